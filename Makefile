@@ -1,0 +1,56 @@
+# Two commands on a fresh machine, each doing all its own set-up: make demo, make test.
+# What they need: Python 3.11+ with venv, git and make. Options: PYTHON=python3.12, TORCH_BACKEND=cpu, ARGS="...".
+
+SHELL := /bin/bash
+BIN := .venv/bin
+ARGS ?=
+export PYTHON TORCH_BACKEND
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow app lab bench lint format constraints clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
+		| while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+setup:  ## build .venv, or find in under two seconds that it stands (TORCH_BACKEND=cpu: torch without CUDA)
+	@.ci/setup
+
+demo: setup  ## the main job: train, compress, compare on real digits; writes a report (6 minutes on two cores)
+	@$(BIN)/nes-lab demo $(ARGS)
+
+test: setup  ## fast and browser tests, and GPU tests where there is one (under 10 minutes on two cores)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: setup  ## the slow tests (a wheel in a clean environment, long trainings)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+app: setup  ## the app, on http://127.0.0.1:8501 only
+	$(BIN)/streamlit run app/main.py $(ARGS)
+
+lab: setup  ## JupyterLab in notebooks/
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+bench: setup  ## run every script in benchmarks/ (installs the opponents they compare with)
+	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "make bench: there is no script in benchmarks/" >&2; exit 2; }
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[bench]'
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+lint: setup  ## ruff (rules and format), pyright, import directions: what pre-commit and CI run
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+format: setup  ## let ruff fix and format everything
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: setup  ## pin again from pyproject.toml, keeping the pins that still fit (ARGS=--upgrade for the newest)
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--no-emit-index-url --no-annotate --no-header --quiet -o constraints.txt $(ARGS)
+
+clean:  ## remove .venv, caches and build output; never data/ or a run
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . \( -path ./.git -o -path ./data \) -prune -o -type d \
+		\( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
