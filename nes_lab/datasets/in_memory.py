@@ -1,0 +1,122 @@
+"""Splits that fit in memory: one uint8 tensor, batches by indexing, no loader and no workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nes_lab.datasets.sampling import batch_indices, epoch_order, keyed_generator, stratified_subset
+
+__all__ = ["Augment", "TensorSplit", "channel_statistics", "limited", "random_flip", "random_shift", "resized"]
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def random_shift(images: Tensor, generator: torch.Generator, pixels: int) -> Tensor:
+    """Move every image by up to ``pixels`` in both directions, filling with zeros.
+
+    Shape:
+        - images ``(N, C, H, W)``, any dtype; the result has the same shape and dtype
+
+    Examples:
+        >>> random_shift(torch.ones(2, 1, 4, 4), torch.Generator().manual_seed(0), 1).shape
+        torch.Size([2, 1, 4, 4])
+    """
+    count, _, height, width = images.shape
+    padded = F.pad(images, (pixels, pixels, pixels, pixels))
+    moves = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator)
+    rows = (torch.arange(height) + moves[0])[:, :, None]
+    columns = (torch.arange(width) + moves[1])[:, None, :]
+    picked = padded[torch.arange(count)[:, None, None], :, rows, columns]
+    return picked.permute(0, 3, 1, 2)
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror every image left to right with probability one half.
+
+    Examples:
+        >>> random_flip(torch.arange(4.).reshape(1, 1, 1, 4), torch.Generator().manual_seed(0)).shape
+        torch.Size([1, 1, 1, 4])
+    """
+    mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+    return torch.where(mirrored, images.flip(-1), images)
+
+
+def resized(images: Tensor, image_size: int | None) -> Tensor:
+    """Return uint8 images resized (bilinear) to a square of ``image_size``, or as they are when it is None."""
+    if image_size is None or images.shape[-2:] == (image_size, image_size):
+        return images
+    size = (image_size, image_size)
+    shrinks = image_size < images.shape[-1]
+    changed = F.interpolate(images.float(), size, mode="bilinear", align_corners=False, antialias=shrinks)
+    return changed.round().clamp(0, 255).to(torch.uint8)
+
+
+def limited(images: Tensor, labels: Tensor, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:
+    """Keep at most ``limit`` images, every class in proportion."""
+    if limit is None or limit >= len(labels):
+        return images, labels
+    chosen = stratified_subset(labels, limit, seed)
+    return images[chosen], labels[chosen]
+
+
+def channel_statistics(images: Tensor, white: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of every channel, of pixels scaled to 0..1 by ``white``."""
+    pixels = images.double().div(white).transpose(0, 1).flatten(1)
+    return tuple(pixels.mean(1).tolist()), tuple(pixels.std(1, correction=0).tolist())
+
+
+@dataclass
+class TensorSplit:
+    """Images and labels in memory.
+
+    Args:
+        images: ``(N, C, H, W)``, uint8.
+        labels: ``(N,)``, int64.
+        mean: Per channel, of pixels scaled to 0..1.
+        std: Per channel, of pixels scaled to 0..1.
+        white: The largest pixel value (255; 16 for digits).
+        augment: Called with a raw batch and a generator, in training only.
+
+    Examples:
+        >>> split = TensorSplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.arange(8), (0.5,), (0.5,))
+        >>> images, labels = next(split.train_batches(4, seed=0, epoch=0))
+        >>> images.shape, float(images[0, 0, 0, 0])
+        (torch.Size([4, 1, 4, 4]), -1.0)
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    white: float = 255.0
+    augment: Augment | None = None
+
+    def __post_init__(self) -> None:
+        std = torch.tensor(self.std).reshape(-1, 1, 1)
+        self._scale = 1.0 / (std * self.white)
+        self._shift = -torch.tensor(self.mean).reshape(-1, 1, 1) / std
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return torch.addcmul(self._shift, images.to(torch.float32), self._scale)
+
+    def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on."""
+        batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
+        for position in range(start, len(batches)):
+            images = self.images[batches[position]]
+            if self.augment is not None:
+                images = self.augment(images, keyed_generator(seed, epoch, 2 + position))
+            yield self._normalized(images), self.labels[batches[position]]
+
+    def eval_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every image once, in order, without augmentation."""
+        for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
+            yield self._normalized(images), labels

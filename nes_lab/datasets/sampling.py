@@ -1,0 +1,107 @@
+"""Which images come when: orders and random streams that depend on seed, epoch and position only.
+
+Nothing here remembers anything. The order of an epoch and the randomness of a batch or an image are functions of
+``(seed, epoch, position)``, so a run that stops in the middle of an epoch and resumes sees exactly the images, in
+exactly the crops, that it would have seen.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["batch_indices", "epoch_order", "keyed_generator", "stratified_subset", "stream_seed"]
+
+_MASK = (1 << 64) - 1
+
+
+def stream_seed(*key: int) -> int:
+    """Mix integers into one well-spread 63-bit seed.
+
+    Neighboring keys give unrelated seeds, so that ``(seed=1, epoch=2)`` and ``(seed=2, epoch=1)`` share no stream.
+
+    Args:
+        key: Any integers, e.g. seed, epoch and position.
+
+    Examples:
+        >>> stream_seed(1, 2) == stream_seed(1, 2), stream_seed(1, 2) == stream_seed(2, 1)
+        (True, False)
+    """
+    state = 0x9E3779B97F4A7C15
+    for part in key:
+        state = (state ^ (part & _MASK)) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ state >> 31) + 0x9E3779B97F4A7C15 & _MASK
+        state = (state ^ state >> 30) * 0x94D049BB133111EB & _MASK
+        state ^= state >> 29
+    return state >> 1
+
+
+def keyed_generator(*key: int) -> torch.Generator:
+    """Return a CPU generator seeded by :func:`stream_seed` of ``key``.
+
+    Examples:
+        >>> a, b = keyed_generator(0, 1), keyed_generator(0, 1)
+        >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
+        True
+    """
+    return torch.Generator().manual_seed(stream_seed(*key))
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
+    """Return the permutation of ``range(size)`` in which an epoch visits the images.
+
+    Examples:
+        >>> sorted(epoch_order(4, seed=0, epoch=1).tolist())
+        [0, 1, 2, 3]
+    """
+    return torch.randperm(size, generator=keyed_generator(seed, epoch, 0))
+
+
+def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tensor]:
+    """Cut an order into batches.
+
+    Args:
+        order: Indices, in the order of visiting.
+        batch_size: Images a batch.
+        drop_last: Leave out the last batch when it is short, unless it is the only one (batch norm dislikes scraps).
+
+    Examples:
+        >>> [len(b) for b in batch_indices(torch.arange(10), 4, drop_last=True)]
+        [4, 4]
+        >>> [len(b) for b in batch_indices(torch.arange(3), 4, drop_last=True)]
+        [3]
+    """
+    batches = list(order.split(batch_size))
+    if drop_last and len(batches) > 1 and len(batches[-1]) < batch_size:
+        batches.pop()
+    return batches
+
+
+def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
+    """Choose ``size`` positions so that every class keeps its share (largest remainders take what rounding leaves).
+
+    Args:
+        labels: Class of every image, ``(N,)``.
+        size: How many to choose, at most ``N``.
+        seed: Decides which images of a class are chosen.
+
+    Returns:
+        The chosen positions, in increasing order.
+
+    Examples:
+        >>> chosen = stratified_subset(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 4, seed=0)
+        >>> torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])[chosen].tolist()
+        [0, 0, 1, 1]
+    """
+    counts = torch.bincount(labels)
+    exact = counts.double() * size / len(labels)
+    take = exact.floor().long()
+    missing = size - int(take.sum())
+    remainders = (exact - take).argsort(descending=True, stable=True)
+    take[remainders[:missing]] += 1
+    chosen = []
+    for label, wanted in enumerate(take.tolist()):
+        positions = (labels == label).nonzero().flatten()
+        order = torch.randperm(len(positions), generator=keyed_generator(seed, label, 1))
+        chosen.append(positions[order[:wanted]])
+    return torch.cat(chosen).sort().values
