@@ -1,0 +1,175 @@
+"""Checkpoints that are either whole or not there: hashed, listed in a manifest, and announced last.
+
+Order of a commit: files (final names, unique to step and attempt), manifest, ``latest.json``, and only then removal of
+what is too old. A writer killed anywhere in between leaves the checkpoints before it untouched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nes_lab.errors import CheckpointError, RunError
+from nes_lab.runs import layout
+from nes_lab.runs.files import TEMPORARY, read_json, sha256_of, sync, write_json
+
+__all__ = ["Checkpoint", "commit", "empty_manifest", "latest"]
+
+_KINDS = {".safetensors": "weights", ".pt": "state"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files were just compared with their hashes.
+
+    Attributes:
+        step: Training steps done.
+        weights: The safetensors file.
+        state: The ``.pt`` file with optimizer, schedule and random states, or None when there is none.
+        note: Why it is not the newest one; empty if it is.
+    """
+
+    step: int
+    weights: Path
+    state: Path | None
+    note: str = ""
+
+
+def empty_manifest(run: Path) -> None:
+    """Begin a run's list of checkpoints, so that a missing list means damage and not a young run."""
+    folder = run / layout.CHECKPOINTS
+    folder.mkdir()
+    write_json(folder / layout.MANIFEST, {"schema_version": layout.SCHEMA_VERSION, "checkpoints": []})
+
+
+def file_name(step: int, attempt: int, kind: str) -> str:
+    """Return the name of a checkpoint's file; no other commit ever has the same."""
+    return f"step-{step:08d}-a{attempt:02d}" + (".safetensors" if kind == "weights" else ".state.pt")
+
+
+def commit(run: Path, step: int, attempt: int, files: Iterable[Path], keep: int) -> dict[str, Any]:
+    """Make written files the latest checkpoint.
+
+    Args:
+        run: The run's folder.
+        step: Training steps done.
+        attempt: The writer's attempt.
+        files: One ``.safetensors`` file and at most one ``.pt`` file, both inside the checkpoints folder.
+        keep: How many checkpoints stay.
+
+    Returns:
+        The entry of the manifest.
+
+    Raises:
+        CheckpointError: If files are missing, elsewhere, or not one of each kind; or the manifest is damaged.
+    """
+    folder = run / layout.CHECKPOINTS
+    entry: dict[str, Any] = {"step": step, "attempt": attempt, "time": time.time(), "files": {}}
+    for path in files:
+        kind = _KINDS.get(path.suffix)
+        if kind is None or kind in entry["files"] or path.parent.resolve() != folder.resolve():
+            raise CheckpointError(f"{path} cannot be committed: want one .safetensors and one .pt file in {folder}")
+        entry["files"][kind] = _settle(path, folder / file_name(step, attempt, kind))
+    if "weights" not in entry["files"]:
+        raise CheckpointError(f"the checkpoint of step {step} has no .safetensors file")
+    same = (step, attempt)
+    entries = [item for item in _entries(folder, run) if (item.get("step"), item.get("attempt")) != same]
+    entries = [*entries, entry][-max(1, keep) :]
+    sync(folder)
+    write_json(folder / layout.MANIFEST, {"schema_version": layout.SCHEMA_VERSION, "checkpoints": entries})
+    write_json(run / layout.LATEST, {"schema_version": layout.SCHEMA_VERSION, "checkpoint": entry})
+    _sweep(folder, entries)
+    return entry
+
+
+def _settle(path: Path, final: Path) -> dict[str, Any]:
+    try:
+        sync(path)
+        about = {"name": final.name, "sha256": sha256_of(path), "size": path.stat().st_size}
+        path.replace(final)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint file {path} cannot be committed: {error.strerror or error}") from error
+    return about
+
+
+def _sweep(folder: Path, entries: list[dict[str, Any]]) -> None:
+    """Remove files that no entry names: rotated ones, and what a killed writer left."""
+    named = {about["name"] for entry in entries for about in entry["files"].values()} | {layout.MANIFEST}
+    for path in folder.iterdir():
+        if path.name not in named and (path.name.startswith((TEMPORARY, "step-", ".saving-"))):
+            path.unlink(missing_ok=True)
+
+
+def _entries(folder: Path, run: Path) -> list[dict[str, Any]]:
+    """Read the manifest, oldest first; a damaged one is replaced by what ``latest.json`` still knows."""
+    try:
+        found = read_json(folder / layout.MANIFEST).get("checkpoints")
+        if isinstance(found, list) and all(isinstance(item, dict) for item in found):
+            return found
+    except (FileNotFoundError, RunError):
+        pass
+    try:
+        return [dict(read_json(run / layout.LATEST)["checkpoint"])]
+    except (FileNotFoundError, RunError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoints of run {run.name} cannot be trusted: {layout.MANIFEST} is missing or damaged and "
+            f"{layout.LATEST} does not help ({error}); start a new run from its {layout.CONFIG}"
+        ) from error
+
+
+def latest(run: Path) -> Checkpoint | None:
+    """Return the newest checkpoint whose files have the hashes they were written with.
+
+    Returns:
+        None if nothing was ever committed. A ``note`` tells when newer ones had to be passed over.
+
+    Raises:
+        CheckpointError: If there were checkpoints and none of them is whole.
+    """
+    folder = run / layout.CHECKPOINTS
+    problems: list[str] = []
+    entries = _entries(folder, run)
+    if not _is_readable(folder / layout.MANIFEST):
+        problems.append(f"{layout.MANIFEST} is missing or damaged")
+    for entry in reversed(entries):
+        problem = _why_broken(folder, entry)
+        if problem:
+            problems.append(f"step {entry.get('step')}: {problem}")
+            continue
+        paths = {kind: folder / about["name"] for kind, about in entry["files"].items()}
+        note = f"resuming from step {entry['step']} ({'; '.join(problems)})" if problems else ""
+        return Checkpoint(entry["step"], paths["weights"], paths.get("state"), note)
+    if problems or (run / layout.LATEST).exists():
+        raise CheckpointError(
+            f"no checkpoint of run {run.name} is whole ({'; '.join(problems) or 'the manifest is empty'}); "
+            f"start a new run from its {layout.CONFIG}"
+        )
+    return None
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        return isinstance(read_json(path).get("checkpoints"), list)
+    except (FileNotFoundError, RunError):
+        return False
+
+
+def _why_broken(folder: Path, entry: dict[str, Any]) -> str:
+    files = entry.get("files")
+    if type(entry.get("step")) is not int or not isinstance(files, dict) or "weights" not in files:
+        return "its entry in the manifest is damaged"
+    for about in files.values():
+        name = about.get("name") if isinstance(about, dict) else None
+        if not isinstance(name, str) or Path(name).name != name or (folder / name).is_symlink():
+            return "its entry in the manifest is damaged"
+        try:
+            if (folder / name).stat().st_size != about.get("size"):
+                return f"{name} has the wrong size"
+            if sha256_of(folder / name) != about.get("sha256"):
+                return f"{name} was altered (its SHA-256 differs)"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror or error})"
+    return ""

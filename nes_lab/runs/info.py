@@ -1,0 +1,163 @@
+"""What a reader concludes about a run: its state is what the files say, unless the process says otherwise by being dead."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nes_lab.errors import RunError
+from nes_lab.runs import layout, process
+from nes_lab.runs.files import read_json
+
+__all__ = ["FINAL", "STATES", "RunInfo", "read_info"]
+
+STATES = ("queued", "running", "stopping", "finished", "cancelled", "failed", "lost")
+FINAL = ("finished", "cancelled", "failed")
+ACTIVE = ("running", "stopping")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run, as its files and its process tell.
+
+    Attributes:
+        state: One of queued, running, stopping, finished, cancelled, failed; or lost, when the files say that it runs
+            and it does not.
+        reason: Why it failed, was cancelled or is lost.
+        created: Seconds since 1970, as ``heartbeat``.
+        config: The experiment's configuration.
+        summary: Final numbers such as params, madds and top1; empty until there are some.
+    """
+
+    id: str
+    label: str = ""
+    group: str = ""
+    state: str = "lost"
+    step: int = 0
+    total: int = 0
+    attempt: int = 0
+    reason: str = ""
+    pid: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    created: float = 0.0
+    heartbeat: float = 0.0
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a living process works on it."""
+        return self.state in ACTIVE
+
+    @property
+    def progress(self) -> float:
+        """Steps done, from 0 to 1."""
+        return min(1.0, self.step / self.total) if self.total > 0 else float(self.state == "finished")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def read_info(folder: Path) -> RunInfo:
+    """Read one run and conclude its state.
+
+    Raises:
+        RunError: If its description is missing, damaged or of another schema. A damaged status is no error: the run
+            is lost then, and says why.
+    """
+    run = read_run(folder)
+    status, problem = _read_status(folder)
+    try:
+        summary = read_json(folder / layout.SUMMARY)
+    except (FileNotFoundError, RunError):
+        summary = {}
+    state, reason = _conclude(folder, status) if not problem else ("lost", problem)
+    pid = status.get("pid")
+    return RunInfo(
+        id=folder.name,
+        label=str(run.get("label", "")),
+        group=str(run.get("group", "")),
+        state=state,
+        step=_count(status, "step"),
+        total=_count(status, "total"),
+        attempt=_count(status, "attempt"),
+        reason=reason,
+        pid=pid if type(pid) is int else None,
+        config=read_config(folder),
+        created=_number(run, "created"),
+        heartbeat=_number(status, "heartbeat"),
+        summary=summary,
+    )
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read a run's description and check its schema."""
+    try:
+        run = read_json(folder / layout.RUN)
+    except FileNotFoundError as error:
+        raise RunError(f"{folder.name} is not a run that this version can read: {layout.RUN} is missing") from error
+    version = run.get("schema_version")
+    if version != layout.SCHEMA_VERSION:
+        raise RunError(
+            f"run {folder.name} has schema_version={version!r}, and this NES Lab reads {layout.SCHEMA_VERSION}: "
+            "open it with the version that wrote it"
+        )
+    return run
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the configuration a run was created with."""
+    try:
+        return read_json(folder / layout.CONFIG)
+    except FileNotFoundError as error:
+        raise RunError(f"run {folder.name} has lost its {layout.CONFIG}") from error
+
+
+def _read_status(folder: Path) -> tuple[dict[str, Any], str]:
+    try:
+        status = read_json(folder / layout.STATUS)
+    except FileNotFoundError:
+        return {}, f"{layout.STATUS} is missing"
+    except RunError as error:
+        return {}, str(error)
+    if status.get("state") not in STATES:
+        return {}, f"{layout.STATUS} is damaged: its state is {status.get('state')!r}"
+    return status, ""
+
+
+def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
+    state, reason = status["state"], str(status.get("reason") or "")
+    if state not in ACTIVE:
+        return state, reason
+    identity = process.Identity.read(status)
+    if identity is None:
+        return "lost", f"{layout.STATUS} does not say which process runs it"
+    silence = process.silence(status, identity)
+    if identity.is_here() or silence > process.STALE_SECONDS:
+        dead = process.why_dead(identity)
+        if dead:
+            return "lost", f"{dead}; resume it from its last checkpoint"
+    if silence > process.STALE_SECONDS:
+        return "lost", f"process {identity.pid} exists but has been silent for {silence:.0f} s: stopped or hung"
+    return ("stopping" if is_cancel_requested(folder, _count(status, "attempt")) else state), reason
+
+
+def is_cancel_requested(folder: Path, attempt: int) -> bool:
+    """Whether someone asked this attempt, or a later one, to stop."""
+    try:
+        return _count(read_json(folder / layout.CANCEL), "attempt") >= attempt
+    except FileNotFoundError:
+        return False
+    except RunError:
+        return True  # it is written in one step, so a damaged request is still a request
+
+
+def _count(content: dict[str, Any], key: str) -> int:
+    value = content.get(key)
+    return value if type(value) is int and value >= 0 else 0
+
+
+def _number(content: dict[str, Any], key: str) -> float:
+    value = content.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0

@@ -1,0 +1,85 @@
+"""What the files of a run are called, what an id looks like, and why nothing outside the root can be reached by one."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nes_lab.errors import RunError, closest
+
+__all__ = ["SCHEMA_VERSION", "check_id", "default_root", "new_id", "resolve"]
+
+SCHEMA_VERSION = 1
+RUN, CONFIG, STATUS, SUMMARY = "run.json", "config.json", "status.json", "summary.json"
+METRICS, EVENTS, LOG, LOCK = "metrics.jsonl", "events.jsonl", "log.txt", "lock"
+PLAN, COST, REPORT = "plan.json", "cost.json", "report.html"
+CANCEL, CLAIM = "cancel.json", "claim.json"
+CHECKPOINTS, MANIFEST, LATEST = "checkpoints", "manifest.json", "latest.json"
+SNAPSHOTS, QUEUE = "snapshots", ".queue"
+
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+def default_root() -> Path:
+    """Return ``$NES_LAB_HOME/runs``, or ``data/runs`` under the working directory."""
+    home = os.environ.get("NES_LAB_HOME", "")
+    return Path(home).expanduser() / "runs" if home else Path("data") / "runs"
+
+
+def check_id(run_id: object) -> str:
+    """Return a run id that is safe as the name of a folder.
+
+    Raises:
+        RunError: If it is anything but lower-case letters, digits and dashes.
+
+    Examples:
+        >>> check_id("20261122-101500-digits-3f9c")
+        '20261122-101500-digits-3f9c'
+    """
+    if isinstance(run_id, str) and _ID.fullmatch(run_id):
+        return run_id
+    raise RunError(f"{_shown(run_id)} is not a run id: ids are 1 to 64 lower-case letters, digits and dashes")
+
+
+def new_id(label: str) -> str:
+    """Make a fresh id: time, a readable part of the label, and four random digits."""
+    slug = re.sub(r"[^a-z0-9]+", "-", label.lower()[:200]).strip("-")[:24].strip("-") or "run"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{os.urandom(3).hex()}"
+
+
+def resolve(root: Path, run_id: object) -> Path:
+    """Return the folder of a run that exists inside the root.
+
+    Raises:
+        RunError: If the id is not one, the run does not exist (names the nearest), or its folder is a link.
+    """
+    path = root / check_id(run_id)
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError as error:
+        near = closest(run_id, names(root))
+        raise RunError(f"there is no run {run_id!r} in {root}.{near or ' nes-lab runs lists them.'}") from error
+    except OSError as error:
+        raise RunError(f"run {run_id!r} cannot be opened: {error.strerror or error}") from error
+    if not stat.S_ISDIR(mode):
+        raise RunError(f"run {run_id!r} is refused: {path} is not a folder of its own (a link or a file)")
+    return path
+
+
+def names(root: Path) -> list[str]:
+    """Return the ids of all folders in the root that can be runs."""
+    try:
+        with os.scandir(root) as entries:
+            return [item.name for item in entries if _ID.fullmatch(item.name) and item.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"the run root {root} cannot be read: {error.strerror or error}") from error
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,73 @@
+"""One writer a run: a lock of the kernel, gone with the process that held it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from nes_lab.errors import RunError
+from nes_lab.runs import layout
+
+__all__ = ["hold_lock", "lock", "unlock"]
+
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+class Lock:
+    """An open, locked file."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        _held.add(self)
+
+
+def lock(folder: Path) -> Lock:
+    """Become the one writer of a run.
+
+    Raises:
+        RunError: If another process is, with its pid.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        handle = os.open(folder / layout.LOCK, flags, 0o644)
+    except OSError as error:
+        raise RunError(f"run {folder.name} cannot be locked: {error.strerror or error}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(handle)
+        raise RunError(f"run {folder.name} is locked by pid {holder}: another process is writing to it") from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return Lock(handle)
+
+
+def unlock(held: Lock) -> None:
+    """Let another process write."""
+    if held.handle >= 0:
+        os.close(held.handle)
+        held.handle = -1
+
+
+@contextlib.contextmanager
+def hold_lock(folder: Path) -> Iterator[None]:
+    """Be the one writer for a moment."""
+    held = lock(folder)
+    try:
+        yield
+    finally:
+        unlock(held)
+
+
+def _close_in_child() -> None:
+    """Loader processes are forked: were they to keep the lock open, it would outlive the writer."""
+    for held in list(_held):
+        unlock(held)
+
+
+os.register_at_fork(after_in_child=_close_in_child)

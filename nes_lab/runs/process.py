@@ -1,0 +1,134 @@
+"""Is that process still the one we started? A pid alone does not tell: pids are reused, and zombies answer."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nes_lab.errors import RunError
+
+__all__ = ["HEARTBEAT_SECONDS", "STALE_SECONDS", "Identity", "is_alive", "why_dead"]
+
+HEARTBEAT_SECONDS = 5.0
+STALE_SECONDS = 2 * HEARTBEAT_SECONDS + 5.0  # two heartbeats, and some patience with a loaded machine
+
+
+def _psutil() -> Any:
+    try:
+        import psutil
+    except ImportError as error:
+        raise RunError("starting and watching runs needs psutil: pip install 'nes-lab[train]'") from error
+    return psutil
+
+
+@cache
+def boot_id() -> str:
+    """Return what tells one start of this machine from the next; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process, told apart from a later one with the same pid.
+
+    ``start_ticks`` counts from the start of the machine, so that a stepping clock does not change it (Linux only).
+    """
+
+    pid: int
+    create_time: float
+    start_ticks: int | None
+    host: str
+    boot_id: str
+
+    @classmethod
+    def of(cls, pid: int | None = None) -> Identity:
+        """Describe a living process; by default this one.
+
+        Raises:
+            RunError: If there is no such process, or psutil is not installed.
+        """
+        psutil = _psutil()
+        pid = os.getpid() if pid is None else pid
+        try:
+            created = float(psutil.Process(pid).create_time())
+        except (psutil.Error, ValueError, OverflowError) as error:
+            raise RunError(f"there is no process {pid}") from error
+        return cls(pid, created, _start_ticks(pid), socket.gethostname(), boot_id())
+
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Identity | None:
+        """Read an identity out of a status or claim; None when it is not complete."""
+        pid, created = content.get("pid"), content.get("create_time")
+        if type(pid) is not int or pid <= 0 or not isinstance(created, int | float):
+            return None
+        ticks = content.get("start_ticks")
+        return cls(
+            pid,
+            float(created),
+            ticks if type(ticks) is int else None,
+            str(content.get("host", "")),
+            str(content.get("boot_id", "")),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    def is_here(self) -> bool:
+        """Whether the process belongs to this machine since its last start."""
+        return self.host == socket.gethostname() and self.boot_id == boot_id()
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return int(stat.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def why_dead(identity: Identity) -> str:
+    """Say why a process of this machine is not the living one that ``identity`` describes; empty if it is."""
+    if not identity.is_here():
+        if identity.host != socket.gethostname():
+            return f"it ran on {identity.host or 'an unknown machine'}"
+        return "the machine was restarted"
+    psutil = _psutil()
+    try:
+        process = psutil.Process(identity.pid)
+        created = process.create_time()
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return f"process {identity.pid} is gone"
+    except psutil.Error as error:
+        return f"process {identity.pid} cannot be seen: {error}"
+    ticks = _start_ticks(identity.pid)
+    known = ticks is not None and identity.start_ticks is not None
+    if (ticks != identity.start_ticks) if known else abs(created - identity.create_time) > 0.05:
+        return f"process {identity.pid} is gone; another one has its number now"
+    return f"process {identity.pid} has died (a zombie is left)" if zombie else ""
+
+
+def is_alive(identity: Identity | None) -> bool:
+    """Whether the very process that ``identity`` describes runs on this machine."""
+    return identity is not None and not why_dead(identity)
+
+
+def now() -> dict[str, float]:
+    """Return a heartbeat: wall clock for people and other machines, uptime for this one (it never steps back)."""
+    return {"heartbeat": time.time(), "uptime": time.monotonic()}
+
+
+def silence(status: dict[str, Any], identity: Identity) -> float:
+    """Return the seconds since the last heartbeat of a status; infinite when it has none."""
+    key, clock = ("uptime", time.monotonic()) if identity.is_here() else ("heartbeat", time.time())
+    beat = status.get(key)
+    return max(0.0, clock - beat) if isinstance(beat, int | float) else float("inf")

@@ -1,0 +1,28 @@
+"""Which rows of metrics count, when a run was interrupted, resumed, and wrote some steps twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["current_rows"]
+
+
+def current_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the last row per step and split; where an attempt resumed, what earlier attempts wrote beyond is dropped.
+
+    Examples:
+        >>> first = [{"step": s, "attempt": 1, "loss": 1.0} for s in (1, 2, 3)]
+        >>> [row["loss"] for row in current_rows([*first, {"step": 2, "attempt": 2, "loss": 0.5}])]
+        [1.0, 0.5]
+    """
+    last: dict[tuple[int, int, str], dict[str, Any]] = {}
+    begins: dict[int, int] = {}
+    for row in rows:
+        step, attempt = row.get("step"), row.get("attempt", 1)
+        if type(step) is not int or type(attempt) is not int:
+            continue
+        last[attempt, step, str(row.get("split", "train"))] = row
+        begins[attempt] = min(step, begins.get(attempt, step))
+    kept = [key for key in last if all(key[1] < start for later, start in begins.items() if later > key[0])]
+    return [last[key] for key in sorted(kept, key=lambda key: (key[1], key[2]))]
