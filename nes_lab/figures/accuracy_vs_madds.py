@@ -1,0 +1,227 @@
+"""Accuracy against multiply-adds: our runs as measured, other people's numbers as reported."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from nes_lab.figures.theme import OKABE_ITO, REPORTED, format_number, new_figure, plain, series_style
+
+__all__ = ["MeasuredPoint", "ReportedPoint", "accuracy_vs_madds", "measured_points", "series_name"]
+
+
+@dataclass(frozen=True)
+class ReportedPoint:
+    """A number from the literature.
+
+    Args:
+        name: The network, as the source calls it.
+        madds: Multiply-adds, absolute.
+        top1: Accuracy in percent.
+        source: Where it was reported; always shown.
+        series: Points of one series are joined by a dashed line.
+    """
+
+    name: str
+    madds: float
+    top1: float
+    source: str
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class MeasuredPoint:
+    """Runs that differ by their seed only: mean accuracy, its standard error and their number."""
+
+    series: str
+    label: str
+    madds: float
+    params: float | None
+    top1: float
+    error: float | None
+    n: int
+
+
+def series_name(row: Mapping[str, Any]) -> str:
+    """The series a run belongs to: who sets its starts, or that it is dense.
+
+    Examples:
+        >>> series_name({"routing": "free"}), series_name({"routing": None})
+        ('epitome, free', 'dense')
+    """
+    return f"epitome, {row['routing']}" if row.get("routing") else "dense"
+
+
+def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
+    """Join runs that differ by their seed only; runs without accuracy or MAdds are left out.
+
+    Args:
+        rows: Flat rows of a run table.
+
+    Examples:
+        >>> rows = [{"routing": None, "madds": 10, "top1": top1} for top1 in (90.0, 92.0)]
+        >>> point = measured_points(rows)[0]
+        >>> point.top1, round(point.error, 3), point.n
+        (91.0, 1.0, 2)
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if _is_number(row.get("madds")) and _is_number(row.get("top1")):
+            key = tuple(
+                row.get(name) for name in ("backbone", "width", "routing", "scope", "dataset", "params", "madds")
+            )
+            groups.setdefault(key, []).append(row)
+    points = []
+    for members in groups.values():
+        values = [float(row["top1"]) for row in members]
+        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+        first = members[0]
+        points.append(
+            MeasuredPoint(
+                series_name(first),
+                _label(first),
+                float(first["madds"]),
+                first.get("params"),
+                statistics.fmean(values),
+                error,
+                len(values),
+            )
+        )
+    return sorted(points, key=lambda point: (point.series, point.madds))
+
+
+def accuracy_vs_madds(
+    rows: Sequence[Mapping[str, Any]],
+    budget: float | None = None,
+    reported: Sequence[ReportedPoint] = (),
+) -> go.Figure:
+    """Draw top-1 accuracy against multiply-adds.
+
+    Args:
+        rows: Flat rows of a run table; seeds of one setting become one point with its standard error.
+        budget: Multiply-adds of the budget line.
+        reported: Numbers of others: gray, dashed, hollow, each with its source, never joined to ours.
+
+    Returns:
+        One series per routing mode, and a star on the best measured point within the budget.
+    """
+    points = measured_points(rows)
+    seeds = sum(point.n for point in points)
+    figure = new_figure(
+        f"Top-1 accuracy against multiply-adds: {len(points)} measured settings ({seeds} runs), "
+        f"{len(reported)} reported points.",
+        title={
+            "text": "Accuracy against multiply-adds",
+            "subtitle": {"text": f"measured: {len(points)} settings, {seeds} runs; bars: standard error over seeds"},
+        },
+        height=520,
+        margin_t=84,
+    )
+    for place, name in enumerate(_series_in_order(points)):
+        _add_measured(figure, [point for point in points if point.series == name], place)
+    _add_best(figure, points, budget)
+    for name in dict.fromkeys(point.series for point in reported):
+        _add_reported(figure, [point for point in reported if point.series == name])
+    if budget is not None:
+        _add_budget(figure, budget)
+    figure.update_xaxes(title_text="MAdds of one forward pass (multiply-adds)", tickformat="~s")
+    figure.update_yaxes(title_text="top-1 accuracy (%)")
+    if not points and not reported:
+        figure.add_annotation(
+            text="No finished run has an accuracy yet.", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+        )
+    return figure
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    width = row.get("width")
+    parts = [
+        str(row.get("backbone") or ""),
+        f"width {width:g}" if _is_number(width) else "",
+        str(row.get("scope") or ""),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
+    """Dense first, so that a series keeps its color whatever else is drawn."""
+    known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
+    names = {point.series for point in points}
+    return [name for name in known if name in names] + sorted(names - set(known))
+
+
+def _add_measured(figure: go.Figure, points: Sequence[MeasuredPoint], place: int) -> None:
+    style = series_style(place)
+    figure.add_scatter(
+        x=[point.madds for point in points],
+        y=[point.top1 for point in points],
+        error_y={"type": "data", "array": [point.error or 0 for point in points], "thickness": 1.5, "width": 5},
+        customdata=[
+            [
+                plain(point.label),
+                format_number(point.madds),
+                format_number(point.params),
+                point.n,
+                "one seed, spread unknown" if point.error is None else f"± {point.error:.2f} (standard error)",
+            ]
+            for point in points
+        ],
+        mode="lines+markers",
+        line={"color": style.color, "dash": style.dash, "width": 1.5},
+        marker={"color": style.color, "symbol": style.symbol, "size": 10},
+        name=f"{plain(points[0].series)} (measured)",
+        hovertemplate="%{fullData.name}<br>%{customdata[0]}<br>%{y:.2f} % %{customdata[4]}<br>"
+        "%{customdata[1]} MAdds, %{customdata[2]} params, %{customdata[3]} runs<extra></extra>",
+    )
+
+
+def _add_best(figure: go.Figure, points: Sequence[MeasuredPoint], budget: float | None) -> None:
+    affordable = [point for point in points if budget is not None and point.madds <= budget]
+    if not affordable:
+        return
+    best = max(affordable, key=lambda point: point.top1)
+    figure.add_scatter(
+        x=[best.madds],
+        y=[best.top1],
+        mode="markers",
+        marker={"symbol": "star-open", "size": 22, "color": OKABE_ITO[4], "line": {"width": 2}},
+        name="best within the budget",
+        hoverinfo="skip",
+    )
+
+
+def _add_reported(figure: go.Figure, points: Sequence[ReportedPoint]) -> None:
+    ordered = sorted(points, key=lambda point: point.madds)
+    name = ordered[0].series or ordered[0].name
+    figure.add_scatter(
+        x=[point.madds for point in ordered],
+        y=[point.top1 for point in ordered],
+        customdata=[[plain(point.name), plain(point.source)] for point in ordered],
+        mode="lines+markers",
+        line={"color": REPORTED, "dash": "dash", "width": 1},
+        marker={"color": REPORTED, "symbol": "circle-open", "size": 9},
+        name=f"{plain(name)} (reported: {plain(ordered[0].source)})",
+        hovertemplate="%{customdata[0]}: %{y:.2f} % at %{x:.3s} MAdds<br>reported by %{customdata[1]}<extra></extra>",
+    )
+
+
+def _add_budget(figure: go.Figure, budget: float) -> None:
+    figure.add_vline(x=budget, line={"dash": "dot", "color": OKABE_ITO[3], "width": 2})
+    figure.add_annotation(
+        x=budget,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        showarrow=False,
+        text=f"budget {format_number(budget)}",
+        font={"color": OKABE_ITO[3], "size": 12},
+    )

@@ -1,0 +1,137 @@
+"""How often each cell of an epitome is read: map, margins and distribution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.figures.grids import shrink
+from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, new_figure, plain
+
+if TYPE_CHECKING:
+    from nes_lab.epitome.snapshot import LayerSnapshot
+
+__all__ = ["coverage", "gini"]
+
+
+def gini(counts: np.ndarray) -> float:
+    """Inequality of reuse: 0 when all cells are read equally often, near 1 when few cells take all reads.
+
+    Examples:
+        >>> gini(np.array([2, 2, 2])), round(gini(np.array([0, 0, 0, 4])), 2)
+        (0.0, 0.75)
+    """
+    values = np.sort(np.ravel(counts)).astype(np.float64)
+    total = values.sum()
+    if total == 0:
+        return 0.0
+    ranks = np.arange(1, values.size + 1)
+    return float(2 * (ranks * values).sum() / (values.size * total) - (values.size + 1) / values.size)
+
+
+def coverage(snapshot: LayerSnapshot) -> go.Figure:
+    """Draw how many channel pairs of the weight read each channel cell of the epitome.
+
+    Args:
+        snapshot: The layer; its ``coverage()`` gives the counts, ``(E_out, E_in)``.
+
+    Returns:
+        The map with the mean reads per row and column beside it, and below it the share of cells read at most so
+        often. The subtitle has the covered share and the Gini coefficient.
+    """
+    reads = np.asarray(snapshot.coverage())
+    share = float((reads > 0).mean())
+    note = f"{share:.1%} of the cells are read; mean {reads.mean():.3g} reads a cell; Gini {gini(reads):.2f}"
+    figure = go.Figure(
+        make_subplots(
+            rows=3,
+            cols=2,
+            column_widths=[0.82, 0.18],
+            row_heights=[0.14, 0.56, 0.30],
+            horizontal_spacing=0.03,
+            vertical_spacing=0.03,
+            specs=[[{}, None], [{}, {}], [{"colspan": 2, "b": 0.0, "t": 0.12}, None]],
+        )
+    )
+    figure.update_layout(
+        new_figure(
+            f"How often each cell of the epitome of layer {snapshot.name} is read: {note}.",
+            title={"text": f"Coverage of {plain(snapshot.name)}", "subtitle": {"text": note}},
+            height=680,
+            showlegend=False,
+            margin_t=84,
+        ).layout
+    )
+    _add_map(figure, reads)
+    _add_margins(figure, reads)
+    _add_distribution(figure, reads)
+    return figure
+
+
+def _add_map(figure: go.Figure, reads: np.ndarray) -> None:
+    small, block = shrink(reads)
+    high = float(small.max())
+    figure.add_heatmap(
+        z=small,
+        x0=(block[1] - 1) / 2,
+        dx=block[1],
+        y0=(block[0] - 1) / 2,
+        dy=block[0],
+        colorscale=COUNTS,
+        zmin=0,
+        zmax=max(high, 1.0),
+        colorbar=heat_colorbar("reads", len=0.5, y=0.58, yanchor="middle", tickformat="~g", nticks=6),
+        hovertemplate="output cell %{y}, input cell %{x}<br>%{z:.3~g} reads<extra></extra>",
+        row=2,
+        col=1,
+    )
+    figure.update_xaxes(title_text="input channel (cell)", showgrid=False, row=2, col=1)
+    figure.update_yaxes(title_text="output channel (cell)", autorange="reversed", showgrid=False, row=2, col=1)
+
+
+def _add_margins(figure: go.Figure, reads: np.ndarray) -> None:
+    color = {"color": OKABE_ITO[0], "width": 1.5, "shape": "hvh"}
+    height, width = reads.shape
+    figure.add_scatter(
+        x=np.arange(width),
+        y=reads.mean(axis=0).astype(np.float32),
+        mode="lines",
+        line=color,
+        fill="tozeroy",
+        hovertemplate="input cell %{x}: %{y:.3~g} reads<extra></extra>",
+        row=1,
+        col=1,
+    )
+    figure.add_scatter(
+        x=reads.mean(axis=1).astype(np.float32),
+        y=np.arange(height),
+        mode="lines",
+        line={**color, "shape": "vhv"},
+        fill="tozerox",
+        hovertemplate="output cell %{y}: %{x:.3~g} reads<extra></extra>",
+        row=2,
+        col=2,
+    )
+    figure.update_xaxes(matches="x2", showticklabels=False, showgrid=False, row=1, col=1)
+    figure.update_yaxes(title_text="mean", rangemode="tozero", nticks=3, row=1, col=1)
+    figure.update_yaxes(matches="y2", showticklabels=False, showgrid=False, row=2, col=2)
+    figure.update_xaxes(title_text="mean", rangemode="tozero", nticks=3, row=2, col=2)
+
+
+def _add_distribution(figure: go.Figure, reads: np.ndarray) -> None:
+    values, counts = np.unique(reads, return_counts=True)
+    shares = 100 * np.cumsum(counts) / reads.size
+    figure.add_scatter(
+        x=np.concatenate([[min(0, values[0])], values, [values[-1] + 1]]),
+        y=np.concatenate([[0.0], shares, [100.0]]),
+        mode="lines",
+        line={"color": OKABE_ITO[1], "shape": "hv", "width": 2},
+        hovertemplate="%{y:.1f} % of the cells are read<br>at most %{x} times<extra></extra>",
+        row=3,
+        col=1,
+    )
+    figure.update_xaxes(title_text="reads of a cell, at most", rangemode="tozero", row=3, col=1)
+    figure.update_yaxes(title_text="cells (%)", range=[0, 104], row=3, col=1)

@@ -1,0 +1,148 @@
+"""The epitome itself: every slice of it in one heatmap, with one robust scale around zero."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from nes_lab.errors import OptionError, one_of
+from nes_lab.figures.grids import LIMIT, Pages, kernel_slices, shrink, symmetric_limit
+from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain
+
+if TYPE_CHECKING:
+    from nes_lab.epitome.snapshot import LayerSnapshot
+
+__all__ = ["atlas_pages", "epitome_atlas"]
+
+
+def atlas_pages(snapshot: LayerSnapshot) -> int:
+    """How many pages the atlas of this layer has (64 kernel cells a page)."""
+    return kernel_slices(np.empty(snapshot.epitome_shape, dtype=np.int8)).count
+
+
+def epitome_atlas(
+    snapshot: LayerSnapshot,
+    initial: LayerSnapshot | None = None,
+    mode: Literal["value", "change"] = "value",
+    page: int = 0,
+) -> go.Figure:
+    """Draw an epitome as tiled ``(E_out, E_in)`` slices, one per kernel cell.
+
+    Args:
+        snapshot: The layer at the step shown.
+        initial: The layer before training; needed for ``mode="change"``.
+        mode: ``"value"``, or ``"change"`` since ``initial``.
+        page: Page of the atlas when the kernel has more than 64 cells.
+
+    Returns:
+        A heatmap; hover tells the cell, its value and how many channel pairs of the weight read it. Above 256
+        cells a side each point is the mean of a block of cells, and the subtitle says so.
+
+    Raises:
+        OptionError: For an unknown mode, a snapshot that kept its starts only, or ``"change"`` without an initial
+            epitome of the same shape.
+    """
+    one_of("mode", mode, ("value", "change"))
+    values = _values(snapshot, initial, mode)
+    pages = kernel_slices(values, page)
+    reads = np.asarray(snapshot.coverage(), dtype=np.float32)
+    budget = LIMIT // max(pages.slices.shape[:2])
+    tiles = [[shrink(tile, budget)[0] for tile in row] for row in pages.slices]
+    small_reads, block = shrink(reads, budget)
+    noun = "value" if mode == "value" else "change since the first step"
+    title = f"Epitome of {plain(snapshot.name)}"
+    shape = " × ".join(str(size) for size in snapshot.epitome_shape)
+    note = f"{shape} cells, {noun}" + _block_note(block)
+    figure = new_figure(
+        f"Heatmap of the epitome of layer {snapshot.name}: {shape} cells, {noun}, colors around zero.",
+        title={"text": title, "subtitle": {"text": note}},
+        height=520,
+    )
+    canvas, custom = _canvas(tiles, small_reads, block)
+    bound = symmetric_limit(canvas)
+    figure.add_heatmap(
+        z=canvas,
+        customdata=custom,
+        zmin=-bound,
+        zmax=bound,
+        zmid=0,
+        colorscale=DIVERGING,
+        colorbar=heat_colorbar(noun.split()[0]),
+        hoverongaps=False,
+        hovertemplate="output cell %{customdata[0]}, input cell %{customdata[1]}<br>"
+        + noun.split()[0]
+        + " %{z:.4g}<br>read %{customdata[2]:.3~g} times<extra></extra>",
+    )
+    _label_axes(figure, pages, small_reads.shape, block)
+    return figure
+
+
+def _values(snapshot: LayerSnapshot, initial: LayerSnapshot | None, mode: str) -> np.ndarray:
+    if snapshot.epitome is None:
+        raise OptionError(
+            f"the snapshot of {snapshot.name} kept its starts only; the first and the latest step have the epitome."
+        )
+    values = np.asarray(snapshot.epitome, dtype=np.float32)
+    if mode == "value":
+        return values
+    have = None if initial is None or initial.epitome is None else initial.epitome.shape
+    if initial is None or have != values.shape:
+        raise OptionError(f"mode='change' needs an initial epitome of shape {values.shape}, got {have}.")
+    return values - np.asarray(initial.epitome, dtype=np.float32)
+
+
+def _block_note(block: tuple[int, int]) -> str:
+    return "" if block == (1, 1) else f"; each point is the mean of {block[0]} × {block[1]} cells"
+
+
+def _canvas(tiles: list[list[np.ndarray]], reads: np.ndarray, block: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Lay tiles side by side with NaN gutters; the second array tells each point's cell and reads."""
+    height, width = reads.shape
+    gap = max(1, round(0.04 * max(height, width))) if len(tiles) * len(tiles[0]) > 1 else 0
+    rows, columns = len(tiles), len(tiles[0])
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan, dtype=np.float32)
+    custom = np.full((*canvas.shape, 3), np.nan, dtype=np.float32)
+    cells = np.stack(np.meshgrid(np.arange(height) * block[0], np.arange(width) * block[1], indexing="ij"), axis=-1)
+    for row, line in enumerate(tiles):
+        for column, tile in enumerate(line):
+            top, left = row * (height + gap), column * (width + gap)
+            canvas[top : top + height, left : left + width] = tile
+            custom[top : top + height, left : left + width, :2] = cells
+            custom[top : top + height, left : left + width, 2] = reads
+    return canvas, custom
+
+
+def _label_axes(figure: go.Figure, pages: Pages, tile: tuple[int, ...], block: tuple[int, int]) -> None:
+    height, width = tile
+    rows, columns = pages.slices.shape[:2]
+    if rows * columns == 1:
+        ticks_x, ticks_y = _cell_ticks(width, block[1]), _cell_ticks(height, block[0])
+        figure.update_xaxes(title_text="input channel of the epitome (cell)", showgrid=False, **ticks_x)
+        figure.update_yaxes(title_text="output channel of the epitome (cell)", showgrid=False, **ticks_y)
+    else:
+        gap = max(1, round(0.04 * max(height, width)))
+        middles_x = [index * (width + gap) + (width - 1) / 2 for index in range(columns)]
+        middles_y = [index * (height + gap) + (height - 1) / 2 for index in range(rows)]
+        figure.update_xaxes(
+            title_text="kernel cell; inside a tile, input channel (cell)",
+            tickvals=middles_x,
+            ticktext=pages.column_names,
+            showgrid=False,
+        )
+        figure.update_yaxes(
+            title_text="kernel cell; inside, output channel (cell)",
+            tickvals=middles_y,
+            ticktext=pages.row_names,
+            showgrid=False,
+        )
+    figure.update_yaxes(autorange="reversed")
+
+
+def _cell_ticks(count: int, block: int) -> dict[str, Any]:
+    """About six round cell numbers, at the points that show them."""
+    cells = count * block
+    step = next(size for size in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10**9) if cells / size <= 8)
+    marks = list(range(0, cells, step))
+    return {"tickvals": [mark / block for mark in marks], "ticktext": [str(mark) for mark in marks]}

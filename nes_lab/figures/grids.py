@@ -1,0 +1,117 @@
+"""Large arrays made small enough to draw, and epitomes cut into slices: what several pictures share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["LIMIT", "Pages", "axis_names", "kernel_slices", "shrink", "symmetric_limit", "thin"]
+
+LIMIT = 256
+"""No heatmap has more rows or columns than this; larger arrays are drawn as means of blocks of cells."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Slices of an epitome on one page: ``(rows, columns, E_out, E_in)`` and the kernel cells they belong to."""
+
+    slices: np.ndarray
+    row_names: tuple[str, ...]
+    column_names: tuple[str, ...]
+    count: int
+
+
+def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[int, int]]:
+    """Average blocks of cells until neither side is longer than ``limit``.
+
+    Args:
+        values: Matrix.
+        limit: Longest side allowed.
+
+    Returns:
+        The float32 matrix and the block, ``(1, 1)`` when nothing had to be averaged.
+
+    Examples:
+        >>> small, block = shrink(np.ones((600, 10)))
+        >>> small.shape, block
+        ((200, 10), (3, 1))
+    """
+    values = np.asarray(values, dtype=np.float32)
+    block = tuple(max(1, math.ceil(size / limit)) for size in values.shape)
+    if block == (1, 1):
+        return values, (1, 1)
+    sums = np.nan_to_num(values.astype(np.float64))
+    seen = np.isfinite(values).astype(np.float64)
+    for axis, step in enumerate(block):
+        edges = np.arange(0, values.shape[axis], step)
+        sums, seen = np.add.reduceat(sums, edges, axis=axis), np.add.reduceat(seen, edges, axis=axis)
+    means = np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0)
+    return means.astype(np.float32), (block[0], block[1])
+
+
+def symmetric_limit(values: np.ndarray) -> float:
+    """A robust bound for a color scale around zero: the 99th percentile of the magnitudes, never 0.
+
+    Examples:
+        >>> symmetric_limit(np.zeros((2, 2)))
+        1.0
+    """
+    finite = np.abs(values[np.isfinite(values)])
+    bound = float(np.percentile(finite, 99)) if finite.size else 0.0
+    if bound == 0.0 and finite.size:
+        bound = float(finite.max())
+    return bound or 1.0
+
+
+def thin(count: int, limit: int) -> np.ndarray:
+    """Evenly spread indices of at most ``limit`` of ``count`` points; the first and the last are among them.
+
+    Examples:
+        >>> thin(10, 4).tolist()
+        [0, 3, 6, 9]
+    """
+    if count <= limit:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, limit).round().astype(int))
+
+
+def axis_names(weight_shape: Sequence[int]) -> tuple[str, ...]:
+    """Names of a weight's axes, as they stand in titles.
+
+    Examples:
+        >>> axis_names((8, 4, 3, 3))
+        ('output channels', 'input channels', 'kernel rows', 'kernel columns')
+    """
+    kernel = {0: (), 1: ("kernel",), 2: ("kernel rows", "kernel columns")}[len(weight_shape) - 2]
+    return ("output channels", "input channels", *kernel)
+
+
+def kernel_slices(epitome: np.ndarray, page: int = 0, per_page: int = 64) -> Pages:
+    """Cut an epitome into one ``(E_out, E_in)`` slice per kernel cell and take one page of them.
+
+    Args:
+        epitome: ``(E_out, E_in, *E_k)``.
+        page: Page, from 0; a number beyond the last page means the last.
+        per_page: Slices a page at most.
+    """
+    kernel = epitome.shape[2:]
+    rows, columns = (1, 1) if not kernel else (1, kernel[0]) if len(kernel) == 1 else (kernel[0], kernel[1])
+    stack = np.moveaxis(epitome.reshape(*epitome.shape[:2], rows, columns), (2, 3), (0, 1))
+    columns_shown = min(columns, per_page)
+    rows_shown = max(1, per_page // columns_shown)
+    across, down = math.ceil(columns / columns_shown), math.ceil(rows / rows_shown)
+    page = min(max(page, 0), across * down - 1)
+    row, column = (page // across) * rows_shown, (page % across) * columns_shown
+    part = stack[row : row + rows_shown, column : column + columns_shown]
+    return Pages(
+        part,
+        tuple(f"row {row + index}" for index in range(part.shape[0])),
+        tuple(
+            f"column {column + index}" if len(kernel) == 2 else f"tap {column + index}"
+            for index in range(part.shape[1])
+        ),
+        across * down,
+    )

@@ -1,0 +1,102 @@
+"""Params and MAdds of every layer, dense beside compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.errors import OptionError
+from nes_lab.figures.theme import OKABE_ITO, format_number, new_figure, plain
+
+__all__ = ["layer_bars"]
+
+_PANELS = (("params", "params (numbers stored)"), ("madds", "MAdds (multiply-adds)"))
+
+
+def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Draw one bar per layer and cost: a hollow bar for the dense layer, a filled one inside for the compressed.
+
+    Args:
+        rows: ``CompressionPlan.rows()``: ``name``, ``params_dense``, ``params``, ``madds_dense``, ``madds``, and for
+            the hover ``weight_shape``, ``epitome_shape``, ``routing``, ``reason``.
+
+    Raises:
+        OptionError: When there are no rows.
+    """
+    if not rows:
+        raise OptionError("rows is empty: a plan has at least one layer.")
+    total = {key: sum(row[key] for row in rows) for key in ("params_dense", "params", "madds_dense", "madds")}
+    note = "; ".join(
+        f"{name} {format_number(total[f'{key}_dense'])} → {format_number(total[key])}"
+        for key, name in (("params", "params"), ("madds", "MAdds"))
+    )
+    figure = go.Figure(make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05))
+    figure.update_layout(
+        new_figure(
+            f"Bars of params and multiply-adds of {len(rows)} layers, dense against compressed: {note}.",
+            title={"text": "Cost of every layer", "subtitle": {"text": note}},
+            barmode="overlay",
+            bargap=0.3,
+            height=190 + 20 * max(len(rows), 4),
+            margin_t=112,
+        ).layout
+    )
+    for column, (key, _) in enumerate(_PANELS):
+        _add_panel(figure, rows, key, column + 1)
+    figure.update_layout(legend={"y": 1, "yanchor": "bottom", "x": 0, "xref": "paper"})
+    figure.update_yaxes(
+        autorange="reversed",
+        tickvals=list(range(len(rows))),
+        ticktext=[plain(_short(str(row["name"]))) for row in rows],
+        tickfont_size=11,
+        showgrid=False,
+    )
+    return figure
+
+
+def _add_panel(figure: go.Figure, rows: Sequence[Mapping[str, Any]], key: str, column: int) -> None:
+    hover = [_hover(row) for row in rows]
+    places = list(range(len(rows)))
+    common = {"y": places, "orientation": "h", "text": hover, "textposition": "none", "row": 1, "col": column}
+    figure.add_bar(
+        x=[row[f"{key}_dense"] for row in rows],
+        name="dense",
+        marker={"color": "rgba(138,138,138,0.18)", "line": {"color": "#8A8A8A", "width": 1}},
+        legendgroup="dense",
+        showlegend=column == 1,
+        hovertemplate="%{text}<br>dense: %{x:,}<extra></extra>",
+        **common,
+    )
+    for name, compressed, color, pattern in (
+        ("compressed", True, OKABE_ITO[0], ""),
+        ("kept dense", False, OKABE_ITO[4], "/"),
+    ):
+        figure.add_bar(
+            x=[row[key] if (row.get("epitome_shape") is not None) == compressed else None for row in rows],
+            name=name,
+            width=0.42,
+            marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "#FFFFFF"}},
+            legendgroup=name,
+            showlegend=column == 1,
+            hovertemplate="%{text}<br>" + name + ": %{x:,}<extra></extra>",
+            **common,
+        )
+    figure.update_xaxes(title_text=dict(_PANELS)[key], tickformat="~s", rangemode="tozero", nticks=5, row=1, col=column)
+
+
+def _hover(row: Mapping[str, Any]) -> str:
+    parts = [f"<b>{plain(row['name'])}</b>"]
+    if row.get("weight_shape"):
+        parts.append("weight " + "×".join(str(size) for size in row["weight_shape"]))
+    if row.get("epitome_shape"):
+        parts.append("epitome " + "×".join(str(size) for size in row["epitome_shape"]) + f", {row.get('routing')}")
+    elif row.get("reason"):
+        parts.append("kept dense: " + plain(row["reason"]))
+    return "<br>".join(parts)
+
+
+def _short(name: str, limit: int = 26) -> str:
+    return name if len(name) <= limit else "…" + name[-limit + 1 :]

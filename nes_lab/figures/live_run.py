@@ -1,0 +1,122 @@
+"""The curves of one run while it trains: loss, accuracy, learning rate, and what happened when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.figures.grids import thin
+from nes_lab.figures.theme import OKABE_ITO, new_figure
+
+__all__ = ["live_run"]
+
+MOST_POINTS = 1500
+"""Points drawn of one series at most, evenly chosen."""
+_MARKS = {"resume": ("dash", OKABE_ITO[1]), "checkpoint": ("dot", "#8A8A8A")}
+_MOST_MARKS = 30
+
+
+def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> go.Figure:
+    """Draw loss, top-1 accuracy, learning rate and throughput over steps.
+
+    Args:
+        metrics: Rows with ``step``, ``split`` ("train" or "val") and any of ``loss``, ``top1``, ``lr``,
+            ``images_per_s``.
+        events: Rows with ``kind`` and ``step``; resumes and checkpoints become marks under the curves.
+
+    Returns:
+        Four panels that share their step axis. Its ``uirevision`` never changes, so a live view keeps its zoom.
+    """
+    figure = go.Figure(
+        make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.33, 0.33, 0.17, 0.17])
+    )
+    figure.update_layout(
+        new_figure(
+            f"Curves of a run: loss, accuracy, learning rate and throughput over {len(metrics)} measurements.",
+            title={"text": "Training curves"},
+            height=720,
+            margin_t=76,
+        ).layout
+    )
+    figure.update_layout(legend={"y": 1.0, "yanchor": "bottom", "x": 0})
+    for place, split in enumerate(("train", "val")):
+        rows = [row for row in metrics if row.get("split") == split]
+        _add_curve(figure, rows, "loss", split, place, row=1)
+        _add_curve(figure, rows, "top1", split, place, row=2)
+    train = [row for row in metrics if row.get("split") == "train"]
+    _add_curve(figure, train, "lr", "train", 0, row=3, legend=False)
+    _add_curve(figure, train, "images_per_s", "train", 0, row=4, legend=False)
+    _add_best(figure, metrics)
+    _add_marks(figure, events)
+    for row, name in enumerate(("loss (nats)", "top-1 (%)", "learning rate", "images / s"), start=1):
+        figure.update_yaxes(title_text=name, nticks=6 if row < 3 else 4, row=row, col=1)
+    figure.update_xaxes(title_text="training step", rangemode="tozero", row=4, col=1)
+    return figure
+
+
+def _add_curve(
+    figure: go.Figure,
+    rows: Sequence[Mapping[str, Any]],
+    key: str,
+    split: str,
+    place: int,
+    row: int,
+    legend: bool = True,
+) -> None:
+    points = [(item["step"], item[key]) for item in rows if item.get(key) is not None and "step" in item]
+    chosen = [points[index] for index in thin(len(points), MOST_POINTS)]
+    name = {"train": "training", "val": "validation"}[split]
+    figure.add_scatter(
+        x=np.array([step for step, _ in chosen], dtype=np.float32),
+        y=np.array([value for _, value in chosen], dtype=np.float32),
+        mode="lines+markers" if split == "val" or len(chosen) < 3 else "lines",
+        line={
+            "color": OKABE_ITO[place],
+            "width": 2 if split == "val" else 1.5,
+            "dash": "solid" if place == 0 else "dash",
+        },
+        marker={"size": 7, "symbol": "circle" if place == 0 else "square"},
+        name=name,
+        legendgroup=split,
+        showlegend=legend and row == 1,
+        hovertemplate=f"{name}, step %{{x:d}}: %{{y:.4g}}<extra></extra>",
+        row=row,
+        col=1,
+    )
+
+
+def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]]) -> None:
+    rows = [row for row in metrics if row.get("split") == "val" and row.get("top1") is not None]
+    best = max(rows, key=lambda row: row["top1"], default=None)
+    figure.add_scatter(
+        x=[best["step"]] if best else [None],
+        y=[best["top1"]] if best else [None],
+        mode="markers",
+        marker={"symbol": "star", "size": 14, "color": OKABE_ITO[4], "line": {"width": 1, "color": "#1F2430"}},
+        name="best" if best is None else f"best: {best['top1']:.2f} %",
+        hovertemplate="best, step %{x:d}: %{y:.2f} %<extra></extra>",
+        row=2,
+        col=1,
+    )
+
+
+def _add_marks(figure: go.Figure, events: Iterable[Mapping[str, Any]]) -> None:
+    for kind, (dash, color) in _MARKS.items():
+        steps = sorted({int(event["step"]) for event in events if kind in str(event.get("kind")) and "step" in event})
+        chosen = [steps[index] for index in thin(len(steps), _MOST_MARKS)]
+        for step in chosen:
+            figure.add_vline(x=step, line={"dash": dash, "color": color, "width": 1.5}, opacity=0.8, layer="below")
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="lines",
+            line={"dash": dash, "color": color, "width": 1.5},
+            name=kind,
+            showlegend=bool(chosen),
+            row=1,
+            col=1,
+        )

@@ -1,0 +1,123 @@
+"""The windows that patches read, drawn on the epitome at their sub-cell positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from nes_lab.figures.grids import LIMIT, shrink, symmetric_limit
+from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, series_style
+from nes_lab.figures.windows import start_grid
+
+if TYPE_CHECKING:
+    from nes_lab.epitome.snapshot import LayerSnapshot
+
+__all__ = ["patches_on_epitome"]
+
+MOST_TRACES = 12
+"""Output patches drawn at most; of more, an even choice is drawn and the subtitle says so."""
+
+
+def patches_on_epitome(snapshot: LayerSnapshot) -> go.Figure:
+    """Outline every sampled window on the epitome; color and dash tell the output patch.
+
+    Args:
+        snapshot: The layer at the step shown. The picture behind is the mean over its kernel cells, and empty where
+            only the starts were kept.
+
+    Returns:
+        A heatmap with outlines. Windows that lie upon each other hide each other: the subtitle counts the distinct
+        ones.
+    """
+    rows, columns = snapshot.geometry.patch_grid
+    chosen = np.unique(np.linspace(0, rows - 1, min(rows, MOST_TRACES)).round().astype(int))
+    spots = np.stack([start_grid(snapshot, 0), start_grid(snapshot, 1)], axis=-1).reshape(-1, 2)
+    distinct = len(np.unique(spots.round(3), axis=0))
+    note = f"{rows} × {columns} patches at {distinct} distinct places; color: output patch"
+    if len(chosen) < rows:
+        note += f" ({len(chosen)} of {rows} drawn)"
+    figure = new_figure(
+        f"Outlines of the {rows * columns} windows that layer {snapshot.name} reads, on its epitome.",
+        title={"text": f"Patches on the epitome of {plain(snapshot.name)}", "subtitle": {"text": note}},
+        height=560,
+        legend={"title": {"text": "output patch"}},
+    )
+    _add_background(figure, snapshot)
+    for place, row in enumerate(chosen):
+        _add_outlines(figure, snapshot, int(row), place)
+    height, width = snapshot.epitome_shape[:2]
+    figure.update_xaxes(title_text="input channel of the epitome (cell)", range=[-0.7, width - 0.3], showgrid=False)
+    figure.update_yaxes(title_text="output channel of the epitome (cell)", range=[height - 0.3, -0.7], showgrid=False)
+    return figure
+
+
+def _add_background(figure: go.Figure, snapshot: LayerSnapshot) -> None:
+    if snapshot.epitome is None:  # kept its starts only: outlines on an empty ground
+        return
+    epitome = np.asarray(snapshot.epitome, dtype=np.float32)
+    mean = epitome.reshape(*epitome.shape[:2], -1).mean(axis=-1)
+    small, block = shrink(mean, LIMIT)
+    bound = symmetric_limit(small)
+    figure.add_heatmap(
+        z=small,
+        x0=(block[1] - 1) / 2,
+        dx=block[1],
+        y0=(block[0] - 1) / 2,
+        dy=block[0],
+        zmin=-bound,
+        zmax=bound,
+        zmid=0,
+        opacity=0.45,
+        colorscale=DIVERGING,
+        colorbar=heat_colorbar("value (mean over the kernel)"),
+        hoverinfo="skip",
+    )
+
+
+def _add_outlines(figure: go.Figure, snapshot: LayerSnapshot, row: int, place: int) -> None:
+    style = series_style(place)
+    top, left = start_grid(snapshot, 0)[row], start_grid(snapshot, 1)[row]
+    heights, widths = (axis.lengths for axis in snapshot.geometry.axes[:2])
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    texts: list[str] = []
+    for column in range(len(top)):
+        size = (int(heights[row]), int(widths[column]))
+        for y, x in _copies(snapshot, float(top[column]), float(left[column]), size):
+            box_x, box_y = _box(x, size[1]), _box(y, size[0])
+            xs += [box_x[0], box_x[1], box_x[1], box_x[0], box_x[0], None]
+            ys += [box_y[0], box_y[0], box_y[1], box_y[1], box_y[0], None]
+            texts += [f"input patch {column}: start ({top[column]:.3g}, {left[column]:.3g})"] * 6
+    figure.add_scatter(
+        x=np.array(xs, dtype=np.float32),
+        y=np.array(ys, dtype=np.float32),
+        text=texts if len(texts) < 6000 else None,
+        mode="lines",
+        line={"color": style.color, "dash": style.dash, "width": 2},
+        name=str(row),
+        hovertemplate=f"output patch {row}<br>%{{text}}<extra></extra>",
+    )
+
+
+def _box(start: float, length: int) -> tuple[float, float]:
+    """Edges of a window: cell ``c`` reaches from ``c - 0.5`` to ``c + 0.5``."""
+    return start - 0.5, start + length - 0.5
+
+
+def _copies(snapshot: LayerSnapshot, y: float, x: float, size: tuple[int, int]) -> Iterator[tuple[float, float]]:
+    """The window, and under a circular boundary also the parts that come in again at the other side."""
+    if snapshot.boundary != "circular":
+        yield y, x
+        return
+    height, width = snapshot.epitome_shape[:2]
+    for top in _wrapped(y, size[0], height):
+        for left in _wrapped(x, size[1], width):
+            yield top, left
+
+
+def _wrapped(start: float, length: int, cells: int) -> list[float]:
+    first = start % cells
+    return [first, first - cells] if first + length > cells else [first]

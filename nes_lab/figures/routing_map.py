@@ -1,0 +1,126 @@
+"""The routing map: where each patch begins to read, before training and now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.figures.grids import axis_names, shrink
+from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain
+from nes_lab.figures.windows import sampled_axes, start_grid
+
+if TYPE_CHECKING:
+    from nes_lab.epitome.snapshot import LayerSnapshot
+
+__all__ = ["routing_map"]
+
+
+def routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None = None) -> go.Figure:
+    """Draw the starts of a layer: rows are output patches, columns input patches, color is the start.
+
+    Args:
+        snapshot: The layer at the step shown.
+        initial: The layer before training, drawn at its left on the same scale.
+
+    Returns:
+        One row of heatmaps per sampled axis; a figure that says so when every axis is identity.
+    """
+    axes = sampled_axes(snapshot)
+    alt = f"Starting indices of layer {snapshot.name}: one heatmap per sampled axis, " + (
+        "before training and now." if initial is not None else "at the step shown."
+    )
+    title = {
+        "text": f"Routing map of {plain(snapshot.name)}",
+        "subtitle": {"text": f"{snapshot.routing}, {snapshot.scope}, {snapshot.boundary}; color: start in cells"},
+    }
+    if not axes:
+        return _nothing_sampled(new_figure(alt, title=title, height=240))
+    sides = [initial, snapshot] if initial is not None else [snapshot]
+    figure = go.Figure(
+        make_subplots(
+            rows=len(axes),
+            cols=len(sides),
+            subplot_titles=_titles(snapshot, initial, axes),
+            horizontal_spacing=0.12,
+            vertical_spacing=0.32 / len(axes),
+        )
+    )
+    figure.update_layout(new_figure(alt, title=title, height=140 + 280 * len(axes)).layout)
+    figure.update_layout(margin_t=100)
+    for row, axis in enumerate(axes):
+        grids = [np.asarray(start_grid(side, axis)) for side in sides]
+        low, high = min(grid.min() for grid in grids), max(grid.max() for grid in grids)
+        for column, grid in enumerate(grids):
+            _add_map(figure, grid, row + 1, column + 1, (float(low), float(high)), len(axes), column == len(grids) - 1)
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+def _titles(snapshot: LayerSnapshot, initial: LayerSnapshot | None, axes: list[int]) -> list[str]:
+    names = axis_names(snapshot.weight_shape)
+    titles = []
+    for axis in axes:
+        if initial is None:
+            titles.append(f"starts along {names[axis]}")
+            continue
+        moved = float(np.abs(start_grid(snapshot, axis) - start_grid(initial, axis)).max())
+        titles += [f"{names[axis]}, first step", f"now (moved up to {moved:.3g} cells)"]
+    return titles
+
+
+def _add_map(
+    figure: go.Figure,
+    grid: np.ndarray,
+    row: int,
+    column: int,
+    limits: tuple[float, float],
+    rows: int,
+    with_bar: bool,
+) -> None:
+    small, block = shrink(grid)
+    low, high = limits if limits[1] > limits[0] else (limits[0] - 0.5, limits[0] + 0.5)
+    height = 1 / rows
+    figure.add_heatmap(
+        z=small,
+        x0=(block[1] - 1) / 2,
+        dx=block[1],
+        y0=(block[0] - 1) / 2,
+        dy=block[0],
+        zmin=low,
+        zmax=high,
+        colorscale=COUNTS,
+        showscale=with_bar,
+        colorbar=heat_colorbar("start (cells)", len=0.8 * height, y=1 - (row - 0.5) * height, yanchor="middle"),
+        hovertemplate="output patch %{y}, input patch %{x}<br>start %{z:.4g} cells<extra></extra>",
+        row=row,
+        col=column,
+    )
+    figure.update_xaxes(
+        title_text="input patch" if row == rows else None, showgrid=False, tickformat="d", nticks=6, row=row, col=column
+    )
+    figure.update_yaxes(
+        title_text="output patch" if column == 1 else None,
+        autorange="reversed",
+        showgrid=False,
+        tickformat="d",
+        nticks=6,
+        row=row,
+        col=column,
+    )
+
+
+def _nothing_sampled(figure: go.Figure) -> go.Figure:
+    figure.add_annotation(
+        text="Every axis is identity: epitome and weight agree in size,<br>so there is nothing to route.",
+        showarrow=False,
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure

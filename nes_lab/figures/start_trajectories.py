@@ -1,0 +1,140 @@
+"""How starts move over training: small multiples, with those that never moved and those that crowd together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.errors import OptionError
+from nes_lab.figures.grids import axis_names, thin
+from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
+from nes_lab.figures.windows import sampled_axes
+
+if TYPE_CHECKING:
+    from nes_lab.epitome.snapshot import LayerSnapshot
+
+__all__ = ["collapsed_starts", "dead_starts", "start_trajectories"]
+
+STILL = 1e-3
+"""Cells: a start that moved less than this never moved."""
+NEAR = 0.5
+"""Cells: starts nearer than this lie in one crowd."""
+_MOST_LINES = 200
+_MOST_STEPS = 200
+_KINDS = (("moving", OKABE_ITO[0], "solid"), ("dead", "#8A8A8A", "dash"), ("collapsed", OKABE_ITO[1], "dot"))
+
+
+def dead_starts(paths: np.ndarray) -> np.ndarray:
+    """Starts that never moved.
+
+    Args:
+        paths: ``(steps, starts)``, in cells.
+
+    Examples:
+        >>> dead_starts(np.array([[0.0, 4.0], [0.0, 4.5]])).tolist()
+        [True, False]
+    """
+    return np.abs(paths - paths[:1]).max(axis=0) < STILL
+
+
+def collapsed_starts(paths: np.ndarray) -> np.ndarray:
+    """Starts that crowd together: at the end more of the others lie within half a cell than at the beginning.
+
+    Two or more newcomers make a crowd, so that a chance meeting of two patches is not one.
+
+    Args:
+        paths: ``(steps, starts)``, in cells.
+
+    Examples:
+        >>> collapsed_starts(np.array([[0.0, 3.0, 6.0, 9.0], [4.0, 4.1, 4.2, 9.0]])).tolist()
+        [True, True, True, False]
+    """
+
+    def neighbors(row: np.ndarray) -> np.ndarray:
+        return (np.abs(row[:, None] - row[None, :]) < NEAR).sum(axis=1) - 1
+
+    return neighbors(paths[-1]) >= neighbors(paths[0]) + 2
+
+
+def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
+    """Draw the starts of one layer over training steps, one panel per sampled axis.
+
+    Args:
+        history: ``(step, snapshot)`` pairs of one layer, oldest first.
+
+    Returns:
+        One line per start. Gray dashes never moved (dead); dotted orange ones crowd together (collapsed).
+
+    Raises:
+        OptionError: When the history is empty.
+    """
+    if not history:
+        raise OptionError("history is empty: a trajectory needs at least one (step, snapshot) pair.")
+    layer = history[-1][1]
+    kept = [history[index] for index in thin(len(history), _MOST_STEPS)]
+    axes = sampled_axes(layer)
+    alt = f"Starting indices of layer {layer.name} over {len(history)} snapshots of training."
+    title = {"text": f"Starts of {plain(layer.name)} over training"}
+    if not axes:
+        figure = new_figure(alt, title=title, height=240)
+        figure.add_annotation(
+            text="Every axis is identity: no starts.", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+        )
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+        return figure
+    names = axis_names(layer.weight_shape)
+    paths = {axis: np.stack([np.ravel(item.starts[axis]) for _, item in kept]) for axis in axes}
+    figure = go.Figure(
+        make_subplots(
+            rows=len(axes),
+            cols=1,
+            shared_xaxes=True,
+            vertical_spacing=0.2 / len(axes),
+            subplot_titles=[_summary(names[axis], paths[axis]) for axis in axes],
+        )
+    )
+    figure.update_layout(new_figure(alt, title=title, height=150 + 240 * len(axes)).layout)
+    figure.update_layout(legend_y=-0.12 if len(axes) > 1 else -0.2, margin_t=84)
+    steps = np.array([step for step, _ in kept])
+    for row, axis in enumerate(axes):
+        _add_lines(figure, steps, paths[axis], row + 1)
+    figure.update_xaxes(title_text="training step", row=len(axes), col=1)
+    figure.update_yaxes(title_text="start (cells)")
+    figure.update_annotations(font_size=13, x=0, xanchor="left")
+    return figure
+
+
+def _summary(name: str, paths: np.ndarray) -> str:
+    dead, crowded = int(dead_starts(paths).sum()), int(collapsed_starts(paths).sum())
+    return f"{name}: {paths.shape[1]} starts, {dead} dead, {crowded} collapsed"
+
+
+def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int) -> None:
+    kinds = np.where(collapsed_starts(paths), 2, np.where(dead_starts(paths), 1, 0))
+    drawn = thin(paths.shape[1], _MOST_LINES)
+    for kind, (name, color, dash) in enumerate(_KINDS):
+        members = [index for index in drawn if kinds[index] == kind]
+        xs, ys, which = [], [], []
+        for index in members:
+            xs.append(np.append(steps, np.nan))
+            ys.append(np.append(paths[:, index], np.nan))
+            which.append(np.full(len(steps) + 1, index, dtype=np.int16))
+        figure.add_scatter(
+            x=np.concatenate(xs).astype(np.float32) if xs else [None],
+            y=np.concatenate(ys).astype(np.float32) if ys else [None],
+            customdata=np.concatenate(which) if which else None,
+            mode="lines+markers" if len(steps) < 30 else "lines",
+            marker={"size": 4},
+            line={"color": color, "dash": dash, "width": 1.5},
+            name=name,
+            legendgroup=name,
+            showlegend=row == 1,
+            hovertemplate=f"patch %{{customdata}} ({name})<br>step %{{x:d}}: %{{y:.4g}} cells<extra></extra>",
+            row=row,
+            col=1,
+        )

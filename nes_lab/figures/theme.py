@@ -1,0 +1,162 @@
+"""Colors, templates and number formats of every figure, in one place.
+
+Series differ by color (Okabe-Ito), dash and marker at once, so that they stay apart in gray print and for color-blind
+readers. Values around zero use a diverging RdBu scale, counts and positions use cividis.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io as pio
+
+__all__ = [
+    "COUNTS",
+    "DIVERGING",
+    "OKABE_ITO",
+    "REPORTED",
+    "SeriesStyle",
+    "apply_theme",
+    "figure_json",
+    "format_number",
+    "heat_colorbar",
+    "new_figure",
+    "plain",
+    "series_style",
+]
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+DIVERGING = "RdBu_r"
+COUNTS = "Cividis"
+REPORTED = "#8A8A8A"
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star-triangle-down")
+_FONT = "Inter, 'Source Sans 3', 'Segoe UI', 'DejaVu Sans', sans-serif"
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """How one series is drawn: color, dash and marker change together."""
+
+    color: str
+    dash: str
+    symbol: str
+
+
+def series_style(index: int) -> SeriesStyle:
+    """Style of the ``index``-th series.
+
+    Examples:
+        >>> series_style(0)
+        SeriesStyle(color='#0072B2', dash='solid', symbol='circle')
+        >>> series_style(7).color == series_style(0).color, series_style(7).dash
+        (True, 'dash')
+    """
+    return SeriesStyle(
+        OKABE_ITO[index % len(OKABE_ITO)], _DASHES[index % len(_DASHES)], _SYMBOLS[index % len(_SYMBOLS)]
+    )
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Write a count with three significant digits and a metric prefix.
+
+    Args:
+        value: A number, or None where there is none.
+        digits: Significant digits.
+
+    Examples:
+        >>> format_number(300_774_272), format_number(1536), format_number(12), format_number(None)
+        ('301 M', '1.54 k', '12', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{_significant(value / factor, digits)} {prefix}"
+    return _significant(value, digits)
+
+
+def plain(text: object) -> str:
+    """Escape a user's text so that plotly, which reads a little HTML, shows it as it was typed.
+
+    Examples:
+        >>> plain("<b>x</b>")
+        '&lt;b&gt;x&lt;/b&gt;'
+    """
+    return html.escape(str(text), quote=False)
+
+
+def new_figure(alt: str, **layout: Any) -> go.Figure:
+    """Begin a figure in the house style, with its alternative text.
+
+    Args:
+        alt: One sentence that says what the figure shows; kept in ``figure.layout.meta["alt"]``.
+        layout: Further layout properties.
+    """
+    figure = go.Figure()
+    figure.update_layout(template="nes_light", meta={"alt": alt}, uirevision="keep", **layout)
+    return figure
+
+
+def apply_theme(figure: go.Figure, dark: bool) -> go.Figure:
+    """Give the figure the light or the dark template; returns the same figure."""
+    figure.update_layout(template="nes_dark" if dark else "nes_light")
+    return figure
+
+
+def figure_json(figure: go.Figure) -> dict[str, Any]:
+    """The figure as the plain dict that ``Plotly.react`` takes: ``data`` and ``layout``."""
+    return json.loads(pio.to_json(figure, validate=False) or "{}")
+
+
+def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:
+    """A slim color bar whose title stands beside it, so that it never meets the plot's own title."""
+    return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, **options}
+
+
+def _significant(value: float, digits: int) -> str:
+    text = f"{value:.{digits}g}"
+    return f"{float(text):g}" if "e" in text else text
+
+
+def _template(ink: str, paper: str, grid: str, axis: str) -> go.layout.Template:
+    lines = {
+        "gridcolor": grid,
+        "linecolor": axis,
+        "zerolinecolor": grid,
+        "ticks": "outside",
+        "tickcolor": axis,
+        "ticklen": 4,
+        "showline": True,
+        "automargin": True,
+        "title": {"standoff": 8},
+    }
+    layout = go.Layout(
+        font={"family": _FONT, "size": 13, "color": ink},
+        title={
+            "font": {"size": 16},
+            "subtitle": {"font": {"size": 12}},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "pad": {"l": 12},
+        },
+        paper_bgcolor=paper,
+        plot_bgcolor=paper,
+        colorway=OKABE_ITO,
+        margin={"l": 64, "r": 24, "t": 64, "b": 56},
+        xaxis=lines,
+        yaxis=lines,
+        hoverlabel={"font": {"family": _FONT, "size": 12}, "align": "left"},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0, "bgcolor": "rgba(0,0,0,0)"},
+    )
+    return go.layout.Template(layout=layout)
+
+
+pio.templates["nes_light"] = _template("#1F2430", "#FFFFFF", "#E4E7EC", "#8A93A3")
+pio.templates["nes_dark"] = _template("#E6E9EF", "#0E1117", "#2A303C", "#7C8698")

@@ -1,0 +1,34 @@
+"""Where the patches of a layer lie on its epitome: shared by the pictures of patches, routing and trajectories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from nes_lab.epitome.snapshot import LayerSnapshot
+
+__all__ = ["sampled_axes", "start_grid"]
+
+
+def sampled_axes(snapshot: LayerSnapshot) -> list[int]:
+    """Weight axes that have starts; the others are read as they are."""
+    return [axis for axis, starts in enumerate(snapshot.starts) if starts is not None]
+
+
+def start_grid(snapshot: LayerSnapshot, axis: int) -> np.ndarray:
+    """Start of every patch along ``axis``, in epitome cells, as a ``(R_out, R_in)`` array.
+
+    Separable starts are repeated along the axis they do not depend on; an identity axis begins where the patch's
+    channels begin.
+    """
+    rows, columns = snapshot.geometry.patch_grid
+    starts = snapshot.starts[axis]
+    if starts is None:
+        count = columns if axis == 1 else rows
+        starts = np.arange(count) * (snapshot.patch_shape[axis] if axis < 2 else 0)
+    starts = np.asarray(starts, dtype=np.float32)
+    if starts.ndim == 2:
+        return starts
+    return np.broadcast_to(starts[None, :] if axis == 1 else starts[:, None], (rows, columns))

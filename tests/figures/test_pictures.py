@@ -1,0 +1,214 @@
+"""What every picture must have, and that each shows the numbers it was given."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from nes_lab.errors import OptionError
+from nes_lab.figures.accuracy_vs_madds import ReportedPoint, accuracy_vs_madds, measured_points
+from nes_lab.figures.coverage import coverage, gini
+from nes_lab.figures.epitome_atlas import atlas_pages, epitome_atlas
+from nes_lab.figures.layer_bars import layer_bars
+from nes_lab.figures.live_run import MOST_POINTS, live_run
+from nes_lab.figures.patches_on_epitome import MOST_TRACES, patches_on_epitome
+from nes_lab.figures.routing_map import routing_map
+from nes_lab.figures.start_trajectories import start_trajectories
+from nes_lab.figures.theme import apply_theme, figure_json
+
+from .conftest import make_rows, make_snapshot, make_table
+
+MEGABYTE = 1_000_000
+
+
+def _metrics(count=40):
+    train = [
+        {"step": step, "split": "train", "loss": 2 / (1 + step), "top1": step, "lr": 0.1, "images_per_s": 100.0}
+        for step in range(count)
+    ]
+    return [*train, {"step": 10, "split": "val", "loss": 1.0, "top1": 55.0}, {"step": 20, "split": "val", "top1": 60.5}]
+
+
+def _big(**options):
+    return make_snapshot(epitome=(1024, 1024, 1, 1), weight=(1280, 1280, 1, 1), patch=(16, 16), shift=0.4, **options)
+
+
+def _history():
+    return [(10 * step, make_snapshot(shift=0.1 * step)) for step in range(4)]
+
+
+PICTURES = {
+    "atlas": lambda: epitome_atlas(make_snapshot()),
+    "atlas change": lambda: epitome_atlas(make_snapshot(shift=0.5), make_snapshot(), mode="change"),
+    "atlas 3x3": lambda: epitome_atlas(make_snapshot((16, 24, 3, 3), (64, 48, 3, 3))),
+    "atlas 1d": lambda: epitome_atlas(make_snapshot((16, 24, 5), (64, 48, 5))),
+    "atlas big": lambda: epitome_atlas(_big()),
+    "patches": lambda: patches_on_epitome(make_snapshot(shift=0.3)),
+    "patches big": lambda: patches_on_epitome(_big(boundary="circular")),
+    "routing": lambda: routing_map(make_snapshot(shift=0.3), make_snapshot()),
+    "routing joint": lambda: routing_map(make_snapshot(scope="joint")),
+    "trajectories": lambda: start_trajectories(_history()),
+    "coverage": lambda: coverage(make_snapshot(shift=0.3)),
+    "coverage big": lambda: coverage(_big()),
+    "bars": lambda: layer_bars(make_rows()),
+    "accuracy": lambda: accuracy_vs_madds(make_table(), 1.5e6, [ReportedPoint("A", 1e6, 90.0, "paper", "A")]),
+    "accuracy empty": lambda: accuracy_vs_madds([]),
+    "live": lambda: live_run(_metrics(), [{"kind": "checkpoint", "step": 10}, {"kind": "resume", "step": 20}]),
+    "live empty": lambda: live_run([]),
+    "live long": lambda: live_run(_metrics(10_000)),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_keeps_the_habits(name):
+    figure = PICTURES[name]()
+    spec = figure_json(figure)
+    assert len(json.dumps(spec)) < 2 * MEGABYTE
+    assert len(spec["layout"]["meta"]["alt"]) > 20
+    assert spec["layout"]["title"]["text"]
+    assert spec["layout"]["uirevision"] == "keep"
+    titles = [axis.get("title", {}).get("text") for key, axis in spec["layout"].items() if key[1:].startswith("axis")]
+    shown = [text for text in titles if text]
+    assert len(shown) >= 2, "both axes need a title with its unit"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_template_follows_the_theme(snapshot, dark):
+    paper = figure_json(apply_theme(epitome_atlas(snapshot), dark))["layout"]["template"]["layout"]["paper_bgcolor"]
+    assert paper == ("#0E1117" if dark else "#FFFFFF")
+
+
+def test_atlas_shows_the_cells_around_zero(snapshot):
+    heat = epitome_atlas(snapshot).data[0]
+    np.testing.assert_array_equal(heat.z, snapshot.epitome[:, :, 0, 0])
+    assert heat.zmin == -heat.zmax
+    np.testing.assert_array_equal(np.asarray(heat.customdata)[..., 2], snapshot.coverage())
+
+
+def test_atlas_puts_gutters_between_kernel_cells():
+    layer = make_snapshot((4, 6, 2, 3), (8, 12, 2, 3), patch=(4, 6))
+    canvas = np.asarray(epitome_atlas(layer).data[0].z)
+    assert canvas.shape == (2 * 4 + 1, 3 * 6 + 2)
+    assert np.isnan(canvas[4]).all()
+    assert np.isnan(canvas[:, 6]).all()
+    np.testing.assert_array_equal(canvas[5:, 7:13], layer.epitome[:, :, 1, 1])
+
+
+def test_atlas_change_is_the_difference():
+    before, after = make_snapshot(), make_snapshot(shift=0.5)
+    heat = epitome_atlas(after, before, mode="change").data[0]
+    np.testing.assert_allclose(heat.z, (after.epitome - before.epitome)[:, :, 0, 0])
+
+
+def test_atlas_turns_pages_above_64_kernel_cells():
+    layer = make_snapshot((4, 4, 9, 9), (8, 8, 9, 9), patch=(4, 4))
+    assert atlas_pages(layer) == 2
+    first, second = (np.asarray(epitome_atlas(layer, page=page).data[0].z) for page in (0, 1))
+    np.testing.assert_array_equal(first[:4, :4], layer.epitome[:, :, 0, 0])
+    np.testing.assert_array_equal(second[:4, :4], layer.epitome[:, :, 7, 0])
+
+
+@pytest.mark.parametrize(("mode", "message"), [("chang", "Did you mean 'change'"), ("change", "initial epitome")])
+def test_atlas_says_what_is_wrong(snapshot, mode, message):
+    with pytest.raises(OptionError, match=message):
+        epitome_atlas(snapshot, mode=mode)
+
+
+def test_windows_lie_at_their_sub_cell_positions(moved):
+    figure = patches_on_epitome(moved)
+    outline = next(trace for trace in figure.data if trace.name == "3")
+    assert min(np.asarray(outline.y)[:5]) == pytest.approx(moved.starts[0][3] - 0.5)
+    assert max(np.asarray(outline.x)[:5]) == pytest.approx(moved.starts[1][0] + 8 - 0.5)
+    assert "48" in figure.layout.meta["alt"]
+
+
+def test_many_patches_are_thinned_aloud():
+    figure = patches_on_epitome(_big())
+    assert len([trace for trace in figure.data if trace.type == "scatter"]) == MOST_TRACES
+    assert f"{MOST_TRACES} of 80 drawn" in figure.layout.title.subtitle.text
+
+
+def test_circular_windows_come_in_again():
+    layer = make_snapshot((8, 8, 1, 1), (8, 8, 1, 1), patch=(8, 8), boundary="circular")
+    layer.starts[0][:] = 3.0
+    outline = next(trace for trace in patches_on_epitome(layer).data if trace.name == "0")
+    tops = {float(value) for value in outline.y if np.isfinite(value)}
+    assert tops == {2.5, 10.5, -5.5}
+
+
+def test_routing_map_has_rows_of_output_patches(moved, snapshot):
+    figure = routing_map(moved, snapshot)
+    assert len(figure.data) == 4
+    before, now = np.asarray(figure.data[0].z), np.asarray(figure.data[1].z)
+    assert before.shape == (8, 6)
+    np.testing.assert_allclose(now[:, 2], moved.starts[0])
+    np.testing.assert_allclose(np.asarray(figure.data[3].z)[5], moved.starts[1])
+    assert figure.data[0].zmax == figure.data[1].zmax
+
+
+def test_routing_map_of_an_identity_layer_says_so():
+    layer = make_snapshot()
+    figure = routing_map(type(layer)(**{**layer.__dict__, "starts": (None, None, None, None)}))
+    assert "identity" in figure.layout.annotations[0].text
+
+
+def test_trajectories_flag_the_dead():
+    titles = [note.text for note in start_trajectories(_history()).layout.annotations]
+    assert titles[0].startswith("output channels: 8 starts, ")
+    still = start_trajectories([(0, make_snapshot()), (10, make_snapshot())])
+    assert "8 dead, 0 collapsed" in still.layout.annotations[0].text
+    with pytest.raises(OptionError, match="history"):
+        start_trajectories([])
+
+
+def test_coverage_counts_what_is_read(snapshot):
+    heat = next(trace for trace in coverage(snapshot).data if trace.type == "heatmap")
+    np.testing.assert_array_equal(heat.z, snapshot.coverage())
+    assert gini(np.array([0, 0, 0, 0])) == 0.0
+
+
+def test_bars_keep_every_layer_and_tell_kept_from_compressed():
+    rows = make_rows()
+    figure = layer_bars(rows)
+    kept = next(trace for trace in figure.data if trace.name == "kept dense")
+    assert [value for value in kept.x if value is not None] == [1024]
+    assert figure.layout.yaxis.ticktext[-1] == "classifier"
+    with pytest.raises(OptionError, match="rows"):
+        layer_bars([])
+
+
+def test_seeds_become_one_point_with_its_standard_error():
+    points = measured_points(make_table())
+    assert len(points) == 6
+    dense = [point for point in points if point.series == "dense"]
+    assert [point.n for point in dense] == [2, 2]
+    assert dense[0].top1 == pytest.approx(92.85)
+    assert dense[0].error == pytest.approx(0.25)  # stdev of (92.6, 93.1) is 0.3536; over sqrt(2)
+    assert measured_points([{"madds": 5, "top1": None}, {"madds": float("nan"), "top1": 3.0}]) == []
+    assert measured_points([{"madds": 5, "top1": 3.0}])[0].error is None
+
+
+def test_reported_numbers_stay_apart_and_name_their_source():
+    figure = accuracy_vs_madds(make_table(), 1.5e6, [ReportedPoint("<i>A</i>", 1e6, 90.0, "model card", "A")])
+    reported = next(trace for trace in figure.data if "reported" in trace.name)
+    assert "model card" in reported.name
+    assert reported.line.dash == "dash"
+    assert reported.marker.symbol == "circle-open"
+    assert reported.customdata[0][0] == "&lt;i&gt;A&lt;/i&gt;"
+    star = next(trace for trace in figure.data if trace.name == "best within the budget")
+    assert star.x[0] == 900_000
+    assert star.y[0] == pytest.approx(94.85)
+
+
+def test_live_run_marks_the_best_and_thins_long_series():
+    figure = live_run(_metrics(10_000))
+    assert max(len(trace.x) for trace in figure.data) <= MOST_POINTS
+    assert any("60.50" in (trace.name or "") for trace in figure.data)
+
+
+def test_names_with_markup_are_shown_as_text():
+    figure = epitome_atlas(make_snapshot(name="<img src=x>"))
+    assert "<img" not in figure.layout.title.text
+    assert "&lt;img" in layer_bars([dict(make_rows()[0], name="<img src=x>")]).layout.yaxis.ticktext[0]
