@@ -1,0 +1,62 @@
+"""NES Lab: compress networks by Neural Epitome Search, to exact params and multiply-add budgets.
+
+The public names are loaded when first used, so that ``import nes_lab`` imports no torch.
+
+Source: Zhou et al., *Neural Epitome Search for Architecture-Agnostic Network Compression*, ICLR 2020, arXiv:1907.05642.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Budget": "nes_lab.compress.budget",
+    "CompressionPlan": "nes_lab.compress.compression_plan",
+    "CostReport": "nes_lab.cost.report",
+    "EpitomeConv1d": "nes_lab.nn.conv",
+    "EpitomeConv2d": "nes_lab.nn.conv",
+    "EpitomeLinear": "nes_lab.nn.linear",
+    "LatencyReport": "nes_lab.cost.report",
+    "LayerPlan": "nes_lab.compress.compression_plan",
+    "NesLabError": "nes_lab.errors",
+    "RoutingMap": "nes_lab.epitome.routing_map",
+    "compress": "nes_lab.compress.surgery",
+    "count": "nes_lab.cost.count",
+    "create_backbone": "nes_lab.backbones.registry",
+    "materialize": "nes_lab.compress.surgery",
+    "measure_latency": "nes_lab.cost.measure",
+    "plan_for_budget": "nes_lab.compress.planner",
+    "preset": "nes_lab.compress.presets",
+}
+
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from nes_lab.backbones.registry import create_backbone
+    from nes_lab.compress.budget import Budget
+    from nes_lab.compress.compression_plan import CompressionPlan, LayerPlan
+    from nes_lab.compress.planner import plan_for_budget
+    from nes_lab.compress.presets import preset
+    from nes_lab.compress.surgery import compress, materialize
+    from nes_lab.cost.count import count
+    from nes_lab.cost.measure import measure_latency
+    from nes_lab.cost.report import CostReport, LatencyReport
+    from nes_lab.epitome.routing_map import RoutingMap
+    from nes_lab.errors import NesLabError
+    from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
+    from nes_lab.nn.linear import EpitomeLinear
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nes_lab' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,1 @@
+"""Backbones by name: our small ones, and timm's."""

@@ -1,0 +1,83 @@
+"""Name -> model. timm is imported only when a name is not one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from nes_lab.backbones.small import SmallMobileNetV2
+from nes_lab.errors import OptionError, closest
+
+__all__ = ["backbone_names", "create_backbone", "register_backbone"]
+
+_OURS: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register_backbone(name: str, make: Callable[..., nn.Module]) -> None:
+    """Add a backbone of your own.
+
+    Args:
+        name: Not taken yet.
+        make: Called with ``num_classes``, ``in_channels``, ``width`` and further options.
+
+    Raises:
+        OptionError: If the name is taken.
+    """
+    if name in _OURS:
+        raise OptionError(f"name={name!r} is registered already; choose another name")
+    _OURS[name] = make
+
+
+register_backbone("small_mobilenetv2", SmallMobileNetV2)
+
+
+def backbone_names(timm_too: bool = True) -> list[str]:
+    """Names that :func:`create_backbone` knows, ours first."""
+    names = list(_OURS)
+    if timm_too:
+        import timm
+
+        names += timm.list_models()
+    return names
+
+
+def create_backbone(
+    name: str, *, num_classes: int | None = None, in_channels: int = 3, width: float = 1.0, **options: Any
+) -> nn.Module:
+    """Make a backbone by name, with fresh weights.
+
+    Args:
+        name: One of ours (``small_mobilenetv2``) or any timm model name.
+        num_classes: Outputs; None: the model's own default (10 for ours).
+        in_channels: Of the image.
+        width: Width multiplier of our own backbones; timm models have their widths in their names.
+        **options: Passed on.
+
+    Raises:
+        OptionError: If no backbone has that name, with the closest ones, or if it takes no width multiplier.
+
+    Examples:
+        >>> create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
+        Linear(in_features=64, out_features=10, bias=True)
+    """
+    if name in _OURS:
+        return _OURS[name](
+            num_classes=10 if num_classes is None else num_classes, in_channels=in_channels, width=width, **options
+        )
+    import timm
+
+    if not timm.is_model(name):
+        known = backbone_names()
+        raise OptionError(
+            f"backbone={name!r} is not known; give one of ours ({', '.join(_OURS)}) or a timm model name.{closest(name, known)}"
+        )
+    if width != 1.0:
+        raise OptionError(
+            f"width={width!r}: the timm model {name!r} takes no width multiplier here; use width=1, a narrower timm "
+            "variant (such as mobilenetv2_050), or small_mobilenetv2"
+        )
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    return timm.create_model(name, in_chans=in_channels, **options)

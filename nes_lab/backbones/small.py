@@ -1,0 +1,93 @@
+"""Small networks for small images, made of the same blocks as the large ones."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from nes_lab.errors import OptionError
+
+__all__ = ["InvertedBlock", "SmallMobileNetV2"]
+
+# expansion, channels, blocks, stride: Sandler et al., CVPR 2018, scaled down to images of 8 to 32 pixels
+_STAGES = ((1, 16, 1, 1), (4, 24, 2, 1), (4, 40, 2, 2), (4, 64, 1, 1))
+_STEM, _HEAD = 16, 128
+
+
+class InvertedBlock(nn.Module):
+    """Inverted residual: 1x1 expand, 3x3 depthwise, 1x1 project; a residual where shapes allow.
+
+    Args:
+        c_in, c_out: Channels.
+        expansion: Hidden channels are ``c_in * expansion``; with 1 there is no expand convolution.
+        stride: Of the depthwise convolution.
+
+    Shape:
+        - input ``(N, c_in, H, W)``, output ``(N, c_out, ceil(H / stride), ceil(W / stride))``
+    """
+
+    def __init__(self, c_in: int, c_out: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        hidden = c_in * expansion
+        self.residual = stride == 1 and c_in == c_out
+        self.expand = _conv_norm(c_in, hidden, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = _conv_norm(hidden, hidden, 3, stride, groups=hidden)
+        self.project = _conv_norm(hidden, c_out, 1, activation=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block."""
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.residual else y
+
+
+class SmallMobileNetV2(nn.Module):
+    """A MobileNetV2 in miniature: stem, seven inverted residuals or fewer, 1x1 head, linear classifier.
+
+    Args:
+        num_classes: Outputs.
+        in_channels: Of the image.
+        width: Width multiplier of all channels, rounded to even numbers.
+
+    Shape:
+        - input ``(N, in_channels, H, W)`` of 8 pixels or more, output ``(N, num_classes)``
+
+    Examples:
+        >>> SmallMobileNetV2(10, in_channels=1)(torch.randn(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self, num_classes: int, in_channels: int = 3, width: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < width <= 8:
+            raise OptionError(f"width={width!r}; the width multiplier must be above 0 and at most 8")
+        channels = _scaled(_STEM, width)
+        self.stem = _conv_norm(in_channels, channels, 3)
+        blocks: list[nn.Module] = []
+        for expansion, base, repeats, stride in _STAGES:
+            for index in range(repeats):
+                blocks.append(InvertedBlock(channels, _scaled(base, width), expansion, stride if index == 0 else 1))
+                channels = _scaled(base, width)
+        self.blocks = nn.Sequential(*blocks)
+        self.head = _conv_norm(channels, _scaled(_HEAD, width), 1)
+        self.classifier = nn.Linear(_scaled(_HEAD, width), num_classes)
+        self.default_cfg = {"first_conv": "stem.0", "classifier": "classifier"}
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores."""
+        return self.classifier(self.head(self.blocks(self.stem(x))).mean((2, 3)))
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(2, int(round(channels * width / 2)) * 2)
+
+
+def _conv_norm(
+    c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True
+) -> nn.Sequential:
+    layers = [
+        nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(c_out),
+    ]
+    return nn.Sequential(*layers, nn.ReLU6()) if activation else nn.Sequential(*layers)

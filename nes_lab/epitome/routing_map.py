@@ -1,0 +1,64 @@
+"""The routing map: the frozen table of starts; with the epitome (and bias) all that inference needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.routing import read_counts
+from nes_lab.epitome.sampling import AxisTaps, axis_taps, sample_patches, sampling_matrix
+from nes_lab.errors import GeometryError
+
+__all__ = ["RoutingMap"]
+
+
+@dataclass(frozen=True)
+class RoutingMap:
+    """Where each patch is read from.
+
+    Args:
+        geometry: Shapes, scope and boundary.
+        starts: Per weight axis None (identity) or starts in cells: ``(R_axis,)`` separable, ``(R_out, R_in)`` joint; kernel
+            axes ``(R_out,)`` separable.
+        mode: Who set them.
+
+    Examples:
+        >>> from nes_lab.nn import EpitomeConv2d
+        >>> layer = EpitomeConv2d(4, 8, 3, epitome_shape=(4, 4, 3, 3), patch_channels=(2, 4))
+        >>> layer.routing_map().starts
+        (tensor([0, 2, 0, 2]), None, None, None)
+    """
+
+    geometry: EpitomeGeometry
+    starts: tuple[Tensor | None, ...]
+    mode: str
+
+    def taps(self, axis: int) -> AxisTaps | None:
+        """Cells and shares an axis reads; None where it is identity."""
+        starts = self.starts[axis]
+        if starts is None:
+            return None
+        return axis_taps(starts, self.geometry, axis, fractional=starts.is_floating_point())
+
+    def materialize(self, epitome: Tensor) -> Tensor:
+        """The weight ``T(E)`` these starts sample; linear in ``epitome``."""
+        return sample_patches(epitome, [self.taps(axis) for axis in range(len(self.starts))], self.geometry)
+
+    def matrix(self, axis: int) -> Tensor:
+        """Sampling matrix ``A`` of a separable channel axis, ``(C, n)``; every row sums to 1.
+
+        Raises:
+            GeometryError: For joint scope, kernel axes and identity axes, which have no such matrix.
+        """
+        taps = self.taps(axis) if axis in (0, 1) and self.geometry.scope == "separable" else None
+        if taps is None:
+            raise GeometryError(f"axis={axis}: only a sampled channel axis of a separable layer has a sampling matrix")
+        return sampling_matrix(taps)
+
+    def read_counts(self) -> np.ndarray:
+        """How many channel pairs of the weight read each epitome cell, ``(E_out, E_in)``."""
+        starts = [None if s is None else s.detach().cpu().numpy() for s in self.starts]
+        return read_counts(self.geometry, starts)

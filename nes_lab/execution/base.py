@@ -1,0 +1,153 @@
+"""What an execution plan is: the layer's operation, the cost record and the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Literal, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.sampling import AxisTaps
+
+__all__ = ["AxisState", "ExecutionPlan", "LayerOp", "PlanCost", "Taps", "axis_states", "sampling_madds"]
+
+AxisState = Literal["identity", "integer", "fractional"]
+Taps = Sequence[AxisTaps | None]
+
+
+@dataclass(frozen=True)
+class LayerOp:
+    """The linear operation a layer performs with a weight: a convolution in 1-D or 2-D, or a matrix product.
+
+    Args:
+        kernel_size: ``K``; empty for a linear layer.
+        stride, dilation: As torch, one number per spatial axis.
+        padding: As torch: one number per spatial axis, or ``"same"`` or ``"valid"``.
+        groups: As torch.
+    """
+
+    kernel_size: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] | str = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def spatial(self) -> int:
+        """Number of spatial axes: 0 for a linear layer."""
+        return len(self.kernel_size)
+
+    @property
+    def channel_dim(self) -> int:
+        """Axis of the channels, counted from the end."""
+        return -1 - self.spatial
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Run the operation with a given weight."""
+        if self.spatial == 0:
+            return F.linear(x, weight, bias)
+        conv = F.conv1d if self.spatial == 1 else F.conv2d
+        return conv(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _skips(self) -> tuple[int, ...]:
+        """Per spatial axis, the step at which positions are read: above 1 only for an unpadded kernel of size 1."""
+        padding = (0,) * self.spatial if self.padding in ("valid", "same") else self.padding
+        return tuple(
+            s if k == 1 and p == 0 else 1 for k, s, p in zip(self.kernel_size, self.stride, padding, strict=True)
+        )
+
+    def skip_unread(self, x: Tensor) -> tuple[Tensor, LayerOp]:
+        """Drop input positions that a strided kernel of size 1 never reads, so that a fold does not pay for them."""
+        skips = self._skips()
+        if all(s == 1 for s in skips):
+            return x, self
+        for axis, step in enumerate(skips):
+            x = x[(..., slice(None, None, step), *[slice(None)] * (self.spatial - 1 - axis))]
+        return x, replace(self, stride=tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True)))
+
+    def positions(self, input_shape: Sequence[int]) -> tuple[int, int]:
+        """Input positions read and output positions, over the whole batch (``HW_i`` and ``HW_o`` times the batch)."""
+        split = len(input_shape) - self.spatial
+        lead = prod(input_shape[: split - 1])
+        sizes = input_shape[split:]
+        read = prod(-(-n // s) for n, s in zip(sizes, self._skips(), strict=True))
+        return lead * read, lead * prod(self._output_size(n, i) for i, n in enumerate(sizes))
+
+    def _output_size(self, size: int, axis: int) -> int:
+        if self.padding == "same":
+            return size
+        padding = 0 if isinstance(self.padding, str) else self.padding[axis]
+        reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+        return max((size + 2 * padding - reach) // self.stride[axis] + 1, 0)
+
+
+@dataclass(frozen=True)
+class PlanCost:
+    """What one forward of a layer costs under an execution plan.
+
+    Args:
+        conv_madds: Multiply-adds of the convolution or matrix product that runs.
+        tap_madds: Multiply-adds of fractional folds and expansions on activations.
+        adds: Copies and additions of integer folds and expansions; not multiply-adds.
+        weight_madds: Multiply-adds to build the weight; cached at inference and not part of ``madds``.
+    """
+
+    conv_madds: int
+    tap_madds: int = 0
+    adds: int = 0
+    weight_madds: int = 0
+
+    @property
+    def madds(self) -> int:
+        """Multiply-adds of a forward: convolution plus fractional taps."""
+        return self.conv_madds + self.tap_madds
+
+
+class ExecutionPlan(Protocol):
+    """A way to compute an epitome layer.
+
+    Law: ``run(x, prepare(...), ...)`` returns what ``op(x, weight, bias)`` returns, with the same gradients.
+    """
+
+    name: str
+
+    def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
+        """Why the plan cannot run this layer, or None when it can."""
+        ...
+
+    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry) -> Tensor:
+        """The tensor the operation runs with; does not depend on the input, so it is cached at inference."""
+        ...
+
+    def run(self, x: Tensor, prepared: Tensor, taps: Taps, bias: Tensor | None, op: LayerOp) -> Tensor:
+        """Compute the layer."""
+        ...
+
+    def cost(
+        self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp, positions: tuple[int, int]
+    ) -> PlanCost:
+        """Count the layer; ``positions`` as :meth:`LayerOp.positions` gives them."""
+        ...
+
+
+def axis_states(taps: Taps) -> tuple[AxisState, ...]:
+    """State of each weight axis as the taps show it."""
+    return tuple("identity" if t is None else "fractional" if t.fractional else "integer" for t in taps)
+
+
+def sampling_madds(geometry: EpitomeGeometry, states: Sequence[AxisState], axes: Sequence[int]) -> int:
+    """Multiply-adds to sample the given axes of the weight, in the order the sampler takes them: two per fractional read."""
+    if geometry.scope == "joint":
+        fractional = sum(states[a] == "fractional" for a in axes)
+        return 2**fractional * prod(geometry.weight_shape) if fractional else 0
+    shape = list(geometry.epitome_shape)
+    total = 0
+    for axis in axes:
+        shape[axis] = geometry.weight_shape[axis]
+        if states[axis] == "fractional":
+            total += 2 * prod(shape)
+    return total

@@ -1,0 +1,224 @@
+"""Epitome convolutions, with the arguments of their torch counterparts."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from nes_lab.errors import GeometryError, OptionError
+from nes_lab.execution.base import LayerOp
+from nes_lab.nn.layer import EpitomeLayer
+
+__all__ = ["EpitomeConv1d", "EpitomeConv2d"]
+
+
+class _EpitomeConv(EpitomeLayer):
+    """A convolution of ``spatial`` axes; the public classes set that number."""
+
+    spatial: int
+    dense: type[nn.Conv1d] | type[nn.Conv2d]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] | str = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        epitome_shape: tuple[int, ...],
+        patch_channels: tuple[int, int] | None = None,
+        routing: str = "tiled",
+        scope: str = "separable",
+        boundary: str = "clamp",
+        execution: str = "auto",
+        seed: int = 0,
+        reach: float = 1.0,
+        squash: str = "tanh",
+        momentum: float = 0.9,
+        learner: str = "mlp",
+    ) -> None:
+        n = self.spatial
+        kernel = _numbers("kernel_size", kernel_size, n, least=1)
+        steps, spread = _numbers("stride", stride, n, least=1), _numbers("dilation", dilation, n, least=1)
+        pad = padding if isinstance(padding, str) else _numbers("padding", padding, n, least=0)
+        _check_conv(in_channels, out_channels, groups, padding_mode, pad, steps)
+        super().__init__(
+            (out_channels, in_channels // groups, *kernel),
+            LayerOp(kernel, steps, pad, spread, groups),
+            bias,
+            epitome_shape=epitome_shape,
+            patch_channels=patch_channels,
+            routing=routing,
+            scope=scope,
+            boundary=boundary,
+            execution=execution,
+            seed=seed,
+            reach=reach,
+            squash=squash,
+            momentum=momentum,
+            learner=learner,
+            device=device,
+            dtype=dtype,
+        )
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel, steps, pad, spread
+        self.padding_mode = padding_mode
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv1d | nn.Conv2d, weights: str = "fit", **epitome: Any) -> Self:
+        """An epitome layer in place of a dense convolution, with its hyperparameters, bias, dtype, device and mode.
+
+        Args:
+            conv: The dense layer; it stays untouched.
+            weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that read it.
+            **epitome: ``epitome_shape`` and the other epitome arguments of the constructor.
+
+        Raises:
+            GeometryError: If a patch does not fit, or if ``conv`` is no plain convolution of this dimension.
+
+        Examples:
+            >>> conv = nn.Conv2d(4, 8, 3)
+            >>> layer = EpitomeConv2d.from_conv(conv, epitome_shape=(8, 4, 3, 3))
+            >>> torch.equal(layer.weight, conv.weight)
+            True
+        """
+        if not isinstance(conv, cls.dense):
+            raise GeometryError(
+                f"conv is a {type(conv).__name__}; {cls.__name__}.from_conv takes a {cls.dense.__name__}"
+            )
+        layer = cls(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            conv.groups,
+            conv.bias is not None,
+            conv.padding_mode,
+            conv.weight.device,
+            conv.weight.dtype,
+            **epitome,
+        )
+        return layer.load_dense_(conv.weight, conv.bias, weights).train(conv.training)  # type: ignore[return-value]
+
+    def to_dense(self) -> nn.Conv1d | nn.Conv2d:
+        """A plain torch convolution with the sampled weight; outputs agree to rounding."""
+        conv = self.dense(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,  # type: ignore[arg-type]
+            self.stride,  # type: ignore[arg-type]
+            self.padding,  # type: ignore[arg-type]
+            self.dilation,  # type: ignore[arg-type]
+            self.groups,
+            self.bias is not None,
+            device=self.epitome.device,
+            dtype=self.epitome.dtype,
+        )
+        return fill_dense(conv, self)  # type: ignore[return-value]
+
+
+class EpitomeConv1d(_EpitomeConv):
+    r"""One-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
+
+    See :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_k)``.
+
+    Shape:
+        - input ``(N, C_in, L)``, output ``(N, C_out, L_out)`` as :class:`torch.nn.Conv1d`
+
+    Examples:
+        >>> layer = EpitomeConv1d(16, 32, 9, epitome_shape=(16, 16, 9), padding="same")
+        >>> layer(torch.randn(2, 16, 50)).shape
+        torch.Size([2, 32, 50])
+    """
+
+    spatial = 1
+    dense = nn.Conv1d
+
+
+class EpitomeConv2d(_EpitomeConv):
+    r"""Two-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
+
+    The weight is cut into patches; patch *p* is read from the epitome at a real-valued starting index by
+    multilinear interpolation. Only epitome, routing map and bias are stored.
+
+    Law: every execution plan gives the output of ``F.conv2d(x, layer.materialize(), ...)``, and its gradients.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels, kernel_size, stride, padding, dilation, groups, bias, device, dtype: As :class:`torch.nn.Conv2d`.
+        padding_mode: Only ``"zeros"``.
+        epitome_shape: ``(E_out, E_in, E_h, E_w)``, in cells. Smaller than the weight ``(C_out, C_in/groups, K_h, K_w)``
+            compresses.
+        patch_channels: Output and input channels sampled in one piece; the last patch is cropped. None: the whole epitome axis.
+        routing: ``"tiled" | "stride" | "random" | "free" | "learner"``: who sets the starting indices.
+        scope: ``"separable"``: a start depends on the patch's index along its own axis; ``"joint"``: one start tuple per block.
+        boundary: ``"clamp"`` or ``"circular"``.
+        execution: ``"auto"`` (cheapest by count), ``"materialize"``, ``"wrapped"``, ``"factored"``.
+        seed: Of ``"random"``.
+        reach, squash, momentum, learner: Of ``"learner"``: largest move in cells, ``"tanh"`` or ``"sigmoid"``, moving average,
+            ``"mlp"`` or ``"conv"``.
+
+    Shape:
+        - input ``(N, C_in, H, W)``, output ``(N, C_out, H_out, W_out)`` as :class:`torch.nn.Conv2d`
+
+    Raises:
+        GeometryError: If a patch does not fit in the epitome; names the axis, what it needs and what it has.
+        PlanError: If ``execution`` is not available for the layer; says why.
+        OptionError: If another option is not among its choices.
+
+    Examples:
+        >>> layer = EpitomeConv2d(64, 128, 3, epitome_shape=(64, 64, 3, 3), patch_channels=(32, 32), padding=1)
+        >>> layer(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 128, 8, 8])
+        >>> layer.epitome.numel() / layer.weight.numel()
+        0.5
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: starts begin at the integer tiling, learned
+    or not; separable routing lets the layer run in epitome space.
+    """
+
+    spatial = 2
+    dense = nn.Conv2d
+
+
+def fill_dense(module: nn.Conv1d | nn.Conv2d | nn.Linear, layer: EpitomeLayer) -> nn.Module:
+    """Copy the sampled weight, bias and mode of an epitome layer into a dense module."""
+    with torch.no_grad():
+        module.weight.copy_(layer.materialize())
+        if module.bias is not None and layer.bias is not None:
+            module.bias.copy_(layer.bias)
+    module.weight.requires_grad_(layer.epitome.requires_grad)
+    return module.train(layer.training)
+
+
+def _numbers(name: str, value: int | tuple[int, ...], n: int, least: int) -> tuple[int, ...]:
+    numbers = (value,) * n if isinstance(value, int) else tuple(value)
+    if len(numbers) != n or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in numbers):
+        raise OptionError(f"{name}={value!r}; give one whole number or {n} of them, each at least {least}")
+    return numbers
+
+
+def _check_conv(
+    c_in: int, c_out: int, groups: int, padding_mode: str, padding: tuple[int, ...] | str, stride: tuple[int, ...]
+) -> None:
+    if groups < 1 or c_in < 1 or c_out < 1 or c_in % groups or c_out % groups:
+        raise GeometryError(
+            f"in_channels={c_in}, out_channels={c_out}, groups={groups}: groups must be at least 1 and divide both"
+        )
+    if padding_mode != "zeros":
+        raise OptionError(f"padding_mode={padding_mode!r}; epitome layers pad with zeros only")
+    if isinstance(padding, str) and padding not in ("same", "valid"):
+        raise OptionError(f"padding={padding!r}; give numbers, 'same' or 'valid'")
+    if padding == "same" and any(s != 1 for s in stride):
+        raise OptionError(f"padding='same' needs stride 1, as in torch; it is {stride}")

@@ -1,0 +1,194 @@
+"""The index learner: starting indices predicted from the layer's input, and their moving average.
+
+Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: by default the learner predicts a move of at most
+``reach`` cells from the integer tiling (``squash="tanh"``); ``squash="sigmoid"`` is the paper's free range.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.sampling import start_limits
+from nes_lab.errors import OptionError, one_of
+from nes_lab.nn.starts import Starts, start_name
+
+__all__ = ["LEARNERS", "SQUASHES", "IndexLearner", "LearnerStarts"]
+
+LEARNERS = ("mlp", "conv")
+SQUASHES = ("tanh", "sigmoid")
+
+
+class IndexLearner(nn.Module):
+    """The network ``eta``: layer input to one number per start, one row per sample.
+
+    ``mlp``: global average pool, then two linear layers, the last one at zero. ``conv``: 3-tap stride-2 convolution, batch norm,
+    ReLU6, 1-tap convolution, batch norm (its scale at zero), pool. Both put out zeros before training.
+
+    Args:
+        channels: Input channels of the layer.
+        outputs: Number of starts.
+        spatial: Spatial axes of the input: 0, 1 or 2.
+        kind: ``"mlp"`` or ``"conv"``.
+
+    Shape:
+        - input ``(N, C)``, ``(N, T, C)`` for linear layers, ``(N, C, *spatial)`` for convolutions; output ``(N, outputs)``
+
+    Examples:
+        >>> IndexLearner(8, 5, spatial=2)(torch.randn(3, 8, 4, 4)).shape
+        torch.Size([3, 5])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        spatial: int,
+        kind: str = "mlp",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        one_of("learner", kind, LEARNERS)
+        if kind == "conv" and spatial == 0:
+            raise OptionError("learner='conv' needs a convolution's input; a linear layer takes learner='mlp'")
+        self.spatial, self.kind = spatial, kind
+        hidden = max(8, min(64, channels // 4))
+        where = {"device": device, "dtype": dtype}
+        if kind == "mlp":
+            self.body = nn.Sequential(
+                nn.Linear(channels, hidden, **where), nn.ReLU(), nn.Linear(hidden, outputs, **where)
+            )
+            nn.init.zeros_(self.body[2].weight)
+            nn.init.zeros_(self.body[2].bias)
+            return
+        conv, norm = (nn.Conv1d, nn.BatchNorm1d) if spatial == 1 else (nn.Conv2d, nn.BatchNorm2d)
+        self.body = nn.Sequential(
+            conv(channels, hidden, 3, stride=2, padding=1, bias=False, **where),
+            norm(hidden, **where),
+            nn.ReLU6(),
+            conv(hidden, outputs, 1, bias=False, **where),
+            norm(outputs, **where),
+        )
+        nn.init.zeros_(self.body[4].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One row of raw outputs per sample."""
+        if self.kind == "conv":
+            return self.body(x).flatten(2).mean(2)
+        if self.spatial:
+            return self.body(x.flatten(2).mean(2))
+        return self.body(x if x.ndim == 2 else x.flatten(1, -2).mean(1))
+
+
+class LearnerStarts(Starts):
+    """Starts predicted by an :class:`IndexLearner` and averaged over steps into the routing map.
+
+    ``s_t = clamp(anchor + reach * tanh(eta(x)))`` (or ``range * sigmoid(eta(x))``), ``s~_t = m M + (1 - m) s_t``; ``s~_t`` is used
+    and stored. ``eta``'s output is averaged over the samples, over all ranks where training is distributed, before the squash.
+
+    Args:
+        geometry: Shapes, scope and boundary.
+        channels: Input channels of the layer.
+        spatial: Spatial axes of its input.
+        reach: Largest move from the tiling, in cells (``tanh``).
+        squash: ``"tanh"`` or ``"sigmoid"``.
+        momentum: ``m`` of the moving average, in [0, 1).
+        learner: ``"mlp"`` or ``"conv"``.
+    """
+
+    fractional = True
+    stored = True
+
+    def __init__(
+        self,
+        geometry: EpitomeGeometry,
+        channels: int,
+        spatial: int,
+        dtype: torch.dtype,
+        reach: float = 1.0,
+        squash: str = "tanh",
+        momentum: float = 0.9,
+        learner: str = "mlp",
+        device: torch.device | str | None = None,
+        eta_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(geometry, "learner")
+        one_of("squash", squash, SQUASHES)
+        if not 0 <= momentum < 1:
+            raise OptionError(f"momentum={momentum!r}; the moving average needs a number in [0, 1)")
+        if not reach > 0:
+            raise OptionError(f"reach={reach!r}; it is the largest move in cells and must be above 0")
+        self.reach, self.squash, self.momentum, self.spatial = reach, squash, momentum, spatial
+        for axis in self.sampled:
+            self.register_buffer(start_name(geometry, axis), self._begin(axis, dtype, device))
+            self.register_buffer(self._name("anchor", axis), self._begin(axis, dtype, device), persistent=False)
+            self.register_buffer(self._name("previous", axis), self._begin(axis, dtype, device), persistent=False)
+        outputs = sum(t.numel() for _, t in self.tables())
+        self.learner = IndexLearner(channels, outputs, spatial, learner, device, eta_dtype) if outputs else None
+
+    def _name(self, what: str, axis: int) -> str:
+        return f"{what}_{self.geometry.axes[axis].name}"
+
+    def _range(self, axis: int, like: Tensor) -> Tensor | int:
+        circular = self.geometry.boundary == "circular"
+        return self.geometry.axes[axis].cells if circular else start_limits(self.geometry, axis, like)
+
+    def _begin(self, axis: int, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
+        tiling = self.anchors(axis, dtype, device)
+        return tiling if self.squash == "tanh" else torch.zeros_like(tiling) + self._range(axis, tiling) * 0.5
+
+    def read(self, axis: int) -> Tensor:
+        """The routing map, clamped."""
+        return self.inside(self.table(axis), axis)
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
+        """In training predict, average and store; in evaluation read the routing map."""
+        if not self.training or self.learner is None:
+            return self.current()
+        raw, samples = self._predict(x)
+        if samples is None:
+            return self.current()
+        recomputing = _inside_backward()
+        pieces = raw.split([t.numel() for _, t in self.tables()])
+        starts: list[Tensor | None] = [None] * len(self.geometry.axes)
+        for (axis, table), piece in zip(self.tables(), pieces, strict=True):
+            previous = getattr(self, self._name("previous", axis))
+            if not recomputing:
+                previous.copy_(table)
+            mixed = self.momentum * previous.clone() + (1 - self.momentum) * self._squashed(piece.view_as(table), axis)
+            if not recomputing:
+                table.copy_(mixed.detach())
+            starts[axis] = mixed
+        return tuple(starts)
+
+    def _predict(self, x: Tensor) -> tuple[Tensor, int | None]:
+        """Mean raw output over all samples, and their number; None when no rank has a sample."""
+        assert self.learner is not None  # forward has checked
+        dtype = self.table(self.sampled[0]).dtype
+        batched = x if x.ndim > self.spatial + 1 or (self.spatial == 0 and x.ndim == 2) else x.unsqueeze(0)
+        distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        samples = batched.shape[0] if batched.numel() else 0
+        if samples == 0 and not distributed:
+            return batched.new_zeros(0), None
+        outputs = sum(t.numel() for _, t in self.tables())
+        total = self.learner(batched).to(dtype).sum(0) if samples else batched.new_zeros(outputs, dtype=dtype)
+        if not distributed:
+            return total / samples, samples
+        joined = all_reduce(torch.cat([total, total.new_tensor([samples])]))
+        return (joined[:-1] / joined[-1].clamp_min(1), int(joined[-1])) if joined[-1] > 0 else (joined, None)
+
+    def _squashed(self, raw: Tensor, axis: int) -> Tensor:
+        if self.squash == "sigmoid":
+            return self._range(axis, raw) * torch.sigmoid(raw)
+        return self.inside(getattr(self, self._name("anchor", axis)) + self.reach * torch.tanh(raw), axis)
+
+
+def _inside_backward() -> bool:
+    """Whether this forward is a recomputation under activation checkpointing, which must not move the routing map."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._current_graph_task_id() != -1

@@ -1,0 +1,43 @@
+"""Looking at the epitome layers of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from nes_lab.epitome.snapshot import LayerSnapshot
+from nes_lab.nn.layer import EpitomeLayer
+
+__all__ = ["epitome_layers", "snapshot_layers"]
+
+
+def epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
+    """Names and modules of the epitome layers, each once, in module order."""
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, EpitomeLayer))
+
+
+def snapshot_layers(model: nn.Module) -> dict[str, LayerSnapshot]:
+    """Copies of all epitomes and starts, as numpy arrays.
+
+    Examples:
+        >>> from nes_lab.nn import EpitomeLinear
+        >>> list(snapshot_layers(nn.Sequential(EpitomeLinear(4, 8, epitome_shape=(4, 4)))))
+        ['0']
+    """
+    return {name: _snapshot(name, layer) for name, layer in epitome_layers(model)}
+
+
+def _snapshot(name: str, layer: EpitomeLayer) -> LayerSnapshot:
+    routing_map = layer.routing_map()
+    return LayerSnapshot(
+        name=name,
+        epitome=layer.epitome.detach().float().cpu().numpy().copy(),
+        starts=tuple(None if s is None else s.float().cpu().numpy() for s in routing_map.starts),
+        weight_shape=layer.geometry.weight_shape,
+        epitome_shape=layer.geometry.epitome_shape,
+        patch_shape=layer.geometry.patch_shape,
+        scope=layer.geometry.scope,
+        boundary=layer.geometry.boundary,
+        routing=layer.routing_mode,
+    )

@@ -1,0 +1,253 @@
+"""What the epitome layers share: epitome, starts, choice of execution plan, and the way back to a weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES
+from nes_lab.epitome.routing_map import RoutingMap
+from nes_lab.epitome.sampling import axis_taps
+from nes_lab.errors import one_of
+from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps, axis_states
+from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
+from nes_lab.nn.cache import InferenceCache, tensor_key
+from nes_lab.nn.index_learner import LearnerStarts
+from nes_lab.nn.init import copy_epitome, fit_epitome, reset_epitome_
+from nes_lab.nn.starts import FixedStarts, FreeStarts, FrozenStarts, Starts
+
+__all__ = ["EpitomeLayer", "SnapReport"]
+
+
+@dataclass(frozen=True)
+class SnapReport:
+    """What rounding the starts changed.
+
+    Args:
+        largest_move: Farthest any start moved, in cells.
+        relative_change: ``||W_after - W_before|| / ||W_before||`` of the sampled weight.
+    """
+
+    largest_move: float
+    relative_change: float
+
+
+class EpitomeLayer(nn.Module):
+    """Base of the epitome layers; use :class:`EpitomeConv1d`, :class:`EpitomeConv2d` or :class:`EpitomeLinear`.
+
+    Args:
+        weight_shape: ``(C_out, C_in/groups, *K)`` of the dense layer.
+        op: The operation the weight is used with.
+        bias: Whether there is a bias of ``C_out`` numbers.
+        epitome_shape: ``(E_out, E_in, *E_k)``, in cells.
+        patch_channels: ``(b_out, b_in)``; None: the whole epitome axis.
+        routing: Who sets the starts: ``tiled``, ``stride``, ``random``, ``free``, ``learner``.
+        scope: ``separable`` or ``joint``.
+        boundary: ``clamp`` or ``circular``.
+        execution: ``auto`` (cheapest by count) or the name of an execution plan.
+        seed: Of ``random`` routing.
+        reach, squash, momentum, learner: Of ``learner`` routing; see :class:`~nes_lab.nn.index_learner.LearnerStarts`.
+    """
+
+    epitome: nn.Parameter
+    bias: nn.Parameter | None
+    routing: Starts
+
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        op: LayerOp,
+        bias: bool,
+        *,
+        epitome_shape: tuple[int, ...],
+        patch_channels: tuple[int, int] | None = None,
+        routing: str = "tiled",
+        scope: str = "separable",
+        boundary: str = "clamp",
+        execution: str = "auto",
+        seed: int = 0,
+        reach: float = 1.0,
+        squash: str = "tanh",
+        momentum: float = 0.9,
+        learner: str = "mlp",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        one_of("routing", routing, ROUTING_MODES)
+        self.geometry = EpitomeGeometry(weight_shape, epitome_shape, patch_channels, scope, boundary)
+        self.op = op
+        where = {"device": device, "dtype": dtype}
+        self.epitome = nn.Parameter(torch.empty(self.geometry.epitome_shape, **where))
+        self.register_parameter("bias", nn.Parameter(torch.empty(weight_shape[0], **where)) if bias else None)
+        starts_dtype = torch.float64 if self.epitome.dtype == torch.float64 else torch.float32
+        if routing == "free":
+            self.routing = FreeStarts(self.geometry, starts_dtype, device)
+        elif routing == "learner":
+            channels = weight_shape[1] * op.groups
+            self.routing = LearnerStarts(
+                self.geometry, channels, op.spatial, starts_dtype, reach, squash, momentum, learner, device, dtype
+            )
+        else:
+            self.routing = FixedStarts(self.geometry, routing, seed, device)
+        self._taps_cache, self._weight_cache = InferenceCache(), InferenceCache()
+        self._choices: dict[tuple, ExecutionPlan] = {}
+        self.execution = execution
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw epitome and bias anew; the variance follows the dense layer's fan."""
+        reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape, generator)
+
+    # ---- execution -------------------------------------------------------------------------------------------------
+
+    @property
+    def execution(self) -> str:
+        """``"auto"`` or the name of the execution plan; may be set at any time without changing the result.
+
+        Raises:
+            PlanError: On setting a plan that this layer cannot run; says why.
+        """
+        return self._execution
+
+    @execution.setter
+    def execution(self, name: str) -> None:
+        self._plan = require_plan(name, self.geometry, self.axis_states(), self.op)
+        self._execution = name
+
+    def available_executions(self) -> tuple[str, ...]:
+        """Names of the execution plans this layer can run."""
+        return tuple(p.name for p in available_plans(self.geometry, self.axis_states(), self.op))
+
+    def axis_states(self) -> tuple[AxisState, ...]:
+        """Per weight axis ``identity``, ``integer`` or ``fractional``."""
+        moving: AxisState = "fractional" if self.routing.fractional else "integer"
+        return tuple(moving if a in self.routing.sampled else "identity" for a in range(len(self.geometry.axes)))
+
+    def plan_for(self, input_shape: tuple[int, ...]) -> ExecutionPlan:
+        """The execution plan that runs for an input of this shape."""
+        if self._plan is not None:
+            return self._plan
+        if torch.compiler.is_compiling():
+            return cheapest_plan(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))[0]
+        key = (tuple(input_shape), self.routing.fractional)
+        if key not in self._choices:
+            if len(self._choices) > 64:
+                self._choices.clear()
+            self._choices[key] = cheapest_plan(
+                self.geometry, self.axis_states(), self.op, self.op.positions(input_shape)
+            )[0]
+        return self._choices[key]
+
+    def cost(self, input_shape: tuple[int, ...]) -> PlanCost:
+        """What a forward with an input of this shape costs, for the plan that runs."""
+        plan = self.plan_for(tuple(input_shape))
+        return plan.cost(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the layer; input and output as the dense layer's."""
+        taps = self._taps(self.routing(x))
+        plan = self.plan_for(tuple(x.shape))
+        return plan.run(x, self._prepared(plan, taps), taps, self.bias, self.op)
+
+    def _taps(self, starts: tuple[Tensor | None, ...]) -> Taps:
+        fractional = self.routing.fractional
+
+        def build() -> Taps:
+            return [None if s is None else axis_taps(s, self.geometry, a, fractional) for a, s in enumerate(starts)]
+
+        if torch.compiler.is_compiling() or (fractional and torch.is_grad_enabled()):
+            return build()
+        return self._taps_cache.get(tensor_key(table for _, table in self.routing.tables()), build)
+
+    def _prepared(self, plan: ExecutionPlan, taps: Taps) -> Tensor:
+        if torch.compiler.is_compiling() or torch.is_grad_enabled():
+            return plan.prepare(self.epitome, taps, self.geometry)
+        tables = [table for _, table in self.routing.tables()]
+        key = tensor_key([self.epitome, *tables])
+        key = None if key is None or self.training else (plan.name, key)
+        return self._weight_cache.get(key, lambda: plan.prepare(self.epitome, taps, self.geometry))
+
+    # ---- the weight ------------------------------------------------------------------------------------------------
+
+    def routing_map(self) -> RoutingMap:
+        """The starts inference uses, detached; integers where no start is fractional."""
+        starts = tuple(None if s is None else s.detach().clone() for s in self.routing.current())
+        return RoutingMap(self.geometry, starts, self.routing_mode)
+
+    @property
+    def routing_mode(self) -> str:
+        """Who set the starts, also after ``freeze()``."""
+        return self.routing.mode
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the starts no longer learn."""
+        return not isinstance(self.routing, FreeStarts | LearnerStarts)
+
+    def materialize(self) -> Tensor:
+        """The weight ``T(E)`` of ``weight_shape``, differentiable in the epitome and in ``free`` starts."""
+        current = self.routing.current()
+        taps = [
+            None if s is None else axis_taps(s, self.geometry, a, self.routing.fractional)
+            for a, s in enumerate(current)
+        ]
+        plan = require_plan("materialize", self.geometry, self.axis_states(), self.op)
+        assert plan is not None  # the plan "materialize" is never refused
+        weight = plan.prepare(self.epitome, taps, self.geometry)
+        return weight.view_as(weight) if weight is self.epitome else weight
+
+    @property
+    def weight(self) -> Tensor:
+        """The sampled weight, read-only: some parents use a layer's weight and bypass its forward."""
+        return self.materialize()
+
+    def stored_params(self) -> int:
+        """Numbers stored for inference: epitome, starts, bias; the index learner is not among them."""
+        return self.epitome.numel() + self.routing.stored_params() + (0 if self.bias is None else self.bias.numel())
+
+    def learner_params(self) -> int:
+        """Numbers of the index learner, a training aid."""
+        return sum(p.numel() for p in self.routing.parameters()) if isinstance(self.routing, LearnerStarts) else 0
+
+    # ---- life of the starts ----------------------------------------------------------------------------------------
+
+    def freeze(self) -> EpitomeLayer:
+        """Stop learning the starts and drop the index learner; the result stays the same. Returns the layer."""
+        if self.routing.mode in LEARNED_MODES and not self.frozen:
+            self.routing = FrozenStarts(self.routing).train(self.training)
+        return self
+
+    def snap(self) -> SnapReport:
+        """Round the starts to integers for good, so that inference reads one cell a weight; reports the change."""
+        before, old = self.materialize().detach(), self.routing.current()
+        if not isinstance(self.routing, FixedStarts):
+            self.routing = FrozenStarts(self.routing, snap=True).train(self.training)
+        moves = [
+            float((a.detach() - b).abs().max())
+            for a, b in zip(old, self.routing.current(), strict=True)
+            if a is not None and b is not None
+        ]
+        change = (self.materialize().detach() - before).norm() / before.norm().clamp_min(1e-12)
+        return SnapReport(max(moves, default=0.0), float(change))
+
+    def load_dense_(self, weight: Tensor, bias: Tensor | None, weights: str = "fit") -> EpitomeLayer:
+        """Take over a dense layer's weight: ``"fit"`` the nearest epitome, ``"reset"`` one of the readers per cell."""
+        one_of("weights", weights, ("fit", "reset"))
+        make = fit_epitome if weights == "fit" else copy_epitome
+        with torch.no_grad():
+            self.epitome.copy_(make(self.routing_map(), weight))
+            if self.bias is not None and bias is not None:
+                self.bias.copy_(bias)
+        return self
+
+    def extra_repr(self) -> str:
+        """Shapes and options."""
+        g = self.geometry
+        return (
+            f"weight={g.weight_shape}, epitome={g.epitome_shape}, patch_channels={g.patch_channels}, scope={g.scope}, "
+            f"boundary={g.boundary}, execution={self.execution}, bias={self.bias is not None}"
+        )

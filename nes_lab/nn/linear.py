@@ -1,0 +1,110 @@
+"""The epitome linear layer, with the arguments of :class:`torch.nn.Linear`."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from nes_lab.errors import GeometryError
+from nes_lab.execution.base import LayerOp
+from nes_lab.nn.conv import fill_dense
+from nes_lab.nn.layer import EpitomeLayer
+
+__all__ = ["EpitomeLinear"]
+
+
+class EpitomeLinear(EpitomeLayer):
+    r"""Linear layer whose weight is sampled from a smaller tensor, the epitome.
+
+    Law: every execution plan gives the output of ``F.linear(x, layer.materialize(), bias)``, and its gradients.
+
+    Args:
+        in_features, out_features, bias, device, dtype: As :class:`torch.nn.Linear`.
+        epitome_shape: ``(E_out, E_in)``, in cells.
+        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: As
+            :class:`~nes_lab.nn.conv.EpitomeConv2d`.
+
+    Shape:
+        - input ``(..., in_features)``, output ``(..., out_features)``
+
+    Raises:
+        GeometryError: If a patch does not fit in the epitome; names the axis, what it needs and what it has.
+
+    Examples:
+        >>> layer = EpitomeLinear(32, 64, epitome_shape=(16, 16))
+        >>> layer(torch.randn(5, 32)).shape
+        torch.Size([5, 64])
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        epitome_shape: tuple[int, int],
+        patch_channels: tuple[int, int] | None = None,
+        routing: str = "tiled",
+        scope: str = "separable",
+        boundary: str = "clamp",
+        execution: str = "auto",
+        seed: int = 0,
+        reach: float = 1.0,
+        squash: str = "tanh",
+        momentum: float = 0.9,
+        learner: str = "mlp",
+    ) -> None:
+        super().__init__(
+            (out_features, in_features),
+            LayerOp(),
+            bias,
+            epitome_shape=epitome_shape,
+            patch_channels=patch_channels,
+            routing=routing,
+            scope=scope,
+            boundary=boundary,
+            execution=execution,
+            seed=seed,
+            reach=reach,
+            squash=squash,
+            momentum=momentum,
+            learner=learner,
+            device=device,
+            dtype=dtype,
+        )
+        self.in_features, self.out_features = in_features, out_features
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, weights: str = "fit", **epitome: Any) -> Self:
+        """An epitome layer in place of a dense linear layer; see :meth:`~nes_lab.nn.conv.EpitomeConv2d.from_conv`.
+
+        Examples:
+            >>> linear = nn.Linear(4, 8)
+            >>> layer = EpitomeLinear.from_linear(linear, epitome_shape=(8, 4))
+            >>> torch.equal(layer.weight, linear.weight)
+            True
+        """
+        if not isinstance(linear, nn.Linear):
+            raise GeometryError(f"linear is a {type(linear).__name__}; from_linear takes a Linear")
+        layer = cls(
+            linear.in_features,
+            linear.out_features,
+            linear.bias is not None,
+            linear.weight.device,
+            linear.weight.dtype,
+            **epitome,
+        )
+        return layer.load_dense_(linear.weight, linear.bias, weights).train(linear.training)  # type: ignore[return-value]
+
+    def to_dense(self) -> nn.Linear:
+        """A plain torch linear layer with the sampled weight; outputs agree to rounding."""
+        linear = nn.Linear(
+            self.in_features, self.out_features, self.bias is not None, self.epitome.device, self.epitome.dtype
+        )
+        return fill_dense(linear, self)  # type: ignore[return-value]

@@ -1,0 +1,155 @@
+"""Who holds a layer's starting indices: a fixed rule, parameters, a frozen table (the index learner has its own file)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.routing import rule_starts
+from nes_lab.epitome.sampling import clamp_starts, start_limits
+
+__all__ = ["FixedStarts", "FreeStarts", "FrozenStarts", "Starts", "start_name"]
+
+
+def start_name(geometry: EpitomeGeometry, axis: int) -> str:
+    """Name under which an axis's starts are kept in a state dict."""
+    return f"starts_{geometry.axes[axis].name}"
+
+
+class Starts(nn.Module):
+    """Base of the holders of starts.
+
+    Starts are numbers of cells up to a few thousand: in bfloat16 they would lose whole cells, so floating tables never
+    fall below float32, whatever dtype the model is cast to.
+
+    Args:
+        geometry: Shapes, scope and boundary.
+        mode: Routing mode.
+        seed: Of ``random``.
+    """
+
+    fractional = False
+    stored = False
+
+    def __init__(self, geometry: EpitomeGeometry, mode: str, seed: int = 0) -> None:
+        super().__init__()
+        self.geometry, self.mode, self.seed = geometry, mode, seed
+        rule = rule_starts(geometry, mode, seed)
+        self.sampled = tuple(axis for axis, table in enumerate(rule) if table is not None)
+
+    def table(self, axis: int) -> Tensor:
+        """Starts of a sampled axis as they are stored."""
+        return getattr(self, start_name(self.geometry, axis))
+
+    def tables(self) -> Iterator[tuple[int, Tensor]]:
+        """Sampled axes and their stored starts."""
+        return ((axis, self.table(axis)) for axis in self.sampled)
+
+    def current(self) -> tuple[Tensor | None, ...]:
+        """Starts per weight axis, as inference uses them; integers where no start is fractional."""
+        return tuple(self.read(axis) if axis in self.sampled else None for axis in range(len(self.geometry.axes)))
+
+    def read(self, axis: int) -> Tensor:
+        """Starts of one sampled axis, inside their limits."""
+        return self.table(axis)
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
+        """Starts for this batch; training may move what is stored."""
+        return self.current()
+
+    def stored_params(self) -> int:
+        """Numbers that must be stored for inference."""
+        return sum(t.numel() for _, t in self.tables()) if self.stored else 0
+
+    def anchors(self, axis: int, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
+        """The rule's starts as real numbers."""
+        rule = rule_starts(self.geometry, self.mode, self.seed)[axis]
+        return torch.as_tensor(rule).to(device=device, dtype=dtype)
+
+    def inside(self, starts: Tensor, axis: int) -> Tensor:
+        """Clamp to the limits under ``clamp``; unwrapped and untouched under ``circular``."""
+        if self.geometry.boundary == "circular":
+            return starts
+        return clamp_starts(starts, start_limits(self.geometry, axis, starts))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Starts:
+        kept = {name: t.detach() for name, t in _own(self) if t.is_floating_point()}
+        super()._apply(fn, recurse)
+        for name, tensor in _own(self):
+            if name in kept and tensor.is_floating_point() and tensor.itemsize < 4:
+                tensor.data = kept[name].to(tensor.device)
+        return self
+
+    def extra_repr(self) -> str:
+        """Mode and the shapes of the tables."""
+        return ", ".join([self.mode, *(f"{self.geometry.axes[a].name}={tuple(t.shape)}" for a, t in self.tables())])
+
+
+def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(recurse=False)
+    yield from module.named_buffers(recurse=False)
+
+
+class FixedStarts(Starts):
+    """Starts by a rule (``tiled``, ``stride``, ``random``): integers, nothing stored."""
+
+    def __init__(
+        self, geometry: EpitomeGeometry, mode: str, seed: int = 0, device: torch.device | str | None = None
+    ) -> None:
+        super().__init__(geometry, mode, seed)
+        for axis in self.sampled:
+            rule = torch.as_tensor(rule_starts(geometry, mode, seed)[axis]).to(device)
+            self.register_buffer(start_name(geometry, axis), rule, persistent=False)
+
+
+class FreeStarts(Starts):
+    """Starts as parameters, in cells, begun at the integer tiling: learning without a network."""
+
+    fractional = True
+    stored = True
+
+    def __init__(self, geometry: EpitomeGeometry, dtype: torch.dtype, device: torch.device | str | None = None) -> None:
+        super().__init__(geometry, "free")
+        for axis in self.sampled:
+            anchors = self.anchors(axis, dtype, device)
+            self.register_parameter(start_name(geometry, axis), nn.Parameter(anchors))
+
+    def read(self, axis: int) -> Tensor:
+        """The parameter, clamped."""
+        return self.inside(self.table(axis), axis)
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
+        """Starts for this batch; in training the stored ones are first projected back into their limits."""
+        if self.training and self.geometry.boundary == "clamp":
+            with torch.no_grad():
+                for axis, table in self.tables():
+                    table.copy_(torch.minimum(table.clamp_min(0), start_limits(self.geometry, axis, table)))
+        return self.current()
+
+
+class FrozenStarts(Starts):
+    """A table of starts that no longer learns: what ``freeze()`` and ``snap()`` leave.
+
+    Args:
+        source: The holder whose current starts are kept.
+        snap: Round them to integers, so that one cell is read a weight.
+    """
+
+    stored = True
+
+    def __init__(self, source: Starts, snap: bool = False) -> None:
+        super().__init__(source.geometry, source.mode, source.seed)
+        self.fractional = not snap
+        for axis, table in enumerate(source.current()):
+            if table is None:
+                continue
+            kept = table.detach().clone()
+            self.register_buffer(start_name(self.geometry, axis), kept.round() if snap else kept)
+
+    def read(self, axis: int) -> Tensor:
+        """The table; as integers when snapped."""
+        table = self.inside(self.table(axis), axis)
+        return table if self.fractional else table.round().long()
