@@ -72,7 +72,9 @@ class DataConfig(Section):
     )
     batch_size: int = Field(64, ge=1, le=65536, description="Images per training step.")
     workers: int = Field(0, ge=0, le=256, description="Processes that load images; 0 loads in the training process.")
-    limit: int | None = Field(None, ge=1, le=10**9, description="Use at most this many training images; empty uses all.")
+    limit: int | None = Field(
+        None, ge=1, le=10**9, description="Use at most this many training images; empty uses all."
+    )
 
 
 class BackboneConfig(Section):
@@ -102,8 +104,12 @@ class CompressionConfig(Section):
     patch_channels: int | None = Field(
         None, ge=1, le=65536, description="Channels sampled in one piece; empty lets the planner choose."
     )
-    round_to: int = Field(8, ge=1, le=1024, description="Epitome channels are multiples of this; 1 or 2 for tiny networks.")
-    include: tuple[str, ...] = Field((), description="Layer names or patterns to compress; empty means all that can be.")
+    round_to: int = Field(
+        8, ge=1, le=1024, description="Epitome channels are multiples of this; 1 or 2 for tiny networks."
+    )
+    include: tuple[str, ...] = Field(
+        (), description="Layer names or patterns to compress; empty means all that can be."
+    )
     exclude: tuple[str, ...] = Field((), description="Layer names or patterns that stay dense.")
     weights: Literal["fit", "reset"] = Field(
         "reset", description="Fit epitomes to the present weights, or draw new ones."
@@ -203,9 +209,7 @@ def knobs(section: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iter
         yield Knob(prefix + name, default, field.description or "", choices)
 
 
-def load_config(
-    source: str | Path | Mapping[str, Any], overrides: Mapping[str, str] | None = None
-) -> ExperimentConfig:
+def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> ExperimentConfig:
     """Read and check a configuration.
 
     Args:

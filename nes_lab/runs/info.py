@@ -1,4 +1,4 @@
-"""What a reader concludes about a run: its state is what the files say, unless the process says otherwise by being dead."""
+"""What a reader concludes about a run: its state is what the files say, unless its process is dead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import RunError
-from nes_lab.runs import layout, process
+from nes_lab.runs import claims, layout, process, queue
 from nes_lab.runs.files import read_json
 
 __all__ = ["FINAL", "STATES", "RunInfo", "read_info"]
@@ -128,6 +128,8 @@ def _read_status(folder: Path) -> tuple[dict[str, Any], str]:
 
 def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
     state, reason = status["state"], str(status.get("reason") or "")
+    if state == "queued" and claims.is_void(folder) and folder.name not in dict(queue.tickets(folder.parent)).values():
+        return "lost", f"its process ended before it began; {layout.LOG} may say why"
     if state not in ACTIVE:
         return state, reason
     identity = process.Identity.read(status)

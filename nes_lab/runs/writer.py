@@ -74,7 +74,7 @@ class RunWriter:
             self._status = identity.to_dict() | {"attempt": self.attempt}
             self._status |= {"step": int(before.get("step") or 0), "total": int(before.get("total") or 0)}
             self.status("running")
-            self.event("started" if self.attempt == 1 else "resumed")
+            self.event("start" if self.attempt == 1 else "resume")
         except BaseException:
             unlock(self._lock)
             raise
@@ -144,7 +144,9 @@ class RunWriter:
 
     def _beat(self) -> None:
         while not self._closed.wait(process.HEARTBEAT_SECONDS):
-            with contextlib.suppress(RunError, OSError):  # a full disk must not end the training; the next beat may pass
+            with contextlib.suppress(
+                RunError, OSError
+            ):  # a full disk must not end the training; the next beat may pass
                 self.heartbeat()
                 rotate(self.folder / layout.LOG, LOG_BYTES, LOG_KEEP)
 

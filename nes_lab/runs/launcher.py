@@ -1,0 +1,195 @@
+"""Start and stop the processes that train. Detached: closing a terminal, a tab or the app ends none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from nes_lab.errors import RunError
+from nes_lab.runs import claims, layout, process, queue
+from nes_lab.runs.files import read_json, remove, rotate, write_json
+from nes_lab.runs.info import FINAL, RunInfo, read_info
+from nes_lab.runs.lock import hold_lock
+from nes_lab.runs.store import RunStore
+
+__all__ = ["cancel", "launch", "requeue", "start_waiting"]
+
+LOG_BYTES, LOG_KEEP = 1 << 20, 1 << 18
+PLACES = 1  # runs at a time; $NES_LAB_PLACES changes it
+
+
+def places() -> int:
+    """Return how many queued runs may train at the same time."""
+    text = os.environ.get("NES_LAB_PLACES", str(PLACES))
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise RunError(f"NES_LAB_PLACES={text!r} should be a number from 1 to 1024")
+    return int(text)
+
+
+def launch(store: RunStore, run_id: str) -> int | None:
+    """Queue a run and start it as soon as there is a place.
+
+    Calling it twice starts it once. A finished run is refused; a cancelled, failed or lost one is resumed.
+
+    Returns:
+        The pid of its process, or None while it waits for others.
+
+    Raises:
+        RunError: If it is finished already, or cannot be started.
+    """
+    info = store.get(run_id)
+    if info.is_active:
+        return info.pid
+    if info.state == "finished":
+        raise RunError(f"run {run_id} is finished; there is nothing left to do")
+    with queue.hold_queue(store.root):
+        if info.state != "queued":
+            requeue(store, info)
+        queue.take_ticket(store.root, run_id)
+    return start_waiting(store).get(run_id) or store.get(run_id).pid
+
+
+def requeue(store: RunStore, info: RunInfo) -> None:
+    """Make a run that was cancelled, failed or lost ready to be resumed.
+
+    Raises:
+        RunError: If its process still exists, though silent: it holds the lock.
+    """
+    folder = store.path(info.id)
+    with hold_lock(folder):
+        remove(folder / layout.CLAIM)
+        remove(folder / layout.CANCEL)
+        write_json(folder / layout.STATUS, _status(info, "queued", ""))
+
+
+def _status(info: RunInfo, state: str, reason: str) -> dict[str, Any]:
+    return {"state": state, "reason": reason, "step": info.step, "total": info.total, "attempt": info.attempt}
+
+
+def start_waiting(store: RunStore) -> dict[str, int]:
+    """Start as many waiting runs as there are places, first come first.
+
+    Every process does so when its run ends; listing runs does so too, so that a queue goes on after a crash.
+
+    Returns:
+        Pid by run id, of what was started.
+    """
+    started: dict[str, int] = {}
+    _reap()
+    if not queue.tickets(store.root):
+        return started
+    with queue.hold_queue(store.root) as folder:
+        free = places() - len(_busy(store))
+        for ticket, run_id in queue.tickets(store.root):
+            if free <= 0:
+                break
+            pid = _start(store, run_id)
+            remove(folder / ticket)
+            if pid is not None:
+                started[run_id] = pid
+                free -= 1
+    return started
+
+
+def _busy(store: RunStore) -> list[str]:
+    """Return the runs that occupy a place: a process works on them, or is about to."""
+    found = []
+    for name in layout.names(store.root):
+        with contextlib.suppress(RunError):
+            if claims.is_claimed(store.root / name) or read_info(store.root / name).is_active:
+                found.append(name)
+    return found
+
+
+def _start(store: RunStore, run_id: str) -> int | None:
+    try:
+        run = store.path(run_id)
+        if read_info(run).state != "queued" or not claims.try_claim(run):
+            return None
+    except RunError:
+        return None  # deleted or damaged since it was queued
+    pid = _spawn(store, run)
+    claims.give_claim(run, pid)
+    return pid
+
+
+def _spawn(store: RunStore, run: Path) -> int:
+    rotate(run / layout.LOG, LOG_BYTES, LOG_KEEP)
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    package_root = str(Path(__file__).resolve().parents[2])
+    paths = [package_root, *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    try:
+        log = os.open(run / layout.LOG, flags, 0o644)
+        try:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "nes_lab.cli", "_run", run.name, "--root", str(store.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+            )
+        finally:
+            os.close(log)
+    except OSError as error:
+        claims.release_claim(run)
+        raise RunError(f"run {run.name} cannot be started: {error.strerror or error}") from error
+    _workers.append(worker)
+    return worker.pid
+
+
+_workers: list[subprocess.Popen[bytes]] = []
+
+
+def _reap() -> None:
+    """Collect started processes that have ended, so that none stays behind as a zombie of a long-lived app."""
+    _workers[:] = [worker for worker in _workers if worker.poll() is None]
+
+
+def cancel(store: RunStore, run_id: str) -> RunInfo:
+    """Ask a run to stop after a checkpoint; a waiting one never starts. It can be resumed later.
+
+    Returns:
+        The run as it is now: stopping, or already cancelled.
+
+    Raises:
+        RunError: If it has ended already, or trains on another machine that cannot be reached from here.
+    """
+    info = store.get(run_id)
+    folder = store.path(run_id)
+    if info.state in FINAL:
+        raise RunError(f"run {run_id} has ended already: it is {info.state}")
+    waiting = info.state == "queued"
+    write_json(folder / layout.CANCEL, {"attempt": info.attempt + waiting, "time": time.time()})
+    with queue.hold_queue(store.root):
+        queue.drop_ticket(store.root, run_id)
+        idle = info.state in ("queued", "lost") and not claims.is_claimed(folder)
+    if idle:
+        with contextlib.suppress(RunError), hold_lock(folder):  # locked: it has begun, and will see the request
+            write_json(folder / layout.STATUS, _status(info, "cancelled", info.reason or "cancelled before it began"))
+            remove(folder / layout.CANCEL)
+            return store.get(run_id)
+    _signal(folder)
+    return store.get(run_id)
+
+
+def _signal(folder: Path) -> None:
+    """Wake the process: SIGTERM to its group if it leads one, and to nobody if its number belongs to another now."""
+    for name in (layout.STATUS, layout.CLAIM):
+        with contextlib.suppress(FileNotFoundError, RunError, ProcessLookupError):
+            content = read_json(folder / name)
+            holder = process.Identity.read(content)
+            started = name == layout.STATUS or bool(content.get("started"))
+            if not started or holder is None or holder.pid == os.getpid() or not process.is_alive(holder):
+                continue
+            leads = os.getpgid(holder.pid) == holder.pid
+            (os.killpg if leads else os.kill)(holder.pid, signal.SIGTERM)
+            return

@@ -1,0 +1,172 @@
+"""Questions about many runs: one flat table, the Pareto front, means over seeds. Numbers only; figures draw them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nes_lab.errors import one_of
+from nes_lab.runs.info import RunInfo
+
+__all__ = ["COLUMNS", "RunTable", "config_difference", "group_rows", "pareto", "run_table"]
+
+SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
+NUMBERS = ("params", "madds", "top1", "top5", "latency_ms")
+COLUMNS = (*SETTINGS, *NUMBERS, "state")
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """Runs as flat rows, all with the same columns; None where a run has no such number.
+
+    Attributes:
+        rows: One mapping a run, in the order given.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+    def to_csv(self) -> str:
+        """Return the table as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+
+        Examples:
+            >>> run_table([RunInfo("a", label="=1+1")]).to_csv().splitlines()[1].split(",")[1]
+            "'=1+1"
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([_cell(row[column]) for column in COLUMNS] for row in self.rows)
+        return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return "" if value is None else value
+
+
+def run_table(infos: Iterable[RunInfo]) -> RunTable:
+    """Flatten runs to rows with the columns of ``COLUMNS``.
+
+    ``routing`` is None for a network that was not compressed. ``top1`` is the final one of the summary.
+    """
+    return RunTable(tuple(_row(info) for info in infos))
+
+
+def _row(info: RunInfo) -> dict[str, Any]:
+    backbone = _section(info.config, "backbone")
+    compression = _section(info.config, "compression")
+    settings = {
+        "id": info.id,
+        "label": info.label,
+        "group": info.group,
+        "dataset": _section(info.config, "data").get("name"),
+        "backbone": backbone.get("name"),
+        "width": backbone.get("width"),
+        "routing": compression.get("routing") if compression else None,
+        "scope": compression.get("scope"),
+        "seed": info.config.get("seed"),
+    }
+    return settings | {name: _finite(info.summary.get(name)) for name in NUMBERS} | {"state": info.state}
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _finite(value: Any) -> float | int | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and math.isfinite(value) else None
+
+
+def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = "top1") -> list[bool]:
+    """Tell for each row whether no other costs at most as much and is worth more, or costs less for the same.
+
+    Rows without a finite cost and value are never on the front. Equal points are on it together.
+
+    Examples:
+        >>> pareto([{"madds": 1, "top1": 60}, {"madds": 2, "top1": 70}, {"madds": 3, "top1": 65}])
+        [True, True, False]
+    """
+    points = [(_finite(row.get(cost)), _finite(row.get(value))) for row in rows]
+    best: dict[float, float] = {}
+    highest = -math.inf
+    known = [(x, y) for x, y in points if x is not None and y is not None]
+    for x, y in sorted(known, key=lambda point: (point[0], -point[1])):
+        if y > highest:
+            best[x] = highest = y
+    return [x is not None and y is not None and best.get(x) == y for x, y in points]
+
+
+def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> list[dict[str, Any]]:
+    """Average rows that agree in ``by``, such as the seeds of one setting.
+
+    Args:
+        rows: Rows of a run table.
+        by: Columns to group by.
+
+    Returns:
+        One row a group, in order of appearance: the columns of ``by``, ``n``, and for each number its mean under its
+        own name and its sample standard deviation as ``<name>_std``; None where too few rows have it.
+
+    Raises:
+        OptionError: If ``by`` names an unknown column.
+
+    Examples:
+        >>> rows = [{"routing": "free", "top1": 90.0}, {"routing": "free", "top1": 92.0}]
+        >>> group_rows(rows, by="routing")[0]["top1"]
+        91.0
+    """
+    columns = [by] if isinstance(by, str) else list(by)
+    for column in columns:
+        one_of("by", column, COLUMNS)
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(column) for column in columns), []).append(row)
+    return [dict(zip(columns, key, strict=True)) | _average(members, columns) for key, members in groups.items()]
+
+
+def _average(members: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"n": len(members)}
+    for name in NUMBERS:
+        if name in columns:
+            continue
+        values = [value for row in members if (value := _finite(row.get(name))) is not None]
+        found[name] = statistics.fmean(values) if values else None
+        found[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
+    return found
+
+
+def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
+    """Return the configuration keys in which runs differ, by dotted path, with one value a run.
+
+    Examples:
+        >>> config_difference([RunInfo("a", config={"seed": 0, "x": 1}), RunInfo("b", config={"seed": 1, "x": 1})])
+        {'seed': [0, 1]}
+    """
+    flat = [_flatten(info.config) for info in infos]
+    paths = list(dict.fromkeys(path for tree in flat for path in tree))
+    columns = {path: [tree.get(path) for tree in flat] for path in paths}
+    return {path: values for path, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

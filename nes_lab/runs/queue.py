@@ -1,0 +1,58 @@
+"""First in, first out: which runs wait for a place. Tickets are files, so a restart of the machine loses none."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from nes_lab.errors import RunError
+from nes_lab.runs import layout
+from nes_lab.runs.files import remove
+
+__all__ = ["drop_ticket", "hold_queue", "take_ticket", "tickets"]
+
+_TICKET = re.compile(r"(\d{8})-([a-z0-9][a-z0-9-]{0,63})")
+
+
+@contextlib.contextmanager
+def hold_queue(root: Path) -> Iterator[Path]:
+    """Decide alone for a moment: two processes never pick the next run at the same time."""
+    folder = root / layout.QUEUE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / layout.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise RunError(f"the queue in {root} cannot be written: {error.strerror or error}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(handle)
+
+
+def tickets(root: Path) -> list[tuple[str, str]]:
+    """Return the waiting (ticket, run id), first come first."""
+    try:
+        found = (_TICKET.fullmatch(name) for name in os.listdir(root / layout.QUEUE))
+        return sorted((match[0], match[2]) for match in found if match)
+    except FileNotFoundError:
+        return []
+
+
+def take_ticket(root: Path, run_id: str) -> None:
+    """Put a run at the end, unless it waits already. Call it while holding the queue."""
+    waiting = tickets(root)
+    if run_id not in (waits for _, waits in waiting):
+        number = int(waiting[-1][0][:8]) + 1 if waiting else 1
+        (root / layout.QUEUE / f"{number:08d}-{run_id}").touch(exist_ok=False)
+
+
+def drop_ticket(root: Path, run_id: str) -> None:
+    """Take a run out of the queue. Call it while holding the queue."""
+    for ticket, waits in tickets(root):
+        if waits == run_id:
+            remove(root / layout.QUEUE / ticket)
