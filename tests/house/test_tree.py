@@ -61,7 +61,9 @@ def test_an_output_would_be_noticed(tmp_path):
 
 def broken_links(document: Path) -> list[str]:
     text = COMMENT.sub("", document.read_text(encoding="utf-8"))
-    targets = [link.split("#")[0] for link in LINK.findall(text) if "://" not in link and not link.startswith("mailto:")]
+    targets = [
+        link.split("#")[0] for link in LINK.findall(text) if "://" not in link and not link.startswith("mailto:")
+    ]
     return [target for target in targets if target and not (document.parent / target).exists()]
 
 
