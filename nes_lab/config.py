@@ -11,10 +11,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticUndefined
 
-from nes_lab.errors import BudgetError, OptionError, closest
+from nes_lab.compress.budget import parse_quantity
+from nes_lab.errors import OptionError, closest
 
 __all__ = [
     "BackboneConfig",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+LARGEST_BUDGET = 1e15
 Routing = Literal["tiled", "stride", "random", "free", "learner"]
 Scope = Literal["separable", "joint", "auto"]
 Boundary = Literal["clamp", "circular"]
@@ -47,8 +49,8 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _plain_values(cls, value: Any, info: Any) -> Any:
-        annotation = cls.model_fields[info.field_name].annotation
+    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[info.field_name or ""].annotation
         kinds = get_args(annotation)
         if isinstance(value, bool) and _is_numeric(annotation):
             raise ValueError("a number is wanted here, not true or false")
@@ -117,14 +119,10 @@ class CompressionConfig(Section):
 
     @field_validator("params", "madds", mode="after")
     @classmethod
-    def _is_quantity(cls, value: str | float | int | None) -> str | float | int | None:
-        from nes_lab.compress.budget import Budget  # torch-free
-
-        if value is not None:
-            try:
-                Budget.parse_quantity(value)
-            except BudgetError as error:
-                raise ValueError(str(error)) from error
+    def _is_quantity(cls, value: str | float | int | None, info: ValidationInfo) -> str | float | int | None:
+        number = parse_quantity(value, info.field_name or "budget")
+        if number is not None and number > LARGEST_BUDGET:
+            raise ValueError(f"no network has more than {LARGEST_BUDGET:g}")
         return value
 
     @model_validator(mode="after")
@@ -276,11 +274,15 @@ def _explain(item: Any) -> str:
         path = ".".join(str(part) for part in item["loc"])
         parent = path.rpartition(".")[0]
         siblings = [name.rpartition(".")[2] for name in known | sections if name.rpartition(".")[0] == parent]
-        near = closest(path.rpartition(".")[2], siblings)
+        last = path.rpartition(".")[2]
+        elsewhere = [name for name in known if name.rpartition(".")[2] == last]
+        near = f" Did you mean {elsewhere[0]!r}?" if elsewhere else closest(last, siblings)
         return f"{path} is not a known field.{near or ' Known here: ' + ', '.join(sorted(siblings)) + '.'}"
     value = item["input"]
     shown = "" if isinstance(value, Mapping | BaseModel) else f"={_short(value)}"
     message = item["msg"].removeprefix("Value error, ")
+    if message.startswith(f"{names[-1] if names else path}="):  # it names the value itself
+        return f"{path.rpartition('.')[0]}.{message}".lstrip(".") + "."
     choices = next((knob.choices for knob in knobs() if knob.path == path), ())
     return f"{path}{shown}: {message}.{closest(value, choices)}"
 

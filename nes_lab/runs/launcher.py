@@ -18,7 +18,7 @@ from nes_lab.runs.info import FINAL, RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.store import RunStore
 
-__all__ = ["cancel", "launch", "requeue", "start_waiting"]
+__all__ = ["cancel", "launch", "requeue", "settle", "start_waiting"]
 
 LOG_BYTES, LOG_KEEP = 1 << 20, 1 << 18
 PLACES = 1  # runs at a time; $NES_LAB_PLACES changes it
@@ -172,13 +172,28 @@ def cancel(store: RunStore, run_id: str) -> RunInfo:
     with queue.hold_queue(store.root):
         queue.drop_ticket(store.root, run_id)
         idle = info.state in ("queued", "lost") and not claims.is_claimed(folder)
-    if idle:
-        with contextlib.suppress(RunError), hold_lock(folder):  # locked: it has begun, and will see the request
-            write_json(folder / layout.STATUS, _status(info, "cancelled", info.reason or "cancelled before it began"))
-            remove(folder / layout.CANCEL)
-            return store.get(run_id)
-    _signal(folder)
+    if not idle or not settle(store, run_id, "cancelled", info.reason or "cancelled before it began"):
+        _signal(folder)
     return store.get(run_id)
+
+
+def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
+    """Write the final state of a run that no process works on: one that never began, or died.
+
+    Returns:
+        False if a process holds it, or it has a final state already.
+    """
+    folder = store.path(run_id)
+    try:
+        with hold_lock(folder):
+            info = read_info(folder)
+            if info.state in FINAL:
+                return False
+            write_json(folder / layout.STATUS, _status(info, state, reason))
+            remove(folder / layout.CANCEL)
+            return True
+    except RunError:
+        return False  # locked: it has begun, and will see a request
 
 
 def _signal(folder: Path) -> None:

@@ -1,0 +1,8 @@
+"""``python -m nes_lab.cli``."""
+
+import sys
+
+from nes_lab.cli.entry import main
+
+if __name__ == "__main__":
+    sys.exit(main())

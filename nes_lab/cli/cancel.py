@@ -1,0 +1,31 @@
+"""``nes-lab cancel``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+
+from nes_lab.cli.options import parse
+from nes_lab.runs import launcher
+from nes_lab.runs.store import RunStore
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop a run after a checkpoint. It can be resumed."""
+
+    run: tyro.conf.Positional[str]
+    """The run's id, or an unmistakable beginning or end of it."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Ask a run to stop."""
+    options = parse(Cancel, "cancel", words)
+    store = RunStore()
+    info = launcher.cancel(store, store.find(options.run).id)
+    print(f"{info.id} is {info.state}; go on with: nes-lab resume {info.id}")
+    return 0

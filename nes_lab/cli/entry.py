@@ -1,0 +1,111 @@
+"""Find the verb, run it, and turn a user's mistake into one message and exit status 2.
+
+Nothing heavy is imported here: ``nes-lab --help`` and ``nes-lab runs`` answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from nes_lab.errors import NesLabError, OptionError, closest
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "demo": ("demo", "train and compare small networks on real digits; writes a report"),
+    "plan": ("plan", "compress a backbone to a budget, on paper: what is replaced, what it costs"),
+    "train": ("train", "train the experiment of a YAML file"),
+    "resume": ("resume", "go on with a run that was cancelled, failed or lost"),
+    "runs": ("runs", "list runs"),
+    "report": ("report", "write a run's self-contained HTML report"),
+    "cancel": ("cancel", "stop a run after a checkpoint"),
+}
+_HIDDEN = {"_run": "worker"}
+_EXTRAS = {
+    "timm": "train",
+    "torchvision": "train",
+    "sklearn": "train",
+    "yaml": "train",
+    "psutil": "train",
+    "plotly": "train",
+    "streamlit": "app",
+    "captum": "explain",
+    "optuna": "sweep",
+}
+INTERRUPTED, MISTAKE = 130, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after the program's name; by default those of this process.
+
+    Returns:
+        The exit status: 0, 2 for a user's mistake, 130 for an interrupted training.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()
+        return status
+    except NesLabError as error:
+        return _complain(str(error))
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        return _complain(f"{error.name} is not installed: pip install 'nes-lab[{extra}]'")
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as stop:  # from the parser, which has said what it had to say
+        return stop.code if isinstance(stop.code, int) else MISTAKE
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if words else MISTAKE
+    if words[0] in ("-V", "--version"):
+        print(_version())
+        return 0
+    verb, *rest = words
+    module = VERBS[verb][0] if verb in VERBS else _HIDDEN.get(verb)
+    if module is None:
+        raise OptionError(f"{verb!r} is not a command.{closest(verb, VERBS)} Commands: {', '.join(VERBS)}.")
+    return importlib.import_module(f"nes_lab.cli.{module}").run(rest)
+
+
+def _help() -> str:
+    lines = [f"  {verb:<8} {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: nes-lab COMMAND [options]",
+            "",
+            "Compress networks by sampling their weights from small learned tensors.",
+            "",
+            *lines,
+            "",
+            "nes-lab COMMAND --help lists a command's options. Runs live in $NES_LAB_HOME/runs, else in data/runs.",
+        ]
+    )
+
+
+def _version() -> str:
+    try:
+        return f"nes-lab {version('nes-lab')}"
+    except PackageNotFoundError:
+        return "nes-lab, not installed"
+
+
+def _complain(message: str) -> int:
+    print(f"nes-lab: {message}", file=sys.stderr)
+    return MISTAKE

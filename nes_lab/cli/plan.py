@@ -1,0 +1,154 @@
+"""``nes-lab plan``: what a budget means for a backbone, before anything is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from nes_lab.cli.options import parse
+from nes_lab.config import BackboneConfig, CompressionConfig, ExperimentConfig, load_config
+from nes_lab.errors import BudgetError, OptionError
+
+if TYPE_CHECKING:
+    from nes_lab.compress.compression_plan import CompressionPlan
+
+__all__ = ["run"]
+
+_DEFAULT = {name: field.default for name, field in CompressionConfig.model_fields.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Compress a backbone to a budget, on paper."""
+
+    backbone: tyro.conf.Positional[str]
+    """Backbone: small_mobilenetv2 or any name that timm knows."""
+    params: str | None = None
+    """Parameter budget: a fraction such as 50%, or a number such as 1.2M."""
+    madds: str | None = None
+    """Multiply-add budget: a fraction such as 75%, or a number such as 225M."""
+    preset: str | None = None
+    """A named compression instead of a budget, such as released_x2."""
+    input: tuple[int, int, int] = (3, 224, 224)
+    """Channels, height and width of one image."""
+    classes: int = 1000
+    """Classes of the classifier."""
+    width: float = BackboneConfig.model_fields["width"].default
+    """Width multiplier on the channels of every layer."""
+    routing: str = _DEFAULT["routing"]
+    """Who sets the starting indices: tiled, stride, random, free or learner."""
+    scope: str = _DEFAULT["scope"]
+    """One start per axis (separable) or per patch (joint); auto follows the binding budget."""
+    boundary: str = _DEFAULT["boundary"]
+    """What happens at the end of an epitome axis: clamp or circular."""
+    patch_channels: int | None = None
+    """Channels sampled in one piece; by default the planner chooses."""
+    round_to: int = _DEFAULT["round_to"]
+    """Epitome channels are multiples of this."""
+    include: tuple[str, ...] = ()
+    """Layer names or patterns to compress; by default all that can be."""
+    exclude: tuple[str, ...] = ()
+    """Layer names or patterns that stay dense."""
+    json: bool = False
+    """Print the plan as JSON, and nothing else, to standard output."""
+    output: Path | None = None
+    """Also write the plan to this file."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Make and print a plan."""
+    options = parse(Plan, "plan", words)
+    config = _config(options)
+    with contextlib.redirect_stdout(sys.stderr):  # whatever other libraries say must not end up in the JSON
+        plan = _make(config, options.input, options.classes)
+    if options.output is not None:
+        _write(options.output, plan.to_json())
+    if options.json:
+        print(json.dumps(plan.to_dict() | {"rows": plan.rows()}, default=list))
+    else:
+        _show(plan, options.backbone)
+    return 0
+
+
+def _config(options: Plan) -> ExperimentConfig:
+    if options.params is None and options.madds is None and options.preset is None:
+        raise BudgetError("give a budget, such as --madds 75% or --params 1.2M, or a --preset such as released_x2")
+    for name, value in (("input", min(options.input)), ("classes", options.classes)):
+        if not 1 <= value <= 10**6 or max(options.input) > 10**5:
+            raise OptionError(f"--{name} {getattr(options, name)} should be positive, and no larger than images are")
+    known = CompressionConfig.model_fields
+    settings = {item.name: getattr(options, item.name) for item in fields(options) if item.name in known}
+    backbone = {"name": options.backbone, "width": options.width}
+    return load_config({"backbone": backbone, "compression": settings})
+
+
+def _make(config: ExperimentConfig, shape: tuple[int, int, int], classes: int) -> CompressionPlan:
+    import torch
+
+    from nes_lab.backbones.registry import create_backbone
+    from nes_lab.compress.budget import Budget
+    from nes_lab.compress.planner import plan_for_budget
+    from nes_lab.compress.presets import preset
+
+    wanted = config.compression
+    assert wanted is not None  # _config put it there
+    backbone = config.backbone
+    model = create_backbone(backbone.name, num_classes=classes, in_channels=shape[0], width=backbone.width).eval()
+    example = torch.zeros(1, *shape)
+    if wanted.preset is not None:
+        return preset(wanted.preset, model, example)
+    return plan_for_budget(
+        model,
+        Budget(params=wanted.params, madds=wanted.madds),
+        example,
+        include=wanted.include or None,
+        exclude=wanted.exclude or None,
+        routing=wanted.routing,
+        scope=wanted.scope,
+        boundary=wanted.boundary,
+        patch_channels=wanted.patch_channels,
+        round_to=wanted.round_to,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"--output {path} cannot be written: {error.strerror or error}") from error
+
+
+def _show(plan: CompressionPlan, backbone: str) -> None:
+    console = Console()
+    table = Table(
+        title=f"{backbone}: {len(plan.layers)} layers compressed, {len(plan.kept)} kept", title_justify="left"
+    )
+    table.add_column("layer", overflow="fold")
+    for name in ("weight", "epitome"):
+        table.add_column(name)
+    for name in ("params", "dense", "madds", "dense"):
+        table.add_column(name, justify="right")
+    table.add_column("why kept", overflow="fold", style="dim")
+    for row in plan.rows():
+        table.add_row(*_cells(row))
+    console.print(table)
+    for name in ("params", "madds"):
+        dense, now = getattr(plan.dense, name), getattr(plan.predicted, name)
+        console.print(f"{name:<6} {dense:>15,} -> {now:>15,}  ({now / dense:.1%} of the dense network)")
+    for note in plan.notes:
+        console.print(note, markup=False)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    shapes = ["x".join(map(str, row[key])) if row[key] else "" for key in ("weight_shape", "epitome_shape")]
+    counts = [f"{row[key]:,}" for key in ("params", "params_dense", "madds", "madds_dense")]
+    return [row["name"], *shapes, *counts, row["reason"] or ""]

@@ -1,0 +1,44 @@
+"""``nes-lab resume``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+
+from nes_lab.cli.options import parse
+from nes_lab.cli.session import train_here
+from nes_lab.cli.train import start_detached
+from nes_lab.errors import RunError
+from nes_lab.runs.launcher import requeue
+from nes_lab.runs.store import RunStore
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run from its last checkpoint."""
+
+    run: tyro.conf.Positional[str]
+    """The run's id, or an unmistakable beginning or end of it."""
+    detach: bool = False
+    """Train in the background; runs wait for one another."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Resume a run."""
+    options = parse(Resume, "resume", words)
+    store = RunStore()
+    info = store.find(options.run)
+    if info.is_active:
+        raise RunError(f"run {info.id} is {info.state} as process {info.pid}; nes-lab cancel {info.id} stops it")
+    if info.state == "finished":
+        raise RunError(f"run {info.id} is finished; there is nothing left to do")
+    if options.detach:
+        return start_detached(store, info.id)
+    if info.state != "queued":
+        requeue(store, info)
+    print(f"run {info.id} goes on from its last checkpoint")
+    return train_here(store, info.id)

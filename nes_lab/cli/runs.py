@@ -1,0 +1,98 @@
+"""``nes-lab runs``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nes_lab.cli.options import parse
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.launcher import start_waiting
+from nes_lab.runs.store import RunStore
+
+__all__ = ["run"]
+
+_STYLE = {"running": "green", "stopping": "yellow", "failed": "red", "lost": "red", "queued": "cyan"}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """List runs, newest first."""
+
+    json: bool = False
+    """Print everything as JSON."""
+    limit: int = 30
+    """Show at most this many; 0 shows all."""
+
+
+def run(words: Sequence[str]) -> int:
+    """List runs; a queue that stood still after a crash goes on."""
+    options = parse(Runs, "runs", words)
+    store = RunStore()
+    start_waiting(store)
+    found = store.list()
+    shown = found[: options.limit] if options.limit > 0 else found
+    if options.json:
+        print(json.dumps([info.to_dict() for info in shown]))
+    elif not found:
+        print(f"no runs in {store.root} yet; nes-lab demo or nes-lab train makes some")
+    else:
+        _show(shown, len(found), store)
+    return 0
+
+
+def _show(shown: Sequence[RunInfo], count: int, store: RunStore) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "label", "state", "progress", "top-1", "params", "madds", "age"):
+        table.add_column(name, justify="right" if name in ("progress", "top-1", "params", "madds", "age") else "left")
+    for info in shown:
+        table.add_row(
+            *(Text(cell, style=_STYLE.get(info.state, "") if cell == info.state else "") for cell in _cells(info))
+        )
+    console = Console()
+    console.print(table)
+    for info in shown:
+        if info.state in ("lost", "failed") and info.reason:
+            console.print(Text(f"{info.id} is {info.state}: {_plain(info.reason, 300)}"))
+    if count > len(shown):
+        console.print(f"{count - len(shown)} more in {store.root}; --limit 0 shows all", markup=False)
+
+
+def _cells(info: RunInfo) -> list[str]:
+    summary = info.summary
+    top1 = summary.get("top1")
+    return [
+        info.id,
+        _plain(info.label, 40),
+        info.state,
+        f"{info.progress:.0%}",
+        f"{top1:.1f}" if isinstance(top1, int | float) else "",
+        *(_scaled(summary.get(name)) for name in ("params", "madds")),
+        _age(info.created),
+    ]
+
+
+def _plain(text: str, most: int) -> str:
+    """Keep control characters of a label from reaching the terminal."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
+
+
+def _scaled(value: object) -> str:
+    if not isinstance(value, int | float):
+        return ""
+    return f"{value / 1e6:.2f} M" if value >= 1e5 else f"{value:,.0f}"
+
+
+def _age(created: float) -> str:
+    seconds = max(0.0, time.time() - created)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return "now"

@@ -1,0 +1,120 @@
+"""Train in this process: progress, interruption, and what is said at the end. For train, resume and _run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from nes_lab.errors import NesLabError
+from nes_lab.runs.launcher import settle
+from nes_lab.runs.store import RunStore
+
+__all__ = ["train_here"]
+
+Report = Callable[[dict[str, Any]], None]
+EXIT = {"finished": 0, "cancelled": 130}
+
+
+def train_here(store: RunStore, run_id: str) -> int:
+    """Train a run to its end in this process.
+
+    Returns:
+        0 when it finished, 130 when it was interrupted, 1 when it ended in another way.
+    """
+    try:
+        from nes_lab.experiment import run_experiment
+
+        with _display() as progress:
+            run_experiment(store, run_id, progress=progress)
+    except KeyboardInterrupt:
+        settle(store, run_id, "cancelled", "interrupted before it began")
+    except (NesLabError, OSError, ImportError, RuntimeError) as error:
+        settle(store, run_id, "failed", f"{type(error).__name__}: {error}"[:2000])
+        raise
+    return _say_end(store, run_id)
+
+
+def _say_end(store: RunStore, run_id: str) -> int:
+    info = store.get(run_id)
+    if info.state == "finished":
+        numbers = [f"{name} {_number(info.summary[name])}" for name in _SHOWN if name in info.summary]
+        print(f"finished {run_id}: " + (", ".join(numbers) or "no numbers"))
+    elif info.state == "cancelled":
+        print(f"\nstopped at step {info.step} of {info.total}; go on with: nes-lab resume {run_id}", file=sys.stderr)
+    else:
+        print(f"nes-lab: run {run_id} is {info.state}: {info.reason}", file=sys.stderr)
+    return EXIT.get(info.state, 1)
+
+
+_SHOWN = ("params", "madds", "top1", "best_top1", "latency_ms")
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _display() -> Iterator[Report]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _line_printer()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[now]}"))
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task("training", total=None, now="building the network")
+
+        def show(news: dict[str, Any]) -> None:
+            bars.update(task, completed=news.get("step", 0), total=news.get("total"), now=describe(news))
+
+        yield show
+
+
+def _line_printer() -> Report:
+    """Print one line an epoch: for logs, where a moving bar would be noise."""
+    last = -1
+
+    def show(news: dict[str, Any]) -> None:
+        nonlocal last
+        if int(news.get("epoch") or 0) != last:
+            last = int(news.get("epoch") or 0)
+            print(f"step {news.get('step')}/{news.get('total')}  {describe(news)}", flush=True)
+
+    return show
+
+
+def describe(news: dict[str, Any]) -> str:
+    """Put a progress report into words.
+
+    Examples:
+        >>> describe({"epoch": 2, "epochs": 5, "images_per_s": 812.3, "loss": 0.51, "top1": None, "eta_s": 75})
+        'epoch 2/5  812 images/s  loss 0.510  1:15 left'
+    """
+    words = [f"epoch {news['epoch']}/{news.get('epochs', '?')}"] if news.get("epoch") is not None else []
+    if (speed := news.get("images_per_s")) is not None:
+        words.append(f"{speed:.0f} images/s")
+    if (loss := news.get("loss")) is not None:
+        words.append(f"loss {loss:.3f}")
+    if (top1 := news.get("top1")) is not None:
+        words.append(f"val top-1 {top1:.1f} %")
+    if (left := news.get("eta_s")) is not None:
+        words.append(f"{clock(left)} left")
+    return "  ".join(words)
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as minutes and seconds, with hours if there are any.
+
+    Examples:
+        >>> clock(75), clock(3675)
+        ('1:15', '1:01:15')
+    """
+    minutes, rest = divmod(max(0, round(min(seconds, 1e9))), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

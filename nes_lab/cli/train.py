@@ -1,0 +1,52 @@
+"""``nes-lab train``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from nes_lab.cli.options import parse, split_overrides
+from nes_lab.cli.session import train_here
+from nes_lab.config import knobs, load_config
+from nes_lab.runs.launcher import launch
+from nes_lab.runs.store import RunStore
+
+__all__ = ["run", "start_detached"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train the experiment of a YAML file. Any field of the file can be given as --section.field value."""
+
+    config: tyro.conf.Positional[Path]
+    """The YAML file."""
+    detach: bool = False
+    """Train in the background; runs wait for one another."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Create a run and train it."""
+    own, overrides = split_overrides(words, own=("--detach", "--help"))
+    options = parse(Train, "train", own, description=_description())
+    config = load_config(options.config, overrides)
+    store = RunStore()
+    run_id = store.create(config.to_dict(), label=config.label)
+    if options.detach:
+        return start_detached(store, run_id)
+    print(f"run {run_id} in {store.path(run_id)}")
+    return train_here(store, run_id)
+
+
+def start_detached(store: RunStore, run_id: str) -> int:
+    """Start or queue a run and say which."""
+    pid = launch(store, run_id)
+    print(f"{run_id} " + (f"runs as process {pid}" if pid else "waits for the runs before it"))
+    return 0
+
+
+def _description() -> str:
+    lines = [f"  --{knob.path} ({knob.default}): {knob.description}" for knob in knobs()]
+    return f"{Train.__doc__}\n\nFields and their defaults:\n" + "\n".join(lines)

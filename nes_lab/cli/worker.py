@@ -1,0 +1,49 @@
+"""``nes-lab _run ID``: the detached process that trains. People use ``train --detach`` or the app."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from nes_lab.cli.options import parse
+from nes_lab.cli.session import train_here
+from nes_lab.errors import RunError
+from nes_lab.runs.claims import adopt_claim, release_claim
+from nes_lab.runs.launcher import start_waiting
+from nes_lab.runs.store import RunStore
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Train a queued run."""
+
+    run: tyro.conf.Positional[str]
+    """The run's id."""
+    root: Path | None = None
+    """The folder of all runs."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Train a run to its end, then start the next that waits."""
+    options = parse(Worker, "_run", words)
+    store = RunStore(options.root)
+    folder = store.path(options.run)
+    adopt_claim(folder)
+    signal.signal(signal.SIGTERM, _interrupt)  # until training has its own way to stop
+    try:
+        if store.get(options.run).state != "queued":
+            raise RunError(f"run {options.run} is {store.get(options.run).state}, not queued")
+        return train_here(store, options.run)
+    finally:
+        release_claim(folder)
+        start_waiting(store)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
