@@ -1,0 +1,54 @@
+"""Counting how often a network is right; sums stay on the device until they are asked for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["Meter"]
+
+_TOP = 5
+
+
+class Meter:
+    """Running mean loss and top-1 / top-5 accuracy, in percent.
+
+    Examples:
+        >>> meter = Meter("cpu")
+        >>> meter.update(torch.tensor(0.5), torch.tensor([[3.0, 1.0], [0.0, 2.0]]), torch.tensor([0, 0]))
+        >>> meter.means()
+        {'loss': 0.5, 'top1': 50.0, 'top5': 100.0}
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        kind = torch.float32 if torch.device(device).type == "mps" else torch.float64  # MPS has no float64
+        self._sums = torch.zeros(3, dtype=kind, device=device)  # loss times images, top-1 hits, top-5 hits
+        self.images = 0
+
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: its mean loss, logits ``(N, classes)`` and labels ``(N,)``."""
+        hits = logits.detach().topk(min(_TOP, logits.shape[1])).indices == labels[:, None]
+        count = len(labels)
+        self._sums += torch.stack((loss.detach().to(self._sums.dtype) * count, hits[:, 0].sum(), hits.sum()))
+        self.images += count
+
+    def means(self) -> dict[str, float]:
+        """Return ``loss``, ``top1`` and ``top5``; NaN when nothing was counted."""
+        if self.images == 0:
+            return {"loss": float("nan"), "top1": float("nan"), "top5": float("nan")}
+        loss, top1, top5 = self._sums.tolist()
+        return {"loss": loss / self.images, "top1": 100 * top1 / self.images, "top5": 100 * top5 / self.images}
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._sums.zero_()
+        self.images = 0
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """Return what :meth:`load_state_dict` takes."""
+        return {"sums": self._sums.cpu().clone(), "images": self.images}
+
+    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+        """Continue from a saved state."""
+        self._sums.copy_(torch.as_tensor(state["sums"]))
+        self.images = int(state["images"])

@@ -1,0 +1,42 @@
+"""Turning SIGTERM and Ctrl-C into a request to stop, so that the step at hand is finished and saved."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+__all__ = ["StopSignals"]
+
+
+class StopSignals:
+    """While entered, SIGTERM and SIGINT only set a flag, however often they come; handlers are put back on leaving.
+
+    Outside the main thread, where Python allows no handlers, it never fires.
+
+    Examples:
+        >>> with StopSignals() as stop:
+        ...     stop.received
+        ''
+    """
+
+    def __init__(self) -> None:
+        self.received = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before.clear()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number).name

@@ -1,0 +1,165 @@
+"""N steps equal k steps, a save, a load, and N-k steps, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nes_lab.errors import CheckpointError
+from nes_lab.nn.conv import EpitomeConv2d
+from nes_lab.nn.inspect import epitome_layers
+from nes_lab.training.checkpoint import load_into, load_state, load_weights, save_state, save_weights
+from nes_lab.training.hooks import Hooks
+from nes_lab.training.loop import Trainer
+from tests.training.nets import tiny_data, tiny_net, trainer
+
+
+def save(tr: Trainer, folder: Path) -> None:
+    save_weights(folder / "w.safetensors", tr.model, tr.ema and tr.ema.module)
+    save_state(folder / "s.pt", tr.state_dict())
+
+
+def load(tr: Trainer, folder: Path) -> Trainer:
+    load_into(tr.model, load_weights(folder / "w.safetensors"), folder)
+    if tr.ema is not None:
+        load_into(tr.ema.module, load_weights(folder / "w.safetensors", ema=True), folder)
+    tr.load_state_dict(load_state(folder / "s.pt"))
+    return tr
+
+
+def outcome(tr: Trainer) -> dict[str, torch.Tensor]:
+    tensors = {f"model.{k}": v for k, v in tr.model.state_dict().items()}
+    if tr.ema is not None:
+        tensors |= {f"ema.{k}": v for k, v in tr.ema.module.state_dict().items()}
+    for i, entries in tr.optimizer.state_dict()["state"].items():
+        tensors |= {f"opt.{i}.{k}": v for k, v in entries.items() if isinstance(v, torch.Tensor)}
+    return tensors
+
+
+def epitome_net(routing: str) -> nn.Module:
+    net = tiny_net()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        middle = EpitomeConv2d(4, 8, 1, epitome_shape=(6, 4, 1, 1), patch_channels=(2, 2), routing=routing)
+        head = nn.Linear(512, 10)
+    return nn.Sequential(net[0], net[1], net[2], middle, nn.Flatten(), nn.Dropout(0.2), head)
+
+
+def check(folder: Path, stop_at: int, make, **changes) -> None:
+    """Compare an interrupted training with an uninterrupted one: tensors, last numbers, and all rows of metrics."""
+    data, rows, split_rows = tiny_data(), [], []
+    whole = trainer(make(), data, Hooks(metric=rows.append), **changes)
+    assert whole.fit()
+
+    first = trainer(make(), data, **changes)
+    hooks = Hooks(
+        metric=split_rows.append, should_stop=lambda: first.step >= stop_at, checkpoint=lambda tr: save(tr, folder)
+    )
+    first.hooks = hooks
+    assert not first.fit()
+    assert first.step == stop_at
+
+    random.random(), np.random.rand(), torch.rand(1)  # another process has other global states
+    second = load(trainer(make(), data, Hooks(metric=split_rows.append), **changes), folder)
+    assert second.step == stop_at
+    assert second.fit()
+
+    expected, found = outcome(whole), outcome(second)
+    assert expected.keys() == found.keys()
+    different = [name for name in expected if not expected[name].equal(found[name])]
+    assert different == []
+    assert whole.last == second.last
+    assert whole.best_top1 == second.best_top1
+    timeless = [[{k: v for k, v in row.items() if k != "images_per_s"} for row in some] for some in (rows, split_rows)]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 7])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_interrupted_equals_uninterrupted(tmp_path: Path, stop_at: int, optimizer: str) -> None:
+    """4 steps an epoch: in the middle of the first, after it, in the middle of the second."""
+    check(tmp_path, stop_at, tiny_net, optimizer=optimizer, ema_decay=0.9, clip_grad=1.0)
+
+
+@pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
+@pytest.mark.parametrize("stop_at", [2, 4])
+def test_epitomes_resume_exactly(tmp_path: Path, routing: str, stop_at: int) -> None:
+    check(tmp_path, stop_at, lambda: epitome_net(routing), ema_decay=0.9, epochs=3)
+
+
+@pytest.mark.parametrize("routing", ["free", "learner"])
+def test_starts_do_move_in_these_tests(routing: str) -> None:
+    net = epitome_net(routing)
+    (_, layer), *_ = epitome_layers(net)
+    before = copy.deepcopy(layer.routing_map().starts)
+    trainer(net).fit()
+    after = layer.routing_map().starts
+    assert any(not a.equal(b) for a, b in zip(before, after, strict=True) if a is not None)
+
+
+def test_cached_weight_follows_the_fused_optimizer() -> None:
+    """The fused step leaves versions alone; a layer evaluated before and after training must not use its old weight."""
+    net = epitome_net("tiled").eval()
+    x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        net(x)
+    trainer(net).fit()
+    net.eval()
+    with torch.no_grad():
+        assert net(x).equal(copy.deepcopy(net)(x))  # a copy begins with empty caches
+
+
+def test_stop_during_validation_validates_again_on_resume(tmp_path: Path) -> None:
+    data, rows = tiny_data(), []
+    first = trainer(data=data)
+    first.hooks = Hooks(
+        metric=rows.append,
+        should_stop=lambda: first.step == 4 and any(r["step"] == 4 for r in rows) and not first.model.training,
+        checkpoint=lambda tr: save(tr, tmp_path),
+    )
+    assert not first.fit()
+    assert [row["split"] for row in rows if row["step"] == 4] == ["train"]
+    second = load(trainer(data=data, hooks=Hooks(metric=rows.append)), tmp_path)
+    assert second.fit()
+    assert [row["step"] for row in rows if row["split"] == "val"] == [4, 8]
+
+
+def test_state_holds_plain_values_only(tmp_path: Path) -> None:
+    tr = trainer(ema_decay=0.9)
+    tr.fit()
+    save(tr, tmp_path)
+    assert load_state(tmp_path / "s.pt")["step"] == 8
+    assert not [k for k in load_weights(tmp_path / "w.safetensors") if k.startswith("ema/")]
+
+
+def test_hostile_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    tr = trainer()
+    tr.fit()
+    save(tr, tmp_path)
+    torch.save({"step": Path("/")}, tmp_path / "code.pt")
+    with pytest.raises(CheckpointError, match=r"code\.pt cannot be read"):
+        load_state(tmp_path / "code.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "s.pt").read_bytes()[:500])
+    with pytest.raises(CheckpointError, match=r"cut\.pt cannot be read"):
+        load_state(tmp_path / "cut.pt")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:50])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_weights(tmp_path / "cut.safetensors")
+    with pytest.raises(CheckpointError, match="no averaged weights"):
+        load_weights(tmp_path / "w.safetensors", ema=True)
+    with pytest.raises(CheckpointError, match="does not fit this network"):
+        load_into(nn.Linear(2, 2), load_weights(tmp_path / "w.safetensors"), tmp_path)
+    with pytest.raises(CheckpointError, match="total=8, not 12"):
+        load(trainer(epochs=3), tmp_path)
+    state = load_state(tmp_path / "s.pt")
+    state["optimizer"]["state"][0]["momentum_buffer"] = torch.zeros(7)
+    with pytest.raises(CheckpointError, match=r"momentum_buffer has shape \(7,\)"):
+        trainer().load_state_dict(state)
+    with pytest.raises(CheckpointError, match="incomplete or damaged"):
+        trainer().load_state_dict({k: v for k, v in load_state(tmp_path / "s.pt").items() if k != "meter"})
