@@ -21,9 +21,16 @@ _HOMES = {
     "EpitomeLinear": "nes_lab.nn.linear",
     "LatencyReport": "nes_lab.cost.report",
     "LayerPlan": "nes_lab.compress.compression_plan",
+    "BudgetError": "nes_lab.errors",
+    "CheckpointError": "nes_lab.errors",
+    "DataError": "nes_lab.errors",
+    "GeometryError": "nes_lab.errors",
+    "OptionError": "nes_lab.errors",
+    "PlanError": "nes_lab.errors",
+    "RunError": "nes_lab.errors",
     "NesLabError": "nes_lab.errors",
     "RoutingMap": "nes_lab.epitome.routing_map",
-    "compress": "nes_lab.compress.surgery",
+    "compress": "nes_lab.compress",
     "count": "nes_lab.cost.count",
     "create_backbone": "nes_lab.backbones.registry",
     "materialize": "nes_lab.compress.surgery",
@@ -45,7 +52,16 @@ if TYPE_CHECKING:
     from nes_lab.cost.measure import measure_latency
     from nes_lab.cost.report import CostReport, LatencyReport
     from nes_lab.epitome.routing_map import RoutingMap
-    from nes_lab.errors import NesLabError
+    from nes_lab.errors import (
+        BudgetError,
+        CheckpointError,
+        DataError,
+        GeometryError,
+        NesLabError,
+        OptionError,
+        PlanError,
+        RunError,
+    )
     from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
     from nes_lab.nn.linear import EpitomeLinear
 
@@ -53,7 +69,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'nes_lab' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    value = home if home.__name__ == f"nes_lab.{name}" else getattr(home, name)
     globals()[name] = value
     return value
 

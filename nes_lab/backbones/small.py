@@ -40,7 +40,7 @@ class InvertedBlock(nn.Module):
 
 
 class SmallMobileNetV2(nn.Module):
-    """A MobileNetV2 in miniature: stem, seven inverted residuals or fewer, 1x1 head, linear classifier.
+    """A MobileNetV2 in miniature: stem, six inverted residuals, 1x1 head, linear classifier.
 
     Args:
         num_classes: Outputs.

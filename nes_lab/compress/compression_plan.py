@@ -1,0 +1,222 @@
+"""What is replaced in a model, by what, and what that will cost. Torch-free; JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from nes_lab.compress.budget import Budget
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.errors import PlanError, closest
+
+__all__ = ["SCHEMA", "CompressionPlan", "Counts", "KeptLayer", "LayerPlan"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Stored params and multiply-adds."""
+
+    params: int
+    madds: int
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """How one layer is replaced.
+
+    Args:
+        kind: ``conv1d``, ``conv2d`` or ``linear``.
+        weight_shape, epitome_shape: In PyTorch's axis order.
+        patch_channels: ``(b_out, b_in)``.
+        routing, scope, boundary, execution, seed: As the epitome layers take them.
+        options: Further keyword arguments of the layer, such as ``reach`` of the index learner.
+        dense, predicted: Counts before and after.
+    """
+
+    kind: str
+    weight_shape: tuple[int, ...]
+    epitome_shape: tuple[int, ...]
+    patch_channels: tuple[int, int]
+    routing: str
+    scope: str
+    boundary: str
+    execution: str
+    seed: int
+    dense: Counts
+    predicted: Counts
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def geometry(self) -> EpitomeGeometry:
+        """Geometry of the epitome layer.
+
+        Raises:
+            GeometryError: If a patch does not fit.
+        """
+        return EpitomeGeometry(self.weight_shape, self.epitome_shape, self.patch_channels, self.scope, self.boundary)
+
+    @property
+    def ratio(self) -> float:
+        """Params after, as a share of those before."""
+        return self.predicted.params / self.dense.params
+
+    def layer_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the epitome layer."""
+        return {
+            "epitome_shape": self.epitome_shape,
+            "patch_channels": self.patch_channels,
+            "routing": self.routing,
+            "scope": self.scope,
+            "boundary": self.boundary,
+            "execution": self.execution,
+            "seed": self.seed,
+            **self.options,
+        }
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """A layer that stays dense: why, and what it costs."""
+
+    kind: str
+    weight_shape: tuple[int, ...]
+    reason: str
+    dense: Counts
+
+
+@dataclass(frozen=True)
+class CompressionPlan:
+    """Module name -> layer plan, with the counts it predicts.
+
+    Args:
+        layers: Layers that are replaced, in module order.
+        kept_layers: Layers with a weight matrix that stay dense.
+        dense, predicted: Counts of the whole model before and after.
+        budget: What was asked for; None for a preset.
+        input_shape: Of the example input behind the multiply-adds.
+        notes: What a reader should know, such as the rounding that leaves budget unused.
+        order: Names of all rows in module order.
+        origin: How it was made, for people: strategy or preset and its options.
+
+    Examples:
+        >>> plan = CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3))
+        >>> CompressionPlan.from_json(plan.to_json()) == plan
+        True
+    """
+
+    layers: Mapping[str, LayerPlan]
+    kept_layers: Mapping[str, KeptLayer]
+    dense: Counts
+    predicted: Counts
+    budget: Budget | None
+    input_shape: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    origin: str = ""
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """Layers that stay dense, and why."""
+        return {name: layer.reason for name, layer in self.kept_layers.items()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain dict per layer with a weight matrix, compressed or kept, in module order; what tables and bars draw."""
+        names = self.order or (*self.layers, *self.kept_layers)
+        return [self._row(name) for name in names]
+
+    def _row(self, name: str) -> dict[str, Any]:
+        layer = self.layers.get(name)
+        if layer is None:
+            kept = self.kept_layers[name]
+            after, epitome, routing, reason, source = kept.dense, None, None, kept.reason, kept
+        else:
+            after, epitome, routing, reason, source = layer.predicted, layer.epitome_shape, layer.routing, "", layer
+        return {
+            "name": name,
+            "kind": source.kind,
+            "weight_shape": source.weight_shape,
+            "epitome_shape": epitome,
+            "routing": routing,
+            "params_dense": source.dense.params,
+            "params": after.params,
+            "madds_dense": source.dense.madds,
+            "madds": after.madds,
+            "reason": reason,
+        }
+
+    def with_execution(self, executions: Mapping[str, str]) -> CompressionPlan:
+        """A plan with other execution plans for the named layers; counts are left as predicted.
+
+        Raises:
+            PlanError: If a name is no layer of the plan.
+        """
+        unknown = [name for name in executions if name not in self.layers]
+        if unknown:
+            raise PlanError(f"layer {unknown[0]!r} is not in the plan.{closest(unknown[0], self.layers)}")
+        layers = {n: replace(p, execution=executions.get(n, p.execution)) for n, p in self.layers.items()}
+        return replace(self, layers=layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with the schema's number."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The plan as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> CompressionPlan:
+        """Read :meth:`to_json`.
+
+        Raises:
+            PlanError: If it is no JSON, of another schema, or lacks a field; names it.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise PlanError(f"this is no compression plan in JSON: {error}") from error
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> CompressionPlan:
+        """Read :meth:`to_dict`."""
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+            raise PlanError(f"schema={found!r}; this version reads compression plans of schema {SCHEMA}")
+        try:
+            return cls(
+                layers={name: _layer(LayerPlan, layer) for name, layer in data["layers"].items()},
+                kept_layers={name: _layer(KeptLayer, layer) for name, layer in data["kept_layers"].items()},
+                dense=Counts(**data["dense"]),
+                predicted=Counts(**data["predicted"]),
+                budget=None if data["budget"] is None else Budget(**data["budget"]),
+                input_shape=tuple(data["input_shape"]),
+                notes=tuple(data["notes"]),
+                order=tuple(data["order"]),
+                origin=data["origin"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(f"the compression plan lacks or misnames a field: {error}") from error
+
+    def __str__(self) -> str:
+        share = (self.predicted.params / max(self.dense.params, 1), self.predicted.madds / max(self.dense.madds, 1))
+        head = (
+            f"CompressionPlan ({self.origin}): {len(self.layers)} layers replaced, {len(self.kept_layers)} kept dense"
+        )
+        counts = (
+            f"params {self.predicted.params:,} of {self.dense.params:,} ({share[0]:.1%}), "
+            f"madds {self.predicted.madds:,} of {self.dense.madds:,} ({share[1]:.1%}) at input {self.input_shape}"
+        )
+        return "\n".join([head, counts, *self.notes])
+
+
+def _layer(kind: type, data: dict[str, Any]) -> Any:
+    fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    for name in ("dense", "predicted"):
+        if name in fixed:
+            fixed[name] = Counts(**fixed[name])
+    return kind(**fixed)

@@ -1,0 +1,283 @@
+"""Choosing epitome shapes for a budget: the strategy ``uniform``.
+
+One ratio for all layers, rounded per layer. Rounding all layers at once would overshoot, so the layers take their rounding
+steps one at a time, ordered by the ratio at which they fall due, then by module order; the first state that meets every
+budget is taken. Steps that would raise a layer's params or multiply-adds are joined with later ones, so that along the
+way neither total ever rises: more budget never means fewer params.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from nes_lab.compress.budget import Budget
+from nes_lab.compress.compression_plan import CompressionPlan, Counts, KeptLayer, LayerPlan
+from nes_lab.compress.survey import Survey, SurveyedLayer, survey
+from nes_lab.cost.report import short
+from nes_lab.epitome.geometry import BOUNDARIES, SCOPES, EpitomeGeometry
+from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES, sampled_axes
+from nes_lab.errors import BudgetError, OptionError, one_of
+from nes_lab.execution.base import AxisState
+from nes_lab.execution.registry import PLANS, cheapest_plan
+
+__all__ = ["STRATEGIES", "EpitomeOptions", "plan_for_budget", "plan_layer"]
+
+STRATEGIES = ("uniform",)
+_LEARNED_PATCH = 16
+
+
+@dataclass(frozen=True)
+class EpitomeOptions:
+    """What all epitome layers of a plan share.
+
+    Args:
+        routing, scope, boundary: As the layers take them.
+        patch_channels: Patch length along both channel axes; None: the whole axis, or 16 where starts are learned.
+        seed: Of ``random``; the layer's index is added.
+        layer: Further keyword arguments of the layers, such as ``reach``.
+    """
+
+    routing: str = "tiled"
+    scope: str = "separable"
+    boundary: str = "clamp"
+    patch_channels: int | None = None
+    seed: int = 0
+    layer: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        one_of("routing", self.routing, ROUTING_MODES)
+        one_of("scope", self.scope, SCOPES)
+        one_of("boundary", self.boundary, BOUNDARIES)
+        if self.patch_channels is not None and self.patch_channels < 1:
+            raise OptionError(f"patch_channels={self.patch_channels!r}; a patch holds at least 1 channel")
+
+    def patch(self, epitome_shape: Sequence[int]) -> tuple[int, int]:
+        """Patch of a layer, at most as long as its epitome."""
+        learned = self.routing in LEARNED_MODES
+        length = self.patch_channels or (_LEARNED_PATCH if learned else max(epitome_shape[:2]))
+        return min(length, epitome_shape[0]), min(length, epitome_shape[1])
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A layer's next state on its way down: due at ``ratio``."""
+
+    ratio: float
+    layer: int
+    plan: LayerPlan
+
+
+def plan_for_budget(
+    model: nn.Module,
+    budget: Budget,
+    example_input: Any,
+    *,
+    include: Sequence[str] | str | None = None,
+    exclude: Sequence[str] | str | None = None,
+    routing: str = "tiled",
+    scope: str = "separable",
+    boundary: str = "clamp",
+    patch_channels: int | None = None,
+    round_to: int = 8,
+    strategy: str = "uniform",
+    seed: int = 0,
+    layer_options: Mapping[str, Any] | None = None,
+) -> CompressionPlan:
+    """Choose epitome shapes so that a model meets a budget.
+
+    The counts predicted are those that :func:`nes_lab.count` finds after :func:`nes_lab.compress`.
+
+    Args:
+        model: Left as it was.
+        budget: Limits on params and multiply-adds; both hold.
+        example_input: As :func:`nes_lab.count` takes it; its batch and size set the multiply-adds.
+        include: Name patterns; only these layers are replaced, also ones that stay dense by default (depthwise
+            convolutions, squeeze-excite, declared stem and classifier).
+        exclude: Name patterns that stay dense.
+        routing: Who sets the starts.
+        scope: ``"separable"``: multiply-adds fall with params; ``"joint"``: only params fall.
+        boundary: ``"clamp"`` or ``"circular"``.
+        patch_channels: Patch length; None: the whole epitome axis, or 16 where starts are learned.
+        round_to: Epitome channels are multiples of this; 1 or 2 for tiny networks.
+        strategy: ``"uniform"``.
+        seed: Of ``random`` routing.
+        layer_options: Further arguments of the layers, such as ``{"reach": 2.0}``.
+
+    Raises:
+        BudgetError: If the budget cannot be met; names the least that can be reached and the layers that hold it.
+        OptionError: If an option is not among its choices, or a pattern matches no layer.
+
+    Examples:
+        >>> model, x = nn.Sequential(nn.Conv2d(64, 128, 1), nn.Conv2d(128, 64, 1)), torch.randn(1, 64, 8, 8)
+        >>> plan = plan_for_budget(model, Budget(madds="50%"), x)
+        >>> plan.predicted.madds / plan.dense.madds <= 0.5
+        True
+    """
+    one_of("strategy", strategy, STRATEGIES)
+    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
+        raise OptionError(f"round_to={round_to!r}; epitome channels are multiples of a whole number of at least 1")
+    options = EpitomeOptions(routing, scope, boundary, patch_channels, seed, layer_options)
+    found = survey(model, example_input, include, exclude)
+    steps = [
+        s
+        for i, layer in enumerate(found.layers)
+        if not layer.reason
+        for s in _steps(i, layer, found, options, round_to)
+    ]
+    steps.sort(key=lambda s: (-s.ratio, s.layer))
+    chosen, last = _descend(found, steps, budget, f"round_to={round_to}, scope={scope!r}")
+    origin = f"{strategy}, routing={routing}, scope={scope}, round_to={round_to}"
+    plan = assemble(found, chosen, budget, origin, untouched="the budget is met without it")
+    return _with_notes(plan, budget, last, round_to)
+
+
+def plan_layer(
+    layer: SurveyedLayer, index: int, epitome_shape: tuple[int, ...], dense: Counts, options: EpitomeOptions
+) -> LayerPlan:
+    """Plan of one layer for a given epitome shape, with the counts it will have."""
+    patch = options.patch(epitome_shape)
+    geometry = EpitomeGeometry(layer.weight_shape, epitome_shape, patch, options.scope, options.boundary)
+    sampled = sampled_axes(geometry, options.routing)
+    learned = options.routing in LEARNED_MODES
+    states: tuple[AxisState, ...] = tuple(
+        ("fractional" if learned else "integer") if a in sampled else "identity" for a in range(len(epitome_shape))
+    )
+    if layer.bypassed:
+        execution, madds = "materialize", dense.madds
+    else:
+        execution, madds = "auto", cheapest_plan(geometry, states, layer.op, layer.positions)[1].madds
+    stored = sum(int(np.prod(geometry.starts_shape(a))) for a in sampled) if learned else 0
+    before = int(np.prod(layer.weight_shape))
+    params = dense.params - before + int(np.prod(epitome_shape)) + stored
+    return LayerPlan(
+        kind=layer.kind,
+        weight_shape=layer.weight_shape,
+        epitome_shape=epitome_shape,
+        patch_channels=patch,
+        routing=options.routing,
+        scope=options.scope,
+        boundary=options.boundary,
+        execution=execution,
+        seed=options.seed + index,
+        dense=dense,
+        predicted=Counts(params, madds),
+        options=dict(options.layer or {}),
+    )
+
+
+def _steps(index: int, layer: SurveyedLayer, found: Survey, options: EpitomeOptions, round_to: int) -> Iterator[_Step]:
+    """A layer's states on the way down, each no dearer than the one before in params and in multiply-adds."""
+    dense = layer.dense(found.report)
+    shape = list(layer.weight_shape)
+    falls = [(ratio, axis, size) for axis in (0, 1) for ratio, size in _roundings(shape[axis], round_to)]
+    best = dense
+    for ratio, axis, size in sorted(falls, key=lambda fall: (-fall[0], fall[1])):
+        shape[axis] = size
+        plan = plan_layer(layer, index, tuple(shape), dense, options)
+        now = plan.predicted
+        if now.params <= best.params and now.madds <= best.madds and now != best:
+            best = now
+            yield _Step(ratio, index, plan)
+
+
+def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
+    """Sizes below ``size`` that are multiples of ``round_to``, each with the ratio at which rounding arrives there."""
+    above = size
+    for below in range((size - 1) // round_to * round_to, 0, -round_to):
+        yield (above + below) / (2 * size), below
+        above = below
+
+
+def _descend(found: Survey, steps: list[_Step], budget: Budget, how: str) -> tuple[dict[int, LayerPlan], _Step | None]:
+    """Take steps until every limit is met; the state per layer, and the last step taken."""
+    params_limit, madds_limit = budget.absolute(found.report.params, found.report.madds)
+    params, madds = found.report.params, found.report.madds
+    state: dict[int, LayerPlan] = {}
+
+    def met() -> bool:
+        return (params_limit is None or params <= params_limit) and (madds_limit is None or madds <= madds_limit)
+
+    last = None
+    for step in steps:
+        if met():
+            break
+        before = state[step.layer].predicted if step.layer in state else step.plan.dense
+        params += step.plan.predicted.params - before.params
+        madds += step.plan.predicted.madds - before.madds
+        state[step.layer], last = step.plan, step
+    if not met():
+        raise _infeasible(found, state, Counts(params, madds), (params_limit, madds_limit), how)
+    return state, last
+
+
+def _infeasible(
+    found: Survey, state: dict[int, LayerPlan], least: Counts, limits: tuple[float | None, float | None], how: str
+) -> BudgetError:
+    parts = []
+    for what, limit in zip(("params", "madds"), limits, strict=True):
+        reached = getattr(least, what)
+        if limit is None or reached <= limit:
+            continue
+        dense = getattr(found.report, what)
+        held = sorted(
+            (
+                (
+                    getattr(state[i].predicted if i in state else layer.dense(found.report), what),
+                    layer.name,
+                    layer.reason,
+                )
+                for i, layer in enumerate(found.layers)
+            ),
+            reverse=True,
+        )[:3]
+        holders = "; ".join(f"{name} {short(n)}" + (f" (dense: {why})" if why else "") for n, name, why in held)
+        parts.append(
+            f"{what}={short(limit)} cannot be met: the least reachable is {short(reached)} ({reached:,}, {reached / dense:.1%} of dense) "
+            f"with {how}; most of it is held by {holders}"
+        )
+    return BudgetError(". ".join(parts))
+
+
+def assemble(
+    found: Survey, chosen: Mapping[int, LayerPlan], budget: Budget | None, origin: str, untouched: str
+) -> CompressionPlan:
+    """A compression plan from the layers chosen, the rest kept with their reasons."""
+    layers = {layer.name: chosen[i] for i, layer in enumerate(found.layers) if i in chosen}
+    kept = {
+        layer.name: KeptLayer(layer.kind, layer.weight_shape, layer.reason or untouched, layer.dense(found.report))
+        for i, layer in enumerate(found.layers)
+        if i not in chosen
+    }
+    saved = [(p.dense.params - p.predicted.params, p.dense.madds - p.predicted.madds) for p in layers.values()]
+    predicted = Counts(found.report.params - sum(s[0] for s in saved), found.report.madds - sum(s[1] for s in saved))
+    return CompressionPlan(
+        layers=layers,
+        kept_layers=kept,
+        dense=Counts(found.report.params, found.report.madds),
+        predicted=predicted,
+        budget=budget,
+        input_shape=found.report.input_shape,
+        order=tuple(layer.name for layer in found.layers),
+        origin=origin,
+    )
+
+
+def _with_notes(plan: CompressionPlan, budget: Budget, last: _Step | None, round_to: int) -> CompressionPlan:
+    """Say how much of the binding limit is used, and which rounding leaves more than 2 % of it."""
+    limits = budget.absolute(plan.dense.params, plan.dense.madds)
+    used = [
+        (getattr(plan.predicted, w) / limit, w) for w, limit in zip(("params", "madds"), limits, strict=True) if limit
+    ]
+    share, what = max(used)
+    note = f"uses {share:.1%} of the {what} budget"
+    if share < 0.98 and last is not None:
+        name = list(plan.order)[last.layer]
+        note += f"; the step of {name} to an epitome of {last.plan.epitome_shape} (channels in multiples of {round_to}) prevents more"
+    elif share < 0.98:
+        note += "; the dense model already meets the budget"
+    return replace(plan, notes=(note,))

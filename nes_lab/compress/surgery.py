@@ -1,0 +1,105 @@
+"""Swapping layers: dense to epitome by a compression plan, and epitome back to plain torch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from nes_lab.compress.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.compress.survey import KINDS
+from nes_lab.errors import PlanError, closest, one_of
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
+
+__all__ = ["compress", "materialize"]
+
+
+def compress(
+    model: nn.Module, plan: CompressionPlan, weights: str = "fit", generator: torch.Generator | None = None
+) -> nn.Module:
+    """A copy of a model with the layers of a plan replaced by epitome layers.
+
+    Names, tied weights, modes, dtypes, devices and ``requires_grad`` are kept; the model given stays untouched.
+
+    Args:
+        model: The dense model.
+        plan: From :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
+        weights: ``"fit"``: each epitome is the one nearest to the layer's weight, for pretrained models; ``"reset"``: each cell
+            takes one of the weights that read it, which keeps the initial distribution, for training from scratch.
+        generator: Its seed sets the index learners' first weights; None: seed 0. The global state is left alone.
+
+    Raises:
+        PlanError: If the plan names a layer the model has not, or of another shape or kind.
+
+    Examples:
+        >>> model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(1, 64)
+        >>> import nes_lab
+        >>> small = compress(model, nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x))
+        >>> type(small[0]).__name__, type(model[0]).__name__
+        ('EpitomeLinear', 'Linear')
+    """
+    one_of("weights", weights, ("fit", "reset"))
+    modules = dict(model.named_modules())
+    for name, layer in plan.layers.items():
+        _check_layer(name, layer, modules)
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(0 if generator is None else generator.initial_seed())
+        return _swap(
+            model, lambda name, module: _build(module, plan.layers[name], weights) if name in plan.layers else None
+        )
+
+
+def materialize(model: nn.Module) -> nn.Module:
+    """A copy of a model in which every epitome layer is a plain torch layer with the sampled weight.
+
+    Outputs agree to rounding; whoever saves, exports, prunes or quantizes the copy need not know of epitomes.
+
+    Args:
+        model: Any module; without epitome layers the copy is just a copy.
+
+    Examples:
+        >>> plain = materialize(nn.Sequential(EpitomeLinear(4, 8, epitome_shape=(4, 4))))
+        >>> plain[0]
+        Linear(in_features=4, out_features=8, bias=True)
+    """
+    return _swap(model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None)
+
+
+def _swap(model: nn.Module, replace: Callable[[str, nn.Module], nn.Module | None]) -> nn.Module:
+    """A deep copy with modules replaced wherever they are registered; a shared module gets one shared replacement."""
+    fresh = {id(m): new for name, m in model.named_modules() if (new := replace(name, m)) is not None}
+    memo = {key: new for key, new in fresh.items()}
+    return copy.deepcopy(model, memo)
+
+
+def _build(module: nn.Module, plan: LayerPlan, weights: str) -> nn.Module:
+    arguments = plan.layer_arguments()
+    if isinstance(module, nn.Linear):
+        layer: EpitomeLayer = EpitomeLinear.from_linear(module, weights, **arguments)
+    elif isinstance(module, nn.Conv1d):
+        layer = EpitomeConv1d.from_conv(module, weights, **arguments)
+    else:
+        assert isinstance(module, nn.Conv2d)  # _check_layer has seen to it
+        layer = EpitomeConv2d.from_conv(module, weights, **arguments)
+    layer.epitome.requires_grad_(module.weight.requires_grad)
+    if layer.bias is not None and module.bias is not None:
+        layer.bias.requires_grad_(module.bias.requires_grad)
+    return layer
+
+
+def _check_layer(name: str, plan: LayerPlan, modules: dict[str, nn.Module]) -> None:
+    if name not in modules:
+        raise PlanError(f"the plan replaces {name!r}, which the model has not.{closest(name, modules)}")
+    module = modules[name]
+    kind = KINDS.get(type(module))
+    if kind != plan.kind:
+        raise PlanError(f"layer {name!r} is a {type(module).__name__}; the plan was made for a {plan.kind} layer")
+    if tuple(module.weight.shape) != plan.weight_shape:  # type: ignore[union-attr, arg-type]
+        raise PlanError(
+            f"layer {name!r} has a weight of shape {tuple(module.weight.shape)}; the plan was made for {plan.weight_shape}"  # type: ignore[union-attr, arg-type]
+        )

@@ -1,0 +1,1 @@
+"""What a model costs: params and multiply-adds counted, latency measured."""

@@ -1,0 +1,218 @@
+"""Counting params and multiply-adds of a model, dense or compressed.
+
+Multiply-adds are those of convolutions, linear layers and attention products: torch's ``FlopCounterMode`` / 2 for the
+operations that run, plus the fractional taps of epitome layers by their plan's formula.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from nes_lab.cost.report import CostReport, LayerCost
+from nes_lab.errors import OptionError
+from nes_lab.execution.base import PlanCost
+from nes_lab.nn.layer import EpitomeLayer
+
+__all__ = ["count", "evaluating", "run_example", "stored_params"]
+
+
+def count(model: nn.Module, example_input: Any) -> CostReport:
+    """Count a model for one example input.
+
+    The model runs once in evaluation mode without gradients and is left as it was. ``madds`` are those of the whole input: use
+    a batch of 1 for the number papers print.
+
+    Args:
+        model: Any module; epitome layers are counted for the execution plan that runs.
+        example_input: A tensor, or a tuple or dict of arguments, on the model's device.
+
+    Raises:
+        OptionError: If the model cannot run the example input; names its shape and the reason.
+
+    Examples:
+        >>> report = count(nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.randn(1, 3, 10, 10))
+        >>> report.params, report.madds
+        (216, 21600)
+    """
+    extra: dict[str, PlanCost] = {}
+    executions: dict[str, str] = {}
+    handles = [
+        m.register_forward_hook(_watch(n, extra, executions))
+        for n, m in model.named_modules()
+        if isinstance(m, EpitomeLayer)
+    ]
+    try:
+        with evaluating(model), counting_kernels(), FlopCounterMode(display=False) as counter:
+            run_example(model, example_input)
+    finally:
+        for handle in handles:
+            handle.remove()
+    own = _own_counts(model, counter.get_flop_counts())
+    rows = tuple(_rows(model, own, extra, executions))
+    return CostReport(
+        params=stored_params(model),
+        madds=sum(r.madds for r in rows),
+        learner_params=sum(r.learner_params for r in rows),
+        bytes=sum(t.numel() * t.element_size() for t in _stored(model)),
+        adds=sum(r.adds for r in rows),
+        weight_madds=sum(r.weight_madds for r in rows),
+        input_shape=input_shape(example_input),
+        by_layer=rows,
+    )
+
+
+def stored_params(model: nn.Module) -> int:
+    """Stored numbers of a model: all parameters but the index learners', and the starts kept in buffers; shared ones once."""
+    return sum(t.numel() for t in _stored(model))
+
+
+def _stored(model: nn.Module) -> Iterator[Tensor]:
+    seen: set[int] = set()
+    for module in model.modules():
+        for tensor in _stored_here(module, _learner_modules(model)):
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield tensor
+
+
+def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
+    if id(module) in learners:
+        return
+    yield from module.parameters(recurse=False)
+    starts = getattr(module, "routing", None) if isinstance(module, EpitomeLayer) else None
+    if starts is not None and starts.stored:
+        yield from (t for _, t in starts.tables() if not isinstance(t, nn.Parameter))
+
+
+def _learner_modules(model: nn.Module) -> set[int]:
+    layers = [m for m in model.modules() if isinstance(m, EpitomeLayer)]
+    return {id(part) for layer in layers for name, part in layer.named_modules() if name.startswith("routing.learner")}
+
+
+def _watch(name: str, extra: dict[str, PlanCost], executions: dict[str, str]) -> Any:
+    def hook(layer: EpitomeLayer, args: tuple, output: Tensor) -> None:
+        cost = layer.cost(tuple(args[0].shape))
+        past = extra.get(name, PlanCost(0))
+        extra[name] = PlanCost(0, past.tap_madds + cost.tap_madds, past.adds + cost.adds, cost.weight_madds)
+        executions[name] = layer.plan_for(tuple(args[0].shape)).name
+
+    return hook
+
+
+def _own_counts(model: nn.Module, counts: Mapping[str, Mapping[Any, int]]) -> dict[str, int]:
+    """Multiply-adds of each module itself, by its name; the counter gives totals that include the children."""
+    totals = {name: sum(ops.values()) for name, ops in counts.items()}
+    root = type(model).__name__
+    inclusive: dict[str, int] = defaultdict(int)
+    for name, total in totals.items():
+        if name == "Global":
+            continue
+        inclusive[name.removeprefix(root).removeprefix(".")] = total
+    inclusive[""] = totals.get("Global", 0)
+    own = dict(inclusive)
+    for name, total in inclusive.items():
+        if name:
+            parent = name.rpartition(".")[0]
+            while parent and parent not in inclusive:
+                parent = parent.rpartition(".")[0]
+            own[parent] -= total
+    return {name: value // 2 for name, value in own.items()}
+
+
+def _rows(
+    model: nn.Module, own: dict[str, int], extra: dict[str, PlanCost], executions: dict[str, str]
+) -> Iterator[LayerCost]:
+    learners, seen = _learner_modules(model), set()
+    for name, module in model.named_modules():
+        if id(module) in learners or (name.rpartition(".")[0] in executions and name.endswith(".routing")):
+            continue
+        tensors = [t for t in _stored_here(module, learners) if id(t) not in seen]
+        if isinstance(module, EpitomeLayer):
+            tensors += [t for t in module.routing.parameters(recurse=False) if id(t) not in seen]
+        seen.update(map(id, tensors))
+        params, taps = sum(t.numel() for t in tensors), extra.get(name, PlanCost(0))
+        madds = own.get(name, 0) + taps.tap_madds
+        if params or madds:
+            yield _row(name, module, params, madds, taps, executions.get(name))
+
+
+def _row(name: str, module: nn.Module, params: int, madds: int, taps: PlanCost, execution: str | None) -> LayerCost:
+    is_epitome = isinstance(module, EpitomeLayer)
+    weight = None if is_epitome else getattr(module, "weight", None)
+    return LayerCost(
+        name=name,
+        kind=type(module).__name__,
+        params=params,
+        madds=madds,
+        adds=taps.adds,
+        weight_madds=taps.weight_madds,
+        learner_params=module.learner_params() if is_epitome else 0,
+        execution=execution,
+        weight_shape=module.geometry.weight_shape
+        if is_epitome
+        else tuple(weight.shape)
+        if isinstance(weight, Tensor)
+        else None,
+        epitome_shape=module.geometry.epitome_shape if is_epitome else None,
+    )
+
+
+# ---- running a model to look at it ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every module's own mode is restored."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def counting_kernels() -> Iterator[None]:
+    """Attention computed by products the counter sees: no fused fast path."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def run_example(model: nn.Module, example_input: Any) -> Any:
+    """Call a model with a tensor, a tuple of arguments or a dict of keyword arguments.
+
+    Raises:
+        OptionError: If the call fails; names the input and the reason.
+    """
+    try:
+        if isinstance(example_input, Mapping):
+            return model(**example_input)
+        return model(*example_input) if isinstance(example_input, tuple | list) else model(example_input)
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+        raise OptionError(
+            f"example_input of shape {input_shape(example_input)}: {type(model).__name__} cannot run it: {error}"
+        ) from error
+
+
+def input_shape(example_input: Any) -> tuple[int, ...]:
+    """Shape of the (first) tensor of an example input."""
+    if isinstance(example_input, Mapping):
+        example_input = tuple(example_input.values())
+    if isinstance(example_input, tuple | list):
+        example_input = next((v for v in example_input if isinstance(v, Tensor)), None)
+    return tuple(example_input.shape) if isinstance(example_input, Tensor) else ()

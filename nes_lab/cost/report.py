@@ -1,0 +1,151 @@
+"""Frozen records of counted and measured cost. Torch-free, so that app and figures read them without it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from html import escape
+from typing import Any
+
+__all__ = ["CostReport", "LatencyReport", "LayerCost", "short"]
+
+
+def short(number: float) -> str:
+    """A count in three or four digits with its unit.
+
+    Examples:
+        >>> short(300_774_272), short(3_504_872), short(950)
+        ('300.8 M', '3.505 M', '950')
+    """
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= size:
+            scaled = number / size
+            return f"{scaled:.{3 if scaled < 10 else 1}f} {unit}"
+    return f"{number:g}"
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One row of a :class:`CostReport`.
+
+    Args:
+        name: Module name; ``""`` for operations of the model's own forward.
+        kind: Class of the module.
+        params: Stored numbers of this module itself.
+        madds: Multiply-adds of all its calls, for the plan that runs.
+        adds: Copies and additions of integer folds and expansions; not multiply-adds.
+        weight_madds: Multiply-adds to build its weight, cached at inference; not part of ``madds``.
+        learner_params: Numbers of its index learner, dropped after training.
+        execution: The execution plan that ran, for epitome layers.
+        weight_shape, epitome_shape: For layers that have them.
+    """
+
+    name: str
+    kind: str
+    params: int
+    madds: int
+    adds: int = 0
+    weight_madds: int = 0
+    learner_params: int = 0
+    execution: str | None = None
+    weight_shape: tuple[int, ...] | None = None
+    epitome_shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """Params and multiply-adds of a model for one example input; prints as a table.
+
+    Args:
+        params: Stored numbers: epitomes, stored starts, biases, norms and all that stays dense; shared tensors once.
+        madds: Multiply-adds of convolutions, linear layers and attention products for the whole example input.
+        learner_params: Numbers of index learners, a training aid, not part of ``params``.
+        bytes: Size of the ``params`` in memory.
+        adds, weight_madds: Totals of the layers' columns.
+        input_shape: Of the example input.
+        by_layer: Rows with params or madds, in module order.
+    """
+
+    params: int
+    madds: int
+    learner_params: int
+    bytes: int
+    adds: int
+    weight_madds: int
+    input_shape: tuple[int, ...]
+    by_layer: tuple[LayerCost, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> CostReport:
+        """Read back :meth:`to_dict`, also after a trip through JSON."""
+        rows = tuple(
+            LayerCost(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in data["by_layer"]
+        )
+        known = {f.name: data[f.name] for f in fields(cls)}
+        return cls(**(known | {"by_layer": rows, "input_shape": tuple(data["input_shape"])}))
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows = [
+            (
+                c.name or "(model)",
+                c.kind,
+                str(c.epitome_shape or c.weight_shape or ""),
+                short(c.params),
+                short(c.madds),
+                c.execution or "",
+            )
+            for c in self.by_layer
+        ]
+        total = ("total", "", f"input {self.input_shape}", short(self.params), short(self.madds), "")
+        return [*rows, total]
+
+    _HEAD = ("layer", "kind", "shape", "params", "madds", "execution")
+
+    def __str__(self) -> str:
+        rows = [self._HEAD, *self._rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self._HEAD))]
+        lines = [
+            "  ".join(
+                cell.rjust(w) if i in (3, 4) else cell.ljust(w)
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        rule = "-" * max(map(len, lines))
+        learner = (
+            f"\nindex learners (training only): {short(self.learner_params)} params" if self.learner_params else ""
+        )
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]) + learner
+
+    def _repr_html_(self) -> str:
+        def cells(row: tuple[str, ...], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
+
+        body = "".join(cells(row, "td") for row in self._rows())
+        return f"<table><thead>{cells(self._HEAD, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+@dataclass(frozen=True)
+class LatencyReport:
+    """Measured time of one forward.
+
+    Args:
+        median_ms, p90_ms: Over the repeats, in milliseconds.
+        repeats: Timed forwards.
+        batch, threads, device, dtype: Under which it was measured.
+    """
+
+    median_ms: float
+    p90_ms: float
+    repeats: int
+    batch: int
+    threads: int
+    device: str
+    dtype: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
