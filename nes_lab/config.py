@@ -228,7 +228,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
     try:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()[:8]]
+        lines = list({item["loc"][:2]: _explain(item) for item in error.errors()}.values())[:8]
         raise OptionError(f"{where}: " + ("\n  " if len(lines) > 1 else "") + "\n  ".join(lines)) from error
 
 

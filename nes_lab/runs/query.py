@@ -13,7 +13,7 @@ from typing import Any
 from nes_lab.errors import one_of
 from nes_lab.runs.info import RunInfo
 
-__all__ = ["COLUMNS", "RunTable", "config_difference", "group_rows", "pareto", "run_table"]
+__all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table"]
 
 SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
 NUMBERS = ("params", "madds", "top1", "top5", "latency_ms")
@@ -159,14 +159,20 @@ def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
         >>> config_difference([RunInfo("a", config={"seed": 0, "x": 1}), RunInfo("b", config={"seed": 1, "x": 1})])
         {'seed': [0, 1]}
     """
-    flat = [_flatten(info.config) for info in infos]
+    flat = [flatten(info.config) for info in infos]
     paths = list(dict.fromkeys(path for tree in flat for path in tree))
     columns = {path: [tree.get(path) for tree in flat] for path in paths}
     return {path: values for path, values in columns.items() if any(value != values[0] for value in values)}
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn a tree of settings into one mapping by dotted path.
+
+    Examples:
+        >>> flatten({"training": {"lr": 0.1}})
+        {'training.lr': 0.1}
+    """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat

@@ -1,0 +1,117 @@
+"""The configuration: what it takes, what it refuses, and how it says so."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from nes_lab.config import ExperimentConfig, knobs, load_config
+from nes_lab.errors import OptionError
+
+
+def test_defaults_round_trip_through_json_values():
+    config = load_config({})
+    assert load_config(config.to_dict()) == config
+    assert config.training.epochs == 20
+    assert config.compression is None
+
+
+def test_every_field_has_a_description():
+    assert [knob.path for knob in knobs() if not knob.description] == []
+    assert {"training.lr", "compression.routing", "seed"} <= {knob.path for knob in knobs()}
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        load_config({}).training.lr = 3
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"trainin": {}}, ["trainin", "Did you mean 'training'?"]),
+        ({"training": {"epoch": 3}}, ["training.epoch ", "'epochs'"]),
+        ({"epochs": 3}, ["epochs", "Did you mean 'training.epochs'?"]),
+        ({"training": {"lr": float("nan")}}, ["training.lr=nan", "finite"]),
+        ({"training": {"lr": float("inf")}}, ["training.lr=inf"]),
+        ({"training": {"lr": 1e99}}, ["training.lr=1e+99"]),
+        ({"training": {"lr": -1}}, ["training.lr=-1", "greater than 0"]),
+        ({"training": {"epochs": True}}, ["training.epochs=True"]),
+        ({"training": {"epochs": 1e99}}, ["training.epochs=1e+99"]),
+        ({"training": {"epochs": 2, "warmup_epochs": 3}}, ["training", "warmup_epochs=3"]),
+        ({"training": {"device": "cuda; rm"}}, ["training.device"]),
+        ({"training": None}, ["training"]),
+        ({"data": {"name": "digit"}}, ["data.name='digit'", "Did you mean 'digits'?"]),
+        ({"data": {"batch_size": 0}}, ["data.batch_size=0"]),
+        ({"data": {"workers": -1}}, ["data.workers=-1"]),
+        ({"data": [1]}, ["data"]),
+        ({"compression": {}}, ["compression", "params, madds"]),
+        ({"compression": {"madds": "50%", "preset": "released_x2"}}, ["compression", "not both"]),
+        ({"compression": {"madds": "150%"}}, ["compression.madds='150%'"]),
+        ({"compression": {"madds": "-5M"}}, ["compression.madds='-5M'"]),
+        ({"compression": {"params": float("nan")}}, ["compression.params=nan"]),
+        ({"compression": {"params": 1e99}}, ["compression.params=1e+99"]),
+        ({"compression": {"params": True}}, ["compression.params=True"]),
+        ({"compression": {"params": 0.5, "routing": "tilde"}}, ["compression.routing='tilde'", "'tiled'"]),
+        ({"seed": -1}, ["seed=-1"]),
+        ({"schema_version": 0}, ["schema_version=0"]),
+        ({"label": "x" * 501}, ["label="]),
+        ({3: 4}, ["3"]),
+    ],
+)
+def test_a_mistake_names_field_and_value(tree, words):
+    with pytest.raises(OptionError) as caught:
+        load_config(tree)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert "pydantic" not in str(caught.value)
+
+
+def test_several_mistakes_are_told_at_once():
+    with pytest.raises(OptionError) as caught:
+        load_config({"seed": -1, "training": {"lr": 0, "epochs": 0}})
+    assert all(path in str(caught.value) for path in ("seed", "training.lr", "training.epochs"))
+
+
+def test_overrides_win_and_may_open_a_section():
+    config = load_config({"seed": 1}, {"seed": "7", "compression.params": "50%", "compression.include": "a,b"})
+    assert config.seed == 7
+    assert config.compression.params == "50%"
+    assert config.compression.include == ("a", "b")
+    assert load_config(config.to_dict(), {"compression": "none"}).compression is None
+
+
+def test_the_mapping_given_is_left_alone():
+    tree = {"training": {"epochs": 3}}
+    load_config(tree, {"training.epochs": "5"})
+    assert tree == {"training": {"epochs": 3}}
+
+
+def test_yaml_with_its_traps(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("training: {lr: 1e-2, amp: off, ema_decay: null}\ndata: {download: no}\n")
+    config = load_config(file)
+    assert (config.training.lr, config.training.amp, config.training.ema_decay) == (0.01, "off", None)
+    file.write_text("")
+    assert load_config(file) == ExperimentConfig()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a: [", b"- 1\n", b"just text", b"\xff\xfe\x00", b"a: !!python/object/apply:os.system ['true']", b"a: \x00"],
+)
+def test_a_bad_file_is_one_clear_error(tmp_path, content):
+    file = tmp_path / "a.yaml"
+    file.write_bytes(content)
+    with pytest.raises(OptionError, match=r"a\.yaml"):
+        load_config(file)
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path):
+    with pytest.raises(OptionError, match="cannot be read"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_config_imports_no_torch():
+    code = "import nes_lab.config, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
