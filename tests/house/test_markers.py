@@ -35,7 +35,7 @@ def run_marked(tmp_path: Path, select: str, *, browser: bool, **env: str) -> sub
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-k", select],
         cwd=tmp_path,
-        env={**clean, "PATH": str(tools), **env},
+        env={**clean, "PATH": str(tools), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **env},
         capture_output=True,
         text=True,
         timeout=120,
