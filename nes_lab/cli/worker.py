@@ -9,11 +9,12 @@ from pathlib import Path
 
 import tyro
 
+from nes_lab.cli.entry import INTERRUPTED
 from nes_lab.cli.options import parse
 from nes_lab.cli.session import train_here
 from nes_lab.errors import RunError
 from nes_lab.runs.claims import adopt_claim, release_claim
-from nes_lab.runs.launcher import start_waiting
+from nes_lab.runs.launcher import settle, start_waiting
 from nes_lab.runs.store import RunStore
 
 __all__ = ["run"]
@@ -37,8 +38,12 @@ def run(words: Sequence[str]) -> int:
     adopt_claim(folder)
     signal.signal(signal.SIGTERM, _interrupt)  # until training has its own way to stop
     try:
-        if store.get(options.run).state != "queued":
-            raise RunError(f"run {options.run} is {store.get(options.run).state}, not queued")
+        info = store.get(options.run)
+        if info.state == "stopping":
+            settle(store, info.id, "cancelled", "cancelled before it began")
+            return INTERRUPTED
+        if info.state != "queued":
+            raise RunError(f"run {info.id} is {info.state}, not queued")
         return train_here(store, options.run)
     finally:
         release_claim(folder)

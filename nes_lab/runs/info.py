@@ -128,8 +128,8 @@ def _read_status(folder: Path) -> tuple[dict[str, Any], str]:
 
 def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
     state, reason = status["state"], str(status.get("reason") or "")
-    if state == "queued" and claims.is_void(folder) and folder.name not in dict(queue.tickets(folder.parent)).values():
-        return "lost", f"its process ended before it began; {layout.LOG} may say why"
+    if state == "queued":
+        return _conclude_queued(folder, _count(status, "attempt"), reason)
     if state not in ACTIVE:
         return state, reason
     identity = process.Identity.read(status)
@@ -143,6 +143,18 @@ def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
     if silence > process.STALE_SECONDS:
         return "lost", f"process {identity.pid} exists but has been silent for {silence:.0f} s: stopped or hung"
     return ("stopping" if is_cancel_requested(folder, _count(status, "attempt")) else state), reason
+
+
+def _conclude_queued(folder: Path, attempt: int, reason: str) -> tuple[str, str]:
+    """A waiting run whose process was started may have died since, or been asked to stop."""
+    asked = is_cancel_requested(folder, attempt + 1)
+    if claims.is_claimed(folder):
+        return ("stopping" if asked else "queued"), reason
+    if not claims.is_void(folder) or folder.name in dict(queue.tickets(folder.parent)).values():
+        return "queued", reason
+    if asked:
+        return "cancelled", "cancelled before it began"
+    return "lost", f"its process ended before it began; {layout.LOG} may say why"
 
 
 def is_cancel_requested(folder: Path, attempt: int) -> bool:

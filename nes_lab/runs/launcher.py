@@ -197,14 +197,12 @@ def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
 
 
 def _signal(folder: Path) -> None:
-    """Wake the process: SIGTERM to its group if it leads one, and to nobody if its number belongs to another now."""
-    for name in (layout.STATUS, layout.CLAIM):
-        with contextlib.suppress(FileNotFoundError, RunError, ProcessLookupError):
-            content = read_json(folder / name)
-            holder = process.Identity.read(content)
-            started = name == layout.STATUS or bool(content.get("started"))
-            if not started or holder is None or holder.pid == os.getpid() or not process.is_alive(holder):
-                continue
+    """Wake the process: SIGTERM to its group if it leads one, and to nobody if its number belongs to another now.
+
+    A process that is still starting is left to find the request by itself.
+    """
+    with contextlib.suppress(FileNotFoundError, RunError, ProcessLookupError):
+        holder = process.Identity.read(read_json(folder / layout.STATUS))
+        if holder is not None and holder.pid != os.getpid() and process.is_alive(holder):
             leads = os.getpgid(holder.pid) == holder.pid
             (os.killpg if leads else os.kill)(holder.pid, signal.SIGTERM)
-            return

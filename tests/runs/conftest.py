@@ -7,7 +7,7 @@ import pytest
 
 from nes_lab.runs.store import RunStore
 
-FAKE = '''
+FAKE = """
 import signal, sys, time, types
 
 def run_experiment(store, run_id, progress=None):
@@ -40,7 +40,7 @@ def run_experiment(store, run_id, progress=None):
 module = types.ModuleType("nes_lab.experiment")
 module.run_experiment = run_experiment
 sys.modules["nes_lab.experiment"] = module
-'''
+"""
 
 
 @pytest.fixture

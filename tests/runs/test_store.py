@@ -40,7 +40,25 @@ def test_a_label_may_be_anything(store, label):
 
 @pytest.mark.parametrize(
     "name",
-    ["../../etc", "..", ".", "", "%2e%2e", "%2e%2e%2f", "a/b", "a\0b", "A", "-a", "a" * 65, "a\n", "a ", ".queue", 3, None, "é"],
+    [
+        "../../etc",
+        "..",
+        ".",
+        "",
+        "%2e%2e",
+        "%2e%2e%2f",
+        "a/b",
+        "a\0b",
+        "A",
+        "-a",
+        "a" * 65,
+        "a\n",
+        "a ",
+        ".queue",
+        3,
+        None,
+        "é",
+    ],
 )
 def test_hostile_ids_are_refused(store, name):
     store.create({})
@@ -85,9 +103,9 @@ def test_a_wrong_id_suggests_the_nearest(store):
 
 def test_an_ambiguous_beginning_is_an_error(store):
     first, second = store.create({}), store.create({})
-    common = os.path.commonprefix([first, second])
+    assert first[:8] == second[:8]  # the date
     with pytest.raises(RunError, match="could be any of"):
-        store.find(common.rstrip("-"))
+        store.find(first[:8])
 
 
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
@@ -105,7 +123,9 @@ def test_another_schema_is_a_clear_error_and_does_not_spoil_the_list(store, vers
         pass
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"state": "dancing"}', b"{}", b"[" * 9000])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"state": "dancing"}', b"{}", b"[" * 9000]
+)
 def test_a_damaged_status_means_lost_with_a_reason(store, content):
     run_id = store.create({})
     path = store.path(run_id) / "status.json"
@@ -244,7 +264,8 @@ def test_the_root_follows_the_environment(monkeypatch, tmp_path):
     assert RunStore().root == tmp_path / "data" / "runs"
 
 
-def test_two_hundred_runs_list_quickly(store):
+def test_two_hundred_runs_list_quickly(store, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     for _ in range(200):
         run_id = store.create({})
     lines = "".join(json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(10_000))

@@ -1,0 +1,91 @@
+"""Snapshots of epitomes and starts: the round trip, what is kept, and damage."""
+
+import numpy as np
+import pytest
+
+from nes_lab.epitome.snapshot import LayerSnapshot
+from nes_lab.errors import RunError
+from nes_lab.runs.snapshots import read_snapshot, write_snapshot
+from nes_lab.runs.writer import RunWriter
+
+
+def layers(shift=0.0):
+    generator = np.random.default_rng(0)
+    epitome = generator.normal(size=(4, 2, 3, 3)).astype(np.float32) + np.float32(shift)
+    separable = LayerSnapshot(
+        "b.conv", epitome, (np.array([0.0, 1.5 + shift]), np.array([0.25]), None, None),
+        (8, 4, 3, 3), (4, 2, 3, 3), (4, 2), "separable", "clamp", "free",
+    )  # fmt: skip
+    joint = LayerSnapshot(
+        "a",
+        epitome[:, :, 0, 0],
+        (np.ones((2, 2)), np.zeros((2, 2))),
+        (8, 4),
+        (4, 2),
+        (4, 2),
+        "joint",
+        "circular",
+        "random",
+    )
+    return {"b.conv": separable, "a": joint}
+
+
+def test_the_round_trip_keeps_everything_and_the_order(tmp_path):
+    path = tmp_path / "s.safetensors"
+    before = layers()
+    write_snapshot(path, before, with_epitomes=True)
+    after = read_snapshot(path)
+    assert list(after) == ["b.conv", "a"]
+    for name, layer in before.items():
+        same = after[name]
+        np.testing.assert_array_equal(same.epitome, layer.epitome)
+        for one, other in zip(same.starts, layer.starts, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None:
+                np.testing.assert_array_equal(one, other)
+        for key in ("weight_shape", "epitome_shape", "patch_shape", "scope", "boundary", "routing", "name"):
+            assert getattr(same, key) == getattr(layer, key)
+
+
+def test_only_the_first_and_the_latest_keep_epitomes(store):
+    run_id = store.create({})
+    with RunWriter(store, run_id) as writer:
+        for step in (0, 5, 10):
+            writer.snapshot(step, layers(step))
+        writer.status("finished")
+    assert store.snapshots(run_id) == [0, 5, 10]
+    kept = [store.snapshot(run_id, step)["b.conv"].epitome is not None for step in (0, 5, 10)]
+    assert kept == [True, False, True]
+    assert store.snapshot(run_id, 5)["b.conv"].starts[0][1] == 6.5
+
+
+def test_a_resumed_run_drops_what_came_after_its_checkpoint(store):
+    run_id = store.create({})
+    with RunWriter(store, run_id) as writer:
+        for step in (0, 5, 10, 7):
+            writer.snapshot(step, layers(step))
+        writer.status("finished")
+    assert store.snapshots(run_id) == [0, 5, 7]
+
+
+def test_a_file_that_is_none_is_a_clear_error(store):
+    run_id = store.create({})
+    assert store.snapshots(run_id) == []
+    with pytest.raises(RunError, match="no snapshot"):
+        store.snapshot(run_id, 3)
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "absurd header", "no metadata"])
+def test_a_damaged_file_is_a_clear_error(tmp_path, how):
+    path = tmp_path / "s.safetensors"
+    write_snapshot(path, layers())
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-8])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "absurd header":
+        path.write_bytes(b"\xff" * 8 + b"{}")
+    else:
+        path.write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
+    with pytest.raises(RunError, match="damaged"):
+        read_snapshot(path)
