@@ -1,0 +1,325 @@
+"""The one recipe: config -> data, backbone, compress, train, evaluate, summary; all that is written goes to a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from nes_lab.backbones.registry import create_backbone
+from nes_lab.compress.budget import Budget
+from nes_lab.compress.compression_plan import CompressionPlan
+from nes_lab.compress.planner import plan_for_budget
+from nes_lab.compress.presets import preset
+from nes_lab.compress.surgery import compress
+from nes_lab.config import CompressionConfig, ExperimentConfig, load_config
+from nes_lab.cost.count import count
+from nes_lab.cost.measure import measure_latency
+from nes_lab.cost.report import CostReport
+from nes_lab.datasets.registry import load_dataset
+from nes_lab.datasets.sampling import keyed_generator, stream_seed
+from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.errors import CheckpointError, NesLabError, OptionError, RunError
+from nes_lab.nn.inspect import snapshot_layers
+from nes_lab.runs import layout
+from nes_lab.runs.checkpoints import Checkpoint
+from nes_lab.runs.files import read_json
+from nes_lab.runs.writer import RunWriter
+from nes_lab.training.checkpoint import load_into, load_state, load_weights, save_state, save_weights
+from nes_lab.training.hooks import Hooks
+from nes_lab.training.loop import Trainer
+from nes_lab.training.recipe import Recipe
+from nes_lab.training.rng import isolated_rng
+from nes_lab.training.signals import StopSignals
+
+if TYPE_CHECKING:
+    from nes_lab.runs.store import RunStore
+
+__all__ = ["Built", "build", "pick_device", "resume", "run_experiment"]
+
+Progress = Callable[[dict[str, Any]], None]
+MOST_SNAPSHOTS = 60
+_LATENCY_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Built:
+    """All that a config stands for, before any training.
+
+    Attributes:
+        model: The network to train, compressed if the config says so, on the CPU.
+        plan: What was replaced; None for a dense network.
+        data: The dataset, checked; its splits serve the batches.
+        dense_cost: What the backbone costs uncompressed, for one image.
+        cost: What ``model`` costs, for one image.
+    """
+
+    model: nn.Module
+    plan: CompressionPlan | None
+    data: DatasetSpec
+    dense_cost: CostReport
+    cost: CostReport
+
+
+def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Built:
+    """Load the data, make the backbone from the config's seed, and compress it. Global random states are left alone.
+
+    Args:
+        config: What to build.
+        plan: Compress by this plan instead of making one, e.g. that of the run to be resumed.
+
+    Raises:
+        DataError: If the data is missing, incomplete or damaged.
+        OptionError: If the backbone or the dataset is not known.
+        BudgetError: If the budget cannot be met; names the least that can be reached.
+
+    Examples:
+        >>> built = build(load_config({"compression": {"madds": "60%", "round_to": 1}}))
+        >>> built.cost.madds <= 0.6 * built.dense_cost.madds
+        True
+    """
+    data = load_dataset(config.data, seed=config.seed)
+    with isolated_rng(stream_seed(config.seed, 1)):
+        dense = create_backbone(
+            config.backbone.name,
+            num_classes=data.num_classes,
+            in_channels=data.in_channels,
+            width=config.backbone.width,
+        )
+    example = torch.zeros(1, *data.input_shape)
+    dense_cost = count(dense, example)
+    if config.compression is None:
+        return Built(dense, None, data, dense_cost, dense_cost)
+    plan = plan or _plan(config.compression, dense, example, config.seed)
+    model = compress(dense, plan, weights=config.compression.weights, generator=keyed_generator(config.seed, 2))
+    return Built(model, plan, data, dense_cost, count(model, example))
+
+
+def _plan(wanted: CompressionConfig, dense: nn.Module, example: torch.Tensor, seed: int) -> CompressionPlan:
+    if wanted.preset is not None:
+        return preset(wanted.preset, dense, example)
+    return plan_for_budget(
+        dense,
+        Budget(params=wanted.params, madds=wanted.madds),
+        example,
+        include=wanted.include or None,
+        exclude=wanted.exclude or None,
+        routing=wanted.routing,
+        scope=wanted.scope,
+        boundary=wanted.boundary,
+        patch_channels=wanted.patch_channels,
+        round_to=wanted.round_to,
+        seed=seed,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device a config names; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        OptionError: If torch does not see it here.
+
+    Examples:
+        >>> pick_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(
+            f"training.device={name!r}: torch sees {torch.cuda.device_count()} CUDA devices; use auto or cpu"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise OptionError("training.device='mps' is not available here; use auto or cpu")
+    return device
+
+
+def run_experiment(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:
+    """Train a run to its end, from its latest checkpoint if it has one.
+
+    SIGTERM, Ctrl-C (in the main thread) and a cancel request end it after the step at hand, with a checkpoint and the
+    state ``cancelled``. Whatever goes wrong ends it as ``failed``, with the reason, and is raised.
+
+    Args:
+        store: Where the run is.
+        run_id: Which one; its ``config.json`` says what to do.
+        progress: Called at most five times a second with step, total, epoch, epochs, images_per_s, eta_s, loss, top1.
+
+    Returns:
+        The run's ``state`` (finished or cancelled) and its summary.
+
+    Raises:
+        RunError: If another process writes to the run, or the training diverged.
+        NesLabError: If the config, the data or a checkpoint is wrong.
+
+    Examples:
+        >>> import tempfile
+        >>> from nes_lab.runs.store import RunStore
+        >>> store = RunStore(tempfile.mkdtemp())
+        >>> config = load_config({"data": {"limit": 64}, "training": {"epochs": 1, "threads": 1}})
+        >>> run_experiment(store, store.create(config.to_dict()))["state"]
+        'finished'
+    """
+    with RunWriter(store, run_id) as writer, StopSignals() as signals:
+        try:
+            config = load_config(store.get(run_id).config)
+            with _threads(config.training.threads):
+                return _Experiment(writer, config, signals, progress).run()
+        except torch.OutOfMemoryError as error:
+            half = max(1, config.data.batch_size // 2)
+            reason = f"out of memory at data.batch_size={config.data.batch_size}; try {half}. {error}"
+            writer.status("failed", reason=reason[:2000])
+            raise RunError(reason) from error
+        except NesLabError as error:
+            writer.status("failed", reason=str(error)[:2000])
+            raise
+
+
+def resume(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:
+    """Go on with a run that was cancelled, failed or lost, from its latest whole checkpoint.
+
+    Raises:
+        RunError: If the run is finished, or another process writes to it.
+    """
+    if store.get(run_id).state == "finished":
+        raise RunError(f"run {run_id} is finished; there is nothing left to do")
+    return run_experiment(store, run_id, progress)
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """Use as many CPU threads as the config says, and give the caller's number back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Experiment:
+    """One attempt at a run: everything between the config and the files."""
+
+    def __init__(
+        self, writer: RunWriter, config: ExperimentConfig, signals: StopSignals, progress: Progress | None
+    ) -> None:
+        self.writer, self.config, self.signals, self.progress = writer, config, signals, progress
+        self.device = pick_device(config.training.device)
+        self.begun, self.seconds_before = time.perf_counter(), 0.0
+        self.stride = -(-config.training.epochs // (MOST_SNAPSHOTS - 1))
+
+    def run(self) -> dict[str, Any]:
+        checkpoint = self.writer.latest_checkpoint()
+        built = build(self.config, None if checkpoint is None else self._stored_plan())
+        trainer = self._trainer(built)
+        if checkpoint is None:
+            self._record(built)
+            self._snapshot(trainer)
+        else:
+            self._restore(trainer, checkpoint)
+        self.writer.status(step=trainer.step, total=trainer.total)
+        if not trainer.fit():
+            reason = f"{self.signals.received} received" if self.signals.received else "cancelled on request"
+            self.writer.status("cancelled", step=trainer.step, reason=reason)
+            return {"state": "cancelled", "step": trainer.step, "total": trainer.total}
+        summary = self._summary(built, trainer)
+        self.writer.summary(**summary)
+        self.writer.status("finished", step=trainer.step)
+        return {"state": "finished", **summary}
+
+    def _trainer(self, built: Built) -> Trainer:
+        wanted = self.config.training.model_dump(exclude={"keep_checkpoints", "threads", "device"})
+        hooks = Hooks(
+            metric=lambda row: self.writer.metric(**row),
+            epoch_end=self._epoch_end,
+            checkpoint=self._checkpoint,
+            progress=self._show,
+            should_stop=lambda: bool(self.signals.received) or self.writer.cancel_requested(),
+        )
+        recipe = Recipe(batch_size=self.config.data.batch_size, **wanted)
+        return Trainer(built.model, built.data, recipe, seed=self.config.seed, device=self.device, hooks=hooks)
+
+    def _stored_plan(self) -> CompressionPlan | None:
+        try:
+            return CompressionPlan.from_dict(read_json(self.writer.folder / layout.PLAN))
+        except FileNotFoundError:
+            return None
+
+    def _record(self, built: Built) -> None:
+        """Store what is known before the first step: plan, costs, and how many images there are."""
+        if built.plan is not None:
+            self.writer.plan_json(built.plan.to_json())
+        self.writer.cost({"dense": built.dense_cost.to_dict(), "cost": built.cost.to_dict()})
+        self.writer.summary(**_costs(built))
+        train, val, notes = len(built.data.train), len(built.data.val), list(built.data.notes)
+        self.writer.event(
+            "data", name=built.data.name, train=train, val=val, classes=built.data.num_classes, notes=notes
+        )
+
+    def _restore(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
+        if checkpoint.state is None:
+            raise CheckpointError(f"the checkpoint of step {checkpoint.step} has weights but no state to resume from")
+        load_into(trainer.model, load_weights(checkpoint.weights), checkpoint.weights)
+        if trainer.ema is not None:
+            load_into(trainer.ema.module, load_weights(checkpoint.weights, ema=True), checkpoint.weights)
+        state = load_state(checkpoint.state)
+        self.seconds_before = float(state.get("seconds", 0.0))
+        trainer.load_state_dict(state)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.begun
+
+    def _checkpoint(self, trainer: Trainer) -> None:
+        weights, state = self.writer.checkpoint_paths(trainer.step)
+        save_weights(weights, trainer.model, None if trainer.ema is None else trainer.ema.module)
+        save_state(state, trainer.state_dict() | {"seconds": self._seconds()})
+        self.writer.commit_checkpoint(trainer.step, [weights, state], keep=self.config.training.keep_checkpoints)
+
+    def _epoch_end(self, trainer: Trainer) -> None:
+        if trainer.epoch % self.stride == 0 or trainer.step >= trainer.total:
+            self._snapshot(trainer)
+
+    def _snapshot(self, trainer: Trainer) -> None:
+        layers = snapshot_layers(trainer.model)
+        if layers:
+            self.writer.snapshot(trainer.step, layers)
+
+    def _show(self, news: dict[str, Any]) -> None:
+        self.writer.status(step=news["step"])
+        if self.progress is not None:
+            self.progress(news)
+
+    def _summary(self, built: Built, trainer: Trainer) -> dict[str, Any]:
+        example = torch.zeros(1, *built.data.input_shape, device=self.device)
+        latency = measure_latency({"model": trainer.model}, example, pairs=_LATENCY_ROUNDS)["model"]
+        accuracy = {name: value for name, value in trainer.last.items() if not name.endswith("loss")}
+        return {
+            **_costs(built),
+            **accuracy,
+            "best_top1": trainer.best_top1,
+            "latency_ms": latency.median_ms,
+            "latency_p90_ms": latency.p90_ms,
+            "threads": latency.threads,
+            "epochs": self.config.training.epochs,
+            "seconds": self._seconds(),
+            "device": latency.device,
+            "precision": trainer.precision.name,
+            "torch": torch.__version__,
+            "seed": self.config.seed,
+        }
+
+
+def _costs(built: Built) -> dict[str, int]:
+    return {
+        "params": built.cost.params,
+        "learner_params": built.cost.learner_params,
+        "madds": built.cost.madds,
+        "dense_params": built.dense_cost.params,
+        "dense_madds": built.dense_cost.madds,
+    }
