@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nes_lab.figures.theme import OKABE_ITO, REPORTED, format_number, new_figure, plain, series_style
+from nes_lab.runs.query import group_rows
 
 __all__ = ["MeasuredPoint", "ReportedPoint", "accuracy_vs_madds", "measured_points", "series_name"]
+
+_SETTING = ("dataset", "backbone", "width", "routing", "scope", "params", "madds")
 
 
 @dataclass(frozen=True)
@@ -69,30 +71,22 @@ def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
         >>> point.top1, round(point.error, 3), point.n
         (91.0, 1.0, 2)
     """
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if _is_number(row.get("madds")) and _is_number(row.get("top1")):
-            key = tuple(
-                row.get(name) for name in ("backbone", "width", "routing", "scope", "dataset", "params", "madds")
-            )
-            groups.setdefault(key, []).append(row)
-    points = []
-    for members in groups.values():
-        values = [float(row["top1"]) for row in members]
-        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-        first = members[0]
-        points.append(
-            MeasuredPoint(
-                series_name(first),
-                _label(first),
-                float(first["madds"]),
-                first.get("params"),
-                statistics.fmean(values),
-                error,
-                len(values),
-            )
-        )
+    usable = [row for row in rows if _is_number(row.get("madds")) and _is_number(row.get("top1"))]
+    points = [_point(group) for group in group_rows(usable, by=_SETTING)]
     return sorted(points, key=lambda point: (point.series, point.madds))
+
+
+def _point(group: Mapping[str, Any]) -> MeasuredPoint:
+    spread = group["top1_std"]
+    return MeasuredPoint(
+        series=series_name(group),
+        label=_label(group),
+        madds=float(group["madds"]),
+        params=group["params"],
+        top1=group["top1"],
+        error=None if spread is None else spread / math.sqrt(group["n"]),
+        n=group["n"],
+    )
 
 
 def accuracy_vs_madds(

@@ -26,7 +26,7 @@ def epitome_atlas(
     snapshot: LayerSnapshot,
     initial: LayerSnapshot | None = None,
     mode: Literal["value", "change"] = "value",
-    page: int = 0,
+    page: int = 1,
 ) -> go.Figure:
     """Draw an epitome as tiled ``(E_out, E_in)`` slices, one per kernel cell.
 
@@ -34,7 +34,7 @@ def epitome_atlas(
         snapshot: The layer at the step shown.
         initial: The layer before training; needed for ``mode="change"``.
         mode: ``"value"``, or ``"change"`` since ``initial``.
-        page: Page of the atlas when the kernel has more than 64 cells.
+        page: Page of the atlas, from 1, when the kernel has more than 64 cells.
 
     Returns:
         A heatmap; hover tells the cell, its value and how many channel pairs of the weight read it. Above 256

@@ -89,12 +89,12 @@ def axis_names(weight_shape: Sequence[int]) -> tuple[str, ...]:
     return ("output channels", "input channels", *kernel)
 
 
-def kernel_slices(epitome: np.ndarray, page: int = 0, per_page: int = 64) -> Pages:
+def kernel_slices(epitome: np.ndarray, page: int = 1, per_page: int = 64) -> Pages:
     """Cut an epitome into one ``(E_out, E_in)`` slice per kernel cell and take one page of them.
 
     Args:
         epitome: ``(E_out, E_in, *E_k)``.
-        page: Page, from 0; a number beyond the last page means the last.
+        page: Page, from 1; a number beyond the last page means the last.
         per_page: Slices a page at most.
     """
     kernel = epitome.shape[2:]
@@ -103,7 +103,7 @@ def kernel_slices(epitome: np.ndarray, page: int = 0, per_page: int = 64) -> Pag
     columns_shown = min(columns, per_page)
     rows_shown = max(1, per_page // columns_shown)
     across, down = math.ceil(columns / columns_shown), math.ceil(rows / rows_shown)
-    page = min(max(page, 0), across * down - 1)
+    page = min(max(page, 1), across * down) - 1
     row, column = (page // across) * rows_shown, (page % across) * columns_shown
     part = stack[row : row + rows_shown, column : column + columns_shown]
     return Pages(

@@ -26,19 +26,20 @@ def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str,
     Args:
         metrics: Rows with ``step``, ``split`` ("train" or "val") and any of ``loss``, ``top1``, ``lr``,
             ``images_per_s``.
-        events: Rows with ``kind`` and ``step``; resumes and checkpoints become marks under the curves.
+        events: Rows with ``kind`` and ``step``; checkpoints become marks under the curves, as do resumes, which the
+            metrics tell by their ``attempt``.
 
     Returns:
         Four panels that share their step axis. Its ``uirevision`` never changes, so a live view keeps its zoom.
     """
     figure = go.Figure(
-        make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.33, 0.33, 0.17, 0.17])
+        make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.3, 0.3, 0.2, 0.2])
     )
     figure.update_layout(
         new_figure(
             f"Curves of a run: loss, accuracy, learning rate and throughput over {len(metrics)} measurements.",
             title={"text": "Training curves"},
-            height=720,
+            height=760,
             margin_t=76,
         ).layout
     )
@@ -51,7 +52,7 @@ def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str,
     _add_curve(figure, train, "lr", "train", 0, row=3, legend=False)
     _add_curve(figure, train, "images_per_s", "train", 0, row=4, legend=False)
     _add_best(figure, metrics)
-    _add_marks(figure, events)
+    _add_marks(figure, _marks(metrics, events))
     for row, name in enumerate(("loss (nats)", "top-1 (%)", "learning rate", "images / s"), start=1):
         figure.update_yaxes(title_text=name, nticks=6 if row < 3 else 4, row=row, col=1)
     figure.update_xaxes(title_text="training step", rangemode="tozero", row=4, col=1)
@@ -97,6 +98,7 @@ def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]]) -> None:
         y=[best["top1"]] if best else [None],
         mode="markers",
         marker={"symbol": "star", "size": 14, "color": OKABE_ITO[4], "line": {"width": 1, "color": "#1F2430"}},
+        showlegend=best is not None,
         name="best" if best is None else f"best: {best['top1']:.2f} %",
         hovertemplate="best, step %{x:d}: %{y:.2f} %<extra></extra>",
         row=2,
@@ -104,9 +106,20 @@ def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _add_marks(figure: go.Figure, events: Iterable[Mapping[str, Any]]) -> None:
+def _marks(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Steps of checkpoints, as the events tell, and of resumes: where a later attempt has its first row."""
+    begins: dict[int, int] = {}
+    for row in metrics:
+        if isinstance(row.get("attempt"), int) and "step" in row:
+            begins[row["attempt"]] = min(begins.get(row["attempt"], row["step"]), row["step"])
+    resumed = {step for attempt, step in begins.items() if attempt > 1}
+    saved = {event["step"] for event in events if "checkpoint" in str(event.get("kind")) and "step" in event}
+    return {"resume": sorted(resumed), "checkpoint": sorted(saved)}
+
+
+def _add_marks(figure: go.Figure, marks: Mapping[str, Sequence[int]]) -> None:
     for kind, (dash, color) in _MARKS.items():
-        steps = sorted({int(event["step"]) for event in events if kind in str(event.get("kind")) and "step" in event})
+        steps = marks[kind]
         chosen = [steps[index] for index in thin(len(steps), _MOST_MARKS)]
         for step in chosen:
             figure.add_vline(x=step, line={"dash": dash, "color": color, "width": 1.5}, opacity=0.8, layer="below")

@@ -24,6 +24,7 @@ __all__ = [
     "apply_theme",
     "figure_json",
     "format_number",
+    "format_share",
     "heat_colorbar",
     "new_figure",
     "plain",
@@ -81,6 +82,16 @@ def format_number(value: float | None, digits: int = 3) -> str:
     return _significant(value, digits)
 
 
+def format_share(part: float, whole: float) -> str:
+    """Write a part as a percentage of the whole.
+
+    Examples:
+        >>> format_share(225, 300), format_share(1, 0)
+        ('75.0 %', '–')
+    """
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
 def plain(text: object) -> str:
     """Escape a user's text so that plotly, which reads a little HTML, shows it as it was typed.
 
@@ -103,9 +114,17 @@ def new_figure(alt: str, **layout: Any) -> go.Figure:
     return figure
 
 
-def apply_theme(figure: go.Figure, dark: bool) -> go.Figure:
-    """Give the figure the light or the dark template; returns the same figure."""
+def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.Figure:
+    """Give the figure the light or the dark template; returns the same figure.
+
+    Args:
+        figure: Figure to change.
+        dark: Whether the page is dark.
+        see_through: Let the page's own ground show, instead of the template's.
+    """
     figure.update_layout(template="nes_dark" if dark else "nes_light")
+    if see_through:
+        figure.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
     return figure
 
 

@@ -55,7 +55,7 @@ PICTURES = {
     "bars": lambda: layer_bars(make_rows()),
     "accuracy": lambda: accuracy_vs_madds(make_table(), 1.5e6, [ReportedPoint("A", 1e6, 90.0, "paper", "A")]),
     "accuracy empty": lambda: accuracy_vs_madds([]),
-    "live": lambda: live_run(_metrics(), [{"kind": "checkpoint", "step": 10}, {"kind": "resume", "step": 20}]),
+    "live": lambda: live_run(_metrics(), [{"kind": "checkpoint", "step": 10}]),
     "live empty": lambda: live_run([]),
     "live long": lambda: live_run(_metrics(10_000)),
 }
@@ -105,7 +105,7 @@ def test_atlas_change_is_the_difference():
 def test_atlas_turns_pages_above_64_kernel_cells():
     layer = make_snapshot((4, 4, 9, 9), (8, 8, 9, 9), patch=(4, 4))
     assert atlas_pages(layer) == 2
-    first, second = (np.asarray(epitome_atlas(layer, page=page).data[0].z) for page in (0, 1))
+    first, second = (np.asarray(epitome_atlas(layer, page=page).data[0].z) for page in (1, 2))
     np.testing.assert_array_equal(first[:4, :4], layer.epitome[:, :, 0, 0])
     np.testing.assert_array_equal(second[:4, :4], layer.epitome[:, :, 7, 0])
 
@@ -206,6 +206,12 @@ def test_live_run_marks_the_best_and_thins_long_series():
     figure = live_run(_metrics(10_000))
     assert max(len(trace.x) for trace in figure.data) <= MOST_POINTS
     assert any("60.50" in (trace.name or "") for trace in figure.data)
+
+
+def test_live_run_marks_checkpoints_and_resumes():
+    rows = [{"step": step, "split": "train", "loss": 1.0, "attempt": 1 + (step > 4)} for step in range(8)]
+    figure = live_run(rows, [{"kind": "checkpoint", "step": 3}, {"kind": "started"}])
+    assert {(line.x0, line.line.dash) for line in figure.layout.shapes} == {(3, "dot"), (5, "dash")}
 
 
 def test_names_with_markup_are_shown_as_text():

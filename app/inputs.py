@@ -1,0 +1,96 @@
+"""Widgets for the fields of the configuration: label, help, default and range are the field's own."""
+
+from typing import Any, NamedTuple, get_args
+
+import streamlit as st
+from pydantic.fields import FieldInfo
+
+from nes_lab.config import ExperimentConfig, Section, knobs
+
+__all__ = ["BACKBONES", "INPUTS", "NetworkInput", "field_input", "text_or_none"]
+
+
+class NetworkInput(NamedTuple):
+    """What a data set feeds to a network."""
+
+    channels: int
+    side: int
+    classes: int
+
+
+INPUTS = {
+    "digits": NetworkInput(1, 8, 10),
+    "cifar10": NetworkInput(3, 32, 10),
+    "fashion_mnist": NetworkInput(1, 28, 10),
+    "image_folder": NetworkInput(3, 224, 1000),
+}
+BACKBONES = ("small_mobilenetv2", "mobilenetv2_100", "efficientnet_b0", "resnet18", "vit_tiny_patch16_224")
+_LABELS = {
+    "lr": "Learning rate",
+    "madds": "MAdds budget",
+    "params": "Params budget",
+    "data.name": "Data set",
+    "backbone.name": "Backbone",
+    "label": "Label (free text)",
+    "round_to": "Round channels to",
+}
+_DEFAULTS = {knob.path: knob for knob in knobs()}
+
+
+def field_input(path: str, **options: Any) -> Any:
+    """Draw the widget that fits a field of the configuration and return its value.
+
+    Args:
+        path: Dotted path such as ``training.lr``.
+        options: Passed on to the widget; ``value`` replaces the field's default.
+    """
+    knob, info = _DEFAULTS[path], _info(path)
+    value = options.pop("value", knob.default)
+    common: dict[str, Any] = {"help": knob.description, "key": f"field-{path}"} | options
+    label = _label(path)
+    if knob.choices and set(knob.choices) == set(get_args(info.annotation)):
+        return st.selectbox(label, knob.choices, index=knob.choices.index(value), **common)
+    kinds = set(get_args(info.annotation)) or {info.annotation}
+    if kinds == {bool}:
+        return st.toggle(label, value=bool(value), **common)
+    if str in kinds or not kinds & {int, float}:
+        return st.text_input(label, value="" if value is None else str(value), **common)
+    number = float if float in kinds else int
+    common.setdefault("placeholder", "automatic")
+    return st.number_input(
+        label,
+        min_value=_bound(info, "ge", "gt", number),
+        max_value=_bound(info, "le", "lt", number),
+        value=None if value is None else number(value),
+        format="%d" if number is int else "%g",
+        **common,
+    )
+
+
+def text_or_none(value: str | None) -> str | None:
+    """An empty field means none."""
+    return (value or "").strip() or None
+
+
+def _info(path: str) -> FieldInfo:
+    section: type[Section] = ExperimentConfig
+    *parents, last = path.split(".")
+    for name in parents:
+        annotation = section.model_fields[name].annotation
+        kinds = (annotation, *get_args(annotation))
+        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))
+    return section.model_fields[last]
+
+
+def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
+    """The field's bound; an open one is checked by the configuration itself when it is put together."""
+    for rule in info.metadata:
+        found = getattr(rule, closed, getattr(rule, opened, None))
+        if found is not None:
+            return number(found)
+    return None
+
+
+def _label(path: str) -> str:
+    last = path.rsplit(".", 1)[-1]
+    return _LABELS.get(path) or _LABELS.get(last) or last.replace("_", " ").capitalize()

@@ -1,0 +1,134 @@
+"""Run: choose a run, watch it, stop it, go on with it."""
+
+import streamlit as st
+
+from app.cached import choose_run, store
+from app.components.errors import guarded, say_error
+from app.components.plot import live_plot, load_library, plot
+from app.components.tables import layer_table, run_list
+from nes_lab.errors import NesLabError
+from nes_lab.figures.layer_bars import layer_bars
+from nes_lab.figures.live_run import live_run
+from nes_lab.figures.progress import progress_text
+from nes_lab.figures.run_report import plan_rows, run_report
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.launcher import cancel, launch, start_waiting
+
+COLORS = {
+    "queued": "gray",
+    "running": "blue",
+    "stopping": "orange",
+    "finished": "green",
+    "cancelled": "orange",
+    "failed": "red",
+    "lost": "red",
+}
+WHAT_TO_DO = {
+    "lost": "Resume it: it goes on from its last checkpoint.",
+    "failed": "Read the log below; when the cause is gone, resume it from its last checkpoint.",
+    "cancelled": "It was stopped after a checkpoint. Resume it whenever you like.",
+}
+
+
+def buttons(info: RunInfo) -> None:
+    """Cancel what goes on, resume what has stopped."""
+    if info.state in ("queued", "running"):
+        if st.button("Cancel", icon=":material/stop_circle:", help="Stops within one step, after a checkpoint."):
+            act(info, stop=True)
+    elif info.state in ("cancelled", "failed", "lost"):
+        if st.button("Resume", icon=":material/play_circle:", type="primary"):
+            act(info, stop=False)
+    elif info.state == "finished":
+        left, right = st.columns(2)
+        with left:
+            st.page_link(
+                "views/epitomes.py", label="Its epitomes", icon=":material/grid_on:", query_params={"run": info.id}
+            )
+        with right:
+            st.download_button(
+                "Report (HTML)",
+                lambda: run_report(store(), info.id),
+                f"{info.id}.html",
+                "text/html",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def act(info: RunInfo, stop: bool) -> None:
+    """Ask the launcher; a refusal is shown, anything else shows by itself."""
+    try:
+        if stop:
+            cancel(store(), info.id)
+        else:
+            launch(store(), info.id)
+    except NesLabError as error:
+        say_error(str(error))
+        return
+    st.rerun()
+
+
+@guarded
+def live(run_id: str, state_when_drawn: str) -> None:
+    """The part that moves: state, progress, curves, log."""
+    info = store().get(run_id)
+    if info.state != state_when_drawn:
+        st.rerun(scope="app")
+    if info.is_active:
+        st.set_page_config(page_title=f"{info.progress:.0%} · {info.label or 'run'} · NES Lab")
+    metrics, events = store().metrics(run_id), store().events(run_id)
+    st.markdown(f":{COLORS[info.state]}-badge[{info.state}]")
+    st.progress(info.progress, text=progress_text(info.step, info.total, metrics, info.is_active))
+    if info.reason:
+        st.code(info.reason, language=None, wrap_lines=True)
+    if info.state in WHAT_TO_DO:
+        st.caption(WHAT_TO_DO[info.state])
+    if info.state == "queued":
+        st.caption("It starts when the runs before it have ended.")
+    if metrics:
+        live_plot(live_run(metrics, events), key=f"live-{run_id}")
+    else:
+        st.info("No measurement yet: the first one comes a few seconds after the start.", icon=":material/hourglass:")
+    with st.expander("Log", expanded=info.state in ("failed", "lost")):
+        st.code(store().log_tail(run_id) or "The log is empty.", language=None, wrap_lines=True, height=260)
+
+
+def details(info: RunInfo) -> None:
+    """What was found, what was planned, what was asked for."""
+    if info.summary:
+        st.subheader("Results")
+        rows = [{"number": name, "value": str(value)} for name, value in info.summary.items()]
+        st.dataframe(rows, hide_index=True, width="content")
+    layers = plan_rows(store(), info.id)
+    if layers:
+        st.subheader("Layers")
+        plot(layer_bars(layers), key="layers")
+        with st.expander("Table of layers"):
+            layer_table(layers, key="layer-table")
+    with st.expander("Configuration"):
+        st.json(info.config, expanded=2)
+
+
+st.title("Run")
+start_waiting(store())
+runs = store().list()
+if not runs:
+    st.info(
+        "There are no runs yet. Launch one under **Compress**, or run `make demo` in a terminal.",
+        icon=":material/info:",
+    )
+    st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")
+else:
+    run = choose_run(runs)
+    with st.expander(f"All runs ({len(runs)})"):
+        clicked = run_list(runs, key="all-runs")
+        if clicked and clicked != st.session_state.get("clicked-run"):
+            st.session_state["clicked-run"] = clicked
+            st.query_params["run"] = clicked
+            st.rerun()
+    st.caption(f"id `{run.id}`")
+    buttons(run)
+    load_library()
+    every = 2 if run.is_active or run.state == "queued" else None
+    st.fragment(live, run_every=every)(run.id, run.state)
+    details(run)
