@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from nes_lab.cli.options import parse
+from nes_lab.cli.tables import print_table, printable
 from nes_lab.config import BackboneConfig, CompressionConfig, ExperimentConfig, load_config
 from nes_lab.errors import BudgetError, OptionError
 
@@ -128,27 +127,17 @@ def _write(path: Path, text: str) -> None:
 
 
 def _show(plan: CompressionPlan, backbone: str) -> None:
-    console = Console()
-    table = Table(
-        title=f"{backbone}: {len(plan.layers)} layers compressed, {len(plan.kept)} kept", title_justify="left"
-    )
-    table.add_column("layer", overflow="fold")
-    for name in ("weight", "epitome"):
-        table.add_column(name)
-    for name in ("params", "dense", "madds", "dense"):
-        table.add_column(name, justify="right")
-    table.add_column("why kept", overflow="fold", style="dim")
-    for row in plan.rows():
-        table.add_row(*_cells(row))
-    console.print(table)
+    print(f"{backbone}: {len(plan.layers)} layers compressed, {len(plan.kept)} kept dense")
+    head = ("layer", "weight", "epitome", "params", "dense", "madds", "dense", "why kept")
+    print_table(head, [_cells(row) for row in plan.rows()], numbers=range(3, 7))
     for name in ("params", "madds"):
         dense, now = getattr(plan.dense, name), getattr(plan.predicted, name)
-        console.print(f"{name:<6} {dense:>15,} -> {now:>15,}  ({now / dense:.1%} of the dense network)")
+        print(f"{name:<6} {dense:>15,} -> {now:>15,}  ({now / dense:.1%} of the dense network)")
     for note in plan.notes:
-        console.print(note, markup=False)
+        print(note)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     shapes = ["x".join(map(str, row[key])) if row[key] else "" for key in ("weight_shape", "epitome_shape")]
     counts = [f"{row[key]:,}" for key in ("params", "params_dense", "madds", "madds_dense")]
-    return [row["name"], *shapes, *counts, row["reason"] or ""]
+    return [row["name"], *shapes, *counts, printable(row["reason"] or "", 60)]

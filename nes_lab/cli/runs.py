@@ -7,11 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from nes_lab.cli.options import parse
+from nes_lab.cli.tables import print_table, printable
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.store import RunStore
@@ -48,40 +47,27 @@ def run(words: Sequence[str]) -> int:
 
 
 def _show(shown: Sequence[RunInfo], count: int, store: RunStore) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "label", "state", "progress", "top-1", "params", "madds", "age"):
-        table.add_column(name, justify="right" if name in ("progress", "top-1", "params", "madds", "age") else "left")
-    for info in shown:
-        table.add_row(
-            *(Text(cell, style=_STYLE.get(info.state, "") if cell == info.state else "") for cell in _cells(info))
-        )
-    console = Console()
-    console.print(table)
+    head = ("run", "label", "state", "progress", "top-1", "params", "madds", "age")
+    print_table(head, [_cells(info) for info in shown], numbers=range(3, 8))
     for info in shown:
         if info.state in ("lost", "failed") and info.reason:
-            console.print(Text(f"{info.id} is {info.state}: {_plain(info.reason, 300)}"))
+            print(f"{info.id} is {info.state}: {printable(info.reason, 300)}")
     if count > len(shown):
-        console.print(f"{count - len(shown)} more in {store.root}; --limit 0 shows all", markup=False)
+        print(f"{count - len(shown)} more in {store.root}; --limit 0 shows all")
 
 
-def _cells(info: RunInfo) -> list[str]:
+def _cells(info: RunInfo) -> list[str | Text]:
     summary = info.summary
     top1 = summary.get("top1")
     return [
         info.id,
-        _plain(info.label, 40),
-        info.state,
+        printable(info.label, 30),
+        Text(info.state, style=_STYLE.get(info.state, "")),
         f"{info.progress:.0%}",
         f"{top1:.1f}" if isinstance(top1, int | float) else "",
         *(_scaled(summary.get(name)) for name in ("params", "madds")),
         _age(info.created),
     ]
-
-
-def _plain(text: str, most: int) -> str:
-    """Keep control characters of a label from reaching the terminal."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
 def _scaled(value: object) -> str:
