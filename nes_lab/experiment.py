@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +23,14 @@ from nes_lab.cost.report import CostReport
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.datasets.sampling import keyed_generator, stream_seed
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import CheckpointError, NesLabError, OptionError, RunError
+from nes_lab.errors import CheckpointError, NesLabError, RunError
 from nes_lab.nn.inspect import snapshot_layers
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import Checkpoint
 from nes_lab.runs.files import read_json
 from nes_lab.runs.writer import RunWriter
-from nes_lab.training.checkpoint import load_into, load_state, load_weights, save_state, save_weights
+from nes_lab.training.checkpoint import load_training, save_training
+from nes_lab.training.device import cpu_threads, pick_device
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
 from nes_lab.training.recipe import Recipe
@@ -40,7 +40,7 @@ from nes_lab.training.signals import StopSignals
 if TYPE_CHECKING:
     from nes_lab.runs.store import RunStore
 
-__all__ = ["Built", "build", "pick_device", "resume", "run_experiment"]
+__all__ = ["Built", "build", "resume", "run_experiment"]
 
 Progress = Callable[[dict[str, Any]], None]
 MOST_SNAPSHOTS = 60
@@ -118,28 +118,6 @@ def _plan(wanted: CompressionConfig, dense: nn.Module, example: torch.Tensor, se
     )
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device a config names; ``auto`` is CUDA where there is one, else the CPU.
-
-    Raises:
-        OptionError: If torch does not see it here.
-
-    Examples:
-        >>> pick_device("cpu")
-        device(type='cpu')
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionError(
-            f"training.device={name!r}: torch sees {torch.cuda.device_count()} CUDA devices; use auto or cpu"
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise OptionError("training.device='mps' is not available here; use auto or cpu")
-    return device
-
-
 def run_experiment(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:
     """Train a run to its end, from its latest checkpoint if it has one.
 
@@ -169,7 +147,7 @@ def run_experiment(store: RunStore, run_id: str, progress: Progress | None = Non
     with RunWriter(store, run_id) as writer, StopSignals() as signals:
         try:
             config = load_config(store.get(run_id).config)
-            with _threads(config.training.threads):
+            with cpu_threads(config.training.threads):
                 return _Experiment(writer, config, signals, progress).run()
         except torch.OutOfMemoryError as error:
             half = max(1, config.data.batch_size // 2)
@@ -190,17 +168,6 @@ def resume(store: RunStore, run_id: str, progress: Progress | None = None) -> di
     if store.get(run_id).state == "finished":
         raise RunError(f"run {run_id} is finished; there is nothing left to do")
     return run_experiment(store, run_id, progress)
-
-
-@contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
-    """Use as many CPU threads as the config says, and give the caller's number back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(wanted or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Experiment:
@@ -265,20 +232,15 @@ class _Experiment:
     def _restore(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
         if checkpoint.state is None:
             raise CheckpointError(f"the checkpoint of step {checkpoint.step} has weights but no state to resume from")
-        load_into(trainer.model, load_weights(checkpoint.weights), checkpoint.weights)
-        if trainer.ema is not None:
-            load_into(trainer.ema.module, load_weights(checkpoint.weights, ema=True), checkpoint.weights)
-        state = load_state(checkpoint.state)
+        state = load_training(trainer, checkpoint.weights, checkpoint.state)
         self.seconds_before = float(state.get("seconds", 0.0))
-        trainer.load_state_dict(state)
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.begun
 
     def _checkpoint(self, trainer: Trainer) -> None:
         weights, state = self.writer.checkpoint_paths(trainer.step)
-        save_weights(weights, trainer.model, None if trainer.ema is None else trainer.ema.module)
-        save_state(state, trainer.state_dict() | {"seconds": self._seconds()})
+        save_training(trainer, weights, state, seconds=self._seconds())
         self.writer.commit_checkpoint(trainer.step, [weights, state], keep=self.config.training.keep_checkpoints)
 
     def _epoch_end(self, trainer: Trainer) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,7 +18,20 @@ from torch import Tensor, nn
 
 from nes_lab.errors import CheckpointError
 
-__all__ = ["EMA_PREFIX", "load_into", "load_optimizer", "load_state", "load_weights", "save_state", "save_weights"]
+if TYPE_CHECKING:
+    from nes_lab.training.loop import Trainer
+
+__all__ = [
+    "EMA_PREFIX",
+    "load_into",
+    "load_optimizer",
+    "load_state",
+    "load_training",
+    "load_weights",
+    "save_state",
+    "save_training",
+    "save_weights",
+]
 
 EMA_PREFIX = "ema/"
 
@@ -102,3 +115,23 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
                 raise CheckpointError(
                     f"the optimizer's {name} has shape {tuple(value.shape)} where {tuple(parameter.shape)} is needed"
                 )
+
+
+def save_training(trainer: Trainer, weights: Path, state: Path, **extra: float | int | str) -> None:
+    """Write all from which a training resumes: the networks to ``weights``, the rest and ``extra`` to ``state``."""
+    save_weights(weights, trainer.model, None if trainer.ema is None else trainer.ema.module)
+    save_state(state, trainer.state_dict() | extra)
+
+
+def load_training(trainer: Trainer, weights: Path, state: Path) -> dict[str, Any]:
+    """Put a fresh trainer where a saved one was, and return the saved state with its extras.
+
+    Raises:
+        CheckpointError: If a file is damaged, or is of another network, recipe or seed.
+    """
+    load_into(trainer.model, load_weights(weights), weights)
+    if trainer.ema is not None:
+        load_into(trainer.ema.module, load_weights(weights, ema=True), weights)
+    found = load_state(state)
+    trainer.load_state_dict(found)
+    return found

@@ -214,7 +214,8 @@ class Trainer:
         self.hooks.epoch_end(self)
         if self.epoch % self.recipe.checkpoint_every_epochs == 0 or self.step >= self.total:
             self._save()
-        self._show_progress()
+        if self.step >= self.total or self._clock.is_due():
+            self._show_progress()
         return True
 
     def _validate(self) -> dict[str, float] | None:

@@ -14,22 +14,18 @@ from torch import nn
 from nes_lab.errors import CheckpointError
 from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.inspect import epitome_layers
-from nes_lab.training.checkpoint import load_into, load_state, load_weights, save_state, save_weights
+from nes_lab.training.checkpoint import load_into, load_state, load_training, load_weights, save_training
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
 from tests.training.nets import tiny_data, tiny_net, trainer
 
 
 def save(tr: Trainer, folder: Path) -> None:
-    save_weights(folder / "w.safetensors", tr.model, tr.ema and tr.ema.module)
-    save_state(folder / "s.pt", tr.state_dict())
+    save_training(tr, folder / "w.safetensors", folder / "s.pt")
 
 
 def load(tr: Trainer, folder: Path) -> Trainer:
-    load_into(tr.model, load_weights(folder / "w.safetensors"), folder)
-    if tr.ema is not None:
-        load_into(tr.ema.module, load_weights(folder / "w.safetensors", ema=True), folder)
-    tr.load_state_dict(load_state(folder / "s.pt"))
+    load_training(tr, folder / "w.safetensors", folder / "s.pt")
     return tr
 
 

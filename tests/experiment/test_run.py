@@ -1,0 +1,264 @@
+"""A run from its config to its summary, and what survives when it is cut short."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nes_lab.config import load_config
+from nes_lab.errors import CheckpointError, OptionError, RunError
+from nes_lab.experiment import resume, run_experiment
+from nes_lab.runs.store import RunStore
+from nes_lab.training.checkpoint import load_weights
+
+
+def tree(epochs: int = 2, routing: str | None = "free", **training) -> dict:
+    compression = None if routing is None else {"madds": "70%", "round_to": 1, "routing": routing}
+    options = {"epochs": epochs, "threads": 1, "log_every_steps": 2, "device": "cpu"} | training
+    return {
+        "data": {"limit": 96, "batch_size": 24},
+        "backbone": {"width": 0.35},
+        "compression": compression,
+        "training": options,
+    }
+
+
+def create(root: Path, **options) -> tuple[RunStore, str]:
+    store = RunStore(root)
+    return store, store.create(load_config(tree(**options)).to_dict())
+
+
+def cancel_at(store: RunStore, run_id: str, step: int):
+    """Ask a run to stop, as another process would, once it is that far."""
+    from nes_lab.runs.launcher import cancel
+
+    def watch(news: dict) -> None:
+        if news["step"] >= step:
+            cancel(store, run_id)
+
+    return watch
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Make SIGTERM arrive in a chosen step of this process."""
+    from nes_lab.training import loop
+
+    original = loop.Trainer._train_step
+
+    def step(self, *batch) -> None:
+        original(self, *batch)
+        if self.step == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Trainer, "_train_step", step)
+
+
+def final_weights(store: RunStore, run_id: str) -> dict[str, torch.Tensor]:
+    checkpoint = store.latest_checkpoint(run_id)
+    assert checkpoint is not None
+    return load_weights(checkpoint.weights) | {
+        f"ema.{name}": value for name, value in load_weights(checkpoint.weights, ema=True).items()
+    }
+
+
+def test_a_run_leaves_everything_behind(tmp_path: Path) -> None:
+    store, run_id = create(tmp_path)
+    seen: list[dict] = []
+    threads = torch.get_num_threads()
+    result = run_experiment(store, run_id, progress=seen.append)
+    info = store.get(run_id)
+    assert (result["state"], info.state, info.step, info.total) == ("finished", "finished", 8, 8)
+    assert torch.get_num_threads() == threads
+    summary = info.summary
+    wanted = {"params", "learner_params", "madds", "dense_params", "dense_madds", "top1", "best_top1", "top5"}
+    assert wanted | {"latency_ms", "epochs", "seconds", "device", "torch", "seed"} <= set(summary)
+    assert summary["madds"] <= 0.7 * summary["dense_madds"]
+    assert summary["best_top1"] >= summary["top1"] > 0
+    assert summary["latency_ms"] > 0
+    vals = [row for row in store.metrics(run_id) if row["split"] == "val"]
+    assert [row["step"] for row in vals] == [4, 8]
+    assert vals[-1]["top1"] == summary["top1"]
+    assert store.snapshots(run_id) == [0, 4, 8]
+    assert (store.path(run_id) / "plan.json").exists()
+    assert {event["kind"] for event in store.events(run_id)} >= {"start", "data", "checkpoint", "finished"}
+    assert seen[-1]["step"] == 8
+
+
+def test_snapshots_show_starts_moving(tmp_path: Path) -> None:
+    store, run_id = create(tmp_path)
+    run_experiment(store, run_id)
+    first, last = store.snapshot(run_id, 0), store.snapshot(run_id, 8)
+    assert first.keys() == last.keys()
+    moved = [
+        name
+        for name in first
+        for a, b in zip(first[name].starts, last[name].starts, strict=True)
+        if a is not None and b is not None and (a != b).any()
+    ]
+    assert moved
+
+
+def test_snapshots_are_thinned_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nes_lab.experiment.MOST_SNAPSHOTS", 4)
+    store, run_id = create(tmp_path, epochs=7)
+    run_experiment(store, run_id)
+    assert store.snapshots(run_id) == [0, 12, 24, 28]
+
+
+@pytest.mark.parametrize("routing", ["free", "learner"])
+@pytest.mark.parametrize("stop_at", [3, 4])
+def test_interrupted_run_equals_uninterrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, routing: str, stop_at: int
+) -> None:
+    """In the middle of an epoch and at its end, through files, with averaged weights."""
+    store, whole = create(tmp_path, routing=routing, ema_decay=0.9)
+    run_experiment(store, whole)
+    cut = store.create(store.get(whole).config)
+    with monkeypatch.context() as patch:
+        stop_after(patch, stop_at)
+        assert run_experiment(store, cut)["state"] == "cancelled"
+    info = store.get(cut)
+    assert (info.state, info.step, info.reason) == ("cancelled", stop_at, "SIGTERM received")
+    torch.rand(1)
+    assert resume(store, cut)["state"] == "finished"
+    expected, found = final_weights(store, whole), final_weights(store, cut)
+    assert [name for name in expected if not expected[name].equal(found[name])] == []
+    numbers = ("top1", "best_top1", "top5", "ema_top1", "params", "madds")
+    assert [store.get(whole).summary[n] for n in numbers] == [store.get(cut).summary[n] for n in numbers]
+    assert store.snapshots(cut) == store.snapshots(whole)
+    with pytest.raises(RunError, match="finished"):
+        resume(store, cut)
+
+
+def test_cancel_request_ends_a_run_resumably(tmp_path: Path) -> None:
+    store, run_id = create(tmp_path, epochs=200)
+    request = cancel_at(store, run_id, 2)
+    signals_before = signal.getsignal(signal.SIGTERM)
+    result = run_experiment(store, run_id, progress=request)
+    assert result["state"] == "cancelled"
+    assert store.get(run_id).state == "cancelled"
+    assert store.latest_checkpoint(run_id).step == result["step"] < 800
+    assert signal.getsignal(signal.SIGTERM) == signals_before
+
+
+def test_sigterm_to_a_process_gives_cancelled_and_resumable(tmp_path: Path) -> None:
+    store, run_id = create(tmp_path, epochs=3000, routing=None, checkpoint_every_epochs=100000)
+    code = (
+        "import sys; from nes_lab.runs.store import RunStore; from nes_lab.experiment import run_experiment; "
+        "run_experiment(RunStore(sys.argv[1]), sys.argv[2])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), run_id])
+    try:
+        deadline = time.monotonic() + 120
+        while store.get(run_id).step < 2 and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)  # a second signal must not spoil the first
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    info = store.get(run_id)
+    assert info.state == "cancelled"
+    assert info.step >= 2
+    checkpoint = store.latest_checkpoint(run_id)
+    assert checkpoint is not None
+    assert checkpoint.step == info.step
+
+    again = resume(store, run_id, progress=cancel_at(store, run_id, info.step + 1))
+    assert again["state"] == "cancelled"
+    assert again["step"] > info.step
+
+
+def test_nan_fails_with_a_reason_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nes_lab.datasets.in_memory import TensorSplit
+
+    original = TensorSplit.train_batches
+
+    def poisoned(self, batch_size, seed, epoch, start=0):
+        for number, (images, labels) in enumerate(original(self, batch_size, seed, epoch, start)):
+            yield (images * math.nan if (epoch, number) == (1, 1) else images), labels
+
+    monkeypatch.setattr(TensorSplit, "train_batches", poisoned)
+    store, run_id = create(tmp_path)
+    with pytest.raises(RunError, match="nan at step 6"):
+        run_experiment(store, run_id)
+    info = store.get(run_id)
+    assert info.state == "failed"
+    assert "step 6" in info.reason
+    assert "try a lower lr" in info.reason
+    assert "top1" not in info.summary
+    checkpoint = store.latest_checkpoint(run_id)
+    assert checkpoint is not None
+    assert checkpoint.step == 4
+    assert all(t.isfinite().all() for t in load_weights(checkpoint.weights).values() if t.is_floating_point())
+
+
+def test_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    store, run_id = create(tmp_path, epochs=3)
+    run_experiment(store, run_id)
+    newest = store.latest_checkpoint(run_id)
+    data = bytearray(newest.weights.read_bytes())
+    data[-5] ^= 1
+    newest.weights.write_bytes(data)
+    result = run_experiment(store, run_id)
+    assert result["state"] == "finished"
+    events = {event["kind"]: event for event in store.events(run_id)}
+    assert events["checkpoint_fallback"]["step"] == 8
+
+
+def test_checkpoint_without_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, run_id = create(tmp_path)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        run_experiment(store, run_id)
+    found = store.latest_checkpoint(run_id)
+    monkeypatch.setattr(
+        "nes_lab.runs.writer.RunWriter.latest_checkpoint", lambda self: type(found)(found.step, found.weights, None)
+    )
+    with pytest.raises(CheckpointError, match="no state to resume from"):
+        run_experiment(store, run_id)
+
+
+def test_out_of_memory_says_which_batch_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("nes_lab.training.loop.Trainer._train_step", full)
+    store, run_id = create(tmp_path)
+    with pytest.raises(RunError, match=r"batch_size=24; try 12"):
+        run_experiment(store, run_id)
+    assert store.get(run_id).state == "failed"
+
+
+def test_unknown_device_and_backbone_fail_the_run_with_the_message(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    run_id = store.create(tree() | {"backbone": {"name": "small_mobilenet2"}})
+    with pytest.raises(OptionError):
+        run_experiment(store, run_id)
+    assert "small_mobilenetv2" in store.get(run_id).reason
+    if torch.cuda.device_count() < 99:
+        run_id = store.create(tree(device="cuda:99"))
+        with pytest.raises(OptionError, match="cuda:99"):
+            run_experiment(store, run_id)
+
+
+def test_it_runs_outside_the_main_thread(tmp_path: Path) -> None:
+    """Where Python allows no signal handlers."""
+    store, run_id = create(tmp_path, routing=None, epochs=1)
+    thread = threading.Thread(target=run_experiment, args=(store, run_id))
+    thread.start()
+    thread.join()
+    assert store.get(run_id).state == "finished"
