@@ -1,80 +1,8 @@
-"""Hand-made layers and tables to draw."""
+"""Layers to draw."""
 
-from __future__ import annotations
-
-import numpy as np
 import pytest
 
-from nes_lab.epitome.snapshot import LayerSnapshot
-
-
-def make_snapshot(epitome=(16, 24, 1, 1), weight=(64, 48, 1, 1), patch=(8, 8), scope="separable", shift=0.0, **options):
-    """A layer with starts at the integer tiling, moved by ``shift`` cells where they can move."""
-    rng = np.random.default_rng(0)
-    shape = (*patch, *weight[2:])
-    rows = [-(-size // step) for size, step in zip(weight[:2], shape[:2], strict=True)]
-    starts = []
-    for axis in (0, 1):
-        places = np.minimum(np.arange(rows[axis]) * patch[axis] % epitome[axis], epitome[axis] - patch[axis])
-        wave = shift * np.sin(np.arange(rows[axis]) + 1)
-        places = np.clip(places + wave, 0, epitome[axis] - patch[axis])
-        if scope == "joint":
-            places = places[:, None] if axis == 0 else places[None, :]
-            places = np.broadcast_to(places, rows)
-        starts.append(places.astype(np.float32))
-    starts += [None] * len(weight[2:])
-    return LayerSnapshot(
-        name=options.pop("name", "blocks.1.expand"),
-        epitome=rng.standard_normal(epitome).astype(np.float32) * (1 + shift),
-        starts=tuple(starts),
-        weight_shape=weight,
-        epitome_shape=epitome,
-        patch_shape=shape,
-        scope=scope,
-        boundary=options.pop("boundary", "clamp"),
-        routing=options.pop("routing", "free"),
-    )
-
-
-def make_rows(layers=6):
-    rows = [
-        {
-            "name": f"blocks.{index}.expand",
-            "kind": "conv2d",
-            "weight_shape": (64, 16, 1, 1),
-            "epitome_shape": (32, 16, 1, 1),
-            "routing": "free",
-            "params_dense": 1024,
-            "params": 520 + index,
-            "madds_dense": 65536 * (1 + index),
-            "madds": 32768 * (1 + index),
-            "reason": "",
-        }
-        for index in range(layers)
-    ]
-    kept = dict(rows[0], name="classifier", epitome_shape=None, routing=None, params=1024, madds=65536, reason="head")
-    return [*rows, kept]
-
-
-def make_table():
-    rows = []
-    for routing, base in ((None, 92.0), ("free", 94.0), ("tiled", 93.0)):
-        for width, madds in ((1.0, 2_000_000), (0.6, 900_000)):
-            rows += [
-                {
-                    "id": f"run-{routing}-{madds}-{seed}",
-                    "backbone": "small_mobilenetv2",
-                    "width": width,
-                    "routing": routing,
-                    "scope": "separable" if routing else None,
-                    "seed": seed,
-                    "params": 30_000 * width,
-                    "madds": madds,
-                    "top1": base + width + 0.5 * seed,
-                }
-                for seed in (0, 1)
-            ]
-    return rows
+from tests.figures.samples import make_snapshot
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ from nes_lab.figures.patches_on_epitome import MOST_TRACES, patches_on_epitome
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import apply_theme, figure_json
-
-from .conftest import make_rows, make_snapshot, make_table
+from tests.figures.samples import make_rows, make_snapshot, make_table
 
 MEGABYTE = 1_000_000
 

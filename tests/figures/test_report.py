@@ -11,14 +11,13 @@ import pytest
 
 from nes_lab.figures.epitome_atlas import epitome_atlas
 from nes_lab.figures.report import Section, report_html
+from tests.figures.samples import make_snapshot
 
 EVIL = "</script><script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
 def page():
-    from .conftest import make_snapshot
-
     figure = epitome_atlas(make_snapshot(name=EVIL))
     return report_html(
         EVIL,

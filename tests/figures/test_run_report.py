@@ -1,0 +1,61 @@
+"""The report of a run has what the run has, and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from nes_lab.errors import RunError
+from nes_lab.figures.progress import progress_text, seconds_left
+from nes_lab.figures.run_report import largest_layers, plan_rows, run_report, run_sections
+from nes_lab.runs.layout import PLAN
+from nes_lab.runs.store import RunStore
+from tests.figures.samples import make_rows, make_snapshot, write_run
+
+
+def test_a_finished_run_tells_everything(tmp_path):
+    store = RunStore(tmp_path)
+    run_id = write_run(store, label="<b>free</b>")
+    info = store.get(run_id)
+    history = [(step, store.snapshot(run_id, step)) for step in store.snapshots(run_id)]
+    sections = run_sections(info, store.metrics(run_id), store.events(run_id), make_rows(), history)
+    titles = [section.title for section in sections]
+    for beginning in ("Result", "Training", "Layers", "Epitome of", "Patches of", "Routing map of", "Starts of"):
+        assert any(title.startswith(beginning) for title in titles), beginning
+    assert "best top-1 92.50 %" in sections[0].text
+    page = run_report(store, run_id)
+    assert "&lt;b&gt;free&lt;/b&gt;" in page
+    assert "training.lr" in page
+
+
+def test_a_queued_run_has_a_report_too(tmp_path):
+    store = RunStore(tmp_path)
+    run_id = store.create({"seed": 3})
+    assert plan_rows(store, run_id) == []
+    titles = [section.title for section in run_sections(store.get(run_id), [], [], [], [])]
+    assert titles == ["Result", "Configuration"]
+    assert "not started yet" in run_report(store, run_id)
+
+
+def test_a_damaged_plan_is_named(tmp_path):
+    store = RunStore(tmp_path)
+    run_id = store.create({})
+    (store.path(run_id) / PLAN).write_bytes(b"\xff\xfe")
+    with pytest.raises(RunError, match=r"plan\.json of run"):
+        run_report(store, run_id)
+    with pytest.raises(RunError, match="no run"):
+        run_report(store, "nothing-here")
+
+
+def test_the_largest_layers_come_first():
+    layers = {"small": make_snapshot((8, 8, 1, 1)), "big": make_snapshot((32, 48, 1, 1)), "mid": make_snapshot()}
+    assert largest_layers(layers) == ["big", "mid"]
+
+
+def test_time_left_follows_the_latest_attempt():
+    rows = [{"step": 0, "time": 0.0, "attempt": 1}, {"step": 10, "time": 1.0, "attempt": 1}]
+    rows += [{"step": 10, "time": 100.0, "attempt": 2}, {"step": 20, "time": 120.0, "attempt": 2}]
+    assert seconds_left(20, 50, rows) == pytest.approx(60)
+    assert seconds_left(50, 50, rows) is None
+    assert seconds_left(20, 50, rows[:1]) is None
+    assert "about 1 min 0 s left" in progress_text(20, 50, rows)
+    assert "left" not in progress_text(20, 50, rows, running=False)
