@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
@@ -18,7 +19,7 @@ __all__ = ["run"]
 class Cancel:
     """Stop a run after a checkpoint. It can be resumed."""
 
-    run: tyro.conf.Positional[str]
+    run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
     """The run's id, or an unmistakable beginning or end of it."""
 
 

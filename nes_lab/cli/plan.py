@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -29,7 +29,7 @@ _DEFAULT = {name: field.default for name, field in CompressionConfig.model_field
 class Plan:
     """Compress a backbone to a budget, on paper."""
 
-    backbone: tyro.conf.Positional[str]
+    backbone: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="BACKBONE")]]
     """Backbone: small_mobilenetv2 or any name that timm knows."""
     params: str | None = None
     """Parameter budget: a fraction such as 50%, or a number such as 1.2M."""

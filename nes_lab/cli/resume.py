@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
@@ -21,7 +22,7 @@ __all__ = ["run"]
 class Resume:
     """Go on with a run from its last checkpoint."""
 
-    run: tyro.conf.Positional[str]
+    run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
     """The run's id, or an unmistakable beginning or end of it."""
     detach: bool = False
     """Train in the background; runs wait for one another."""

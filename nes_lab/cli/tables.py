@@ -37,10 +37,10 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str | Text]], numbe
 
 
 def printable(text: str, most: int) -> str:
-    """Shorten text and keep its control characters from reaching the terminal.
+    r"""Shorten text and keep its control characters from reaching the terminal.
 
     Examples:
-        >>> printable("a\\x1b[31mb", 20), printable("abcdefgh", 6)
+        >>> printable("a\x1b[31mb", 20), printable("abcdefgh", 6)
         ('a [31mb', 'abc...')
     """
     shown = "".join(letter if letter.isprintable() else " " for letter in text)

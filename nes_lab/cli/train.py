@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -21,7 +22,7 @@ __all__ = ["run", "start_detached"]
 class Train:
     """Train the experiment of a YAML file. Any field of the file can be given as --section.field value."""
 
-    config: tyro.conf.Positional[Path]
+    config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CONFIG.yaml")]]
     """The YAML file."""
     detach: bool = False
     """Train in the background; runs wait for one another."""
