@@ -1,0 +1,223 @@
+"""Every page, with no runs and with runs, through the router as a reader meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from nes_lab.runs.store import RunStore
+from tests.figures.samples import make_rows, write_run
+from tests.house.tree import ROOT
+
+PAGES = ("start", "compress", "run", "epitomes", "trade_off")
+PLAN = {
+    "dense": {"params": 2000, "madds": 300_000},
+    "predicted": {"params": 1000, "madds": 180_000},
+    "layers": {"a": {}},
+    "kept_layers": {"b": {}},
+    "notes": ["uses 99 % of the madds budget"],
+    "rows": make_rows(),
+}
+
+
+class Planner:
+    """Stands in for the command line, which loads torch; remembers what it was asked."""
+
+    def __init__(self, rc=0, out="", err=""):
+        self.answer, self.commands = (rc, out, err), []
+
+    def __call__(self, command, **options):
+        self.commands.append(command)
+        return subprocess.CompletedProcess(command, *self.answer)
+
+
+@pytest.fixture
+def planner(monkeypatch):
+    import streamlit as st
+
+    stand_in = Planner(out=json.dumps(PLAN))
+    st.cache_data.clear()
+    monkeypatch.setattr("app.cached.subprocess.run", stand_in)
+    yield stand_in
+    st.cache_data.clear()
+
+
+def open_page(name, **query):
+    at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60).run()
+    if name != "start":
+        at.switch_page(f"views/{name}.py")
+        for key, value in query.items():
+            at.query_params[key] = value
+        at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def words(at):
+    """Everything a reader reads in the main part."""
+    kinds = ("markdown", "info", "error", "caption", "text", "code", "title")
+    return "\n".join(str(item.value) for kind in kinds for item in getattr(at, kind))
+
+
+def figures(at):
+    return [json.loads(item.proto.spec) for item in at.get("plotly_chart")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_is_empty_without_runs(home, planner, name):
+    at = open_page(name)
+    assert len(at.title) == 1
+    assert not at.error
+    if name != "compress":
+        assert "make demo" in words(at)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_is_empty_with_runs(store, planner, name):
+    for routing in ("free", "tiled", None):
+        write_run(store, label=f"{routing} <b>bold</b>", group="demo-1", routing=routing)
+    at = open_page(name)
+    assert not at.error, words(at)
+    assert "make demo" not in words(at)
+    if name != "run":  # its curves are in the component that keeps the zoom
+        assert figures(at)
+
+
+def test_the_newest_demo_greets(store):
+    write_run(store, label="old", group="demo-1")
+    write_run(store, label="new", group="demo-2", madds=123_456)
+    chart = figures(open_page("start"))[0]
+    assert "1 settings, 1 runs" in chart["layout"]["title"]["subtitle"]["text"]
+
+
+def test_a_plan_is_asked_for_by_the_command_line(home, planner):
+    at = open_page("compress")
+    command = planner.commands[-1]
+    assert command[:4] == [sys.executable, "-m", "nes_lab.cli", "plan"]
+    assert command[-1] == "--json"
+    text = " ".join(command)
+    for part in (
+        "small_mobilenetv2",
+        "--madds 60%",
+        "--input 1 8 8",
+        "--classes 10",
+        "--routing tiled",
+        "--round-to 8",
+    ):
+        assert part in text
+    assert [metric.value for metric in at.metric][:2] == ["180 k", "1 k"]
+    assert "60.0 % of the dense 300 k" in words(at)
+    at.text_input(key="field-compression.madds").set_value("40%").run()
+    assert "--madds 40%" in " ".join(planner.commands[-1])
+
+
+def test_an_impossible_budget_is_explained_and_cannot_be_launched(home, planner):
+    planner.answer = (2, "", "madds budget 100 cannot be met; the least reachable is 80,000 <b>")
+    at = open_page("compress")
+    assert "least reachable is 80,000 <b>" in words(at)
+    assert "Traceback" not in words(at)
+    launch = next(button for button in at.button if button.label == "Launch")
+    assert launch.disabled
+
+
+def test_launch_checks_the_configuration_and_goes_to_the_run(store, planner, monkeypatch):
+    launched = []
+    monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: launched.append(run_id))
+    at = open_page("compress")
+    at.number_input(key="field-training.epochs").set_value(3)
+    at.text_input(key="field-label").set_value("<i>mine</i>")
+    next(button for button in at.button if button.label == "Launch").click().run()
+    assert not at.exception
+    (info,) = store.list()
+    assert launched == [info.id]
+    assert info.label == "<i>mine</i>"
+    assert info.config["training"]["epochs"] == 3
+    assert info.config["compression"]["madds"] == "60%"
+    assert at.title[0].value == "Run"
+    assert at.query_params["run"] == info.id
+
+
+def test_a_dense_network_needs_no_plan(store, planner, monkeypatch):
+    monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: None)
+    at = open_page("compress")
+    next(toggle for toggle in at.toggle if toggle.label.startswith("Train the dense")).set_value(True).run()
+    assert not at.metric
+    next(button for button in at.button if button.label == "Launch").click().run()
+    assert store.list()[0].config["compression"] is None
+
+
+@pytest.mark.parametrize("name", ["run", "epitomes"])
+@pytest.mark.parametrize(
+    ("run_id", "message"), [("../../etc", "not a run id"), ("%2e%2e", "not a run id"), ("no-such-run", "no run")]
+)
+def test_a_bad_address_is_a_friendly_error(store, name, run_id, message):
+    write_run(store)
+    at = open_page(name, run=run_id)
+    assert message in words(at)
+    assert "Traceback" not in words(at)
+    next(button for button in at.button if button.label == "Show the newest run").click().run()
+    assert not at.error
+
+
+def test_the_address_restores_run_layer_step_and_picture(store):
+    wanted = write_run(store, label="older")
+    write_run(store, label="newer")
+    at = open_page("epitomes", run=wanted, layer="blocks.1", step="30", view="Trajectories")
+    assert at.selectbox[0].value == wanted
+    assert at.selectbox[1].value == "blocks.1"
+    assert at.select_slider[0].value == 30
+    assert "Starts of blocks.1" in figures(at)[0]["layout"]["title"]["text"]
+
+
+def test_a_step_without_epitomes_says_where_they_are(store):
+    at = open_page("epitomes", run=write_run(store), step="30", view="Atlas")
+    assert "step 0 and at step 60" in words(at)
+
+
+@pytest.mark.parametrize("view", ["Atlas", "Patches", "Routing map", "Coverage", "Trajectories"])
+def test_every_picture_of_an_epitome(store, view):
+    at = open_page("epitomes", run=write_run(store), view=view)
+    assert "blocks.0" in figures(at)[0]["layout"]["title"]["text"]
+
+
+def test_a_failed_run_says_why_and_can_be_resumed(store, monkeypatch):
+    launched = []
+    monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: launched.append(run_id))
+    run_id = write_run(store, state="failed")
+    at = open_page("run", run=run_id)
+    assert "loss is NaN at step 60" in words(at)
+    next(button for button in at.button if button.label == "Resume").click().run()
+    assert launched == [run_id]
+
+
+def test_a_queued_run_can_be_cancelled(store):
+    run_id = store.create({}, label="waiting")
+    at = open_page("run", run=run_id)
+    next(button for button in at.button if button.label == "Cancel").click().run()
+    assert store.get(run_id).state == "cancelled"
+    assert "cancelled" in words(at)
+
+
+def test_the_trade_off_takes_a_budget_and_explains_a_wrong_one(store):
+    write_run(store, madds=900_000)
+    at = open_page("trade_off")
+    at.text_input[0].set_value("1.2M").run()
+    assert any(shape["x0"] == 1_200_000 for shape in figures(at)[0]["layout"]["shapes"])
+    at.text_input[0].set_value("50%").run()
+    assert "is a fraction" in words(at)
+    at.text_input[0].set_value("many").run()
+    assert "cannot be read" in words(at)
+    assert figures(at)
+
+
+def test_a_broken_page_hides_its_traceback(store, monkeypatch):
+    write_run(store)
+    monkeypatch.setattr(RunStore, "list", lambda self: 1 / 0)
+    at = open_page("trade_off")
+    assert "could not be drawn" in at.error[0].value
+    assert "ZeroDivisionError" in at.error[0].value
+    assert at.expander[0].label == "Details"
