@@ -66,16 +66,20 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Which images, and how they are served."""
 
-    name: DataName = Field("digits", description="Data set; digits comes with scikit-learn and needs no download.")
-    root: Path | None = Field(None, description="Folder that holds the data; empty means data/<name>.")
-    download: bool = Field(False, description="Fetch the data set when it is not on disk yet.")
-    image_size: int | None = Field(
-        None, ge=4, le=2048, description="Side of the square images in pixels; empty keeps the data set's own."
+    name: DataName = Field(
+        default="digits", description="Data set; digits comes with scikit-learn and needs no download."
     )
-    batch_size: int = Field(64, ge=1, le=65536, description="Images per training step.")
-    workers: int = Field(0, ge=0, le=256, description="Processes that load images; 0 loads in the training process.")
+    root: Path | None = Field(default=None, description="Folder that holds the data; empty means data/<name>.")
+    download: bool = Field(default=False, description="Fetch the data set when it is not on disk yet.")
+    image_size: int | None = Field(
+        default=None, ge=4, le=2048, description="Side of the square images in pixels; empty keeps the data set's own."
+    )
+    batch_size: int = Field(default=64, ge=1, le=65536, description="Images per training step.")
+    workers: int = Field(
+        default=0, ge=0, le=256, description="Processes that load images; 0 loads in the training process."
+    )
     limit: int | None = Field(
-        None, ge=1, le=10**9, description="Use at most this many training images; empty uses all."
+        default=None, ge=1, le=10**9, description="Use at most this many training images; empty uses all."
     )
 
 
@@ -83,38 +87,38 @@ class BackboneConfig(Section):
     """Which network, before compression."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
-        "small_mobilenetv2", description="Backbone: small_mobilenetv2 or any name that timm knows."
+        default="small_mobilenetv2", description="Backbone: small_mobilenetv2 or any name that timm knows."
     )
-    width: float = Field(1.0, gt=0, le=8, description="Width multiplier on the channels of every layer.")
+    width: float = Field(default=1.0, gt=0, le=8, description="Width multiplier on the channels of every layer.")
 
 
 class CompressionConfig(Section):
     """How the backbone's weights are replaced by epitomes: a budget, or a preset."""
 
     params: str | float | int | None = Field(
-        None, description="Parameter budget: a fraction such as 50% or 0.5, or a number such as 1.2M."
+        default=None, description="Parameter budget: a fraction such as 50% or 0.5, or a number such as 1.2M."
     )
     madds: str | float | int | None = Field(
-        None, description="Multiply-add budget: a fraction such as 75% or 0.75, or a number such as 225M."
+        default=None, description="Multiply-add budget: a fraction such as 75% or 0.75, or a number such as 225M."
     )
     preset: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
-        None, description="A named compression instead of a budget, such as released_x2."
+        default=None, description="A named compression instead of a budget, such as released_x2."
     )
-    routing: Routing = Field("tiled", description="Who sets the starting indices.")
-    scope: Scope = Field("separable", description="One start per axis (separable) or per patch (joint).")
-    boundary: Boundary = Field("clamp", description="What happens at the end of an epitome axis.")
+    routing: Routing = Field(default="tiled", description="Who sets the starting indices.")
+    scope: Scope = Field(default="separable", description="One start per axis (separable) or per patch (joint).")
+    boundary: Boundary = Field(default="clamp", description="What happens at the end of an epitome axis.")
     patch_channels: int | None = Field(
-        None, ge=1, le=65536, description="Channels sampled in one piece; empty lets the planner choose."
+        default=None, ge=1, le=65536, description="Channels sampled in one piece; empty lets the planner choose."
     )
     round_to: int = Field(
-        8, ge=1, le=1024, description="Epitome channels are multiples of this; 1 or 2 for tiny networks."
+        default=8, ge=1, le=1024, description="Epitome channels are multiples of this; 1 or 2 for tiny networks."
     )
     include: tuple[str, ...] = Field(
-        (), description="Layer names or patterns to compress; empty means all that can be."
+        default=(), description="Layer names or patterns to compress; empty means all that can be."
     )
-    exclude: tuple[str, ...] = Field((), description="Layer names or patterns that stay dense.")
+    exclude: tuple[str, ...] = Field(default=(), description="Layer names or patterns that stay dense.")
     weights: Literal["fit", "reset"] = Field(
-        "reset", description="Fit epitomes to the present weights, or draw new ones."
+        default="reset", description="Fit epitomes to the present weights, or draw new ones."
     )
 
     @field_validator("params", "madds", mode="after")
@@ -138,23 +142,29 @@ class CompressionConfig(Section):
 class TrainingConfig(Section):
     """The training recipe."""
 
-    epochs: int = Field(20, ge=1, le=100_000, description="Passes over the training images.")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="Optimizer.")
-    lr: float = Field(0.05, gt=0, le=100, description="Peak learning rate, reached after the warm-up.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd; beta1 of adamw.")
-    weight_decay: float = Field(1e-4, ge=0, le=10, description="Weight decay on matrices; never on starts.")
-    warmup_epochs: float = Field(1.0, ge=0, le=100_000, description="Epochs of linear warm-up.")
-    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing of the training loss.")
-    ema_decay: float | None = Field(None, gt=0, lt=1, description="Decay of the averaged weights; empty keeps none.")
-    amp: Literal["auto", "off"] = Field("auto", description="Mixed precision where the device has it, or never.")
-    starts_lr_scale: float = Field(1.0, ge=0, le=1e4, description="Learning rate of the starts relative to lr.")
-    clip_grad: float | None = Field(None, gt=0, le=1e6, description="Largest gradient norm; empty never clips.")
-    checkpoint_every_epochs: int = Field(1, ge=1, le=100_000, description="Epochs between two checkpoints.")
-    keep_checkpoints: int = Field(2, ge=1, le=1000, description="How many checkpoints stay on disk.")
-    log_every_steps: int = Field(10, ge=1, le=10**6, description="Steps between two rows of training metrics.")
-    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads for training; empty lets torch choose.")
+    epochs: int = Field(default=20, ge=1, le=100_000, description="Passes over the training images.")
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="Optimizer.")
+    lr: float = Field(default=0.05, gt=0, le=100, description="Peak learning rate, reached after the warm-up.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd; beta1 of adamw.")
+    weight_decay: float = Field(default=1e-4, ge=0, le=10, description="Weight decay on matrices; never on starts.")
+    warmup_epochs: float = Field(default=1.0, ge=0, le=100_000, description="Epochs of linear warm-up.")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="Label smoothing of the training loss.")
+    ema_decay: float | None = Field(
+        default=None, gt=0, lt=1, description="Decay of the averaged weights; empty keeps none."
+    )
+    amp: Literal["auto", "off"] = Field(
+        default="auto", description="Mixed precision where the device has it, or never."
+    )
+    starts_lr_scale: float = Field(default=1.0, ge=0, le=1e4, description="Learning rate of the starts relative to lr.")
+    clip_grad: float | None = Field(default=None, gt=0, le=1e6, description="Largest gradient norm; empty never clips.")
+    checkpoint_every_epochs: int = Field(default=1, ge=1, le=100_000, description="Epochs between two checkpoints.")
+    keep_checkpoints: int = Field(default=2, ge=1, le=1000, description="How many checkpoints stay on disk.")
+    log_every_steps: int = Field(default=10, ge=1, le=10**6, description="Steps between two rows of training metrics.")
+    threads: int | None = Field(
+        default=None, ge=1, le=1024, description="CPU threads for training; empty lets torch choose."
+    )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = Field(
-        "auto", description="auto, cpu, mps, cuda or cuda:1."
+        default="auto", description="auto, cpu, mps, cuda or cuda:1."
     )
 
     @model_validator(mode="after")
@@ -167,12 +177,16 @@ class TrainingConfig(Section):
 class ExperimentConfig(Section):
     """One experiment from data to summary; the file a run stores as ``config.json``."""
 
-    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="Version of this file format.")
-    label: Text = Field("", description="Free text to recognize the run by.")
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the split, the initial weights and the order.")
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this file format.")
+    label: Text = Field(default="", description="Free text to recognize the run by.")
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="Seed of the split, the initial weights and the order."
+    )
     data: DataConfig = Field(default_factory=DataConfig, description="Which images, and how they are served.")
     backbone: BackboneConfig = Field(default_factory=BackboneConfig, description="Which network.")
-    compression: CompressionConfig | None = Field(None, description="How it is compressed; empty trains it dense.")
+    compression: CompressionConfig | None = Field(
+        default=None, description="How it is compressed; empty trains it dense."
+    )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="The training recipe.")
 
     def to_dict(self) -> dict[str, Any]:
