@@ -220,7 +220,9 @@ class Trainer:
 
     def _validate(self) -> dict[str, float] | None:
         options = {"device": self.device, "amp": self.recipe.amp, "should_stop": self.hooks.should_stop}
-        size = max(256, self.recipe.batch_size)
+        size = (
+            64 if self.device.type == "cpu" else max(256, self.recipe.batch_size)
+        )  # a CPU's caches like small batches
         numbers = evaluate(self.model, self.data.val, batch_size=size, **options)
         if numbers is not None and not math.isfinite(numbers["loss"]):
             self._diverged("the validation loss", numbers["loss"], self.step)
