@@ -98,13 +98,21 @@ def test_yaml_with_its_traps(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"a: [", b"- 1\n", b"just text", b"\xff\xfe\x00", b"a: !!python/object/apply:os.system ['true']", b"a: \x00"],
+    [b"a: [", b"- 1\n", b"just text", b"\xff\xfe\x00", b"a: \x00"],
 )
 def test_a_bad_file_is_one_clear_error(tmp_path, content):
     file = tmp_path / "a.yaml"
     file.write_bytes(content)
     with pytest.raises(OptionError, match=r"a\.yaml"):
         load_config(file)
+
+
+def test_a_file_cannot_run_commands(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(f"a: !!python/object/apply:os.system ['touch {tmp_path}/ran']")
+    with pytest.raises(OptionError, match="not valid YAML"):
+        load_config(file)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path):

@@ -62,7 +62,9 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(store, run_id, which, how):
     damage(getattr(store.latest_checkpoint(run_id), which), how)
     found = store.latest_checkpoint(run_id)
     assert found.step == 20
+    why = {"flipped bit": "SHA-256 differs", "gone": "cannot be read"}.get(how, "wrong size")
     assert "step 30" in found.note
+    assert why in found.note
     with RunWriter(store, run_id) as writer:
         assert writer.latest_checkpoint().step == 20
         writer.status("cancelled")

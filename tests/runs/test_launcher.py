@@ -10,6 +10,7 @@ import pytest
 
 from nes_lab.errors import RunError
 from nes_lab.runs import claims, launcher, queue
+from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.process import Identity
 from nes_lab.runs.writer import RunWriter
 
@@ -45,7 +46,7 @@ def test_a_launched_run_finishes_on_its_own(store, wait):
 
 
 def test_runs_take_turns_in_order_of_launch(store, wait):
-    ids = [store.create({"steps": 4, "sleep": 0.05}, label=str(index)) for index in range(3)]
+    ids = [store.create({"steps": 4, "sleep": 0.05}, label=label) for label in "cba"]
     pids = [launcher.launch(store, run_id) for run_id in ids]
     assert pids[0]
     assert pids[1:] == [None, None]
@@ -150,8 +151,11 @@ def test_a_process_with_a_reused_number_is_never_signalled(store, python):
         other |= {"create_time": other["create_time"] - 50, "start_ticks": other["start_ticks"] - 5000}
         path = store.path(run_id) / "status.json"
         path.write_text(json.dumps({"state": "running", "attempt": 1, "uptime": 0, "heartbeat": 0} | other))
+        with hold_lock(store.path(run_id)):  # someone writes, so that cancelling has to knock
+            launcher.cancel(store, run_id)
         assert launcher.cancel(store, run_id).state == "cancelled"
-        assert bystander.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            bystander.wait(0.3)  # a signal would have ended it by then
     finally:
         bystander.kill()
         bystander.communicate()
@@ -205,6 +209,29 @@ def test_deleted_and_finished_runs_leave_the_queue(store):
     store.delete(gone)
     assert launcher.start_waiting(store) == {}
     assert queue.tickets(store.root) == []
+
+
+def test_a_ticket_does_not_restart_what_has_ended(store):
+    run_id = store.create({"steps": 1})
+    with RunWriter(store, run_id) as writer:
+        writer.status("failed")
+    with queue.hold_queue(store.root):
+        queue.take_ticket(store.root, run_id)
+    assert launcher.start_waiting(store) == {}
+    assert queue.tickets(store.root) == []
+
+
+def test_cancelled_while_starting_and_launched_again_it_runs(store, wait):
+    run_id = store.create({"steps": 1})
+    run = store.path(run_id)
+    assert claims.try_claim(run)
+    claim = json.loads((run / "claim.json").read_text())
+    (run / "cancel.json").write_text(json.dumps({"attempt": 1}))
+    assert state(store, run_id) == "stopping"
+    (run / "claim.json").write_text(json.dumps(claim | {"start_ticks": 1}))  # its process died
+    assert state(store, run_id) == "cancelled"
+    launcher.launch(store, run_id)
+    wait(lambda: state(store, run_id) == "finished")
 
 
 def test_places_are_checked(monkeypatch):
