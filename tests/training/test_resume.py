@@ -14,7 +14,7 @@ from torch import nn
 from nes_lab.errors import CheckpointError
 from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.inspect import epitome_layers
-from nes_lab.training.checkpoint import load_into, load_state, load_training, load_weights, save_training
+from nes_lab.training.checkpoint import load_into, load_state, load_training, load_weights, save_training, save_weights
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
 from tests.training.nets import tiny_data, tiny_net, trainer
@@ -160,3 +160,16 @@ def test_hostile_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         trainer().load_state_dict(state)
     with pytest.raises(CheckpointError, match="incomplete or damaged"):
         trainer().load_state_dict({k: v for k, v in load_state(tmp_path / "s.pt").items() if k != "meter"})
+
+
+def test_tied_weights_are_written_each_and_stay_tied(tmp_path: Path) -> None:
+    def make() -> nn.Module:
+        net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+        net[2].weight = net[0].weight
+        return net
+
+    source, target = make(), make()
+    save_weights(tmp_path / "w.safetensors", source)
+    load_into(target, load_weights(tmp_path / "w.safetensors"), tmp_path)
+    assert target[2].weight is target[0].weight
+    assert target[0].weight.equal(source[0].weight)
