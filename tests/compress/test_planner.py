@@ -1,0 +1,195 @@
+"""The planner: exact predictions, budgets met, order kept, refusals that say what to do."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import nes_lab
+from nes_lab import Budget, CompressionPlan
+from nes_lab.errors import BudgetError, OptionError, PlanError
+
+X8 = torch.randn(1, 1, 8, 8)
+SMALL = nes_lab.create_backbone("small_mobilenetv2", num_classes=10, in_channels=1)
+
+
+def _check(model: nn.Module, plan: CompressionPlan, x: torch.Tensor) -> None:
+    report = nes_lab.count(nes_lab.compress(model, plan), x)
+    assert (report.params, report.madds) == (plan.predicted.params, plan.predicted.madds)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    params=st.none() | st.floats(0.3, 1.0),
+    madds=st.none() | st.floats(0.45, 1.0),
+    routing=st.sampled_from(["tiled", "stride", "random", "free", "learner"]),
+    boundary=st.sampled_from(["clamp", "circular"]),
+    round_to=st.sampled_from([1, 2, 4]),
+    patch=st.none() | st.integers(1, 20),
+)
+def test_never_exceeds_a_budget_and_predicts_exactly(params, madds, routing, boundary, round_to, patch):
+    if params is None and madds is None:
+        params = 0.5
+    plan = nes_lab.plan_for_budget(
+        SMALL, Budget(params, madds), X8, routing=routing, boundary=boundary, round_to=round_to, patch_channels=patch
+    )
+    assert params is None or plan.predicted.params <= params * plan.dense.params
+    assert madds is None or plan.predicted.madds <= madds * plan.dense.madds
+    _check(SMALL, plan, X8)
+
+
+@pytest.mark.parametrize("routing", ["tiled", "free"])
+@pytest.mark.parametrize("scope", ["separable", "joint"])
+def test_more_budget_never_means_fewer_params(routing, scope):
+    shares = [0.32 + 0.04 * i for i in range(17)]
+    plans = [
+        nes_lab.plan_for_budget(SMALL, Budget(params=s), X8, routing=routing, scope=scope, round_to=1) for s in shares
+    ]
+    sizes = [p.predicted.params for p in plans]
+    assert sizes == sorted(sizes) and len(set(sizes)) > 12
+
+
+@pytest.mark.parametrize("budget", [Budget(madds="75%"), Budget(params="60%"), Budget(params="70%", madds="60%")])
+@pytest.mark.parametrize("routing", ["tiled", "free"])
+def test_mobilenetv2_lands_within_two_percent_below_the_tighter_limit_in_five_seconds(budget, routing):
+    model, x = nes_lab.create_backbone("mobilenetv2_100"), torch.randn(1, 3, 224, 224)
+    begin = time.perf_counter()
+    plan = nes_lab.plan_for_budget(model, budget, x, routing=routing)
+    assert time.perf_counter() - begin < 5  # a promise of the planner, and it takes about one
+    limits = budget.absolute(plan.dense.params, plan.dense.madds)
+    used = [u / limit for u, limit in zip((plan.predicted.params, plan.predicted.madds), limits, strict=True) if limit]
+    assert 0.98 <= max(used) <= 1
+    _check(model, plan, x)
+    assert plan == nes_lab.plan_for_budget(model, budget, x, routing=routing)  # deterministic
+
+
+def test_a_coarse_rounding_is_named():
+    model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(1, 64)
+    plan = nes_lab.plan_for_budget(model, Budget(madds=0.6), x, round_to=32)
+    assert plan.predicted.madds == 2048 and "the step of 0 to an epitome of (32, 64)" in plan.notes[0]
+
+
+def test_json_round_trip():
+    plan = nes_lab.plan_for_budget(
+        SMALL, Budget(params="50%"), X8, routing="learner", round_to=2, layer_options={"reach": 2.0}
+    )
+    again = CompressionPlan.from_json(plan.to_json())
+    assert again == plan
+    a, b = nes_lab.compress(SMALL, plan), nes_lab.compress(SMALL, again)
+    assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+    assert a.get_submodule(next(iter(plan.layers))).routing.reach == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "no compression plan"),
+        ("[]", "schema"),
+        ('{"schema": 99}', "schema=99"),
+        ('{"schema": 1}', "lacks or misnames"),
+    ],
+)
+def test_a_broken_plan_is_refused(text, says):
+    with pytest.raises(PlanError, match=says):
+        CompressionPlan.from_json(text)
+
+
+def test_infeasible_budgets_name_the_least_and_who_holds_it():
+    with pytest.raises(BudgetError, match=r"madds=.* least reachable is .*held by .*depthwise"):
+        nes_lab.plan_for_budget(SMALL, Budget(madds="1%"), X8, round_to=2)
+    with pytest.raises(BudgetError, match=r"scope='joint'"):
+        nes_lab.plan_for_budget(SMALL, Budget(madds="90%"), X8, scope="joint")
+    with pytest.raises(BudgetError, match=r"params=.*madds="):
+        nes_lab.plan_for_budget(SMALL, Budget(params=2, madds=2), X8)
+    # the number it names is reachable
+    try:
+        nes_lab.plan_for_budget(SMALL, Budget(params=2), X8, round_to=2)
+    except BudgetError as error:
+        least = int(str(error).split("(")[1].split(",")[0] + str(error).split("(")[1].split(",")[1])
+        assert nes_lab.plan_for_budget(SMALL, Budget(params=least), X8, round_to=2).predicted.params == least
+
+
+def test_dense_unless_asked():
+    plan = nes_lab.plan_for_budget(SMALL, Budget(params="60%"), X8, round_to=2)
+    assert "stem" in plan.kept["stem.0"] and "classifier" in plan.kept["classifier"]
+    assert "depthwise" in plan.kept["blocks.1.depthwise.0"] and "blocks.1.expand.0" in plan.layers
+    asked = nes_lab.plan_for_budget(
+        SMALL, Budget(params="98%"), X8, round_to=1, include=["classifier", "blocks.1.depthwise.0"]
+    )
+    assert set(asked.layers) <= {"classifier", "blocks.1.depthwise.0"} and asked.layers
+    _check(SMALL, asked, X8)
+    model = nes_lab.create_backbone("efficientnet_b0")
+    plan = nes_lab.plan_for_budget(model, Budget(params="70%"), torch.randn(1, 3, 64, 64))
+    assert "squeeze-excite" in plan.kept["blocks.1.0.se.conv_reduce"]
+
+
+def test_patterns():
+    plan = nes_lab.plan_for_budget(SMALL, Budget(params="80%"), X8, round_to=2, exclude="head*")
+    assert plan.kept["head.0"] == "excluded by a pattern of exclude="
+    with pytest.raises(OptionError, match=r"include='blocks.9\*' matches no layer"):
+        nes_lab.plan_for_budget(SMALL, Budget(params="80%"), X8, include=["blocks.9*"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"routing": "tild"}, "tiled"),
+        ({"round_to": 0}, "round_to=0"),
+        ({"strategy": "best"}, "uniform"),
+        ({"patch_channels": 0}, "patch_channels=0"),
+        ({"scope": "x"}, "separable"),
+    ],
+)
+def test_options_are_checked(options, says):
+    with pytest.raises(OptionError, match=says):
+        nes_lab.plan_for_budget(SMALL, Budget(params=0.5), X8, **options)
+
+
+def test_shared_tied_and_bypassed_layers():
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(50, 32)
+            self.shared = nn.Linear(32, 32)
+            self.bypassed = nn.Linear(32, 64)
+            self.norm = nn.utils.parametrizations.weight_norm(nn.Linear(64, 32))
+            self.head = nn.Linear(32, 50, bias=False)
+            self.head.weight = self.embed.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.shared(self.shared(self.embed(x)))
+            y = nn.functional.linear(y, self.bypassed.weight, self.bypassed.bias)
+            return self.head(self.norm(y))
+
+    model, x = Odd().eval(), torch.randint(0, 50, (1, 7))
+    plan = nes_lab.plan_for_budget(model, Budget(params="75%"), x, round_to=2)
+    assert "tied to that of 'embed'" in plan.kept["head"] and "norm" in plan.kept
+    assert plan.layers["bypassed"].execution == "materialize"
+    _check(model, plan, x)
+    small = nes_lab.compress(model, plan)
+    assert small.head.weight is small.embed.weight
+    assert torch.allclose(small(x), nes_lab.materialize(small)(x), atol=1e-5)
+
+
+def test_encoder_layers_that_bypass_their_children_run_materialized():
+    model, x = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval(), torch.randn(1, 6, 32)
+    plan = nes_lab.plan_for_budget(model, Budget(params="80%"), x)
+    assert {p.execution for p in plan.layers.values()} == {"materialize"} and plan.predicted.madds == plan.dense.madds
+    _check(model, plan, x)
+    small = nes_lab.compress(model, plan)
+    with torch.no_grad():  # torch's fast path reads linear1.weight itself
+        assert torch.allclose(small(x), nes_lab.materialize(small)(x), atol=1e-5)
+
+
+def test_rows_cover_every_layer_in_module_order():
+    plan = nes_lab.plan_for_budget(SMALL, Budget(params="60%"), X8, round_to=2)
+    rows = plan.rows()
+    assert [r["name"] for r in rows] == [n for n, m in SMALL.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert sum(r["madds"] for r in rows) == plan.predicted.madds
+    json.dumps(rows)

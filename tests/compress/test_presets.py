@@ -1,0 +1,54 @@
+"""The authors' released wiring: the counts of the papers' tables, to the digit shown."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import nes_lab
+from nes_lab.errors import OptionError, PlanError
+
+
+def _row(name: str, options: dict | None) -> tuple[str, str]:
+    model, x = nes_lab.create_backbone(name).eval(), torch.randn(1, 3, 224, 224)
+    if options is not None:
+        plan = nes_lab.preset("released_x2", model, x, **options)
+        model = nes_lab.compress(model, plan)
+    report = nes_lab.count(model, x)
+    if options is not None:
+        assert (plan.predicted.params, plan.predicted.madds) == (report.params, report.madds)
+        assert {layer.routing for layer in plan.layers.values()} == {"tiled"}
+    return f"{report.params / 1e6:.3f}", f"{report.madds / 1e6:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "params", "madds"),
+    [
+        ("mobilenetv2_100", None, "3.505", "300.8"),
+        ("mobilenetv2_100", {}, "2.648", "180.1"),
+        ("mobilenetv2_100", {"wiring": "expand_head"}, "2.924", "225.9"),
+        ("efficientnet_b0", None, "5.289", "385.8"),
+        ("efficientnet_b0", {}, "3.920", "226.6"),
+        ("efficientnet_b0", {"head": True}, "3.715", "216.5"),
+        ("efficientnet_b1", None, "7.794", "569.7"),
+        ("efficientnet_b1", {}, "5.463", "327.2"),
+    ],
+)
+def test_published_counts(name, options, params, madds):
+    assert _row(name, options) == (params, madds)
+
+
+def test_our_small_network_has_the_wiring_too():
+    model, x = nes_lab.create_backbone("small_mobilenetv2", in_channels=1), torch.randn(1, 1, 8, 8)
+    plan = nes_lab.preset("released_x2", model, x)
+    assert plan.layers["blocks.1.expand.0"].epitome_shape == (32, 16, 1, 1)
+    assert plan.layers["blocks.1.project.0"].epitome_shape == (24, 32, 1, 1)
+    assert "blocks.0.project.0" in plan.kept  # no expand convolution in the first block
+
+
+def test_refusals():
+    x = torch.randn(1, 3, 64, 64)
+    with pytest.raises(PlanError, match="ResNet has none"):
+        nes_lab.preset("released_x2", nes_lab.create_backbone("resnet18"), x)
+    with pytest.raises(OptionError, match="Did you mean 'released_x2'"):
+        nes_lab.preset("released_x4", nes_lab.create_backbone("resnet18"), x)

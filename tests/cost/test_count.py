@@ -1,0 +1,123 @@
+"""Counting: torch's own counter for dense models, the plan that runs for epitome layers, nothing left changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import nes_lab
+from nes_lab.cost.report import CostReport
+from nes_lab.errors import OptionError
+from nes_lab.nn import EpitomeConv2d, EpitomeLinear
+
+
+def _net() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=2),
+        nn.Flatten(),
+        nn.Linear(8 * 36, 5),
+    )
+
+
+def test_by_hand():
+    report = nes_lab.count(_net(), torch.randn(1, 3, 8, 8))
+    conv, grouped, linear = 64 * 9 * 3 * 8, 36 * 9 * 4 * 8, 288 * 5
+    assert [r.madds for r in report.by_layer] == [conv, 0, grouped, linear]
+    assert report.madds == conv + grouped + linear
+    assert report.params == (216 + 8) + 16 + (288 + 8) + (1440 + 5) and report.bytes == 4 * report.params
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("mobilenetv2_100", (3, 64, 64)), ("vit_tiny_patch16_224", (3, 224, 224)), ("resnet18", (3, 64, 64))],
+)
+def test_dense_models_equal_torchs_counter(name, shape):
+    model, x = nes_lab.create_backbone(name).eval(), torch.randn(1, *shape)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x)
+    report = nes_lab.count(model, x)
+    assert 2 * report.madds == counter.get_total_flops()
+    assert report.params == sum(p.numel() for p in model.parameters()) == sum(r.params for r in report.by_layer)
+
+
+def test_attention_products_are_counted_with_the_fast_path_off():
+    layer, x = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval(), torch.randn(1, 10, 32)
+    report = nes_lab.count(layer, x)
+    assert report.madds == 10 * 32 * 96 + 2 * 10 * 10 * 32 + 10 * 32 * 32 + 2 * 10 * 32 * 64
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_the_model_is_left_as_it_was():
+    model = _net().train()
+    model[1].eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    nes_lab.count(model, torch.randn(2, 3, 8, 8))
+    assert [m.training for m in model] == [True, False, True, True, True, True]
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
+@pytest.mark.parametrize("execution", ["auto", "materialize", "wrapped", "factored"])
+def test_epitome_layers_are_counted_for_the_plan_that_runs(routing, execution):
+    layer = EpitomeConv2d(
+        16, 24, 3, padding=1, epitome_shape=(12, 8, 3, 3), patch_channels=(4, 4), routing=routing, execution=execution
+    )
+    report = nes_lab.count(nn.Sequential(layer), torch.randn(1, 16, 6, 6))
+    taps_in, taps_out = 2 * 16 * 36, 2 * 24 * 36
+    learned = routing != "tiled"
+    by_hand = {
+        "materialize": 36 * 9 * 16 * 24,
+        "wrapped": 36 * 9 * 8 * 24 + learned * taps_in,
+        "factored": 36 * 9 * 8 * 12 + learned * (taps_in + taps_out),
+    }
+    ran = "factored" if execution == "auto" else execution
+    assert report.by_layer[0].execution == ran and report.madds == by_hand[ran]
+    assert report.params == 12 * 8 * 9 + 24 + (6 + 4 if learned else 0) == sum(r.params for r in report.by_layer)
+    assert report.learner_params == layer.learner_params()
+
+
+def test_integer_copies_are_adds_and_building_the_weight_stands_apart():
+    tiled = EpitomeLinear(16, 16, epitome_shape=(8, 8), execution="factored")
+    report = nes_lab.count(nn.Sequential(tiled), torch.randn(1, 16))
+    assert (report.madds, report.adds, report.weight_madds) == (64, 32, 0)
+    free = EpitomeLinear(16, 16, epitome_shape=(8, 8), patch_channels=(4, 4), routing="free", execution="materialize")
+    report = nes_lab.count(nn.Sequential(free), torch.randn(1, 16))
+    assert (report.madds, report.adds, report.weight_madds) == (256, 0, 2 * 8 * 16 + 2 * 16 * 16)
+
+
+def test_a_shared_layer_is_stored_once_and_runs_twice():
+    layer = EpitomeLinear(8, 8, epitome_shape=(4, 4), patch_channels=(2, 2), routing="free")
+    report = nes_lab.count(nn.Sequential(layer, nn.ReLU(), layer), torch.randn(1, 8))
+    assert report.params == 16 + 8 + 8 and report.madds == 2 * (16 + 2 * 8 + 2 * 8)
+
+
+def test_inputs_as_tuple_and_dict_and_a_wrong_one():
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+
+        def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return self.a(left + right)
+
+    x = torch.randn(1, 4)
+    assert nes_lab.count(Two(), (x, x)).madds == nes_lab.count(Two(), {"left": x, "right": x}).madds == 16
+    model = _net().train()
+    with pytest.raises(OptionError, match=r"example_input of shape \(1, 4, 8, 8\): Sequential cannot run it"):
+        nes_lab.count(model, torch.randn(1, 4, 8, 8))
+    assert model.training and not any(m._forward_hooks for m in model.modules())
+
+
+def test_reports_print_and_travel():
+    model = nn.Sequential(EpitomeLinear(8, 8, epitome_shape=(4, 4), routing="learner"))
+    report = nes_lab.count(model, torch.randn(1, 8))
+    assert "factored" in str(report) and "index learners" in str(report) and "<table>" in report._repr_html_()
+    assert CostReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report

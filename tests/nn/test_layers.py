@@ -1,0 +1,272 @@
+"""Layers as their users meet them: torch's arguments, modes, life of the starts, caches, errors."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from nes_lab.errors import GeometryError, OptionError
+from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.inspect import snapshot_layers
+
+
+def _free(**options) -> EpitomeConv2d:
+    torch.manual_seed(0)
+    return EpitomeConv2d(8, 12, 3, epitome_shape=(6, 5, 3, 3), patch_channels=(3, 2), routing="free", **options)
+
+
+@pytest.mark.parametrize(
+    ("epitome", "dense", "arguments", "shape"),
+    [
+        (EpitomeConv1d, nn.Conv1d, {"kernel_size": 5, "stride": 2, "padding": 2, "dilation": 2}, (2, 6, 20)),
+        (EpitomeConv1d, nn.Conv1d, {"kernel_size": 4, "padding": "same"}, (2, 6, 20)),
+        (EpitomeConv2d, nn.Conv2d, {"kernel_size": (3, 1), "padding": (1, 0), "groups": 3}, (2, 6, 7, 5)),
+        (EpitomeConv2d, nn.Conv2d, {"kernel_size": 2, "padding": "valid", "bias": False}, (6, 7, 5)),
+    ],
+)
+def test_arguments_mean_what_torch_means(epitome, dense, arguments, shape):
+    """The epitome as large as the weight, so that the very same numbers flow."""
+    plain = dense(6, 9, **arguments)
+    layer = epitome.from_conv(plain, epitome_shape=tuple(plain.weight.shape))
+    assert (layer.kernel_size, layer.stride, layer.padding) == (plain.kernel_size, plain.stride, plain.padding)
+    assert (layer.in_channels, layer.out_channels, layer.groups) == (6, 9, plain.groups)
+    x = torch.randn(shape)
+    assert torch.equal(layer(x), plain(x))
+
+
+def test_linear_keeps_leading_axes():
+    layer = EpitomeLinear(6, 10, epitome_shape=(5, 3), patch_channels=(2, 2), routing="free", bias=False)
+    for shape in ((6,), (4, 6), (2, 3, 4, 6)):
+        assert torch.allclose(layer(x := torch.randn(shape)), x @ layer.weight.T, atol=1e-6)
+
+
+def test_prime_channels_one_channel_and_an_epitome_larger_than_the_weight():
+    for c_in, c_out, cells, patch in (
+        (13, 17, (7, 5), (3, 2)),
+        (1, 1, (1, 1), (1, 1)),
+        (1, 1, (4, 3), (2, 2)),
+        (3, 5, (11, 9), (4, 9)),
+    ):
+        layer = EpitomeConv2d(c_in, c_out, 3, epitome_shape=(*cells, 3, 3), patch_channels=patch, routing="free")
+        x = torch.randn(2, c_in, 6, 6)
+        for name in layer.available_executions():
+            layer.execution = name
+            assert torch.allclose(layer(x), nn.functional.conv2d(x, layer.materialize(), layer.bias), atol=1e-5)
+
+
+def test_a_kernel_axis_may_have_a_larger_epitome():
+    layer = EpitomeConv2d(4, 8, 3, epitome_shape=(8, 4, 5, 4), patch_channels=(2, 4), routing="free")
+    assert [None if s is None else tuple(s.shape) for s in layer.routing_map().starts] == [(4,), None, (4,), (4,)]
+    assert layer.available_executions() == ("materialize", "wrapped")
+    layer(torch.randn(1, 4, 5, 5)).sum().backward()
+    assert layer.routing.starts_k0.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (
+            lambda: EpitomeConv2d(8, 8, 3, epitome_shape=(4, 4, 3, 3), patch_channels=(6, 4)),
+            GeometryError,
+            "axis 'out'.*needs 6.*has 4",
+        ),
+        (
+            lambda: EpitomeConv2d(8, 8, 3, epitome_shape=(4, 4, 3, 3), routing="learned"),
+            OptionError,
+            "Did you mean 'learner'",
+        ),
+        (lambda: EpitomeConv2d(8, 9, 3, epitome_shape=(4, 4, 3, 3), groups=2), GeometryError, "out_channels=9"),
+        (lambda: EpitomeConv2d(8, 8, 3, epitome_shape=(4, 4, 3, 3), padding_mode="reflect"), OptionError, "reflect"),
+        (lambda: EpitomeConv2d(8, 8, 3, epitome_shape=(4, 4, 3, 3), padding="same", stride=2), OptionError, "stride 1"),
+        (lambda: EpitomeConv2d(8, 8, (3, 3, 3), epitome_shape=(4, 4, 3, 3)), OptionError, "kernel_size"),
+        (
+            lambda: EpitomeConv2d(8, 8, 3, epitome_shape=(4, 4, 3, 3), routing="learner", momentum=1.0),
+            OptionError,
+            "momentum=1.0",
+        ),
+        (
+            lambda: EpitomeLinear(8, 8, epitome_shape=(4, 4), routing="learner", learner="conv"),
+            OptionError,
+            "linear layer",
+        ),
+        (lambda: EpitomeConv1d.from_conv(nn.Conv2d(3, 3, 3), epitome_shape=(3, 3, 3)), GeometryError, "Conv2d"),
+        (
+            lambda: EpitomeLinear(8, 8, epitome_shape=(4, 4)).load_dense_(torch.zeros(3, 8), None),
+            GeometryError,
+            r"\(3, 8\)",
+        ),
+    ],
+)
+def test_mistakes_are_named(make, error, says):
+    with pytest.raises(error, match=says):
+        make()
+
+
+def test_the_weight_is_read_only():
+    layer = _free()
+    for value in (torch.zeros(12, 8, 3, 3), nn.Parameter(torch.zeros(12, 8, 3, 3))):
+        with pytest.raises((AttributeError, KeyError)):
+            layer.weight = value
+
+
+def test_only_what_is_stored_is_in_the_state_dict():
+    keys = {
+        r: sorted(EpitomeLinear(8, 8, epitome_shape=(4, 4), patch_channels=(2, 2), routing=r).state_dict())
+        for r in ("tiled", "stride", "random", "free")
+    }
+    assert keys["tiled"] == keys["stride"] == keys["random"] == ["bias", "epitome"]
+    assert keys["free"] == ["bias", "epitome", "routing.starts_in", "routing.starts_out"]
+
+
+@pytest.mark.parametrize(
+    ("routing", "starts"), [("tiled", 0), ("stride", 0), ("random", 0), ("free", 4 + 4), ("learner", 4 + 4)]
+)
+def test_stored_params(routing, starts):
+    layer = EpitomeLinear(8, 8, epitome_shape=(4, 4), patch_channels=(2, 2), routing=routing)
+    assert layer.stored_params() == 16 + 8 + starts
+    assert (layer.learner_params() > 0) == (routing == "learner")
+    before = layer.stored_params()
+    assert layer.freeze().stored_params() == before and layer.learner_params() == 0 and layer.frozen
+
+
+def test_free_starts_are_projected_back_at_a_training_forward():
+    layer = _free()
+    with torch.no_grad():
+        layer.routing.starts_out.copy_(torch.tensor([-1.0, 99.0, 1.5, 3.0]))
+    layer(torch.randn(1, 8, 5, 5))
+    assert layer.routing.starts_out.tolist() == [0.0, 3.0, 1.5, 3.0]
+
+
+def test_called_twice_before_backward():
+    layer, x = _free(), torch.randn(1, 8, 5, 5)
+    (layer(x) + layer(x)).sum().backward()
+    assert layer.routing.starts_in.grad is not None
+
+
+def test_snap_reads_one_cell_and_reports_the_change():
+    layer, x = _free().eval(), torch.randn(1, 8, 5, 5)
+    with torch.no_grad():
+        layer.routing.starts_out.copy_(torch.tensor([0.0, 2.25, 1.0, 3.0]))
+    fractional = layer.cost((1, 8, 5, 5))
+    assert fractional.tap_madds > 0
+    before = layer.materialize().detach()
+    report = layer.snap()
+    assert report.largest_move == 0.25
+    assert report.relative_change == pytest.approx(float((layer.materialize() - before).norm() / before.norm()))
+    assert layer.cost((1, 8, 5, 5)).tap_madds == 0 and layer.routing_map().starts[0].tolist() == [0, 2, 1, 3]
+    for name in layer.available_executions():
+        layer.execution = name
+        assert torch.allclose(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias), atol=1e-5)
+
+
+def test_freeze_changes_nothing_but_learning():
+    for routing in ("free", "learner"):
+        torch.manual_seed(0)
+        layer = EpitomeConv2d(8, 12, 3, epitome_shape=(6, 5, 3, 3), patch_channels=(3, 2), routing=routing)
+        layer(torch.randn(2, 8, 5, 5))
+        layer.eval()
+        x, state = torch.randn(2, 8, 5, 5), layer.state_dict()
+        before = layer(x)
+        layer.freeze()
+        assert torch.equal(layer(x), before)
+        assert not any("starts" in n for n, _ in layer.named_parameters())
+        stored = {k: v for k, v in state.items() if "learner" not in k}
+        assert layer.state_dict().keys() == stored.keys()
+        assert all(torch.equal(layer.state_dict()[k], v) for k, v in stored.items())
+
+
+def test_starts_keep_their_precision_when_the_model_is_cast():
+    layer = EpitomeLinear(600, 600, epitome_shape=(500, 500), patch_channels=(100, 100), routing="free")
+    with torch.no_grad():
+        layer.routing.starts_out.fill_(257.5)  # bfloat16 knows 256 and 258
+    for cast in (layer.bfloat16(), layer.half()):
+        assert cast.routing.starts_out.dtype == torch.float32
+        assert cast.routing.starts_out[0] == 257.5 and cast.epitome.dtype != torch.float32
+    assert layer.double().routing.starts_out.dtype == torch.float64
+
+
+def test_the_cached_weight_follows_every_change():
+    layer = _free(execution="materialize").eval()
+    x = torch.randn(1, 8, 5, 5)
+
+    def fresh() -> torch.Tensor:
+        return nn.functional.conv2d(x, layer.materialize(), layer.bias)
+
+    with torch.no_grad():
+        assert torch.equal(layer(x), fresh()) and layer._prepared(
+            layer.plan_for(x.shape), layer._taps(layer.routing(x))
+        ) is layer._prepared(layer.plan_for(x.shape), layer._taps(layer.routing(x)))
+        layer.epitome.mul_(2)
+        assert torch.equal(layer(x), fresh())
+        layer.routing.starts_out.add_(0.25)
+        assert torch.equal(layer(x), fresh())
+        other = _free(execution="materialize")
+        layer.load_state_dict({k: v + 0.5 for k, v in other.state_dict().items()})
+        assert torch.equal(layer(x), fresh())
+    layer.snap()
+    with torch.no_grad():
+        assert torch.equal(layer(x), fresh())
+
+
+def test_a_cache_made_in_inference_mode_stays_out_of_training():
+    for execution in ("materialize", "factored"):
+        for routing in ("tiled", "free"):
+            layer = EpitomeLinear(8, 8, epitome_shape=(4, 4), routing=routing, execution=execution).eval()
+            x = torch.randn(2, 8)
+            with torch.inference_mode():
+                layer(x)
+            layer(x).sum().backward()  # an inference tensor saved for backward would raise here
+            assert layer.epitome.grad is not None
+
+
+def test_fit_takes_averages_and_reset_takes_readers():
+    linear = nn.Linear(4, 6, bias=False)
+    fitted = EpitomeLinear.from_linear(linear, epitome_shape=(3, 4))
+    assert torch.allclose(fitted.epitome, (linear.weight[:3] + linear.weight[3:]) / 2)
+    copied = EpitomeLinear.from_linear(linear, "reset", epitome_shape=(3, 4))
+    assert torch.equal(copied.epitome, linear.weight[:3])
+
+
+def test_fit_of_fractional_starts_is_least_squares():
+    torch.manual_seed(0)
+    layer = EpitomeLinear(9, 12, epitome_shape=(7, 5), patch_channels=(3, 2), routing="free", dtype=torch.float64)
+    with torch.no_grad():
+        for _, table in layer.routing.tables():
+            table.copy_(torch.rand_like(table) * 2)
+    target = torch.randn(12, 9, dtype=torch.float64)
+    layer.load_dense_(target, None)
+    a_out, a_in = layer.routing_map().matrix(0), layer.routing_map().matrix(1)
+    expected = torch.linalg.pinv(a_out) @ target @ torch.linalg.pinv(a_in).T
+    residual, best = (target - layer.weight).norm(), (target - a_out @ expected @ a_in.T).norm()
+    assert residual <= best * (1 + 1e-6)
+
+
+def test_initial_variance_follows_the_target_fan():
+    torch.manual_seed(0)
+    layer = EpitomeConv2d(256, 64, 3, epitome_shape=(64, 16, 3, 3))
+    dense = nn.Conv2d(256, 64, 3)
+    assert float(layer.weight.detach().std()) == pytest.approx(
+        float(dense.weight.std()), rel=0.05
+    )  # 9,216 draws: 1 % standard error
+
+
+def test_snapshots_are_copies():
+    model = nn.Sequential(_free())
+    snapshot = snapshot_layers(model)["0"]
+    kept = snapshot.epitome.copy()
+    with torch.no_grad():
+        model[0].epitome.add_(1)
+    assert (snapshot.epitome == kept).all() and snapshot.coverage().sum() >= 12 * 8
+    assert snapshot.starts[2] is None and snapshot.patch_shape == (3, 2, 3, 3)
+
+
+def test_pickle_of_the_whole_module_and_deepcopy_after_use(tmp_path):
+    layer, x = _free().eval(), torch.randn(1, 8, 5, 5)
+    with torch.no_grad():
+        expected = layer(x)
+        torch.save(layer, tmp_path / "own.pt")
+        again = torch.load(tmp_path / "own.pt", weights_only=False)  # our own file, written the line above
+        assert torch.equal(again(x), expected) and torch.equal(copy.deepcopy(layer)(x), expected)
