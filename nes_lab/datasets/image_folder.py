@@ -69,13 +69,15 @@ class _Batches:
     """The batches a loader shall read next; set before each pass, so that the workers live on between epochs."""
 
     def __init__(self) -> None:
-        self.keys: list[list[Key]] = []
+        self.batches: list[Tensor] = []
+        self.key: tuple[int, ...] = ()
 
     def __iter__(self) -> Iterator[list[Key]]:
-        return iter(self.keys)
+        for batch in self.batches:
+            yield [(position, stream_seed(*self.key, position)) for position in batch.tolist()]
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.batches)
 
 
 @dataclass
@@ -106,19 +108,18 @@ class FolderSplit:
     def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on."""
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
-        keys = [[(i, stream_seed(seed, epoch, 1, i)) for i in batch.tolist()] for batch in batches]
-        return self._read(keys, training=True)
+        return self._read(batches, (seed, epoch, 1), training=True)
 
     def eval_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every image once, in order, without augmentation."""
         batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)
-        return self._read([[(i, 0) for i in batch.tolist()] for batch in batches], training=False)
+        return self._read(batches, (), training=False)
 
-    def _read(self, keys: list[list[Key]], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
         loader = self._loader(training)
-        batches = loader.batch_sampler
-        assert isinstance(batches, _Batches)
-        batches.keys = keys
+        sampler = loader.batch_sampler
+        assert isinstance(sampler, _Batches)  # as _loader made it
+        sampler.batches, sampler.key = batches, key
         try:
             yield from loader
         except DataError as error:  # a worker wraps its traceback around the message: the last line is what happened
