@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 from nes_lab.errors import RunError
-from nes_lab.runs import layout
+from nes_lab.runs import layout, process
 
 __all__ = ["hold_lock", "lock", "unlock"]
 
+PATIENCE_SECONDS = 5.0  # a killed process may be a zombie while its last threads still hold its files
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
@@ -36,15 +38,26 @@ def lock(folder: Path) -> Lock:
         handle = os.open(folder / layout.LOCK, flags, 0o644)
     except OSError as error:
         raise RunError(f"run {folder.name} cannot be locked: {error.strerror or error}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(handle)
-        raise RunError(f"run {folder.name} is locked by pid {holder}: another process is writing to it") from error
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not _try(handle):
+        holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
+        dying = holder.isdecimal() and process.is_gone(int(holder))
+        if not dying or time.monotonic() > end:
+            os.close(handle)
+            who = holder or "unknown"
+            raise RunError(f"run {folder.name} is locked by pid {who}: another process is writing to it")
+        time.sleep(0.02)
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return Lock(handle)
+
+
+def _try(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def unlock(held: Lock) -> None:

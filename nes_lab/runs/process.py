@@ -122,6 +122,17 @@ def is_alive(identity: Identity | None) -> bool:
     return identity is not None and not why_dead(identity)
 
 
+def is_gone(pid: int) -> bool:
+    """Whether no process has this number, or only a zombie's remains."""
+    psutil = _psutil()
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        return True
+    except psutil.Error:
+        return False
+
+
 def now() -> dict[str, float]:
     """Return a heartbeat: wall clock for people and other machines, uptime for this one (it never steps back)."""
     return {"heartbeat": time.time(), "uptime": time.monotonic()}

@@ -5,11 +5,13 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import threading
 
 import numpy as np
 import pytest
 
 from nes_lab.errors import NesLabError, RunError
+from nes_lab.runs.lock import hold_lock, lock, unlock
 from nes_lab.runs.rows import current_rows
 from nes_lab.runs.writer import RunWriter
 
@@ -219,3 +221,15 @@ def test_the_log_tail_takes_any_bytes(store):
     (store.path(run_id) / "log.txt").write_bytes(b"a\n\xff\xfe\nc\n")
     assert store.log_tail(run_id, lines=2).endswith("\nc")
     assert store.log_tail(run_id, lines=0) == ""
+
+
+def test_a_lock_is_waited_for_while_its_holder_is_dying(store):
+    """Until the last thread of a killed process is gone, the kernel keeps its files open: a child stands for that."""
+    folder = store.path(store.create({}))
+    held = lock(folder)
+    (folder / "lock").write_text("4194305\n")  # above the kernel's largest pid
+    timer = threading.Timer(0.3, unlock, [held])
+    timer.start()
+    with hold_lock(folder):
+        assert held.handle < 0
+    timer.join()
