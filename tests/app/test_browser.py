@@ -1,0 +1,115 @@
+"""What a reader does, in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from nes_lab.runs.store import RunStore
+from nes_lab.runs.writer import RunWriter
+from tests.app.browser import browse, serve, settle
+from tests.figures.samples import write_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+PAGES = {"": "NES Lab", "compress": "Compress", "run": "Run", "epitomes": "Epitomes", "trade_off": "Trade-off"}
+TRAINING_SECONDS = 240  # three epochs of digits take about 10 s; two cores may be busy with other tests
+
+
+def see_every_page_without_runs(page, url):
+    for path, title in PAGES.items():
+        page.goto(f"{url}/{path}")
+        settle(page)
+        assert page.locator("h1").inner_text() == title
+        if path == "compress":
+            page.get_by_text("Layers compressed").wait_for()
+            page.locator(".js-plotly-plot .main-svg").first.wait_for()
+        else:
+            page.get_by_text("make demo").first.wait_for()
+
+
+def test_every_page_with_runs_at_700_pixels(tmp_path):
+    store = RunStore(tmp_path / "runs")
+    for routing in ("free", None):
+        run_id = write_run(store, label="<img src=x onerror=alert(1)>", group="demo-1", routing=routing)
+    with serve(tmp_path, tmp_path / "server.log") as url, browse(width=700) as (page, faults):
+        for path in ("", "run", "epitomes", "trade_off"):
+            page.goto(f"{url}/{path}")
+            settle(page)
+            assert page.locator("h1").inner_text() == PAGES[path]
+            page.locator(".js-plotly-plot .main-svg").first.wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 700
+            assert page.locator('img[src="x"]').count() == 0
+        page.goto(f"{url}/run?run={run_id}")
+        settle(page)
+        assert page.locator('[data-testid="stMain"]').inner_text().count("Traceback") == 0
+        assert not faults
+
+
+def test_live_curves_keep_their_zoom(tmp_path):
+    store = RunStore(tmp_path / "runs")
+    run_id = store.create({}, label="live")
+    points = "node => node.calcdata[0].length"
+    zoom = "node => node._fullLayout.xaxis.range.map(Number)"
+    with (
+        RunWriter(store, run_id) as writer,
+        serve(tmp_path, tmp_path / "server.log") as url,
+        browse() as (page, faults),
+    ):
+        writer.status("running", step=40, total=100)
+        for step in range(40):
+            writer.metric(step=step, split="train", loss=2.0 / (1 + step), top1=float(step))
+        page.goto(f"{url}/run?run={run_id}")
+        plot = page.locator(".nes-plot[data-drawn]")
+        plot.wait_for()
+        box = plot.locator(".nsewdrag").first.bounding_box()
+        assert box is not None
+        before = plot.evaluate(zoom)
+        page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"], steps=8)
+        page.mouse.up()
+        page.wait_for_function(
+            "range => document.querySelector('.nes-plot')._fullLayout.xaxis.range[0] != range[0]", arg=before
+        )
+        chosen, count = plot.evaluate(zoom), plot.evaluate(points)
+        plot.evaluate("node => { node.sameNode = true }")
+        for step in range(40, 60):
+            writer.metric(step=step, split="train", loss=2.0 / (1 + step), top1=float(step))
+        page.wait_for_function("count => document.querySelector('.nes-plot').calcdata[0].length > count", arg=count)
+        assert plot.evaluate(zoom) == chosen
+        assert plot.evaluate("node => node.sameNode") is True
+        assert "step 40 of 100" in page.locator('[data-testid="stMain"]').inner_text()
+        writer.status("finished", step=100, total=100)
+        page.get_by_text("finished", exact=True).first.wait_for()
+        assert not faults
+
+
+def test_from_nothing_through_a_training_to_the_trade_off(tmp_path):
+    with serve(tmp_path, tmp_path / "server.log") as url, browse() as (page, faults):
+        see_every_page_without_runs(page, url)
+        page.goto(f"{url}/compress")
+        settle(page)
+        page.get_by_label("MAdds budget", exact=True).fill("60%")
+        page.get_by_label("MAdds budget", exact=True).press("Enter")
+        page.get_by_text("Layers compressed").wait_for()
+        page.get_by_label("Epochs", exact=True).fill("3")
+        page.get_by_label("Epochs", exact=True).press("Enter")
+        page.get_by_label("Label (free text)", exact=True).fill("from the browser")
+        page.get_by_label("Label (free text)", exact=True).press("Enter")
+        page.wait_for_timeout(500)  # the last field's rerun
+        page.get_by_role("button", name="Launch").click()
+        page.wait_for_url("**/run?run=*")
+        (info,) = RunStore(tmp_path / "runs").list()
+        assert info.config["compression"]["madds"] == "60%"
+        page.locator(".nes-plot[data-drawn]").wait_for(timeout=TRAINING_SECONDS * 1000)
+        page.get_by_text("finished", exact=True).first.wait_for(timeout=TRAINING_SECONDS * 1000)
+        page.get_by_text("Results").wait_for()
+        page.reload()  # the address holds the run
+        settle(page)
+        assert info.id in page.url
+        page.get_by_role("link", name="Trade-off").click()
+        page.locator(".js-plotly-plot .main-svg").first.wait_for()
+        page.get_by_text("measured: 1 settings, 1 runs").wait_for()
+        page.get_by_role("link", name="Epitomes").click()
+        page.locator(".js-plotly-plot .main-svg").first.wait_for()
+        assert not faults
+    assert RunStore(tmp_path / "runs").get(info.id).state == "finished"
