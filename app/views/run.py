@@ -11,6 +11,7 @@ from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
 from nes_lab.figures.progress import progress_text
 from nes_lab.figures.run_report import plan_rows, run_report
+from nes_lab.figures.theme import format_value
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import cancel, launch, start_waiting
 
@@ -97,8 +98,8 @@ def details(info: RunInfo) -> None:
     """What was found, what was planned, what was asked for."""
     if info.summary:
         st.subheader("Results")
-        rows = [{"number": name, "value": str(value)} for name, value in info.summary.items()]
-        st.dataframe(rows, hide_index=True, width="content")
+        rows = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]
+        st.dataframe(rows, hide_index=True, width="content", height="content")
     layers = plan_rows(store(), info.id)
     if layers:
         st.subheader("Layers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -81,7 +81,7 @@ def _add_map(
     with_bar: bool,
 ) -> None:
     small, block = shrink(grid)
-    low, high = limits if limits[1] > limits[0] else (limits[0] - 0.5, limits[0] + 0.5)
+    low, high = limits[0], max(limits[1], limits[0] + 1.0)  # a move of a hundredth of a cell must not look like a jump
     height = 1 / rows
     figure.add_heatmap(
         z=small,
@@ -99,17 +99,21 @@ def _add_map(
         col=column,
     )
     figure.update_xaxes(
-        title_text="input patch" if row == rows else None, showgrid=False, tickformat="d", nticks=6, row=row, col=column
+        title_text="input patch" if row == rows else None, showgrid=False, **_ticks(grid.shape[1]), row=row, col=column
     )
     figure.update_yaxes(
         title_text="output patch" if column == 1 else None,
         autorange="reversed",
         showgrid=False,
-        tickformat="d",
-        nticks=6,
+        **_ticks(grid.shape[0]),
         row=row,
         col=column,
     )
+
+
+def _ticks(count: int) -> dict[str, Any]:
+    """Whole patches only, about six of them."""
+    return {"tick0": 0, "dtick": max(1, round(count / 6))}
 
 
 def _nothing_sampled(figure: go.Figure) -> go.Figure:

@@ -17,6 +17,7 @@ from nes_lab.figures.progress import progress_text
 from nes_lab.figures.report import Section, report_html
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.start_trajectories import start_trajectories
+from nes_lab.figures.theme import format_value
 from nes_lab.runs import layout
 from nes_lab.runs.query import flatten
 
@@ -83,7 +84,7 @@ def run_sections(
     told = progress_text(info.step, info.total, metrics, running=False)
     attempts = f"{info.attempt} attempt{'' if info.attempt == 1 else 's'}"
     text = f"Run {info.id} is {info.state} after {attempts}: {told}.\n\n{info.reason}"
-    numbers = [{"number": name, "value": value} for name, value in info.summary.items()]
+    numbers = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]
     sections = [Section("Result", text=text, table=numbers)]
     if metrics:
         sections.append(Section("Training", figure=live_run(metrics, events)))

@@ -67,7 +67,8 @@ def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figur
         history: ``(step, snapshot)`` pairs of one layer, oldest first.
 
     Returns:
-        One line per start. Gray dashes never moved (dead); dotted orange ones crowd together (collapsed).
+        One line per start: where it is, and beside it how far it has moved since the first step. Gray dashes never
+        moved (dead); dotted orange ones crowd together (collapsed).
 
     Raises:
         OptionError: When the history is empty.
@@ -92,19 +93,22 @@ def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figur
     figure = go.Figure(
         make_subplots(
             rows=len(axes),
-            cols=1,
+            cols=2,
             shared_xaxes=True,
+            horizontal_spacing=0.16,
             vertical_spacing=0.2 / len(axes),
-            subplot_titles=[_summary(names[axis], paths[axis]) for axis in axes],
+            subplot_titles=[text for axis in axes for text in (_summary(names[axis], paths[axis]), "")],
         )
     )
     figure.update_layout(new_figure(alt, title=title, height=150 + 240 * len(axes)).layout)
     figure.update_layout(legend_y=-0.12 if len(axes) > 1 else -0.2, margin_t=84)
     steps = np.array([step for step, _ in kept])
     for row, axis in enumerate(axes):
-        _add_lines(figure, steps, paths[axis], row + 1)
-    figure.update_xaxes(title_text="training step", row=len(axes), col=1)
-    figure.update_yaxes(title_text="start (cells)")
+        _add_lines(figure, steps, paths[axis], row + 1, 1)
+        _add_lines(figure, steps, paths[axis], row + 1, 2)
+    figure.update_xaxes(title_text="training step", nticks=6, row=len(axes))
+    figure.update_yaxes(title_text="start (cells)", col=1)
+    figure.update_yaxes(title_text="move (cells)", col=2)
     figure.update_annotations(font_size=13, x=0, xanchor="left")
     return figure
 
@@ -114,7 +118,9 @@ def _summary(name: str, paths: np.ndarray) -> str:
     return f"{name}: {paths.shape[1]} starts, {dead} dead, {crowded} collapsed"
 
 
-def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int) -> None:
+def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int, column: int) -> None:
+    """Lines of one axis: where the starts are, or in the second column how far they have moved."""
+    heights = paths if column == 1 else paths - paths[:1]
     kinds = np.where(collapsed_starts(paths), 2, np.where(dead_starts(paths), 1, 0))
     drawn = thin(paths.shape[1], _MOST_LINES)
     for kind, (name, color, dash) in enumerate(_KINDS):
@@ -122,7 +128,7 @@ def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int
         xs, ys, which = [], [], []
         for index in members:
             xs.append(np.append(steps, np.nan))
-            ys.append(np.append(paths[:, index], np.nan))
+            ys.append(np.append(heights[:, index], np.nan))
             which.append(np.full(len(steps) + 1, index, dtype=np.int16))
         figure.add_scatter(
             x=np.concatenate(xs).astype(np.float32) if xs else [None],
@@ -133,8 +139,8 @@ def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int
             line={"color": color, "dash": dash, "width": 1.5},
             name=name,
             legendgroup=name,
-            showlegend=row == 1,
+            showlegend=row == 1 and column == 1,
             hovertemplate=f"patch %{{customdata}} ({name})<br>step %{{x:d}}: %{{y:.4g}} cells<extra></extra>",
             row=row,
-            col=1,
+            col=column,
         )

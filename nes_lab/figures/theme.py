@@ -25,6 +25,7 @@ __all__ = [
     "figure_json",
     "format_number",
     "format_share",
+    "format_value",
     "heat_colorbar",
     "new_figure",
     "plain",
@@ -90,6 +91,20 @@ def format_share(part: float, whole: float) -> str:
         ('75.0 %', '–')
     """
     return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def format_value(value: object) -> str:
+    """Write any value for a reader: thousands apart, four significant digits, a dash for nothing.
+
+    Examples:
+        >>> format_value(33784), format_value(96.94444), format_value(None), format_value("cpu")
+        ('33,784', '96.94', '–', 'cpu')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def plain(text: object) -> str:

@@ -147,6 +147,13 @@ def test_routing_map_has_rows_of_output_patches(moved, snapshot):
     assert figure.data[0].zmax == figure.data[1].zmax
 
 
+def test_a_tiny_move_does_not_look_like_a_jump():
+    layer = make_snapshot((8, 8, 1, 1), (16, 8, 1, 1), patch=(8, 8))
+    layer.starts[0][:] = [0.0, 0.01]
+    heat = routing_map(layer).data[0]
+    assert heat.zmax - heat.zmin == 1.0
+
+
 def test_routing_map_of_an_identity_layer_says_so():
     layer = make_snapshot()
     figure = routing_map(type(layer)(**{**layer.__dict__, "starts": (None, None, None, None)}))
@@ -156,6 +163,9 @@ def test_routing_map_of_an_identity_layer_says_so():
 def test_trajectories_flag_the_dead():
     titles = [note.text for note in start_trajectories(_history()).layout.annotations]
     assert titles[0].startswith("output channels: 8 starts, ")
+    figure = start_trajectories(_history())
+    place, move = (next(trace for trace in figure.data if trace.xaxis == axis) for axis in ("x", "x2"))
+    np.testing.assert_allclose(np.asarray(move.y)[3], np.asarray(place.y)[3] - np.asarray(place.y)[0], atol=1e-6)
     still = start_trajectories([(0, make_snapshot()), (10, make_snapshot())])
     assert "8 dead, 0 collapsed" in still.layout.annotations[0].text
     with pytest.raises(OptionError, match="history"):
