@@ -40,11 +40,11 @@ def plan(arguments: tuple[str, ...]) -> Answer:
     if done.returncode == 0:
         return Answer(True, done.stdout, done.stderr)
     if done.returncode == 2:
-        return Answer(False, done.stderr.strip(), "")
+        return Answer(False, done.stderr.rpartition("nes-lab: ")[2].strip(), "")  # without what libraries said before
     return Answer(False, "The planner stopped unexpectedly; the details are below.", done.stderr.strip())
 
 
-@st.cache_data(max_entries=32, show_spinner="Reading epitomes…")
+@st.cache_data(max_entries=256, show_spinner="Reading epitomes…")
 def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
     """Snapshots of all layers at one step; ``latest`` makes the memory forget when a new snapshot comes."""
     del latest

@@ -116,10 +116,11 @@ def test_a_plan_is_asked_for_by_the_command_line(home, planner):
 
 
 def test_an_impossible_budget_is_explained_and_cannot_be_launched(home, planner):
-    planner.answer = (2, "", "madds budget 100 cannot be met; the least reachable is 80,000 <b>")
+    planner.answer = (2, "", "a warning\nnes-lab: madds budget 100 cannot be met; the least reachable is 80,000 <b>")
     at = open_page("compress")
     assert "least reachable is 80,000 <b>" in words(at)
     assert "Traceback" not in words(at)
+    assert "warning" not in words(at)
     launch = next(button for button in at.button if button.label == "Launch")
     assert launch.disabled
 
