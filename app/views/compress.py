@@ -20,7 +20,7 @@ from nes_lab.runs.launcher import launch
 def ask_network() -> tuple[dict[str, Any], dict[str, Any], NetworkInput]:
     """The backbone, the data, and what the data feeds to the network."""
     st.subheader("Network and data")
-    columns = st.columns(4)
+    columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
     with columns[0]:
         name = st.selectbox(
             "Backbone",
@@ -52,7 +52,7 @@ def ask_budget() -> dict[str, Any] | None:
     st.subheader("Budget")
     if st.toggle("Train the dense network instead", help="For comparison: nothing is compressed."):
         return None
-    columns = st.columns(4)
+    columns = st.columns(4, vertical_alignment="bottom")
     with columns[0]:
         madds = text_or_none(field_input("compression.madds", value="60%"))
     with columns[1]:

@@ -14,6 +14,7 @@ from nes_lab.figures.epitome_atlas import atlas_pages, epitome_atlas
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import MOST_POINTS, live_run
 from nes_lab.figures.patches_on_epitome import MOST_TRACES, patches_on_epitome
+from nes_lab.figures.reported import IMAGENET
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import apply_theme, figure_json
@@ -209,6 +210,14 @@ def test_reported_numbers_stay_apart_and_name_their_source():
     star = next(trace for trace in figure.data if trace.name == "best within the budget")
     assert star.x[0] == 900_000
     assert star.y[0] == pytest.approx(94.85)
+
+
+def test_a_wide_range_of_costs_is_drawn_on_a_logarithmic_axis():
+    far = accuracy_vs_madds(make_table(), 1e6, IMAGENET)
+    assert far.layout.xaxis.type == "log"
+    assert far.layout.annotations[0].x == pytest.approx(6.0)
+    assert far.layout.shapes[0].x0 == 1e6
+    assert accuracy_vs_madds(make_table(), 1e6).layout.xaxis.type == "linear"
 
 
 def test_live_run_marks_the_best_and_thins_long_series():
