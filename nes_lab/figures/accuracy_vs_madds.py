@@ -219,7 +219,7 @@ def _add_reported(figure: go.Figure, points: Sequence[ReportedPoint]) -> None:
 
 def _place_legend(figure: go.Figure) -> None:
     """Give the legend room below the plot for one entry a line, as narrow pages need."""
-    room = 90 + 21 * len(figure.data)
+    room = 90 + 21 * len(list(figure.select_traces()))
     height = 430 + room
     figure.update_layout(
         height=height,
