@@ -1,0 +1,184 @@
+"""A patch read from an epitome of one axis: the cells, the window at its start, the samples between the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.errors import OptionError
+from nes_lab.figures.theme import REPORTED, SeriesStyle, new_figure, plain, series_style
+
+__all__ = ["PatchReading", "patch_and_gradient", "patch_by_hand"]
+
+
+@dataclass(frozen=True)
+class PatchReading:
+    """A patch as it was read along one axis.
+
+    Args:
+        start: In epitome cells.
+        patch: The samples, ``(b,)``.
+        gradient: Derivative of each sample by the start, per cell, ``(b,)``; None where it is not shown.
+        name: Shown in the legend.
+    """
+
+    start: float
+    patch: np.ndarray
+    gradient: np.ndarray | None = None
+    name: str = "patch"
+
+
+def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.Figure:
+    """Draw an epitome of one axis as bars, and over it the windows that patches read.
+
+    Args:
+        epitome: Its cells, ``(n,)``.
+        readings: The patches; each has a color, a dash and a marker.
+
+    Returns:
+        A figure where a sample stands at its position ``start + j``, on the line through the cells' values.
+
+    Raises:
+        OptionError: If there is no reading, or if the epitome has more than one axis.
+    """
+    cells = _one_axis(epitome)
+    if not readings:
+        raise OptionError("readings is empty; give at least one PatchReading.")
+    starts = ", ".join(f"{reading.start:.3g}" for reading in readings)
+    figure = new_figure(
+        f"An epitome of {cells.size} cells as bars, with patches read at the starts {starts} drawn over it.",
+        title={
+            "text": f"{len(readings)} patch{'es' if len(readings) > 1 else ''} read from {cells.size} cells",
+            "subtitle": {"text": f"starts {starts}; a shaded window is one patch, a marker is one of its samples"},
+        },
+        height=400,
+        margin_b=96,
+        legend_y=-0.26,
+    )
+    _add_cells(figure, cells)
+    for index, reading in enumerate(readings):
+        _add_window(figure, cells, reading, series_style(index))
+    return figure
+
+
+def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
+    """Draw one patch on its epitome, below it the filter it is, and how the filter changes with the start.
+
+    Scales depend on the epitome only, so that figures of several starts can be compared, or shown one after another.
+
+    Args:
+        epitome: Its cells, ``(n,)``.
+        reading: The patch, with its gradient.
+
+    Raises:
+        OptionError: If the reading has no gradient, or if the epitome has more than one axis.
+    """
+    cells = _one_axis(epitome)
+    if reading.gradient is None:
+        raise OptionError(f"the reading at start {reading.start:.3g} has gradient=None; give one number per sample.")
+    grid = make_subplots(
+        rows=2,
+        cols=2,
+        specs=[[{"colspan": 2}, None], [{}, {}]],
+        row_heights=[0.56, 0.44],
+        vertical_spacing=0.2,
+        horizontal_spacing=0.12,
+    )
+    figure = go.Figure(grid)
+    title = {"text": "A patch, and its gradient by the start", "subtitle": {"text": f"start {reading.start:.2f} cells"}}
+    alt = (
+        f"A patch of {len(reading.patch)} samples read at start {reading.start:.2f}, and the derivative of each sample."
+    )
+    figure.update_layout(new_figure(alt, title=title, height=520, showlegend=False).layout)
+    _add_cells(figure, cells, row=1, col=1)
+    _add_window(figure, cells, reading, series_style(0), row=1, col=1)
+    position = np.arange(len(reading.patch))
+    _add_bars(figure, position, reading.patch, 0, "value %{y:.3f}", col=1)
+    _add_bars(figure, position, reading.gradient, 1, "%{y:.3f} per cell", col=2)
+    figure.update_xaxes(title_text="sample j of the patch", dtick=1, row=2)
+    figure.update_yaxes(title_text="value", range=_limits(cells), row=2, col=1)
+    figure.update_yaxes(title_text="derivative (1 / cell)", range=_limits(np.diff(cells)), row=2, col=2)
+    return figure
+
+
+def _one_axis(epitome: np.ndarray) -> np.ndarray:
+    cells = np.asarray(epitome, dtype=np.float32)
+    if cells.ndim != 1 or not cells.size:
+        raise OptionError(f"epitome has shape {cells.shape}; this picture shows one axis, (n,), with n at least 1.")
+    return cells
+
+
+def _limits(values: np.ndarray) -> list[float]:
+    """A range around the values and zero, with some air."""
+    low, high = float(min(0.0, values.min(initial=0.0))), float(max(0.0, values.max(initial=0.0)))
+    air = 0.12 * (high - low) or 1.0
+    return [low - air, high + air]
+
+
+def _add_cells(figure: go.Figure, cells: np.ndarray, **place: int) -> None:
+    position = np.arange(cells.size)
+    figure.add_bar(
+        x=position,
+        y=cells,
+        width=0.9,
+        marker={"color": REPORTED, "opacity": 0.35},
+        name="epitome cells",
+        hovertemplate="cell %{x}: %{y:.3f}<extra></extra>",
+        **place,
+    )
+    figure.add_scatter(
+        x=position,
+        y=cells,
+        mode="lines",
+        line={"color": REPORTED, "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+        **place,
+    )
+    figure.update_xaxes(
+        title_text="epitome cell", dtick=1, range=[-0.7, cells.size - 0.3], showgrid=False, **_at(place)
+    )
+    figure.update_yaxes(title_text="value", range=_limits(cells), **_at(place))
+
+
+def _add_window(figure: go.Figure, cells: np.ndarray, reading: PatchReading, style: SeriesStyle, **place: int) -> None:
+    left, right = reading.start - 0.5, reading.start + len(reading.patch) - 0.5
+    low, high = _limits(cells)
+    figure.add_scatter(
+        x=[left, left, right, right, left],
+        y=[low, high, high, low, low],
+        mode="lines",
+        line={"color": style.color, "dash": style.dash, "width": 1.5},
+        fill="toself",
+        opacity=0.22,
+        hoverinfo="skip",
+        legendgroup=reading.name,
+        showlegend=False,
+        **place,
+    )
+    figure.add_scatter(
+        x=reading.start + np.arange(len(reading.patch)),
+        y=reading.patch,
+        mode="lines+markers",
+        line={"color": style.color, "dash": style.dash, "width": 2},
+        marker={"symbol": style.symbol, "size": 10},
+        name=f"{plain(reading.name)}, start {reading.start:.3g}",
+        legendgroup=reading.name,
+        hovertemplate="sample at %{x:.2f}: %{y:.3f}<extra></extra>",
+        **place,
+    )
+
+
+def _add_bars(figure: go.Figure, x: np.ndarray, y: np.ndarray, series: int, hover: str, col: int) -> None:
+    color = {"color": series_style(series).color}
+    hover = f"sample %{{x}}: {hover}<extra></extra>"
+    figure.add_bar(x=x, y=y, width=0.6, marker=color, hovertemplate=hover, row=2, col=col)
+
+
+def _at(place: dict[str, int]) -> dict[str, Any]:
+    return {"row": place["row"], "col": place["col"]} if place else {}

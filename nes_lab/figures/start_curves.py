@@ -1,0 +1,129 @@
+"""What a start does: a patch and its derivative over all starts, and one start on its way down a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.errors import OptionError
+from nes_lab.figures.patch_by_hand import PatchReading
+from nes_lab.figures.theme import new_figure, series_style
+
+__all__ = ["gradient_over_starts", "start_descent"]
+
+
+def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
+    """Draw each sample of a patch, and its derivative by the start, as the start goes along the epitome.
+
+    Args:
+        readings: The same patch at rising starts, all with gradients. Whole starts among them get a dot, because there
+            the derivative jumps and one side must be chosen.
+
+    Raises:
+        OptionError: If there are fewer than two readings, or one without a gradient.
+    """
+    if len(readings) < 2:
+        raise OptionError(f"readings has {len(readings)} entries; a curve needs at least 2.")
+    starts = np.array([reading.start for reading in readings], dtype=np.float32)
+    patches = np.stack([np.asarray(reading.patch, dtype=np.float32) for reading in readings])
+    gradients = np.stack([_gradient(reading) for reading in readings])
+    figure = go.Figure(make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08))
+    subtitle = (
+        "above: lines with a kink at whole starts; below: constant inside a cell, a dot marks the side taken there"
+    )
+    figure.update_layout(
+        new_figure(
+            f"{patches.shape[1]} samples of a patch and their derivatives over {len(starts)} starts.",
+            title={"text": "A patch and its gradient over all starts", "subtitle": {"text": subtitle}},
+            height=520,
+            margin_b=96,
+            legend_y=-0.16,
+        ).layout
+    )
+    for sample in range(patches.shape[1]):
+        _add_sample(figure, sample, starts, patches[:, sample], gradients[:, sample])
+    figure.update_xaxes(dtick=1, row=1)
+    figure.update_xaxes(title_text="start (cells)", dtick=1, row=2)
+    figure.update_yaxes(title_text="sample", row=1)
+    figure.update_yaxes(title_text="derivative (1 / cell)", row=2)
+    return figure
+
+
+def start_descent(starts: np.ndarray, losses: np.ndarray, target: float | None = None) -> go.Figure:
+    """Draw the loss and the start over the steps of gradient descent.
+
+    Args:
+        starts: Start before each step, in cells, ``(steps,)``.
+        losses: Loss at each of these, ``(steps,)``.
+        target: The start that made the target, drawn as a line; None where there is none.
+
+    Raises:
+        OptionError: If the two do not have the same length, or are empty.
+    """
+    starts, losses = np.asarray(starts, dtype=np.float32), np.asarray(losses, dtype=np.float32)
+    if starts.ndim != 1 or starts.shape != losses.shape or not starts.size:
+        raise OptionError(
+            f"starts has shape {starts.shape} and losses {losses.shape}; give one number per step in each."
+        )
+    figure = go.Figure(make_subplots(rows=1, cols=2, horizontal_spacing=0.14))
+    note = f"from {starts[0]:.3g} to {starts[-1]:.3g} cells in {starts.size - 1} steps"
+    figure.update_layout(
+        new_figure(
+            f"Loss and start over {starts.size} steps of gradient descent; the start goes {note}.",
+            title={"text": "A start learned by gradient descent", "subtitle": {"text": note}},
+            height=360,
+            showlegend=False,
+        ).layout
+    )
+    for column, values in ((1, losses), (2, starts)):
+        style = series_style(column - 1)
+        figure.add_scatter(
+            x=np.arange(values.size),
+            y=values,
+            mode="lines+markers",
+            line={"color": style.color, "width": 2},
+            marker={"symbol": style.symbol, "size": 5},
+            hovertemplate="step %{x}: %{y:.4g}<extra></extra>",
+            row=1,
+            col=column,
+        )
+    if target is not None:
+        label = {"annotation_text": f"target {target:.3g}", "annotation_position": "top left"}
+        figure.add_hline(y=target, line={"dash": "dot", "width": 1.5}, row=1, col=2, **label)  # type: ignore[arg-type]
+    figure.update_xaxes(title_text="step", rangemode="tozero")
+    figure.update_yaxes(title_text="loss", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title_text="start (cells)", row=1, col=2)
+    return figure
+
+
+def _gradient(reading: PatchReading) -> np.ndarray:
+    if reading.gradient is None:
+        raise OptionError(f"the reading at start {reading.start:.3g} has gradient=None; give one number per sample.")
+    return np.asarray(reading.gradient, dtype=np.float32)
+
+
+def _add_sample(figure: go.Figure, sample: int, starts: np.ndarray, values: np.ndarray, slopes: np.ndarray) -> None:
+    style = series_style(sample)
+    line = {"color": style.color, "dash": style.dash, "width": 2}
+    name, whole = f"sample {sample}", starts == np.round(starts)
+    group = {"name": name, "legendgroup": name}
+    hover = "start %{x:.2f}: %{y:.3f}<extra></extra>"
+    figure.add_scatter(x=starts, y=values, mode="lines", line=line, hovertemplate=hover, row=1, col=1, **group)
+    steps = {**line, "shape": "hv"}
+    figure.add_scatter(
+        x=starts, y=slopes, mode="lines", line=steps, hovertemplate=hover, showlegend=False, row=2, col=1, **group
+    )
+    figure.add_scatter(
+        x=starts[whole],
+        y=slopes[whole],
+        mode="markers",
+        marker={"color": style.color, "symbol": style.symbol, "size": 8},
+        hovertemplate=hover,
+        showlegend=False,
+        row=2,
+        col=1,
+        **group,
+    )

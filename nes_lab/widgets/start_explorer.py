@@ -1,0 +1,107 @@
+"""A slider for a starting index: the patch it reads from an epitome of one axis, and its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import plotly.graph_objects as go
+import torch
+
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.sampling import axis_taps, sample_patches
+from nes_lab.errors import OptionError
+from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient
+
+__all__ = ["StartExplorer", "read_patch"]
+
+
+def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patch") -> PatchReading:
+    """Read one patch from an epitome of one axis with the library's sampler, and the derivative of each sample.
+
+    Args:
+        epitome: Its cells, ``(n,)``.
+        start: In cells, from 0 to ``n - length``.
+        length: Samples of the patch.
+        name: Shown in figures.
+
+    Raises:
+        GeometryError: If the patch does not fit in the epitome.
+        OptionError: If the start lies outside its limits, or if the epitome has more than one axis.
+
+    Examples:
+        >>> reading = read_patch(np.array([0.0, 10.0, 30.0, 20.0]), start=0.5, length=2)
+        >>> reading.patch.tolist(), reading.gradient.tolist()
+        ([5.0, 20.0], [10.0, 20.0])
+    """
+    cells = torch.as_tensor(np.asarray(epitome), dtype=torch.float64)
+    if cells.ndim != 1:
+        raise OptionError(f"epitome has shape {tuple(cells.shape)}; it needs one axis, (n,).")
+    geometry = EpitomeGeometry((length, 1), (max(1, cells.numel()), 1), patch_channels=(length, 1))
+    limit = cells.numel() - length
+    if not 0 <= start <= limit:
+        raise OptionError(f"start={start}; it must lie from 0 to {limit}, cells less length of the patch.")
+
+    def sample(where: torch.Tensor) -> torch.Tensor:
+        taps = (axis_taps(where, geometry, 0, fractional=True), None)
+        return sample_patches(cells[:, None], taps, geometry).flatten()
+
+    where = torch.tensor([start], dtype=torch.float64)
+    slopes = torch.as_tensor(torch.autograd.functional.jacobian(sample, where))[:, 0]
+    if limit == 0:  # a patch as long as the epitome cannot move
+        slopes = torch.zeros_like(slopes)
+    return PatchReading(float(start), sample(where).numpy(), slopes.numpy(), name)
+
+
+class StartExplorer(ipywidgets.VBox):
+    """A slider for a start, over the patch it reads and its gradient; drag it, or use the arrow keys.
+
+    Args:
+        epitome: Cells of one axis, ``(n,)``.
+        length: Samples of the patch.
+        start: Where the slider begins, in cells.
+        step: Of the slider, in cells.
+
+    Raises:
+        GeometryError: If the patch does not fit in the epitome.
+        OptionError: If the start lies outside its limits.
+
+    Examples:
+        >>> explorer = StartExplorer(np.array([0.0, 10.0, 30.0, 20.0]), length=2)
+        >>> explorer.slider.value = 1.5
+        >>> explorer.reading.patch.tolist()
+        [20.0, 25.0]
+    """
+
+    def __init__(self, epitome: np.ndarray, length: int, start: float = 0.0, step: float = 0.05) -> None:
+        self._epitome, self._length = np.asarray(epitome), length
+        self._reading = read_patch(self._epitome, start, length)
+        self.figure = go.FigureWidget(patch_and_gradient(self._epitome, self._reading))
+        self.slider = ipywidgets.FloatSlider(
+            value=start,
+            min=0.0,
+            max=float(self._epitome.size - length),
+            step=step,
+            description="start (cells)",
+            readout_format=".2f",
+            style={"description_width": "initial"},
+            layout={"width": "70%"},
+        )
+        super().__init__([self.slider, self.figure])
+        self.slider.observe(self._redraw, names="value")
+
+    @property
+    def reading(self) -> PatchReading:
+        """The patch at the slider's start."""
+        return self._reading
+
+    def _redraw(self, change: dict[str, Any]) -> None:
+        self._reading = read_patch(self._epitome, change["new"], self._length)
+        shown: Any = self.figure
+        fresh: Any = patch_and_gradient(self._epitome, self._reading)
+        with shown.batch_update():
+            for old, new in zip(shown.data, fresh.data, strict=True):
+                old.update(x=new.x, y=new.y)
+            shown.layout.title.subtitle.text = fresh.layout.title.subtitle.text
+            shown.layout.meta = fresh.layout.meta

@@ -1,0 +1,372 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · An epitome by hand
+#
+# A layer needs a weight $W$ of the shape its architecture dictates. Neural Epitome Search stores a smaller tensor
+# instead, the **epitome** $E$, and *samples* $W$ from it: $W$ is cut into **patches**, and each patch is read from $E$
+# at a real-valued **starting index**.
+#
+# This notebook does that by hand, first with eight numbers, and ends at a convolution that gives the same result with
+# fewer parameters and fewer multiply-adds. It needs no data, and runs in under a minute.
+
+# %%
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+from torch.nn import functional as F
+
+import nes_lab
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.routing import ROUTING_MODES
+from nes_lab.epitome.sampling import axis_taps, clamp_starts, sample_patches
+from nes_lab.figures.coverage import coverage
+from nes_lab.figures.epitome_atlas import epitome_atlas
+from nes_lab.figures.patch_by_hand import PatchReading, patch_by_hand
+from nes_lab.figures.patches_on_epitome import patches_on_epitome
+from nes_lab.figures.routing_map import routing_map
+from nes_lab.figures.start_curves import gradient_over_starts, start_descent
+from nes_lab.nn.inspect import snapshot_layers
+from nes_lab.widgets.start_explorer import StartExplorer, read_patch
+
+
+def table(head, *rows):
+    """Show rows as a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    display(Markdown("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)))
+
+
+# %% [markdown]
+# ## 1. Eight cells, two patches
+#
+# Our epitome has one axis of $n = 8$ cells. We want a weight of six numbers, cut into two patches of $b = 3$. Each patch
+# has one start $s$, in cells. Between two cells we interpolate linearly: with $u = \lfloor s \rfloor$ and $f = s - u$,
+#
+# $$\text{patch}[j] = (1 - f)\,E[u + j] + f\,E[u + j + 1].$$
+#
+# The same thing, said from the cell's side: cell $c$ has the weight of a **hat function** that is 1 at $c$ and falls to 0
+# at its neighbors,
+#
+# $$\text{patch}[j] = \sum_c \max(0,\ 1 - |s + j - c|)\; E[c].$$
+
+# %%
+epitome = np.array([0.0, 0.5, 1.5, 3.0, 2.0, 1.0, -0.5, -1.0])
+b = 3
+n = len(epitome)
+
+
+def read(s):
+    """Read one patch at start ``s``: two neighboring slices, mixed."""
+    u = min(int(np.floor(s)), n - b - 1)  # at the last start the lower cell stays one back, so that u + b < n
+    f = s - u
+    return (1 - f) * epitome[u : u + b] + f * epitome[u + 1 : u + b + 1]
+
+
+def hat_matrix(s, length, cells):
+    """Row ``j`` has the weight of each cell in sample ``j``."""
+    return np.maximum(0, 1 - np.abs(s + np.arange(length)[:, None] - np.arange(cells)[None, :]))
+
+
+starts = [1.0, 3.25]
+weight = np.concatenate([read(s) for s in starts])
+print("weight:", weight)
+for s in starts:
+    np.testing.assert_allclose(hat_matrix(s, b, n) @ epitome, read(s))
+print("hat function and two mixed slices agree")
+
+# %%
+readings = [
+    PatchReading(s, read(s), name=name) for s, name in zip(starts, ("first patch", "second patch"), strict=True)
+]
+patch_by_hand(epitome, readings)
+
+# %% [markdown]
+# The first patch starts at a whole cell, so it is a plain slice: `[0.5, 1.5, 3.0]`. The second starts a quarter of a cell
+# after cell 3, so each of its samples is three parts of one cell and one part of the next. The windows may overlap: both
+# patches read cell 3. That sharing is where the compression comes from; a weight ten times as long could be read from the same eight
+# cells.
+#
+# ## 2. Drag the start
+#
+# Move the slider (or give it the focus and use the arrow keys). The filter at the lower left changes smoothly. Its
+# gradient at the lower right does not: it jumps when the start enters another cell.
+
+# %%
+explorer = StartExplorer(epitome, length=b, start=3.25)
+explorer
+
+# %% [markdown]
+# A slider needs a running kernel. The same picture for every start at once: each sample is a line with a kink at every
+# whole start, so its derivative by the start,
+#
+# $$\frac{\partial\,\text{patch}[j]}{\partial s} = E[u + j + 1] - E[u + j],$$
+#
+# is constant inside a cell. At a whole start the two sides differ and one must be chosen: the **right** derivative
+# (towards the next cell), and the **left** one at the last start $n - b$, where there is no next cell.
+
+
+# %%
+def slope(s):
+    """Derivative of each sample by the start."""
+    u = min(int(np.floor(s)), n - b - 1)
+    return epitome[u + 1 : u + b + 1] - epitome[u : u + b]
+
+
+sweep = np.round(np.arange(0, n - b + 0.01, 0.05), 2)
+gradient_over_starts([PatchReading(s, read(s), slope(s)) for s in sweep])
+
+# %% [markdown]
+# The library's sampler gets the same numbers from autograd, at every one of these starts:
+
+# %%
+for s in sweep:
+    by_library = read_patch(epitome, s, b)
+    np.testing.assert_allclose(by_library.patch, read(s))
+    np.testing.assert_allclose(by_library.gradient, slope(s))
+print(
+    "the same at", len(sweep), "starts; at 2 the right derivative", slope(2), "and at 5, the last, the left", slope(5)
+)
+
+# %% [markdown]
+# ## 3. Learn a start
+#
+# A gradient by the start means that the start can be learned like a weight. The target is the patch that start 3.4 reads. We begin at
+# 1.2, know only the target patch, and follow the gradient of the squared error:
+#
+# $$L(s) = \tfrac12\,\lVert \text{patch}(s) - \text{target} \rVert^2, \qquad
+# \frac{dL}{ds} = \Big\langle \text{patch}(s) - \text{target},\ \frac{\partial\,\text{patch}}{\partial s} \Big\rangle.$$
+
+
+# %%
+def descend(s, target, lr=0.05, steps=40):
+    """Gradient descent on the start; returns the start and the loss before each step."""
+    path, losses = [], []
+    for _ in range(steps + 1):
+        error = read(s) - target
+        path.append(s)
+        losses.append(0.5 * error @ error)
+        s = np.clip(s - lr * error @ slope(s), 0, n - b)  # projected back into its limits
+    return np.array(path), np.array(losses)
+
+
+path, losses = descend(1.2, target=read(3.4))
+print(f"start {path[0]} -> {path[-1]:.4f}, loss {losses[0]:.3f} -> {losses[-1]:.2e}")
+start_descent(path, losses, target=3.4)
+
+# %% [markdown]
+# It finds 3.4. It need not: $L$ is not convex, and from the far side the same descent gets stuck.
+
+# %%
+stuck, stuck_losses = descend(0.0, target=read(4.9))
+print(f"start {stuck[0]} -> {stuck[-1]:.4f}, loss {stuck_losses[0]:.3f} -> {stuck_losses[-1]:.3f}")
+start_descent(stuck, stuck_losses, target=4.9)
+
+# %% [markdown]
+# This is why it matters where learning begins: the library begins at an integer tiling and lets starts move from there.
+#
+# **At the boundary.** A start must stay in $0 \le s \le n - b$, so the library clamps it. A plain clamp has no agreed gradient
+# at the bound itself, and many starts lie exactly there (with patches of half the epitome, every tiled one does). The
+# rule here: at a bound the gradient passes only if the descent step points *inside*.
+
+# %%
+at_bounds = torch.tensor([0.0, 0.0, 5.0, 5.0], requires_grad=True)
+incoming = torch.tensor([1.0, -1.0, 1.0, -1.0])  # descent steps against it: -, +, -, +
+clamp_starts(at_bounds, torch.full((4,), 5.0)).backward(incoming)
+table(
+    ["start", "gradient arriving", "descent would go", "gradient passed"],
+    [0, "+1", "outside", at_bounds.grad[0].item()],
+    [0, "-1", "inside", at_bounds.grad[1].item()],
+    [5, "+1", "inside", at_bounds.grad[2].item()],
+    [5, "-1", "outside", at_bounds.grad[3].item()],
+)
+
+# %% [markdown]
+# ## 4. Two axes
+#
+# A weight has an output and an input axis. With **separable** routing the start along an axis depends on the patch's
+# place along that axis only, so we read one axis after the other. As matrices,
+#
+# $$W = A_{\text{out}}\; E\; A_{\text{in}}^{\mathsf T},$$
+#
+# where the hat functions are the rows of the $A$: at most two non-zeros each, and they sum to 1. Here an
+# epitome of $6 \times 5$ cells gives a weight of $8 \times 9$, in patches of $4 \times 3$.
+
+# %%
+torch.manual_seed(0)
+geometry = EpitomeGeometry(weight_shape=(8, 9), epitome_shape=(6, 5), patch_channels=(4, 3))
+grid = torch.randn(6, 5, dtype=torch.float64)
+starts_out = torch.tensor([0.3, 1.75], dtype=torch.float64)
+starts_in = torch.tensor([0.0, 0.6, 2.0], dtype=torch.float64)
+
+A_out = np.concatenate([hat_matrix(s, 4, 6) for s in starts_out.numpy()])
+A_in = np.concatenate([hat_matrix(s, 3, 5) for s in starts_in.numpy()])
+by_hand = A_out @ grid.numpy() @ A_in.T
+
+taps = [axis_taps(starts_out, geometry, 0, fractional=True), axis_taps(starts_in, geometry, 1, fractional=True)]
+by_library = sample_patches(grid, taps, geometry)
+np.testing.assert_allclose(by_library.numpy(), by_hand, atol=1e-12)
+print(
+    "by hand and by the library, shape",
+    by_hand.shape,
+    "- largest difference",
+    np.abs(by_library.numpy() - by_hand).max(),
+)
+
+# %% [markdown]
+# ## 5. A convolution
+#
+# `EpitomeConv2d` takes the arguments of `torch.nn.Conv2d`, and the shape of its epitome. The kernel window is always read
+# whole; only the two channel axes are sampled. This layer has 32 output and 16 input channels; its epitome has half of
+# each. Routing `free` makes every start a parameter; we set them a little off their tiling.
+
+# %%
+torch.manual_seed(1)
+layer = nes_lab.EpitomeConv2d(16, 32, 3, padding=1, epitome_shape=(16, 8, 3, 3), patch_channels=(8, 4), routing="free")
+before = snapshot_layers(layer)[""]
+with torch.no_grad():
+    layer.routing.starts_out.copy_(torch.tensor([0.3, 7.2, 1.5, 8.0]))
+    layer.routing.starts_in.copy_(torch.tensor([0.6, 3.1, 0.0, 2.5]))
+now = snapshot_layers(layer)[""]
+layer
+
+# %% [markdown]
+# The epitome, one tile per cell of the kernel window. Hover to see how often a cell is read.
+
+# %%
+epitome_atlas(now)
+
+# %% [markdown]
+# The sixteen windows that its patches read, four output by four input patches. Their edges lie between cells.
+
+# %%
+patches_on_epitome(now)
+
+# %% [markdown]
+# The **routing map** is the table of all starts. With the epitome and the bias it is all that inference needs.
+
+# %%
+routing_map(now, before)
+
+# %% [markdown]
+# And how often each cell is used. Starts that crowd together leave other cells idle.
+
+# %%
+coverage(now)
+
+# %% [markdown]
+# Now the law that everything rests on. `materialize()` samples the whole weight; the layer gives what the dense convolution with
+# that weight gives, whichever **execution plan** computes it:
+#
+# | plan | how |
+# |---|---|
+# | `materialize` | build $W$, one dense convolution |
+# | `wrapped` | fold input channels onto the epitome's, $z = A_{\text{in}}^{\mathsf T} x$; convolve with $A_{\text{out}} E$ |
+# | `factored` | $y = A_{\text{out}}\,\mathrm{conv}(A_{\text{in}}^{\mathsf T} x,\ E)$: the whole layer runs in epitome space |
+
+# %%
+x = torch.randn(4, 16, 12, 12)
+dense = F.conv2d(x, layer.materialize(), layer.bias, padding=1)
+for name in layer.available_executions():
+    layer.execution = name
+    torch.testing.assert_close(layer(x), dense, rtol=1e-5, atol=1e-5)
+print("equal to the dense convolution under:", ", ".join(layer.available_executions()))
+
+# %% [markdown]
+# ## 6. The same result at lower cost
+#
+# Sharing parameters alone saves no multiply-adds: a layer that materializes its weight runs the full convolution. In epitome
+# space, patches that read the same cells share their products. `nes_lab.count` counts the plan that runs, and with
+# fractional starts also the interpolation, $2\,C\,HW$ madds on each axis.
+
+# %%
+one = x[:1]
+dense_layer = torch.nn.Conv2d(16, 32, 3, padding=1)
+costs = {"dense convolution": nes_lab.count(dense_layer, one)}
+for name in layer.available_executions():
+    layer.execution = name
+    costs[name] = nes_lab.count(layer, one)
+
+full = costs["dense convolution"]
+table(
+    ["computed as", "params", "madds", "of the dense params", "of the dense madds"],
+    *(
+        [name, f"{c.params:,}", f"{c.madds:,}", f"{c.params / full.params:.0%}", f"{c.madds / full.madds:.0%}"]
+        for name, c in costs.items()
+    ),
+)
+
+# %%
+layer.execution = "factored"
+assert torch.allclose(layer(x), dense, rtol=1e-5, atol=1e-5)
+assert nes_lab.count(layer, one).madds < 0.3 * full.madds
+nes_lab.count(layer, one)
+
+# %% [markdown]
+# Gradients obey the law too, for the epitome and for the starts, so a layer can be trained in epitome space.
+
+# %%
+gradients = {}
+for name in layer.available_executions():
+    layer.execution = name
+    layer.zero_grad()
+    layer(x).square().mean().backward()
+    gradients[name] = [p.grad.clone() for p in (layer.epitome, layer.routing.starts_out, layer.routing.starts_in)]
+for name, found in gradients.items():
+    torch.testing.assert_close(found, gradients["materialize"], rtol=1e-4, atol=1e-6, msg=f"gradients of {name}")
+print("gradient of the output starts:", gradients["factored"][1])
+
+# %% [markdown]
+# ## 7. Who sets the starts
+#
+# | routing | starts | stored |
+# |---|---|---|
+# | `tiled` | whole cells, laid side by side and around again; the default | nothing, it is a rule |
+# | `stride` | whole cells, spread evenly over the epitome | nothing |
+# | `random` | whole cells, drawn from a seed | the seed |
+# | `free` | learned: one number each, beginning at the tiling | every start |
+# | `learner` | learned: an index learner predicts a move from the layer's input (the paper) | every start; not the learner |
+#
+# What learning the starts buys over a plain tiling is an open question, and asking it is what this lab is for.
+
+# %%
+rows = []
+for routing in ROUTING_MODES:
+    torch.manual_seed(0)
+    made = nes_lab.EpitomeConv2d(
+        16, 32, 3, padding=1, epitome_shape=(16, 8, 3, 3), patch_channels=(8, 4), routing=routing, execution="factored"
+    )
+    cost = nes_lab.count(made, one)
+    begins = [round(float(s), 2) for s in made.routing_map().starts[0]]
+    rows.append([f"`{routing}`", begins, f"{cost.params:,}", f"{cost.learner_params:,}", f"{cost.madds:,}"])
+table(["routing", "output starts at first", "params", "index learner (training only)", "madds"], *rows)
+
+# %% [markdown]
+# Learned starts are fractional, so they pay for the interpolation. `layer.snap()` rounds them to whole cells after
+# training, and reports how far that changes the weight:
+
+# %%
+print(layer.snap())
+table(["after snap()", "madds"], ["`factored`", f"{nes_lab.count(layer, one).madds:,}"])
+
+# %% [markdown]
+# ## What next
+#
+# * A whole network: `nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%", madds="75%"), images)` chooses the epitome
+#   of every layer, and `nes_lab.compress(model, plan)` makes the smaller network.
+# * From a terminal: `make demo` trains dense, narrower and epitome networks on real digits and compares them at equal madds.
+# * `make app` shows the same pictures for your own runs.
+#
+# Source of the method: Zhou et al., *Neural Epitome Search for Architecture-Agnostic Network Compression*, ICLR 2020,
+# [arXiv:1907.05642](https://arxiv.org/abs/1907.05642).
