@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from nes_lab.cli.options import parse
+from nes_lab.cli.session import clock
+from nes_lab.cost.report import short
+from nes_lab.runs.store import RunStore
 
 __all__ = ["run"]
 
@@ -14,10 +24,89 @@ __all__ = ["run"]
 class Demo:
     """Train dense and compressed networks of equal multiply-adds on real digits, compare them, write a report."""
 
+    seeds: int = 2
+    """Runs of each network."""
+    epochs: int = 10
+    """Epochs of each run."""
+    workers: int = 2
+    """Processes that train at the same time, one thread each."""
+    out: Path | None = None
+    """Folder for the report; by default demo/ beside the runs."""
+
 
 def run(words: Sequence[str]) -> int:
-    """Run the demo."""
-    parse(Demo, "demo", words)
-    from nes_lab.experiment_demo import main
+    """Run the demo and print its table."""
+    options = parse(Demo, "demo", words)
+    console = Console()
+    console.print("Loading torch and timm ...", style="dim")
+    from nes_lab.experiment_demo import run_demo
+    from nes_lab.runs.compare import tally
 
-    return int(main() or 0)
+    with _display(console) as progress:
+        result = run_demo(
+            RunStore(),
+            seeds=options.seeds,
+            epochs=options.epochs,
+            workers=options.workers,
+            folder=options.out,
+            progress=progress,
+        )
+    console.print(_table(result.table))
+    for contest in result.contests:
+        console.print(contest.sentence(), highlight=False, soft_wrap=True)
+    console.print(tally(result.contests), style="bold", highlight=False, soft_wrap=True)
+    console.print(f"{clock(result.seconds)} in all. Report: {result.report}", highlight=False, soft_wrap=True)
+    console.print("See the runs in the app: make app", highlight=False)
+    return 0
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    caption = "(0.7): as many madds as the dense network of that width. ms x64: one forward of 64 images."
+    table = Table(title="Handwritten digits, 8x8: accuracy against cost, measured here", caption=caption)
+    for name in rows[0]:
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: object) -> str:
+    return short(value) if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A moving bar on a terminal; elsewhere one line whenever a run is finished."""
+    if not console.is_terminal:
+        yield _line_printer()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task("training", total=None, now="planning")
+        lines = [bars.add_task("", total=1, now="", visible=False) for _ in range(8)]
+
+        def show(news: dict[str, Any]) -> None:
+            bars.update(task, completed=news["done"], total=news["total"], now=_standing(news))
+            for line, text in zip(lines, [*news["running"], *[""] * 8], strict=False):
+                name, _, share = text.rpartition(" ")
+                done = int(share.rstrip("%") or 0) / 100
+                bars.update(line, description=f"  {name}", completed=done, visible=bool(text))
+
+        yield show
+
+
+def _standing(news: Mapping[str, Any]) -> str:
+    left = "" if news["eta_s"] is None else f", {clock(news['eta_s'])} left"
+    return f"{news['finished']} of {news['total']} runs{left}"
+
+
+def _line_printer() -> Callable[[dict[str, Any]], None]:
+    last = -1
+
+    def show(news: dict[str, Any]) -> None:
+        nonlocal last
+        if news["finished"] != last:
+            last = news["finished"]
+            print(f"{_standing(news)}; running: {'; '.join(news['running']) or 'nothing'}", flush=True)
+
+    return show

@@ -1,0 +1,98 @@
+"""Is a difference in accuracy more than noise? Two settings, several seeds each, a finite test set."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nes_lab.errors import OptionError
+
+__all__ = ["Contest", "compare", "standard_error", "tally"]
+
+VERDICTS = ("ahead", "behind", "within noise")
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Two settings of equal cost, compared.
+
+    Args:
+        name, rival: The settings.
+        difference: Mean top-1 of the first minus that of the rival, in points.
+        error: Standard error of that difference, in points.
+        seeds: Runs of each.
+    """
+
+    name: str
+    rival: str
+    difference: float
+    error: float
+    seeds: tuple[int, int]
+
+    @property
+    def verdict(self) -> str:
+        """``ahead`` or ``behind`` when the difference is more than two standard errors, else ``within noise``."""
+        if abs(self.difference) <= 2 * self.error:
+            return "within noise"
+        return "ahead" if self.difference > 0 else "behind"
+
+    def sentence(self) -> str:
+        """The outcome in words.
+
+        Examples:
+            >>> Contest("free", "narrower", 0.4, 0.5, (2, 2)).sentence()
+            'free is within noise of narrower: +0.40 points of top-1, standard error 0.50'
+        """
+        word = "within noise of" if self.verdict == "within noise" else f"{self.verdict} of"
+        word = word.replace("behind of", "behind")
+        return f"{self.name} is {word} {self.rival}: {self.difference:+.2f} points of top-1, standard error {self.error:.2f}"
+
+
+def standard_error(top1: Sequence[float], images: int) -> float:
+    """Standard error of a mean accuracy, in points: the larger of what the seeds show and what the test set allows.
+
+    Two seeds may agree by chance; the binomial error of ``images`` test images each is the least that can be claimed.
+
+    Args:
+        top1: Accuracies in percent, one a seed.
+        images: Test images of each run.
+
+    Raises:
+        OptionError: If there is no accuracy, or no image.
+
+    Examples:
+        >>> round(standard_error([98.0], 360), 2)
+        0.74
+    """
+    if not top1 or images < 1:
+        raise OptionError(f"top1={list(top1)!r}, images={images!r}; at least one run and one image are needed")
+    share = min(max(statistics.fmean(top1) / 100, 1 / images), 1 - 1 / images)
+    binomial = 100 * math.sqrt(share * (1 - share) / (images * len(top1)))
+    spread = statistics.stdev(top1) / math.sqrt(len(top1)) if len(top1) > 1 else 0.0
+    return max(binomial, spread)
+
+
+def compare(name: str, top1: Sequence[float], rival: str, rival_top1: Sequence[float], images: int) -> Contest:
+    """Compare two settings by their seeds.
+
+    Examples:
+        >>> compare("a", [90.0, 90.0], "b", [80.0, 80.0], 360).verdict
+        'ahead'
+    """
+    error = math.hypot(standard_error(top1, images), standard_error(rival_top1, images))
+    difference = statistics.fmean(top1) - statistics.fmean(rival_top1)
+    return Contest(name, rival, difference, error, (len(top1), len(rival_top1)))
+
+
+def tally(contests: Sequence[Contest]) -> str:
+    """One plain sentence about many contests.
+
+    Examples:
+        >>> tally([Contest("a", "b", 0.1, 0.5, (2, 2)), Contest("c", "b", -3.0, 0.5, (2, 2))])
+        'Of 2 comparisons at equal multiply-adds, epitomes are ahead in 0, behind in 1, within noise in 1.'
+    """
+    counts = {verdict: sum(c.verdict == verdict for c in contests) for verdict in VERDICTS}
+    told = ", ".join(f"{verdict} in {n}" for verdict, n in counts.items())
+    return f"Of {len(contests)} comparisons at equal multiply-adds, epitomes are {told}."
