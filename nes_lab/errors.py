@@ -67,8 +67,8 @@ def closest(name: object, known: Iterable[str], n: int = 3) -> str:
         ``" Did you mean 'x'?"`` with a leading space, or an empty string when nothing is near.
 
     Examples:
-        >>> closest("tilde", ["tiled", "stride"])
-        " Did you mean 'tiled'?"
+        >>> closest("jiont", ["joint", "separable"])
+        " Did you mean 'joint'?"
     """
     near = difflib.get_close_matches(str(name), list(known), n=n, cutoff=0.5)
     if not near:

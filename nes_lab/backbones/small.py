@@ -80,7 +80,7 @@ class SmallMobileNetV2(nn.Module):
 
 
 def _scaled(channels: int, width: float) -> int:
-    return max(2, int(round(channels * width / 2)) * 2)
+    return max(2, round(channels * width / 2) * 2)
 
 
 def _conv_norm(

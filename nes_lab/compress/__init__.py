@@ -2,6 +2,13 @@
 
 The package itself is callable: ``nes_lab.compress(model, plan)`` is :func:`nes_lab.compress.surgery.compress`. A function
 bound to that name would be hidden as soon as a module of this package is imported.
+
+Examples:
+    >>> import nes_lab
+    >>> model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(1, 64)
+    >>> plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x)
+    >>> type(nes_lab.compress(model, plan)[0]).__name__
+    'EpitomeLinear'
 """
 
 from __future__ import annotations

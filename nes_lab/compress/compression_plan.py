@@ -33,8 +33,14 @@ class LayerPlan:
         weight_shape, epitome_shape: In PyTorch's axis order.
         patch_channels: ``(b_out, b_in)``.
         routing, scope, boundary, execution, seed: As the epitome layers take them.
-        options: Further keyword arguments of the layer, such as ``reach`` of the index learner.
         dense, predicted: Counts before and after.
+        options: Further keyword arguments of the layer, such as ``reach`` of the index learner.
+
+    Examples:
+        >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
+        >>> how = {"routing": "tiled", "scope": "separable", "boundary": "clamp", "execution": "auto", "seed": 0}
+        >>> LayerPlan("linear", **shapes, **how, dense=Counts(4096, 4096), predicted=Counts(2048, 2048)).ratio
+        0.5
     """
 
     kind: str
@@ -215,8 +221,6 @@ class CompressionPlan:
 
 
 def _layer(kind: type, data: dict[str, Any]) -> Any:
-    fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-    for name in ("dense", "predicted"):
-        if name in fixed:
-            fixed[name] = Counts(**fixed[name])
-    return kind(**fixed)
+    fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    counts = {name: Counts(**data[name]) for name in ("dense", "predicted") if name in data}
+    return kind(**(fixed | counts))

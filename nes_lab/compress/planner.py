@@ -23,7 +23,7 @@ from nes_lab.epitome.geometry import BOUNDARIES, SCOPES, EpitomeGeometry
 from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES, sampled_axes
 from nes_lab.errors import BudgetError, OptionError, one_of
 from nes_lab.execution.base import AxisState
-from nes_lab.execution.registry import PLANS, cheapest_plan
+from nes_lab.execution.registry import cheapest_plan
 
 __all__ = ["STRATEGIES", "EpitomeOptions", "plan_for_budget", "plan_layer"]
 

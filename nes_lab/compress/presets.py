@@ -40,6 +40,13 @@ def preset(
         OptionError: If the preset or wiring is not known.
         PlanError: If the model has no inverted-residual blocks the preset knows.
 
+    Examples:
+        >>> import torch, nes_lab
+        >>> model = nes_lab.create_backbone("small_mobilenetv2", in_channels=1)
+        >>> plan = preset("released_x2", model, torch.randn(1, 1, 8, 8))
+        >>> plan.layers["blocks.1.expand.0"].weight_shape, plan.layers["blocks.1.expand.0"].epitome_shape
+        ((64, 16, 1, 1), (32, 16, 1, 1))
+
     Source: the authors' release for the MicroNet challenge; counts in the tests.
     """
     one_of("name", name, PRESETS)

@@ -72,9 +72,12 @@ def materialize(model: nn.Module) -> nn.Module:
 
 def _swap(model: nn.Module, replace: Callable[[str, nn.Module], nn.Module | None]) -> nn.Module:
     """A deep copy with modules replaced wherever they are registered; a shared module gets one shared replacement."""
-    fresh = {id(m): new for name, m in model.named_modules() if (new := replace(name, m)) is not None}
-    memo = {key: new for key, new in fresh.items()}
-    return copy.deepcopy(model, memo)
+    fresh: dict[int, object] = {}
+    for name, module in model.named_modules():
+        replacement = replace(name, module)
+        if replacement is not None:
+            fresh[id(module)] = replacement
+    return copy.deepcopy(model, fresh)  # what the memo holds stands in wherever the old module is referred to
 
 
 def _build(module: nn.Module, plan: LayerPlan, weights: str) -> nn.Module:

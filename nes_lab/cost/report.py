@@ -63,6 +63,11 @@ class CostReport:
         adds, weight_madds: Totals of the layers' columns.
         input_shape: Of the example input.
         by_layer: Rows with params or madds, in module order.
+
+    Examples:
+        >>> report = CostReport(10, 2_000_000, 0, 40, 0, 0, (1, 3), (LayerCost("fc", "Linear", 10, 2_000_000),))
+        >>> CostReport.from_dict(report.to_dict()) == report
+        True
     """
 
     params: int
@@ -81,9 +86,7 @@ class CostReport:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CostReport:
         """Read back :meth:`to_dict`, also after a trip through JSON."""
-        rows = tuple(
-            LayerCost(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in data["by_layer"]
-        )
+        rows = tuple(_layer_cost(row) for row in data["by_layer"])
         known = {f.name: data[f.name] for f in fields(cls)}
         return cls(**(known | {"by_layer": rows, "input_shape": tuple(data["input_shape"])}))
 
@@ -128,6 +131,11 @@ class CostReport:
         return f"<table><thead>{cells(self._HEAD, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
+def _layer_cost(row: dict[str, Any]) -> LayerCost:
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return LayerCost(**plain)
+
+
 @dataclass(frozen=True)
 class LatencyReport:
     """Measured time of one forward.
@@ -136,6 +144,10 @@ class LatencyReport:
         median_ms, p90_ms: Over the repeats, in milliseconds.
         repeats: Timed forwards.
         batch, threads, device, dtype: Under which it was measured.
+
+    Examples:
+        >>> LatencyReport(1.5, 1.8, 20, 1, 2, "cpu", "float32").to_dict()["median_ms"]
+        1.5
     """
 
     median_ms: float

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,12 +65,12 @@ class _ClampStarts(torch.autograd.Function):
     """Clamp whose gradient at a bound passes only if the descent step points inside."""
 
     @staticmethod
-    def forward(ctx, starts: Tensor, upper: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, starts: Tensor, upper: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(starts <= 0, starts >= upper)
         return torch.minimum(starts.clamp_min(0), upper)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         at_lower, at_upper = ctx.saved_tensors
         blocked = (at_lower & (grad >= 0)) | (at_upper & (grad <= 0))
         return grad.masked_fill(blocked, 0), None

@@ -48,6 +48,10 @@ class InferenceCache:
             self._key = key
         return self._value  # type: ignore[return-value]
 
+    def clear(self) -> None:
+        """Forget the kept value."""
+        self._key = self._value = None
+
     def __deepcopy__(self, memo: dict) -> InferenceCache:
         return InferenceCache()
 

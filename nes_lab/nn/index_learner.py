@@ -59,21 +59,16 @@ class IndexLearner(nn.Module):
         hidden = max(8, min(64, channels // 4))
         where = {"device": device, "dtype": dtype}
         if kind == "mlp":
-            self.body = nn.Sequential(
-                nn.Linear(channels, hidden, **where), nn.ReLU(), nn.Linear(hidden, outputs, **where)
-            )
-            nn.init.zeros_(self.body[2].weight)
-            nn.init.zeros_(self.body[2].bias)
-            return
-        conv, norm = (nn.Conv1d, nn.BatchNorm1d) if spatial == 1 else (nn.Conv2d, nn.BatchNorm2d)
-        self.body = nn.Sequential(
-            conv(channels, hidden, 3, stride=2, padding=1, bias=False, **where),
-            norm(hidden, **where),
-            nn.ReLU6(),
-            conv(hidden, outputs, 1, bias=False, **where),
-            norm(outputs, **where),
-        )
-        nn.init.zeros_(self.body[4].weight)
+            last: nn.Module = nn.Linear(hidden, outputs, **where)
+            self.body = nn.Sequential(nn.Linear(channels, hidden, **where), nn.ReLU(), last)
+        else:
+            conv, norm = (nn.Conv1d, nn.BatchNorm1d) if spatial == 1 else (nn.Conv2d, nn.BatchNorm2d)
+            last = norm(outputs, **where)
+            reduce = conv(channels, hidden, 3, stride=2, padding=1, bias=False, **where)
+            spread = conv(hidden, outputs, 1, bias=False, **where)
+            self.body = nn.Sequential(reduce, norm(hidden, **where), nn.ReLU6(), spread, last)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """One row of raw outputs per sample."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.sampling import axis_taps
 from nes_lab.errors import one_of
-from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps, axis_states
+from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps
 from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
 from nes_lab.nn.cache import InferenceCache, tensor_key
 from nes_lab.nn.index_learner import LearnerStarts
@@ -35,7 +36,7 @@ class SnapReport:
     relative_change: float
 
 
-class EpitomeLayer(nn.Module):
+class EpitomeLayer(nn.Module, ABC):
     """Base of the epitome layers; use :class:`EpitomeConv1d`, :class:`EpitomeConv2d` or :class:`EpitomeLinear`.
 
     Args:
@@ -159,12 +160,18 @@ class EpitomeLayer(nn.Module):
         def build() -> Taps:
             return [None if s is None else axis_taps(s, self.geometry, a, fractional) for a, s in enumerate(starts)]
 
-        if torch.compiler.is_compiling() or (fractional and torch.is_grad_enabled()):
+        if torch.compiler.is_compiling():
+            return build()
+        if fractional and torch.is_grad_enabled():
+            self._taps_cache.clear()
             return build()
         return self._taps_cache.get(tensor_key(table for _, table in self.routing.tables()), build)
 
     def _prepared(self, plan: ExecutionPlan, taps: Taps) -> Tensor:
-        if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        if torch.compiler.is_compiling():
+            return plan.prepare(self.epitome, taps, self.geometry)
+        if torch.is_grad_enabled():
+            self._weight_cache.clear()  # a step follows, perhaps by a fused optimizer, which raises no version
             return plan.prepare(self.epitome, taps, self.geometry)
         tables = [table for _, table in self.routing.tables()]
         key = tensor_key([self.epitome, *tables])
@@ -243,6 +250,10 @@ class EpitomeLayer(nn.Module):
             if self.bias is not None and bias is not None:
                 self.bias.copy_(bias)
         return self
+
+    @abstractmethod
+    def to_dense(self) -> nn.Module:
+        """A plain torch layer with the sampled weight."""
 
     def extra_repr(self) -> str:
         """Shapes and options."""

@@ -19,7 +19,7 @@ def test_the_small_network(size, width):
 
 
 def test_unknown_names_get_the_closest():
-    with pytest.raises(OptionError, match="Did you mean .*mobilenetv2_100"):
+    with pytest.raises(OptionError, match=r"Did you mean .*mobilenetv2_100"):
         nes_lab.create_backbone("mobilenet_v2_100")
 
 

@@ -270,3 +270,16 @@ def test_pickle_of_the_whole_module_and_deepcopy_after_use(tmp_path):
         torch.save(layer, tmp_path / "own.pt")
         again = torch.load(tmp_path / "own.pt", weights_only=False)  # our own file, written the line above
         assert torch.equal(again(x), expected) and torch.equal(copy.deepcopy(layer)(x), expected)
+
+
+def test_a_fused_step_is_not_missed():
+    """torch's fused optimizers raise no tensor version; a forward with gradients before the step clears the cache."""
+    layer = _free(execution="materialize").eval()
+    x = torch.randn(1, 8, 5, 5)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5, fused=True)
+    with torch.no_grad():
+        layer(x)
+    layer(x).square().sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        assert torch.equal(layer(x), nn.functional.conv2d(x, layer.materialize(), layer.bias))
