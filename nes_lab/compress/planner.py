@@ -100,7 +100,8 @@ def plan_for_budget(
             convolutions, squeeze-excite, declared stem and classifier).
         exclude: Name patterns that stay dense.
         routing: Who sets the starts.
-        scope: ``"separable"``: multiply-adds fall with params; ``"joint"``: only params fall.
+        scope: ``"separable"``: multiply-adds fall with params; ``"joint"``: only params fall, the weight keeps its full rank;
+            ``"auto"``: separable where multiply-adds must fall, else joint.
         boundary: ``"clamp"`` or ``"circular"``.
         patch_channels: Patch length; None: the whole epitome axis, or 16 where starts are learned.
         round_to: Epitome channels are multiples of this; 1 or 2 for tiny networks.
@@ -121,8 +122,10 @@ def plan_for_budget(
     one_of("strategy", strategy, STRATEGIES)
     if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
         raise OptionError(f"round_to={round_to!r}; epitome channels are multiples of a whole number of at least 1")
-    options = EpitomeOptions(routing, scope, boundary, patch_channels, seed, layer_options)
+    one_of("scope", scope, (*SCOPES, "auto"))
     found = survey(model, example_input, include, exclude)
+    scope = _binding_scope(found, budget) if scope == "auto" else scope
+    options = EpitomeOptions(routing, scope, boundary, patch_channels, seed, layer_options)
     steps = [
         s
         for i, layer in enumerate(found.layers)
@@ -134,6 +137,12 @@ def plan_for_budget(
     origin = f"{strategy}, routing={routing}, scope={scope}, round_to={round_to}"
     plan = assemble(found, chosen, budget, origin, untouched="the budget is met without it")
     return _with_notes(plan, budget, last, round_to)
+
+
+def _binding_scope(found: Survey, budget: Budget) -> str:
+    """``separable`` when the multiply-adds must fall, ``joint`` when only the params must."""
+    madds_limit = budget.absolute(found.report.params, found.report.madds)[1]
+    return "joint" if madds_limit is None or madds_limit >= found.report.madds else "separable"
 
 
 def plan_layer(

@@ -193,3 +193,17 @@ def test_rows_cover_every_layer_in_module_order():
     assert [r["name"] for r in rows] == [n for n, m in SMALL.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert sum(r["madds"] for r in rows) == plan.predicted.madds
     json.dumps(rows)
+
+
+@pytest.mark.parametrize(
+    ("budget", "scope"),
+    [
+        (Budget(params="50%"), "joint"),
+        (Budget(madds="60%"), "separable"),
+        (Budget(params="50%", madds="100%"), "joint"),
+    ],
+)
+def test_auto_scope_follows_what_must_fall(budget, scope):
+    plan = nes_lab.plan_for_budget(SMALL, budget, X8, scope="auto", round_to=2)
+    assert {layer.scope for layer in plan.layers.values()} == {scope}
+    _check(SMALL, plan, X8)
