@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -61,12 +62,14 @@ def run(words: Sequence[str]) -> int:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    caption = "(0.7): as many madds as the dense network of that width. ms x64: one forward of 64 images."
-    table = Table(title="Handwritten digits, 8x8: accuracy against cost, measured here", caption=caption)
-    for name in rows[0]:
+    caption = "(0.7): madds of the dense network of that width; x64: a forward of 64 images"
+    title = "Handwritten digits, 8x8: accuracy against cost, measured here"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for name in ("network", "params", "madds", "ms x1", "ms x64", "top-1 %", "seeds"):
         table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        *cells, lowest, highest = row.values()
+        table.add_row(*map(_cell, cells), f"{lowest:.1f}-{highest:.1f}")
     return table
 
 
