@@ -69,7 +69,7 @@ n = len(epitome)
 
 def read(s):
     """Read one patch at start ``s``: two neighboring slices, mixed."""
-    u = min(int(np.floor(s)), n - b - 1)  # at the last start the lower cell stays one back, so that u + b < n
+    u = min(int(np.floor(s)), n - b - 1)  # one back at the last start, so that u + b < n
     f = s - u
     return (1 - f) * epitome[u : u + b] + f * epitome[u + 1 : u + b + 1]
 
@@ -87,13 +87,11 @@ for s in starts:
 print("hat function and two mixed slices agree")
 
 # %%
-readings = [
-    PatchReading(s, read(s), name=name) for s, name in zip(starts, ("first patch", "second patch"), strict=True)
-]
+readings = [PatchReading(s, read(s), name=f"patch {r}") for r, s in enumerate(starts)]
 patch_by_hand(epitome, readings)
 
 # %% [markdown]
-# The first patch starts at a whole cell, so it is a plain slice: `[0.5, 1.5, 3.0]`. The second starts a quarter of a cell
+# Patch 0 starts at a whole cell, so it is a plain slice: `[0.5, 1.5, 3.0]`. Patch 1 starts a quarter of a cell
 # after cell 3, so each of its samples is three parts of one cell and one part of the next. The windows may overlap: both
 # patches read cell 3. That sharing is where the compression comes from; a weight ten times as long could be read from the same eight
 # cells.
@@ -135,9 +133,9 @@ for s in sweep:
     by_library = read_patch(epitome, s, b)
     np.testing.assert_allclose(by_library.patch, read(s))
     np.testing.assert_allclose(by_library.gradient, slope(s))
-print(
-    "the same at", len(sweep), "starts; at 2 the right derivative", slope(2), "and at 5, the last, the left", slope(5)
-)
+print("the same at", len(sweep), "starts")
+print("at 2, the right derivative:", slope(2))
+print("at 5, the last start, the left one:", slope(5))
 
 # %% [markdown]
 # ## 3. Learn a start
@@ -166,7 +164,8 @@ print(f"start {path[0]} -> {path[-1]:.4f}, loss {losses[0]:.3f} -> {losses[-1]:.
 start_descent(path, losses, target=3.4)
 
 # %% [markdown]
-# It finds 3.4. It need not: $L$ is not convex, and from the far side the same descent gets stuck.
+# It finds 3.4. It need not: $L$ is not convex. From start 0 the loss towards 4.9 first rises, so the step points to the
+# left, out of the epitome, and the start stays where it is.
 
 # %%
 stuck, stuck_losses = descend(0.0, target=read(4.9))
@@ -174,11 +173,11 @@ print(f"start {stuck[0]} -> {stuck[-1]:.4f}, loss {stuck_losses[0]:.3f} -> {stuc
 start_descent(stuck, stuck_losses, target=4.9)
 
 # %% [markdown]
-# This is why it matters where learning begins: the library begins at an integer tiling and lets starts move from there.
+# So it matters where learning begins. The library begins at an integer tiling and lets starts move from there.
 #
-# **At the boundary.** A start must stay in $0 \le s \le n - b$, so the library clamps it. A plain clamp has no agreed gradient
-# at the bound itself, and many starts lie exactly there (with patches of half the epitome, every tiled one does). The
-# rule here: at a bound the gradient passes only if the descent step points *inside*.
+# **At the boundary.** A start must stay in $0 \le s \le n - b$, so the library clamps it. What gradient a clamp passes at
+# the bound itself is a convention, and many starts lie exactly there: with patches of half the epitome, every tiled one
+# does. The rule here is that at a bound the gradient passes only if the descent step points *inside*.
 
 # %%
 at_bounds = torch.tensor([0.0, 0.0, 5.0, 5.0], requires_grad=True)
@@ -214,15 +213,14 @@ A_out = np.concatenate([hat_matrix(s, 4, 6) for s in starts_out.numpy()])
 A_in = np.concatenate([hat_matrix(s, 3, 5) for s in starts_in.numpy()])
 by_hand = A_out @ grid.numpy() @ A_in.T
 
-taps = [axis_taps(starts_out, geometry, 0, fractional=True), axis_taps(starts_in, geometry, 1, fractional=True)]
+taps = [
+    axis_taps(starts_out, geometry, 0, fractional=True),
+    axis_taps(starts_in, geometry, 1, fractional=True),
+]
 by_library = sample_patches(grid, taps, geometry)
 np.testing.assert_allclose(by_library.numpy(), by_hand, atol=1e-12)
-print(
-    "by hand and by the library, shape",
-    by_hand.shape,
-    "- largest difference",
-    np.abs(by_library.numpy() - by_hand).max(),
-)
+difference = np.abs(by_library.numpy() - by_hand).max()
+print(f"by hand and by the library: shape {by_hand.shape}, largest difference {difference:.0e}")
 
 # %% [markdown]
 # ## 5. A convolution
@@ -233,12 +231,14 @@ print(
 
 # %%
 torch.manual_seed(1)
-layer = nes_lab.EpitomeConv2d(16, 32, 3, padding=1, epitome_shape=(16, 8, 3, 3), patch_channels=(8, 4), routing="free")
-before = snapshot_layers(layer)[""]
+options = {"padding": 1, "epitome_shape": (16, 8, 3, 3), "patch_channels": (8, 4)}
+layer = nes_lab.EpitomeConv2d(16, 32, 3, routing="free", **options)
+model = torch.nn.ModuleDict({"conv": layer})
+before = snapshot_layers(model)["conv"]
 with torch.no_grad():
     layer.routing.starts_out.copy_(torch.tensor([0.3, 7.2, 1.5, 8.0]))
     layer.routing.starts_in.copy_(torch.tensor([0.6, 3.1, 0.0, 2.5]))
-now = snapshot_layers(layer)[""]
+now = snapshot_layers(model)["conv"]
 layer
 
 # %% [markdown]
@@ -299,13 +299,11 @@ for name in layer.available_executions():
     costs[name] = nes_lab.count(layer, one)
 
 full = costs["dense convolution"]
-table(
-    ["computed as", "params", "madds", "of the dense params", "of the dense madds"],
-    *(
-        [name, f"{c.params:,}", f"{c.madds:,}", f"{c.params / full.params:.0%}", f"{c.madds / full.madds:.0%}"]
-        for name, c in costs.items()
-    ),
-)
+rows = [
+    [name, f"{c.params:,}", f"{c.params / full.params:.0%}", f"{c.madds:,}", f"{c.madds / full.madds:.0%}"]
+    for name, c in costs.items()
+]
+table(["computed as", "params", "of dense", "madds", "of dense"], *rows)
 
 # %%
 layer.execution = "factored"
@@ -317,15 +315,15 @@ nes_lab.count(layer, one)
 # Gradients obey the law too, for the epitome and for the starts, so a layer can be trained in epitome space.
 
 # %%
+learned = [layer.epitome, layer.routing.starts_out, layer.routing.starts_in]
 gradients = {}
 for name in layer.available_executions():
     layer.execution = name
-    layer.zero_grad()
-    layer(x).square().mean().backward()
-    gradients[name] = [p.grad.clone() for p in (layer.epitome, layer.routing.starts_out, layer.routing.starts_in)]
-for name, found in gradients.items():
-    torch.testing.assert_close(found, gradients["materialize"], rtol=1e-4, atol=1e-6, msg=f"gradients of {name}")
-print("gradient of the output starts:", gradients["factored"][1])
+    loss = layer(x).square().mean()
+    gradients[name] = torch.autograd.grad(loss, learned)
+for found in gradients.values():
+    torch.testing.assert_close(found, gradients["materialize"], rtol=1e-4, atol=1e-6)
+print("gradient of the output starts:", gradients["factored"][1].numpy().round(4))
 
 # %% [markdown]
 # ## 7. Who sets the starts
@@ -343,22 +341,22 @@ print("gradient of the output starts:", gradients["factored"][1])
 # %%
 rows = []
 for routing in ROUTING_MODES:
-    torch.manual_seed(0)
-    made = nes_lab.EpitomeConv2d(
-        16, 32, 3, padding=1, epitome_shape=(16, 8, 3, 3), patch_channels=(8, 4), routing=routing, execution="factored"
-    )
+    made = nes_lab.EpitomeConv2d(16, 32, 3, routing=routing, execution="factored", **options)
     cost = nes_lab.count(made, one)
-    begins = [round(float(s), 2) for s in made.routing_map().starts[0]]
-    rows.append([f"`{routing}`", begins, f"{cost.params:,}", f"{cost.learner_params:,}", f"{cost.madds:,}"])
-table(["routing", "output starts at first", "params", "index learner (training only)", "madds"], *rows)
+    first = made.routing_map().starts[0].tolist()
+    rows.append([f"`{routing}`", first, f"{cost.params:,}", f"{cost.learner_params:,}", f"{cost.madds:,}"])
+table(["routing", "output starts at first", "params", "index learner", "madds"], *rows)
 
 # %% [markdown]
-# Learned starts are fractional, so they pay for the interpolation. `layer.snap()` rounds them to whole cells after
-# training, and reports how far that changes the weight:
+# Learned starts are fractional, so they pay for the interpolation; the index learner is a training aid and is not part of
+# the params. `layer.snap()` rounds the starts to whole cells after training and reports how far that changes the weight.
+# Here it changes it much, because neighboring cells of this untrained epitome have nothing to do with each other.
 
 # %%
-print(layer.snap())
-table(["after snap()", "madds"], ["`factored`", f"{nes_lab.count(layer, one).madds:,}"])
+layer.execution = "factored"
+report = layer.snap()
+print(f"farthest move {report.largest_move:.2f} cells, change of the weight {report.relative_change:.0%}")
+print(f"madds now {nes_lab.count(layer, one).madds:,}, for the plan {layer.execution}")
 
 # %% [markdown]
 # ## What next

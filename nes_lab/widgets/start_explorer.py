@@ -77,7 +77,8 @@ class StartExplorer(ipywidgets.VBox):
     def __init__(self, epitome: np.ndarray, length: int, start: float = 0.0, step: float = 0.05) -> None:
         self._epitome, self._length = np.asarray(epitome), length
         self._reading = read_patch(self._epitome, start, length)
-        self.figure = go.FigureWidget(patch_and_gradient(self._epitome, self._reading))
+        self.figure = go.FigureWidget(self._draw())
+        self.figure._config = {"responsive": True}
         self.slider = ipywidgets.FloatSlider(
             value=start,
             min=0.0,
@@ -99,9 +100,13 @@ class StartExplorer(ipywidgets.VBox):
     def _redraw(self, change: dict[str, Any]) -> None:
         self._reading = read_patch(self._epitome, change["new"], self._length)
         shown: Any = self.figure
-        fresh: Any = patch_and_gradient(self._epitome, self._reading)
+        fresh: Any = self._draw()
         with shown.batch_update():
             for old, new in zip(shown.data, fresh.data, strict=True):
                 old.update(x=new.x, y=new.y)
-            shown.layout.title.subtitle.text = fresh.layout.title.subtitle.text
             shown.layout.meta = fresh.layout.meta
+
+    def _draw(self) -> go.Figure:
+        figure = patch_and_gradient(self._epitome, self._reading)
+        figure.update_layout(title=None, margin_t=16)  # the slider says what the title would
+        return figure

@@ -1,0 +1,125 @@
+"""Every notebook is one text in two files, carries no outputs, and runs from top to bottom."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import jupytext
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from tests.notebooks.places import FOLDER, SOURCES, private
+
+SECONDS = 60  # what one story may take on two cores
+PAIRING = "run .venv/bin/jupytext --update --to ipynb notebooks/{0}.py && .venv/bin/nbstripout notebooks/{0}.ipynb"
+IDS = {"ids": lambda path: path.stem}
+
+
+def execute(notebook, home):
+    """Run the notebook with this interpreter's kernel, in folders of its own; returns it with its outputs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("JUPYTER", "IPYTHON", "PLOTLY"))]:
+            patch.delenv(name)
+        for name, value in private(home).items():
+            patch.setenv(name, value)
+        resources = {"metadata": {"path": str(home)}}
+        NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources).execute()
+    return notebook
+
+
+def cells(notebook):
+    return [(cell.cell_type, cell.source) for cell in notebook.cells]
+
+
+def printed(notebook):
+    """All text that the cells printed or showed."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            found.append(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
+    return "\n".join(found)
+
+
+def figures(notebook):
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    specs = [output.data.get("application/vnd.plotly.v1+json") for output in outputs if "data" in output]
+    return [spec for spec in specs if spec is not None]
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory):
+    source = FOLDER / "01_epitome_by_hand.ipynb"
+    return execute(nbformat.read(source, as_version=4), tmp_path_factory.mktemp("jupyter"))
+
+
+def test_there_are_notebooks():
+    assert [path.stem for path in SOURCES][:1] == ["01_epitome_by_hand"]
+    assert {path.stem for path in SOURCES} == {path.stem for path in FOLDER.glob("*.ipynb")}
+
+
+@pytest.mark.parametrize("source", SOURCES, **IDS)
+def test_both_files_hold_the_same_cells(source):
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    assert cells(jupytext.read(source)) == cells(notebook), PAIRING.format(source.stem)
+    assert notebook.metadata.jupytext.formats == "ipynb,py:percent"
+
+
+@pytest.mark.parametrize("source", SOURCES, **IDS)
+def test_the_paired_file_is_valid_and_stripped(source):
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    nbformat.validate(notebook)
+    dirty = [c.source for c in notebook.cells if c.get("outputs") or c.get("execution_count") is not None]
+    assert not dirty, PAIRING.format(source.stem)
+    assert "widgets" not in notebook.metadata
+
+
+def test_by_hand_runs_and_says_what_it_promises(by_hand):
+    code = [cell for cell in by_hand.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    text = printed(by_hand)
+    assert "weight: [0.5   1.5   3.    2.75  1.75  0.625]" in text
+    assert "the same at 101 starts" in text
+    assert re.search(r"start 1\.2 -> 3\.39\d\d, loss 4\.705 -> ", text)
+    assert "start 0.0 -> 0.0000" in text
+    assert "equal to the dense convolution under: materialize, factored, wrapped" in text
+    assert "errors" not in text and "Warning" not in text
+
+
+def test_by_hand_counts_what_the_plan_costs(by_hand):
+    # 3x3 on 12 x 12: dense 144*9*16*32; factored 144*9*8*16 + 2*(16 + 32)*144 for fractional starts; snapped without.
+    text = printed(by_hand)
+    assert "| dense convolution | 4,640 | 100% | 663,552 | 100% |" in text
+    assert "| factored | 1,192 | 26% | 179,712 | 27% |" in text
+    assert "madds now 165,888, for the plan factored" in text
+
+
+def test_by_hand_draws(by_hand):
+    titles = [spec["layout"]["title"]["text"] for spec in figures(by_hand)]
+    assert titles == [
+        "2 patches read from 8 cells",
+        "A patch and its gradient over all starts",
+        "A start learned by gradient descent",
+        "A start learned by gradient descent",
+        "Epitome of conv",
+        "Patches on the epitome of conv",
+        "Routing map of conv",
+        "Coverage of conv",
+    ]
+    assert all(spec["data"] for spec in figures(by_hand))
+    widgets = [
+        o
+        for c in by_hand.cells
+        for o in c.get("outputs", ())
+        if "application/vnd.jupyter.widget-view+json" in o.get("data", {})
+    ]
+    assert len(widgets) == 1
+
+
+def test_a_failing_cell_would_be_noticed(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 == 2, 'not equal'")])
+    with pytest.raises(CellExecutionError, match="not equal"):
+        execute(notebook, tmp_path)
