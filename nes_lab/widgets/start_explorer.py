@@ -78,7 +78,6 @@ class StartExplorer(ipywidgets.VBox):
         self._epitome, self._length = np.asarray(epitome), length
         self._reading = read_patch(self._epitome, start, length)
         self.figure = go.FigureWidget(self._draw())
-        self.figure._config = {"responsive": True}
         self.slider = ipywidgets.FloatSlider(
             value=start,
             min=0.0,
@@ -87,7 +86,7 @@ class StartExplorer(ipywidgets.VBox):
             description="start (cells)",
             readout_format=".2f",
             style={"description_width": "initial"},
-            layout={"width": "70%"},
+            layout={"width": "700px"},
         )
         super().__init__([self.slider, self.figure])
         self.slider.observe(self._redraw, names="value")
@@ -108,5 +107,5 @@ class StartExplorer(ipywidgets.VBox):
 
     def _draw(self) -> go.Figure:
         figure = patch_and_gradient(self._epitome, self._reading)
-        figure.update_layout(title=None, margin_t=16)  # the slider says what the title would
+        figure.update_layout(title=None, margin_t=16, width=700)  # the slider says what the title would
         return figure
