@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from nes_lab.errors import BudgetError
@@ -35,7 +36,7 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
     right = "give a fraction of the dense model (0.75 or '75%') or an absolute number (225e6 or '225M')"
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, Real | str):
         raise BudgetError(f"{argument}={value!r} is no quantity; {right}")
     if isinstance(value, str):
         match = _QUANTITY.match(value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import start_limits
@@ -154,7 +153,7 @@ class LearnerStarts(Starts):
             previous = getattr(self, self._name("previous", axis))
             if not recomputing:
                 previous.copy_(table)
-            mixed = self.momentum * previous.clone() + (1 - self.momentum) * self._squashed(piece.view_as(table), axis)
+            mixed = self.momentum * previous + (1 - self.momentum) * self._squashed(piece.view_as(table), axis)
             if not recomputing:
                 table.copy_(mixed.detach())
             starts[axis] = mixed
@@ -173,8 +172,11 @@ class LearnerStarts(Starts):
         total = self.learner(batched).to(dtype).sum(0) if samples else batched.new_zeros(outputs, dtype=dtype)
         if not distributed:
             return total / samples, samples
+        from torch.distributed.nn.functional import all_reduce  # differentiable; not in every build of torch
+
         joined = all_reduce(torch.cat([total, total.new_tensor([samples])]))
-        return (joined[:-1] / joined[-1].clamp_min(1), int(joined[-1])) if joined[-1] > 0 else (joined, None)
+        everywhere = int(joined[-1])
+        return (joined[:-1] / everywhere, everywhere) if everywhere else (joined, None)
 
     def _squashed(self, raw: Tensor, axis: int) -> Tensor:
         if self.squash == "sigmoid":

@@ -1,0 +1,86 @@
+"""The claim of the README's picture: epitome and narrower networks of equal multiply-adds, on handwritten digits.
+
+Runs the demo in a folder of its own, keeps its numbers in results/demo_digits.json, and draws docs/images/accuracy_vs_madds.png
+where there is a Chromium. ``--redraw`` only draws again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
+from nes_lab.figures.report import Section, report_html
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "demo_digits.json"
+PICTURE = HERE.parent / "docs" / "images" / "accuracy_vs_madds.png"
+WIDTH, HEIGHT, TOP = 900, 640, 132  # TOP: the document's heading above the figure, cut away
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run")
+QUIET = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+    "--virtual-time-budget=8000",
+)
+
+
+def measure() -> None:
+    from nes_lab.experiment_demo import run_demo
+    from nes_lab.runs.store import RunStore
+
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_demo(RunStore(Path(folder) / "runs"), seeds=3, progress=show)
+        found = json.loads(result.results.read_text(encoding="utf-8"))
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE, check=True).stdout
+    found["facts"] |= {"commit": commit.strip(), "script": "benchmarks/demo_digits.py"}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def show(news: dict) -> None:
+    left = "" if news["eta_s"] is None else f", {news['eta_s']:.0f} s left"
+    print(f"\r{news['finished']} of {news['total']} runs{left}    ", end="", flush=True)
+
+
+def draw() -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        print("no Chromium on PATH: the picture was not drawn", file=sys.stderr)
+        return
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
+    with tempfile.TemporaryDirectory() as folder:
+        page, shot = Path(folder) / "page.html", Path(folder) / "shot.png"
+        page.write_text(report_html("", [Section("", figure=accuracy_vs_madds(rows))]), encoding="utf-8")
+        size = f"--window-size={WIDTH},{HEIGHT + TOP}"
+        command = [
+            browser,
+            *FLAGS,
+            *QUIET,
+            f"--user-data-dir={folder}/profile",
+            size,
+            f"--screenshot={shot}",
+            page.as_uri(),
+        ]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        crop(shot, PICTURE)
+
+
+def crop(shot: Path, picture: Path) -> None:
+    from PIL import Image
+
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(shot) as image:
+        image.crop((0, TOP, image.width, TOP + HEIGHT - 120)).convert("P", palette=Image.Palette.ADAPTIVE).save(
+            picture, optimize=True
+        )
+
+
+if __name__ == "__main__":
+    if "--redraw" not in sys.argv:
+        measure()
+    draw()
