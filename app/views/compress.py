@@ -34,7 +34,7 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], NetworkInput]:
         data = {"name": field_input("data.name")}
     usual = INPUTS[data["name"]]
     with columns[3]:
-        data["image_size"] = field_input("data.image_size", placeholder=f"{usual.side}, the data set's own")
+        data["image_size"] = field_input("data.image_size", placeholder=f"{usual.side}")
     classes = usual.classes
     if data["name"] == "image_folder":
         left, right = st.columns(2)

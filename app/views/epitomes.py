@@ -8,6 +8,7 @@ from nes_lab.figures.coverage import coverage
 from nes_lab.figures.epitome_atlas import atlas_pages, epitome_atlas
 from nes_lab.figures.patches_on_epitome import patches_on_epitome
 from nes_lab.figures.routing_map import routing_map
+from nes_lab.figures.run_report import largest_layers
 from nes_lab.figures.start_trajectories import start_trajectories
 
 VIEWS = ("Atlas", "Patches", "Routing map", "Coverage", "Trajectories")
@@ -20,10 +21,10 @@ HELP = {
 }
 
 
-def choose(label: str, name: str, options: list[str]) -> str:
-    """A choice that lives in the address."""
+def choose(label: str, name: str, options: list[str], usual: str) -> str:
+    """A choice that lives in the address; ``usual`` when the address says nothing."""
     wanted = st.query_params.get(name)
-    chosen = st.selectbox(label, options, index=options.index(wanted) if wanted in options else 0)
+    chosen = st.selectbox(label, options, index=options.index(wanted if wanted in options else usual))
     st.query_params[name] = chosen
     return chosen
 
@@ -83,8 +84,8 @@ else:
         run = choose_run(having)
     found = store().snapshots(run.id)
     with middle:
-        layers = list(layers_at(str(store().root), run.id, found[-1], found[-1]))
-        chosen_layer = choose("Layer", "layer", layers)
+        layers = layers_at(str(store().root), run.id, found[-1], found[-1])
+        chosen_layer = choose("Layer", "layer", list(layers), usual=largest_layers(layers)[0])
     chosen_step = choose_step(found)
     wanted_view = st.query_params.get("view")
     chosen_view = st.segmented_control(

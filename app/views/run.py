@@ -99,7 +99,7 @@ def details(info: RunInfo) -> None:
     if info.summary:
         st.subheader("Results")
         rows = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]
-        st.dataframe(rows, hide_index=True, width="content", height="content")
+        st.dataframe(rows, hide_index=True, width=420, height="content")
     layers = plan_rows(store(), info.id)
     if layers:
         st.subheader("Layers")
