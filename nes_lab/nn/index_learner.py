@@ -135,6 +135,12 @@ class LearnerStarts(Starts):
         tiling = self.anchors(axis, dtype, device)
         return tiling if self.squash == "tanh" else torch.zeros_like(tiling) + self._range(axis, tiling) * 0.5
 
+    def derive(self) -> None:
+        """The anchors, into their buffers."""
+        for axis in self.sampled:
+            anchor = getattr(self, self._name("anchor", axis))
+            anchor.copy_(self._begin(axis, anchor.dtype, anchor.device))
+
     def read(self, axis: int) -> Tensor:
         """The routing map, clamped."""
         return self.inside(self.table(axis), axis)

@@ -81,7 +81,11 @@ class Starts(nn.Module):
         for name, tensor in _own(self):
             if name in kept and tensor.is_floating_point() and tensor.itemsize < 4:
                 tensor.data = kept[name].to(tensor.device)
+        self.derive()
         return self
+
+    def derive(self) -> None:
+        """Write anew what a rule gives and no state dict holds; ``to_empty()`` after the meta device needs it."""
 
     def extra_repr(self) -> str:
         """Mode and the shapes of the tables."""
@@ -103,6 +107,12 @@ class FixedStarts(Starts):
         for axis in self.sampled:
             rule = torch.as_tensor(rule_starts(geometry, mode, seed)[axis]).to(device)
             self.register_buffer(start_name(geometry, axis), rule, persistent=False)
+
+    def derive(self) -> None:
+        """The rule's starts, into the buffers."""
+        rule = rule_starts(self.geometry, self.mode, self.seed)
+        for axis, table in self.tables():
+            table.copy_(torch.as_tensor(rule[axis]))
 
 
 class FreeStarts(Starts):

@@ -155,7 +155,8 @@ def test_snap_reads_one_cell_and_reports_the_change():
     before = layer.materialize().detach()
     report = layer.snap()
     assert report.largest_move == 0.25
-    assert report.relative_change == pytest.approx(float((layer.materialize() - before).norm() / before.norm()))
+    change = (layer.materialize().detach() - before).norm() / before.norm()
+    assert report.relative_change == pytest.approx(float(change))
     assert layer.cost((1, 8, 5, 5)).tap_madds == 0 and layer.routing_map().starts[0].tolist() == [0, 2, 1, 3]
     for name in layer.available_executions():
         layer.execution = name
@@ -283,3 +284,19 @@ def test_a_fused_step_is_not_missed():
     optimizer.step()
     with torch.no_grad():
         assert torch.equal(layer(x), nn.functional.conv2d(x, layer.materialize(), layer.bias))
+
+
+@pytest.mark.parametrize("routing", ["tiled", "stride", "random", "free", "learner"])
+def test_from_the_meta_device_with_a_state_dict(routing):
+    """Starts by a rule are in no state dict; after ``to_empty`` they must not be whatever memory held."""
+
+    def make(device: str) -> EpitomeLinear:
+        return EpitomeLinear(9, 12, epitome_shape=(7, 5), patch_channels=(3, 2), routing=routing, seed=3, device=device)
+
+    source = make("cpu")
+    source(torch.randn(4, 9))
+    empty = make("meta").to_empty(device="cpu")
+    empty.load_state_dict(source.state_dict())
+    assert torch.equal(empty.weight, source.weight)
+    x = torch.randn(4, 9)
+    assert torch.equal(empty(x), source(x))
