@@ -117,6 +117,16 @@ class CompressionConfig(Section):
         default=(), description="Layer names or patterns to compress; empty means all that can be."
     )
     exclude: tuple[str, ...] = Field(default=(), description="Layer names or patterns that stay dense.")
+    reach: float = Field(
+        default=1.0, gt=0, le=1e4, description="Farthest an index learner moves a start from the tiling, in cells."
+    )
+    squash: Literal["tanh", "sigmoid"] = Field(
+        default="tanh", description="Index learner: a move of at most reach, or the paper's free range (sigmoid)."
+    )
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Index learner: share of the old routing map in its moving average."
+    )
+    learner: Literal["mlp", "conv"] = Field(default="mlp", description="Index learner: pool and MLP, or convolutions.")
     weights: Literal["fit", "reset"] = Field(
         default="reset", description="Fit epitomes to the present weights, or draw new ones."
     )

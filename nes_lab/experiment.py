@@ -115,7 +115,12 @@ def _plan(wanted: CompressionConfig, dense: nn.Module, example: torch.Tensor, se
         patch_channels=wanted.patch_channels,
         round_to=wanted.round_to,
         seed=seed,
+        layer_options=_learner_options(wanted) if wanted.routing == "learner" else None,
     )
+
+
+def _learner_options(wanted: CompressionConfig) -> dict[str, Any]:
+    return {name: getattr(wanted, name) for name in ("reach", "squash", "momentum", "learner")}
 
 
 def run_experiment(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:

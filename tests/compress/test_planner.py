@@ -207,3 +207,15 @@ def test_auto_scope_follows_what_must_fall(budget, scope):
     plan = nes_lab.plan_for_budget(SMALL, budget, X8, scope="auto", round_to=2)
     assert {layer.scope for layer in plan.layers.values()} == {scope}
     _check(SMALL, plan, X8)
+
+
+def test_steps_that_cost_more_than_they_save_are_joined_with_later_ones():
+    """Thin layers with one start per channel: the first steps down add more starts than they save cells, or more taps than madds."""
+    model, x = nn.Sequential(nn.Linear(8, 640), nn.Linear(640, 8), nn.Linear(8, 640)), torch.randn(1, 8)
+    last = None
+    for share in [0.8 + 0.01 * i for i in range(20)]:
+        plan = nes_lab.plan_for_budget(model, Budget(params=share), x, routing="free", patch_channels=1, round_to=8)
+        for layer in plan.layers.values():
+            assert layer.predicted.params <= layer.dense.params and layer.predicted.madds <= layer.dense.madds
+        assert last is None or plan.predicted.params >= last
+        last = plan.predicted.params
