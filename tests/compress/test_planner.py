@@ -210,12 +210,22 @@ def test_auto_scope_follows_what_must_fall(budget, scope):
 
 
 def test_steps_that_cost_more_than_they_save_are_joined_with_later_ones():
-    """Thin layers with one start per channel: the first steps down add more starts than they save cells, or more taps than madds."""
-    model, x = nn.Sequential(nn.Linear(8, 640), nn.Linear(640, 8), nn.Linear(8, 640)), torch.randn(1, 8)
-    last = None
-    for share in [0.8 + 0.01 * i for i in range(20)]:
+    """A thin layer with one start per channel: its first steps down would add more starts than they save cells."""
+    model, x = nn.Sequential(nn.Linear(8, 640), nn.Linear(640, 256), nn.Linear(256, 256)), torch.randn(1, 8)
+    sizes = []
+    for share in [0.95 + 0.005 * i for i in range(10)]:
         plan = nes_lab.plan_for_budget(model, Budget(params=share), x, routing="free", patch_channels=1, round_to=8)
         for layer in plan.layers.values():
             assert layer.predicted.params <= layer.dense.params and layer.predicted.madds <= layer.dense.madds
-        assert last is None or plan.predicted.params >= last
-        last = plan.predicted.params
+        sizes.append(plan.predicted.params)
+    assert sizes == sorted(sizes)
+
+
+def test_uniform_shrinks_all_axes_alike():
+    plan = nes_lab.plan_for_budget(SMALL, Budget(params="50%"), X8, round_to=1)
+    ratios = [
+        n / c
+        for layer in plan.layers.values()
+        for n, c in zip(layer.epitome_shape[:2], layer.weight_shape[:2], strict=True)
+    ]
+    assert len(ratios) > 20 and max(ratios) - min(ratios) < 2 / 16  # a rounding step of the shortest axis, either way
