@@ -121,3 +121,10 @@ def test_reports_print_and_travel():
     report = nes_lab.count(model, torch.randn(1, 8))
     assert "factored" in str(report) and "index learners" in str(report) and "<table>" in report._repr_html_()
     assert CostReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+
+
+def test_tied_weights_are_stored_once():
+    model = nn.Sequential(nn.Embedding(30, 8), nn.Linear(8, 30, bias=False))
+    model[1].weight = model[0].weight
+    report = nes_lab.count(model, torch.zeros(1, 4, dtype=torch.long))
+    assert report.params == 240 == sum(r.params for r in report.by_layer) and report.bytes == 960
