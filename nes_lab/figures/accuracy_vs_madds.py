@@ -16,7 +16,10 @@ __all__ = ["MeasuredPoint", "ReportedPoint", "accuracy_vs_madds", "measured_poin
 
 WIDE = 30
 """The MAdds axis is logarithmic when its largest value is so many times the smallest."""
-_SETTING = ("dataset", "backbone", "width", "routing", "scope", "params", "madds")
+_TRAINING = ("epochs", "lr", "limit")
+_LINE = ("dataset", "backbone", "recipe")
+_SHOWN = ("dataset", "backbone", "width", "routing", "scope", "params", "madds")
+_SETTING = (*_SHOWN, *_TRAINING, "recipe", "setting")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,11 @@ class ReportedPoint:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """Runs that differ by their seed only: mean accuracy, its standard error and their number."""
+    """Runs that differ by their seed only: mean accuracy, its standard error and the number of seeds.
+
+    ``line`` is equal for points that a line may join: same data, backbone and training. ``detail`` says in what the
+    point differs from others of its series that look like it.
+    """
 
     series: str
     label: str
@@ -49,6 +56,8 @@ class MeasuredPoint:
     top1: float
     error: float | None
     n: int
+    line: tuple[Any, ...] = ()
+    detail: str = ""
 
 
 def series_name(row: Mapping[str, Any]) -> str:
@@ -65,7 +74,7 @@ def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
     """Join runs that differ by their seed only; runs without accuracy or MAdds are left out.
 
     Args:
-        rows: Flat rows of a run table.
+        rows: Flat rows of a run table. Of those with the same setting and seed only the newest counts.
 
     Examples:
         >>> rows = [{"routing": None, "madds": 10, "top1": top1} for top1 in (90.0, 92.0)]
@@ -73,12 +82,44 @@ def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
         >>> point.top1, round(point.error, 3), point.n
         (91.0, 1.0, 2)
     """
-    usable = [row for row in rows if _is_number(row.get("madds")) and _is_number(row.get("top1"))]
-    points = [_point(group) for group in group_rows(usable, by=_SETTING)]
+    groups = group_rows(_one_per_seed(_usable(rows)), by=_SETTING)
+    points = [_point(group, _detail(group, groups)) for group in groups]
     return sorted(points, key=lambda point: (point.series, point.madds))
 
 
-def _point(group: Mapping[str, Any]) -> MeasuredPoint:
+def _usable(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in rows if _is_number(row.get("madds")) and _is_number(row.get("top1"))]
+
+
+def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Keep the newest run (ids begin with the time) of every setting and seed; rows that tell neither all stay."""
+    kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for place, row in enumerate(rows):
+        known = row.get("setting") is not None and row.get("seed") is not None
+        key = (row["setting"], row["seed"], row.get("params"), row["madds"]) if known else (place,)
+        if key not in kept or str(row.get("id")) > str(kept[key].get("id")):
+            kept[key] = row
+    return list(kept.values())
+
+
+def _detail(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
+    """What of the training is not the same all over the series; the setting's own name where that is not enough."""
+    alike = [other for other in groups if series_name(other) == series_name(group)]
+    texts = {
+        "epochs": f"{group['epochs']} epochs",
+        "lr": f"lr {group['lr']}",
+        "limit": "all training images" if group["limit"] is None else f"{group['limit']} training images",
+    }
+    names = [name for name in _TRAINING if any(other[name] != group[name] for other in alike)]
+    visible = (*_SHOWN, *names)
+    twins = [other for other in alike if all(other[name] == group[name] for name in visible)]
+    words = [texts[name] for name in names]
+    if len(twins) > 1:
+        words.append(f"setting {group['setting']}")
+    return ", ".join(words)
+
+
+def _point(group: Mapping[str, Any], detail: str) -> MeasuredPoint:
     spread = group["top1_std"]
     return MeasuredPoint(
         series=series_name(group),
@@ -88,6 +129,8 @@ def _point(group: Mapping[str, Any]) -> MeasuredPoint:
         top1=group["top1"],
         error=None if spread is None else spread / math.sqrt(group["n"]),
         n=group["n"],
+        line=tuple(group[name] for name in _LINE),
+        detail=detail,
     )
 
 
@@ -104,21 +147,27 @@ def accuracy_vs_madds(
         reported: Numbers of others: gray, dashed, hollow, each with its source, never joined to ours.
 
     Returns:
-        One series per routing mode, and a star on the best measured point within the budget.
+        One series per routing mode, a line of its own for every recipe in it, and a star on the best measured point within the budget.
     """
     points = measured_points(rows)
     seeds = sum(point.n for point in points)
+    repeats = len(_usable(rows)) - seeds
+    left_out = f"; {repeats} older with the same seed left out" if repeats else ""
     figure = new_figure(
         f"Top-1 accuracy against multiply-adds: {len(points)} measured settings ({seeds} runs), "
         f"{len(reported)} reported points.",
         title={
             "text": "Accuracy against multiply-adds",
-            "subtitle": {"text": f"measured: {len(points)} settings, {seeds} runs; bars: standard error over seeds"},
+            "subtitle": {
+                "text": f"measured: {len(points)} settings, {seeds} runs{left_out}; bars: standard error over seeds"
+            },
         },
         margin_t=84,
     )
     for place, name in enumerate(_series_in_order(points)):
-        _add_measured(figure, [point for point in points if point.series == name], place)
+        mine = [point for point in points if point.series == name]
+        for number, line in enumerate(dict.fromkeys(point.line for point in mine)):
+            _add_measured(figure, [point for point in mine if point.line == line], place, in_legend=number == 0)
     _add_best(figure, points, budget)
     for name in dict.fromkeys(point.series for point in reported):
         _add_reported(figure, [point for point in reported if point.series == name])
@@ -148,6 +197,7 @@ def _is_number(value: object) -> bool:
 def _label(row: Mapping[str, Any]) -> str:
     width = row.get("width")
     parts = [
+        str(row.get("dataset") or ""),
         str(row.get("backbone") or ""),
         f"width {width:g}" if _is_number(width) else "",
         str(row.get("scope") or ""),
@@ -162,7 +212,7 @@ def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
     return [name for name in known if name in names] + sorted(names - set(known))
 
 
-def _add_measured(figure: go.Figure, points: Sequence[MeasuredPoint], place: int) -> None:
+def _add_measured(figure: go.Figure, points: Sequence[MeasuredPoint], place: int, in_legend: bool) -> None:
     style = series_style(place)
     figure.add_scatter(
         x=[point.madds for point in points],
@@ -170,7 +220,7 @@ def _add_measured(figure: go.Figure, points: Sequence[MeasuredPoint], place: int
         error_y={"type": "data", "array": [point.error or 0 for point in points], "thickness": 1.5, "width": 5},
         customdata=[
             [
-                plain(point.label),
+                plain(", ".join(part for part in (point.label, point.detail) if part)),
                 format_number(point.madds),
                 format_number(point.params),
                 point.n,
@@ -182,6 +232,8 @@ def _add_measured(figure: go.Figure, points: Sequence[MeasuredPoint], place: int
         line={"color": style.color, "dash": style.dash, "width": 1.5},
         marker={"color": style.color, "symbol": style.symbol, "size": 10},
         name=f"{plain(points[0].series)} (measured)",
+        legendgroup=points[0].series,
+        showlegend=in_legend,
         hovertemplate="%{fullData.name}<br>%{customdata[0]}<br>%{y:.2f} % %{customdata[4]}<br>"
         "%{customdata[1]} MAdds, %{customdata[2]} params, %{customdata[3]} runs<extra></extra>",
     )
@@ -219,7 +271,7 @@ def _add_reported(figure: go.Figure, points: Sequence[ReportedPoint]) -> None:
 
 def _place_legend(figure: go.Figure) -> None:
     """Give the legend room below the plot for one entry a line, as narrow pages need."""
-    room = 90 + 21 * len(list(figure.select_traces()))
+    room = 90 + 21 * sum(trace.showlegend is not False for trace in figure.select_traces())
     height = 430 + room
     figure.update_layout(
         height=height,

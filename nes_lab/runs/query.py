@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,8 +18,9 @@ from nes_lab.runs.info import RunInfo
 __all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table"]
 
 SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
+RECIPE = ("epochs", "lr", "limit", "recipe", "setting")
 NUMBERS = ("params", "madds", "top1", "top5", "latency_ms")
-COLUMNS = (*SETTINGS, *NUMBERS, "state")
+COLUMNS = (*SETTINGS, *RECIPE, *NUMBERS, "state")
 
 
 @dataclass(frozen=True)
@@ -62,26 +65,41 @@ def _cell(value: Any) -> Any:
 def run_table(infos: Iterable[RunInfo]) -> RunTable:
     """Flatten runs to rows with the columns of ``COLUMNS``.
 
-    ``routing`` is None for a network that was not compressed. ``top1`` is the final one of the summary.
+    ``routing`` is None for a network that was not compressed. ``top1`` is the final one of the summary. Runs with the
+    same ``setting`` have the same configuration but for seed and label; with the same ``recipe``, the same data and
+    training.
     """
     return RunTable(tuple(_row(info) for info in infos))
 
 
 def _row(info: RunInfo) -> dict[str, Any]:
-    backbone = _section(info.config, "backbone")
+    backbone, data, training = (_section(info.config, name) for name in ("backbone", "data", "training"))
     compression = _section(info.config, "compression")
     settings = {
         "id": info.id,
         "label": info.label,
         "group": info.group,
-        "dataset": _section(info.config, "data").get("name"),
+        "dataset": data.get("name"),
         "backbone": backbone.get("name"),
         "width": backbone.get("width"),
         "routing": compression.get("routing") if compression else None,
         "scope": compression.get("scope"),
         "seed": info.config.get("seed"),
+        "epochs": training.get("epochs"),
+        "lr": training.get("lr"),
+        "limit": data.get("limit"),
+        "recipe": _fingerprint({"data": data, "training": training} if data or training else {}),
+        "setting": _fingerprint({key: value for key, value in info.config.items() if key not in ("seed", "label")}),
     }
     return settings | {name: _finite(info.summary.get(name)) for name in NUMBERS} | {"state": info.state}
+
+
+def _fingerprint(tree: Mapping[str, Any]) -> str | None:
+    """A short name that equal settings share, whatever the order of their keys."""
+    if not tree:
+        return None
+    text = json.dumps(tree, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from nes_lab.config import load_config
 from nes_lab.errors import OptionError
 from nes_lab.figures.accuracy_vs_madds import ReportedPoint, accuracy_vs_madds, measured_points
 from nes_lab.figures.coverage import coverage, gini
@@ -18,6 +19,8 @@ from nes_lab.figures.reported import IMAGENET
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import apply_theme, figure_json
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.query import run_table
 from tests.figures.samples import make_rows, make_snapshot, make_table
 
 MEGABYTE = 1_000_000
@@ -198,6 +201,46 @@ def test_seeds_become_one_point_with_its_standard_error():
     assert dense[0].error == pytest.approx(0.25)  # stdev of (92.6, 93.1) is 0.3536; over sqrt(2)
     assert measured_points([{"madds": 5, "top1": None}, {"madds": float("nan"), "top1": 3.0}]) == []
     assert measured_points([{"madds": 5, "top1": 3.0}])[0].error is None
+
+
+def _runs(*found):
+    """Rows of real runs, each (id, seed, top1, madds, what of the training differs)."""
+    return list(
+        run_table(
+            RunInfo(
+                name,
+                label=name,
+                state="finished",
+                config=load_config({"seed": seed, "label": name, "training": training}).to_dict(),
+                summary={"params": 10, "madds": madds, "top1": top1},
+            )
+            for name, seed, top1, madds, training in found
+        )
+    )
+
+
+def test_other_trainings_are_other_points_and_lines_and_say_so():
+    short, long = {"epochs": 2}, {"epochs": 9}
+    rows = _runs(("a", 0, 50.0, 100, short), ("b", 0, 90.0, 100, long), ("c", 0, 95.0, 200, long))
+    assert sorted((point.top1, point.n) for point in measured_points(rows)) == [(50.0, 1), (90.0, 1), (95.0, 1)]
+    traces = accuracy_vs_madds(rows).data
+    assert sorted(tuple(trace.y) for trace in traces) == [(50.0,), (90.0, 95.0)]
+    assert [trace.showlegend for trace in traces] == [True, False]
+    hovers = {trace.y[0]: trace.customdata[0][0] for trace in traces}
+    assert "2 epochs" in hovers[50.0] and "9 epochs" in hovers[90.0]
+    assert "lr" not in hovers[50.0]  # the same everywhere
+
+
+def test_a_difference_that_no_column_shows_is_named_by_its_setting():
+    rows = _runs(("a", 0, 50.0, 100, {}), ("b", 0, 90.0, 100, {"weight_decay": 0.01}))
+    assert {point.detail for point in measured_points(rows)} == {f"setting {row['setting']}" for row in rows}
+
+
+def test_a_repeated_seed_counts_once_and_the_newest_wins():
+    rows = _runs(("20260102", 0, 92.0, 100, {}), ("20260101", 0, 60.0, 100, {}), ("20260101-b", 1, 94.0, 100, {}))
+    (point,) = measured_points(rows)
+    assert (point.top1, point.n, point.error) == (93.0, 2, pytest.approx(1.0))
+    assert "2 runs; 1 older" in accuracy_vs_madds(rows).layout.title.subtitle.text
 
 
 def test_reported_numbers_stay_apart_and_name_their_source():

@@ -63,6 +63,18 @@ def test_seeds_are_averaged():
         group_rows(table, by="rooting")
 
 
+def test_a_setting_is_the_configuration_without_seed_and_label():
+    first = RunInfo("a", config={"seed": 0, "label": "x", "data": {"limit": 8}, "training": {"epochs": 2, "lr": 0.1}})
+    again = RunInfo("b", config={"training": {"lr": 0.1, "epochs": 2}, "data": {"limit": 8}, "seed": 1, "label": "y"})
+    wider = RunInfo("c", config={**first.config, "backbone": {"width": 2.0}})
+    longer = RunInfo("d", config={**first.config, "training": {"epochs": 3, "lr": 0.1}})
+    a, b, c, d = run_table([first, again, wider, longer])
+    assert (a["epochs"], a["lr"], a["limit"]) == (2, 0.1, 8)
+    assert a["setting"] == b["setting"] and a["recipe"] == b["recipe"] == c["recipe"]
+    assert len({a["setting"], c["setting"], d["setting"]}) == 3 and d["recipe"] != a["recipe"]
+    assert run_table([RunInfo("e")])[0]["setting"] is None
+
+
 def test_only_what_differs_is_shown():
     one = RunInfo("a", config={"seed": 0, "training": {"lr": 0.1}, "compression": None})
     two = RunInfo("b", config={"seed": 0, "training": {"lr": 0.2}, "compression": {"routing": "free"}})
