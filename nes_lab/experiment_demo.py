@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -124,10 +125,11 @@ def run_demo(
         workers: Processes that train at the same time, one thread each.
         limit: Training images; None: all.
         folder: Where the report goes; None: ``demo/<group>`` beside the store.
-        progress: Called often with done, total, running (labels), eta_s.
+        progress: Called often with done, finished, total, running (labels), eta_s; after the training also with
+            ``phase``, which says what is done now.
 
     Raises:
-        OptionError: If a number is below 1.
+        OptionError: If a number is below 1, or ``folder`` cannot be written.
         RunError: If a run did not finish; says which and why.
     """
     for name, value in (("seeds", seeds), ("epochs", epochs), ("workers", workers)):
@@ -135,16 +137,18 @@ def run_demo(
             raise OptionError(f"{name}={value!r}; it must be at least 1")
     begun = time.perf_counter()
     group = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = _writable(folder or store.root.parent / "demo" / group)
     settings = contenders(epochs, limit)
     runs: dict[str, list[str]] = {c.name: [] for c in settings}
     for seed in range(seeds):
         for contender in settings:
             config = contender.config.to_dict() | {"seed": seed, "label": contender.name}
             runs[contender.name].append(store.create(config, label=f"{contender.name}, seed {seed}", group=group))
-    _train_all(store, [run for seed in range(seeds) for run in (ids[seed] for ids in runs.values())], workers, progress)
+    order = [run for seed in range(seeds) for run in (ids[seed] for ids in runs.values())]
+    _train_all(store, order, workers, progress)
+    _say_phase(store, order, "measuring latency", begun, progress)
     table, contests = _results(store, settings, runs, _latencies(settings))
-    folder = folder or store.root.parent / "demo" / group
-    folder.mkdir(parents=True, exist_ok=True)
+    _say_phase(store, order, "writing the report", begun, progress)
     seconds = time.perf_counter() - begun
     report, results = folder / "report.html", folder / "results.json"
     facts = {"group": group, "seeds": seeds, "epochs": epochs, "seconds": round(seconds, 1), **environment()}
@@ -154,6 +158,25 @@ def run_demo(
     shown = next(c for c in settings if c.rival is not None and "free" in c.name)
     report.write_text(demo_report(store, runs, table, contests, facts, shown=runs[shown.name][0]), encoding="utf-8")
     return DemoResult(group, table, contests, seconds, report, results)
+
+
+def _writable(folder: Path) -> Path:
+    """Make the folder and try to write in it: a typing error should not cost a whole training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OptionError(
+            f"folder={str(folder)!r} (--out) cannot be written: {error.strerror or error}; "
+            "name a folder that can be made or written"
+        ) from error
+    return folder
+
+
+def _say_phase(store: RunStore, runs: Sequence[str], phase: str, begun: float, progress: Progress | None) -> None:
+    if progress is not None:
+        progress(_standing(store, runs, [], {}, begun) | {"phase": phase, "eta_s": None})
 
 
 def environment() -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A moving bar on a terminal; elsewhere one line whenever a run is finished."""
+    """A moving bar on a terminal; elsewhere one line whenever a run is finished or another phase begins."""
     if not console.is_terminal:
         yield _line_printer()
         return
@@ -89,7 +89,8 @@ def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
         lines = [bars.add_task("", total=1, now="", visible=False) for _ in range(8)]
 
         def show(news: dict[str, Any]) -> None:
-            bars.update(task, completed=news["done"], total=news["total"], now=_standing(news))
+            what = news.get("phase", "training")
+            bars.update(task, description=what, completed=news["done"], total=news["total"], now=_standing(news))
             for line, text in zip(lines, [*news["running"], *[""] * 8], strict=False):
                 name, _, share = text.rpartition(" ")
                 done = int(share.rstrip("%") or 0) / 100
@@ -104,12 +105,14 @@ def _standing(news: Mapping[str, Any]) -> str:
 
 
 def _line_printer() -> Callable[[dict[str, Any]], None]:
-    last = -1
+    last: tuple[Any, ...] = ()
 
     def show(news: dict[str, Any]) -> None:
         nonlocal last
-        if news["finished"] != last:
-            last = news["finished"]
-            print(f"{_standing(news)}; running: {'; '.join(news['running']) or 'nothing'}", flush=True)
+        phase = news.get("phase")
+        if (news["finished"], phase) != last:
+            last = (news["finished"], phase)
+            now = phase or f"running: {'; '.join(news['running']) or 'nothing'}"
+            print(f"{_standing(news)}; {now}", flush=True)
 
     return show

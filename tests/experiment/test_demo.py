@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from nes_lab import experiment_demo
 from nes_lab.cli import main
+from nes_lab.cli.demo import _display
 from nes_lab.errors import OptionError, RunError
 from nes_lab.experiment_demo import ROUTINGS, WIDTHS, contenders, run_demo
 from nes_lab.runs.store import RunStore
@@ -54,6 +58,35 @@ def test_numbers_below_one_are_refused(tmp_path):
         with pytest.raises(OptionError, match=f"{name}=0"):
             run_demo(RunStore(tmp_path), **{name: 0})
     assert not RunStore(tmp_path).list()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = RunStore(tmp_path / "runs")
+    with pytest.raises(OptionError, match=r"file/report. \(--out\)"):
+        run_demo(store, folder=tmp_path / "file" / "report")
+    assert not store.list()
+
+
+def test_the_work_after_training_is_told(tmp_path, monkeypatch):
+    """On a terminal and in lines; the training itself is left out."""
+    news = []
+    monkeypatch.setattr(experiment_demo, "contenders", lambda *_: [])
+    monkeypatch.setattr(experiment_demo, "_train_all", lambda *_: None)
+    monkeypatch.setattr(experiment_demo, "_latencies", lambda _: {})
+    monkeypatch.setattr(experiment_demo, "_results", lambda *_: ([], []))
+    with pytest.raises(StopIteration):  # there is no epitome network to draw
+        run_demo(RunStore(tmp_path), folder=tmp_path / "out", progress=news.append)
+    assert [item["phase"] for item in news] == ["measuring latency", "writing the report"]
+    for terminal in (False, True):
+        console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told), _display(console) as show:
+            for item in news:
+                show(item)
+        shown = told.getvalue() + console.file.getvalue()
+        assert "writing the report" in shown
+        assert terminal or "measuring latency" in shown  # a bar is redrawn only a few times a second
 
 
 def test_a_run_that_fails_is_told_with_its_reason(tmp_path):
