@@ -33,10 +33,11 @@ def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         f"{name} {format_number(total[f'{key}_dense'])} → {format_number(total[key])}"
         for key, name in (("params", "params"), ("madds", "MAdds"))
     )
+    note = f"in these layers: {note}"  # norms and biases of other modules have no row
     figure = go.Figure(make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05))
     figure.update_layout(
         new_figure(
-            f"Bars of params and multiply-adds of {len(rows)} layers, dense against compressed: {note}.",
+            f"Bars of params and multiply-adds of {len(rows)} layers, dense against compressed; {note}.",
             title={"text": "Cost of every layer", "subtitle": {"text": note}},
             barmode="overlay",
             bargap=0.3,

@@ -188,6 +188,8 @@ def test_bars_keep_every_layer_and_tell_kept_from_compressed():
     kept = next(trace for trace in figure.data if trace.name == "kept dense")
     assert [value for value in kept.x if value is not None] == [1024]
     assert figure.layout.yaxis.ticktext[-1] == "classifier"
+    for text in (figure.layout.title.subtitle.text, figure.layout.meta["alt"]):
+        assert "in these layers: params " in text  # a network has more: norms are no rows
     with pytest.raises(OptionError, match="rows"):
         layer_bars([])
 
