@@ -271,7 +271,7 @@ def _add_reported(figure: go.Figure, points: Sequence[ReportedPoint]) -> None:
 
 def _place_legend(figure: go.Figure) -> None:
     """Give the legend room below the plot for one entry a line, as narrow pages need."""
-    room = 90 + 21 * sum(trace.showlegend is not False for trace in figure.select_traces())
+    room = 90 + 21 * len(list(figure.select_traces(lambda trace: trace.showlegend is not False)))
     height = 430 + room
     figure.update_layout(
         height=height,
