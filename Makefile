@@ -16,7 +16,7 @@ help:  ## show this list
 setup:  ## build .venv, or find in under two seconds that it stands (TORCH_BACKEND=cpu: torch without CUDA)
 	@.ci/setup
 
-demo: setup  ## the main job: train, compress, compare on real digits; writes a report (6 minutes on two cores)
+demo: setup  ## the main job: train, compress, compare on real digits; writes a report (about 4 minutes on two cores)
 	@$(BIN)/nes-lab demo $(ARGS)
 
 test: setup  ## fast and browser tests, and GPU tests where there is one (under 10 minutes on two cores)
