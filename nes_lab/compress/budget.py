@@ -49,7 +49,10 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
         if unit not in ("", "%") and number <= 1:
             raise BudgetError(f"{argument}={value!r} is less than one; {right}")
     else:
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
     if not math.isfinite(number) or number <= 0:
         raise BudgetError(f"{argument}={value!r} must be finite and above 0; {right}")
     return number

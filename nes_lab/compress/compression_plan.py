@@ -11,7 +11,10 @@ from nes_lab.compress.budget import Budget
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.errors import PlanError, closest
 
-__all__ = ["SCHEMA", "CompressionPlan", "Counts", "KeptLayer", "LayerPlan"]
+LAYER_OPTIONS = ("reach", "squash", "momentum", "learner")
+"""What ``LayerPlan.options`` may hold: knobs of the index learner, which change no count."""
+
+__all__ = ["LAYER_OPTIONS", "SCHEMA", "CompressionPlan", "Counts", "KeptLayer", "LayerPlan"]
 
 SCHEMA = 1
 
@@ -55,6 +58,14 @@ class LayerPlan:
     dense: Counts
     predicted: Counts
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.options:
+            if name not in LAYER_OPTIONS:
+                known = ", ".join(LAYER_OPTIONS)
+                raise PlanError(
+                    f"layer option {name!r} is not known; choose among {known}.{closest(name, LAYER_OPTIONS)}"
+                )
 
     @property
     def geometry(self) -> EpitomeGeometry:

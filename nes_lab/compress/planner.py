@@ -16,7 +16,7 @@ import numpy as np
 from torch import nn
 
 from nes_lab.compress.budget import Budget
-from nes_lab.compress.compression_plan import CompressionPlan, Counts, KeptLayer, LayerPlan
+from nes_lab.compress.compression_plan import LAYER_OPTIONS, CompressionPlan, Counts, KeptLayer, LayerPlan
 from nes_lab.compress.survey import Survey, SurveyedLayer, survey
 from nes_lab.cost.report import short
 from nes_lab.epitome.geometry import BOUNDARIES, SCOPES, EpitomeGeometry
@@ -24,6 +24,7 @@ from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES, sampled_axes
 from nes_lab.errors import BudgetError, OptionError, one_of
 from nes_lab.execution.base import AxisState
 from nes_lab.execution.registry import cheapest_plan
+from nes_lab.nn.index_learner import check_learner_options
 
 __all__ = ["STRATEGIES", "EpitomeOptions", "plan_for_budget", "plan_layer"]
 
@@ -53,8 +54,11 @@ class EpitomeOptions:
         one_of("routing", self.routing, ROUTING_MODES)
         one_of("scope", self.scope, SCOPES)
         one_of("boundary", self.boundary, BOUNDARIES)
-        if self.patch_channels is not None and self.patch_channels < 1:
-            raise OptionError(f"patch_channels={self.patch_channels!r}; a patch holds at least 1 channel")
+        _whole("patch_channels", self.patch_channels if self.patch_channels is not None else 1, 1)
+        _whole("seed", self.seed, 0)
+        for name in self.layer or ():
+            one_of("layer_options", name, LAYER_OPTIONS)
+        check_learner_options(**(self.layer or {}))
 
     def patch(self, epitome_shape: Sequence[int]) -> tuple[int, int]:
         """Patch of a layer, at most as long as its epitome."""
@@ -120,10 +124,13 @@ def plan_for_budget(
         True
     """
     one_of("strategy", strategy, STRATEGIES)
-    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
-        raise OptionError(f"round_to={round_to!r}; epitome channels are multiples of a whole number of at least 1")
+    if not isinstance(budget, Budget):
+        raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=...)")
+    _whole("round_to", round_to, 1)
     one_of("scope", scope, (*SCOPES, "auto"))
     found = survey(model, example_input, include, exclude)
+    if not found.layers:
+        raise BudgetError(f"{type(model).__name__} has no convolution or linear layer that an epitome could replace")
     scope = _binding_scope(found, budget) if scope == "auto" else scope
     options = EpitomeOptions(routing, scope, boundary, patch_channels, seed, layer_options)
     steps = [
@@ -137,6 +144,11 @@ def plan_for_budget(
     origin = f"{strategy}, routing={routing}, scope={scope}, round_to={round_to}"
     plan = assemble(found, chosen, budget, origin, untouched="the budget is met without it")
     return _with_notes(plan, budget, last, round_to)
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(f"{name}={value!r}; give a whole number of at least {least}")
 
 
 def _binding_scope(found: Survey, budget: Budget) -> str:

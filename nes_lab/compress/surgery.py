@@ -43,11 +43,14 @@ def compress(
         ('EpitomeLinear', 'Linear')
     """
     one_of("weights", weights, ("fit", "reset"))
+    for argument, value, kind in (("model", model, nn.Module), ("plan", plan, CompressionPlan)):
+        if not isinstance(value, kind):
+            raise PlanError(f"{argument} is a {type(value).__name__}; compress takes a module and a CompressionPlan")
     modules = dict(model.named_modules())
     for name, layer in plan.layers.items():
         _check_layer(name, layer, modules)
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=cuda):
+    with torch.random.fork_rng(devices=cuda), torch.inference_mode(False):
         torch.manual_seed(0 if generator is None else generator.initial_seed())
         return _swap(
             model, lambda name, module: _build(module, plan.layers[name], weights) if name in plan.layers else None
@@ -102,6 +105,8 @@ def _check_layer(name: str, plan: LayerPlan, modules: dict[str, nn.Module]) -> N
     kind = KINDS.get(type(module))
     if kind != plan.kind:
         raise PlanError(f"layer {name!r} is a {type(module).__name__}; the plan was made for a {plan.kind} layer")
+    if not module.weight.is_meta and not bool(module.weight.isfinite().all()):  # type: ignore[union-attr, operator]
+        raise PlanError(f"layer {name!r}: its weight holds NaN or infinity; an epitome cannot be made from it")
     if tuple(module.weight.shape) != plan.weight_shape:  # type: ignore[union-attr, arg-type]
         raise PlanError(
             f"layer {name!r} has a weight of shape {tuple(module.weight.shape)}; the plan was made for {plan.weight_shape}"  # type: ignore[union-attr, arg-type]

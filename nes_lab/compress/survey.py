@@ -95,7 +95,7 @@ def survey(
     layers = [_describe(name, module) for name, module in model.named_modules() if _has_matrix(module)]
     _record_calls(model, example_input, layers)
     _mark_dense(model, layers)
-    _apply_patterns(layers, _patterns(include), _patterns(exclude))
+    _apply_patterns(layers, _patterns("include", include), _patterns("exclude", exclude))
     return Survey(tuple(layers), report)
 
 
@@ -197,10 +197,14 @@ def _declared(model: nn.Module) -> Iterator[tuple[str, str]]:
             yield name, role
 
 
-def _patterns(value: Sequence[str] | str | None) -> list[str] | None:
+def _patterns(argument: str, value: Any) -> list[str] | None:
     if value is None:
         return None
-    return [value] if isinstance(value, str) else list(value)
+    patterns = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [value]
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise OptionError(f"{argument}={value!r}; give name patterns such as 'blocks.*.conv_pw'")
+    return patterns
 
 
 def _apply_patterns(layers: list[SurveyedLayer], include: list[str] | None, exclude: list[str] | None) -> None:

@@ -203,7 +203,7 @@ def run_example(model: nn.Module, example_input: Any) -> Any:
         if isinstance(example_input, Mapping):
             return model(**example_input)
         return model(*example_input) if isinstance(example_input, tuple | list) else model(example_input)
-    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, ArithmeticError) as error:
         raise OptionError(
             f"example_input of shape {input_shape(example_input)}: {type(model).__name__} cannot run it: {error}"
         ) from error

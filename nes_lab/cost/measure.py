@@ -36,6 +36,8 @@ def measure_latency(
         >>> measure_latency({"linear": nn.Linear(8, 8)}, torch.randn(4, 8), pairs=3)["linear"].batch
         4
     """
+    if not isinstance(models, Mapping) or not models:
+        raise OptionError(f"models is a {type(models).__name__}; give the contenders by name, as {{'dense': model}}")
     if pairs < 1:
         raise OptionError(f"pairs={pairs!r}; at least one round must be timed")
     times: dict[str, list[float]] = {name: [] for name in models}

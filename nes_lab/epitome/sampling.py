@@ -122,7 +122,8 @@ def axis_taps(starts: Tensor, geometry: EpitomeGeometry, axis: int, fractional: 
     """
     a = geometry.axes[axis]
     circular = geometry.boundary == "circular"
-    base = starts.detach().floor() if fractional else starts.detach().round()
+    # a start that is no number must not become an address; it stays in the share, so the weight shows it
+    base = starts.detach().floor().nan_to_num(0, 0, 0) if fractional else starts.detach().round()
     if fractional and not circular:
         base = torch.minimum(base, start_limits(geometry, axis, base) - 1).clamp_min(0)
     lower = _spread(base.long(), geometry, axis, local=True)

@@ -74,8 +74,11 @@ class LayerOp:
         split = len(input_shape) - self.spatial
         lead = prod(input_shape[: split - 1])
         sizes = input_shape[split:]
-        read = prod(-(-n // s) for n, s in zip(sizes, self._skips(), strict=True))
-        return lead * read, lead * prod(self._output_size(n, i) for i, n in enumerate(sizes))
+        read = [
+            -(-n // s) for n, s in zip(sizes, self._skips(), strict=True)
+        ]  # lists: dynamo cannot trace generators here
+        out = [self._output_size(n, i) for i, n in enumerate(sizes)]
+        return lead * prod(read), lead * prod(out)
 
     def _output_size(self, size: int, axis: int) -> int:
         if self.padding == "same":

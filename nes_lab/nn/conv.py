@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -203,7 +204,9 @@ def fill_dense(module: nn.Conv1d | nn.Conv2d | nn.Linear, layer: EpitomeLayer) -
 
 
 def _numbers(name: str, value: int | tuple[int, ...], n: int, least: int) -> tuple[int, ...]:
-    numbers = (value,) * n if isinstance(value, int) else tuple(value)
+    numbers: tuple[Any, ...] = (
+        tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * n
+    )
     if len(numbers) != n or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in numbers):
         raise OptionError(f"{name}={value!r}; give one whole number or {n} of them, each at least {least}")
     return numbers

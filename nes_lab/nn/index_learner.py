@@ -6,6 +6,10 @@ Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: by def
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -19,6 +23,22 @@ __all__ = ["LEARNERS", "SQUASHES", "IndexLearner", "LearnerStarts"]
 
 LEARNERS = ("mlp", "conv")
 SQUASHES = ("tanh", "sigmoid")
+
+
+def check_learner_options(
+    reach: float = 1.0, squash: str = "tanh", momentum: float = 0.9, learner: str = "mlp"
+) -> None:
+    """Refuse wrong options of an index learner.
+
+    Raises:
+        OptionError: Names the option, its value and what would be right.
+    """
+    one_of("squash", squash, SQUASHES)
+    one_of("learner", learner, LEARNERS)
+    if isinstance(momentum, bool) or not isinstance(momentum, Real) or not 0 <= momentum < 1:
+        raise OptionError(f"momentum={momentum!r}; the moving average needs a number in [0, 1)")
+    if isinstance(reach, bool) or not isinstance(reach, Real) or not 0 < reach < float("inf"):
+        raise OptionError(f"reach={reach!r}; it is the largest move in cells: a finite number above 0")
 
 
 class IndexLearner(nn.Module):
@@ -66,8 +86,18 @@ class IndexLearner(nn.Module):
             reduce = conv(channels, hidden, 3, stride=2, padding=1, bias=False, **where)
             spread = conv(hidden, outputs, 1, bias=False, **where)
             self.body = nn.Sequential(reduce, norm(hidden, **where), nn.ReLU6(), spread, last)
-        for parameter in last.parameters():
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        for parameter in self.body[-1].parameters():
             nn.init.zeros_(parameter)
+
+    def reset_parameters(self) -> None:
+        """Draw all layers anew; the last one is zero."""
+        for part in self.body:
+            if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d):
+                part.reset_parameters()
+        self._begin_at_zero()
 
     def forward(self, x: Tensor) -> Tensor:
         """One row of raw outputs per sample."""
@@ -111,11 +141,7 @@ class LearnerStarts(Starts):
         eta_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(geometry, "learner")
-        one_of("squash", squash, SQUASHES)
-        if not 0 <= momentum < 1:
-            raise OptionError(f"momentum={momentum!r}; the moving average needs a number in [0, 1)")
-        if not reach > 0:
-            raise OptionError(f"reach={reach!r}; it is the largest move in cells and must be above 0")
+        check_learner_options(reach, squash, momentum, learner)
         self.reach, self.squash, self.momentum, self.spatial = reach, squash, momentum, spatial
         for axis in self.sampled:
             self.register_buffer(start_name(geometry, axis), self._begin(axis, dtype, device))
@@ -135,6 +161,24 @@ class LearnerStarts(Starts):
         tiling = self.anchors(axis, dtype, device)
         return tiling if self.squash == "tanh" else torch.zeros_like(tiling) + self._range(axis, tiling) * 0.5
 
+    def reset(self) -> None:
+        """Back to the beginning: the anchors as routing map, a fresh index learner."""
+        super().reset()
+        for axis, table in self.tables():
+            table.copy_(self._begin(axis, table.dtype, table.device))
+        if self.learner is not None:
+            self.learner.reset_parameters()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        has = [name for name in state_dict if name.startswith(prefix)]
+        if has and self.learner is not None and not any(name.startswith(f"{prefix}learner.") for name in has):
+            errors: Sequence[str] = rest[-1]
+            assert isinstance(errors, list)  # torch hands its list of messages down
+            errors.append(
+                f"{prefix[:-1]} holds the starts of a frozen layer; call freeze() on this layer before loading"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def derive(self) -> None:
         """The anchors, into their buffers."""
         for axis in self.sampled:
@@ -153,6 +197,7 @@ class LearnerStarts(Starts):
         if samples is None:
             return self.current()
         recomputing = _inside_backward()
+        finite = raw.isfinite().all()  # one bad batch must not spoil the map for good
         pieces = raw.split([t.numel() for _, t in self.tables()])
         starts: list[Tensor | None] = [None] * len(self.geometry.axes)
         for (axis, table), piece in zip(self.tables(), pieces, strict=True):
@@ -160,6 +205,7 @@ class LearnerStarts(Starts):
             if not recomputing:
                 previous.copy_(table)
             mixed = self.momentum * previous + (1 - self.momentum) * self._squashed(piece.view_as(table), axis)
+            mixed = torch.where(finite, mixed, previous)
             if not recomputing:
                 table.copy_(mixed.detach())
             starts[axis] = mixed

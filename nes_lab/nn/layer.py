@@ -12,11 +12,11 @@ from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.sampling import axis_taps
-from nes_lab.errors import one_of
+from nes_lab.errors import GeometryError, OptionError, one_of
 from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps
 from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
 from nes_lab.nn.cache import InferenceCache, tensor_key
-from nes_lab.nn.index_learner import LearnerStarts
+from nes_lab.nn.index_learner import LearnerStarts, check_learner_options
 from nes_lab.nn.init import copy_epitome, fit_epitome, reset_epitome_
 from nes_lab.nn.starts import FixedStarts, FreeStarts, FrozenStarts, Starts
 
@@ -79,6 +79,11 @@ class EpitomeLayer(nn.Module, ABC):
     ) -> None:
         super().__init__()
         one_of("routing", routing, ROUTING_MODES)
+        check_learner_options(reach, squash, momentum, learner)
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise OptionError(f"seed={seed!r}; give a whole number of at least 0")
+        if dtype is not None and not dtype.is_floating_point:
+            raise OptionError(f"dtype={dtype}; an epitome needs a real floating-point type")
         self.geometry = EpitomeGeometry(weight_shape, epitome_shape, patch_channels, scope, boundary)
         self.op = op
         where = {"device": device, "dtype": dtype}
@@ -96,11 +101,13 @@ class EpitomeLayer(nn.Module, ABC):
             self.routing = FixedStarts(self.geometry, routing, seed, device)
         self._taps_cache, self._weight_cache = InferenceCache(), InferenceCache()
         self._choices: dict[tuple, ExecutionPlan] = {}
+        self.register_load_state_dict_post_hook(_leave_meta)
         self.execution = execution
-        self.reset_parameters()
+        reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw epitome and bias anew; the variance follows the dense layer's fan."""
+        """Draw epitome and bias anew; the variance follows the dense layer's fan. Starts go back to their beginning."""
+        self.routing.reset()
         reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape, generator)
 
     # ---- execution -------------------------------------------------------------------------------------------------
@@ -149,7 +156,16 @@ class EpitomeLayer(nn.Module, ABC):
         return plan.cost(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the layer; input and output as the dense layer's."""
+        """Compute the layer; input and output as the dense layer's.
+
+        Raises:
+            GeometryError: If the input has another number of channels.
+        """
+        channels = self.geometry.weight_shape[1] * self.op.groups
+        if x.ndim <= self.op.spatial or x.shape[self.op.channel_dim] != channels:
+            raise GeometryError(
+                f"input of shape {tuple(x.shape)}; axis {self.op.channel_dim} must have {channels} channels"
+            )
         taps = self._taps(self.routing(x))
         plan = self.plan_for(tuple(x.shape))
         return plan.run(x, self._prepared(plan, taps), taps, self.bias, self.op)
@@ -171,11 +187,11 @@ class EpitomeLayer(nn.Module, ABC):
         if torch.compiler.is_compiling():
             return plan.prepare(self.epitome, taps, self.geometry)
         if torch.is_grad_enabled():
-            self._weight_cache.clear()  # a step follows, perhaps by a fused optimizer, which raises no version
+            self._weight_cache.clear()  # a step may follow
             return plan.prepare(self.epitome, taps, self.geometry)
         tables = [table for _, table in self.routing.tables()]
         key = tensor_key([self.epitome, *tables])
-        key = None if key is None or self.training else (plan.name, key)
+        key = None if key is None or self.training else (plan.name, *key)
         return self._weight_cache.get(key, lambda: plan.prepare(self.epitome, taps, self.geometry))
 
     # ---- the weight ------------------------------------------------------------------------------------------------
@@ -209,8 +225,17 @@ class EpitomeLayer(nn.Module, ABC):
 
     @property
     def weight(self) -> Tensor:
-        """The sampled weight, read-only: some parents use a layer's weight and bypass its forward."""
+        """The sampled weight, read-only: some parents use a layer's weight and bypass its forward.
+
+        It is made at each access: writing into it changes nothing; change ``epitome``, or fit one by ``load_dense_``.
+        """
         return self.materialize()
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As torch's, but ``layer.weight = ...`` is refused with what to do instead."""
+        if name == "weight":
+            raise AttributeError("weight is sampled from the epitome and cannot be set; use load_dense_(weight, bias)")
+        super().register_parameter(name, param)
 
     def stored_params(self) -> int:
         """Numbers stored for inference: epitome, starts, bias; the index learner is not among them."""
@@ -245,7 +270,11 @@ class EpitomeLayer(nn.Module, ABC):
         """Take over a dense layer's weight: ``"fit"`` the nearest epitome, ``"reset"`` one of the readers per cell."""
         one_of("weights", weights, ("fit", "reset"))
         make = fit_epitome if weights == "fit" else copy_epitome
-        with torch.no_grad():
+        if weight.is_meta or self.epitome.is_meta:
+            return self  # there are no numbers to take over
+        if not bool(weight.isfinite().all()):
+            raise OptionError("weight holds NaN or infinity; an epitome cannot be made from it")
+        with torch.inference_mode(False), torch.no_grad():
             self.epitome.copy_(make(self.routing_map(), weight))
             if self.bias is not None and bias is not None:
                 self.bias.copy_(bias)
@@ -262,3 +291,7 @@ class EpitomeLayer(nn.Module, ABC):
             f"weight={g.weight_shape}, epitome={g.epitome_shape}, patch_channels={g.patch_channels}, scope={g.scope}, "
             f"boundary={g.boundary}, execution={self.execution}, bias={self.bias is not None}"
         )
+
+
+def _leave_meta(layer: EpitomeLayer, incompatible: object) -> None:
+    layer.routing.leave_meta(layer.epitome.device)

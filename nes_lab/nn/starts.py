@@ -87,6 +87,20 @@ class Starts(nn.Module):
     def derive(self) -> None:
         """Write anew what a rule gives and no state dict holds; ``to_empty()`` after the meta device needs it."""
 
+    def reset(self) -> None:
+        """Back to the beginning, as after construction."""
+        self.derive()
+
+    def leave_meta(self, device: torch.device) -> None:
+        """Give buffers that no state dict holds a place where the layer's epitome has one (``load_state_dict(assign=True)``)."""
+        if device.type == "meta":
+            return
+        for name in self._non_persistent_buffers_set:
+            buffer = self._buffers[name]
+            if buffer is not None and buffer.is_meta:
+                self._buffers[name] = torch.empty_like(buffer, device=device)
+        self.derive()
+
     def extra_repr(self) -> str:
         """Mode and the shapes of the tables."""
         return ", ".join([self.mode, *(f"{self.geometry.axes[a].name}={tuple(t.shape)}" for a, t in self.tables())])
@@ -126,6 +140,12 @@ class FreeStarts(Starts):
         for axis in self.sampled:
             anchors = self.anchors(axis, dtype, device)
             self.register_parameter(start_name(geometry, axis), nn.Parameter(anchors))
+
+    def reset(self) -> None:
+        """Back to the integer tiling."""
+        with torch.no_grad():
+            for axis, table in self.tables():
+                table.copy_(self.anchors(axis, table.dtype, table.device))
 
     def read(self, axis: int) -> Tensor:
         """The parameter, clamped."""

@@ -229,3 +229,33 @@ def test_uniform_shrinks_all_axes_alike():
         for n, c in zip(layer.epitome_shape[:2], layer.weight_shape[:2], strict=True)
     ]
     assert len(ratios) > 20 and max(ratios) - min(ratios) < 2 / 16  # a rounding step of the shortest axis, either way
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"layer_options": {"scope": "joint"}}, "layer_options='scope'"),
+        ({"layer_options": {"rech": 2}}, "Did you mean 'reach'"),
+        ({"layer_options": {"reach": -1}}, "reach=-1"),
+        ({"seed": -3}, "seed=-3"),
+        ({"patch_channels": "3"}, "patch_channels='3'"),
+        ({"include": 5}, "include=5"),
+    ],
+)
+def test_wrong_options_are_refused_at_plan_time(options, says):
+    with pytest.raises(OptionError, match=says):
+        nes_lab.plan_for_budget(SMALL, Budget(params=0.5), X8, **options)
+
+
+def test_nothing_to_plan_and_no_budget():
+    with pytest.raises(BudgetError, match="ReLU has no convolution or linear layer"):
+        nes_lab.plan_for_budget(nn.ReLU(), Budget(params=0.5), X8)
+    with pytest.raises(BudgetError, match="budget='50%'"):
+        nes_lab.plan_for_budget(SMALL, "50%", X8)
+    plan = nes_lab.plan_for_budget(SMALL, Budget(params="60%"), X8, round_to=2)
+    with pytest.raises(BudgetError, match="least reachable"):
+        nes_lab.plan_for_budget(nes_lab.compress(SMALL, plan), Budget(params="10%"), X8)
+    broken = json.loads(plan.to_json())
+    next(iter(broken["layers"].values()))["options"] = {"execution": "materialize"}
+    with pytest.raises(PlanError, match="layer option 'execution'"):
+        CompressionPlan.from_dict(broken)

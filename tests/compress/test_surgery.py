@@ -121,3 +121,22 @@ def test_a_materialized_model_behaves_like_one_that_never_had_epitomes(tmp_path)
         fresh.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
         assert torch.equal(fresh(x), plain(x))
         assert torch.allclose(torch.fx.symbolic_trace(plain)(x), plain(x))
+
+
+def test_weights_that_are_no_numbers_and_wrong_arguments():
+    model, x = nn.Sequential(nn.Linear(32, 32)), torch.randn(1, 32)
+    plan = nes_lab.plan_for_budget(model, Budget(params="50%"), x)
+    for wrong, says in (((None, plan), "model is a NoneType"), ((model, None), "plan is a NoneType")):
+        with pytest.raises(PlanError, match=says):
+            nes_lab.compress(*wrong)
+    with torch.inference_mode():
+        inside = nes_lab.compress(model, plan)
+    inside(x).sum().backward()
+    with torch.device("meta"):
+        empty = nes_lab.compress(nn.Sequential(nn.Linear(32, 32)), plan)
+    empty.load_state_dict(inside.state_dict(), assign=True)
+    assert torch.equal(empty(x), inside(x))
+    with torch.no_grad():
+        model[0].weight[0, 0] = float("nan")
+    with pytest.raises(PlanError, match="layer '0': its weight holds NaN"):
+        nes_lab.compress(model, plan)

@@ -23,3 +23,8 @@ def test_measures_each_and_leaves_modes():
 def test_at_least_one_round():
     with pytest.raises(OptionError, match="pairs=0"):
         nes_lab.measure_latency({"a": nn.Linear(2, 2)}, torch.randn(1, 2), pairs=0)
+
+
+def test_contenders_have_names():
+    with pytest.raises(OptionError, match="by name"):
+        nes_lab.measure_latency(nn.Linear(2, 2), torch.randn(1, 2))

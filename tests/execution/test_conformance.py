@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import axis_taps, sample_patches
 from nes_lab.errors import PlanError
-from nes_lab.execution.registry import PLANS
+from nes_lab.execution.registry import EXECUTIONS, PLANS
 from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.starts import start_name
@@ -178,7 +178,7 @@ def test_state_dict_and_deepcopy_round_trip(name, routing):
         _close(copied(x), _dense(copied, x), 1e-5)
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", EXECUTIONS)
 @pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
 def test_compiles_as_one_graph(name, routing):
     """fullgraph, training and inference; the backend that needs no compiler, since it is the tracing that is tested."""

@@ -138,3 +138,24 @@ def test_a_layer_without_sampled_axes_has_no_learner():
     layer = EpitomeLinear(8, 8, epitome_shape=(8, 8), routing="learner")
     assert layer.learner_params() == 0 and layer.stored_params() == 72
     layer(torch.randn(2, 8))
+
+
+def test_one_bad_batch_does_not_spoil_the_map():
+    layer = _layer()
+    layer(torch.randn(4, 8, 5, 5))
+    before = layer.routing.starts_out.clone()
+    for bad in (float("inf"), float("nan")):
+        x = torch.randn(4, 8, 5, 5)
+        x[0, 0] = bad
+        layer(x)
+        assert torch.equal(layer.routing.starts_out, before)
+    layer(torch.randn(4, 8, 5, 5))
+    assert layer.routing.starts_out.isfinite().all() and not torch.equal(layer.routing.starts_out, before)
+
+
+def test_a_frozen_state_dict_says_what_to_do():
+    frozen, fresh = _layer(), _layer()
+    frozen.freeze()
+    with pytest.raises(RuntimeError, match=r"call freeze\(\) on this layer"):
+        fresh.load_state_dict(frozen.state_dict())
+    fresh.freeze().load_state_dict(frozen.state_dict())

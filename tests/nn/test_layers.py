@@ -300,3 +300,90 @@ def test_from_the_meta_device_with_a_state_dict(routing):
     assert torch.equal(empty.weight, source.weight)
     x = torch.randn(4, 9)
     assert torch.equal(empty(x), source(x))
+
+
+def test_the_cache_survives_reassignment_data_and_fused_steps_between():
+    """Addresses come back: a new parameter may lie where the old one lay, with the same version."""
+    x = torch.randn(2, 8)
+    for change in ("del", "data"):
+        layer = EpitomeLinear(8, 8, epitome_shape=(4, 4), execution="materialize").eval()
+        for _ in range(40):
+            with torch.no_grad():
+                layer(x)
+                if change == "del":
+                    del layer.epitome
+                    layer.epitome = nn.Parameter(torch.randn(4, 4))
+                else:
+                    layer.epitome.data = torch.randn(4, 4)
+                    layer.epitome.data = torch.randn(4, 4)
+                assert torch.equal(layer(x), nn.functional.linear(x, layer.weight, layer.bias)), change
+    layer = EpitomeLinear(8, 8, epitome_shape=(4, 4), execution="materialize")
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5, fused=True)
+    layer(x).square().sum().backward()
+    with torch.no_grad():
+        layer.eval()(x)
+        optimizer.step()
+        assert torch.equal(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def test_inside_vmap_and_stacked_state():
+    layers = [EpitomeLinear(8, 8, epitome_shape=(4, 4), execution="materialize").eval() for _ in range(3)]
+    params, buffers = torch.func.stack_module_state(layers)
+    base, x = EpitomeLinear(8, 8, epitome_shape=(4, 4), execution="materialize").eval(), torch.randn(2, 8)
+    with torch.no_grad():
+        call = torch.func.vmap(lambda p, b: torch.func.functional_call(base, (p, b), (x,)))
+        assert torch.allclose(call(params, buffers), torch.stack([layer(x) for layer in layers]), atol=1e-6)
+
+
+@pytest.mark.parametrize("routing", ["tiled", "random", "free", "learner"])
+def test_assigning_a_state_dict_to_a_meta_layer(routing):
+    source = EpitomeLinear(9, 12, epitome_shape=(7, 5), patch_channels=(3, 2), routing=routing)
+    with torch.device("meta"):
+        empty = EpitomeLinear(9, 12, epitome_shape=(7, 5), patch_channels=(3, 2), routing=routing)
+    empty.load_state_dict(source.state_dict(), assign=True)
+    x = torch.randn(4, 9)
+    assert torch.equal(empty(x), source(x))
+
+
+def test_reset_parameters_brings_the_starts_back():
+    for routing in ("free", "learner"):
+        layer = EpitomeLinear(9, 12, epitome_shape=(7, 5), patch_channels=(3, 2), routing=routing)
+        first = layer.routing_map().starts[0].clone()
+        with torch.no_grad():
+            layer.routing.starts_out.add_(0.5)
+        layer.reset_parameters()
+        assert torch.equal(layer.routing_map().starts[0], first)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"reach": "1"}, "reach='1'"),
+        ({"reach": float("inf")}, "reach=inf"),
+        ({"momentum": "a"}, "momentum='a'"),
+        ({"squash": "q"}, "squash='q'"),
+        ({"routing": "random", "seed": -1}, "seed=-1"),
+        ({"dtype": torch.int32}, "torch.int32"),
+        ({"dtype": torch.complex64}, "complex64"),
+    ],
+)
+def test_options_are_checked_whatever_the_routing(options, says):
+    with pytest.raises(OptionError, match=says):
+        EpitomeLinear(8, 8, epitome_shape=(4, 4), **options)
+
+
+def test_an_input_of_other_channels_is_refused_by_name():
+    with pytest.raises(GeometryError, match=r"input of shape \(1, 5, 4, 4\); axis -3 must have 8 channels"):
+        _free()(torch.randn(1, 5, 4, 4))
+    with pytest.raises(OptionError, match=r"kernel_size=3\.0"):
+        EpitomeConv2d(8, 8, 3.0, epitome_shape=(4, 4, 3, 3))
+
+
+def test_a_weight_that_is_no_number_is_refused():
+    linear = nn.Linear(4, 4)
+    for bad in (float("nan"), float("inf")):
+        with torch.no_grad():
+            linear.weight[0, 0] = bad
+        for weights in ("fit", "reset"):
+            with pytest.raises(OptionError, match="NaN or infinity"):
+                EpitomeLinear.from_linear(linear, weights, epitome_shape=(2, 4))
