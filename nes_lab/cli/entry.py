@@ -64,8 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output left, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:  # a full disk, a folder that cannot be written
+        _drop_output()
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}")
     except SystemExit as stop:  # from the parser, which has said what it had to say
         return stop.code if isinstance(stop.code, int) else MISTAKE
 
@@ -104,6 +108,11 @@ def _version() -> str:
         return f"nes-lab {version('nes-lab')}"
     except PackageNotFoundError:
         return "nes-lab, not installed"
+
+
+def _drop_output() -> None:
+    """Send what is still to be written nowhere, so that leaving does not fail on it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 
 def _complain(message: str) -> int:

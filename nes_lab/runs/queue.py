@@ -35,12 +35,20 @@ def hold_queue(root: Path) -> Iterator[Path]:
 
 
 def tickets(root: Path) -> list[tuple[str, str]]:
-    """Return the waiting (ticket, run id), first come first."""
+    """Return the waiting (ticket, run id), first come first.
+
+    Raises:
+        RunError: If the root is no folder or cannot be read.
+    """
     try:
         found = (_TICKET.fullmatch(name) for name in os.listdir(root / layout.QUEUE))
         return sorted((match[0], match[2]) for match in found if match)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise RunError(
+            f"the queue in {root} cannot be read: {error.strerror or error}; set NES_LAB_HOME to a folder"
+        ) from error
 
 
 def take_ticket(root: Path, run_id: str) -> None:
