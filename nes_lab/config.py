@@ -253,7 +253,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
         lines = list({item["loc"][:2]: _explain(item) for item in error.errors()}.values())[:8]
-        raise OptionError(f"{where}: " + ("\n  " if len(lines) > 1 else "") + "\n  ".join(lines)) from error
+        raise OptionError(f"{where}:" + ("\n  " if len(lines) > 1 else " ") + "\n  ".join(lines)) from error
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -32,12 +33,13 @@ def split_overrides(words: Sequence[str], own: Sequence[str]) -> tuple[list[str]
         The verb's words, and the overrides by dotted path.
 
     Raises:
-        OptionError: If a value is missing, or a field is given twice.
+        OptionError: If a value is missing, a field is given twice, or a flag is misspelled.
 
     Examples:
         >>> split_overrides(["a.yaml", "--training.epochs", "3", "--detach"], ["--detach"])
         (['a.yaml', '--detach'], {'training.epochs': '3'})
     """
+    known = {knob.path for knob in knobs()}
     switches = {knob.path for knob in knobs() if isinstance(knob.default, bool)}
     rest: list[str] = []
     found: dict[str, str] = {}
@@ -49,6 +51,8 @@ def split_overrides(words: Sequence[str], own: Sequence[str]) -> tuple[list[str]
             continue
         name, given, value = word[2:].partition("=")
         path = name.replace("-", "_")
+        if path not in known and (near := difflib.get_close_matches(f"--{name}", own, n=1, cutoff=0.75)):
+            raise OptionError(f"--{name} is not a flag. Did you mean {near[0]!r}?")
         if not given and waiting and not waiting[0].startswith("--") and not _is_switch(path, waiting[0], switches):
             value = waiting.pop(0)
         elif not given and path in switches:

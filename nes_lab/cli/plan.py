@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+MOST_PIXELS, MOST_CLASSES = 10**5, 10**6
 _DEFAULT = {name: field.default for name, field in CompressionConfig.model_fields.items()}
 
 
@@ -81,9 +82,11 @@ def run(words: Sequence[str]) -> int:
 def _config(options: Plan) -> ExperimentConfig:
     if options.params is None and options.madds is None and options.preset is None:
         raise BudgetError("give a budget, such as --madds 75% or --params 1.2M, or a --preset such as released_x2")
-    for name, value in (("input", min(options.input)), ("classes", options.classes)):
-        if not 1 <= value <= 10**6 or max(options.input) > 10**5:
-            raise OptionError(f"--{name} {getattr(options, name)} should be positive, and no larger than images are")
+    if min(options.input) < 1 or max(options.input) > MOST_PIXELS:
+        shown = " ".join(map(str, options.input))
+        raise OptionError(f"--input {shown}: channels, height and width should each be from 1 to {MOST_PIXELS}")
+    if not 1 <= options.classes <= MOST_CLASSES:
+        raise OptionError(f"--classes {options.classes}: a classifier has from 1 to {MOST_CLASSES} classes")
     known = CompressionConfig.model_fields
     settings = {item.name: getattr(options, item.name) for item in fields(options) if item.name in known}
     backbone = {"name": options.backbone, "width": options.width}

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
+from nes_lab.errors import OptionError
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.store import RunStore
@@ -33,6 +34,8 @@ class Runs:
 def run(words: Sequence[str]) -> int:
     """List runs; a queue that stood still after a crash goes on."""
     options = parse(Runs, "runs", words)
+    if options.limit < 0:
+        raise OptionError(f"--limit {options.limit} should be the most runs to show, or 0 for all")
     store = RunStore()
     start_waiting(store)
     found = store.list()

@@ -10,6 +10,13 @@ from nes_lab.config import ExperimentConfig, knobs, load_config
 from nes_lab.errors import OptionError
 
 
+def test_several_mistakes_are_a_list_without_stray_spaces():
+    with pytest.raises(OptionError) as caught:
+        load_config({"seed": -1, "training": {"epochs": 0}})
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "config:" and len(lines) == 3
+
+
 def test_defaults_round_trip_through_json_values():
     config = load_config({})
     assert load_config(config.to_dict()) == config
