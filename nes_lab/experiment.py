@@ -40,7 +40,7 @@ from nes_lab.training.signals import StopSignals
 if TYPE_CHECKING:
     from nes_lab.runs.store import RunStore
 
-__all__ = ["Built", "build", "resume", "run_experiment"]
+__all__ = ["Built", "build", "check", "resume", "run_experiment"]
 
 Progress = Callable[[dict[str, Any]], None]
 MOST_SNAPSHOTS = 60
@@ -84,13 +84,7 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Buil
         True
     """
     data = load_dataset(config.data, seed=config.seed)
-    with isolated_rng(stream_seed(config.seed, 1)):
-        dense = create_backbone(
-            config.backbone.name,
-            num_classes=data.num_classes,
-            in_channels=data.in_channels,
-            width=config.backbone.width,
-        )
+    dense = _backbone(config, data)
     example = torch.zeros(1, *data.input_shape)
     dense_cost = count(dense, example)
     if config.compression is None:
@@ -98,6 +92,38 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Buil
     plan = plan or _plan(config.compression, dense, example, config.seed)
     model = compress(dense, plan, weights=config.compression.weights, generator=keyed_generator(config.seed, 2))
     return Built(model, plan, data, dense_cost, count(model, example))
+
+
+def check(config: ExperimentConfig) -> None:
+    """Find the mistakes that can be known before a run exists: device, data, backbone, and how it is compressed.
+
+    Data that is to be downloaded is left to the run.
+
+    Raises:
+        OptionError: If the device, the backbone or the preset is not known here.
+        DataError: If the data is missing, incomplete or damaged.
+        BudgetError: If the budget cannot be met.
+
+    Examples:
+        >>> check(load_config({"compression": {"madds": "60%", "round_to": 1}}))
+    """
+    pick_device(config.training.device)
+    if config.data.download:
+        return
+    data = load_dataset(config.data, seed=config.seed)
+    dense = _backbone(config, data)
+    if config.compression is not None:
+        _plan(config.compression, dense, torch.zeros(1, *data.input_shape), config.seed)
+
+
+def _backbone(config: ExperimentConfig, data: DatasetSpec) -> nn.Module:
+    with isolated_rng(stream_seed(config.seed, 1)):
+        return create_backbone(
+            config.backbone.name,
+            num_classes=data.num_classes,
+            in_channels=data.in_channels,
+            width=config.backbone.width,
+        )
 
 
 def _plan(wanted: CompressionConfig, dense: nn.Module, example: torch.Tensor, seed: int) -> CompressionPlan:
@@ -197,7 +223,8 @@ class _Experiment:
             self._restore(trainer, checkpoint)
         self.writer.status(step=trainer.step, total=trainer.total)
         if not trainer.fit():
-            reason = f"{self.signals.received} received" if self.signals.received else "cancelled on request"
+            asked = self.writer.cancel_requested()  # whoever asks also sends a signal, to wake the process
+            reason = "cancelled on request" if asked else f"{self.signals.received} received"
             self.writer.status("cancelled", step=trainer.step, reason=reason)
             return {"state": "cancelled", "step": trainer.step, "total": trainer.total}
         summary = self._summary(built, trainer)

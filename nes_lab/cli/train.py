@@ -33,6 +33,9 @@ def run(words: Sequence[str]) -> int:
     own, overrides = split_overrides(words, own=("--detach", "--help"))
     options = parse(Train, "train", own, description=_description())
     config = load_config(options.config, overrides)
+    from nes_lab.experiment import check
+
+    check(config)  # before there is a run, which would only be left behind
     store = RunStore()
     run_id = store.create(config.to_dict(), label=config.label)
     if options.detach:

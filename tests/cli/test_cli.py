@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -45,13 +46,16 @@ def config(tmp_path):
         ([*TINY_PLAN, "--madds", "nan"], "compression.madds='nan'"),
         ([*TINY_PLAN, "--madds", "50%", "--routing", "tilde"], "Did you mean 'tiled'"),
         ([*TINY_PLAN, "--madds", "50%", "--width", "-1"], "backbone.width=-1"),
-        ([*TINY_PLAN, "--madds", "50%", "--classes", "0"], "--classes"),
-        ([*TINY_PLAN, "--madds", "50%", "--input", "0", "8", "8"], "--input"),
+        ([*TINY_PLAN, "--madds", "50%", "--classes", "0"], "--classes 0: a classifier has from 1"),
+        ([*TINY_PLAN, "--madds", "50%", "--input", "0", "8", "8"], "--input 0 8 8: channels"),
         ([*TINY_PLAN, "--madds", "1%"], "least reachable"),
         ([*TINY_PLAN, "--preset", "released_x3"], "released_x2"),
         (["plan", "small_mobilenet", "--madds", "50%"], "small_mobilenetv2"),
         ([*TINY_PLAN, "--madd", "50%"], "--madds"),
         (["runs", "--limit", "many"], "--limit"),
+        (["runs", "--limit", "-3"], "0 for all"),
+        (["train", "x.yaml", "--detatch"], "Did you mean '--detach'"),
+        (["train", "--detached", "x.yaml"], "Did you mean '--detach'"),
         (["runs", "--jsn"], "--json"),
         (["plan"], "BACKBONE"),
         (["train"], "CONFIG"),
@@ -149,9 +153,30 @@ def test_train_then_runs_then_report(config, capsys):
     assert "finished" in capsys.readouterr().err
 
 
-def test_a_training_that_cannot_begin_is_one_message_and_a_failed_run(config, capsys):
-    assert main(["train", config, "--backbone.name", "mobilenetv2_10"]) == 2
-    assert "mobilenetv2_100" in capsys.readouterr().err
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("backbone.name", "mobilenetv2_10", "mobilenetv2_100"),
+        ("compression.preset", "released_x3", "released_x2"),
+        ("compression.madds", "1%", "least reachable"),
+        ("training.device", "cuda:99", "CUDA devices"),
+        ("data.name", "image_folder", "data"),
+    ],
+)
+def test_a_mistake_known_at_once_leaves_no_run(config, field, value, message, detach, capsys):
+    assert main(["train", config, f"--{field}", value, *detach]) == 2
+    assert message in capsys.readouterr().err
+    assert RunStore().list() == []
+
+
+def test_a_training_that_cannot_begin_is_one_message_and_a_failed_run(config, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise OptionError("no such thing")
+
+    monkeypatch.setattr("nes_lab.experiment.build", fail)
+    assert main(["train", config]) == 2
+    assert "no such thing" in capsys.readouterr().err
     assert RunStore().list()[0].state == "failed"
 
 
@@ -212,6 +237,24 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
         store.create({"x": "y" * 100_000})
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_a_home_that_is_a_file_is_one_message(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NES_LAB_HOME", str(tmp_path / "file"))
+    assert main(["runs"]) == 2
+    assert "NES_LAB_HOME" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("count", [1, 100])  # less than the output's buffer, and more
+def test_a_full_disk_is_one_message(count):
+    store = RunStore()
+    store.create({"x": "y" * 1000 * count})
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "nes_lab.cli", "runs", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "nes-lab: No space left on device\n")
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,18 @@ def test_cancel_request_ends_a_run_resumably(tmp_path: Path) -> None:
     signals_before = signal.getsignal(signal.SIGTERM)
     result = run_experiment(store, run_id, progress=request)
     assert result["state"] == "cancelled"
-    assert store.get(run_id).state == "cancelled"
+    assert (store.get(run_id).state, store.get(run_id).reason) == ("cancelled", "cancelled on request")
     assert store.latest_checkpoint(run_id).step == result["step"] < 800
     assert signal.getsignal(signal.SIGTERM) == signals_before
+
+
+def test_a_cancel_request_that_comes_with_its_signal_is_told_as_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, run_id = create(tmp_path)
+    stop_after(monkeypatch, 2)
+    run_experiment(store, run_id, progress=cancel_at(store, run_id, 1))
+    assert store.get(run_id).reason == "cancelled on request"
 
 
 def test_sigterm_to_a_process_gives_cancelled_and_resumable(tmp_path: Path) -> None:
