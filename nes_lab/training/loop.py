@@ -86,7 +86,7 @@ class Trainer:
         self._validated = 0
         self._loss = classification_loss(recipe.label_smoothing)
         self._meter, self._clock = Meter(self.device), Clock()
-        self._recent_loss = math.nan
+        self._recent_loss: float | None = None
         self._bad_step = torch.full((), -1, dtype=torch.long, device=self.device)
         self._rng: int | dict[str, Any] = stream_seed(seed, -1)
 
@@ -162,9 +162,9 @@ class Trainer:
             is_first = ~loss.detach().isfinite() & (self._bad_step < 0)
             self._bad_step.masked_fill_(is_first, self.step + 1)
             return
-        self._recent_loss = loss.item()
-        if not math.isfinite(self._recent_loss):
-            self._diverged("the training loss", self._recent_loss, self.step + 1)
+        self._recent_loss = value = loss.item()
+        if not math.isfinite(value):
+            self._diverged("the training loss", value, self.step + 1)
 
     def _diverged(self, what: str, value: float, step: int) -> None:
         lr = self.optimizer.param_groups[0]["lr"]
@@ -196,7 +196,7 @@ class Trainer:
                 "total": self.total,
                 "epoch": min(self.step // self.steps_per_epoch + 1, self.recipe.epochs),
                 "epochs": self.recipe.epochs,
-                "images_per_s": self._clock.images_per_s(),
+                "images_per_s": self._clock.images_per_s() or None,  # none yet when resumed at an epoch's end
                 "eta_s": self._clock.eta(self.step, self.total),
                 "loss": self._recent_loss,
                 "top1": self.last.get("top1"),

@@ -47,6 +47,18 @@ def epitome_net(routing: str) -> nn.Module:
     return nn.Sequential(net[0], net[1], net[2], middle, nn.Flatten(), nn.Dropout(0.2), head)
 
 
+def test_resumed_at_an_epochs_end_there_is_no_loss_to_tell_yet(tmp_path):
+    from nes_lab.cli.session import describe
+
+    first = trainer()
+    first.hooks = Hooks(should_stop=lambda: first.step >= first.total, checkpoint=lambda tr: save(tr, tmp_path))
+    assert not first.fit()
+    seen = []
+    assert load(trainer(hooks=Hooks(progress=seen.append)), tmp_path).fit()
+    assert (seen[0]["loss"], seen[0]["images_per_s"]) == (None, None)
+    assert "loss" not in describe(seen[0]) and "images/s" not in describe(seen[0])
+
+
 def check(folder: Path, stop_at: int, make, **changes) -> None:
     """Compare an interrupted training with an uninterrupted one: tensors, last numbers, and all rows of metrics."""
     data, rows, split_rows = tiny_data(), [], []
