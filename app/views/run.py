@@ -9,11 +9,11 @@ from app.components.tables import layer_table, run_list
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
-from nes_lab.figures.progress import progress_text
+from nes_lab.figures.progress import progress_text, queue_text
 from nes_lab.figures.run_report import plan_rows, run_report
 from nes_lab.figures.theme import format_value
-from nes_lab.runs.info import RunInfo
-from nes_lab.runs.launcher import cancel, launch, start_waiting
+from nes_lab.runs.info import FINAL, RunInfo
+from nes_lab.runs.launcher import cancel, launch, runs_before, start_waiting
 
 COLORS = {
     "queued": "gray",
@@ -85,9 +85,11 @@ def live(run_id: str, state_when_drawn: str) -> None:
     if info.state in WHAT_TO_DO:
         st.caption(WHAT_TO_DO[info.state])
     if info.state == "queued":
-        st.caption("It starts when the runs before it have ended.")
+        st.caption(queue_text(runs_before(store(), run_id)))
     if metrics:
         live_plot(live_run(metrics, events), key=f"live-{run_id}")
+    elif info.state in (*FINAL, "lost"):
+        st.info("It ended before its first measurement.", icon=":material/info:")
     else:
         st.info("No measurement yet: the first one comes a few seconds after the start.", icon=":material/hourglass:")
     with st.expander("Log", expanded=info.state in ("failed", "lost")):

@@ -70,3 +70,15 @@ def progress_text(step: int, total: int, metrics: Sequence[Mapping[str, Any]], r
     if best:
         parts.append(f"best top-1 {max(best):.2f} %")
     return " · ".join(parts)
+
+
+def queue_text(before: int) -> str:
+    """Say when a queued run starts.
+
+    Examples:
+        >>> queue_text(0), queue_text(1)
+        ('It starts in a moment.', 'It starts when the run before it has ended.')
+    """
+    if not before:
+        return "It starts in a moment."
+    return "It starts when the " + ("run before it has" if before == 1 else f"{before} runs before it have") + " ended."

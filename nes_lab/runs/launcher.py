@@ -18,7 +18,7 @@ from nes_lab.runs.info import FINAL, RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.store import RunStore
 
-__all__ = ["cancel", "launch", "requeue", "settle", "start_waiting"]
+__all__ = ["cancel", "launch", "requeue", "runs_before", "settle", "start_waiting"]
 
 LOG_BYTES, LOG_KEEP = 1 << 20, 1 << 18
 PLACES = 1  # runs at a time; $NES_LAB_PLACES changes it
@@ -95,6 +95,14 @@ def start_waiting(store: RunStore) -> dict[str, int]:
                 started[run_id] = pid
                 free -= 1
     return started
+
+
+def runs_before(store: RunStore, run_id: str) -> int:
+    """Return how many runs must end before a queued one can begin; 0 when it is about to."""
+    waiting = [waits for _, waits in queue.tickets(store.root)]
+    if run_id not in waiting:
+        return 0
+    return max(0, len(_busy(store)) + waiting.index(run_id) + 1 - places())
 
 
 def _busy(store: RunStore) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from nes_lab.runs.launcher import cancel
 from nes_lab.runs.store import RunStore
 from tests.figures.samples import make_rows, write_run
 from tests.house.tree import ROOT
@@ -201,6 +202,15 @@ def test_a_queued_run_can_be_cancelled(store):
     next(button for button in at.button if button.label == "Cancel").click().run()
     assert store.get(run_id).state == "cancelled"
     assert "cancelled" in words(at)
+
+
+def test_a_run_that_ended_early_promises_no_measurement(store):
+    run_id = store.create({}, label="never began")
+    assert "It starts in a moment" in words(open_page("run", run=run_id))
+    cancel(store, run_id)
+    text = words(open_page("run", run=run_id))
+    assert "ended before its first measurement" in text
+    assert "No measurement yet" not in text and "starts" not in text
 
 
 def test_the_trade_off_takes_a_budget_and_explains_a_wrong_one(store):

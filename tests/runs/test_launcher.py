@@ -234,6 +234,18 @@ def test_cancelled_while_starting_and_launched_again_it_runs(store, wait):
     wait(lambda: state(store, run_id) == "finished")
 
 
+def test_runs_before_a_queued_one_are_counted(store, monkeypatch):
+    first, second, third = (store.create({}) for _ in range(3))
+    with queue.hold_queue(store.root):
+        for run_id in (first, second):
+            queue.take_ticket(store.root, run_id)
+    assert [launcher.runs_before(store, run_id) for run_id in (first, second, third)] == [0, 1, 0]
+    with RunWriter(store, third):
+        assert [launcher.runs_before(store, run_id) for run_id in (first, second)] == [1, 2]
+        monkeypatch.setenv("NES_LAB_PLACES", "3")
+        assert [launcher.runs_before(store, run_id) for run_id in (first, second)] == [0, 0]
+
+
 def test_places_are_checked(monkeypatch):
     for text in ("0", "x", "-1", "1.5", "99999"):
         monkeypatch.setenv("NES_LAB_PLACES", text)
