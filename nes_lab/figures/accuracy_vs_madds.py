@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from nes_lab.figures.theme import OKABE_ITO, REPORTED, format_number, new_figure, plain, series_style
+from nes_lab.figures.theme import OKABE_ITO, REPORTED, format_number, legend_below, new_figure, plain, series_style
 from nes_lab.runs.query import group_rows
 
 __all__ = ["MeasuredPoint", "ReportedPoint", "accuracy_vs_madds", "measured_points", "series_name"]
@@ -175,7 +175,8 @@ def accuracy_vs_madds(
     is_log = bool(madds) and min(madds) > 0 and max(madds) > WIDE * min(madds)
     if budget is not None:
         _add_budget(figure, budget, is_log)
-    _place_legend(figure)
+    entries = len(list(figure.select_traces(lambda trace: trace.showlegend is not False)))
+    legend_below(figure, 430, entries)
     figure.update_xaxes(
         title_text="MAdds of one forward pass (multiply-adds)",
         tickformat="~s",
@@ -266,17 +267,6 @@ def _add_reported(figure: go.Figure, points: Sequence[ReportedPoint]) -> None:
         marker={"color": REPORTED, "symbol": "circle-open", "size": 9},
         name=f"{plain(name)} (reported: {plain(ordered[0].source)})",
         hovertemplate="%{customdata[0]}: %{y:.2f} % at %{x:.3s} MAdds<br>reported by %{customdata[1]}<extra></extra>",
-    )
-
-
-def _place_legend(figure: go.Figure) -> None:
-    """Give the legend room below the plot for one entry a line, as narrow pages need."""
-    room = 90 + 21 * len(list(figure.select_traces(lambda trace: trace.showlegend is not False)))
-    height = 430 + room
-    figure.update_layout(
-        height=height,
-        margin_b=room,
-        legend={"yref": "container", "yanchor": "top", "y": (room - 62) / height},
     )
 
 

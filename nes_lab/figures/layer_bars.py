@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
-from nes_lab.figures.theme import OKABE_ITO, format_number, new_figure, plain
+from nes_lab.figures.theme import OKABE_ITO, format_number, legend_below, new_figure, plain
 
 __all__ = ["layer_bars"]
 
-_PANELS = (("params", "params (numbers stored)"), ("madds", "MAdds (multiply-adds)"))
+_PANELS = (("params", "params stored"), ("madds", "multiply-adds"))
 
 
 def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
@@ -38,16 +38,15 @@ def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_layout(
         new_figure(
             f"Bars of params and multiply-adds of {len(rows)} layers, dense against compressed; {note}.",
-            title={"text": "Cost of every layer", "subtitle": {"text": note}},
+            title={"text": "Cost of every layer", "subtitle": {"text": note.replace("; ", ";<br>")}},
             barmode="overlay",
             bargap=0.3,
-            height=190 + 20 * max(len(rows), 4),
-            margin_t=112,
+            margin_t=100,
         ).layout
     )
     for column, (key, _) in enumerate(_PANELS):
         _add_panel(figure, rows, key, column + 1)
-    figure.update_layout(legend={"y": 1, "yanchor": "bottom", "x": 0, "xref": "paper"})
+    legend_below(figure, 126 + 20 * max(len(rows), 4), entries=3)
     figure.update_yaxes(
         autorange="reversed",
         tickvals=list(range(len(rows))),

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import thin
-from nes_lab.figures.theme import OKABE_ITO, new_figure
+from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure
 
 __all__ = ["live_run"]
 
@@ -39,11 +39,9 @@ def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str,
         new_figure(
             f"Curves of a run: loss, accuracy, learning rate and throughput over {len(metrics)} measurements.",
             title={"text": "Training curves"},
-            height=760,
-            margin_t=76,
         ).layout
     )
-    figure.update_layout(legend={"y": 1.0, "yanchor": "bottom", "x": 0})
+    legend_below(figure, 690, entries=5)  # those that come later have their room, so that nothing jumps
     for place, split in enumerate(("train", "val")):
         rows = [row for row in metrics if row.get("split") == split]
         _add_curve(figure, rows, "loss", split, place, row=1)

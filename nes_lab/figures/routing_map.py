@@ -48,8 +48,8 @@ def routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None = None) -
             vertical_spacing=0.32 / len(axes),
         )
     )
-    figure.update_layout(new_figure(alt, title=title, height=140 + 280 * len(axes)).layout)
-    figure.update_layout(margin_t=100)
+    figure.update_layout(new_figure(alt, title=title, height=176 + 280 * len(axes)).layout)
+    figure.update_layout(margin_t=136)
     for row, axis in enumerate(axes):
         grids = [np.asarray(start_grid(side, axis)) for side in sides]
         low, high = min(grid.min() for grid in grids), max(grid.max() for grid in grids)
@@ -67,7 +67,7 @@ def _titles(snapshot: LayerSnapshot, initial: LayerSnapshot | None, axes: list[i
             titles.append(f"starts along {names[axis]}")
             continue
         moved = float(np.abs(start_grid(snapshot, axis) - start_grid(initial, axis)).max())
-        titles += [f"{names[axis]}, first step", f"now (moved up to {moved:.3g} cells)"]
+        titles += [f"{names[axis]},<br>first step", f"now, moved up<br>to {moved:.3g} cells"]
     return titles
 
 

@@ -129,6 +129,20 @@ def new_figure(alt: str, **layout: Any) -> go.Figure:
     return figure
 
 
+def legend_below(figure: go.Figure, height: int, entries: int) -> None:
+    """Put the legend below the plot, with room for one entry a line as narrow pages need, and set the height.
+
+    Args:
+        figure: Figure to change.
+        height: Of title and plot, in pixels, without what is below the axis.
+        entries: Of the legend.
+    """
+    room = 90 + 21 * entries
+    whole = height + room
+    legend = {"yref": "container", "yanchor": "top", "y": (room - 62) / whole}
+    figure.update_layout(height=whole, margin_b=room, legend=legend)
+
+
 def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.Figure:
     """Give the figure the light or the dark template; returns the same figure.
 

@@ -257,6 +257,18 @@ def test_reported_numbers_stay_apart_and_name_their_source():
     assert star.y[0] == pytest.approx(94.85)
 
 
+@pytest.mark.parametrize("name", ["bars", "live", "accuracy"])
+def test_a_legend_lies_below_the_plot_where_no_title_is(name):
+    layout = PICTURES[name]().layout
+    assert layout.legend.yref == "container"
+    assert 0 < layout.legend.y * layout.height < layout.margin.b
+
+
+def test_titles_of_routing_maps_fit_side_by_side_on_a_phone(moved, snapshot):
+    titles = [note.text for note in routing_map(moved, snapshot).layout.annotations]
+    assert max(len(line) for title in titles for line in title.split("<br>")) <= 20
+
+
 def test_a_wide_range_of_costs_is_drawn_on_a_logarithmic_axis():
     far = accuracy_vs_madds(make_table(), 1e6, IMAGENET)
     assert far.layout.xaxis.type == "log"
