@@ -49,5 +49,10 @@ def cheapest_plan(
     geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp, positions: tuple[int, int]
 ) -> tuple[ExecutionPlan, PlanCost]:
     """The available plan with the fewest multiply-adds, and its cost; ties go to the first registered."""
-    costs = [(p, p.cost(geometry, states, op, positions)) for p in available_plans(geometry, states, op)]
-    return min(costs, key=lambda pair: pair[1].madds)
+    best: ExecutionPlan = PLANS["materialize"]  # always available
+    cost = best.cost(geometry, states, op, positions)
+    for plan in available_plans(geometry, states, op):  # a loop: older dynamos cannot trace min(key=...)
+        found = plan.cost(geometry, states, op, positions)
+        if found.madds < cost.madds:
+            best, cost = plan, found
+    return best, cost
