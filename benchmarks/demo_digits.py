@@ -19,7 +19,7 @@ from nes_lab.figures.report import Section, report_html
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "demo_digits.json"
 PICTURE = HERE.parent / "docs" / "images" / "accuracy_vs_madds.png"
-WIDTH, HEIGHT, TOP = 900, 640, 132  # TOP: the document's heading above the figure, cut away
+WIDTH, HEIGHT, TOP = 900, 640, 140  # TOP: the document's heading above the figure, cut away
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run")
 QUIET = (
     "--disable-background-networking",
@@ -75,7 +75,7 @@ def crop(shot: Path, picture: Path) -> None:
 
     picture.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(shot) as image:
-        image.crop((0, TOP, image.width, TOP + HEIGHT - 120)).convert("P", palette=Image.Palette.ADAPTIVE).save(
+        image.crop((0, TOP, image.width, TOP + HEIGHT - 96)).convert("P", palette=Image.Palette.ADAPTIVE).save(
             picture, optimize=True
         )
 
