@@ -11,12 +11,10 @@ import torch
 from torch import nn
 
 from nes_lab.backbones.registry import create_backbone
-from nes_lab.compress.budget import Budget
 from nes_lab.compress.compression_plan import CompressionPlan
-from nes_lab.compress.planner import plan_for_budget
-from nes_lab.compress.presets import preset
 from nes_lab.compress.surgery import compress
-from nes_lab.config import CompressionConfig, ExperimentConfig, load_config
+from nes_lab.compress.wanted import plan_as_wanted
+from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.cost.count import count
 from nes_lab.cost.measure import measure_latency
 from nes_lab.cost.report import CostReport
@@ -89,7 +87,7 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Buil
     dense_cost = count(dense, example)
     if config.compression is None:
         return Built(dense, None, data, dense_cost, dense_cost)
-    plan = plan or _plan(config.compression, dense, example, config.seed)
+    plan = plan or plan_as_wanted(dense, example, config.compression, config.seed)
     model = compress(dense, plan, weights=config.compression.weights, generator=keyed_generator(config.seed, 2))
     return Built(model, plan, data, dense_cost, count(model, example))
 
@@ -113,7 +111,7 @@ def check(config: ExperimentConfig) -> None:
     data = load_dataset(config.data, seed=config.seed)
     dense = _backbone(config, data)
     if config.compression is not None:
-        _plan(config.compression, dense, torch.zeros(1, *data.input_shape), config.seed)
+        plan_as_wanted(dense, torch.zeros(1, *data.input_shape), config.compression, config.seed)
 
 
 def _backbone(config: ExperimentConfig, data: DatasetSpec) -> nn.Module:
@@ -124,29 +122,6 @@ def _backbone(config: ExperimentConfig, data: DatasetSpec) -> nn.Module:
             in_channels=data.in_channels,
             width=config.backbone.width,
         )
-
-
-def _plan(wanted: CompressionConfig, dense: nn.Module, example: torch.Tensor, seed: int) -> CompressionPlan:
-    if wanted.preset is not None:
-        return preset(wanted.preset, dense, example)
-    return plan_for_budget(
-        dense,
-        Budget(params=wanted.params, madds=wanted.madds),
-        example,
-        include=wanted.include or None,
-        exclude=wanted.exclude or None,
-        routing=wanted.routing,
-        scope=wanted.scope,
-        boundary=wanted.boundary,
-        patch_channels=wanted.patch_channels,
-        round_to=wanted.round_to,
-        seed=seed,
-        layer_options=_learner_options(wanted) if wanted.routing == "learner" else None,
-    )
-
-
-def _learner_options(wanted: CompressionConfig) -> dict[str, Any]:
-    return {name: getattr(wanted, name) for name in ("reach", "squash", "momentum", "learner")}
 
 
 def run_experiment(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:

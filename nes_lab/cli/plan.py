@@ -97,29 +97,14 @@ def _make(config: ExperimentConfig, shape: tuple[int, int, int], classes: int) -
     import torch
 
     from nes_lab.backbones.registry import create_backbone
-    from nes_lab.compress.budget import Budget
-    from nes_lab.compress.planner import plan_for_budget
-    from nes_lab.compress.presets import preset
+    from nes_lab.compress.wanted import plan_as_wanted
 
     wanted = config.compression
     assert wanted is not None  # _config put it there
     backbone = config.backbone
     model = create_backbone(backbone.name, num_classes=classes, in_channels=shape[0], width=backbone.width).eval()
     example = torch.zeros(1, *shape)
-    if wanted.preset is not None:
-        return preset(wanted.preset, model, example)
-    return plan_for_budget(
-        model,
-        Budget(params=wanted.params, madds=wanted.madds),
-        example,
-        include=wanted.include or None,
-        exclude=wanted.exclude or None,
-        routing=wanted.routing,
-        scope=wanted.scope,
-        boundary=wanted.boundary,
-        patch_channels=wanted.patch_channels,
-        round_to=wanted.round_to,
-    )
+    return plan_as_wanted(model, example, wanted, config.seed)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,46 @@
+"""From the fields of a configuration to a compression plan: one reading for experiments and the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from nes_lab.compress.budget import Budget
+from nes_lab.compress.compression_plan import LAYER_OPTIONS, CompressionPlan
+from nes_lab.compress.planner import plan_for_budget
+from nes_lab.compress.presets import preset
+
+__all__ = ["plan_as_wanted"]
+
+
+def plan_as_wanted(model: nn.Module, example_input: Any, wanted: Any, seed: int = 0) -> CompressionPlan:
+    """Plan a model's compression as a configuration asks.
+
+    Args:
+        model: Left as it was.
+        example_input: As :func:`nes_lab.count` takes it.
+        wanted: A ``CompressionConfig``, or any object with its fields; configs end here, layers take flat arguments.
+        seed: Of ``random`` routing.
+
+    Raises:
+        OptionError: If an option is not among its choices.
+        BudgetError: If the budget cannot be met; names the least that can be reached.
+    """
+    if wanted.preset is not None:
+        return preset(wanted.preset, model, example_input)
+    knobs = {name: getattr(wanted, name) for name in LAYER_OPTIONS} if wanted.routing == "learner" else None
+    return plan_for_budget(
+        model,
+        Budget(params=wanted.params, madds=wanted.madds),
+        example_input,
+        include=wanted.include or None,
+        exclude=wanted.exclude or None,
+        routing=wanted.routing,
+        scope=wanted.scope,
+        boundary=wanted.boundary,
+        patch_channels=wanted.patch_channels,
+        round_to=wanted.round_to,
+        seed=seed,
+        layer_options=knobs,
+    )
