@@ -31,7 +31,8 @@ from torch.nn import functional as F
 import nes_lab
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.routing import ROUTING_MODES
-from nes_lab.epitome.sampling import axis_taps, clamp_starts, sample_patches
+from nes_lab.epitome.sampling import sample_patches
+from nes_lab.epitome.taps import axis_taps, clamp_starts
 from nes_lab.figures.coverage import coverage
 from nes_lab.figures.epitome_atlas import epitome_atlas
 from nes_lab.figures.patch_by_hand import PatchReading, patch_by_hand

@@ -12,11 +12,28 @@ import numpy as np
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.errors import one_of
 
-__all__ = ["FIXED_MODES", "LEARNED_MODES", "ROUTING_MODES", "is_identity", "read_counts", "rule_starts", "sampled_axes"]
+__all__ = [
+    "FIXED_MODES",
+    "LEARNED_MODES",
+    "MAX_RUNS",
+    "ROUTING_MODES",
+    "Run",
+    "axis_runs",
+    "is_identity",
+    "read_counts",
+    "rule_starts",
+    "sampled_axes",
+]
 
 FIXED_MODES = ("tiled", "stride", "random")
 LEARNED_MODES = ("free", "learner")
 ROUTING_MODES = FIXED_MODES + LEARNED_MODES
+
+Run = tuple[int, int, int]
+"""A contiguous read of a channel axis: first weight index, first cell, length."""
+
+MAX_RUNS = 8
+"""With more contiguous reads than this, one operation over an index is faster than as many over slices."""
 
 
 def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
@@ -80,6 +97,33 @@ def _axis_rule(geometry: EpitomeGeometry, axis: int, mode: str, draw: np.random.
         return geometry.spread(spaced, axis)
     tiled = r * a.patch % a.cells
     return geometry.spread(tiled if circular else np.minimum(tiled, limit), axis)
+
+
+def axis_runs(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tuple[Run, ...] | None:
+    """The contiguous reads of a separable channel axis with integer starts, neighbors that continue each other joined.
+
+    Args:
+        starts: Integers of shape ``geometry.starts_shape(axis)``, in cells.
+        geometry: Shapes, scope and boundary.
+        axis: Weight axis.
+
+    Returns:
+        At most :data:`MAX_RUNS` runs in the order of the axis, or None where there are more, or no such runs.
+
+    Examples:
+        >>> g = EpitomeGeometry((8, 4), (6, 4), patch_channels=(3, 4))
+        >>> axis_runs(np.array([0, 3, 1]), g, 0)
+        ((0, 0, 6), (6, 1, 2))
+    """
+    if axis >= 2 or geometry.scope != "separable":
+        return None
+    a = geometry.axes[axis]
+    cell = np.asarray(starts, np.int64)[a.patch_of] + a.within
+    cell = cell % a.cells if geometry.boundary == "circular" else cell
+    begins = [0, *(np.flatnonzero(np.diff(cell) != 1) + 1).tolist()]
+    if len(begins) > MAX_RUNS:
+        return None
+    return tuple((b, int(cell[b]), e - b) for b, e in zip(begins, [*begins[1:], a.size], strict=True))
 
 
 def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) -> np.ndarray:

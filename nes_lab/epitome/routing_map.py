@@ -9,7 +9,8 @@ from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.routing import read_counts
-from nes_lab.epitome.sampling import AxisTaps, axis_taps, sample_patches, sampling_matrix
+from nes_lab.epitome.sampling import sample_patches, sampling_matrix
+from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.errors import GeometryError
 
 __all__ = ["RoutingMap"]

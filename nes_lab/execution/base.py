@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.sampling import AxisTaps
+from nes_lab.epitome.taps import AxisTaps
 
-__all__ = ["AxisState", "ExecutionPlan", "LayerOp", "PlanCost", "Taps", "axis_states", "sampling_madds"]
+__all__ = ["AxisState", "ExecutionPlan", "LayerOp", "PlanCost", "Taps", "axis_states", "sampling_madds", "scale_rows"]
 
 AxisState = Literal["identity", "integer", "fractional"]
 Taps = Sequence[AxisTaps | None]
@@ -113,7 +113,8 @@ class PlanCost:
 class ExecutionPlan(Protocol):
     """A way to compute an epitome layer.
 
-    Law: ``run(x, prepare(...), ...)`` returns what ``op(x, weight, bias)`` returns, with the same gradients.
+    Law: ``run(x, prepare(...), ...)`` returns what ``op(x, scale * T(E), bias)`` returns, with the same gradients; ``scale`` is one
+    factor per output channel or None. A plan applies it in ``prepare`` or after its gather of output channels.
     """
 
     name: str
@@ -122,11 +123,19 @@ class ExecutionPlan(Protocol):
         """Why the plan cannot run this layer, or None when it can."""
         ...
 
-    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry) -> Tensor:
+    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Tensor:
         """The tensor the operation runs with; does not depend on the input, so it is cached at inference."""
         ...
 
-    def run(self, x: Tensor, prepared: Tensor, taps: Taps, bias: Tensor | None, op: LayerOp) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        prepared: Tensor,
+        taps: Taps,
+        bias: Tensor | None,
+        op: LayerOp,
+        scale: Tensor | None = None,
+    ) -> Tensor:
         """Compute the layer."""
         ...
 
@@ -135,6 +144,11 @@ class ExecutionPlan(Protocol):
     ) -> PlanCost:
         """Count the layer; ``positions`` as :meth:`LayerOp.positions` gives them."""
         ...
+
+
+def scale_rows(weight: Tensor, scale: Tensor | None) -> Tensor:
+    """``scale * weight`` along the output axis, in the weight's dtype."""
+    return weight if scale is None else weight * scale.to(weight.dtype).view(-1, *[1] * (weight.ndim - 1))
 
 
 def axis_states(taps: Taps) -> tuple[AxisState, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import expand
-from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps
+from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, scale_rows
 from nes_lab.execution.wrapped import fold_cost, fold_input
 
 __all__ = ["Factored"]
@@ -33,18 +33,25 @@ class Factored:
                 return f"its kernel axis {a.name!r} is sampled ({a.cells} cells for a window of {a.size})"
         return None
 
-    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry) -> Tensor:
-        """The epitome as it is."""
-        return epitome
+    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Tensor:
+        """The epitome; where its rows are the output channels, with their scale."""
+        return scale_rows(epitome, scale) if taps[0] is None else epitome
 
-    def run(self, x: Tensor, prepared: Tensor, taps: Taps, bias: Tensor | None, op: LayerOp) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        prepared: Tensor,
+        taps: Taps,
+        bias: Tensor | None,
+        op: LayerOp,
+        scale: Tensor | None = None,
+    ) -> Tensor:
         """Fold, operate, expand, add the bias."""
         x, op = fold_input(x, taps[1], op)
         if taps[0] is None:
             return op(x, prepared, bias)
         y = op(x, prepared)
-        y = expand(y, taps[0], y.ndim + op.channel_dim)
-        return y if bias is None else y + bias.to(y.dtype).view(-1, *[1] * op.spatial)
+        return expand(y, taps[0], y.ndim + op.channel_dim, scale, bias)
 
     def cost(
         self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp, positions: tuple[int, int]

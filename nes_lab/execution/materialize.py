@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import sample_patches
-from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, sampling_madds
+from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, sampling_madds, scale_rows
 
 __all__ = ["Materialize"]
 
@@ -22,11 +22,19 @@ class Materialize:
         """Never refused."""
         return None
 
-    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry) -> Tensor:
+    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Tensor:
         """The whole weight."""
-        return sample_patches(epitome, taps, geometry)
+        return scale_rows(sample_patches(epitome, taps, geometry), scale)
 
-    def run(self, x: Tensor, prepared: Tensor, taps: Taps, bias: Tensor | None, op: LayerOp) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        prepared: Tensor,
+        taps: Taps,
+        bias: Tensor | None,
+        op: LayerOp,
+        scale: Tensor | None = None,
+    ) -> Tensor:
         """One dense operation."""
         return op(x, prepared, bias)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.sampling import AxisTaps, fold, sample_patches
-from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, sampling_madds
+from nes_lab.epitome.sampling import fold, sample_patches
+from nes_lab.epitome.taps import AxisTaps
+from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, sampling_madds, scale_rows
 
 __all__ = ["Wrapped", "fold_cost", "fold_input"]
 
@@ -32,11 +34,19 @@ class Wrapped:
             return "it is depthwise: one input channel a group leaves nothing to fold"
         return None
 
-    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry) -> Tensor:
+    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Tensor:
         """The epitome, sampled along the output and kernel axes."""
-        return sample_patches(epitome, (taps[0], None, *taps[2:]), geometry)
+        return scale_rows(sample_patches(epitome, (taps[0], None, *taps[2:]), geometry), scale)
 
-    def run(self, x: Tensor, prepared: Tensor, taps: Taps, bias: Tensor | None, op: LayerOp) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        prepared: Tensor,
+        taps: Taps,
+        bias: Tensor | None,
+        op: LayerOp,
+        scale: Tensor | None = None,
+    ) -> Tensor:
         """Fold the input, then the operation."""
         x, op = fold_input(x, taps[1], op)
         return op(x, prepared, bias)
@@ -63,7 +73,10 @@ def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, L
         return fold(x, taps, x.ndim + op.channel_dim), op
     dim = x.ndim + op.channel_dim
     grouped = x.unflatten(dim, (op.groups, -1))
-    return fold(grouped, taps, dim + 1).flatten(dim, dim + 1), op
+    folded = fold(grouped, taps, dim + 1).flatten(dim, dim + 1)
+    if x.ndim == 4 and x.stride(1) < x.stride(3):
+        folded = folded.contiguous(memory_format=torch.channels_last)
+    return folded, op
 
 
 def fold_cost(

@@ -1,37 +1,44 @@
-"""What inference need not build twice: one value, kept while the tensors it was built from stay the same."""
+"""What inference need not build twice: values kept while the tensors they were built from stay the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 __all__ = ["InferenceCache", "tensor_key"]
 
-T = TypeVar("T")
-
 
 class _Seen:
-    """A tensor as it was: equal to another look at it while object, storage and version are the same.
+    """A tensor as it was: the same object, storage and version mean the same contents.
 
     It holds the tensor and an alias of its storage, so that neither address can be given to another meanwhile.
     """
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.alias, self.version = tensor, tensor.detach(), tensor._version
-        self.place = (tensor.data_ptr(), tensor.dtype, tensor.device, tuple(tensor.shape), tensor.stride())
+        self.place = _place(tensor)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Seen) or self.tensor is not other.tensor:
-            return False
-        return self.version == other.version and self.place == other.place
+    def still(self, tensor: Tensor) -> bool:
+        """Whether this is the tensor, unchanged, and its contents can be followed."""
+        return (
+            tensor is self.tensor
+            and tensor._version == self.version
+            and _place(tensor) == self.place
+            and not _has_gradient(tensor)
+        )
 
 
-def tensor_key(tensors: Iterable[Tensor | None]) -> tuple | None:
+def _place(tensor: Tensor) -> tuple:
+    return tensor.data_ptr(), tensor.dtype, tensor.device, tensor.shape, tensor.stride()
+
+
+def _has_gradient(tensor: Tensor) -> bool:
+    return tensor.is_leaf and tensor.grad is not None
+
+
+def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | None:
     """Identity of tensors and of their contents, or None where contents cannot be followed.
 
     In-place changes (an optimizer's step, ``load_state_dict``) raise a tensor's version. Nothing may be kept for tensors made under
@@ -39,39 +46,51 @@ def tensor_key(tensors: Iterable[Tensor | None]) -> tuple | None:
     those without storage of their own (inside ``vmap``, fake tensors). A write through ``.data`` that keeps the storage
     goes unseen, as it does for autograd.
     """
-    key: list[object] = [torch.is_inference_mode_enabled()]
+    key: list[_Seen | None] = []
     for tensor in tensors:
-        if tensor is None:
-            continue
-        plain = type(tensor) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        if not plain or tensor.is_inference() or (tensor.is_leaf and tensor.grad is not None):
-            return None
-        key.append(_Seen(tensor))
+        if tensor is not None:
+            plain = type(tensor) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(
+                tensor
+            )
+            if not plain or tensor.is_inference() or _has_gradient(tensor):
+                return None
+        key.append(None if tensor is None else _Seen(tensor))
     return tuple(key)
 
 
 class InferenceCache:
-    """Keeps the last value built; copies and pickles of the owner begin empty.
+    """Keeps what was built from some tensors while they stay the same; copies and pickles of the owner begin empty.
 
-    The key holds the inference mode, so that a value made under ``torch.inference_mode`` never reaches a training step.
+    What is kept belongs to one inference mode, so that a value made under ``torch.inference_mode`` never reaches a training step.
     """
 
     def __init__(self) -> None:
-        self._key: tuple | None = None
-        self._value: object = None
+        self._mode = False
+        self._key: tuple[_Seen | None, ...] | None = None
+        self._values: dict = {}
 
-    def get(self, key: tuple | None, build: Callable[[], T]) -> T:
-        """The kept value when ``key`` is that of the last call, else a new one; a None key keeps nothing."""
-        if key is None:
-            return build()
-        if self._key != key:
-            self._value = build()
-            self._key = key
-        return self._value  # type: ignore[return-value]
+    def values(self, tensors: Sequence[Tensor | None]) -> dict | None:
+        """What was built from these tensors as they are now, by name: to be read and filled; None where nothing may be kept."""
+        if self._same(tensors):
+            return self._values
+        key = tensor_key(tensors)
+        self._key, self._mode, self._values = key, torch.is_inference_mode_enabled(), {}
+        return None if key is None else self._values
+
+    def _same(self, tensors: Sequence[Tensor | None]) -> bool:
+        if self._key is None or self._mode != torch.is_inference_mode_enabled() or len(self._key) != len(tensors):
+            return False
+        for seen, tensor in zip(self._key, tensors, strict=True):  # a loop: this runs at every call of a layer
+            if seen is None or tensor is None:
+                if seen is not tensor:
+                    return False
+            elif not seen.still(tensor):
+                return False
+        return True
 
     def clear(self) -> None:
-        """Forget the kept value."""
-        self._key = self._value = None
+        """Forget what was kept."""
+        self._key, self._values = None, {}
 
     def __deepcopy__(self, memo: dict) -> InferenceCache:
         return InferenceCache()

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.sampling import start_limits
+from nes_lab.epitome.taps import start_limits
 from nes_lab.errors import OptionError, one_of
 from nes_lab.nn.starts import Starts, start_name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +12,11 @@ from torch import Tensor, nn
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES
 from nes_lab.epitome.routing_map import RoutingMap
-from nes_lab.epitome.sampling import axis_taps
+from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import GeometryError, OptionError, one_of
 from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps
 from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
-from nes_lab.nn.cache import InferenceCache, tensor_key
+from nes_lab.nn.cache import InferenceCache
 from nes_lab.nn.index_learner import LearnerStarts, check_learner_options
 from nes_lab.nn.init import copy_epitome, fit_epitome, reset_epitome_
 from nes_lab.nn.starts import FixedStarts, FreeStarts, FrozenStarts, Starts
@@ -55,6 +56,7 @@ class EpitomeLayer(nn.Module, ABC):
 
     epitome: nn.Parameter
     bias: nn.Parameter | None
+    scale: Tensor | None
     routing: Starts
 
     def __init__(
@@ -89,6 +91,7 @@ class EpitomeLayer(nn.Module, ABC):
         where = {"device": device, "dtype": dtype}
         self.epitome = nn.Parameter(torch.empty(self.geometry.epitome_shape, **where))
         self.register_parameter("bias", nn.Parameter(torch.empty(weight_shape[0], **where)) if bias else None)
+        self.register_buffer("scale", None)  # a factor per output channel, which nes_lab.fuse takes from a norm
         starts_dtype = torch.float64 if self.epitome.dtype == torch.float64 else torch.float32
         if routing == "free":
             self.routing = FreeStarts(self.geometry, starts_dtype, device)
@@ -99,7 +102,7 @@ class EpitomeLayer(nn.Module, ABC):
             )
         else:
             self.routing = FixedStarts(self.geometry, routing, seed, device)
-        self._taps_cache, self._weight_cache = InferenceCache(), InferenceCache()
+        self._taps_cache, self._inference = InferenceCache(), InferenceCache()
         self._choices: dict[tuple, ExecutionPlan] = {}
         self.register_load_state_dict_post_hook(_leave_meta)
         self.execution = execution
@@ -135,24 +138,24 @@ class EpitomeLayer(nn.Module, ABC):
         moving: AxisState = "fractional" if self.routing.fractional else "integer"
         return tuple(moving if a in self.routing.sampled else "identity" for a in range(len(self.geometry.axes)))
 
-    def plan_for(self, input_shape: tuple[int, ...]) -> ExecutionPlan:
+    def plan_for(self, input_shape: Sequence[int]) -> ExecutionPlan:
         """The execution plan that runs for an input of this shape."""
         if self._plan is not None:
             return self._plan
         if torch.compiler.is_compiling():
             return cheapest_plan(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))[0]
         key = (tuple(input_shape), self.routing.fractional)
-        if key not in self._choices:
+        choice = self._choices.get(key)
+        if choice is None:
             if len(self._choices) > 64:
                 self._choices.clear()
-            self._choices[key] = cheapest_plan(
-                self.geometry, self.axis_states(), self.op, self.op.positions(input_shape)
-            )[0]
-        return self._choices[key]
+            positions = self.op.positions(input_shape)
+            choice = self._choices[key] = cheapest_plan(self.geometry, self.axis_states(), self.op, positions)[0]
+        return choice
 
-    def cost(self, input_shape: tuple[int, ...]) -> PlanCost:
+    def cost(self, input_shape: Sequence[int]) -> PlanCost:
         """What a forward with an input of this shape costs, for the plan that runs."""
-        plan = self.plan_for(tuple(input_shape))
+        plan = self.plan_for(input_shape)
         return plan.cost(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -166,33 +169,49 @@ class EpitomeLayer(nn.Module, ABC):
             raise GeometryError(
                 f"input of shape {tuple(x.shape)}; axis {self.op.channel_dim} must have {channels} channels"
             )
+        if torch.is_grad_enabled():
+            self._inference.clear()  # a step may follow, and a fused optimizer's leaves no trace
+        elif not (self.training or torch.compiler.is_compiling()):
+            return self._infer(x)
         taps = self._taps(self.routing(x))
         plan = self.plan_for(tuple(x.shape))
-        return plan.run(x, self._prepared(plan, taps), taps, self.bias, self.op)
+        prepared = plan.prepare(self.epitome, taps, self.geometry, self.scale)
+        return plan.run(x, prepared, taps, self.bias, self.op, self.scale)
+
+    def _infer(self, x: Tensor) -> Tensor:
+        """Forward with all that does not depend on the input kept from the call before."""
+        plan = self.plan_for(x.shape)
+        sources = [self.epitome, self.scale, *[table for _, table in self.routing.tables()]]
+        kept = self._inference.values(sources)
+        if kept is None:
+            taps = self._taps(self.routing.current())
+            prepared = plan.prepare(self.epitome, taps, self.geometry, self.scale)
+            return plan.run(x, prepared, taps, self.bias, self.op, self.scale)
+        if "taps" not in kept:
+            kept["taps"] = self._taps(self.routing.current())
+        if plan.name not in kept:
+            kept[plan.name] = plan.prepare(self.epitome, kept["taps"], self.geometry, self.scale)
+        return plan.run(x, kept[plan.name], kept["taps"], self.bias, self.op, self.scale)
 
     def _taps(self, starts: tuple[Tensor | None, ...]) -> Taps:
-        fractional = self.routing.fractional
-
-        def build() -> Taps:
-            return [None if s is None else axis_taps(s, self.geometry, a, fractional) for a, s in enumerate(starts)]
-
-        if torch.compiler.is_compiling():
-            return build()
-        if fractional and torch.is_grad_enabled():
+        if any(s is not None and s.requires_grad for s in starts):
             self._taps_cache.clear()
-            return build()
-        return self._taps_cache.get(tensor_key(table for _, table in self.routing.tables()), build)
-
-    def _prepared(self, plan: ExecutionPlan, taps: Taps) -> Tensor:
+            return self._build_taps(starts)
         if torch.compiler.is_compiling():
-            return plan.prepare(self.epitome, taps, self.geometry)
-        if torch.is_grad_enabled():
-            self._weight_cache.clear()  # a step may follow
-            return plan.prepare(self.epitome, taps, self.geometry)
-        tables = [table for _, table in self.routing.tables()]
-        key = tensor_key([self.epitome, *tables])
-        key = None if key is None or self.training else (plan.name, *key)
-        return self._weight_cache.get(key, lambda: plan.prepare(self.epitome, taps, self.geometry))
+            return self._build_taps(starts)
+        kept = self._taps_cache.values([table for _, table in self.routing.tables()])
+        if kept is None:
+            return self._build_taps(starts)
+        if not kept:
+            kept["taps"] = self._build_taps(starts)
+        return kept["taps"]
+
+    def _build_taps(self, starts: tuple[Tensor | None, ...]) -> Taps:
+        fractional, routing = self.routing.fractional, self.routing
+        return [
+            None if s is None else axis_taps(s, self.geometry, a, fractional, routing.runs(a))
+            for a, s in enumerate(starts)
+        ]
 
     # ---- the weight ------------------------------------------------------------------------------------------------
 
@@ -213,14 +232,10 @@ class EpitomeLayer(nn.Module, ABC):
 
     def materialize(self) -> Tensor:
         """The weight ``T(E)`` of ``weight_shape``, differentiable in the epitome and in ``free`` starts."""
-        current = self.routing.current()
-        taps = [
-            None if s is None else axis_taps(s, self.geometry, a, self.routing.fractional)
-            for a, s in enumerate(current)
-        ]
+        taps = self._build_taps(self.routing.current())
         plan = require_plan("materialize", self.geometry, self.axis_states(), self.op)
         assert plan is not None  # the plan "materialize" is never refused
-        weight = plan.prepare(self.epitome, taps, self.geometry)
+        weight = plan.prepare(self.epitome, taps, self.geometry, self.scale)
         return weight.view_as(weight) if weight is self.epitome else weight
 
     @property
@@ -238,8 +253,9 @@ class EpitomeLayer(nn.Module, ABC):
         super().register_parameter(name, param)
 
     def stored_params(self) -> int:
-        """Numbers stored for inference: epitome, starts, bias; the index learner is not among them."""
-        return self.epitome.numel() + self.routing.stored_params() + (0 if self.bias is None else self.bias.numel())
+        """Numbers stored for inference: epitome, starts, bias, scale; the index learner is not among them."""
+        rest = sum(t.numel() for t in (self.bias, self.scale) if t is not None)
+        return self.epitome.numel() + self.routing.stored_params() + rest
 
     def learner_params(self) -> int:
         """Numbers of the index learner, a training aid."""
@@ -274,6 +290,7 @@ class EpitomeLayer(nn.Module, ABC):
             return self  # there are no numbers to take over
         if not bool(weight.isfinite().all()):
             raise OptionError("weight holds NaN or infinity; an epitome cannot be made from it")
+        self.scale = None
         with torch.inference_mode(False), torch.no_grad():
             self.epitome.copy_(make(self.routing_map(), weight))
             if self.bias is not None and bias is not None:

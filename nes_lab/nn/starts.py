@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.routing import rule_starts
-from nes_lab.epitome.sampling import clamp_starts, start_limits
+from nes_lab.epitome.routing import Run, axis_runs, rule_starts
+from nes_lab.epitome.taps import clamp_starts, start_limits
 
 __all__ = ["FixedStarts", "FreeStarts", "FrozenStarts", "Starts", "start_name"]
 
@@ -55,6 +55,10 @@ class Starts(nn.Module):
     def read(self, axis: int) -> Tensor:
         """Starts of one sampled axis, inside their limits."""
         return self.table(axis)
+
+    def runs(self, axis: int) -> tuple[Run, ...] | None:
+        """The contiguous reads of a sampled axis, where the host knows them to be few."""
+        return None
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
         """Starts for this batch; training may move what is stored."""
@@ -118,9 +122,14 @@ class FixedStarts(Starts):
         self, geometry: EpitomeGeometry, mode: str, seed: int = 0, device: torch.device | str | None = None
     ) -> None:
         super().__init__(geometry, mode, seed)
+        rule = rule_starts(geometry, mode, seed)
         for axis in self.sampled:
-            rule = torch.as_tensor(rule_starts(geometry, mode, seed)[axis]).to(device)
-            self.register_buffer(start_name(geometry, axis), rule, persistent=False)
+            self.register_buffer(start_name(geometry, axis), torch.as_tensor(rule[axis]).to(device), persistent=False)
+        self._runs = [None if table is None else axis_runs(table, geometry, a) for a, table in enumerate(rule)]
+
+    def runs(self, axis: int) -> tuple[Run, ...] | None:
+        """The rule's reads: integers that never change."""
+        return self._runs[axis]
 
     def derive(self) -> None:
         """The rule's starts, into the buffers."""
@@ -178,6 +187,13 @@ class FrozenStarts(Starts):
                 continue
             kept = table.detach().clone()
             self.register_buffer(start_name(self.geometry, axis), kept.round() if snap else kept)
+
+    def runs(self, axis: int) -> tuple[Run, ...] | None:
+        """The reads of snapped starts, read off the table; not while compiling, which must not wait for the device."""
+        table = self.table(axis)
+        if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:
+            return None
+        return axis_runs(table.detach().cpu().round().long().numpy(), self.geometry, axis)
 
     def read(self, axis: int) -> Tensor:
         """The table; as integers when snapped."""

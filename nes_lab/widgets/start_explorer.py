@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 import torch
 
 from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.sampling import axis_taps, sample_patches
+from nes_lab.epitome.sampling import sample_patches
+from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import OptionError
 from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient
 

@@ -1,0 +1,193 @@
+"""Row operations: a sampling matrix, kept as compressed sparse rows, times one axis of a tensor.
+
+Fold and expansion are one trilinear form ``T(a, b, s) = sum_k s_k <a[channel_k], b[cell_k]>``: the expansion is its derivative in
+``a``, the fold in ``b``, the gradient of the shares in ``s``. Three kernels of memory-bound work, no matrix, no loop over patches.
+
+On CPU the kernels are torch's embedding bags, which read rows at memory speed; on CUDA Triton's (:mod:`.triton_rows`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes_lab.epitome.runs import like_format
+from nes_lab.epitome.taps import RowTable
+
+__all__ = ["combine", "combine_rows", "row_dots", "rows_serve", "tracing"]
+
+_SHORTEST_ROW = 8
+"""Entries behind the axis from which a CPU row operation beats plain indexing."""
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def tracing() -> bool:
+    """Whether a tracer or transform other than plain autograd follows the operations, so that all must be plain torch."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or torch.jit.is_tracing()
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch.compiler.is_exporting()
+    )
+
+
+def rows_serve(tensor: Tensor, dim: int) -> bool:
+    """Whether the row operations know this tensor's device, dtype and layout; otherwise plain indexing serves."""
+    if tracing() or not tensor.is_floating_point():
+        return False
+    if tensor.device.type == "cuda":
+        return _has_triton()
+    inner = prod(tensor.shape[dim + 1 :])
+    channels_inside = tensor.ndim == 4 and dim == 1 and tensor.stride(1) < tensor.stride(3)
+    return tensor.device.type == "cpu" and inner >= _SHORTEST_ROW and not channels_inside
+
+
+def combine_rows(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None) -> Tensor:
+    """A sparse matrix in compressed rows times ``tensor`` along ``dim``; no gradient is recorded.
+
+    Args:
+        tensor: Floating, any shape.
+        dim: Axis, not negative.
+        index: Column of each entry, int64 ``(entries,)``.
+        offsets: First entry of each row, int64 ``(rows + 1,)``.
+        share: Value of each entry, or None for ones.
+
+    Returns:
+        ``rows`` entries along ``dim``; dtype and channels-last layout kept.
+    """
+    if torch.compiler.is_compiling():
+        return torch.ops.nes_lab.combine_rows(tensor, dim, index, offsets, share)
+    return _combine_rows(tensor, dim, index, offsets, share)
+
+
+def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+    """``d[k] = <a[left_k], b[right_k]>`` over all other axes, in float32 or better; no gradient is recorded."""
+    if torch.compiler.is_compiling():
+        return torch.ops.nes_lab.row_dots(a, b, dim, left, right)
+    return _row_dots(a, b, dim, left, right)
+
+
+def _combine_rows(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None) -> Tensor:
+    if tensor.device.type == "cuda":
+        from nes_lab.epitome import triton_rows
+
+        return triton_rows.combine_rows(tensor, dim, index, offsets, share)
+    outer, columns, rows = prod(tensor.shape[:dim]), tensor.shape[dim], offsets.shape[0] - 1
+    shape = (*tensor.shape[:dim], rows, *tensor.shape[dim + 1 :])
+    if tensor.numel() == 0:
+        return tensor.new_zeros(shape)
+    if outer > 1:
+        step = torch.arange(outer).unsqueeze(1)
+        index = (index + step * columns).flatten()
+        offsets = torch.cat([(offsets[:-1] + step * offsets[-1]).flatten(), offsets[-1:] * outer])
+        share = None if share is None else share.repeat(outer)
+    table = tensor.contiguous().view(outer * columns, -1)
+    share = None if share is None else share.to(table.dtype)
+    bags = torch._embedding_bag_forward_only(table, index, offsets, False, 0, False, share, True)[0]
+    out = bags.view(shape)
+    return out if out.stride() == (like := like_format(tensor, dim, rows)).stride() else like.copy_(out)
+
+
+def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+    if a.device.type == "cuda":
+        from nes_lab.epitome import triton_rows
+
+        return triton_rows.row_dots(a, b, dim, left, right)
+    wide = torch.float64 if a.dtype == torch.float64 else torch.float32
+    if a.numel() == 0 or b.numel() == 0:
+        return a.new_zeros(left.shape, dtype=wide)
+    outer = prod(a.shape[:dim])
+    step = torch.arange(outer).unsqueeze(1)
+    rows = [t.to(wide).contiguous().view(outer * t.shape[dim], -1) for t in (a, b)]
+    bag = (left + step * a.shape[dim]).flatten()
+    index = (right + step * b.shape[dim]).flatten()
+    found = torch.ops.aten._embedding_bag_per_sample_weights_backward(rows[0], rows[1], index, bag, bag, 0)
+    return found.view(outer, -1).sum(0)
+
+
+@torch.library.custom_op("nes_lab::combine_rows", mutates_args=())
+def _combine_op(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None) -> Tensor:
+    return _combine_rows(tensor, dim, index, offsets, share)
+
+
+@_combine_op.register_fake
+def _(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None) -> Tensor:
+    return like_format(tensor, dim, offsets.shape[0] - 1)
+
+
+@torch.library.custom_op("nes_lab::row_dots", mutates_args=())
+def _dots_op(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+    return _row_dots(a, b, dim, left, right)
+
+
+@_dots_op.register_fake
+def _(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+    return a.new_empty(left.shape, dtype=torch.float64 if a.dtype == torch.float64 else torch.float32)
+
+
+class _Combine(torch.autograd.Function):
+    """The form's derivative in ``a`` (expansion) or in ``b`` (fold)."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, tensor: Tensor, share: Tensor | None, dim: int, fold: bool, per_row: int, *table: Tensor
+    ) -> Tensor:
+        cell, offsets, order, channel, cell_offsets = table
+        ctx.dim, ctx.fold, ctx.per_row = dim, fold, per_row
+        kept = tensor if share is not None and ctx.needs_input_grad[1] else None
+        ctx.save_for_backward(kept, share, *table)
+        if fold:
+            return combine_rows(tensor, dim, channel, cell_offsets, None if share is None else share[order])
+        return combine_rows(tensor, dim, cell, offsets, share)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        tensor, share, *table = ctx.saved_tensors
+        of_tensor = of_share = None
+        if ctx.needs_input_grad[0]:
+            of_tensor = _Combine.apply(grad, share, ctx.dim, not ctx.fold, ctx.per_row, *table)
+        if tensor is not None:
+            a, b = (tensor, grad) if ctx.fold else (grad, tensor)
+            of_share = _Dots.apply(a, b, ctx.dim, ctx.per_row, *table).to(share.dtype)
+        return of_tensor, of_share, None, None, None, *[None] * len(table)
+
+
+class _Dots(torch.autograd.Function):
+    """The form's derivative in the shares."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.dim, ctx.per_row = dim, per_row
+        ctx.save_for_backward(a, b, *table)
+        channel = torch.arange(table[0].shape[0], device=a.device) // per_row
+        return row_dots(a, b, dim, channel, table[0])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        a, b, *table = ctx.saved_tensors
+        of_a = _Combine.apply(b, grad, ctx.dim, False, ctx.per_row, *table)
+        of_b = _Combine.apply(a, grad, ctx.dim, True, ctx.per_row, *table)
+        return of_a, of_b, None, None, *[None] * len(table)
+
+
+def combine(tensor: Tensor, rows: RowTable, share: Tensor | None, dim: int, fold: bool) -> Tensor:
+    """``A tensor`` or, folding, ``A^T tensor`` along ``dim``; differentiable, also twice.
+
+    Args:
+        tensor: Where :func:`rows_serve` says yes.
+        rows: The matrix's places.
+        share: Its values in the order of ``rows.cell``, or None for ones.
+        dim: Axis, not negative.
+        fold: Whether to use the transpose.
+    """
+    table = (rows.cell, rows.offsets, rows.order, rows.channel, rows.cell_offsets)
+    return _Combine.apply(tensor, share, dim, fold, rows.per_row, *table)  # type: ignore[no-any-return]

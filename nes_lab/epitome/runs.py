@@ -1,0 +1,106 @@
+"""Reading and folding an axis in few contiguous runs: slices, without an index tensor.
+
+Outside compilation one pass writes each run into place; a compiler gets the same as concatenations and padded sums, which it
+fuses with their neighbors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nes_lab.epitome.routing import Run
+
+__all__ = ["apply_runs", "expand_runs", "fold_runs", "like_format", "trace_expand", "trace_fold"]
+
+
+def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
+    """An empty tensor with ``length`` entries along ``dim``, channels innermost where they are in ``tensor``."""
+    shape = list(tensor.shape)
+    shape[dim] = length
+    inner = tensor.ndim == 4 and tensor.stride(1) < tensor.stride(3)
+    fmt = torch.channels_last if inner else torch.contiguous_format
+    return torch.empty(shape, dtype=tensor.dtype, device=tensor.device, memory_format=fmt)
+
+
+def expand_runs(
+    tensor: Tensor, runs: Sequence[Run], dim: int, scale: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
+    """``scale * A tensor + bias``, the affine in the same pass; no gradient is recorded.
+
+    Args:
+        tensor: Any shape with the epitome's cells along ``dim``.
+        runs: Contiguous reads that cover the axis of the result.
+        dim: Axis, not negative.
+        scale: One factor per entry of the result's axis, shaped to broadcast along ``dim``, or None.
+        bias: One number likewise.
+    """
+    out = like_format(tensor, dim, sum(length for _, _, length in runs))
+    for begin, cell, length in runs:
+        part, place = tensor.narrow(dim, cell, length), out.narrow(dim, begin, length)
+        if scale is not None:
+            factor = scale.narrow(dim, begin, length)
+            if bias is None:
+                torch.mul(part, factor, out=place)
+            else:
+                torch.addcmul(bias.narrow(dim, begin, length), part, factor, out=place)
+        elif bias is not None:
+            torch.add(part, bias.narrow(dim, begin, length), out=place)
+        else:
+            place.copy_(part)
+    return out
+
+
+def fold_runs(tensor: Tensor, runs: Sequence[Run], cells: int, dim: int) -> Tensor:
+    """``A^T tensor``: each run added onto its cells; no gradient is recorded."""
+    out = like_format(tensor, dim, cells)
+    whole = [run for run in runs if run[2] == cells]
+    parts = [run for run in runs if run[2] < cells]
+    if len(whole) > 1:
+        torch.add(*(tensor.narrow(dim, begin, cells) for begin, _, _ in whole[:2]), out=out)
+    elif whole:
+        out.copy_(tensor.narrow(dim, whole[0][0], cells))
+    else:
+        out.zero_()
+    for begin, cell, length in (*whole[2:], *parts):
+        out.narrow(dim, cell, length).add_(tensor.narrow(dim, begin, length))
+    return out
+
+
+class _Runs(torch.autograd.Function):
+    """Expansion or fold along runs; each is the other's adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, runs: tuple[Run, ...], cells: int, dim: int, fold: bool) -> Tensor:  # type: ignore[override]
+        ctx.runs, ctx.cells, ctx.dim, ctx.fold = runs, cells, dim, fold
+        return fold_runs(tensor, runs, cells, dim) if fold else expand_runs(tensor, runs, dim)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+        return _Runs.apply(grad, ctx.runs, ctx.cells, ctx.dim, not ctx.fold), None, None, None, None
+
+
+def apply_runs(tensor: Tensor, runs: tuple[Run, ...], cells: int, dim: int, fold: bool) -> Tensor:
+    """The expansion or the fold, differentiable."""
+    return _Runs.apply(tensor, runs, cells, dim, fold)  # type: ignore[no-any-return]
+
+
+def trace_expand(tensor: Tensor, runs: Sequence[Run], dim: int) -> Tensor:
+    """The expansion in operations that every tracer knows."""
+    return torch.cat([tensor.narrow(dim, cell, length) for _, cell, length in runs], dim)
+
+
+def trace_fold(tensor: Tensor, runs: Sequence[Run], cells: int, dim: int) -> Tensor:
+    """The fold in operations that every tracer knows."""
+    total = None
+    for begin, cell, length in runs:
+        part = tensor.narrow(dim, begin, length)
+        if length < cells:
+            part = F.pad(part, [0, 0] * (tensor.ndim - 1 - dim) + [cell, cells - cell - length])
+        total = part if total is None else total + part
+    assert total is not None  # an axis has at least one run
+    return total

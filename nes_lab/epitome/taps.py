@@ -1,0 +1,184 @@
+"""Taps: which epitome cells the entries of a weight axis read, and how much of each.
+
+Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.routing import Run
+
+__all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_limits"]
+
+
+@dataclass(frozen=True)
+class AxisTaps:
+    """Which epitome cells an axis of the weight reads, and how much of the upper one.
+
+    Args:
+        lower: Cells of the lower tap, int64: ``(C,)`` for a separable channel axis, ``(C_out, K)`` for a separable kernel
+            axis, ``(C_out, C_in)`` and ``(C_out, C_in, K)`` under joint scope.
+        cells: Length of the epitome axis.
+        upper: Cells of the upper tap, or None where all starts are integers.
+        frac: Weight of the upper tap, in [0, 1], shape of ``lower``.
+        runs: Where integer starts of a channel axis are known on the host and few: its contiguous reads, so that slices
+            serve instead of index tensors.
+    """
+
+    lower: Tensor
+    cells: int
+    upper: Tensor | None = None
+    frac: Tensor | None = None
+    runs: tuple[Run, ...] | None = None
+
+    @property
+    def fractional(self) -> bool:
+        """Whether two cells are read for a weight."""
+        return self.frac is not None
+
+    def levels(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Pairs ``(cells, share)``, one per tap; the share is None for a plain copy."""
+        if self.frac is None or self.upper is None:
+            return [(self.lower, None)]
+        return [(self.lower, 1 - self.frac), (self.upper, self.frac)]
+
+    def rows(self) -> RowTable:
+        """The matrix ``A`` of a channel axis and its transpose, as lists of entries; made once."""
+        return _row_table(self) if torch.compiler.is_compiling() else self._rows
+
+    @cached_property
+    def _rows(self) -> RowTable:
+        return _row_table(self)
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """A sampling matrix ``A`` of ``C`` rows with ``per_row`` entries each, and its transpose, as compressed sparse rows.
+
+    Args:
+        cell: Cell of each entry, in the order of the weight's axis, ``(C * per_row,)``.
+        offsets: First entry of each weight index, ``(C + 1,)``.
+        order: Entries ordered by cell, ``(C * per_row,)``.
+        channel: Weight index of the entries in that order.
+        cell_offsets: First of these entries of each cell, ``(cells + 1,)``.
+        per_row: 1 for integer starts, 2 for fractional ones.
+    """
+
+    cell: Tensor
+    offsets: Tensor
+    order: Tensor
+    channel: Tensor
+    cell_offsets: Tensor
+    per_row: int
+
+
+def _row_table(taps: AxisTaps) -> RowTable:
+    per_row = 1 if taps.upper is None else 2
+    cell = taps.lower if taps.upper is None else torch.stack((taps.lower, taps.upper), -1).flatten()
+    sorted_cells, order = torch.sort(cell, stable=True)  # stable: sums keep one order, whatever the device
+    cell_offsets = torch.searchsorted(sorted_cells, torch.arange(taps.cells + 1, device=cell.device))
+    offsets = torch.arange(0, cell.shape[0] + 1, per_row, device=cell.device)
+    return RowTable(cell, offsets, order, order // per_row, cell_offsets, per_row)
+
+
+class _ClampStarts(torch.autograd.Function):
+    """Clamp whose gradient at a bound passes only if the descent step points inside."""
+
+    @staticmethod
+    def forward(ctx: Any, starts: Tensor, upper: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(starts <= 0, starts >= upper)
+        return torch.minimum(starts.clamp_min(0), upper)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        at_lower, at_upper = ctx.saved_tensors
+        blocked = (at_lower & (grad >= 0)) | (at_upper & (grad <= 0))
+        return grad.masked_fill(blocked, 0), None
+
+
+def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
+    """Clamp starts to ``[0, upper]``; at or beyond a bound the gradient passes only if descent moves inside.
+
+    Where ``upper`` is 0 (a patch as long as the epitome axis) the gradient is 0. ``torch.clamp`` is not used, because
+    its gradient at the bound differs between versions.
+
+    Args:
+        starts: Real starts, in cells, any shape.
+        upper: Largest start of each, same shape.
+
+    Examples:
+        >>> s = torch.tensor([0.0, 3.0], requires_grad=True)
+        >>> clamp_starts(s, torch.tensor([3.0, 3.0])).sum().backward()  # descent lowers both: the first cannot go
+        >>> s.grad
+        tensor([0., 1.])
+    """
+    return _ClampStarts.apply(starts, upper)  # type: ignore[no-any-return]
+
+
+def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
+    """Largest start of each patch under clamp, as a tensor of the dtype and device of ``like``.
+
+    The same numbers as ``geometry.limits(axis)``, from torch operations so that compiled code can trace them.
+    """
+    a = geometry.axes[axis]
+    if axis >= 2:
+        limits = torch.full((geometry.patch_grid[0],), a.cells - a.size, dtype=like.dtype, device=like.device)
+    else:
+        begin = torch.arange(a.patches, device=like.device) * a.patch
+        limits = (a.cells - (a.size - begin).clamp_max(a.patch)).to(like.dtype)
+    if geometry.scope == "separable":
+        return limits
+    return (limits.unsqueeze(0) if axis == 1 else limits.unsqueeze(1)).expand(geometry.patch_grid)
+
+
+def axis_taps(
+    starts: Tensor, geometry: EpitomeGeometry, axis: int, fractional: bool, runs: tuple[Run, ...] | None = None
+) -> AxisTaps:
+    """Turn a table of starts into cells and shares for every weight index of an axis.
+
+    Args:
+        starts: Shape ``geometry.starts_shape(axis)``, in cells; under clamp already inside their limits.
+        geometry: Shapes, scope and boundary.
+        axis: Weight axis.
+        fractional: False promises integer starts and reads one cell a weight; True reads two, and carries gradients.
+        runs: The contiguous reads of integer starts, where they are known (:func:`~nes_lab.epitome.routing.axis_runs`).
+    """
+    a = geometry.axes[axis]
+    circular = geometry.boundary == "circular"
+    # a start that is no number must not become an address; it stays in the share, so the weight shows it
+    base = starts.detach().floor().nan_to_num(0, 0, 0) if fractional else starts.detach().round()
+    if fractional and not circular:
+        base = torch.minimum(base, start_limits(geometry, axis, base) - 1).clamp_min(0)
+    lower = _spread(base.long(), geometry, axis, local=True)
+    if circular:
+        lower = lower % a.cells
+    if not fractional:
+        return AxisTaps(lower, a.cells, runs=runs)
+    upper = (lower + 1) % a.cells if circular else (lower + 1).clamp_max(a.cells - 1)
+    frac = _spread(starts - base, geometry, axis, local=False).expand(lower.shape)
+    return AxisTaps(lower, a.cells, upper, frac)
+
+
+def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) -> Tensor:
+    """From one number per patch to one per weight index; ``local`` adds the position inside the patch."""
+    if geometry.scope == "joint":
+        table = table.index_select(0, _patch_of(geometry, 0, table)).index_select(1, _patch_of(geometry, 1, table))
+    else:
+        table = table.index_select(0, _patch_of(geometry, geometry.owner(axis), table))
+    within = torch.arange(geometry.axes[axis].size, device=table.device) % geometry.axes[axis].patch
+    if axis >= 2:
+        return table.unsqueeze(-1) + (within if local else 0)
+    if not local:
+        return table
+    return table + (within.unsqueeze(-1) if geometry.scope == "joint" and axis == 0 else within)
+
+
+def _patch_of(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
+    return torch.arange(geometry.axes[axis].size, device=like.device) // geometry.axes[axis].patch
