@@ -35,6 +35,7 @@ _HOMES = {
     "create_backbone": "nes_lab.backbones.registry",
     "materialize": "nes_lab.compress.surgery",
     "measure_latency": "nes_lab.cost.measure",
+    "measure_peak_memory": "nes_lab.cost.measure",
     "plan_for_budget": "nes_lab.compress.planner",
     "preset": "nes_lab.compress.presets",
 }
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from nes_lab.compress.presets import preset
     from nes_lab.compress.surgery import compress, materialize
     from nes_lab.cost.count import count
-    from nes_lab.cost.measure import measure_latency
+    from nes_lab.cost.measure import measure_latency, measure_peak_memory
     from nes_lab.cost.report import CostReport, LatencyReport
     from nes_lab.epitome.routing_map import RoutingMap
     from nes_lab.errors import (

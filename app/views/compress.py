@@ -71,6 +71,7 @@ def ask_budget() -> dict[str, Any] | None:
             exclude = field_input("compression.exclude", value="", placeholder="none")
         with right:
             boundary = field_input("compression.boundary")
+            wiring = field_input("compression.wiring")
     return {
         "madds": madds,
         "params": params,
@@ -79,6 +80,7 @@ def ask_budget() -> dict[str, Any] | None:
         "boundary": boundary,
         "patch_channels": patch_channels,
         "round_to": round_to,
+        "wiring": wiring,
         "include": split(include),
         "exclude": split(exclude),
     }

@@ -54,6 +54,8 @@ class Plan:
     """Channels sampled in one piece; by default the planner chooses."""
     round_to: int = _DEFAULT["round_to"]
     """Epitome channels are multiples of this."""
+    wiring: str = _DEFAULT["wiring"]
+    """Which channel axes shrink: both_axes, input_axis, output_axis or narrow_axis."""
     include: tuple[str, ...] = ()
     """Layer names or patterns to compress; by default all that can be."""
     exclude: tuple[str, ...] = ()

@@ -26,9 +26,10 @@ from nes_lab.execution.base import AxisState
 from nes_lab.execution.registry import cheapest_plan
 from nes_lab.nn.index_learner import check_learner_options
 
-__all__ = ["STRATEGIES", "EpitomeOptions", "plan_for_budget", "plan_layer"]
+__all__ = ["STRATEGIES", "WIRINGS", "EpitomeOptions", "plan_for_budget", "plan_layer"]
 
 STRATEGIES = ("uniform",)
+WIRINGS = ("both_axes", "input_axis", "output_axis", "narrow_axis")
 _LEARNED_PATCH = 16
 
 
@@ -88,6 +89,7 @@ def plan_for_budget(
     boundary: str = "clamp",
     patch_channels: int | None = None,
     round_to: int = 8,
+    wiring: str = "both_axes",
     strategy: str = "uniform",
     seed: int = 0,
     layer_options: Mapping[str, Any] | None = None,
@@ -109,6 +111,9 @@ def plan_for_budget(
         boundary: ``"clamp"`` or ``"circular"``.
         patch_channels: Patch length; None: the whole epitome axis, or 16 where starts are learned.
         round_to: Epitome channels are multiples of this; 1 or 2 for tiny networks.
+        wiring: Which channel axes shrink: ``"both_axes"`` keeps most rank for its multiply-adds; ``"input_axis"``, ``"output_axis"``;
+            ``"narrow_axis"``: in each layer the one along which fewer numbers are folded or expanded, which runs fastest and
+            costs most rank.
         strategy: ``"uniform"``.
         seed: Of ``random`` routing.
         layer_options: Further arguments of the layers, such as ``{"reach": 2.0}``.
@@ -124,6 +129,7 @@ def plan_for_budget(
         True
     """
     one_of("strategy", strategy, STRATEGIES)
+    one_of("wiring", wiring, WIRINGS)
     if not isinstance(budget, Budget):
         raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=...)")
     _whole("round_to", round_to, 1)
@@ -137,11 +143,12 @@ def plan_for_budget(
         s
         for i, layer in enumerate(found.layers)
         if not layer.reason
-        for s in _steps(i, layer, found, options, round_to)
+        for s in _steps(i, layer, found, options, round_to, _axes(layer, wiring))
     ]
     steps.sort(key=lambda s: (-s.ratio, s.layer))
-    chosen, last = _descend(found, steps, budget, f"round_to={round_to}, scope={scope!r}")
-    origin = f"{strategy}, routing={routing}, scope={scope}, round_to={round_to}"
+    how = "" if wiring == "both_axes" else f", wiring={wiring!r}"
+    chosen, last = _descend(found, steps, budget, f"round_to={round_to}, scope={scope!r}{how}")
+    origin = f"{strategy}, routing={routing}, scope={scope}, round_to={round_to}" + how.replace("'", "")
     plan = assemble(found, chosen, budget, origin, untouched="the budget is met without it")
     return _with_notes(plan, budget, last, round_to)
 
@@ -191,11 +198,22 @@ def plan_layer(
     )
 
 
-def _steps(index: int, layer: SurveyedLayer, found: Survey, options: EpitomeOptions, round_to: int) -> Iterator[_Step]:
+def _axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
+    """The channel axes of a layer that may shrink."""
+    if wiring == "narrow_axis":
+        c_out, c_in = layer.weight_shape[:2]
+        read, written = layer.positions
+        return (0,) if c_out * written < c_in * layer.op.groups * read else (1,)
+    return {"both_axes": (0, 1), "input_axis": (1,), "output_axis": (0,)}[wiring]
+
+
+def _steps(
+    index: int, layer: SurveyedLayer, found: Survey, options: EpitomeOptions, round_to: int, axes: Sequence[int]
+) -> Iterator[_Step]:
     """A layer's states on the way down, each no dearer than the one before in params and in multiply-adds."""
     dense = layer.dense(found.report)
     shape = list(layer.weight_shape)
-    falls = [(ratio, axis, size) for axis in (0, 1) for ratio, size in _roundings(shape[axis], round_to)]
+    falls = [(ratio, axis, size) for axis in axes for ratio, size in _roundings(shape[axis], round_to)]
     best = dense
     for ratio, axis, size in sorted(falls, key=lambda fall: (-fall[0], fall[1])):
         shape[axis] = size

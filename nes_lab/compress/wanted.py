@@ -41,6 +41,7 @@ def plan_as_wanted(model: nn.Module, example_input: Any, wanted: Any, seed: int 
         boundary=wanted.boundary,
         patch_channels=wanted.patch_channels,
         round_to=wanted.round_to,
+        wiring=wanted.wiring,
         seed=seed,
         layer_options=knobs,
     )

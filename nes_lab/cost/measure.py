@@ -1,18 +1,22 @@
-"""Measuring latency: every contender in turn, so that a drifting machine drifts for all."""
+"""Measuring: latency of contenders in turn, so that a drifting machine drifts for all, and the memory of a step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from nes_lab.cost.count import evaluating
 from nes_lab.cost.report import LatencyReport
 from nes_lab.errors import OptionError
 
-__all__ = ["measure_latency"]
+__all__ = ["measure_latency", "measure_peak_memory"]
 
 
 def measure_latency(
@@ -50,6 +54,39 @@ def measure_latency(
     return {name: _summary(values, x) for name, values in times.items()}
 
 
+def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
+    """Bytes of the tensors that a step makes, at the moment when most of them are alive.
+
+    Tensors that were there before the step (parameters, the batch) do not count; gradients and what autograd keeps do. On CUDA it
+    is the allocator's peak above what it held before; elsewhere every operation's new storages are followed until they die, so
+    that scratch memory inside an operation is not seen.
+
+    Args:
+        step: Called once; such as a forward and backward pass.
+        device: Where it runs.
+
+    Raises:
+        OptionError: If ``step`` cannot be called.
+
+    Examples:
+        >>> measure_peak_memory(lambda: torch.zeros(1000) + 1)  # two tensors of 4000 bytes at once
+        8000
+    """
+    if not callable(step):
+        raise OptionError(f"step={step!r}; give a function of no arguments, such as one that runs forward and backward")
+    device = torch.device(device)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with _LiveBytes() as live:
+        step()
+    return live.peak
+
+
 def _forward_ms(model: nn.Module, x: Tensor) -> float:
     _wait(x.device)
     begin = time.perf_counter()
@@ -75,3 +112,36 @@ def _summary(values: list[float], x: Tensor) -> LatencyReport:
         device=device,
         dtype=str(x.dtype).removeprefix("torch."),
     )
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Follows the storages that operations return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {id(s) for s in self._storages((args, kwargs))}
+        out = func(*args, **(kwargs or {}))
+        for storage in self._storages(out):
+            if id(storage) not in given and id(storage) not in self._known:
+                self._follow(storage)
+        return out
+
+    @staticmethod
+    def _storages(tree: Any) -> list[torch.UntypedStorage]:
+        tensors = [leaf for leaf in tree_iter(tree) if isinstance(leaf, torch.Tensor)]
+        return [tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided]
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        size, key = storage.nbytes(), id(storage)
+        self._known.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size

@@ -138,6 +138,7 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
         ``geometry.weight_shape``, dtype of ``epitome``; differentiable in ``epitome`` and in the starts behind ``taps``.
 
     Examples:
+        >>> from nes_lab.epitome.taps import axis_taps
         >>> g = EpitomeGeometry((4, 1), (3, 1), patch_channels=(2, 1))
         >>> starts = torch.tensor([0.5, 1.0])
         >>> sample_patches(torch.tensor([[0.0], [10.0], [20.0]]), (axis_taps(starts, g, 0, True), None), g).flatten()

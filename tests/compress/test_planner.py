@@ -259,3 +259,30 @@ def test_nothing_to_plan_and_no_budget():
     next(iter(broken["layers"].values()))["options"] = {"execution": "materialize"}
     with pytest.raises(PlanError, match="layer option 'execution'"):
         CompressionPlan.from_dict(broken)
+
+
+@pytest.mark.parametrize(
+    ("wiring", "shapes"),
+    [
+        ("both_axes", None),
+        ("input_axis", [(32, 32), (64, 16)]),
+        ("output_axis", [(16, 64), (32, 32)]),
+        ("narrow_axis", [(16, 64), (64, 16)]),
+    ],
+)
+def test_wiring_says_which_axes_shrink(wiring, shapes):
+    """Half the multiply-adds of two layers between 64 and 32 channels; the narrow axis is the one of 32 both times."""
+    model, x = nn.Sequential(nn.Conv2d(64, 32, 1), nn.Conv2d(32, 64, 1)), torch.zeros(1, 64, 4, 4)
+    plan = nes_lab.plan_for_budget(model, Budget(madds="50%"), x, wiring=wiring)
+    found = [layer.epitome_shape[:2] for layer in plan.layers.values()]
+    if shapes is None:
+        assert all(e[0] < w[0] and e[1] < w[1] for e, w in zip(found, [(32, 64), (64, 32)], strict=True))
+    else:
+        assert found == shapes
+    assert plan.predicted.madds <= plan.dense.madds / 2
+    _check(model, plan, x)
+
+
+def test_an_unknown_wiring_names_the_choices():
+    with pytest.raises(OptionError, match=r"wiring='wide'.*narrow_axis"):
+        nes_lab.plan_for_budget(nn.Conv2d(8, 8, 1), Budget(madds="50%"), torch.zeros(1, 8, 4, 4), wiring="wide")

@@ -28,3 +28,36 @@ def test_at_least_one_round():
 def test_contenders_have_names():
     with pytest.raises(OptionError, match="by name"):
         nes_lab.measure_latency(nn.Linear(2, 2), torch.randn(1, 2))
+
+
+def test_peak_memory_counts_what_lives_at_once():
+    def chain() -> None:
+        x = torch.zeros(1000)
+        for _ in range(5):
+            x = x + 1  # the old one dies when the name moves on
+
+    def hoard() -> None:
+        kept = [torch.zeros(1000) for _ in range(5)]
+        kept[0].add_(1)  # in place: nothing new
+        kept[1].view(10, 100)  # a view: nothing new
+
+    assert nes_lab.measure_peak_memory(chain) == 8000
+    assert nes_lab.measure_peak_memory(hoard) == 20000
+
+
+def test_peak_memory_of_a_training_step_holds_what_backward_needs():
+    """ReLU(Conv(x)) keeps its output; the inputs, there before, do not count."""
+    net, x = (
+        nn.Sequential(nn.Linear(100, 100, bias=False), nn.Sigmoid(), nn.Linear(100, 100, bias=False)),
+        torch.randn(50, 100),
+    )
+    with torch.no_grad():
+        inference = nes_lab.measure_peak_memory(lambda: net(x))
+    training = nes_lab.measure_peak_memory(lambda: net(x).sum().backward())
+    assert inference == 2 * 50 * 100 * 4  # an operation's input and output
+    assert training >= inference + 100 * 100 * 4  # and the gradients of weights
+
+
+def test_peak_memory_needs_a_function():
+    with pytest.raises(OptionError, match="step=3"):
+        nes_lab.measure_peak_memory(3)
