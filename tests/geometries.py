@@ -23,13 +23,17 @@ class Case:
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def random_case(seed: int, dtype: torch.dtype = torch.float64, small: bool = False) -> Case:
-    """A random layer: any kind, geometry, scope, boundary and routing; learned starts lie anywhere, also on bounds."""
+def random_case(seed: int, dtype: torch.dtype = torch.float64, small: bool = False, windows: bool = False) -> Case:
+    """A random layer: any kind, geometry, scope, boundary and routing; learned starts lie anywhere, also on bounds.
+
+    With ``windows`` it is an ungrouped convolution, separable and clamped, with at least one kernel axis longer than its
+    window, as one in fifteen has otherwise.
+    """
     draw = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    spatial = int(draw.integers(0, 3))
+    spatial = int(draw.integers(1, 3)) if windows else int(draw.integers(0, 3))
     top = 9 if small else 24
-    groups = int(draw.choice([1, 1, 1, 2, 3])) if spatial else 1
+    groups = int(draw.choice([1, 1, 1, 2, 3])) if spatial and not windows else 1
     c_out, c_in = (int(draw.integers(1, top)) * groups for _ in range(2))
     kernel = tuple(int(draw.integers(1, 4)) for _ in range(spatial))
     sizes = (c_out, c_in // groups)
@@ -45,6 +49,10 @@ def random_case(seed: int, dtype: torch.dtype = torch.float64, small: bool = Fal
         "bias": bool(draw.integers(0, 2)),
         "dtype": dtype,
     }
+    if windows:
+        longer = draw.permutation([int(draw.integers(1, 4)), *draw.integers(0, 4, spatial - 1)])
+        options |= {"scope": "separable", "boundary": "clamp"}
+        options["epitome_shape"] = (*cells, *(k + int(more) for k, more in zip(kernel, longer, strict=True)))
     if spatial == 0:
         layer: EpitomeLayer = EpitomeLinear(c_in, c_out, **options)
         shape: tuple[int, ...] = (3, c_in) if draw.integers(0, 2) else (2, 3, c_in)

@@ -9,11 +9,12 @@ from nes_lab.errors import PlanError, closest
 from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost
 from nes_lab.execution.factored import Factored
 from nes_lab.execution.materialize import Materialize
+from nes_lab.execution.product_map import ProductMap
 from nes_lab.execution.wrapped import Wrapped
 
 __all__ = ["EXECUTIONS", "PLANS", "available_plans", "cheapest_plan", "require_plan"]
 
-PLANS: dict[str, ExecutionPlan] = {plan.name: plan for plan in (Materialize(), Factored(), Wrapped())}
+PLANS: dict[str, ExecutionPlan] = {plan.name: plan for plan in (Materialize(), Factored(), Wrapped(), ProductMap())}
 """Known plans; of equally cheap ones ``auto`` takes the first."""
 
 EXECUTIONS = ("auto", *PLANS)

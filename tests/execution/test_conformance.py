@@ -1,5 +1,5 @@
 """Every execution plan computes what F.conv(x, materialize()) computes: values, gradients, cost. A new plan adds nothing here:
-the suite walks the registry."""
+the suite walks the registry, and takes a layer with windows for a plan that needs them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.sampling import axis_taps, sample_patches
+from nes_lab.epitome.sampling import sample_patches
+from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import PlanError
 from nes_lab.execution.registry import EXECUTIONS, PLANS
 from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.starts import start_name
-from tests.geometries import random_case
+from tests.geometries import Case, random_case
 
 # Rounding of a sum of a few hundred products, with room for another order of summation.
 VALUE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -84,27 +85,41 @@ def _shaped(frac: torch.Tensor, axis: int, g: EpitomeGeometry) -> torch.Tensor:
 def test_two_hundred_random_geometries(block, dtype):
     """Values and all gradients of every available plan against the dense operation with the materialized weight."""
     for seed in range(block * 20, block * 20 + 20):
-        case = random_case(seed, dtype)
-        layer, x = case.layer, case.input(dtype, seed).requires_grad_()
-        expected = _dense(layer, x)
-        wanted = _grads(expected, x, layer, seed)
-        scales = {} if layer.frozen else _starts_scales(layer, x, seed)
-        for name in layer.available_executions():
-            layer.execution = name
-            y = layer(x)
-            _close(y, expected, VALUE[dtype])
-            for what, gradient in _grads(y, x, layer, seed).items():
-                if what in scales:
-                    error = (gradient - wanted[what]).abs()
-                    assert (error <= GRADIENT[dtype] * scales[what].clamp_min(1e-3)).all(), (seed, name, what)
-                else:
-                    _close(gradient, wanted[what], GRADIENT[dtype])
+        _conforms(random_case(seed, dtype), dtype, seed)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("block", range(5))
+def test_a_hundred_random_geometries_with_windows(block, dtype):
+    """The same where a kernel axis is sampled, which is rare above: the plan ``product_map`` runs every one."""
+    for seed in range(block * 20, block * 20 + 20):
+        assert "product_map" in _conforms(random_case(seed, dtype, windows=True), dtype, seed)
+
+
+def _conforms(case: Case, dtype: torch.dtype, seed: int) -> tuple[str, ...]:
+    """Check every available plan; returns their names."""
+    layer, x = case.layer, case.input(dtype, seed).requires_grad_()
+    expected = _dense(layer, x)
+    wanted = _grads(expected, x, layer, seed)
+    scales = {} if layer.frozen else _starts_scales(layer, x, seed)
+    for name in layer.available_executions():
+        layer.execution = name
+        y = layer(x)
+        _close(y, expected, VALUE[dtype])
+        for what, gradient in _grads(y, x, layer, seed).items():
+            if what in scales:
+                error = (gradient - wanted[what]).abs()
+                assert (error <= GRADIENT[dtype] * scales[what].clamp_min(1e-3)).all(), (seed, name, what)
+            else:
+                _close(gradient, wanted[what], GRADIENT[dtype])
+    return layer.available_executions()
+
+
+@pytest.mark.parametrize("windows", [False, True], ids=["any", "windows"])
 @pytest.mark.parametrize("seed", range(40))
-def test_counted_madds_are_the_measured_ones(seed):
+def test_counted_madds_are_the_measured_ones(seed, windows):
     """The convolution column of a plan's formula equals FlopCounterMode / 2 for the plan that runs."""
-    case = random_case(seed, torch.float32)
+    case = random_case(seed, torch.float32, windows=windows)
     for name in case.layer.available_executions():
         case.layer.execution = name
         case.layer.eval()
@@ -113,22 +128,24 @@ def test_counted_madds_are_the_measured_ones(seed):
         assert counter.get_total_flops() == 2 * case.layer.cost(case.input_shape).conv_madds
 
 
-def _plain(routing: str = "free", **options) -> EpitomeConv2d:
+def _plain(routing: str = "free", execution: str = "auto", **options) -> EpitomeConv2d:
+    """A usual layer; for ``product_map`` one whose epitome is longer than the window along both kernel axes."""
     torch.manual_seed(0)
-    settings = {"epitome_shape": (12, 10, 3, 3), "patch_channels": (4, 4), "padding": 1, "routing": routing} | options
-    layer = EpitomeConv2d(16, 24, 3, **settings)
+    window = (4, 5) if execution == "product_map" else (3, 3)
+    settings = {"epitome_shape": (12, 10, *window), "patch_channels": (4, 4), "padding": 1} | options
+    layer = EpitomeConv2d(16, 24, 3, routing=routing, execution=execution, **settings)
     if routing == "free":
         with torch.no_grad():
-            for _, table in layer.routing.tables():
-                table.add_(0.37).clamp_(0, 5)
+            for axis, table in layer.routing.tables():
+                high = torch.from_numpy(layer.geometry.limits(axis)).to(table)
+                table.copy_((table + 0.37).minimum(high.clamp_max(5)))
     return layer
 
 
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("batch", [0, 1])
 def test_empty_and_single_batches(name, batch):
-    layer = _plain()
-    layer.execution = name
+    layer = _plain(execution=name)
     x = torch.randn(batch, 16, 5, 5, requires_grad=True)
     y = layer(x)
     _close(y, _dense(layer, x), 1e-5)
@@ -138,8 +155,7 @@ def test_empty_and_single_batches(name, batch):
 
 @pytest.mark.parametrize("name", PLANS)
 def test_unbatched_input(name):
-    layer, x = _plain(), torch.randn(16, 6, 6)
-    layer.execution = name
+    layer, x = _plain(execution=name), torch.randn(16, 6, 6)
     _close(layer(x), layer(x[None])[0], 1e-6)
 
 
@@ -147,9 +163,8 @@ def test_unbatched_input(name):
 @pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
 def test_bfloat16_autocast_and_cast(name, routing):
     """Half precision: tolerance of bfloat16 (8 bits) for sums of 144 products."""
-    layer, x = _plain(routing).eval(), torch.randn(2, 16, 6, 6)
+    layer, x = _plain(routing, name).eval(), torch.randn(2, 16, 6, 6)
     expected = _dense(layer, x)
-    layer.execution = name
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x)
     assert (y.float() - expected).abs().max() <= 0.03 * expected.abs().max()
@@ -164,12 +179,10 @@ def test_bfloat16_autocast_and_cast(name, routing):
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
 def test_state_dict_and_deepcopy_round_trip(name, routing):
-    layer, x = _plain(routing).eval(), torch.randn(2, 16, 6, 6)
-    layer.execution = name
+    layer, x = _plain(routing, name).eval(), torch.randn(2, 16, 6, 6)
     with torch.no_grad():
         layer(x)  # fills the caches
-        copied, fresh = copy.deepcopy(layer), _plain(routing).eval()
-        fresh.execution = name
+        copied, fresh = copy.deepcopy(layer), _plain(routing, name).eval()
         fresh(x)
         fresh.load_state_dict(layer.state_dict())
         assert torch.equal(copied(x), layer(x)) and torch.equal(fresh(x), layer(x))
@@ -182,8 +195,7 @@ def test_state_dict_and_deepcopy_round_trip(name, routing):
 @pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
 def test_compiles_as_one_graph(name, routing):
     """fullgraph, training and inference; the backend that needs no compiler, since it is the tracing that is tested."""
-    layer, x = _plain(routing), torch.randn(2, 16, 6, 6)
-    layer.execution = name
+    layer, x = _plain(routing, name), torch.randn(2, 16, 6, 6)
     torch.compiler.reset()
     for training in (True, False):
         layer.train(training)
@@ -202,7 +214,7 @@ def test_auto_takes_the_cheapest():
     layer = _plain("tiled")
     costs = {
         n: PLANS[n].cost(layer.geometry, layer.axis_states(), layer.op, layer.op.positions((1, 16, 8, 8))).madds
-        for n in PLANS
+        for n in layer.available_executions()
     }
     assert layer.plan_for((1, 16, 8, 8)).name == min(costs, key=costs.get) == "factored"
 
