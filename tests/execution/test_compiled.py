@@ -1,0 +1,98 @@
+"""torch.compile: one graph for every plan, compiled once, whatever the starts do from step to step."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from nes_lab.execution.registry import EXECUTIONS
+from nes_lab.nn import EpitomeConv1d, EpitomeConv2d
+from nes_lab.nn.layer import EpitomeLayer
+
+
+def _layer(name: str, routing: str) -> tuple[EpitomeLayer, torch.Tensor]:
+    """A layer that can run the plan: with a longer epitome kernel for ``product_map``."""
+    torch.manual_seed(0)
+    if name == "product_map":
+        layer: EpitomeLayer = EpitomeConv1d(
+            6, 12, 5, epitome_shape=(6, 4, 9), patch_channels=(3, 2), padding=2, routing=routing
+        )
+        x = torch.randn(2, 6, 20)
+    else:
+        layer = EpitomeConv2d(
+            16, 24, 3, epitome_shape=(12, 10, 3, 3), patch_channels=(4, 4), padding=1, routing=routing
+        )
+        x = torch.randn(2, 16, 6, 6)
+    layer.execution = name
+    return layer, x
+
+
+@pytest.mark.parametrize("name", EXECUTIONS)
+@pytest.mark.parametrize("routing", ["tiled", "random", "free", "learner"])
+def test_no_recompilation_from_step_to_step(name, routing):
+    """Four training steps that move the starts across cells, as the eager layer takes them, from one compiled graph."""
+    torch.compiler.reset()
+    counters.clear()
+    layer, x = _layer(name, routing)
+    eager = copy.deepcopy(layer)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for module, forward in ((layer, compiled), (eager, eager)):
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+        for _ in range(4):
+            optimizer.zero_grad()
+            forward(x).square().mean().backward()
+            optimizer.step()
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    for (what, a), b in zip(layer.state_dict().items(), eager.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=what)  # four steps in float32
+    layer.eval(), eager.eval()
+    with torch.no_grad():
+        for _ in range(3):
+            torch.testing.assert_close(compiled(x), eager(x), rtol=1e-4, atol=1e-5)
+    assert counters["stats"]["unique_graphs"] == 2  # and one for inference
+
+
+def test_a_compiled_training_step_leaves_no_stale_inference_cache():
+    """A fused optimizer raises no version of what it changes; eager inference after it must see the new weights."""
+    torch.compiler.reset()
+    layer, x = _layer("materialize", "free")
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5, fused=True)
+    with torch.no_grad():
+        before = layer.eval()(x)
+    compiled.train()(x).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        after = layer.eval()(x)
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, layer.op(x, layer.materialize(), layer.bias), rtol=1e-5, atol=1e-5)
+
+
+def test_snapped_starts_compile_without_waiting_for_the_table():
+    torch.compiler.reset()
+    layer, x = _layer("factored", "free")
+    layer.snap()
+    layer.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            torch.compile(layer, fullgraph=True, backend="aot_eager")(x), layer(x), rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("routing", ["tiled", "random", "free"])
+def test_inductor_agrees_with_eager(routing):
+    """The real compiler, forward and backward."""
+    torch.compiler.reset()
+    layer, x = _layer("factored", routing)
+    eager = copy.deepcopy(layer)
+    compiled = torch.compile(layer, fullgraph=True)
+    for module, forward in ((layer, compiled), (eager, eager)):
+        forward(x).square().mean().backward()
+        assert module.epitome.grad is not None
+    for a, b in zip(layer.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
