@@ -30,14 +30,17 @@ _HOMES = {
     "RunError": "nes_lab.errors",
     "NesLabError": "nes_lab.errors",
     "RoutingMap": "nes_lab.epitome.routing_map",
+    "TuneReport": "nes_lab.compress.tune_report",
     "compress": "nes_lab.compress",
     "count": "nes_lab.cost.count",
     "create_backbone": "nes_lab.backbones.registry",
+    "fuse": "nes_lab.compress.fuse",
     "materialize": "nes_lab.compress.surgery",
     "measure_latency": "nes_lab.cost.measure",
     "measure_peak_memory": "nes_lab.cost.measure",
     "plan_for_budget": "nes_lab.compress.planner",
     "preset": "nes_lab.compress.presets",
+    "tune": "nes_lab.compress.tune",
 }
 
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -46,9 +49,12 @@ if TYPE_CHECKING:
     from nes_lab.backbones.registry import create_backbone
     from nes_lab.compress.budget import Budget
     from nes_lab.compress.compression_plan import CompressionPlan, LayerPlan
+    from nes_lab.compress.fuse import fuse
     from nes_lab.compress.planner import plan_for_budget
     from nes_lab.compress.presets import preset
     from nes_lab.compress.surgery import compress, materialize
+    from nes_lab.compress.tune import tune
+    from nes_lab.compress.tune_report import TuneReport
     from nes_lab.cost.count import count
     from nes_lab.cost.measure import measure_latency, measure_peak_memory
     from nes_lab.cost.report import CostReport, LatencyReport

@@ -1,0 +1,124 @@
+"""Timing contenders in turn, round by round, until their ratios stand or the time is up."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import median, quantiles
+
+import torch
+
+__all__ = ["Ratio", "compare", "device_name", "time_rounds"]
+
+_WARMUP = 2
+_CHECK_EVERY = 10
+_BURST_MS, _BURST_MOST = 1.0, 20
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How long one contender takes, as a share of another's time in the same round.
+
+    Args:
+        median: Over the rounds.
+        error: Standard error of the median, from the median absolute deviation, so that single interruptions do not count.
+        low, high: Quartiles: half of the rounds lie between.
+        rounds: Their number.
+    """
+
+    median: float
+    error: float
+    low: float
+    high: float
+    rounds: int
+
+
+def compare(times: Sequence[float], base: Sequence[float]) -> Ratio:
+    """Ratio of two contenders' times, round by round: a machine that slows down slows both.
+
+    Examples:
+        >>> compare([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+        Ratio(median=0.5, error=0.0, low=0.5, high=0.5, rounds=3)
+    """
+    ratios = [t / b for t, b in zip(times, base, strict=True)]
+    middle = median(ratios)
+    spread = 1.4826 * median(abs(r - middle) for r in ratios)  # the standard deviation, were they normal
+    low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return Ratio(middle, 1.2533 * spread / sqrt(len(ratios)), low, high, len(ratios))
+
+
+def time_rounds(
+    contenders: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    seconds: float,
+    *,
+    least: int = 7,
+    most: int = 100,
+    precision: float = 0.005,
+) -> dict[str, list[float]]:
+    """Milliseconds of each contender per round; every round runs all of them, each time another one first.
+
+    On CUDA a sample is a burst of calls that are waited for together, as calls inside a network are.
+
+    Args:
+        contenders: Functions by name; the others are compared with the first.
+        device: Where they run.
+        seconds: No round begins later than this after the first, but for the ``least`` rounds.
+        least: Rounds in any case, after two that are not timed.
+        most: Rounds at most.
+        precision: Enough once every ratio to the first contender is known to this standard error.
+
+    Examples:
+        >>> found = time_rounds({"a": lambda: None, "b": lambda: None}, torch.device("cpu"), 1.0, most=7)
+        >>> {name: len(times) for name, times in found.items()}
+        {'a': 7, 'b': 7}
+    """
+    names = list(contenders)
+    for _ in range(_WARMUP):
+        slowest = max(_sample(contenders[name], device, 1) for name in names)
+    calls = min(_BURST_MOST, max(1, round(_BURST_MS / max(slowest, 1e-6)))) if device.type == "cuda" else 1
+    times: dict[str, list[float]] = {name: [] for name in names}
+    begun = time.perf_counter()
+    for done in range(most):
+        if done >= least and (time.perf_counter() - begun > seconds or _stands(times, done, precision)):
+            break
+        first = done % len(names)
+        for name in names[first:] + names[:first]:
+            times[name].append(_sample(contenders[name], device, calls))
+    return times
+
+
+def _sample(call: Callable[[], object], device: torch.device, calls: int) -> float:
+    _wait(device)
+    begin = time.perf_counter()
+    for _ in range(calls):
+        call()
+    _wait(device)
+    return (time.perf_counter() - begin) * 1e3 / calls
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _stands(times: Mapping[str, Sequence[float]], done: int, precision: float) -> bool:
+    base, *others = times.values()
+    return done % _CHECK_EVERY == 0 and all(compare(t, base).error <= precision for t in others)
+
+
+def device_name(device: torch.device) -> str:
+    """Model of a device, as its maker names it: of the GPU, or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
