@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nes_lab.epitome.runs import like_format
-from nes_lab.epitome.taps import RowTable
+from nes_lab.epitome.taps import AxisTaps
 
 __all__ = ["combine", "combine_rows", "row_dots", "rows_serve", "tracing"]
 
@@ -179,15 +179,19 @@ class _Dots(torch.autograd.Function):
         return of_a, of_b, None, None, *[None] * len(table)
 
 
-def combine(tensor: Tensor, rows: RowTable, share: Tensor | None, dim: int, fold: bool) -> Tensor:
+def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
     """``A tensor`` or, folding, ``A^T tensor`` along ``dim``; differentiable, also twice.
 
     Args:
         tensor: Where :func:`rows_serve` says yes.
-        rows: The matrix's places.
-        share: Its values in the order of ``rows.cell``, or None for ones.
+        taps: Of a separable channel axis.
         dim: Axis, not negative.
         fold: Whether to use the transpose.
     """
+    rows, share = taps.rows(), taps.shares()
+    if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if fold:
+            return combine_rows(tensor, dim, rows.channel, rows.cell_offsets, taps.shares_by_cell)
+        return combine_rows(tensor, dim, rows.cell, rows.offsets, share)
     table = (rows.cell, rows.offsets, rows.order, rows.channel, rows.cell_offsets)
     return _Combine.apply(tensor, share, dim, fold, rows.per_row, *table)  # type: ignore[no-any-return]

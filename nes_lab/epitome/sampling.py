@@ -66,7 +66,7 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
             return trace_fold(tensor, taps.runs, taps.cells, dim)
         return apply_runs(tensor, taps.runs, taps.cells, dim, fold=True)
     if rows_serve(tensor, dim):
-        return combine(tensor, taps.rows(), _shares(taps), dim, fold=True)
+        return combine(tensor, taps, dim, fold=True)
     shape = list(tensor.shape)
     shape[dim] = taps.cells
     out = tensor.new_zeros(shape)
@@ -83,7 +83,7 @@ def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
             return trace_expand(tensor, taps.runs, dim)
         return apply_runs(tensor, taps.runs, taps.cells, dim, fold=False)
     if rows_serve(tensor, dim) and (taps.fractional or not torch.compiler.is_compiling()):
-        return combine(tensor, taps.rows(), _shares(taps), dim, fold=False)
+        return combine(tensor, taps, dim, fold=False)
     low = tensor.index_select(dim, taps.lower)
     if taps.frac is None or taps.upper is None:
         return _same_layout(low, tensor)
@@ -93,10 +93,6 @@ def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
 
 def _traced() -> bool:
     return torch.compiler.is_compiling() or tracing()
-
-
-def _shares(taps: AxisTaps) -> Tensor | None:
-    return None if taps.frac is None else torch.stack((1 - taps.frac, taps.frac), -1).flatten()
 
 
 def _same_layout(result: Tensor, tensor: Tensor) -> Tensor:

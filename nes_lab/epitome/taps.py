@@ -57,6 +57,26 @@ class AxisTaps:
     def _rows(self) -> RowTable:
         return _row_table(self)
 
+    def shares(self) -> Tensor | None:
+        """The matrix's entries in the order of ``rows().cell``; None where all are ones."""
+        if self.frac is None or self.frac.requires_grad or torch.compiler.is_compiling():
+            return _shares(self)
+        return self._fixed_shares
+
+    @cached_property
+    def _fixed_shares(self) -> Tensor | None:
+        return _shares(self)
+
+    @cached_property
+    def shares_by_cell(self) -> Tensor | None:
+        """The entries ordered by cell, for folds without gradient."""
+        shares = self.shares()
+        return None if shares is None else shares.detach()[self.rows().order]
+
+
+def _shares(taps: AxisTaps) -> Tensor | None:
+    return None if taps.frac is None else torch.stack((1 - taps.frac, taps.frac), -1).flatten()
+
 
 @dataclass(frozen=True)
 class RowTable:

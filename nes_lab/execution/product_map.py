@@ -27,14 +27,12 @@ class ProductMap:
     """Fold the input, multiply with every epitome tap, sum along the windows, read one row per output channel.
 
     With ``n`` cells and ``K`` weights along a kernel axis there are ``w = n - K + 1`` windows (``w = 1``: an identity axis).
-    In one dimension their sums are differences of an integral map along the diagonal, whose step is the dilation; in two
-    they are shifted and added axis by axis. Sums are accumulated in float32 (float64 for float64). A fractional start is
-    a blend of two windows, a fractional output axis one of two filters: ``t = 2^(fractional output and kernel axes)`` rows.
+    Their sums run along the diagonal of cells and positions, whose step is the dilation, axis by axis and by doubling, in
+    float32 (float64 for float64). A fractional start is a blend of two windows, a fractional output axis one of two
+    filters: ``t = 2^(fractional output and kernel axes)`` rows.
 
     Costs ``HW_i prod(E_k) E_in E_out`` for the products, ``2 C_in HW_i`` where the input axis is fractional, and
     ``t C_out HW_o`` where ``t > 1``.
-
-    In one dimension a product that is infinite or no number spreads along its diagonal, beyond the windows that hold it.
     """
 
     name = "product_map"
@@ -74,8 +72,7 @@ class ProductMap:
         filters = prepared.shape[0] // prod(cells)
         products = (F.conv1d if op.spatial == 1 else F.conv2d)(x, prepared)
         accumulate = torch.float64 if products.dtype == torch.float64 else torch.float32
-        windows = _integral_map if op.spatial == 1 else _shift_and_add
-        sums = windows(products.unflatten(op.channel_dim, (filters, *cells)), op, accumulate)
+        sums = _window_sums(products.unflatten(op.channel_dim, (filters, *cells)), op, accumulate)
         y = _read(sums.flatten(-2 * op.spatial - 1, op.channel_dim), taps, cells, filters, op)
         column = (-1, *[1] * op.spatial)
         y = y if scale is None else y * scale.to(y.dtype).view(column)
@@ -89,19 +86,15 @@ class ProductMap:
     ) -> PlanCost:
         """``HW_i prod(E_k) E_in E_out``, the fold, and the blended rows.
 
-        ``adds``: an integer fold; one addition a product and one difference a window (1-D: ``E_out (n HW_i + w HW_o)``), or
-        ``K - 1`` additions a window and axis (2-D: ``E_out ((K_h - 1) w_h n_w HW_i + (K_w - 1) w_h w_w HW_o)``, as if the
-        first axis kept the input's size); ``C_out HW_o`` where one row is copied.
+        ``adds``: an integer fold; per kernel axis ``floor(log2 K)`` doublings and one addition for each further bit of ``K``,
+        each counted for all cells and input positions; ``C_out HW_o`` where one row is copied.
         """
         taps, adds = fold_cost(geometry, states, op, positions)
         kernel = geometry.axes[2:]
-        cells, starts = [a.cells for a in kernel], [a.cells - a.size + 1 for a in kernel]
+        cells = [a.cells for a in kernel]
         e_out, e_in = geometry.epitome_shape[:2]
-        if op.spatial == 1:
-            adds += e_out * (cells[0] * positions[0] + starts[0] * positions[1])
-        else:
-            adds += e_out * (kernel[0].size - 1) * starts[0] * cells[1] * positions[0]
-            adds += e_out * (kernel[1].size - 1) * prod(starts) * positions[1]
+        rounds = sum(a.size.bit_length() + a.size.bit_count() - 2 for a in kernel)
+        adds += rounds * e_out * prod(cells) * positions[0]
         rows, entries = 2 ** [states[0], *states[2:]].count("fractional"), geometry.weight_shape[0] * positions[1]
         return PlanCost(
             conv_madds=positions[0] * prod(cells) * e_in * e_out,
@@ -127,49 +120,44 @@ def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
     return left, right, room // op.stride[axis] + 1
 
 
-def _integral_map(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
-    """Sums of all windows in 1-D: ``(..., E_out, n, L)`` to ``(..., E_out, n - K + 1, L_out)``.
-
-    A window that starts at cell ``s`` reads cell ``c`` at position ``b + c d``, with the same base ``b = tau stride - pad - s d``
-    for all its cells. So cell ``c`` is moved by ``c d``: rows of length ``row``, read with step ``row + d``. In the
-    cumulative sum down the cells the window is the difference of rows ``s + K`` and ``s`` at ``b``; the step
-    ``bases - d`` moves row ``s`` back by ``s d``, so that outputs stand below each other.
-    """
-    (cells, size), (k,), (d,), (stride,) = products.shape[-2:], op.kernel_size, op.dilation, op.stride
-    left, _, out = _extent(op, 0, size)
-    starts, span = cells - k + 1, (out - 1) * stride + 1
-    slack = (cells - k) * d
-    bases, before = span + slack, left + slack + d
-    row = max(bases + cells * d, before + size)
-    # a row of zeros above makes the cumulative sum begin at 0; the one below is room for the last step
-    padded = F.pad(products, (before, row - before - size, 1, 1)).flatten(-2)
-    skewed = padded.narrow(-1, 0, (cells + 1) * (row + d)).unflatten(-1, (cells + 1, row + d))
-    integral = skewed[..., :bases].cumsum(-2, dtype=accumulate).flatten(-2)
-    step = bases - d
-    lower, upper = [
-        integral.narrow(-1, slack + first * bases, starts * step).unflatten(-1, (starts, step)) for first in (0, k)
-    ]
-    return upper[..., :span:stride] - lower[..., :span:stride]
-
-
-def _shift_and_add(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
+def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
     """Sums of all windows, one axis after the other: ``(..., E_out, *n, *size)`` to ``(..., E_out, *(n - K + 1), *out)``."""
-    n = op.spatial
-    for axis in range(n):
+    n, products = op.spatial, products.to(accumulate)
+    for axis, length in enumerate(op.kernel_size):
         left, right, out = _extent(op, axis, products.shape[axis - n])
         if left or right:
             products = F.pad(products, (*[0, 0] * (n - 1 - axis), left, right))
-        starts, span = products.shape[axis - 2 * n] - op.kernel_size[axis] + 1, (out - 1) * op.stride[axis] + 1
-        total: Tensor | None = None
-        for j in range(op.kernel_size[axis]):
-            index = [slice(None)] * 2 * n
-            index[axis] = slice(j, j + starts)
-            index[n + axis] = slice(j * op.dilation[axis], j * op.dilation[axis] + span, op.stride[axis])
-            part = products[(..., *index)]
-            total = part.to(accumulate) if total is None else total + part
-        assert total is not None  # a kernel has at least one position
-        products = total
+        products = _diagonal_sums(products, length, op.dilation[axis], axis - 2 * n, axis - n)
+        if op.stride[axis] > 1:
+            index = [slice(None)] * n
+            index[axis] = slice(0, (out - 1) * op.stride[axis] + 1, op.stride[axis])
+            products = products[(..., *index)]
     return products
+
+
+def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
+    """``out[c, p] = sum_{j < length} tensor[c + j, p + j step]`` along the axes ``cells`` and ``places``.
+
+    By doubling: the sums of ``2 m`` are two sums of ``m``, so ``length`` takes at most ``2 log2(length)`` additions of slices.
+    Nothing is subtracted, so rounding stays as small as that of a sum over the window, and an infinity stays in its windows.
+    """
+    total, reach = None, 0  # sums of ``reach`` terms
+    power, m = tensor, 1  # sums of ``m`` terms, m = 1, 2, 4...
+    while True:
+        if length & m:
+            total = power if total is None else _joined(total, reach, power, m, step, cells, places)
+            reach += m
+        if 2 * m > length:
+            assert total is not None  # length is at least 1
+            return total
+        power, m = _joined(power, m, power, m, step, cells, places), 2 * m
+
+
+def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
+    """Sums of ``m + k`` terms from those of the first ``m`` and those of ``k``."""
+    rows, width = a.shape[cells] - k, a.shape[places] - k * step
+    first = a.narrow(cells, 0, rows).narrow(places, 0, width)
+    return first + b.narrow(cells, m, rows).narrow(places, m * step, width)
 
 
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:

@@ -165,7 +165,7 @@ class EpitomeConv2d(_EpitomeConv):
         routing: ``"tiled" | "stride" | "random" | "free" | "learner"``: who sets the starting indices.
         scope: ``"separable"``: a start depends on the patch's index along its own axis; ``"joint"``: one start tuple per block.
         boundary: ``"clamp"`` or ``"circular"``.
-        execution: ``"auto"`` (cheapest by count), ``"materialize"``, ``"wrapped"``, ``"factored"``.
+        execution: ``"auto"`` (cheapest by count), ``"materialize"``, ``"wrapped"``, ``"factored"``, ``"product_map"``.
         seed: Of ``"random"``.
         reach, squash, momentum, learner: Of ``"learner"``: largest move in cells, ``"tanh"`` or ``"sigmoid"``, moving average,
             ``"mlp"`` or ``"conv"``.

@@ -57,7 +57,7 @@ def _by_hand_1d(**options) -> EpitomeConv1d:
     ],
     ids=str,
 )
-def test_integral_map_by_hand(options, answer):
+def test_windows_by_hand(options, answer):
     """On ``1 10 100 1000`` the digits of an output are the weights that were read."""
     y = _by_hand_1d(**options)(torch.tensor([[[1.0, 10.0, 100.0, 1000.0]]]))
     assert y.tolist() == [answer]
@@ -72,7 +72,7 @@ def test_fractional_start_is_a_blend_of_two_windows_by_hand():
     assert layer(torch.tensor([[[1.0, 10.0, 100.0]]])).tolist() == [[[21, 210], [26.5, 265], [43, 430]]]
 
 
-def test_shift_and_add_by_hand():
+def test_windows_of_two_axes_by_hand():
     """Windows ``[1 2; 4 5]`` and ``[5 6; 8 9]`` of a filter 1..9 on ``1 10; 100 1000``."""
     layer = EpitomeConv2d(
         1, 2, 2, padding=(0, 1), bias=False, epitome_shape=(1, 1, 3, 3), routing="stride", execution="product_map"
@@ -234,19 +234,19 @@ def test_an_input_shorter_than_the_kernel_is_refused():
 
 
 def test_cost_by_hand():
-    """1-D: 10 inputs, 8 outputs, 6 cells, windows of 3; 2-D: as its docstring counts."""
+    """1-D: 10 inputs, 8 outputs, 6 cells, windows of 3 in two additions; 2-D: windows of 2 x 3 in one and two."""
     plane = _convs()[1]
     line = EpitomeConv1d(4, 5, 3, epitome_shape=(3, 3, 6), patch_channels=(2, 2), routing="free")
     states = line.axis_states()
     assert states == ("fractional",) * 3
     assert PLAN.cost(line.geometry, states, line.op, (10, 8)) == PlanCost(
-        conv_madds=10 * 6 * 3 * 3, tap_madds=2 * 4 * 10 + 4 * 5 * 8, adds=3 * (6 * 10 + 4 * 8)
+        conv_madds=10 * 6 * 3 * 3, tap_madds=2 * 4 * 10 + 4 * 5 * 8, adds=2 * 3 * 6 * 10
     )
     assert PLAN.cost(line.geometry, ("integer",) * 3, line.op, (10, 8)) == PlanCost(
-        conv_madds=10 * 6 * 3 * 3, adds=4 * 10 + 3 * (6 * 10 + 4 * 8) + 5 * 8
+        conv_madds=10 * 6 * 3 * 3, adds=4 * 10 + 2 * 3 * 6 * 10 + 5 * 8
     )
     assert PLAN.cost(plane.geometry, plane.axis_states(), plane.op, (72, 24)) == PlanCost(
-        conv_madds=72 * 20 * 2 * 3, tap_madds=2 * 3 * 72 + 8 * 4 * 24, adds=3 * (1 * 3 * 5 * 72 + 2 * 9 * 24)
+        conv_madds=72 * 20 * 2 * 3, tap_madds=2 * 3 * 72 + 8 * 4 * 24, adds=3 * 3 * 20 * 72
     )
 
 
@@ -266,8 +266,14 @@ def test_channels_last_stays():
     assert torch.allclose(y, layer(x), atol=1e-6)
 
 
-def test_infinity_spreads_no_farther_than_promised():
-    """In 2-D an infinite input reaches the outputs that read it and no others."""
+def test_infinity_reaches_only_the_outputs_that_read_it():
+    """The windows' sums are sums, never differences, in one dimension and in two."""
+    line, x = (
+        EpitomeConv1d(1, 3, 3, epitome_shape=(1, 1, 9), routing="stride", execution="product_map"),
+        torch.ones(1, 1, 12),
+    )
+    x[..., 4] = torch.inf
+    assert line(x).isfinite().sum() == 3 * (10 - 3)
     layer = EpitomeConv2d(1, 2, 2, epitome_shape=(1, 1, 3, 3), routing="stride", execution="product_map")
     x = torch.ones(1, 1, 5, 5)
     x[..., 0, 0] = torch.inf
