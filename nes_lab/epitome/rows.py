@@ -8,9 +8,12 @@ On CPU the kernels are torch's embedding bags, which read rows at memory speed; 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from math import prod
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,15 +22,27 @@ from torch import Tensor
 from nes_lab.epitome.runs import like_format
 from nes_lab.epitome.taps import AxisTaps
 
-__all__ = ["combine", "combine_rows", "row_dots", "rows_serve", "tracing"]
+__all__ = ["combine", "combine_rows", "kernels_for", "row_dots", "rows_serve", "tracing", "weight_in_one_pass"]
+
+_BothTaps = Sequence[AxisTaps | None]
+_ByAxis = Callable[[Tensor, _BothTaps], Tensor]
 
 _SHORTEST_ROW = 8
 """Entries behind the axis from which a CPU row operation beats plain indexing."""
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _triton() -> ModuleType | None:
+    if find_spec("triton") is None:
+        return None
+    from nes_lab.epitome import triton_rows
+
+    return triton_rows
+
+
+def kernels_for(tensor: Tensor) -> ModuleType | None:
+    """The Triton kernels where they serve: on CUDA, with triton installed."""
+    return _triton() if tensor.device.type == "cuda" else None
 
 
 def tracing() -> bool:
@@ -44,14 +59,16 @@ def rows_serve(tensor: Tensor, dim: int) -> bool:
     """Whether the row operations know this tensor's device, dtype and layout; otherwise plain indexing serves."""
     if tracing() or not tensor.is_floating_point():
         return False
-    if tensor.device.type == "cuda":
-        return _has_triton()
+    if kernels_for(tensor) is not None:
+        return True
     inner = prod(tensor.shape[dim + 1 :])
     channels_inside = tensor.ndim == 4 and dim == 1 and tensor.stride(1) < tensor.stride(3)
     return tensor.device.type == "cpu" and inner >= _SHORTEST_ROW and not channels_inside
 
 
-def combine_rows(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None) -> Tensor:
+def combine_rows(
+    tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool = False
+) -> Tensor:
     """A sparse matrix in compressed rows times ``tensor`` along ``dim``; no gradient is recorded.
 
     Args:
@@ -60,13 +77,14 @@ def combine_rows(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share
         index: Column of each entry, int64 ``(entries,)``.
         offsets: First entry of each row, int64 ``(rows + 1,)``.
         share: Value of each entry, or None for ones.
+        uniform: Whether all rows have equally many entries.
 
     Returns:
         ``rows`` entries along ``dim``; dtype and channels-last layout kept.
     """
     if torch.compiler.is_compiling():
-        return torch.ops.nes_lab.combine_rows(tensor, dim, index, offsets, share)
-    return _combine_rows(tensor, dim, index, offsets, share)
+        return torch.ops.nes_lab.combine_rows(tensor, dim, index, offsets, share, uniform)
+    return _combine_rows(tensor, dim, index, offsets, share, uniform)
 
 
 def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
@@ -76,11 +94,14 @@ def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Ten
     return _row_dots(a, b, dim, left, right)
 
 
-def _combine_rows(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None) -> Tensor:
-    if tensor.device.type == "cuda":
-        from nes_lab.epitome import triton_rows
-
-        return triton_rows.combine_rows(tensor, dim, index, offsets, share)
+def _combine_rows(
+    tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool
+) -> Tensor:
+    kernels = kernels_for(tensor)
+    if kernels is not None:
+        rows = offsets.shape[0] - 1
+        per_row = index.shape[0] // rows if uniform else None
+        return kernels.combine_rows(tensor, dim, index, offsets, share, per_row)
     outer, columns, rows = prod(tensor.shape[:dim]), tensor.shape[dim], offsets.shape[0] - 1
     shape = (*tensor.shape[:dim], rows, *tensor.shape[dim + 1 :])
     if tensor.numel() == 0:
@@ -98,10 +119,9 @@ def _combine_rows(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, shar
 
 
 def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
-    if a.device.type == "cuda":
-        from nes_lab.epitome import triton_rows
-
-        return triton_rows.row_dots(a, b, dim, left, right)
+    kernels = kernels_for(a)
+    if kernels is not None:
+        return kernels.row_dots(a, b, dim, left, right)
     wide = torch.float64 if a.dtype == torch.float64 else torch.float32
     if a.numel() == 0 or b.numel() == 0:
         return a.new_zeros(left.shape, dtype=wide)
@@ -115,12 +135,14 @@ def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Te
 
 
 @torch.library.custom_op("nes_lab::combine_rows", mutates_args=())
-def _combine_op(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None) -> Tensor:
-    return _combine_rows(tensor, dim, index, offsets, share)
+def _combine_op(
+    tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool
+) -> Tensor:
+    return _combine_rows(tensor, dim, index, offsets, share, uniform)
 
 
 @_combine_op.register_fake
-def _(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None) -> Tensor:
+def _(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool) -> Tensor:
     return like_format(tensor, dim, offsets.shape[0] - 1)
 
 
@@ -147,7 +169,7 @@ class _Combine(torch.autograd.Function):
         ctx.save_for_backward(kept, share, *table)
         if fold:
             return combine_rows(tensor, dim, channel, cell_offsets, None if share is None else share[order])
-        return combine_rows(tensor, dim, cell, offsets, share)
+        return combine_rows(tensor, dim, cell, offsets, share, uniform=True)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -192,6 +214,44 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
         if fold:
             return combine_rows(tensor, dim, rows.channel, rows.cell_offsets, taps.shares_by_cell)
-        return combine_rows(tensor, dim, rows.cell, rows.offsets, share)
+        return combine_rows(tensor, dim, rows.cell, rows.offsets, share, uniform=True)
     table = (rows.cell, rows.offsets, rows.order, rows.channel, rows.cell_offsets)
     return _Combine.apply(tensor, share, dim, fold, rows.per_row, *table)  # type: ignore[no-any-return]
+
+
+class _Weight(torch.autograd.Function):
+    """Both channel axes of a weight in one pass; the way back goes axis by axis."""
+
+    @staticmethod
+    def forward(ctx: Any, epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis, *frac: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.taps, ctx.by_axis = taps, by_axis
+        ctx.save_for_backward(epitome, *frac)
+        kernels = kernels_for(epitome)
+        assert kernels is not None  # the caller has asked
+        return kernels.expand_weight(epitome, *[None if t is None else (t.lower, t.upper, t.frac) for t in taps])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        inputs, twice = ctx.saved_tensors, torch.is_grad_enabled()
+        asked = [i for i, needed in enumerate((ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])) if needed]
+        with torch.enable_grad():
+            frac = iter(inputs[1:])
+            taps = [t if t is None or t.frac is None else replace(t, frac=next(frac)) for t in ctx.taps]
+            weight = ctx.by_axis(inputs[0], taps)
+            found = torch.autograd.grad(weight, [inputs[i] for i in asked], grad, create_graph=twice)
+        grads: list[Tensor | None] = [None] * len(inputs)
+        for i, gradient in zip(asked, found, strict=True):
+            grads[i] = gradient
+        return grads[0], None, None, *grads[1:]
+
+
+def weight_in_one_pass(epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis) -> Tensor:
+    """Sample both channel axes where :func:`kernels_for` says yes; differentiable through ``by_axis``.
+
+    Args:
+        epitome: ``(E_out, E_in, *E_k)``.
+        taps: Of the output and the input axis; None reads the axis cell by cell.
+        by_axis: The same in differentiable operations, for the backward pass.
+    """
+    frac = [t.frac for t in taps if t is not None and t.frac is not None]
+    return _Weight.apply(epitome, taps, by_axis, *frac)  # type: ignore[no-any-return]

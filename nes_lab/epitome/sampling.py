@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.rows import combine, rows_serve, tracing
+from nes_lab.epitome.rows import combine, kernels_for, rows_serve, tracing, weight_in_one_pass
 from nes_lab.epitome.runs import apply_runs, expand_runs, trace_expand, trace_fold
 from nes_lab.epitome.taps import AxisTaps
 
@@ -142,15 +142,21 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
     """
     if geometry.scope == "joint" and any(t is not None for t in taps):
         return _sample_joint(epitome, taps, geometry)
-    weight = epitome
-    for axis in (1, 0):
-        t = taps[axis]
-        if t is not None:
-            weight = expand(weight, t, axis)
+    one_pass = kernels_for(epitome) is not None and not _traced() and (taps[0] is not None or taps[1] is not None)
+    weight = weight_in_one_pass(epitome, taps[:2], _sample_channels) if one_pass else _sample_channels(epitome, taps)
     for axis, t in enumerate(taps[2:], start=2):
         if t is not None:
             weight = expand_kernel(weight, t, axis)
     return weight
+
+
+def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor:
+    """The two channel axes of a separable weight, one after the other."""
+    for axis in (1, 0):
+        t = taps[axis]
+        if t is not None:
+            epitome = expand(epitome, t, axis)
+    return epitome
 
 
 def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: EpitomeGeometry) -> Tensor:

@@ -14,6 +14,7 @@ from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.routing import axis_runs
 from nes_lab.epitome.sampling import expand, fold, sampling_matrix
 from nes_lab.epitome.taps import AxisTaps, axis_taps
+from nes_lab.nn import EpitomeConv2d
 
 LAYOUTS = {
     "conv2d": ((2, 0, 5, 4), 1),
@@ -183,3 +184,64 @@ def test_row_dots_by_hand():
     a, b = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), torch.tensor([[[5.0, 6.0], [7.0, 8.0]]])
     left, right = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
     assert rows.row_dots(a, b, 1, left, right).tolist() == [17, 39, 53]
+
+
+class _Kernels:
+    """Stands in for the Triton module on the CPU: dense products, and a record of what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def combine_rows(self, x, dim, index, offsets, share=None, per_row=None):
+        self.asked.append("combine_rows")
+        count = offsets.diff()
+        assert per_row is None or (count == per_row).all()
+        row = torch.repeat_interleave(torch.arange(len(count)), count)
+        share = torch.ones(len(index)) if share is None else share
+        matrix = torch.zeros(len(count), x.shape[dim], dtype=x.dtype).index_put_(
+            (row, index), share.to(x.dtype), accumulate=True
+        )
+        return _along(matrix, x, dim)
+
+    def row_dots(self, a, b, dim, left, right):
+        self.asked.append("row_dots")
+        return (a.movedim(dim, 0)[left] * b.movedim(dim, 0)[right]).flatten(1).sum(1)
+
+    def expand_weight(self, epitome, *rows):
+        self.asked.append("expand_weight")
+        for axis, given in enumerate(rows):
+            if given is not None:
+                lower, upper, frac = given
+                taps = AxisTaps(lower, epitome.shape[axis], upper, frac)
+                epitome = _along(sampling_matrix(taps).to(epitome.dtype), epitome, axis)
+        return epitome
+
+
+@pytest.mark.parametrize("routing", ["tiled", "random", "free"])
+def test_kernels_of_a_device_serve_layer_and_gradients(routing, monkeypatch):
+    """What CUDA takes from Triton, with stand-ins: the same outputs and gradients, first and second, and all three asked."""
+    layers, kernels = [], _Kernels()
+    for used in (False, True):
+        torch.manual_seed(0)
+        options = {"epitome_shape": (6, 5, 3, 3), "patch_channels": (3, 2), "routing": routing, "dtype": torch.float64}
+        layer = EpitomeConv2d(8, 10, 3, **options)
+        with torch.no_grad():
+            for _, table in layer.routing.tables():
+                if table.is_floating_point():
+                    table.add_(0.4)
+        x = torch.randn(2, 8, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        found = []
+        with monkeypatch.context() as patch:
+            if used:
+                patch.setattr(rows, "kernels_for", lambda tensor: kernels)
+                patch.setattr(sampling, "kernels_for", lambda tensor: kernels)
+            for name in ("materialize", "factored", "wrapped"):
+                layer.execution = name
+                first = torch.autograd.grad(layer(x).sin().sum(), (x, *layer.parameters()), create_graph=True)
+                found += [*first, *torch.autograd.grad(sum(g.square().sum() for g in first), layer.epitome)]
+        layers.append(found)
+    for a, b in zip(*layers, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    assert "expand_weight" in kernels.asked
+    assert routing == "tiled" or "combine_rows" in kernels.asked
+    assert routing != "free" or "row_dots" in kernels.asked
