@@ -1,0 +1,197 @@
+"""Which batch norms follow a layer so closely that it can take them in: read off the traced forward.
+
+Reading is careful rather than complete: a norm that is not seen to be the only reader of a layer's output is not named.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nes_lab.errors import OptionError
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
+
+__all__ = ["fusable"]
+
+_NORM_OF: dict[type[nn.Module], type[_BatchNorm]] = {
+    **dict.fromkeys((nn.Linear, EpitomeLinear, nn.Conv1d, EpitomeConv1d), nn.BatchNorm1d),
+    **dict.fromkeys((nn.Conv2d, EpitomeConv2d), nn.BatchNorm2d),
+}
+
+_PLAIN_SUBCLASSES: dict[str, type[nn.Module]] = {
+    "timm.layers.conv2d_same.Conv2dSame": nn.Conv2d,
+    "timm.layers.linear.Linear": nn.Linear,
+}
+"""Subclasses known to be linear in the weight they store; others need not be (weight standardization)."""
+
+
+def fusable(model: nn.Module) -> dict[str, str]:
+    """Which norms :func:`fuse` folds, and into which layers, by their names.
+
+    Raises:
+        OptionError: If ``model`` is no module.
+
+    Examples:
+        >>> fusable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8)))
+        {'1': '0'}
+    """
+    if not isinstance(model, nn.Module):
+        raise OptionError(f"model is a {type(model).__name__}; fuse takes a torch module")
+    skeleton = _skeleton(model)
+    graphs: list[tuple[nn.Module, fx.Graph]] = []
+    unread: list[nn.Module] = []
+    _read(skeleton, graphs, unread, set())
+    barred = _barred(skeleton, graphs, bool(unread))
+    names = {module: name for name, module in skeleton.named_modules()}
+    found = chain.from_iterable(_pairs(root, graph, barred) for root, graph in graphs)
+    return {names[norm]: names[layer] for norm, layer in found}
+
+
+def _skeleton(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode without numbers: whatever a traced forward leaves in it, the model never sees."""
+    memo: dict[int, Any] = {}
+    for tensor in chain(model.parameters(), model.buffers()):
+        if type(tensor) in (Tensor, nn.Parameter):
+            empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+            memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if type(tensor) is nn.Parameter else empty
+    return copy.deepcopy(model, memo).eval()
+
+
+class _Tracer(fx.Tracer):
+    """Sees layers and norms as single calls, and remembers the innermost module that cannot be traced."""
+
+    proxy_buffer_attributes = True
+
+    def __init__(self, opaque: set[nn.Module]) -> None:
+        super().__init__()
+        self.opaque = opaque
+        self.failed: nn.Module | None = None
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return m in self.opaque or _is_atom(m) or _touched(m) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict) -> Any:
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            if self.failed is None:
+                self.failed = m
+            raise
+
+
+def _is_atom(module: nn.Module) -> bool:
+    return isinstance(module, EpitomeLayer | nn.Linear | nn.modules.conv._ConvNd | _BatchNorm)
+
+
+def _touched(module: nn.Module) -> bool:
+    """Whether calling the module does more than its class says: hooks, or a forward of its own."""
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return any(hooks) or "forward" in vars(module)
+
+
+def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: list[nn.Module], seen: set) -> None:
+    """Trace a module; parts that cannot be traced are opaque to it and read on their own."""
+    if root in seen or _is_atom(root):
+        return
+    seen.add(root)
+    opaque: set[nn.Module] = set()
+    graph = None
+    while graph is None:
+        tracer = _Tracer(opaque)
+        try:
+            graph = tracer.trace(root, _defaults(root))
+        except Exception:  # noqa: BLE001 -- a forward written by anyone may raise anything where its input is no tensor
+            if tracer.failed is None or tracer.failed in opaque:
+                break
+            opaque.add(tracer.failed)
+    if graph is None or "forward" in vars(root):
+        unread.append(root)
+        parts = list(root.children())
+    else:
+        graphs.append((root, graph))
+        called = (root.get_submodule(str(node.target)) for node in graph.nodes if node.op == "call_module")
+        parts = [module for module in called if module in opaque or _touched(module)]
+    for part in parts:
+        _read(part, graphs, unread, seen)
+
+
+def _defaults(root: nn.Module) -> dict[str, Any]:
+    """Optional arguments of a forward, at values the tracer may take for constants."""
+    parameters = inspect.signature(type(root).forward).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is None or type(p.default) in (bool, int, float, str)}
+
+
+def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
+    """Modules with another use than one plain call: called again, read by others, hooked, tied."""
+    calls: Counter[nn.Module] = Counter()
+    barred = {module for module in model.modules() if _touched(module)}
+    for root, graph in graphs:
+        for node in graph.nodes:
+            path = str(node.target).split(".")
+            if node.op == "call_module":
+                calls[root.get_submodule(str(node.target))] += 1
+            elif node.op == "get_attr":
+                barred.update(root.get_submodule(".".join(path[:n])) for n in range(1, len(path)))
+    barred.update(module for module, times in calls.items() if times > 1)
+    users = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
+    homes = Counter(module for _, module in model.named_modules(remove_duplicate=False))
+    for module in model.modules():
+        tied = any(p is not None and users[id(p)] > 1 for p in module._parameters.values())
+        if tied or (unread and homes[module] > 1):  # what was not read may call it by its other name
+            barred.add(module)
+    return barred
+
+
+def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Norms and the layers whose output is theirs alone, in the order of the calls."""
+    through: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op != "call_module":
+            continue
+        norm, source = root.get_submodule(str(node.target)), _source(node, through)
+        if type(norm) is nn.Identity:
+            through.add(node)
+        elif source is not None and source.op == "call_module":
+            layer = root.get_submodule(str(source.target))
+            if not {norm, layer} & barred and _fits(norm, layer):
+                yield norm, layer
+                if not norm._modules:
+                    through.add(node)
+
+
+def _source(node: fx.Node, through: set[fx.Node]) -> fx.Node | None:
+    """The call whose output this node alone reads; calls that pass their input on are looked through."""
+    while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
+        node = node.all_input_nodes[0]
+        if node not in through:
+            return node
+    return None
+
+
+def _fits(norm: nn.Module, layer: nn.Module) -> bool:
+    kind = type(layer)
+    kind = _PLAIN_SUBCLASSES.get(f"{kind.__module__}.{kind.__qualname__}", kind)
+    weight = layer._parameters.get("epitome" if isinstance(layer, EpitomeLayer) else "weight")
+    if kind not in _NORM_OF or weight is None or not weight.is_floating_point() or not isinstance(norm, _BatchNorm):
+        return False
+    outputs = layer.geometry.weight_shape[0] if isinstance(layer, EpitomeLayer) else weight.shape[0]
+    plain = type(norm) in (_NORM_OF[kind], nn.SyncBatchNorm)
+    flat = _NORM_OF[kind] is nn.BatchNorm2d
+    with_act = flat and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm) and {*norm._modules} == {"drop", "act"}
+    in_eval_form = norm.running_mean is not None and norm.running_var is not None
+    return (plain or with_act) and in_eval_form and norm.num_features == outputs
