@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -136,11 +137,31 @@ def test_where_noise_may_be_the_reason_the_networks_are_measured_again(clock):
 
 
 def test_layers_that_are_alike_are_timed_once(clock):
-    alike = [EpitomeLinear(32, 32, epitome_shape=(16, 16)) for _ in range(3)]
-    other = EpitomeLinear(32, 32, epitome_shape=(16, 16), routing="random", patch_channels=(4, 4), seed=1)
+    patches = {"epitome_shape": (16, 16), "patch_channels": (4, 4)}
+    alike = [EpitomeLinear(32, 32, **patches) for _ in range(3)]
+    other = EpitomeLinear(32, 32, routing="random", seed=1, **patches)  # reads other places, in more runs
     fake = clock([{"materialize": 2, "factored": 1}, {"materialize": 1}], [0.9])
     report = nes_lab.tune(nn.Sequential(*alike, other), torch.randn(2, 32))
     assert fake.runs == 2 and list(report.executions.values()) == ["factored"] * 3 + ["materialize"]
+
+
+def test_each_contender_runs_what_it_is_named_for(monkeypatch, clock):
+    ran: list[str] = []
+    forward = EpitomeLayer.forward
+
+    def watched(self, x):
+        assert not self.epitome.is_inference()  # else nothing would be kept from one round to the next
+        ran.append(self.plan_for(tuple(x.shape)).name)
+        return forward(self, x)
+
+    monkeypatch.setattr(EpitomeLayer, "forward", watched)
+    model = _chain((32, 40))
+    clock([{"materialize": 9, "factored": 1}, {"materialize": 5, "wrapped": 1}], [1.5, 0.9])
+    with torch.inference_mode():
+        nes_lab.tune(model, torch.randn(2, 32))
+    auto, alone, first, second = ran[:2], ran[2:8], ran[8:10], ran[10:]
+    assert auto == ["factored"] * 2 and alone == ["materialize", "factored", "wrapped"] * 2
+    assert first == ["factored", "wrapped"] and second == ["factored", "materialize"]
 
 
 # ---- a real run -----------------------------------------------------------------------------------------------------------
@@ -181,10 +202,16 @@ def test_progress_tells_each_layer_and_the_end():
     assert [n["done"] for n in news] == sorted(n["done"] for n in news)
 
 
-def test_progress_true_draws_a_bar_on_standard_error(capsys):
+def test_progress_true_draws_a_bar_on_standard_error(monkeypatch, capsys):
+    threads: set[int] = set()
+    forward = EpitomeLayer.forward
+    watched = lambda self, x: (threads.add(threading.active_count()), forward(self, x))[1]  # noqa: E731
+    monkeypatch.setattr(EpitomeLayer, "forward", watched)
+    before = threading.active_count()
     nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), progress=True, **QUICK)
     out, err = capsys.readouterr()
     assert not out and "tuning" in err
+    assert threads == {before}  # none that redraws the bar while layers are timed
 
 
 def test_it_is_quiet_unless_asked(capsys):
