@@ -39,35 +39,41 @@ def expand_runs(
         scale: One factor per entry of the result's axis, shaped to broadcast along ``dim``, or None.
         bias: One number likewise.
     """
+    cells = tensor.shape[dim]
+    if scale is None and bias is None:
+        return torch.cat([_part(tensor, dim, cell, length) for _, cell, length in runs], dim)
+    if tensor.is_contiguous() and all(length == cells for _, _, length in runs):
+        copies = [None if t is None else t.unflatten(dim, (len(runs), cells)) for t in (scale, bias)]
+        return _affine(tensor.unsqueeze(dim), *copies).flatten(dim, dim + 1)  # one operation for all runs
     out = like_format(tensor, dim, sum(length for _, _, length in runs))
     for begin, cell, length in runs:
-        part, place = tensor.narrow(dim, cell, length), out.narrow(dim, begin, length)
-        if scale is not None:
-            factor = scale.narrow(dim, begin, length)
-            if bias is None:
-                torch.mul(part, factor, out=place)
-            else:
-                torch.addcmul(bias.narrow(dim, begin, length), part, factor, out=place)
-        elif bias is not None:
-            torch.add(part, bias.narrow(dim, begin, length), out=place)
-        else:
-            place.copy_(part)
+        mine = [None if t is None else t.narrow(dim, begin, length) for t in (scale, bias)]
+        _affine(_part(tensor, dim, cell, length), *mine, out=out.narrow(dim, begin, length))
     return out
+
+
+def _part(tensor: Tensor, dim: int, begin: int, length: int) -> Tensor:
+    return tensor if length == tensor.shape[dim] else tensor.narrow(dim, begin, length)
+
+
+def _affine(tensor: Tensor, scale: Tensor | None, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
+    if scale is None:
+        return torch.add(tensor, bias, out=out)  # type: ignore[arg-type]
+    return torch.mul(tensor, scale, out=out) if bias is None else torch.addcmul(bias, tensor, scale, out=out)
 
 
 def fold_runs(tensor: Tensor, runs: Sequence[Run], cells: int, dim: int) -> Tensor:
     """``A^T tensor``: each run added onto its cells; no gradient is recorded."""
-    out = like_format(tensor, dim, cells)
     whole = [run for run in runs if run[2] == cells]
     parts = [run for run in runs if run[2] < cells]
     if len(whole) > 1:
-        torch.add(*(tensor.narrow(dim, begin, cells) for begin, _, _ in whole[:2]), out=out)
-    elif whole:
-        out.copy_(tensor.narrow(dim, whole[0][0], cells))
+        first, second = (tensor.narrow(dim, begin, cells) for begin, _, _ in whole[:2])
+        out = first + second
     else:
-        out.zero_()
+        out = like_format(tensor, dim, cells)
+        out.copy_(tensor.narrow(dim, whole[0][0], cells)) if whole else out.zero_()
     for begin, cell, length in (*whole[2:], *parts):
-        out.narrow(dim, cell, length).add_(tensor.narrow(dim, begin, length))
+        _part(out, dim, cell, length).add_(tensor.narrow(dim, begin, length))
     return out
 
 
