@@ -1,9 +1,11 @@
 # Two commands on a fresh machine, each doing all its own set-up: make demo, make test.
 # What they need: Python 3.11+ with venv, git and make. Options: PYTHON=python3.12, TORCH_BACKEND=cpu, ARGS="...".
+# bench also takes SCRIPTS="speed".
 
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
+SCRIPTS ?= demo_digits speed
 export PYTHON TORCH_BACKEND
 
 .DEFAULT_GOAL := help
@@ -31,10 +33,9 @@ app: setup  ## the app, on http://127.0.0.1:8501 only
 lab: setup  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
-bench: setup  ## run every script in benchmarks/ (installs the opponents they compare with)
-	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "make bench: there is no script in benchmarks/" >&2; exit 2; }
+bench: setup  ## measure again what docs/speed.md and the README claim (about 20 minutes; SCRIPTS=speed for one of them)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[bench]'
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+	@set -e; for script in $(SCRIPTS); do echo "== benchmarks/$$script.py"; $(BIN)/python -m benchmarks.$$script $(ARGS); done
 
 lint: setup  ## ruff (rules and format), pyright, import directions: what pre-commit and CI run
 	$(BIN)/ruff check .

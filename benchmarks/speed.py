@@ -1,0 +1,215 @@
+"""The claim of docs/speed.md: how fast epitome layers and networks are, beside dense, narrower, pruned and factorized ones.
+
+Contenders take turns in one process; every finished part is kept at once in results/speed.json, and the page is made of it.
+``--quick`` shows in about a minute that all parts work; its numbers mean nothing and go to build/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.speed_parts.record import Record
+    from benchmarks.speed_parts.settings import Job, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
+PAGE = ROOT / "docs" / "speed.md"
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+"""glibc otherwise gives large tensors back to the system at every call and pays for their pages again, which hides what is measured."""
+SAME = ALLOCATOR | {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "PYTHONPATH": str(ROOT)}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks/speed.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two rounds on small inputs; for tests of the benchmark")
+    parser.add_argument("--only", metavar="TEXT", action="append", help="only jobs whose name contains this")
+    parser.add_argument("--resume", action="store_true", help="keep the jobs already in the result file")
+    parser.add_argument("--again", action="store_true", help="keep the other jobs, but measure the matching ones anew")
+    parser.add_argument("--list", action="store_true", help="print the jobs' names")
+    parser.add_argument("--page", action="store_true", help="only write the page anew from the result file")
+    parser.add_argument("--out", type=Path, help="another result file; then no page is written")
+    parser.add_argument("--threads", type=int, help="threads of torch")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    from benchmarks.speed_parts.settings import Settings
+
+    if options.page:
+        return write_page()
+    settings = Settings(options.quick)
+    chosen = [job for job in jobs(settings) if not options.only or any(text in job.name for text in options.only)]
+    if options.list:
+        print("\n".join(job.name for job in chosen))
+        return 0
+    partial = options.quick or (options.only and not (options.resume or options.again))
+    out = options.out or (ROOT / "build" / "speed.json" if partial else RESULTS)
+    import torch
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    failed = run(chosen, begin(out, settings, options), again=options.again)
+    if out == RESULTS and not failed:
+        write_page()
+    return 1 if failed else 0
+
+
+def jobs(settings: Settings) -> Iterator[Job]:
+    from benchmarks.speed_parts import expansion, gpu, layers, networks, training
+
+    for part in (networks, training, layers, expansion, gpu):
+        yield from part.jobs(settings)
+
+
+def begin(out: Path, settings: Settings, options: argparse.Namespace) -> Record:
+    from benchmarks.speed_parts.record import Record
+
+    return Record.begin(out, facts(settings), keep=options.resume or options.again)
+
+
+def run(chosen: list[Job], record: Record, again: bool = False) -> list[str]:
+    """Measure the jobs that are not in the record yet; returns the names of those that failed."""
+    failed: list[str] = []
+    at, start = commit(), time.perf_counter()
+    for number, job in enumerate(chosen, 1):
+        if job.name in record.jobs and not again:
+            continue
+        say(f"[{number}/{len(chosen)}, {time.perf_counter() - start:.0f} s] {job.name}")
+        begin_s = time.perf_counter()
+        try:
+            rows = [] if job.why_not else job.measure()
+        except (
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            ImportError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):
+            traceback.print_exc()
+            failed.append(job.name)
+            continue
+        record.add(job.name, time.perf_counter() - begin_s, at, rows, job.why_not)
+        say(f"    {job.why_not or summary(rows)}")
+    say(
+        f"{len(chosen)} jobs, {time.perf_counter() - start:.0f} s"
+        + (f"; failed: {', '.join(failed)}" if failed else "")
+    )
+    return failed
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    judged = [row["met"] for row in rows if row["met"] is not None]
+    ratios = ", ".join(f"{row['ratio']:.2f}" for row in rows[:8])
+    return f"{ratios}{' ...' if len(rows) > 8 else ''}" + (
+        f"; targets met: {sum(judged)} of {len(judged)}" if judged else ""
+    )
+
+
+def facts(settings: Settings) -> dict[str, Any]:
+    import torch
+
+    from benchmarks.speed_parts.record import version_of
+    from benchmarks.speed_parts.timing import copy_bandwidth
+
+    return {
+        "script": "benchmarks/speed.py",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "quick": settings.quick,
+        "seed": settings.seed,
+        "device": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "dtype": "float32",
+        "copy_gb_per_s": round(copy_bandwidth(2**26, "cpu", settings.effort(0.5)) / 1e9, 1),
+        "relu_ms": relu_ms(),
+        "allocator": {key: os.environ.get(key) for key in ALLOCATOR},
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "versions": {p: version_of(p) for p in ("timm", "torch-pruning", "tensorly-torch", "triton")},
+    }
+
+
+def relu_ms() -> dict[str, float]:
+    """Median milliseconds of a relu with the allocator's settings and without them, each in a process of its own."""
+    from benchmarks.speed_parts.settings import RELU_MIB
+
+    program = (
+        "import time, statistics, torch\n"
+        f"x, times = torch.randn({RELU_MIB} * 2**18), []\n"
+        "for _ in range(40):\n"
+        "    begin = time.perf_counter(); y = torch.relu(x); times.append(time.perf_counter() - begin)\n"
+        "print(statistics.median(times[20:]) * 1e3)"
+    )
+    plain = {key: value for key, value in os.environ.items() if key not in ALLOCATOR}
+    found = {}
+    for name, environment in (("default", plain), ("here", plain | ALLOCATOR)):
+        command = [sys.executable, "-c", program]
+        found[name] = float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+def processor() -> str:
+    """Name of the CPU, and the widest vectors torch uses on it."""
+    import torch
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    name = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def commit() -> str:
+    """The commit measured, with ``+`` where the library's files differ from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
+
+    changed = git(
+        "status", "--porcelain", "--untracked-files=no", "--", "nes_lab", "benchmarks/*.py", "benchmarks/speed_parts"
+    )
+    return git("rev-parse", "HEAD")[:12] + ("+" if changed else "")
+
+
+def write_page() -> int:
+    import json
+
+    from benchmarks.speed_parts.page import page
+
+    PAGE.write_text(page(json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
+    say(f"wrote {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    if any(os.environ.get(key) != value for key, value in SAME.items()):
+        # the allocator reads its settings when a process begins
+        os.execve(sys.executable, [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:]], os.environ | SAME)
+    sys.exit(main())

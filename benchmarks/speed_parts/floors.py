@@ -1,0 +1,85 @@
+"""The least an execution plan can take: the convolution that runs, with a plain dense layer, and the bytes that must move.
+
+A floor computes nothing of use. It runs ``torch.nn.functional``'s convolution of the epitome's own shape (what ``factored``
+runs) and copies as many bytes as the fold must read and write and the expansion must read and write.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from nes_lab.nn.conv import EpitomeConv2d
+
+__all__ = ["LayerFloor", "floor_network"]
+
+
+class LayerFloor(nn.Module):
+    """The floor of one layer, for inputs of one shape.
+
+    Args:
+        layer: An epitome convolution; its shapes are what counts.
+        x: An input.
+        whole_copies: Copy what the fold reads and what the expansion writes, both read and written, as the GPU's target asks;
+            otherwise only the bytes that cannot be saved.
+    """
+
+    def __init__(self, layer: EpitomeConv2d, x: Tensor, whole_copies: bool = False) -> None:
+        super().__init__()
+        e_out, e_in = layer.geometry.epitome_shape[:2]
+        c_out, c_in = layer.geometry.weight_shape[:2]
+        self.conv = nn.Conv2d(e_in, e_out, layer.kernel_size, layer.stride, layer.padding, layer.dilation, bias=False)
+        self.conv = self.conv.to(x.device, x.dtype).requires_grad_(False)
+        read, written = layer.op.positions(x.shape)
+        self.folded = x.new_ones(x.shape[0], e_in, *x.shape[2:])
+        moved = 0
+        if c_in != e_in:
+            moved += 2 * c_in * read if whole_copies else (c_in + e_in) * read
+        if c_out != e_out:
+            moved += 2 * c_out * written if whole_copies else (e_out + c_out) * written
+        self.source = x.new_ones(max(1, moved // 2))
+        self.target = torch.empty_like(self.source)
+        self.copies = moved > 0
+
+    def forward(self, x: Tensor | None = None) -> Tensor:
+        """Convolve what stands ready and copy."""
+        y = self.conv(self.folded)
+        if self.copies:
+            self.target.copy_(self.source)
+        return y
+
+
+class _InPlace(nn.Module):
+    """A floor inside a network: takes the layer's input, gives a tensor of the output's shape."""
+
+    def __init__(self, layer: EpitomeConv2d) -> None:
+        super().__init__()
+        e_out, self.e_in = layer.geometry.epitome_shape[:2]
+        self.c_out = layer.geometry.weight_shape[0]
+        self.op, self.times = layer.op, -(-self.c_out // e_out)
+        self.weight = nn.Parameter(torch.randn(e_out, self.e_in, *layer.kernel_size) / 100)
+        self.bias = nn.Parameter(torch.zeros(e_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Read only the first channels, as a copy; repeat the output's."""
+        op = self.op
+        if x.shape[1] != self.e_in:
+            x, op = op.skip_unread(x)
+            x = x[:, : self.e_in].contiguous()
+        y = op(x, self.weight, self.bias)
+        return y if self.times == 1 else torch.cat([y] * self.times, 1)[:, : self.c_out]
+
+
+def floor_network(model: nn.Module) -> nn.Module:
+    """A copy of a fused network in which every layer that can run ``factored`` is a plain convolution and plain copies.
+
+    Its output means nothing: it folds by leaving channels out and expands by repeating them.
+    """
+    fresh: dict[int, object] = {}
+    for module in model.modules():
+        if isinstance(module, EpitomeConv2d):
+            can = "factored" in module.available_executions()
+            fresh[id(module)] = _InPlace(module) if can else module.to_dense()
+    return copy.deepcopy(model, fresh).eval().requires_grad_(False)

@@ -1,0 +1,153 @@
+"""Whole networks at inference on the CPU: epitomes tuned and fused, against dense, narrower and pruned ones."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import nes_lab
+from benchmarks.opponents import narrower, pruned, randomize_norms, wide_network
+from benchmarks.speed_parts.floors import floor_network
+from benchmarks.speed_parts.record import Row, compare
+from benchmarks.speed_parts.settings import Job, Settings
+from benchmarks.speed_parts.timing import Times, take_turns
+from nes_lab.nn.layer import EpitomeLayer
+
+__all__ = ["BUDGETS", "WIRINGS", "jobs"]
+
+BUDGETS = {"resnet50": (0.5, 0.25), "mobilenetv2_100": (0.75, 0.5)}
+WIRINGS = ("both_axes", "narrow_axis")
+BATCHES = (1, 16)
+TUNE_S = 10.0
+"""Seconds that ``tune`` may take for each network and batch, about."""
+WIDTH, PRUNED = "width multiplier, fused", "Torch-Pruning, fused"
+COMPILED = "epitome, narrow_axis"
+TARGETS = {
+    ("resnet50", 0.5, "dense"): ("resnet50_50", 0.60),
+    ("mobilenetv2_100", 0.75, "dense, fused"): ("mobilenetv2_75", 0.95),
+    ("mobilenetv2_100", 0.75, WIDTH): ("mobilenetv2_75_width", 1.05),
+}
+
+
+def jobs(settings: Settings) -> Iterator[Job]:
+    """One job per network, budget and batch, and one per network for compiled ones, next to those that share its networks."""
+    compiler = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
+    missing = None if compiler else "torch.compile needs a C++ compiler, and there is none on PATH"
+    for name, budgets in list(BUDGETS.items())[1 if settings.quick else 0 :]:
+        for share in budgets[: 1 if settings.quick else None]:
+            where = f"{name}/{share:.0%}"
+            for batch in BATCHES:
+                yield Job(f"networks/{where}/batch {batch}", partial(_measure, name, share, batch, settings))
+                if (share, batch) == (budgets[0], BATCHES[0]) and not settings.quick:
+                    job = f"compiled/{where}/batch {batch}"
+                    yield Job(job, partial(_measure_compiled, name, share, batch, settings), missing)
+
+
+@lru_cache(maxsize=1)
+def _contenders(name: str, share: float, settings: Settings) -> dict[str, nn.Module]:
+    """All networks of one budget but for their tuning, which depends on the batch; both wirings where there is a target."""
+    gc.collect()
+    torch.manual_seed(settings.seed)
+    x = torch.randn(1, 3, settings.pixels, settings.pixels)
+    dense = _finished(wide_network(name), settings)
+    found: dict[str, nn.Module] = {"dense": dense, "dense, fused": nes_lab.fuse(dense)}
+    madds = share * nes_lab.count(dense, x).madds
+    found[WIDTH] = nes_lab.fuse(_finished(narrower(name, madds, x), settings))
+    if find_spec("torch_pruning"):
+        found[PRUNED] = nes_lab.fuse(_finished(pruned(dense, madds, x), settings))
+    for wiring in WIRINGS if share == BUDGETS[name][0] else WIRINGS[-1:]:
+        plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, wiring=wiring)
+        found[f"epitome, {wiring}"] = nes_lab.fuse(_finished(nes_lab.compress(dense, plan, weights="reset"), settings))
+    return {key: model.requires_grad_(False) for key, model in found.items()}
+
+
+def _finished(model: nn.Module, settings: Settings) -> nn.Module:
+    return randomize_norms(model, settings.seed).eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=1)
+def _tuned(
+    name: str, share: float, batch: int, settings: Settings
+) -> tuple[dict[str, nn.Module], Tensor, dict[str, float]]:
+    """The networks, an input, and the epitome networks tuned for it in place, with the seconds that took."""
+    contenders, seconds = _contenders(name, share, settings), {}
+    torch.manual_seed(settings.seed)
+    x = torch.randn(settings.batch(batch), 3, settings.pixels, settings.pixels)
+    for key, model in contenders.items():
+        if key.startswith("epitome"):
+            begin = time.perf_counter()
+            nes_lab.tune(model, x, seconds=1.0 if settings.quick else TUNE_S)
+            seconds[key] = time.perf_counter() - begin
+    return contenders, x, seconds
+
+
+def _measure(name: str, share: float, batch: int, settings: Settings) -> list[Row]:
+    contenders, x, seconds = _tuned(name, share, batch, settings)
+    floors = {f"floor of {n}": floor_network(m) for n, m in contenders.items() if n.startswith("epitome")}
+    with torch.inference_mode():
+        calls: dict[str, Callable[[], object]] = {n: partial(m, x) for n, m in (contenders | floors).items()}
+        times = take_turns(calls, settings.effort(3.0, most=40))
+    counts = {n: nes_lab.count(m, x[:1]) for n, m in contenders.items()}
+    return list(_rows(name, share, batch, times, contenders, counts, seconds))
+
+
+def _rows(
+    name: str,
+    share: float,
+    batch: int,
+    times: Times,
+    contenders: dict[str, nn.Module],
+    counts: dict[str, nes_lab.CostReport],
+    seconds: dict[str, float],
+) -> Iterator[Row]:
+    full = counts["dense"]
+    for contender, model in contenders.items():
+        for baseline in ("dense", "dense, fused", WIDTH):
+            if contender == baseline or (baseline == WIDTH and contender not in seconds):
+                continue
+            more: dict[str, Any] = {"network": name, "budget": share, "batch": batch, "mode": "eager"}
+            more |= _sizes(counts[contender], full)
+            if contender in seconds:
+                more |= {"floor": times.ratio(f"floor of {contender}", baseline), "tune_s": seconds[contender]}
+                more["executions"] = dict(Counter(m.execution for m in model.modules() if isinstance(m, EpitomeLayer)))
+                key, target = TARGETS.get((name, share, baseline), (None, None))
+                more |= {} if key is None else {"key": key, "target": target}
+            more["norms_left"] = sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+            yield compare(times, contender, baseline, f"{name}, {share:.0%}", **more)
+
+
+def _sizes(found: nes_lab.CostReport, full: nes_lab.CostReport) -> dict[str, Any]:
+    return {
+        "madds": found.madds,
+        "params": found.params,
+        "madd_ratio": found.madds / full.madds,
+        "params_ratio": found.params / full.params,
+    }
+
+
+def _measure_compiled(name: str, share: float, batch: int, settings: Settings) -> list[Row]:
+    """Fused networks under ``torch.compile``, each compiled anew; the first call is the compilation."""
+    contenders, x, _ = _tuned(name, share, batch, settings)
+    chosen = {n: contenders[n] for n in ("dense, fused", COMPILED)}
+    calls: dict[str, Callable[[], object]] = {}
+    seconds = {}
+    torch.compiler.reset()
+    with torch.inference_mode():
+        for key, model in chosen.items():
+            compiled, begin = torch.compile(model, fullgraph=True, dynamic=False), time.perf_counter()
+            compiled(x)
+            seconds[key], calls[key] = time.perf_counter() - begin, partial(compiled, x)
+        times = take_turns(calls, settings.effort(3.0, most=40))
+    more: dict[str, Any] = {"network": name, "budget": share, "batch": batch, "mode": "compiled"}
+    more |= {"compile_s": seconds[COMPILED], "baseline_compile_s": seconds["dense, fused"]}
+    more |= _sizes(nes_lab.count(chosen[COMPILED], x[:1]), nes_lab.count(contenders["dense"], x[:1]))
+    return [compare(times, COMPILED, "dense, fused", f"{name}, {share:.0%}", **more)]

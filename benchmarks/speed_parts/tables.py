@@ -1,0 +1,221 @@
+"""The tables of docs/speed.md, one function each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.speed_parts.words import rows_of, table, verdict
+
+__all__ = [
+    "compiled_table",
+    "expansion_table",
+    "factorized_table",
+    "gpu_table",
+    "layer_tables",
+    "memory_table",
+    "network_tables",
+    "training_table",
+]
+
+Data = dict[str, Any]
+Row = dict[str, Any]
+
+
+def _skipped(data: Data, part: str) -> str:
+    whys = [job["skipped"] for name, job in data["jobs"].items() if name.startswith(part) and job["skipped"]]
+    return f"Not measured: {whys[0]}." if whys else "Not measured yet."
+
+
+def _of(row: Row, key: str) -> str:
+    return f"{row[key]:.2f}" if row.get(key) is not None else "–"
+
+
+def network_tables(data: Data) -> str:
+    """Every contender of a network and budget, with both baselines; ONNX Runtime is said to be missing."""
+    rows = list(rows_of(data, "networks"))
+    parts = []
+    for case in dict.fromkeys(r["case"] for r in rows):
+        for batch in dict.fromkeys(r["batch"] for r in rows if r["case"] == case):
+            here = [r for r in rows if r["case"] == case and r["batch"] == batch]
+            parts.append(f"{case} multiply-adds, batch {batch}:\n\n" + _network_table(here))
+    note = (
+        "Eager. *Floor*: the same epitome network with every layer that can run `factored` replaced by a plain convolution and plain "
+        "slices and concatenations, against the same baseline. *Execution*: how many layers `tune` gave to which plan; multiply-adds "
+        "are those that then run. ONNX Runtime is not measured yet: the export that it needs is not part of the library so far."
+    )
+    return "\n\n".join([note, *(parts or [_skipped(data, "networks")])])
+
+
+def _network_table(rows: list[Row]) -> str:
+    lines = []
+    for name in dict.fromkeys(r["contender"] for r in rows):
+        by = {r["baseline"]: r for r in rows if r["contender"] == name}
+        any_row = next(iter(by.values()))
+        ran = ", ".join(f"{n} {plan}" for plan, n in any_row.get("executions", {}).items())
+        ratios = [verdict(by[b]) if b in by else "1" if b == name else "–" for b in _BASELINES]
+        floor = by.get("dense, fused", any_row)
+        counts = [f"{any_row['madds'] / 1e6:.0f}", f"{any_row['params'] / 1e6:.2f}"]
+        lines.append((name, *counts, f"{any_row['median_ms']:.1f}", *ratios, _of(floor, "floor"), ran))
+    head = (
+        "network",
+        "MAdd M",
+        "params M",
+        "ms",
+        "/ dense",
+        "/ dense fused",
+        "/ width multiplier",
+        "floor / dense fused",
+        "execution",
+    )
+    return table(head, lines)
+
+
+_BASELINES = ("dense", "dense, fused", "width multiplier, fused")
+
+
+def compiled_table(data: Data) -> str:
+    """torch.compile, with the time it takes to compile."""
+    rows = list(rows_of(data, "compiled"))
+    if not rows:
+        return _skipped(data, "compiled")
+    lines = [
+        (
+            r["case"],
+            r["contender"],
+            str(r["batch"]),
+            f"{r['median_ms']:.1f}",
+            verdict(r),
+            f"{r['compile_s']:.0f}",
+            f"{r['baseline_compile_s']:.0f}",
+        )
+        for r in rows
+    ]
+    return table(("what", "network", "batch", "ms", "/ dense fused compiled", "compile s", "dense compile s"), lines)
+
+
+def training_table(data: Data) -> str:
+    """Time of a step."""
+    lines = [
+        (
+            r["case"],
+            r["contender"],
+            r["baseline"],
+            f"{r['median_ms']:.0f}",
+            verdict(r),
+            _target(r),
+            _of(r, "madd_ratio"),
+        )
+        for r in rows_of(data, "training")
+    ]
+    note = (
+        "Forward, backward and SGD with momentum, eager; every layer that can runs `factored`. `free` starts are fractional and learn, "
+        "`tiled` ones are fixed, `learner` predicts them from the batch."
+    )
+    head = ("what", "starts, wiring", "baseline", "ms", "ratio", "target", "MAdd ratio")
+    return note + "\n\n" + (table(head, lines) if lines else _skipped(data, "training"))
+
+
+def memory_table(data: Data) -> str:
+    """Bytes alive at the peak of a step."""
+    lines = [
+        (r["case"], r["contender"], f"{r['mib']:.0f}", f"{r['baseline_mib']:.0f}", verdict(r), _target(r))
+        for r in rows_of(data, "memory")
+    ]
+    note = (
+        "Bytes of the tensors that forward and backward make, at their peak: activations kept for the backward pass, and gradients. "
+        "`free` starts need one more tensor a layer, the output before it is expanded."
+    )
+    head = ("what", "starts", "MiB", "dense MiB", "ratio", "target")
+    return note + "\n\n" + (table(head, lines) if lines else _skipped(data, "memory"))
+
+
+def _target(row: Row) -> str:
+    return "–" if row.get("target") is None else f"{'≥' if row.get('at_least') else '≤'} {row['target']:.2f}"
+
+
+def layer_tables(data: Data) -> str:
+    """Integer and fractional starts side by side, one line per shape, batch and axis."""
+    rows = list(rows_of(data, "layers"))
+    note = (
+        "`factored`, bias-free, inference, against the dense convolution. Each cell: time (target; floor). Bold: target missed. Rows "
+        "without a target are thinner than 20 M multiply-adds or 64 channels. *Input axis*, *output axis*: that axis halved, half the "
+        "multiply-adds; *both axes*: a quarter. Fractional starts: patches of 16 channels, each start between two cells."
+    )
+    lines = []
+    for key in dict.fromkeys((r["network"], r["case"], r["batch"], r["axes"]) for r in rows):
+        here = {r["starts"]: r for r in rows if (r["network"], r["case"], r["batch"], r["axes"]) == key}
+        shares = [_of(here[s], "madd_ratio") if s in here else "–" for s in _STARTS[:1]]
+        dense = f"{next(iter(here.values()))['baseline_ms']:.2f}"
+        lines.append(
+            (f"{key[0]} {key[1]}", str(key[2]), key[3], dense, *shares, *(_layer(here.get(s)) for s in _STARTS))
+        )
+    head = ("layer", "batch", "shrunk", "dense ms", "MAdd ratio", "integer starts", "fractional starts")
+    return note + "\n\n" + (table(head, lines) if lines else _skipped(data, "layers"))
+
+
+_STARTS = ("integer", "fractional")
+
+
+def _layer(row: Row | None) -> str:
+    if row is None:
+        return "–"
+    target = f"{_target(row)}; " if row.get("target") is not None else ""
+    return f"{verdict(row)} ({target}floor {_of(row, 'floor')})"
+
+
+def factorized_table(data: Data) -> str:
+    """tensorly-torch layers and epitomes of about half the params."""
+    lines = [
+        (r["case"], str(r["batch"]), r["contender"], _of(r, "params_ratio"), _of(r, "madd_ratio"), verdict(r))
+        for r in rows_of(data, "factorized")
+    ]
+    head = ("layer", "batch", "contender", "params ratio", "MAdd ratio", "time / dense")
+    return table(head, lines) if lines else _skipped(data, "factorized")
+
+
+def expansion_table(data: Data) -> str:
+    """Bandwidth of ``materialize()``."""
+    lines = [
+        (
+            r["device"],
+            r["case"],
+            f"{r['mib']:.1f}",
+            r["axes"],
+            r["starts"],
+            f"{r['gb_per_s']:.1f}",
+            f"{r['copy_gb_per_s']:.1f}",
+            verdict(r),
+        )
+        for r in rows_of(data, "expansion")
+    ]
+    note = (
+        "`materialize()`: bytes of the epitome read and of the weight written per second, against a copy of the weight between two "
+        "tensors that stand. Inference does this once and keeps the weight."
+    )
+    head = ("device", "what", "MiB", "shrunk", "starts", "GB/s", "copy GB/s", "share")
+    return note + "\n\n" + (table(head, lines) if lines else _skipped(data, "expansion"))
+
+
+def gpu_table(data: Data) -> str:
+    """The speed of compiled layers as a share of their floor's."""
+    rows = list(rows_of(data, "gpu"))
+    if not rows:
+        return _skipped(data, "gpu")
+    lines = [
+        (
+            r["case"],
+            r["axes"],
+            r["starts"],
+            f"{r['median_ms']:.3f}",
+            f"{r['baseline_ms']:.3f}",
+            verdict(r),
+            _of(r, "dense_ratio"),
+        )
+        for r in rows
+    ]
+    note = (
+        "`factored` at half the multiply-adds, batch 256, bfloat16, channels last, compiled. Share: speed against a dense convolution of "
+        "the epitome's own shape plus a copy of what the fold reads and one of what the expansion writes."
+    )
+    head = ("layer", "shrunk", "starts", "ms", "floor ms", "share", "/ dense")
+    return note + "\n\n" + table(head, lines)

@@ -1,0 +1,98 @@
+"""What is to be reached: the targets that rows of the result name by their key. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["TARGETS", "Target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A line of the target table.
+
+    Args:
+        key: As rows name it.
+        what: What is measured.
+        limit: The target in words.
+        part: Jobs whose names begin so measure it.
+        at_least: Whether more is better.
+    """
+
+    key: str
+    what: str
+    limit: str
+    part: str
+    at_least: bool = False
+
+
+TARGETS = (
+    Target(
+        "layer_integer",
+        "`factored` convolution of at least 20 M multiply-adds and 64 channels on both sides, CPU, integer starts",
+        "<= (multiply-add ratio + 0.15) x dense",
+        "layers",
+    ),
+    Target(
+        "layer_fractional",
+        "the same, fractional starts",
+        "<= (multiply-add ratio + 0.25) x dense",
+        "layers",
+    ),
+    Target(
+        "resnet50_50",
+        "resnet50 at 50 % multiply-adds, tuned and fused, CPU, batch 1 and 16",
+        "<= 0.60 x dense",
+        "networks/resnet50",
+    ),
+    Target(
+        "mobilenetv2_75",
+        "mobilenetv2_100 at 75 % multiply-adds, tuned and fused, CPU",
+        "<= 0.95 x dense fused",
+        "networks/mobilenetv2",
+    ),
+    Target(
+        "mobilenetv2_75_width",
+        "the same",
+        "<= 1.05 x the width multiplier of equal multiply-adds",
+        "networks/mobilenetv2",
+    ),
+    Target(
+        "training",
+        "training step, `factored`, `free` routing, resnet50 and mobilenetv2_100, eager",
+        "<= 1.10 x dense",
+        "training",
+    ),
+    Target(
+        "training_resnet50_50",
+        "the same, resnet50 at 50 % multiply-adds",
+        "<= 1.00 x dense",
+        "training",
+    ),
+    Target(
+        "learner",
+        "a step with the index learner against one with `free` starts",
+        "<= 1.05 x",
+        "training",
+    ),
+    Target(
+        "memory",
+        "peak memory of a training step, fixed or frozen starts",
+        "<= 1.10 x dense",
+        "memory",
+    ),
+    Target(
+        "gpu_layer",
+        "GPU: `factored` at 50 % on resnet50 shapes, batch 256, bfloat16, compiled",
+        ">= 0.90 of the speed of a dense convolution of the epitome's own shape plus two copies",
+        "gpu",
+        at_least=True,
+    ),
+    Target(
+        "gpu_expansion",
+        "GPU: epitome-to-weight expansion, outputs of 16 MiB and more",
+        ">= 0.70 of copy bandwidth",
+        "expansion/cuda",
+        at_least=True,
+    ),
+)

@@ -1,0 +1,270 @@
+"""The speed benchmark's own parts: opponents of the wanted cost, the page made of the result file, a run of two rounds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import opponents, speed
+from benchmarks.speed_parts.floors import LayerFloor, floor_network
+from benchmarks.speed_parts.layers import AXES, MOBILENETV2, RESNET50, Shape, epitome_layer
+from benchmarks.speed_parts.page import page
+from benchmarks.speed_parts.record import Record, row
+from benchmarks.speed_parts.settings import Job, Settings
+from benchmarks.speed_parts.targets import TARGETS
+from benchmarks.speed_parts.timing import Effort, Times, take_turns
+from nes_lab import Budget, compress, count, fuse, plan_for_budget
+from nes_lab.cost.count import stored_params
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = {
+    "device": "a processor",
+    "cores": 2,
+    "threads": 2,
+    "dtype": "float32",
+    "torch": "2.11",
+    "gpu": None,
+    "commit": "abc",
+    "date": "2026-01-01",
+    "quick": False,
+    "allocator": {"MALLOC_TRIM_THRESHOLD_": "1"},
+    "relu_ms": {"default": 20.0, "here": 3.0},
+    "copy_gb_per_s": 10.0,
+    "seed": 0,
+    "python": "3.11",
+    "system": "Linux",
+    "versions": {"timm": "1.0", "tensorly-torch": None},
+}
+LAYER = {"network": "resnet50", "batch": 1, "axes": "input axis", "baseline_ms": 2.0, "madd_ratio": 0.5}
+NETWORK = {
+    "network": "resnet50",
+    "budget": 0.5,
+    "batch": 16,
+    "madds": 2_000_000_000,
+    "params": 12_000_000,
+    "median_ms": 50.0,
+    "floor": 0.55,
+    "executions": {"factored": 40, "materialize": 9},
+}
+
+
+def job(*rows, skipped=None):
+    return {"seconds": 60.0, "date": "2026-01-01 00:00", "commit": "abc", "skipped": skipped, "rows": list(rows)}
+
+
+def result(**jobs):
+    return {"facts": FACTS, "jobs": {name.replace("_", "/"): value for name, value in jobs.items()}}
+
+
+def layer_row(ratio, floor, starts="integer"):
+    more = {"key": f"layer_{starts}", "target": 0.65, "floor": floor, "starts": starts, **LAYER}
+    return row("3x3 64-64 at 56 px", "epitome", "dense", ratio, **more)
+
+
+# ---- the page -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_committed_page_is_made_of_the_committed_results():
+    if not speed.RESULTS.exists():
+        pytest.skip("benchmarks/results/speed.json is not there yet; `make bench` writes it")
+    found = json.loads(speed.RESULTS.read_text(encoding="utf-8"))
+    assert speed.PAGE.read_text(encoding="utf-8") == page(found), "run benchmarks/speed.py --page"
+    assert not found["facts"]["quick"]
+
+
+def test_a_page_of_no_results_says_so_for_every_target():
+    text = page(result())
+    assert text.count("not measured: not run yet") == len(TARGETS)
+    assert "Nothing that was measured." in text
+
+
+def test_a_target_counts_its_rows_and_a_floor_above_it_is_told():
+    text = page(result(layers_a=job(layer_row(0.60, 0.5), layer_row(0.80, 0.7, "fractional"))))
+    targets = text.split("## What was missed")[0]
+    assert "0.60 (3x3 64-64 at 56 px, input axis, integer, batch 1) | yes" in targets
+    assert "0.80 (3x3 64-64 at 56 px, input axis, fractional, batch 1) | no" in targets
+    assert "1 of 2 missed, by 0.15 in the median and 0.15 at most; for 1 of them the floor itself is above" in text
+    assert "| 0.60 (≤ 0.65; floor 0.50) | **0.80** (≤ 0.65; floor 0.70) |" in text
+
+
+def test_a_network_is_shown_with_its_plans_and_what_stands_in_the_way():
+    row_ = row("resnet50, 50%", "epitome, narrow_axis", "dense", 0.62, key="resnet50_50", target=0.6, **NETWORK)
+    text = page(result(**{"networks_resnet50_50%_batch 16": job(row_)}))
+    assert "40 factored, 9 materialize" in text
+    assert "| dense | 0.62 | 0.60 | 0.55 | within reach: 0.07 above the floor |" in text
+
+
+def test_what_was_skipped_is_told_with_its_reason():
+    text = page(
+        result(**{"gpu_a": job(skipped="no GPU was at hand"), "expansion_cuda": job(skipped="no GPU was at hand")})
+    )
+    assert text.split("## The targets")[1].split("##")[0].count("not measured: no GPU was at hand") == 2
+    assert "## GPU\n\nNot measured: no GPU was at hand." in text
+
+
+def test_a_hurried_run_is_marked():
+    assert "The numbers mean nothing" in page({"facts": FACTS | {"quick": True}, "jobs": {}})
+
+
+# ---- rows and files -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ratio", "more", "met"), [(0.6, {}, None), (0.6, {"target": 0.6}, True), (0.7, {"target": 0.6}, False)]
+)
+def test_a_target_is_met_at_its_limit(ratio, more, met):
+    assert row("a", "b", "c", ratio, **more)["met"] is met
+
+
+def test_more_is_better_where_it_is_said():
+    assert row("a", "b", "c", 0.8, target=0.7, at_least=True)["met"]
+    assert not row("a", "b", "c", 0.6, target=0.7, at_least=True)["met"]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+    path, measured = tmp_path / "speed.json", []
+    jobs = [Job(name, lambda name=name: measured.append(name) or []) for name in "ab"]
+    speed.run(jobs[:1], Record.begin(path, FACTS, keep=False))
+    speed.run(jobs, Record.begin(path, FACTS, keep=True))
+    assert measured == ["a", "b"]
+    speed.run(jobs[1:], Record.begin(path, FACTS, keep=True), again=True)
+    assert measured == ["a", "b", "b"]
+    assert list(json.loads(path.read_text())["jobs"]) == ["a", "b"]
+
+
+def test_results_of_another_machine_are_not_mixed(tmp_path):
+    Record.begin(tmp_path / "speed.json", FACTS, keep=False).write()
+    with pytest.raises(SystemExit, match="another threads"):
+        Record.begin(tmp_path / "speed.json", FACTS | {"threads": 1}, keep=True)
+
+
+def test_a_job_that_fails_is_named_and_the_others_go_on(tmp_path, capsys):
+    record = Record.begin(tmp_path / "speed.json", FACTS, keep=False)
+    assert speed.run([Job("a", lambda: 1 // 0), Job("b", list)], record) == ["a"]
+    assert list(record.jobs) == ["b"]
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+# ---- timing -------------------------------------------------------------------------------------------------------------
+
+
+def test_contenders_take_turns_and_every_second_round_goes_back():
+    order = []
+    times = take_turns({n: lambda n=n: order.append(n) for n in "ab"}, Effort(pairs=3, most=3, seconds=0, warmup=1))
+    assert times.pairs == 3
+    assert "".join(order[-6:]) == "abbaab"
+
+
+def test_a_ratio_is_the_median_of_the_rounds_ratios():
+    times = Times({"a": [1.0, 2.0, 9.0], "b": [2.0, 2.0, 3.0]})
+    assert times.ratio("a", "b") == 1.0
+    assert times.median("a") == 2.0
+    assert times.p90("a") == 9.0
+
+
+# ---- what is measured ---------------------------------------------------------------------------------------------------
+
+
+def test_targets_hold_for_the_large_layers_only():
+    assert all(shape.has_target for shape in RESNET50)
+    assert [str(shape) for shape in MOBILENETV2 if shape.has_target] == ["1x1 320-1280 at 7 px"]
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("starts", ["integer", "fractional"])
+def test_a_layers_shrunk_axes_alone_are_sampled_and_its_fractions_are_real(axes, starts):
+    layer = epitome_layer(Shape("a", 3, 32, 64, 7), AXES[axes], starts, seed=0)
+    shrunk = [share < 1 for share in AXES[axes]]
+    states = layer.axis_states()
+    assert [state == starts for state in states[:2]] == shrunk
+    assert all(state == "identity" for state, is_shrunk in zip(states[:2], shrunk, strict=True) if not is_shrunk)
+    tables = [table for table in layer.routing_map().starts if table is not None]
+    assert all(bool((table % 1 > 0).all()) == (starts == "fractional") for table in tables)
+
+
+def test_a_floor_moves_the_bytes_that_fold_and_expansion_must():
+    layer = epitome_layer(Shape("a", 3, 32, 64, 7), AXES["both axes"], "integer", seed=0)
+    x = torch.zeros(2, 32, 7, 7)
+    assert LayerFloor(layer, x).source.numel() == 2 * 49 * (32 + 16 + 64 + 32) // 2
+    assert LayerFloor(layer, x, whole_copies=True).source.numel() == 2 * 49 * (32 + 64)
+    assert LayerFloor(layer, x)().shape == (2, 32, 7, 7)
+
+
+def test_a_floor_network_runs_as_many_multiply_adds_as_the_factored_one():
+    dense = nn.Sequential(nn.Conv2d(32, 64, 1, stride=2), nn.BatchNorm2d(64), nn.Conv2d(64, 48, 3, padding=1)).eval()
+    x = torch.randn(1, 32, 8, 8)
+    model = fuse(compress(dense, plan_for_budget(dense, Budget(madds=0.5), x)))
+    floor = floor_network(model)
+    assert floor(x).shape == model(x).shape
+    assert count(floor, x).madds == count(model, x).madds
+
+
+# ---- opponents ----------------------------------------------------------------------------------------------------------
+
+
+def test_bisection_finds_the_nearest_cost():
+    found = opponents.bisect(lambda dial: nn.Linear(round(dial), 1, bias=False), stored_params, 70, 1, 100)
+    assert stored_params(found) == 70
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_100", "resnet50"])
+def test_a_narrower_network_has_the_wanted_cost(name):
+    pytest.importorskip("timm")
+    x = torch.randn(1, 3, 32, 32)
+    wanted = 0.5 * count(opponents.wide_network(name), x).madds
+    found = opponents.narrower(name, wanted, x)
+    assert count(found, x).madds == pytest.approx(wanted, rel=0.1)  # its channels go in steps of 8
+
+
+def test_a_pruned_network_has_the_wanted_cost_and_all_its_classes():
+    pytest.importorskip("torch_pruning", reason="torch-pruning comes with the extra bench")
+    pytest.importorskip("timm")
+    dense = opponents.wide_network("mobilenetv2_100", 0.5).eval()
+    x = torch.randn(1, 3, 32, 32)
+    wanted = 0.6 * count(dense, x).madds
+    found = opponents.pruned(dense, wanted, x)
+    assert count(found, x).madds == pytest.approx(wanted, rel=0.1)  # its channels go in steps of 8
+    assert found(x).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("kind", ["tucker", "cp"])
+def test_a_factorized_layer_has_the_wanted_params(kind):
+    pytest.importorskip("tltorch", reason="tensorly-torch comes with the extra bench")
+    conv = nn.Conv2d(32, 48, 3, padding=1, bias=False)
+    found = opponents.factorized_layer(conv, conv.weight.numel() / 2, kind)
+    assert stored_params(found) == pytest.approx(conv.weight.numel() / 2, rel=0.05)
+    assert found(torch.randn(1, 32, 8, 8)).shape == (1, 48, 8, 8)
+
+
+def test_no_two_norms_are_alike():
+    norm = opponents.randomize_norms(nn.Sequential(nn.BatchNorm2d(16)), seed=0)[0]
+    assert len(norm.weight.unique()) == len(norm.running_var.unique()) == 16
+
+
+# ---- the script ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_target_has_a_job_that_could_fill_it():
+    names = [job.name for job in speed.jobs(Settings())]
+    assert len(names) == len(set(names))
+    assert all(any(name.startswith(target.part) for name in names) for target in TARGETS)
+
+
+@pytest.mark.slow
+def test_two_rounds_of_every_part_make_a_result_and_a_page(tmp_path):
+    out = tmp_path / "speed.json"
+    command = [sys.executable, "benchmarks/speed.py", "--quick", "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=280, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    found = json.loads(out.read_text())
+    assert found["facts"]["allocator"]["MALLOC_TRIM_THRESHOLD_"]
+    assert {name.split("/")[0] for name, job in found["jobs"].items() if job["rows"]} >= {
+        "networks",
+        "training",
+        "layers",
+    }
+    assert "The numbers mean nothing" in page(found)
