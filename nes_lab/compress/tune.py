@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nes_lab.compress.bar import Show, showing
 from nes_lab.compress.calls import Calls, Layout, record_calls, tune_key
 from nes_lab.compress.surgery import materialize
 from nes_lab.compress.tune_report import LayerTuning, TuneReport
@@ -28,10 +29,9 @@ __all__ = ["TuneReport", "choose", "tune"]
 
 _BASE = "materialize"
 _MARGIN = 0.02  # of a layer's time: below it the gain is not worth a plan whose time depends on more than one operation
-_COMPARISONS = 8  # the share of the time one comparison of whole networks may take, at most
+_SHARES = 4  # a comparison of whole networks takes at most this part of the time that is left
 _LEAST_ROUNDS = 11
 
-Show = Callable[[dict[str, Any]], object]
 Times = Mapping[str, Sequence[float]]
 
 
@@ -48,7 +48,7 @@ def tune(model: nn.Module, example_input: Any, *, seconds: float = 60.0, progres
     Args:
         model: With epitome layers.
         example_input: As :func:`nes_lab.count` takes it, on the model's device, with the batch it will serve.
-        seconds: About the longest it may take; the fewest rounds that mean anything are run in any case.
+        seconds: About how long it may take: after that, no more rounds than it takes to mean anything.
         progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
 
     Raises:
@@ -64,12 +64,12 @@ def tune(model: nn.Module, example_input: Any, *, seconds: float = 60.0, progres
     begun = time.perf_counter()
     _check(model, seconds, progress)
     device = next(epitome_layers(model))[1].epitome.device
-    with _display(progress) as show, _own_numbers(device), torch.inference_mode(False):
+    with showing(progress) as show, _own_numbers(device), torch.inference_mode(False):
         trial = copy.deepcopy(model).eval()
         calls = record_calls(trial, example_input)
         key = tune_key(trial, example_input, calls)
         layers = _time_layers(trial, calls, device, seconds / 2, show)
-        layers, times, ratio = _settle(trial, layers, example_input, device, seconds, show)
+        layers, times, ratio = _settle(trial, layers, example_input, device, begun + seconds, show)
     chosen = {layer.name: layer.execution for layer in layers}
     for name, layer in epitome_layers(model):
         layer.execution = chosen[name]
@@ -123,27 +123,6 @@ def _check(model: nn.Module, seconds: float, progress: bool | Show) -> None:
 def _own_numbers(device: torch.device) -> AbstractContextManager[None]:
     """Keeps the global random state: dense layers draw weights when they are made, and a network may draw in evaluation."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-
-
-@contextmanager
-def _display(progress: bool | Show) -> Iterator[Show]:
-    if not isinstance(progress, bool):
-        yield progress
-        return
-    if not progress:
-        yield lambda news: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("tuning {task.fields[phase]}"), BarColumn(), TimeElapsedColumn())
-    label = TextColumn("{task.fields[label]}")
-    # no thread redraws the bar: it would take time from what is timed
-    with Progress(*columns, label, console=Console(stderr=True), auto_refresh=False) as bars:
-        task = bars.add_task("tuning", phase="layers", label="")
-        yield lambda news: bars.update(
-            task, completed=news["done"], total=news["total"], phase=news["phase"], label=news["label"], refresh=True
-        )
 
 
 # ---- layer by layer -----------------------------------------------------------------------------------------------------
@@ -226,9 +205,12 @@ def _madds(layer: EpitomeLayer, plan: str, calls: Counter[Layout]) -> int:
 
 
 def _settle(
-    trial: nn.Module, layers: list[LayerTuning], example_input: Any, device: torch.device, seconds: float, show: Show
+    trial: nn.Module, layers: list[LayerTuning], example_input: Any, device: torch.device, end: float, show: Show
 ) -> tuple[list[LayerTuning], Times, Ratio]:
-    """Materialize the layers that gain least, half of them at a time, until the network is not slower than materialized."""
+    """Materialize the layers that gain least, until the network is not slower than materialized.
+
+    Half of them at a time; all of them once the clock is past ``end``.
+    """
     modules, plain, total = dict(epitome_layers(trial)), materialize(trial), len(layers) + 1
     contenders = {_BASE: lambda: run_example(plain, example_input), "tuned": lambda: run_example(trial, example_input)}
     while True:
@@ -238,28 +220,32 @@ def _settle(
         show(
             {"done": total - 1, "total": total, "phase": "network", "label": f"{len(gaining)} layers not materialized"}
         )
-        times, ratio = _compare(contenders, device, seconds / _COMPARISONS)
+        times, ratio = _compare(contenders, device, end)
         if ratio.median <= 1 or not gaining:
             show({"done": total, "total": total, "phase": "network", "label": f"{ratio.median:.3f} of materialized"})
             return layers, times, ratio
-        least = {layer.name for layer in gaining[: -(-len(gaining) // 2)]}
-        reason = f"with it the network took {ratio.median:.3f} of the time materialized"
+        count = -(-len(gaining) // 2) if time.perf_counter() < end else len(gaining)
+        least, reason = (
+            {x.name for x in gaining[:count]},
+            f"with it the network took {ratio.median:.3f} of materialized",
+        )
         layers = [replace(x, execution=_BASE, reason=reason) if x.name in least else x for x in layers]
 
 
 def _compare(
-    contenders: Mapping[str, Callable[[], object]], device: torch.device, seconds: float
+    contenders: Mapping[str, Callable[[], object]], device: torch.device, end: float
 ) -> tuple[dict[str, list[float]], Ratio]:
     """Times of the two networks; as many rounds again where noise alone might make the tuned one look slower."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     while True:
+        share = (end - time.perf_counter()) / _SHARES
         with torch.inference_mode():
-            more = time_rounds(contenders, device, seconds / 2, least=_LEAST_ROUNDS, precision=0.0025)
-        seen = len(times[_BASE])
+            more = time_rounds(contenders, device, share, least=_LEAST_ROUNDS, precision=0.0025)
+        again = bool(times[_BASE])
         for name, values in more.items():
             times[name] += values
         ratio = compare(times["tuned"], times[_BASE])
-        if seen or not 1 < ratio.median <= 1 + 2 * ratio.error:
+        if again or time.perf_counter() > end or not 1 < ratio.median <= 1 + 2 * ratio.error:
             return times, ratio
 
 

@@ -56,7 +56,7 @@ def time_rounds(
     device: torch.device,
     seconds: float,
     *,
-    least: int = 7,
+    least: int = 5,
     most: int = 100,
     precision: float = 0.005,
 ) -> dict[str, list[float]]:

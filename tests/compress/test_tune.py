@@ -116,7 +116,7 @@ def test_a_slower_network_loses_the_least_gains_first(clock):
     clock(times, [1.5, 1.2, 0.9])
     report = nes_lab.tune(model, torch.randn(2, 32))
     assert _executions(model) == ["materialize", "materialize", "factored", "materialize"]
-    assert "1.500 of the time" in report.layers[1].reason and "1.200" in report.layers[0].reason
+    assert "1.500 of materialized" in report.layers[1].reason and "1.200" in report.layers[0].reason
     assert report.ratio == 0.9
 
 
@@ -128,12 +128,28 @@ def test_at_last_all_layers_are_materialized(clock):
     assert report.ratio == 1.01  # as measured: noise and bookkeeping, told and not hidden
 
 
+def test_with_no_time_left_all_are_materialized_at_once(clock):
+    noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]  # would be measured again
+    model = _chain()
+    fake = clock([{"materialize": 2, "factored": 1}] * 4, [noisy, 1.2, "never"])
+    report = nes_lab.tune(model, torch.randn(2, 32), seconds=1e-6)
+    assert _executions(model) == ["materialize"] * 4 and fake.ratios == ["never"] and report.ratio == 1.2
+
+
 def test_where_noise_may_be_the_reason_the_networks_are_measured_again(clock):
     noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]
     model = _chain()
     clock([{"materialize": 2, "factored": 1}] * 4, [noisy, [0.9] * 7])
     report = nes_lab.tune(model, torch.randn(2, 32))
     assert _executions(model) == ["factored"] * 4 and report.rounds == 14 and report.ratio == 0.9
+
+
+def test_they_are_measured_again_once_only(clock):
+    noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]
+    model = _chain()
+    clock([{"materialize": 2, "factored": 1}] * 4, [noisy, noisy, 0.9])
+    nes_lab.tune(model, torch.randn(2, 32))
+    assert _executions(model) == ["materialize"] * 2 + ["factored"] * 2  # of equal gains, the first in module order
 
 
 def test_layers_that_are_alike_are_timed_once(clock):
