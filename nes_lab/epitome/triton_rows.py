@@ -270,8 +270,8 @@ def _blocks(rows: int, positions: int, tile: dict[str, int]) -> tuple[int, int]:
 
 def _launch(kernel: Any, programs: int, data: Tensor, *args: Any, **constants: Any) -> None:
     """Run a kernel on the device that holds the data, be it the current one or not."""
-    with torch.cuda.device_of(data):
-        kernel[(programs,)](data, *args, **constants)
+    with torch.cuda.device_of(data):  # fused multiply-adds by name: releases of triton differ in what they take for granted
+        kernel[(programs,)](data, *args, **constants, enable_fp_fusion=True)
 
 
 def _accumulator(x: Tensor) -> tl.dtype:
