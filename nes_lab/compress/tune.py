@@ -30,7 +30,7 @@ __all__ = ["TuneReport", "choose", "tune"]
 _BASE = "materialize"
 _MARGIN = 0.02  # of a layer's time: below it the gain is not worth a plan whose time depends on more than one operation
 _SHARES = 4  # a comparison of whole networks takes at most this part of the time that is left
-_LEAST_ROUNDS = 11
+_LEAST_ROUNDS = 7
 
 Times = Mapping[str, Sequence[float]]
 

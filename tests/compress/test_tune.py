@@ -204,7 +204,7 @@ def test_a_real_run_keeps_results_and_holds_its_guarantee(routing):
     assert all(t > 0 for layer in report.layers for t in layer.times_ms.values())
     assert report.ratio <= 1 or set(report.executions.values()) == {"materialize"}
     assert report.ratio_quartiles[0] <= report.ratio <= report.ratio_quartiles[1]
-    assert report.rounds >= 11 and report.seconds > 0 and report.tuned_ms > 0
+    assert report.rounds >= 7 and report.seconds > 0 and report.tuned_ms > 0
     key = report.key
     assert (key.dtype, key.input_shape, key.batch, key.memory_format) == ("float32", (3, 4, 12, 12), 3, "contiguous")
     assert (key.threads, key.torch) == (torch.get_num_threads(), torch.__version__) and key.device
