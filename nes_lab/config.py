@@ -114,7 +114,11 @@ class CompressionConfig(Section):
         default=8, ge=1, le=1024, description="Epitome channels are multiples of this; 1 or 2 for tiny networks."
     )
     wiring: Literal["both_axes", "input_axis", "output_axis", "narrow_axis"] = Field(
-        default="both_axes", description="Which channel axes shrink; narrow_axis runs fastest, both_axes keeps most rank."
+        default="both_axes",
+        description="Which channel axes shrink; narrow_axis runs fastest, both_axes keeps most rank.",
+    )
+    min_channels: int = Field(
+        default=1, ge=1, le=65536, description="Layers with fewer channels on either side stay dense."
     )
     include: tuple[str, ...] = Field(
         default=(), description="Layer names or patterns to compress; empty means all that can be."

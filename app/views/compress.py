@@ -69,6 +69,7 @@ def ask_budget() -> dict[str, Any] | None:
         with middle:
             round_to = field_input("compression.round_to")
             exclude = field_input("compression.exclude", value="", placeholder="none")
+            min_channels = field_input("compression.min_channels")
         with right:
             boundary = field_input("compression.boundary")
             wiring = field_input("compression.wiring")
@@ -81,6 +82,7 @@ def ask_budget() -> dict[str, Any] | None:
         "patch_channels": patch_channels,
         "round_to": round_to,
         "wiring": wiring,
+        "min_channels": min_channels,
         "include": split(include),
         "exclude": split(exclude),
     }

@@ -56,6 +56,8 @@ class Plan:
     """Epitome channels are multiples of this."""
     wiring: str = _DEFAULT["wiring"]
     """Which channel axes shrink: both_axes, input_axis, output_axis or narrow_axis."""
+    min_channels: int = _DEFAULT["min_channels"]
+    """Layers with fewer channels on either side stay dense: thin ones gain no time."""
     include: tuple[str, ...] = ()
     """Layer names or patterns to compress; by default all that can be."""
     exclude: tuple[str, ...] = ()

@@ -90,6 +90,7 @@ def plan_for_budget(
     patch_channels: int | None = None,
     round_to: int = 8,
     wiring: str = "both_axes",
+    min_channels: int = 1,
     strategy: str = "uniform",
     seed: int = 0,
     layer_options: Mapping[str, Any] | None = None,
@@ -114,6 +115,8 @@ def plan_for_budget(
         wiring: Which channel axes shrink: ``"both_axes"`` keeps most rank for its multiply-adds; ``"input_axis"``, ``"output_axis"``;
             ``"narrow_axis"``: in each layer the one along which fewer numbers are folded or expanded, which runs fastest and
             costs most rank.
+        min_channels: Layers with fewer channels on either side stay dense: thin layers gain no time, as their cost is the reading
+            and writing of activations. Names in ``include`` are taken all the same.
         strategy: ``"uniform"``.
         seed: Of ``random`` routing.
         layer_options: Further arguments of the layers, such as ``{"reach": 2.0}``.
@@ -133,8 +136,10 @@ def plan_for_budget(
     if not isinstance(budget, Budget):
         raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=...)")
     _whole("round_to", round_to, 1)
+    _whole("min_channels", min_channels, 1)
     one_of("scope", scope, (*SCOPES, "auto"))
     found = survey(model, example_input, include, exclude)
+    _keep_thin(found, min_channels if include is None else 1)
     if not found.layers:
         raise BudgetError(f"{type(model).__name__} has no convolution or linear layer that an epitome could replace")
     scope = _binding_scope(found, budget) if scope == "auto" else scope
@@ -147,6 +152,7 @@ def plan_for_budget(
     ]
     steps.sort(key=lambda s: (-s.ratio, s.layer))
     how = "" if wiring == "both_axes" else f", wiring={wiring!r}"
+    how += "" if min_channels == 1 else f", min_channels={min_channels}"
     chosen, last = _descend(found, steps, budget, f"round_to={round_to}, scope={scope!r}{how}")
     origin = f"{strategy}, routing={routing}, scope={scope}, round_to={round_to}" + how.replace("'", "")
     plan = assemble(found, chosen, budget, origin, untouched="the budget is met without it")
@@ -196,6 +202,14 @@ def plan_layer(
         predicted=Counts(params, madds),
         options=dict(options.layer or {}),
     )
+
+
+def _keep_thin(found: Survey, min_channels: int) -> None:
+    """Leave layers dense that have too few channels on a side."""
+    for layer in found.layers:
+        if not layer.reason:
+            fewest = min(layer.weight_shape[0], layer.weight_shape[1] * layer.op.groups)
+            layer.reason = f"{fewest} channels, below min_channels={min_channels}" if fewest < min_channels else ""
 
 
 def _axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:

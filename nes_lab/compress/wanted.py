@@ -42,6 +42,7 @@ def plan_as_wanted(model: nn.Module, example_input: Any, wanted: Any, seed: int 
         patch_channels=wanted.patch_channels,
         round_to=wanted.round_to,
         wiring=wanted.wiring,
+        min_channels=wanted.min_channels,
         seed=seed,
         layer_options=knobs,
     )

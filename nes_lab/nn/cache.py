@@ -18,20 +18,16 @@ class _Seen:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.alias, self.version = tensor, tensor.detach(), tensor._version
-        self.place = _place(tensor)
+        self.address = tensor.data_ptr()
 
     def still(self, tensor: Tensor) -> bool:
         """Whether this is the tensor, unchanged, and its contents can be followed."""
         return (
             tensor is self.tensor
             and tensor._version == self.version
-            and _place(tensor) == self.place
+            and tensor.data_ptr() == self.address
             and not _has_gradient(tensor)
         )
-
-
-def _place(tensor: Tensor) -> tuple:
-    return tensor.data_ptr(), tensor.dtype, tensor.device, tensor.shape, tensor.stride()
 
 
 def _has_gradient(tensor: Tensor) -> bool:

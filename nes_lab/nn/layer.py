@@ -88,6 +88,7 @@ class EpitomeLayer(nn.Module, ABC):
             raise OptionError(f"dtype={dtype}; an epitome needs a real floating-point type")
         self.geometry = EpitomeGeometry(weight_shape, epitome_shape, patch_channels, scope, boundary)
         self.op = op
+        self._channels = (weight_shape[1] * op.groups, op.channel_dim)  # of an input, and where
         where = {"device": device, "dtype": dtype}
         self.epitome = nn.Parameter(torch.empty(self.geometry.epitome_shape, **where))
         self.register_parameter("bias", nn.Parameter(torch.empty(weight_shape[0], **where)) if bias else None)
@@ -164,11 +165,9 @@ class EpitomeLayer(nn.Module, ABC):
         Raises:
             GeometryError: If the input has another number of channels.
         """
-        channels = self.geometry.weight_shape[1] * self.op.groups
-        if x.ndim <= self.op.spatial or x.shape[self.op.channel_dim] != channels:
-            raise GeometryError(
-                f"input of shape {tuple(x.shape)}; axis {self.op.channel_dim} must have {channels} channels"
-            )
+        channels, dim = self._channels
+        if x.ndim < -dim or x.shape[dim] != channels:
+            raise GeometryError(f"input of shape {tuple(x.shape)}; axis {dim} must have {channels} channels")
         if torch.is_grad_enabled():
             self._inference.clear()  # a step may follow, and a fused optimizer's leaves no trace
         elif not (self.training or torch.compiler.is_compiling()):
@@ -181,17 +180,15 @@ class EpitomeLayer(nn.Module, ABC):
     def _infer(self, x: Tensor) -> Tensor:
         """Forward with all that does not depend on the input kept from the call before."""
         plan = self.plan_for(x.shape)
-        sources = [self.epitome, self.scale, *[table for _, table in self.routing.tables()]]
-        kept = self._inference.values(sources)
-        if kept is None:
-            taps = self._taps(self.routing.current())
-            prepared = plan.prepare(self.epitome, taps, self.geometry, self.scale)
-            return plan.run(x, prepared, taps, self.bias, self.op, self.scale)
-        if "taps" not in kept:
-            kept["taps"] = self._taps(self.routing.current())
-        if plan.name not in kept:
-            kept[plan.name] = plan.prepare(self.epitome, kept["taps"], self.geometry, self.scale)
-        return plan.run(x, kept[plan.name], kept["taps"], self.bias, self.op, self.scale)
+        epitome, scale, routing = self.epitome, self.scale, self.routing
+        kept = self._inference.values((epitome, scale, *routing.stored_tables()))
+        ready = None if kept is None else kept.get(plan.name)
+        if ready is None:
+            taps = self._taps(routing.current())
+            ready = plan.prepare(epitome, taps, self.geometry, scale), taps
+            if kept is not None:
+                kept[plan.name] = ready
+        return plan.run(x, *ready, self.bias, self.op, scale)
 
     def _taps(self, starts: tuple[Tensor | None, ...]) -> Taps:
         if any(s is not None and s.requires_grad for s in starts):
@@ -199,7 +196,7 @@ class EpitomeLayer(nn.Module, ABC):
             return self._build_taps(starts)
         if torch.compiler.is_compiling():
             return self._build_taps(starts)
-        kept = self._taps_cache.values([table for _, table in self.routing.tables()])
+        kept = self._taps_cache.values(self.routing.stored_tables())
         if kept is None:
             return self._build_taps(starts)
         if not kept:

@@ -39,6 +39,7 @@ class Starts(nn.Module):
         self.geometry, self.mode, self.seed = geometry, mode, seed
         rule = rule_starts(geometry, mode, seed)
         self.sampled = tuple(axis for axis, table in enumerate(rule) if table is not None)
+        self._names = [start_name(geometry, axis) for axis in self.sampled]
 
     def table(self, axis: int) -> Tensor:
         """Starts of a sampled axis as they are stored."""
@@ -47,6 +48,10 @@ class Starts(nn.Module):
     def tables(self) -> Iterator[tuple[int, Tensor]]:
         """Sampled axes and their stored starts."""
         return ((axis, self.table(axis)) for axis in self.sampled)
+
+    def stored_tables(self) -> list[Tensor | None]:
+        """The stored starts alone; quick, as every inference asks."""
+        return [getattr(self, name) for name in self._names]
 
     def current(self) -> tuple[Tensor | None, ...]:
         """Starts per weight axis, as inference uses them; integers where no start is fractional."""

@@ -286,3 +286,14 @@ def test_wiring_says_which_axes_shrink(wiring, shapes):
 def test_an_unknown_wiring_names_the_choices():
     with pytest.raises(OptionError, match=r"wiring='wide'.*narrow_axis"):
         nes_lab.plan_for_budget(nn.Conv2d(8, 8, 1), Budget(madds="50%"), torch.zeros(1, 8, 4, 4), wiring="wide")
+
+
+def test_thin_layers_stay_dense_when_asked():
+    model, x = nn.Sequential(nn.Conv2d(64, 32, 1), nn.Conv2d(32, 64, 1), nn.Conv2d(64, 64, 1)), torch.zeros(1, 64, 4, 4)
+    plan = nes_lab.plan_for_budget(model, Budget(madds="75%"), x, min_channels=48)
+    assert list(plan.layers) == ["2"] and "min_channels=48" in plan.kept_layers["0"].reason
+    _check(model, plan, x)
+    asked = nes_lab.plan_for_budget(model, Budget(madds="75%"), x, min_channels=48, include=["0", "1"])
+    assert list(asked.layers) == ["0", "1"]
+    with pytest.raises(OptionError, match="min_channels=0"):
+        nes_lab.plan_for_budget(model, Budget(madds="75%"), x, min_channels=0)
