@@ -131,8 +131,8 @@ def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: lis
 
 
 def _defaults(root: nn.Module) -> dict[str, Any]:
-    """Optional arguments of a forward, at values the tracer may take for constants."""
-    parameters = inspect.signature(type(root).forward).parameters.values()
+    """Optional arguments of a forward, but the input, at values the tracer may take for constants."""
+    parameters = list(inspect.signature(type(root).forward).parameters.values())[2:]
     return {p.name: p.default for p in parameters if p.default is None or type(p.default) in (bool, int, float, str)}
 
 

@@ -311,6 +311,9 @@ def test_a_layer_that_an_unread_forward_may_also_call_is_left():
     shared = pair()
     assert fusable(nn.Sequential(shared)) == {"0.1": "0.0"}
     assert fusable(nn.Sequential(shared, Gate(shared[0]))) == {}
+    twice_named = Net(lambda s, x: s.n(s.a(x)))
+    twice_named.alias = twice_named.a
+    assert fusable(twice_named) == {"n": "a"}
 
 
 def test_hooks_parametrizations_ties_and_own_forwards_are_left():
@@ -356,6 +359,8 @@ def test_other_norms_and_the_training_form_are_left():
     assert fusable(nn.Sequential(nn.ConvTranspose2d(3, 3, 1), nn.BatchNorm2d(3))) == {}
     standardized = type("Standardized", (nn.Conv2d,), {})
     assert fusable(nn.Sequential(standardized(3, 3, 1), nn.BatchNorm2d(3))) == {}
+    assert fusable(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Identity(), nn.BatchNorm2d(3))) == {"2": "0"}
+    assert fusable(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3))) == {}
 
 
 @pytest.mark.parametrize("norm", [{"affine": False}, {"momentum": None}, {"eps": 0.1}])
@@ -379,6 +384,7 @@ def test_after_a_linear_layer_a_norm_over_another_axis_is_an_error_not_a_wrong_a
     with pytest.raises(AssertionError, match=r"inputs of shape \(N, C\)"):
         fuse(model)(torch.randn(2, 8, 4))
     assert isinstance(torch.fx.symbolic_trace(fuse(model)), nn.Module)
+    assert fusable(nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(5))) == {}  # can only be meant for (N, 5, 4)
 
 
 # ---- the model given, and life after folding ------------------------------------------------------------------------
@@ -396,6 +402,18 @@ def test_the_model_given_is_untouched_and_the_copy_evaluates():
     assert not any(m.training for m in fused.modules())
     theirs = {t.data_ptr() for t in model.parameters()}
     assert not any(t.data_ptr() in theirs for t in fused.parameters())
+
+
+def test_a_forward_is_read_as_in_evaluation_and_leaves_nothing_in_the_model():
+    class Remembering(Net):
+        def forward(self, x):
+            y = self.a(x)
+            self.last = x
+            return self.n(y) + y if self.training else self.n(y)
+
+    model = Remembering(None).train()
+    assert fusable(model) == {"n": "a"} and model.training and not hasattr(model, "last")
+    assert not hasattr(fuse(model), "last")
 
 
 def test_learned_starts_are_frozen_also_in_layers_without_norms():
@@ -494,6 +512,7 @@ def test_activations_of_norms_keep_their_weights_and_ties():
     model = nn.Sequential(nn.Conv2d(3, 3, 1), BatchNormAct2d(3, act_layer=nn.PReLU), prelu)
     model[1].act = prelu
     fused = agree(shaken(model).double(), torch.randn(2, 3, 4, 4, dtype=torch.float64))
+    assert fusable(nn.Sequential(*model[:2], nn.BatchNorm2d(3))) == {"1": "0"}  # an activation lies between
     assert fused[1].act is fused[2] and "1.act.weight" in fused.state_dict()
 
 
@@ -504,9 +523,12 @@ def test_a_norm_kept_outside_the_tree_is_replaced_there_too():
             self.conv, self.norm = pair()
             self.steps = [self.conv, self.norm]
 
-        def forward(self, x, verbose=False):
+        def forward(self, x=None, verbose=False, *, scale=None):
+            if x is None:
+                raise ValueError("x=None; give images")
             for step in self.steps:
                 x = step(x)
+            x = x if scale is None else x * scale
             return (x, "said") if verbose else x
 
     model = shaken(Listed()).double()
@@ -519,6 +541,19 @@ def test_on_the_meta_device_the_shapes_are_those_of_a_fold():
         layer = EpitomeConv2d(8, 16, 1, epitome_shape=(8, 8, 1, 1))
         fused = fuse(nn.Sequential(layer, nn.BatchNorm2d(16)))
     assert fused[0].scale.shape == (16,) and fused[0].bias.is_meta
+
+
+def test_a_forward_of_the_model_s_own_is_not_mistaken_for_its_class_s():
+    model = nn.Sequential(*pair())
+    model.forward = lambda x: model[0](x)
+    assert fusable(model) == {}
+
+
+def test_made_under_inference_mode_it_can_still_be_trained_through():
+    with torch.inference_mode():
+        fused = fuse(shaken(pair()))
+    fused(torch.randn(2, 3, 4, 4, requires_grad=True)).sum().backward()
+    assert fused[0].weight.grad is not None
 
 
 def test_wrong_arguments():
