@@ -303,6 +303,8 @@ def test_what_cannot_be_traced_is_read_in_parts_and_seen_as_one_by_the_rest():
     model = shaken(nn.Sequential(*pair(), Gate(pair(1)), Gate(Gate(pair(2))), *pair(3))).double()
     assert fusable(model) == {"1": "0", "2.inner.1": "2.inner.0", "3.inner.inner.1": "3.inner.inner.0", "5": "4"}
     agree(model, torch.randn(2, 3, 4, 4, dtype=torch.float64))
+    across = nn.Sequential(pair()[0], nn.Sequential(pair()[1], Gate(nn.ReLU())))
+    assert fusable(across) == {"1.0": "0"}
     outer = Gate(nn.ModuleDict({"a": pair()}))
     assert fusable(outer) == {"inner.a.1": "inner.a.0"}
 
