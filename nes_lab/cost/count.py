@@ -90,6 +90,8 @@ def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
     starts = getattr(module, "routing", None) if isinstance(module, EpitomeLayer) else None
     if starts is not None and starts.stored:
         yield from (t for _, t in starts.tables() if not isinstance(t, nn.Parameter))
+    if isinstance(module, EpitomeLayer) and module.scale is not None:
+        yield module.scale
 
 
 def _learner_modules(model: nn.Module) -> set[int]:

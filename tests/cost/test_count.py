@@ -128,3 +128,13 @@ def test_tied_weights_are_stored_once():
     model[1].weight = model[0].weight
     report = nes_lab.count(model, torch.zeros(1, 4, dtype=torch.long))
     assert report.params == 240 == sum(r.params for r in report.by_layer) and report.bytes == 960
+
+
+def test_the_scale_that_fuse_leaves_is_stored_too():
+    """A norm folded behind a gather leaves a factor and a bias per channel: as many numbers as its own weight and bias."""
+    layer = EpitomeConv2d(16, 32, 1, epitome_shape=(8, 8, 1, 1), bias=False)
+    model = nn.Sequential(layer, nn.BatchNorm2d(32)).eval()
+    model[1].running_var.uniform_(0.5, 2.0)
+    fused, x = nes_lab.fuse(model), torch.randn(1, 16, 4, 4)
+    assert fused[0].scale is not None
+    assert nes_lab.count(fused, x).params == nes_lab.count(model, x).params == fused[0].stored_params() == 64 + 64
