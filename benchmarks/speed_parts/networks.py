@@ -18,19 +18,18 @@ import nes_lab
 from benchmarks.opponents import narrower, pruned, randomize_norms, wide_network
 from benchmarks.speed_parts.floors import floor_network
 from benchmarks.speed_parts.record import Row, compare
-from benchmarks.speed_parts.settings import Job, Settings
+from benchmarks.speed_parts.settings import DEFAULT, FOR_SPEED, Job, Settings, plan_options
 from benchmarks.speed_parts.timing import Times, take_turns
 from nes_lab.nn.layer import EpitomeLayer
 
-__all__ = ["BUDGETS", "WIRINGS", "jobs"]
+__all__ = ["BUDGETS", "jobs"]
 
 BUDGETS = {"resnet50": (0.5, 0.25), "mobilenetv2_100": (0.75, 0.5)}
-WIRINGS = ("both_axes", "narrow_axis")
 BATCHES = (1, 16)
 TUNE_S = 10.0
 """Seconds that ``tune`` may take for each network and batch, about."""
 WIDTH, PRUNED = "width multiplier, fused", "Torch-Pruning, fused"
-COMPILED = "epitome, narrow_axis"
+COMPILED = f"epitome, {FOR_SPEED}"
 TARGETS = {
     ("resnet50", 0.5, "dense"): ("resnet50_50", 0.60),
     ("mobilenetv2_100", 0.75, "dense, fused"): ("mobilenetv2_75", 0.95),
@@ -54,7 +53,7 @@ def jobs(settings: Settings) -> Iterator[Job]:
 
 @lru_cache(maxsize=1)
 def _contenders(name: str, share: float, settings: Settings) -> dict[str, nn.Module]:
-    """All networks of one budget but for their tuning, which depends on the batch; both wirings where there is a target."""
+    """All networks of one budget but for their tuning, which depends on the batch; both kinds of plan where there is a target."""
     gc.collect()
     torch.manual_seed(settings.seed)
     x = torch.randn(1, 3, settings.pixels, settings.pixels)
@@ -64,9 +63,9 @@ def _contenders(name: str, share: float, settings: Settings) -> dict[str, nn.Mod
     found[WIDTH] = nes_lab.fuse(_finished(narrower(name, madds, x), settings))
     if find_spec("torch_pruning"):
         found[PRUNED] = nes_lab.fuse(_finished(pruned(dense, madds, x), settings))
-    for wiring in WIRINGS if share == BUDGETS[name][0] else WIRINGS[-1:]:
-        plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, wiring=wiring)
-        found[f"epitome, {wiring}"] = nes_lab.fuse(_finished(nes_lab.compress(dense, plan, weights="reset"), settings))
+    for kind in (DEFAULT, FOR_SPEED) if share == BUDGETS[name][0] else (FOR_SPEED,):
+        plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, **plan_options(name, share, kind))
+        found[f"epitome, {kind}"] = nes_lab.fuse(_finished(nes_lab.compress(dense, plan, weights="reset"), settings))
     return {key: model.requires_grad_(False) for key, model in found.items()}
 
 
@@ -143,7 +142,10 @@ def _measure_compiled(name: str, share: float, batch: int, settings: Settings) -
     torch.compiler.reset()
     with torch.inference_mode():
         for key, model in chosen.items():
-            compiled, begin = torch.compile(model, fullgraph=True, dynamic=False), time.perf_counter()
+            compiled, begin = (
+                torch.compile(model, fullgraph=True, dynamic=False, options={"freezing": True}),
+                time.perf_counter(),
+            )
             compiled(x)
             seconds[key], calls[key] = time.perf_counter() - begin, partial(compiled, x)
         times = take_turns(calls, settings.effort(3.0, most=40))

@@ -8,7 +8,23 @@ from typing import Any
 
 from benchmarks.speed_parts.timing import Effort
 
-__all__ = ["RELU_MIB", "Job", "Settings"]
+__all__ = ["DEFAULT", "FOR_SPEED", "RELU_MIB", "Job", "Settings", "plan_options"]
+
+DEFAULT, FOR_SPEED = "default plan", "plan for speed"
+"""Two ways to reach a budget: the planner's defaults, and what was found to run fastest on the CPU."""
+
+_FOR_SPEED: dict[tuple[str, float], dict[str, Any]] = {
+    ("mobilenetv2_100", 0.75): {"wiring": "narrow_axis", "min_channels": 64},
+    ("mobilenetv2_100", 0.5): {"wiring": "narrow_axis"},
+}
+
+
+def plan_options(network: str, share: float, kind: str) -> dict[str, Any]:
+    """Arguments of :func:`nes_lab.plan_for_budget` besides budget and routing."""
+    if kind == DEFAULT:
+        return {}
+    return _FOR_SPEED.get((network, share), {"wiring": "input_axis", "round_to": 32})
+
 
 RELU_MIB = 49
 """Size of the tensor on which the allocator's part is shown."""

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 import nes_lab
 from benchmarks.opponents import randomize_norms, wide_network
 from benchmarks.speed_parts.record import Row, compare, row
-from benchmarks.speed_parts.settings import Job, Settings
+from benchmarks.speed_parts.settings import DEFAULT, FOR_SPEED, Job, Settings, plan_options
 from benchmarks.speed_parts.timing import take_turns
 from nes_lab.cost.measure import measure_peak_memory
 from nes_lab.nn.layer import EpitomeLayer
 
 __all__ = ["CASES", "jobs"]
 
-PIXELS = 160
-CASES = (("resnet50", 0.5, 4), ("resnet50", 0.75, 4), ("mobilenetv2_100", 0.75, 8))
+PIXELS = {"resnet50": 160, "mobilenetv2_100": 224}
+CASES = (("resnet50", 0.5, 4), ("resnet50", 0.75, 4), ("mobilenetv2_100", 0.75, 16))
 """Network, share of multiply-adds, batch."""
 LEAST = ("resnet50", 0.75)
 """The case in which only what has a target is timed."""
@@ -30,20 +30,21 @@ LEAST = ("resnet50", 0.75)
 def jobs(settings: Settings) -> Iterator[Job]:
     """Time and memory of each case."""
     for name, share, batch in CASES[2:] if settings.quick else CASES:
-        where = f"{name}/{share:.0%}/batch {settings.batch(batch)} at {_pixels(settings)} px"
+        where = f"{name}/{share:.0%}/batch {settings.batch(batch)} at {_pixels(name, settings)} px"
         yield Job(f"training/{where}", partial(_time, name, share, batch, settings))
         if (name, share) != LEAST:
             yield Job(f"memory/{where}", partial(_memory, name, share, batch, settings))
 
 
-def _pixels(settings: Settings) -> int:
-    return 64 if settings.quick else PIXELS
+def _pixels(name: str, settings: Settings) -> int:
+    return 64 if settings.quick else PIXELS[name]
 
 
-def _epitome(dense: nn.Module, share: float, settings: Settings, routing: str, wiring: str) -> nn.Module:
+def _epitome(dense: nn.Module, name: str, share: float, settings: Settings, routing: str, kind: str) -> nn.Module:
     """An epitome network whose layers run ``factored`` wherever they can."""
-    x = torch.randn(1, 3, _pixels(settings), _pixels(settings))
-    plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, routing=routing, wiring=wiring)
+    x = torch.randn(1, 3, _pixels(name, settings), _pixels(name, settings))
+    options = plan_options(name, share, kind)
+    plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, routing=routing, **options)
     model = nes_lab.compress(dense, plan, weights="reset")
     for layer in _layers(model):
         layer.execution = "factored" if "factored" in layer.available_executions() else "auto"
@@ -59,9 +60,9 @@ def _dense(name: str, settings: Settings) -> nn.Module:
     return randomize_norms(wide_network(name), settings.seed).train()
 
 
-def _batch(batch: int, settings: Settings) -> tuple[Tensor, Tensor]:
+def _batch(name: str, batch: int, settings: Settings) -> tuple[Tensor, Tensor]:
     n = settings.batch(batch)
-    return torch.randn(n, 3, _pixels(settings), _pixels(settings)), torch.randint(1000, (n,))
+    return torch.randn(n, 3, _pixels(name, settings), _pixels(name, settings)), torch.randint(1000, (n,))
 
 
 def _step(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
@@ -77,14 +78,14 @@ def _step(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
 
 def _time(name: str, share: float, batch: int, settings: Settings) -> list[Row]:
     dense = _dense(name, settings)
-    routings = [("free", "both_axes"), ("free", "narrow_axis")]
+    routings = [("free", FOR_SPEED)]
     if (name, share) != LEAST:
-        routings += [("learner", "both_axes"), ("tiled", "both_axes")]
-    models = {f"{r}, {w}": _epitome(dense, share, settings, r, w) for r, w in routings}
-    x, y = _batch(batch, settings)
+        routings += [("free", DEFAULT), ("learner", FOR_SPEED), ("tiled", FOR_SPEED)]
+    models = {f"{r}, {kind}": _epitome(dense, name, share, settings, r, kind) for r, kind in routings}
+    x, y = _batch(name, batch, settings)
     calls = {key: _step(model, x, y) for key, model in {"dense": dense, **models}.items()}
-    times = take_turns(calls, settings.effort(4.0, most=30))
-    case = f"{name}, {share:.0%}, batch {x.shape[0]} at {_pixels(settings)} px"
+    times = take_turns(calls, settings.effort(4.0, most=24))
+    case = f"{name}, {share:.0%}, batch {x.shape[0]} at {_pixels(name, settings)} px"
     more = {"network": name, "budget": share, "batch": x.shape[0]}
     full = nes_lab.count(dense, x[:1])
     rows = []
@@ -92,8 +93,9 @@ def _time(name: str, share: float, batch: int, settings: Settings) -> list[Row]:
         found = nes_lab.count(model, x[:1])
         sizes = {"madd_ratio": found.madds / full.madds, "params_ratio": found.params / full.params}
         rows.append(compare(times, key, "dense", case, **more, **sizes, **_target(name, share, key)))
-    if "learner, both_axes" in models:
-        rows.append(compare(times, "learner, both_axes", "free, both_axes", case, **more, key="learner", target=1.05))
+    learner, free = (f"{routing}, {FOR_SPEED}" for routing in ("learner", "free"))
+    if learner in models:
+        rows.append(compare(times, learner, free, case, **more, key="learner", target=1.05))
     return rows
 
 
@@ -108,15 +110,14 @@ def _target(name: str, share: float, contender: str) -> dict[str, Any]:
 def _memory(name: str, share: float, batch: int, settings: Settings) -> list[Row]:
     """Peak bytes of tensors alive during forward and backward; the first step, which fills caches, is not measured."""
     dense = _dense(name, settings)
-    x, y = _batch(batch, settings)
-    models = {"tiled": _epitome(dense, share, settings, "tiled", "both_axes")}
-    models["tiled, narrow_axis"] = _epitome(dense, share, settings, "tiled", "narrow_axis")
-    models["free"] = _epitome(dense, share, settings, "free", "both_axes")
-    models["free, then frozen"] = _epitome(dense, share, settings, "free", "both_axes")
+    x, y = _batch(name, batch, settings)
+    made = (("tiled", "tiled", DEFAULT), (f"tiled, {FOR_SPEED}", "tiled", FOR_SPEED), ("free", "free", DEFAULT))
+    models = {key: _epitome(dense, name, share, settings, routing, kind) for key, routing, kind in made}
+    models["free, then frozen"] = _epitome(dense, name, share, settings, "free", DEFAULT)
     for layer in _layers(models["free, then frozen"]):
         layer.freeze()
     peaks = {key: _peak(model, x, y) for key, model in {"dense": dense, **models}.items()}
-    case = f"{name}, {share:.0%}, batch {x.shape[0]} at {_pixels(settings)} px"
+    case = f"{name}, {share:.0%}, batch {x.shape[0]} at {_pixels(name, settings)} px"
     rows = []
     for key in models:
         more: dict[str, Any] = {"network": name, "budget": share, "batch": x.shape[0], "mib": peaks[key] / 2**20}

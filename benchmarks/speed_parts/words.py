@@ -57,8 +57,10 @@ def advice(data: Data) -> str:
         f"{_layers(data, 'mobilenetv2', '1x1')}. For whole networks: {_network(data, 'resnet50', 0.5)}; "
         f"{_network(data, 'mobilenetv2_100', 0.75)}. Depthwise convolutions, activations and small layers run as before, so a network made "
         "of them gets smaller, not faster; and at equal multiply-adds a plainly narrower network is the one to beat in time, as it has "
-        "nothing to fold: what an epitome keeps is the width, which costs these passes. Shrinking the narrow axis of each layer "
-        '(`wiring="narrow_axis"`) makes them cheapest and costs most rank. At batch 1 small layers are dominated by the cost of starting '
+        "nothing to fold: what an epitome keeps is the width, which costs these passes. A plan for speed "
+        '(`wiring="input_axis", round_to=32` for ResNet-50, `wiring="narrow_axis", min_channels=64` for MobileNetV2) has fewer and cheaper '
+        "passes than the default one and costs rank, whose price in accuracy these numbers do not show. At batch 1 small layers are "
+        "dominated by the cost of starting "
         "an operation at all, and a plan of two or three operations seldom wins against one: `nes_lab.tune` measures that on your device "
         "and materializes such layers, so that a tuned network is not slower than its dense form, but then its multiply-adds are the dense "
         "ones there (the tables say how many). For fewer parameters alone use `materialize` or scope `joint`, and expect dense speed."
@@ -88,7 +90,7 @@ def _network(data: Data, network: str, budget: float) -> str:
         return " and ".join(found) or "(not measured)"
 
     return (
-        f"{network} at {budget:.0%} of the multiply-adds, tuned and fused, took {ratios('epitome, narrow_axis')} of the fused dense time "
-        f"with `narrow_axis`, {ratios('epitome, both_axes')} with `both_axes`, and the width multiplier of equal multiply-adds "
-        f"{ratios('width multiplier, fused')}"
+        f"{network} at {budget:.0%} of the multiply-adds, tuned and fused, took {ratios('epitome, plan for speed')} of the fused dense "
+        f"time with a plan for speed, {ratios('epitome, default plan')} with the default plan, and the width multiplier of equal "
+        f"multiply-adds {ratios('width multiplier, fused')}"
     )

@@ -217,7 +217,7 @@ def _axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
     if wiring == "narrow_axis":
         c_out, c_in = layer.weight_shape[:2]
         read, written = layer.positions
-        return (0,) if c_out * written < c_in * layer.op.groups * read else (1,)
+        return (0,) if c_out * written <= c_in * layer.op.groups * read else (1,)
     return {"both_axes": (0, 1), "input_axis": (1,), "output_axis": (0,)}[wiring]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nes_lab.epitome.constants import constant, places
 from nes_lab.epitome.runs import like_format
 from nes_lab.epitome.taps import AxisTaps
 
@@ -106,16 +107,16 @@ def _combine_rows(
     shape = (*tensor.shape[:dim], rows, *tensor.shape[dim + 1 :])
     if tensor.numel() == 0:
         return tensor.new_zeros(shape)
+    entries, offsets = index.shape[0], offsets[:-1]
     if outer > 1:
-        step = torch.arange(outer).unsqueeze(1)
-        index = (index + step * columns).flatten()
-        offsets = torch.cat([(offsets[:-1] + step * offsets[-1]).flatten(), offsets[-1:] * outer])
+        index = (index + constant(index, places, outer, columns)).view(-1)
+        offsets = (offsets + constant(index, places, outer, entries)).view(-1)
         share = None if share is None else share.repeat(outer)
     table = tensor.contiguous().view(outer * columns, -1)
     share = None if share is None else share.to(table.dtype)
-    bags = torch._embedding_bag_forward_only(table, index, offsets, False, 0, False, share, True)[0]
-    out = bags.view(shape)
-    return out if out.stride() == (like := like_format(tensor, dim, rows)).stride() else like.copy_(out)
+    bags = torch._embedding_bag_forward_only(table, index, offsets, False, 0, False, share)[0]
+    inside = tensor.ndim == 4 and tensor.stride(1) < tensor.stride(3)
+    return bags.view(shape).contiguous(memory_format=torch.channels_last) if inside else bags.view(shape)
 
 
 def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
@@ -126,12 +127,13 @@ def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Te
     if a.numel() == 0 or b.numel() == 0:
         return a.new_zeros(left.shape, dtype=wide)
     outer = prod(a.shape[:dim])
-    step = torch.arange(outer).unsqueeze(1)
     rows = [t.to(wide).contiguous().view(outer * t.shape[dim], -1) for t in (a, b)]
-    bag = (left + step * a.shape[dim]).flatten()
-    index = (right + step * b.shape[dim]).flatten()
+    bag, index = left, right
+    if outer > 1:
+        bag = (left + constant(left, places, outer, a.shape[dim])).view(-1)
+        index = (right + constant(left, places, outer, b.shape[dim])).view(-1)
     found = torch.ops.aten._embedding_bag_per_sample_weights_backward(rows[0], rows[1], index, bag, bag, 0)
-    return found.view(outer, -1).sum(0)
+    return found if outer == 1 else found.view(outer, -1).sum(0)
 
 
 @torch.library.custom_op("nes_lab::combine_rows", mutates_args=())
@@ -183,6 +185,10 @@ class _Combine(torch.autograd.Function):
         return of_tensor, of_share, None, None, None, *[None] * len(table)
 
 
+def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
+    return torch.arange(entries, device=device) // per_row
+
+
 class _Dots(torch.autograd.Function):
     """The form's derivative in the shares."""
 
@@ -190,7 +196,7 @@ class _Dots(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
         ctx.dim, ctx.per_row = dim, per_row
         ctx.save_for_backward(a, b, *table)
-        channel = torch.arange(table[0].shape[0], device=a.device) // per_row
+        channel = constant(table[0], _channels, table[0].shape[0], per_row)
         return row_dots(a, b, dim, channel, table[0])
 
     @staticmethod

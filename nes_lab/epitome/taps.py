@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.constants import constant
+from nes_lab.epitome.geometry import Axis, EpitomeGeometry
 from nes_lab.epitome.routing import Run
 
 __all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_limits"]
@@ -103,9 +104,13 @@ def _row_table(taps: AxisTaps) -> RowTable:
     per_row = 1 if taps.upper is None else 2
     cell = taps.lower if taps.upper is None else torch.stack((taps.lower, taps.upper), -1).flatten()
     sorted_cells, order = torch.sort(cell, stable=True)  # stable: sums keep one order, whatever the device
-    cell_offsets = torch.searchsorted(sorted_cells, torch.arange(taps.cells + 1, device=cell.device))
-    offsets = torch.arange(0, cell.shape[0] + 1, per_row, device=cell.device)
+    cell_offsets = torch.searchsorted(sorted_cells, constant(cell, _numbers, taps.cells + 1, 1))
+    offsets = constant(cell, _numbers, cell.shape[0] // per_row + 1, per_row)
     return RowTable(cell, offsets, order, order // per_row, cell_offsets, per_row)
+
+
+def _numbers(count: int, step: int, device: torch.device) -> Tensor:
+    return torch.arange(0, count * step, step, device=device)
 
 
 class _ClampStarts(torch.autograd.Function):
@@ -147,12 +152,16 @@ def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
 
     The same numbers as ``geometry.limits(axis)``, from torch operations so that compiled code can trace them.
     """
+    return constant(like, _limits, geometry, axis, like.dtype, 0)
+
+
+def _limits(geometry: EpitomeGeometry, axis: int, dtype: torch.dtype, less: int, device: torch.device) -> Tensor:
     a = geometry.axes[axis]
     if axis >= 2:
-        limits = torch.full((geometry.patch_grid[0],), a.cells - a.size, dtype=like.dtype, device=like.device)
+        limits = torch.full((geometry.patch_grid[0],), a.cells - a.size - less, dtype=dtype, device=device)
     else:
-        begin = torch.arange(a.patches, device=like.device) * a.patch
-        limits = (a.cells - (a.size - begin).clamp_max(a.patch)).to(like.dtype)
+        begin = torch.arange(a.patches, device=device) * a.patch
+        limits = (a.cells - less - (a.size - begin).clamp_max(a.patch)).to(dtype)
     if geometry.scope == "separable":
         return limits
     return (limits.unsqueeze(0) if axis == 1 else limits.unsqueeze(1)).expand(geometry.patch_grid)
@@ -175,7 +184,7 @@ def axis_taps(
     # a start that is no number must not become an address; it stays in the share, so the weight shows it
     base = starts.detach().floor().nan_to_num(0, 0, 0) if fractional else starts.detach().round()
     if fractional and not circular:
-        base = torch.minimum(base, start_limits(geometry, axis, base) - 1).clamp_min(0)
+        base = torch.minimum(base, constant(base, _limits, geometry, axis, base.dtype, 1)).clamp_min(0)
     lower = _spread(base.long(), geometry, axis, local=True)
     if circular:
         lower = lower % a.cells
@@ -189,16 +198,21 @@ def axis_taps(
 def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) -> Tensor:
     """From one number per patch to one per weight index; ``local`` adds the position inside the patch."""
     if geometry.scope == "joint":
-        table = table.index_select(0, _patch_of(geometry, 0, table)).index_select(1, _patch_of(geometry, 1, table))
+        table = table.index_select(0, constant(table, _patch_of, geometry.axes[0]))
+        table = table.index_select(1, constant(table, _patch_of, geometry.axes[1]))
     else:
-        table = table.index_select(0, _patch_of(geometry, geometry.owner(axis), table))
-    within = torch.arange(geometry.axes[axis].size, device=table.device) % geometry.axes[axis].patch
+        table = table.index_select(0, constant(table, _patch_of, geometry.axes[geometry.owner(axis)]))
     if axis >= 2:
-        return table.unsqueeze(-1) + (within if local else 0)
+        return table.unsqueeze(-1) + (constant(table, _within, geometry.axes[axis]) if local else 0)
     if not local:
         return table
+    within = constant(table, _within, geometry.axes[axis])
     return table + (within.unsqueeze(-1) if geometry.scope == "joint" and axis == 0 else within)
 
 
-def _patch_of(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
-    return torch.arange(geometry.axes[axis].size, device=like.device) // geometry.axes[axis].patch
+def _patch_of(axis: Axis, device: torch.device) -> Tensor:
+    return torch.arange(axis.size, device=device) // axis.patch
+
+
+def _within(axis: Axis, device: torch.device) -> Tensor:
+    return torch.arange(axis.size, device=device) % axis.patch

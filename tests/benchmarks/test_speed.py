@@ -93,7 +93,7 @@ def test_a_target_counts_its_rows_and_a_floor_above_it_is_told():
 
 
 def test_a_network_is_shown_with_its_plans_and_what_stands_in_the_way():
-    row_ = row("resnet50, 50%", "epitome, narrow_axis", "dense", 0.62, key="resnet50_50", target=0.6, **NETWORK)
+    row_ = row("resnet50, 50%", "epitome, plan for speed", "dense", 0.62, key="resnet50_50", target=0.6, **NETWORK)
     text = page(result(**{"networks_resnet50_50%_batch 16": job(row_)}))
     assert "40 factored, 9 materialize" in text
     assert "| dense | 0.62 | 0.60 | 0.55 | within reach: 0.07 above the floor |" in text
