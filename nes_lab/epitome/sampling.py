@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.rows import combine, kernels_for, rows_serve, tracing, weight_in_one_pass
-from nes_lab.epitome.runs import apply_runs, expand_runs, trace_expand, trace_fold
+from nes_lab.epitome.runs import apply_runs, expand_runs, fold_runs, trace_expand, trace_fold
 from nes_lab.epitome.taps import AxisTaps
 
 __all__ = ["expand", "expand_kernel", "fold", "sample_patches", "sampling_matrix"]
@@ -64,6 +64,8 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
     if taps.runs is not None:
         if _traced():
             return trace_fold(tensor, taps.runs, taps.cells, dim)
+        if not torch.is_grad_enabled():
+            return fold_runs(tensor, taps.runs, taps.cells, dim)
         return apply_runs(tensor, taps.runs, taps.cells, dim, fold=True)
     if rows_serve(tensor, dim):
         return combine(tensor, taps, dim, fold=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal, Protocol
 
@@ -28,6 +28,7 @@ class LayerOp:
         stride, dilation: As torch, one number per spatial axis.
         padding: As torch: one number per spatial axis, or ``"same"`` or ``"valid"``.
         groups: As torch.
+        reads_all: Whether every input position is read; follows from the others.
     """
 
     kernel_size: tuple[int, ...] = ()
@@ -35,6 +36,7 @@ class LayerOp:
     padding: tuple[int, ...] | str = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    reads_all: bool = field(init=False, repr=False, compare=False, default=True)
 
     @property
     def spatial(self) -> int:
@@ -53,6 +55,9 @@ class LayerOp:
         conv = F.conv1d if self.spatial == 1 else F.conv2d
         return conv(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reads_all", all(step == 1 for step in self._skips()))
+
     def _skips(self) -> tuple[int, ...]:
         """Per spatial axis, the step at which positions are read: above 1 only for an unpadded kernel of size 1."""
         padding = (0,) * self.spatial if self.padding in ("valid", "same") else self.padding
@@ -62,9 +67,9 @@ class LayerOp:
 
     def skip_unread(self, x: Tensor) -> tuple[Tensor, LayerOp]:
         """Drop input positions that a strided kernel of size 1 never reads, so that a fold does not pay for them."""
-        skips = self._skips()
-        if all(s == 1 for s in skips):
+        if self.reads_all:
             return x, self
+        skips = self._skips()
         for axis, step in enumerate(skips):
             x = x[(..., slice(None, None, step), *[slice(None)] * (self.spatial - 1 - axis))]
         return x, replace(self, stride=tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True)))
