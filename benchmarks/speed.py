@@ -71,9 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    from benchmarks.speed_parts import expansion, gpu, layers, networks, training
+    from benchmarks.speed_parts import audio, expansion, gpu, layers, networks, training
 
-    for part in (networks, training, layers, expansion, gpu):
+    for part in (networks, training, layers, audio, expansion, gpu):
         yield from part.jobs(settings)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.speed_parts.settings import RELU_MIB
 from benchmarks.speed_parts.tables import (
+    audio_table,
     compiled_table,
     expansion_table,
     factorized_table,
@@ -40,6 +41,7 @@ def page(data: Data) -> str:
         "### Peak memory of a step\n\n" + memory_table(data),
         "## Single layers\n\n" + layer_tables(data),
         "### Beside factorized layers of equal params\n\n" + factorized_table(data),
+        "### Long one-dimensional kernels with shared products\n\n" + audio_table(data),
         "## From epitome to weight\n\n" + expansion_table(data),
         "## GPU\n\n" + gpu_table(data),
         "## How this was measured\n\n" + _method(data),

@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks.speed_parts.words import rows_of, table, verdict
 
 __all__ = [
+    "audio_table",
     "compiled_table",
     "expansion_table",
     "factorized_table",
@@ -165,12 +166,21 @@ def _layer(row: Row | None) -> str:
 
 def factorized_table(data: Data) -> str:
     """tensorly-torch layers and epitomes of about half the params."""
+    return _shares_table(data, "factorized")
+
+
+def audio_table(data: Data) -> str:
+    """Execution plans of one-dimensional layers with long kernels."""
+    return _shares_table(data, "audio")
+
+
+def _shares_table(data: Data, part: str) -> str:
     lines = [
         (r["case"], str(r["batch"]), r["contender"], _of(r, "params_ratio"), _of(r, "madd_ratio"), verdict(r))
-        for r in rows_of(data, "factorized")
+        for r in rows_of(data, part)
     ]
     head = ("layer", "batch", "contender", "params ratio", "MAdd ratio", "time / dense")
-    return table(head, lines) if lines else _skipped(data, "factorized")
+    return table(head, lines) if lines else _skipped(data, part)
 
 
 def expansion_table(data: Data) -> str:

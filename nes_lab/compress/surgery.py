@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -49,8 +50,7 @@ def compress(
     modules = dict(model.named_modules())
     for name, layer in plan.layers.items():
         _check_layer(name, layer, modules)
-    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=cuda), torch.inference_mode(False):
+    with _own_random(), torch.inference_mode(False):
         torch.manual_seed(0 if generator is None else generator.initial_seed())
         return _swap(
             model, lambda name, module: _build(module, plan.layers[name], weights) if name in plan.layers else None
@@ -70,7 +70,14 @@ def materialize(model: nn.Module) -> nn.Module:
         >>> plain[0]
         Linear(in_features=4, out_features=8, bias=True)
     """
-    return _swap(model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None)
+    with _own_random():  # a fresh torch layer draws a weight before it is given one
+        return _swap(model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None)
+
+
+def _own_random() -> AbstractContextManager[None]:
+    """The global random state, here and on the current GPU, as it was when all is done."""
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    return torch.random.fork_rng(devices=cuda)
 
 
 def _swap(model: nn.Module, replace: Callable[[str, nn.Module], nn.Module | None]) -> nn.Module:

@@ -188,7 +188,8 @@ class EpitomeLayer(nn.Module, ABC):
             ready = plan.prepare(epitome, taps, self.geometry, scale), taps
             if kept is not None:
                 kept[plan.name] = ready
-        return plan.run(x, *ready, self.bias, self.op, scale)
+        prepared, taps = ready
+        return plan.run(x, prepared, taps, self.bias, self.op, scale)
 
     def _taps(self, starts: tuple[Tensor | None, ...]) -> Taps:
         if any(s is not None and s.requires_grad for s in starts):

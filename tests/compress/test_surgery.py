@@ -11,6 +11,7 @@ from torch import nn
 import nes_lab
 from nes_lab import Budget
 from nes_lab.errors import OptionError, PlanError
+from nes_lab.nn import EpitomeConv2d, EpitomeLinear
 from nes_lab.nn.layer import EpitomeLayer
 
 X = torch.randn(2, 3, 64, 64)
@@ -140,3 +141,10 @@ def test_weights_that_are_no_numbers_and_wrong_arguments():
         model[0].weight[0, 0] = float("nan")
     with pytest.raises(PlanError, match="layer '0': its weight holds NaN"):
         nes_lab.compress(model, plan)
+
+
+def test_materialize_leaves_the_random_state_alone():
+    model = nn.Sequential(EpitomeConv2d(4, 8, 3, epitome_shape=(4, 4, 3, 3)), EpitomeLinear(4, 8, epitome_shape=(4, 4)))
+    before = torch.get_rng_state()
+    nes_lab.materialize(model)
+    assert torch.equal(before, torch.get_rng_state())
