@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nes_lab.compress.budget import Budget
+from nes_lab.compress.schema import check_schema, load_json
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.errors import PlanError, closest
 
@@ -192,18 +193,12 @@ class CompressionPlan:
         Raises:
             PlanError: If it is no JSON, of another schema, or lacks a field; names it.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise PlanError(f"this is no compression plan in JSON: {error}") from error
-        return cls.from_dict(data)
+        return cls.from_dict(load_json(text, "compression plan"))
 
     @classmethod
     def from_dict(cls, data: Any) -> CompressionPlan:
         """Read :meth:`to_dict`."""
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-            raise PlanError(f"schema={found!r}; this version reads compression plans of schema {SCHEMA}")
+        data = check_schema(data, "compression plan", SCHEMA)
         try:
             return cls(
                 layers={name: _layer(LayerPlan, layer) for name, layer in data["layers"].items()},

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from nes_lab.compress.compression_plan import CompressionPlan, Counts, LayerPlan
+from nes_lab.compress.schema import check_schema, load_json
 from nes_lab.errors import PlanError
 
 __all__ = ["LayerTuning", "TuneKey", "TuneReport"]
@@ -179,18 +180,12 @@ class TuneReport:
         Raises:
             PlanError: If it is no JSON, of another schema, or lacks a field; names it.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise PlanError(f"this is no tuning report in JSON: {error}") from error
-        return cls.from_dict(data)
+        return cls.from_dict(load_json(text, "tuning report"))
 
     @classmethod
     def from_dict(cls, data: Any) -> TuneReport:
         """Read :meth:`to_dict`."""
-        if not isinstance(data, dict) or data.get("schema") != _SCHEMA:
-            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-            raise PlanError(f"schema={found!r}; this version reads tuning reports of schema {_SCHEMA}")
+        data = check_schema(data, "tuning report", _SCHEMA)
         rest = {name: value for name, value in data.items() if name != "schema"}
         try:
             key, layers = (

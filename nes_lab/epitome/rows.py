@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from nes_lab.epitome.constants import constant, places
-from nes_lab.epitome.runs import like_format
+from nes_lab.epitome.runs import channels_inside, like_format, same_layout
 from nes_lab.epitome.taps import AxisTaps
 
 __all__ = ["combine", "combine_rows", "kernels_for", "row_dots", "rows_serve", "tracing", "weight_in_one_pass"]
@@ -63,8 +63,7 @@ def rows_serve(tensor: Tensor, dim: int) -> bool:
     if kernels_for(tensor) is not None:
         return True
     inner = prod(tensor.shape[dim + 1 :])
-    channels_inside = tensor.ndim == 4 and dim == 1 and tensor.stride(1) < tensor.stride(3)
-    return tensor.device.type == "cpu" and inner >= _SHORTEST_ROW and not channels_inside
+    return tensor.device.type == "cpu" and inner >= _SHORTEST_ROW and not (dim == 1 and channels_inside(tensor))
 
 
 def combine_rows(
@@ -115,8 +114,7 @@ def _combine_rows(
     table = tensor.contiguous().view(outer * columns, -1)
     share = None if share is None else share.to(table.dtype)
     bags = torch._embedding_bag_forward_only(table, index, offsets, False, 0, False, share)[0]
-    inside = tensor.ndim == 4 and tensor.stride(1) < tensor.stride(3)
-    return bags.view(shape).contiguous(memory_format=torch.channels_last) if inside else bags.view(shape)
+    return same_layout(bags.view(shape), tensor)
 
 
 def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:

@@ -15,15 +15,33 @@ from torch import Tensor
 
 from nes_lab.epitome.routing import Run
 
-__all__ = ["apply_runs", "expand_runs", "fold_runs", "like_format", "trace_expand", "trace_fold"]
+__all__ = [
+    "apply_runs",
+    "channels_inside",
+    "expand_runs",
+    "fold_runs",
+    "like_format",
+    "same_layout",
+    "trace_expand",
+    "trace_fold",
+]
+
+
+def channels_inside(tensor: Tensor) -> bool:
+    """Whether a 4-D tensor holds its channels innermost (channels_last)."""
+    return tensor.ndim == 4 and tensor.stride(1) < tensor.stride(3)
+
+
+def same_layout(result: Tensor, tensor: Tensor) -> Tensor:
+    """The result with its channels innermost where ``tensor`` has them so."""
+    return result.contiguous(memory_format=torch.channels_last) if channels_inside(tensor) else result
 
 
 def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
     """An empty tensor with ``length`` entries along ``dim``, channels innermost where they are in ``tensor``."""
     shape = list(tensor.shape)
     shape[dim] = length
-    inner = tensor.ndim == 4 and tensor.stride(1) < tensor.stride(3)
-    fmt = torch.channels_last if inner else torch.contiguous_format
+    fmt = torch.channels_last if channels_inside(tensor) else torch.contiguous_format
     return torch.empty(shape, dtype=tensor.dtype, device=tensor.device, memory_format=fmt)
 
 

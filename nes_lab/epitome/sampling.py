@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.rows import combine, kernels_for, rows_serve, tracing, weight_in_one_pass
-from nes_lab.epitome.runs import apply_runs, expand_runs, fold_runs, trace_expand, trace_fold
+from nes_lab.epitome.runs import apply_runs, expand_runs, fold_runs, same_layout, trace_expand, trace_fold
 from nes_lab.epitome.taps import AxisTaps
 
 __all__ = ["expand", "expand_kernel", "fold", "sample_patches", "sampling_matrix"]
@@ -73,10 +73,10 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
     shape[dim] = taps.cells
     out = tensor.new_zeros(shape)
     if taps.frac is None or taps.upper is None:
-        return _same_layout(out.index_add(dim, taps.lower, tensor), tensor)
+        return same_layout(out.index_add(dim, taps.lower, tensor), tensor)
     upper = tensor * _along(taps.frac, tensor, dim)
     out = out.index_add(dim, taps.lower, tensor - upper).index_add(dim, taps.upper, upper)
-    return _same_layout(out, tensor)
+    return same_layout(out, tensor)
 
 
 def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
@@ -88,20 +88,13 @@ def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
         return combine(tensor, taps, dim, fold=False)
     low = tensor.index_select(dim, taps.lower)
     if taps.frac is None or taps.upper is None:
-        return _same_layout(low, tensor)
+        return same_layout(low, tensor)
     high = tensor.index_select(dim, taps.upper)
-    return _same_layout(torch.lerp(low, high, _along(taps.frac, tensor, dim)), tensor)
+    return same_layout(torch.lerp(low, high, _along(taps.frac, tensor, dim)), tensor)
 
 
 def _traced() -> bool:
     return torch.compiler.is_compiling() or tracing()
-
-
-def _same_layout(result: Tensor, tensor: Tensor) -> Tensor:
-    """Channels innermost again, where they were."""
-    if tensor.ndim == 4 and tensor.stride(1) < tensor.stride(3):
-        return result.contiguous(memory_format=torch.channels_last)
-    return result
 
 
 def expand_kernel(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.runs import same_layout
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import GeometryError
 from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps
@@ -77,9 +78,7 @@ class ProductMap:
         column = (-1, *[1] * op.spatial)
         y = y if scale is None else y * scale.to(y.dtype).view(column)
         y = y if bias is None else y + bias.to(y.dtype).view(column)
-        y = y.to(products.dtype)
-        inside = y.ndim == 4 and products.stride(1) < products.stride(3)
-        return y.contiguous(memory_format=torch.channels_last) if inside else y
+        return same_layout(y.to(products.dtype), products)
 
     def cost(
         self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp, positions: tuple[int, int]

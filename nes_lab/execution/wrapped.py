@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.epitome.runs import same_layout
 from nes_lab.epitome.sampling import fold, sample_patches
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, sampling_madds, scale_rows
@@ -73,10 +73,7 @@ def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, L
         return fold(x, taps, x.ndim + op.channel_dim), op
     dim = x.ndim + op.channel_dim
     grouped = x.unflatten(dim, (op.groups, -1))
-    folded = fold(grouped, taps, dim + 1).flatten(dim, dim + 1)
-    if x.ndim == 4 and x.stride(1) < x.stride(3):
-        folded = folded.contiguous(memory_format=torch.channels_last)
-    return folded, op
+    return same_layout(fold(grouped, taps, dim + 1).flatten(dim, dim + 1), x), op
 
 
 def fold_cost(
