@@ -62,10 +62,10 @@ def create_backbone(
         >>> create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
         Linear(in_features=64, out_features=10, bias=True)
     """
+    stamp = {"name": name, "num_classes": num_classes, "in_channels": in_channels, "width": width, "options": options}
     if name in _OURS:
-        return _OURS[name](
-            num_classes=10 if num_classes is None else num_classes, in_channels=in_channels, width=width, **options
-        )
+        classes = 10 if num_classes is None else num_classes
+        return _stamped(_OURS[name](num_classes=classes, in_channels=in_channels, width=width, **options), stamp)
     import timm
 
     if not timm.is_model(name):
@@ -78,6 +78,11 @@ def create_backbone(
             f"width={width!r}: the timm model {name!r} takes no width multiplier here; use width=1, a narrower timm "
             "variant (such as mobilenetv2_050), or small_mobilenetv2"
         )
-    if num_classes is not None:
-        options["num_classes"] = num_classes
-    return timm.create_model(name, in_chans=in_channels, **options)
+    classes = {} if num_classes is None else {"num_classes": num_classes}
+    return _stamped(timm.create_model(name, in_chans=in_channels, **classes, **options), stamp)
+
+
+def _stamped(model: nn.Module, stamp: dict[str, Any]) -> nn.Module:
+    """Note on the model how it was made, so that a saved one can be made again; copies keep the note."""
+    model.nes_lab_backbone = stamp  # type: ignore[assignment]
+    return model
