@@ -34,6 +34,7 @@ _HOMES = {
     "compress": "nes_lab.compress",
     "count": "nes_lab.cost.count",
     "create_backbone": "nes_lab.backbones.registry",
+    "create_model": "nes_lab.models.create",
     "fuse": "nes_lab.compress.fuse",
     "materialize": "nes_lab.compress.surgery",
     "measure_latency": "nes_lab.cost.measure",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
         PlanError,
         RunError,
     )
+    from nes_lab.models.create import create_model
     from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
     from nes_lab.nn.linear import EpitomeLinear
 

@@ -1,0 +1,89 @@
+"""The ready-made models: backbone, input size and the settings that are used unless others are asked for. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nes_lab.errors import OptionError, closest
+
+__all__ = ["CARDS", "ModelCard", "card", "model_names"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One ready-made model.
+
+    Args:
+        name: As :func:`nes_lab.create_model` takes it.
+        backbone: Name of the dense network.
+        input_size: Side of the square image in pixels, behind the multiply-adds.
+        params, madds: Budget unless another is given; None: no limit of its own.
+        settings_of: Whose the budget is: ``"paper"``, or ``"ours"`` where the paper has none.
+        why: Where it comes from, in a sentence.
+    """
+
+    name: str
+    backbone: str
+    input_size: int
+    params: str | None
+    madds: str | None
+    settings_of: str
+    why: str
+
+    @property
+    def budget(self) -> dict[str, str | None]:
+        """The budget as keyword arguments."""
+        return {"params": self.params, "madds": self.madds}
+
+
+_PAPER_MOBILENET = (
+    "a quarter of the multiply-adds less, as the paper reports for MobileNetV2 on ImageNet (arXiv:1907.05642)"
+)
+_PAPER_EFFICIENTNET = (
+    "below 350 M multiply-adds, as the paper reports for EfficientNet (arXiv:1907.05642); its depth is B1's, at 224 px"
+)
+_OURS = "the paper has no such network; three quarters of the multiply-adds, as it reports for MobileNetV2"
+_B0 = "the authors release a fixed tiling of it (preset released_x2) but no learned one; three quarters of the multiply-adds"
+
+CARDS: dict[str, ModelCard] = {
+    c.name: c
+    for c in (
+        ModelCard("nes_mobilenetv2_100", "mobilenetv2_100", 224, None, "225.6M", "paper", _PAPER_MOBILENET),
+        ModelCard("nes_efficientnet_b0", "efficientnet_b0", 224, None, "75%", "ours", _B0),
+        ModelCard("nes_efficientnet_b1", "efficientnet_b1", 224, None, "350M", "paper", _PAPER_EFFICIENTNET),
+        ModelCard("nes_resnet18", "resnet18", 224, None, "75%", "ours", _OURS),
+        ModelCard("nes_resnet50", "resnet50", 224, None, "75%", "ours", _OURS),
+        ModelCard("nes_convnext_atto", "convnext_atto", 224, None, "75%", "ours", _OURS),
+        ModelCard("nes_vit_tiny_patch16_224", "vit_tiny_patch16_224", 224, None, "75%", "ours", _OURS),
+    )
+}
+"""Ready-made models by name."""
+
+
+def model_names() -> list[str]:
+    """Names that :func:`nes_lab.create_model` knows.
+
+    Examples:
+        >>> model_names()[0]
+        'nes_mobilenetv2_100'
+    """
+    return list(CARDS)
+
+
+def card(name: str) -> ModelCard:
+    """The card of a ready-made model.
+
+    Raises:
+        OptionError: If there is none of that name; lists all, and the closest.
+
+    Examples:
+        >>> card("nes_mobilenetv2_100").settings_of
+        'paper'
+    """
+    if name not in CARDS:
+        near = closest(name, CARDS)
+        raise OptionError(
+            f"model={name!r} is not known; choose one of {', '.join(CARDS)}.{near} Any other backbone: "
+            "nes_lab.create_backbone, nes_lab.plan_for_budget and nes_lab.compress"
+        )
+    return CARDS[name]
