@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "BudgetError",
@@ -32,7 +33,20 @@ class GeometryError(NesLabError, ValueError):
 
 
 class BudgetError(NesLabError, ValueError):
-    """A budget cannot be read or cannot be met; names the least value that can be reached."""
+    """A budget cannot be read or cannot be met; names the least value that can be reached.
+
+    Args:
+        args: The message.
+        least: The least counts that can be reached, with ``params`` and ``madds``, where a budget cannot be met.
+
+    Examples:
+        >>> BudgetError("params=10 cannot be met").least is None
+        True
+    """
+
+    def __init__(self, *args: object, least: Any = None) -> None:
+        super().__init__(*args)
+        self.least = least
 
 
 class PlanError(NesLabError, ValueError):

@@ -1,4 +1,4 @@
-"""Budgets of params and multiply-adds, and the one parser for Python, YAML, command line and app. Torch-free."""
+"""Budgets of params, multiply-adds and time, and the one parser for Python, YAML, command line and app. Torch-free."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 from nes_lab.errors import BudgetError
 
-__all__ = ["Budget", "parse_quantity"]
+__all__ = ["Budget", "parse_latency", "parse_quantity"]
 
 _UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "g": 1e9, "B": 1e9}
+_TIME = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|ms)?\s*$")
 _QUANTITY = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|[kKmMgGB]?)\s*$")
 
 
@@ -58,13 +59,54 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
     return number
 
 
+def parse_latency(value: Any, argument: str = "latency_ms") -> float | str | None:
+    """Read a limit on measured time: milliseconds, or a share of the dense model's time as text with a percent sign.
+
+    A bare number is always milliseconds, also below 1: ``0.75`` is three quarters of a millisecond, ``"75%"`` a share.
+
+    Args:
+        value: None, a number, or text such as ``"12"``, ``"12.5 ms"``, ``"75%"``.
+        argument: Name used in the message.
+
+    Returns:
+        None, milliseconds, or the share as text.
+
+    Raises:
+        BudgetError: If it cannot be read, is not finite, or is not above 0; says what would be right.
+
+    Examples:
+        >>> parse_latency(0.5), parse_latency("12.5 ms"), parse_latency(" 75 %")
+        (0.5, 12.5, '75%')
+    """
+    right = "give milliseconds (12.5 or '12.5 ms'), or a share of the dense model's time as text ('75%')"
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real | str):
+        raise BudgetError(f"{argument}={value!r} is no time; {right}")
+    match = _TIME.match(value) if isinstance(value, str) else None
+    if isinstance(value, str) and match is None:
+        raise BudgetError(f"{argument}={value!r} cannot be read; {right}")
+    try:
+        number = float(match[1] if match else value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
+    share = match is not None and match[2] == "%"
+    if not math.isfinite(number) or number <= 0:
+        raise BudgetError(f"{argument}={value!r} must be finite and above 0; {right}")
+    if share and number > 100:
+        raise BudgetError(f"{argument}={value!r} is more than the dense model takes; {right}")
+    return f"{number:g}%" if share else number
+
+
 @dataclass(frozen=True)
 class Budget:
-    """Limits on a network; each that is given must hold, both at once.
+    """Limits on a network; each that is given must hold, all at once.
 
     Args:
         params: Stored numbers: a fraction of the dense model up to 1, or an absolute number above 1; None: no limit.
         madds: Multiply-adds for the example input, likewise.
+        latency_ms: Measured time of one forward of the example input: milliseconds as a number (a bare ``0.5`` is half a
+            millisecond, never a share), or a share of the dense model's measured time as text, ``"75%"``.
 
     Raises:
         BudgetError: If a limit cannot be read, or if none is given.
@@ -74,20 +116,39 @@ class Budget:
         Budget(params=0.5, madds=225000000.0)
         >>> Budget(madds=0.75).absolute(params=3_504_872, madds=300_774_272)
         (None, 225580704.0)
+        >>> Budget(latency_ms="75%").latency_limit(dense_ms=20.0), Budget(latency_ms=0.75).latency_limit(dense_ms=20.0)
+        (15.0, 0.75)
     """
 
     params: float | None = None
     madds: float | None = None
+    latency_ms: float | str | None = None
 
-    def __init__(self, params: float | int | str | None = None, madds: float | int | str | None = None) -> None:
+    def __init__(
+        self,
+        params: float | int | str | None = None,
+        madds: float | int | str | None = None,
+        latency_ms: float | int | str | None = None,
+    ) -> None:
         object.__setattr__(self, "params", parse_quantity(params, "params"))
         object.__setattr__(self, "madds", parse_quantity(madds, "madds"))
-        if self.params is None and self.madds is None:
-            raise BudgetError("Budget() limits nothing; give params=, madds= or both")
+        object.__setattr__(self, "latency_ms", parse_latency(latency_ms, "latency_ms"))
+        if self.params is None and self.madds is None and self.latency_ms is None:
+            raise BudgetError("Budget() limits nothing; give params=, madds=, latency_ms= or several")
 
     def absolute(self, params: int, madds: int) -> tuple[float | None, float | None]:
-        """The limits as absolute numbers for a dense model of the given size."""
+        """The limits on params and multiply-adds as absolute numbers for a dense model of the given size."""
         return _absolute(self.params, params), _absolute(self.madds, madds)
+
+    def latency_limit(self, dense_ms: float) -> float | None:
+        """The limit on time in milliseconds, for a dense model that takes ``dense_ms``."""
+        if isinstance(self.latency_ms, str):
+            return float(self.latency_ms.rstrip("%")) / 100 * dense_ms
+        return self.latency_ms
+
+    def __repr__(self) -> str:
+        time = "" if self.latency_ms is None else f", latency_ms={self.latency_ms!r}"
+        return f"Budget(params={self.params}, madds={self.madds}{time})"
 
 
 def _absolute(limit: float | None, dense: int) -> float | None:
