@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from nes_lab.cli.machine import print_json
 from nes_lab.cli.options import parse
 from nes_lab.runs import launcher
 from nes_lab.runs.store import RunStore
@@ -21,6 +22,8 @@ class Cancel:
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
     """The run's id, or an unmistakable beginning or end of it."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -28,5 +31,8 @@ def run(words: Sequence[str]) -> int:
     options = parse(Cancel, "cancel", words)
     store = RunStore()
     info = launcher.cancel(store, store.find(options.run).id)
-    print(f"{info.id} is {info.state}; go on with: nes-lab resume {info.id}")
+    if options.json:
+        print_json(info.to_dict())
+    else:
+        print(f"{info.id} is {info.state}; go on with: nes-lab resume {info.id}")
     return 0

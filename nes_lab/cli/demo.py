@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from nes_lab.cli.machine import print_json, words_aside
 from nes_lab.cli.options import parse
 from nes_lab.cli.session import clock
 from nes_lab.cost.report import short
 from nes_lab.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from nes_lab.experiment_demo import DemoResult
 
 __all__ = ["run"]
 
@@ -33,11 +37,22 @@ class Demo:
     """Processes that train at the same time, one thread each."""
     out: Path | None = None
     """Folder for the report; by default demo/ beside the runs."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run(words: Sequence[str]) -> int:
     """Run the demo and print its table."""
     options = parse(Demo, "demo", words)
+    with words_aside(options.json):
+        result = _run(options)
+    if options.json:
+        verdicts = [asdict(contest) | {"verdict": contest.verdict} for contest in result.contests]
+        print_json(asdict(result) | {"contests": verdicts})
+    return 0
+
+
+def _run(options: Demo) -> DemoResult:
     console = Console()
     console.print("Loading torch and timm ...", style="dim")
     from nes_lab.experiment_demo import run_demo
@@ -58,7 +73,7 @@ def run(words: Sequence[str]) -> int:
     console.print(tally(result.contests), style="bold", highlight=False, soft_wrap=True)
     console.print(f"{clock(result.seconds)} in all. Report: {result.report}", highlight=False, soft_wrap=True)
     console.print("See the runs in the app: make app", highlight=False)
-    return 0
+    return result
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

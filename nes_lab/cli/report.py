@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from nes_lab.cli.machine import print_json
 from nes_lab.cli.options import parse
 from nes_lab.runs import layout
 from nes_lab.runs.files import write_bytes
@@ -22,6 +23,8 @@ class Report:
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
     """The run's id, or an unmistakable beginning or end of it."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -33,5 +36,8 @@ def run(words: Sequence[str]) -> int:
     info = store.find(options.run)
     path = store.path(info.id) / layout.REPORT
     write_bytes(path, run_report(store, info.id).encode(), durable=False)
-    print(path)
+    if options.json:
+        print_json({"run": info.id, "report": path})
+    else:
+        print(path)
     return 0

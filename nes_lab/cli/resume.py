@@ -8,10 +8,12 @@ from typing import Annotated
 
 import tyro
 
+from nes_lab.cli.machine import print_json, words_aside
 from nes_lab.cli.options import parse
 from nes_lab.cli.session import train_here
 from nes_lab.cli.train import start_detached
 from nes_lab.errors import RunError
+from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import requeue
 from nes_lab.runs.store import RunStore
 
@@ -26,6 +28,8 @@ class Resume:
     """The run's id, or an unmistakable beginning or end of it."""
     detach: bool = False
     """Train in the background; runs wait for one another."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -37,7 +41,15 @@ def run(words: Sequence[str]) -> int:
         raise RunError(f"run {info.id} is {info.state} as process {info.pid}; nes-lab cancel {info.id} stops it")
     if info.state == "finished":
         raise RunError(f"run {info.id} is finished; there is nothing left to do")
-    if options.detach:
+    with words_aside(options.json):
+        status = _go_on(store, info, options.detach)
+    if options.json:
+        print_json(store.get(info.id).to_dict())
+    return status
+
+
+def _go_on(store: RunStore, info: RunInfo, detach: bool) -> int:
+    if detach:
         return start_detached(store, info.id)
     if info.state != "queued":
         requeue(store, info)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from nes_lab.cli.machine import print_json, words_aside
 from nes_lab.cli.options import parse, split_overrides
 from nes_lab.cli.session import train_here
 from nes_lab.config import knobs, load_config
@@ -26,11 +27,13 @@ class Train:
     """The YAML file."""
     detach: bool = False
     """Train in the background; runs wait for one another."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run(words: Sequence[str]) -> int:
     """Create a run and train it."""
-    own, overrides = split_overrides(words, own=("--detach", "--help"))
+    own, overrides = split_overrides(words, own=("--detach", "--json", "--help"))
     options = parse(Train, "train", own, description=_description())
     config = load_config(options.config, overrides)
     from nes_lab.experiment import check
@@ -38,8 +41,14 @@ def run(words: Sequence[str]) -> int:
     check(config)  # before there is a run, which would only be left behind
     store = RunStore()
     run_id = store.create(config.to_dict(), label=config.label)
-    if options.detach:
-        return start_detached(store, run_id)
+    with words_aside(options.json):
+        status = start_detached(store, run_id) if options.detach else _train(store, run_id)
+    if options.json:
+        print_json(store.get(run_id).to_dict())
+    return status
+
+
+def _train(store: RunStore, run_id: str) -> int:
     print(f"run {run_id} in {store.path(run_id)}")
     return train_here(store, run_id)
 

@@ -120,6 +120,39 @@ def test_plan_prints_only_json(capsys):
     assert len(plan["rows"]) == len(plan["layers"]) + len(plan["kept_layers"])
 
 
+def test_every_verb_speaks_json(capsys):
+    for verb in VERBS:
+        main([verb, "--help"])
+        assert "--json" in capsys.readouterr().out, verb
+
+
+def test_a_run_is_told_in_json_and_nothing_else(config, capsys):
+    def said(*words):
+        assert main([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    run = said("train", config)
+    assert run["state"] == "finished" and run["summary"]["madds"] > 0
+    assert Path(said("report", run["id"])["report"]).is_file()
+    waiting = RunStore().create({})
+    assert said("cancel", waiting)["state"] == "cancelled"
+
+
+def test_resume_tells_in_json(config, monkeypatch, capsys):
+    import nes_lab.experiment
+
+    def stop(store, run_id, progress=None):
+        sys.stdout.write("something a library says")
+        with RunWriter(store, run_id) as writer:
+            writer.status("cancelled", step=3, total=9, reason="SIGINT received")
+
+    monkeypatch.setattr(nes_lab.experiment, "run_experiment", stop)
+    for words in (["train", config], ["resume", ""]):
+        words[1] = words[1] or RunStore().list()[0].id
+        assert main([*words, "--json"]) == 130
+        assert json.loads(capsys.readouterr().out)["state"] == "cancelled"
+
+
 def test_plan_prints_a_table_and_writes_the_plan(tmp_path, capsys):
     from nes_lab.compress.compression_plan import CompressionPlan
 
