@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from nes_lab.backbones.cifar_resnet import CIFAR_RESNETS
 from nes_lab.backbones.small import SmallMobileNetV2
 from nes_lab.errors import OptionError, closest
 
@@ -31,6 +32,8 @@ def register_backbone(name: str, make: Callable[..., nn.Module]) -> None:
 
 
 register_backbone("small_mobilenetv2", SmallMobileNetV2)
+for _name, _make in CIFAR_RESNETS.items():
+    register_backbone(_name, _make)
 
 
 def backbone_names(timm_too: bool = True) -> list[str]:
