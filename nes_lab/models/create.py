@@ -24,6 +24,7 @@ def create_model(
     *,
     params: float | str | None = None,
     madds: float | str | None = None,
+    latency_ms: float | str | None = None,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
     num_classes: int | None = None,
@@ -40,8 +41,9 @@ def create_model(
     Args:
         name: One of ``nes_lab.models.cards.model_names()``, such as ``"nes_mobilenetv2_100"``.
         params: Limit on stored numbers, as :class:`nes_lab.Budget` takes it.
-        madds: Limit on multiply-adds, likewise. Without either, the budget of the model's card: the paper's where it reports one,
-            else ours (``nes_lab.models.cards.card(name)`` says which).
+        madds: Limit on multiply-adds, likewise.
+        latency_ms: Limit on measured time, likewise. Without any limit, the budget of the model's card: the paper's where it
+            reports one, else ours (``nes_lab.models.cards.card(name)`` says which).
         pretrained: Start from timm's pretrained weights (fetched on first use); each epitome is fitted to its layer's weight.
         checkpoint: Start from a ``.safetensors`` file of the dense network instead.
         num_classes: Outputs; None: the backbone's own.
@@ -70,7 +72,8 @@ def create_model(
         raise OptionError(
             f"input_size={input_size!r}; give the side of the image in pixels, such as {chosen.input_size}"
         )
-    budget = Budget(**(chosen.budget if params is None and madds is None else {"params": params, "madds": madds}))
+    limits = {"params": params, "madds": madds, "latency_ms": latency_ms}
+    budget = Budget(**(limits if any(v is not None for v in limits.values()) else chosen.budget))
     dense = dense_backbone(
         chosen.backbone,
         pretrained=pretrained,
