@@ -10,11 +10,9 @@ import torch
 from torch import nn
 
 from nes_lab.compress.compression_plan import CompressionPlan, LayerPlan
-from nes_lab.compress.survey import KINDS
 from nes_lab.errors import PlanError, closest, one_of
-from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
+from nes_lab.nn.kinds import build, kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.nn.linear import EpitomeLinear
 
 __all__ = ["compress", "materialize"]
 
@@ -53,7 +51,10 @@ def compress(
     with _own_random(), torch.inference_mode(False):
         torch.manual_seed(0 if generator is None else generator.initial_seed())
         return _swap(
-            model, lambda name, module: _build(module, plan.layers[name], weights) if name in plan.layers else None
+            model,
+            lambda name, module: (
+                build(module, weights, **plan.layers[name].layer_arguments()) if name in plan.layers else None
+            ),
         )
 
 
@@ -66,6 +67,7 @@ def materialize(model: nn.Module) -> nn.Module:
         model: Any module; without epitome layers the copy is just a copy.
 
     Examples:
+        >>> from nes_lab.nn import EpitomeLinear
         >>> plain = materialize(nn.Sequential(EpitomeLinear(4, 8, epitome_shape=(4, 4))))
         >>> plain[0]
         Linear(in_features=4, out_features=8, bias=True)
@@ -90,28 +92,14 @@ def _swap(model: nn.Module, replace: Callable[[str, nn.Module], nn.Module | None
     return copy.deepcopy(model, fresh)  # what the memo holds stands in wherever the old module is referred to
 
 
-def _build(module: nn.Module, plan: LayerPlan, weights: str) -> nn.Module:
-    arguments = plan.layer_arguments()
-    if isinstance(module, nn.Linear):
-        layer: EpitomeLayer = EpitomeLinear.from_linear(module, weights, **arguments)
-    elif isinstance(module, nn.Conv1d):
-        layer = EpitomeConv1d.from_conv(module, weights, **arguments)
-    else:
-        assert isinstance(module, nn.Conv2d)  # _check_layer has seen to it
-        layer = EpitomeConv2d.from_conv(module, weights, **arguments)
-    layer.epitome.requires_grad_(module.weight.requires_grad)
-    if layer.bias is not None and module.bias is not None:
-        layer.bias.requires_grad_(module.bias.requires_grad)
-    return layer
-
-
 def _check_layer(name: str, plan: LayerPlan, modules: dict[str, nn.Module]) -> None:
     if name not in modules:
         raise PlanError(f"the plan replaces {name!r}, which the model has not.{closest(name, modules)}")
     module = modules[name]
-    kind = KINDS.get(type(module))
+    kind = kind_of(module)
     if kind != plan.kind:
-        raise PlanError(f"layer {name!r} is a {type(module).__name__}; the plan was made for a {plan.kind} layer")
+        found = why_not(module) if kind is None else f"it is a {type(module).__name__}"
+        raise PlanError(f"layer {name!r}: {found}; the plan was made for a {plan.kind} layer")
     if not module.weight.is_meta and not bool(module.weight.isfinite().all()):  # type: ignore[union-attr, operator]
         raise PlanError(f"layer {name!r}: its weight holds NaN or infinity; an epitome cannot be made from it")
     if tuple(module.weight.shape) != plan.weight_shape:  # type: ignore[union-attr, arg-type]

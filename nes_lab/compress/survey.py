@@ -15,11 +15,9 @@ from nes_lab.cost.count import count, counting_kernels, evaluating, run_example
 from nes_lab.cost.report import CostReport
 from nes_lab.errors import OptionError, closest
 from nes_lab.execution.base import LayerOp
+from nes_lab.nn.kinds import kind_of, layer_op, why_not
 
-__all__ = ["KINDS", "Survey", "SurveyedLayer", "survey"]
-
-KINDS: dict[type[nn.Module], str] = {nn.Conv1d: "conv1d", nn.Conv2d: "conv2d", nn.Linear: "linear"}
-"""Layer types that are replaced: exactly these, no subclasses."""
+__all__ = ["Survey", "SurveyedLayer", "matching", "survey"]
 
 _SQUEEZE = ("squeezeexcit", "semodule", "sqexcit")
 
@@ -36,6 +34,8 @@ class SurveyedLayer:
         calls: Shape of the input of each call.
         reason: Why it stays dense; empty when it may be replaced.
         asked_only: Whether an ``include`` pattern may overrule the reason.
+        asked: Whether one names it.
+        never: Whether no epitome layer can stand in for it, whatever is asked.
         bypassed: A parent uses its weight without calling it, so it always runs materialized.
     """
 
@@ -46,6 +46,8 @@ class SurveyedLayer:
     calls: list[tuple[int, ...]] = field(default_factory=list)
     reason: str = ""
     asked_only: bool = False
+    asked: bool = False
+    never: bool = False
     bypassed: bool = False
 
     @property
@@ -85,8 +87,9 @@ def survey(
     Args:
         model: Left as it was.
         example_input: As :func:`nes_lab.count` takes it.
-        include: Name patterns (``"blocks.*.conv_pw"``); only these are replaced, also those that stay dense by default.
-        exclude: Name patterns that stay dense.
+        include: Name patterns (``"blocks.*.conv_pw"``) or types (``"Linear"``, ``"conv1d"``); only these are replaced. What a
+            pattern names is replaced also where it stays dense by default; a type does not ask for that.
+        exclude: Name patterns or types that stay dense.
 
     Raises:
         OptionError: If a pattern matches no layer; gives the closest names.
@@ -104,17 +107,10 @@ def _has_matrix(module: nn.Module) -> bool:
 
 
 def _describe(name: str, module: nn.Module) -> SurveyedLayer:
-    kind = KINDS.get(type(module))
-    if kind is None:
-        base = next((b.__name__ for b in KINDS if isinstance(module, b)), None)
-        what = f"a subclass of {base}" if base else "of a kind without an epitome layer"
-        reason = f"{type(module).__name__} is {what}; only Conv1d, Conv2d and Linear themselves are replaced"
+    reason = why_not(module)
+    if reason:
         return SurveyedLayer(name, module, type(module).__name__, LayerOp(), reason=reason)
-    if isinstance(module, nn.Linear):
-        return SurveyedLayer(name, module, kind, LayerOp())
-    assert isinstance(module, nn.Conv1d | nn.Conv2d)  # the only other kinds
-    op = LayerOp(module.kernel_size, module.stride, module.padding, module.dilation, module.groups)
-    return SurveyedLayer(name, module, kind, op)
+    return SurveyedLayer(name, module, kind_of(module) or "", layer_op(module))
 
 
 def _record_calls(model: nn.Module, example_input: Any, layers: list[SurveyedLayer]) -> None:
@@ -141,26 +137,17 @@ def _mark_dense(model: nn.Module, layers: list[SurveyedLayer]) -> None:
     for layer in layers:
         if not layer.reason:
             layer.reason = _cannot(layer, users)
-        if layer.reason:
+        layer.never = bool(layer.reason)
+        if layer.never:
             continue
         layer.reason = _default_dense(layer, squeezes, declared)
         layer.asked_only = bool(layer.reason)
 
 
 def _cannot(layer: SurveyedLayer, users: dict[int, list[str]]) -> str:
-    """Why a layer can never be replaced, or nothing."""
-    module = layer.module
-    if getattr(module, "padding_mode", "zeros") != "zeros":
-        return f"padding_mode={module.padding_mode!r}; epitome layers pad with zeros only"
-    weight = module._parameters.get("weight")
-    if weight is None:
-        return "its weight is computed by a hook or parametrization (weight_norm and the like), not stored"
-    others = [user for user in users[id(weight)] if user != layer.name]
-    if others:
-        return f"its weight is tied to that of {others[0]!r}"
-    if not weight.is_floating_point():
-        return f"its weight is {weight.dtype}, not floating point"
-    return ""
+    """Why a layer can never be replaced in this model, or nothing."""
+    others = [user for user in users[id(layer.module.weight)] if user != layer.name]
+    return f"its weight is tied to that of {others[0]!r}" if others else ""
 
 
 def _default_dense(layer: SurveyedLayer, squeezes: list[str], declared: dict[str, str]) -> str:
@@ -208,19 +195,42 @@ def _patterns(argument: str, value: Any) -> list[str] | None:
 
 
 def _apply_patterns(layers: list[SurveyedLayer], include: list[str] | None, exclude: list[str] | None) -> None:
-    names = [layer.name for layer in layers]
-    for argument, patterns in (("include", include), ("exclude", exclude)):
-        for pattern in patterns or ():
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise OptionError(f"{argument}={pattern!r} matches no layer of the model.{closest(pattern, names)}")
+    taken: set[str] = set()
+    for pattern in include or ():
+        found, by_type = matching(layers, "include", pattern)
+        taken.update(layer.name for layer in found)
+        for layer in found:
+            layer.asked = layer.asked or not by_type
     for layer in layers:
-        if include and _matches(layer.name, include):
-            layer.reason = "" if layer.asked_only else layer.reason
-        elif include and not layer.reason:
+        if layer.asked and layer.asked_only:
+            layer.reason = ""
+        elif include and layer.name not in taken and not layer.reason:
             layer.reason = "not among the patterns of include="
-        if exclude and _matches(layer.name, exclude):
+    for pattern in exclude or ():
+        for layer in matching(layers, "exclude", pattern)[0]:
             layer.reason = "excluded by a pattern of exclude="
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def matching(layers: Sequence[SurveyedLayer], argument: str, pattern: str) -> tuple[list[SurveyedLayer], bool]:
+    """The layers a user means by a pattern: those whose names match, else those of a type.
+
+    Args:
+        layers: Of a survey.
+        argument: Its name, for the message.
+        pattern: Of names, with ``*`` and the like; where it matches no name, a class name or kind (``"Conv2d"``, ``"conv2d"``).
+
+    Returns:
+        The layers, and whether they were found by type.
+
+    Raises:
+        OptionError: If it is neither; gives the closest names.
+    """
+    named = [layer for layer in layers if fnmatchcase(layer.name, pattern)]
+    types = {layer.name: (type(layer.module).__name__, layer.kind) for layer in layers}
+    typed = [layer for layer in layers if pattern in types[layer.name]]
+    if not named and not typed:
+        known = [*types, *sorted({name for names in types.values() for name in names})]
+        raise OptionError(
+            f"{argument}={pattern!r} matches no layer of the model and is no type of one.{closest(pattern, known)}"
+        )
+    return (named, False) if named else (typed, True)

@@ -13,21 +13,37 @@ from torch import Tensor
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.taps import AxisTaps
 
-__all__ = ["AxisState", "ExecutionPlan", "LayerOp", "PlanCost", "Taps", "axis_states", "sampling_madds", "scale_rows"]
+__all__ = [
+    "CONVS",
+    "SAME_TF",
+    "AxisState",
+    "ExecutionPlan",
+    "LayerOp",
+    "PlanCost",
+    "Taps",
+    "axis_states",
+    "sampling_madds",
+    "scale_rows",
+]
 
 AxisState = Literal["identity", "integer", "fractional"]
 Taps = Sequence[AxisTaps | None]
+CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+SAME_TF = "same_tf"
+"""The padding of TensorFlow's ``SAME``; torch's ``"same"`` differs from it where the stride is not 1."""
 
 
 @dataclass(frozen=True)
 class LayerOp:
-    """The linear operation a layer performs with a weight: a convolution in 1-D or 2-D, or a matrix product.
+    """The linear operation a layer performs with a weight: a convolution in 1-D, 2-D or 3-D, or a matrix product.
 
     Args:
         kernel_size: ``K``; empty for a linear layer.
         stride, dilation: As torch, one number per spatial axis.
-        padding: As torch: one number per spatial axis, or ``"same"`` or ``"valid"``.
+        padding: As torch: one number per spatial axis, or ``"same"`` or ``"valid"``; or :data:`SAME_TF`, TensorFlow's padding,
+            which follows the input's size so that there are ``ceil(size / stride)`` outputs.
         groups: As torch.
+        standardized: Whether each row of the weight is standardized before use (by the layer), so that the weight must be whole.
         reads_all: Whether every input position is read; follows from the others.
     """
 
@@ -36,6 +52,7 @@ class LayerOp:
     padding: tuple[int, ...] | str = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    standardized: bool = field(default=False, repr=False)
     reads_all: bool = field(init=False, repr=False, compare=False, default=True)
 
     @property
@@ -52,15 +69,31 @@ class LayerOp:
         """Run the operation with a given weight."""
         if self.spatial == 0:
             return F.linear(x, weight, bias)
-        conv = F.conv1d if self.spatial == 1 else F.conv2d
-        return conv(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        padding = self.padding
+        if padding == SAME_TF:
+            x, padding = F.pad(x, self.zeros_around(x.shape[-self.spatial :])), 0
+        return CONVS[self.spatial](x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def zeros_around(self, sizes: Sequence[int]) -> list[int]:
+        """Zeros before and after each spatial axis of an input, the last axis first, as ``F.pad`` takes them."""
+        return [n for axis in reversed(range(self.spatial)) for n in self.zeros_along(axis, sizes[axis])]
+
+    def zeros_along(self, axis: int, size: int) -> tuple[int, int]:
+        """Zeros before and after one spatial axis; an odd one stands at the end, as in torch and TensorFlow."""
+        if not isinstance(self.padding, str):
+            return self.padding[axis], self.padding[axis]
+        reach = self.dilation[axis] * (self.kernel_size[axis] - 1)
+        if self.padding == SAME_TF:
+            reach = max((self._output_size(size, axis) - 1) * self.stride[axis] + reach + 1 - size, 0)
+        total = 0 if self.padding == "valid" else reach
+        return total // 2, total - total // 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reads_all", all(step == 1 for step in self._skips()))
 
     def _skips(self) -> tuple[int, ...]:
         """Per spatial axis, the step at which positions are read: above 1 only for an unpadded kernel of size 1."""
-        padding = (0,) * self.spatial if self.padding in ("valid", "same") else self.padding
+        padding = (0,) * self.spatial if isinstance(self.padding, str) else self.padding
         return tuple(
             s if k == 1 and p == 0 else 1 for k, s, p in zip(self.kernel_size, self.stride, padding, strict=True)
         )
@@ -88,6 +121,8 @@ class LayerOp:
     def _output_size(self, size: int, axis: int) -> int:
         if self.padding == "same":
             return size
+        if self.padding == SAME_TF:
+            return -(-size // self.stride[axis])
         padding = 0 if isinstance(self.padding, str) else self.padding[axis]
         reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
         return max((size + 2 * padding - reach) // self.stride[axis] + 1, 0)

@@ -24,6 +24,8 @@ class Factored:
 
     def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
         """Joint scope, groups and sampled kernel axes are refused."""
+        if op.standardized:
+            return "its weight is standardized row by row before use, which takes the whole weight"
         if geometry.scope == "joint":
             return "its scope is 'joint': each block has its own starts, so the weight is no product of two samplings"
         if op.groups > 1:

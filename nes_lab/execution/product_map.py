@@ -18,7 +18,7 @@ from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.runs import same_layout
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import GeometryError
-from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps
+from nes_lab.execution.base import CONVS, AxisState, LayerOp, PlanCost, Taps
 from nes_lab.execution.wrapped import fold_cost, fold_input
 
 __all__ = ["ProductMap"]
@@ -40,6 +40,8 @@ class ProductMap:
 
     def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
         """Joint scope, groups, kernel axes read whole, and circular windows are refused."""
+        if op.standardized:
+            return "its weight is standardized row by row before use, which takes the whole weight"
         if geometry.scope == "joint":
             return (
                 "its scope is 'joint': each block has its own starts, so products cannot be summed over input channels"
@@ -71,7 +73,7 @@ class ProductMap:
         x, op = fold_input(x, taps[1], op)
         cells = [k if t is None else t.cells for k, t in zip(op.kernel_size, taps[2:], strict=True)]
         filters = prepared.shape[0] // prod(cells)
-        products = (F.conv1d if op.spatial == 1 else F.conv2d)(x, prepared)
+        products = CONVS[op.spatial](x, prepared)
         accumulate = torch.float64 if products.dtype == torch.float64 else torch.float32
         sums = _window_sums(products.unflatten(op.channel_dim, (filters, *cells)), op, accumulate)
         y = _read(sums.flatten(-2 * op.spatial - 1, op.channel_dim), taps, cells, filters, op)
@@ -105,11 +107,7 @@ class ProductMap:
 def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
     """Zeros before and after a spatial axis, as torch pads it, and the output's size."""
     reach = op.dilation[axis] * (op.kernel_size[axis] - 1)
-    if isinstance(op.padding, str):
-        total = reach if op.padding == "same" else 0
-        left, right = total // 2, total - total // 2  # torch puts the odd zero at the end
-    else:
-        left = right = op.padding[axis]
+    left, right = op.zeros_along(axis, size)
     room = size + left + right - reach - 1
     if room < 0:
         raise GeometryError(

@@ -26,6 +26,8 @@ class Wrapped:
 
     def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
         """Joint scope and depthwise layers are refused."""
+        if op.standardized:
+            return "its weight is standardized row by row before use, which takes the whole weight"
         if geometry.scope == "joint":
             return (
                 "its scope is 'joint': each block has its own starts, so input channels cannot be folded once for all"

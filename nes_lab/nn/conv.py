@@ -10,16 +10,17 @@ from torch import nn
 
 from nes_lab.errors import GeometryError, OptionError
 from nes_lab.execution.base import LayerOp
+from nes_lab.nn.dense import fill_dense
 from nes_lab.nn.layer import EpitomeLayer
 
-__all__ = ["EpitomeConv1d", "EpitomeConv2d"]
+__all__ = ["EpitomeConv1d", "EpitomeConv2d", "EpitomeConv3d"]
 
 
 class _EpitomeConv(EpitomeLayer):
     """A convolution of ``spatial`` axes; the public classes set that number."""
 
     spatial: int
-    dense: type[nn.Conv1d] | type[nn.Conv2d]
+    dense: type[nn.Module]
 
     def __init__(
         self,
@@ -52,9 +53,10 @@ class _EpitomeConv(EpitomeLayer):
         steps, spread = _numbers("stride", stride, n, least=1), _numbers("dilation", dilation, n, least=1)
         pad = padding if isinstance(padding, str) else _numbers("padding", padding, n, least=0)
         _check_conv(in_channels, out_channels, groups, padding_mode, pad, steps)
+        op = self.operation(LayerOp(kernel, steps, pad, spread, groups))
         super().__init__(
             (out_channels, in_channels // groups, *kernel),
-            LayerOp(kernel, steps, pad, spread, groups),
+            op,
             bias,
             epitome_shape=epitome_shape,
             patch_channels=patch_channels,
@@ -74,17 +76,23 @@ class _EpitomeConv(EpitomeLayer):
         self.kernel_size, self.stride, self.padding, self.dilation = kernel, steps, pad, spread
         self.padding_mode = padding_mode
 
+    @staticmethod
+    def operation(op: LayerOp) -> LayerOp:
+        """The operation of this kind of layer, from that of a plain convolution with its arguments."""
+        return op
+
     @classmethod
-    def from_conv(cls, conv: nn.Conv1d | nn.Conv2d, weights: str = "fit", **epitome: Any) -> Self:
+    def from_conv(cls, conv: nn.modules.conv._ConvNd, weights: str = "fit", **epitome: Any) -> Self:
         """An epitome layer in place of a dense convolution, with its hyperparameters, bias, dtype, device and mode.
 
         Args:
             conv: The dense layer; it stays untouched.
-            weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that read it.
+            weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that read it;
+                ``"none"``: fresh numbers.
             **epitome: ``epitome_shape`` and the other epitome arguments of the constructor.
 
         Raises:
-            GeometryError: If a patch does not fit, or if ``conv`` is no plain convolution of this dimension.
+            GeometryError: If a patch does not fit, or if ``conv`` is no convolution of this dimension.
 
         Examples:
             >>> conv = nn.Conv2d(4, 8, 3)
@@ -110,9 +118,9 @@ class _EpitomeConv(EpitomeLayer):
             conv.weight.dtype,
             **epitome,
         )
-        return layer.load_dense_(conv.weight, conv.bias, weights).train(conv.training)  # type: ignore[return-value]
+        return layer.take_over_(conv, weights)  # type: ignore[return-value]
 
-    def to_dense(self) -> nn.Conv1d | nn.Conv2d:
+    def plain(self) -> nn.Module:
         """A plain torch convolution with the sampled weight; outputs agree to rounding."""
         conv = self.dense(
             self.in_channels,
@@ -126,7 +134,7 @@ class _EpitomeConv(EpitomeLayer):
             device=self.epitome.device,
             dtype=self.epitome.dtype,
         )
-        return fill_dense(conv, self)  # type: ignore[return-value]
+        return fill_dense(conv, self)
 
 
 class EpitomeConv1d(_EpitomeConv):
@@ -143,7 +151,7 @@ class EpitomeConv1d(_EpitomeConv):
         torch.Size([2, 32, 50])
     """
 
-    spatial = 1
+    kind, spatial = "conv1d", 1
     dense = nn.Conv1d
 
 
@@ -189,18 +197,26 @@ class EpitomeConv2d(_EpitomeConv):
     or not; separable routing lets the layer run in epitome space.
     """
 
-    spatial = 2
+    kind, spatial = "conv2d", 2
     dense = nn.Conv2d
 
 
-def fill_dense(module: nn.Conv1d | nn.Conv2d | nn.Linear, layer: EpitomeLayer) -> nn.Module:
-    """Copy the sampled weight, bias and mode of an epitome layer into a dense module."""
-    with torch.no_grad():
-        module.weight.copy_(layer.materialize())
-        if module.bias is not None and layer.bias is not None:
-            module.bias.copy_(layer.bias)
-    module.weight.requires_grad_(layer.epitome.requires_grad)
-    return module.train(layer.training)
+class EpitomeConv3d(_EpitomeConv):
+    r"""Three-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
+
+    See :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_t, E_h, E_w)``.
+
+    Shape:
+        - input ``(N, C_in, T, H, W)``, output ``(N, C_out, T_out, H_out, W_out)`` as :class:`torch.nn.Conv3d`
+
+    Examples:
+        >>> layer = EpitomeConv3d(8, 16, 3, epitome_shape=(8, 8, 3, 3, 3), padding=1)
+        >>> layer(torch.randn(1, 8, 4, 6, 6)).shape
+        torch.Size([1, 16, 4, 6, 6])
+    """
+
+    kind, spatial = "conv3d", 3
+    dense = nn.Conv3d
 
 
 def _numbers(name: str, value: int | tuple[int, ...], n: int, least: int) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ __all__ = ["LEARNERS", "SQUASHES", "IndexLearner", "LearnerStarts"]
 
 LEARNERS = ("mlp", "conv")
 SQUASHES = ("tanh", "sigmoid")
+_CONV_AND_NORM = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}
 
 
 def check_learner_options(
@@ -50,7 +51,7 @@ class IndexLearner(nn.Module):
     Args:
         channels: Input channels of the layer.
         outputs: Number of starts.
-        spatial: Spatial axes of the input: 0, 1 or 2.
+        spatial: Spatial axes of the input: 0 to 3.
         kind: ``"mlp"`` or ``"conv"``.
 
     Shape:
@@ -81,7 +82,7 @@ class IndexLearner(nn.Module):
             last: nn.Module = nn.Linear(hidden, outputs, **where)
             self.body = nn.Sequential(nn.Linear(channels, hidden, **where), nn.ReLU(), last)
         else:
-            conv, norm = (nn.Conv1d, nn.BatchNorm1d) if spatial == 1 else (nn.Conv2d, nn.BatchNorm2d)
+            conv, norm = _CONV_AND_NORM[spatial]
             last = norm(outputs, **where)
             reduce = conv(channels, hidden, 3, stride=2, padding=1, bias=False, **where)
             spread = conv(hidden, outputs, 1, bias=False, **where)
@@ -95,8 +96,9 @@ class IndexLearner(nn.Module):
     def reset_parameters(self) -> None:
         """Draw all layers anew; the last one is zero."""
         for part in self.body:
-            if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d):
-                part.reset_parameters()
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()
         self._begin_at_zero()
 
     def forward(self, x: Tensor) -> Tensor:

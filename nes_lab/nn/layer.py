@@ -17,8 +17,10 @@ from nes_lab.errors import GeometryError, OptionError, one_of
 from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps
 from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
 from nes_lab.nn.cache import InferenceCache
+from nes_lab.nn.dense import hollow, refilled
 from nes_lab.nn.index_learner import LearnerStarts, check_learner_options
 from nes_lab.nn.init import copy_epitome, fit_epitome, reset_epitome_
+from nes_lab.nn.kinds import class_kind
 from nes_lab.nn.starts import FixedStarts, FreeStarts, FrozenStarts, Starts
 
 __all__ = ["EpitomeLayer", "SnapReport"]
@@ -38,7 +40,7 @@ class SnapReport:
 
 
 class EpitomeLayer(nn.Module, ABC):
-    """Base of the epitome layers; use :class:`EpitomeConv1d`, :class:`EpitomeConv2d` or :class:`EpitomeLinear`.
+    """Base of the epitome layers; use :class:`EpitomeConv2d`, :class:`EpitomeLinear` or one of their relatives.
 
     Args:
         weight_shape: ``(C_out, C_in/groups, *K)`` of the dense layer.
@@ -54,6 +56,12 @@ class EpitomeLayer(nn.Module, ABC):
         reach, squash, momentum, learner: Of ``learner`` routing; see :class:`~nes_lab.nn.index_learner.LearnerStarts`.
     """
 
+    kind: str
+    """Name of the kind of layer, as compression plans write it."""
+    shell: nn.Module | None = None
+    """The dense layer it was made from, without numbers, where that is of a class of its own."""
+    dense: type[nn.Module]
+    """Torch's own class."""
     epitome: nn.Parameter
     bias: nn.Parameter | None
     scale: Tensor | None
@@ -295,9 +303,34 @@ class EpitomeLayer(nn.Module, ABC):
                 self.bias.copy_(bias)
         return self
 
-    @abstractmethod
+    def take_over_(self, dense: nn.Module, weights: str) -> EpitomeLayer:
+        """Stand in for a dense layer: its numbers as ``weights`` says (``"none"``: fresh ones), mode and what learns.
+
+        Args:
+            dense: A layer of this layer's kind and shape.
+            weights: ``"fit"``, ``"reset"`` (:meth:`load_dense_`) or ``"none"``.
+        """
+        one_of("weights", weights, ("fit", "reset", "none"))
+        if class_kind(type(dense)) != self.kind:
+            raise GeometryError(
+                f"{type(self).__name__} cannot stand in for a {type(dense).__name__}: it computes otherwise"
+            )
+        if weights != "none":
+            self.load_dense_(dense.weight, dense.bias, weights)  # type: ignore[arg-type]
+        for name, parameter in self.named_parameters(recurse=False):
+            source = getattr(dense, "weight" if name == "epitome" else name)
+            parameter.requires_grad_(source.requires_grad)
+        if type(dense) is not self.dense:
+            object.__setattr__(self, "shell", hollow(dense))  # not a child: it holds no numbers
+        return self.train(dense.training)
+
     def to_dense(self) -> nn.Module:
-        """A plain torch layer with the sampled weight."""
+        """A plain layer with the sampled weight, of the class this one was made from; outputs agree to rounding."""
+        return self.plain() if self.shell is None else refilled(self.shell, self)
+
+    @abstractmethod
+    def plain(self) -> nn.Module:
+        """A layer of torch's own class with the sampled weight."""
 
     def extra_repr(self) -> str:
         """Shapes and options."""

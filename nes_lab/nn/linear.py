@@ -9,7 +9,7 @@ from torch import nn
 
 from nes_lab.errors import GeometryError
 from nes_lab.execution.base import LayerOp
-from nes_lab.nn.conv import fill_dense
+from nes_lab.nn.dense import fill_dense
 from nes_lab.nn.layer import EpitomeLayer
 
 __all__ = ["EpitomeLinear"]
@@ -39,6 +39,9 @@ class EpitomeLinear(EpitomeLayer):
 
     Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
     """
+
+    kind = "linear"
+    dense = nn.Linear
 
     def __init__(
         self,
@@ -100,9 +103,9 @@ class EpitomeLinear(EpitomeLayer):
             linear.weight.dtype,
             **epitome,
         )
-        return layer.load_dense_(linear.weight, linear.bias, weights).train(linear.training)  # type: ignore[return-value]
+        return layer.take_over_(linear, weights)  # type: ignore[return-value]
 
-    def to_dense(self) -> nn.Linear:
+    def plain(self) -> nn.Linear:
         """A plain torch linear layer with the sampled weight; outputs agree to rounding."""
         linear = nn.Linear(
             self.in_features, self.out_features, self.bias is not None, self.epitome.device, self.epitome.dtype

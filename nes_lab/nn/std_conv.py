@@ -1,0 +1,103 @@
+"""Weight-standardized convolutions: each output channel's weights are shifted and scaled to mean 0 and variance 1 before use.
+
+Source: Qiao et al., *Micro-Batch Training with Batch-Channel Normalization and Weight Standardization*, arXiv:1903.10520; with a gain
+per output channel: Brock et al., arXiv:2101.08692.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes_lab.epitome.sampling import sample_patches
+from nes_lab.execution.base import SAME_TF, LayerOp
+from nes_lab.nn.conv import EpitomeConv2d
+from nes_lab.nn.same import EpitomeConv2dSame
+
+__all__ = ["EpitomeStdConv2d"]
+
+
+class EpitomeStdConv2d(EpitomeConv2d):
+    r"""Two-dimensional convolution whose weight is sampled from a smaller tensor and then standardized.
+
+    It stands in for timm's ``StdConv2d`` and ``ScaledStdConv2d``. The sampled weight is standardized whole, so only the plan
+    ``materialize`` is available: params fall, multiply-adds do not. :attr:`weight` is the weight before standardization, as in timm.
+
+    Args:
+        *args: As :class:`~nes_lab.nn.conv.EpitomeConv2d`.
+        eps: Added to the variance.
+        gain: Whether each output channel has a gain, multiplied with ``gain_scale``.
+        gain_scale: See ``gain``.
+        same_pad: TensorFlow's ``SAME`` padding, as :class:`~nes_lab.nn.same.EpitomeConv2dSame`.
+        **options: As :class:`~nes_lab.nn.conv.EpitomeConv2d`.
+
+    Shape:
+        - input ``(N, C_in, H, W)``, output ``(N, C_out, H_out, W_out)``
+
+    Examples:
+        >>> layer = EpitomeStdConv2d(16, 32, 3, epitome_shape=(16, 16, 3, 3), padding=1)
+        >>> layer(torch.randn(2, 16, 8, 8)).shape, layer.available_executions()
+        (torch.Size([2, 32, 8, 8]), ('materialize',))
+    """
+
+    kind = "conv2d_std"
+    gain: nn.Parameter | None
+
+    def __init__(
+        self,
+        *args: Any,
+        eps: float = 1e-6,
+        gain: bool = False,
+        gain_scale: float = 1.0,
+        same_pad: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, **options)
+        self.eps, self.gain_scale, self.same_pad = eps, gain_scale, same_pad
+        self.op = replace(self.op, padding=SAME_TF) if same_pad else self.op
+        ones = self.epitome.new_ones(self.out_channels, 1, 1, 1)
+        self.register_parameter("gain", nn.Parameter(ones) if gain else None)
+
+    @staticmethod
+    def operation(op: LayerOp) -> LayerOp:
+        """Whose weight must be whole."""
+        return replace(op, standardized=True)
+
+    @classmethod
+    def from_conv(cls, conv: nn.modules.conv._ConvNd, weights: str = "fit", **epitome: Any) -> Self:
+        """An epitome layer in place of timm's ``StdConv2d`` or ``ScaledStdConv2d``, padded as it is."""
+        gain = getattr(conv, "gain", None)
+        settings = {"eps": conv.eps, "same_pad": getattr(conv, "same_pad", False), "gain": gain is not None}
+        settings |= {} if gain is None else {"gain_scale": conv.scale}
+        layer = super().from_conv(conv, weights, **settings, **epitome)
+        if layer.gain is not None and gain is not None and not gain.is_meta and weights != "none":
+            layer.gain.data.copy_(gain.detach())
+        return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sample, standardize, convolve."""
+        weight = sample_patches(self.epitome, self._taps(self.routing(x)), self.geometry)
+        return self.op(x, self.standardized(weight), self.bias)
+
+    def standardized(self, weight: Tensor) -> Tensor:
+        """Each output channel's weights with mean 0 and variance 1, times its gain."""
+        factor = None if self.gain is None else (self.gain * self.gain_scale).flatten()
+        rows = weight.reshape(1, self.out_channels, -1)
+        rows = F.batch_norm(rows, None, None, weight=factor, training=True, momentum=0.0, eps=self.eps)
+        return rows.reshape_as(weight)
+
+    def stored_params(self) -> int:
+        """Numbers stored for inference, the gain among them."""
+        return super().stored_params() + (0 if self.gain is None else self.gain.numel())
+
+    def plain(self) -> nn.Module:
+        """A plain convolution with the standardized weight."""
+        make = EpitomeConv2dSame if self.same_pad else EpitomeConv2d
+        conv = make.plain(self)  # type: ignore[arg-type]
+        with torch.no_grad():
+            conv.weight.copy_(self.standardized(self.materialize()))  # type: ignore[union-attr, operator]
+        return conv
