@@ -6,16 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from math import prod
 from typing import Any
 
 from torch import nn
 
+from nes_lab.compress.bare import bare_matrices, bare_reason
 from nes_lab.compress.compression_plan import Counts
-from nes_lab.cost.count import count, counting_kernels, evaluating, run_example
+from nes_lab.cost.count import count, counting_kernels, evaluating, input_shape, run_example
 from nes_lab.cost.report import CostReport
 from nes_lab.errors import OptionError, closest
 from nes_lab.execution.base import LayerOp
-from nes_lab.nn.kinds import kind_of, layer_op, why_not
+from nes_lab.nn.kinds import BASES, kind_of, layer_op, why_not
 
 __all__ = ["Survey", "SurveyedLayer", "matching", "survey"]
 
@@ -29,13 +31,14 @@ class SurveyedLayer:
     Args:
         name: Its first name in the model.
         module: The layer.
-        kind: ``conv1d``, ``conv2d``, ``linear``, or the class name of what is never replaced.
+        kind: Of its epitome layer (:mod:`nes_lab.nn.kinds`), or the class name of what is never replaced.
         op: Its operation.
         calls: Shape of the input of each call.
         reason: Why it stays dense; empty when it may be replaced.
         asked_only: Whether an ``include`` pattern may overrule the reason.
         asked: Whether one names it.
         never: Whether no epitome layer can stand in for it, whatever is asked.
+        bare: Name of the matrix in a module that is no layer with a weight (attention's ``in_proj_weight``).
         bypassed: A parent uses its weight without calling it, so it always runs materialized.
     """
 
@@ -49,11 +52,12 @@ class SurveyedLayer:
     asked: bool = False
     never: bool = False
     bypassed: bool = False
+    bare: str = ""
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of its weight."""
-        weight = getattr(self.module, "weight", None)
+        weight = getattr(self.module, self.bare or "weight", None)
         return tuple(weight.shape) if weight is not None else ()
 
     @property
@@ -65,7 +69,9 @@ class SurveyedLayer:
     def dense(self, report: CostReport) -> Counts:
         """Its counts in a report of the dense model."""
         row = next((r for r in report.by_layer if r.name == self.name), None)
-        return Counts(0, 0) if row is None else Counts(row.params, row.madds)
+        if row is None:  # not called and without params of its own, or a parameter of the model itself
+            return Counts(prod(self.weight_shape) if self.bare else 0, 0)
+        return Counts(row.params, row.madds)
 
 
 @dataclass(frozen=True)
@@ -95,15 +101,25 @@ def survey(
         OptionError: If a pattern matches no layer; gives the closest names.
     """
     report = count(model, example_input)
-    layers = [_describe(name, module) for name, module in model.named_modules() if _has_matrix(module)]
+    layers = _list_layers(model)
     _record_calls(model, example_input, layers)
     _mark_dense(model, layers)
     _apply_patterns(layers, _patterns("include", include), _patterns("exclude", exclude))
     return Survey(tuple(layers), report)
 
 
-def _has_matrix(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | nn.modules.conv._ConvTransposeNd)
+def _list_layers(model: nn.Module) -> list[SurveyedLayer]:
+    """All that holds a matrix, in module order."""
+    bare = {id(module): (name, parameter) for name, module, parameter in bare_matrices(model)}
+    layers = []
+    for name, module in model.named_modules():
+        if isinstance(module, (*BASES, nn.modules.conv._ConvTransposeNd)):
+            layers.append(_describe(name, module))
+        elif id(module) in bare:
+            shown, parameter = bare[id(module)]
+            reason = bare_reason(module, parameter)
+            layers.append(SurveyedLayer(shown, module, type(module).__name__, LayerOp(), reason=reason, bare=parameter))
+    return layers
 
 
 def _describe(name: str, module: nn.Module) -> SurveyedLayer:
@@ -115,9 +131,10 @@ def _describe(name: str, module: nn.Module) -> SurveyedLayer:
 
 def _record_calls(model: nn.Module, example_input: Any, layers: list[SurveyedLayer]) -> None:
     def watch(layer: SurveyedLayer) -> Any:
-        return lambda module, args, output: layer.calls.append(tuple(args[0].shape))
+        return lambda module, args, kwargs, output: layer.calls.append(input_shape((args, kwargs)))
 
-    handles = [layer.module.register_forward_hook(watch(layer)) for layer in layers]
+    watched = [layer for layer in layers if not layer.bare]
+    handles = [layer.module.register_forward_hook(watch(layer), with_kwargs=True) for layer in watched]
     try:
         with evaluating(model), counting_kernels():
             run_example(model, example_input)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.cost.report import CostReport, LayerCost
@@ -21,7 +22,7 @@ from nes_lab.errors import OptionError
 from nes_lab.execution.base import PlanCost
 from nes_lab.nn.layer import EpitomeLayer
 
-__all__ = ["count", "evaluating", "run_example", "stored_params"]
+__all__ = ["count", "evaluating", "input_shape", "run_example", "stored_params"]
 
 
 def count(model: nn.Module, example_input: Any) -> CostReport:
@@ -45,17 +46,19 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
     extra: dict[str, PlanCost] = {}
     executions: dict[str, str] = {}
     handles = [
-        m.register_forward_hook(_watch(n, extra, executions))
+        m.register_forward_hook(_watch(n, extra, executions), with_kwargs=True)
         for n, m in model.named_modules()
         if isinstance(m, EpitomeLayer)
     ]
+    counter = FlopCounterMode(display=False)
+    meter = _Meter(model, counter)
     try:
-        with evaluating(model), counting_kernels(), FlopCounterMode(display=False) as counter:
+        with evaluating(model), counting_kernels(), counter:
             run_example(model, example_input)
     finally:
+        own = meter.close()
         for handle in handles:
             handle.remove()
-    own = _own_counts(model, counter.get_flop_counts())
     rows = tuple(_rows(model, own, extra, executions))
     return CostReport(
         params=stored_params(model),
@@ -100,33 +103,55 @@ def _learner_modules(model: nn.Module) -> set[int]:
 
 
 def _watch(name: str, extra: dict[str, PlanCost], executions: dict[str, str]) -> Any:
-    def hook(layer: EpitomeLayer, args: tuple, output: Tensor) -> None:
-        cost = layer.cost(tuple(args[0].shape))
+    def hook(layer: EpitomeLayer, args: tuple, kwargs: dict, output: Tensor) -> None:
+        shape = input_shape((args, kwargs))
+        cost = layer.cost(shape)
         past = extra.get(name, PlanCost(0))
         extra[name] = PlanCost(0, past.tap_madds + cost.tap_madds, past.adds + cost.adds, cost.weight_madds)
-        executions[name] = layer.plan_for(tuple(args[0].shape)).name
+        executions[name] = layer.plan_for(shape).name
 
     return hook
 
 
-def _own_counts(model: nn.Module, counts: Mapping[str, Mapping[Any, int]]) -> dict[str, int]:
-    """Multiply-adds of each module itself, by its name; the counter gives totals that include the children."""
-    totals = {name: sum(ops.values()) for name, ops in counts.items()}
-    root = type(model).__name__
-    inclusive: dict[str, int] = defaultdict(int)
-    for name, total in totals.items():
-        if name == "Global":
-            continue
-        inclusive[name.removeprefix(root).removeprefix(".")] = total
-    inclusive[""] = totals.get("Global", 0)
-    own = dict(inclusive)
-    for name, total in inclusive.items():
-        if name:
-            parent = name.rpartition(".")[0]
-            while parent and parent not in inclusive:
-                parent = parent.rpartition(".")[0]
-            own[parent] -= total
-    return {name: value // 2 for name, value in own.items()}
+class _Meter:
+    """Splits what a counter counts among the modules, each operation to the innermost one that was called.
+
+    By calls, not by names: a shared module counts under its first name however often and wherever it is called.
+    """
+
+    def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
+        self.counter = counter
+        self.own: dict[str, int] = defaultdict(int)
+        self._open: list[tuple[str, int]] = [("", 0)]
+        self._handles = [
+            handle
+            for name, module in model.named_modules()
+            if name  # what no other module claims is the model's own
+            for handle in (
+                module.register_forward_pre_hook(lambda *_, name=name: self._switch(name)),
+                module.register_forward_hook(lambda *_: self._switch(None)),
+            )
+        ]
+
+    def _switch(self, entered: str | None) -> None:
+        """Book what was counted since the last switch, then enter a module or leave the present one."""
+        name, since = self._open.pop()
+        total = self.counter.get_total_flops()
+        self.own[name] += total - since
+        if entered is not None:
+            self._open += [(name, total), (entered, total)]
+        else:
+            self._open.append((self._open.pop()[0], total))
+
+    def close(self) -> dict[str, int]:
+        """Multiply-adds of each module itself, by its name; the hooks are gone."""
+        for handle in self._handles:
+            handle.remove()
+        while len(self._open) > 1:
+            self._switch(None)
+        name, since = self._open.pop()
+        self.own[name] += self.counter.get_total_flops() - since
+        return {name: flops // 2 for name, flops in self.own.items()}
 
 
 def _rows(
@@ -212,9 +237,7 @@ def run_example(model: nn.Module, example_input: Any) -> Any:
 
 
 def input_shape(example_input: Any) -> tuple[int, ...]:
-    """Shape of the (first) tensor of an example input."""
-    if isinstance(example_input, Mapping):
-        example_input = tuple(example_input.values())
-    if isinstance(example_input, tuple | list):
-        example_input = next((v for v in example_input if isinstance(v, Tensor)), None)
-    return tuple(example_input.shape) if isinstance(example_input, Tensor) else ()
+    """Shape of the (first) tensor of an example input, however deep it lies (detection networks take lists of images)."""
+    example_input = dict(example_input) if isinstance(example_input, Mapping) else example_input
+    first = next((leaf for leaf in tree_iter(example_input) if isinstance(leaf, Tensor)), None)
+    return () if first is None else tuple(first.shape)

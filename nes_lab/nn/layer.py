@@ -167,12 +167,13 @@ class EpitomeLayer(nn.Module, ABC):
         plan = self.plan_for(input_shape)
         return plan.cost(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Compute the layer; input and output as the dense layer's.
 
         Raises:
             GeometryError: If the input has another number of channels.
         """
+        x = input
         channels, dim = self._channels
         if x.ndim < -dim or x.shape[dim] != channels:
             raise GeometryError(f"input of shape {tuple(x.shape)}; axis {dim} must have {channels} channels")

@@ -78,10 +78,10 @@ class EpitomeStdConv2d(EpitomeConv2d):
             layer.gain.data.copy_(gain.detach())
         return layer
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Sample, standardize, convolve."""
-        weight = sample_patches(self.epitome, self._taps(self.routing(x)), self.geometry)
-        return self.op(x, self.standardized(weight), self.bias)
+        weight = sample_patches(self.epitome, self._taps(self.routing(input)), self.geometry)
+        return self.op(input, self.standardized(weight), self.bias)
 
     def standardized(self, weight: Tensor) -> Tensor:
         """Each output channel's weights with mean 0 and variance 1, times its gain."""
