@@ -72,7 +72,8 @@ class ZooRow:
     def from_dict(cls, data: Mapping[str, Any]) -> ZooRow:
         """Read :meth:`to_dict`, also after a trip through JSON; what else it holds is left out."""
         known: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name in data}
-        return cls(**(known | {"input_shape": tuple(known.get("input_shape", ()))}))
+        known["input_shape"] = tuple(known.get("input_shape", ()))
+        return cls(**known)
 
     def __str__(self) -> str:
         if not self.passed:
