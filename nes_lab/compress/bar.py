@@ -13,8 +13,12 @@ Show = Callable[[dict[str, Any]], object]
 
 
 @contextmanager
-def showing(progress: bool | Show) -> Iterator[Show]:
+def showing(progress: bool | Show, what: str = "tuning") -> Iterator[Show]:
     """What to tell the news to: the function given, a bar for True, nothing for False.
+
+    Args:
+        progress: As the user gave it.
+        what: What is being done, before the phase.
 
     Examples:
         >>> with showing(False) as show:
@@ -29,11 +33,11 @@ def showing(progress: bool | Show) -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("tuning {task.fields[phase]}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn(f"{what} {{task.fields[phase]}}"), BarColumn(), TimeElapsedColumn())
     label = TextColumn("{task.fields[label]}")
     # no thread redraws the bar: it would take time from what is timed
     with Progress(*columns, label, console=Console(stderr=True), auto_refresh=False) as bars:
-        task = bars.add_task("tuning", phase="layers", label="")
+        task = bars.add_task(what, phase="layers", label="")
         yield lambda news: bars.update(
             task, completed=news["done"], total=news["total"], phase=news["phase"], label=news["label"], refresh=True
         )

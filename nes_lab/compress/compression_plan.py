@@ -39,6 +39,9 @@ class LayerPlan:
         routing, scope, boundary, execution, seed: As the epitome layers take them.
         dense, predicted: Counts before and after.
         options: Further keyword arguments of the layer, such as ``reach`` of the index learner.
+        executions: Multiply-adds under every execution plan that can run the layer; empty in plans of older versions.
+        unavailable: Execution plans that cannot, and why.
+        why: What set its epitome shape, where it was not the budget alone.
 
     Examples:
         >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
@@ -59,6 +62,9 @@ class LayerPlan:
     dense: Counts
     predicted: Counts
     options: Mapping[str, Any] = field(default_factory=dict)
+    executions: Mapping[str, int] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
 
     def __post_init__(self) -> None:
         for name in self.options:
@@ -81,6 +87,33 @@ class LayerPlan:
     def ratio(self) -> float:
         """Params after, as a share of those before."""
         return self.predicted.params / self.dense.params
+
+    @property
+    def runs(self) -> str:
+        """The execution plan that will run: what ``auto`` resolves to by count; ``auto`` itself where counts are not known."""
+        if self.execution != "auto" or not self.executions:
+            return self.execution
+        return min(self.executions, key=lambda name: self.executions[name])  # the first of equals, as auto takes it
+
+    def with_execution(self, execution: str) -> LayerPlan:
+        """The same layer under another execution plan, with the multiply-adds that gives.
+
+        Raises:
+            PlanError: If the execution plan cannot run this layer; says why.
+        """
+        if execution in self.unavailable:
+            usable = ", ".join(("auto", *self.executions))
+            raise PlanError(
+                f"execution={execution!r} cannot run this layer: {self.unavailable[execution]}; available: {usable}"
+            )
+        if self.executions and execution not in ("auto", *self.executions):
+            known = ("auto", *self.executions, *self.unavailable)
+            raise PlanError(
+                f"execution={execution!r} is not known; choose one of {', '.join(known)}.{closest(execution, known)}"
+            )
+        changed = replace(self, execution=execution)
+        madds = self.executions.get(changed.runs, self.predicted.madds)
+        return replace(changed, predicted=Counts(self.predicted.params, madds))
 
     def layer_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the epitome layer."""
@@ -119,6 +152,7 @@ class CompressionPlan:
         notes: What a reader should know, such as the rounding that leaves budget unused.
         order: Names of all rows in module order.
         origin: How it was made, for people: strategy or preset and its options.
+        latency_ms: Median measured time of a forward, where the budget limited it; the notes say on what it holds.
 
     Examples:
         >>> plan = CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3))
@@ -135,6 +169,7 @@ class CompressionPlan:
     notes: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     origin: str = ""
+    latency_ms: float | None = None
 
     @property
     def kept(self) -> dict[str, str]:
@@ -147,36 +182,60 @@ class CompressionPlan:
         return [self._row(name) for name in names]
 
     def _row(self, name: str) -> dict[str, Any]:
-        layer = self.layers.get(name)
-        if layer is None:
-            kept = self.kept_layers[name]
-            after, epitome, routing, reason, source = kept.dense, None, None, kept.reason, kept
-        else:
-            after, epitome, routing, reason, source = layer.predicted, layer.epitome_shape, layer.routing, "", layer
+        layer, kept = self.layers.get(name), self.kept_layers.get(name)
+        source = layer or kept
+        assert source is not None  # order holds names of either
+        after = source.dense if layer is None else layer.predicted
         return {
             "name": name,
             "kind": source.kind,
             "weight_shape": source.weight_shape,
-            "epitome_shape": epitome,
-            "routing": routing,
+            "epitome_shape": layer and layer.epitome_shape,
+            "routing": layer and layer.routing,
             "params_dense": source.dense.params,
             "params": after.params,
             "madds_dense": source.dense.madds,
             "madds": after.madds,
-            "reason": reason,
+            "reason": kept.reason if kept else "",
+            "ratio": after.params / source.dense.params if source.dense.params else 1.0,
+            "scope": layer and layer.scope,
+            "runs": layer and layer.runs,
+            "executions": dict(layer.executions) if layer else {},
+            "unavailable": dict(layer.unavailable) if layer else {},
+            "why": layer.why if layer else "",
         }
 
     def with_execution(self, executions: Mapping[str, str]) -> CompressionPlan:
-        """A plan with other execution plans for the named layers; counts are left as predicted.
+        """A plan with other execution plans for the named layers, and the multiply-adds these give.
+
+        Counts stay as they were for layers of plans that older versions wrote, which do not tell them.
 
         Raises:
-            PlanError: If a name is no layer of the plan.
+            PlanError: If a name is no layer of the plan, or its layer cannot run so; says why.
         """
         unknown = [name for name in executions if name not in self.layers]
         if unknown:
             raise PlanError(f"layer {unknown[0]!r} is not in the plan.{closest(unknown[0], self.layers)}")
-        layers = {n: replace(p, execution=executions.get(n, p.execution)) for n, p in self.layers.items()}
-        return replace(self, layers=layers)
+        layers = dict(self.layers)
+        for name, execution in executions.items():
+            try:
+                layers[name] = layers[name].with_execution(execution)
+            except PlanError as error:
+                raise PlanError(f"layer {name!r}: {error}") from error
+        more = sum(layers[name].predicted.madds - self.layers[name].predicted.madds for name in executions)
+        total = Counts(self.predicted.params, self.predicted.madds + more)
+        return replace(self, layers=layers, predicted=total)
+
+    def explain(self) -> str:
+        """Every layer in a table of text: why it stays dense, or its epitome, ratio and multiply-adds per execution plan.
+
+        Examples:
+            >>> print(CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3)).explain().splitlines()[0])
+            CompressionPlan (): 0 layers replaced, 0 kept dense
+        """
+        from nes_lab.compress.explain import explain
+
+        return explain(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the schema's number."""
@@ -210,6 +269,7 @@ class CompressionPlan:
                 notes=tuple(data["notes"]),
                 order=tuple(data["order"]),
                 origin=data["origin"],
+                latency_ms=data.get("latency_ms"),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise PlanError(f"the compression plan lacks or misnames a field: {error}") from error

@@ -1,80 +1,43 @@
-"""Choosing epitome shapes for a budget: the strategy ``uniform``.
+"""Choosing each layer's epitome shape for a budget: the strategies ``uniform`` and ``sensitivity``.
 
-One ratio for all layers, rounded per layer. Rounding all layers at once would overshoot, so the layers take their rounding
-steps one at a time, ordered by the ratio at which they fall due, then by module order; the first state that meets every
-budget is taken. Steps that would raise a layer's params or multiply-adds are joined with later ones, so that along the
-way neither total ever rises: more budget never means fewer params.
+Either strategy puts the rounding steps of all layers in one order, and the first state that meets every budget is taken; see
+:mod:`nes_lab.compress.ladder`. ``uniform`` orders them by one ratio for all layers, ``sensitivity`` by what each is found to cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from torch import nn
 
+from nes_lab.compress.bar import Show
 from nes_lab.compress.budget import Budget
-from nes_lab.compress.compression_plan import LAYER_OPTIONS, CompressionPlan, Counts, KeptLayer, LayerPlan
-from nes_lab.compress.survey import Survey, SurveyedLayer, survey
+from nes_lab.compress.compression_plan import CompressionPlan, Counts, LayerPlan
+from nes_lab.compress.ladder import WIRINGS, Ladder, axes_of, layer_steps, uniform_steps
+from nes_lab.compress.layer_plans import EpitomeOptions, assemble, plan_layer, whole
+from nes_lab.compress.overrides import choices
+from nes_lab.compress.sensitivity_report import SensitivityReport
+from nes_lab.compress.survey import Survey, survey
 from nes_lab.cost.report import short
-from nes_lab.epitome.geometry import BOUNDARIES, SCOPES, EpitomeGeometry
-from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES, sampled_axes
+from nes_lab.epitome.geometry import SCOPES
 from nes_lab.errors import BudgetError, OptionError, one_of
-from nes_lab.execution.base import AxisState
-from nes_lab.execution.registry import cheapest_plan
-from nes_lab.nn.index_learner import check_learner_options
 
-__all__ = ["STRATEGIES", "WIRINGS", "EpitomeOptions", "plan_for_budget", "plan_layer"]
+__all__ = [
+    "STRATEGIES",
+    "WIRINGS",
+    "EpitomeOptions",
+    "Wishes",
+    "assemble",
+    "look_over",
+    "plan_for_budget",
+    "plan_layer",
+]
 
-STRATEGIES = ("uniform",)
-WIRINGS = ("both_axes", "input_axis", "output_axis", "narrow_axis")
-_LEARNED_PATCH = 16
-
-
-@dataclass(frozen=True)
-class EpitomeOptions:
-    """What all epitome layers of a plan share.
-
-    Args:
-        routing, scope, boundary: As the layers take them.
-        patch_channels: Patch length along both channel axes; None: the whole axis, or 16 where starts are learned.
-        seed: Of ``random``; the layer's index is added.
-        layer: Further keyword arguments of the layers, such as ``reach``.
-    """
-
-    routing: str = "tiled"
-    scope: str = "separable"
-    boundary: str = "clamp"
-    patch_channels: int | None = None
-    seed: int = 0
-    layer: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        one_of("routing", self.routing, ROUTING_MODES)
-        one_of("scope", self.scope, SCOPES)
-        one_of("boundary", self.boundary, BOUNDARIES)
-        _whole("patch_channels", self.patch_channels if self.patch_channels is not None else 1, 1)
-        _whole("seed", self.seed, 0)
-        for name in self.layer or ():
-            one_of("layer_options", name, LAYER_OPTIONS)
-        check_learner_options(**(self.layer or {}))
-
-    def patch(self, epitome_shape: Sequence[int]) -> tuple[int, int]:
-        """Patch of a layer, at most as long as its epitome."""
-        learned = self.routing in LEARNED_MODES
-        length = self.patch_channels or (_LEARNED_PATCH if learned else max(epitome_shape[:2]))
-        return min(length, epitome_shape[0]), min(length, epitome_shape[1])
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A layer's next state on its way down: due at ``ratio``."""
-
-    ratio: float
-    layer: int
-    plan: LayerPlan
+STRATEGIES = ("uniform", "sensitivity")
+_TIGHT = 0.98
+_HOLDERS = 3
 
 
 def plan_for_budget(
@@ -84,6 +47,7 @@ def plan_for_budget(
     *,
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
     routing: str = "tiled",
     scope: str = "separable",
     boundary: str = "clamp",
@@ -92,23 +56,31 @@ def plan_for_budget(
     wiring: str = "both_axes",
     min_channels: int = 1,
     strategy: str = "uniform",
+    sensitivity: SensitivityReport | None = None,
     seed: int = 0,
     layer_options: Mapping[str, Any] | None = None,
+    seconds: float = 60.0,
+    progress: bool | Show = False,
 ) -> CompressionPlan:
     """Choose epitome shapes so that a model meets a budget.
 
-    The counts predicted are those that :func:`nes_lab.count` finds after :func:`nes_lab.compress`.
+    The counts predicted are those that :func:`nes_lab.count` finds after :func:`nes_lab.compress`. A limit on time is measured:
+    see :mod:`nes_lab.compress.latency`.
 
     Args:
         model: Left as it was.
-        budget: Limits on params and multiply-adds; both hold.
-        example_input: As :func:`nes_lab.count` takes it; its batch and size set the multiply-adds.
-        include: Name patterns; only these layers are replaced, also ones that stay dense by default (depthwise
-            convolutions, squeeze-excite, declared stem and classifier).
-        exclude: Name patterns that stay dense.
+        budget: Limits on params, multiply-adds and measured time; all hold.
+        example_input: As :func:`nes_lab.count` takes it; its batch and size set the multiply-adds and the time.
+        include: Name patterns (``"blocks.*.conv_pw"``) or types (``"Linear"``, ``"conv2d"``); only these layers are replaced. A
+            layer that a name pattern matches is replaced also where it stays dense by default (depthwise convolutions,
+            squeeze-excite, declared stem and classifier). An entry is a type where it matches no name.
+        exclude: Name patterns or types that stay dense.
+        overrides: Settings for single layers by name pattern or type, ``{"head*": {"ratio": 0.5}}``: ``ratio`` (epitome / weight),
+            ``epitome_shape`` or ``keep`` (dense), and ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring``. Later
+            patterns win; layers with a ratio or shape are replaced even where they would stay dense.
         routing: Who sets the starts.
         scope: ``"separable"``: multiply-adds fall with params; ``"joint"``: only params fall, the weight keeps its full rank;
-            ``"auto"``: separable where multiply-adds must fall, else joint.
+            ``"auto"``: separable where multiply-adds or time must fall, else joint.
         boundary: ``"clamp"`` or ``"circular"``.
         patch_channels: Patch length; None: the whole epitome axis, or 16 where starts are learned.
         round_to: Epitome channels are multiples of this; 1 or 2 for tiny networks.
@@ -117,13 +89,18 @@ def plan_for_budget(
             costs most rank.
         min_channels: Layers with fewer channels on either side stay dense: thin layers gain no time, as their cost is the reading
             and writing of activations. Names in ``include`` are taken all the same.
-        strategy: ``"uniform"``.
+        strategy: ``"uniform"``: one ratio for all; ``"sensitivity"``: layers that shrinking hurts least give most for what the
+            budget limits. For a fixed scope, strategy and set of limits, more budget never means fewer params.
+        sensitivity: From :func:`nes_lab.measure_sensitivity`; None: measured here, by the residuals of the fit.
         seed: Of ``random`` routing.
         layer_options: Further arguments of the layers, such as ``{"reach": 2.0}``.
+        seconds: About how long a search for ``latency_ms`` may take.
+        progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
 
     Raises:
         BudgetError: If the budget cannot be met; names the least that can be reached and the layers that hold it.
         OptionError: If an option is not among its choices, or a pattern matches no layer.
+        PlanError: If the sensitivities were measured on another model or for other epitomes.
 
     Examples:
         >>> model, x = nn.Sequential(nn.Conv2d(64, 128, 1), nn.Conv2d(128, 64, 1)), torch.randn(1, 64, 8, 8)
@@ -132,205 +109,158 @@ def plan_for_budget(
         True
     """
     one_of("strategy", strategy, STRATEGIES)
-    one_of("wiring", wiring, WIRINGS)
     if not isinstance(budget, Budget):
-        raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=...)")
-    _whole("round_to", round_to, 1)
-    _whole("min_channels", min_channels, 1)
-    one_of("scope", scope, (*SCOPES, "auto"))
-    found = survey(model, example_input, include, exclude)
-    _keep_thin(found, min_channels if include is None else 1)
+        raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=..., latency_ms=...)")
+    if sensitivity is not None and strategy != "sensitivity":
+        raise OptionError(f"sensitivity is given and strategy={strategy!r}; it goes with strategy='sensitivity'")
+    options = EpitomeOptions(routing, "separable", boundary, patch_channels, seed, layer_options)
+    wishes = Wishes(options, scope, round_to, wiring, min_channels, include, exclude, overrides)
+    ladder = look_over(model, example_input, wishes, budget)
+    if strategy == "sensitivity":
+        from nes_lab.compress.sensitivity import sensitive
+
+        ladder = sensitive(model, ladder, wishes, budget, sensitivity, progress)
+    plan = _first_within(ladder, budget, wishes, strategy)
+    if budget.latency_ms is None:
+        return plan
+    from nes_lab.compress.latency import meet_latency
+
+    def at(rung: int) -> CompressionPlan:
+        return _plan(ladder, rung, budget, wishes, strategy)
+
+    begin = _rung(ladder, budget, wishes)
+    return meet_latency(model, example_input, at, begin, len(ladder.steps), budget, seconds=seconds, progress=progress)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user asks of a plan beside its budget; arguments as :func:`plan_for_budget` takes them."""
+
+    options: EpitomeOptions
+    scope: str = "separable"
+    round_to: int = 8
+    wiring: str = "both_axes"
+    min_channels: int = 1
+    include: Sequence[str] | str | None = None
+    exclude: Sequence[str] | str | None = None
+    overrides: Mapping[str, Mapping[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        one_of("wiring", self.wiring, WIRINGS)
+        one_of("scope", self.scope, (*SCOPES, "auto"))
+        whole("round_to", self.round_to, 1)
+        whole("min_channels", self.min_channels, 1)
+
+    def words(self, scope: str) -> str:
+        """The options that decide what can be reached, for messages."""
+        parts = [f"round_to={self.round_to}", f"scope={scope!r}"]
+        parts += [f"wiring={self.wiring!r}"] if self.wiring != "both_axes" else []
+        parts += [f"min_channels={self.min_channels}"] if self.min_channels != 1 else []
+        return ", ".join(parts)
+
+
+def look_over(model: nn.Module, example_input: Any, wishes: Wishes, budget: Budget | None = None) -> Ladder:
+    """Survey a model and line up the steps of every layer that may be replaced, in the order of ``uniform``.
+
+    Raises:
+        BudgetError: If there is no layer to replace.
+        OptionError: If an option is not among its choices, or a pattern matches no layer.
+    """
+    found = survey(model, example_input, wishes.include, wishes.exclude)
+    _keep_thin(found, wishes.min_channels)
+    scope = _binding_scope(found, budget) if wishes.scope == "auto" else wishes.scope
+    options = replace(wishes.options, scope=scope)
+    chosen = choices(found, wishes.overrides, options, wishes.wiring, wishes.round_to)
     if not found.layers:
         raise BudgetError(f"{type(model).__name__} has no convolution or linear layer that an epitome could replace")
-    scope = _binding_scope(found, budget) if scope == "auto" else scope
-    options = EpitomeOptions(routing, scope, boundary, patch_channels, seed, layer_options)
     steps = [
-        s
-        for i, layer in enumerate(found.layers)
-        if not layer.reason
-        for s in _steps(i, layer, found, options, round_to, _axes(layer, wiring))
+        layer_steps(i, found.layers[i], found, c.options, wishes.round_to, axes_of(found.layers[i], c.wiring), c.why)
+        for i, c in chosen.items()
+        if c.fixed is None
     ]
-    steps.sort(key=lambda s: (-s.ratio, s.layer))
-    how = "" if wiring == "both_axes" else f", wiring={wiring!r}"
-    how += "" if min_channels == 1 else f", min_channels={min_channels}"
-    chosen, last = _descend(found, steps, budget, f"round_to={round_to}, scope={scope!r}{how}")
-    origin = f"{strategy}, routing={routing}, scope={scope}, round_to={round_to}" + how.replace("'", "")
-    plan = assemble(found, chosen, budget, origin, untouched="the budget is met without it")
-    return _with_notes(plan, budget, last, round_to)
+    return Ladder(found, uniform_steps(steps), {i: c.fixed for i, c in chosen.items() if c.fixed is not None}, scope)
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise OptionError(f"{name}={value!r}; give a whole number of at least {least}")
-
-
-def _binding_scope(found: Survey, budget: Budget) -> str:
-    """``separable`` when the multiply-adds must fall, ``joint`` when only the params must."""
+def _binding_scope(found: Survey, budget: Budget | None) -> str:
+    """``separable`` when multiply-adds or time must fall, ``joint`` when only the params must."""
+    if budget is None or budget.latency_ms is not None:
+        return "separable"
     madds_limit = budget.absolute(found.report.params, found.report.madds)[1]
     return "joint" if madds_limit is None or madds_limit >= found.report.madds else "separable"
 
 
-def plan_layer(
-    layer: SurveyedLayer, index: int, epitome_shape: tuple[int, ...], dense: Counts, options: EpitomeOptions
-) -> LayerPlan:
-    """Plan of one layer for a given epitome shape, with the counts it will have."""
-    patch = options.patch(epitome_shape)
-    geometry = EpitomeGeometry(layer.weight_shape, epitome_shape, patch, options.scope, options.boundary)
-    sampled = sampled_axes(geometry, options.routing)
-    learned = options.routing in LEARNED_MODES
-    states: tuple[AxisState, ...] = tuple(
-        ("fractional" if learned else "integer") if a in sampled else "identity" for a in range(len(epitome_shape))
-    )
-    if layer.bypassed:
-        execution, madds = "materialize", dense.madds
-    else:
-        execution, madds = "auto", cheapest_plan(geometry, states, layer.op, layer.positions)[1].madds
-    stored = sum(int(np.prod(geometry.starts_shape(a))) for a in sampled) if learned else 0
-    before = int(np.prod(layer.weight_shape))
-    params = dense.params - before + int(np.prod(epitome_shape)) + stored
-    return LayerPlan(
-        kind=layer.kind,
-        weight_shape=layer.weight_shape,
-        epitome_shape=epitome_shape,
-        patch_channels=patch,
-        routing=options.routing,
-        scope=options.scope,
-        boundary=options.boundary,
-        execution=execution,
-        seed=options.seed + index,
-        dense=dense,
-        predicted=Counts(params, madds),
-        options=dict(options.layer or {}),
-    )
-
-
 def _keep_thin(found: Survey, min_channels: int) -> None:
-    """Leave layers dense that have too few channels on a side."""
+    """Leave layers dense that have too few channels on a side and were not asked for by name."""
     for layer in found.layers:
-        if not layer.reason:
+        if not layer.reason and not layer.asked:
             fewest = min(layer.weight_shape[0], layer.weight_shape[1] * layer.op.groups)
             layer.reason = f"{fewest} channels, below min_channels={min_channels}" if fewest < min_channels else ""
 
 
-def _axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
-    """The channel axes of a layer that may shrink."""
-    if wiring == "narrow_axis":
-        c_out, c_in = layer.weight_shape[:2]
-        read, written = layer.positions
-        return (0,) if c_out * written <= c_in * layer.op.groups * read else (1,)
-    return {"both_axes": (0, 1), "input_axis": (1,), "output_axis": (0,)}[wiring]
+def _first_within(ladder: Ladder, budget: Budget, wishes: Wishes, strategy: str) -> CompressionPlan:
+    rung = _rung(ladder, budget, wishes)
+    return _with_notes(_plan(ladder, rung, budget, wishes, strategy), ladder, rung, wishes.round_to)
 
 
-def _steps(
-    index: int, layer: SurveyedLayer, found: Survey, options: EpitomeOptions, round_to: int, axes: Sequence[int]
-) -> Iterator[_Step]:
-    """A layer's states on the way down, each no dearer than the one before in params and in multiply-adds."""
-    dense = layer.dense(found.report)
-    shape = list(layer.weight_shape)
-    falls = [(ratio, axis, size) for axis in axes for ratio, size in _roundings(shape[axis], round_to)]
-    best = dense
-    for ratio, axis, size in sorted(falls, key=lambda fall: (-fall[0], fall[1])):
-        shape[axis] = size
-        plan = plan_layer(layer, index, tuple(shape), dense, options)
-        now = plan.predicted
-        if now.params <= best.params and now.madds <= best.madds and now != best:
-            best = now
-            yield _Step(ratio, index, plan)
+def _rung(ladder: Ladder, budget: Budget, wishes: Wishes) -> int:
+    """The first rung that meets the limits on params and multiply-adds."""
+    limits = budget.absolute(ladder.found.report.params, ladder.found.report.madds)
+    rung = ladder.first_within(*limits)
+    if rung is None:
+        raise _infeasible(ladder, limits, wishes.words(ladder.scope))
+    return rung
 
 
-def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
-    """Sizes below ``size`` that are multiples of ``round_to``, each with the ratio at which rounding arrives there."""
-    above = size
-    for below in range((size - 1) // round_to * round_to, 0, -round_to):
-        yield (above + below) / (2 * size), below
-        above = below
+def _plan(ladder: Ladder, rung: int, budget: Budget, wishes: Wishes, strategy: str) -> CompressionPlan:
+    origin = f"{strategy}, routing={wishes.options.routing}, " + wishes.words(ladder.scope).replace("'", "")
+    return assemble(ladder.found, ladder.state(rung), budget, origin, untouched="the budget is met without it")
 
 
-def _descend(found: Survey, steps: list[_Step], budget: Budget, how: str) -> tuple[dict[int, LayerPlan], _Step | None]:
-    """Take steps until every limit is met; the state per layer, and the last step taken."""
-    params_limit, madds_limit = budget.absolute(found.report.params, found.report.madds)
-    params, madds = found.report.params, found.report.madds
-    state: dict[int, LayerPlan] = {}
-
-    def met() -> bool:
-        return (params_limit is None or params <= params_limit) and (madds_limit is None or madds <= madds_limit)
-
-    last = None
-    for step in steps:
-        if met():
-            break
-        before = state[step.layer].predicted if step.layer in state else step.plan.dense
-        params += step.plan.predicted.params - before.params
-        madds += step.plan.predicted.madds - before.madds
-        state[step.layer], last = step.plan, step
-    if not met():
-        raise _infeasible(found, state, Counts(params, madds), (params_limit, madds_limit), how)
-    return state, last
-
-
-def _infeasible(
-    found: Survey, state: dict[int, LayerPlan], least: Counts, limits: tuple[float | None, float | None], how: str
-) -> BudgetError:
+def _infeasible(ladder: Ladder, limits: tuple[float | None, float | None], how: str) -> BudgetError:
+    found, least, state = ladder.found, ladder.totals[-1], ladder.state(len(ladder.steps))
     parts = []
     for what, limit in zip(("params", "madds"), limits, strict=True):
         reached = getattr(least, what)
         if limit is None or reached <= limit:
             continue
-        dense = getattr(found.report, what)
-        held = sorted(
-            (
-                (
-                    getattr(state[i].predicted if i in state else layer.dense(found.report), what),
-                    layer.name,
-                    layer.reason,
-                )
-                for i, layer in enumerate(found.layers)
-            ),
-            reverse=True,
-        )[:3]
-        holders = "; ".join(f"{name} {short(n)}" + (f" (dense: {why})" if why else "") for n, name, why in held)
         parts.append(
-            f"{what}={short(limit)} cannot be met: the least reachable is {short(reached)} ({reached:,}, {reached / dense:.1%} of dense) "
-            f"with {how}; most of it is held by {holders}"
+            f"{what}={short(limit)} cannot be met: the least reachable is {short(reached)} ({reached:,}, "
+            f"{reached / getattr(found.report, what):.1%} of dense) with {how}; most of it is held by {_holders(found, state, what)}"
         )
-    return BudgetError(". ".join(parts))
+    return BudgetError(". ".join(parts), least=least)
 
 
-def assemble(
-    found: Survey, chosen: Mapping[int, LayerPlan], budget: Budget | None, origin: str, untouched: str
-) -> CompressionPlan:
-    """A compression plan from the layers chosen, the rest kept with their reasons."""
-    layers = {layer.name: chosen[i] for i, layer in enumerate(found.layers) if i in chosen}
-    kept = {
-        layer.name: KeptLayer(layer.kind, layer.weight_shape, layer.reason or untouched, layer.dense(found.report))
-        for i, layer in enumerate(found.layers)
-        if i not in chosen
-    }
-    saved = [(p.dense.params - p.predicted.params, p.dense.madds - p.predicted.madds) for p in layers.values()]
-    predicted = Counts(found.report.params - sum(s[0] for s in saved), found.report.madds - sum(s[1] for s in saved))
-    return CompressionPlan(
-        layers=layers,
-        kept_layers=kept,
-        dense=Counts(found.report.params, found.report.madds),
-        predicted=predicted,
-        budget=budget,
-        input_shape=found.report.input_shape,
-        order=tuple(layer.name for layer in found.layers),
-        origin=origin,
-    )
-
-
-def _with_notes(plan: CompressionPlan, budget: Budget, last: _Step | None, round_to: int) -> CompressionPlan:
-    """Say how much of the binding limit is used, and which rounding leaves more than 2 % of it."""
-    limits = budget.absolute(plan.dense.params, plan.dense.madds)
-    used = [
-        (getattr(plan.predicted, w) / limit, w) for w, limit in zip(("params", "madds"), limits, strict=True) if limit
+def _holders(found: Survey, state: Mapping[int, LayerPlan], what: str) -> str:
+    """The layers that cost most in a state, and why those are dense that are."""
+    counts: list[Counts] = [
+        state[i].predicted if i in state else layer.dense(found.report) for i, layer in enumerate(found.layers)
     ]
+    rows = [(getattr(c, what), layer.name, layer.reason) for c, layer in zip(counts, found.layers, strict=True)]
+    most = sorted(rows, reverse=True)[:_HOLDERS]
+    return "; ".join(f"{name} {short(n)}" + (f" (dense: {why})" if why else "") for n, name, why in most)
+
+
+def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int, round_to: int) -> CompressionPlan:
+    """Say how much of the tighter limit is used, and which rounding leaves more than 2 % of it."""
+    assert plan.budget is not None  # a plan for a budget
+    limits = plan.budget.absolute(plan.dense.params, plan.dense.madds)
+    used = [
+        (getattr(plan.predicted, what) / limit, what)
+        for what, limit in zip(("params", "madds"), limits, strict=True)
+        if limit
+    ]
+    if not used:
+        return plan
     share, what = max(used)
     note = f"uses {share:.1%} of the {what} budget"
-    if share < 0.98 and last is not None:
-        name = list(plan.order)[last.layer]
+    if share < _TIGHT and rung:
+        last = ladder.steps[rung - 1]
+        name = ladder.found.layers[last.layer].name
         note += f"; the step of {name} to an epitome of {last.plan.epitome_shape} (channels in multiples of {round_to}) prevents more"
-    elif share < 0.98:
-        note += "; the dense model already meets the budget"
-    return replace(plan, notes=(note,))
+    elif share < _TIGHT:
+        note += (
+            "; the dense model already meets the budget"
+            if not ladder.fixed
+            else "; the overrides alone meet the budget"
+        )
+    return replace(plan, notes=(*plan.notes, note))

@@ -129,18 +129,20 @@ class TuneReport:
     def apply(self, plan: CompressionPlan) -> CompressionPlan:
         """A compression plan that holds the choices, and this report's key among its notes.
 
-        The predicted multiply-adds become those of the chosen execution plans; where the plan was made for an input of
-        another size they cannot be told, and the note says so.
+        The predicted multiply-adds become those of the chosen execution plans. Where an older version wrote the plan, for an
+        input of another size, they cannot be told, and the note says so.
 
         Raises:
             PlanError: If the plan is for another model; names the layers.
         """
         self._check(plan)
-        note, madds = f"{_NOTE}{self.key}", self._madds(plan)
-        if madds is None:
-            note += f"; multiply-adds are those predicted before, as the plan is for an input of {plan.input_shape}"
-        else:
-            plan = _with_madds(plan, madds)
+        note = f"{_NOTE}{self.key}"
+        if not all(plan.layers[name].executions for name in self.executions):
+            madds = self._madds(plan)
+            if madds is None:
+                note += f"; multiply-adds are those predicted before, as the plan is for an input of {plan.input_shape}"
+            else:
+                plan = _with_madds(plan, madds)
         kept = tuple(n for n in plan.notes if not n.startswith(_NOTE))
         return replace(plan.with_execution(self.executions), notes=(*kept, note))
 

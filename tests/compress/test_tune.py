@@ -383,14 +383,29 @@ def test_applied_to_its_plan_it_sets_executions_counts_and_the_key(planned):
     assert all(rows[name] == p.predicted.madds for name, p in tuned.layers.items())
 
 
-def test_counts_follow_the_plans_batch_and_are_left_at_another_size(planned):
+def test_counts_follow_the_plans_input_where_the_plan_knows_them(planned):
     dense, x, _, report = planned
     one = nes_lab.plan_for_budget(dense, Budget(params="60%"), x[:1])
     tuned = report.apply(one)
     assert nes_lab.count(nes_lab.compress(dense, tuned), x[:1]).madds == tuned.predicted.madds
     larger = nes_lab.plan_for_budget(dense, Budget(params="60%"), torch.randn(2, 16, 9, 9))
     tuned = report.apply(larger)
+    small = nes_lab.compress(dense, tuned)
+    assert nes_lab.count(small, torch.randn(2, 16, 9, 9)).madds == tuned.predicted.madds != larger.predicted.madds
+    before = _as_before(larger)  # tells no counts per execution plan
+    tuned = report.apply(before)
     assert tuned.predicted == larger.predicted and "(2, 16, 9, 9)" in tuned.notes[-1]
+    one = nes_lab.plan_for_budget(dense, Budget(params="60%"), x[:1])
+    assert report.apply(_as_before(one)).predicted == report.apply(one).predicted
+
+
+def _as_before(plan: nes_lab.CompressionPlan) -> nes_lab.CompressionPlan:
+    """The plan as an older version would have written it."""
+    data = json.loads(plan.to_json())
+    for layer in data["layers"].values():
+        del layer["executions"], layer["unavailable"], layer["why"]
+    del data["latency_ms"], data["budget"]["latency_ms"]
+    return nes_lab.CompressionPlan.from_dict(data)
 
 
 def test_a_plan_of_another_model_is_refused(planned):

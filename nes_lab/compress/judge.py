@@ -1,0 +1,81 @@
+"""A model's loss on calibration data, with one weight changed at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_iter
+
+from nes_lab.cost.count import evaluating, run_example
+from nes_lab.errors import OptionError
+
+__all__ = ["Judge", "Loss", "read_batches"]
+
+Loss = Callable[[Any, Any], Tensor]
+
+
+class Judge:
+    """The loss of a model on calibration data, also with other numbers in one of its weights.
+
+    Args:
+        model: Its weights are written to for a moment.
+        batches: From :func:`read_batches`.
+        loss: From the model's output and the target to one number, a mean over the batch.
+    """
+
+    def __init__(self, model: nn.Module, batches: list[tuple[Any, Any]], loss: Loss) -> None:
+        self.model, self.batches, self._loss = model, batches, loss
+        self.samples = sum(_length(target) for _, target in batches)
+        self.name = getattr(loss, "__qualname__", type(loss).__qualname__)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the batches."""
+        return [leaf for leaf in tree_iter(self.batches) if isinstance(leaf, Tensor)]
+
+    def loss(self) -> float:
+        """Mean over the samples."""
+        total = 0.0
+        with evaluating(self.model):
+            for inputs, target in self.batches:
+                output = run_example(self.model, inputs)
+                total += self._value(output, target) * _length(target)
+        return total / self.samples
+
+    def _value(self, output: Any, target: Any) -> float:
+        try:
+            return float(self._loss(output, target))
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise OptionError(f"loss={self.name}: it cannot take the model's output and the target: {error}") from error
+
+    def loss_with(self, weight: Tensor, other: Tensor) -> float:
+        """The same with other numbers in ``weight``, one of the model's; they are put back."""
+        before = weight.clone()
+        try:
+            weight.copy_(other)
+            return self.loss()
+        finally:
+            weight.copy_(before)
+
+
+def _length(target: Any) -> int:
+    return len(target) if isinstance(target, Tensor) and target.ndim else 1
+
+
+def read_batches(calibration: Any) -> list[tuple[Any, Any]]:
+    """Batches of ``(input, target)``, all at hand.
+
+    Raises:
+        OptionError: If there is none, or one is no pair.
+    """
+    right = "give batches of (input, target), such as a data loader"
+    if isinstance(calibration, Tensor | Mapping | str) or not isinstance(calibration, Iterable):
+        raise OptionError(f"calibration is a {type(calibration).__name__}; {right}")
+    batches = list(calibration)
+    if not batches:
+        raise OptionError(f"calibration holds no batch; {right}")
+    for batch in batches:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise OptionError(f"calibration holds a {type(batch).__name__} that is no pair; {right}")
+    return [(inputs, target) for inputs, target in batches]
