@@ -5,6 +5,7 @@ Defaults, ranges and descriptions live here and nowhere else. Nothing in this fi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticUndefined
 
-from nes_lab.compress.budget import parse_quantity
+from nes_lab.compress.budget import parse_latency, parse_quantity
 from nes_lab.errors import OptionError, closest
 
 __all__ = [
@@ -101,8 +102,16 @@ class CompressionConfig(Section):
     madds: str | float | int | None = Field(
         default=None, description="Multiply-add budget: a fraction such as 75% or 0.75, or a number such as 225M."
     )
+    latency_ms: str | float | int | None = Field(
+        default=None,
+        description="Time budget, measured here by tuning: milliseconds, or a share of the dense network's time such as 75%.",
+    )
     preset: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
-        default=None, description="A named compression instead of a budget, such as released_x2."
+        default=None, description="A named compression instead of a budget, such as released_x2 or both_axes."
+    )
+    strategy: Literal["uniform", "sensitivity"] = Field(
+        default="uniform",
+        description="One ratio for all layers, or more from those whose weights an epitome fits best (sensitivity).",
     )
     routing: Routing = Field(default="tiled", description="Who sets the starting indices.")
     scope: Scope = Field(default="separable", description="One start per axis (separable) or per patch (joint).")
@@ -121,9 +130,12 @@ class CompressionConfig(Section):
         default=1, ge=1, le=65536, description="Layers with fewer channels on either side stay dense."
     )
     include: tuple[str, ...] = Field(
-        default=(), description="Layer names or patterns to compress; empty means all that can be."
+        default=(), description="Layer names, patterns or types (Linear) to compress; empty means all that can be."
     )
-    exclude: tuple[str, ...] = Field(default=(), description="Layer names or patterns that stay dense.")
+    exclude: tuple[str, ...] = Field(default=(), description="Layer names, patterns or types that stay dense.")
+    overrides: dict[str, dict[str, Any]] = Field(
+        default={}, description='Settings for single layers by name pattern or type, such as {"head*": {"ratio": 0.5}}.'
+    )
     reach: float = Field(
         default=1.0, gt=0, le=1e4, description="Farthest an index learner moves a start from the tiling, in cells."
     )
@@ -146,13 +158,31 @@ class CompressionConfig(Section):
             raise ValueError(f"no network has more than {LARGEST_BUDGET:g}")
         return value
 
+    @field_validator("latency_ms", mode="after")
+    @classmethod
+    def _is_latency(cls, value: str | float | int | None) -> str | float | int | None:
+        parse_latency(value)
+        return value
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _is_json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value.strip() else {}
+        except json.JSONDecodeError as error:
+            raise ValueError(f'as text it should be JSON, such as {{"head*": {{"ratio": 0.5}}}}: {error}') from error
+
     @model_validator(mode="after")
     def _has_one_aim(self) -> CompressionConfig:
-        budget = self.params is not None or self.madds is not None
+        budget = any(limit is not None for limit in (self.params, self.madds, self.latency_ms))
         if budget and self.preset is not None:
-            raise ValueError("give a budget (params, madds) or a preset, not both")
+            raise ValueError("give a budget (params, madds, latency_ms) or a preset, not both")
         if not budget and self.preset is None:
-            raise ValueError("give params, madds or both (or a preset); for a dense network leave compression empty")
+            raise ValueError(
+                "give params, madds, latency_ms or several (or a preset); for a dense network leave compression empty"
+            )
         return self
 
 

@@ -167,8 +167,8 @@ class _Search:
         least = min(self.known.values(), key=lambda t: t.ms / self.limit(t))
         where = "; ".join(note for note in least.plan.notes if "tuned on" in note)
         return BudgetError(
-            f"latency_ms={self.budget.latency_ms!r} cannot be met: the least measured is {least.ms:.3g} ms "
-            f"({least.ms / least.dense_ms:.0%} of the dense model's {least.dense_ms:.3g} ms), where {self.limit(least):.3g} ms are "
+            f"latency_ms={self.budget.latency_ms!r} cannot be met: the least measured is {_ms(least.ms)} "
+            f"({least.ms / least.dense_ms:.0%} of the dense model's {_ms(least.dense_ms)}), where {_ms(self.limit(least))} are "
             f"asked for with a margin of {MARGIN:.0%} and two standard errors ({least.error:.1%} each)"
             + (f"; slowest there: {least.slowest}" if least.slowest else "")
             + (f"; {where}" if where else ""),
@@ -179,8 +179,8 @@ class _Search:
 def _with_notes(timing: Timing, budget: Budget, search: _Search) -> CompressionPlan:
     share = f", which is {budget.latency_ms} of dense" if isinstance(budget.latency_ms, str) else ""
     note = (
-        f"{timing.ms:.3g} ms measured: median of {timing.rounds} rounds, in turn with the dense model's {timing.dense_ms:.3g} ms; "
-        f"limit {search.limit(timing):.3g} ms{share}; searched with a margin of {MARGIN:.0%} and two standard errors "
+        f"{_ms(timing.ms)} measured: median of {timing.rounds} rounds, in turn with the dense model's {_ms(timing.dense_ms)}; "
+        f"limit {_ms(search.limit(timing))}{share}; searched with a margin of {MARGIN:.0%} and two standard errors "
         f"(now {timing.error:.1%} each), {len(search.known)} states tuned in {time.perf_counter() - search.begun:.0f} s"
     )
     return replace(timing.plan, notes=(*timing.plan.notes, note), latency_ms=timing.ms)
@@ -244,4 +244,8 @@ class RealClock:
 
 def _slowest(report: TuneReport) -> str:
     times = sorted(((t.times_ms[t.execution], t.name) for t in report.layers if t.times_ms), reverse=True)
-    return ", ".join(f"{name} {ms:.3g} ms" for ms, name in times[:_HOLDERS])
+    return ", ".join(f"{name} {_ms(ms)}" for ms, name in times[:_HOLDERS])
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"

@@ -116,7 +116,7 @@ def choices(
     for index, layer in enumerate(found.layers):
         mine, patterns = settings.get(layer.name, ({}, ""))
         if mine.get("keep"):
-            layer.reason = f"kept by overrides[{patterns}]"
+            layer.reason = f"overrides[{patterns}] keeps it"
         asked = "ratio" in mine or "epitome_shape" in mine
         if asked:
             _ask(layer, patterns)

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from nes_lab.compress.bar import Show
 from nes_lab.compress.budget import Budget
 from nes_lab.compress.compression_plan import LAYER_OPTIONS, CompressionPlan
 from nes_lab.compress.planner import plan_for_budget
@@ -14,7 +15,15 @@ from nes_lab.compress.presets import preset
 __all__ = ["plan_as_wanted"]
 
 
-def plan_as_wanted(model: nn.Module, example_input: Any, wanted: Any, seed: int = 0) -> CompressionPlan:
+def plan_as_wanted(
+    model: nn.Module,
+    example_input: Any,
+    wanted: Any,
+    seed: int = 0,
+    *,
+    seconds: float = 60.0,
+    progress: bool | Show = False,
+) -> CompressionPlan:
     """Plan a model's compression as a configuration asks.
 
     Args:
@@ -22,6 +31,8 @@ def plan_as_wanted(model: nn.Module, example_input: Any, wanted: Any, seed: int 
         example_input: As :func:`nes_lab.count` takes it.
         wanted: A ``CompressionConfig``, or any object with its fields; configs end here, layers take flat arguments.
         seed: Of ``random`` routing.
+        seconds: About how long a search for a limit on time may take.
+        progress: As :func:`nes_lab.plan_for_budget`.
 
     Raises:
         OptionError: If an option is not among its choices.
@@ -32,10 +43,11 @@ def plan_as_wanted(model: nn.Module, example_input: Any, wanted: Any, seed: int 
     knobs = {name: getattr(wanted, name) for name in LAYER_OPTIONS} if wanted.routing == "learner" else None
     return plan_for_budget(
         model,
-        Budget(params=wanted.params, madds=wanted.madds),
+        Budget(params=wanted.params, madds=wanted.madds, latency_ms=wanted.latency_ms),
         example_input,
         include=wanted.include or None,
         exclude=wanted.exclude or None,
+        overrides=wanted.overrides or None,
         routing=wanted.routing,
         scope=wanted.scope,
         boundary=wanted.boundary,
@@ -43,6 +55,9 @@ def plan_as_wanted(model: nn.Module, example_input: Any, wanted: Any, seed: int 
         round_to=wanted.round_to,
         wiring=wanted.wiring,
         min_channels=wanted.min_channels,
+        strategy=wanted.strategy,
         seed=seed,
         layer_options=knobs,
+        seconds=seconds,
+        progress=progress,
     )
