@@ -17,22 +17,17 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes_lab.errors import OptionError
-from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
+from nes_lab.nn.kinds import class_kind
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.nn.linear import EpitomeLinear
 
 __all__ = ["fusable"]
 
-_NORM_OF: dict[type[nn.Module], type[_BatchNorm]] = {
-    **dict.fromkeys((nn.Linear, EpitomeLinear, nn.Conv1d, EpitomeConv1d), nn.BatchNorm1d),
-    **dict.fromkeys((nn.Conv2d, EpitomeConv2d), nn.BatchNorm2d),
+_NORM_OF: dict[str, type[_BatchNorm]] = {
+    **dict.fromkeys(("linear", "conv1d"), nn.BatchNorm1d),
+    **dict.fromkeys(("conv2d", "conv2d_same"), nn.BatchNorm2d),
+    "conv3d": nn.BatchNorm3d,
 }
-
-_PLAIN_SUBCLASSES: dict[str, type[nn.Module]] = {
-    "timm.layers.conv2d_same.Conv2dSame": nn.Conv2d,
-    "timm.layers.linear.Linear": nn.Linear,
-}
-"""Subclasses known to be linear in the weight they store; others need not be (weight standardization)."""
+"""Kinds of layers that are linear in the weight they store (standardized ones are not)."""
 
 
 def fusable(model: nn.Module) -> dict[str, str]:
@@ -184,8 +179,7 @@ def _source(node: fx.Node, through: set[fx.Node]) -> fx.Node | None:
 
 
 def _fits(norm: nn.Module, layer: nn.Module) -> bool:
-    kind = type(layer)
-    kind = _PLAIN_SUBCLASSES.get(f"{kind.__module__}.{kind.__qualname__}", kind)
+    kind = layer.kind if isinstance(layer, EpitomeLayer) else class_kind(type(layer)) or ""
     weight = layer._parameters.get("epitome" if isinstance(layer, EpitomeLayer) else "weight")
     if kind not in _NORM_OF or weight is None or not weight.is_floating_point() or not isinstance(norm, _BatchNorm):
         return False
