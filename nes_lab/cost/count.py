@@ -50,7 +50,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
         for n, m in model.named_modules()
         if isinstance(m, EpitomeLayer)
     ]
-    counter = FlopCounterMode(display=False)
+    counter = _Counter()
     meter = _Meter(model, counter)
     try:
         with evaluating(model), counting_kernels(), counter:
@@ -111,6 +111,26 @@ def _watch(name: str, extra: dict[str, PlanCost], executions: dict[str, str]) ->
         executions[name] = layer.plan_for(shape).name
 
     return hook
+
+
+class _Nowhere:
+    """In place of a counter's own tracker of modules, which fails without gradients where a module is given a parameter."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> _Nowhere:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        return None
+
+
+class _Counter(FlopCounterMode):
+    """torch's counter, totals alone."""
+
+    def __init__(self) -> None:
+        super().__init__(display=False)
+        self.mod_tracker = _Nowhere()  # type: ignore[assignment]
 
 
 class _Meter:

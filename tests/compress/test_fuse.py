@@ -359,7 +359,8 @@ def test_other_norms_and_the_training_form_are_left():
     ):
         assert fusable(nn.Sequential(nn.Conv2d(3, 3, 1), norm)) == {}
     assert fusable(nn.Sequential(nn.ConvTranspose2d(3, 3, 1), nn.BatchNorm2d(3))) == {}
-    standardized = type("Standardized", (nn.Conv2d,), {})
+    forward = {"forward": lambda self, x: self._conv_forward(x, self.weight - self.weight.mean(), self.bias)}
+    standardized = type("Standardized", (nn.Conv2d,), forward)
     assert fusable(nn.Sequential(standardized(3, 3, 1), nn.BatchNorm2d(3))) == {}
     assert fusable(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Identity(), nn.BatchNorm2d(3))) == {"2": "0"}
     assert fusable(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3))) == {}

@@ -138,3 +138,36 @@ def test_the_scale_that_fuse_leaves_is_stored_too():
     fused, x = nes_lab.fuse(model), torch.randn(1, 16, 4, 4)
     assert fused[0].scale is not None
     assert nes_lab.count(fused, x).params == nes_lab.count(model, x).params == fused[0].stored_params() == 64 + 64
+
+
+def test_modules_that_are_given_parameters_and_inputs_that_learn():
+    """torch's own counter fails on both when gradients are off."""
+
+    class Token(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.fc = nn.Parameter(torch.randn(1, 8)), nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.fc(self.token) + self.fc(x)
+
+    report = nes_lab.count(Token(), torch.randn(3, 8, requires_grad=True))
+    assert report.madds == 64 + 3 * 64
+
+
+def test_a_module_called_from_elsewhere_counts_under_its_own_name():
+    """It is registered in one module and called by another, as weights shared between branches are."""
+
+    class Caller(nn.Module):
+        def __init__(self, others: nn.ModuleDict) -> None:
+            super().__init__()
+            self.own, self.borrowed = nn.Linear(4, 4), [others["a"]]
+
+        def forward(self, x):
+            return self.borrowed[0](self.own(x))
+
+    parts = nn.ModuleDict({"a": nn.Linear(4, 8)})
+    model = nn.ModuleDict({"parts": parts, "caller": Caller(parts)})
+    model.forward = lambda x: model["caller"](x)
+    report = nes_lab.count(model, torch.randn(1, 4))
+    assert {r.name: r.madds for r in report.by_layer} == {"parts.a": 32, "caller.own": 16}
