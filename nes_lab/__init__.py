@@ -33,8 +33,15 @@ _HOMES = {
     "TuneReport": "nes_lab.compress.tune_report",
     "compress": "nes_lab.compress",
     "count": "nes_lab.cost.count",
+    "ExportError": "nes_lab.errors",
+    "ExportReport": "nes_lab.export.report",
     "create_backbone": "nes_lab.backbones.registry",
     "create_model": "nes_lab.models.create",
+    "export_onnx": "nes_lab.export.onnx",
+    "export_torch": "nes_lab.export.torch_export",
+    "from_pretrained": "nes_lab.export.pretrained",
+    "push_to_hub": "nes_lab.export.hub",
+    "save_pretrained": "nes_lab.export.pretrained",
     "fuse": "nes_lab.compress.fuse",
     "materialize": "nes_lab.compress.surgery",
     "measure_latency": "nes_lab.cost.measure",
@@ -64,12 +71,18 @@ if TYPE_CHECKING:
         BudgetError,
         CheckpointError,
         DataError,
+        ExportError,
         GeometryError,
         NesLabError,
         OptionError,
         PlanError,
         RunError,
     )
+    from nes_lab.export.hub import push_to_hub
+    from nes_lab.export.onnx import export_onnx
+    from nes_lab.export.pretrained import from_pretrained, save_pretrained
+    from nes_lab.export.report import ExportReport
+    from nes_lab.export.torch_export import export_torch
     from nes_lab.models.create import create_model
     from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
     from nes_lab.nn.linear import EpitomeLinear

@@ -14,6 +14,7 @@ __all__ = [
     "BudgetError",
     "CheckpointError",
     "DataError",
+    "ExportError",
     "GeometryError",
     "NesLabError",
     "OptionError",
@@ -63,6 +64,10 @@ class RunError(NesLabError):
 
 class CheckpointError(NesLabError):
     """A checkpoint is missing, altered or of another schema."""
+
+
+class ExportError(NesLabError):
+    """A model cannot be exported as asked, or the file does not agree with PyTorch; nothing was written."""
 
 
 class DataError(NesLabError):

@@ -1,0 +1,112 @@
+"""Models as they are exported: plain layers, or epitome layers in operations that every runtime has and does fast."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+
+from nes_lab.compress.surgery import materialize
+from nes_lab.epitome.taps import AxisTaps
+from nes_lab.errors import one_of
+from nes_lab.execution.base import ExecutionPlan, LayerOp, scale_rows
+from nes_lab.execution.registry import PLANS
+from nes_lab.export.gathers import Blend, JointWeight, Rounds
+from nes_lab.nn.layer import EpitomeLayer
+
+__all__ = ["FORMS", "GraphLayer", "exportable"]
+
+FORMS = ("materialized", "factored")
+
+
+def exportable(model: nn.Module, form: str) -> nn.Module:
+    """A copy of a model in evaluation mode, ready to be traced.
+
+    Args:
+        model: Any module, left as it was.
+        form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: they stay, with the starts they have now, each
+            in the execution plan it would run: ``execution="auto"`` takes the cheapest by count for the input traced.
+    """
+    one_of("form", form, FORMS)
+    if form == "materialized":
+        return materialize(model).eval()
+    copied = copy.deepcopy(model).eval()
+    memo: dict[int, object] = {}
+    for module in list(copied.modules()):
+        if isinstance(module, EpitomeLayer):
+            module.freeze()
+            if type(module).forward is EpitomeLayer.forward:  # one of its own (standardized weights) is traced as it is
+                memo[id(module)] = GraphLayer(module)
+    return copy.deepcopy(copied, memo)
+
+
+class GraphLayer(nn.Module):
+    """An epitome layer with fixed starts, for tracing: index tables are small constants, and nothing is scattered.
+
+    Args:
+        layer: Frozen; its parameters are taken, not copied.
+
+    Shape:
+        - as the layer's
+    """
+
+    scale: Tensor | None
+
+    def __init__(self, layer: EpitomeLayer) -> None:
+        super().__init__()
+        self.epitome, self.bias = layer.epitome, layer.bias
+        self.register_buffer("scale", layer.scale)
+        self._layer = (layer,)  # a tuple: its tensors must not be exported a second time
+        self._plan: ExecutionPlan | None = None
+        self.joint = JointWeight(layer) if layer.geometry.scope == "joint" else None
+        taps = layer._build_taps(layer.routing.current()) if self.joint is None else []
+        self._cells = [None if t is None else (t.cells, t.runs) for t in taps]
+        for axis, t in enumerate(taps):
+            for name in ("lower", "upper", "frac"):
+                value = None if t is None else getattr(t, name)
+                value = None if value is None else value.detach().clone()
+                self.register_buffer(f"{name}_{axis}", value, persistent=False)
+        self.rounds = Rounds(taps[1]) if taps and taps[1] is not None else None
+        blended = taps[0] if taps and taps[0] is not None and taps[0].fractional else None
+        self.blend = None if blended is None else Blend(blended, layer.scale)
+        self.train(layer.training)
+
+    def _taps(self) -> list[AxisTaps | None]:
+        found: list[AxisTaps | None] = []
+        for axis, known in enumerate(self._cells):
+            parts = [getattr(self, f"{name}_{axis}") for name in ("lower", "upper", "frac")]
+            found.append(None if known is None else AxisTaps(parts[0], known[0], parts[1], parts[2], known[1]))
+        return found
+
+    @property
+    def weight(self) -> Tensor:
+        """The sampled weight, for parents that use it and bypass the forward."""
+        if self.joint is not None:
+            return scale_rows(self.joint(self.epitome), self.scale)
+        return PLANS["materialize"].prepare(self.epitome, self._taps(), self._layer[0].geometry, self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the layer by its execution plan, which the first call decides."""
+        layer, op = self._layer[0], self._layer[0].op
+        if self._plan is None:
+            self._plan = layer.plan_for(tuple(x.shape))
+        if self._plan.name == "materialize":
+            return op(x, self.weight, self.bias)
+        taps = self._taps()
+        prepared = self._plan.prepare(self.epitome, taps, layer.geometry, self.scale)
+        if self.rounds is not None:
+            x, op = op.skip_unread(x)
+            x, taps[1] = _fold_groups(x, self.rounds, op), None
+        if self.blend is None or self._plan.name != "factored":
+            return self._plan.run(x, prepared, taps, self.bias, op, self.scale)
+        y = self._plan.run(x, prepared, [None] * len(taps), None, op)
+        y = self.blend(y, y.ndim + op.channel_dim)
+        return y if self.bias is None else y + self.bias.view(-1, *[1] * op.spatial)
+
+
+def _fold_groups(x: Tensor, fold: nn.Module, op: LayerOp) -> Tensor:
+    dim = x.ndim + op.channel_dim
+    if op.groups == 1:
+        return fold(x, dim)
+    grouped = x.unflatten(dim, (op.groups, -1))
+    return fold(grouped, dim + 1).flatten(dim, dim + 1)

@@ -1,0 +1,119 @@
+"""Facts of an ONNX graph: its params, its multiply-adds, and which operators an opset lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto
+
+__all__ = ["clean", "graph_madds", "graph_params", "missing_operators"]
+
+_NUMBERS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def clean(model: ModelProto) -> ModelProto:
+    """Take out what only the exporter needs: where in which source file a node came from."""
+    for part in _parts(model.graph):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del model.metadata_props[:]
+    model.producer_name, model.doc_string = "nes-lab", ""
+    return model
+
+
+def _parts(graph: Any) -> Iterator[Any]:
+    yield graph
+    for group in (graph.node, graph.initializer, graph.value_info, graph.input, graph.output):
+        yield from group
+
+
+def graph_params(model: ModelProto) -> int:
+    """Numbers in the graph's weights; index tables are whole numbers and not among them."""
+    stored = sum(prod(t.dims) for t in model.graph.initializer if t.data_type in _NUMBERS)
+    tensors = (a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value")
+    return stored + sum(prod(t.dims) for t in tensors if t.data_type in _NUMBERS)
+
+
+def graph_madds(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> int | None:
+    """Multiply-adds of the graph's convolutions and matrix products for inputs of these shapes; None where a shape stays unknown."""
+    fixed = _fixed(model, input_shapes)
+    found = _count(fixed)
+    if found is None:  # shapes that are themselves computed: fold what the sizes now decide
+        import onnxscript
+
+        found = _count(_fixed(onnxscript.optimizer.optimize(fixed), input_shapes))
+    return found
+
+
+def _fixed(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> ModelProto:
+    """A copy whose inputs have these shapes, and nothing else a shape."""
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    for value, shape in zip(fixed.graph.input, input_shapes, strict=True):
+        for dim, size in zip(value.type.tensor_type.shape.dim, shape, strict=True):
+            dim.dim_value = size
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return fixed
+
+
+def _count(model: ModelProto) -> int | None:
+    shapes = _shapes(model)
+    counts = [_madds(node, shapes) for node in model.graph.node]
+    return None if None in counts else sum(c for c in counts if c is not None)
+
+
+def _shapes(model: ModelProto) -> Shapes:
+    """Shapes of all values; 0 for an axis that is not known."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    known = {t.name: tuple(t.dims) for t in inferred.initializer}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        if value.type.tensor_type.HasField("shape"):
+            known[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    return known
+
+
+def _madds(node: NodeProto, shapes: Shapes) -> int | None:
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        return 0
+    first, second, out = (shapes.get(name) for name in (node.input[0], node.input[1], node.output[0]))
+    if first is None or second is None or out is None or not all((*first, *second, *out)):
+        return None
+    if node.op_type == "Conv":
+        return prod(out) * prod(second[1:])
+    if node.op_type == "ConvTranspose":
+        return prod(first) * prod(second[1:])
+    flipped = node.op_type == "Gemm" and any(a.name == "transA" and a.i for a in node.attribute)
+    return prod(out) * (first[0] if flipped else first[-1])
+
+
+def missing_operators(model: ModelProto, opset: int) -> list[str]:
+    """Operators of the graph that an opset has not, with the one that brought them; those it has in an older form come last.
+
+    Examples:
+        >>> node = onnx.helper.make_node("Gelu", ["x"], ["y"])
+        >>> missing_operators(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [])), 18)
+        ['Gelu (since opset 20)']
+    """
+    absent, older = [], []
+    for name in sorted({node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}):
+        if not onnx.defs.has(name):
+            continue
+        now = onnx.defs.get_schema(name).since_version
+        try:
+            then = onnx.defs.get_schema(name, max_inclusive_version=opset).since_version
+        except onnx.defs.SchemaError:
+            first = min(
+                s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain
+            )
+            absent.append(f"{name} (since opset {first})")
+            continue
+        if then < now:
+            older.append(name)
+    return absent + older

@@ -1,0 +1,218 @@
+"""The tensors of a model by name, each stored once, and their way back into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from nes_lab.errors import CheckpointError
+from nes_lab.nn.layer import EpitomeLayer
+
+__all__ = ["Slot", "StoredTensors", "fill", "slots", "store", "transient"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a module where a tensor is, or may be.
+
+    Args:
+        name: As in a state dict.
+        owner: The module.
+        attribute: Its attribute.
+        tensor: What is there; None where nothing is.
+        parameter: Whether it is a parameter.
+    """
+
+    name: str
+    owner: nn.Module
+    attribute: str
+    tensor: Tensor | None
+    parameter: bool
+
+
+def slots(model: nn.Module) -> Iterator[Slot]:
+    """All places of parameters and persistent buffers, shared ones under each of their names."""
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        dot = f"{prefix}." if prefix else ""
+        for name, parameter in module._parameters.items():
+            yield Slot(dot + name, module, name, parameter, True)
+        for name, buffer in module._buffers.items():
+            if name not in module._non_persistent_buffers_set:
+                yield Slot(dot + name, module, name, buffer, False)
+
+
+def transient(model: nn.Module) -> Iterator[Slot]:
+    """Buffers that no state dict holds: a rule or a constructor makes them."""
+    for prefix, module in model.named_modules():
+        for name, buffer in module._buffers.items():
+            if name in module._non_persistent_buffers_set and buffer is not None:
+                yield Slot(f"{prefix}.{name}" if prefix else name, module, name, buffer, False)
+
+
+@dataclass(frozen=True)
+class StoredTensors:
+    """What goes to a file.
+
+    Args:
+        tensors: Contiguous, on the CPU, each once.
+        tied: Further names of these tensors.
+        strides: Layouts other than contiguous, such as channels_last.
+        fixed: Parameters that ask for no gradient.
+    """
+
+    tensors: dict[str, Tensor]
+    tied: dict[str, str]
+    strides: dict[str, list[int]]
+    fixed: list[str]
+
+
+def store(model: nn.Module) -> StoredTensors:
+    """Collect a model's tensors; those that are one tensor under several names are taken once.
+
+    Raises:
+        CheckpointError: If a tensor has no numbers yet or holds NaN, or a module keeps state that is no tensor.
+    """
+    found = StoredTensors({}, {}, {}, [])
+    known: dict[tuple, str] = {}
+    for slot in slots(model):
+        if slot.tensor is None:
+            continue
+        tensor = _checked(slot)
+        key = _identity(tensor)
+        if key in known:
+            found.tied[slot.name] = known[key]
+            continue
+        known[key] = slot.name
+        found.tensors[slot.name] = tensor.detach().cpu().contiguous().clone()
+        if _is_permuted(tensor):
+            found.strides[slot.name] = list(tensor.stride())
+        if slot.parameter and not tensor.requires_grad:
+            found.fixed.append(slot.name)
+    for name, module in model.named_modules():
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            raise CheckpointError(
+                f"module {name!r} ({type(module).__name__}) keeps extra state, which no safetensors file holds"
+            )
+    return found
+
+
+def _checked(slot: Slot) -> Tensor:
+    tensor = slot.tensor
+    assert tensor is not None  # the caller has asked
+    if is_lazy(tensor) or tensor.is_meta:
+        raise CheckpointError(
+            f"{slot.name} has no numbers yet: run the model once, or give it weights, before saving it"
+        )
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise CheckpointError(
+            f"{slot.name} is a {tensor.layout} tensor of {tensor.dtype}; only plain tensors are saved"
+        )
+    check_numbers(slot.name, tensor, slot.parameter)
+    return tensor
+
+
+def check_numbers(name: str, tensor: Tensor, parameter: bool) -> None:
+    """Refuse NaN, and in parameters infinity; a mask kept in a buffer may hold infinity.
+
+    Raises:
+        CheckpointError: Naming the tensor.
+    """
+    if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
+        return
+    if tensor.itemsize == 1:  # eight-bit floats know no arithmetic
+        tensor = tensor.float()
+    if bool(tensor.isnan().any()) or (parameter and not bool(tensor.isfinite().all())):
+        raise CheckpointError(
+            f"{name} holds NaN or infinity; such a model is not saved or loaded: go back to a good checkpoint"
+        )
+
+
+def _identity(tensor: Tensor) -> tuple:
+    if tensor.numel() == 0:
+        return (id(tensor),)
+    where = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
+    return (*where, tensor.device, tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+
+def _is_permuted(tensor: Tensor) -> bool:
+    plain = torch.empty(tensor.shape, device="meta").stride()
+    return tensor.stride() != plain and _fills(tuple(tensor.shape), tensor.stride())
+
+
+def _fills(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether a tensor so laid out covers its storage without gaps or overlaps."""
+    expected = 1
+    for step, size in sorted((s, n) for s, n in zip(stride, shape, strict=True) if n > 1):
+        if step != expected:
+            return False
+        expected *= size
+    return True
+
+
+# ---- back into a model -----------------------------------------------------------------------------------------------
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Put a file's tensors into a fresh model that they fit exactly, with dtypes, layouts and ties as they were.
+
+    Raises:
+        CheckpointError: Naming the first tensor that is missing, unknown or of another shape; nothing has been put then.
+    """
+    places = {slot.name: slot for slot in slots(model)}
+    source = {name: name for name in tensors} | dict(config["tied"])
+    _check_names(places, source, tensors)
+    ready = {name: _laid_out(name, tensor, config["strides"].get(name)) for name, tensor in tensors.items()}
+    fixed = set(config["fixed_parameters"])
+    made: dict[str, nn.Parameter] = {}
+    for name, origin in source.items():
+        slot = places[name]
+        value: Tensor = ready[origin]
+        if slot.parameter:
+            if origin not in made:
+                made[origin] = nn.Parameter(value, origin not in fixed and value.is_floating_point())
+            value = made[origin]
+        setattr(slot.owner, slot.attribute, value)
+
+
+def _check_names(places: Mapping[str, Slot], source: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    for name, slot in places.items():
+        if slot.tensor is not None and name not in source:
+            raise CheckpointError(f"the file lacks {name}, which the model has")
+    for name, origin in source.items():
+        if origin not in tensors:
+            raise CheckpointError(f"{name} is said to be the same as {origin}, which the file lacks")
+        slot = places.get(name)
+        wanted = None if slot is None else _wanted_shape(slot)
+        if slot is None or wanted is None:
+            raise CheckpointError(f"the file holds {name}, which the model has not")
+        found = tensors[origin]
+        if tuple(found.shape) != wanted:
+            raise CheckpointError(f"{name} has shape {tuple(found.shape)} in the file; the model needs {wanted}")
+        check_numbers(name, found, slot.parameter)
+        if slot.tensor is not None and slot.tensor.is_floating_point() != found.is_floating_point():
+            raise CheckpointError(f"{name} is {found.dtype} in the file; the model needs {slot.tensor.dtype}")
+
+
+def _wanted_shape(slot: Slot) -> tuple[int, ...] | None:
+    """Shape of what belongs in a place; an empty one may take what ``fuse`` adds: a bias, and an epitome layer's scale."""
+    if slot.tensor is not None:
+        return tuple(slot.tensor.shape)
+    if isinstance(slot.owner, EpitomeLayer) and slot.attribute in ("bias", "scale"):
+        return (slot.owner.geometry.weight_shape[0],)
+    if slot.attribute != "bias":
+        return None
+    channels = getattr(slot.owner, "out_channels", getattr(slot.owner, "out_features", None))
+    return None if channels is None else (channels,)
+
+
+def _laid_out(name: str, tensor: Tensor, stride: list[int] | None) -> Tensor:
+    if stride is None:
+        return tensor.clone()  # off the file, in memory aligned as torch's kernels like it
+    if len(stride) != tensor.ndim or not _fills(tuple(tensor.shape), tuple(stride)):
+        raise CheckpointError(f"{name}: strides {stride} do not lay out a tensor of shape {tuple(tensor.shape)}")
+    return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype).copy_(tensor)
