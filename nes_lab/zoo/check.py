@@ -133,6 +133,9 @@ def _travel(journey: _Journey, model: nn.Module, params: float, seed: int, again
 
 def _awake(journey: _Journey, model: nn.Module, x: Tensor, generator: torch.Generator) -> None:
     """See to it that the input matters to the output."""
+    broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
+    if broken:
+        raise PlanError(f"its fresh weights are no numbers: {broken[0]} holds NaN or infinity")
     wake_(model, generator)
     found = outputs(model, x)
     if not _lively(found):
