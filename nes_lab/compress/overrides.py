@@ -162,9 +162,9 @@ def _fix(
     dense, weight = layer.dense(found.report), layer.weight_shape
     if "epitome_shape" in settings:
         shape = settings["epitome_shape"]
-        if len(shape) != len(weight) or any(e > w for e, w in zip(shape, weight, strict=False)):
+        if len(shape) != len(weight) or any(e > w for e, w in zip(shape[:2], weight, strict=False)):
             raise OptionError(
-                f"overrides: epitome_shape={shape} for {layer.name!r} should lie within its weight {weight}"
+                f"overrides: epitome_shape={shape} for {layer.name!r} should have the axes of its weight {weight}, and no more channels"
             )
         return plan_layer(layer, index, shape, dense, choice.options, choice.why)
     steps = layer_steps(index, layer, found, choice.options, round_to, axes_of(layer, choice.wiring))

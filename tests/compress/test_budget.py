@@ -63,3 +63,33 @@ def test_needs_a_limit():
 
 def test_both_limits_in_absolute_numbers():
     assert Budget(params="50%", madds="225M").absolute(1000, 300_000_000) == (500, 225e6)
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "limit"),
+    [
+        (12, 12.0, 12.0),
+        (0.5, 0.5, 0.5),
+        ("0.5", 0.5, 0.5),
+        ("12.5 ms", 12.5, 12.5),
+        ("75%", "75%", 15.0),
+        (" 7.5 % ", "7.5%", 1.5),
+    ],
+)
+def test_time_is_milliseconds_or_a_share_as_text(given, value, limit):
+    budget = Budget(latency_ms=given)
+    assert budget.latency_ms == value and budget.latency_limit(20.0) == pytest.approx(limit)
+    assert Budget(**{"params": None, "madds": None, "latency_ms": budget.latency_ms}) == budget
+
+
+@pytest.mark.parametrize(
+    "bad", [0, -1, "0%", "120%", "fast", True, [1], float("nan"), float("inf"), "1 s", "5M", 10**400]
+)
+def test_times_that_are_none(bad):
+    with pytest.raises(BudgetError, match="latency_ms="):
+        Budget(latency_ms=bad)
+
+
+def test_it_prints_as_it_is_written():
+    assert repr(Budget(params="50%")) == "Budget(params=0.5, madds=None)"
+    assert repr(Budget(latency_ms="75%", madds=0.5)) == "Budget(params=None, madds=0.5, latency_ms='75%')"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 import nes_lab
 from nes_lab.errors import OptionError, PlanError
@@ -52,3 +53,49 @@ def test_refusals():
         nes_lab.preset("released_x2", nes_lab.create_backbone("resnet18"), x)
     with pytest.raises(OptionError, match="Did you mean 'released_x2'"):
         nes_lab.preset("released_x4", nes_lab.create_backbone("resnet18"), x)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "shape"),
+    [
+        ("input_axis", 2, (64, 8, 1, 1)),
+        ("output_axis", 2, (32, 16, 1, 1)),
+        ("both_axes", 2, (32, 8, 1, 1)),
+        ("both_axes", 4, (16, 4, 1, 1)),
+        ("output_axis", 3, (22, 16, 1, 1)),
+    ],
+)
+def test_plain_tilings_of_every_layer_that_may_be_replaced(name, factor, shape):
+    model, x = nes_lab.create_backbone("small_mobilenetv2", in_channels=1), torch.randn(1, 1, 8, 8)
+    plan = nes_lab.preset(name, model, x, factor=factor)
+    assert plan.layers["blocks.1.expand.0"].epitome_shape == shape
+    assert {layer.routing for layer in plan.layers.values()} == {"tiled"}
+    free = nes_lab.plan_for_budget(model, nes_lab.Budget(params=0.4), x, round_to=1)
+    assert plan.layers.keys() == free.layers.keys() and "stem" in plan.kept["stem.0"]
+    report = nes_lab.count(nes_lab.compress(model, plan), x)
+    assert (report.params, report.madds) == (plan.predicted.params, plan.predicted.madds)
+
+
+def test_thin_layers_stay_and_patterns_hold():
+    model = nn.Sequential(nn.Conv2d(1, 16, 1), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 32, 1))
+    x = torch.randn(1, 1, 4, 4)
+    plan = nes_lab.preset("input_axis", model, x, exclude="2")
+    assert list(plan.layers) == ["1"] and "fewer than factor=2 channels" in plan.kept["0"]
+    assert list(nes_lab.preset("output_axis", model, x, include="0").layers) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("both_axis", {}, "Did you mean 'both_axes'"),
+        ("both_axes", {"factor": 1}, "factor=1"),
+        ("both_axes", {"head": True}, "head does not go with the preset 'both_axes'"),
+        ("both_axes", {"wiring": "expand_head"}, "wiring does not go"),
+        ("released_x2", {"factor": 3}, "factor does not go with the preset 'released_x2'"),
+        ("released_x2", {"include": "0"}, "include does not go"),
+    ],
+)
+def test_options_that_do_not_go_with_a_preset(name, options, says):
+    model = nes_lab.create_backbone("small_mobilenetv2", in_channels=1)
+    with pytest.raises(OptionError, match=says):
+        nes_lab.preset(name, model, torch.randn(1, 1, 8, 8), **options)
