@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from nes_lab.backbones.registry import create_backbone
@@ -21,6 +20,7 @@ from nes_lab.compress.planner import plan_for_budget
 from nes_lab.compress.surgery import compress, materialize
 from nes_lab.cost.count import count
 from nes_lab.errors import BudgetError, NesLabError, PlanError
+from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.zoo.lively import numbers_of, outputs, set_norms_, spread, wake_
 from nes_lab.zoo.row import ZooRow
@@ -81,7 +81,7 @@ def check_backbone(
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         model = _create(journey, name, seed, input_size, options)
         try:
-            _travel(journey, model, params, seed, lambda: _again(name, seed, options))
+            _travel(journey, model, params, seed)
         except NesLabError as error:
             journey.learn(status="refused", stage=journey.stage, reason=str(error))
         except Exception as error:  # noqa: BLE001 -- a network written by anyone may raise anything, and is a row all the same
@@ -103,7 +103,7 @@ def _again(name: str, seed: int, options: dict[str, Any]) -> nn.Module:
     return create_backbone(name, **options).eval()
 
 
-def _travel(journey: _Journey, model: nn.Module, params: float, seed: int, again: Any) -> None:
+def _travel(journey: _Journey, model: nn.Module, params: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn((2, *journey.row.input_shape[1:]), generator=generator)
     with journey.at("create"):
@@ -121,14 +121,10 @@ def _travel(journey: _Journey, model: nn.Module, params: float, seed: int, again
     with journey.at("backward"):
         _gradients(journey, small, model, plan, x)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
         with journey.at("save"):
-            save_model(small.eval(), str(path))
+            saved = save_pretrained(small, Path(folder) / "saved", plan=plan)
         with journey.at("load"):
-            found = outputs(small, x)
-            loaded = compress(again(), plan, weights="reset").eval()
-            load_model(loaded, str(path))
-            _same(found, outputs(loaded, x))
+            _same(outputs(small, x), outputs(from_pretrained(saved), x))
 
 
 def _awake(journey: _Journey, model: nn.Module, x: Tensor, generator: torch.Generator) -> None:
