@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from nes_lab.cost.count import evaluating, run_example
-from nes_lab.errors import OptionError
+from nes_lab.errors import ExportError, OptionError
 
-__all__ = ["Example", "outputs_of"]
+__all__ = ["Example", "check_example", "outputs_of"]
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,17 @@ def outputs_of(model: nn.Module, example: Example) -> list[Tensor]:
     with evaluating(model), torch.inference_mode(False):
         out = run_example(model, dict(example.kwargs) or example.args)
     return [t.detach() for t in tree_leaves(out) if isinstance(t, Tensor)]
+
+
+def check_example(model: nn.Module, example: Example) -> None:
+    """Refuse what cannot be compared later, before the long work of an export.
+
+    Raises:
+        OptionError: If the model cannot run the example, or puts out no tensor.
+        ExportError: If it puts out NaN or infinity.
+    """
+    outputs = outputs_of(model, example)
+    if not outputs:
+        raise OptionError(f"{type(model).__name__} puts out no tensor for example_input")
+    if not all(bool(t.isfinite().all()) for t in outputs):
+        raise ExportError("PyTorch itself puts out NaN or infinity for the example; such a model is not exported")

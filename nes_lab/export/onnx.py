@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nes_lab.errors import ExportError, OptionError, one_of
 from nes_lab.export.folder import new_file
 from nes_lab.export.graph import FORMS
-from nes_lab.export.inputs import Example, outputs_of
+from nes_lab.export.inputs import Example, check_example
 from nes_lab.export.parity import verified
 from nes_lab.export.report import ExportReport, versions_of
 from nes_lab.export.tracing import check_tolerance, quiet, short, traceable, traced
@@ -67,7 +67,7 @@ def export_onnx(
     if verify:
         _package("onnxruntime")
     example = Example.of(example_input)
-    outputs_of(model, example)
+    check_example(model, example)
     with new_file(path) as temporary:
         proto = _traced(model, example, form, opset, dynamic_batch)
         onnx.save(proto, temporary)

@@ -14,7 +14,7 @@ from nes_lab.cost.count import counting_kernels
 from nes_lab.errors import OptionError, one_of
 from nes_lab.export.folder import new_file
 from nes_lab.export.graph import FORMS
-from nes_lab.export.inputs import Example, outputs_of
+from nes_lab.export.inputs import Example, check_example
 from nes_lab.export.parity import verified
 from nes_lab.export.report import ExportReport, versions_of
 from nes_lab.export.tracing import check_tolerance, quiet, traceable, traced
@@ -54,7 +54,7 @@ def export_torch(
     if path.suffix != ".pt2":
         raise OptionError(f"path={str(path)!r}; torch.export's files end in .pt2")
     example = Example.of(example_input)
-    outputs_of(model, example)
+    check_example(model, example)
     with new_file(path) as temporary:
         graph, arguments, shapes = traceable(model, example, form, dynamic_batch)
         program = traced(

@@ -185,6 +185,7 @@ def test_hostile_backbones(saved, change):
         from_pretrained(saved)
 
 
+@pytest.mark.slow  # it asks timm
 def test_a_backbone_unknown_here(saved):
     stamp = json.loads((saved / "config.json").read_text())["backbone"]
     altered(saved, backbone=stamp | {"name": "no_such_network"})

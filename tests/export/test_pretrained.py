@@ -113,6 +113,7 @@ def test_some_layer_keeps_a_scale_when_fused():
     assert any(model.conv.scale is not None for model in fused)
 
 
+@pytest.mark.slow
 def test_timm_norms_with_activations_come_back_fused(tmp_path):
     model = fuse(create_backbone("mobilenetv2_035", num_classes=5).eval())
     again = from_pretrained(save_pretrained(model, tmp_path / "m"))

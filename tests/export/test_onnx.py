@@ -1,0 +1,285 @@
+"""ONNX files: what they compute, what is in them, and what is left when something fails."""
+
+import builtins
+
+import pytest
+import torch
+from torch import nn
+
+from nes_lab import Budget, compress, count, create_backbone, export_onnx, fuse, materialize, plan_for_budget
+from nes_lab.errors import CheckpointError, ExportError, OptionError
+from nes_lab.export import onnx as exporter
+from nes_lab.export.graph import GraphLayer, exportable
+from nes_lab.nn import EpitomeConv1d
+from tests.export.networks import MODES, Net, compressed, stirred
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+NAMES = ("conv", "grouped", "head")
+SCATTERS = {"ScatterElements", "ScatterND", "Scatter", "OneHot", "GatherElements", "Loop", "Where"}
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def x(batch=1, size=8):
+    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def operators(path):
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+def run(path, *inputs):
+    session = ort.InferenceSession(str(path))
+    feed = {value.name: tensor.numpy() for value, tensor in zip(session.get_inputs(), inputs, strict=True)}
+    return torch.from_numpy(session.run(None, feed)[0])
+
+
+@pytest.mark.parametrize("form", [pytest.param("materialized", marks=pytest.mark.slow), "factored"])
+def test_the_file_agrees_is_small_and_cheap(form, tmp_path):
+    model = compressed(Net(), NAMES, execution="auto")
+    report = export_onnx(model, x(), tmp_path / "m.onnx", form=form)
+    assert (report.form, report.format, report.batches) == (form, "onnx", (1, 2))
+    assert report.relative_difference < 1e-5 and report.exported_ms > 0 and report.torch_ms > 0
+    assert report.bytes == (tmp_path / "m.onnx").stat().st_size and [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+    plain = materialize(model)
+    same = model if form == "factored" else plain
+    assert report.madds == count(same, x()).madds  # the graph's own count
+    assert report.params <= count(same, x()).params + 200  # folded norms take their statistics in
+    assert torch.allclose(run(tmp_path / "m.onnx", x(3)), model(x(3)), atol=1e-5)
+    assert not operators(tmp_path / "m.onnx") & SCATTERS
+    text = (tmp_path / "m.onnx").read_bytes()
+    assert b".py" not in text and b"/nes_lab" not in text  # nothing of this machine
+
+
+FACTORED = [
+    *({"routing": mode} for mode in MODES),
+    {"routing": "free", "boundary": "circular"},
+    {"routing": "random", "boundary": "circular"},
+    {"routing": "free", "scope": "joint"},
+    {"routing": "random", "scope": "joint", "boundary": "circular"},
+    {"routing": "free", "execution": "wrapped"},
+    {"routing": "free", "execution": "materialize"},
+]
+
+
+@pytest.mark.parametrize("settings", FACTORED, ids=lambda s: "-".join(s.values()))
+def test_graph_layers_compute_what_the_layers_compute(settings):
+    """The operations that are exported, without exporting them; the slow test below does."""
+    model = compressed(Net(), NAMES, **settings)
+    graph = exportable(model, "factored")
+    assert sum(isinstance(m, GraphLayer) for m in graph.modules()) == 3
+    with torch.no_grad():
+        assert torch.allclose(graph(x(2)), model(x(2)), atol=1e-6)
+        assert torch.allclose(graph.conv.weight, model.conv.weight, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", FACTORED, ids=lambda s: "-".join(s.values()))
+def test_every_routing_is_exported_with_its_reuse(settings, tmp_path):
+    model = compressed(Net(), NAMES, **settings)
+    report = export_onnx(model, x(), tmp_path / "m.onnx", form="factored")
+    assert not operators(tmp_path / "m.onnx") & SCATTERS
+    assert (
+        report.madds < count(materialize(model), x()).madds
+        or settings.get("scope") == "joint"
+        or "execution" in settings
+    )
+    stored = count(model, x()).params
+    assert report.params < stored + 1000 < count(materialize(model), x()).params
+
+
+@pytest.mark.parametrize("routing", ["random", "free"])
+def test_a_scale_kept_by_fuse_is_exported(routing):
+    model = fuse(compressed(Net(), NAMES, routing=routing))
+    assert model.conv.scale is not None
+    with torch.no_grad():
+        assert torch.allclose(exportable(model, "factored")(x()), model(x()), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_one_dimensional_networks_with_long_kernels(tmp_path):
+    conv = EpitomeConv1d(
+        4, 16, 9, padding=4, epitome_shape=(2, 4, 16), patch_channels=(2, 4), routing="stride", execution="product_map"
+    )
+    model = nn.Sequential(conv, nn.ReLU(), nn.Conv1d(16, 3, 1)).eval()
+    signal = torch.randn(2, 4, 40)
+    report = export_onnx(model, signal, tmp_path / "m.onnx", form="factored")
+    assert report.madds == count(model, signal).madds < count(materialize(model), signal).madds
+
+
+@pytest.mark.slow
+def test_learned_starts_are_exported_as_they_are_now(tmp_path):
+    model = compressed(Net(), NAMES, routing="learner").train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    export_onnx(model, x(2), tmp_path / "m.onnx", form="factored")
+    assert model.training and list(before) == list(model.state_dict())
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
+    assert torch.allclose(run(tmp_path / "m.onnx", x(1)), model.eval()(x(1)), atol=1e-5)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 3), nn.Linear(2, 3)
+
+    def forward(self, first, second):
+        return {"sum": self.a(first) + self.b(second), "first": self.a(first)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_name", [True, False])
+def test_several_inputs_and_outputs(by_name, tmp_path):
+    inputs = {"first": torch.randn(2, 4), "second": torch.randn(2, 2)}
+    export_onnx(TwoInputs(), inputs if by_name else tuple(inputs.values()), tmp_path / "m.onnx")
+    assert run(tmp_path / "m.onnx", *(t[:1] for t in inputs.values())).shape == (1, 3)
+
+
+def test_a_fixed_batch_and_no_check(tmp_path):
+    report = export_onnx(nn.Linear(4, 3), torch.randn(5, 4), tmp_path / "m.onnx", dynamic_batch=False, verify=False)
+    assert report.batches == () and report.largest_difference is None and report.madds == 60
+    with pytest.raises(Exception, match=r"[Ii]nvalid dimensions|Got: 2"):
+        run(tmp_path / "m.onnx", torch.randn(2, 4))
+
+
+# ---- faults ----------------------------------------------------------------------------------------------------------
+
+
+def fails(tmp_path, kind, match, model=None, example=None, name="m.onnx", **options):
+    """The error comes, and what was there is still there alone."""
+    (tmp_path / "m.onnx").write_text("old")
+    model = nn.Linear(4, 3) if model is None else model
+    with pytest.raises(kind, match=match):
+        export_onnx(model, torch.randn(2, 4) if example is None else example, tmp_path / name, **options)
+    assert (tmp_path / "m.onnx").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_an_opset_that_lacks_an_operator_is_named(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    fails(
+        tmp_path,
+        ExportError,
+        r"opset=12 lacks what this model needs: LayerNormalization \(since opset 17\)",
+        model,
+        opset=12,
+    )
+
+
+@pytest.mark.slow
+def test_another_opset_is_taken_where_it_serves(tmp_path):
+    assert export_onnx(nn.Linear(4, 3), torch.randn(2, 4), tmp_path / "m.onnx", opset=18).opset == 18
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"opset": 999}, "opset=999"),
+        ({"opset": 0}, "opset=0"),
+        ({"opset": "18"}, "opset='18'"),
+        ({"form": "factord"}, "Did you mean 'factored'"),
+        ({"tolerance": -1}, "tolerance=-1"),
+    ],
+)
+def test_wrong_options(tmp_path, options, match):
+    fails(tmp_path, OptionError, match, **options)
+
+
+def test_wrong_inputs(tmp_path):
+    fails(tmp_path, OptionError, "cannot run it", example=torch.randn(2, 5))
+    fails(tmp_path, OptionError, "example_input holds a str", example="x")
+    fails(tmp_path, OptionError, "example_input holds a int", example=(torch.randn(2, 4), 3))
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_says_how_to_get_it(tmp_path, monkeypatch, package):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name == package:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    fails(tmp_path, OptionError, rf"{package} is not installed; pip install 'nes-lab\[export\]'")
+
+
+def test_unwritable_paths(tmp_path):
+    fails(tmp_path, CheckpointError, "the folder .*nowhere is missing", name="nowhere/m.onnx")
+    (tmp_path / "m.onnx").unlink()
+    (tmp_path / "taken.onnx").mkdir()
+    with pytest.raises(CheckpointError, match="it is a folder"):
+        export_onnx(nn.Linear(4, 3), torch.randn(2, 4), tmp_path / "taken.onnx")
+
+
+def test_a_file_that_does_not_agree_is_not_kept(tmp_path, monkeypatch):
+    made = exporter.traceable
+
+    def wrong(model, *rest):
+        graph, *others = made(model, *rest)
+        with torch.no_grad():
+            graph.weight.add_(0.01)
+        return graph, *others
+
+    monkeypatch.setattr(exporter, "traceable", wrong)
+    fails(
+        tmp_path,
+        ExportError,
+        "differs from PyTorch by .* tolerance=0.0001 is allowed; nothing was written",
+        model=nn.Linear(4, 3),
+    )
+
+
+class Unexportable(nn.Module):
+    def forward(self, x):
+        return x * 2 if float(x.sum()) > 0 else x
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_traced(tmp_path):
+    fails(tmp_path, ExportError, "cannot be exported to ONNX: .*dynamic_batch=False", Unexportable())
+
+
+def test_a_model_of_nan_is_not_exported(tmp_path):
+    model = nn.Linear(4, 3)
+    nn.init.constant_(model.weight, float("nan"))
+    fails(tmp_path, ExportError, "PyTorch itself puts out NaN", model)
+
+
+def test_interruption_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporter, "traced", stop)
+    fails(tmp_path, KeyboardInterrupt, None)
+
+
+# ---- whole networks --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size", "routing", "form"),
+    [
+        ("mobilenetv2_100", 64, "tiled", "materialized"),
+        ("mobilenetv2_100", 64, "tiled", "factored"),
+        ("resnet18", 64, "learner", "factored"),
+        ("vit_tiny_patch16_224", 224, "tiled", "factored"),
+        ("efficientnet_b0", 64, "free", "factored"),
+        ("convnext_atto", 64, "random", "factored"),
+    ],
+)
+def test_backbones(name, size, routing, form, tmp_path):
+    dense, images = create_backbone(name, num_classes=10).eval(), x(1, size)
+    model = stirred(compress(dense, plan_for_budget(dense, Budget(params="60%"), images, routing=routing)))
+    report = export_onnx(model, images, tmp_path / "m.onnx", form=form)
+    whole = count(dense, images)
+    if form == "materialized":
+        assert report.madds == whole.madds
+        return
+    assert report.madds <= count(model, images).madds  # which counts the taps of fractional starts too
+    assert report.bytes < 0.7 * whole.bytes and not operators(tmp_path / "m.onnx") & SCATTERS

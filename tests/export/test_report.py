@@ -1,0 +1,41 @@
+"""The export report: plain data, there and back."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from nes_lab import ExportReport
+from nes_lab.errors import OptionError
+
+FULL = ExportReport(
+    "m.onnx", "onnx", "factored", 10, 4, None, 20, (1, 2), 1e-6, 2e-6, 1e-4, 1.5, 3.0, 2, {"torch": "2.15"}
+)
+
+
+def test_there_and_back():
+    assert ExportReport.from_dict(json.loads(json.dumps(FULL.to_dict()))) == FULL
+    assert FULL.ratio == 0.5 and ExportReport("a", "onnx", "factored", 1, 1, 1).ratio is None
+
+
+def test_text():
+    assert str(FULL) == (
+        "m.onnx: onnx, factored, opset 20, 10 bytes, 4 params, unknown madds; differs from PyTorch by at most 1.0e-06 "
+        "(batches 1, 2); 1.50 ms a call, PyTorch 3.00 ms, 2 threads"
+    )
+
+
+@pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"path": None, "remove": "bytes"}])
+def test_foreign_data(change):
+    data = FULL.to_dict() | change
+    data.pop(data.pop("remove", "none"), None)
+    with pytest.raises(OptionError, match=r"schema=2|lacks or misnames"):
+        ExportReport.from_dict(data)
+    with pytest.raises(OptionError, match="schema='list'"):
+        ExportReport.from_dict([])
+
+
+def test_it_needs_no_torch():
+    program = "import sys, nes_lab.export.report, nes_lab.export.saved; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

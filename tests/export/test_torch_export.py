@@ -1,0 +1,72 @@
+"""``.pt2`` files: loaded back by torch alone, they compute the same, in both forms."""
+
+import pytest
+import torch
+from torch import nn
+
+from nes_lab import count, export_torch, materialize
+from nes_lab.errors import CheckpointError, ExportError, OptionError
+from nes_lab.export import torch_export as exporter
+from tests.export.networks import Net, compressed
+
+NAMES = ("conv", "grouped", "head")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def x(batch=1):
+    return torch.randn(batch, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("form", ["materialized", "factored"])
+@pytest.mark.parametrize(
+    "routing", ["tiled", *(pytest.param(r, marks=pytest.mark.slow) for r in ("stride", "random", "free", "learner"))]
+)
+def test_the_file_is_loaded_back_and_agrees(form, routing, tmp_path):
+    model = compressed(Net(), NAMES, routing=routing)
+    path = tmp_path / "m.pt2"
+    report = export_torch(model, x(), path, form=form)
+    program = torch.export.load(path).module()
+    assert torch.allclose(program(x(3)), model(x(3)), atol=1e-5)
+    counted = count(model if form == "factored" else materialize(model), x())
+    assert report.madds <= counted.madds and report.opset is None and report.batches == (1, 2)
+    assert report.madds == counted.madds or routing in ("free", "learner")  # whose taps are no products of layers
+    assert report.bytes == path.stat().st_size and [p.name for p in tmp_path.iterdir()] == ["m.pt2"]
+
+
+def test_a_factored_file_is_smaller(tmp_path):
+    model = compressed(Net(64), NAMES)
+    sizes = [export_torch(model, x(), tmp_path / f"{f}.pt2", form=f).params for f in ("materialized", "factored")]
+    assert sizes[1] < 0.5 * sizes[0]
+
+
+def fails(tmp_path, kind, match, model=None, name="m.pt2", **options):
+    (tmp_path / "m.pt2").write_text("old")
+    with pytest.raises(kind, match=match):
+        export_torch(nn.Linear(4, 3) if model is None else model, torch.randn(2, 4), tmp_path / name, **options)
+    assert (tmp_path / "m.pt2").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["m.pt2"]
+
+
+def test_faults_leave_what_was_there(tmp_path, monkeypatch):
+    class Unexportable(nn.Module):
+        def forward(self, x):
+            return x * 2 if float(x.sum()) > 0 else x
+
+    fails(tmp_path, OptionError, "end in .pt2", name="m.pth")
+    fails(tmp_path, OptionError, "form='x'", form="x")
+    fails(tmp_path, OptionError, "tolerance=0", tolerance=0)
+    fails(tmp_path, OptionError, "cannot run it", nn.Linear(5, 3))
+    fails(tmp_path, CheckpointError, "is missing", name="nowhere/m.pt2")
+    fails(tmp_path, ExportError, "cannot be exported by torch.export", Unexportable())
+    made = exporter.traceable
+
+    def wrong(model, *rest):
+        graph, *others = made(model, *rest)
+        torch.nn.init.zeros_(graph.weight)
+        return graph, *others
+
+    monkeypatch.setattr(exporter, "traceable", wrong)
+    fails(tmp_path, ExportError, "the torch.export file differs from PyTorch")
