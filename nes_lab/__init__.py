@@ -30,6 +30,7 @@ _HOMES = {
     "RunError": "nes_lab.errors",
     "NesLabError": "nes_lab.errors",
     "RoutingMap": "nes_lab.epitome.routing_map",
+    "SensitivityReport": "nes_lab.compress.sensitivity_report",
     "TuneReport": "nes_lab.compress.tune_report",
     "compress": "nes_lab.compress",
     "count": "nes_lab.cost.count",
@@ -37,6 +38,8 @@ _HOMES = {
     "ExportReport": "nes_lab.export.report",
     "create_backbone": "nes_lab.backbones.registry",
     "create_model": "nes_lab.models.create",
+    "FitReport": "nes_lab.compress.fit_report",
+    "fit": "nes_lab.compress.fit",
     "export_onnx": "nes_lab.export.onnx",
     "export_torch": "nes_lab.export.torch_export",
     "from_pretrained": "nes_lab.export.pretrained",
@@ -44,10 +47,12 @@ _HOMES = {
     "save_pretrained": "nes_lab.export.pretrained",
     "fuse": "nes_lab.compress.fuse",
     "materialize": "nes_lab.compress.surgery",
+    "measure_sensitivity": "nes_lab.compress.sensitivity",
     "measure_latency": "nes_lab.cost.measure",
     "measure_peak_memory": "nes_lab.cost.measure",
     "plan_for_budget": "nes_lab.compress.planner",
     "preset": "nes_lab.compress.presets",
+    "reestimate_norms": "nes_lab.compress.fit_norms",
     "tune": "nes_lab.compress.tune",
 }
 
@@ -57,9 +62,14 @@ if TYPE_CHECKING:
     from nes_lab.backbones.registry import create_backbone
     from nes_lab.compress.budget import Budget
     from nes_lab.compress.compression_plan import CompressionPlan, LayerPlan
+    from nes_lab.compress.fit import fit
+    from nes_lab.compress.fit_norms import reestimate_norms
+    from nes_lab.compress.fit_report import FitReport
     from nes_lab.compress.fuse import fuse
     from nes_lab.compress.planner import plan_for_budget
     from nes_lab.compress.presets import preset
+    from nes_lab.compress.sensitivity import measure_sensitivity
+    from nes_lab.compress.sensitivity_report import SensitivityReport
     from nes_lab.compress.surgery import compress, materialize
     from nes_lab.compress.tune import tune
     from nes_lab.compress.tune_report import TuneReport

@@ -1,0 +1,1 @@
+"""Parts of benchmarks/fit_resnet56.py."""

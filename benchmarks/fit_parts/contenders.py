@@ -1,0 +1,143 @@
+"""Who is compared: every way to half the params (or multiply-adds) of the pretrained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import nes_lab
+from benchmarks.fit_parts.opponents import pruned, split_by_svd
+from nes_lab.compress.fit_report import FitReport
+
+__all__ = ["CONTENDERS", "Contender", "Setting"]
+
+Built = tuple[nn.Module, FitReport | None]
+X = torch.zeros(1, 3, 32, 32)
+
+
+@dataclass
+class Setting:
+    """What contenders are made of.
+
+    Args:
+        dense: The pretrained network.
+        calibration: Batches of training images, without labels.
+        seed: Of the search.
+    """
+
+    dense: nn.Module
+    calibration: list[Tensor]
+    seed: int = 0
+
+    def epitomes(self, plan: dict[str, Any], **fit: Any) -> Built:
+        """An epitome network of half the params."""
+        made = nes_lab.plan_for_budget(self.dense, nes_lab.Budget(params="50%"), X, **plan)
+        return nes_lab.fit(self.dense, made, seed=self.seed, **fit)
+
+    def scratch(self, plan: dict[str, Any]) -> Built:
+        """The same network from fresh weights."""
+        torch.manual_seed(self.seed)
+        fresh = nes_lab.create_backbone("cifar_resnet56")
+        made = nes_lab.plan_for_budget(fresh, nes_lab.Budget(params="50%"), X, **plan)
+        return nes_lab.compress(fresh, made, weights="reset"), None
+
+    def half(self) -> tuple[list[str], int, int]:
+        """Layers an epitome plan replaces, and its params and multiply-adds: what opponents must meet."""
+        made = nes_lab.plan_for_budget(self.dense, nes_lab.Budget(params="50%"), X, **PAIRS)
+        small = nes_lab.fit(self.dense, made, row_scales=False, snap=True)[0]
+        report = nes_lab.count(small, X)
+        return list(made.layers), report.params, report.madds
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One row of the comparison.
+
+    Args:
+        key: Its name in the result file.
+        title: Its name on the page.
+        build: Makes it.
+        lr: Of the epoch of fine-tuning; None: it is not trained.
+        pretrained: Whether it begins from trained weights; only then its accuracy before the epoch means anything.
+    """
+
+    key: str
+    title: str
+    build: Callable[[Setting], Built]
+    lr: float | None = None
+    pretrained: bool = True
+
+
+ONES = {"routing": "free", "patch_channels": 1, "round_to": 1}
+PAIRS = {"routing": "free", "scope": "joint", "patch_channels": 2, "round_to": 1}
+SMALL, LARGE = 0.01, 0.1
+
+
+def _svd(kind: str, calibrated: bool = False) -> Callable[[Setting], Built]:
+    def build(setting: Setting) -> Built:
+        names, params, _ = setting.half()
+        return split_by_svd(setting.dense, names, params, kind, setting.calibration if calibrated else None), None
+
+    return build
+
+
+def _ones_madds(setting: Setting) -> int:
+    made = nes_lab.plan_for_budget(setting.dense, nes_lab.Budget(params="50%"), X, **ONES)
+    return nes_lab.count(nes_lab.fit(setting.dense, made, row_scales=False, snap=True)[0], X).madds
+
+
+CONTENDERS = (
+    Contender(
+        "ones_calibrated",
+        "epitome, separable, patches of one channel, searched, calibrated",
+        lambda s: s.epitomes(ONES, starts="search", snap=True, calibration=s.calibration),
+        SMALL,
+    ),
+    Contender("svd_window", "SVD, 3x1 then 1x3", _svd("window"), SMALL),
+    Contender(
+        "pruned",
+        "Torch-Pruning, inner channels, equal multiply-adds to the separable epitome",
+        lambda s: (pruned(s.dense, _ones_madds(s), X), None),
+        SMALL,
+    ),
+    Contender(
+        "pairs_calibrated",
+        "epitome, joint, patches of 2 x 2 channels, searched, calibrated",
+        lambda s: s.epitomes(PAIRS, starts="search", snap=True, calibration=s.calibration),
+        SMALL,
+    ),
+    Contender("scratch", "epitome, separable, tiled, from scratch", lambda s: s.scratch({}), LARGE, pretrained=False),
+    Contender("tiled", "epitome, separable, tiled, plan's starts", lambda s: s.epitomes({})),
+    Contender(
+        "tiled_calibrated",
+        "epitome, separable, tiled, plan's starts, calibrated",
+        lambda s: s.epitomes({}, calibration=s.calibration),
+    ),
+    Contender(
+        "ones_unscaled",
+        "epitome, separable, patches of one channel, searched, rows without factors",
+        lambda s: s.epitomes(ONES, starts="search", snap=True, row_scales=False),
+    ),
+    Contender(
+        "ones",
+        "epitome, separable, patches of one channel, searched",
+        lambda s: s.epitomes(ONES, starts="search", snap=True),
+    ),
+    Contender(
+        "ones_fractional",
+        "epitome, separable, patches of one channel, searched, starts between cells",
+        lambda s: s.epitomes(ONES, starts="search"),
+    ),
+    Contender(
+        "pairs",
+        "epitome, joint, patches of 2 x 2 channels, searched",
+        lambda s: s.epitomes(PAIRS, starts="search", snap=True),
+    ),
+    Contender("svd_channels", "SVD, 3x3 to few channels, then 1x1", _svd("channels")),
+    Contender("svd_channels_calibrated", "SVD, 3x3 to few channels, then 1x1, calibrated", _svd("channels", True)),
+)
+"""In the order of the work: those that are trained come first, and of them the four that answer the question."""

@@ -1,0 +1,110 @@
+"""Other ways to halve a pretrained ResNet: SVD of equal params, Torch-Pruning of equal multiply-adds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.opponents import bisect
+from nes_lab.compress.fit_moments import input_moments
+from nes_lab.compress.fit_norms import give_to_norm
+from nes_lab.compress.norms import fusable
+from nes_lab.cost.count import count, stored_params
+
+__all__ = ["pruned", "split_by_svd"]
+
+
+def split_by_svd(
+    model: nn.Module, names: Collection[str], params: int, kind: str, calibration: Any = None
+) -> nn.Module:
+    """Each named convolution as two of low rank, all of the same share of params, to ``params`` in all.
+
+    Args:
+        model: The dense network.
+        names: Its convolutions to be split.
+        params: Of the whole network.
+        kind: ``"channels"``: k x k to few channels, then 1x1; ``"window"``: k x 1, then 1 x k.
+        calibration: Batches: then the output's error is made least instead of the weight's (``"channels"`` only).
+
+    Source: Jaderberg et al., BMVC 2014 (window); Zhang et al., TPAMI 2016 (channels, on activations).
+    """
+    roots, means = {}, {}
+    if calibration is not None:
+        moments, _ = input_moments(model, list(names), calibration, lambda news: None)
+        roots = {name: torch.linalg.cholesky(m.second(centered=True)) for name, m in moments.items()}
+        means = {name: m.mean for name, m in moments.items()}
+    factors = {name: _factors(model.get_submodule(name).weight, kind, roots.get(name)) for name in names}  # type: ignore[arg-type]
+    return bisect(lambda share: _split(model, factors, kind, share, means), stored_params, params, 0.05, 1.0)
+
+
+def _factors(weight: Tensor, kind: str, root: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    w = weight.detach().double()
+    matrix = w.flatten(1) if kind == "channels" else w.permute(0, 3, 1, 2).flatten(2).flatten(0, 1)
+    if root is None:
+        u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+        return u, s, v
+    u, s, v = torch.linalg.svd(matrix @ root, full_matrices=False)
+    return u, s, torch.linalg.solve_triangular(root, v, upper=False, left=False)
+
+
+def _split(model: nn.Module, factors: dict, kind: str, share: float, means: dict[str, Tensor]) -> nn.Module:
+    fresh: dict[int, Any] = {}
+    for name, (u, s, v) in factors.items():
+        conv = model.get_submodule(name)
+        assert isinstance(conv, nn.Conv2d)  # the networks' layers are
+        rank = max(1, min(len(s), round(share * conv.weight.numel() / (u.shape[0] + v.shape[1]))))
+        fresh[id(conv)] = _two(conv, u[:, :rank] * s[:rank].sqrt(), s[:rank].sqrt().unsqueeze(1) * v[:rank], kind)
+    small = copy.deepcopy(model, fresh)
+    for norm, name in fusable(model).items() if means else ():
+        if name in means:
+            conv, (first, last) = model.get_submodule(name), small.get_submodule(name)  # type: ignore[misc]
+            made = torch.einsum("orab,rikl->oikl", last.weight.double(), first.weight.double())
+            give_to_norm(small.get_submodule(norm), None, None, (made - conv.weight).flatten(1) @ means[name])
+    return small
+
+
+def _two(conv: nn.Conv2d, left: Tensor, right: Tensor, kind: str) -> nn.Sequential:
+    rank, (k, m), (p, q), (s, t) = left.shape[1], conv.kernel_size, conv.padding, conv.stride  # type: ignore[misc]
+    if kind == "channels":
+        first = nn.Conv2d(conv.in_channels, rank, (k, m), (s, t), (p, q), bias=False)
+        last = nn.Conv2d(rank, conv.out_channels, 1, bias=False)
+        shapes = (rank, conv.in_channels, k, m), (conv.out_channels, rank, 1, 1)
+        weights = right, left
+    else:
+        first = nn.Conv2d(conv.in_channels, rank, (k, 1), (s, 1), (p, 0), bias=False)
+        last = nn.Conv2d(rank, conv.out_channels, (1, m), (1, t), (0, q), bias=False)
+        shapes = (rank, conv.in_channels, k, 1), (conv.out_channels, m, rank)
+        weights = right, left
+    with torch.no_grad():
+        first.weight.copy_(weights[0].view(shapes[0]))
+        second = weights[1].reshape(shapes[1])
+        last.weight.copy_(second if kind == "channels" else second.permute(0, 2, 1).unsqueeze(2))
+    return nn.Sequential(first, last)
+
+
+def pruned(model: nn.Module, madds: float, x: Tensor) -> nn.Module:
+    """Torch-Pruning, bisected to the multiply-adds: channels of least norm taken out between the two convolutions of every block.
+
+    The residual stream keeps its channels: shortcuts of option A pad it with zeros, which the dependency graph does not follow.
+    """
+    return bisect(lambda kept: _prune(model, 1.0 - kept), lambda m: count(m, x).madds, madds, 0.05, 1.0)
+
+
+def _prune(model: nn.Module, ratio: float) -> nn.Module:
+    import torch_pruning as tp
+
+    model = copy.deepcopy(model).eval().requires_grad_(True)
+    inner = {id(m) for n, m in model.named_modules() if n.endswith(".conv1")}
+    ignored = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear) and id(m) not in inner]
+    tp.pruner.BasePruner(
+        model,
+        torch.randn(1, 3, 32, 32),
+        importance=tp.importance.GroupMagnitudeImportance(),
+        pruning_ratio=ratio,
+        ignored_layers=ignored,
+    ).step()
+    return model

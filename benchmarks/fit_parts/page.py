@@ -1,0 +1,115 @@
+"""docs/fit.md, made of the result file alone: the same file gives the same page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["page"]
+
+Data = dict[str, Any]
+
+
+def page(data: Data) -> str:
+    """The whole page as Markdown.
+
+    Args:
+        data: The result file's contents.
+    """
+    parts = [
+        _head(data),
+        "## The comparison\n\n" + _table(data),
+        _verdict(data),
+        "## How long a fit takes\n\n" + _seconds(data),
+    ]
+    parts += ["## How this was measured\n\n" + _method(data)]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _head(data: Data) -> str:
+    dense = data["rows"]["dense"]
+    return (
+        "# Fitting epitomes to a pretrained network: measured\n\n"
+        "<!-- Written by benchmarks/fit_resnet56.py from benchmarks/results/fit_resnet56.json; do not edit. -->\n\n"
+        f"A CIFAR-10 ResNet-56 ({dense['params']:,} params, {dense['madds'] / 1e6:.1f} M multiply-adds, {dense['fit']:.2f} % top-1 on "
+        "the 10,000 test images) is brought to half its params. How much does it still know straight after the fit, after measuring "
+        "the batch norms anew on unlabelled training images, and after one epoch of training?"
+    )
+
+
+def _table(data: Data) -> str:
+    rows = [row for key, row in data["rows"].items() if key != "dense"]
+    rows.sort(key=lambda r: (-_last(r), r["title"]))
+    lines = [
+        "| contender | params k | MAdds M | residual of the weights | after the fit | norms anew | one epoch |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for r in rows:
+        residual = f"{r['residual']:.3f}" if "residual" in r else "–"
+        shown = [f"{r[stage]:.2f}" if stage in r else "–" for stage in ("fit", "norms", "epoch")]
+        lines.append(
+            f"| {r['title']} | {r['params'] / 1e3:.1f} | {r['madds'] / 1e6:.1f} | {residual} | {' | '.join(shown)} |"
+        )
+    return (
+        "\n".join(lines)
+        + "\n\nTop-1 in percent. One seed: differences of a few tenths are noise. A dash: not measured."
+    )
+
+
+def _last(row: Data) -> float:
+    """Rows are ordered by the stage that all pretrained contenders have."""
+    return row.get("norms", row.get("epoch", 0.0))
+
+
+def _verdict(data: Data) -> str:
+    """What won at each stage, from the numbers themselves."""
+    rows = {key: row for key, row in data["rows"].items() if key != "dense"}
+    lines = []
+    for stage, name in (
+        ("fit", "Straight after the fit"),
+        ("norms", "With norms measured anew"),
+        ("epoch", "After one epoch"),
+    ):
+        those = {key: row[stage] for key, row in rows.items() if stage in row}
+        ours = {k: v for k, v in those.items() if not k.startswith(("svd", "pruned"))}
+        theirs = {k: v for k, v in those.items() if k.startswith(("svd", "pruned"))}
+        if not ours or not theirs:
+            continue
+        best, rival = max(ours, key=lambda k: ours[k]), max(theirs, key=lambda k: theirs[k])
+        gap = ours[best] - theirs[rival]
+        won = "leads" if gap > 0 else "loses to" if gap < 0 else "equals"
+        against = f"{rows[rival]['title']} ({theirs[rival]:.2f})"
+        lines.append(f"- {name}: {rows[best]['title']} ({ours[best]:.2f}) {won} {against} by {abs(gap):.2f} points.")
+    return "## The best epitome against the best opponent\n\n" + "\n".join(lines) if lines else ""
+
+
+def _seconds(data: Data) -> str:
+    found = data.get("mobilenetv2")
+    lines = [f"- ResNet-56, {r['title']}: {r['seconds']:.0f} s" for r in data["rows"].values() if "residual" in r]
+    if found:
+        names = {"ones": "patches of one channel", "sixteens": "patches of 16", "joint": "joint, patches of 16"}
+        for key, seconds in found["seconds"].items():
+            lines.append(
+                f"- MobileNetV2 at half its params ({found['layers']} layers at most), starts searched, {names[key]}: {seconds:.0f} s "
+                f"on {found['threads']} threads"
+            )
+    return "\n".join(lines) + "\n\nOther work ran on the machine at the same time: read these as upper bounds."
+
+
+def _method(data: Data) -> str:
+    f = data["facts"]
+    packages = ", ".join(f"{name} {v}" for name, v in f["versions"].items() if v)
+    commits = dict.fromkeys(r[k] for r in data["rows"].values() for k in ("commit", "train_commit") if k in r)
+    recipe = f["recipe"]
+    return (
+        "`NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56` goes on where it was stopped. Weights: the public ResNet-56 of "
+        "akamaster/pytorch_resnet_cifar10, whose authors chose the checkpoint on the test set: a start, not a clean baseline. Epitome "
+        "contenders are given half the dense params by `nes_lab.plan_for_budget`, stored starts included; stem and classifier stay dense "
+        "for all. SVD is bisected to the params of the joint epitome network, Torch-Pruning to the multiply-adds of the separable one "
+        "with one-channel patches. Torch-Pruning prunes the channels inside the blocks only: shortcuts of option A pad the residual "
+        "stream with zeros, which its dependency graph does not follow.\n\n"
+        f"Calibration: {f['calibration']} training images; norms: {f['norms']}; no labels. The epoch: all 50,000 training images, "
+        f"{recipe['optimizer']}, batch {recipe['batch']}, lr {recipe['lr']} ({recipe['lr_scratch']} from scratch, which has more way to "
+        f"go), {recipe['schedule']}, weight decay {recipe['weight_decay']}, flips and shifts by up to 4 pixels; every contender sees the "
+        f"same batches.\n\n{f['data']}; seed {f['seed']}; {f['device']}, {f['threads']} thread(s); torch {f['torch']}, {packages}; "
+        f"commit {', '.join(commits)}; {f['date']}."
+    )

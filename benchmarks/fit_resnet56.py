@@ -1,0 +1,236 @@
+"""The claim of docs/fit.md: what a pretrained ResNet-56 of half the params still knows, by epitomes and by their opponents.
+
+Straight after the fit, after measuring the batch norms anew, and after one epoch of training. Results are kept contender by contender
+and stage by stage in results/fit_resnet56.json; a run that was stopped goes on where it was. ``--page`` only writes the page.
+
+    NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "fit_resnet56.json"
+PAGE = ROOT / "docs" / "fit.md"
+BATCHES, BATCH = 8, 128
+
+
+def main() -> int:
+    options = parse()
+    if options.page:
+        return write_page()
+    results = Path(tempfile.gettempdir()) / "fit_resnet56_quick.json" if options.quick else RESULTS
+    run(options, results)
+    return 0 if options.quick else write_page()
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("NES_LAB_SHARED") or ROOT.parent / "shared"))
+    parser.add_argument("--only", default="", help="contenders whose key holds this text")
+    parser.add_argument("--no-train", action="store_true", help="leave the epochs of training for another time")
+    parser.add_argument(
+        "--quick", action="store_true", help="few images, into a file of its own: does the script work?"
+    )
+    parser.add_argument("--page", action="store_true", help="only write docs/fit.md from the results")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace, results: Path) -> None:
+    from benchmarks.fit_parts.contenders import CONTENDERS, Setting
+    from benchmarks.fit_parts.data import load_data, normalize, pretrained
+
+    data = load_data(options.shared, *((1280, 500) if options.quick else (None, None)))
+    batches = [normalize(part) for part in data.train[: BATCHES * BATCH].split(BATCH)]
+    setting = Setting(pretrained(options.shared), batches[: BATCHES // 2], options.seed)
+    found = begin(results, facts(options, data.source))
+    chosen = [c for c in CONTENDERS if options.only in c.key]
+    if "dense" not in found["rows"]:
+        dense(found, setting.dense, data, results)
+    for stage in (before_training, training):
+        for number, contender in enumerate(chosen, start=1):
+            say(f"{contender.key} ({number} of {len(chosen)})")
+            if not (stage is training and options.no_train):
+                stage(found, contender, setting, data, batches, options, lambda: write(results, found))
+    if "mobilenetv2" not in found and not options.quick:
+        found["mobilenetv2"] = fit_mobilenet(options.seed)
+        write(results, found)
+
+
+def dense(found: dict[str, Any], model: Any, data: Any, results: Path) -> None:
+    from benchmarks.fit_parts.contenders import X
+    from benchmarks.fit_parts.train import top1
+    from nes_lab.cost.count import count
+
+    report = count(model, X)
+    found["rows"]["dense"] = {
+        "title": "dense",
+        "params": report.params,
+        "madds": report.madds,
+        "fit": top1(model, data),
+    }
+    write(results, found)
+
+
+def before_training(
+    found: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
+) -> None:
+    """Build a contender; count it; its accuracy as it is, and with norms measured anew."""
+    from benchmarks.fit_parts.contenders import X
+    from benchmarks.fit_parts.train import top1
+    from nes_lab.cost.count import count
+
+    if contender.key in found["rows"]:
+        return
+    clock = time.perf_counter()
+    model, report = contender.build(setting)
+    seconds = time.perf_counter() - clock
+    cost = count(model, X)
+    row: dict[str, Any] = {"title": contender.title, "params": cost.params, "madds": cost.madds}
+    row |= {"commit": commit(), "seconds": round(seconds, 1), "lr": contender.lr}
+    if report is not None:
+        row |= {"residual_before": round(report.residual_before, 4), "residual": round(report.residual, 4)}
+    if contender.pretrained:
+        row |= {"fit": top1(model, data), "norms": top1(renewed(model, batches), data)}
+    found["rows"][contender.key] = row
+    keep()
+    say(json.dumps(row))
+
+
+def renewed(model: Any, batches: list) -> Any:
+    import nes_lab
+
+    return nes_lab.reestimate_norms(model, batches)
+
+
+def training(
+    found: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
+) -> None:
+    """One epoch from where the norms have been measured anew."""
+    from benchmarks.fit_parts.train import top1, train
+
+    row = found["rows"][contender.key]
+    if contender.lr is None or "epoch" in row:
+        return
+    clock = time.perf_counter()
+    model, _ = contender.build(setting)
+    model = (renewed(model, batches) if contender.pretrained else model).requires_grad_(True)
+    train(model, data, contender.lr, 1, options.seed, lambda text: say(f"  {contender.key}: {text}"))
+    row |= {
+        "epoch": top1(model, data),
+        "train_seconds": round(time.perf_counter() - clock, 1),
+        "train_commit": commit(),
+    }
+    keep()
+    say(json.dumps(row))
+
+
+def fit_mobilenet(seed: int) -> dict[str, Any]:
+    """Seconds to fit all of MobileNetV2 at half the params, with search, on two threads."""
+    import timm
+    import torch
+
+    import nes_lab
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.manual_seed(seed)
+    model, x = timm.create_model("mobilenetv2_100").eval(), torch.zeros(1, 3, 224, 224)
+    seconds = {}
+    for name, how in (
+        ("ones", {"patch_channels": 1}),
+        ("sixteens", {"patch_channels": 16}),
+        ("joint", {"scope": "joint"}),
+    ):
+        plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x, routing="free", **how)
+        seconds[name] = round(nes_lab.fit(model, plan, starts="search")[1].seconds, 1)
+        say(f"MobileNetV2, {name}: {seconds[name]} s")
+    torch.set_num_threads(threads)
+    return {"seconds": seconds, "layers": len(plan.layers), "threads": 2, "commit": commit()}
+
+
+# ---- the record ---------------------------------------------------------------------------------------------------------
+
+
+def begin(results: Path, now: dict[str, Any]) -> dict[str, Any]:
+    """The record to go on with, or a new one."""
+    if not results.exists():
+        return {"facts": now, "rows": {}}
+    found = json.loads(results.read_text(encoding="utf-8"))
+    changed = [k for k in ("seed", "quick", "device", "torch", "data") if found["facts"][k] != now[k]]
+    if changed:
+        raise SystemExit(f"{results.name} was made with another {', '.join(changed)}; move it away to begin anew")
+    return found
+
+
+def facts(options: argparse.Namespace, source: str) -> dict[str, Any]:
+    import torch
+
+    from benchmarks.fit_parts.contenders import LARGE, SMALL
+    from benchmarks.fit_parts.train import RECIPE
+    from benchmarks.speed import processor
+    from benchmarks.speed_parts.record import version_of
+
+    return {
+        "script": "benchmarks/fit_resnet56.py",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "seed": options.seed,
+        "quick": options.quick,
+        "device": processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "versions": {p: version_of(p) for p in ("timm", "torch-pruning", "numpy")},
+        "data": source,
+        "calibration": BATCHES // 2 * BATCH,
+        "norms": BATCHES * BATCH,
+        "recipe": {**RECIPE, "lr": SMALL, "lr_scratch": LARGE},
+    }
+
+
+def commit() -> str:
+    """The commit measured, with ``+`` where the library's files differ from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
+
+    changed = git(
+        "status", "--porcelain", "--untracked-files=no", "--", "nes_lab/compress", "nes_lab/nn", "nes_lab/epitome"
+    )
+    return git("rev-parse", "HEAD")[:12] + ("+" if changed else "")
+
+
+def write(results: Path, found: dict[str, Any]) -> None:
+    """Replace the file at once, so that a killed run leaves a whole one."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    fresh = results.with_suffix(".new")
+    fresh.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    os.replace(fresh, results)
+
+
+def write_page() -> int:
+    from benchmarks.fit_parts.page import page
+
+    PAGE.write_text(page(json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
+    say(f"wrote {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+def say(text: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
