@@ -16,13 +16,24 @@ from nes_lab.nn.layer import EpitomeLayer
 
 __all__ = ["compress", "materialize"]
 
+_HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+)
+"""What users register on layers; they pass from the old layer to the new one."""
+
 
 def compress(
     model: nn.Module, plan: CompressionPlan, weights: str = "fit", generator: torch.Generator | None = None
 ) -> nn.Module:
     """A copy of a model with the layers of a plan replaced by epitome layers.
 
-    Names, tied weights, modes, dtypes, devices and ``requires_grad`` are kept; the model given stays untouched.
+    Names, tied weights, modes, dtypes, devices, hooks and ``requires_grad`` are kept; the model given stays untouched.
 
     Args:
         model: The dense model.
@@ -84,12 +95,14 @@ def _own_random() -> AbstractContextManager[None]:
 
 def _swap(model: nn.Module, replace: Callable[[str, nn.Module], nn.Module | None]) -> nn.Module:
     """A deep copy with modules replaced wherever they are registered; a shared module gets one shared replacement."""
-    fresh: dict[int, object] = {}
-    for name, module in model.named_modules():
-        replacement = replace(name, module)
-        if replacement is not None:
-            fresh[id(module)] = replacement
-    return copy.deepcopy(model, fresh)  # what the memo holds stands in wherever the old module is referred to
+    found = ((module, replace(name, module)) for name, module in model.named_modules())
+    pairs = [(old, new) for old, new in found if new is not None]
+    memo: dict[int, object] = {id(old): new for old, new in pairs}
+    swapped = copy.deepcopy(model, memo)  # what the memo holds stands in wherever the old module is referred to
+    for old, new in pairs:
+        for hooks in _HOOKS:
+            setattr(new, hooks, copy.deepcopy(getattr(old, hooks), memo))  # those bound to the model follow it
+    return swapped
 
 
 def _check_layer(name: str, plan: LayerPlan, modules: dict[str, nn.Module]) -> None:

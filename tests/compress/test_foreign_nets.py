@@ -211,3 +211,25 @@ def test_weights_that_are_no_numbers_are_refused_by_name():
         model.grouped.weight[0, 0, 0, 0] = float("inf")
     with pytest.raises(PlanError, match="layer 'grouped': its weight holds NaN or infinity"):
         nes_lab.compress(model, plan)
+
+
+def test_hooks_follow_their_layers():
+    """Networks that give features collect them by hooks, bound to themselves."""
+
+    class Features(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.seen = nn.Linear(W, W), []
+            self.fc.register_forward_hook(self.collect)
+
+        def collect(self, module, args, output):
+            self.seen.append(output)
+
+        def forward(self, x):
+            self.fc(x)
+            return self.seen.pop()
+
+    model, x = Features(), torch.randn(1, W)
+    _, small, plain = _there_and_back(model, x)
+    for net in (small, plain):
+        assert net(x).shape == (1, W) and not model.seen and len(net.fc._forward_hooks) == 1
