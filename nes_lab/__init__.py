@@ -18,7 +18,10 @@ _HOMES = {
     "CostReport": "nes_lab.cost.report",
     "EpitomeConv1d": "nes_lab.nn.conv",
     "EpitomeConv2d": "nes_lab.nn.conv",
+    "EpitomeConv2dSame": "nes_lab.nn.same",
+    "EpitomeConv3d": "nes_lab.nn.conv",
     "EpitomeLinear": "nes_lab.nn.linear",
+    "EpitomeStdConv2d": "nes_lab.nn.std_conv",
     "LatencyReport": "nes_lab.cost.report",
     "LayerPlan": "nes_lab.compress.compression_plan",
     "BudgetError": "nes_lab.errors",
@@ -32,6 +35,8 @@ _HOMES = {
     "RoutingMap": "nes_lab.epitome.routing_map",
     "SensitivityReport": "nes_lab.compress.sensitivity_report",
     "TuneReport": "nes_lab.compress.tune_report",
+    "ZooRow": "nes_lab.zoo.row",
+    "check_backbone": "nes_lab.zoo.check",
     "compress": "nes_lab.compress",
     "count": "nes_lab.cost.count",
     "ExportError": "nes_lab.errors",
@@ -94,8 +99,12 @@ if TYPE_CHECKING:
     from nes_lab.export.report import ExportReport
     from nes_lab.export.torch_export import export_torch
     from nes_lab.models.create import create_model
-    from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
+    from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d
     from nes_lab.nn.linear import EpitomeLinear
+    from nes_lab.nn.same import EpitomeConv2dSame
+    from nes_lab.nn.std_conv import EpitomeStdConv2d
+    from nes_lab.zoo.check import check_backbone
+    from nes_lab.zoo.row import ZooRow
 
 
 def __getattr__(name: str) -> object:
