@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
+from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d, EpitomeLinear
 from nes_lab.nn.layer import EpitomeLayer
 
 
@@ -23,15 +23,22 @@ class Case:
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def random_case(seed: int, dtype: torch.dtype = torch.float64, small: bool = False, windows: bool = False) -> Case:
+def random_case(
+    seed: int,
+    dtype: torch.dtype = torch.float64,
+    small: bool = False,
+    windows: bool = False,
+    make: type[EpitomeConv2d | EpitomeConv3d] | None = None,
+) -> Case:
     """A random layer: any kind, geometry, scope, boundary and routing; learned starts lie anywhere, also on bounds.
 
     With ``windows`` it is an ungrouped convolution, separable and clamped, with at least one kernel axis longer than its
-    window, as one in fifteen has otherwise.
+    window, as one in fifteen has otherwise. With ``make`` it is a convolution of that class.
     """
     draw = np.random.default_rng(seed)
     torch.manual_seed(seed)
     spatial = int(draw.integers(1, 3)) if windows else int(draw.integers(0, 3))
+    spatial = spatial if make is None else make.spatial
     top = 9 if small else 24
     groups = int(draw.choice([1, 1, 1, 2, 3])) if spatial and not windows else 1
     c_out, c_in = (int(draw.integers(1, top)) * groups for _ in range(2))
@@ -57,7 +64,7 @@ def random_case(seed: int, dtype: torch.dtype = torch.float64, small: bool = Fal
         layer: EpitomeLayer = EpitomeLinear(c_in, c_out, **options)
         shape: tuple[int, ...] = (3, c_in) if draw.integers(0, 2) else (2, 3, c_in)
     else:
-        make = EpitomeConv1d if spatial == 1 else EpitomeConv2d
+        make = make or (EpitomeConv1d if spatial == 1 else EpitomeConv2d)
         options |= {
             "groups": groups,
             "stride": tuple(int(v) for v in draw.integers(1, 4, spatial)),

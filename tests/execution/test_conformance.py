@@ -15,7 +15,7 @@ from nes_lab.epitome.sampling import sample_patches
 from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import PlanError
 from nes_lab.execution.registry import EXECUTIONS, PLANS
-from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
+from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeConv2dSame, EpitomeConv3d, EpitomeLinear
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.starts import start_name
 from tests.geometries import Case, random_case
@@ -96,6 +96,15 @@ def test_a_hundred_random_geometries_with_windows(block, dtype):
         assert "product_map" in _conforms(random_case(seed, dtype, windows=True), dtype, seed)
 
 
+@pytest.mark.parametrize("windows", [False, True], ids=["any", "windows"])
+@pytest.mark.parametrize("make", [EpitomeConv2dSame, EpitomeConv3d])
+def test_random_geometries_of_the_other_convolutions(make, windows):
+    for seed in range(20):
+        case = random_case(seed, torch.float64, windows=windows, make=make)
+        assert ("product_map" in _conforms(case, torch.float64, seed)) or not windows
+        _costs_what_it_says(case)
+
+
 def _conforms(case: Case, dtype: torch.dtype, seed: int) -> tuple[str, ...]:
     """Check every available plan; returns their names."""
     layer, x = case.layer, case.input(dtype, seed).requires_grad_()
@@ -119,12 +128,15 @@ def _conforms(case: Case, dtype: torch.dtype, seed: int) -> tuple[str, ...]:
 @pytest.mark.parametrize("seed", range(40))
 def test_counted_madds_are_the_measured_ones(seed, windows):
     """The convolution column of a plan's formula equals FlopCounterMode / 2 for the plan that runs."""
-    case = random_case(seed, torch.float32, windows=windows)
+    _costs_what_it_says(random_case(seed, torch.float32, windows=windows))
+
+
+def _costs_what_it_says(case: Case) -> None:
     for name in case.layer.available_executions():
         case.layer.execution = name
         case.layer.eval()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            case.layer(case.input(torch.float32))
+            case.layer(case.input(case.layer.epitome.dtype))
         assert counter.get_total_flops() == 2 * case.layer.cost(case.input_shape).conv_madds
 
 
