@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nes_lab.compress.bar import Show
 from nes_lab.compress.fit_batches import batches_of
 from nes_lab.cost.count import evaluating, run_example
+from nes_lab.errors import OptionError
 
 __all__ = ["Moments", "input_moments"]
 
@@ -68,7 +69,7 @@ def input_moments(
         Moments by name, and the number of batches.
 
     Raises:
-        OptionError: If a batch is no input of the model.
+        OptionError: If a batch is no input of the model, or holds NaN.
     """
     draw = torch.Generator().manual_seed(seed)
     found: dict[str, Moments] = {}
@@ -88,6 +89,9 @@ def input_moments(
     finally:
         for handle in handles:
             handle.remove()
+    for name, sums in found.items():
+        if not bool(sums.square.isfinite().all()):
+            raise OptionError(f"calibration: what layer {name!r} is given is not finite; look for NaN in the batches")
     return {name: m for name, m in found.items() if m.count}, count
 
 

@@ -200,7 +200,7 @@ def _polished(now: Fitted, weight: Tensor, moment: Tensor | None) -> Fitted:
     for _ in range(_POLISH if now.row_scale is not None else 0):
         before = now.residuals[-1]
         now = _refitted(_rescaled(now, weight, moment), weight, moment)
-        if before**2 - now.residuals[-1] ** 2 <= 1e-5 * before**2:
+        if before**2 - now.residuals[-1] ** 2 <= 1e-4 * before**2:
             break
     return now
 
