@@ -79,8 +79,9 @@ def stored_params(model: nn.Module) -> int:
 
 def _stored(model: nn.Module) -> Iterator[Tensor]:
     seen: set[int] = set()
+    learners = _learner_modules(model)
     for module in model.modules():
-        for tensor in _stored_here(module, _learner_modules(model)):
+        for tensor in _stored_here(module, learners):
             if id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield tensor
