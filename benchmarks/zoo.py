@@ -27,6 +27,8 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "zoo.json"
 PAGE = HERE.parent / "docs" / "zoo.md"
 SEED = 0
+SMALLER = {"deepseek_vit": 224, "gemma4_vit": 256, "hieradet_sam2": 448, "qwen3_vit": 256}
+"""Side of the image where a default of 546 to 896 pixels would take minutes per forward on two cores; the rows say so."""
 
 
 def main() -> None:
@@ -94,18 +96,20 @@ def apart(family: Family) -> ZooRow:
     process.start()
     theirs.close()
     try:
-        row = ZooRow.from_dict(ours.recv())
+        return ZooRow.from_dict(ours.recv())
     except EOFError:
         process.join()
         reason = f"its process ended with code {process.exitcode} (-9: killed, most likely for memory)"
-        row = ZooRow(family.model, "failed", stage="create", reason=reason, family=family.name)
-    process.join()
-    return row
+        return ZooRow(family.model, "failed", stage="create", reason=reason, family=family.name)
+    finally:  # also when this script is interrupted: nothing stays behind
+        process.terminate()
+        process.join()
 
 
 def child(pipe: Connection, family: Family) -> None:
     warnings.simplefilter("ignore")
-    row = check_backbone(family.model, seed=SEED)
+    side = SMALLER.get(family.name)
+    row = check_backbone(family.model, seed=SEED, input_size=None if side is None else (3, side, side))
     pipe.send(row.to_dict() | {"family": family.name})
     pipe.close()
 

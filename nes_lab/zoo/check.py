@@ -93,9 +93,15 @@ def _create(journey: _Journey, name: str, seed: int, size: Any, options: dict[st
     with journey.at("create"):
         model = _again(name, seed, options)
         config = getattr(model, "default_cfg", None) or {}
-        size = tuple(size or config.get("input_size") or (3, 224, 224))
-        journey.learn(input_shape=(1, *size))
+        default = tuple(config.get("input_size") or (3, 224, 224))
+        journey.learn(input_shape=(1, *(size or default)))
+        if size and config.get("input_size") and tuple(size) != default:
+            journey.note(f"input {_times(size)} instead of the default {_times(default)}")
     return model
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size[1:]))
 
 
 def _again(name: str, seed: int, options: dict[str, Any]) -> nn.Module:
