@@ -22,6 +22,7 @@ __all__ = ["export_onnx"]
 
 _MOST_FOLDED = 1024
 """Larger constants are left to be computed where the file is loaded: folded here, each would be stored."""
+_SMALL = 64
 
 
 def export_onnx(
@@ -116,8 +117,18 @@ def _traced(model: nn.Module, example: Example, form: str, opset: int | None, dy
     assert program is not None  # the dynamo exporter returns one
     _check_opset(program.model_proto, opset)
     with quiet():
-        _package("onnxscript").optimizer.optimize(program.model, output_size_limit=_MOST_FOLDED)
+        optimizer = _package("onnxscript").optimizer
+        optimizer.optimize_ir(program.model, output_size_limit=_MOST_FOLDED, should_fold=_may_fold)
     return clean(program.model_proto)
+
+
+def _may_fold(node: Any) -> bool | None:
+    """Not what is made of an epitome: its pieces would be stored beside it."""
+    for value in node.inputs:
+        known = None if value is None else value.const_value
+        if known is not None and len(known.shape) > 1 and known.size > _SMALL and known.dtype.is_floating_point():
+            return False
+    return None
 
 
 def _elsewhere(model: nn.Module) -> bool:

@@ -18,7 +18,7 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 NAMES = ("conv", "grouped", "head")
-SCATTERS = {"ScatterElements", "ScatterND", "Scatter", "OneHot", "GatherElements", "Loop", "Where"}
+SCATTERS = {"ScatterElements", "ScatterND", "Scatter", "OneHot", "GatherElements", "Loop"}
 
 
 @pytest.fixture(autouse=True)
@@ -90,8 +90,11 @@ def test_every_routing_is_exported_with_its_reuse(settings, tmp_path):
         or settings.get("scope") == "joint"
         or "execution" in settings
     )
-    stored = count(model, x()).params
-    assert report.params < stored + 1000 < count(materialize(model), x()).params
+    stored, names = count(model, x()).params, {t.name for t in onnx.load(tmp_path / "m.onnx").graph.initializer}
+    assert {f"{name}.epitome" for name in NAMES} <= names
+    assert (
+        report.params < stored + 700 < count(materialize(model), x()).params
+    )  # shares of fractional starts, norms' statistics
 
 
 @pytest.mark.parametrize("routing", ["random", "free"])
@@ -265,15 +268,12 @@ def test_interruption_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "size", "routing", "form"),
     [
-        ("mobilenetv2_100", 64, "tiled", "materialized"),
         ("mobilenetv2_100", 64, "tiled", "factored"),
         ("resnet18", 64, "learner", "factored"),
-        ("vit_tiny_patch16_224", 224, "tiled", "factored"),
-        ("efficientnet_b0", 64, "free", "factored"),
-        ("convnext_atto", 64, "random", "factored"),
+        ("convnext_atto", 64, "random", "materialized"),
     ],
 )
-def test_backbones(name, size, routing, form, tmp_path):
+def test_backbones_of_which_benchmarks_formats_takes_more(name, size, routing, form, tmp_path):
     dense, images = create_backbone(name, num_classes=10).eval(), x(1, size)
     model = stirred(compress(dense, plan_for_budget(dense, Budget(params="60%"), images, routing=routing)))
     report = export_onnx(model, images, tmp_path / "m.onnx", form=form)
