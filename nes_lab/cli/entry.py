@@ -18,6 +18,11 @@ __all__ = ["VERBS", "main"]
 VERBS = {
     "demo": ("demo", "train and compare small networks on real digits; writes a report"),
     "plan": ("plan", "compress a backbone to a budget, on paper: what is replaced, what it costs"),
+    "compress": ("compress", "compress a backbone to a budget; writes a folder"),
+    "fit": ("fit", "compress a pretrained backbone, each epitome fitted to its weight; writes a folder"),
+    "export": ("export", "write such a folder's network as ONNX or torch.export"),
+    "tune": ("tune", "choose the fastest execution plans of such a folder's network, by measurement"),
+    "zoo": ("zoo", "take backbones all the way: plan, compress, train a step, materialize, save, load"),
     "train": ("train", "train the experiment of a YAML file"),
     "resume": ("resume", "go on with a run that was cancelled, failed or lost"),
     "runs": ("runs", "list runs"),
@@ -35,6 +40,10 @@ _EXTRAS = {
     "streamlit": "app",
     "captum": "explain",
     "optuna": "sweep",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "export",
+    "huggingface_hub": "export",
 }
 INTERRUPTED, MISTAKE = 130, 2
 

@@ -1,4 +1,4 @@
-"""A bar on standard error for work that is timed: nothing redraws it between two pieces of news."""
+"""A bar on standard error for long work, also such as is timed: nothing redraws it between two pieces of news."""
 
 from __future__ import annotations
 

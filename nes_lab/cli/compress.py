@@ -1,0 +1,62 @@
+"""``nes-lab compress``: a backbone compressed to a budget, as a folder that can be trained, exported and shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.options import parse
+from nes_lab.cli.wanted import Wanted, compression, planning, read_plan, source
+
+if TYPE_CHECKING:
+    from nes_lab.models.jobs import SavedModel
+
+__all__ = ["run", "show_saved"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compress(Wanted):
+    """Compress a backbone to a budget and save it; pretrained weights are fitted, fresh ones keep their distribution."""
+
+    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
+    """Where to save it; must not exist yet."""
+    plan: Path | None = None
+    """A plan that nes-lab plan --output wrote, instead of a budget."""
+    weights: Literal["fit", "reset"] | None = None
+    """Epitomes nearest to the layers' weights (fit), or of their distribution only (reset); by default as the weights deserve."""
+    overwrite: bool = False
+    """Replace a saved model."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Compress and save."""
+    options = parse(Compress, "compress", words)
+    plan = None if options.plan is None else read_plan(options.plan, options)
+    wanted, dense = None if plan else compression(options), source(options)
+    with words_aside():
+        from nes_lab.models.jobs import compress_to_folder
+
+        chosen = {"weights": options.weights, "overwrite": options.overwrite}
+        saved = compress_to_folder(dense, options.folder, wanted=wanted, plan=plan, **chosen, **planning(options))
+    if options.json:
+        print_json(saved.to_dict())
+    else:
+        show_saved(saved)
+    return 0
+
+
+def show_saved(saved: SavedModel) -> None:
+    """Print what was saved, in a few lines."""
+    dense = saved.plan.dense
+    for name, now, before in (("params", saved.params, dense.params), ("madds", saved.madds, dense.madds)):
+        print(f"{name:<6} {before:>15,} -> {now:>15,}  ({now / before:.1%} of the dense network)")
+    for note in saved.plan.notes:
+        print(note)
+    print(f"saved in {saved.folder} ({saved.bytes:,} bytes); go on with: nes-lab export {saved.folder} model.onnx")

@@ -1,0 +1,77 @@
+"""``nes-lab fit``: epitomes fitted to a pretrained network as near as they can, as a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from nes_lab.cli.compress import show_saved
+from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.options import parse
+from nes_lab.cli.wanted import Wanted, compression, planning, read_plan, source
+from nes_lab.config import DataConfig, load_config
+from nes_lab.errors import OptionError
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit(Wanted):
+    """Compress a pretrained backbone so that its epitomes come as near to its weights as they can, and save it."""
+
+    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
+    """Where to save it; must not exist yet."""
+    plan: Path | None = None
+    """A plan that nes-lab plan --output wrote, instead of a budget."""
+    starts: Literal["plan", "search"] = "plan"
+    """Fit the epitomes for the plan's starts, or search the starts too (routing free; best with --patch-channels 1)."""
+    snap: bool = False
+    """Round the starts that were found to integers for good."""
+    calibration: str | None = None
+    """Images to calibrate on and to measure batch norms on: digits, cifar10, fashion_mnist, or a folder with train/ and val/."""
+    images: int = 256
+    """At most this many of them."""
+    batch_size: int = 32
+    """Images in one forward."""
+    overwrite: bool = False
+    """Replace a saved model."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Fit and save."""
+    options = parse(Fit, "fit", words)
+    plan = None if options.plan is None else read_plan(options.plan, options)
+    wanted, dense = None if plan else compression(options), source(options)
+    chosen: dict[str, Any] = {"starts": options.starts, "snap": options.snap, "overwrite": options.overwrite}
+    chosen |= planning(options) | {"progress": True}
+    data = None if options.calibration is None else _data(options, options.calibration)
+    with words_aside():
+        from nes_lab.models.jobs import fit_to_folder
+
+        saved = fit_to_folder(
+            dense, options.folder, wanted=wanted, plan=plan, calibration=data, batch_size=options.batch_size, **chosen
+        )
+    if options.json:
+        print_json(saved.to_dict())
+    else:
+        print(saved.fit)
+        show_saved(saved)
+    return 0
+
+
+def _data(options: Fit, calibration: str) -> DataConfig:
+    """The data section that a name or a folder amounts to."""
+    own = {"image_size": options.input[-1], "limit": options.images}
+    if options.input[-1] != options.input[-2]:
+        raise OptionError(f"--input {' '.join(map(str, options.input))}: calibration images are square")
+    if Path(calibration).is_dir():
+        own |= {"name": "image_folder", "root": calibration}
+    else:
+        own |= {"name": calibration}
+    return load_config({"data": own}).data

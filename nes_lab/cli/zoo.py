@@ -1,0 +1,77 @@
+"""``nes-lab zoo``: does a backbone go all the way here: plan, compress, train a step, materialize, save, load?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.options import parse
+from nes_lab.cli.tables import print_table, printable
+from nes_lab.compress.budget import parse_quantity
+from nes_lab.cost.report import short
+from nes_lab.errors import BudgetError
+
+if TYPE_CHECKING:
+    from nes_lab.zoo.row import ZooRow
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Take backbones all the way, with random weights: plan, compress, forward, backward, materialize, save, load."""
+
+    backbones: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="BACKBONE")]] = ()
+    """Names that timm or we know; without any, the families that can be tried are listed."""
+    params: str = "60%"
+    """Parameter budget; the least reachable plus a tenth where that is more."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Check backbones, or list what there is to check."""
+    options = parse(Zoo, "zoo", words)
+    if not options.backbones:
+        return _list(options.json)
+    share = _share(options.params)
+    with words_aside():
+        from nes_lab.zoo.check import check_backbone
+
+        rows = [check_backbone(name, params=share) for name in options.backbones]
+    if options.json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        head = ("backbone", "result", "params", "dense", "madds", "dense", "agreement", "why")
+        print_table(head, [_cells(row) for row in rows], numbers=range(2, 7))
+    return 0 if all(row.passed for row in rows) else 1
+
+
+def _share(text: str) -> float:
+    share = parse_quantity(text, "--params")
+    if share is None or share > 1:
+        raise BudgetError(f"--params {text}: give a share of the dense network, such as 60%")
+    return share
+
+
+def _list(as_json: bool) -> int:
+    from nes_lab.backbones.families import families
+
+    found = families()
+    if as_json:
+        print_json({name: asdict(family) for name, family in found.items()})
+    else:
+        print_table(
+            ("family", "smallest backbone", "params"), [(n, f.model, short(f.params)) for n, f in found.items()], [2]
+        )
+    return 0
+
+
+def _cells(row: ZooRow) -> list[str]:
+    counts = [short(n) if n else "" for n in (row.reached_params, row.params, row.reached_madds, row.madds)]
+    agreement = "" if row.agreement is None else f"{row.agreement:.0e}"
+    return [row.model, row.status, *counts, agreement, printable(row.reason or row.note, 80)]

@@ -1,0 +1,150 @@
+"""plan, compress, fit, export, tune, zoo: from a name to a file, and what each says to a mistake."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import nes_lab
+from nes_lab.cli import main
+from nes_lab.models.create import dense_backbone
+
+NET = ["small_mobilenetv2", "--input", "1", "8", "8", "--classes", "10", "--round-to", "2"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def weights(here):
+    dense = dense_backbone("small_mobilenetv2", num_classes=10, in_channels=1, seed=3)
+    save_file(dense.state_dict(), here / "w.safetensors")
+    return "w.safetensors"
+
+
+def said(capsys, *words):
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_from_a_plan_to_a_file_that_other_runtimes_run(here, capsys):
+    import numpy as np
+    import onnxruntime
+
+    plan = said(capsys, "plan", *NET, "--madds", "75%", "--output", "plan.json")
+    saved = said(capsys, "compress", *NET, "small", "--plan", "plan.json")
+    assert saved["madds"] == plan["predicted"]["madds"] and saved["params"] == plan["predicted"]["params"]
+    assert saved["bytes"] == sum(file.stat().st_size for file in Path("small").iterdir())
+    report = said(capsys, "tune", "small", "--seconds", "0.2")
+    model = nes_lab.from_pretrained("small")
+    executions = {layer["name"]: layer["execution"] for layer in report["layers"]}
+    assert {name: model.get_submodule(name).execution for name in executions} == executions
+    assert {name: layer.execution for name, layer in model.nes_lab_plan.layers.items()} == executions
+    for form in ("materialized", "factored"):
+        told = said(capsys, "export", "small", f"{form}.onnx", "--form", form)
+        assert told["bytes"] == Path(f"{form}.onnx").stat().st_size
+        x = torch.randn(3, 1, 8, 8)
+        found = onnxruntime.InferenceSession(f"{form}.onnx").run(None, {told_input(form): x.numpy()})[0]
+        with torch.no_grad():
+            wanted = model(x).numpy()
+        assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+def told_input(form):
+    import onnx
+
+    return onnx.load(f"{form}.onnx").graph.input[0].name
+
+
+def test_fit_comes_nearer_than_the_plans_starts_and_says_by_how_much(weights, capsys):
+    budget = [*NET, "--madds", "75%", "--routing", "free", "--patch-channels", "1", "--checkpoint", weights]
+    searched = said(capsys, "fit", *budget, "a", "--starts", "search", "--snap")
+    planned = said(capsys, "fit", *budget, "b")
+    assert total(searched) < total(planned)
+    wanted = load_file(weights)["head.0.weight"]
+    head = nes_lab.from_pretrained("a").get_submodule("head.0").weight.detach()
+    assert 0 < float((head - wanted).norm() / wanted.norm()) < 1
+    assert searched["madds"] < planned["madds"]  # integers cost no multiply-adds of their own
+
+
+def total(saved):
+    return sum(layer["residual_after"] ** 2 * layer["weight_energy"] for layer in saved["fit"]["layers"])
+
+
+def test_fit_calibrates_on_images(weights, capsys):
+    budget = [*NET, "--madds", "75%", "--checkpoint", weights]
+    words = ["fit", *budget, "c", "--calibration", "digits", "--images", "64"]
+    assert said(capsys, *words)["fit"]["calibration_batches"] == 2
+
+
+def test_zoo_lists_families_and_takes_a_backbone_all_the_way(capsys):
+    assert said(capsys, "zoo")["mobilenetv3"]["model"] == "mobilenetv3_small_050"
+
+
+def test_words_for_people(here, capsys):
+    assert main(["compress", *NET, "small", "--params", "80%"]) == 0
+    out = capsys.readouterr().out
+    assert "of the dense network" in out and "nes-lab export small" in out
+    assert main(["plan", *NET, "--params", "80%", "--explain"]) == 0
+    assert "head.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compress", "mobilenetv2_10", "x", "--madds", "50%"], "mobilenetv2_100"),
+        (["compress", *NET, "x"], "give a budget"),
+        (["compress", *NET, "x", "--madds", "1%"], "least reachable"),
+        (["compress", *NET, "x", "--plan", "none.json"], "--plan none.json cannot be read"),
+        (["compress", *NET, "x", "--plan", "none.json", "--madds", "50%"], "say the same thing twice"),
+        (["compress", *NET, "x", "--madds", "75%", "--checkpoint", "none.safetensors"], "is no file"),
+        (["compress", *NET, "x", "--madds", "75%", "--checkpoint", "w.safetensors", "--pretrained"], "two sources"),
+        (["compress", "vit_tiny_patch16_224", "x", "--madds", "75%", "--input", "3", "200", "200"], "cannot run it"),
+        (["fit", *NET, "x", "--madds", "75%"], "fresh weights"),
+        (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "w.safetensors", "--calibration", "digit"], "data.name"),
+        (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "nan.safetensors"], "holds NaN"),
+        (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "other.safetensors"], "another architecture"),
+        (["export", "none", "x.onnx"], "no saved model"),
+        (["export", ".", "x.onnx"], "no saved model"),
+        (["tune", "none"], "no saved model"),
+        (["zoo", "resnet_18"], "resnet18"),
+        (["zoo", "resnet18", "--params", "2M"], "a share of the dense network"),
+    ],
+)
+def test_a_mistake_is_one_message_exit_2_and_nothing_written(weights, words, message, capsys):
+    state = load_file(weights)
+    save_file(state | {"head.0.weight": state["head.0.weight"] * float("nan")}, "nan.safetensors")
+    save_file({"fc.weight": torch.ones(2, 2)}, "other.safetensors")
+    before = sorted(Path().iterdir())
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert sorted(Path().iterdir()) == before
+
+
+def test_mistakes_over_a_saved_model(here, capsys):
+    assert main(["compress", *NET, "small", "--madds", "75%"]) == 0
+    before = {file.name: file.read_bytes() for file in Path("small").iterdir()}
+    for words, message in [
+        (["compress", *NET, "small", "--madds", "75%"], "overwrite"),
+        (["export", "small", "x.onnx", "--opset", "7"], "opset"),
+        (["export", "small", "x.pt2", "--opset", "18"], "opset=18 is for ONNX"),
+        (["export", "small", "x.onnx", "--input", "3", "8", "8"], "cannot run it"),
+        (["export", "small", "no/such/x.onnx"], "no/such"),
+        (["tune", "small", "--batch", "0"], "batch=0"),
+        (["tune", "small", "--seconds", "-1"], "seconds=-1"),
+    ]:
+        assert main(words) == 2, words
+        assert message in capsys.readouterr().err
+        assert {file.name: file.read_bytes() for file in Path("small").iterdir()} == before
+        assert sorted(path.name for path in Path().iterdir()) == ["small"]
+    weights = Path("small/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert main(["export", "small", "x.onnx"]) == 2
+    assert "model.safetensors" in capsys.readouterr().err
