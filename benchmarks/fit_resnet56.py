@@ -30,9 +30,9 @@ def main() -> int:
     options = parse()
     if options.page:
         return write_page()
-    results = Path(tempfile.gettempdir()) / "fit_resnet56_quick.json" if options.quick else RESULTS
+    results = Path(tempfile.gettempdir()) / "fit_resnet56_quick.json" if options.quick else options.results
     run(options, results)
-    return 0 if options.quick else write_page()
+    return write_page() if results == RESULTS else 0
 
 
 def parse() -> argparse.Namespace:
@@ -44,6 +44,9 @@ def parse() -> argparse.Namespace:
         "--quick", action="store_true", help="few images, into a file of its own: does the script work?"
     )
     parser.add_argument("--page", action="store_true", help="only write docs/fit.md from the results")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="another result file; the page is then left alone"
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -7,6 +7,7 @@ give averages; a separable layer gives two small problems, one per channel axis;
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -210,9 +211,11 @@ def _solve(gram: Tensor, right: Tensor) -> Tensor:
 def _conjugate_gradients(
     routing_map: RoutingMap, target: Tensor, scale: Tensor | None, moment: Tensor | None, steps: int, tolerance: float
 ) -> Tensor:
+    sample, adjoint = _operators(routing_map, target)
+
     def back(weight: Tensor) -> Tensor:
         weight = weight if moment is None else (weight.flatten(1) @ moment).view_as(weight)
-        return _adjoint(routing_map, weight if scale is None else weight * _rows(scale, weight))
+        return adjoint(weight if scale is None else weight * _rows(scale, weight))
 
     solution = target.new_zeros(routing_map.geometry.epitome_shape)
     residual = direction = back(target)
@@ -220,13 +223,26 @@ def _conjugate_gradients(
     for _ in range(steps):
         if strength <= tolerance * begin:
             break
-        sampled = routing_map.materialize(direction)
+        sampled = sample(direction)
         image = back(sampled if scale is None else sampled * _rows(scale, sampled))
         step = strength / (direction * image).sum()
         solution, residual = solution + step * direction, residual - step * image
         fresh = residual.square().sum()
         direction, strength = residual + fresh / strength * direction, fresh
     return solution
+
+
+def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """``T`` and ``T^T``; where every weight reads one cell, its number is looked up once and both are plain indexing."""
+    if any(s is not None and s.is_floating_point() for s in routing_map.starts):
+        return routing_map.materialize, lambda weight: _adjoint(routing_map, weight)
+    shape = routing_map.geometry.epitome_shape
+    numbers = torch.arange(math.prod(shape), dtype=torch.float64, device=like.device).view(shape)
+    reads = routing_map.materialize(numbers).long()
+    return (
+        lambda epitome: epitome.flatten()[reads],
+        lambda weight: like.new_zeros(math.prod(shape)).index_add(0, reads.flatten(), weight.flatten()).view(shape),
+    )
 
 
 def _adjoint(routing_map: RoutingMap, weight: Tensor) -> Tensor:
