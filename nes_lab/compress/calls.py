@@ -83,9 +83,9 @@ def record_calls(model: nn.Module, example_input: Any) -> Calls:
 def _recorder(layer: EpitomeLayer, calls: Counter[Layout]) -> Callable[[Tensor], Tensor]:
     forward = layer.forward
 
-    def recording(x: Tensor) -> Tensor:
-        calls[Layout.of(x)] += 1
-        return forward(x)
+    def recording(input: Tensor) -> Tensor:
+        calls[Layout.of(input)] += 1
+        return forward(input)
 
     return recording
 

@@ -157,7 +157,9 @@ def test_layers_called_by_keyword():
         def forward(self, x):
             return self.fc(input=x)
 
-    _there_and_back(Keywords(), torch.randn(1, W))
+    x = torch.randn(1, W)
+    small = _there_and_back(Keywords(), x)[1]
+    assert nes_lab.tune(small, x, seconds=0.05).executions.keys() == {"fc"}
 
 
 def _computed(wrap: Any) -> nn.Module:
