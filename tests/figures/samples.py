@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nes_lab.compress.sensitivity_report import LayerSensitivity, SensitivityPoint, SensitivityReport
 from nes_lab.config import load_config
 from nes_lab.epitome.snapshot import LayerSnapshot
 from nes_lab.runs.writer import RunWriter
@@ -55,6 +56,27 @@ def make_rows(layers=6):
     ]
     kept = dict(rows[0], name="classifier", epitome_shape=None, routing=None, params=1024, madds=65536, reason="head")
     return [*rows, kept]
+
+
+def make_sensitivity(layers=6, loss=False, name="blocks.{}.fc"):
+    """Costs of layers of 64 x 64 weights, the later ones dearer."""
+    return SensitivityReport(
+        key="0a",
+        options={"routing": "tiled"},
+        layers=tuple(
+            LayerSensitivity(
+                name.format(index),
+                (64, 64),
+                tuple(
+                    SensitivityPoint((size, 64), size / 64, 0.9 - size / 100, (1 - size / 64) * index if loss else None)
+                    for size in (32, 16)
+                ),
+            )
+            for index in range(layers)
+        ),
+        dense_loss=1.5 if loss else None,
+        samples=640 if loss else 0,
+    )
 
 
 def make_table():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from nes_lab.compress.compression_plan import CompressionPlan, Counts, KeptLayer, LayerPlan
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError
 from nes_lab.figures.accuracy_vs_madds import ReportedPoint, accuracy_vs_madds, measured_points
@@ -17,11 +19,12 @@ from nes_lab.figures.live_run import MOST_POINTS, live_run
 from nes_lab.figures.patches_on_epitome import MOST_TRACES, patches_on_epitome
 from nes_lab.figures.reported import IMAGENET
 from nes_lab.figures.routing_map import routing_map
+from nes_lab.figures.sensitivity import sensitivity
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import apply_theme, figure_json
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
-from tests.figures.samples import make_rows, make_snapshot, make_table
+from tests.figures.samples import make_rows, make_sensitivity, make_snapshot, make_table
 
 MEGABYTE = 1_000_000
 
@@ -56,6 +59,8 @@ PICTURES = {
     "coverage": lambda: coverage(make_snapshot(shift=0.3)),
     "coverage big": lambda: coverage(_big()),
     "bars": lambda: layer_bars(make_rows()),
+    "sensitivity": lambda: sensitivity(make_sensitivity()),
+    "sensitivity by loss": lambda: sensitivity(make_sensitivity(300, loss=True)),
     "accuracy": lambda: accuracy_vs_madds(make_table(), 1.5e6, [ReportedPoint("A", 1e6, 90.0, "paper", "A")]),
     "accuracy empty": lambda: accuracy_vs_madds([]),
     "live": lambda: live_run(_metrics(), [{"kind": "checkpoint", "step": 10}]),
@@ -293,3 +298,33 @@ def test_names_with_markup_are_shown_as_text():
     figure = epitome_atlas(make_snapshot(name="<img src=x>"))
     assert "<img" not in figure.layout.title.text
     assert "&lt;img" in layer_bars([dict(make_rows()[0], name="<img src=x>")]).layout.yaxis.ticktext[0]
+
+
+def _plan_of(report, layers):
+    shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
+    how = {"routing": "tiled", "scope": "separable", "boundary": "clamp", "execution": "auto", "seed": 0}
+    counts = {"dense": Counts(4096, 4096), "predicted": Counts(2048, 2048)}
+    kept = {
+        x.name: KeptLayer("linear", (64, 64), "", Counts(4096, 4096)) for x in report.layers if x.name not in layers
+    }
+    plans = {name: LayerPlan("linear", **shapes, **how, **counts) for name in layers}
+    return CompressionPlan(plans, kept, Counts(1, 1), Counts(1, 1), None, (1, 64))
+
+
+def test_sensitivity_draws_costs_measured_points_and_what_was_chosen():
+    report = make_sensitivity(3)
+    figure = sensitivity(report, _plan_of(report, ["blocks.1.fc"]))
+    heat, measured, chosen = figure.data
+    z = np.asarray(heat.z)
+    assert z.shape == (3, len(heat.x)) and (np.diff(z, axis=1) >= 0).all() and heat.x[0] == 100 and (z[:, 0] == 0).all()
+    assert len(measured.x) == 6 and set(measured.x) == {50.0, 25.0}
+    assert list(chosen.x) == [100.0, 50.0, 100.0] and list(chosen.y) == [0, 1, 2]
+    assert "<img" not in json.dumps(figure_json(sensitivity(make_sensitivity(1, name="<img src=x>")))["data"])
+
+
+def test_sensitivity_refuses_nothing_and_another_model():
+    report = make_sensitivity(2)
+    with pytest.raises(OptionError, match="no layer"):
+        sensitivity(replace(report, layers=()))
+    with pytest.raises(OptionError, match=r"no layer 'blocks.1.fc'.*another model"):
+        sensitivity(report, _plan_of(make_sensitivity(1), []))
