@@ -1,0 +1,112 @@
+"""How near fitted epitomes come to the weights, layer by layer, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.errors import OptionError
+from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure, plain
+
+__all__ = ["fit_residuals"]
+
+_PANELS = (("residual", "of the weight (%)"), ("error", "of the output (%)"))
+_POINTS = (
+    (
+        "before",
+        "plan's starts, weights alone",
+        {"symbol": "circle-open", "size": 9, "color": "#8A8A8A", "line": {"width": 1.5}},
+    ),
+    ("after", "fitted", {"symbol": "circle", "size": 9, "color": OKABE_ITO[0]}),
+)
+
+
+def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Draw two points a layer, before and after fitting, joined by a line; a second panel for the output where it was calibrated.
+
+    Args:
+        rows: ``FitReport.rows()``: ``name``, ``residual_before``, ``residual_after``, ``error_before``, ``error_after``, and for the
+            hover ``starts``, ``method``, ``norm``, ``seconds``; ``weight_energy`` weighs the mean in the subtitle.
+
+    Returns:
+        Relative residuals in percent: 0 where the weight is met, 100 where zeros would do as well.
+
+    Raises:
+        OptionError: When there are no rows.
+    """
+    if not rows:
+        raise OptionError("rows is empty: a fit has at least one layer.")
+    panels = [p for p in _PANELS if any(row.get(f"{p[0]}_after") is not None for row in rows)]
+    note = (
+        f"all weights together: {100 * _whole(rows, 'before'):.1f} % before, {100 * _whole(rows, 'after'):.1f} % after"
+    )
+    figure = go.Figure(make_subplots(rows=1, cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05))
+    figure.update_layout(
+        new_figure(
+            f"Relative residuals of {len(rows)} fitted layers, before and after; {note}.",
+            title={"text": "What the epitomes leave unsaid", "subtitle": {"text": note}},
+            margin_t=88,
+        ).layout
+    )
+    for column, (key, title) in enumerate(panels, start=1):
+        _add_panel(figure, rows, key, column)
+        figure.update_xaxes(title_text=f"relative residual {title}", rangemode="tozero", nticks=6, row=1, col=column)
+    legend_below(figure, 126 + 18 * max(len(rows), 4), entries=2)
+    figure.update_yaxes(autorange="reversed", range=[len(rows) - 0.4, -0.6], showgrid=True, tickfont_size=11)
+    figure.update_yaxes(
+        title_text="layer",
+        tickvals=list(range(len(rows))),
+        ticktext=[plain(_short(str(row["name"]))) for row in rows],
+        row=1,
+        col=1,
+    )
+    return figure
+
+
+def _add_panel(figure: go.Figure, rows: Sequence[Mapping[str, Any]], key: str, column: int) -> None:
+    shown = [(place, row) for place, row in enumerate(rows) if row.get(f"{key}_after") is not None]
+    ends: dict[str, list[float | None]] = {"x": [], "y": []}
+    for place, row in shown:
+        ends["x"] += [100 * row[f"{key}_before"], 100 * row[f"{key}_after"], None]
+        ends["y"] += [place, place, None]
+    line = {"color": "rgba(138,138,138,0.6)", "width": 1}
+    figure.add_scatter(**ends, mode="lines", line=line, hoverinfo="skip", showlegend=False, row=1, col=column)
+    for when, name, marker in _POINTS:
+        figure.add_scatter(
+            x=[100 * row[f"{key}_{when}"] for _, row in shown],
+            y=[place for place, _ in shown],
+            mode="markers",
+            marker=marker,
+            name=name,
+            legendgroup=when,
+            showlegend=column == 1,
+            text=[_hover(row) for _, row in shown],
+            hovertemplate="%{text}<br>" + name + ": %{x:.1f} %<extra></extra>",
+            row=1,
+            col=column,
+        )
+
+
+def _hover(row: Mapping[str, Any]) -> str:
+    parts = [
+        f"<b>{plain(row['name'])}</b>",
+        f"starts: {plain(row.get('starts', 'plan'))}",
+        plain(row.get("method", "")),
+    ]
+    if row.get("norm"):
+        parts.append(f"rows scaled in {plain(row['norm'])}")
+    return "<br>".join(part for part in parts if part)
+
+
+def _whole(rows: Sequence[Mapping[str, Any]], when: str) -> float:
+    """Relative residual of all weights taken as one vector."""
+    energy = sum(row["weight_energy"] for row in rows)
+    left = sum(row["weight_energy"] * row[f"residual_{when}"] ** 2 for row in rows)
+    return (left / energy) ** 0.5 if energy > 0 else 0.0
+
+
+def _short(name: str, limit: int = 26) -> str:
+    return name if len(name) <= limit else "…" + name[-limit + 1 :]
