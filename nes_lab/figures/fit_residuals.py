@@ -55,14 +55,13 @@ def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         _add_panel(figure, rows, key, column)
         figure.update_xaxes(title_text=f"relative residual {title}", rangemode="tozero", nticks=6, row=1, col=column)
     legend_below(figure, 126 + 18 * max(len(rows), 4), entries=2)
-    figure.update_yaxes(autorange="reversed", range=[len(rows) - 0.4, -0.6], showgrid=True, tickfont_size=11)
     figure.update_yaxes(
-        title_text="layer",
+        range=[len(rows) - 0.4, -0.6],
         tickvals=list(range(len(rows))),
         ticktext=[plain(_short(str(row["name"]))) for row in rows],
-        row=1,
-        col=1,
+        tickfont_size=11,
     )
+    figure.update_yaxes(title_text="layer", row=1, col=1)
     return figure
 
 
