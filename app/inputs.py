@@ -29,6 +29,7 @@ _LABELS = {
     "lr": "Learning rate",
     "madds": "MAdds budget",
     "params": "Params budget",
+    "latency_ms": "Time budget (ms or share)",
     "data.name": "Data set",
     "backbone.name": "Backbone",
     "label": "Label (free text)",

@@ -8,7 +8,7 @@ import streamlit as st
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
 
-__all__ = ["layer_table", "results_table", "run_list"]
+__all__ = ["layer_table", "reasons_table", "results_table", "run_list"]
 
 _NUMBER = st.column_config.NumberColumn
 _COLUMNS = {
@@ -68,17 +68,42 @@ def layer_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
             "weight": _shape(row["weight_shape"]),
             "epitome": _shape(row["epitome_shape"]),
             "routing": row["routing"] or "dense",
+            "ratio": row["ratio"],
             "params, dense": row["params_dense"],
             "params": row["params"],
             "MAdds, dense": row["madds_dense"],
             "MAdds": row["madds"],
-            "why": row["reason"] or "",
+            "runs as": row["runs"] or "dense",
         }
         for row in rows
     ]
     numbers = {name: _NUMBER(name, format="localized") for name in ("params, dense", "params", "MAdds, dense", "MAdds")}
+    numbers["ratio"] = _NUMBER("ratio", format="percent", help="Params after, as a share of those before")
     pinned = {"layer": st.column_config.TextColumn("layer", pinned=True)}
     st.dataframe(shown, column_config=pinned | numbers, hide_index=True, width="stretch", key=key)
+
+
+def reasons_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
+    """Why each layer of a plan is dense or as large as it is, and its multiply-adds under every execution plan."""
+    names = list(dict.fromkeys(name for row in rows for name in (*row["executions"], *row["unavailable"])))
+    shown = [
+        {"layer": row["name"], "why": _why(row)}
+        | {name: row["executions"].get(name) for name in names}
+        | {"not available": "; ".join(f"{name}: {reason}" for name, reason in row["unavailable"].items())}
+        for row in rows
+    ]
+    numbers = {name: _NUMBER(f"MAdds as {name}", format="localized") for name in names}
+    pinned = {
+        "layer": st.column_config.TextColumn("layer", pinned=True),
+        "why": st.column_config.TextColumn("why", width="large"),
+    }
+    st.dataframe(shown, column_config=pinned | numbers, hide_index=True, width="stretch", key=key)
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    if row["reason"]:
+        return f"kept dense: {row['reason']}"
+    return row["why"] or f"shrunk by the budget; runs as {row['runs']}"
 
 
 def _shape(shape: Sequence[int] | None) -> str:

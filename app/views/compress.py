@@ -8,13 +8,15 @@ import streamlit as st
 from app.cached import plan, store
 from app.components.errors import say_error
 from app.components.plot import plot
-from app.components.tables import layer_table
+from app.components.tables import layer_table, reasons_table
 from app.inputs import BACKBONES, INPUTS, NetworkInput, field_input, text_or_none
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.theme import format_number, format_share
 from nes_lab.runs.launcher import launch
+
+SECONDS = "20"  # about what a search for a time budget takes here; training searches longer
 
 
 def ask_network() -> tuple[dict[str, Any], dict[str, Any], NetworkInput]:
@@ -61,21 +63,26 @@ def ask_budget() -> dict[str, Any] | None:
         routing = field_input("compression.routing")
     with columns[3]:
         scope = field_input("compression.scope")
-    with st.expander("More: patches, rounding, layers"):
+    with st.expander("More: strategy, time, patches, rounding, layers"):
         left, middle, right = st.columns(3)
         with left:
+            strategy = field_input("compression.strategy")
             patch_channels = field_input("compression.patch_channels")
             include = field_input("compression.include", value="", placeholder="all that can be")
         with middle:
+            latency_ms = text_or_none(field_input("compression.latency_ms", placeholder="no limit"))
             round_to = field_input("compression.round_to")
             exclude = field_input("compression.exclude", value="", placeholder="none")
             min_channels = field_input("compression.min_channels")
         with right:
             boundary = field_input("compression.boundary")
             wiring = field_input("compression.wiring")
+            overrides = text_or_none(field_input("compression.overrides", value="", placeholder="none"))
     return {
         "madds": madds,
         "params": params,
+        "latency_ms": latency_ms,
+        "strategy": strategy,
         "routing": routing,
         "scope": scope,
         "boundary": boundary,
@@ -85,7 +92,7 @@ def ask_budget() -> dict[str, Any] | None:
         "min_channels": min_channels,
         "include": split(include),
         "exclude": split(exclude),
-    }
+    } | ({"overrides": overrides} if overrides else {})
 
 
 def split(text: str) -> list[str]:
@@ -102,7 +109,7 @@ def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], shape: Netw
             words.extend([f"--{name}", *value] if value else [])
         elif value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return tuple(words)
+    return (*words, "--seconds", SECONDS) if budget["latency_ms"] else tuple(words)
 
 
 def show_plan(backbone: dict[str, Any], budget: dict[str, Any], shape: NetworkInput) -> bool:
@@ -130,6 +137,8 @@ def show_plan(backbone: dict[str, Any], budget: dict[str, Any], shape: NetworkIn
         plot(layer_bars(found["rows"]), key="plan-bars")
     with table:
         layer_table(found["rows"], key="plan-table")
+        with st.expander("Why every layer is as it is"):
+            reasons_table(found["rows"], key="plan-reasons")
     return True
 
 

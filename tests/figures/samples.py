@@ -51,10 +51,17 @@ def make_rows(layers=6):
             "madds_dense": 65536 * (1 + index),
             "madds": 32768 * (1 + index),
             "reason": "",
+            "ratio": 0.5,
+            "scope": "separable",
+            "runs": "factored",
+            "executions": {"materialize": 65536 * (1 + index), "factored": 32768 * (1 + index)},
+            "unavailable": {"product_map": "it has no sampled kernel axis"},
+            "why": "",
         }
         for index in range(layers)
     ]
     kept = dict(rows[0], name="classifier", epitome_shape=None, routing=None, params=1024, madds=65536, reason="head")
+    kept |= {"ratio": 1.0, "scope": None, "runs": None, "executions": {}, "unavailable": {}}
     return [*rows, kept]
 
 
