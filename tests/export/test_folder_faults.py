@@ -257,6 +257,14 @@ def test_nan_is_neither_saved_nor_loaded(saved, tmp_path, name):
     refused(saved, f"{name} holds NaN")
 
 
+def test_infinity_in_a_parameter_is_a_fault(tmp_path):
+    model = nn.Linear(2, 2)
+    with torch.no_grad():
+        model.bias[0] = float("inf")
+    with pytest.raises(CheckpointError, match="bias holds NaN or infinity"):
+        save_pretrained(model, tmp_path / "m")
+
+
 def test_infinity_in_a_mask_is_no_fault(tmp_path):
     model = nn.Sequential(nn.Linear(2, 2))
     model.register_buffer("mask", torch.tensor([0.0, float("-inf")]))

@@ -80,7 +80,7 @@ def test_graph_layers_compute_what_the_layers_compute(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", FACTORED, ids=lambda s: "-".join(s.values()))
+@pytest.mark.parametrize("settings", [FACTORED[i] for i in (2, 4, 5, 7, 9)], ids=lambda s: "-".join(s.values()))
 def test_every_routing_is_exported_with_its_reuse(settings, tmp_path):
     model = compressed(Net(), NAMES, **settings)
     report = export_onnx(model, x(), tmp_path / "m.onnx", form="factored")
