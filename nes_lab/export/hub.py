@@ -49,6 +49,11 @@ def push_to_hub(
     Raises:
         OptionError: If ``huggingface_hub`` is not installed, or ``repo_id`` is no name of a repository.
         CheckpointError: If the folder is damaged, or the Hub refuses; nothing is uploaded in part.
+
+    Examples:
+        >>> push_to_hub(nn.Linear(2, 3), "no repository")
+        Traceback (most recent call last):
+        nes_lab.errors.OptionError: repo_id='no repository'; give 'user/repository'
     """
     _check_repo(repo_id)
     hub = _hub()

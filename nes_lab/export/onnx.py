@@ -58,6 +58,13 @@ def export_onnx(
         OptionError: If an option is wrong, the model cannot run the example, or a package is missing.
         ExportError: If the model cannot be traced, the opset lacks an operator (names it), or the outputs do not agree.
         CheckpointError: If the file cannot be written. In every case nothing is left behind.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     report = export_onnx(nn.Linear(4, 3), torch.randn(1, 4), f"{place}/net.onnx")
+        >>> report.params, report.madds, report.batches
+        (15, 12, (1, 2))
     """
     path = Path(path)
     one_of("form", form, FORMS)

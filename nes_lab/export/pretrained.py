@@ -99,6 +99,14 @@ def from_pretrained(
     Raises:
         CheckpointError: If a file is missing, truncated, altered or of another schema, or the network is another: says which, and
             names the first layer that differs.
+
+    Examples:
+        >>> import tempfile
+        >>> net = nn.Linear(2, 3)
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     again = from_pretrained(save_pretrained(net, f"{place}/net"), model=nn.Linear(2, 3))
+        >>> torch.equal(again.weight, net.weight), again.training
+        (True, False)
     """
     if model is not None and not isinstance(model, nn.Module):
         raise OptionError(

@@ -47,6 +47,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: If there is none, or it is damaged, altered or of another schema; says what to do.
+
+    Examples:
+        >>> read_config("nowhere")
+        Traceback (most recent call last):
+        nes_lab.errors.CheckpointError: nowhere holds no saved model: config.json is missing; give a folder written by ...
     """
     folder = Path(folder)
     path = folder / CONFIG

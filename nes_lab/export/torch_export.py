@@ -47,6 +47,13 @@ def export_torch(
         OptionError: If an option is wrong, or the model cannot run the example.
         ExportError: If the model cannot be traced, or the outputs do not agree.
         CheckpointError: If the file cannot be written. In every case nothing is left behind.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     report = export_torch(nn.Linear(4, 3), torch.randn(1, 4), f"{place}/net.pt2")
+        >>> report.params, report.madds, report.batches
+        (15, 12, (1, 2))
     """
     path = Path(path)
     one_of("form", form, FORMS)
