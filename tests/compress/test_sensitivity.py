@@ -79,10 +79,10 @@ def test_a_layer_that_an_epitome_fits_exactly_gives_first():
     """Two equal halves cost nothing, so that half of the cells go there before any go elsewhere."""
     model, x = nn.Sequential(nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False)), torch.randn(1, 64)
     with torch.no_grad():
-        model[0].weight[32:] = model[0].weight[:32]
+        model[1].weight[32:] = model[1].weight[:32]
     ways = {"strategy": "sensitivity", "wiring": "output_axis"}
     plan = nes_lab.plan_for_budget(model, Budget(params=0.75), x, **ways)
-    assert list(plan.layers) == ["0"] and plan.layers["0"].epitome_shape == (32, 64)
+    assert list(plan.layers) == ["1"] and plan.layers["1"].epitome_shape == (32, 64)
     assert nes_lab.plan_for_budget(model, Budget(params=0.75), x, wiring="output_axis").layers.keys() == {"0", "1"}
 
 

@@ -130,3 +130,28 @@ def test_a_missing_file_is_one_clear_error(tmp_path):
 def test_config_imports_no_torch():
     code = "import nes_lab.config, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_time_budget_a_strategy_and_overrides_can_be_asked_for():
+    asked = {"latency_ms": "75%", "strategy": "sensitivity", "overrides": '{"head*": {"ratio": 0.5}}'}
+    found = load_config({"compression": asked}).compression
+    assert found is not None
+    assert (found.latency_ms, found.strategy, found.overrides) == ("75%", "sensitivity", {"head*": {"ratio": 0.5}})
+    assert load_config(load_config({"compression": asked}).to_dict()) == load_config({"compression": asked})
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"latency_ms": "120%"}, "latency_ms='120%' is more than the dense model"),
+        ({"latency_ms": True}, "a number is wanted"),
+        ({"latency_ms": 5, "preset": "both_axes"}, "or a preset, not both"),
+        ({"madds": "50%", "strategy": "sensitivty"}, "Did you mean 'sensitivity'"),
+        ({"madds": "50%", "overrides": "{"}, "as text it should be JSON"),
+        ({"madds": "50%", "overrides": {"head": 3}}, "compression.overrides"),
+        ({}, "latency_ms or several"),
+    ],
+)
+def test_wrong_compressions_are_named(asked, says):
+    with pytest.raises(OptionError, match=says):
+        load_config({"compression": asked})
