@@ -148,6 +148,7 @@ def _beginnings(routing_map: RoutingMap, weight: Tensor, scaled: bool, options: 
     yield _begin(RoutingMap(geometry, plan, "free"), weight, scaled, None)
     if merged is not None:
         yield _begin(merged, weight, scaled, None)
+        return  # no other beginning was ever seen to come near
     for k in range(options.restarts + 1):
         drawn = rule_starts(geometry, "random", options.seed + k - 1) if k else plan
         starts = tuple(None if s is None else torch.as_tensor(drawn[a]).to(s.device) for a, s in enumerate(plan))
