@@ -32,9 +32,9 @@ def test_the_table():
 
 
 def test_only_the_table_is_written_anew():
-    text = f"before\n{formats.BEGIN}\nold\n{formats.END}\nafter\n"
+    text = f"before\n{formats.BEGIN}\nstale\n{formats.END}\nafter\n"
     new = formats.page(text, RESULT)
-    assert new.startswith("before\n") and new.endswith("\nafter\n") and "old" not in new
+    assert new.startswith("before\n") and new.endswith("\nafter\n") and "stale" not in new
     assert formats.page(new, RESULT) == new
 
 
