@@ -22,6 +22,7 @@ from nes_lab.compress.sensitivity_report import SensitivityReport
 from nes_lab.compress.survey import Survey, survey
 from nes_lab.cost.report import short
 from nes_lab.epitome.geometry import SCOPES
+from nes_lab.epitome.routing import SEPARABLE_RULES
 from nes_lab.errors import BudgetError, OptionError, one_of
 
 __all__ = [
@@ -80,7 +81,7 @@ def plan_for_budget(
             patterns win; layers with a ratio or shape are replaced even where they would stay dense.
         routing: Who sets the starts.
         scope: ``"separable"``: multiply-adds fall with params; ``"joint"``: only params fall, the weight keeps its full rank;
-            ``"auto"``: separable where multiply-adds or time must fall, else joint.
+            ``"auto"``: separable where multiply-adds or time must fall, or the routing is a rule that knows no blocks; else joint.
         boundary: ``"clamp"`` or ``"circular"``.
         patch_channels: Patch length; None: the whole epitome axis, or 16 where starts are learned.
         round_to: Epitome channels are multiples of this; 1 or 2 for tiny networks.
@@ -168,7 +169,7 @@ def look_over(model: nn.Module, example_input: Any, wishes: Wishes, budget: Budg
     """
     found = survey(model, example_input, wishes.include, wishes.exclude)
     _keep_thin(found, wishes.min_channels)
-    scope = _binding_scope(found, budget) if wishes.scope == "auto" else wishes.scope
+    scope = _binding_scope(found, budget, wishes.options.routing) if wishes.scope == "auto" else wishes.scope
     options = replace(wishes.options, scope=scope)
     chosen = choices(found, wishes.overrides, options, wishes.wiring, wishes.round_to)
     if not found.layers:
@@ -181,9 +182,12 @@ def look_over(model: nn.Module, example_input: Any, wishes: Wishes, budget: Budg
     return Ladder(found, uniform_steps(steps), {i: c.fixed for i, c in chosen.items() if c.fixed is not None}, scope)
 
 
-def _binding_scope(found: Survey, budget: Budget | None) -> str:
-    """``separable`` when multiply-adds or time must fall, ``joint`` when only the params must."""
-    if budget is None or budget.latency_ms is not None:
+def _binding_scope(found: Survey, budget: Budget | None, routing: str) -> str:
+    """``separable`` when multiply-adds or time must fall, ``joint`` when only the params must.
+
+    The rules ``tiled`` and ``stride`` give a block the same start in either scope: the same weight, which ``separable`` runs cheaper.
+    """
+    if budget is None or budget.latency_ms is not None or routing in SEPARABLE_RULES:
         return "separable"
     madds_limit = budget.absolute(found.report.params, found.report.madds)[1]
     return "joint" if madds_limit is None or madds_limit >= found.report.madds else "separable"

@@ -17,6 +17,7 @@ __all__ = [
     "LEARNED_MODES",
     "MAX_RUNS",
     "ROUTING_MODES",
+    "SEPARABLE_RULES",
     "Run",
     "axis_runs",
     "is_identity",
@@ -28,6 +29,8 @@ __all__ = [
 FIXED_MODES = ("tiled", "stride", "random")
 LEARNED_MODES = ("free", "learner")
 ROUTING_MODES = FIXED_MODES + LEARNED_MODES
+SEPARABLE_RULES = ("tiled", "stride")
+"""Rules whose starts along an axis depend on the patch's index along it alone, whatever the scope."""
 
 Run = tuple[int, int, int]
 """A contiguous read of a channel axis: first weight index, first cell, length."""

@@ -13,6 +13,7 @@ from torch import nn
 
 import nes_lab
 from nes_lab import Budget, CompressionPlan
+from nes_lab.epitome.routing import SEPARABLE_RULES
 from nes_lab.errors import BudgetError, OptionError, PlanError
 
 X8 = torch.randn(1, 1, 8, 8)
@@ -196,17 +197,30 @@ def test_rows_cover_every_layer_in_module_order():
 
 
 @pytest.mark.parametrize(
-    ("budget", "scope"),
+    ("budget", "routing", "scope"),
     [
-        (Budget(params="50%"), "joint"),
-        (Budget(madds="60%"), "separable"),
-        (Budget(params="50%", madds="100%"), "joint"),
+        (Budget(params="50%"), "random", "joint"),
+        (Budget(params="60%"), "free", "joint"),
+        (Budget(params="50%"), "tiled", "separable"),
+        (Budget(params="50%"), "stride", "separable"),
+        (Budget(madds="60%"), "random", "separable"),
+        (Budget(params="50%", madds="100%"), "random", "joint"),
     ],
 )
-def test_auto_scope_follows_what_must_fall(budget, scope):
-    plan = nes_lab.plan_for_budget(SMALL, budget, X8, scope="auto", round_to=2)
+def test_auto_scope_follows_what_must_fall(budget, routing, scope):
+    plan = nes_lab.plan_for_budget(SMALL, budget, X8, scope="auto", round_to=2, routing=routing)
     assert {layer.scope for layer in plan.layers.values()} == {scope}
     _check(SMALL, plan, X8)
+
+
+@pytest.mark.parametrize("routing", SEPARABLE_RULES)
+def test_rules_that_know_no_blocks_give_one_weight_in_both_scopes(routing):
+    weights = []
+    for scope in ("separable", "joint"):
+        chosen = {"scope": scope, "round_to": 2, "patch_channels": 4, "routing": routing}
+        plan = nes_lab.plan_for_budget(SMALL, Budget(params="60%"), X8, **chosen)
+        weights.append(nes_lab.compress(SMALL, plan, weights="reset").get_submodule("head.0").weight)
+    assert torch.equal(*weights)
 
 
 def test_steps_that_cost_more_than_they_save_are_joined_with_later_ones():
