@@ -27,10 +27,14 @@ class Fit(Wanted):
     """Where to save it; must not exist yet."""
     plan: Path | None = None
     """A plan that nes-lab plan --output wrote, instead of a budget."""
-    starts: Literal["plan", "search"] = "plan"
-    """Fit the epitomes for the plan's starts, or search the starts too (routing free; best with --patch-channels 1)."""
-    snap: bool = False
-    """Round the starts that were found to integers for good."""
+    routing: str = "free"
+    """Who sets the starting indices. Only free stores starts that can be searched for; rules come far less near."""
+    patch_channels: int | None = 1
+    """Channels sampled in one piece. One comes nearest: rows and columns are then clustered."""
+    starts: Literal["plan", "search"] = "search"
+    """Search the starts too, or fit the epitomes for those of the plan."""
+    learnable: bool = False
+    """Keep the starts learnable, for training that goes on; by default they become integers for good, which run faster."""
     calibration: str | None = None
     """Images to calibrate on and to measure batch norms on: digits, cifar10, fashion_mnist, or a folder with train/ and val/."""
     images: int = 256
@@ -48,7 +52,7 @@ def run(words: Sequence[str]) -> int:
     options = parse(Fit, "fit", words)
     plan = None if options.plan is None else read_plan(options.plan, options)
     wanted, dense = None if plan else compression(options), source(options)
-    chosen: dict[str, Any] = {"starts": options.starts, "snap": options.snap, "overwrite": options.overwrite}
+    chosen: dict[str, Any] = {"starts": options.starts, "snap": not options.learnable, "overwrite": options.overwrite}
     chosen |= planning(options) | {"progress": True}
     data = None if options.calibration is None else _data(options, options.calibration)
     with words_aside():

@@ -63,9 +63,9 @@ def told_input(form):
 
 
 def test_fit_comes_nearer_than_the_plans_starts_and_says_by_how_much(weights, capsys):
-    budget = [*NET, "--madds", "75%", "--routing", "free", "--patch-channels", "1", "--checkpoint", weights]
-    searched = said(capsys, "fit", *budget, "a", "--starts", "search", "--snap")
-    planned = said(capsys, "fit", *budget, "b")
+    budget = [*NET, "--madds", "75%", "--checkpoint", weights]
+    searched = said(capsys, "fit", *budget, "a")
+    planned = said(capsys, "fit", *budget, "b", "--starts", "plan", "--learnable")
     assert total(searched) < total(planned)
     wanted = load_file(weights)["head.0.weight"]
     head = nes_lab.from_pretrained("a").get_submodule("head.0").weight.detach()
