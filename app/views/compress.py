@@ -69,11 +69,11 @@ def ask_budget() -> dict[str, Any] | None:
             strategy = field_input("compression.strategy")
             patch_channels = field_input("compression.patch_channels")
             include = field_input("compression.include", value="", placeholder="all that can be")
+            min_channels = field_input("compression.min_channels")
         with middle:
             latency_ms = text_or_none(field_input("compression.latency_ms", placeholder="no limit"))
             round_to = field_input("compression.round_to")
             exclude = field_input("compression.exclude", value="", placeholder="none")
-            min_channels = field_input("compression.min_channels")
         with right:
             boundary = field_input("compression.boundary")
             wiring = field_input("compression.wiring")
