@@ -118,6 +118,11 @@ CONTENDERS = (
         lambda s: s.epitomes({}, calibration=s.calibration),
     ),
     Contender(
+        "ones_sensitivity",
+        "epitome, separable, patches of one channel, searched, calibrated, layers sized by sensitivity",
+        lambda s: s.epitomes(ONES | {"strategy": "sensitivity"}, starts="search", snap=True, calibration=s.calibration),
+    ),
+    Contender(
         "ones_unscaled",
         "epitome, separable, patches of one channel, searched, rows without factors",
         lambda s: s.epitomes(ONES, starts="search", snap=True, row_scales=False),
