@@ -1,6 +1,6 @@
 # Two commands on a fresh machine, each doing all its own set-up: make demo, make test.
 # What they need: Python 3.11+ with venv, git and make. Options: PYTHON=python3.12, TORCH_BACKEND=cpu, ARGS="...".
-# bench also takes SCRIPTS="speed".
+# bench also takes SCRIPTS: "speed", "zoo", "budgets", "formats", "fit_resnet56", or several.
 
 SHELL := /bin/bash
 BIN := .venv/bin

@@ -15,6 +15,7 @@ from nes_lab.epitome.taps import AxisTaps
 
 __all__ = [
     "CONVS",
+    "NEEDS_WHOLE_WEIGHT",
     "SAME_TF",
     "AxisState",
     "ExecutionPlan",
@@ -29,6 +30,7 @@ __all__ = [
 AxisState = Literal["identity", "integer", "fractional"]
 Taps = Sequence[AxisTaps | None]
 CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+NEEDS_WHOLE_WEIGHT = "its weight is standardized row by row before use, which takes the whole weight"
 SAME_TF = "same_tf"
 """The padding of TensorFlow's ``SAME``; torch's ``"same"`` differs from it where the stride is not 1."""
 

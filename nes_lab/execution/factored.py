@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import expand
-from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, scale_rows
+from nes_lab.execution.base import NEEDS_WHOLE_WEIGHT, AxisState, LayerOp, PlanCost, Taps, scale_rows
 from nes_lab.execution.wrapped import fold_cost, fold_input
 
 __all__ = ["Factored"]
@@ -25,7 +25,7 @@ class Factored:
     def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
         """Joint scope, groups and sampled kernel axes are refused."""
         if op.standardized:
-            return "its weight is standardized row by row before use, which takes the whole weight"
+            return NEEDS_WHOLE_WEIGHT
         if geometry.scope == "joint":
             return "its scope is 'joint': each block has its own starts, so the weight is no product of two samplings"
         if op.groups > 1:

@@ -18,7 +18,7 @@ from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.runs import same_layout
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import GeometryError
-from nes_lab.execution.base import CONVS, AxisState, LayerOp, PlanCost, Taps
+from nes_lab.execution.base import CONVS, NEEDS_WHOLE_WEIGHT, AxisState, LayerOp, PlanCost, Taps
 from nes_lab.execution.wrapped import fold_cost, fold_input
 
 __all__ = ["ProductMap"]
@@ -41,7 +41,7 @@ class ProductMap:
     def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
         """Joint scope, groups, kernel axes read whole, and circular windows are refused."""
         if op.standardized:
-            return "its weight is standardized row by row before use, which takes the whole weight"
+            return NEEDS_WHOLE_WEIGHT
         if geometry.scope == "joint":
             return (
                 "its scope is 'joint': each block has its own starts, so products cannot be summed over input channels"

@@ -10,7 +10,7 @@ from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.runs import same_layout
 from nes_lab.epitome.sampling import fold, sample_patches
 from nes_lab.epitome.taps import AxisTaps
-from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, sampling_madds, scale_rows
+from nes_lab.execution.base import NEEDS_WHOLE_WEIGHT, AxisState, LayerOp, PlanCost, Taps, sampling_madds, scale_rows
 
 __all__ = ["Wrapped", "fold_cost", "fold_input"]
 
@@ -27,7 +27,7 @@ class Wrapped:
     def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
         """Joint scope and depthwise layers are refused."""
         if op.standardized:
-            return "its weight is standardized row by row before use, which takes the whole weight"
+            return NEEDS_WHOLE_WEIGHT
         if geometry.scope == "joint":
             return (
                 "its scope is 'joint': each block has its own starts, so input channels cannot be folded once for all"
