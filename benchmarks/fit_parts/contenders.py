@@ -38,6 +38,11 @@ class Setting:
         made = nes_lab.plan_for_budget(self.dense, nes_lab.Budget(params="50%"), X, **plan)
         return nes_lab.fit(self.dense, made, seed=self.seed, **fit)
 
+    def sized(self) -> dict[str, Any]:
+        """Options of a plan whose layers are sized by what a search finds in each."""
+        report = nes_lab.measure_sensitivity(self.dense, X, starts="search", **ONES)
+        return ONES | {"strategy": "sensitivity", "sensitivity": report}
+
     def scratch(self, plan: dict[str, Any]) -> Built:
         """The same network from fresh weights."""
         torch.manual_seed(self.seed)
@@ -121,6 +126,11 @@ CONTENDERS = (
         "ones_sensitivity",
         "epitome, separable, patches of one channel, searched, calibrated, layers sized by sensitivity",
         lambda s: s.epitomes(ONES | {"strategy": "sensitivity"}, starts="search", snap=True, calibration=s.calibration),
+    ),
+    Contender(
+        "ones_searched_sizes",
+        "epitome, separable, patches of one channel, searched, calibrated, layers sized by sensitivity after search",
+        lambda s: s.epitomes(s.sized(), starts="search", snap=True, calibration=s.calibration),
     ),
     Contender(
         "ones_unscaled",

@@ -5,34 +5,31 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes_lab.compress.bar import Show, showing
 from nes_lab.compress.budget import Budget
 from nes_lab.compress.compression_plan import Counts, LayerPlan
+from nes_lab.compress.fit_norms import scaling_norms
 from nes_lab.compress.greedy import sensitive_steps
 from nes_lab.compress.judge import Judge, Loss, read_batches
 from nes_lab.compress.ladder import Ladder, LayerSteps
 from nes_lab.compress.layer_plans import EpitomeOptions
 from nes_lab.compress.planner import Wishes, look_over
 from nes_lab.compress.sensitivity_file import SensitivityFile, digest
-from nes_lab.compress.sensitivity_report import LayerSensitivity, SensitivityPoint, SensitivityReport
+from nes_lab.compress.sensitivity_point import measure_point
+from nes_lab.compress.sensitivity_report import LayerSensitivity, SensitivityReport
 from nes_lab.compress.survey import SurveyedLayer
-from nes_lab.epitome.routing import rule_starts
-from nes_lab.epitome.routing_map import RoutingMap
-from nes_lab.errors import OptionError
-from nes_lab.nn.init import fit_epitome, relative_residual
+from nes_lab.errors import OptionError, one_of
 
 __all__ = ["SensitivityReport", "measure_sensitivity", "sensitive"]
 
 RATIOS = (0.75, 0.5, 0.25, 0.125)
-_MOST_LOSS = 1e6  # what a loss that is not finite counts as
 
 
 def measure_sensitivity(
@@ -42,6 +39,7 @@ def measure_sensitivity(
     calibration: Iterable[tuple[Any, Any]] | None = None,
     loss: Loss | None = None,
     ratios: Sequence[float] = RATIOS,
+    starts: str = "plan",
     cache: str | Path | None = None,
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
@@ -68,12 +66,15 @@ def measure_sensitivity(
         calibration: Batches of ``(input, target)``, all gone through once for every epitome; a tensor, tuple or dict as input.
         loss: From the model's output and the target to one number; None: cross-entropy.
         ratios: Of the epitome's cells to the weight's; the nearest that rounding allows are measured, and the least.
+        starts: ``"plan"``, or ``"search"``: measure after a search for starts, as :func:`nes_lab.fit` will make it with
+            ``starts="search"`` (routing ``free``), and with factors for rows that a batch norm takes. Slower; but where starts will
+            be searched, the residuals of the plan's own starts mislead.
         cache: A folder. A measurement is kept there under a digest of weights, options and data, after each layer; called again,
             it continues, or is read at once. Batches must then come in the same order.
         include: As :func:`nes_lab.plan_for_budget`, like all that follow.
         exclude: Layers that stay dense.
         overrides: Settings for single layers; those with a ratio or shape are not measured.
-        routing: Who sets the starts; learned ones are measured where they begin.
+        routing: Who sets the starts; learned ones are measured where they begin, or where a search finds them.
         scope: Of the starts.
         boundary: Of the epitome's axes.
         patch_channels: Patch length.
@@ -95,6 +96,7 @@ def measure_sensitivity(
         >>> [(layer.name, len(layer.points)) for layer in report.layers]
         [('0', 2), ('1', 2)]
     """
+    one_of("starts", starts, ("plan", "search"))
     options = EpitomeOptions(routing, "separable", boundary, patch_channels, seed)
     wishes = Wishes(options, scope, round_to, wiring, min_channels, include, exclude, overrides)
     batches = None if calibration is None else read_batches(calibration)
@@ -103,7 +105,7 @@ def measure_sensitivity(
     trial = model if batches is None else copy.deepcopy(model)
     ladder = look_over(trial, example_input, wishes)
     judge = None if batches is None else Judge(trial, batches, loss or F.cross_entropy)
-    return _measure(trial, ladder, wishes, _checked(ratios), judge, cache, progress)
+    return _measure(trial, ladder, wishes, _checked(ratios), judge, cache, progress, starts == "search")
 
 
 def sensitive(
@@ -173,23 +175,29 @@ def _measure(
     judge: Judge | None,
     cache: str | Path | None,
     progress: bool | Show,
+    search: bool = False,
 ) -> SensitivityReport:
     _check_weights(ladder.found.layers)
     layers = _by_layer(ladder)
     wanted = {item.index: _nearest(item.plans, ratios) for item in layers}
     options = _options(wishes, ladder.scope)
     shapes = [(ladder.found.layers[i].name, [p.epitome_shape for p in plans]) for i, plans in wanted.items()]
-    key = "" if cache is None and judge is None else digest(model, (options, shapes), judge)
+    key = (
+        ""
+        if cache is None and judge is None
+        else digest(model, (options, shapes, *(["search"] if search else [])), judge)
+    )
     file = SensitivityFile(None if cache is None else Path(cache) / f"sensitivity-{key[:16]}.json", key, options)
     if not file.report.complete:
         with showing(progress, "measuring") as show, file:
             dense = judge.loss() if judge else None
             file.begin(dense, judge.samples if judge else 0)
+            readers = scaling_norms(model, [name for name, _ in shapes]) if search else None
             for done, (index, plans) in enumerate(wanted.items()):
                 layer = ladder.found.layers[index]
                 show({"done": done, "total": len(wanted), "phase": "sensitivity", "label": layer.name})
                 if layer.name not in file.report.by_name:
-                    points = tuple(_point(layer, plan, judge, dense) for plan in plans)
+                    points = tuple(measure_point(layer, plan, judge, dense, readers) for plan in plans)
                     file.add(LayerSensitivity(layer.name, layer.weight_shape, points))
             file.end()
             show({"done": len(wanted), "total": len(wanted), "phase": "sensitivity", "label": ""})
@@ -201,22 +209,6 @@ def _nearest(plans: Sequence[LayerPlan], ratios: Sequence[float]) -> list[LayerP
     shares = [prod(plan.epitome_shape) / prod(plan.weight_shape) for plan in plans]
     places = {min(range(len(plans)), key=lambda i, r=ratio: abs(shares[i] - r)) for ratio in ratios}
     return [plans[i] for i in sorted(places | {len(plans) - 1})]
-
-
-def _point(layer: SurveyedLayer, plan: LayerPlan, judge: Judge | None, dense: float | None) -> SensitivityPoint:
-    weight: Tensor = layer.module.weight.detach()  # type: ignore[assignment, union-attr]
-    rule = rule_starts(plan.geometry, plan.routing, plan.seed)
-    starts = tuple(None if s is None else torch.from_numpy(s).to(weight.device) for s in rule)
-    routing_map = RoutingMap(plan.geometry, starts, plan.routing)
-    with torch.no_grad():
-        epitome = fit_epitome(routing_map, weight)
-        residual = relative_residual(routing_map, weight, epitome)
-        more = None
-        if judge is not None and dense is not None:
-            more = judge.loss_with(weight, routing_map.materialize(epitome)) - dense
-            more = more if isfinite(more) else _MOST_LOSS
-    ratio = prod(plan.epitome_shape) / prod(plan.weight_shape)
-    return SensitivityPoint(plan.epitome_shape, ratio, residual, more)
 
 
 def _checked(ratios: Any) -> tuple[float, ...]:

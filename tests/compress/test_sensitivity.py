@@ -55,6 +55,34 @@ def test_residuals_are_those_of_the_compressed_layers():
             assert point.ratio == sampled.new_empty(point.epitome_shape).numel() / dense.numel()
 
 
+def _rows_in_pairs() -> nn.Sequential:
+    """Each output row stands twice, at random places, once with another length and sign: a search finds them, a rule does not."""
+    draw = torch.Generator().manual_seed(3)
+    model = nn.Sequential(nn.Linear(16, 32, bias=False), nn.BatchNorm1d(32), nn.Linear(32, 8)).eval()
+    half = torch.randn(16, 16, generator=draw)
+    with torch.no_grad():
+        model[0].weight.copy_(torch.cat((half, -2.0 * half))[torch.randperm(32, generator=draw)])
+    return model
+
+
+def test_where_starts_will_be_searched_their_search_is_measured():
+    model, x = _rows_in_pairs(), torch.randn(1, 16)
+    chosen = {"routing": "free", "patch_channels": 1, "wiring": "output_axis", "ratios": (0.5,), "include": "0"}
+    batches = [(torch.randn(64, 16), torch.randint(8, (64,)))]
+    found = {}
+    for starts in ("plan", "search"):
+        report = nes_lab.measure_sensitivity(model, x, starts=starts, calibration=batches, **chosen)
+        found[starts] = next(p for p in report.by_name["0"].points if p.ratio == 0.5)
+    assert found["plan"].residual > 0.5 and found["search"].residual < 1e-4
+    assert abs(found["search"].loss_increase) < 1e-5 < abs(found["plan"].loss_increase)
+    rule = nes_lab.measure_sensitivity(model, x, starts="search", ratios=(0.5,), include="0")
+    assert (
+        rule.layers == nes_lab.measure_sensitivity(model, x, ratios=(0.5,), include="0").layers
+    )  # tiled stores no starts
+    with pytest.raises(OptionError, match="starts='serch'"):
+        nes_lab.measure_sensitivity(model, x, starts="serch")
+
+
 def test_loss_increases_are_those_of_a_network_with_one_layer_compressed():
     model, x = _three(), torch.randn(1, 32)
     before, batches = copy.deepcopy(model.state_dict()), _batches(_three())
