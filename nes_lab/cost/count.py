@@ -172,7 +172,7 @@ class _Meter:
             self._switch(None)
         name, since = self._open.pop()
         self.own[name] += self.counter.get_total_flops() - since
-        return {name: flops // 2 for name, flops in self.own.items()}
+        return {name: twice // 2 for name, twice in self.own.items()}
 
 
 def _rows(
