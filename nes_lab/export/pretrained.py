@@ -81,6 +81,7 @@ def save_pretrained(
             raise CheckpointError(f"weights cannot be written to {folder}: {error}") from error
         weights = {"file": WEIGHTS, "bytes": (place / WEIGHTS).stat().st_size, "sha256": sha256_of(place / WEIGHTS)}
         (place / CONFIG).write_text(json.dumps(seal(config | {"weights": weights}), indent=1) + "\n", encoding="utf-8")
+        (place / WEIGHTS).chmod((place / CONFIG).stat().st_mode)  # safetensors writes files that only their owner reads
     return folder
 
 

@@ -239,3 +239,8 @@ def test_mobilenetv2_at_half_its_params_takes_half_the_bytes(tmp_path):
     whole, half = (sum(file.stat().st_size for file in folder.iterdir()) for folder in folders)
     assert half <= 0.52 * whole
     assert from_pretrained(folders[1]).nes_lab_plan == plan
+
+
+def test_whoever_may_read_the_settings_may_read_the_weights(tmp_path):
+    folder = save_pretrained(nn.Sequential(nn.Linear(4, 4)), tmp_path / "plain")
+    assert len({file.stat().st_mode for file in folder.iterdir()}) == 1
