@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
-from nes_lab.backbones.registry import create_backbone
 from nes_lab.compress.compression_plan import CompressionPlan
-from nes_lab.compress.surgery import compress
-from nes_lab.compress.wanted import plan_as_wanted
 from nes_lab.config import ExperimentConfig, load_config
-from nes_lab.cost.count import count
 from nes_lab.cost.measure import measure_latency
-from nes_lab.cost.report import CostReport
-from nes_lab.datasets.registry import load_dataset
-from nes_lab.datasets.sampling import keyed_generator, stream_seed
-from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import CheckpointError, NesLabError, RunError
+from nes_lab.experiment_build import Built, build, check
 from nes_lab.nn.inspect import snapshot_layers
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import Checkpoint
@@ -32,7 +23,6 @@ from nes_lab.training.device import cpu_threads, pick_device
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
 from nes_lab.training.recipe import Recipe
-from nes_lab.training.rng import isolated_rng
 from nes_lab.training.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -42,86 +32,8 @@ __all__ = ["Built", "build", "check", "resume", "run_experiment"]
 
 Progress = Callable[[dict[str, Any]], None]
 MOST_SNAPSHOTS = 60
+NOT_THE_RECIPES = {"keep_checkpoints", "threads", "device", "processes", "trackers", "kd_checkpoint"}
 _LATENCY_ROUNDS = 20
-
-
-@dataclass(frozen=True)
-class Built:
-    """All that a config stands for, before any training.
-
-    Attributes:
-        model: The network to train, compressed if the config says so, on the CPU.
-        plan: What was replaced; None for a dense network.
-        data: The dataset, checked; its splits serve the batches.
-        dense_cost: What the backbone costs uncompressed, for one image.
-        cost: What ``model`` costs, for one image.
-    """
-
-    model: nn.Module
-    plan: CompressionPlan | None
-    data: DatasetSpec
-    dense_cost: CostReport
-    cost: CostReport
-
-
-def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Built:
-    """Load the data, make the backbone from the config's seed, and compress it. Global random states are left alone.
-
-    Args:
-        config: What to build.
-        plan: Compress by this plan instead of making one, e.g. that of the run to be resumed.
-
-    Raises:
-        DataError: If the data is missing, incomplete or damaged.
-        OptionError: If the backbone or the dataset is not known.
-        BudgetError: If the budget cannot be met; names the least that can be reached.
-
-    Examples:
-        >>> built = build(load_config({"compression": {"madds": "60%", "round_to": 1}}))
-        >>> built.cost.madds <= 0.6 * built.dense_cost.madds
-        True
-    """
-    data = load_dataset(config.data, seed=config.seed)
-    dense = _backbone(config, data)
-    example = torch.zeros(1, *data.input_shape)
-    dense_cost = count(dense, example)
-    if config.compression is None:
-        return Built(dense, None, data, dense_cost, dense_cost)
-    plan = plan or plan_as_wanted(dense, example, config.compression, config.seed)
-    model = compress(dense, plan, weights=config.compression.weights, generator=keyed_generator(config.seed, 2))
-    return Built(model, plan, data, dense_cost, count(model, example))
-
-
-def check(config: ExperimentConfig) -> None:
-    """Find the mistakes that can be known before a run exists: device, data, backbone, and how it is compressed.
-
-    Data that is to be downloaded is left to the run.
-
-    Raises:
-        OptionError: If the device, the backbone or the preset is not known here.
-        DataError: If the data is missing, incomplete or damaged.
-        BudgetError: If the budget cannot be met.
-
-    Examples:
-        >>> check(load_config({"compression": {"madds": "60%", "round_to": 1}}))
-    """
-    pick_device(config.training.device)
-    if config.data.download:
-        return
-    data = load_dataset(config.data, seed=config.seed)
-    dense = _backbone(config, data)
-    if config.compression is not None:
-        plan_as_wanted(dense, torch.zeros(1, *data.input_shape), config.compression, config.seed)
-
-
-def _backbone(config: ExperimentConfig, data: DatasetSpec) -> nn.Module:
-    with isolated_rng(stream_seed(config.seed, 1)):
-        return create_backbone(
-            config.backbone.name,
-            num_classes=data.num_classes,
-            in_channels=data.in_channels,
-            width=config.backbone.width,
-        )
 
 
 def run_experiment(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:
@@ -208,7 +120,7 @@ class _Experiment:
         return {"state": "finished", **summary}
 
     def _trainer(self, built: Built) -> Trainer:
-        wanted = self.config.training.model_dump(exclude={"keep_checkpoints", "threads", "device"})
+        wanted = self.config.training.model_dump(exclude=NOT_THE_RECIPES)
         hooks = Hooks(
             metric=lambda row: self.writer.metric(**row),
             epoch_end=self._epoch_end,

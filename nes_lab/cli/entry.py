@@ -23,11 +23,17 @@ VERBS = {
     "export": ("export", "write such a folder's network as ONNX or torch.export"),
     "tune": ("tune", "choose the fastest execution plans of such a folder's network, by measurement"),
     "zoo": ("zoo", "take backbones all the way: plan, compress, train a step, materialize, save, load"),
-    "train": ("train", "train the experiment of a YAML file"),
+    "recipes": ("recipes", "list the recipes that train takes by name, or print one"),
+    "train": ("train", "train a recipe, or the experiment of a YAML file"),
+    "sweep": ("sweep", "train many settings: here, or on a Ray cluster"),
     "resume": ("resume", "go on with a run that was cancelled, failed or lost"),
     "runs": ("runs", "list runs"),
+    "watch": ("watch", "see runs live in the terminal"),
     "report": ("report", "write a run's self-contained HTML report"),
     "cancel": ("cancel", "stop a run after a checkpoint"),
+    "rm": ("rm", "delete runs that have ended"),
+    "data": ("data", "check a data set before anything is trained on it"),
+    "doctor": ("doctor", "see what this machine has, what is missing, and how to get it"),
 }
 _HIDDEN = {"_run": "worker"}
 _EXTRAS = {
@@ -39,7 +45,9 @@ _EXTRAS = {
     "plotly": "train",
     "streamlit": "app",
     "captum": "explain",
+    "accelerate": "train",
     "optuna": "sweep",
+    "ray": "sweep",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "export",

@@ -1,0 +1,51 @@
+"""What all sections of a configuration share: frozen, strict, and plain about what is wrong."""
+
+from __future__ import annotations
+
+import json
+from types import NoneType
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+__all__ = ["Section", "from_json"]
+
+
+def _is_numeric(annotation: Any) -> bool:
+    kinds = set(get_args(annotation)) or {annotation}
+    return bool(kinds & {int, float}) and bool not in kinds
+
+
+class Section(BaseModel):
+    """Parent of all sections: frozen, no unknown keys, no NaN, no yes/no where a number belongs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        kinds = get_args(annotation)
+        if isinstance(value, bool) and _is_numeric(annotation):
+            raise ValueError("a number is wanted here, not true or false")
+        if NoneType in kinds and isinstance(value, str) and value.strip().lower() in ("none", "null"):
+            return None
+        if annotation == tuple[str, ...] and isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, bool) and "off" in kinds and not value:
+            return "off"  # YAML 1.1 reads a bare `off` as false
+        return value
+
+
+def from_json(value: Any, example: str) -> Any:
+    """Read a mapping that was given as text, as a command line does.
+
+    Raises:
+        ValueError: If it is text and not JSON; shows an example.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else {}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"as text it should be JSON, such as {example}: {error}") from error

@@ -1,0 +1,136 @@
+"""Reading a configuration from a file or a mapping, with every mistake named by its dotted path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+from nes_lab.config.base import Section
+from nes_lab.config.sections import ExperimentConfig
+from nes_lab.errors import OptionError, closest
+
+__all__ = ["Knob", "knobs", "load_config", "read_yaml"]
+
+
+class Knob(NamedTuple):
+    """One field of the configuration, for help texts and widgets."""
+
+    path: str
+    default: Any
+    description: str
+    choices: tuple[str, ...]
+
+
+def knobs(section: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iterator[Knob]:
+    """List every field with its dotted path, default, description and choices.
+
+    Examples:
+        >>> next(knob.default for knob in knobs() if knob.path == "training.epochs")
+        20
+    """
+    for name, field in section.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+        if inner is not None:
+            yield from knobs(inner, f"{prefix}{name}.")
+            continue
+        default = None if field.default is PydanticUndefined else field.default
+        choices = tuple(item for item in get_args(field.annotation) if isinstance(item, str))
+        yield Knob(prefix + name, default, field.description or "", choices)
+
+
+def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> ExperimentConfig:
+    """Read and check a configuration.
+
+    Args:
+        source: A YAML file, or a mapping that was read elsewhere.
+        overrides: Values by dotted path, such as ``{"training.lr": "0.1"}``; they win over ``source``.
+
+    Raises:
+        OptionError: With the dotted path of every wrong field, its value, and the nearest name of an unknown one.
+
+    Examples:
+        >>> load_config({"training": {"epochs": 3}}, {"seed": "7"}).seed
+        7
+    """
+    where = "config" if isinstance(source, Mapping) else str(source)
+    tree = _copy_tree(source if isinstance(source, Mapping) else read_yaml(Path(source)))
+    for path, value in (overrides or {}).items():
+        _set(tree, path, value)
+    try:
+        return ExperimentConfig.model_validate(tree)
+    except ValidationError as error:
+        lines = list({item["loc"][:2]: _explain(item) for item in error.errors()}.values())[:8]
+        raise OptionError(f"{where}:" + ("\n  " if len(lines) > 1 else " ") + "\n  ".join(lines)) from error
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """Read a file of sections and values.
+
+    Raises:
+        OptionError: If it cannot be read, is not YAML, or holds something else.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise OptionError("reading YAML needs PyYAML: pip install 'nes-lab[train]'") from error
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"config file {path} cannot be read: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise OptionError(f"config file {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, Mapping):
+        raise OptionError(f"config file {path} should hold 'section: values', but holds a {type(tree).__name__}")
+    return tree
+
+
+def _copy_tree(tree: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {key: _copy_tree(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+
+
+def _set(tree: dict[Any, Any], path: str, value: str) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        if not isinstance(tree.get(parent), dict):
+            tree[parent] = {}
+        tree = tree[parent]
+    tree[last] = value
+
+
+def _explain(item: Any) -> str:
+    names = [str(part) for part in item["loc"] if isinstance(part, int) or str(part).isidentifier()]
+    known = {knob.path for knob in knobs()}
+    sections = {path.rsplit(".", 1)[0] for path in known if "." in path}
+    while len(names) > 1 and ".".join(names) not in known | sections and item["type"] != "extra_forbidden":
+        names.pop()  # the tail names a member of a union, such as str or float
+    path = ".".join(names) or "config"
+    if item["type"] == "extra_forbidden":
+        path = ".".join(str(part) for part in item["loc"])
+        parent = path.rpartition(".")[0]
+        siblings = [name.rpartition(".")[2] for name in known | sections if name.rpartition(".")[0] == parent]
+        last = path.rpartition(".")[2]
+        elsewhere = [name for name in known if name.rpartition(".")[2] == last]
+        near = f" Did you mean {elsewhere[0]!r}?" if elsewhere else closest(last, siblings)
+        return f"{path} is not a known field.{near or ' Known here: ' + ', '.join(sorted(siblings)) + '.'}"
+    value = item["input"]
+    shown = "" if isinstance(value, Mapping | BaseModel) else f"={_short(value)}"
+    message = item["msg"].removeprefix("Value error, ")
+    if message.startswith(f"{names[-1] if names else path}="):  # it names the value itself
+        return f"{path.rpartition('.')[0]}.{message}".lstrip(".") + "."
+    choices = next((knob.choices for knob in knobs() if knob.path == path), ())
+    return f"{path}{shown}: {message}.{closest(value, choices)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

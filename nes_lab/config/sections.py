@@ -1,0 +1,226 @@
+"""Every knob of an experiment, once: frozen models that YAML files, command-line flags and app widgets all read.
+
+Defaults, ranges and descriptions live in this folder and nowhere else. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from nes_lab.compress.budget import parse_latency, parse_quantity
+from nes_lab.config.base import Section, from_json
+from nes_lab.config.training import TrainingConfig
+
+__all__ = ["BackboneConfig", "CompressionConfig", "DataConfig", "ExperimentConfig"]
+
+SCHEMA_VERSION = 1
+LARGEST_BUDGET = 1e15
+Routing = Literal["tiled", "stride", "random", "free", "learner"]
+Scope = Literal["separable", "joint", "auto"]
+Boundary = Literal["clamp", "circular"]
+DataName = Literal[
+    "digits",
+    "image_folder",
+    "image_shards",
+    "imagenet",
+    "imagenette",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "audio_folder",
+]
+Text = Annotated[str, Field(max_length=500)]
+
+
+class DataConfig(Section):
+    """Which images, and how they are served."""
+
+    name: DataName = Field(
+        default="digits", description="Data set; digits comes with scikit-learn and needs no download."
+    )
+    root: Path | None = Field(default=None, description="Folder that holds the data; empty means data/<name>.")
+    download: bool = Field(default=False, description="Fetch the data set when it is not on disk yet.")
+    image_size: int | None = Field(
+        default=None, ge=4, le=2048, description="Side of the square images in pixels; empty keeps the data set's own."
+    )
+    batch_size: int = Field(
+        default=64,
+        ge=1,
+        le=65536,
+        description="Images a process takes at a time; accumulate and processes multiply it.",
+    )
+    workers: int = Field(
+        default=0, ge=0, le=256, description="Processes that load images; 0 loads in the training process."
+    )
+    limit: int | None = Field(
+        default=None, ge=1, le=10**9, description="Use at most this many training images; empty uses all."
+    )
+    augment: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        default="standard",
+        description="standard (crop and mirror, or shift), none, or timm's name of a policy such as rand-m9-mstd0.5-inc1.",
+    )
+    color_jitter: float = Field(
+        default=0.0, ge=0, le=1, description="Strength of random brightness, contrast and saturation; 0 is off."
+    )
+    erase: float = Field(default=0.0, ge=0, le=1, description="Probability that a random rectangle is erased.")
+    crop_scale: float = Field(
+        default=0.08, gt=0, le=1, description="Smallest share of an image's area that a random crop shows."
+    )
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        default="bilinear", description="How images of folders and shards are resized."
+    )
+    normalize: Literal["own", "imagenet", "half"] = Field(
+        default="own", description="Mean and deviation: the data set's own, ImageNet's, or 0.5 and 0.5."
+    )
+    skip_broken: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.01,
+        description="Largest share of unreadable images that is left out instead of refused.",
+    )
+    samples: int | None = Field(
+        default=None,
+        ge=16,
+        le=10**8,
+        description="Samples of an audio clip the network hears; empty takes the longest.",
+    )
+    val_fold: int = Field(default=5, ge=1, le=1000, description="Fold of an audio set that validates; others train.")
+
+
+class BackboneConfig(Section):
+    """Which network, before compression."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        default="small_mobilenetv2", description="Backbone: small_mobilenetv2 or any name that timm knows."
+    )
+    width: float = Field(default=1.0, gt=0, le=8, description="Width multiplier on the channels of every layer.")
+    pretrained: bool = Field(default=False, description="Begin with timm's pretrained weights, fetched on first use.")
+    checkpoint: Path | None = Field(
+        default=None, description="Begin with the weights of this .safetensors file of the dense network."
+    )
+    options: dict[str, Any] = Field(
+        default={}, description='Further options of the backbone, such as {"drop_rate": 0.2, "pad_type": "same"}.'
+    )
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _options_are_json(cls, value: Any) -> Any:
+        return from_json(value, '{"drop_rate": 0.2}')
+
+    @model_validator(mode="after")
+    def _one_source(self) -> BackboneConfig:
+        if self.pretrained and self.checkpoint is not None:
+            raise ValueError("give pretrained or checkpoint, not both: they are two sources of weights")
+        return self
+
+
+class CompressionConfig(Section):
+    """How the backbone's weights are replaced by epitomes: a budget, or a preset."""
+
+    params: str | float | int | None = Field(
+        default=None, description="Parameter budget: a fraction such as 50% or 0.5, or a number such as 1.2M."
+    )
+    madds: str | float | int | None = Field(
+        default=None, description="Multiply-add budget: a fraction such as 75% or 0.75, or a number such as 225M."
+    )
+    latency_ms: str | float | int | None = Field(
+        default=None,
+        description="Time budget, measured here by tuning: milliseconds, or a share of the dense network's time such as 75%.",
+    )
+    preset: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="A named compression instead of a budget, such as released_x2 or both_axes."
+    )
+    strategy: Literal["uniform", "sensitivity"] = Field(
+        default="uniform",
+        description="One ratio for all layers, or more from those whose weights an epitome fits best (sensitivity).",
+    )
+    routing: Routing = Field(default="tiled", description="Who sets the starting indices.")
+    scope: Scope = Field(default="separable", description="One start per axis (separable) or per patch (joint).")
+    boundary: Boundary = Field(default="clamp", description="What happens at the end of an epitome axis.")
+    patch_channels: int | None = Field(
+        default=None, ge=1, le=65536, description="Channels sampled in one piece; empty lets the planner choose."
+    )
+    round_to: int = Field(
+        default=8, ge=1, le=1024, description="Epitome channels are multiples of this; 1 or 2 for tiny networks."
+    )
+    wiring: Literal["both_axes", "input_axis", "output_axis", "narrow_axis"] = Field(
+        default="both_axes",
+        description="Which channel axes shrink; narrow_axis runs fastest, both_axes keeps most rank.",
+    )
+    min_channels: int = Field(
+        default=1, ge=1, le=65536, description="Layers with fewer channels on either side stay dense."
+    )
+    include: tuple[str, ...] = Field(
+        default=(), description="Layer names, patterns or types (Linear) to compress; empty means all that can be."
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="Layer names, patterns or types that stay dense.")
+    overrides: dict[str, dict[str, Any]] = Field(
+        default={}, description='Settings for single layers by name pattern or type, such as {"head*": {"ratio": 0.5}}.'
+    )
+    reach: float = Field(
+        default=1.0, gt=0, le=1e4, description="Farthest an index learner moves a start from the tiling, in cells."
+    )
+    squash: Literal["tanh", "sigmoid"] = Field(
+        default="tanh", description="Index learner: a move of at most reach, or the paper's free range (sigmoid)."
+    )
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Index learner: share of the old routing map in its moving average."
+    )
+    learner: Literal["mlp", "conv"] = Field(default="mlp", description="Index learner: pool and MLP, or convolutions.")
+    weights: Literal["search", "fit", "reset"] = Field(
+        default="reset",
+        description="Fit epitomes to the present weights (search: choose the starts for it too), or draw new ones.",
+    )
+
+    @field_validator("params", "madds", mode="after")
+    @classmethod
+    def _is_quantity(cls, value: str | float | int | None, info: ValidationInfo) -> str | float | int | None:
+        number = parse_quantity(value, info.field_name or "budget")
+        if number is not None and number > LARGEST_BUDGET:
+            raise ValueError(f"no network has more than {LARGEST_BUDGET:g}")
+        return value
+
+    @field_validator("latency_ms", mode="after")
+    @classmethod
+    def _is_latency(cls, value: str | float | int | None) -> str | float | int | None:
+        parse_latency(value)
+        return value
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _is_json(cls, value: Any) -> Any:
+        return from_json(value, '{"head*": {"ratio": 0.5}}')
+
+    @model_validator(mode="after")
+    def _has_one_aim(self) -> CompressionConfig:
+        budget = any(limit is not None for limit in (self.params, self.madds, self.latency_ms))
+        if budget and self.preset is not None:
+            raise ValueError("give a budget (params, madds, latency_ms) or a preset, not both")
+        if not budget and self.preset is None:
+            raise ValueError(
+                "give params, madds, latency_ms or several (or a preset); for a dense network leave compression empty"
+            )
+        return self
+
+
+class ExperimentConfig(Section):
+    """One experiment from data to summary; the file a run stores as ``config.json``."""
+
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this file format.")
+    label: Text = Field(default="", description="Free text to recognize the run by.")
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="Seed of the split, the initial weights and the order."
+    )
+    data: DataConfig = Field(default_factory=DataConfig, description="Which images, and how they are served.")
+    backbone: BackboneConfig = Field(default_factory=BackboneConfig, description="Which network.")
+    compression: CompressionConfig | None = Field(
+        default=None, description="How it is compressed; empty trains it dense."
+    )
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="The training recipe.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, as they are stored in a run directory."""
+        return self.model_dump(mode="json")
