@@ -15,7 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from nes_lab.datasets.checks import check_images, check_same_classes, read_rgb, scan_split
-from nes_lab.datasets.sampling import batch_indices, epoch_order, stratified_subset, stream_seed
+from nes_lab.datasets.sampling import (
+    Shard,
+    batch_indices,
+    check_shard,
+    epoch_order,
+    share_of,
+    stratified_subset,
+    stream_seed,
+)
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
 
@@ -105,15 +113,18 @@ class FolderSplit:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on."""
+    def train_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on; see :class:`Split`."""
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
-        return self._read(batches, (seed, epoch, 1), training=True)
+        return self._read([share_of(batch, shard) for batch in batches], (seed, epoch, 1), training=True)
 
-    def eval_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in order, without augmentation."""
+    def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every image once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
+        rank, world = check_shard(shard)
         batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)
-        return self._read(batches, (), training=False)
+        return self._read(batches[rank::world], (), training=False)
 
     def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
         loader = self._loader(training)

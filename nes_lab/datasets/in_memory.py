@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nes_lab.datasets.sampling import batch_indices, epoch_order, keyed_generator, stratified_subset
+from nes_lab.datasets.sampling import (
+    Shard,
+    batch_indices,
+    check_shard,
+    epoch_order,
+    keyed_generator,
+    share_of,
+    stratified_subset,
+)
 
 __all__ = ["Augment", "TensorSplit", "channel_statistics", "limited", "random_flip", "random_shift", "resized"]
 
@@ -107,16 +116,23 @@ class TensorSplit:
     def _normalized(self, images: Tensor) -> Tensor:
         return torch.addcmul(self._shift, images.to(torch.float32), self._scale)
 
-    def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on."""
+    def train_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on; see :class:`Split`.
+
+        A whole batch is augmented and then cut, since all its images draw from one stream.
+        """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
             images = self.images[batches[position]]
             if self.augment is not None:
                 images = self.augment(images, keyed_generator(seed, epoch, 2 + position))
-            yield self._normalized(images), self.labels[batches[position]]
+            yield self._normalized(share_of(images, shard)), self.labels[share_of(batches[position], shard)]
 
-    def eval_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in order, without augmentation."""
-        for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
+    def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every image once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
+        rank, world = check_shard(shard)
+        pairs = zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True)
+        for images, labels in islice(pairs, rank, None, world):
             yield self._normalized(images), labels

@@ -10,7 +10,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["batch_indices", "epoch_order", "keyed_generator", "stratified_subset", "stream_seed"]
+from nes_lab.errors import DataError, OptionError
+
+__all__ = [
+    "Shard",
+    "batch_indices",
+    "check_shard",
+    "epoch_order",
+    "keyed_generator",
+    "share_of",
+    "stratified_subset",
+    "stream_seed",
+]
+
+Shard = tuple[int, int]
+"""Which part of every batch is read here: ``(rank, world)``; ``(0, 1)`` is all of it."""
 
 _MASK = (1 << 64) - 1
 
@@ -75,6 +89,45 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
     if drop_last and len(batches) > 1 and len(batches[-1]) < batch_size:
         batches.pop()
     return batches
+
+
+def check_shard(shard: Shard) -> Shard:
+    """Return ``(rank, world)`` when a process of that rank exists, else raise.
+
+    Raises:
+        OptionError: Unless ``0 <= rank < world``.
+
+    Examples:
+        >>> check_shard((1, 2))
+        (1, 2)
+    """
+    rank, world = shard
+    if not 0 <= rank < world:
+        raise OptionError(f"shard={shard!r} should be (rank, world) with 0 <= rank < world, such as (0, 1)")
+    return shard
+
+
+def share_of(batch: Tensor, shard: Shard) -> Tensor:
+    """Return the part of a training batch that one process reads: every ``world``-th from ``rank`` on.
+
+    Args:
+        batch: Anything with one row per image.
+        shard: ``(rank, world)``.
+
+    Raises:
+        DataError: If some process would get nothing, which no collective step can survive.
+
+    Examples:
+        >>> share_of(torch.arange(5), (1, 2)).tolist()
+        [1, 3]
+    """
+    rank, world = check_shard(shard)
+    if len(batch) < world:
+        raise DataError(
+            f"a batch of {len(batch)} images cannot be shared among {world} processes; use fewer processes, a larger "
+            "data.batch_size or more training images"
+        )
+    return batch[rank::world]
 
 
 def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:

@@ -8,26 +8,39 @@ from typing import Protocol
 
 from torch import Tensor
 
+from nes_lab.datasets.sampling import Shard
+
 __all__ = ["DatasetSpec", "Split"]
 
 
 class Split(Protocol):
     """A train or validation split: its labels, and its batches in any order asked for.
 
-    ``train_batches(epoch, start)`` must depend on its arguments and the split's own seed only, never on what was read
-    before: that is what makes an interrupted run resume exactly.
+    Batches depend on the arguments and the split's own seed only, never on what was read before: that is what makes an
+    interrupted run resume exactly. With ``shard=(rank, world)`` they are cut from the very batches that one process
+    would get, with the same augmentation of every image, so that several processes together train on the same data.
     """
 
     labels: Tensor
 
     def __len__(self) -> int: ...
 
-    def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield shuffled, augmented ``(images, labels)`` of one epoch, from batch number ``start`` on."""
+    def train_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield shuffled, augmented ``(images, labels)`` of one epoch, from batch number ``start`` on.
+
+        Args:
+            batch_size: Images a step takes over all processes.
+            seed: Of the run.
+            epoch: Which epoch.
+            start: Batches to leave out at the beginning.
+            shard: ``(rank, world)``: of every batch, yield ``batch[rank::world]``.
+        """
         ...
 
-    def eval_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in order, without augmentation."""
+    def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every image once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
         ...
 
 
@@ -38,13 +51,14 @@ class DatasetSpec:
     Attributes:
         name: The registry's name.
         classes: Class names; their positions are the labels.
-        image_size: Height and width, in pixels.
-        in_channels: 1 (grey) or 3 (RGB).
+        image_size: Height and width, in pixels; 0 for audio.
+        in_channels: 1 (grey, or one microphone) or 3 (RGB).
         train: What the network learns from.
         val: What it is judged by.
         mean: Per channel, of pixels scaled to 0..1.
         std: Per channel, of pixels scaled to 0..1.
         notes: What a reader should know, e.g. that a limit was applied.
+        length: Samples of a clip, of audio only.
     """
 
     name: str
@@ -56,6 +70,7 @@ class DatasetSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = field(default=())
+    length: int | None = None
 
     @property
     def num_classes(self) -> int:
@@ -63,9 +78,15 @@ class DatasetSpec:
         return len(self.classes)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Shape of one image: ``(channels, height, width)``."""
-        return (self.in_channels, self.image_size, self.image_size)
+    def kind(self) -> str:
+        """What an example is: ``"image"`` or ``"audio"``."""
+        return "image" if self.length is None else "audio"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example: ``(channels, height, width)``, or ``(channels, length)`` of audio."""
+        size = (self.image_size, self.image_size) if self.length is None else (self.length,)
+        return (self.in_channels, *size)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """How many training batches an epoch has; a short last one is left out unless it is the only one."""
