@@ -1,14 +1,18 @@
-"""From a config to what is trained: data, backbone, plan and the compressed network; no run, no training."""
+"""From a config to what is trained: data, backbone, plan, the compressed network and its teacher; no run, no training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nes_lab.backbones.registry import create_backbone
 from nes_lab.compress.compression_plan import CompressionPlan
+from nes_lab.compress.fit import fit
+from nes_lab.compress.fit_report import FitReport
 from nes_lab.compress.surgery import compress
 from nes_lab.compress.wanted import plan_as_wanted
 from nes_lab.config import ExperimentConfig
@@ -17,6 +21,8 @@ from nes_lab.cost.report import CostReport
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.datasets.sampling import keyed_generator, stream_seed
 from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.errors import OptionError
+from nes_lab.models.create import dense_backbone
 from nes_lab.training.device import pick_device
 from nes_lab.training.rng import isolated_rng
 
@@ -31,8 +37,10 @@ class Built:
         model: The network to train, compressed if the config says so, on the CPU.
         plan: What was replaced; None for a dense network.
         data: The dataset, checked; its splits serve the batches.
-        dense_cost: What the backbone costs uncompressed, for one image.
-        cost: What ``model`` costs, for one image.
+        dense_cost: What the backbone costs uncompressed, for one input.
+        cost: What ``model`` costs, for one input.
+        teacher: The dense network to distil from, in evaluation mode; None without distillation.
+        fit: How near the epitomes came to the dense weights, where they were searched for.
     """
 
     model: nn.Module
@@ -40,6 +48,8 @@ class Built:
     data: DatasetSpec
     dense_cost: CostReport
     cost: CostReport
+    teacher: nn.Module | None = field(default=None, repr=False)
+    fit: FitReport | None = field(default=None, repr=False)
 
 
 def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Built:
@@ -47,14 +57,17 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Buil
 
     Args:
         config: What to build.
-        plan: Compress by this plan instead of making one, e.g. that of the run to be resumed.
+        plan: Compress by this plan instead of making one, e.g. that of the run to be resumed. The weights are then those of
+            a checkpoint to come: nothing is fitted.
 
     Raises:
         DataError: If the data is missing, incomplete or damaged.
-        OptionError: If the backbone or the dataset is not known.
+        OptionError: If the backbone or the dataset is not known, or there is no teacher to distil from.
+        CheckpointError: If weights to begin with cannot be read, or are of another network.
         BudgetError: If the budget cannot be met; names the least that can be reached.
 
     Examples:
+        >>> from nes_lab.config import load_config
         >>> built = build(load_config({"compression": {"madds": "60%", "round_to": 1}}))
         >>> built.cost.madds <= 0.6 * built.dense_cost.madds
         True
@@ -63,11 +76,17 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Buil
     dense = _backbone(config, data)
     example = torch.zeros(1, *data.input_shape)
     dense_cost = count(dense, example)
+    teacher = _teacher(config, data, dense)
     if config.compression is None:
-        return Built(dense, None, data, dense_cost, dense_cost)
+        return Built(dense, None, data, dense_cost, dense_cost, teacher)
+    resumed = plan is not None
     plan = plan or plan_as_wanted(dense, example, config.compression, config.seed)
-    model = compress(dense, plan, weights=config.compression.weights, generator=keyed_generator(config.seed, 2))
-    return Built(model, plan, data, dense_cost, count(model, example))
+    if config.compression.weights == "search" and not resumed:
+        model, report = _searched(config, plan, dense, data)
+    else:
+        weights = "reset" if resumed else config.compression.weights
+        model, report = compress(dense, plan, weights=weights, generator=keyed_generator(config.seed, 2)), None
+    return Built(model, plan, data, dense_cost, count(model, example), teacher, report)
 
 
 def check(config: ExperimentConfig) -> None:
@@ -78,9 +97,11 @@ def check(config: ExperimentConfig) -> None:
     Raises:
         OptionError: If the device, the backbone or the preset is not known here.
         DataError: If the data is missing, incomplete or damaged.
+        CheckpointError: If weights to begin with cannot be read, or are of another network.
         BudgetError: If the budget cannot be met.
 
     Examples:
+        >>> from nes_lab.config import load_config
         >>> check(load_config({"compression": {"madds": "60%", "round_to": 1}}))
     """
     pick_device(config.training.device)
@@ -88,15 +109,66 @@ def check(config: ExperimentConfig) -> None:
         return
     data = load_dataset(config.data, seed=config.seed)
     dense = _backbone(config, data)
+    _teacher(config, data, dense)
     if config.compression is not None:
         plan_as_wanted(dense, torch.zeros(1, *data.input_shape), config.compression, config.seed)
 
 
-def _backbone(config: ExperimentConfig, data: DatasetSpec) -> nn.Module:
-    with isolated_rng(stream_seed(config.seed, 1)):
-        return create_backbone(
-            config.backbone.name,
-            num_classes=data.num_classes,
-            in_channels=data.in_channels,
-            width=config.backbone.width,
+def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | None = None) -> nn.Module:
+    """The dense network with the weights it begins with, or those of another file."""
+    wanted = config.backbone
+    try:
+        with isolated_rng(0):
+            return dense_backbone(
+                wanted.name,
+                pretrained=wanted.pretrained and checkpoint is None,
+                checkpoint=checkpoint or wanted.checkpoint,
+                new_head=wanted.new_head and checkpoint is None,
+                seed=stream_seed(config.seed, 1),
+                num_classes=data.num_classes,
+                in_channels=data.in_channels,
+                width=wanted.width,
+                **wanted.options,
+            )
+    except TypeError as error:
+        raise OptionError(f"backbone.options={wanted.options!r} does not suit {wanted.name!r}: {error}") from error
+
+
+def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> nn.Module | None:
+    training, backbone = config.training, config.backbone
+    if not training.kd_weight:
+        return None
+    if training.kd_checkpoint is not None:
+        teacher = _backbone(config, data, training.kd_checkpoint)
+    elif backbone.pretrained or backbone.checkpoint is not None:
+        if backbone.new_head:
+            raise OptionError(
+                f"training.kd_weight={training.kd_weight:g}: with backbone.new_head the dense network's classifier knows "
+                "nothing yet; train it first and give its weights as training.kd_checkpoint"
+            )
+        teacher = copy.deepcopy(dense)
+    else:
+        raise OptionError(
+            f"training.kd_weight={training.kd_weight:g} needs a teacher that has learned: give training.kd_checkpoint, "
+            "backbone.checkpoint or backbone.pretrained"
         )
+    return teacher.eval().requires_grad_(False)
+
+
+def _searched(
+    config: ExperimentConfig, plan: CompressionPlan, dense: nn.Module, data: DatasetSpec
+) -> tuple[nn.Module, FitReport]:
+    """Fit epitomes and starts to the dense weights, calibrated on training images if asked."""
+    assert config.compression is not None  # build asks only then
+    batches = _calibration(data, config.compression.calibration, config.seed)
+    dense.eval()
+    model, report = fit(dense, plan, starts="search", calibration=batches, norms=batches, seed=config.seed)
+    return model.train(), report
+
+
+def _calibration(data: DatasetSpec, images: int, seed: int) -> list[Tensor] | None:
+    if not images:
+        return None
+    size = max(1, min(32, images, len(data.train)))
+    batches = data.train.train_batches(size, seed=stream_seed(seed, 3), epoch=0)
+    return [inputs for inputs, _ in islice(batches, -(-images // size))]

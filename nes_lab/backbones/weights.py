@@ -16,7 +16,7 @@ _PICKLES = (".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", ".pkl")
 _COUNTERS = "num_batches_tracked"
 
 
-def load_backbone_weights(model: nn.Module, path: str | Path) -> nn.Module:
+def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = False) -> nn.Module:
     """Put the weights of a file into a model of the same architecture.
 
     Everything is checked before the first number is copied: after an error the model is as it was. Batch norms' counters may be
@@ -25,6 +25,7 @@ def load_backbone_weights(model: nn.Module, path: str | Path) -> nn.Module:
     Args:
         model: Changed in place.
         path: A ``.safetensors`` file with the model's own names.
+        new_head: Leave the classifier as it is where the file's has another number of classes, as for fine-tuning.
 
     Returns:
         The model.
@@ -43,17 +44,30 @@ def load_backbone_weights(model: nn.Module, path: str | Path) -> nn.Module:
     path = Path(path)
     found = _read(path)
     wanted = model.state_dict()
+    head = _head(model)
+    if new_head and any(found[name].shape != wanted[name].shape for name in head if name in found):
+        found = {name: tensor for name, tensor in found.items() if name not in head}
+        wanted = {name: tensor for name, tensor in wanted.items() if name not in head}
     missing = [name for name in wanted if name not in found and not name.endswith(_COUNTERS)]
     foreign = [name for name in found if name not in wanted]
     other = [name for name in wanted if name in found and found[name].shape != wanted[name].shape]
     if missing or foreign or other:
         differs = _differences(missing, foreign, other, found, wanted)
+        if not missing and not foreign and set(other) <= head:
+            differs += "; new_head draws the classifier anew"
         raise CheckpointError(f"{path} is of another architecture than {type(model).__name__}: {differs}")
     bad = next((n for n, t in found.items() if t.is_floating_point() and not bool(t.isfinite().all())), None)
     if bad is not None:
         raise CheckpointError(f"{path}: {bad!r} holds NaN or infinity; no epitome can be made from it")
     model.load_state_dict(found, strict=False)
     return model
+
+
+def _head(model: nn.Module) -> set[str]:
+    """Entries of the classifier, as timm and our own backbones name it."""
+    listed = (getattr(model, "default_cfg", None) or {}).get("classifier", ())
+    names = (listed,) if isinstance(listed, str) else tuple(listed)
+    return {f"{name}.{part}" for name in names for part in ("weight", "bias")}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -101,6 +101,9 @@ class BackboneConfig(Section):
     checkpoint: Path | None = Field(
         default=None, description="Begin with the weights of this .safetensors file of the dense network."
     )
+    new_head: bool = Field(
+        default=False, description="Draw the classifier anew where the checkpoint's has another number of classes."
+    )
     options: dict[str, Any] = Field(
         default={}, description='Further options of the backbone, such as {"drop_rate": 0.2, "pad_type": "same"}.'
     )
@@ -175,6 +178,13 @@ class CompressionConfig(Section):
         description="Fit epitomes to the present weights (search: choose the starts for it too), or draw new ones.",
     )
 
+    calibration: int = Field(
+        default=0,
+        ge=0,
+        le=10**6,
+        description="Training images the fit is calibrated on, batch norms measured anew; 0: the weights alone decide.",
+    )
+
     @field_validator("params", "madds", mode="after")
     @classmethod
     def _is_quantity(cls, value: str | float | int | None, info: ValidationInfo) -> str | float | int | None:
@@ -199,6 +209,8 @@ class CompressionConfig(Section):
         budget = any(limit is not None for limit in (self.params, self.madds, self.latency_ms))
         if budget and self.preset is not None:
             raise ValueError("give a budget (params, madds, latency_ms) or a preset, not both")
+        if self.calibration and self.weights != "search":
+            raise ValueError(f"calibration={self.calibration} needs weights='search'")
         if not budget and self.preset is None:
             raise ValueError(
                 "give params, madds, latency_ms or several (or a preset); for a dense network leave compression empty"

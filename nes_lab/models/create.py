@@ -96,6 +96,7 @@ def dense_backbone(
     *,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
+    new_head: bool = False,
     seed: int = 0,
     **options: Any,
 ) -> nn.Module:
@@ -105,6 +106,7 @@ def dense_backbone(
         name: As :func:`nes_lab.create_backbone` takes it.
         pretrained: Fetch timm's weights.
         checkpoint: A ``.safetensors`` file instead.
+        new_head: Whether the classifier may be drawn anew where the file's has another number of classes.
         seed: Of fresh weights; the global random state is left alone.
         **options: Of :func:`nes_lab.create_backbone`.
 
@@ -122,7 +124,7 @@ def dense_backbone(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _fetch(name, options) if pretrained else create_backbone(name, **options)
-    return model if checkpoint is None else load_backbone_weights(model, checkpoint)
+    return model if checkpoint is None else load_backbone_weights(model, checkpoint, new_head)
 
 
 def _fetch(name: str, options: dict[str, Any]) -> nn.Module:

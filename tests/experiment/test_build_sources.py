@@ -1,0 +1,107 @@
+"""Where the weights of network and teacher come from: fresh, a file, a fit; and every way in which they cannot."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nes_lab.config import load_config
+from nes_lab.errors import CheckpointError, OptionError
+from nes_lab.experiment import build
+
+SMALL = {"data": {"limit": 64}, "backbone": {"name": "small_mobilenetv2", "width": 0.5}}
+BUDGET = {"params": "70%", "round_to": 1, "min_channels": 8}
+
+
+def config(**sections):
+    return load_config(SMALL | {name: SMALL.get(name, {}) | values for name, values in sections.items()})
+
+
+@pytest.fixture
+def weights(tmp_path):
+    model = build(config()).model
+    for index, parameter in enumerate(model.parameters()):
+        parameter.data += 0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(index))
+    save_file(model.state_dict(), tmp_path / "dense.safetensors")
+    return tmp_path / "dense.safetensors"
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_checkpoint_is_where_the_network_begins(weights):
+    built = build(config(backbone={"checkpoint": str(weights)}))
+    assert not same(built.model, build(config()).model)
+    assert torch.equal(built.model.state_dict()["classifier.weight"], _read(weights)["classifier.weight"])
+    assert built.teacher is None
+
+
+def _read(path):
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def test_the_teacher_is_the_dense_network_as_it_begins(weights):
+    built = build(
+        config(
+            backbone={"checkpoint": str(weights)}, compression=BUDGET | {"weights": "fit"}, training={"kd_weight": 0.5}
+        )
+    )
+    assert built.teacher is not None and not built.teacher.training
+    assert not any(p.requires_grad for p in built.teacher.parameters())
+    assert all(torch.equal(tensor, _read(weights)[name]) for name, tensor in built.teacher.state_dict().items())
+    assert any(p.requires_grad for p in built.model.parameters())
+
+
+def test_a_teacher_of_its_own_for_a_fresh_student(weights):
+    built = build(config(training={"kd_weight": 0.5, "kd_checkpoint": str(weights)}))
+    assert built.teacher is not None and not same(built.teacher, built.model)
+
+
+def test_a_teacher_that_knows_nothing_is_refused(weights):
+    with pytest.raises(OptionError, match=r"training\.kd_weight=0\.5 needs a teacher that has learned"):
+        build(config(training={"kd_weight": 0.5}))
+    with pytest.raises(OptionError, match=r"with backbone\.new_head the dense network's classifier knows nothing"):
+        build(config(backbone={"checkpoint": str(weights), "new_head": True}, training={"kd_weight": 0.5}))
+
+
+def test_a_classifier_of_another_size_is_drawn_anew_only_when_asked(weights, tmp_path):
+    tensors = _read(weights) | {"classifier.weight": torch.zeros(7, 64), "classifier.bias": torch.zeros(7)}
+    save_file(tensors, tmp_path / "seven.safetensors")
+    with pytest.raises(CheckpointError, match=r"new_head draws the classifier anew"):
+        build(config(backbone={"checkpoint": str(tmp_path / "seven.safetensors")}))
+    model = build(config(backbone={"checkpoint": str(tmp_path / "seven.safetensors"), "new_head": True})).model
+    found = model.state_dict()
+    assert found["classifier.weight"].shape[0] == 10 and float(found["classifier.weight"].abs().max()) > 0
+    body = [name for name in found if not name.startswith("classifier")]
+    assert all(torch.equal(found[name], tensors[name]) for name in body)
+
+
+def test_starts_are_searched_and_norms_measured_anew(weights):
+    searched = {"routing": "free", "patch_channels": 1, "weights": "search", "calibration": 40}
+    built = build(config(backbone={"checkpoint": str(weights)}, compression=BUDGET | searched))
+    assert built.fit is not None and built.fit.calibration_batches == 2 and built.model.training
+    assert built.fit.residual < built.fit.residual_before
+    again = build(config(backbone={"checkpoint": str(weights)}, compression=BUDGET | searched), built.plan)
+    assert again.fit is None and again.model.state_dict().keys() == built.model.state_dict().keys()
+
+
+def test_calibration_without_a_search_is_refused():
+    with pytest.raises(OptionError, match="needs weights='search'"):
+        config(compression=BUDGET | {"calibration": 10})
+
+
+def test_options_reach_the_backbone_or_are_named(tmp_path):
+    built = build(
+        load_config(
+            {"data": {"image_size": 32}, "backbone": {"name": "mobilenetv2_035", "options": {"drop_rate": 0.3}}}
+        )
+    )
+    assert built.model.drop_rate == 0.3
+    with pytest.raises(OptionError, match=r"backbone\.options=\{'colour': 'red'\} does not suit 'small_mobilenetv2'"):
+        build(config(backbone={"options": {"colour": "red"}}))
+    with pytest.raises(OptionError, match="give pretrained or checkpoint, not both"):
+        config(backbone={"pretrained": True, "checkpoint": str(tmp_path / "x.safetensors")})
