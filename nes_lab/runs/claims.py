@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from nes_lab.errors import RunError
 from nes_lab.runs import layout, process
@@ -13,6 +14,7 @@ from nes_lab.runs.files import TEMPORARY, read_json, remove, write_json
 
 __all__ = ["adopt_claim", "give_claim", "is_claimed", "is_void", "release_claim", "try_claim"]
 
+WORKED_ON = ("running", "stopping")
 LEASE_SECONDS = 120.0  # how long a claim may wait for its process to say that it lives (imports take seconds)
 
 
@@ -25,9 +27,26 @@ def is_claimed(run: Path) -> bool:
     except RunError:
         return False  # claims appear whole; a damaged one has no holder
     holder = process.Identity.read(claim)
-    if holder is None or not process.is_alive(holder):
+    if holder is None:
+        return False
+    if not process.is_near(holder):
+        return _is_claimed_far_away(run, claim, holder)
+    if not process.is_alive(holder):
         return False
     return bool(claim.get("started")) or process.silence(claim, holder) < LEASE_SECONDS
+
+
+def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Identity) -> bool:
+    """Of another machine's process only its signs of life are known: the claim at first, then the run's heartbeat."""
+    if process.silence(claim, holder) < LEASE_SECONDS:
+        return True
+    try:
+        status = read_json(run / layout.STATUS)
+    except (FileNotFoundError, RunError):
+        return False
+    writer = process.Identity.read(status)
+    is_same = writer is not None and (writer.host, writer.pid) == (holder.host, holder.pid)
+    return is_same and status.get("state") in WORKED_ON and process.silence(status, holder) < process.FAR_SECONDS
 
 
 def is_void(run: Path) -> bool:
@@ -55,7 +74,7 @@ def give_claim(run: Path, pid: int) -> None:
     """Hand a claim to the process that was started for it, unless that one has taken it over by itself."""
     with contextlib.suppress(RunError, FileNotFoundError):
         claim = read_json(run / layout.CLAIM)
-        if claim.get("pid") == os.getpid() != pid:
+        if process.is_me(process.Identity.read(claim)) and pid != os.getpid():
             write_json(run / layout.CLAIM, process.Identity.of(pid).to_dict() | process.now() | {"started": True})
 
 
@@ -70,13 +89,14 @@ def adopt_claim(run: Path) -> None:
     except (FileNotFoundError, RunError):
         claim = {}
     holder = process.Identity.read(claim)
-    if claim.get("started") and holder is not None and holder.pid != os.getpid() and process.is_alive(holder):
-        raise RunError(f"run {run.name} is being worked on by pid {holder.pid}")
+    if claim.get("started") and holder is not None and not process.is_me(holder) and is_claimed(run):
+        where = "" if process.is_near(holder) else f" on {holder.host}"
+        raise RunError(f"run {run.name} is being worked on by pid {holder.pid}{where}")
     write_json(run / layout.CLAIM, process.Identity.of().to_dict() | process.now() | {"started": True})
 
 
 def release_claim(run: Path) -> None:
     """Give up this process's claim, so that the next run may start."""
     with contextlib.suppress(RunError, FileNotFoundError):
-        if read_json(run / layout.CLAIM).get("pid") == os.getpid():
+        if process.is_me(process.Identity.read(read_json(run / layout.CLAIM))):
             remove(run / layout.CLAIM)

@@ -136,11 +136,12 @@ def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
     if identity is None:
         return "lost", f"{layout.STATUS} does not say which process runs it"
     silence = process.silence(status, identity)
-    if identity.is_here() or silence > process.STALE_SECONDS:
+    is_silent = silence > process.patience(identity)
+    if identity.is_here() or is_silent:
         dead = process.why_dead(identity)
         if dead:
             return "lost", f"{dead}; resume it from its last checkpoint"
-    if silence > process.STALE_SECONDS:
+    if is_silent:
         return "lost", f"process {identity.pid} exists but has been silent for {silence:.0f} s: stopped or hung"
     return ("stopping" if is_cancel_requested(folder, _count(status, "attempt")) else state), reason
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import RunError
-from nes_lab.runs import claims, layout, process, queue
-from nes_lab.runs.files import read_json, remove, rotate, write_json
+from nes_lab.runs import claims, layout, process, queue, spawn
+from nes_lab.runs.files import read_json, remove, write_json
 from nes_lab.runs.info import FINAL, RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.store import RunStore
 
-__all__ = ["cancel", "launch", "requeue", "runs_before", "settle", "start_waiting"]
+__all__ = ["cancel", "holders", "launch", "requeue", "runs_before", "settle", "start_waiting"]
 
-LOG_BYTES, LOG_KEEP = 1 << 20, 1 << 18
 PLACES = 1  # runs at a time; $NES_LAB_PLACES changes it
 
 
@@ -72,16 +69,21 @@ def _status(info: RunInfo, state: str, reason: str) -> dict[str, Any]:
     return {"state": state, "reason": reason, "step": info.step, "total": info.total, "attempt": info.attempt}
 
 
-def start_waiting(store: RunStore) -> dict[str, int]:
+def start_waiting(store: RunStore, keeper: bool = True) -> dict[str, int]:
     """Start as many waiting runs as there are places, first come first.
 
-    Every process does so when its run ends; listing runs does so too, so that a queue goes on after a crash.
+    Every process does so when its run ends, the keeper when one died, and whoever lists runs. While runs wait there is
+    a keeper: see :mod:`nes_lab.runs.keeper`.
+
+    Args:
+        store: The runs.
+        keeper: Start a keeper if runs still wait and there is none.
 
     Returns:
         Pid by run id, of what was started.
     """
     started: dict[str, int] = {}
-    _reap()
+    spawn.reap()
     if not queue.tickets(store.root):
         return started
     with queue.hold_queue(store.root) as folder:
@@ -94,6 +96,9 @@ def start_waiting(store: RunStore) -> dict[str, int]:
             if pid is not None:
                 started[run_id] = pid
                 free -= 1
+        if keeper and queue.tickets(store.root):
+            with contextlib.suppress(OSError):  # without a keeper the queue still goes on, at the end of each run
+                spawn.start_keeper(store.root)
     return started
 
 
@@ -115,6 +120,16 @@ def _busy(store: RunStore) -> list[str]:
     return found
 
 
+def holders(store: RunStore) -> list[process.Identity]:
+    """Return the processes that occupy places, as their claims and runs tell."""
+    found = []
+    for name in _busy(store):
+        for file in (layout.CLAIM, layout.STATUS):
+            with contextlib.suppress(FileNotFoundError, RunError):
+                found.append(process.Identity.read(read_json(store.root / name / file)))
+    return [holder for holder in found if holder is not None]
+
+
 def _start(store: RunStore, run_id: str) -> int | None:
     try:
         run = store.path(run_id)
@@ -122,44 +137,13 @@ def _start(store: RunStore, run_id: str) -> int | None:
             return None
     except RunError:
         return None  # deleted or damaged since it was queued
-    pid = _spawn(store, run)
-    claims.give_claim(run, pid)
-    return pid
-
-
-def _spawn(store: RunStore, run: Path) -> int:
-    rotate(run / layout.LOG, LOG_BYTES, LOG_KEEP)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    package_root = str(Path(__file__).resolve().parents[2])
-    paths = [package_root, *filter(None, [environment.get("PYTHONPATH")])]
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     try:
-        log = os.open(run / layout.LOG, flags, 0o644)
-        try:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "nes_lab.cli", "_run", run.name, "--root", str(store.root)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment,
-            )
-        finally:
-            os.close(log)
+        pid = spawn.start_worker(store.root, run)
     except OSError as error:
         claims.release_claim(run)
-        raise RunError(f"run {run.name} cannot be started: {error.strerror or error}") from error
-    _workers.append(worker)
-    return worker.pid
-
-
-_workers: list[subprocess.Popen[bytes]] = []
-
-
-def _reap() -> None:
-    """Collect started processes that have ended, so that none stays behind as a zombie of a long-lived app."""
-    _workers[:] = [worker for worker in _workers if worker.poll() is None]
+        raise RunError(f"run {run_id} cannot be started: {error.strerror or error}") from error
+    claims.give_claim(run, pid)
+    return pid
 
 
 def cancel(store: RunStore, run_id: str) -> RunInfo:

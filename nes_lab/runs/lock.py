@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
 import time
 import weakref
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from nes_lab.errors import RunError
 from nes_lab.runs import layout, process
+from nes_lab.runs.queue import why_no_lock
 
 __all__ = ["hold_lock", "lock", "unlock"]
 
@@ -38,25 +40,37 @@ def lock(folder: Path) -> Lock:
         handle = os.open(folder / layout.LOCK, flags, 0o644)
     except OSError as error:
         raise RunError(f"run {folder.name} cannot be locked: {error.strerror or error}") from error
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not _try(handle):
-        holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
-        dying = holder.isdecimal() and process.is_gone(int(holder))
-        if not dying or time.monotonic() > end:
-            os.close(handle)
-            who = holder or "unknown"
-            raise RunError(f"run {folder.name} is locked by pid {who}: another process is writing to it")
-        time.sleep(0.02)
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    try:
+        _take(handle, folder)
+    except BaseException:
+        os.close(handle)
+        raise
     return Lock(handle)
 
 
-def _try(handle: int) -> bool:
+def _take(handle: int, folder: Path) -> None:
+    """Lock an open file, waiting for a holder that is about to be gone, and write down who has it."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not _try(handle, folder):
+        holder, _, host = os.pread(handle, 300, 0).decode(errors="replace").strip().partition(" ")
+        is_far = bool(host) and host != socket.gethostname()
+        dying = holder.isdecimal() and not is_far and process.is_gone(int(holder))
+        if not dying or time.monotonic() > end:
+            who = (holder or "unknown") + (f" on {host}" if is_far else "")
+            raise RunError(f"run {folder.name} is locked by pid {who}: another process is writing to it")
+        time.sleep(0.02)
+    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, only its message is poorer
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+
+
+def _try(handle: int, folder: Path) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise RunError(f"run {folder.name} cannot be locked: {why_no_lock(error)}") from error
     return True
 
 

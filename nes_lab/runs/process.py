@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +15,21 @@ from typing import Any
 
 from nes_lab.errors import RunError
 
-__all__ = ["HEARTBEAT_SECONDS", "STALE_SECONDS", "Identity", "is_alive", "why_dead"]
+__all__ = [
+    "HEARTBEAT_SECONDS",
+    "STALE_SECONDS",
+    "Identity",
+    "is_alive",
+    "is_me",
+    "is_near",
+    "patience",
+    "wait_for_an_end",
+    "why_dead",
+]
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 2 * HEARTBEAT_SECONDS + 5.0  # two heartbeats, and some patience with a loaded machine
+FAR_SECONDS = STALE_SECONDS + 30.0  # on another machine, whose clock may differ and whose files arrive late
 
 
 def _psutil() -> Any:
@@ -122,6 +136,16 @@ def is_alive(identity: Identity | None) -> bool:
     return identity is not None and not why_dead(identity)
 
 
+def is_near(identity: Identity) -> bool:
+    """Whether the process belongs to this machine, this start of it or an earlier one."""
+    return identity.host == socket.gethostname()
+
+
+def is_me(identity: Identity | None) -> bool:
+    """Whether the process described is this one: its number alone may be another machine's."""
+    return identity is not None and identity.pid == os.getpid() and identity.is_here()
+
+
 def is_gone(pid: int) -> bool:
     """Whether no process has this number, or only a zombie's remains."""
     psutil = _psutil()
@@ -136,6 +160,26 @@ def is_gone(pid: int) -> bool:
 def now() -> dict[str, float]:
     """Return a heartbeat: wall clock for people and other machines, uptime for this one (it never steps back)."""
     return {"heartbeat": time.time(), "uptime": time.monotonic()}
+
+
+def patience(identity: Identity) -> float:
+    """Return the silence after which a process counts as lost; of another machine only its heartbeat is known."""
+    return STALE_SECONDS if is_near(identity) else FAR_SECONDS
+
+
+def wait_for_an_end(identities: Iterable[Identity], seconds: float) -> None:
+    """Wait until one of these processes of this machine ends, at most so long."""
+    poll, handles = select.poll(), []
+    try:
+        for identity in identities:
+            with contextlib.suppress(OSError):
+                if identity.is_here() and hasattr(os, "pidfd_open"):
+                    handles.append(os.pidfd_open(identity.pid))
+                    poll.register(handles[-1], select.POLLIN)
+        poll.poll(1000 * (seconds if handles else min(seconds, 2.0)))
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
 def silence(status: dict[str, Any], identity: Identity) -> float:

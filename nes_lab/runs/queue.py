@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -13,25 +14,45 @@ from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.files import remove
 
-__all__ = ["drop_ticket", "hold_queue", "take_ticket", "tickets"]
+__all__ = ["drop_ticket", "hold_queue", "take_ticket", "tickets", "why_no_lock"]
 
 _TICKET = re.compile(r"(\d{8})-([a-z0-9][a-z0-9-]{0,63})")
 
 
 @contextlib.contextmanager
-def hold_queue(root: Path) -> Iterator[Path]:
-    """Decide alone for a moment: two processes never pick the next run at the same time."""
+def hold_queue(root: Path, make: bool = True) -> Iterator[Path]:
+    """Decide alone for a moment: two processes never pick the next run at the same time.
+
+    Args:
+        root: The folder of all runs.
+        make: Make the queue's folder if there is none.
+    """
     folder = root / layout.QUEUE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / layout.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise RunError(f"the queue in {root} cannot be written: {error.strerror or error}") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _flock(handle, root)
         yield folder
     finally:
         os.close(handle)
+
+
+def _flock(handle: int, root: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        raise RunError(f"the queue in {root} cannot be locked: {why_no_lock(error)}") from error
+
+
+def why_no_lock(error: OSError) -> str:
+    """Say why a file cannot be locked: some network file systems are mounted without locks."""
+    if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+        return "this file system has no locks (flock); set NES_LAB_HOME to a folder on a disk that has"
+    return error.strerror or str(error)
 
 
 def tickets(root: Path) -> list[tuple[str, str]]:

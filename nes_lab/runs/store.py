@@ -50,7 +50,7 @@ class RunStore:
         about = {"schema_version": layout.SCHEMA_VERSION, "id": run_id, "label": label, "group": group}
         try:
             fresh.mkdir(parents=True)
-            write_json(fresh / layout.RUN, about | {"created": time.time()})
+            write_json(fresh / layout.RUN, about | {"created": time.time(), "cwd": _here()})
             write_json(fresh / layout.CONFIG, dict(config))
             write_json(fresh / layout.STATUS, {"state": "queued", "step": 0, "total": 0, "attempt": 0, "reason": ""})
             checkpoints.empty_manifest(fresh)
@@ -146,3 +146,11 @@ class RunStore:
         from nes_lab.runs.snapshots import read_snapshot, snapshot_path
 
         return read_snapshot(snapshot_path(self.path(run_id) / layout.SNAPSHOTS, step))
+
+
+def _here() -> str:
+    """Return the working folder, to which paths in a config may be relative; empty if it was deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""

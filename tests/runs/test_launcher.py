@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from nes_lab.errors import RunError
-from nes_lab.runs import claims, launcher, queue
+from nes_lab.runs import claims, launcher, queue, spawn
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.process import Identity
 from nes_lab.runs.writer import RunWriter
@@ -20,12 +20,14 @@ pytestmark = pytest.mark.usefixtures("fake_training")
 @pytest.fixture(autouse=True)
 def _no_leftovers(store):
     yield
+    for ticket, _ in queue.tickets(store.root):  # else a keeper would go on with them
+        (store.root / ".queue" / ticket).unlink(missing_ok=True)
     for info in store.list():
         if info.pid and info.is_active and info.pid != os.getpid():
             os.kill(info.pid, signal.SIGKILL)
-    for worker in launcher._workers:
-        worker.kill()
-        worker.wait(10)
+    for child in spawn._children:
+        child.kill()
+        child.wait(10)
 
 
 def state(store, run_id):
@@ -123,8 +125,7 @@ def test_a_killed_worker_is_lost_and_the_queue_goes_on(store, wait):
     wait(lambda: state(store, first) == "running")
     os.kill(pid, signal.SIGKILL)
     wait(lambda: state(store, first) == "lost")
-    launcher.start_waiting(store)  # what listing runs does
-    wait(lambda: state(store, second) == "finished")
+    wait(lambda: state(store, second) == "finished")  # nobody listed or launched anything
     assert launcher.cancel(store, first).state == "cancelled"
 
 
@@ -189,7 +190,7 @@ def test_a_claim_of_the_dead_is_void_and_one_of_the_living_holds(store):
 def test_the_queue_survives_a_crash_between_claim_and_start(store, wait, monkeypatch):
     run_id = store.create({"steps": 1})
     with monkeypatch.context() as patch:
-        patch.setattr(launcher, "_spawn", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(spawn, "start_worker", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             launcher.launch(store, run_id)
     assert [name for _, name in queue.tickets(store.root)] == [run_id]

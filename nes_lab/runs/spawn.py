@@ -1,0 +1,90 @@
+"""Start the detached processes: one that trains a run, and one that keeps the queue moving while runs wait."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from nes_lab.errors import RunError
+from nes_lab.runs import layout
+from nes_lab.runs.files import read_json, rotate
+
+__all__ = ["reap", "start_keeper", "start_worker"]
+
+LOG_BYTES, LOG_KEEP = 1 << 20, 1 << 18
+KEEPER_LOCK, KEEPER_LOG = "keeper.lock", "keeper.txt"
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def start_worker(root: Path, run: Path) -> int:
+    """Start the process that trains a run, where the run was created (its paths may be relative), and return its pid.
+
+    Raises:
+        OSError: If there is no process to be had, or no log.
+    """
+    rotate(run / layout.LOG, LOG_BYTES, LOG_KEEP)
+    words = ["-m", "nes_lab.cli", "_run", run.name, "--root", str(root)]
+    return _start(words, run / layout.LOG, cwd=_birthplace(run))
+
+
+def start_keeper(root: Path) -> int | None:
+    """Start the process that keeps the queue, unless one does. Call it while holding the queue.
+
+    The lock that tells is taken here and inherited, so that there is no moment in which two could be started.
+
+    Returns:
+        Its pid, or None when there is one already.
+
+    Raises:
+        OSError: If it cannot be started.
+    """
+    folder = root / layout.QUEUE
+    handle = os.open(folder / KEEPER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        rotate(folder / KEEPER_LOG, LOG_BYTES, LOG_KEEP)
+        return _start(["-m", "nes_lab.runs.keeper", str(root), str(handle)], folder / KEEPER_LOG, keep=(handle,))
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(handle)
+
+
+def reap() -> None:
+    """Collect started processes that have ended, so that none stays behind as a zombie of a long-lived app."""
+    _children[:] = [child for child in _children if child.poll() is None]
+
+
+def _start(words: list[str], log: Path, keep: tuple[int, ...] = (), cwd: str | None = None) -> int:
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    package_root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+            pass_fds=keep,
+            cwd=cwd,
+        )
+    finally:
+        os.close(output)
+    _children.append(child)
+    return child.pid
+
+
+def _birthplace(run: Path) -> str | None:
+    """Return the folder a run was created in, if it is still there; whoever starts it may stand elsewhere."""
+    with contextlib.suppress(FileNotFoundError, RunError):
+        place = read_json(run / layout.RUN).get("cwd")
+        if isinstance(place, str) and os.path.isabs(place) and os.path.isdir(place):
+            return place
+    return None
