@@ -22,12 +22,15 @@ def parse(options: type[Options], verb: str, words: Sequence[str], description: 
     return tyro.cli(options, prog=f"nes-lab {verb}", args=list(words), config=config, description=description)
 
 
-def split_overrides(words: Sequence[str], own: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def split_overrides(
+    words: Sequence[str], own: Sequence[str], valued: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
     """Part a verb's own words from ``--section.field value`` and ``--section.field=value``.
 
     Args:
         words: The command line.
         own: Flags of the verb that take no value.
+        valued: Flags of the verb that take one.
 
     Returns:
         The verb's words, and the overrides by dotted path.
@@ -49,9 +52,12 @@ def split_overrides(words: Sequence[str], own: Sequence[str]) -> tuple[list[str]
         if not word.startswith("--") or word in own or word == "--":
             rest.append(word)
             continue
+        if word.partition("=")[0] in valued:
+            rest += [word] if "=" in word or not waiting else [word, waiting.pop(0)]
+            continue
         name, given, value = word[2:].partition("=")
         path = name.replace("-", "_")
-        if path not in known and (near := difflib.get_close_matches(f"--{name}", own, n=1, cutoff=0.75)):
+        if path not in known and (near := difflib.get_close_matches(f"--{name}", [*own, *valued], n=1, cutoff=0.75)):
             raise OptionError(f"--{name} is not a flag. Did you mean {near[0]!r}?")
         if not given and waiting and not waiting[0].startswith("--") and not _is_switch(path, waiting[0], switches):
             value = waiting.pop(0)

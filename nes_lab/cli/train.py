@@ -13,6 +13,7 @@ from nes_lab.cli.machine import print_json, words_aside
 from nes_lab.cli.options import parse, split_overrides
 from nes_lab.cli.session import train_here
 from nes_lab.config import knobs, load_config
+from nes_lab.recipes.registry import experiment_tree
 from nes_lab.runs.launcher import launch
 from nes_lab.runs.store import RunStore
 
@@ -21,10 +22,14 @@ __all__ = ["run", "start_detached"]
 
 @dataclass(frozen=True)
 class Train:
-    """Train the experiment of a YAML file. Any field of the file can be given as --section.field value."""
+    """Train a recipe, or the experiment of a YAML file. Any field can be given as --section.field value."""
 
-    config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CONFIG.yaml")]]
-    """The YAML file."""
+    config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RECIPE|CONFIG.yaml")]]
+    """A recipe's name (nes-lab recipes lists them), or a YAML file."""
+    variant: str | None = None
+    """Which training of a recipe; by default its own choice."""
+    dense: bool = False
+    """Without compression: the same data and training, to compare with."""
     detach: bool = False
     """Train in the background; runs wait for one another."""
     json: bool = False
@@ -33,9 +38,9 @@ class Train:
 
 def run(words: Sequence[str]) -> int:
     """Create a run and train it."""
-    own, overrides = split_overrides(words, own=("--detach", "--json", "--help"))
+    own, overrides = split_overrides(words, own=("--detach", "--dense", "--json", "--help"), valued=("--variant",))
     options = parse(Train, "train", own, description=_description())
-    config = load_config(options.config, overrides)
+    config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)
     from nes_lab.experiment import check
 
     check(config)  # before there is a run, which would only be left behind

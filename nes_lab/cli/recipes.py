@@ -1,0 +1,74 @@
+"""``nes-lab recipes``: what ``nes-lab train`` takes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from nes_lab.cli.machine import print_json
+from nes_lab.cli.options import parse
+from nes_lab.cli.tables import print_table
+from nes_lab.config import load_config
+from nes_lab.errors import OptionError
+from nes_lab.recipes.registry import NamedRecipe, recipe, recipe_names
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """List the recipes, or print one as the YAML file that train takes."""
+
+    name: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE")]] = ""
+    """Print this one; without it, list all."""
+    variant: str | None = None
+    """Which of its trainings; by default its own choice."""
+    dense: bool = False
+    """The same without compression, to compare with."""
+    json: bool = False
+    """Print one JSON value to standard output."""
+
+
+def run(words: Sequence[str]) -> int:
+    """List recipes, or print one."""
+    options = parse(Recipes, "recipes", words)
+    if not options.name and (options.variant is not None or options.dense):
+        raise OptionError("--variant and --dense need the name of a recipe: " + ", ".join(recipe_names()))
+    if options.name:
+        _print_one(options)
+    elif options.json:
+        print_json([_plain(recipe(name)) for name in recipe_names()])
+    else:
+        _list()
+    return 0
+
+
+def _print_one(options: Recipes) -> None:
+    chosen = recipe(options.name)
+    tree = chosen.tree(options.variant, options.dense)
+    load_config(tree)
+    if options.json:
+        print_json(tree)
+        return
+    import yaml
+
+    print(f"# {chosen.about}\n# Source: {chosen.source}")
+    print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")
+
+
+def _list() -> None:
+    rows = []
+    for chosen in map(recipe, recipe_names()):
+        print(f"{chosen.name}: {chosen.about}")
+        for variant, about in chosen.variants.items():
+            rows.append([chosen.name, variant + (" (default)" if variant == chosen.default else ""), about])
+    print()
+    print_table(("recipe", "variant", "training"), rows, numbers=())
+
+
+def _plain(chosen: NamedRecipe) -> dict[str, Any]:
+    names = ("name", "about", "source", "default")
+    return {name: getattr(chosen, name) for name in names} | {"variants": dict(chosen.variants)}

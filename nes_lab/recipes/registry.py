@@ -1,0 +1,132 @@
+"""Experiments by name: what to train, and with which of several trainings, so that equal recipes are compared."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nes_lab.config import read_yaml
+from nes_lab.errors import OptionError, closest, one_of
+
+__all__ = ["NamedRecipe", "experiment_tree", "recipe", "recipe_names"]
+
+_FOLDER = Path(__file__).parent
+_KEYS = {"about", "source", "default", "experiment", "variants"}
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe that comes with the library.
+
+    Attributes:
+        name: What ``nes-lab train`` takes.
+        about: What it trains, in a line.
+        source: Where its numbers come from.
+        default: The variant taken when none is named.
+        variants: What each variant is, in a line.
+    """
+
+    name: str
+    about: str
+    source: str
+    default: str
+    variants: Mapping[str, str]
+
+    def tree(self, variant: str | None = None, dense: bool = False) -> dict[str, Any]:
+        """Return the experiment as sections and values, as :func:`nes_lab.config.load_config` takes them.
+
+        Args:
+            variant: One of ``variants``; None takes the default.
+            dense: Leave the network as it is, with the very same data and training: what an epitome is to be compared with.
+
+        Raises:
+            OptionError: If there is no such variant.
+
+        Examples:
+            >>> recipe("cifar10").tree(dense=True)["backbone"]
+            {'name': 'cifar_resnet56'}
+        """
+        name = one_of("variant", self.default if variant is None else variant, self.variants)
+        content = _read(self.name)
+        tree = copy.deepcopy(dict(content["experiment"]))
+        for section, values in content["variants"][name].items():
+            if section != "about":
+                tree[section] = {**tree.get(section, {}), **copy.deepcopy(values)}
+        if dense:
+            tree = _without_compression(tree)
+        tree["label"] = " ".join(filter(None, (f"{self.name}/{name}", "dense" if dense else "")))
+        return tree
+
+
+def _without_compression(tree: dict[str, Any]) -> dict[str, Any]:
+    """The dense network under the same training; what only concerns starts and teachers goes with the compression."""
+    training = {key: value for key, value in tree.get("training", {}).items() if not key.startswith(("starts_", "kd_"))}
+    return {key: value for key, value in tree.items() if key != "compression"} | {"training": training}
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of all recipes.
+
+    Examples:
+        >>> recipe_names()
+        ('audio', 'cifar10', 'imagenet_efficientnet_b0', 'imagenet_finetune', 'imagenet_mobilenetv2')
+    """
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+def recipe(name: str) -> NamedRecipe:
+    """Return a recipe by its name.
+
+    Raises:
+        OptionError: If there is none of that name, with the closest.
+
+    Examples:
+        >>> recipe("imagenet_mobilenetv2").variants["authors"]
+        'RMSprop, x0.97 every 3 epochs, 550 epochs, EMA 0.9998, color jitter 0.4'
+    """
+    content = _read(one_of("recipe", name, recipe_names()))
+    abouts = {variant: str(values["about"]) for variant, values in content["variants"].items()}
+    return NamedRecipe(name, content["about"], content["source"], content["default"], abouts)
+
+
+@cache
+def _read(name: str) -> Mapping[str, Any]:
+    content = read_yaml(_FOLDER / f"{name}.yaml")
+    assert set(content) == _KEYS, f"{name}.yaml: {set(content) ^ _KEYS}"
+    return content
+
+
+def experiment_tree(name: str | Path, variant: str | None = None, dense: bool = False) -> Mapping[str, Any]:
+    """Return the sections of an experiment that is named: a YAML file, or a recipe.
+
+    Args:
+        name: Path of a file, or a recipe's name.
+        variant: Of a recipe.
+        dense: Leave the compression out.
+
+    Raises:
+        OptionError: If there is neither, a file is not YAML, or a variant is asked of a file.
+
+    Examples:
+        >>> from nes_lab.config import load_config
+        >>> load_config(experiment_tree("audio")).backbone.name
+        'm5'
+    """
+    path = Path(name)
+    if path.is_file() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        if variant is not None:
+            raise OptionError(f"variant={variant!r}: the file {path} has no variants; recipes have ({_listed()})")
+        tree = dict(read_yaml(path))
+        return _without_compression(tree) if dense else tree
+    if str(name) not in recipe_names():
+        near = closest(str(name), recipe_names())
+        raise OptionError(f"{str(name)!r} is neither a file nor a recipe.{near} Recipes: {_listed()}.")
+    return recipe(str(name)).tree(variant, dense)
+
+
+def _listed() -> str:
+    return ", ".join(recipe_names())
