@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 EMA_PREFIX = "ema/"
+_SHAPED = {"momentum_buffer", "exp_avg", "square_avg"}  # what has a parameter's shape in every optimizer that keeps it
 
 
 def save_weights(path: Path, model: nn.Module, ema: nn.Module | None = None) -> None:
@@ -111,7 +112,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         raise CheckpointError(f"the optimizer's state does not fit: {error}") from error
     for parameter, entries in optimizer.state.items():
         for name, value in entries.items():
-            if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+            if isinstance(value, Tensor) and name in _SHAPED and value.shape != parameter.shape:
                 raise CheckpointError(
                     f"the optimizer's {name} has shape {tuple(value.shape)} where {tuple(parameter.shape)} is needed"
                 )
@@ -129,9 +130,10 @@ def load_training(trainer: Trainer, weights: Path, state: Path) -> dict[str, Any
     Raises:
         CheckpointError: If a file is damaged, or is of another network, recipe or seed.
     """
+    found = load_state(state)
+    trainer.match_structure(found)
     load_into(trainer.model, load_weights(weights), weights)
     if trainer.ema is not None:
         load_into(trainer.ema.module, load_weights(weights, ema=True), weights)
-    found = load_state(state)
     trainer.load_state_dict(found)
     return found

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from nes_lab.datasets.sampling import stream_seed
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import CheckpointError, RunError
-from nes_lab.training.checkpoint import load_optimizer
-from nes_lab.training.clock import Clock
+from nes_lab.errors import OptionError, RunError
+from nes_lab.training import distributed
+from nes_lab.training.engine import Engine
 from nes_lab.training.evaluate import evaluate
 from nes_lab.training.hooks import Hooks
-from nes_lab.training.losses import classification_loss
-from nes_lab.training.metrics import Meter
-from nes_lab.training.optim import build_optimizer, build_scheduler, step_optimizer
+from nes_lab.training.lesson import Lesson
+from nes_lab.training.networks import averaged, check_norms, share_buffers, synchronized_norms
+from nes_lab.training.optim import build_optimizer
 from nes_lab.training.precision import Precision
+from nes_lab.training.progress import DivergedError, Progress
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.rng import capture_rng, isolated_rng
+from nes_lab.training.routing_schedule import RoutingSchedule
+from nes_lab.training.schedule import build_scheduler
+from nes_lab.training.state import STATE_SCHEMA, match_structure, own_state, restore, state_of
 
 __all__ = ["STATE_SCHEMA", "DivergedError", "Trainer"]
-
-STATE_SCHEMA = 1
-_ADVICE = "try a lower lr, a longer warmup_epochs, or clip_grad=1"
-
-
-class DivergedError(RunError):
-    """The training left the finite numbers; says at which step and what to try."""
 
 
 class Trainer:
@@ -38,7 +36,9 @@ class Trainer:
 
     Law: on CPU, N steps equal k steps, a save, a load into a new trainer, and N-k steps, bit for bit, wherever k lies.
 
-    The global random generators (dropout uses them) are the trainer's own while it runs; the caller's are given back.
+    The global random generators (dropout uses them) are the trainer's own while it runs; the caller's are given back. With
+    several processes (see :mod:`nes_lab.training.distributed`) each makes a trainer of the same network and calls
+    :meth:`fit`; each takes its share of every step's images.
 
     Args:
         model: The network; it is moved to ``device``.
@@ -47,12 +47,16 @@ class Trainer:
         seed: Of order, augmentation and dropout.
         device: Where to train.
         hooks: Whom to tell, and whether to stop.
+        teacher: The dense network to distil from, where ``kd_weight`` is above 0; never changed, never saved.
 
     Attributes:
         step: Steps done.
         total: Steps in all.
         last: The latest validation's numbers; empty before the first.
         best_top1: The best validation top-1 so far, in percent; None before the first.
+
+    Raises:
+        OptionError: If the recipe asks for what the device, the data or the network does not have.
 
     Examples:
         >>> from nes_lab.datasets.digits import load_digits
@@ -71,24 +75,31 @@ class Trainer:
         seed: int = 0,
         device: torch.device | str = "cpu",
         hooks: Hooks | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = distributed.place(torch.device(device))
         self.model, self.data, self.recipe, self.seed = model.to(self.device), data, recipe, seed
         self.hooks = hooks or Hooks()
-        self.steps_per_epoch = data.steps_per_epoch(recipe.batch_size)
+        self.precision = Precision(self.device, recipe.amp)
+        check_norms(recipe.sync_batchnorm, self.device)
+        self.step_batch = _step_batch(recipe, len(data.train))
+        self.steps_per_epoch = data.steps_per_epoch(self.step_batch)
         self.total = recipe.epochs * self.steps_per_epoch
+        if recipe.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self._lesson = Lesson(recipe, data.num_classes, self.precision, teacher)
         self.optimizer = build_optimizer(self.model, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe, self.steps_per_epoch)
-        self.precision = Precision(self.device, recipe.amp)
-        decay = recipe.ema_decay
-        self.ema = None if decay is None else ModelEmaV3(self.model, decay=decay, use_warmup=True)
+        self.engine = Engine(self.device, self.precision, recipe.accumulate, recipe.compile)
+        self.ema = averaged(self.model, recipe)
+        networks = [self.model] if self.ema is None else [self.model, self.ema.module]
+        self.routing = RoutingSchedule(networks, recipe, self.steps_per_epoch)
         self.step, self.last, self.best_top1 = 0, {}, None
-        self._validated = 0
-        self._loss = classification_loss(recipe.label_smoothing)
-        self._meter, self._clock = Meter(self.device), Clock()
-        self._recent_loss: float | None = None
-        self._bad_step = torch.full((), -1, dtype=torch.long, device=self.device)
-        self._rng: int | dict[str, Any] = stream_seed(seed, -1)
+        self.validated = 0
+        self.progress = Progress(self)
+        chance = (seed, -1) if distributed.is_main() else (seed, -1, distributed.rank())
+        self.rng: int | dict[str, Any] = stream_seed(*chance)
+        self.others: list[dict[str, Any]] = []
 
     @property
     def epoch(self) -> int:
@@ -103,178 +114,163 @@ class Trainer:
 
         Raises:
             DivergedError: If a loss or a weight is no longer finite; nothing is saved then.
+            RunError: If another process of the training failed; with its message.
         """
-        with isolated_rng(self._rng):
+        with ExitStack() as stack:
+            stack.enter_context(synchronized_norms(self.model, self.recipe.sync_batchnorm))
+            stack.enter_context(self.engine.running(self.model, self.optimizer))
+            stack.enter_context(self.routing.momentum_given_back())
+            stack.enter_context(isolated_rng(self.rng))
             try:
-                done = self._run()
+                return self._run()
             finally:
-                self._rng = capture_rng()
-        return done
+                self.rng = capture_rng()
 
     def _run(self) -> bool:
-        if self._validated < self.epoch and not self._finish_epoch():
+        if self.validated < self.epoch and not self._finish_epoch():
             return self._stop()
         while self.step < self.total:
-            self._clock.restart()
-            start = self.step % self.steps_per_epoch
-            batches = self.data.train.train_batches(self.recipe.batch_size, self.seed, self.epoch, start)
-            self.model.train()
-            for images, labels in batches:
+            self.progress.clock.restart()
+            self.engine.train()
+            for images, labels in self._batches():
                 self._train_step(images, labels)
-                self._report()
-                if self.hooks.should_stop():
+                self.progress.report()
+                if self._should_stop():
                     return self._stop()
+                if self._is_time_to_save():
+                    self._save()
             if not self._finish_epoch():
                 return self._stop()
         return True
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        start, shard = self.step % self.steps_per_epoch, (distributed.rank(), distributed.world_size())
+        read = self.data.train.train_batches
+        batches = iter(
+            read(self.step_batch, self.seed, self.epoch, start, **({} if shard == (0, 1) else {"shard": shard}))
+        )
+        while (batch := distributed.next_together(batches)) is not None:
+            yield batch
+
+    def _should_stop(self) -> bool:
+        return any(distributed.agree(self.hooks.should_stop()))
 
     def _stop(self) -> bool:
         self._save()
         return False
 
+    def _is_time_to_save(self) -> bool:
+        """Whether this step is one of those to save besides epochs' ends, which save by themselves."""
+        every = self.recipe.checkpoint_every_steps
+        return every is not None and self.step % every == 0 and self.step % self.steps_per_epoch != 0
+
     def _train_step(self, images: Tensor, labels: Tensor) -> None:
-        images = images.to(self.device, non_blocking=True)
-        labels = labels.to(self.device, non_blocking=True)
+        """Update the weights once."""
         self.scheduler.step_update(self.step)
-        with self.precision.autocast():
-            logits = self.model(images)
-            loss = self._loss(logits, labels)
-        self._watch(loss)
+        self.routing.before_step(self.step, self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
-        self.precision.backward(loss)
-        if self.recipe.clip_grad is not None:
-            self._clip(self.recipe.clip_grad)
-        step_optimizer(self.optimizer, self.precision.scaler)
+        parts = self.recipe.accumulate
+        answers = [self._learn(*part) for part in zip(images.chunk(parts), labels.chunk(parts), strict=True)]
+        self.progress.before_update()
+        self.engine.update(self.recipe.clip_grad)
         self.step += 1
         if self.ema is not None:
             self.ema.update(self.model, step=self.step)
-        self._meter.update(loss, logits, labels)
-        self._clock.count(len(labels))
+        for answer in answers:
+            self.progress.count(*answer)
 
-    def _clip(self, largest: float) -> None:
-        if self.precision.scaler is not None:
-            self.precision.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
-
-    def _watch(self, loss: Tensor) -> None:
-        """Note the first step whose loss is not finite; at once on CPU, at the next row of metrics elsewhere."""
-        if self.device.type != "cpu":
-            is_first = ~loss.detach().isfinite() & (self._bad_step < 0)
-            self._bad_step.masked_fill_(is_first, self.step + 1)
-            return
-        self._recent_loss = value = loss.item()
-        if not math.isfinite(value):
-            self._diverged("the training loss", value, self.step + 1)
-
-    def _diverged(self, what: str, value: float, step: int) -> None:
-        lr = self.optimizer.param_groups[0]["lr"]
-        raise DivergedError(f"{what} is {value} at step {step} (lr {lr:.3g}); the last checkpoint is kept; {_ADVICE}")
-
-    def _report(self) -> None:
-        if self.step % self.recipe.log_every_steps == 0 or self.step % self.steps_per_epoch == 0:
-            self._raise_if_bad()
-            means = self._meter.means()
-            self._recent_loss = means["loss"]
-            speed = self._clock.images_per_s()
-            lr = self.optimizer.param_groups[0]["lr"]
-            self.hooks.metric(self._row("train", self.step, means) | {"lr": lr, "images_per_s": speed})
-            self._meter.reset()
-        if self._clock.is_due():
-            self._show_progress()
-
-    def _row(self, split: str, step: int, numbers: dict[str, float]) -> dict[str, Any]:
-        return {"step": step, "epoch": -(-step // self.steps_per_epoch), "split": split, **numbers}
-
-    def _raise_if_bad(self) -> None:
-        if self.device.type != "cpu" and int(self._bad_step) >= 0:
-            self._diverged("the training loss", math.nan, int(self._bad_step))
-
-    def _show_progress(self) -> None:
-        self.hooks.progress(
-            {
-                "step": self.step,
-                "total": self.total,
-                "epoch": min(self.step // self.steps_per_epoch + 1, self.recipe.epochs),
-                "epochs": self.recipe.epochs,
-                "images_per_s": self._clock.images_per_s() or None,  # none yet when resumed at an epoch's end
-                "eta_s": self._clock.eta(self.step, self.total),
-                "loss": self._recent_loss,
-                "top1": self.last.get("top1"),
-            }
-        )
+    def _learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Add one batch's gradients, and return its loss, logits and labels."""
+        with self.engine.accumulating():
+            images, labels = self._lesson.inputs(images, labels)
+            logits = self.engine.forward(images)
+            loss = self._lesson.loss(logits, images, labels)
+            self.progress.watch(loss)
+            self.engine.backward(loss)
+        return loss.detach(), logits.detach(), labels
 
     def _finish_epoch(self) -> bool:
-        """Validate the epoch just trained and save if it is time; False when stopped on the way."""
+        """Let starts rest if it is time, validate the epoch just trained and save; False when stopped on the way."""
+        self._let_starts_rest()
         numbers = self._validate()
         if numbers is None:
             return False
-        self.last, self._validated = numbers, self.epoch
+        self.last, self.validated = numbers, self.epoch
         self.best_top1 = max(numbers["top1"], -math.inf if self.best_top1 is None else self.best_top1)
-        self.hooks.metric(self._row("val", self.step, numbers))
-        self.hooks.epoch_end(self)
+        self.progress.row("val", numbers)
+        if distributed.is_main():
+            self.hooks.epoch_end(self)
         if self.epoch % self.recipe.checkpoint_every_epochs == 0 or self.step >= self.total:
             self._save()
-        if self.step >= self.total or self._clock.is_due():
-            self._show_progress()
+        if self.step >= self.total or self.progress.clock.is_due():
+            self.progress.show()
         return True
 
+    def _let_starts_rest(self) -> None:
+        events = self.routing.rest(self.epoch)
+        for event in events:
+            self.progress.event(event)
+        if events:
+            self.routing.drop_from(self.optimizer)
+            self.engine.prepare(self.model, self.optimizer)
+
     def _validate(self) -> dict[str, float] | None:
-        options = {"device": self.device, "amp": self.recipe.amp, "should_stop": self.hooks.should_stop}
-        size = (
-            64 if self.device.type == "cpu" else max(256, self.recipe.batch_size)
-        )  # a CPU's caches like small batches
-        numbers = evaluate(self.model, self.data.val, batch_size=size, **options)
+        share_buffers(self.model, None if self.ema is None else self.ema.module)
+        # a CPU's caches like small batches
+        size = 64 if self.device.type == "cpu" else max(256, self.recipe.batch_size)
+        options = {"batch_size": size, "device": self.device, "amp": self.recipe.amp, "together": True}
+        options |= {"should_stop": self.hooks.should_stop, "channels_last": self.recipe.channels_last}
+        numbers = evaluate(self.model, self.data.val, **options)
         if numbers is not None and not math.isfinite(numbers["loss"]):
-            self._diverged("the validation loss", numbers["loss"], self.step)
+            self.progress.diverged("the validation loss", numbers["loss"], self.step)
         if numbers is None or self.ema is None:
             return numbers
-        averaged = evaluate(self.ema.module, self.data.val, batch_size=size, **options)
-        return None if averaged is None else numbers | {f"ema_{name}": value for name, value in averaged.items()}
+        averages = evaluate(self.ema.module, self.data.val, **options)
+        return None if averages is None else numbers | {f"ema_{name}": value for name, value in averages.items()}
 
     def _save(self) -> None:
         """Hand over to the checkpoint hook, unless that would replace a good checkpoint by a spoiled one."""
-        self._raise_if_bad()
-        for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                self._diverged(name, math.nan, self.step)
-        self._rng = capture_rng()
-        self.hooks.checkpoint(self)
+        self.progress.raise_if_bad()
+        floating = ((name, t) for name, t in self.model.state_dict().items() if t.is_floating_point())
+        spoiled = next((name for name, tensor in floating if not bool(tensor.isfinite().all())), None)
+        if (spoiled := distributed.broadcast(spoiled)) is not None:
+            self.progress.diverged(spoiled, math.nan, self.step)
+        self.rng = capture_rng()
+        self.others = distributed.gather(own_state(self))[1:]
+        if distributed.is_main():
+            self.hooks.checkpoint(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is not in the networks' state dicts, as plain tensors, numbers, lists and dicts."""
-        return {
-            "schema_version": STATE_SCHEMA,
-            "step": self.step,
-            "steps_per_epoch": self.steps_per_epoch,
-            "total": self.total,
-            "seed": self.seed,
-            "validated": self._validated,
-            "last": dict(self.last),
-            "best_top1": self.best_top1,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.precision.state_dict(),
-            "meter": self._meter.state_dict(),
-            "rng": self._rng if isinstance(self._rng, dict) else {"seed": self._rng},
-        }
+        return state_of(self)
+
+    def match_structure(self, state: dict[str, Any]) -> None:
+        """Exchange modules as those of a saved training were, before its weights are loaded."""
+        match_structure(self, state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where a saved state was; the networks' weights are loaded apart.
 
         Raises:
-            CheckpointError: If the state is of another schema, or of a run with other data, seed or length.
+            CheckpointError: If the state is of another schema, or of a run with other data, seed, length or processes.
         """
-        if state.get("schema_version") != STATE_SCHEMA:
-            raise CheckpointError(f"the state has schema_version={state.get('schema_version')!r}; want {STATE_SCHEMA}")
-        for name in ("steps_per_epoch", "total", "seed"):
-            if state.get(name) != getattr(self, name):
-                raise CheckpointError(f"the state is of a run with {name}={state.get(name)}, not {getattr(self, name)}")
-        try:
-            load_optimizer(self.optimizer, state["optimizer"])
-            self.precision.load_state_dict(state["scaler"])
-            self._meter.load_state_dict(state["meter"])
-            self.step, self._validated = int(state["step"]), int(state["validated"])
-            self.last, self.best_top1 = dict(state["last"]), state["best_top1"]
-            rng = state["rng"]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"the state is incomplete or damaged: {error!r}") from error
-        self._rng = rng.get("seed", rng)
+        restore(self, state)
+
+
+def _step_batch(recipe: Recipe, images: int) -> int:
+    """Return the images of one step over all processes.
+
+    Raises:
+        OptionError: If several processes or batches should share fewer images than that.
+        RunError: If this process was started as one of several that have not joined.
+    """
+    world = distributed.world_size()
+    if distributed.is_launched() and not distributed.is_joined():
+        raise RunError("this process is one of several (RANK is set); train inside `with distributed.joined():`")
+    size = recipe.batch_size * recipe.accumulate * world
+    if images < size and recipe.accumulate * world > 1:
+        raise OptionError(
+            f"a step takes batch_size={recipe.batch_size} x accumulate={recipe.accumulate} x processes={world} = {size} images, "
+            f"and there are {images} to train on; use fewer"
+        )
+    return size

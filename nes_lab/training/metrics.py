@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nes_lab.training.distributed import sum_over_ranks, world_size
+
 __all__ = ["Meter"]
 
 _TOP = 5
@@ -26,18 +28,31 @@ class Meter:
         self.images = 0
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its mean loss, logits ``(N, classes)`` and labels ``(N,)``."""
+        """Add a batch: its mean loss, logits ``(N, classes)`` and labels ``(N,)``, or shares ``(N, classes)``.
+
+        Of mixed labels, the one with the largest share counts.
+        """
+        if labels.ndim > 1:
+            labels = labels.argmax(1)
         hits = logits.detach().topk(min(_TOP, logits.shape[1])).indices == labels[:, None]
         count = len(labels)
         self._sums += torch.stack((loss.detach().to(self._sums.dtype) * count, hits[:, 0].sum(), hits.sum()))
         self.images += count
 
-    def means(self) -> dict[str, float]:
-        """Return ``loss``, ``top1`` and ``top5``; NaN when nothing was counted."""
-        if self.images == 0:
+    def means(self, together: bool = False) -> dict[str, float]:
+        """Return ``loss``, ``top1`` and ``top5``; NaN when nothing was counted.
+
+        Args:
+            together: Over the images of all processes, which must all ask.
+        """
+        images, sums = self.images, self._sums
+        if together and world_size() > 1:
+            everything = torch.cat((sums.cpu(), torch.tensor([images], dtype=sums.dtype)))
+            sums, images = (parts := sum_over_ranks(everything))[:3], int(parts[3])
+        if images == 0:
             return {"loss": float("nan"), "top1": float("nan"), "top5": float("nan")}
-        loss, top1, top5 = self._sums.tolist()
-        return {"loss": loss / self.images, "top1": 100 * top1 / self.images, "top5": 100 * top5 / self.images}
+        loss, top1, top5 = sums.tolist()
+        return {"loss": loss / images, "top1": 100 * top1 / images, "top5": 100 * top5 / images}
 
     def reset(self) -> None:
         """Begin anew."""

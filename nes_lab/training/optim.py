@@ -1,20 +1,27 @@
-"""Optimizer and schedule: timm's, with groups that spare biases, norms and starting indices from weight decay."""
+"""Optimizers of timm, with groups that spare biases, norms and starting indices from weight decay."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import nn
 
+from nes_lab.errors import OptionError, one_of
 from nes_lab.training.recipe import Recipe
 
-__all__ = ["build_optimizer", "build_scheduler", "is_routing", "parameter_groups", "step_optimizer"]
+__all__ = [
+    "build_optimizer",
+    "check_optimizer",
+    "count_change",
+    "drop_group",
+    "is_routing",
+    "parameter_groups",
+]
 
-_WARMUP_LR = 1e-6
+_LOOKAHEAD = "lookahead_"
 
 
 def is_routing(name: str) -> bool:
@@ -31,7 +38,8 @@ def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: flo
     """Sort the trainable parameters into ``decay``, ``no_decay`` and ``starts``; empty groups are left out.
 
     No decay for vectors and scalars (biases, norms), for names a timm model lists in ``no_weight_decay()``, and for
-    starts and index learners, which also have a learning rate of their own.
+    starts and index learners, which also have a learning rate of their own. Starts come last, so that dropping them
+    leaves the numbers of all others as they are.
 
     Examples:
         >>> groups = parameter_groups(nn.Linear(2, 3), weight_decay=0.1, starts_lr_scale=1.0)
@@ -60,42 +68,88 @@ def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: flo
     ]
 
 
+def check_optimizer(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        OptionError: With the closest names.
+
+    Examples:
+        >>> check_optimizer("lookahead_radam")
+    """
+    from timm.optim import list_optimizers
+
+    one_of("optimizer", name.removeprefix(_LOOKAHEAD), [str(known) for known in list_optimizers()])
+
+
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer over :func:`parameter_groups`, in torch's fused form where the device has it."""
+    """Build the recipe's optimizer over :func:`parameter_groups`, in torch's fused form where there is one.
+
+    Raises:
+        OptionError: If timm does not know the optimizer, or the optimizer does not take one of its options.
+
+    Examples:
+        >>> type(build_optimizer(nn.Linear(2, 1), Recipe(epochs=1, batch_size=1, lr=0.1, optimizer="lamb"))).__name__
+        'Lamb'
+    """
+    from timm.optim import create_optimizer_v2
+
+    check_optimizer(recipe.optimizer)
     groups = parameter_groups(model, recipe.weight_decay, recipe.starts_lr_scale)
-    options: dict[str, Any] = {"fused": all(p.device.type in ("cpu", "cuda") for g in groups for p in g["params"])}
-    if recipe.optimizer == "adamw":
-        options["betas"] = (recipe.momentum, 0.999)
-        name = "adamw"
-    else:
+    name, options = _options(recipe, [p for group in groups for p in group["params"]])
+    try:
+        optimizer = create_optimizer_v2(groups, opt=name, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
+    except (TypeError, ValueError, AssertionError, ImportError, RuntimeError) as error:
+        given = dict(recipe.optimizer_options)
+        raise OptionError(
+            f"optimizer={recipe.optimizer!r} with optimizer_options={given!r} cannot be made: {error}"
+        ) from error
+    if getattr(optimizer, "is_second_order", False):
+        raise OptionError(f"optimizer={recipe.optimizer!r} needs second derivatives, which this loop does not take")
+    return optimizer
+
+
+def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[str, Any]]:
+    """Return timm's name of the optimizer and what it is made with."""
+    from timm.optim import get_optimizer_class, get_optimizer_info
+
+    name = recipe.optimizer
+    info = get_optimizer_info(name.removeprefix(_LOOKAHEAD))
+    given, options = dict(recipe.optimizer_options), {}
+    for option, known in (("eps", info.has_eps), ("betas", info.has_betas)):
+        if option in given and not known:  # timm would drop it in silence
+            raise OptionError(f"optimizer_options: {option!r} is no option of optimizer={name!r}")
+    taken = inspect.signature(get_optimizer_class(info.name, bind_defaults=False)).parameters
+    if "fused" in taken and "foreach" not in given:
+        options["fused"] = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    if info.has_betas and "betas" in taken:
+        others = (info.defaults or {}).get("betas", taken["betas"].default)[1:]
+        options["betas"] = (recipe.momentum, *others)
+    if info.has_momentum:
         options["momentum"] = recipe.momentum
-        name = "sgd" if recipe.momentum > 0 else "momentum"  # timm's "sgd" is Nesterov, which plain sgd cannot be
-    return create_optimizer_v2(groups, opt=name, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
+    if name == "sgd" and recipe.momentum == 0:
+        name = "momentum"  # timm's "sgd" is Nesterov, which plain sgd cannot be
+    return name, options | given
 
 
-def step_optimizer(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None) -> None:
-    """Take one step, and tell autograd that the parameters changed.
+def count_change(optimizer: torch.optim.Optimizer) -> None:
+    """Tell autograd that the parameters changed.
 
     Torch's fused steps leave a parameter's version as it was; whatever is cached by version (the sampled weight of an
     epitome layer in evaluation) would then be stale.
     """
-    if scaler is None:
-        optimizer.step()
-    else:
-        scaler.step(optimizer)
-        scaler.update()
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])
 
 
-def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> CosineLRScheduler:
-    """Build warm-up and cosine over steps. It has no memory: ``step_update(step)`` sets the rate of any step."""
-    total = recipe.epochs * steps_per_epoch
-    warmup = min(total, round(recipe.warmup_epochs * steps_per_epoch))
-    return CosineLRScheduler(
-        optimizer,
-        t_initial=max(2, total - warmup),
-        warmup_t=warmup,
-        warmup_lr_init=min(_WARMUP_LR, recipe.lr),
-        warmup_prefix=True,
-        t_in_epochs=False,
-    )
+def drop_group(optimizer: torch.optim.Optimizer, name: str) -> None:
+    """Take a group of parameters out of an optimizer, with all it remembers of them.
+
+    Examples:
+        >>> optimizer = build_optimizer(nn.Linear(2, 1), Recipe(epochs=1, batch_size=1, lr=0.1))
+        >>> drop_group(optimizer, "no_decay")
+        >>> [group["name"] for group in optimizer.param_groups]
+        ['decay']
+    """
+    for parameter in (p for group in optimizer.param_groups if group["name"] == name for p in group["params"]):
+        optimizer.state.pop(parameter, None)
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["name"] != name]

@@ -1,4 +1,4 @@
-"""Mixed precision where the device has it, and a scaler where the precision needs one."""
+"""Mixed precision where the device has it, or where it is insisted on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from nes_lab.errors import OptionError, one_of
+from nes_lab.training.recipe import AMP_MODES
+
 __all__ = ["Precision"]
+
+_ACCELERATE = {None: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class Precision:
@@ -14,38 +19,42 @@ class Precision:
 
     Args:
         device: Where the network is.
-        amp: ``"auto"`` or ``"off"``; CPU and MPS stay in float32 either way.
+        amp: ``"auto"`` or ``"off"`` (CPU and MPS stay in float32 either way); ``"bf16"`` and ``"fp16"`` insist.
+
+    Raises:
+        OptionError: If the device does not have what is insisted on.
 
     Examples:
-        >>> Precision(torch.device("cpu"), "auto").name
-        'float32'
+        >>> Precision(torch.device("cpu"), "auto").name, Precision(torch.device("cpu"), "bf16").name
+        ('float32', 'bfloat16')
     """
 
     def __init__(self, device: torch.device, amp: str) -> None:
-        self.device = device
-        self.dtype: torch.dtype | None = None
-        if device.type == "cuda" and amp == "auto":
-            self.dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        self.scaler = torch.amp.GradScaler("cuda") if self.dtype is torch.float16 else None
+        self.device, self.dtype = device, _dtype(device, one_of("amp", amp, AMP_MODES))
 
     @property
     def name(self) -> str:
         """The forward pass's dtype, for records."""
         return str(self.dtype or torch.float32).removeprefix("torch.")
 
+    @property
+    def accelerate(self) -> str:
+        """What Accelerate calls it."""
+        return _ACCELERATE[self.dtype]
+
     def autocast(self) -> AbstractContextManager:
         """Return the context of a forward pass."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, dtype=self.dtype)
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Back-propagate, scaled if need be."""
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
-    def state_dict(self) -> dict[str, float | int]:
-        """Return the scaler's state; empty without one."""
-        return {} if self.scaler is None else self.scaler.state_dict()
-
-    def load_state_dict(self, state: dict[str, float | int]) -> None:
-        """Continue from a saved state; one saved by a run without a scaler leaves the scaler fresh."""
-        if self.scaler is not None and state:
-            self.scaler.load_state_dict(state)
+def _dtype(device: torch.device, amp: str) -> torch.dtype | None:
+    has_bf16 = device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported())
+    if amp == "off" or (amp == "auto" and device.type != "cuda"):
+        return None
+    if amp == "auto":
+        return torch.bfloat16 if has_bf16 else torch.float16
+    if amp == "bf16" and not has_bf16:
+        raise OptionError(f"amp='bf16' is more than the device {str(device)!r} has; use auto or off")
+    if amp == "fp16" and device.type != "cuda":
+        raise OptionError(f"amp='fp16' needs a CUDA device, not {str(device)!r}; use auto, bf16 or off")
+    return torch.bfloat16 if amp == "bf16" else torch.float16

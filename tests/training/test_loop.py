@@ -133,17 +133,38 @@ def test_evaluate_leaves_modes_alone_and_ignores_batch_size() -> None:
     ("change", "message"),
     [
         ({"epochs": 0}, "epochs=0 should be at least 1"),
-        ({"optimizer": "sgdd"}, "Did you mean 'sgd'"),
         ({"lr": -1.0}, "lr=-1.0 should be a finite number above 0"),
         ({"lr": math.nan}, "lr=nan"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"ema_decay": 1.5}, "ema_decay=1.5"),
-        ({"amp": "fp16"}, "amp='fp16'"),
+        ({"amp": "fp8"}, "amp='fp8'"),
     ],
 )
 def test_a_wrong_recipe_is_refused(change: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Recipe(**({"epochs": 1, "batch_size": 8, "lr": 0.1} | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "sgdd"}, "Did you mean 'sgd"),
+        ({"optimizer": "adahessian"}, "second derivatives"),
+        ({"optimizer_options": {"epps": 1}}, r"optimizer='sgd' with optimizer_options={'epps': 1} cannot be made"),
+        ({"optimizer_options": {"eps": 1}}, "'eps' is no option of optimizer='sgd'"),
+        ({"amp": "fp16"}, "amp='fp16' needs a CUDA device, not 'cpu'"),
+        ({"kd_weight": 0.5}, "kd_weight=0.5 needs a teacher"),
+        ({"accumulate": 5}, "batch_size=24 x accumulate=5 x processes=1 = 120 images, and there are 96"),
+    ],
+)
+def test_what_cannot_be_trained_here_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        trainer(**change)
+
+
+def test_synchronized_norms_need_gpus() -> None:
+    with pytest.raises(OptionError, match="sync_batchnorm=True needs CUDA devices"):
+        trainer(sync_batchnorm=True)
 
 
 @pytest.mark.gpu

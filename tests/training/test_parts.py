@@ -13,9 +13,10 @@ from torch import nn
 from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.training.clock import Clock
 from nes_lab.training.metrics import Meter
-from nes_lab.training.optim import build_optimizer, build_scheduler, is_routing, parameter_groups, step_optimizer
+from nes_lab.training.optim import build_optimizer, count_change, is_routing, parameter_groups
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.rng import capture_rng, isolated_rng, restore_rng
+from nes_lab.training.schedule import build_scheduler
 from nes_lab.training.signals import StopSignals
 
 
@@ -68,7 +69,7 @@ def test_sgd_without_momentum_is_plain() -> None:
     opt = build_optimizer(net, Recipe(epochs=1, batch_size=1, lr=0.5))
     before = net.weight.item()
     net.weight.grad = torch.ones(1, 1)
-    step_optimizer(opt)
+    opt.step()
     assert net.weight.item() == pytest.approx(before - 0.5)
 
 
@@ -77,7 +78,8 @@ def test_fused_steps_raise_versions() -> None:
     opt = build_optimizer(net, Recipe(epochs=1, batch_size=1, lr=0.5))
     net(torch.ones(1, 2)).sum().backward()
     before = [p._version for p in net.parameters()]
-    step_optimizer(opt)
+    opt.step()
+    count_change(opt)
     assert all(p._version > old for p, old in zip(net.parameters(), before, strict=True))
 
 
