@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from nes_lab.backbones.cifar_resnet import CIFAR_RESNETS
+from nes_lab.backbones.m5 import M5
 from nes_lab.backbones.small import SmallMobileNetV2
 from nes_lab.errors import OptionError, closest
 
@@ -32,6 +33,7 @@ def register_backbone(name: str, make: Callable[..., nn.Module]) -> None:
 
 
 register_backbone("small_mobilenetv2", SmallMobileNetV2)
+register_backbone("m5", M5)
 for _name, _make in CIFAR_RESNETS.items():
     register_backbone(_name, _make)
 

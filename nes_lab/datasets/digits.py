@@ -7,7 +7,8 @@ from functools import partial
 
 import torch
 
-from nes_lab.datasets.in_memory import TensorSplit, channel_statistics, limited, random_shift, resized
+from nes_lab.datasets.in_memory import Augment, in_memory_spec, random_shift
+from nes_lab.datasets.knobs import STANDARD, ImageKnobs
 from nes_lab.datasets.sampling import stratified_subset
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
@@ -29,7 +30,17 @@ def _raw() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(bunch.images).to(torch.uint8)[:, None], torch.from_numpy(bunch.target).long()
 
 
-def load_digits(*, image_size: int | None = None, limit: int | None = None, seed: int = 0) -> DatasetSpec:
+def _shift(size: int) -> Augment:
+    return partial(random_shift, pixels=max(1, size // 8))
+
+
+def load_digits(
+    *,
+    image_size: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    knobs: ImageKnobs = STANDARD,
+) -> DatasetSpec:
     """Load the digits, split 80/20 within every class by ``seed``: 1,437 to train, 360 to validate.
 
     Training images move by at most one pixel. Mean and standard deviation are those of the training split.
@@ -38,6 +49,7 @@ def load_digits(*, image_size: int | None = None, limit: int | None = None, seed
         image_size: Resize to this square; None keeps 8.
         limit: At most this many training images, every class in proportion.
         seed: Decides the split.
+        knobs: Augmentation, interpolation and normalization.
 
     Examples:
         >>> spec = load_digits()
@@ -50,19 +62,15 @@ def load_digits(*, image_size: int | None = None, limit: int | None = None, seed
     val = stratified_subset(labels, math.ceil(_VAL_SHARE * len(labels)), seed)
     is_val = torch.zeros(len(labels), dtype=torch.bool)
     is_val[val] = True
-    train_images, train_labels = limited(images[~is_val], labels[~is_val], limit, seed)
-    val_images, val_labels = resized(images[is_val], image_size), labels[is_val]
-    train_images = resized(train_images, image_size)
-    mean, std = channel_statistics(train_images, _WHITE)
-    augment = partial(random_shift, pixels=max(1, (image_size or 8) // 8))
-    return DatasetSpec(
-        name="digits",
-        classes=tuple(str(digit) for digit in range(10)),
-        image_size=image_size or 8,
-        in_channels=1,
-        train=TensorSplit(train_images, train_labels, mean, std, _WHITE, augment),
-        val=TensorSplit(val_images, val_labels, mean, std, _WHITE),
-        mean=mean,
-        std=std,
-        notes=() if limit is None else (f"limited to {limit} training images",),
+    return in_memory_spec(
+        "digits",
+        tuple(str(digit) for digit in range(10)),
+        (images[~is_val], labels[~is_val]),
+        (images[is_val], labels[is_val]),
+        augment=_shift,
+        knobs=knobs,
+        white=_WHITE,
+        image_size=image_size,
+        limit=limit,
+        seed=seed,
     )

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nes_lab.datasets.augment import EachImage, check_augment
+from nes_lab.datasets.knobs import ImageKnobs, statistics
 from nes_lab.datasets.sampling import (
     Shard,
     batch_indices,
@@ -18,9 +20,20 @@ from nes_lab.datasets.sampling import (
     keyed_generator,
     share_of,
     stratified_subset,
+    stream_seed,
 )
+from nes_lab.datasets.spec import DatasetSpec
 
-__all__ = ["Augment", "TensorSplit", "channel_statistics", "limited", "random_flip", "random_shift", "resized"]
+__all__ = [
+    "Augment",
+    "TensorSplit",
+    "in_memory_spec",
+    "channel_statistics",
+    "limited",
+    "random_flip",
+    "random_shift",
+    "resized",
+]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -55,13 +68,13 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(mirrored, images.flip(-1), images)
 
 
-def resized(images: Tensor, image_size: int | None) -> Tensor:
-    """Return uint8 images resized (bilinear) to a square of ``image_size``, or as they are when it is None."""
+def resized(images: Tensor, image_size: int | None, interpolation: str = "bilinear") -> Tensor:
+    """Return uint8 images resized to a square of ``image_size``, or as they are when it is None."""
     if image_size is None or images.shape[-2:] == (image_size, image_size):
         return images
     size = (image_size, image_size)
     shrinks = image_size < images.shape[-1]
-    changed = F.interpolate(images.float(), size, mode="bilinear", align_corners=False, antialias=shrinks)
+    changed = F.interpolate(images.float(), size, mode=interpolation, align_corners=False, antialias=shrinks)
     return changed.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -90,6 +103,7 @@ class TensorSplit:
         std: Per channel, of pixels scaled to 0..1.
         white: The largest pixel value (255; 16 for digits).
         augment: Called with a raw batch and a generator, in training only.
+        each: Changes of single images, after ``augment``, in training only.
 
     Examples:
         >>> split = TensorSplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.arange(8), (0.5,), (0.5,))
@@ -104,6 +118,7 @@ class TensorSplit:
     std: tuple[float, ...]
     white: float = 255.0
     augment: Augment | None = None
+    each: EachImage | None = None
 
     def __post_init__(self) -> None:
         std = torch.tensor(self.std).reshape(-1, 1, 1)
@@ -125,10 +140,15 @@ class TensorSplit:
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
-            images = self.images[batches[position]]
+            images, chosen = self.images[batches[position]], share_of(batches[position], shard)
             if self.augment is not None:
                 images = self.augment(images, keyed_generator(seed, epoch, 2 + position))
-            yield self._normalized(share_of(images, shard)), self.labels[share_of(batches[position], shard)]
+            images = share_of(images, shard)
+            if self.each is not None and self.each.on:
+                seeds = [stream_seed(seed, epoch, 1, image) for image in chosen.tolist()]
+                yield self.each(images, seeds, self._normalized), self.labels[chosen]
+            else:
+                yield self._normalized(images), self.labels[chosen]
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every image once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
@@ -136,3 +156,50 @@ class TensorSplit:
         pairs = zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True)
         for images, labels in islice(pairs, rank, None, world):
             yield self._normalized(images), labels
+
+
+def in_memory_spec(
+    name: str,
+    classes: tuple[str, ...],
+    train: tuple[Tensor, Tensor],
+    val: tuple[Tensor, Tensor],
+    *,
+    augment: Callable[[int], Augment],
+    knobs: ImageKnobs,
+    white: float = 255.0,
+    image_size: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> DatasetSpec:
+    """Limit, resize and normalize two splits of images that are in memory.
+
+    Args:
+        name: The registry's name.
+        classes: Class names.
+        train: Images ``(N, C, H, W)``, uint8, and labels.
+        val: The same.
+        augment: From the side of the images to the standard augmentation of a batch.
+        knobs: How images are served.
+        white: The largest pixel value.
+        image_size: Resize to this square; None keeps the size.
+        limit: At most this many training images, every class in proportion.
+        seed: Decides which images a limit keeps.
+    """
+    images, labels = limited(*train, limit, seed)
+    images, val_images = (resized(part, image_size, knobs.interpolation) for part in (images, val[0]))
+    mean, std = statistics(knobs.normalize, channel_statistics(images, white))
+    size = images.shape[-1]
+    standard = None if knobs.augment == "none" else augment(size)
+    each = EachImage(knobs, size, mean, white)
+    check_augment(knobs.augment)
+    return DatasetSpec(
+        name=name,
+        classes=classes,
+        image_size=size,
+        in_channels=images.shape[1],
+        train=TensorSplit(images, labels, mean, std, white, standard, each),
+        val=TensorSplit(val_images, val[1], mean, std, white),
+        mean=mean,
+        std=std,
+        notes=() if limit is None else (f"limited to {limit} training images",),
+    )

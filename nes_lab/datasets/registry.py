@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from nes_lab.datasets.knobs import ImageKnobs, refuse_unused
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import one_of
 
@@ -45,40 +46,146 @@ class DataOptions(Protocol):
         """At most this many training images."""
         ...
 
+    @property
+    def augment(self) -> str:
+        """``standard``, ``none`` or a policy's name."""
+        ...
+
+    @property
+    def color_jitter(self) -> float:
+        """Strength of random brightness, contrast and saturation."""
+        ...
+
+    @property
+    def erase(self) -> float:
+        """Probability that a rectangle is erased."""
+        ...
+
+    @property
+    def crop_scale(self) -> float:
+        """Smallest share of the area that a crop shows."""
+        ...
+
+    @property
+    def interpolation(self) -> str:
+        """``bilinear`` or ``bicubic``."""
+        ...
+
+    @property
+    def normalize(self) -> str:
+        """``own``, ``imagenet`` or ``half``."""
+        ...
+
+    @property
+    def skip_broken(self) -> float:
+        """Share of unreadable images that may be left out."""
+        ...
+
+    @property
+    def samples(self) -> int | None:
+        """Length of audio clips."""
+        ...
+
+    @property
+    def val_fold(self) -> int:
+        """Fold of an audio set that validates."""
+        ...
+
+
+_AUDIO_ONLY = ("samples", "val_fold")
+
 
 def _digits(data: DataOptions, seed: int) -> DatasetSpec:
     from nes_lab.datasets.digits import load_digits
 
-    return load_digits(image_size=data.image_size, limit=data.limit, seed=seed)
+    refuse_unused(data, *_AUDIO_ONLY, "skip_broken", "crop_scale")
+    return load_digits(image_size=data.image_size, limit=data.limit, seed=seed, knobs=ImageKnobs.of(data))
+
+
+def _torchvision_set(data: DataOptions, seed: int) -> DatasetSpec:
+    from nes_lab.datasets.torchvision_sets import load_torchvision_set
+
+    refuse_unused(data, *_AUDIO_ONLY, "skip_broken", "crop_scale")
+    return load_torchvision_set(
+        data.name,
+        root=data.root,
+        download=data.download,
+        image_size=data.image_size,
+        limit=data.limit,
+        seed=seed,
+        knobs=ImageKnobs.of(data),
+    )
+
+
+def _of_files(data: DataOptions, seed: int) -> dict[str, Any]:
+    refuse_unused(data, *_AUDIO_ONLY)
+    return {
+        "root": data.root,
+        "image_size": data.image_size,
+        "limit": data.limit,
+        "workers": data.workers,
+        "seed": seed,
+        "knobs": ImageKnobs.of(data),
+        "skip_broken": data.skip_broken,
+    }
 
 
 def _image_folder(data: DataOptions, seed: int) -> DatasetSpec:
     from nes_lab.datasets.image_folder import load_image_folder
 
-    return load_image_folder(
-        root=data.root, image_size=data.image_size, limit=data.limit, workers=data.workers, seed=seed
+    refuse_unused(data, "download")
+    return load_image_folder(**_of_files(data, seed))
+
+
+def _image_shards(data: DataOptions, seed: int) -> DatasetSpec:
+    from nes_lab.datasets.shards import load_image_shards
+
+    refuse_unused(data, "download")
+    return load_image_shards(**_of_files(data, seed))
+
+
+def _imagenet(data: DataOptions, seed: int) -> DatasetSpec:
+    from nes_lab.datasets.imagenet import load_imagenet
+
+    refuse_unused(data, "download")
+    return load_imagenet(**_of_files(data, seed))
+
+
+def _imagenette(data: DataOptions, seed: int) -> DatasetSpec:
+    from nes_lab.datasets.imagenet import load_imagenette
+
+    return load_imagenette(**_of_files(data, seed), download=data.download)
+
+
+def _audio_folder(data: DataOptions, seed: int) -> DatasetSpec:
+    from nes_lab.datasets.audio_folder import load_audio_folder
+
+    refuse_unused(
+        data,
+        "image_size",
+        "color_jitter",
+        "erase",
+        "crop_scale",
+        "interpolation",
+        "normalize",
+        "skip_broken",
+        "download",
     )
-
-
-def _cifar10(data: DataOptions, seed: int) -> DatasetSpec:
-    from nes_lab.datasets.torchvision_sets import load_cifar10
-
-    return load_cifar10(root=data.root, download=data.download, image_size=data.image_size, limit=data.limit, seed=seed)
-
-
-def _fashion_mnist(data: DataOptions, seed: int) -> DatasetSpec:
-    from nes_lab.datasets.torchvision_sets import load_fashion_mnist
-
-    return load_fashion_mnist(
-        root=data.root, download=data.download, image_size=data.image_size, limit=data.limit, seed=seed
+    return load_audio_folder(
+        root=data.root, samples=data.samples, val_fold=data.val_fold, augment=data.augment, limit=data.limit, seed=seed
     )
 
 
 _LOADERS: dict[str, Callable[[DataOptions, int], DatasetSpec]] = {
     "digits": _digits,
     "image_folder": _image_folder,
-    "cifar10": _cifar10,
-    "fashion_mnist": _fashion_mnist,
+    "image_shards": _image_shards,
+    "imagenet": _imagenet,
+    "imagenette": _imagenette,
+    "cifar10": _torchvision_set,
+    "cifar100": _torchvision_set,
+    "fashion_mnist": _torchvision_set,
+    "audio_folder": _audio_folder,
 }
 
 

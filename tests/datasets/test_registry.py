@@ -11,7 +11,7 @@ import pytest
 from nes_lab.config import DataConfig
 from nes_lab.datasets import torchvision_sets
 from nes_lab.datasets.registry import dataset_names, load_dataset
-from nes_lab.datasets.torchvision_sets import load_cifar10
+from nes_lab.datasets.torchvision_sets import load_torchvision_set
 from nes_lab.errors import DataError, OptionError
 
 
@@ -47,7 +47,7 @@ def test_cifar10_from_torchvision_files(tmp_path: Path, monkeypatch: pytest.Monk
     meta = {"label_names": [f"c{i}" for i in range(10)]}
     (folder / "batches.meta").write_bytes(pickle.dumps(meta))
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-    spec = load_cifar10(root=tmp_path, limit=20)
+    spec = load_torchvision_set("cifar10", root=tmp_path, limit=20)
     assert (len(spec.train), len(spec.val), spec.input_shape) == (20, 10, (3, 32, 32))
     assert spec.mean == pytest.approx((50 / 255, 100 / 255, 50 / 255))
     assert spec.classes[3] == "c3"

@@ -1,0 +1,77 @@
+"""M5: a convolutional network on raw sound, the first kind of network that epitomes were tried on."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from nes_lab.errors import OptionError
+
+__all__ = ["M5"]
+
+_CHANNELS = (128, 128, 256, 512)
+_FIRST_KERNEL, _FIRST_STRIDE, _KERNEL, _POOL = 80, 4, 3, 4
+_SHORTEST = _FIRST_STRIDE * _POOL**4
+
+
+class M5(nn.Module):
+    """Four 1-D convolutions, each with batch norm, ReLU and max pooling, then the mean over time and a linear layer.
+
+    The first kernel spans 80 samples (10 ms at 8 kHz) in steps of 4, so that it can become a bank of band filters.
+
+    Args:
+        num_classes: Outputs.
+        in_channels: 1 for mono.
+        width: Multiplier of all channels, rounded to even numbers.
+
+    Shape:
+        - input ``(N, in_channels, T)`` with ``T`` of 1,024 or more, output ``(N, num_classes)``
+
+    Raises:
+        OptionError: If the width is not above 0, or (in ``forward``) a clip is too short or no sound.
+
+    Examples:
+        >>> import torch
+        >>> M5(num_classes=10, width=0.25)(torch.zeros(2, 1, 4000)).shape
+        torch.Size([2, 10])
+
+    Source: Dai et al., ICASSP 2017, arXiv:1610.00087, table 1 (M5). Departs from the paper: it has a linear layer and no
+    softmax at the end, and pads so that a length need not be a multiple of the strides.
+    """
+
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, width: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < width <= 8:
+            raise OptionError(f"width={width!r}; the width multiplier must be above 0 and at most 8")
+        before, blocks = in_channels, []
+        for index, base in enumerate(_CHANNELS):
+            after = max(2, round(base * width / 2) * 2)
+            blocks.append(_block(before, after, first=index == 0))
+            before = after
+        self.blocks = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(before, num_classes)
+        self.default_cfg = {"first_conv": "blocks.0.0", "classifier": "classifier"}
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores."""
+        if x.ndim != 3:
+            raise OptionError(
+                f"input of shape {tuple(x.shape)}: m5 hears sound, (batch, channels, samples); for images choose another "
+                "backbone, such as small_mobilenetv2"
+            )
+        if x.shape[-1] < _SHORTEST:
+            raise OptionError(f"clips of {x.shape[-1]} samples are too short for m5, which needs {_SHORTEST} or more")
+        return self.classifier(self.blocks(x).mean(-1))
+
+
+def _block(c_in: int, c_out: int, first: bool) -> nn.Sequential:
+    kernel, stride = (_FIRST_KERNEL, _FIRST_STRIDE) if first else (_KERNEL, 1)
+    padding = (kernel - stride) // 2 if first else kernel // 2
+    return nn.Sequential(
+        nn.Conv1d(c_in, c_out, kernel, stride, padding, bias=False),
+        nn.BatchNorm1d(c_out),
+        nn.ReLU(inplace=True),
+        nn.MaxPool1d(_POOL),
+    )

@@ -1,0 +1,143 @@
+"""The table of an audio set in ESC-50's layout: which clip belongs to which class and fold."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from nes_lab.datasets.checks import some
+from nes_lab.errors import DataError
+
+__all__ = ["AudioTable", "Clip", "read_audio_table"]
+
+_COLUMNS = ("filename", "fold", "target", "category")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of the table."""
+
+    path: Path
+    fold: int
+    target: int
+    category: str
+
+
+@dataclass(frozen=True)
+class AudioTable:
+    """All clips, and the class names by target.
+
+    Attributes:
+        clips: In the order of the table.
+        classes: Names of the classes.
+        targets: The class numbers of the table, as they become 0, 1, 2 ...
+    """
+
+    clips: tuple[Clip, ...]
+    classes: tuple[str, ...]
+    targets: tuple[int, ...]
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds there are."""
+        return tuple(sorted({clip.fold for clip in self.clips}))
+
+    def labels(self, clips: tuple[Clip, ...]) -> list[int]:
+        """Classes of clips, from 0."""
+        place = {target: index for index, target in enumerate(self.targets)}
+        return [place[clip.target] for clip in clips]
+
+    def split(self, val_fold: int) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+        """Part the clips into those that train and those of the validating fold.
+
+        Raises:
+            DataError: If there is no such fold, nothing is left to train on, or a class is missing on either side.
+        """
+        if val_fold not in self.folds or len(self.folds) < 2:
+            raise DataError(
+                f"data.val_fold={val_fold}: the folds of this set are {', '.join(map(str, self.folds))}; it should be one "
+                "of several"
+            )
+        train = tuple(clip for clip in self.clips if clip.fold != val_fold)
+        val = tuple(clip for clip in self.clips if clip.fold == val_fold)
+        for name, part in (("training folds", train), (f"fold {val_fold}", val)):
+            missing = set(range(len(self.classes))) - set(self.labels(part))
+            if missing:
+                lost = some([self.classes[label] for label in sorted(missing)])
+                raise DataError(f"{name}: {len(missing)} class(es) without a clip: {lost}")
+        return train, val
+
+
+def read_audio_table(root: Path) -> AudioTable:
+    """Read ``root/meta/*.csv``; with a column ``esc10`` in it and ``esc10`` in the folder's name, only those clips.
+
+    Raises:
+        DataError: If there is no such table, a column or a file is missing, or a row is wrong; named by its line.
+    """
+    if not root.is_dir():
+        raise DataError(f"data.root={str(root)!r} is not a folder; it should hold audio/*.wav and meta/*.csv")
+    tables = sorted((root / "meta").glob("*.csv"))
+    if len(tables) != 1:
+        raise DataError(
+            f"{str(root / 'meta')!r} holds {len(tables)} tables ({some([path.name for path in tables]) or 'none'}); it "
+            f"should hold one .csv with the columns {', '.join(_COLUMNS)}"
+        )
+    clips = tuple(_rows(tables[0], root / "audio"))
+    if not clips:
+        raise DataError(f"{str(tables[0])!r} lists no clip: an empty set")
+    _check_files(clips, tables[0])
+    names = _names(clips, tables[0])
+    return AudioTable(clips, tuple(names[target] for target in sorted(names)), tuple(sorted(names)))
+
+
+def _rows(table: Path, audio: Path) -> list[Clip]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{str(table)!r} has no column {', '.join(missing)}; it needs {', '.join(_COLUMNS)}")
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{str(table)!r} cannot be read as a table: {error}") from error
+    only_ten = "esc10" in audio.parent.name.lower().replace("-", "") and any("esc10" in row for _, row in rows)
+    kept = [(line, row) for line, row in rows if not only_ten or str(row.get("esc10")).lower() == "true"]
+    return [_clip(row, line, table, audio) for line, row in kept]
+
+
+def _clip(row: dict[str, str], line: int, table: Path, audio: Path) -> Clip:
+    name = row["filename"] or ""
+    try:
+        fold, target = int(row["fold"]), int(row["target"])
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{str(table)!r}, line {line}: fold={row['fold']!r} and target={row['target']!r} should be whole numbers"
+        ) from error
+    if target < 0 or fold < 0:
+        raise DataError(f"{str(table)!r}, line {line}: fold={fold} and target={target} should not be negative")
+    if not name or Path(name).name != name or "\0" in name:
+        raise DataError(f"{str(table)!r}, line {line}: filename={name!r} should name a file in {audio.name}/")
+    return Clip(audio / name, fold, target, row["category"] or str(target))
+
+
+def _check_files(clips: tuple[Clip, ...], table: Path) -> None:
+    absent = [clip.path.name for clip in clips if not clip.path.is_file()]
+    if absent:
+        raise DataError(
+            f"{len(absent)} files of {str(table)!r} are not in {str(clips[0].path.parent)!r}: {some(absent)}"
+        )
+    names = [clip.path.name for clip in clips]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"{str(table)!r} lists a file twice: {some(twice)}")
+
+
+def _names(clips: tuple[Clip, ...], table: Path) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for clip in clips:
+        if names.setdefault(clip.target, clip.category) != clip.category:
+            raise DataError(f"{str(table)!r}: target {clip.target} is {names[clip.target]!r} and {clip.category!r}")
+    if len(set(names.values())) < len(names):
+        raise DataError(f"{str(table)!r}: one category has several targets: {names}")
+    return names

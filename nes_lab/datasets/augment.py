@@ -1,0 +1,191 @@
+"""What happens to an image between the file and the network: crops, policies, jitter, erasing, normalization.
+
+Everything random draws from the global generators of Python, NumPy and torch, since torchvision and timm know no others.
+They are seeded for each image and put back, so that an image's augmentation depends on its key alone.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+from nes_lab.datasets.knobs import ImageKnobs
+from nes_lab.errors import OptionError, one_of
+
+__all__ = ["EachImage", "check_augment", "eval_transform", "seeded", "train_transform"]
+
+_RESIZE_RATIO = 256 / 224
+_POLICIES = {
+    "rand": r"m\d{1,3}|n[1-9]|p(0|1|0?\.\d+|1\.0+)|mstd\d+(\.\d+)?|mmax[1-9]\d?|inc[01]|t(weights|3aw|3a)",
+    "augmix": r"m\d{1,2}|w[1-9]|d[1-9]|b[01]|a\d+(\.\d+)?|mstd\d+(\.\d+)?",
+    **dict.fromkeys(("original", "originalr", "v0", "v0r", "3a"), r"mstd\d+(\.\d+)?"),
+}
+_EXAMPLE = "rand-m9-mstd0.5-inc1, augmix-m5-w4 or original"
+
+
+def check_augment(text: str) -> str | None:
+    """Return the policy that ``data.augment`` names, None for ``standard`` and ``none``.
+
+    timm reads such names leniently: it passes over parts that it does not know. Here they are errors.
+
+    Raises:
+        OptionError: With the part that is wrong and an example.
+
+    Examples:
+        >>> check_augment("standard"), check_augment("rand-m9-mstd0.5-inc1")
+        (None, 'rand-m9-mstd0.5-inc1')
+    """
+    if text in ("standard", "none"):
+        return None
+    first, *parts = text.split("-")
+    if first not in _POLICIES:
+        one_of("data.augment", first, ["standard", "none", *_POLICIES])
+    seen: set[str] = set()
+    for part in parts:
+        key = re.split(r"[\d.]", part)[0] if not part.startswith("t") else "t"
+        if key in seen or not re.fullmatch(_POLICIES[first], part):
+            why = "is given twice" if key in seen else f"is not known to {first!r}"
+            raise OptionError(f"data.augment={text!r}: {part!r} {why}; write it like {_EXAMPLE}")
+        seen.add(key)
+    return text
+
+
+def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -> Callable[[Image.Image], Image.Image]:
+    from timm.data import auto_augment as timm_policies
+    from timm.data.transforms import str_to_pil_interp
+
+    settings = {
+        "translate_const": int(size * 0.45),
+        "img_mean": tuple(min(255, round(255 * value)) for value in mean),
+        "interpolation": str_to_pil_interp(interpolation),
+    }
+    if text.startswith("augmix"):
+        settings["translate_pct"] = 0.3  # as timm does: AugMix moves by shares of the image
+        return timm_policies.augment_and_mix_transform(text, settings)
+    if text.startswith("rand"):
+        return timm_policies.rand_augment_transform(text, settings)
+    return timm_policies.auto_augment_transform(text, settings)
+
+
+def _eraser(probability: float) -> Callable[[Tensor], Tensor]:
+    from timm.data.random_erasing import RandomErasing
+
+    return RandomErasing(probability, mode="pixel", device="cpu")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python, NumPy and torch (CPU), and put them back as they were.
+
+    Examples:
+        >>> with seeded(3): first = random.random()
+        >>> with seeded(3): first == random.random()
+        True
+    """
+    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.default_generator.set_state(states[2])
+
+
+def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:
+    """What changes the colors or shape of a PIL image, of those that are switched on."""
+    steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []
+    policy = check_augment(knobs.augment)
+    return steps + ([_policy(policy, size, mean, knobs.interpolation)] if policy else [])
+
+
+def _to_tensor(mean: tuple[float, ...], std: tuple[float, ...]) -> list[Any]:
+    return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
+
+
+def _center(size: int, interpolation: InterpolationMode) -> list[Any]:
+    return [v2.Resize(math.floor(size * _RESIZE_RATIO), interpolation=interpolation), v2.CenterCrop(size)]
+
+
+def train_transform(
+    size: int, knobs: ImageKnobs, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Callable[[Image.Image], Tensor]:
+    """Make the training transform: crop and mirror (unless ``none``), jitter, policy, tensor, normalize, erase."""
+    mode = InterpolationMode(knobs.interpolation)
+    steps: list[Any] = (
+        _center(size, mode)
+        if knobs.augment == "none"
+        else [
+            v2.RandomResizedCrop(size, scale=(knobs.crop_scale, 1.0), interpolation=mode),
+            v2.RandomHorizontalFlip(),
+        ]
+    )
+    steps += [*_on_pictures(knobs, size, mean), *_to_tensor(mean, std)]
+    return v2.Compose([*steps, _eraser(knobs.erase)] if knobs.erase else steps)
+
+
+def eval_transform(
+    size: int, knobs: ImageKnobs, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Callable[[Image.Image], Tensor]:
+    """Make the plain transform: shorter side to ``size * 256 / 224``, then crop the center."""
+    return v2.Compose([*_center(size, InterpolationMode(knobs.interpolation)), *_to_tensor(mean, std)])
+
+
+@dataclass(frozen=True)
+class EachImage:
+    """The random changes of single images of an in-memory set: jitter and policy before, erasing after normalizing.
+
+    Args:
+        knobs: Which are on.
+        size: Side of the images.
+        mean: Fills what a policy moves out of the picture.
+        white: The largest pixel value; the changes themselves happen on 0..255.
+    """
+
+    knobs: ImageKnobs
+    size: int
+    mean: tuple[float, ...]
+    white: float
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.knobs.color_jitter or self.knobs.erase or check_augment(self.knobs.augment))
+
+    def __call__(self, images: Tensor, seeds: list[int], normalize: Callable[[Tensor], Tensor]) -> Tensor:
+        """Change and normalize a batch, each image by its own seed.
+
+        Shape:
+            - images ``(N, C, H, W)`` of 0..white; the result is float32, normalized
+        """
+        steps = _on_pictures(self.knobs, self.size, self.mean)
+        erase = _eraser(self.knobs.erase) if self.knobs.erase else None
+        changed = []
+        for image, seed in zip(images, seeds, strict=True):
+            with seeded(seed):
+                picture = self._pictured(image, steps) if steps else image
+                normal = normalize(picture)
+                changed.append(erase(normal) if erase else normal)
+        return torch.stack(changed)
+
+    def _pictured(self, image: Tensor, steps: list[Any]) -> Tensor:
+        pixels = image.float().mul(255 / self.white).round().to(torch.uint8)
+        array = pixels.permute(1, 2, 0).numpy()
+        picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+        for step in steps:
+            picture = step(picture)
+        found = torch.from_numpy(np.array(picture)).reshape(*array.shape).permute(2, 0, 1)
+        return found.float().mul(self.white / 255)

@@ -1,0 +1,149 @@
+"""A split whose images lie in files or archives and are decoded when they are needed, by any number of processes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from nes_lab.datasets.augment import seeded
+from nes_lab.datasets.checks import read_rgb
+from nes_lab.datasets.items import Item
+from nes_lab.datasets.sampling import Shard, batch_indices, check_shard, epoch_order, share_of, stream_seed
+from nes_lab.errors import DataError
+
+__all__ = ["FileSplit"]
+
+Key = tuple[int, int]
+"""Position of an image and the seed of its augmentation."""
+Transform = Callable[[Image.Image], Tensor]
+_MOST_TRIES = 20
+
+
+class _Images(Dataset):
+    """Reads one image; its augmentation draws from a stream of its own, whichever worker reads it."""
+
+    def __init__(self, items: Sequence[Item], labels: Tensor, transform: Transform, replace: bool) -> None:
+        self.items, self.labels, self.transform, self.replace = items, labels, transform, replace
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, int]:
+        position, seed = key
+        image, broken = self._readable(position)
+        with seeded(seed):
+            return self.transform(image), self.labels[position], broken
+
+    def _readable(self, position: int) -> tuple[Image.Image, int]:
+        """Read an image, or the next of its class that can be read: a function of the files alone."""
+        try:
+            return read_rgb(self.items[position]), -1
+        except DataError:
+            if not self.replace:
+                raise
+        same = (self.labels == self.labels[position]).nonzero().flatten().tolist()
+        place = same.index(position)
+        for other in (same[place + 1 :] + same[:place])[:_MOST_TRIES]:
+            try:
+                return read_rgb(self.items[other]), position
+            except DataError:
+                continue
+        raise DataError(f"image {str(self.items[position])!r} cannot be read, nor the next {_MOST_TRIES} of its class")
+
+
+class _Batches:
+    """The batches a loader shall read next; set before each pass, so that the workers live on between epochs."""
+
+    def __init__(self) -> None:
+        self.batches: list[Tensor] = []
+        self.key: tuple[int, ...] = ()
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for batch in self.batches:
+            yield [(position, stream_seed(*self.key, position)) for position in batch.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+@dataclass
+class FileSplit:
+    """Images on disk, read by ``workers`` processes (0: by this one). The number of workers never changes a batch.
+
+    Args:
+        items: Where each image lies.
+        labels: ``(N,)``, int64.
+        transform: PIL image to normalized tensor; random parts use the global generators of Python, NumPy and torch,
+            which are seeded for each image and put back afterwards.
+        plain_transform: The same without randomness, for :meth:`eval_batches`.
+        workers: Processes that read and transform.
+        may_break: How many unreadable images are replaced by the next of their class, each with a warning, before it
+            is an error.
+    """
+
+    items: Sequence[Item]
+    labels: Tensor
+    transform: Transform
+    plain_transform: Transform
+    workers: int = 0
+    may_break: int = 0
+
+    def __post_init__(self) -> None:
+        self._loaders: dict[bool, DataLoader] = {}
+        self.replaced: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def train_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on; see :class:`Split`."""
+        batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
+        return self._read([share_of(batch, shard) for batch in batches], (seed, epoch, 1), training=True)
+
+    def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every image once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
+        rank, world = check_shard(shard)
+        batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)
+        return self._read(batches[rank::world], (), training=False)
+
+    def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        loader = self._loader(training)
+        sampler = loader.batch_sampler
+        assert isinstance(sampler, _Batches)  # as _loader made it
+        sampler.batches, sampler.key = batches, key
+        try:
+            for images, labels, broken in loader:
+                self._note_replaced(broken)
+                yield images, labels
+        except DataError as error:  # a worker wraps its traceback around the message: the last line is what happened
+            last = str(error).strip().splitlines()[-1]
+            raise DataError(last.removeprefix("nes_lab.errors.DataError: ")) from error
+
+    def _note_replaced(self, broken: Tensor) -> None:
+        for position in sorted(set(broken[broken >= 0].tolist()) - self.replaced):
+            self.replaced.add(position)
+            name, count = str(self.items[position]), len(self.replaced)
+            if count > self.may_break:
+                raise DataError(f"image {name!r} cannot be read, and more are broken than data.skip_broken allows")
+            warnings.warn(f"image {name!r} cannot be read; the next of its class is shown instead ({count} so far)")
+
+    def _loader(self, training: bool) -> DataLoader:
+        if training not in self._loaders:
+            transform = self.transform if training else self.plain_transform
+            self._loaders[training] = DataLoader(
+                _Images(self.items, self.labels, transform, self.may_break > 0),
+                batch_sampler=_Batches(),  # type: ignore[arg-type]  # any iterable of lists serves
+                num_workers=self.workers,
+                persistent_workers=self.workers > 0 and training,
+                pin_memory=torch.cuda.is_available(),
+                generator=torch.Generator(),  # else every pass would draw from the global generator
+            )
+        return self._loaders[training]

@@ -1,0 +1,199 @@
+"""Images in tar archives (WebDataset's layout): ``root/{train,val}/*.tar`` with ``key.jpg`` beside ``key.cls``.
+
+The archives are indexed once, by reading their headers, and images are then read at their offsets. So they are shuffled,
+resumed and shared among workers and processes exactly as files of a folder are.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes_lab.datasets.checks import some
+from nes_lab.datasets.image_folder import file_spec
+from nes_lab.datasets.items import Member, Members
+from nes_lab.datasets.knobs import STANDARD, ImageKnobs
+from nes_lab.datasets.scan import IMAGE_SUFFIXES
+from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.errors import DataError
+
+__all__ = ["load_image_shards", "read_shard", "read_shard_split", "shard_classes"]
+
+_LABELS = (".cls", ".json")
+_MOST_LABEL_BYTES = 1 << 20
+_HINT = "make it again, or fetch it again"
+
+
+def read_shard(path: Path) -> list[tuple[Member, int]]:
+    """List the images of one archive with their labels, in the order of the archive.
+
+    Raises:
+        DataError: If the archive is cut short or damaged, a key is there twice, or an image has no label.
+    """
+    images: dict[str, Member] = {}
+    labels: dict[str, int] = {}
+    for member in _members(path):
+        key, suffix = _parted(member.name)
+        if suffix in IMAGE_SUFFIXES:
+            _once(images, key, member)
+            images[key] = member
+        elif suffix in _LABELS:
+            _once(labels, key, member)
+            labels[key] = _label(member)
+    bare, idle = [key for key in images if key not in labels], [key for key in labels if key not in images]
+    if bare:
+        raise DataError(f"{str(path)!r} has {len(bare)} images without a label ({some(bare)}); each needs KEY.cls")
+    if idle:
+        raise DataError(f"{str(path)!r} has {len(idle)} labels without an image ({some(idle)})")
+    return [(member, labels[key]) for key, member in images.items()]
+
+
+def _once(known: dict[str, Any], key: str, member: Member) -> None:
+    if key in known:
+        raise DataError(f"{str(member)!r}: the key {key!r} is there twice; {_HINT}")
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Part a member's name as WebDataset does, at the first dot of its last part."""
+    path = PurePosixPath(name)
+    stem, dot, rest = path.name.partition(".")
+    return str(path.parent / stem), (dot + rest).lower()
+
+
+def _members(path: Path) -> list[Member]:
+    """Read the headers; an end that is not marked as such means that something is missing."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            found = [Member(path, item.name, item.offset_data, item.size) for item in archive if item.isfile()]
+            end = archive.offset
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise DataError(f"{str(path)!r} cannot be read as an uncompressed tar archive ({error}); {_HINT}") from error
+    with path.open("rb") as file:
+        file.seek(end)
+        tail = file.read()
+    if len(tail) < tarfile.BLOCKSIZE:
+        raise DataError(f"{str(path)!r} is cut short after {len(found)} members: it has no end mark; {_HINT}")
+    if tail.strip(b"\0"):
+        raise DataError(f"{str(path)!r} is damaged after {len(found)} members, at byte {end}; {_HINT}")
+    return found
+
+
+def _label(member: Member) -> int:
+    with member.open() as file:
+        text = file.read(_MOST_LABEL_BYTES)
+    try:
+        value = json.loads(text)
+        value = value["label"] if isinstance(value, dict) else value
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError("not a whole number")
+    except (ValueError, KeyError, RecursionError) as error:
+        shown = text[:40].decode("utf-8", "replace")
+        raise DataError(
+            f'{str(member)!r}: {shown!r} is no label; it should be a class index such as 7, or {{"label": 7}} in JSON'
+        ) from error
+    return value
+
+
+def read_shard_split(root: Path, split: str) -> tuple[list[Member], list[int]]:
+    """List the images and labels of ``root/split/*.tar``.
+
+    Raises:
+        DataError: If the folder or its archives are missing, empty or damaged.
+    """
+    if not root.is_dir():
+        raise DataError(f"data.root={str(root)!r} is not a folder; it should hold train/*.tar and val/*.tar")
+    archives = sorted((root / split).glob("*.tar"))
+    if not archives:
+        raise DataError(f"{str(root / split)!r} has no .tar archive; it should hold {split}/*.tar")
+    pairs = [pair for path in archives for pair in read_shard(path)]
+    if not pairs:
+        raise DataError(f"the {len(archives)} archives of {str(root / split)!r} hold no image: an empty split")
+    return [member for member, _ in pairs], [label for _, label in pairs]
+
+
+def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
+    """Read class names from ``root/classes.txt``, one a line; without it they are the labels of the training split.
+
+    Raises:
+        DataError: If the file names a class twice or cannot be read, or labels leave a gap.
+    """
+    path = root / "classes.txt"
+    if not path.exists():
+        gap = sorted(set(train))
+        if gap != list(range(len(gap))):
+            raise DataError(
+                f"labels of the training split of {str(root)!r} are {some([str(label) for label in gap])}; without "
+                f"classes.txt they should be 0, 1, 2 ... with none left out"
+            )
+        return tuple(str(label) for label in gap)
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{str(path)!r} names a class twice: {some(twice)}")
+    return tuple(names)
+
+
+def _checked(root: Path, split: str, classes: Sequence[str], found: tuple[list[Member], list[int]]) -> Tensor:
+    members, labels = found
+    for member, label in zip(members, labels, strict=True):
+        if not 0 <= label < len(classes):
+            raise DataError(
+                f"{str(member)!r} has label {label}; with {len(classes)} classes labels are 0 to {len(classes) - 1}"
+            )
+    missing = sorted(set(range(len(classes))) - set(labels))
+    if missing:
+        names = some([classes[label] for label in missing])
+        raise DataError(f"the {split} split of {str(root)!r} has {len(missing)} class(es) without an image: {names}")
+    return torch.tensor(labels)
+
+
+def load_image_shards(
+    *,
+    root: Path | None,
+    image_size: int | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    seed: int = 0,
+    knobs: ImageKnobs = STANDARD,
+    skip_broken: float = 0.0,
+) -> DatasetSpec:
+    """Load images from tar archives, checked as a folder of images is.
+
+    Args:
+        root: The folder that holds ``train/*.tar``, ``val/*.tar`` and perhaps ``classes.txt``.
+        image_size: Pixels the network sees; None means 224.
+        limit: At most this many training images, every class in proportion.
+        workers: Processes that read images.
+        seed: Decides which images a limit keeps.
+        knobs: Augmentation, interpolation and normalization.
+        skip_broken: Largest share of unreadable images that is left out instead of refused.
+
+    Raises:
+        DataError: Naming what is missing, torn, out of range or unreadable.
+    """
+    if root is None:
+        raise DataError("data.name='image_shards' needs data.root: a folder that holds train/*.tar and val/*.tar")
+    root = Path(root)
+    train, val = read_shard_split(root, "train"), read_shard_split(root, "val")
+    classes = shard_classes(root, train[1])
+    labels = [_checked(root, split, classes, found) for split, found in (("train", train), ("val", val))]
+    return file_spec(
+        "image_shards",
+        classes,
+        (Members(train[0]), labels[0]),
+        (Members(val[0]), labels[1]),
+        image_size=image_size,
+        limit=limit,
+        workers=workers,
+        seed=seed,
+        knobs=knobs,
+        skip_broken=skip_broken,
+    )

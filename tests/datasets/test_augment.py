@@ -1,0 +1,175 @@
+"""Every knob changes what it should, batches stay functions of (seed, epoch, position), and wrong texts are named."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nes_lab.config import DataConfig
+from nes_lab.datasets.augment import check_augment, seeded
+from nes_lab.datasets.knobs import IMAGENET_MEAN, ImageKnobs
+from nes_lab.datasets.registry import load_dataset
+from nes_lab.errors import OptionError
+from tests.datasets.samples import batches, make_tree, same
+
+POLICIES = ("rand-m9-mstd0.5-inc1", "augmix-m5-w2-d2", "original-mstd0.5", "3a")
+LOADED = [
+    {"augment": "none"},
+    *({"augment": name} for name in POLICIES),
+    {"color_jitter": 0.4},
+    {"erase": 1.0},
+    {"augment": "rand-m9-n3", "color_jitter": 0.3, "erase": 0.5},
+]
+
+
+def digits(**knobs):
+    return load_dataset(DataConfig(name="digits", limit=16, **knobs))
+
+
+def folder(root: Path, workers: int = 0, **knobs):
+    return load_dataset(DataConfig(name="image_folder", root=root, image_size=16, workers=workers, **knobs))
+
+
+@pytest.mark.parametrize("knobs", LOADED, ids=str)
+def test_in_memory_batches_resume_shard_and_leave_global_generators_alone(knobs: dict) -> None:
+    train = digits(**knobs).train
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    whole = batches(train)
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
+    assert len(whole) == 4
+    assert all(images.dtype == torch.float32 and images.isfinite().all() for images, _ in whole)
+    assert same(whole[2:], batches(train, start=2))
+    halves = [batches(train, shard=(rank, 2)) for rank in (0, 1)]
+    for rank, half in enumerate(halves):
+        assert same(half, [(images[rank::2], labels[rank::2]) for images, labels in whole])
+    plain = batches(digits().train)
+    assert not same(whole, plain)
+
+
+@pytest.mark.parametrize("knobs", LOADED, ids=str)
+def test_folder_batches_resume_and_leave_global_generators_alone(tmp_path: Path, knobs: dict) -> None:
+    train = folder(make_tree(tmp_path), **knobs).train
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    whole = batches(train, size=2)
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
+    random.random(), np.random.rand(), torch.rand(1)
+    assert same(whole[2:], batches(train, size=2, start=2))
+    assert not same(whole, batches(folder(tmp_path).train, size=2))
+
+
+def test_any_number_of_workers_gives_the_same_batches(tmp_path: Path) -> None:
+    make_tree(tmp_path)
+    knobs = {"augment": "rand-m9-mstd0.5-inc1", "erase": 0.5, "color_jitter": 0.2, "interpolation": "bicubic"}
+    alone, helped = folder(tmp_path, **knobs).train, folder(tmp_path, workers=2, **knobs).train
+    assert same(batches(alone, size=2), batches(helped, size=2))
+    assert same(
+        batches(alone, size=2, epoch=2, start=1, shard=(1, 2)), batches(helped, size=2, epoch=2, start=1, shard=(1, 2))
+    )
+
+
+def test_none_serves_the_very_images_in_any_order(tmp_path: Path) -> None:
+    for spec in (digits(augment="none"), folder(make_tree(tmp_path), augment="none")):
+        plain = torch.cat([images for images, _ in spec.train.eval_batches(4)])
+        served = torch.cat([images for images, _ in batches(spec.train)])
+        assert served.flatten(1).sum(1).sort().values.allclose(plain.flatten(1).sum(1).sort().values)
+
+
+def test_erasing_fills_a_rectangle_and_crop_scale_keeps_the_picture(tmp_path: Path) -> None:
+    plain, erased = digits(augment="none"), digits(augment="none", erase=1.0)
+    changed = torch.cat([a != b for (a, _), (b, _) in zip(batches(plain.train), batches(erased.train), strict=True)])
+    share = changed.float().mean((1, 2, 3))
+    assert (share > 0).float().mean() > 0.8
+    assert share.max() < 0.6
+    make_tree(tmp_path)
+    whole = batches(folder(tmp_path, crop_scale=1.0).train, size=8)[0][0]
+    parts = batches(folder(tmp_path, crop_scale=0.08).train, size=8)[0][0]
+    assert whole.std() < parts.std()  # a small part of noise, enlarged, keeps more contrast than the whole, shrunk
+
+
+def test_interpolation_changes_pixels_of_folders_and_of_resized_sets(tmp_path: Path) -> None:
+    make_tree(tmp_path)
+    for make in (lambda **knobs: folder(tmp_path, **knobs), lambda **knobs: digits(image_size=16, **knobs)):
+        one, other = (next(make(interpolation=mode).val.eval_batches(2))[0] for mode in ("bilinear", "bicubic"))
+        assert not one.equal(other)
+
+
+def test_normalization_is_what_was_asked_for(tmp_path: Path) -> None:
+    make_tree(tmp_path)
+    assert folder(tmp_path).mean == IMAGENET_MEAN
+    assert folder(tmp_path, normalize="half").std == (0.5, 0.5, 0.5)
+    spec = digits(normalize="half")
+    assert (spec.mean, spec.std) == ((0.5,), (0.5,))
+    assert next(spec.val.eval_batches(64))[0].aminmax() == (-1.0, 1.0)
+    with pytest.raises(OptionError, match=r"data.normalize='imagenet' has numbers for three channels"):
+        digits(normalize="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("random", r"data.augment='random' is not known.*standard, none, rand"),
+        ("standrad", r"mean 'standard'"),
+        ("rand-m9-mst0.5", r"'mst0.5' is not known to 'rand'; write it like rand-m9"),
+        ("rand-m9-m3", r"'m3' is given twice"),
+        ("rand-m", r"'m' is not known"),
+        ("rand-p2", r"'p2' is not known"),
+        ("rand-", r"'' is not known"),
+        ("rand-tnothing", r"'tnothing'"),
+        ("augmix-inc1", r"'inc1' is not known to 'augmix'"),
+        ("original-m9", r"'m9' is not known to 'original'"),
+    ],
+)
+def test_wrong_policies_are_named(text: str, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        check_augment(text)
+    with pytest.raises(OptionError, match=said):
+        digits(augment=text)
+
+
+@pytest.mark.parametrize(
+    "text", ["rand-m9-n2-p0.5-mstd1.5-mmax12-inc0-tweights", "augmix-m3-w3-d1-b1-a1.0-mstd0.5", "v0r"]
+)
+def test_right_policies_are_taken(tmp_path: Path, text: str) -> None:
+    assert check_augment(text) == text
+    assert len(batches(folder(make_tree(tmp_path), augment=text).train)) == 2
+    assert len(batches(digits(augment=text).train)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "field"),
+    [
+        ("digits", {"samples": 400}, "samples"),
+        ("digits", {"val_fold": 2}, "val_fold"),
+        ("digits", {"crop_scale": 0.5}, "crop_scale"),
+        ("cifar10", {"skip_broken": 0.01}, "skip_broken"),
+        ("image_folder", {"download": True}, "download"),
+        ("image_shards", {"samples": 400}, "samples"),
+        ("audio_folder", {"image_size": 32}, "image_size"),
+        ("audio_folder", {"erase": 0.5}, "erase"),
+        ("audio_folder", {"normalize": "half"}, "normalize"),
+    ],
+)
+def test_a_field_without_effect_is_refused(name: str, knobs: dict, field: str) -> None:
+    with pytest.raises(OptionError, match=rf"data\.{field}=.*leave it out for data.name='{name}'"):
+        load_dataset(DataConfig(name=name, **knobs))
+
+
+def test_a_crop_that_is_switched_off_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"data.crop_scale=0.5 has no effect with data.augment='none'"):
+        folder(make_tree(tmp_path), augment="none", crop_scale=0.5)
+
+
+def test_knobs_have_the_defaults_of_the_config() -> None:
+    assert ImageKnobs.of(DataConfig()) == ImageKnobs()
+
+
+def test_seeding_is_put_back_after_an_error() -> None:
+    before = random.getstate(), torch.get_rng_state()
+    with pytest.raises(KeyError), seeded(5):
+        raise KeyError
+    assert random.getstate() == before[0]
+    assert torch.get_rng_state().equal(before[1])
