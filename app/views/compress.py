@@ -9,7 +9,7 @@ from app.cached import plan, store
 from app.components.errors import say_error
 from app.components.plot import plot
 from app.components.tables import layer_table, reasons_table
-from app.inputs import BACKBONES, INPUTS, NetworkInput, field_input, text_or_none
+from app.inputs import BACKBONES, INPUTS, ON_DISK, NetworkInput, field_input, text_or_none
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
@@ -28,25 +28,28 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], NetworkInput]:
             "Backbone",
             BACKBONES,
             accept_new_options=True,
-            help="Any name that timm knows may be typed in. small_mobilenetv2 is made for images of 8 to 32 pixels.",
+            help="Any name that timm knows may be typed in. small_mobilenetv2 is made for images of 8 to 32 pixels, "
+            "m5 for sound.",
         )
     with columns[1]:
         width = field_input("backbone.width")
     with columns[2]:
         data = {"name": field_input("data.name")}
     usual = INPUTS[data["name"]]
+    size = "data.samples" if usual.axes == 1 else "data.image_size"
     with columns[3]:
-        data["image_size"] = field_input("data.image_size", placeholder=f"{usual.side}")
+        asked = field_input(size, placeholder=f"{usual.side}")
+    data[size.removeprefix("data.")] = asked
     classes = usual.classes
-    if data["name"] == "image_folder":
+    if data["name"] in ON_DISK:
         left, right = st.columns(2)
         with left:
             data["root"] = text_or_none(field_input("data.root"))
         with right:
-            classes = st.number_input("Classes", 2, 100_000, usual.classes, help="Folders of classes in the data set.")
+            classes = st.number_input("Classes", 2, 100_000, usual.classes, help="Classes in the data set.")
     elif data["name"] != "digits":
         data["download"] = field_input("data.download")
-    return {"name": name, "width": width}, data, NetworkInput(usual.channels, data["image_size"] or usual.side, classes)
+    return {"name": name, "width": width}, data, usual._replace(side=asked or usual.side, classes=classes)
 
 
 def ask_budget() -> dict[str, Any] | None:
@@ -103,7 +106,7 @@ def split(text: str) -> list[str]:
 def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], shape: NetworkInput) -> tuple[str, ...]:
     """The same question on the command line."""
     words = [str(backbone["name"]), "--width", str(backbone["width"]), "--classes", str(shape.classes)]
-    words += ["--input", str(shape.channels), str(shape.side), str(shape.side)]
+    words += ["--input", str(shape.channels), *[str(shape.side)] * shape.axes]
     for name, value in budget.items():
         if isinstance(value, list):
             words.extend([f"--{name}", *value] if value else [])

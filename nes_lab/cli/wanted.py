@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Wanted", "compression", "planning", "read_plan", "source"]
 
-MOST_PIXELS, MOST_CLASSES = 10**5, 10**6
+MOST_PIXELS, MOST_SAMPLES, MOST_CLASSES = 10**5, 10**8, 10**6
 _DEFAULT = {name: field.default for name, field in CompressionConfig.model_fields.items()}
 
 
@@ -38,8 +38,8 @@ class Wanted:
     """A named compression instead of a budget: released_x2, input_axis, output_axis or both_axes."""
     strategy: str = _DEFAULT["strategy"]
     """One ratio for all layers (uniform), or more from those that an epitome fits best (sensitivity)."""
-    input: tuple[int, int, int] = (3, 224, 224)
-    """Channels, height and width of one image."""
+    input: tuple[int, ...] = (3, 224, 224)
+    """Channels, height and width of one image; channels and samples of a sound."""
     classes: int = 1000
     """Classes of the classifier."""
     pretrained: bool = False
@@ -100,9 +100,14 @@ def source(options: Wanted) -> DenseSource:
     Raises:
         OptionError: If a size is out of range.
     """
-    if min(options.input) < 1 or max(options.input) > MOST_PIXELS:
-        shown = " ".join(map(str, options.input))
-        raise OptionError(f"--input {shown}: channels, height and width should each be from 1 to {MOST_PIXELS}")
+    shown = " ".join(map(str, options.input))
+    if not 2 <= len(options.input) <= 4:
+        raise OptionError(
+            f"--input {shown}: give channels, height and width, such as 3 224 224, or channels and samples"
+        )
+    most = MOST_SAMPLES if len(options.input) == 2 else MOST_PIXELS
+    if min(options.input) < 1 or max(options.input) > most:
+        raise OptionError(f"--input {shown}: channels, height and width should each be from 1 to {most}")
     if not 1 <= options.classes <= MOST_CLASSES:
         raise OptionError(f"--classes {options.classes}: a classifier has from 1 to {MOST_CLASSES} classes")
     backbone = load_config({"backbone": _backbone(options), "seed": options.seed}).backbone

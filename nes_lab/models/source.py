@@ -19,7 +19,7 @@ class DenseSource:
 
     Args:
         name: Backbone, as :func:`nes_lab.create_backbone` takes it.
-        input_shape: ``(channels, height, width)`` of one image.
+        input_shape: ``(channels, height, width)`` of one image, ``(channels, samples)`` of a sound.
         num_classes: Outputs; None: the backbone's own.
         width: Width multiplier of our own backbones.
         pretrained: Fetch timm's weights.
@@ -28,7 +28,7 @@ class DenseSource:
     """
 
     name: str
-    input_shape: tuple[int, int, int] = (3, 224, 224)
+    input_shape: tuple[int, ...] = (3, 224, 224)
     num_classes: int | None = None
     width: float = 1.0
     pretrained: bool = False

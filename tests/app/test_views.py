@@ -125,6 +125,22 @@ def test_a_plan_is_asked_for_by_the_command_line(home, planner):
         assert part in text
 
 
+def test_every_data_set_has_an_input_to_plan_for(home, planner):
+    from app.inputs import INPUTS
+    from nes_lab.datasets.registry import dataset_names
+
+    assert set(INPUTS) == set(dataset_names())
+    at = open_page("compress")
+    for name, usual in [(name, INPUTS[name]) for name in ("cifar100", "audio_folder")]:
+        at.selectbox(key="field-data.name").set_value(name).run()
+        assert not at.exception, name
+        command = planner.commands[-1]
+        wanted = [str(usual.channels), *[str(usual.side)] * usual.axes]
+        begin = command.index("--input") + 1
+        assert command[begin : begin + len(wanted)] == wanted, name
+        assert command[command.index("--classes") + 1] == str(usual.classes)
+
+
 def test_an_impossible_budget_is_explained_and_cannot_be_launched(home, planner):
     planner.answer = (2, "", "a warning\nnes-lab: madds budget 100 cannot be met; the least reachable is 80,000 <b>")
     at = open_page("compress")

@@ -148,3 +148,11 @@ def test_mistakes_over_a_saved_model(here, capsys):
     weights.write_bytes(weights.read_bytes()[:-100])
     assert main(["export", "small", "x.onnx"]) == 2
     assert "model.safetensors" in capsys.readouterr().err
+
+
+def test_a_sound_has_channels_and_samples(capsys):
+    assert main(["plan", "m5", "--params", "25%", "--input", "1", "8000", "--classes", "10", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["predicted"]["params"] <= 0.25 * found["dense"]["params"]
+    assert main(["plan", "m5", "--params", "25%", "--input", "8000"]) == 2
+    assert "--input 8000: give channels, height and width" in capsys.readouterr().err
