@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from nes_lab.epitome.snapshot import LayerSnapshot
 
 __all__ = ["RunStore"]
+
+LITTER_SECONDS = 3600.0  # younger folders may be at work
 
 
 class RunStore:
@@ -95,6 +98,14 @@ class RunStore:
         Raises:
             RunError: If none or several match.
         """
+        return self.get(self.find_id(name))
+
+    def find_id(self, name: str) -> str:
+        """Return the id that is this name, or the only one that begins or ends with it; the run may be unreadable.
+
+        Raises:
+            RunError: If none or several match.
+        """
         layout.check_id(name)
         known = layout.names(self.root)
         if name not in known:
@@ -102,15 +113,20 @@ class RunStore:
             if len(near) > 1:
                 raise RunError(f"{name!r} could be any of {', '.join(sorted(near)[:5])}; write more of the id")
             name = near[0] if near else name
-        return self.get(name)
+        return self.path(name).name
 
-    def delete(self, run_id: str) -> None:
-        """Remove a run and all its files.
+    def size(self, run_id: str) -> int:
+        """Return the bytes of all files of a run; links count as themselves."""
+        return _bytes_in(self.path(run_id))
+
+    def delete(self, run_id: str) -> int:
+        """Remove a run and all its files, and return how many bytes they had.
 
         Raises:
             RunError: If a process is writing to it.
         """
         folder = self.path(run_id)
+        freed = _bytes_in(folder)
         trash = self.root / f".trash-{run_id}-{os.urandom(3).hex()}"
         with hold_lock(folder):
             try:
@@ -118,6 +134,15 @@ class RunStore:
             except OSError as error:
                 raise RunError(f"run {run_id} cannot be deleted: {error.strerror or error}") from error
         shutil.rmtree(trash, ignore_errors=True)
+        return freed
+
+    def clean(self) -> None:
+        """Remove what a process killed while it created or deleted runs has left behind."""
+        with contextlib.suppress(OSError), os.scandir(self.root) as entries:
+            for item in entries:
+                is_old = time.time() - item.stat(follow_symlinks=False).st_mtime > LITTER_SECONDS
+                if item.is_dir(follow_symlinks=False) and item.name.startswith((".trash-", ".new-")) and is_old:
+                    shutil.rmtree(item.path, ignore_errors=True)
 
     def metrics(self, run_id: str) -> list[dict[str, Any]]:
         """Return the rows of metrics in order of steps, one per step and split, the latest attempt's."""
@@ -146,6 +171,15 @@ class RunStore:
         from nes_lab.runs.snapshots import read_snapshot, snapshot_path
 
         return read_snapshot(snapshot_path(self.path(run_id) / layout.SNAPSHOTS, step))
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for where, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):  # removed at this moment
+                total += os.lstat(os.path.join(where, name)).st_size
+    return total
 
 
 def _here() -> str:

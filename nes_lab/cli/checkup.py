@@ -1,0 +1,208 @@
+"""What a machine has: one finding a line, with the way to get what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from nes_lab.runs import layout
+
+__all__ = ["Finding", "examine"]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+LEAST_DISK, LEAST_MEMORY, LEAST_PYTHON = 2 << 30, 2 << 30, (3, 11)
+TORCH_SECONDS = 120
+_TORCH = """
+import json, torch
+gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip,
+    "threads": torch.get_num_threads(), "mps": torch.backends.mps.is_available(),
+    "gpus": [f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus]}))
+"""
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:>=\s*([0-9.]+))?")
+_EXTRA = re.compile(r"extra == ['\"]([a-z]+)['\"]")
+_SKIPPED = ("all", "dev", "bench")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        part: machine, runs, torch, tools or packages.
+        name: What.
+        state: ok, note (works without) or missing (essential).
+        value: What was found.
+        advice: What to do; empty when nothing is to be done.
+    """
+
+    part: str
+    name: str
+    state: str
+    value: str
+    advice: str = ""
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """Look at everything, quick things first.
+
+    Args:
+        root: The folder of runs.
+    """
+    yield from _machine()
+    yield from _run_root(root)
+    yield from _torch()
+    yield from _tools()
+    yield from _packages()
+
+
+def _machine() -> Iterator[Finding]:
+    is_new = sys.version_info >= LEAST_PYTHON
+    wanted = ".".join(map(str, LEAST_PYTHON))
+    advice = "" if is_new else f"install Python {wanted} or newer"
+    yield Finding("machine", "python", "ok" if is_new else "missing", platform.python_version(), advice)
+    try:
+        yield Finding("machine", "nes-lab", "ok", version("nes-lab"))
+    except PackageNotFoundError:
+        yield Finding("machine", "nes-lab", "note", "not installed", "in its folder: pip install -e '.[train]'")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = os.environ.get("OMP_NUM_THREADS")
+    told = f"{cores} of {os.cpu_count()} usable" + (f", OMP_NUM_THREADS={threads}" if threads else "")
+    yield Finding("machine", "cpu cores", "ok", told)
+    memory = _memory()
+    state = "ok" if memory >= LEAST_MEMORY else "note"
+    advice = "" if state == "ok" else "take small batches: data.batch_size"
+    yield Finding("machine", "memory", state, f"{memory / 2**30:.1f} GiB", advice)
+
+
+def _memory() -> int:
+    """Return the bytes of memory this process may use; a container's limit counts."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return found
+
+
+def _run_root(root: Path) -> Iterator[Finding]:
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    told = str(root) if place == root else f"{root} (will be made in {place})"
+    cure = "set NES_LAB_HOME to a folder on a local disk that you can write to"
+    problem = _why_unfit(place)
+    yield Finding("runs", "run root", "missing" if problem else "ok", f"{told}{problem}", cure if problem else "")
+    free = shutil.disk_usage(place).free
+    state = "ok" if free >= LEAST_DISK else "note"
+    advice = "" if state == "ok" else "make room: nes-lab rm --state failed,lost; or set NES_LAB_HOME to another disk"
+    yield Finding("runs", "free disk", state, f"{free / 2**30:.1f} GiB", advice)
+
+
+def _why_unfit(place: Path) -> str:
+    """Do in a folder what runs will do there: write, lock, replace and link files. Empty if all that works."""
+    trial = place / f".doctor-{os.getpid()}-{os.urandom(3).hex()}"
+    other = trial.with_name(f"{trial.name}-2")
+    what = "be written"
+    try:
+        with open(trial, "xb") as first, open(trial, "rb") as second:
+            first.write(b"x")
+            first.flush()
+            os.fsync(first.fileno())
+            what = "lock files (flock)"
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return ": its file system gives one lock twice (flock)"
+        what = "link files"
+        os.link(trial, other)
+        what = "replace files in one step"
+        os.replace(other, trial)
+    except OSError as error:
+        return f": it cannot {what}: {error.strerror or error}"
+    finally:
+        for path in (trial, other):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+    return ""
+
+
+def _torch() -> Iterator[Finding]:
+    """Ask a process of its own: a broken build of torch may end the process that imports it."""
+    cure = "pip install torch, in the build for this machine"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Finding("torch", "torch", "missing", f"cannot be asked: {error}", cure)
+        return
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"its import ended with {done.returncode}"])[-1]
+        yield Finding("torch", "torch", "missing", last[:200], cure)
+        return
+    about = json.loads(done.stdout.splitlines()[-1])
+    build = f"CUDA {about['cuda']}" if about["cuda"] else f"ROCm {about['hip']}" if about["hip"] else "CPU build"
+    yield Finding("torch", "torch", "ok", f"{about['version']}, {build}, {about['threads']} threads")
+    gpus = "; ".join(about["gpus"]) or ("Apple's (mps)" if about["mps"] else "")
+    unused = not gpus and shutil.which("nvidia-smi") is not None
+    advice = "nvidia-smi is here, but torch sees no GPU: check the driver, and that torch is a CUDA build" * unused
+    yield Finding("torch", "gpu", "note" if unused else "ok", gpus or "none; trains on the CPU", advice)
+
+
+def _tools() -> Iterator[Finding]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), "")
+    advice = "" if found else "for figures as PNG and browser tests; on Debian, as root: apt-get install chromium"
+    yield Finding("tools", "chromium", "ok" if found else "note", found or "not found", advice)
+
+
+def _packages() -> Iterator[Finding]:
+    """Compare what the extras of nes-lab ask for with what is installed; the first extra that brings it is named."""
+    try:
+        lines = requires("nes-lab") or []
+    except PackageNotFoundError:
+        return
+    seen: dict[str, tuple[str, str | None]] = {}
+    for line in lines:
+        extra, match = _EXTRA.search(line), _REQUIREMENT.match(line)
+        if match and not (extra and extra[1] in _SKIPPED) and not match[1].lower().startswith(("nes-lab", "torch>")):
+            seen.setdefault(match[1], (match[2] or "", extra[1] if extra else None))
+    for name, (least, extra) in seen.items():
+        if name != "torch":
+            yield _package(name, least, extra)
+
+
+def _package(name: str, least: str, extra: str | None) -> Finding:
+    whole = f"nes-lab[{extra}]" if extra else "nes-lab"
+    cure, lacking = f"pip install '{whole}'", "note" if extra else "missing"
+    part = f"packages: {extra or 'always needed'}"
+    try:
+        have = version(name)
+    except PackageNotFoundError:
+        return Finding(part, name, lacking, "not installed", cure)
+    if _numbers(have) < _numbers(least):
+        return Finding(part, name, lacking, f"{have} is older than {least}", f"pip install '{name}>={least}'")
+    return Finding(part, name, "ok", have)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read the leading numbers of a version.
+
+    Examples:
+        >>> _numbers("2.11.0+cpu"), _numbers("1.0rc1"), _numbers("")
+        ((2, 11, 0), (1, 0), ())
+    """
+    match = re.match(r"\d+(?:\.\d+)*", text)
+    return tuple(int(number) for number in match[0].split(".")) if match else ()
+
+
+def default_root() -> Path:
+    """Return the run root as an absolute path."""
+    return layout.default_root().absolute()

@@ -1,0 +1,58 @@
+"""``nes-lab doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+
+from rich.text import Text
+
+from nes_lab.cli.checkup import Finding, default_root, examine
+from nes_lab.cli.machine import print_json
+from nes_lab.cli.options import parse
+from nes_lab.cli.tables import printable
+
+__all__ = ["run"]
+
+MISSING = 1
+STYLE = {"ok": "green", "note": "yellow", "missing": "red"}
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """See what this machine has, what is missing, and how to get it. Exits with 1 if something essential is missing."""
+
+    json: bool = False
+    """Print one JSON value to standard output."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Look at everything and say what to do."""
+    options = parse(Doctor, "doctor", words)
+    findings = list(examine(default_root()))
+    if options.json:
+        print_json({"ok": not _missing(findings), "findings": [asdict(finding) for finding in findings]})
+    else:
+        _show(findings)
+    return MISSING if _missing(findings) else 0
+
+
+def _missing(findings: Iterable[Finding]) -> list[str]:
+    return [finding.name for finding in findings if finding.state == "missing"]
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    room = max(len(finding.name) for finding in findings)
+    for part, group in groupby(findings, key=lambda finding: finding.part):
+        console.print(Text(part, style="bold"))
+        for finding in group:
+            row = Text.assemble(f"  {finding.name:<{room}}  ", (f"{finding.state:<7}", STYLE[finding.state]))
+            console.print(row + Text(f"  {printable(finding.value, 300)}"))
+            if finding.advice:
+                console.print(Text(f"  {'':<{room}}           {finding.advice}", style="dim"))
+    missing = _missing(findings)
+    console.print(f"essential and missing: {', '.join(missing)}" if missing else "all that is essential is here")

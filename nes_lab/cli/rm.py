@@ -1,0 +1,102 @@
+"""``nes-lab rm``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from nes_lab.cli.machine import print_json
+from nes_lab.cli.options import parse
+from nes_lab.cli.tables import printable
+from nes_lab.errors import OptionError, RunError, one_of
+from nes_lab.runs.claims import is_claimed
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.store import RunStore
+
+__all__ = ["run"]
+
+STATES = ("finished", "cancelled", "failed", "lost", "queued")
+DECLINED = 1
+
+
+@dataclass(frozen=True)
+class Rm:
+    """Delete runs that have ended or wait, with all their files."""
+
+    runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN")]] = field(default=())
+    """Ids, or unmistakable beginnings or ends of them."""
+    state: str = ""
+    """Also all runs in these states, such as failed,lost."""
+    yes: bool = False
+    """Do not ask."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Delete runs; all of them, or none if one is at work."""
+    options = parse(Rm, "rm", words)
+    store = RunStore()
+    chosen = _chosen(store, options)
+    for info in chosen:
+        _refuse_active(store, info)
+    if chosen and not options.yes and not _agreed(store, chosen, options.json):
+        return DECLINED
+    freed = {}
+    try:
+        for info in chosen:
+            freed[info.id] = store.delete(info.id)
+        store.clean()
+    finally:
+        _tell(freed, options.json)
+    return 0
+
+
+def _chosen(store: RunStore, options: Rm) -> list[RunInfo]:
+    states = {one_of("--state", word.strip(), STATES) for word in options.state.split(",") if word.strip()}
+    if not options.runs and not states:
+        raise OptionError(f"which runs? Give their ids, or --state with some of {', '.join(STATES)}")
+    ids = {store.find_id(name) for name in options.runs}
+    return [info for info in store.list() if info.id in ids or info.state in states]
+
+
+def _refuse_active(store: RunStore, info: RunInfo) -> None:
+    if info.is_active or is_claimed(store.root / info.id):
+        what = info.state if info.is_active else "about to begin"
+        raise RunError(f"run {info.id} is {what}, nothing was deleted; nes-lab cancel {info.id} stops it")
+
+
+def _agreed(store: RunStore, chosen: Sequence[RunInfo], aside: bool) -> bool:
+    """Ask a person; where there is none, want --yes."""
+    if not sys.stdin.isatty():
+        raise OptionError(f"{len(chosen)} runs would be deleted; add --yes, as nobody can be asked here")
+    out = sys.stderr if aside else sys.stdout
+    for info in chosen:
+        print(f"{info.id}  {info.state}  {_size(store.size(info.id))}  {printable(info.label, 40)}", file=out)
+    print(f"delete {len(chosen)} runs for good? [y/N] ", end="", file=out, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _tell(freed: dict[str, int], as_json: bool) -> None:
+    total = sum(freed.values())
+    if as_json:
+        print_json({"deleted": list(freed), "bytes": total})
+    else:
+        print(f"deleted {len(freed)} run{'' if len(freed) == 1 else 's'}, {_size(total)} freed")
+
+
+def _size(count: int) -> str:
+    """Write bytes for people.
+
+    Examples:
+        >>> _size(512), _size(1536), _size(5 * 2**30)
+        ('512 B', '1.5 KiB', '5.0 GiB')
+    """
+    number, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while number >= 1024 and len(units) > 1:
+        number, units = number / 1024, units[1:]
+    return f"{count} B" if units[0] == "B" else f"{number:.1f} {units[0]}"

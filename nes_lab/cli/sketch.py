@@ -1,0 +1,69 @@
+"""Curves out of characters, for a terminal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+__all__ = ["plot", "sparkline"]
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+MOST_COLUMNS = 4  # of one point, when there are few
+
+
+def sparkline(values: Sequence[float], width: int = 12) -> str:
+    """Draw values in one line, the lowest as the lowest block; more values than ``width`` are thinned to their means.
+
+    Examples:
+        >>> sparkline([0, 1, 2, 3]), sparkline([5, 5]), sparkline([])
+        ('▁▃▆█', '▁▁', '')
+    """
+    if not values or width < 1:
+        return ""
+    shown = _thinned(values, width)
+    low, high = min(shown), max(shown)
+    scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BLOCKS[round((value - low) * scale)] for value in shown)
+
+
+def plot(points: Sequence[tuple[float, float]], width: int, height: int, number: str = "{:.1f}") -> list[str]:
+    """Draw a curve as columns with its range at the left and the first and last x below.
+
+    Args:
+        points: (x, y) in order of x.
+        width: Columns of the terminal, labels included.
+        height: Lines of the curve; one more holds x.
+        number: How y is written.
+
+    Examples:
+        >>> for line in plot([(1, 0.0), (2, 5.0), (3, 10.0)], width=9, height=2):
+        ...     print(line)
+        10.0 ┤ ▁█
+         0.0 ┤▁██
+              1 3
+    """
+    if not points:
+        return []
+    ys = [y for _, y in points]
+    labels = [number.format(max(ys)), number.format(min(ys))]
+    room = max(map(len, labels))
+    columns = max(3, width - room - 2)
+    wide = min(MOST_COLUMNS, max(1, columns // len(ys)))
+    shown = [y for y in _thinned(ys, columns) for _ in range(wide)]
+    low, high = min(shown), max(shown)
+    eighths = [1 + round((y - low) / (high - low) * (8 * height - 1)) if high > low else 1 for y in shown]
+    lines = []
+    for line in range(height - 1, -1, -1):
+        label = labels[0] if line == height - 1 else labels[1] if line == 0 else ""
+        filled = (min(8, max(0, count - 8 * line)) for count in eighths)
+        lines.append(f"{label:>{room}} ┤" + "".join(BLOCKS[n - 1] if n else " " for n in filled))
+    first, last = f"{points[0][0]:g}", f"{points[-1][0]:g}"
+    gap = max(1, len(shown) - len(first) - len(last))
+    return [*lines, " " * (room + 2) + first + (" " * gap + last if len(points) > 1 else "")]
+
+
+def _thinned(values: Sequence[float], most: int) -> list[float]:
+    if len(values) <= most:
+        return list(values)
+    edges = [round(index * len(values) / most) for index in range(most + 1)]
+    return [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]

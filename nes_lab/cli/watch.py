@@ -1,0 +1,131 @@
+"""``nes-lab watch``."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from nes_lab.cli import watch_frames
+from nes_lab.cli.machine import print_json
+from nes_lab.cli.options import parse
+from nes_lab.cli.tables import PIPE_WIDTH
+from nes_lab.errors import OptionError, RunError
+from nes_lab.runs import queue
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.launcher import start_waiting
+from nes_lab.runs.pulse import Pulse, Pulses
+from nes_lab.runs.store import RunStore
+
+__all__ = ["run"]
+
+LINES_A_RUN = {True: 1, False: 4}
+QUEUE_SECONDS, MOST_LINES = 10.0, 64
+
+
+@dataclass(frozen=True)
+class Watch:
+    """See runs live in the terminal: those at work, those that wait, and the latest that ended. Ctrl-C leaves.
+
+    In a file or a pipe, a line is written whenever a run changes, until none is at work or waits.
+    """
+
+    runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN")]] = field(default=())
+    """Ids, or unmistakable beginnings or ends of them; one alone is shown in depth. None: all runs."""
+    once: bool = False
+    """Show one picture and leave."""
+    every: float = 1.0
+    """Seconds between two pictures."""
+    json: bool = False
+    """Print one JSON value to standard output, and leave."""
+
+
+class Watcher:
+    """Reads what is to be shown. Runs may appear and vanish at any time."""
+
+    def __init__(self, store: RunStore, names: Sequence[str]) -> None:
+        self.store, self.pulses = store, Pulses(store)
+        self.ids = [store.find(name).id for name in names]
+        self._queue_seen = float("-inf")
+
+    def read(self) -> tuple[list[RunInfo], list[str]]:
+        """Return the runs, those at work first, then the queue in order, then the newest; and the queue."""
+        if time.monotonic() - self._queue_seen > QUEUE_SECONDS:
+            self._queue_seen = time.monotonic()
+            with contextlib.suppress(RunError):  # a root that cannot be written can still be watched
+                start_waiting(self.store)
+        waiting = [run_id for _, run_id in queue.tickets(self.store.root)]
+        found = self.store.list()
+        if self.ids:
+            known = {info.id: info for info in found}
+            found = [known.get(name) or RunInfo(name, state="lost", reason="it was deleted") for name in self.ids]
+        order = {run_id: place for place, run_id in enumerate(waiting)}
+        found.sort(key=lambda info: (not info.is_active, info.state != "queued", order.get(info.id, len(order))))
+        return found, waiting
+
+    def frame(self, width: int, height: int) -> RenderableType:
+        """Draw what there is now for a terminal of that size."""
+        infos, waiting = self.read()
+        if len(self.ids) == 1:
+            return watch_frames.one(self.store, self.pulses.of(infos[0]), waiting, width)
+        room = max(1, (height - 4) // LINES_A_RUN[width >= watch_frames.WIDE])
+        shown = [self.pulses.of(info) for info in infos[:room]]
+        return watch_frames.many(self.store, shown, waiting, len(infos) - len(shown), width)
+
+    def all_pulses(self) -> tuple[list[Pulse], list[str]]:
+        """Return the pulses of all runs, and the queue."""
+        infos, waiting = self.read()
+        return [self.pulses.of(info) for info in infos], waiting
+
+
+def run(words: Sequence[str]) -> int:
+    """Watch runs until Ctrl-C."""
+    options = parse(Watch, "watch", words)
+    if not 0.1 <= options.every <= 3600:
+        raise OptionError(f"--every {options.every:g} should be from 0.1 to 3600 seconds")
+    watcher = Watcher(RunStore(), options.runs)
+    console = Console()
+    if options.json:
+        pulses, waiting = watcher.all_pulses()
+        print_json({"runs": [pulse.to_dict() for pulse in pulses], "waiting": waiting})
+    elif options.once:
+        console = console if console.is_terminal else Console(width=PIPE_WIDTH)
+        console.print(watcher.frame(console.width, MOST_LINES))
+    else:
+        with contextlib.suppress(KeyboardInterrupt):
+            (_live if console.is_terminal else _lines)(watcher, console, options.every)
+    return 0
+
+
+def _live(watcher: Watcher, console: Console, every: float) -> None:
+    def draw() -> RenderableType:
+        try:
+            return watcher.frame(console.width, console.height)
+        except RunError as error:  # the root was taken away; it may come back
+            return Text(str(error), style="red")
+
+    with Live(draw(), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            time.sleep(every)
+            live.update(draw(), refresh=True)
+
+
+def _lines(watcher: Watcher, console: Console, every: float) -> None:
+    said: dict[str, str] = {}
+    while True:
+        pulses, waiting = watcher.all_pulses()
+        for pulse in pulses:
+            mark = f"{pulse.info.state} {pulse.epoch}"
+            if said.get(pulse.info.id) != mark:
+                said[pulse.info.id] = mark
+                print(watch_frames.line(pulse), flush=True)
+        if not waiting and not any(pulse.info.is_active or pulse.info.state == "queued" for pulse in pulses):
+            return
+        time.sleep(every)

@@ -1,0 +1,194 @@
+"""What ``nes-lab watch`` shows: many runs as a table or, in a narrow terminal, as blocks of lines; one run in depth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nes_lab.cli.session import clock
+from nes_lab.cli.sketch import plot, sparkline
+from nes_lab.cli.tables import printable
+from nes_lab.errors import RunError
+from nes_lab.runs import layout
+from nes_lab.runs.files import read_json, read_tail
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.pulse import Pulse
+from nes_lab.runs.store import RunStore
+
+__all__ = ["line", "many", "one"]
+
+STYLE = {"running": "green", "stopping": "yellow", "failed": "red", "lost": "red", "queued": "cyan", "finished": "blue"}
+HEADS = ("run", "label", "state", "progress", "", "epoch", "loss", "top-1", "", "images/s", "left")
+NUMBERS = (4, 5, 6, 7, 9, 10)
+WIDE = 110
+CURVE_LINES, LOG_LINES, CHECKPOINTS = 8, 6, 3
+
+
+def many(store: RunStore, pulses: Sequence[Pulse], waiting: Sequence[str], more: int, width: int) -> RenderableType:
+    """Show runs below one another.
+
+    Args:
+        store: Where they are.
+        pulses: The runs to show, in this order.
+        waiting: Ids of the queue, first come first.
+        more: How many runs there are beyond those shown.
+        width: Columns of the terminal.
+    """
+    if not pulses:
+        return Text(f"no runs in {store.root} yet; nes-lab train or nes-lab demo makes some")
+    counts = {state: sum(pulse.info.state == state for pulse in pulses) for state in STYLE}
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    end = f"; {more} more, nes-lab runs lists them" if more else ""
+    body = _table(pulses, waiting, width) if width >= WIDE else _blocks(pulses, waiting, width)
+    return Group(Text(f"{time.strftime('%X')}  {told}{end}", style="dim"), *body)
+
+
+def _table(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[RenderableType]:
+    rows = [_cells(pulse, waiting) for pulse in pulses]
+    needed = [max(cell_len(str(cell)) for cell in column) for column in zip(HEADS, *rows, strict=True)]
+    room = max(12, width - sum(needed[1:]) - 2 * (len(HEADS) - 1))
+    table = Table(box=None, pad_edge=False)
+    for index, head in enumerate(HEADS):
+        side = "right" if index in NUMBERS else "left"
+        least = min(needed[0], room) if index == 0 else needed[index]
+        table.add_column(head, justify=side, no_wrap=True, overflow="ellipsis", min_width=least)
+    for row in rows:
+        table.add_row(_tail(str(row[0]), room), *row[1:])
+    return [table, *(_reason(pulse.info) for pulse in pulses if _needs_reason(pulse.info))]
+
+
+def _cells(pulse: Pulse, waiting: Sequence[str]) -> tuple[str | Text, ...]:
+    info = pulse.info
+    return (
+        info.id,
+        Text(printable(info.label, 16)),
+        _state(info),
+        _bar(info, 12),
+        f"{info.progress:.0%}",
+        _epoch(pulse),
+        _loss(pulse),
+        _top1(pulse),
+        Text(sparkline([y for _, y in pulse.top1], 10), style="blue"),
+        f"{pulse.images_per_s:,.0f}" if info.is_active and pulse.images_per_s else "",
+        _left(pulse, waiting),
+    )
+
+
+def _tail(run_id: str, room: int) -> str:
+    """Shorten an id to its end, which names a run as well as the whole does."""
+    return run_id if len(run_id) <= room else "…" + run_id[1 - room :]
+
+
+def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[RenderableType]:
+    found: list[RenderableType] = []
+    for pulse in pulses:
+        info = pulse.info
+        label = f"  {printable(info.label, 30)}" if info.label else ""
+        first = Text.assemble(_state(info), " ", (info.id, "bold"), (label, "dim"), overflow="fold")
+        speed = f"{pulse.images_per_s:,.0f} images/s" if info.is_active and pulse.images_per_s else ""
+        loss, top1 = _loss(pulse), _top1(pulse)
+        words = [
+            f"{info.progress:>4.0%}",
+            f"epoch {_epoch(pulse)}" if _epoch(pulse) else "",
+            f"loss {loss}" if loss else "",
+            f"top-1 {top1} {sparkline([y for _, y in pulse.top1], 8)}" if top1 else "",
+            speed,
+            f"{_left(pulse, waiting)} left" if pulse.eta_s is not None else "",
+            f"waits as {_left(pulse, waiting)}" if info.id in waiting else "",
+        ]
+        found += [first, _bar(info, min(width, 40)), Text("  ".join(filter(None, words)))]
+        if _needs_reason(info):
+            found.append(Text(printable(info.reason, 300), style="red"))
+        found.append(Text())
+    return found[:-1]
+
+
+def one(store: RunStore, pulse: Pulse, waiting: Sequence[str], width: int) -> RenderableType:
+    """Show one run: where it is, its curve, its checkpoints and the last lines of its log."""
+    info = pulse.info
+    parts = list(_blocks([pulse], waiting, width))
+    facts = [f"attempt {info.attempt}" if info.attempt > 1 else "", f"process {info.pid}" if info.is_active else ""]
+    facts += [f"step {info.step:,} of {info.total:,}" if info.total else ""]
+    parts.append(Text("  ".join(filter(None, facts)), style="dim"))
+    what, curve, number = ("val top-1, %", pulse.top1, "{:.1f}")
+    if len(curve) < 2:
+        what, curve, number = ("train loss", pulse.losses, "{:.3f}")
+    if curve:
+        parts += [Text(), Text(f"{what}, by step", style="dim")]
+        parts += [Text(row, no_wrap=True) for row in plot(curve, min(width, 100), CURVE_LINES, number)]
+    parts += [Text(), *_checkpoints(store.root / info.id)]
+    log = read_tail(store.root / info.id / layout.LOG, LOG_LINES).splitlines()
+    if log:
+        parts += [Text(), Text(f"last lines of {layout.LOG}", style="dim")]
+        parts += [Text(printable(row, 500), no_wrap=True, overflow="ellipsis") for row in log]
+    return Group(*parts)
+
+
+def _checkpoints(folder: Path) -> list[RenderableType]:
+    try:
+        entries = read_json(folder / layout.CHECKPOINTS / layout.MANIFEST)["checkpoints"]
+        told = [
+            f"step {item['step']:,}, {sum(about['size'] for about in item['files'].values()) / 2**20:.2f} MiB, "
+            f"{clock(time.time() - item['time'])} ago"
+            for item in reversed(entries)
+        ]
+    except (FileNotFoundError, RunError, KeyError, TypeError, AttributeError, ValueError):
+        return [Text("checkpoints: their list is missing or damaged", style="red")]
+    head = "checkpoints" if told else "no checkpoint yet"
+    return [Text(head, style="dim"), *(Text(row) for row in told[:CHECKPOINTS])]
+
+
+def line(pulse: Pulse) -> str:
+    """Put a run into one plain line, for a file or a pipe.
+
+    Examples:
+        >>> line(Pulse(RunInfo("a-1", state="running", step=5, total=10), epoch=2, epochs=4, losses=((5, 0.25),)))
+        'a-1  running  50%  epoch 2/4  loss 0.250'
+    """
+    info, epoch, loss, top1 = pulse.info, _epoch(pulse), _loss(pulse), _top1(pulse)
+    words = [info.id, info.state, f"{info.progress:.0%}", f"epoch {epoch}" if epoch else ""]
+    words += [f"loss {loss}" if loss else "", f"top-1 {top1}" if top1 else ""]
+    words += [printable(info.reason, 300) if _needs_reason(info) else ""]
+    return "  ".join(filter(None, words))
+
+
+def _state(info: RunInfo) -> Text:
+    return Text(info.state, style=STYLE.get(info.state, ""))
+
+
+def _bar(info: RunInfo, width: int) -> Text:
+    done = int(info.progress * width)
+    return Text.assemble(("━" * done, STYLE.get(info.state, "")), ("─" * (width - done), "dim"))
+
+
+def _epoch(pulse: Pulse) -> str:
+    return "" if pulse.epoch is None else f"{pulse.epoch}/{pulse.epochs or '?'}"
+
+
+def _loss(pulse: Pulse) -> str:
+    return "" if pulse.loss is None else f"{pulse.loss:.3f}"
+
+
+def _top1(pulse: Pulse) -> str:
+    return f"{pulse.top1[-1][1]:.1f}" if pulse.top1 else ""
+
+
+def _left(pulse: Pulse, waiting: Sequence[str]) -> str:
+    if pulse.eta_s is not None:
+        return clock(pulse.eta_s)
+    return f"no. {waiting.index(pulse.info.id) + 1}" if pulse.info.id in waiting else ""
+
+
+def _needs_reason(info: RunInfo) -> bool:
+    return info.state in ("failed", "lost", "cancelled") and bool(info.reason)
+
+
+def _reason(info: RunInfo) -> Text:
+    style = "" if info.state == "cancelled" else "red"
+    return Text.assemble((f"{info.id} is {info.state}: ", style), printable(info.reason, 300), overflow="fold")

@@ -1,0 +1,109 @@
+"""`nes-lab doctor`: what it finds, what it advises, and when it is not content."""
+
+import fcntl
+import json
+import os
+import subprocess
+
+import pytest
+
+from nes_lab.cli import checkup, main
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path, monkeypatch):
+    monkeypatch.setenv("NES_LAB_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Torch's answer without torch."""
+    told = {"version": "2.0", "cuda": None, "hip": None, "threads": 3, "mps": False, "gpus": []}
+
+    def answer(**changes):
+        reply = subprocess.CompletedProcess([], 0, json.dumps(told | changes), "")
+        monkeypatch.setattr(subprocess, "run", lambda *_, **__: reply)
+
+    answer()
+    return answer
+
+
+def findings(capsys, status=0):
+    assert main(["doctor", "--json"]) == status
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is (status == 0)
+    return {finding["name"]: finding for finding in told["findings"]}
+
+
+def test_this_machine_is_fit(capsys, tmp_path):
+    found = findings(capsys)
+    assert {"python", "cpu cores", "memory", "run root", "free disk", "torch", "gpu", "chromium"} <= set(found)
+    assert {"numpy", "accelerate", "timm", "streamlit", "optuna", "ray", "onnx"} <= set(found)
+    assert found["torch"]["state"] == found["run root"]["state"] == "ok"
+    assert not (tmp_path / "home").exists()  # looking leaves nothing
+
+
+def test_words_for_people(capsys, quick):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "CPU build, 3 threads" in out and "all that is essential is here" in out
+
+
+def test_torch_that_breaks_is_essential(capsys, monkeypatch):
+    broken = subprocess.CompletedProcess([], -11, "", "x\nImportError: libcudart.so.13")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: broken)
+    found = findings(capsys, 1)["torch"]
+    assert (found["state"], found["value"]) == ("missing", "ImportError: libcudart.so.13")
+    assert "pip install torch" in found["advice"]
+    assert main(["doctor"]) == 1
+    assert "essential and missing: torch" in capsys.readouterr().out
+
+
+def test_a_gpu_that_torch_does_not_see(capsys, quick, monkeypatch):
+    assert findings(capsys)["gpu"]["state"] == "ok"
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/x" if name == "nvidia-smi" else None)
+    found = findings(capsys)
+    assert "CUDA build" in found["gpu"]["advice"]
+    assert found["chromium"]["state"] == "note" and "apt-get install chromium" in found["chromium"]["advice"]
+    quick(gpus=["H, 9 GiB"], cuda="13.0")
+    assert findings(capsys)["gpu"]["value"] == "H, 9 GiB"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "message"),
+    [
+        (fcntl, "flock", "lock files"),
+        (os, "link", "link files"),
+        (os, "replace", "replace files"),
+        (os, "fsync", "written"),
+    ],
+)
+def test_a_root_that_cannot_hold_runs_is_essential(capsys, quick, monkeypatch, module, name, message):
+    def refuse(*_, **__):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(module, name, refuse)
+    found = findings(capsys, 1)["run root"]
+    assert found["state"] == "missing" and message in found["value"] and "NES_LAB_HOME" in found["advice"]
+
+
+def test_a_file_system_that_gives_a_lock_twice(capsys, quick, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    assert "twice" in findings(capsys, 1)["run root"]["value"]
+
+
+def test_packages_that_are_old_or_missing(capsys, quick, monkeypatch):
+    lines = ["numpy>=999", "nothere>=1 ; extra == 'app'", "rich>=1.0", "never; extra == 'dev'"]
+    monkeypatch.setattr(checkup, "requires", lambda _: lines)
+    found = findings(capsys, 1)
+    assert found["numpy"]["state"] == "missing" and "older than 999" in found["numpy"]["value"]
+    assert found["nothere"]["state"] == "note" and found["nothere"]["advice"] == "pip install 'nes-lab[app]'"
+    assert found["rich"]["state"] == "ok" and "never" not in found
+
+
+def test_little_room(capsys, quick, monkeypatch):
+    monkeypatch.setattr(checkup, "LEAST_DISK", 1 << 60)
+    monkeypatch.setattr(checkup, "LEAST_MEMORY", 1 << 60)
+    found = findings(capsys)
+    assert found["free disk"]["state"] == found["memory"]["state"] == "note"
+    assert "nes-lab rm" in found["free disk"]["advice"]

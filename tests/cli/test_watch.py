@@ -1,0 +1,198 @@
+"""What `nes-lab watch` shows, and that nothing on disk can break it."""
+
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from nes_lab.cli import main
+from nes_lab.cli.sketch import plot, sparkline
+from nes_lab.cli.watch import Watcher
+from nes_lab.runs import queue
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.pulse import Pulses, seconds_left
+from nes_lab.runs.store import RunStore
+from nes_lab.runs.writer import RunWriter
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
+    return RunStore()
+
+
+def make(store, state="finished", label="", epochs=4, reason=""):
+    run_id = store.create({"training": {"epochs": epochs}}, label=label)
+    with RunWriter(store, run_id) as writer:
+        for epoch in range(1, 4):
+            step = 10 * epoch
+            writer.metric(step=step, epoch=epoch, split="train", loss=1 / epoch, images_per_s=1234.5)
+            writer.metric(step=step, epoch=epoch, split="val", loss=1.0, top1=20.0 * epoch)
+        writer.status(state, step=30, total=40, reason=reason)
+    return run_id
+
+
+def picture(store, width, names=(), height=40):
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    console.print(Watcher(store, names).frame(width, height))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 132, 200])
+def test_every_state_fits_every_width(store, width):
+    lost = make(store)
+    status = store.path(lost) / "status.json"
+    status.write_text(
+        json.dumps(json.loads(status.read_text()) | {"state": "running", "start_ticks": 1})
+    )  # the process of old
+    failed = make(store, "failed", reason="the training loss is nan")
+    make(store, "finished", label="\x1b[2Jevil [red]label[/red]" * 3)
+    waiting = store.create({})
+    with queue.hold_queue(store.root):
+        queue.take_ticket(store.root, waiting)
+    live = store.create({"training": {"epochs": 9}})
+    with RunWriter(store, live) as writer:
+        writer.metric(step=1, epoch=1, split="train", loss=2.5, images_per_s=77.0)
+        writer.status(step=1, total=90)
+        shown = picture(store, width)
+    assert all(len(row) <= width for row in shown.splitlines())
+    for word in ("running", "queued", "finished", "lost", "the training loss is nan", "60.0", "▁", "4", "77"):
+        assert word in shown, word
+    assert "resume it" in " ".join(shown.split())
+    assert "\x1b[2J" not in shown
+    assert all(run_id[-6:] in shown for run_id in (lost, failed, waiting, live))
+    assert shown.index("running") < shown.index("queued") < shown.index("no. 1") if width < 110 else True
+
+
+def test_no_runs_and_a_low_terminal(store):
+    assert "no runs in" in picture(store, 60)
+    for _ in range(5):
+        make(store)
+    assert "3 more" in picture(store, 132, height=6)
+
+
+def test_one_run_in_depth(store):
+    run_id = make(store)
+    (store.path(run_id) / "log.txt").write_text("a\nb \x1b[31mred\n")
+    shown = picture(store, 60, [run_id[-6:]])
+    for word in (
+        "val top-1",
+        "60.0 ┤",
+        "20.0 ┤",
+        "no checkpoint yet",
+        "last lines of log.txt",
+        "b  [31mred",
+        "step 30 of 40",
+    ):
+        assert word in shown, word
+    (store.path(run_id) / "checkpoints" / "manifest.json").write_text("{")
+    assert "missing or damaged" in picture(store, 60, [run_id])
+
+
+def test_a_run_that_vanishes_and_metrics_that_tear(store):
+    run_id, other = make(store), make(store)
+    watcher = Watcher(store, [run_id])
+    path = store.path(other) / "metrics.jsonl"
+    path.write_bytes(
+        path.read_bytes()
+        + b'{"step": 4\n\x00\x00\n[]\n{"step": 40, "loss": "high", "top1": null, "split": "val"}\n{"st'
+    )
+    store.delete(run_id)
+    console = Console(width=100, file=io.StringIO())
+    console.print(watcher.frame(100, 40))
+    assert "it was deleted" in console.file.getvalue()
+    assert "60.0" in picture(store, 132)
+    (store.path(other) / "run.json").write_text("{}")
+    assert "schema_version" in picture(store, 132)
+
+
+def test_metrics_are_read_again_only_when_they_changed(store, monkeypatch):
+    run_id = make(store)
+    pulses = Pulses(store)
+    first = pulses.of(store.get(run_id))
+    monkeypatch.setattr("nes_lab.runs.pulse.read_lines", lambda _: (_ for _ in ()).throw(AssertionError))
+    assert pulses.of(store.get(run_id)) == first
+    with (store.path(run_id) / "metrics.jsonl").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(AssertionError):
+        pulses.of(store.get(run_id))
+
+
+@pytest.mark.parametrize(
+    ("times", "left"),
+    [([0, 10], 30.0), ([0], None), ([10, 0], None), ([5, 5], 0.0)],  # the last: no time passed, so none is left
+)
+def test_time_left(times, left):
+    rows = [{"step": 10 * i + 10, "attempt": 2, "time": t} for i, t in enumerate(times)]
+    old = {"step": 1, "attempt": 1, "time": -1e9}
+    info = RunInfo("a", step=20, total=50, attempt=2)
+    assert seconds_left([old, *rows], info, now=max(times)) == left
+
+
+def test_sketches():
+    assert sparkline([1.0] * 100, 7) == "▁" * 7
+    assert sparkline(list(range(100)), 4)[-1] == "█"
+    assert plot([], 40, 5) == []
+    rows = plot([(1, 0.0), (100, 1.0)], 40, 5)
+    assert len(rows) == 6 and max(map(len, rows)) <= 40
+    assert all(len(row) <= 30 for row in plot([(i, float(i)) for i in range(1000)], 30, 3))
+
+
+def test_once_json_and_mistakes(store, capsys):
+    run_id = make(store)
+    assert main(["watch", "--once"]) == 0
+    assert run_id in capsys.readouterr().out
+    assert main(["watch", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (row,) = told["runs"]
+    assert told["waiting"] == [] and (row["id"], row["top1"], row["epoch"], row["eta_s"]) == (run_id, 60.0, 3, None)
+    assert main(["watch", "nothing"]) == 2
+    assert main(["watch", "../../etc"]) == 2
+    assert main(["watch", "--every", "0"]) == 2
+    assert "--every" in capsys.readouterr().err
+
+
+def test_in_a_pipe_lines_are_written_until_nothing_runs(store):
+    first, second = make(store), make(store, "failed", reason="no luck")
+    done = subprocess.run([sys.executable, "-m", "nes_lab.cli", "watch"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [[second, "failed"], [first, "finished"]]
+    assert "no luck" in done.stdout
+
+
+def test_a_terminal_shows_it_live_and_ctrl_c_leaves_with_0(store):
+    """In a pseudo-terminal: a run that appears later is shown, Ctrl-C is no error, the cursor is given back."""
+    main_end, child_end = pty.openpty()
+    words = [sys.executable, "-m", "nes_lab.cli", "watch", "--every", "0.1"]
+    terminal = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    child = subprocess.Popen(words, stdin=child_end, stdout=child_end, stderr=child_end, env=terminal)
+    os.close(child_end)
+    seen = _until(main_end, b"no runs")
+    run_id = make(store)
+    seen += _until(main_end, run_id.encode())
+    child.send_signal(signal.SIGINT)
+    assert child.wait(20) == 0
+    try:
+        while piece := os.read(main_end, 65536):
+            seen += piece
+    except OSError:
+        pass  # the terminal of an ended process
+    os.close(main_end)
+    assert b"Traceback" not in seen
+    assert re.findall(rb"\x1b\[\?25[hl]", seen)[-1] == b"\x1b[?25h"
+
+
+def _until(handle, wanted, seconds=30):
+    seen, end = b"", time.monotonic() + seconds
+    while wanted not in seen:
+        assert time.monotonic() < end, seen
+        seen += os.read(handle, 65536)
+    return seen
