@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 
@@ -24,9 +24,10 @@ from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
 from nes_lab.models.create import dense_backbone
 from nes_lab.training.device import pick_device
+from nes_lab.training.recipe import Recipe
 from nes_lab.training.rng import isolated_rng
 
-__all__ = ["Built", "build", "check"]
+__all__ = ["Built", "build", "check", "recipe_of"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,19 @@ def check(config: ExperimentConfig) -> None:
     _teacher(config, data, dense)
     if config.compression is not None:
         plan_as_wanted(dense, torch.zeros(1, *data.input_shape), config.compression, config.seed)
+
+
+def recipe_of(config: ExperimentConfig) -> Recipe:
+    """The flat recipe that the training section and the batch size stand for; configs end here.
+
+    Examples:
+        >>> from nes_lab.config import load_config
+        >>> recipe_of(load_config({"data": {"batch_size": 8}, "training": {"lr": 0.5}})).lr
+        0.5
+    """
+    known = {item.name for item in fields(Recipe)}
+    wanted = {name: value for name, value in config.training.model_dump().items() if name in known}
+    return Recipe(batch_size=config.data.batch_size, **wanted)
 
 
 def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | None = None) -> nn.Module:
