@@ -96,9 +96,11 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     check_optimizer(recipe.optimizer)
     groups = parameter_groups(model, recipe.weight_decay, recipe.starts_lr_scale)
-    name, options = _options(recipe, [p for group in groups for p in group["params"]])
     try:
+        name, options = _options(recipe, [p for group in groups for p in group["params"]])
         optimizer = create_optimizer_v2(groups, opt=name, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
+    except OptionError:
+        raise
     except (TypeError, ValueError, AssertionError, ImportError, RuntimeError) as error:
         given = dict(recipe.optimizer_options)
         raise OptionError(
@@ -122,9 +124,9 @@ def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[
     taken = inspect.signature(get_optimizer_class(info.name, bind_defaults=False)).parameters
     if "fused" in taken and "foreach" not in given:
         options["fused"] = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    if info.has_betas and "betas" in taken:
-        others = (info.defaults or {}).get("betas", taken["betas"].default)[1:]
-        options["betas"] = (recipe.momentum, *others)
+    usual = (info.defaults or {}).get("betas") or (taken["betas"].default if "betas" in taken else None)
+    if info.has_betas and isinstance(usual, tuple):  # Adafactor's kin keep no first moment unless given betas
+        options["betas"] = (recipe.momentum, *usual[1:])
     if info.has_momentum:
         options["momentum"] = recipe.momentum
     if name == "sgd" and recipe.momentum == 0:

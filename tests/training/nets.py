@@ -35,5 +35,14 @@ def tiny_recipe(**changes) -> Recipe:
     return Recipe(**(values | {"label_smoothing": 0.1, "log_every_steps": 3} | changes))
 
 
-def trainer(net: nn.Module | None = None, data: DatasetSpec | None = None, hooks: Hooks | None = None, **changes):
-    return Trainer(net or tiny_net(), data or tiny_data(), tiny_recipe(**changes), seed=3, hooks=hooks)
+def trainer(
+    net: nn.Module | None = None,
+    data: DatasetSpec | None = None,
+    hooks: Hooks | None = None,
+    teacher: nn.Module | None = None,
+    **changes,
+) -> Trainer:
+    """A trainer of tiny things; with distillation, from a network of other weights unless told otherwise."""
+    if changes.get("kd_weight"):
+        teacher = teacher or tiny_net(seed=9)
+    return Trainer(net or tiny_net(), data or tiny_data(), tiny_recipe(**changes), seed=3, hooks=hooks, teacher=teacher)

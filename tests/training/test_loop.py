@@ -14,7 +14,7 @@ from nes_lab.datasets.digits import load_digits
 from nes_lab.errors import OptionError
 from nes_lab.training.evaluate import evaluate
 from nes_lab.training.hooks import Hooks
-from nes_lab.training.loop import DivergedError
+from nes_lab.training.loop import DivergedError, Trainer
 from nes_lab.training.recipe import Recipe
 from tests.training.nets import tiny_data, tiny_net, trainer
 
@@ -153,13 +153,17 @@ def test_a_wrong_recipe_is_refused(change: dict, message: str) -> None:
         ({"optimizer_options": {"epps": 1}}, r"optimizer='sgd' with optimizer_options={'epps': 1} cannot be made"),
         ({"optimizer_options": {"eps": 1}}, "'eps' is no option of optimizer='sgd'"),
         ({"amp": "fp16"}, "amp='fp16' needs a CUDA device, not 'cpu'"),
-        ({"kd_weight": 0.5}, "kd_weight=0.5 needs a teacher"),
         ({"accumulate": 5}, "batch_size=24 x accumulate=5 x processes=1 = 120 images, and there are 96"),
     ],
 )
 def test_what_cannot_be_trained_here_is_refused(change: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         trainer(**change)
+
+
+def test_distillation_needs_a_teacher() -> None:
+    with pytest.raises(OptionError, match=r"kd_weight=0.5 needs a teacher"):
+        Trainer(tiny_net(), tiny_data(), Recipe(epochs=1, batch_size=8, lr=0.1, kd_weight=0.5))
 
 
 def test_synchronized_norms_need_gpus() -> None:

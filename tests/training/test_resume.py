@@ -3,48 +3,18 @@
 from __future__ import annotations
 
 import copy
-import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from nes_lab.errors import CheckpointError
-from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.inspect import epitome_layers
-from nes_lab.training.checkpoint import load_into, load_state, load_training, load_weights, save_training, save_weights
+from nes_lab.training.checkpoint import load_into, load_state, load_weights, save_weights
 from nes_lab.training.hooks import Hooks
-from nes_lab.training.loop import Trainer
 from tests.training.nets import tiny_data, tiny_net, trainer
-
-
-def save(tr: Trainer, folder: Path) -> None:
-    save_training(tr, folder / "w.safetensors", folder / "s.pt")
-
-
-def load(tr: Trainer, folder: Path) -> Trainer:
-    load_training(tr, folder / "w.safetensors", folder / "s.pt")
-    return tr
-
-
-def outcome(tr: Trainer) -> dict[str, torch.Tensor]:
-    tensors = {f"model.{k}": v for k, v in tr.model.state_dict().items()}
-    if tr.ema is not None:
-        tensors |= {f"ema.{k}": v for k, v in tr.ema.module.state_dict().items()}
-    for i, entries in tr.optimizer.state_dict()["state"].items():
-        tensors |= {f"opt.{i}.{k}": v for k, v in entries.items() if isinstance(v, torch.Tensor)}
-    return tensors
-
-
-def epitome_net(routing: str) -> nn.Module:
-    net = tiny_net()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        middle = EpitomeConv2d(4, 8, 1, epitome_shape=(6, 4, 1, 1), patch_channels=(2, 2), routing=routing)
-        head = nn.Linear(512, 10)
-    return nn.Sequential(net[0], net[1], net[2], middle, nn.Flatten(), nn.Dropout(0.2), head)
+from tests.training.resuming import check, epitome_net, load, save
 
 
 def test_resumed_at_an_epochs_end_there_is_no_loss_to_tell_yet(tmp_path):
@@ -57,35 +27,6 @@ def test_resumed_at_an_epochs_end_there_is_no_loss_to_tell_yet(tmp_path):
     assert load(trainer(hooks=Hooks(progress=seen.append)), tmp_path).fit()
     assert (seen[0]["loss"], seen[0]["images_per_s"]) == (None, None)
     assert "loss" not in describe(seen[0]) and "images/s" not in describe(seen[0])
-
-
-def check(folder: Path, stop_at: int, make, **changes) -> None:
-    """Compare an interrupted training with an uninterrupted one: tensors, last numbers, and all rows of metrics."""
-    data, rows, split_rows = tiny_data(), [], []
-    whole = trainer(make(), data, Hooks(metric=rows.append), **changes)
-    assert whole.fit()
-
-    first = trainer(make(), data, **changes)
-    hooks = Hooks(
-        metric=split_rows.append, should_stop=lambda: first.step >= stop_at, checkpoint=lambda tr: save(tr, folder)
-    )
-    first.hooks = hooks
-    assert not first.fit()
-    assert first.step == stop_at
-
-    random.random(), np.random.rand(), torch.rand(1)  # another process has other global states
-    second = load(trainer(make(), data, Hooks(metric=split_rows.append), **changes), folder)
-    assert second.step == stop_at
-    assert second.fit()
-
-    expected, found = outcome(whole), outcome(second)
-    assert expected.keys() == found.keys()
-    different = [name for name in expected if not expected[name].equal(found[name])]
-    assert different == []
-    assert whole.last == second.last
-    assert whole.best_top1 == second.best_top1
-    timeless = [[{k: v for k, v in row.items() if k != "images_per_s"} for row in some] for some in (rows, split_rows)]
-    assert timeless[0] == timeless[1]
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 7])
