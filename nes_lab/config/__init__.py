@@ -3,6 +3,7 @@
 from nes_lab.config.base import Section
 from nes_lab.config.load import Knob, knobs, load_config, read_yaml
 from nes_lab.config.sections import BackboneConfig, CompressionConfig, DataConfig, ExperimentConfig
+from nes_lab.config.sweep import Range, SweepConfig, load_sweep
 from nes_lab.config.training import TrainingConfig
 
 __all__ = [
@@ -11,9 +12,12 @@ __all__ = [
     "DataConfig",
     "ExperimentConfig",
     "Knob",
+    "Range",
     "Section",
+    "SweepConfig",
     "TrainingConfig",
     "knobs",
     "load_config",
+    "load_sweep",
     "read_yaml",
 ]

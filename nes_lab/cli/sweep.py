@@ -1,0 +1,184 @@
+"""``nes-lab sweep``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from nes_lab.cli.entry import INTERRUPTED
+from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.options import parse
+from nes_lab.cli.tables import print_table, printable
+from nes_lab.config import load_sweep
+from nes_lab.errors import RunError
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.store import RunStore
+from nes_lab.sweeps.executors import Executor, LocalExecutor
+from nes_lab.sweeps.ray_executor import RayExecutor
+from nes_lab.sweeps.result import SweepResult, SweepTrial, axes_of
+from nes_lab.sweeps.session import News
+from nes_lab.sweeps.sweep import Sweep
+from nes_lab.training.signals import StopSignals
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Train many settings of one experiment. The same command again goes on where it was left."""
+
+    sweep: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SWEEP.yaml")]]
+    """The sweep's YAML file: name, base, space, and what is sought."""
+    executor: Literal["local", "ray"] = "local"
+    """Processes of this machine, or the workers of a Ray cluster."""
+    jobs: int | None = None
+    """Trials at a time; by default 1, and on Ray as many as there is room for."""
+    address: str = ""
+    """Ray cluster, auto or host:port; empty starts Ray on this machine."""
+    cpus_per_trial: float = 1.0
+    """CPUs that a trial takes on Ray."""
+    gpus_per_trial: float = 0.0
+    """GPUs that a trial takes on Ray; 0 trains on the CPU."""
+    retry_failed: bool = False
+    """Go on with trials that failed, from their checkpoints."""
+    dry_run: bool = False
+    """List the trials and start none."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a sweep, or go on with it."""
+    options = parse(SweepOptions, "sweep", words)
+    sweep = Sweep(load_sweep(options.sweep), RunStore())
+    with words_aside(options.json):
+        if options.dry_run:
+            _show_plan(sweep)
+            found = None
+        else:
+            executor = _executor(options, sweep)
+            print(_plan_line(sweep))
+            with StopSignals() as signals, _display(sweep, signals) as news:
+                found = sweep.run(executor, news, lambda: signals.received, options.retry_failed)
+            _show(found, sweep)
+    if options.json:
+        print_json(_planned(sweep) if found is None else found.to_dict())
+    if found is None:
+        return 0
+    if found.interrupted:
+        return INTERRUPTED
+    return 1 if found.unfinished else 0
+
+
+def _executor(options: SweepOptions, sweep: Sweep) -> Executor:
+    retries = sweep.config.retries
+    if options.executor == "local":
+        if options.address:
+            raise RunError(f"--address {options.address} is that of a Ray cluster: add --executor ray")
+        return LocalExecutor(sweep.store, 1 if options.jobs is None else options.jobs, retries)
+    cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
+    return RayExecutor(sweep.store, options.jobs, options.address, cpus, gpus, retries)
+
+
+def _plan_line(sweep: Sweep) -> str:
+    done = len([trial for trial in sweep.look().trials if trial.state == "finished"])
+    before = f", {done} of them finished before" if done else ""
+    return f"sweep {sweep.config.name}: {sweep.planned} trials ({sweep.config.sampler}){before}; runs in {sweep.store.root}"
+
+
+def _planned(sweep: Sweep) -> dict[str, object]:
+    trials = [{"label": trial.label, "settings": trial.settings} for trial in sweep.candidates]
+    return {"name": sweep.config.name, "planned": sweep.planned, "trials": trials}
+
+
+def _show_plan(sweep: Sweep) -> None:
+    print(_plan_line(sweep))
+    for index, trial in enumerate(sweep.candidates):
+        print(f"{index:>4}  {trial.label}")
+    if sweep.learns:
+        print(f"{sweep.config.sampler} draws them one after another from: {', '.join(sweep.config.space)}")
+
+
+@contextmanager
+def _display(sweep: Sweep, signals: StopSignals) -> Iterator[News]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task(sweep.config.name, total=sweep.planned, now="", completed=len(_finished(sweep)))
+        active: dict[str, RunInfo] = {}
+
+        def show(kind: str, info: RunInfo | None) -> None:
+            if kind == "stopping":
+                print(f"{signals.received}: running trials save a checkpoint and stop", file=sys.stderr)
+            if info is None:
+                bars.update(task, now=_active(sweep, active) if console.is_terminal else "")
+                return
+            if kind == "began":
+                active[info.id] = info
+                return
+            active.pop(info.id, None)
+            bars.update(task, advance=int(info.state == "finished"))
+            bars.console.print(_line(sweep, info), markup=False, highlight=False, soft_wrap=True)
+
+        yield show
+
+
+def _finished(sweep: Sweep) -> list[SweepTrial]:
+    return [trial for trial in sweep.look().trials if trial.state == "finished"]
+
+
+def _active(sweep: Sweep, active: dict[str, RunInfo]) -> str:
+    shown = []
+    for run_id in list(active)[:4]:
+        try:
+            info = sweep.store.get(run_id)
+        except RunError:
+            continue
+        shown.append(f"{printable(info.label, 40)} {info.progress:.0%}")
+    more = f" and {len(active) - 4} more" if len(active) > 4 else ""
+    return "  ".join(shown) + more
+
+
+def _line(sweep: Sweep, info: RunInfo) -> str:
+    numbers = "  ".join(
+        f"{name} {_number(info.summary[name])}" for name in sweep.config.objectives if name in info.summary
+    )
+    reason = "" if info.state == "finished" else printable(info.reason, 300)
+    attempts = f"  (attempt {info.attempt})" if info.attempt > 1 else ""
+    return f"{info.state:<9} {printable(info.label, 80)}  {numbers or reason}  {info.id}{attempts}"
+
+
+def _show(found: SweepResult, sweep: Sweep) -> None:
+    cost, value = axes_of(found.objectives)
+    columns = list(dict.fromkeys([*found.objectives, "top1", "madds", "params"]))
+    rows = [_row(trial, columns, trial in found.front) for trial in found.trials]
+    print_table(("", "trial", *columns, "state", "run"), rows, numbers=range(2, 2 + len(columns)))
+    done = len(found.trials) - len(found.unfinished)
+    print(f"{done} of {found.planned} trials finished")
+    if found.front:
+        against = f" of {value} against {cost}" if cost else ""
+        print(f"* the Pareto front{against}: {len(found.front)} trials")
+    for trial in found.unfinished:
+        print(f"{trial.label} is {trial.state}: {printable(trial.reason, 300)}")
+    print(f"study {found.name} in {found.storage}; runs in {sweep.store.root}, group {found.name}")
+    if found.interrupted or any(trial.state != "failed" for trial in found.unfinished):
+        print("the same command goes on from the last checkpoints")
+    elif found.unfinished:
+        print("--retry-failed tries the failed ones again")
+
+
+def _row(trial: SweepTrial, columns: Sequence[str], is_best: bool) -> list[str]:
+    numbers = [_number(trial.numbers[name]) if name in trial.numbers else "" for name in columns]
+    return ["*" if is_best else "", printable(trial.label, 80), *numbers, trial.state, trial.run]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1000 else f"{value:.2f}"

@@ -1,0 +1,149 @@
+"""Trials as tasks of a Ray cluster, or of a Ray that is started on this machine for the time of the sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from nes_lab.errors import NesLabError, OptionError, RunError
+from nes_lab.runs import launcher
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.store import RunStore
+from nes_lab.sweeps.executors import stop_runs
+from nes_lab.sweeps.ray_task import train_run
+
+__all__ = ["RayExecutor"]
+
+OBJECT_STORE_BYTES = 100_000_000  # trials exchange nothing but ids
+
+
+class RayExecutor:
+    """Tasks of a Ray cluster, each of which starts the training as a process of its own.
+
+    Args:
+        store: The runs, on a file system that all nodes share.
+        jobs: Trials at a time; by default as many as the cluster has room for.
+        address: ``auto`` or host:port of a running cluster; empty starts Ray on this machine, for itself alone.
+        cpus, gpus: What a trial takes.
+        retries: How often a run whose process, worker or node died is resumed.
+    """
+
+    def __init__(self, store: RunStore, jobs: int | None = None, address: str = "", cpus: float = 1.0,
+                 gpus: float = 0.0, retries: int = 2) -> None:  # fmt: skip
+        if jobs is not None and jobs < 1:
+            raise OptionError(f"jobs={jobs} should be at least 1: the number of trials at a time")
+        if cpus < 0 or gpus < 0 or not cpus + gpus:
+            raise OptionError(f"cpus_per_trial={cpus:g}, gpus_per_trial={gpus:g}: a trial needs at least one of them")
+        self.store, self.jobs, self.address, self.retries = store, jobs, address, retries
+        self.cpus, self.gpus = cpus, gpus
+        self.tasks: dict[Any, str] = {}
+        self.broken: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Connect to the cluster or start one, and leave it, or end it, in any case."""
+        ray = _import_ray(self.address)
+        mine = not ray.is_initialized()
+        try:
+            if mine:
+                self._connect(ray)
+            self._check_room(ray)
+            self.task = ray.remote(train_run)
+            yield
+        finally:
+            if mine:
+                ray.shutdown()
+
+    def _connect(self, ray: Any) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+        if not self.address:
+            ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
+                     _node_ip_address="127.0.0.1", **quiet)  # fmt: skip
+            return
+        if self.address != "auto":
+            _knock(self.address)
+        try:
+            ray.init(self.address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RunError(f"address={self.address!r}: no Ray cluster can be reached there: {error}") from error
+
+    def _check_room(self, ray: Any) -> None:
+        have = ray.cluster_resources()
+        for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
+            if not self.address and have.get(name, 0) < wanted:
+                raise OptionError(f"{name.lower()}s_per_trial={wanted:g}, and this machine has {have.get(name, 0):g}")
+
+    def places(self) -> int:
+        """Return the number of jobs, or how many trials the cluster has room for now."""
+        import ray
+
+        if self.jobs is not None:
+            return self.jobs
+        have = ray.cluster_resources()
+        wants = (("CPU", self.cpus), ("GPU", self.gpus))
+        return max(1, min(int(have.get(name, 0) // wanted) for name, wanted in wants if wanted))
+
+    def start(self, run_id: str) -> None:
+        """Hand a run to the cluster."""
+        info = self.store.get(run_id)
+        if info.state in ("cancelled", "failed", "lost"):
+            launcher.requeue(self.store, info)
+        task = self.task.options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=self.retries, name=run_id)
+        root, place = str(self.store.root), os.getcwd()
+        self.tasks[task.remote(root, run_id, info.attempt, self.retries, place)] = run_id
+
+    def ended(self) -> list[RunInfo]:
+        """Return the runs whose tasks ended; one whose worker died is waited for until it has stopped for certain."""
+        import ray
+        from ray.exceptions import RayError
+
+        done, _ = ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=0) if self.tasks else ([], [])
+        for task in done:
+            run_id = self.tasks.pop(task)
+            try:
+                ray.get(task)
+                self.broken[run_id] = ""
+            except (RayError, NesLabError) as error:
+                self.broken[run_id] = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
+        found = [self._conclude(run_id, why) for run_id, why in self.broken.items()]
+        ended = [info for info in found if not info.is_active]
+        for info in ended:
+            del self.broken[info.id]
+        return ended
+
+    def _conclude(self, run_id: str, why: str) -> RunInfo:
+        try:
+            info = self.store.get(run_id)
+        except RunError as error:
+            return RunInfo(run_id, state="lost", reason=str(error))
+        if info.state == "queued":
+            return RunInfo(run_id, state="lost", reason=why or "its worker ended before it began")
+        return info
+
+    def stop(self) -> None:
+        """Cancel the runs that were handed out; they can be resumed."""
+        stop_runs(self.store, [*self.tasks.values(), *self.broken])
+
+
+def _import_ray(address: str) -> Any:
+    """Import Ray so that it calls nobody, and uses the loopback interface for what stays on this machine."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not address or address.startswith(("127.0.0.1:", "localhost:")):
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # its name for: prefer 127.0.0.1
+    import ray
+
+    return ray
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens, since Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "//" in address:
+        raise OptionError(f"address={address!r} should be host:port of a Ray cluster, such as 10.0.0.1:6379, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(f"address={address!r}: no Ray cluster answers there: {error}") from error

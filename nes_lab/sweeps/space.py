@@ -1,0 +1,192 @@
+"""From a sweep to its trials: which settings, which experiment each stands for, and what Optuna is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nes_lab.config import ExperimentConfig, load_config, read_yaml
+from nes_lab.config.sweep import Range, SweepConfig
+from nes_lab.errors import OptionError, closest
+
+__all__ = ["Candidate", "base_tree", "candidate", "check_corners", "decode", "encode", "enumerate_trials", "key_of"]
+
+MOST_CORNERS = 4096
+_REDRAWS = 100
+_RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Settings that were checked, and the experiment they make.
+
+    Attributes:
+        point: Every field of the space with its value.
+        settings: Those that apply: a field of a section that this trial leaves out does not.
+        config: The experiment.
+        key: Short name that equal experiments share.
+        label: The settings in words.
+    """
+
+    point: dict[str, Any]
+    settings: dict[str, Any]
+    config: ExperimentConfig
+    key: str
+    label: str
+
+
+def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of a sweep's base: given in place, in a file, or by the name of a recipe.
+
+    Raises:
+        OptionError: If there is no such file or recipe; names the nearest recipe.
+    """
+    if not isinstance(base, str):
+        return dict(base)
+    named = _RECIPES / f"{base}.yaml"
+    if Path(base).is_file() or base.endswith((".yaml", ".yml")):
+        return dict(read_yaml(Path(base)))
+    recipes = sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+    if base not in recipes:
+        raise OptionError(f"base={base!r} is neither a file nor a recipe.{closest(base, recipes)}")
+    return dict(read_yaml(named))
+
+
+def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
+    """Put a point of the space into the base, and check the experiment.
+
+    Raises:
+        OptionError: With the settings and the field that is wrong.
+
+    Examples:
+        >>> candidate({}, {"seed": 3, "training.epochs": 2}).label
+        'seed=3 epochs=2'
+    """
+    tree = json.loads(json.dumps(base, default=str))
+    settings = {path: value for path, value in point.items() if not _is_left_out(path, point)}
+    for path in sorted(settings, key=lambda path: path.count(".")):
+        _put(tree, path, settings[path])
+    label = describe(settings)
+    try:
+        config = load_config(tree)
+    except OptionError as error:
+        raise OptionError(f"trial ({label}): {str(error).removeprefix('config: ')}") from error
+    return Candidate(dict(point), settings, config, key_of(config.to_dict()), label)
+
+
+def key_of(config: Mapping[str, Any]) -> str:
+    """Return a short name that equal experiments share, whatever their labels."""
+    content = {name: value for name, value in config.items() if name != "label"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_left_out(path: str, point: Mapping[str, Any]) -> bool:
+    """Whether the point itself leaves out the section that a field belongs to, as a dense network does."""
+    parents = itertools.accumulate(path.split(".")[:-1], lambda left, right: f"{left}.{right}")
+    return any(parent in point and point[parent] is None for parent in parents)
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        if not isinstance(tree.get(parent), dict):
+            tree[parent] = {}
+        tree = tree[parent]
+    tree[last] = json.loads(json.dumps(value))
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """Put settings into words, by the last part of each field unless two share it.
+
+    Examples:
+        >>> describe({"backbone.name": "resnet18", "compression": None})
+        'backbone=resnet18 compression=none'
+    """
+    short = {path: path.removesuffix(".name").rpartition(".")[2] for path in settings}
+    names = {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
+    return " ".join(f"{names[path]}={_word(value)}" for path, value in settings.items())[:500]
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}:{_word(inner)}" for name, inner in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def encode(value: Any) -> str | int | float | bool | None:
+    """Return a value as Optuna keeps it: scalars as they are, sections and lists as JSON."""
+    return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
+
+
+def decode(sweep: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the point of the space that Optuna's parameters stand for."""
+    point = {}
+    for path, axis in sweep.space.items():
+        known = params[path]
+        point[path] = known if isinstance(axis, Range) else next(value for value in axis if encode(value) == known)
+    return point
+
+
+def enumerate_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[Candidate]:
+    """List all trials of a grid or of random draws, in order; equal experiments appear once.
+
+    A random trial depends on the sweep's seed and its own number alone, never on which trials finished before.
+
+    Raises:
+        OptionError: For the first that is no valid experiment.
+    """
+    found: dict[str, Candidate] = {}
+    points = _grid(sweep) if sweep.sampler == "grid" else _draws(sweep)
+    for point in points:
+        if sweep.trials is not None and len(found) >= sweep.trials:
+            break
+        trial = candidate(base, point)
+        found.setdefault(trial.key, trial)
+    return list(found.values())
+
+
+def _grid(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
+    axes = [axis.values() if isinstance(axis, Range) else axis for axis in sweep.space.values()]
+    for values in itertools.product(*axes):
+        yield dict(zip(sweep.space, values, strict=True))
+
+
+def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
+    """Draw each number anew a while, so that a small space may give all it has, then end."""
+    for number in range((sweep.trials or 0) + _REDRAWS):
+        chance = random.Random(f"{sweep.seed}-{number}")
+        yield {path: _draw(axis, chance) for path, axis in sweep.space.items()}
+
+
+def _draw(axis: Range | tuple[Any, ...], chance: random.Random) -> Any:
+    if not isinstance(axis, Range):
+        return chance.choice(axis)
+    if axis.step is not None:
+        return chance.choice(axis.values())
+    if axis.log:
+        value = math.exp(chance.uniform(math.log(axis.low), math.log(axis.high)))
+        value = min(max(value, axis.low), axis.high)
+        return round(value) if axis.is_whole else value
+    if isinstance(axis.low, int) and isinstance(axis.high, int):
+        return chance.randint(axis.low, axis.high)
+    return chance.uniform(axis.low, axis.high)
+
+
+def check_corners(sweep: SweepConfig, base: Mapping[str, Any]) -> None:
+    """Check listed values and the ends of ranges in combination, before a learning sampler draws what is between.
+
+    Raises:
+        OptionError: For the first combination that is no valid experiment.
+    """
+    axes = [(axis.low, axis.high) if isinstance(axis, Range) else axis for axis in sweep.space.values()]
+    for values in itertools.islice(itertools.product(*axes), MOST_CORNERS):
+        candidate(base, dict(zip(sweep.space, values, strict=True)))

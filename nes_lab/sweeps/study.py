@@ -1,0 +1,199 @@
+"""The Optuna study of a sweep: which trials there are, which run each has, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from nes_lab.config.sweep import Range, SweepConfig
+from nes_lab.errors import OptionError, RunError
+from nes_lab.runs.query import flatten
+from nes_lab.sweeps.space import Candidate, encode
+
+__all__ = ["Record", "TrialBook", "shown_storage"]
+
+KEY, RUN, REASON, SETTINGS, LABEL, DEFINITION = "key", "run", "reason", "settings", "label", "nes_lab"
+_STATES = {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed", TrialState.PRUNED: "failed"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial as the study knows it.
+
+    Attributes:
+        state: finished, failed, or open when it has no result yet.
+        key: The experiment it stands for; empty if a killed process did not come to note it.
+        run: Id of its run; empty as ``key``.
+        params: Its values as Optuna keeps them.
+        values: The objectives, once it is finished.
+        reason: Why it failed.
+    """
+
+    number: int
+    state: str
+    key: str
+    run: str
+    params: dict[str, Any]
+    settings: dict[str, Any]
+    values: Mapping[str, float]
+    reason: str
+
+
+class TrialBook:
+    """Open, or make, the study of a sweep.
+
+    Args:
+        sweep: The sweep.
+        url: Database of the study.
+        definition: What must stay the same for trials to belong to one study.
+        make: Make the study if there is none.
+
+    Raises:
+        KeyError: If there is no study and none is to be made.
+        RunError: If the database cannot be opened.
+        OptionError: If the study there was made by another definition; names what differs.
+    """
+
+    def __init__(self, sweep: SweepConfig, url: str, definition: Mapping[str, Any], make: bool = True) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.sweep = sweep
+        self.distributions = {path: _distribution(axis) for path, axis in sweep.space.items()}
+        try:
+            storage = optuna.storages.RDBStorage(url, engine_kwargs=_engine_options(url))
+            directions = list(sweep.objectives.values())
+            if make:
+                self.study = optuna.create_study(
+                    study_name=sweep.name, storage=storage, directions=directions, load_if_exists=True
+                )
+            else:
+                self.study = optuna.load_study(study_name=sweep.name, storage=storage)
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, OSError) as error:
+            text = str(getattr(error, "orig", None) or error).replace(url, shown_storage(url))
+            raise RunError(f"storage={shown_storage(url)!r} cannot be opened: {text[:500]}") from error
+        self._check(definition)
+
+    def _check(self, definition: Mapping[str, Any]) -> None:
+        now = json.loads(json.dumps(definition, default=str))
+        text = self.study.user_attrs.get(DEFINITION)
+        if text is None:
+            if self.study.trials:
+                raise OptionError(
+                    f"storage has a study named {self.sweep.name!r} that no sweep made; take another name"
+                )
+            self.study.set_user_attr(DEFINITION, json.dumps(now))
+            return
+        before, after = flatten(json.loads(text)), flatten(now)
+        paths = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+        if paths:
+            lines = [f"{path}: {before.get(path)!r} then, {after.get(path)!r} now" for path in paths[:8]]
+            raise OptionError(
+                f"sweep {self.sweep.name!r} was begun with other settings:\n  " + "\n  ".join(lines) +
+                "\nSet them back to go on with it, or give the new sweep a name of its own."
+            )  # fmt: skip
+
+    def records(self) -> list[Record]:
+        """Return all trials in order, the latest of those that stand for the same failed experiment."""
+        trials = self.study.get_trials(deepcopy=False)
+        again = {trial.user_attrs.get("again") for trial in trials}
+        return [self._record(trial) for trial in trials if trial.number not in again]
+
+    def _record(self, trial: FrozenTrial) -> Record:
+        attrs = trial.user_attrs
+        state = _STATES.get(trial.state, "open")
+        values = dict(zip(self.sweep.objectives, trial.values or [], strict=False))
+        settings = json.loads(attrs.get(SETTINGS, "{}"))
+        params = dict(trial.params)
+        return Record(
+            trial.number, state, attrs.get(KEY, ""), attrs.get(RUN, ""), params, settings, values, attrs.get(REASON, "")
+        )
+
+    def suggest(self) -> Record:
+        """Begin a trial whose settings the sampler draws.
+
+        Its seed depends on the number of trials before, so that a resumed sweep does not draw the same again.
+        """
+        self.study.sampler = _sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of steps that do not meet the end of a range
+            number = self.study.ask(self.distributions).number
+        return self._record(self._trial(number))
+
+    def begin(self, trial: Candidate, run: str, again: int | None = None) -> Record:
+        """Begin a trial with known settings and its run; ``again`` is the number of one that failed before."""
+        about = _about(trial, run) | ({} if again is None else {"again": again})
+        params = {path: encode(value) for path, value in trial.point.items()}
+        fresh = optuna.trial.create_trial(
+            state=TrialState.RUNNING, params=params, distributions=self.distributions, user_attrs=about
+        )
+        self.study.add_trial(fresh)
+        return self._record(self.study.get_trials(deepcopy=False)[-1])
+
+    def note(self, number: int, trial: Candidate, run: str) -> Record:
+        """Write down what a trial stands for, and its run."""
+        for name, value in _about(trial, run).items():
+            self._set(number, name, value)
+        return self._record(self._trial(number))
+
+    def finish(self, number: int, values: Mapping[str, float]) -> None:
+        """Close a trial with its objectives."""
+        self.study.tell(number, [float(values[name]) for name in self.sweep.objectives])
+
+    def fail(self, number: int, reason: str) -> None:
+        """Close a trial that cannot be finished."""
+        self._set(number, REASON, reason[:2000])
+        self.study.tell(number, state=TrialState.FAIL)
+
+    def _set(self, number: int, name: str, value: Any) -> None:
+        self.study._storage.set_trial_user_attr(self._trial(number)._trial_id, name, value)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
+
+
+def _about(trial: Candidate, run: str) -> dict[str, str]:
+    return {KEY: trial.key, RUN: run, SETTINGS: json.dumps(trial.settings), LABEL: trial.label}
+
+
+def _distribution(axis: Range | tuple[Any, ...]) -> BaseDistribution:
+    if not isinstance(axis, Range):
+        return CategoricalDistribution([encode(value) for value in axis])
+    if isinstance(axis.low, int) and isinstance(axis.high, int) and isinstance(axis.step, int | None):
+        return IntDistribution(axis.low, axis.high, log=axis.log, step=axis.step or 1)
+    high = axis.low + (len(axis.values()) - 1) * axis.step if axis.step else axis.high
+    return FloatDistribution(axis.low, high, log=axis.log, step=axis.step)
+
+
+def _sampler(sweep: SweepConfig, done: int) -> optuna.samplers.BaseSampler:
+    seed = random.Random(f"{sweep.seed}-{done}").randrange(2**31)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if sweep.sampler == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, (sweep.trials or 0) // 4)))
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+
+
+def shown_storage(url: str) -> str:
+    """Return a database's URL without its password.
+
+    Examples:
+        >>> shown_storage("postgresql://lab:secret@db/sweeps")
+        'postgresql://lab:***@db/sweeps'
+    """
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(not a URL)"

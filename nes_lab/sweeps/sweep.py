@@ -1,0 +1,173 @@
+"""Run a sweep: hand out trials, note what came of them, and go on where it was left."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nes_lab.config.sweep import Range, SweepConfig, load_sweep
+from nes_lab.errors import RunError, one_of
+from nes_lab.runs.files import write_json
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.lock import hold_lock
+from nes_lab.runs.store import RunStore
+from nes_lab.sweeps.executors import Executor, LocalExecutor
+from nes_lab.sweeps.ray_executor import RayExecutor
+from nes_lab.sweeps.result import SweepResult, SweepTrial, front
+from nes_lab.sweeps.session import News, Session
+from nes_lab.sweeps.space import Candidate, base_tree, check_corners, describe, enumerate_trials
+
+if TYPE_CHECKING:
+    from nes_lab.sweeps.study import Record, TrialBook
+
+__all__ = ["EXECUTORS", "Sweep", "run_sweep"]
+
+EXECUTORS = ("local", "ray")
+SHOWN = ("top1", "madds", "params")
+
+
+def run_sweep(
+    source: SweepConfig | str | Path | Mapping[str, Any],
+    *,
+    executor: str = "local",
+    jobs: int | None = None,
+    address: str = "",
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    root: str | Path | None = None,
+    retry_failed: bool = False,
+    news: News | None = None,
+    should_stop: Callable[[], object] | None = None,
+) -> SweepResult:
+    """Train all trials of a sweep, or those that are still to be trained.
+
+    Args:
+        source: The sweep: a YAML file, a mapping, or what :func:`load_sweep` returned.
+        executor: ``local`` (processes of this machine) or ``ray``.
+        jobs: Trials at a time; by default one, and on Ray as many as there is room for.
+        address: Ray cluster, ``auto`` or host:port; empty starts Ray here.
+        cpus_per_trial: CPUs that a trial takes on Ray.
+        gpus_per_trial: GPUs that a trial takes on Ray; 0 trains on the CPU.
+        root: The folder of all runs; by default ``$NES_LAB_HOME/runs``, else ``data/runs``.
+        retry_failed: Go on with trials that failed, from their checkpoints.
+        news: Called with ``began`` and ``ended`` for each run, ``tick`` several times a second, and ``stopping``.
+        should_stop: Asked as often; when true, the runs at hand save a checkpoint and stop.
+
+    Raises:
+        OptionError: If the sweep is wrong, or was begun with other settings; nothing is started.
+        RunError: If another process runs the same sweep, or its files cannot be written.
+    """
+    sweep = source if isinstance(source, SweepConfig) else load_sweep(source)
+    one_of("executor", executor, EXECUTORS)
+    store = RunStore(root)
+    worker: Executor = LocalExecutor(store, 1 if jobs is None else jobs, sweep.retries)
+    if executor == "ray":
+        worker = RayExecutor(store, jobs, address, cpus_per_trial, gpus_per_trial, sweep.retries)
+    return Sweep(sweep, store).run(worker, news, should_stop, retry_failed)
+
+
+class Sweep:
+    """A sweep whose every trial was checked.
+
+    Args:
+        config: What to do.
+        store: Where the runs go; the study is in ``sweeps/<name>`` beside them.
+
+    Raises:
+        OptionError: If some combination is no valid experiment.
+
+    Examples:
+        >>> sweep = Sweep(load_sweep({"name": "seeds", "space": {"seed": [0, 1]}}), RunStore())
+        >>> [trial.label for trial in sweep.candidates]
+        ['seed=0', 'seed=1']
+    """
+
+    def __init__(self, config: SweepConfig, store: RunStore) -> None:
+        self.config, self.store = config, store
+        self.base = base_tree(config.base)
+        self.folder = store.root.parent / "sweeps" / config.name
+        self.url = config.storage or f"sqlite:///{self.folder / 'study.db'}"
+        self.learns = config.sampler in ("tpe", "nsga2")
+        self.candidates: list[Candidate] = []
+        if self.learns:
+            check_corners(config, self.base)
+        else:
+            self.candidates = enumerate_trials(config, self.base)
+        self.planned = (config.trials or 0) if self.learns else len(self.candidates)
+
+    def definition(self) -> dict[str, Any]:
+        """Return what must stay the same for the sweep to be continued."""
+        axes = {
+            path: axis.model_dump() if isinstance(axis, Range) else list(axis)
+            for path, axis in self.config.space.items()
+        }
+        same = self.config.model_dump(include={"sampler", "seed", "objectives"})
+        return {"base": self.base, "space": axes, **same, "runs": str(self.store.root)}
+
+    def run(
+        self,
+        executor: Executor,
+        news: News | None = None,
+        should_stop: Callable[[], object] | None = None,
+        retry_failed: bool = False,
+    ) -> SweepResult:
+        """Train what is still to be trained. See :func:`run_sweep`."""
+        with self._alone(), executor.open():
+            book = self._book(make=True)
+            session = Session(self, book, executor, news or (lambda *_: None))
+            session.prepare(retry_failed)
+            stopped = session.work(should_stop or (lambda: False))
+            return self._result(book, stopped)
+
+    def look(self) -> SweepResult:
+        """Return what was found so far, without starting anything; nothing if it was never begun."""
+        if self.config.storage or (self.folder / "study.db").exists():
+            with contextlib.suppress(KeyError):
+                return self._result(self._book(make=False), False)
+        return SweepResult(self.config.name, self.url, (), (), self.config.objectives, self.planned)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.folder} cannot be written: {error.strerror or error}") from error
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(hold_lock(self.folder))
+            except RunError as error:
+                raise RunError(f"sweep {self.config.name!r} is being run by another process: {error}") from error
+            yield
+
+    def _book(self, make: bool) -> TrialBook:
+        from nes_lab.sweeps.study import TrialBook, shown_storage
+
+        book = TrialBook(self.config, self.url, self.definition(), make)
+        if make:
+            about = {"name": self.config.name, "storage": shown_storage(self.url), **self.definition()}
+            write_json(self.folder / "sweep.json", about)
+        return book
+
+    def _result(self, book: TrialBook, interrupted: bool) -> SweepResult:
+        from nes_lab.sweeps.study import shown_storage
+
+        trials = tuple(self._trial(record) for record in book.records() if record.key)
+        best = front(trials, self.config.objectives)
+        planned = max(self.planned, len(trials))
+        storage = shown_storage(self.url)
+        return SweepResult(self.config.name, storage, trials, best, self.config.objectives, planned, interrupted)
+
+    def _trial(self, record: Record) -> SweepTrial:
+        try:
+            info = self.store.get(record.run)
+        except RunError as error:
+            info = RunInfo(record.run, state="lost", reason=str(error))
+        summary = {name: info.summary[name] for name in SHOWN if name in info.summary}
+        state = info.state if record.state == "open" else record.state
+        reason = record.reason or ("" if state == "finished" else info.reason)
+        label = describe(record.settings)
+        return SweepTrial(
+            record.number, label, record.settings, record.run, state, {**summary, **record.values}, reason
+        )
