@@ -6,6 +6,7 @@ what is too old. A writer killed anywhere in between leaves the checkpoints befo
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from typing import Any
 
 from nes_lab.errors import CheckpointError, RunError
 from nes_lab.runs import layout
-from nes_lab.runs.files import TEMPORARY, read_json, sha256_of, sync, write_json
+from nes_lab.runs.files import TEMPORARY, explain, read_json, sha256_of, sync, write_json
 
-__all__ = ["Checkpoint", "commit", "empty_manifest", "latest"]
+__all__ = ["Checkpoint", "commit", "drop_unfinished", "empty_manifest", "latest"]
 
 _KINDS = {".safetensors": "weights", ".pt": "state"}
 
@@ -85,13 +86,20 @@ def commit(run: Path, step: int, attempt: int, files: Iterable[Path], keep: int)
     return entry
 
 
+def drop_unfinished(run: Path, attempt: int) -> None:
+    """Remove what an attempt began to save and did not commit: on a full disk, that is room for the next one."""
+    for path in (run / layout.CHECKPOINTS).glob(f".saving-*-a{attempt:02d}.*"):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def _settle(path: Path, final: Path) -> dict[str, Any]:
     try:
         sync(path)
         about = {"name": final.name, "sha256": sha256_of(path), "size": path.stat().st_size}
         path.replace(final)
     except OSError as error:
-        raise CheckpointError(f"checkpoint file {path} cannot be committed: {error.strerror or error}") from error
+        raise CheckpointError(f"checkpoint file {path} cannot be committed: {explain(error)}") from error
     return about
 
 

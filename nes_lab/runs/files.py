@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,18 @@ from typing import Any
 
 from nes_lab.errors import RunError
 
-__all__ = ["append_line", "read_json", "read_lines", "read_tail", "remove", "rotate", "sha256_of", "sync", "write_json"]
+__all__ = [
+    "append_line",
+    "overwrite",
+    "read_json",
+    "read_lines",
+    "read_tail",
+    "remove",
+    "rotate",
+    "sha256_of",
+    "sync",
+    "write_json",
+]
 
 TEMPORARY = ".tmp-"
 
@@ -25,7 +37,12 @@ def write_json(path: Path, content: Any, durable: bool = True) -> None:
         content: Anything JSON can hold; numbers of numpy and torch are taken by value.
         durable: Wait until the disk has it. False is enough for heartbeats.
     """
-    write_bytes(path, (json.dumps(content, indent=1, default=_plain) + "\n").encode(), durable)
+    write_bytes(path, as_json(content), durable)
+
+
+def as_json(content: Any) -> bytes:
+    """Return the bytes :func:`write_json` writes."""
+    return (json.dumps(content, indent=1, default=_plain) + "\n").encode()
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
@@ -43,7 +60,31 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise RunError(f"{path} cannot be written: {explain(error)}") from error
+
+
+def explain(error: OSError) -> str:
+    """Say what keeps a file from being written, and what helps."""
+    text = error.strerror or str(error)
+    return text + _CURES.get(error.errno or 0, "")
+
+
+_ROOM = "; make room, then go on with nes-lab resume"
+_CURES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EROFS: "; make it writable, then go on with nes-lab resume"}
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Write over a file in place, for a disk so full that it holds no second file: better than an old truth.
+
+    Raises:
+        OSError: If even that is not possible.
+    """
+    handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        os.pwrite(handle, data, 0)
+        os.ftruncate(handle, len(data))
+    finally:
+        os.close(handle)
 
 
 def sync(path: Path) -> None:
@@ -88,8 +129,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def append_line(handle: int, row: dict[str, Any]) -> None:
+def append_line(handle: int, row: dict[str, Any], name: str = "") -> None:
     """Append one row to an open file in one write, so that lines of a killed writer are whole or last.
+
+    Args:
+        handle: The file, open for appending.
+        row: What to write.
+        name: The file's name, for the message.
 
     Raises:
         RunError: If the disk does not take it.
@@ -99,7 +145,7 @@ def append_line(handle: int, row: dict[str, Any]) -> None:
         while data:
             data = data[os.write(handle, data) :]
     except OSError as error:
-        raise RunError(f"a row cannot be appended: {error.strerror or error}") from error
+        raise RunError(f"a row cannot be appended to {name or 'a file'}: {explain(error)}") from error
 
 
 def open_to_append(path: Path) -> int:
@@ -110,7 +156,7 @@ def open_to_append(path: Path) -> int:
         if size and os.pread(handle, 1, size - 1) != b"\n":
             os.write(handle, b"\n")
     except OSError as error:
-        raise RunError(f"{path} cannot be opened for writing: {error.strerror or error}") from error
+        raise RunError(f"{path} cannot be opened for writing: {explain(error)}") from error
     return handle
 
 

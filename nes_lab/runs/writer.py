@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nes_lab.errors import RunError, one_of
 from nes_lab.runs import checkpoints, layout, process
-from nes_lab.runs.files import append_line, open_to_append, read_json, rotate, write_bytes, write_json
+from nes_lab.runs.files import (
+    append_line,
+    as_json,
+    open_to_append,
+    overwrite,
+    read_json,
+    rotate,
+    write_bytes,
+    write_json,
+)
 from nes_lab.runs.info import FINAL, is_cancel_requested, read_run
 from nes_lab.runs.lock import Lock, lock, unlock
 from nes_lab.runs.store import RunStore
@@ -85,6 +94,7 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed.set()
+        checkpoints.drop_unfinished(self.folder, self.attempt)
         try:
             if self._status.get("state") not in FINAL:
                 self._end_badly(error)
@@ -132,9 +142,21 @@ class RunWriter:
                 self._status["step"] = int(step)
             if total is not None:
                 self._status["total"] = int(total)
-            write_json(self.folder / layout.STATUS, self._status | process.now(), durable=state is not None)
+            self._write_status(durable=state is not None)
         if state in FINAL:
-            self.event(str(state), step=self._status["step"], reason=reason)
+            with contextlib.suppress(RunError) if state == "failed" else contextlib.nullcontext():
+                self.event(str(state), step=self._status["step"], reason=reason)
+
+    def _write_status(self, durable: bool) -> None:
+        """Replace the status; that a run failed is said even where the disk is too full for a second file."""
+        path, content = self.folder / layout.STATUS, self._status | process.now()
+        try:
+            write_json(path, content, durable)
+        except RunError:
+            if self._status["state"] != "failed":
+                raise
+            with contextlib.suppress(OSError):  # if not, readers find the process gone
+                overwrite(path, as_json(content))
 
     def heartbeat(self) -> None:
         """Say that the process lives. A thread does so too, every few seconds."""
@@ -154,11 +176,11 @@ class RunWriter:
         """Append one row of metrics: at least ``step`` and ``split``; attempt and time are added."""
         if type(row.get("step")) is not int:
             raise RunError(f"a row of metrics needs an integer step, not {row.get('step')!r}")
-        append_line(self._metrics, row | {"attempt": self.attempt, "time": time.time()})
+        append_line(self._metrics, row | {"attempt": self.attempt, "time": time.time()}, layout.METRICS)
 
     def event(self, kind: str, **about: Any) -> None:
         """Append one event, such as a checkpoint or a fallback."""
-        append_line(self._events, {"kind": kind, **about, "attempt": self.attempt, "time": time.time()})
+        append_line(self._events, {"kind": kind, **about, "attempt": self.attempt, "time": time.time()}, layout.EVENTS)
 
     def summary(self, **numbers: Any) -> None:
         """Add final numbers such as params, madds, top1; earlier ones stay unless named again.
