@@ -1,9 +1,14 @@
-"""The one recipe: config -> data, backbone, compress, train, evaluate, summary; all that is written goes to a run."""
+"""The one recipe: config -> data, backbone, compress, train, evaluate, summary; all that is written goes to a run.
+
+Under torchrun every process calls :func:`run_experiment` with the same run: the first plans and writes, the others get the
+plan and the checkpoint's place from it and only train. All of them must see the run's folder (a shared file system).
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,18 +17,19 @@ from nes_lab.compress.compression_plan import CompressionPlan
 from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.cost.measure import measure_latency
 from nes_lab.errors import CheckpointError, NesLabError, RunError
-from nes_lab.experiment_build import Built, build, check
+from nes_lab.experiment_build import Built, build, check, recipe_of
 from nes_lab.nn.inspect import snapshot_layers
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import Checkpoint
 from nes_lab.runs.files import read_json
 from nes_lab.runs.writer import RunWriter
+from nes_lab.training import distributed
 from nes_lab.training.checkpoint import load_training, save_training
 from nes_lab.training.device import cpu_threads, pick_device
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
-from nes_lab.training.recipe import Recipe
 from nes_lab.training.signals import StopSignals
+from nes_lab.training.trackers import Trackers, check_trackers
 
 if TYPE_CHECKING:
     from nes_lab.runs.store import RunStore
@@ -32,7 +38,7 @@ __all__ = ["Built", "build", "check", "resume", "run_experiment"]
 
 Progress = Callable[[dict[str, Any]], None]
 MOST_SNAPSHOTS = 60
-NOT_THE_RECIPES = {"keep_checkpoints", "threads", "device", "processes", "trackers", "kd_checkpoint"}
+TRACKED = "trackers"
 _LATENCY_ROUNDS = 20
 
 
@@ -62,19 +68,31 @@ def run_experiment(store: RunStore, run_id: str, progress: Progress | None = Non
         >>> run_experiment(store, store.create(config.to_dict()))["state"]
         'finished'
     """
-    with RunWriter(store, run_id) as writer, StopSignals() as signals:
-        try:
-            config = load_config(store.get(run_id).config)
+    with distributed.joined(), StopSignals() as signals:
+        config = load_config(store.get(run_id).config)
+        if not distributed.is_main():
             with cpu_threads(config.training.threads):
-                return _Experiment(writer, config, signals, progress).run()
-        except torch.OutOfMemoryError as error:
-            half = max(1, config.data.batch_size // 2)
-            reason = f"out of memory at data.batch_size={config.data.batch_size}; try {half}. {error}"
-            writer.status("failed", reason=reason[:2000])
-            raise RunError(reason) from error
-        except NesLabError as error:
-            writer.status("failed", reason=str(error)[:2000])
-            raise
+                return _follow(config, signals)
+        check_trackers(config.training.trackers)
+        with RunWriter(store, run_id) as writer:
+            try:
+                with cpu_threads(config.training.threads):
+                    return _Experiment(writer, config, signals, progress).run()
+            except torch.OutOfMemoryError as error:
+                reason = _too_much(config, error)
+                writer.status("failed", reason=reason)
+                raise RunError(reason) from error
+            except NesLabError as error:
+                writer.status("failed", reason=str(error)[:2000])
+                raise
+            except RuntimeError as error:
+                if not distributed.is_loss_of_another(error):
+                    raise
+                reason = f"another process of this training is gone; resume it from its last checkpoint ({error})"[
+                    :2000
+                ]
+                writer.status("failed", reason=reason)
+                raise RunError(reason) from error
 
 
 def resume(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:
@@ -88,6 +106,46 @@ def resume(store: RunStore, run_id: str, progress: Progress | None = None) -> di
     return run_experiment(store, run_id, progress)
 
 
+def _too_much(config: ExperimentConfig, error: Exception) -> str:
+    """Say which batch to try, and how a step keeps its images."""
+    size, parts = config.data.batch_size, config.training.accumulate
+    half = max(1, size // 2)
+    keep = f" (with training.accumulate={2 * parts} a step keeps its images)" if half < size else ""
+    return f"out of memory at data.batch_size={size}; try {half}{keep}. {error}"[:2000]
+
+
+def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
+    """Train along with the process that writes."""
+    begin = distributed.broadcast()
+    plan = None if begin["plan"] is None else CompressionPlan.from_dict(begin["plan"])
+    built = _built(config, plan)
+    hooks = Hooks(should_stop=lambda: bool(signals.received))
+    trainer = _trainer(config, built, hooks)
+    if begin["weights"] is not None:
+        load_training(trainer, Path(begin["weights"]), Path(begin["state"]))
+    finished = trainer.fit()
+    state = "finished" if finished else "cancelled"
+    return {"state": state, "step": trainer.step, "total": trainer.total}
+
+
+def _built(config: ExperimentConfig, plan: CompressionPlan | None) -> Built:
+    """Build, and fail in all processes when one cannot."""
+    built, error = None, None
+    try:
+        built = build(config, plan)
+    except (NesLabError, OSError, RuntimeError) as problem:
+        error = problem
+    distributed.raise_together(error)
+    assert built is not None  # else it has been raised
+    return built
+
+
+def _trainer(config: ExperimentConfig, built: Built, hooks: Hooks) -> Trainer:
+    device = pick_device(config.training.device)
+    options: dict[str, Any] = {"seed": config.seed, "device": device, "hooks": hooks, "teacher": built.teacher}
+    return Trainer(built.model, built.data, recipe_of(config), **options)
+
+
 class _Experiment:
     """One attempt at a run: everything between the config and the files."""
 
@@ -95,23 +153,25 @@ class _Experiment:
         self, writer: RunWriter, config: ExperimentConfig, signals: StopSignals, progress: Progress | None
     ) -> None:
         self.writer, self.config, self.signals, self.progress = writer, config, signals, progress
-        self.device = pick_device(config.training.device)
+        self.trackers: Trackers | None = None
         self.begun, self.seconds_before = time.perf_counter(), 0.0
         self.stride = -(-config.training.epochs // (MOST_SNAPSHOTS - 1))
 
     def run(self) -> dict[str, Any]:
         checkpoint = self.writer.latest_checkpoint()
-        built = build(self.config, None if checkpoint is None else self._stored_plan())
-        trainer = self._trainer(built)
+        if checkpoint is not None and checkpoint.state is None:
+            raise CheckpointError(f"the checkpoint of step {checkpoint.step} has weights but no state to resume from")
+        built = self._build(checkpoint)
+        trainer = _trainer(self.config, built, self._hooks())
         if checkpoint is None:
             self._record(built)
             self._snapshot(trainer)
         else:
             self._restore(trainer, checkpoint)
         self.writer.status(step=trainer.step, total=trainer.total)
-        if not trainer.fit():
+        if not self._fit(trainer):
             asked = self.writer.cancel_requested()  # whoever asks also sends a signal, to wake the process
-            reason = "cancelled on request" if asked else f"{self.signals.received} received"
+            reason = "cancelled on request" if asked else f"{self.signals.received or 'a signal'} received"
             self.writer.status("cancelled", step=trainer.step, reason=reason)
             return {"state": "cancelled", "step": trainer.step, "total": trainer.total}
         summary = self._summary(built, trainer)
@@ -119,17 +179,52 @@ class _Experiment:
         self.writer.status("finished", step=trainer.step)
         return {"state": "finished", **summary}
 
-    def _trainer(self, built: Built) -> Trainer:
-        wanted = self.config.training.model_dump(exclude=NOT_THE_RECIPES)
-        hooks = Hooks(
-            metric=lambda row: self.writer.metric(**row),
+    def _build(self, checkpoint: Checkpoint | None) -> Built:
+        """Build here first: what is downloaded or planned is then there for the other processes."""
+        plan = None if checkpoint is None else self._stored_plan()
+        if distributed.world_size() == 1:
+            return build(self.config, plan)
+        built = build(self.config, plan)
+        distributed.broadcast(
+            {
+                "plan": None if built.plan is None else built.plan.to_dict(),
+                "weights": None if checkpoint is None else str(checkpoint.weights),
+                "state": None if checkpoint is None else str(checkpoint.state),
+            }
+        )
+        distributed.raise_together(None)
+        return built
+
+    def _fit(self, trainer: Trainer) -> bool:
+        config = self.config
+        if not config.training.trackers:
+            return trainer.fit()
+        self.trackers = Trackers(
+            config.training.trackers,
+            self.writer.folder / TRACKED,
+            config.label or self.writer.run_id,
+            config.to_dict(),
+            failed=lambda name, reason: self.writer.event("tracker_failed", tracker=name, reason=reason),
+        )
+        try:
+            return trainer.fit()
+        finally:
+            self.trackers.finish()
+
+    def _hooks(self) -> Hooks:
+        return Hooks(
+            metric=self._metric,
             epoch_end=self._epoch_end,
             checkpoint=self._checkpoint,
             progress=self._show,
+            event=lambda about: self.writer.event(**about),
             should_stop=lambda: bool(self.signals.received) or self.writer.cancel_requested(),
         )
-        recipe = Recipe(batch_size=self.config.data.batch_size, **wanted)
-        return Trainer(built.model, built.data, recipe, seed=self.config.seed, device=self.device, hooks=hooks)
+
+    def _metric(self, row: dict[str, Any]) -> None:
+        self.writer.metric(**row)
+        if self.trackers is not None:
+            self.trackers.log(row)
 
     def _stored_plan(self) -> CompressionPlan | None:
         try:
@@ -149,8 +244,7 @@ class _Experiment:
         )
 
     def _restore(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
-        if checkpoint.state is None:
-            raise CheckpointError(f"the checkpoint of step {checkpoint.step} has weights but no state to resume from")
+        assert checkpoint.state is not None  # run() has checked
         state = load_training(trainer, checkpoint.weights, checkpoint.state)
         self.seconds_before = float(state.get("seconds", 0.0))
 
@@ -177,7 +271,7 @@ class _Experiment:
             self.progress(news)
 
     def _summary(self, built: Built, trainer: Trainer) -> dict[str, Any]:
-        example = torch.zeros(1, *built.data.input_shape, device=self.device)
+        example = torch.zeros(1, *built.data.input_shape, device=trainer.device)
         latency = measure_latency({"model": trainer.model}, example, pairs=_LATENCY_ROUNDS)["model"]
         accuracy = {name: value for name, value in trainer.last.items() if not name.endswith("loss")}
         return {
@@ -191,6 +285,7 @@ class _Experiment:
             "seconds": self._seconds(),
             "device": latency.device,
             "precision": trainer.precision.name,
+            "processes": distributed.world_size(),
             "torch": torch.__version__,
             "seed": self.config.seed,
         }

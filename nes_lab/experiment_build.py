@@ -23,9 +23,11 @@ from nes_lab.datasets.sampling import keyed_generator, stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
 from nes_lab.models.create import dense_backbone
-from nes_lab.training.device import pick_device
+from nes_lab.training.check import check_recipe
+from nes_lab.training.device import check_processes, pick_device
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.rng import isolated_rng
+from nes_lab.training.trackers import check_trackers
 
 __all__ = ["Built", "build", "check", "recipe_of"]
 
@@ -105,7 +107,10 @@ def check(config: ExperimentConfig) -> None:
         >>> from nes_lab.config import load_config
         >>> check(load_config({"compression": {"madds": "60%", "round_to": 1}}))
     """
-    pick_device(config.training.device)
+    device = pick_device(config.training.device)
+    check_processes(device, config.training.processes)
+    check_trackers(config.training.trackers)
+    check_recipe(recipe_of(config), device)
     if config.data.download:
         return
     data = load_dataset(config.data, seed=config.seed)

@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from nes_lab.cli.ranks import is_first, is_rank, only_first, processes_of, train_as_rank, train_in_ranks
 from nes_lab.errors import NesLabError
 from nes_lab.runs.launcher import settle
 from nes_lab.runs.store import RunStore
 
-__all__ = ["train_here"]
+__all__ = ["create_run", "train_here"]
 
 Report = Callable[[dict[str, Any]], None]
 EXIT = {"finished": 0, "cancelled": 130}
 
 
+def create_run(store: RunStore, config: Mapping[str, Any], label: str = "") -> str:
+    """Create a run and return its id; of several processes that torchrun started, the first creates it for all."""
+    return only_first(lambda: store.create(config, label=label))
+
+
 def train_here(store: RunStore, run_id: str) -> int:
-    """Train a run to its end in this process.
+    """Train a run to its end in this process, or in as many as its config asks for.
 
     Returns:
         0 when it finished, 130 when it was interrupted, 1 when it ended in another way.
     """
     try:
+        if is_rank():
+            with _display() as progress:
+                return train_as_rank(store, run_id, progress)
+        if (processes := processes_of(store, run_id)) > 1:
+            train_in_ranks(store, run_id, processes)
+            return _say_end(store, run_id)
         from nes_lab.experiment import run_experiment
 
         with _display() as progress:
             run_experiment(store, run_id, progress=progress)
     except KeyboardInterrupt:
+        if is_rank():
+            raise
         settle(store, run_id, "cancelled", "interrupted before it began")
     except (NesLabError, OSError, ImportError, RuntimeError) as error:
+        if not is_first():
+            raise
         settle(store, run_id, "failed", f"{type(error).__name__}: {error}"[:2000])
         raise
     return _say_end(store, run_id)
@@ -62,6 +78,9 @@ def _number(value: Any) -> str:
 
 @contextmanager
 def _display() -> Iterator[Report]:
+    if not is_first():
+        yield _say_nothing
+        return
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _line_printer()
@@ -74,6 +93,10 @@ def _display() -> Iterator[Report]:
             bars.update(task, completed=news.get("step", 0), total=news.get("total"), now=describe(news))
 
         yield show
+
+
+def _say_nothing(news: dict[str, Any]) -> None:
+    """Of several processes, the first one speaks."""
 
 
 def _line_printer() -> Report:

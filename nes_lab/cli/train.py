@@ -11,7 +11,8 @@ import tyro
 
 from nes_lab.cli.machine import print_json, words_aside
 from nes_lab.cli.options import parse, split_overrides
-from nes_lab.cli.session import train_here
+from nes_lab.cli.ranks import is_first
+from nes_lab.cli.session import create_run, train_here
 from nes_lab.config import knobs, load_config
 from nes_lab.recipes.registry import experiment_tree
 from nes_lab.runs.launcher import launch
@@ -45,7 +46,7 @@ def run(words: Sequence[str]) -> int:
 
     check(config)  # before there is a run, which would only be left behind
     store = RunStore()
-    run_id = store.create(config.to_dict(), label=config.label)
+    run_id = create_run(store, config.to_dict(), label=config.label)
     with words_aside(options.json):
         status = start_detached(store, run_id) if options.detach else _train(store, run_id)
     if options.json:
@@ -54,7 +55,8 @@ def run(words: Sequence[str]) -> int:
 
 
 def _train(store: RunStore, run_id: str) -> int:
-    print(f"run {run_id} in {store.path(run_id)}")
+    if is_first():
+        print(f"run {run_id} in {store.path(run_id)}")
     return train_here(store, run_id)
 
 

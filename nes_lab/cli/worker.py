@@ -12,6 +12,7 @@ import tyro
 
 from nes_lab.cli.entry import INTERRUPTED
 from nes_lab.cli.options import parse
+from nes_lab.cli.ranks import is_rank
 from nes_lab.cli.session import train_here
 from nes_lab.errors import RunError
 from nes_lab.runs.claims import adopt_claim, release_claim
@@ -36,6 +37,8 @@ def run(words: Sequence[str]) -> int:
     options = parse(Worker, "_run", words)
     store = RunStore(options.root)
     folder = store.path(options.run)
+    if is_rank():  # the claim is the parent's
+        return train_here(store, options.run)
     adopt_claim(folder)
     signal.signal(signal.SIGTERM, _interrupt)  # until training has its own way to stop
     try:

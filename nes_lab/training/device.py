@@ -9,7 +9,7 @@ import torch
 
 from nes_lab.errors import OptionError
 
-__all__ = ["cpu_threads", "pick_device"]
+__all__ = ["check_processes", "cpu_threads", "pick_device"]
 
 
 def pick_device(name: str) -> torch.device:
@@ -33,6 +33,25 @@ def pick_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise OptionError("device='mps' is not available here; use auto or cpu")
     return device
+
+
+def check_processes(device: torch.device, processes: int) -> None:
+    """Refuse more processes than the device serves.
+
+    Raises:
+        OptionError: With how many it serves.
+
+    Examples:
+        >>> check_processes(torch.device("cpu"), 4)
+    """
+    if processes == 1 or device.type == "cpu":
+        return
+    most = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+    if processes > most:
+        raise OptionError(
+            f"processes={processes} is more than device={str(device)!r} serves, one a GPU: {most}; use at most that, or "
+            "device='cpu'"
+        )
 
 
 @contextmanager

@@ -23,7 +23,9 @@ __all__ = [
     "gather",
     "is_joined",
     "is_launched",
+    "is_loss_of_another",
     "is_main",
+    "join",
     "joined",
     "next_together",
     "place",
@@ -71,15 +73,18 @@ def is_joined() -> bool:
     return _is_active()
 
 
-@contextmanager
-def joined() -> Iterator[None]:
-    """Be in the group of the processes that were launched together; alone, or in a group already, do nothing.
+def join() -> None:
+    """Enter the group of the processes that were launched together; alone, or in a group already, do nothing.
 
     Raises:
         RunError: If the others cannot be reached.
+
+    Examples:
+        >>> join()
+        >>> is_joined()
+        False
     """
     if _is_active() or not is_launched():
-        yield
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     try:
@@ -87,9 +92,19 @@ def joined() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise RunError(f"process {os.environ['RANK']} cannot reach the others at {where}: {error}") from error
-    try:
-        yield
-    finally:
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Be in the group of :func:`join` inside; after a failure it is left to the end of the process, for others may hang.
+
+    Raises:
+        RunError: If the others cannot be reached.
+    """
+    was_active = _is_active()
+    join()
+    yield
+    if _is_active() and not was_active:
         _control.clear()
         dist.destroy_process_group()
 
@@ -190,6 +205,19 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     total = tensor.detach().cpu().clone()
     dist.all_reduce(total, group=_group())
     return total
+
+
+def is_loss_of_another(error: Exception) -> bool:
+    """Whether an error says that another process of the training cannot be reached any more.
+
+    Examples:
+        >>> is_loss_of_another(RuntimeError("Connection closed by peer [127.0.0.1]:4711"))
+        False
+    """
+    if world_size() == 1:
+        return False
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or any(word in text for word in ("by peer", "gloo", "nccl", "connection"))
 
 
 def next_together(batches: Iterator[Any]) -> Any:

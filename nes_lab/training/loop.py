@@ -18,7 +18,7 @@ from nes_lab.training.engine import Engine
 from nes_lab.training.evaluate import evaluate
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.lesson import Lesson
-from nes_lab.training.networks import averaged, check_norms, share_buffers, synchronized_norms
+from nes_lab.training.networks import averaged, check_norms, share, synchronized_norms
 from nes_lab.training.optim import build_optimizer
 from nes_lab.training.precision import Precision
 from nes_lab.training.progress import DivergedError, Progress
@@ -116,6 +116,7 @@ class Trainer:
             DivergedError: If a loss or a weight is no longer finite; nothing is saved then.
             RunError: If another process of the training failed; with its message.
         """
+        share(*self.routing.networks, parameters=True)
         with ExitStack() as stack:
             stack.enter_context(synchronized_norms(self.model, self.recipe.sync_batchnorm))
             stack.enter_context(self.engine.running(self.model, self.optimizer))
@@ -215,7 +216,7 @@ class Trainer:
             self.engine.prepare(self.model, self.optimizer)
 
     def _validate(self) -> dict[str, float] | None:
-        share_buffers(self.model, None if self.ema is None else self.ema.module)
+        share(*self.routing.networks)
         # a CPU's caches like small batches
         size = 64 if self.device.type == "cpu" else max(256, self.recipe.batch_size)
         options = {"batch_size": size, "device": self.device, "amp": self.recipe.amp, "together": True}

@@ -17,7 +17,7 @@ from nes_lab.training.recipe import Recipe
 if TYPE_CHECKING:
     from timm.utils.model_ema import ModelEmaV3
 
-__all__ = ["averaged", "check_norms", "share_buffers", "synchronized_norms"]
+__all__ = ["averaged", "check_norms", "share", "synchronized_norms"]
 
 
 def averaged(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
@@ -34,12 +34,21 @@ def averaged(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
     return ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=recipe.ema_warmup)
 
 
-def share_buffers(*networks: nn.Module | None) -> None:
-    """Give all processes the first one's buffers: batch norms' statistics differ by what each has seen last."""
-    if distributed.world_size() > 1:
-        for network in networks:
-            for buffer in () if network is None else network.buffers():
-                dist.broadcast(buffer, src=0)
+def share(*networks: nn.Module | None, parameters: bool = False) -> None:
+    """Give all processes the first one's buffers: batch norms' statistics differ by what each has seen last.
+
+    Args:
+        networks: Of the same shapes everywhere.
+        parameters: The parameters too.
+    """
+    if distributed.world_size() == 1:
+        return
+    for network in filter(None, networks):
+        for tensor in (*network.buffers(), *(network.parameters() if parameters else ())):
+            whole = tensor.detach().contiguous()  # a copy where channels come last
+            dist.broadcast(whole, src=0)
+            with torch.no_grad():
+                tensor.copy_(whole)
 
 
 def check_norms(wanted: bool, device: torch.device) -> None:

@@ -1,0 +1,190 @@
+"""Several processes that train one run: started by us (``training.processes``), or by torchrun or ``accelerate launch``.
+
+The parent starts torchrun on the loopback interface as a child, and each of its ranks is ``nes-lab _run ID``. Whoever wants
+the training to stop asks the run (cancel, or SIGTERM to the parent or to the run's process): all ranks stop at the same
+step. What ends badly in one of them ends in all, and the parent says so if none of them could.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nes_lab.errors import NesLabError, RunError
+from nes_lab.runs.info import FINAL
+from nes_lab.runs.launcher import cancel, settle
+from nes_lab.runs.store import RunStore
+
+__all__ = ["is_first", "is_rank", "only_first", "processes_of", "train_as_rank", "train_in_ranks"]
+
+Value = TypeVar("Value")
+LAST_SECONDS = 600.0  # how long ranks may take to save when their torchrun is gone
+_POLL_SECONDS = 0.1
+
+
+def is_rank() -> bool:
+    """Whether this process is one of several that were launched to train together.
+
+    Examples:
+        >>> is_rank()
+        False
+    """
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
+
+
+def is_first() -> bool:
+    """Whether this process is alone, or the first of several."""
+    return not is_rank() or os.environ["RANK"] == "0"
+
+
+def only_first(action: Callable[[], Value]) -> Value:
+    """Do something in the first process only, and return its outcome in all; what it raises, all raise.
+
+    Examples:
+        >>> only_first(lambda: "done")
+        'done'
+    """
+    if not is_rank():
+        return action()
+    from nes_lab.training import distributed
+
+    distributed.join()
+    value, error = None, None
+    try:
+        value = action() if is_first() else None
+    except NesLabError as problem:
+        error = problem
+    distributed.raise_together(error)
+    return distributed.broadcast(value)
+
+
+def processes_of(store: RunStore, run_id: str) -> int:
+    """Return how many processes a run's config asks for.
+
+    Raises:
+        RunError: If it asks for more than one, and this process is one of another number.
+    """
+    training = store.get(run_id).config.get("training")
+    wanted = training.get("processes", 1) if isinstance(training, dict) else 1
+    wanted = wanted if type(wanted) is int else 1
+    if is_rank() and wanted not in (1, int(os.environ["WORLD_SIZE"])):
+        raise RunError(
+            f"training.processes={wanted}, but this process is one of WORLD_SIZE={os.environ['WORLD_SIZE']}; leave it at 1 "
+            "when torchrun or accelerate launch starts the processes"
+        )
+    return wanted
+
+
+def train_as_rank(store: RunStore, run_id: str, progress: Callable[[dict[str, Any]], None] | None) -> int:
+    """Train a run as one of several processes.
+
+    Returns:
+        0 when it finished or was stopped: torchrun would take anything else for a failure.
+
+    Raises:
+        RunError: If the run is not one to be trained now, or the training failed.
+    """
+    from nes_lab.experiment import run_experiment
+
+    processes_of(store, run_id)
+    begins = only_first(lambda: _begins(store, run_id))
+    if begins:
+        warnings.filterwarnings(
+            "ignore", message="Grad strides do not match bucket view strides"
+        )  # of 1x1 convolutions
+        with _stopped_without_parent():
+            run_experiment(store, run_id, progress=progress if is_first() else None)
+    return 0
+
+
+def _begins(store: RunStore, run_id: str) -> bool:
+    info = store.get(run_id)
+    if info.state == "stopping":
+        settle(store, run_id, "cancelled", "cancelled before it began")
+        return False
+    if info.state != "queued":
+        raise RunError(f"run {run_id} is {info.state}, not queued")
+    return True
+
+
+@contextlib.contextmanager
+def _stopped_without_parent() -> Iterator[None]:
+    """Send this process SIGTERM, which ends a training with a checkpoint, when the torchrun that started it is gone."""
+    parent, over = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
+    """Train a run in several processes of this machine, and see to it that the run has a final state afterwards.
+
+    Raises:
+        RunError: If they cannot be started.
+    """
+    from nes_lab.training.signals import StopSignals
+
+    with StopSignals() as signals:
+        child = _start(store, run_id, processes)
+        try:
+            status = _wait(store, run_id, child, signals)
+        finally:
+            if child.poll() is None:
+                child.terminate()
+    end = time.monotonic() + LAST_SECONDS
+    while store.get(run_id).is_active and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+    if store.get(run_id).state not in FINAL:
+        reason = (
+            f"one of its {processes} processes was killed or could not start (torchrun ended with status {status}; the log "
+            "names it); resume it from its last checkpoint"
+        )
+        settle(store, run_id, "failed", reason)
+
+
+def _wait(store: RunStore, run_id: str, child: subprocess.Popen[bytes], signals: Any) -> int:
+    asked = False
+    while (status := child.poll()) is None:
+        if signals.received and not asked:
+            asked = True
+            with contextlib.suppress(RunError):
+                if cancel(store, run_id).state == "cancelled":
+                    child.terminate()  # it had not begun
+        time.sleep(_POLL_SECONDS)
+    return status
+
+
+def _start(store: RunStore, run_id: str, processes: int) -> subprocess.Popen[bytes]:
+    """Start torchrun in a session of its own: Ctrl-C in a terminal reaches the parent alone, which asks for a checkpoint."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    if sys.platform == "linux":
+        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
+    words = [*launch, "-m", "nes_lab.cli", "_run", run_id, "--root", str(store.root)]
+    try:
+        return subprocess.Popen(
+            [sys.executable, *words], stdin=subprocess.DEVNULL, start_new_session=True, env=environment
+        )
+    except OSError as error:
+        raise RunError(f"run {run_id} cannot be started: {error.strerror or error}") from error
