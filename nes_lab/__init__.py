@@ -37,6 +37,8 @@ _HOMES = {
     "TuneReport": "nes_lab.compress.tune_report",
     "ZooRow": "nes_lab.zoo.row",
     "check_backbone": "nes_lab.zoo.check",
+    "DataReport": "nes_lab.datasets.report",
+    "check_data": "nes_lab.datasets.survey",
     "compress": "nes_lab.compress",
     "count": "nes_lab.cost.count",
     "ExportError": "nes_lab.errors",
@@ -81,6 +83,8 @@ if TYPE_CHECKING:
     from nes_lab.cost.count import count
     from nes_lab.cost.measure import measure_latency, measure_peak_memory
     from nes_lab.cost.report import CostReport, LatencyReport
+    from nes_lab.datasets.report import DataReport
+    from nes_lab.datasets.survey import check_data
     from nes_lab.epitome.routing_map import RoutingMap
     from nes_lab.errors import (
         BudgetError,

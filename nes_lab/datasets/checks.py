@@ -5,15 +5,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nes_lab.datasets.items import Item
 from nes_lab.errors import DataError
 
-__all__ = ["MOST_DECODED", "check_images", "image_problem", "read_rgb", "some"]
+__all__ = [
+    "MOST_DECODED",
+    "READ_ERRORS",
+    "array_problems",
+    "check_images",
+    "describe",
+    "image_problem",
+    "read_rgb",
+    "some",
+]
 
 MOST_DECODED = 5000
 """At most this many images are decoded by a check; larger sets are sampled evenly."""
+READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises on files that are no images, or damaged."""
 _MOST_NAMED = 5
 
 
@@ -53,12 +65,13 @@ def image_problem(item: Item) -> str:
             with item.open("rb") as file, Image.open(file) as image:
                 image.draft("RGB", (64, 64))
                 image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return _describe(item, error)
+    except READ_ERRORS as error:
+        return describe(item, error)
     return ""
 
 
-def _describe(item: Item, error: Exception) -> str:
+def describe(item: Item, error: Exception) -> str:
+    """Name an image and what is wrong with it."""
     reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
     return f"{str(item)!r} ({reason})"
 
@@ -72,8 +85,8 @@ def read_rgb(item: Item) -> Image.Image:
     try:
         with item.open("rb") as file, Image.open(file) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {_describe(item, error)} cannot be read; replace or remove it") from error
+    except READ_ERRORS as error:
+        raise DataError(f"image {describe(item, error)} cannot be read; replace or remove it") from error
 
 
 def some(names: Sequence[str]) -> str:
@@ -85,3 +98,33 @@ def some(names: Sequence[str]) -> str:
     """
     rest = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def array_problems(images: np.ndarray, white: float = 255.0) -> list[str]:
+    """Say what is wrong with the pixels of images in memory: NaN, infinite, or beyond black and white.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        white: The largest value allowed.
+
+    Examples:
+        >>> array_problems(np.array([[[[np.nan, 0.0]]]]))
+        ['1 of 1 images hold NaN or infinite pixels: number 0']
+    """
+    if len(images) == 0:
+        return ["an empty split"]
+    problems = []
+    flat = images.reshape(len(images), -1)
+    finite = np.asarray(np.isfinite(flat).all(1))
+    if not finite.all():
+        problems.append(f"{(~finite).sum()} of {len(images)} images hold NaN or infinite pixels: {_numbers(~finite)}")
+    outside = np.asarray(((flat < 0) | (flat > white)).any(1))
+    if outside.any():
+        problems.append(
+            f"{outside.sum()} of {len(images)} images have pixels outside 0 to {white:g}: {_numbers(outside)}"
+        )
+    return problems
+
+
+def _numbers(which: np.ndarray) -> str:
+    return "number " + some([str(index) for index in np.flatnonzero(which)])

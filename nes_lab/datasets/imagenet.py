@@ -12,7 +12,7 @@ from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.torchvision_sets import READ_ERRORS, default_root
 from nes_lab.errors import DataError
 
-__all__ = ["IMAGENETTE_CLASSES", "imagenet_notes", "load_imagenet", "load_imagenette"]
+__all__ = ["IMAGENETTE_CLASSES", "imagenet_notes", "imagenette_folder", "load_imagenet", "load_imagenette"]
 
 _CLASSES = 1000
 _WNID = re.compile(r"n\d{8}")
@@ -110,7 +110,7 @@ def load_imagenette(
         DataError: Naming what is missing, empty, different or unreadable.
     """
     spec = load_image_folder(
-        root=_imagenette_folder(Path(root or default_root("imagenette")), download, image_size or 224),
+        root=imagenette_folder(Path(root or default_root("imagenette")), download, image_size or 224),
         image_size=image_size,
         limit=limit,
         workers=workers,
@@ -127,8 +127,17 @@ def load_imagenette(
     return replace(spec, classes=tuple(IMAGENETTE_CLASSES.values()))
 
 
-def _imagenette_folder(root: Path, download: bool, size: int) -> Path:
-    """Find the extracted folder, or fetch it."""
+def imagenette_folder(root: Path, download: bool = False, size: int = 224) -> Path:
+    """Find the extracted folder, or fetch it.
+
+    Args:
+        root: The folder itself, or the one that holds it.
+        download: Whether it may be fetched.
+        size: Of the images that are wanted; the size that fits is preferred.
+
+    Raises:
+        DataError: If it is absent and not to be fetched, or the download fails.
+    """
     if (root / "train").is_dir():
         return root
     wanted = "160px" if size <= 160 else "320px" if size <= 320 else "full"

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nes_lab.datasets.augment import EachImage, check_augment
+from nes_lab.datasets.checks import array_problems
 from nes_lab.datasets.knobs import ImageKnobs, statistics
 from nes_lab.datasets.sampling import (
     Shard,
@@ -23,6 +24,7 @@ from nes_lab.datasets.sampling import (
     stream_seed,
 )
 from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.errors import DataError
 
 __all__ = [
     "Augment",
@@ -184,7 +186,13 @@ def in_memory_spec(
         image_size: Resize to this square; None keeps the size.
         limit: At most this many training images, every class in proportion.
         seed: Decides which images a limit keeps.
+
+    Raises:
+        DataError: If a split is empty, or pixels are NaN or out of range.
     """
+    for part, (pixels, _) in (("train", train), ("val", val)):
+        if problems := array_problems(pixels.numpy(), white):
+            raise DataError(f"data.name={name!r}, {part}: {'; '.join(problems)}")
     images, labels = limited(*train, limit, seed)
     images, val_images = (resized(part, image_size, knobs.interpolation) for part in (images, val[0]))
     mean, std = statistics(knobs.normalize, channel_statistics(images, white))

@@ -8,16 +8,16 @@ from pathlib import Path
 from nes_lab.datasets.checks import some
 from nes_lab.errors import DataError, closest
 
-__all__ = ["IMAGE_SUFFIXES", "check_same_classes", "scan_split"]
+__all__ = ["IMAGE_SUFFIXES", "check_same_classes", "list_split", "scan_split"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
-def scan_split(root: Path, split: str) -> dict[str, list[Path]]:
+def list_split(root: Path, split: str) -> dict[str, list[Path]]:
     """List the images of ``root/split/<class>/``, classes and files sorted, subfolders of a class included.
 
     Raises:
-        DataError: If the root, the split or its classes are missing, or a class has no image.
+        DataError: If the root or the split is missing.
     """
     if not root.is_dir():
         raise DataError(f"data.root={str(root)!r} is not a folder; it should hold train/<class>/ and val/<class>/")
@@ -29,9 +29,18 @@ def scan_split(root: Path, split: str) -> dict[str, list[Path]]:
             f"but it holds {some(present) or 'no folders'}.{closest(split, present)}"
         )
     names = sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
-    if not names:
+    return {name: _images_in(folder / name) for name in names}
+
+
+def scan_split(root: Path, split: str) -> dict[str, list[Path]]:
+    """List a split as :func:`list_split` does, and refuse an empty one.
+
+    Raises:
+        DataError: If the root, the split or its classes are missing, or a class has no image.
+    """
+    found, folder = list_split(root, split), root / split
+    if not found:
         raise DataError(f"{str(folder)!r} is an empty split: it should hold one folder of images for each class")
-    found = {name: _images_in(folder / name) for name in names}
     empty = [name for name, files in found.items() if not files]
     if empty:
         raise DataError(

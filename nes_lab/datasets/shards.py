@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from nes_lab.datasets.checks import some
 from nes_lab.datasets.image_folder import file_spec
@@ -23,7 +22,7 @@ from nes_lab.datasets.scan import IMAGE_SUFFIXES
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
 
-__all__ = ["load_image_shards", "read_shard", "read_shard_split", "shard_classes"]
+__all__ = ["label_problems", "load_image_shards", "read_shard", "shard_archives", "shard_classes"]
 
 _LABELS = (".cls", ".json")
 _MOST_LABEL_BYTES = 1 << 20
@@ -100,21 +99,26 @@ def _label(member: Member) -> int:
     return value
 
 
-def read_shard_split(root: Path, split: str) -> tuple[list[Member], list[int]]:
-    """List the images and labels of ``root/split/*.tar``.
+def shard_archives(root: Path, split: str) -> list[Path]:
+    """List ``root/split/*.tar``.
 
     Raises:
-        DataError: If the folder or its archives are missing, empty or damaged.
+        DataError: If there is none.
     """
     if not root.is_dir():
         raise DataError(f"data.root={str(root)!r} is not a folder; it should hold train/*.tar and val/*.tar")
     archives = sorted((root / split).glob("*.tar"))
     if not archives:
         raise DataError(f"{str(root / split)!r} has no .tar archive; it should hold {split}/*.tar")
+    return archives
+
+
+def _read_split(root: Path, split: str) -> list[tuple[Member, int]]:
+    archives = shard_archives(root, split)
     pairs = [pair for path in archives for pair in read_shard(path)]
     if not pairs:
         raise DataError(f"the {len(archives)} archives of {str(root / split)!r} hold no image: an empty split")
-    return [member for member, _ in pairs], [label for _, label in pairs]
+    return pairs
 
 
 def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
@@ -141,18 +145,19 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _checked(root: Path, split: str, classes: Sequence[str], found: tuple[list[Member], list[int]]) -> Tensor:
-    members, labels = found
-    for member, label in zip(members, labels, strict=True):
-        if not 0 <= label < len(classes):
-            raise DataError(
-                f"{str(member)!r} has label {label}; with {len(classes)} classes labels are 0 to {len(classes) - 1}"
-            )
-    missing = sorted(set(range(len(classes))) - set(labels))
+def label_problems(root: Path, split: str, classes: Sequence[str], pairs: Sequence[tuple[Member, int]]) -> list[str]:
+    """Say which labels are out of range, and which classes have no image."""
+    problems = []
+    odd = [f"{str(member)!r} has label {label}" for member, label in pairs if not 0 <= label < len(classes)]
+    if odd:
+        problems.append(f"{some(odd)}; with {len(classes)} classes labels are 0 to {len(classes) - 1}")
+    held = {label for _, label in pairs}
+    missing = [name for index, name in enumerate(classes) if index not in held]
     if missing:
-        names = some([classes[label] for label in missing])
-        raise DataError(f"the {split} split of {str(root)!r} has {len(missing)} class(es) without an image: {names}")
-    return torch.tensor(labels)
+        problems.append(
+            f"the {split} split of {str(root)!r} has {len(missing)} class(es) without an image: {some(missing)}"
+        )
+    return problems
 
 
 def load_image_shards(
@@ -182,14 +187,20 @@ def load_image_shards(
     if root is None:
         raise DataError("data.name='image_shards' needs data.root: a folder that holds train/*.tar and val/*.tar")
     root = Path(root)
-    train, val = read_shard_split(root, "train"), read_shard_split(root, "val")
-    classes = shard_classes(root, train[1])
-    labels = [_checked(root, split, classes, found) for split, found in (("train", train), ("val", val))]
+    splits = {split: _read_split(root, split) for split in ("train", "val")}
+    classes = shard_classes(root, [label for _, label in splits["train"]])
+    for split, pairs in splits.items():
+        for problem in label_problems(root, split, classes, pairs):
+            raise DataError(problem)
+    train, val = (
+        (Members([member for member, _ in pairs]), torch.tensor([label for _, label in pairs]))
+        for pairs in splits.values()
+    )
     return file_spec(
         "image_shards",
         classes,
-        (Members(train[0]), labels[0]),
-        (Members(val[0]), labels[1]),
+        train,
+        val,
         image_size=image_size,
         limit=limit,
         workers=workers,

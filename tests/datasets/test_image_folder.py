@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -111,16 +110,3 @@ def test_image_broken_after_the_check_is_named_in_training(tree: Path, workers: 
     (tree / "train" / "dog" / "2.png").write_bytes(b"gone")
     with pytest.raises(DataError, match=r"^image '.*dog/2\.png' \(not an image\) cannot be read"):
         list(split.train_batches(4, seed=0, epoch=0))
-
-
-def test_real_images() -> None:
-    shared = Path(os.environ.get("NES_LAB_SHARED", Path(__file__).resolve().parents[2] / ".." / "shared"))
-    root = shared / "data" / "tiny_imagenet10"
-    if not root.is_dir():
-        pytest.skip(f"no real sample at {root}; set NES_LAB_SHARED to the folder that holds data/tiny_imagenet10")
-    spec = load_image_folder(root=root, image_size=56)
-    assert (len(spec.train), len(spec.val), spec.num_classes) == (1000, 500, 10)
-    images, labels = next(spec.train.train_batches(16, seed=0, epoch=0))
-    assert images.shape == (16, 3, 56, 56)
-    assert images.isfinite().all()
-    assert labels.unique().numel() > 3

@@ -1,0 +1,103 @@
+"""``nes-lab data check``: what a data set holds, and what is wrong with it, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.options import parse
+from nes_lab.cli.tables import print_table, printable
+from nes_lab.errors import OptionError, closest
+
+if TYPE_CHECKING:
+    from nes_lab.datasets.found import Found
+    from nes_lab.datasets.report import DataReport
+
+__all__ = ["run"]
+
+_VERBS = ("check",)
+_USABLE, _UNUSABLE = 0, 2
+_LONGEST = 600
+
+
+@dataclass(frozen=True)
+class Check:
+    """Look through a data set: classes, labels, unreadable files, sizes, statistics, twins across the splits."""
+
+    source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PATH|NAME")]]
+    """A folder (images, tar archives, sounds, or what torchvision unpacks: its layout is recognized), or a name."""
+    root: Path | None = None
+    """Where the data set of that name lies; by default in data/NAME."""
+    all: bool = False
+    """Decode every file, however many; otherwise large splits are sampled evenly."""
+    skip_broken: float = 0.0
+    """Largest share of unreadable images (at most 0.01) that is a note and no problem."""
+    val_fold: int = 5
+    """Fold of an audio set that validates."""
+    html: Path | None = None
+    """Also write a self-contained page with statistics and examples to this file."""
+    json: bool = False
+    """Print one JSON value to standard output; all else goes to standard error."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Check a data set; 0 if it can be used, 2 if not."""
+    if not words or words[0] not in (*_VERBS, "-h", "--help"):
+        said = (
+            f"{words[0]!r} is not a command of data.{closest(words[0], _VERBS)}" if words else "data needs a command."
+        )
+        raise OptionError(f"{said} Write: nes-lab data check PATH|NAME")
+    options = parse(Check, "data check", words[1:] if words[0] in _VERBS else ["--help"])
+    with words_aside(options.json):
+        from nes_lab.datasets.survey import look, report_on
+
+        found = look(options.source, root=options.root, val_fold=options.val_fold)
+        report = report_on(found, everything=options.all, skip_broken=options.skip_broken)
+        if options.html is not None:
+            _write_page(options.html, report, found)
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        _show(report, options.html)
+    return _USABLE if report.usable else _UNUSABLE
+
+
+def _write_page(path: Path, report: DataReport, found: Found) -> None:
+    from nes_lab.datasets.examples import examples_by_class
+    from nes_lab.figures.data_page import data_page
+
+    page = data_page(report, examples_by_class(found))
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"--html {path} cannot be written: {error.strerror or error}") from error
+
+
+def _show(report: DataReport, page: Path | None) -> None:
+    from nes_lab.figures.data_page import split_row
+
+    where = "" if report.root is None else f" in {printable(report.root, 200)}"
+    print(f"{report.name}{where}: {len(report.classes):,} classes ({_named(report)})")
+    if report.splits:
+        head = ("split", "examples", "classes", "min, median, max", "decoded", "sizes", "modes", "mean", "std")
+        cells = [list(split_row(split).values()) for split in report.splits]
+        print_table(head, cells, numbers=(1, 2, 4))
+    if report.shared == 0:
+        print("no example of val is in train too")
+    for note in report.notes:
+        print(f"note: {printable(note, _LONGEST)}")
+    for problem in report.problems:
+        print(f"problem: {printable(problem, _LONGEST)}")
+    if page is not None:
+        print(f"wrote {page}")
+    print("usable" if report.usable else f"not usable: {len(report.problems)} problem(s)")
+
+
+def _named(report: DataReport) -> str:
+    shown = [printable(name, 24) for name in report.classes[:6]]
+    return ", ".join(shown) + (", ..." if len(report.classes) > len(shown) else "")

@@ -1,0 +1,145 @@
+"""Examples of every class side by side: images, or the outlines of sounds."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import numpy as np
+import plotly.graph_objects as go
+
+from nes_lab.errors import OptionError
+from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
+
+__all__ = ["contact_sheet"]
+
+_GAP = 0.04
+_ROW_PIXELS = {"image": 78, "audio": 54}
+_LEAST_SIDE, _MOST_SIDE = 64, 96
+_POINTS = 120
+_MOST_TILES = 240
+_MOST_NAME = 22
+
+
+def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Examples by class") -> go.Figure:
+    """Draw a grid, one row a class.
+
+    Args:
+        examples: By class name: images ``(H, W)`` or ``(H, W, 3)``, uint8, or sounds ``(T,)``.
+        title: Of the figure.
+
+    Returns:
+        The figure; its payload stays under 2 MB. Sounds are drawn as the range of their samples, each to its own scale.
+
+    Raises:
+        OptionError: When there is nothing to draw, too much, or an array is neither.
+    """
+    rows = [(name, list(items)) for name, items in examples.items() if len(items)]
+    if not rows:
+        raise OptionError("examples is empty: there is no example to draw.")
+    count = sum(len(items) for _, items in rows)
+    if count > _MOST_TILES:
+        raise OptionError(f"examples holds {count} examples; at most {_MOST_TILES} can be told apart and sent")
+    kind = "audio" if rows[0][1][0].ndim == 1 else "image"
+    columns = max(len(items) for _, items in rows)
+    what = "sounds" if kind == "audio" else "images"
+    figure = new_figure(
+        f"{count} {what} of {len(rows)} classes, one row a class.",
+        title={"text": plain(title), "subtitle": {"text": f"{count} {what} of {len(rows)} classes"}},
+        height=84 + 16 + _ROW_PIXELS[kind] * len(rows),
+        margin={"t": 84, "b": 16, "l": 12, "r": 12},
+        showlegend=False,
+    )
+    for row, (name, items) in enumerate(rows):
+        (_add_sounds if kind == "audio" else _add_images)(figure, row, name, items)
+    figure.update_xaxes(range=[0, columns], visible=False, fixedrange=True)
+    figure.update_yaxes(
+        range=[len(rows), 0],
+        tickvals=[row + 0.5 for row in range(len(rows))],
+        ticktext=[plain(_short(name)) for name, _ in rows],
+        showgrid=False,
+        zeroline=False,
+        showline=False,
+        ticks="",
+        fixedrange=True,
+    )
+    return figure
+
+
+def _add_images(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarray]) -> None:
+    """Place pictures on the axes, and a point to hover over in the middle of each."""
+    for column, image in enumerate(items):
+        figure.add_layout_image(
+            source=_data_uri(image),
+            xref="x",
+            yref="y",
+            x=column + 0.5,
+            y=row + 0.5,
+            sizex=1 - 2 * _GAP,
+            sizey=1 - 2 * _GAP,
+            xanchor="center",
+            yanchor="middle",
+            sizing="contain",
+            layer="below",
+        )
+    sizes = [f"{image.shape[1]}×{image.shape[0]} pixels as drawn" for image in items]
+    figure.add_scatter(
+        x=[column + 0.5 for column in range(len(items))],
+        y=[row + 0.5] * len(items),
+        mode="markers",
+        marker={"size": 40, "opacity": 0},
+        text=sizes,
+        hovertemplate=f"<b>{plain(name)}</b><br>%{{text}}<extra></extra>",
+    )
+
+
+def _data_uri(image: np.ndarray) -> str:
+    from PIL import Image
+
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise OptionError(
+            f"an example has shape {image.shape} and type {image.dtype}; images are (H, W) or (H, W, 3) uint8"
+        )
+    picture = Image.fromarray(image)
+    longest = max(picture.size)
+    if longest < _LEAST_SIDE:  # whole pixels, so that 8x8 digits stay sharp
+        factor = ceil(_LEAST_SIDE / longest)
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    picture.thumbnail((_MOST_SIDE, _MOST_SIDE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _add_sounds(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarray]) -> None:
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for column, wave in enumerate(items):
+        places, heights = _outline(wave)
+        xs += [round(column + _GAP + (1 - 2 * _GAP) * place, 4) for place in places] + [None]
+        ys += [round(row + 0.5 - (0.5 - _GAP) * height, 3) for height in heights] + [None]
+    figure.add_scatter(
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"width": 1, "color": OKABE_ITO[row % len(OKABE_ITO)]},
+        hovertemplate=f"<b>{plain(name)}</b><extra></extra>",
+    )
+
+
+def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
+    """Smallest and largest sample of each short stretch, in turn, scaled to -1..1."""
+    values = np.asarray(wave, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise OptionError(f"an example has shape {values.shape}; sounds are (T,), finite and not empty")
+    edges = np.unique(np.linspace(0, len(values), min(_POINTS, len(values)) + 1).astype(int))[:-1]
+    low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
+    peak = max(float(np.abs(values).max()), 1e-9)
+    heights = np.stack([low, high], axis=1).ravel() / peak
+    return np.repeat(edges / len(values), 2).tolist(), heights.tolist()
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MOST_NAME else name[: _MOST_NAME - 1] + "…"

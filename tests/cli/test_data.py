@@ -1,0 +1,80 @@
+"""``nes-lab data check`` as a user meets it: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nes_lab.cli.entry import main
+from tests.datasets.samples import make_sounds, make_tree
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return make_tree(tmp_path / "tree")
+
+
+def test_a_good_set_is_usable(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(tree)]) == 0
+    said = capsys.readouterr().out
+    assert f"image_folder in {tree}: 2 classes (cat, dog)" in said
+    assert said.endswith("usable\n")
+    assert "no example of val is in train too" in said
+
+
+def test_a_bad_set_is_not(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "val" / "cat" / "0.png").write_bytes(b"no pixels")
+    assert main(["data", "check", str(tree)]) == 2
+    said = capsys.readouterr().out
+    assert "problem: val: 1 of 4 images checked cannot be read" in said and "cat/0.png" in said
+    assert said.endswith("not usable: 1 problem(s)\n")
+
+
+def test_json_is_one_value(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(tree), "--json", "--all"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["usable"] is True
+    assert [split["total"] for split in report["splits"]] == [8, 4]
+
+
+@pytest.mark.parametrize("kind", ["images", "sounds"])
+def test_the_page_holds_everything_and_needs_nothing(tmp_path: Path, tree: Path, kind: str) -> None:
+    root = tree if kind == "images" else make_sounds(tmp_path / "sounds", names=("<b>dog", "rain"))
+    page = tmp_path / "page.html"
+    assert main(["data", "check", str(root), "--val-fold", "3", "--html", str(page)]) == 0
+    text = page.read_text()
+    assert "It can be used as it is." in text and "Examples by class" in text
+    assert "<b>dog" not in text.split("<script>")[0]
+    assert 'src="http' not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "data needs a command. Write: nes-lab data check PATH|NAME"),
+        (["chek", "x"], "'chek' is not a command of data. Did you mean 'check'?"),
+        (["check", "nowhere"], "'nowhere' is neither a folder nor a data set"),
+        (["check", "digits", "--skip-broken", "0.5"], "skip_broken=0.5 should be a share from 0 to 0.01"),
+        (["check", "digits", "--html", "no/such/folder/a.html"], "--html no/such/folder/a.html cannot be written"),
+    ],
+)
+def test_mistakes_are_named_with_status_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_help_explains(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--help"], ["check", "--help"]):
+        assert main(["data", *words]) == 0
+        assert "PATH|NAME" in capsys.readouterr().out
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_tree(tmp_path / "tree", names=("c\x1b[31mat", "dog"))
+    (root / "val" / "c\x1b[31mat" / "0.png").write_bytes(b"")
+    assert main(["data", "check", str(root)]) == 2
+    assert "\x1b" not in capsys.readouterr().out
