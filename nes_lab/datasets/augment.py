@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
@@ -26,6 +26,7 @@ from nes_lab.errors import OptionError, one_of
 __all__ = ["EachImage", "check_augment", "eval_transform", "seeded", "train_transform"]
 
 _RESIZE_RATIO = 256 / 224
+_BITS = 8
 _POLICIES = {
     "rand": r"m\d{1,3}|n[1-9]|p(0|1|0?\.\d+|1\.0+)|mstd\d+(\.\d+)?|mmax[1-9]\d?|inc[01]|t(weights|3aw|3a)",
     "augmix": r"m\d{1,2}|w[1-9]|d[1-9]|b[01]|a\d+(\.\d+)?|mstd\d+(\.\d+)?",
@@ -72,10 +73,23 @@ def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -
     }
     if text.startswith("augmix"):
         settings["translate_pct"] = 0.3  # as timm does: AugMix moves by shares of the image
-        return timm_policies.augment_and_mix_transform(text, settings)
-    if text.startswith("rand"):
-        return timm_policies.rand_augment_transform(text, settings)
-    return timm_policies.auto_augment_transform(text, settings)
+        policy = timm_policies.augment_and_mix_transform(text, settings)
+    elif text.startswith("rand"):
+        policy = timm_policies.rand_augment_transform(text, settings)
+    else:
+        policy = timm_policies.auto_augment_transform(text, settings)
+    steps = [step for of_one in policy.policy for step in of_one] if hasattr(policy, "policy") else list(policy.ops)
+    for step in steps:
+        if step.name.startswith("Posterize"):
+            step.aug_fn = _posterize
+    return policy
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keep the highest bits of every channel. At full magnitude timm keeps none, which Pillow 13 refuses: black."""
+    if bits >= _BITS:
+        return image
+    return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
 
 
 def _eraser(probability: float) -> Callable[[Tensor], Tensor]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nes_lab.config import DataConfig
-from nes_lab.datasets.augment import check_augment, seeded
+from nes_lab.datasets.augment import EachImage, _posterize, check_augment, seeded
 from nes_lab.datasets.knobs import IMAGENET_MEAN, ImageKnobs
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.errors import OptionError
@@ -137,6 +138,27 @@ def test_right_policies_are_taken(tmp_path: Path, text: str) -> None:
     assert check_augment(text) == text
     assert len(batches(folder(make_tree(tmp_path), augment=text).train)) == 2
     assert len(batches(digits(augment=text).train)) == 4
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(
+    "text", ["rand-m10-n9-p1-inc1", "rand-m0-n9-p1-inc0", "rand-m20-n9-p1-mmax20-inc1", "augmix-m10", "v0", "originalr"]
+)
+def test_every_operation_runs_at_its_extremes(text: str, mode: str) -> None:
+    """Pillow 13 refuses to keep 0 bits of a pixel, which timm's posterize asks for at full magnitude."""
+    knobs = ImageKnobs(augment=text)
+    each = EachImage(knobs, 12, (0.5,) * (3 if mode == "RGB" else 1), 255.0)
+    pixels = torch.randint(0, 256, (1, len(each.mean), 12, 12), dtype=torch.uint8).expand(60, -1, -1, -1)
+    changed = each(pixels, list(range(60)), lambda image: image)
+    assert changed.shape == pixels.shape
+    assert changed.min() >= 0 and changed.max() <= 255
+
+
+def test_keeping_no_bits_gives_black() -> None:
+    image = Image.new("RGB", (3, 2), (200, 130, 90))
+    assert _posterize(image, 8).getpixel((0, 0)) == (200, 130, 90)
+    assert _posterize(image, 1).getpixel((0, 0)) == (128, 128, 0)
+    assert _posterize(image, 0).getpixel((0, 0)) == _posterize(image, -4).getpixel((0, 0)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
