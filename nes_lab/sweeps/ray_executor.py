@@ -37,6 +37,8 @@ class RayExecutor:
             raise OptionError(f"jobs={jobs} should be at least 1: the number of trials at a time")
         if cpus < 0 or gpus < 0 or not cpus + gpus:
             raise OptionError(f"cpus_per_trial={cpus:g}, gpus_per_trial={gpus:g}: a trial needs at least one of them")
+        if address not in ("", "auto"):
+            _split(address)
         self.store, self.jobs, self.address, self.retries = store, jobs, address, retries
         self.cpus, self.gpus = cpus, gpus
         self.tasks: dict[Any, str] = {}
@@ -45,6 +47,8 @@ class RayExecutor:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Connect to the cluster or start one, and leave it, or end it, in any case."""
+        if self.address not in ("", "auto"):
+            _knock(self.address)
         ray = _import_ray(self.address)
         mine = not ray.is_initialized()
         try:
@@ -58,17 +62,16 @@ class RayExecutor:
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
-        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-        if not self.address:
-            ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-                     _node_ip_address="127.0.0.1", **quiet)  # fmt: skip
-            return
-        if self.address != "auto":
-            _knock(self.address)
+        here = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "_node_ip_address": "127.0.0.1"}
+        options = {"log_to_driver": False, "logging_level": "ERROR"} | ({} if self.address else here)
         try:
-            ray.init(self.address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise RunError(f"address={self.address!r}: no Ray cluster can be reached there: {error}") from error
+            ray.init(self.address or "local", **options)
+        except Exception as error:  # noqa: BLE001  Ray raises the bare class when a node is slow to start
+            ray.shutdown()
+            what = (
+                f"address={self.address!r}: no Ray cluster can be joined there" if self.address else "Ray cannot start"
+            )
+            raise RunError(f"{what}: {error}") from error
 
     def _check_room(self, ray: Any) -> None:
         have = ray.cluster_resources()
@@ -138,12 +141,16 @@ def _import_ray(address: str) -> Any:
     return ray
 
 
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535 or "//" in address:
+        raise OptionError(f"address={address!r} should be host:port of a Ray cluster, such as 10.0.0.1:6379, or auto")
+    return host, int(port)
+
+
 def _knock(address: str) -> None:
     """See that somebody listens, since Ray itself tries for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "//" in address:
-        raise OptionError(f"address={address!r} should be host:port of a Ray cluster, such as 10.0.0.1:6379, or auto")
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+        socket.create_connection(_split(address), timeout=10).close()
+    except OSError as error:
         raise RunError(f"address={address!r}: no Ray cluster answers there: {error}") from error

@@ -1,0 +1,225 @@
+"""A sweep is begun, interrupted, continued: nothing is trained twice, and nothing is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from nes_lab.config import load_sweep
+from nes_lab.errors import OptionError, RunError
+from nes_lab.runs import launcher
+from nes_lab.runs.lock import hold_lock
+from nes_lab.sweeps.executors import LocalExecutor
+from nes_lab.sweeps.result import SweepTrial, front
+from nes_lab.sweeps.study import shown_storage
+from nes_lab.sweeps.sweep import Sweep, run_sweep
+
+pytestmark = pytest.mark.usefixtures("fake_training")
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers(store):
+    yield
+    for info in store.list():
+        if info.pid and info.is_active and info.pid != os.getpid():
+            os.kill(info.pid, signal.SIGKILL)
+
+
+def attempts(store):
+    return {info.config["seed"]: info.attempt for info in store.list()}
+
+
+def sweep_here(store, tree, jobs=2, **options):
+    return run_sweep(tree, jobs=jobs, root=store.root, **options)
+
+
+def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
+    told = []
+    found = sweep_here(store, tree(), news=lambda kind, info: told.append(kind))
+    assert [trial.state for trial in found.trials] == ["finished"] * 3
+    assert [dict(trial.numbers) for trial in found.trials][2] == {"top1": 52.0, "madds": 102.0, "params": 10.0}
+    assert found.front == found.trials and not found.unfinished and found.planned == 3
+    infos = {info.id: info for info in store.list()}
+    assert {info.group for info in infos.values()} == {"seeds"}
+    assert [infos[trial.run].label for trial in found.trials] == ["seed=0", "seed=1", "seed=2"]
+    assert (told.count("began"), told.count("ended")) == (3, 3)
+    assert "NES_LAB_PLACES" not in os.environ
+    again = sweep_here(store, tree(), news=lambda kind, info: told.append(kind))
+    assert again == found and told.count("began") == 3 and set(attempts(store).values()) == {1}
+    with pytest.raises(OptionError, match=r"(?s)space.seed: \[0, 1, 2\] then, \[0, 1\] now.*name of its own"):
+        sweep_here(store, tree(space={"seed": [0, 1]}))
+    with pytest.raises(OptionError, match=r"base\.training.epochs: 2 then, 3 now"):
+        sweep_here(store, tree(base=tree()["base"] | {"training": {"epochs": 3, "lr": 0.01, "warmup_epochs": 0}}))
+    (store.root.parent / "sweeps" / "seeds" / "study.db").unlink()  # the runs tell as much
+    assert [trial.run for trial in sweep_here(store, tree()).trials] == [trial.run for trial in found.trials]
+    assert set(attempts(store).values()) == {1}
+
+
+def test_asked_to_stop_it_saves_and_goes_on_later_with_the_same_runs(store, tree):
+    base = {"training": {"epochs": 40, "lr": 0.05, "warmup_epochs": 0}}
+    tree = tree(base=base, space={"seed": [0, 1]})
+    stop = lambda: any(info.step > 2 for info in store.list())  # noqa: E731
+    found = sweep_here(store, tree, should_stop=stop)
+    assert found.interrupted and [trial.state for trial in found.trials] == ["cancelled"] * 2
+    saved = {info.id: info.step for info in store.list()}
+    found = sweep_here(store, tree)
+    assert not found.interrupted and {trial.run for trial in found.trials} == set(saved)
+    assert [trial.state for trial in found.trials] == ["finished"] * 2
+    for run_id, step in saved.items():
+        rows = store.metrics(run_id)
+        assert [row["step"] for row in rows] == list(range(1, 41))
+        assert [row["attempt"] for row in rows] == [1] * step + [2] * (40 - step)
+
+
+def test_the_dead_are_resumed_as_often_as_allowed_and_the_failed_only_when_asked(store, tree):
+    base = {"training": {"epochs": 8, "lr": 0.01, "warmup_epochs": 0}}
+    tree = tree(base=base, space={"seed": [0, 1002, 13]})
+    found = sweep_here(store, tree | {"retries": 2})
+    states = {trial.settings["seed"]: trial for trial in found.trials}
+    assert (states[0].state, states[1002].state) == ("finished", "finished")
+    assert attempts(store) == {0: 1, 1002: 3, 13: 1}
+    assert states[13].state == "failed" and "boom" in states[13].reason
+    assert states[13] in found.unfinished
+    before = attempts(store)[13]
+    found = sweep_here(store, tree | {"retries": 2})
+    assert attempts(store)[13] == before  # failed is final
+    found = sweep_here(store, tree | {"retries": 2}, retry_failed=True)
+    assert attempts(store)[13] == before + 1 and len(found.trials) == 3
+
+
+@pytest.mark.slow
+def test_a_trial_that_died_too_often_is_given_up_for_now_and_goes_on_next_time(store, tree):
+    tree = tree(base={"training": {"epochs": 8, "lr": 0.01, "warmup_epochs": 0}}, space={"seed": [1003]}, retries=1)
+    (trial,) = sweep_here(store, tree).trials
+    assert trial.state == "lost" and attempts(store) == {1003: 2}
+    (again,) = sweep_here(store, tree).trials
+    assert (again.state, again.run, attempts(store)) == ("finished", trial.run, {1003: 4})
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_leaves_its_trials_running_and_finds_them_again(store, tree, wait):
+    tree = tree(base={"training": {"epochs": 60, "lr": 0.05, "warmup_epochs": 0}}, space={"seed": [0, 1]})
+    code = f"from nes_lab.sweeps.sweep import run_sweep; run_sweep({tree!r}, jobs=1, root={str(store.root)!r})"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        wait(lambda: [info for info in store.list() if info.step > 1])
+        with pytest.raises(RunError, match="is being run by another process"):
+            sweep_here(store, tree)
+    finally:
+        process.kill()
+        process.wait()
+    found = sweep_here(store, tree, jobs=2)
+    assert [trial.state for trial in found.trials] == ["finished"] * 2
+    assert attempts(store) == {0: 1, 1: 1}
+
+
+def test_a_trial_cancelled_by_a_person_is_left_alone_until_the_next_start(store, tree):
+    tree = tree(base={"training": {"epochs": 300, "lr": 0.02, "warmup_epochs": 0}}, space={"seed": [0]})
+
+    def cancel(kind, info):
+        for info in store.list():
+            if info.state == "running" and info.step > 1:
+                launcher.cancel(store, info.id)
+
+    (trial,) = sweep_here(store, tree, news=cancel).trials
+    assert trial.state == "cancelled" and attempts(store) == {0: 1}
+
+
+@pytest.mark.slow
+def test_a_deleted_run_of_an_unfinished_trial_is_made_anew_and_a_finished_one_keeps_its_numbers(store, tree):
+    found = sweep_here(store, tree(space={"seed": [0, 1003]}, retries=0))
+    for trial in found.trials:
+        store.delete(trial.run)
+    again = sweep_here(store, tree(space={"seed": [0, 1003]}, retries=0))
+    assert again.trials[0].state == "finished" and again.trials[0].numbers["top1"] == 50.0
+    assert again.trials[1].run != found.trials[1].run and len(store.list()) == 1
+
+
+@pytest.mark.slow
+def test_learning_samplers_stop_at_the_number_of_trials_and_do_not_train_twins(store, tree):
+    tree = tree(sampler="tpe", trials=4, space={"seed": [0, 1]})
+    found = sweep_here(store, tree, jobs=1)
+    assert [trial.state for trial in found.trials] == ["finished"] * 4
+    assert len(store.list()) == len({trial.settings["seed"] for trial in found.trials}) <= 2
+    more = sweep_here(store, tree | {"trials": 6}, jobs=1)
+    assert more.trials[:4] == found.trials and len(more.trials) == 6
+
+
+@pytest.mark.slow
+def test_a_number_that_no_run_has_fails_the_trial_with_what_there_is(store, tree):
+    (trial,) = sweep_here(store, tree(space={"seed": [0]}, objectives={"latency_ms": "minimize"})).trials
+    assert trial.state == "failed" and "no latency_ms; it has top1, params, madds" in trial.reason
+
+
+def test_a_lost_place_in_the_queue_is_taken_again(store, tree):
+    sweep = Sweep(load_sweep(tree(space={"seed": [0]})), store)
+    run_id = store.create(sweep.candidates[0].config.to_dict())
+    executor = LocalExecutor(store)
+    executor.tries[run_id] = 0
+    ended = []
+    with executor.open():
+        while not ended:
+            ended = executor.ended()
+            threading.Event().wait(0.05)
+    assert (ended[0].id, ended[0].state) == (run_id, "finished")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"executor": "rya"}, "executor='rya'.*Did you mean 'ray'"),
+        ({"jobs": 0}, "jobs=0 should be at least 1"),
+        ({"executor": "ray", "jobs": 0}, "jobs=0 should be at least 1"),
+        ({"executor": "ray", "cpus_per_trial": 0}, "a trial needs at least one"),
+    ],
+)
+def test_wrong_options_start_nothing(store, tree, options, message):
+    with pytest.raises(OptionError, match=message):
+        run_sweep(tree(), root=store.root, **options)
+    assert store.list() == []
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("here", "should be host:port"), ("ray://a:1", "should be host:port"), ("127.0.0.1:1", "no Ray cluster answers")],
+)
+def test_an_address_without_a_cluster_is_said_at_once(store, tree, address, message):
+    with pytest.raises((OptionError, RunError), match=message):
+        run_sweep(tree(), root=store.root, executor="ray", address=address)
+    assert store.list() == []
+
+
+@pytest.mark.parametrize("storage", ["nonsense", "sqlite:////proc/none/x.db", "postgresql://lab:secret@localhost/x"])
+def test_a_storage_that_cannot_be_opened_is_named_without_its_password(store, tree, storage):
+    with pytest.raises(RunError, match=r"storage=.*cannot be opened") as caught:
+        sweep_here(store, tree(storage=storage))
+    assert "secret" not in str(caught.value) and store.list() == []
+
+
+def test_the_sweep_says_where_it_is(store, tree):
+    sweep = Sweep(load_sweep(tree()), store)
+    assert sweep.look().trials == () and not sweep.folder.exists()
+    sweep.folder.mkdir(parents=True)
+    with hold_lock(sweep.folder), pytest.raises(RunError, match="another process"):
+        sweep_here(store, tree())
+    sweep_here(store, tree(space={"seed": [0]}, storage=f"sqlite:///{store.root.parent}/shared.db"))
+    about = json.loads((sweep.folder / "sweep.json").read_text())
+    assert about["storage"].endswith("shared.db") and about["space"] == {"seed": [0]}
+    assert shown_storage("mysql://a:b@c/d") == "mysql://a:***@c/d"
+
+
+def test_the_front_follows_the_directions():
+    def trial(number, **numbers):
+        return SweepTrial(number, "", {}, "", "finished", numbers)
+
+    trials = [trial(0, top1=60.0, madds=5.0), trial(1, top1=50.0, madds=9.0), trial(2, top1=70.0, madds=8.0)]
+    numbers = lambda objectives: [found.number for found in front(trials, objectives)]  # noqa: E731
+    assert numbers({"top1": "maximize", "madds": "minimize"}) == [0, 2]
+    assert numbers({"top1": "minimize", "madds": "minimize"}) == [0, 1]
+    assert numbers({"top1": "maximize"}) == [2]
+    assert numbers({"madds": "minimize"}) == [0]
+    assert numbers({"params": "minimize", "top1": "maximize"}) == []
