@@ -60,6 +60,8 @@ _HOMES = {
     "plan_for_budget": "nes_lab.compress.planner",
     "preset": "nes_lab.compress.presets",
     "reestimate_norms": "nes_lab.compress.fit_norms",
+    "SweepResult": "nes_lab.sweeps.result",
+    "run_sweep": "nes_lab.sweeps.sweep",
     "tune": "nes_lab.compress.tune",
 }
 
@@ -107,6 +109,8 @@ if TYPE_CHECKING:
     from nes_lab.nn.linear import EpitomeLinear
     from nes_lab.nn.same import EpitomeConv2dSame
     from nes_lab.nn.std_conv import EpitomeStdConv2d
+    from nes_lab.sweeps.result import SweepResult
+    from nes_lab.sweeps.sweep import run_sweep
     from nes_lab.zoo.check import check_backbone
     from nes_lab.zoo.row import ZooRow
 

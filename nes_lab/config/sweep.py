@@ -84,7 +84,7 @@ class SweepConfig(Section):
         description="Name of the sweep, in lower-case letters, digits and dashes; the group of its runs."
     )
     base: str | dict[str, Any] = Field(
-        default={}, description="The experiment: its sections, a YAML file, or a recipe's name."
+        default={}, description="The experiment: its sections, a YAML file, a recipe's name, or recipe/variant."
     )
     space: dict[str, Axis] = Field(
         min_length=1, description="What varies: dotted field to a list of values, or to low, high, log, step."

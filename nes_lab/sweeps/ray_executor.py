@@ -66,7 +66,7 @@ class RayExecutor:
         options = {"log_to_driver": False, "logging_level": "ERROR"} | ({} if self.address else here)
         try:
             ray.init(self.address or "local", **options)
-        except Exception as error:  # noqa: BLE001  Ray raises the bare class when a node is slow to start
+        except Exception as error:  # Ray raises the bare class when a node is slow to start
             ray.shutdown()
             what = (
                 f"address={self.address!r}: no Ray cluster can be joined there" if self.address else "Ray cannot start"

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nes_lab.config import ExperimentConfig, load_config, read_yaml
+from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.config.sweep import Range, SweepConfig
-from nes_lab.errors import OptionError, closest
+from nes_lab.errors import OptionError
+from nes_lab.recipes.registry import experiment_tree, recipe_names
 
 __all__ = ["Candidate", "base_tree", "candidate", "check_corners", "decode", "encode", "enumerate_trials", "key_of"]
 
 MOST_CORNERS = 4096
 _REDRAWS = 100
-_RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,17 @@ class Candidate:
 
 
 def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections of a sweep's base: given in place, in a file, or by the name of a recipe.
+    """Return the sections of a sweep's base: given in place, in a file, or by a recipe's name, or name/variant.
 
     Raises:
         OptionError: If there is no such file or recipe; names the nearest recipe.
     """
     if not isinstance(base, str):
         return dict(base)
-    named = _RECIPES / f"{base}.yaml"
-    if Path(base).is_file() or base.endswith((".yaml", ".yml")):
-        return dict(read_yaml(Path(base)))
-    recipes = sorted(path.stem for path in _RECIPES.glob("*.yaml"))
-    if base not in recipes:
-        raise OptionError(f"base={base!r} is neither a file nor a recipe.{closest(base, recipes)}")
-    return dict(read_yaml(named))
+    name, _, variant = base.partition("/")
+    if name in recipe_names() and not Path(base).is_file():
+        return dict(experiment_tree(name, variant or None))
+    return dict(experiment_tree(base))
 
 
 def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:

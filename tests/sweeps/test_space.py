@@ -70,8 +70,11 @@ def test_a_base_is_a_tree_a_file_or_a_recipe(tmp_path):
     (tmp_path / "base.yaml").write_text("training: {epochs: 4}")
     (tmp_path / "sweep.yaml").write_text("name: s\nbase: base.yaml\nspace: {seed: [0]}")
     assert base_tree(load_sweep(tmp_path / "sweep.yaml").base) == {"training": {"epochs": 4}}
-    with pytest.raises(OptionError, match="base='cifar11' is neither a file nor a recipe"):
+    assert base_tree("audio") == base_tree("audio/standard") and base_tree("audio")["backbone"]["name"] == "m5"
+    with pytest.raises(OptionError, match=r"'cifar11' is neither a file nor a recipe.*Did you mean 'cifar10'"):
         base_tree("cifar11")
+    with pytest.raises(OptionError, match="variant='fast' is not known"):
+        base_tree("audio/fast")
     with pytest.raises(OptionError, match=r"gone\.yaml cannot be read"):
         base_tree("gone.yaml")
 

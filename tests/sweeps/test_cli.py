@@ -1,0 +1,88 @@
+"""``nes-lab sweep``: what is said, in which order, and with which exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from nes_lab.cli import main
+from nes_lab.runs.store import RunStore
+
+pytestmark = pytest.mark.usefixtures("fake_training")
+
+
+@pytest.fixture
+def file(tmp_path, tree, monkeypatch):
+    monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
+
+    def write(**changed):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(tree(**changed)))
+        return str(path)
+
+    return write
+
+
+def test_a_dry_run_lists_the_trials_and_touches_nothing(file, tmp_path, capsys):
+    assert main(["sweep", file(), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "sweep seeds: 3 trials (grid)" in out and out.splitlines()[-1].split() == ["2", "seed=2"]
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "sweeps").exists()
+    assert main(["sweep", file(), "--dry-run", "--json"]) == 0
+    assert [trial["settings"] for trial in json.loads(capsys.readouterr().out)["trials"]] == [
+        {"seed": s} for s in (0, 1, 2)
+    ]
+
+
+def test_a_table_a_front_and_what_failed(file, capsys):
+    assert main(["sweep", file(space={"seed": [1, 0, 13]}), "--jobs", "3"]) == 1
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert "2 of 3 trials finished" in lines and "seed=13 is failed: ValueError: boom" in lines
+    table = {line.split()[-2]: line for line in lines if "2026" in line or " finished " in line or " failed " in line}
+    assert any(line.startswith("*  seed=0") and "50.00" in line and "finished" in line for line in lines), table
+    assert "--retry-failed" in said.out and "finished  seed=1" in said.err
+    assert main(["sweep", file(space={"seed": [1, 0, 13]}), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["front"] == [1, 0] and [trial["state"] for trial in found["trials"]] == [
+        "finished",
+        "finished",
+        "failed",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_running_trials_and_the_same_command_goes_on(file, tmp_path, wait, number):
+    path = file(base={"training": {"epochs": 60, "lr": 0.03, "warmup_epochs": 0}}, space={"seed": [0]})
+    words = [sys.executable, "-m", "nes_lab.cli", "sweep", path]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    store = RunStore(tmp_path / "runs")
+    wait(lambda: [info for info in store.list() if info.step > 2])
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"{number.name}: running trials save a checkpoint" in err and "goes on from the last checkpoints" in out
+    (info,) = store.list()
+    assert info.state == "cancelled" and 2 < info.step < 60
+    assert main(["sweep", path]) == 0
+    assert [row["step"] for row in store.metrics(info.id)] == list(range(1, 61))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gone.yaml"], "gone.yaml cannot be read"),
+        (["--address", "a:1"], "add --executor ray"),
+        (["--executor", "ray", "--address", "a"], "should be host:port"),
+        (["--jobs", "0"], "jobs=0 should be at least 1"),
+    ],
+)
+def test_mistakes_end_with_2_and_a_message(file, capsys, words, message):
+    words = words if words[0] == "gone.yaml" else [file(), *words]
+    assert main(["sweep", *words]) == 2
+    assert message in capsys.readouterr().err
