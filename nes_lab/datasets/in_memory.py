@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nes_lab.datasets.augment import EachImage, check_augment
-from nes_lab.datasets.checks import array_problems
+from nes_lab.datasets.checks import array_problems, some
 from nes_lab.datasets.knobs import ImageKnobs, statistics
 from nes_lab.datasets.sampling import (
     Shard,
@@ -188,10 +188,13 @@ def in_memory_spec(
         seed: Decides which images a limit keeps.
 
     Raises:
-        DataError: If a split is empty, or pixels are NaN or out of range.
+        DataError: If a split is empty, or pixels are NaN or out of range, or labels are out of range.
     """
-    for part, (pixels, _) in (("train", train), ("val", val)):
-        if problems := array_problems(pixels.numpy(), white):
+    for part, (pixels, labels) in (("train", train), ("val", val)):
+        problems = array_problems(pixels.numpy(), white)
+        if wrong := [str(i) for i, label in enumerate(labels.tolist()) if not 0 <= label < len(classes)]:
+            problems.append(f"{len(wrong)} labels are not from 0 to {len(classes) - 1}: number {some(wrong)}")
+        if problems:
             raise DataError(f"data.name={name!r}, {part}: {'; '.join(problems)}")
     images, labels = limited(*train, limit, seed)
     images, val_images = (resized(part, image_size, knobs.interpolation) for part in (images, val[0]))

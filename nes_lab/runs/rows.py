@@ -11,18 +11,27 @@ __all__ = ["current_rows"]
 def current_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Keep the last row per step and split; where an attempt resumed, what earlier attempts wrote beyond is dropped.
 
+    Within a step training comes before validation: an attempt that begins by validating has resumed after the training
+    row of that step, which stays.
+
     Examples:
         >>> first = [{"step": s, "attempt": 1, "loss": 1.0} for s in (1, 2, 3)]
         >>> [row["loss"] for row in current_rows([*first, {"step": 2, "attempt": 2, "loss": 0.5}])]
         [1.0, 0.5]
     """
     last: dict[tuple[int, int, str], dict[str, Any]] = {}
-    begins: dict[int, int] = {}
+    begins: dict[int, tuple[int, bool]] = {}
     for row in rows:
         step, attempt = row.get("step"), row.get("attempt", 1)
         if type(step) is not int or type(attempt) is not int:
             continue
-        last[attempt, step, str(row.get("split", "train"))] = row
-        begins[attempt] = min(step, begins.get(attempt, step))
-    kept = [key for key in last if all(key[1] < start for later, start in begins.items() if later > key[0])]
+        split = str(row.get("split", "train"))
+        moment = (step, split != "train")
+        last[attempt, step, split] = row
+        begins[attempt] = min(moment, begins.get(attempt, moment))
+    kept = [key for key in last if all(_moment(key) < start for later, start in begins.items() if later > key[0])]
     return [last[key] for key in sorted(kept, key=lambda key: (key[1], key[2]))]
+
+
+def _moment(key: tuple[int, int, str]) -> tuple[int, bool]:
+    return key[1], key[2] != "train"

@@ -65,6 +65,14 @@ def test_a_resumed_attempt_replaces_what_came_after_its_checkpoint():
     ]  # fmt: skip
 
 
+def test_stopped_before_a_validation_the_training_row_of_that_step_stays():
+    first = [{"step": step, "attempt": 1, "split": "train"} for step in (1, 2)]
+    second = [{"step": 2, "attempt": 2, "split": "val"}, {"step": 3, "attempt": 2, "split": "train"}]
+    assert current_rows([*first, *second]) == [*first, *second]
+    again = {"step": 2, "attempt": 3, "split": "val"}
+    assert current_rows([*first, *second, again]) == [*first, again]
+
+
 def test_rows_without_a_step_are_passed_over():
     assert current_rows([{"loss": 1}, {"step": "1"}, {"step": True}, {"step": 1}]) == [{"step": 1}]
 
