@@ -154,6 +154,13 @@ def test_every_operation_runs_at_its_extremes(text: str, mode: str) -> None:
     assert changed.min() >= 0 and changed.max() <= 255
 
 
+def test_equal_images_of_a_batch_are_changed_differently() -> None:
+    train = digits(augment="none", erase=1.0).train
+    train.images[:] = train.images[0]
+    images = batches(train, size=16)[0][0]
+    assert len(images.unique(dim=0)) == 16
+
+
 def test_keeping_no_bits_gives_black() -> None:
     image = Image.new("RGB", (3, 2), (200, 130, 90))
     assert _posterize(image, 8).getpixel((0, 0)) == (200, 130, 90)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from nes_lab.datasets.checks import read_rgb
 from nes_lab.datasets.image_folder import load_image_folder
 from nes_lab.errors import DataError
 from tests.datasets.samples import batches, make_tree, same
@@ -38,16 +40,19 @@ def test_few_enough_are_left_out_counted_and_named(tree: Path) -> None:
         load(tree, skip_broken=0.01)
 
 
-def test_one_that_breaks_later_is_replaced_by_the_next_of_its_class(tree: Path) -> None:
+@pytest.mark.parametrize("number", [0, 59])
+def test_one_that_breaks_later_is_replaced_by_the_next_of_its_class(tree: Path, number: int) -> None:
     """What is shown instead depends on the files alone: not on workers, order or where the run resumed."""
     alone, helped, untouched = load(tree, skip_broken=0.01), load(tree, skip_broken=0.01, workers=2), load(tree)
-    gone = tree / "train" / "dog" / "59.png"  # the last of its class: the next is the first again
+    order = sorted((tree / "train" / "dog").iterdir())
+    gone = order[number]  # after the last of its class comes the first again
+    shown = load(tree).train.plain_transform(read_rgb(order[(number + 1) % 60]))
     before = batches(alone.train, size=1)
     assert same(before, batches(untouched.train, size=1))
     broken(gone)
     for spec in (alone, helped):
         with pytest.warns(
-            UserWarning, match=r"dog/59\.png' cannot be read; the next of its class is shown instead \(1 so far\)"
+            UserWarning, match=rf"dog/{gone.name}' cannot be read; the next of its class is shown instead \(1 so far\)"
         ):
             after = batches(spec.train, size=1)
         differ = [k for k, (x, y) in enumerate(after) if not x.equal(before[k][0])]
@@ -57,7 +62,9 @@ def test_one_that_breaks_later_is_replaced_by_the_next_of_its_class(tree: Path) 
         again = batches(spec.train, size=1, start=differ[0])
         assert same(again, after[differ[0] :])
     assert same(batches(alone.train), batches(helped.train))
-    with pytest.raises(DataError, match=r"dog/59\.png' .*cannot be read"):
+    served = torch.cat([images for images, _ in alone.train.eval_batches(50)])
+    assert served[alone.train.items.index(gone)].equal(shown)
+    with pytest.raises(DataError, match=rf"dog/{gone.name}' .*cannot be read"):
         batches(untouched.train)
 
 
