@@ -76,8 +76,8 @@ class LocalExecutor:
 
     def start(self, run_id: str) -> None:
         """Queue a run."""
-        self.tries[run_id] = 0
         launcher.launch(self.store, run_id)
+        self.tries[run_id] = 0
 
     def ended(self) -> list[RunInfo]:
         """Return the runs that ended; those whose process died are queued again first, as often as allowed."""

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nes_lab.errors import RunError
@@ -120,8 +121,12 @@ class Session:
         if info.state == "finished":
             self._conclude(info)
             return
-        self.executor.start(run)
-        self.news("began", info)
+        try:
+            self.executor.start(run)
+        except RunError as error:  # such as a hung process that still holds it
+            self._conclude(replace(info, state="lost", reason=str(error)))
+        else:
+            self.news("began", info)
 
     def _conclude(self, info: RunInfo) -> None:
         for number in self.numbers.pop(info.id, []):

@@ -104,7 +104,8 @@ class Sweep:
             for path, axis in self.config.space.items()
         }
         same = self.config.model_dump(include={"sampler", "seed", "objectives"})
-        return {"base": self.base, "space": axes, **same, "runs": str(self.store.root)}
+        place = {"runs": str(self.store.root)} if self.config.storage else {}  # else the study moves with the runs
+        return {"base": self.base, "space": axes, **same, **place}
 
     def run(
         self,

@@ -1,5 +1,8 @@
 """From a file to trials: every combination once, each a valid experiment, and mistakes that name their place."""
 
+import subprocess
+import sys
+
 import pytest
 
 from nes_lab.config import load_sweep
@@ -116,3 +119,10 @@ def test_a_wrong_combination_is_found_before_anything_starts():
     tree = {"name": "s", "sampler": "tpe", "trials": 3, "space": {"training.lr": {"low": 0.1, "high": 1000.0}}}
     with pytest.raises(OptionError, match=r"training.lr=1000"):
         check_corners(load_sweep(tree), {})
+
+
+def test_the_command_and_the_public_names_wait_with_what_is_heavy():
+    code = "import nes_lab, sys; nes_lab.run_sweep, nes_lab.SweepResult; import nes_lab.cli.sweep\n"
+    code += "print([name for name in ('torch', 'ray', 'optuna', 'timm') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -223,3 +223,13 @@ def test_the_front_follows_the_directions():
     assert numbers({"top1": "maximize"}) == [2]
     assert numbers({"madds": "minimize"}) == [0]
     assert numbers({"params": "minimize", "top1": "maximize"}) == []
+
+
+def test_a_run_that_a_hung_process_holds_is_lost_and_the_others_go_on(store, tree):
+    sweep = Sweep(load_sweep(tree(space={"seed": [0, 1]})), store)
+    run_id = store.create(sweep.candidates[0].config.to_dict(), group="seeds")
+    status = {"state": "failed", "attempt": 1, "step": 0, "total": 2, "reason": "it hung"}
+    (store.path(run_id) / "status.json").write_text(json.dumps(status))
+    with hold_lock(store.path(run_id)):
+        found = sweep.run(LocalExecutor(store))
+    assert [(trial.state, trial.run == run_id) for trial in found.trials] == [("failed", True), ("finished", False)]
