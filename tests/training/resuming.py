@@ -34,11 +34,12 @@ def outcome(tr: Trainer) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def epitome_net(routing: str, scope: str = "separable") -> nn.Module:
+def epitome_net(routing: str, scope: str = "separable", boundary: str = "clamp") -> nn.Module:
     net = tiny_net()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         options = {"epitome_shape": (6, 4, 1, 1), "patch_channels": (2, 2), "routing": routing, "scope": scope}
+        options["boundary"] = boundary
         middle = EpitomeConv2d(4, 8, 1, **options)
         head = nn.Linear(512, 10)
     return nn.Sequential(net[0], net[1], net[2], middle, nn.Flatten(), nn.Dropout(0.2), head)
