@@ -73,7 +73,7 @@ def _write_page(path: Path, report: DataReport, found: Found) -> None:
 
     page = data_page(report, examples_by_class(found))
     try:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(page, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
     except OSError as error:
         raise OptionError(f"--html {path} cannot be written: {error.strerror or error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class Members(Sequence[Item]):
         self._archives = sorted({member.archive for member in members})
         place = {archive: index for index, archive in enumerate(self._archives)}
         self._archive = np.array([place[member.archive] for member in members], dtype=np.int32)
-        self._names = np.array([member.name.encode() for member in members], dtype=np.bytes_)
+        self._names = np.array([os.fsencode(member.name) for member in members], dtype=np.bytes_)
         self._offsets = np.array([member.offset for member in members], dtype=np.int64)
         self._sizes = np.array([member.size for member in members], dtype=np.int64)
 
@@ -63,7 +64,7 @@ class Members(Sequence[Item]):
     def __getitem__(self, index: int) -> Member:  # type: ignore[override]  # one at a time is all that is needed
         return Member(
             self._archives[self._archive[index]],
-            self._names[index].decode(),
+            os.fsdecode(self._names[index]),
             int(self._offsets[index]),
             int(self._sizes[index]),
         )

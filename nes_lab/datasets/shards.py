@@ -25,7 +25,7 @@ from nes_lab.errors import DataError
 __all__ = ["label_problems", "load_image_shards", "read_shard", "shard_archives", "shard_classes"]
 
 _LABELS = (".cls", ".json")
-_MOST_LABEL_BYTES = 1 << 20
+_MOST_LABEL_BYTES = _MOST_TAIL_BYTES = 1 << 20
 _HINT = "make it again, or fetch it again"
 
 
@@ -75,7 +75,7 @@ def _members(path: Path) -> list[Member]:
         raise DataError(f"{str(path)!r} cannot be read as an uncompressed tar archive ({error}); {_HINT}") from error
     with path.open("rb") as file:
         file.seek(end)
-        tail = file.read()
+        tail = file.read(_MOST_TAIL_BYTES)
     if len(tail) < tarfile.BLOCKSIZE:
         raise DataError(f"{str(path)!r} is cut short after {len(found)} members: it has no end mark; {_HINT}")
     if tail.strip(b"\0"):

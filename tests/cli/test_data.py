@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,12 @@ def test_control_characters_in_names_do_not_reach_the_terminal(
     (root / "val" / "c\x1b[31mat" / "0.png").write_bytes(b"")
     assert main(["data", "check", str(root)]) == 2
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_names_that_are_no_utf8_do_no_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_tree(tmp_path / "tree", names=(os.fsdecode(b"caf\xe9"), "dog"))
+    page = tmp_path / "page.html"
+    assert main(["data", "check", str(root), "--html", str(page)]) == 0
+    assert "caf" in page.read_text()
+    assert main(["data", "check", str(root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["usable"]

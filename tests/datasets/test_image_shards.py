@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def test_workers_resume_and_processes(shards: Path) -> None:
     for rank in (0, 1):
         part = [(images[rank::2], labels[rank::2]) for images, labels in whole]
         assert same(part, batches(alone, size=2, shard=(rank, 2)))
+
+
+def test_member_names_may_be_anything(tmp_path: Path, shards: Path) -> None:
+    path = shards / "train" / "000000.tar"
+    odd = os.fsdecode(b"../caf\xe9 1")
+    rewritten(path, {name.replace("000000", odd): content for name, content in contents(path).items()})
+    spec = load_image_shards(root=shards, image_size=16)
+    assert spec.train.items[0].name == odd + ".png"
+    assert len(batches(spec.train)) == 2
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "shards", tmp_path / "tree"]
 
 
 def test_without_names_classes_are_numbers(tmp_path: Path) -> None:
