@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from nes_lab.errors import OptionError
 from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
 
-__all__ = ["contact_sheet"]
+__all__ = ["contact_sheet", "short_name"]
 
 _GAP = 0.04
 _ROW_PIXELS = {"image": 78, "audio": 54}
@@ -21,6 +21,8 @@ _LEAST_SIDE, _MOST_SIDE = 64, 96
 _POINTS = 120
 _MOST_TILES = 240
 _MOST_NAME = 22
+_MOST_BYTES = 5600  # of one picture: 240 of them, in base64, are 1.8 MB
+_QUALITIES = (88, 70, 45, 20, 5)
 
 
 def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Examples by class") -> go.Figure:
@@ -58,7 +60,7 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
     figure.update_yaxes(
         range=[len(rows), 0],
         tickvals=[row + 0.5 for row in range(len(rows))],
-        ticktext=[plain(_short(name)) for name, _ in rows],
+        ticktext=[plain(short_name(name)) for name, _ in rows],
         showgrid=False,
         zeroline=False,
         showline=False,
@@ -108,8 +110,11 @@ def _data_uri(image: np.ndarray) -> str:
         factor = ceil(_LEAST_SIDE / longest)
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     picture.thumbnail((_MOST_SIDE, _MOST_SIDE))
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=88)
+    for quality in _QUALITIES:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=quality)
+        if file.tell() <= _MOST_BYTES:
+            break
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -141,5 +146,11 @@ def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
     return np.repeat(edges / len(values), 2).tolist(), heights.tolist()
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _MOST_NAME else name[: _MOST_NAME - 1] + "…"
+def short_name(name: str) -> str:
+    """Shorten a class name in its middle, since names of one set often begin alike.
+
+    Examples:
+        >>> short_name("dog"), short_name("a rather long class name number 7")
+        ('dog', 'a rather lo…e number 7')
+    """
+    return name if len(name) <= _MOST_NAME else f"{name[: _MOST_NAME // 2]}…{name[-(_MOST_NAME // 2 - 1) :]}"

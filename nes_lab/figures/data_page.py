@@ -39,7 +39,7 @@ def data_page(report: DataReport, examples: Mapping[str, Sequence[np.ndarray]]) 
         sections.append(Section("Classes and sizes", figure=data_statistics(report)))
     if examples:
         most = (
-            f" {len(examples)} of {len(report.classes)} classes are shown."
+            f" {len(examples)} of {len(report.classes):,} classes are shown."
             if len(examples) < len(report.classes)
             else ""
         )

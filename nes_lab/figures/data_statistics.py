@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
+from nes_lab.figures.contact_sheet import short_name
 from nes_lab.figures.theme import format_number, legend_below, new_figure, plain, series_style
 
 if TYPE_CHECKING:
@@ -49,20 +50,20 @@ def data_statistics(report: DataReport) -> go.Figure:
     )
     figure.update_layout(
         new_figure(
-            f"Examples of {len(report.classes)} classes ({totals}), and the most frequent sizes.",
+            f"Examples of {len(report.classes):,} classes ({totals}), and the most frequent sizes.",
             title={
                 "text": f"{what.capitalize()} of {len(report.classes):,} classes",
-                "subtitle": {"text": f"{totals}; a class has {_range(report)}"},
+                "subtitle": {"text": f"{totals};<br>a class has {_range(report)}"},
             },
             barmode="group",
             bargap=0.25,
-            margin_t=84,
+            margin_t=100,
         ).layout
     )
     for index, split in enumerate(report.splits):
         (_add_bars if few else _add_curve)(figure, report, split, index)
         _add_sizes(figure, split, sizes, index)
-    legend_below(figure, round(84 + sum(heights) + 90), entries=len(report.splits))
+    legend_below(figure, round(100 + sum(heights) + 90), entries=len(report.splits))
     _set_axes(figure, report, what, few, sizes)
     return figure
 
@@ -143,7 +144,7 @@ def _add_sizes(figure: go.Figure, split: SplitReport, sizes: list[tuple[int, int
 
 def _set_axes(figure: go.Figure, report: DataReport, what: str, few: bool, sizes: list[tuple[int, int]]) -> None:
     if few:
-        names = [plain(name if len(name) <= 26 else name[:25] + "…") for name in report.classes]
+        names = [plain(short_name(name)) for name in report.classes]
         places = {"tickvals": list(range(len(names))), "ticktext": names, "range": [len(names) - 0.4, -0.6]}
         figure.update_yaxes(**places, showgrid=False, row=1, col=1)
         figure.update_xaxes(title_text=f"{what} of the class", rangemode="tozero", row=1, col=1)
