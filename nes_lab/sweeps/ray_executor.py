@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,7 +67,8 @@ class RayExecutor:
         here = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "_node_ip_address": "127.0.0.1"}
         options = {"log_to_driver": False, "logging_level": "ERROR"} | ({} if self.address else here)
         try:
-            ray.init(self.address or "local", **options)
+            with _own_signals():
+                ray.init(self.address or "local", **options)
         except Exception as error:  # Ray raises the bare class when a node is slow to start
             ray.shutdown()
             what = (
@@ -129,6 +132,18 @@ class RayExecutor:
     def stop(self) -> None:
         """Cancel the runs that were handed out; they can be resumed."""
         stop_runs(self.store, [*self.tasks.values(), *self.broken])
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray would exit at once, and the trials would not be saved."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if is_main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _import_ray(address: str) -> Any:

@@ -46,6 +46,12 @@ class SweepResult:
         objectives: Direction by name.
         planned: How many trials there are to be in all.
         interrupted: Whether it was asked to stop.
+
+    Examples:
+        >>> trial = SweepTrial(0, "seed=0", {"seed": 0}, "a-run", "failed", reason="loss is nan at step 7")
+        >>> found = SweepResult("seeds", "", (trial,), (), {"top1": "maximize"}, planned=1)
+        >>> [trial.reason for trial in found.unfinished]
+        ['loss is nan at step 7']
     """
 
     name: str

@@ -58,6 +58,13 @@ def run_sweep(
     Raises:
         OptionError: If the sweep is wrong, or was begun with other settings; nothing is started.
         RunError: If another process runs the same sweep, or its files cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> base = {"data": {"limit": 64}, "training": {"epochs": 1, "warmup_epochs": 0, "threads": 1}}
+        >>> sweep = {"name": "seeds", "base": base, "space": {"seed": [0]}}
+        >>> [trial.state for trial in run_sweep(sweep, root=tempfile.mkdtemp() + "/runs").trials]
+        ['finished']
     """
     sweep = source if isinstance(source, SweepConfig) else load_sweep(source)
     one_of("executor", executor, EXECUTORS)

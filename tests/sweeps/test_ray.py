@@ -14,7 +14,7 @@ from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.ray_executor import _import_ray
 from nes_lab.sweeps.sweep import run_sweep
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 INTERVAL, STEPS = 16, 48  # 256 images in batches of 16, three epochs, a checkpoint after each
 TREE = {
     "name": "front",
@@ -82,6 +82,7 @@ class Trouble(threading.Thread):
         self.store, self.cluster, self.over = store, cluster, threading.Event()
         self.hit: dict[str, str] = {}
         self.survivors: list[int] = []
+        self.is_short = False
 
     def run(self):
         for name, harm in (("training", self.kill_training), ("worker", self.kill_worker), ("node", self.remove_node)):
@@ -121,9 +122,15 @@ class Trouble(threading.Thread):
                 child = psutil.Process(info.pid)
                 self.cluster.remove_node(node, allow_graceful=False)
                 self._expect_end(child)
-                self.cluster.add_node(wait=False, **NODE)
+                self.is_short = True
                 return True
         return False
+
+    def mend(self, *_):
+        """Add a node for the one that was removed; Ray wants it done by the main thread."""
+        if self.is_short:
+            self.is_short = False
+            self.cluster.add_node(**NODE)
 
     def _expect_end(self, child):
         try:
@@ -138,7 +145,7 @@ def rough(tmp_path_factory, cluster):
     trouble = Trouble(store, cluster)
     trouble.start()
     try:
-        found = run_sweep(TREE, executor="ray", address=cluster.address, root=store.root)
+        found = run_sweep(TREE, executor="ray", address=cluster.address, root=store.root, news=trouble.mend)
     finally:
         trouble.over.set()
         trouble.join(60)
