@@ -55,7 +55,11 @@ def is_void(run: Path) -> bool:
 
 
 def try_claim(run: Path) -> bool:
-    """Claim a run for the process about to be started. Call it while holding the queue."""
+    """Claim a run for the process about to be started. Call it while holding the queue.
+
+    Raises:
+        RunError: If the run cannot be written to, or was deleted at this moment.
+    """
     if is_claimed(run):
         return False
     remove(run / layout.CLAIM)
@@ -65,6 +69,8 @@ def try_claim(run: Path) -> bool:
         os.link(fresh, run / layout.CLAIM)  # fails if another made it, as O_EXCL does, and is whole from the start
     except FileExistsError:
         return False
+    except OSError as error:
+        raise RunError(f"run {run.name} cannot be claimed: {error.strerror or error}") from error
     finally:
         remove(fresh)
     return True

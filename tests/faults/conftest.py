@@ -160,7 +160,7 @@ def ends_exactly(zygote, calm):
 
 @pytest.fixture
 def wait():
-    def until(what, seconds=60.0):
+    def until(what, seconds=150.0):
         end = time.monotonic() + seconds
         while not (found := what()):
             assert time.monotonic() < end, f"still not so after {seconds} s"
