@@ -260,3 +260,16 @@ def test_without_psutil_the_message_says_what_to_install(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "psutil", None)
     with pytest.raises(RunError, match=r"pip install 'nes-lab\[train\]'"):
         Identity.of()
+
+
+def test_a_run_deleted_while_it_is_claimed_is_an_error_of_ours(store, monkeypatch):
+    run = store.path(store.create({}))
+    real = os.link
+
+    def vanish(*paths):
+        store.delete(run.name)
+        return real(*paths)
+
+    monkeypatch.setattr(os, "link", vanish)
+    with pytest.raises(RunError, match="cannot be claimed"):
+        claims.try_claim(run)
