@@ -10,6 +10,7 @@ import tyro
 
 from nes_lab.cli.machine import print_json, words_aside
 from nes_lab.cli.options import parse
+from nes_lab.cli.ranks import only_first
 from nes_lab.cli.session import train_here
 from nes_lab.cli.train import start_detached
 from nes_lab.errors import RunError
@@ -51,7 +52,6 @@ def run(words: Sequence[str]) -> int:
 def _go_on(store: RunStore, info: RunInfo, detach: bool) -> int:
     if detach:
         return start_detached(store, info.id)
-    if info.state != "queued":
-        requeue(store, info)
+    only_first(lambda: None if info.state == "queued" else requeue(store, info))
     print(f"run {info.id} goes on from its last checkpoint")
     return train_here(store, info.id)
