@@ -23,6 +23,7 @@ from benchmarks.zoo import commit
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "faults.json"
 PAGE = HERE.parent / "docs" / "faults.md"
+SMALL = 75  # a fault done so often is a small one
 
 
 def main() -> None:
@@ -67,6 +68,8 @@ def page(found: dict[str, Any]) -> str:
     """docs/faults.md for these counts."""
     rows = found["faults"]
     total = {name: sum(row[name] for row in rows) for name in ("injected", "resumed", "identical", "lost")}
+    small = sum(row["injected"] for row in rows if row["injected"] >= SMALL)
+    total |= {"small": small, "others": total["injected"] - small}
     lines = [f"| {_cell(row['fault'])} | {_cell(row['answer'])} | {_numbers(row)} |" for row in rows]
     return TEXT.format(**{**found, "commit": found["commit"][:12], "rows": "\n".join(lines)}, **total)
 
@@ -79,6 +82,8 @@ that directory. So there is little that can be lost. To know, `tests/faults` bre
 written by `python -m benchmarks.faults`.
 
 **{injected:,} faults injected; {resumed} runs resumed, {identical} of them bit for bit as an undisturbed run; {lost} data lost.**
+{small:,} of the faults are small ones, done by the dozen: values for a config, random clicks, runs in a list. The other {others:,} are
+single acts on processes, disks, checkpoints, data and names.
 
 * *Resumed*: the run was taken up after the fault and trained to its end. Where the answer is a refusal, there is nothing to resume.
 * *Bit for bit*: final weights (bytes), and every row of metrics but for times and speeds, equal those of a run that nobody
