@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from nes_lab.training.evaluate import evaluate
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import DivergedError, Trainer
 from nes_lab.training.recipe import Recipe
-from tests.training.nets import tiny_data, tiny_net, trainer
+from tests.training.nets import tiny_data, tiny_net, tiny_recipe, trainer
+from tests.training.resuming import load, save
 
 
 class Poison(nn.Module):
@@ -183,3 +185,30 @@ def test_gpu_trains_in_mixed_precision_and_names_the_first_bad_step() -> None:
     bad = nn.Sequential(tiny_net(), Poison(at=5))
     with pytest.raises(DivergedError, match="at step 5"):
         type(tr)(bad, tiny_data(), tr.recipe.__class__(epochs=3, batch_size=24, lr=0.1), device="cuda").fit()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_gpu_resumes_in_the_precision_insisted_on(tmp_path: Path, amp: str) -> None:
+    """With accumulation, clipping and channels last; the loss scale goes on from where it was."""
+    changes = {"batch_size": 16, "accumulate": 2, "clip_grad": 1.0, "channels_last": True, "amp": amp, "epochs": 3}
+    recipe, data = tiny_recipe(**changes), load_digits()
+    first = Trainer(tiny_net(dropout=0.0), data, recipe, device="cuda")
+    first.hooks = Hooks(should_stop=lambda: first.step >= 50, checkpoint=lambda tr: save(tr, tmp_path))
+    assert not first.fit()
+    second = load(Trainer(tiny_net(dropout=0.0), data, recipe, device="cuda"), tmp_path)
+    assert second.engine.scaler_state() == first.engine.scaler_state()
+    assert bool(second.engine.scaler_state()) == (amp == "fp16")
+    assert second.fit()
+    assert second.last["top1"] > 70  # chance is 10
+
+
+@pytest.mark.gpu
+def test_gpu_compiles() -> None:
+    rows = []
+    tr = Trainer(
+        tiny_net(dropout=0.0), tiny_data(), tiny_recipe(compile=True), device="cuda", hooks=Hooks(metric=rows.append)
+    )
+    assert tr.fit()
+    assert list(tr.model.state_dict()) == list(tiny_net().state_dict())
+    assert all(math.isfinite(row["loss"]) for row in rows)
