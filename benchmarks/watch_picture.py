@@ -54,10 +54,11 @@ def pictures(store: RunStore) -> list[str]:
     begin(store, "no images", lambda info: info.state == "failed", data={"name": "image_folder", "root": "photos"})
     begin(store, "killed", lambda info: info.step > 30)
     os.kill(store.list()[0].pid or 0, signal.SIGKILL)
-    at_work = begin(store, "free starts", lambda info: info.step > 300, epochs=60)
-    waiting = store.create(config(), label="waits for its turn")
-    launcher.launch(store, waiting)
+    at_work, waiting = (store.create(config(epochs=60), label=text) for text in ("free starts", "waits for its turn"))
     try:
+        launcher.launch(store, at_work)
+        launcher.launch(store, waiting)
+        until(store, at_work, lambda info: info.step > 300)
         wide = screen(Watcher(store, []), 132, "nes-lab watch")
         narrow = screen(Watcher(store, [at_work]), 60, f"nes-lab watch {at_work[-6:]}")
     finally:
@@ -83,7 +84,7 @@ def begin(store: RunStore, label: str, far_enough: Callable[[RunInfo], bool], **
 
 
 def until(store: RunStore, run_id: str, what: Callable[[RunInfo], bool]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not what(info := store.get(run_id)):
         if time.monotonic() > end or info.state in ("lost", "failed", "finished"):
             raise SystemExit(f"{info}\n{store.log_tail(run_id)}")
