@@ -238,6 +238,9 @@ class _Experiment:
             self.writer.plan_json(built.plan.to_json())
         self.writer.cost({"dense": built.dense_cost.to_dict(), "cost": built.cost.to_dict()})
         self.writer.summary(**_costs(built))
+        if (found := built.fit) is not None:
+            about = {"residual": found.residual, "residual_before": found.residual_before, "seconds": found.seconds}
+            self.writer.event("fit", starts=found.starts, calibration_batches=found.calibration_batches, **about)
         train, val, notes = len(built.data.train), len(built.data.val), list(built.data.notes)
         self.writer.event(
             "data", name=built.data.name, train=train, val=val, classes=built.data.num_classes, notes=notes

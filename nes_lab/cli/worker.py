@@ -30,10 +30,12 @@ class Worker:
     """The run's id."""
     root: Path | None = None
     """The folder of all runs."""
+    alone: bool = False
+    """Start no waiting run afterwards: where another engine, such as Ray, decides what this machine does."""
 
 
 def run(words: Sequence[str]) -> int:
-    """Train a run to its end, then start the next that waits."""
+    """Train a run to its end, then start the next that waits, unless it is to stay alone."""
     options = parse(Worker, "_run", words)
     store = RunStore(options.root)
     folder = store.path(options.run)
@@ -51,7 +53,8 @@ def run(words: Sequence[str]) -> int:
         return train_here(store, options.run)
     finally:
         release_claim(folder)
-        start_waiting(store)
+        if not options.alone:
+            start_waiting(store)
 
 
 def _interrupt(number: int, frame: object) -> None:

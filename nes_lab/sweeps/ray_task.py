@@ -69,7 +69,8 @@ def _train(store: RunStore, run_id: str, place: str) -> None:
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     package_root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
-    words = ["-m", "nes_lab.sweeps.tether", str(os.getpid()), "_run", run_id, "--root", str(store.root)]
+    words = ["-m", "nes_lab.sweeps.tether", str(os.getpid()), "_run", run_id, "--alone"]
+    words += ["--root", str(store.root)]
     if not os.path.isdir(place):
         raise RunError(f"run {run_id} cannot be started here: there is no folder {place}; is it a shared one?")
     log = os.open(folder / layout.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)

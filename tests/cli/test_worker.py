@@ -1,0 +1,18 @@
+"""The process that trains: what it starts when it is done."""
+
+import pytest
+
+from nes_lab.cli import worker
+from nes_lab.runs.store import RunStore
+
+
+@pytest.mark.parametrize(("words", "goes_on"), [([], True), (["--alone"], False)])
+def test_the_queue_goes_on_unless_another_engine_decides(tmp_path, monkeypatch, words, goes_on):
+    """On a node of a Ray cluster the next run of the queue would take what Ray has promised to a trial."""
+    started = []
+    monkeypatch.setattr(worker, "train_here", lambda store, run_id: 0)
+    monkeypatch.setattr(worker, "start_waiting", started.append)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    store = RunStore(tmp_path)
+    assert worker.run([store.create({}), "--root", str(tmp_path), *words]) == 0
+    assert bool(started) == goes_on
