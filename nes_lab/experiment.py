@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import torch
 
 from nes_lab.compress.compression_plan import CompressionPlan
 from nes_lab.config import ExperimentConfig, load_config
+from nes_lab.cost.count import count
 from nes_lab.cost.measure import measure_latency
 from nes_lab.errors import CheckpointError, NesLabError, RunError
 from nes_lab.experiment_build import Built, build, check, recipe_of
@@ -236,7 +238,7 @@ class _Experiment:
         """Store what is known before the first step: plan, costs, and how many images there are."""
         if built.plan is not None:
             self.writer.plan_json(built.plan.to_json())
-        self.writer.cost({"dense": built.dense_cost.to_dict(), "cost": built.cost.to_dict()})
+        self._record_cost(built)
         self.writer.summary(**_costs(built))
         if (found := built.fit) is not None:
             about = {"residual": found.residual, "residual_before": found.residual_before, "seconds": found.seconds}
@@ -245,6 +247,9 @@ class _Experiment:
         self.writer.event(
             "data", name=built.data.name, train=train, val=val, classes=built.data.num_classes, notes=notes
         )
+
+    def _record_cost(self, built: Built) -> None:
+        self.writer.cost({"dense": built.dense_cost.to_dict(), "cost": built.cost.to_dict()})
 
     def _restore(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
         assert checkpoint.state is not None  # run() has checked
@@ -275,6 +280,9 @@ class _Experiment:
 
     def _summary(self, built: Built, trainer: Trainer) -> dict[str, Any]:
         example = torch.zeros(1, *built.data.input_shape, device=trainer.device)
+        if trainer.routing.snapped:  # starts on whole cells need no blending: the network became cheaper
+            built = replace(built, cost=count(trainer.model, example))
+            self._record_cost(built)
         latency = measure_latency({"model": trainer.model}, example, pairs=_LATENCY_ROUNDS)["model"]
         accuracy = {name: value for name, value in trainer.last.items() if not name.endswith("loss")}
         return {

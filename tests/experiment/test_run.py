@@ -17,6 +17,8 @@ import torch
 from nes_lab.config import load_config
 from nes_lab.errors import CheckpointError, OptionError, RunError
 from nes_lab.experiment import resume, run_experiment
+from nes_lab.runs import layout
+from nes_lab.runs.files import read_json
 from nes_lab.runs.store import RunStore
 from nes_lab.training.checkpoint import load_weights
 
@@ -35,6 +37,19 @@ def tree(epochs: int = 2, routing: str | None = "free", **training) -> dict:
 def create(root: Path, **options) -> tuple[RunStore, str]:
     store = RunStore(root)
     return store, store.create(load_config(tree(**options)).to_dict())
+
+
+def test_starts_that_snapped_cost_no_blending(tmp_path):
+    """The summary counts the network that was trained to the end, not the plan's."""
+    store, free = create(tmp_path)
+    store, snapped = create(tmp_path, starts_snap_epoch=1)
+    for run_id in (free, snapped):
+        assert run_experiment(store, run_id)["state"] == "finished"
+    moving, still = (store.get(run_id).summary for run_id in (free, snapped))
+    assert still["madds"] < moving["madds"] and still["params"] == moving["params"]
+    cost = read_json(store.path(snapped) / layout.COST)
+    assert cost["cost"]["madds"] == still["madds"] and cost["dense"]["madds"] == still["dense_madds"]
+    assert any(event["kind"] == "starts_snapped" for event in store.events(snapped))
 
 
 def cancel_at(store: RunStore, run_id: str, step: int):

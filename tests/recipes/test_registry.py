@@ -11,6 +11,7 @@ from nes_lab.cli.entry import main
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError
 from nes_lab.recipes.registry import experiment_tree, recipe, recipe_names
+from tests.house.tree import ROOT
 
 ALL = [(name, variant) for name in recipe_names() for variant in recipe(name).variants]
 WANTED = {"imagenet_mobilenetv2", "imagenet_efficientnet_b0", "imagenet_finetune", "cifar10", "audio"}
@@ -52,6 +53,13 @@ def test_the_authors_recipe_is_what_their_scripts_say():
     assert (t.ema_decay, t.ema_warmup, t.epochs) == (0.9998, False, 550)
     assert config.data.batch_size * t.accumulate * t.processes == 1024
     assert config.data.color_jitter == 0.4 and config.backbone.options["drop_rate"] == 0.2
+
+
+def test_the_page_names_every_recipe_and_training():
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for name, variant in ALL:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert f"`{variant}`" in row
 
 
 def test_changing_a_tree_leaves_the_recipe_alone():
