@@ -1,33 +1,42 @@
 """Several processes that train one run: started by us (``training.processes``), or by torchrun or ``accelerate launch``.
 
-The parent starts torchrun on the loopback interface as a child, and each of its ranks is ``nes-lab _run ID``. Whoever wants
-the training to stop asks the run (cancel, or SIGTERM to the parent or to the run's process): all ranks stop at the same
-step. What ends badly in one of them ends in all, and the parent says so if none of them could.
+The parent starts each rank as ``nes-lab _run ID``; they meet in a file of a private folder, and talk over the loopback interface,
+as torchrun's own meeting place would listen on every interface of the machine. Whoever wants the training to stop asks
+the run (cancel, or SIGTERM to the parent or to the run's process): all ranks stop at the same step. What ends badly in one of
+them ends in all, and the parent says so if none of them could.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nes_lab.errors import NesLabError, RunError
 from nes_lab.runs.info import FINAL
 from nes_lab.runs.launcher import cancel, settle
 from nes_lab.runs.store import RunStore
 
+if TYPE_CHECKING:
+    from nes_lab.training.signals import StopSignals
+
 __all__ = ["is_first", "is_rank", "only_first", "processes_of", "train_as_rank", "train_in_ranks"]
 
 Value = TypeVar("Value")
-LAST_SECONDS = 600.0  # how long ranks may take to save when their torchrun is gone
+NOTICE_SECONDS = 60.0  # how long the others may take to notice that a rank is gone
+LAST_SECONDS = 60.0  # how long they may take to end when told to
+MEETING = "NES_LAB_MEETING"
+"""Environment variable: the file in which ranks that we started find each other; without it they meet as torchrun says."""
 _POLL_SECONDS = 0.1
 
 
@@ -88,7 +97,7 @@ def train_as_rank(store: RunStore, run_id: str, progress: Callable[[dict[str, An
     """Train a run as one of several processes.
 
     Returns:
-        0 when it finished or was stopped: torchrun would take anything else for a failure.
+        0 when it finished or was stopped: anything else is taken for a failure.
 
     Raises:
         RunError: If the run is not one to be trained now, or the training failed.
@@ -118,7 +127,7 @@ def _begins(store: RunStore, run_id: str) -> bool:
 
 @contextlib.contextmanager
 def _stopped_without_parent() -> Iterator[None]:
-    """Send this process SIGTERM, which ends a training with a checkpoint, when the torchrun that started it is gone."""
+    """Send this process SIGTERM, which ends a training with a checkpoint, when the parent that started it is gone."""
     parent, over = os.getppid(), threading.Event()
 
     def watch() -> None:
@@ -142,46 +151,72 @@ def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
     """
     from nes_lab.training.signals import StopSignals
 
-    with StopSignals() as signals:
-        child = _start(store, run_id, processes)
+    with StopSignals() as signals, tempfile.TemporaryDirectory(prefix="nes-lab-") as place:
+        ranks: list[subprocess.Popen[bytes]] = []
         try:
-            status = _wait(store, run_id, child, signals)
+            for rank in range(processes):
+                ranks.append(_start(store, run_id, rank, processes, Path(place)))
+            _wait(store, run_id, ranks, signals)
         finally:
-            if child.poll() is None:
-                child.terminate()
-    end = time.monotonic() + LAST_SECONDS
-    while store.get(run_id).is_active and time.monotonic() < end:
-        time.sleep(_POLL_SECONDS)
+            for child in ranks:
+                _end(child)
     if store.get(run_id).state not in FINAL:
+        ends = ", ".join(_how(child.returncode) for child in ranks)
         reason = (
-            f"one of its {processes} processes was killed or could not start (torchrun ended with status {status}; the log "
-            "names it); resume it from its last checkpoint"
+            f"one of its {processes} processes was killed or could not start ({ends}; the log says more); resume it from its last "
+            "checkpoint"
         )
         settle(store, run_id, "failed", reason)
 
 
-def _wait(store: RunStore, run_id: str, child: subprocess.Popen[bytes], signals: Any) -> int:
-    asked = False
-    while (status := child.poll()) is None:
+def _how(status: int) -> str:
+    """Say how a process ended.
+
+    Examples:
+        >>> _how(-9), _how(1)
+        ('SIGKILL', 'status 1')
+    """
+    return signal.Signals(-status).name if status < 0 else f"status {status}"
+
+
+def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], signals: StopSignals) -> None:
+    """Wait for all ranks; when one ended badly the others get a while to notice by themselves."""
+    asked, patience = False, math.inf
+    while any(child.poll() is None for child in ranks):
         if signals.received and not asked:
             asked = True
             with contextlib.suppress(RunError):
                 if cancel(store, run_id).state == "cancelled":
-                    child.terminate()  # it had not begun
+                    return  # it had not begun
+        if patience == math.inf and any(child.poll() for child in ranks):
+            patience = time.monotonic() + NOTICE_SECONDS
+        if time.monotonic() > patience:
+            return
         time.sleep(_POLL_SECONDS)
-    return status
 
 
-def _start(store: RunStore, run_id: str, processes: int) -> subprocess.Popen[bytes]:
-    """Start torchrun in a session of its own: Ctrl-C in a terminal reaches the parent alone, which asks for a checkpoint."""
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a rank that is still there: with a checkpoint if it can write one, in any case at last."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    child.wait()
+
+
+def _start(store: RunStore, run_id: str, rank: int, processes: int, place: Path) -> subprocess.Popen[bytes]:
+    """Start a rank in a session of its own: Ctrl-C in a terminal reaches the parent alone, which asks for a checkpoint."""
     package_root = str(Path(__file__).resolve().parents[2])
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    if sys.platform == "linux":
-        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    launch = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
-    words = [*launch, "-m", "nes_lab.cli", "_run", run_id, "--root", str(store.root)]
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if sys.platform == "linux" else ():
+        environment.setdefault(name, "lo")
+    environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    environment |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), MEETING: str(place / "meeting")}
+    words = ["-u", "-m", "nes_lab.cli", "_run", run_id, "--root", str(store.root)]
     try:
         return subprocess.Popen(
             [sys.executable, *words], stdin=subprocess.DEVNULL, start_new_session=True, env=environment

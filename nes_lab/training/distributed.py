@@ -87,10 +87,13 @@ def join() -> None:
     if _is_active() or not is_launched():
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    meeting = os.environ.get("NES_LAB_MEETING", "")  # a file, where a parent of ours started the processes
+    where = meeting or f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    numbers = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+    options: dict[str, Any] = {"init_method": f"file://{meeting}", **numbers} if meeting else {}
     try:
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group(backend, timeout=PATIENCE, **options)
     except (RuntimeError, ValueError) as error:
-        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise RunError(f"process {os.environ['RANK']} cannot reach the others at {where}: {error}") from error
 
 

@@ -66,6 +66,9 @@ def test_cancelled_and_terminated_it_resumes_and_the_queue_goes_on(tmp_path) -> 
     assert launcher.launch(store, after) is None  # it waits
     info = wait_for(store, run_id, lambda info: info.step >= 2)
     assert info.pid == rank_of(parent, 0) != parent
+    for pid in (parent, rank_of(parent, 0), rank_of(parent, 1)):  # nothing can be reached from another machine
+        heard = [link.laddr.ip for link in psutil.Process(pid).net_connections() if link.status == psutil.CONN_LISTEN]
+        assert set(heard) <= {"127.0.0.1", "::1"}, heard
     os.kill(parent, signal.SIGTERM)
     info = wait_for(store, run_id, lambda info: info.state == "cancelled")
     assert store.latest_checkpoint(run_id).step == info.step >= 2
@@ -92,6 +95,19 @@ def test_a_killed_process_ends_the_run_with_a_reason(tmp_path, rank: int) -> Non
     assert "resume it from its last checkpoint" in info.reason
     wait_gone(parent, *ranks)
     assert read_json(store.path(run_id) / "status.json")["state"] == "failed"
+
+
+@pytest.mark.slow
+def test_without_their_parent_they_save_and_stop(tmp_path) -> None:
+    store = RunStore(tmp_path)
+    run_id = create(store)
+    parent = launcher.launch(store, run_id)
+    wait_for(store, run_id, lambda info: info.step >= 2)
+    ranks = [rank_of(parent, number) for number in range(2)]
+    os.kill(parent, signal.SIGKILL)
+    info = wait_for(store, run_id, lambda info: info.state == "cancelled", seconds=90)
+    assert store.latest_checkpoint(run_id).step == info.step >= 2
+    wait_gone(parent, *ranks)
 
 
 def wait_gone(*pids: int) -> None:
