@@ -62,9 +62,10 @@ def run_sweep(
     Examples:
         >>> import tempfile
         >>> base = {"data": {"limit": 64}, "training": {"epochs": 1, "warmup_epochs": 0, "threads": 1}}
-        >>> sweep = {"name": "seeds", "base": base, "space": {"seed": [0]}}
-        >>> [trial.state for trial in run_sweep(sweep, root=tempfile.mkdtemp() + "/runs").trials]
-        ['finished']
+        >>> sweep = {"name": "seeds", "base": base, "space": {"seed": [0, 1]}}
+        >>> stopped = run_sweep(sweep, root=tempfile.mkdtemp() + "/runs", should_stop=lambda: True)
+        >>> [trial.state for trial in stopped.trials]  # without should_stop: finished, each with its numbers
+        []
     """
     sweep = source if isinstance(source, SweepConfig) else load_sweep(source)
     one_of("executor", executor, EXECUTORS)
