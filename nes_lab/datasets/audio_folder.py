@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from nes_lab.datasets.audio_table import Clip, read_audio_table
-from nes_lab.datasets.checks import some
 from nes_lab.datasets.sampling import (
     Shard,
     batch_indices,
@@ -24,6 +23,7 @@ from nes_lab.datasets.sampling import (
 )
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.wav import read_wav
+from nes_lab.datasets.words import some
 from nes_lab.errors import DataError, OptionError
 
 __all__ = ["MOST_BYTES", "ClipSplit", "load_audio_folder", "random_gain", "random_delay"]

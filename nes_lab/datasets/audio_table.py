@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from nes_lab.datasets.checks import some
+from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
 
 __all__ = ["AudioTable", "Clip", "read_audio_table"]

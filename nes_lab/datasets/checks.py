@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nes_lab.datasets.items import Item
+from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
 
 __all__ = [
@@ -19,14 +20,12 @@ __all__ = [
     "describe",
     "image_problem",
     "read_rgb",
-    "some",
 ]
 
 MOST_DECODED = 5000
 """At most this many images are decoded by a check; larger sets are sampled evenly."""
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises on files that are no images, or damaged."""
-_MOST_NAMED = 5
 
 
 def check_images(items: Sequence[Item], most: int = MOST_DECODED, skip: float = 0.0) -> tuple[int, list[int]]:
@@ -87,17 +86,6 @@ def read_rgb(item: Item) -> Image.Image:
             return image.convert("RGB")
     except READ_ERRORS as error:
         raise DataError(f"image {describe(item, error)} cannot be read; replace or remove it") from error
-
-
-def some(names: Sequence[str]) -> str:
-    """Join the first five names, and say how many more there are.
-
-    Examples:
-        >>> some(["a", "b"]), some(list("abcdefg"))
-        ('a, b', 'a, b, c, d, e and 2 more')
-    """
-    rest = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def array_problems(images: np.ndarray, white: float = 255.0) -> list[str]:

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nes_lab.datasets.checks import MOST_DECODED, READ_ERRORS, array_problems, describe, some
+from nes_lab.datasets.checks import MOST_DECODED, READ_ERRORS, array_problems, describe
 from nes_lab.datasets.found import Part
 from nes_lab.datasets.items import Item, Member
 from nes_lab.datasets.report import SplitReport
 from nes_lab.datasets.wav import read_wav
+from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
 
 __all__ = ["Examined", "examine_part", "shared_examples"]

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from nes_lab.datasets.audio_table import AudioTable, Clip, read_audio_table
-from nes_lab.datasets.checks import some
 from nes_lab.datasets.imagenet import IMAGENETTE_CLASSES, imagenet_notes, imagenette_folder
 from nes_lab.datasets.items import Item, Member, Members
 from nes_lab.datasets.registry import dataset_names
 from nes_lab.datasets.scan import check_same_classes, list_split, scan_split
 from nes_lab.datasets.shards import label_problems, read_shard, shard_archives, shard_classes
 from nes_lab.datasets.torchvision_sets import TORCHVISION_SETS, default_root, raw_splits
+from nes_lab.datasets.words import some
 from nes_lab.errors import DataError, closest
 
 __all__ = ["Found", "Part", "find_data", "recognize"]

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from nes_lab.datasets.augment import eval_transform, train_transform
-from nes_lab.datasets.checks import check_images, some
+from nes_lab.datasets.checks import check_images
 from nes_lab.datasets.file_split import FileSplit
 from nes_lab.datasets.items import Item, taken
 from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD, ImageKnobs, statistics
 from nes_lab.datasets.sampling import stratified_subset
 from nes_lab.datasets.scan import check_same_classes, scan_split
 from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
 
 __all__ = ["file_spec", "load_image_folder"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nes_lab.datasets.augment import EachImage, check_augment
-from nes_lab.datasets.checks import array_problems, some
+from nes_lab.datasets.checks import array_problems
 from nes_lab.datasets.knobs import ImageKnobs, statistics
 from nes_lab.datasets.sampling import (
     Shard,
@@ -24,6 +24,7 @@ from nes_lab.datasets.sampling import (
     stream_seed,
 )
 from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
 
 __all__ = [

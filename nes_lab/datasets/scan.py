@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nes_lab.datasets.checks import some
+from nes_lab.datasets.words import some
 from nes_lab.errors import DataError, closest
 
 __all__ = ["IMAGE_SUFFIXES", "check_same_classes", "list_split", "scan_split"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nes_lab.datasets.checks import some
-from nes_lab.datasets.examine import examine_part, shared_examples
-from nes_lab.datasets.found import Found, find_data, recognize
 from nes_lab.datasets.report import DataReport
+from nes_lab.datasets.words import some
 from nes_lab.errors import OptionError
+
+if TYPE_CHECKING:
+    from nes_lab.datasets.found import Found
 
 __all__ = ["check_data", "look", "report_on"]
 
@@ -49,11 +51,15 @@ def check_data(
 
 def look(path_or_name: str | Path, *, root: Path | None = None, val_fold: int = 5) -> Found:
     """Recognize a data set and list what it holds, without decoding anything; see :func:`check_data`."""
+    from nes_lab.datasets.found import find_data, recognize
+
     return find_data(*recognize(path_or_name, root), val_fold)
 
 
 def report_on(found: Found, *, everything: bool = False, skip_broken: float = 0.0) -> DataReport:
     """Decode what was found and report on it; see :func:`check_data`."""
+    from nes_lab.datasets.examine import examine_part
+
     if not 0 <= skip_broken <= _MOST_SKIPPED:
         raise OptionError(f"skip_broken={skip_broken!r} should be a share from 0 to {_MOST_SKIPPED}")
     problems, notes = list(found.problems), list(found.notes)
@@ -93,6 +99,8 @@ def _rates(found: Found, rates: list[str]) -> list[str]:
 
 def _shared(found: Found, everything: bool, notes: list[str]) -> int | None:
     """Count twins across the splits, and name some."""
+    from nes_lab.datasets.examine import shared_examples
+
     if not {"train", "val"} <= found.parts.keys():
         return None
     count, names = shared_examples(found.parts["train"], found.parts["val"], everything)

@@ -89,13 +89,13 @@ def test_imagenet_finetune(home):
         backbone__pretrained="false",
         backbone__checkpoint=str(shared_data.FOLDER / "pretrained" / "mobilenetv2_100.safetensors"),
         backbone__options='{"pad_type": "same"}',
-        compression__calibration="64",
+        compression__calibration="96",
         training__epochs="2",
-        training__starts_snap_epoch="1",
-        training__lr="0.001",
+        data__augment="none",
+        training__lr="0.0001",
     )
     assert info.summary["params"] <= 0.9 * info.summary["dense_params"]
-    assert info.summary["top1"] > 5  # chance is 0.1
+    assert info.summary["top1"] > 8  # chance is 0.1
     events = {event["kind"]: event for event in RunStore().events(info.id)}
     assert events["fit"]["residual"] < events["fit"]["residual_before"] < 1
 
