@@ -1,15 +1,21 @@
-"""What the markers mean, for every test: a GPU test skips aloud, a browser test may not skip in CI."""
+"""For every test: a GPU test skips aloud, a browser test may not skip in CI, and none leaves a process behind."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 # Tests are many tiny operations: one thread runs them several times faster than two that wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+GRACE_SECONDS = 20.0  # for a process that has been told to stop
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -32,3 +38,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if _in_ci():
             pytest.fail(f"browser test {missing} (with CI=true this is a failure, not a skip)", pytrace=False)
         pytest.skip(missing)
+
+
+def _processes_in(folder: Path) -> dict[int, str]:
+    """Find living processes whose command line names the folder: trainings, keepers, servers."""
+    name, found = re.compile(re.escape(os.fsencode(folder)) + rb"(?![\w-])"), {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if name.search(words) and int(entry.name) != os.getpid():  # a zombie has no command line
+            found[int(entry.name)] = words.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves processes behind: they would take the cores of all tests after it."""
+    yield
+    folder = request.node.funcargs.get("tmp_path") if hasattr(request.node, "funcargs") else None
+    if folder is None:
+        return
+    end = time.monotonic() + GRACE_SECONDS
+    while (left := _processes_in(folder)) and time.monotonic() < end:
+        time.sleep(0.1)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    if left:
+        pytest.fail("still running after the test: " + "; ".join(left.values()), pytrace=False)

@@ -62,8 +62,8 @@ def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
 def test_asked_to_stop_it_saves_and_goes_on_later_with_the_same_runs(store, tree):
     base = {"training": {"epochs": 40, "lr": 0.05, "warmup_epochs": 0}}
     tree = tree(base=base, space={"seed": [0, 1]})
-    stop = lambda: any(info.step > 2 for info in store.list())  # noqa: E731
-    found = sweep_here(store, tree, should_stop=stop)
+    begun = lambda: [info for info in store.list() if info.step > 2]  # noqa: E731
+    found = sweep_here(store, tree, should_stop=lambda: len(begun()) == 2)
     assert found.interrupted and [trial.state for trial in found.trials] == ["cancelled"] * 2
     saved = {info.id: info.step for info in store.list()}
     found = sweep_here(store, tree)
