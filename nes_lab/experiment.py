@@ -203,8 +203,8 @@ class _Experiment:
             return trainer.fit()
         self.trackers = Trackers(
             config.training.trackers,
-            self.writer.folder / TRACKED,
-            config.label or self.writer.run_id,
+            self.writer.store.root.parent / TRACKED,
+            self.writer.run_id,
             config.to_dict(),
             failed=lambda name, reason: self.writer.event("tracker_failed", tracker=name, reason=reason),
         )

@@ -1,9 +1,13 @@
-"""Mirrors of a run's metrics in other people's tools, through Accelerate; what counts stays in metrics.jsonl."""
+"""Mirrors of a run's metrics in other people's tools, through Accelerate; what counts stays in metrics.jsonl.
+
+In each tool a run has the name it has here, and a resumed one goes on under it instead of becoming a second one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from nes_lab.training.engine import own_accelerate_state
 __all__ = ["TRACKERS", "Trackers", "check_trackers"]
 
 TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
+_PROJECT, _TAG = "nes-lab", "nes_lab.run"
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -38,8 +43,9 @@ class Trackers:
 
     Args:
         names: Of :data:`TRACKERS`.
-        folder: Where they put their files.
-        title: What they call the run.
+        folder: Where they put their files, one folder for all runs, so that they can be compared. Where ``MLFLOW_TRACKING_URI``
+            or ``TRACKIO_DIR`` is set, that is where these two write.
+        run: What they call the run; the same again resumes it.
         config: What they show of it.
         failed: Gets the name and the reason of a tracker that is given up.
 
@@ -51,32 +57,35 @@ class Trackers:
         self,
         names: Sequence[str],
         folder: Path,
-        title: str,
+        run: str,
         config: Mapping[str, Any],
         failed: Callable[[str, str], None],
     ) -> None:
         check_trackers(names)
         self._failed, self._live = failed, {}
+        self._folder, self._run = folder.resolve(), run
         for name in dict.fromkeys(names):
-            self._do(name, lambda name=name: self._start(name, folder, title, dict(config)))
+            self._do(name, lambda name=name: self._start(name, _flat(config)))
 
-    def _start(self, name: str, folder: Path, title: str, config: dict[str, Any]) -> None:
+    def _start(self, name: str, config: dict[str, Any]) -> None:
         from accelerate import tracking
 
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         if name == "tensorboard":
-            tracker: Any = tracking.TensorBoardTracker(name, folder)
+            tracker: Any = tracking.TensorBoardTracker(self._run, self._folder / name)
         elif name == "mlflow":
-            os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-            tracker = tracking.MLflowTracker("nes-lab", logging_dir=(folder / name).as_uri(), run_name=title)
+            files = (self._folder / name).as_uri()
+            about = {"run_name": self._run, "tags": {_TAG: self._run}}
+            tracker = tracking.MLflowTracker(_PROJECT, logging_dir=files, run_id=_in_mlflow(self._run), **about)
         elif name == "wandb":
-            tracker = tracking.WandBTracker("nes-lab", dir=str(folder), name=title)
+            tracker = tracking.WandBTracker(
+                _PROJECT, dir=str(self._folder), id=self._run, name=self._run, resume="allow"
+            )
         else:
-            os.environ.setdefault("TRACKIO_DIR", str(folder / name))
-            tracker = tracking.TrackioTracker("nes-lab", name=title)
+            tracker = tracking.TrackioTracker(_PROJECT, name=self._run, resume="allow", embed=False)
         tracker.start()
-        if name != "tensorboard":  # which would add a folder of its own for them; config.json is beside it
-            tracker.store_init_configuration(_flat(config))
+        if name != "tensorboard":  # which would add a folder of its own for them; config.json is in the run's
+            tracker.store_init_configuration(config)
         self._live[name] = tracker
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -95,7 +104,7 @@ class Trackers:
 
     def _do(self, name: str, action: Callable[[], None]) -> None:
         try:
-            with own_accelerate_state():
+            with own_accelerate_state(), self._places():
                 from accelerate.state import PartialState
 
                 PartialState(cpu=True)  # else it would look for a GPU
@@ -103,6 +112,33 @@ class Trackers:
         except Exception as error:  # noqa: BLE001  whatever a foreign tool raises must not end a training
             self._live.pop(name, None)
             self._failed(name, f"{type(error).__name__}: {error}"[:500])
+
+    @contextlib.contextmanager
+    def _places(self) -> Iterator[None]:
+        """Tell those who ask the environment where to write, for as long as one of them is at work."""
+        places = {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self._folder / 'mlflow.db'}",
+            "TRACKIO_DIR": str(self._folder / "trackio"),
+        }
+        ours = {name: place for name, place in places.items() if name not in os.environ}
+        os.environ.update(ours)
+        try:
+            yield
+        finally:
+            for name in ours:
+                os.environ.pop(name, None)
+
+
+def _in_mlflow(run: str) -> str | None:
+    """Find the id that mlflow gave to a run in an attempt before."""
+    import mlflow  # pyright: ignore[reportMissingImports]
+
+    found = mlflow.search_runs(
+        experiment_names=[os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)],
+        filter_string=f"tags.`{_TAG}` = '{run}'",
+        output_format="list",
+    )
+    return found[0].info.run_id if found else None
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
