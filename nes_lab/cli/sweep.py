@@ -23,9 +23,9 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor
-from nes_lab.sweeps.result import SweepResult, SweepTrial, axes_of
+from nes_lab.sweeps.result import SEED, SweepResult, SweepSetting, SweepTrial
 from nes_lab.sweeps.session import News
-from nes_lab.sweeps.sweep import Sweep
+from nes_lab.sweeps.sweep import SHOWN, Sweep
 from nes_lab.training.signals import StopSignals
 
 __all__ = ["run"]
@@ -157,17 +157,21 @@ def _line(sweep: Sweep, info: RunInfo) -> str:
 
 
 def _show(found: SweepResult, sweep: Sweep) -> None:
-    cost, value = axes_of(found.objectives)
-    columns = list(dict.fromkeys([*found.objectives, "top1", "madds", "params"]))
-    rows = [_row(trial, columns, trial in found.front) for trial in found.trials]
-    print_table(("", "trial", *columns, "state", "run"), rows, numbers=range(2, 2 + len(columns)))
-    done = len(found.trials) - len(found.unfinished)
-    print(f"{done} of {found.planned} trials finished")
-    if found.front:
-        against = f" of {value} against {cost}" if cost else ""
-        print(f"* the Pareto front{against}: {len(found.front)} trials")
-    for trial in found.unfinished:
-        print(f"{trial.label} is {trial.state}: {printable(trial.reason, 300)}")
+    columns = list(dict.fromkeys([*found.objectives, *SHOWN]))
+    has_seeds = SEED in sweep.config.space
+    best = found.front
+    stars = set() if has_seeds else {number for setting in best for number in setting.trials}
+    rows = [_row(trial, columns, trial.number in stars) for trial in found.trials]
+    print_table(("", "trial", *columns, "state", "run"), rows, range(2, 2 + len(columns)), ids=3 + len(columns))
+    print(f"{len(found.trials) - len(found.unfinished)} of {found.planned} trials finished")
+    if has_seeds and best:
+        told = [_setting_row(setting, columns, setting in best) for setting in found.settings]
+        print_table(("", "mean over seeds", "seeds", *columns), told, range(2, 3 + len(columns)))
+        print("±: sample standard deviation over seeds")
+    if best:
+        print(f"* the Pareto front of {_listed(list(found.objectives))}: {len(best)} of {len(found.settings)} settings")
+    for line in _why_unfinished(found):
+        print(line)
     print(f"study {found.name} in {found.storage}; runs in {sweep.store.root}, group {found.name}")
     if found.interrupted or any(trial.state != "failed" for trial in found.unfinished):
         print("the same command goes on from the last checkpoints")
@@ -175,9 +179,34 @@ def _show(found: SweepResult, sweep: Sweep) -> None:
         print("--retry-failed tries the failed ones again")
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _why_unfinished(found: SweepResult) -> Iterator[str]:
+    """One line a reason: what is wrong in one budget is wrong with every seed."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for trial in found.unfinished:
+        reasons.setdefault((trial.state, printable(trial.reason, 300)), []).append(printable(trial.label, 80))
+    for (state, reason), labels in reasons.items():
+        more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+        yield f"{', '.join(labels[:3])}{more} {'is' if len(labels) == 1 else 'are'} {state}: {reason}"
+
+
 def _row(trial: SweepTrial, columns: Sequence[str], is_best: bool) -> list[str]:
     numbers = [_number(trial.numbers[name]) if name in trial.numbers else "" for name in columns]
     return ["*" if is_best else "", printable(trial.label, 80), *numbers, trial.state, trial.run]
+
+
+def _setting_row(setting: SweepSetting, columns: Sequence[str], is_best: bool) -> list[str]:
+    count = str(setting.n) if setting.n == len(setting.trials) else f"{setting.n} of {len(setting.trials)}"
+    cells = [_mean(setting, name) if name in setting.mean else "" for name in columns]
+    return ["*" if is_best else "", printable(setting.label, 80), count, *cells]
+
+
+def _mean(setting: SweepSetting, name: str) -> str:
+    spread = setting.std.get(name, 0.0)
+    return _number(setting.mean[name]) + (f" ± {_number(spread)}" if spread else "")
 
 
 def _number(value: float) -> str:

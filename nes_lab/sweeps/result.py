@@ -1,14 +1,19 @@
-"""What a sweep found: one row a trial, and the Pareto front. Plain numbers; nothing heavy is imported."""
+"""What a sweep found: trials, their means over seeds, and the Pareto front. Plain numbers; nothing heavy is imported."""
 
 from __future__ import annotations
 
+import json
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from nes_lab.runs.query import pareto
+from nes_lab.sweeps.space import describe
 
-__all__ = ["SweepResult", "SweepTrial", "front"]
+__all__ = ["SweepResult", "SweepSetting", "SweepTrial", "front", "settings_of"]
+
+SEED = "seed"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,27 @@ class SweepTrial:
 
 
 @dataclass(frozen=True)
+class SweepSetting:
+    """The trials that differ in their seed only.
+
+    Attributes:
+        label: What they share, in words.
+        settings: The fields that vary, without the seed.
+        trials: Numbers of the trials, finished or not.
+        n: How many of them are finished, each run counted once.
+        mean: The numbers of the finished ones, averaged; empty while there is none.
+        std: Their sample standard deviation; empty below two.
+    """
+
+    label: str
+    settings: Mapping[str, Any]
+    trials: tuple[int, ...]
+    n: int
+    mean: Mapping[str, float] = field(default_factory=dict)
+    std: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SweepResult:
     """A sweep as it stands.
 
@@ -42,14 +68,13 @@ class SweepResult:
         name: The sweep; the group of its runs.
         storage: Where the study is, without a password.
         trials: All that were begun, in order.
-        front: The finished ones that no other beats.
         objectives: Direction by name.
         planned: How many trials there are to be in all.
         interrupted: Whether it was asked to stop.
 
     Examples:
         >>> trial = SweepTrial(0, "seed=0", {"seed": 0}, "a-run", "failed", reason="loss is nan at step 7")
-        >>> found = SweepResult("seeds", "", (trial,), (), {"top1": "maximize"}, planned=1)
+        >>> found = SweepResult("seeds", "", (trial,), {"top1": "maximize"}, planned=1)
         >>> [trial.reason for trial in found.unfinished]
         ['loss is nan at step 7']
     """
@@ -57,7 +82,6 @@ class SweepResult:
     name: str
     storage: str
     trials: tuple[SweepTrial, ...]
-    front: tuple[SweepTrial, ...]
     objectives: Mapping[str, str]
     planned: int
     interrupted: bool = False
@@ -67,48 +91,76 @@ class SweepResult:
         """Trials without a result."""
         return tuple(trial for trial in self.trials if trial.state != "finished")
 
+    @property
+    def settings(self) -> tuple[SweepSetting, ...]:
+        """The trials averaged over seeds, in order of appearance."""
+        return settings_of(self.trials)
+
+    @property
+    def front(self) -> tuple[SweepSetting, ...]:
+        """The settings whose means no other setting beats."""
+        return front(self.settings, self.objectives)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; the front as numbers of trials."""
-        return asdict(self) | {"front": [trial.number for trial in self.front]}
+        """Return plain values for JSON; the front as labels of settings."""
+        settings = [asdict(setting) for setting in self.settings]
+        return asdict(self) | {"settings": settings, "front": [setting.label for setting in self.front]}
 
 
-def front(trials: Sequence[SweepTrial], objectives: Mapping[str, str]) -> tuple[SweepTrial, ...]:
-    """Return the finished trials on the Pareto front, cheapest first.
-
-    Two objectives make the front: the first that is to be low against the first that is to be high, which is madds
-    against top1 unless the sweep says otherwise; without one of either kind, the first two. A single one is a contest.
+def settings_of(trials: Sequence[SweepTrial]) -> tuple[SweepSetting, ...]:
+    """Average trials that differ in their seed only.
 
     Examples:
-        >>> trials = [SweepTrial(0, "", {}, "a", "finished", {"top1": 60.0, "madds": 5.0}),
-        ...           SweepTrial(1, "", {}, "b", "finished", {"top1": 50.0, "madds": 9.0})]
-        >>> [trial.run for trial in front(trials, {"top1": "maximize", "madds": "minimize"})]
-        ['a']
+        >>> trials = [SweepTrial(i, "", {"seed": i}, f"run-{i}", "finished", {"top1": 60.0 + 2 * i}) for i in (0, 1)]
+        >>> [(found.n, found.mean["top1"], round(found.std["top1"], 3)) for found in settings_of(trials)]
+        [(2, 61.0, 1.414)]
     """
-    cost, value = axes_of(objectives)
-    done = [trial for trial in trials if trial.state == "finished"]
-    rows = [
-        {"cost": _signed(trial, objectives, cost, 1), "value": _signed(trial, objectives, value, -1)} for trial in done
-    ]
-    chosen = [
-        (row["cost"], trial) for row, trial, on in zip(rows, done, pareto(rows, "cost", "value"), strict=True) if on
-    ]
-    return tuple(trial for _, trial in sorted(chosen, key=lambda pair: (pair[0], pair[1].number)))
+    groups: dict[str, list[SweepTrial]] = {}
+    for trial in trials:
+        shared = {path: value for path, value in trial.settings.items() if path != SEED}
+        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(trial)
+    return tuple(_setting(members) for members in groups.values())
 
 
-def axes_of(objectives: Mapping[str, str]) -> tuple[str | None, str]:
-    """Return which objective is the cost of the front and which the value; no cost when there is only one."""
-    low = [name for name, direction in objectives.items() if direction == "minimize"]
-    high = [name for name, direction in objectives.items() if direction == "maximize"]
-    names = list(objectives)
-    if low and high:
-        return low[0], high[0]
-    return (names[1], names[0]) if len(names) > 1 else (None, names[0])
+def _setting(members: Sequence[SweepTrial]) -> SweepSetting:
+    shared = {path: value for path, value in members[0].settings.items() if path != SEED}
+    done = {trial.run: trial.numbers for trial in members if trial.state == "finished"}  # a sampler may draw one twice
+    names = list(dict.fromkeys(name for numbers in done.values() for name in numbers))
+    columns = {name: [numbers[name] for numbers in done.values() if name in numbers] for name in names}
+    mean = {name: statistics.fmean(values) for name, values in columns.items()}
+    std = {name: statistics.stdev(values) for name, values in columns.items() if len(values) > 1}
+    return SweepSetting(
+        describe(shared) or "all seeds", shared, tuple(trial.number for trial in members), len(done), mean, std
+    )
 
 
-def _signed(trial: SweepTrial, objectives: Mapping[str, str], name: str | None, sign: int) -> float | None:
-    """A cost is to be low and a value high, whatever the objective's own direction."""
-    if name is None:
-        return 0.0
-    number = trial.numbers.get(name)
-    is_low = objectives[name] == "minimize"
-    return None if number is None else number * (sign if is_low else -sign)
+def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tuple[SweepSetting, ...]:
+    """Return the settings that no other beats: as good in every objective's mean, and better in one.
+
+    The best in the first objective comes first; equal ones are on the front together.
+
+    Examples:
+        >>> small = SweepSetting("small", {}, (0,), 1, {"top1": 60.0, "madds": 5.0})
+        >>> large = SweepSetting("large", {}, (1,), 1, {"top1": 50.0, "madds": 9.0})
+        >>> [found.label for found in front([large, small], {"top1": "maximize", "madds": "minimize"})]
+        ['small']
+    """
+    points = [(_point(setting, objectives), setting) for setting in settings]
+    known = sorted(
+        ((point, setting) for point, setting in points if all(map(math.isfinite, point))), key=lambda pair: pair[0]
+    )
+    best: list[tuple[tuple[float, ...], SweepSetting]] = []
+    for point, setting in known:  # whatever beats a point comes before it in this order
+        if not any(_beats(other, point) for other, _ in best):
+            best.append((point, setting))
+    return tuple(setting for _, setting in best)
+
+
+def _point(setting: SweepSetting, objectives: Mapping[str, str]) -> tuple[float, ...]:
+    """The means, with the sign that makes less better."""
+    signs = {"minimize": 1.0, "maximize": -1.0}
+    return tuple(signs[direction] * setting.mean.get(name, math.nan) for name, direction in objectives.items())
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(left <= right for left, right in zip(one, other, strict=True))

@@ -15,7 +15,7 @@ from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor
-from nes_lab.sweeps.result import SweepResult, SweepTrial, front
+from nes_lab.sweeps.result import SweepResult, SweepTrial
 from nes_lab.sweeps.session import News, Session
 from nes_lab.sweeps.space import Candidate, base_tree, check_corners, describe, enumerate_trials
 
@@ -135,7 +135,7 @@ class Sweep:
         if self.config.storage or (self.folder / "study.db").exists():
             with contextlib.suppress(KeyError):
                 return self._result(self._book(make=False), False)
-        return SweepResult(self.config.name, self.url, (), (), self.config.objectives, self.planned)
+        return SweepResult(self.config.name, self.url, (), self.config.objectives, self.planned)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -163,10 +163,9 @@ class Sweep:
         from nes_lab.sweeps.study import shown_storage
 
         trials = tuple(self._trial(record) for record in book.records() if record.key)
-        best = front(trials, self.config.objectives)
         planned = max(self.planned, len(trials))
         storage = shown_storage(self.url)
-        return SweepResult(self.config.name, storage, trials, best, self.config.objectives, planned, interrupted)
+        return SweepResult(self.config.name, storage, trials, self.config.objectives, planned, interrupted)
 
     def _trial(self, record: Record) -> SweepTrial:
         try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,11 @@ import pytest
 import yaml
 
 from nes_lab.cli import main
+from nes_lab.cli.sweep import _show
+from nes_lab.config import load_sweep
 from nes_lab.runs.store import RunStore
+from nes_lab.sweeps.result import SweepResult, SweepTrial
+from nes_lab.sweeps.sweep import Sweep
 
 pytestmark = pytest.mark.usefixtures("fake_training")
 
@@ -44,16 +49,44 @@ def test_a_table_a_front_and_what_failed(file, capsys):
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert "2 of 3 trials finished" in lines and "seed=13 is failed: ValueError: boom" in lines
-    table = {line.split()[-2]: line for line in lines if "2026" in line or " finished " in line or " failed " in line}
-    assert any(line.startswith("*  seed=0") and "50.00" in line and "finished" in line for line in lines), table
+    assert any(line.split()[:2] == ["seed=0", "50.00"] and " finished " in line for line in lines)
+    assert ["*", "all", "seeds", "2", "of", "3", "50.50", "±", "0.71", "100.50", "±", "0.71", "10.00"] in [
+        line.split() for line in lines
+    ]
+    assert "* the Pareto front of top1, madds and params: 1 of 1 settings" in lines
     assert "--retry-failed" in said.out and "finished  seed=1" in said.err
     assert main(["sweep", file(space={"seed": [1, 0, 13]}), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert found["front"] == [1, 0] and [trial["state"] for trial in found["trials"]] == [
+    assert found["front"] == ["all seeds"] and [trial["state"] for trial in found["trials"]] == [
         "finished",
         "finished",
         "failed",
     ]
+
+
+def shown(capsys, trials):
+    sweep = Sweep(load_sweep({"name": "s", "space": {"training.lr": [1, 2]}}), RunStore())
+    _show(SweepResult("s", "", tuple(trials), {"top1": "maximize", "madds": "minimize"}, len(trials)), sweep)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_one_reason_is_told_once_for_all_trials_that_have_it(capsys):
+    trials = [SweepTrial(i, f"lr={i}", {"training.lr": i}, "a-run", "failed", {}, "no such backbone") for i in range(5)]
+    trials += [SweepTrial(5, "lr=5", {"training.lr": 5}, "a-run", "failed", {}, "a flood")]
+    told = [line for line in shown(capsys, trials) if " failed: " in line]
+    assert told == ["lr=0, lr=1, lr=2 and 2 more are failed: no such backbone", "lr=5 is failed: a flood"]
+
+
+@pytest.mark.parametrize("width", [70, 100, 140])
+def test_a_narrow_terminal_cuts_run_ids_and_neither_numbers_nor_settings(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    numbers = {"top1": 42.5, "madds": 1234567.0, "params": 31914.0}
+    label, run = "madds=50% lr=1", "20261122-232851-madds-50-routing-tiled-s-0e1ec8"
+    lines = shown(capsys, [SweepTrial(0, label, {"training.lr": 1}, run, "finished", numbers)])
+    head, row = (re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines[:2])
+    assert len(row.rstrip()) <= width and "top1" in head and "params" in head
+    assert all(word in row for word in (label, "42.50", "1,234,567", "31,914", "finished", "0e1ec8"))
 
 
 @pytest.mark.slow

@@ -166,8 +166,7 @@ def test_a_cluster_in_trouble_finds_what_this_machine_finds(calm, rough):
     assert set(trouble.hit) == {"training", "worker", "node"}
     assert len(here.trials) == 12 and not here.unfinished and not there.unfinished
     assert numbers(there.trials) == numbers(here.trials)
-    assert numbers(there.front) == numbers(here.front)
-    assert [trial.label for trial in there.front] == [trial.label for trial in here.front]
+    assert there.front and there.front == here.front
 
 
 @pytest.mark.parametrize("what", ["training", "worker", "node"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from nes_lab.errors import OptionError, RunError
 from nes_lab.runs import launcher
 from nes_lab.runs.lock import hold_lock
 from nes_lab.sweeps.executors import LocalExecutor
-from nes_lab.sweeps.result import SweepTrial, front
+from nes_lab.sweeps.result import SweepResult, SweepTrial, front, settings_of
 from nes_lab.sweeps.study import shown_storage
 from nes_lab.sweeps.sweep import Sweep, run_sweep
 
@@ -42,7 +43,8 @@ def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
     found = sweep_here(store, tree(), news=lambda kind, info: told.append(kind))
     assert [trial.state for trial in found.trials] == ["finished"] * 3
     assert [dict(trial.numbers) for trial in found.trials][2] == {"top1": 52.0, "madds": 102.0, "params": 10.0}
-    assert found.front == found.trials and not found.unfinished and found.planned == 3
+    assert [setting.trials for setting in found.front] == [(0, 1, 2)] and not found.unfinished and found.planned == 3
+    assert (found.front[0].mean["top1"], found.front[0].std["top1"]) == (51.0, 1.0)
     infos = {info.id: info for info in store.list()}
     assert {info.group for info in infos.values()} == {"seeds"}
     assert [infos[trial.run].label for trial in found.trials] == ["seed=0", "seed=1", "seed=2"]
@@ -212,17 +214,46 @@ def test_the_sweep_says_where_it_is(store, tree):
     assert shown_storage("mysql://a:b@c/d") == "mysql://a:***@c/d"
 
 
-def test_the_front_follows_the_directions():
-    def trial(number, **numbers):
-        return SweepTrial(number, "", {}, "", "finished", numbers)
+def trial(number, state="finished", run="", settings=None, **numbers):
+    return SweepTrial(number, "", {"x": number} if settings is None else settings, run or str(number), state, numbers)
 
+
+def test_the_front_is_that_of_all_objectives():
     trials = [trial(0, top1=60.0, madds=5.0), trial(1, top1=50.0, madds=9.0), trial(2, top1=70.0, madds=8.0)]
-    numbers = lambda objectives: [found.number for found in front(trials, objectives)]  # noqa: E731
-    assert numbers({"top1": "maximize", "madds": "minimize"}) == [0, 2]
-    assert numbers({"top1": "minimize", "madds": "minimize"}) == [0, 1]
-    assert numbers({"top1": "maximize"}) == [2]
-    assert numbers({"madds": "minimize"}) == [0]
-    assert numbers({"params": "minimize", "top1": "maximize"}) == []
+    trials += [trial(3, top1=50.0, madds=9.0, params=1.0), trial(4, top1=70.0, madds=8.0)]
+    on = lambda objectives: [number for found in front(settings_of(trials), objectives) for number in found.trials]  # noqa: E731
+    assert on({"top1": "maximize", "madds": "minimize"}) == [2, 4, 0]  # equal ones together
+    assert on({"top1": "minimize", "madds": "minimize"}) == [1, 3, 0]
+    assert on({"top1": "maximize"}) == [2, 4]
+    assert on({"madds": "minimize"}) == [0]
+    assert on({"params": "minimize", "top1": "maximize"}) == [3]  # the others do not have both
+
+
+def test_the_front_agrees_with_optunas_where_every_setting_has_one_seed():
+    optuna = pytest.importorskip("optuna")
+    study, chance = optuna.create_study(directions=["maximize", "minimize", "minimize"]), random.Random(0)
+    trials = []
+    for number in range(60):
+        values = [float(chance.randrange(6)) for _ in range(3)]
+        study.add_trial(optuna.trial.create_trial(values=values))
+        trials.append(trial(number, **dict(zip(("top1", "madds", "params"), values, strict=True))))
+    found = SweepResult("s", "", tuple(trials), {"top1": "maximize", "madds": "minimize", "params": "minimize"}, 60)
+    assert sorted(number for setting in found.front for number in setting.trials) == sorted(
+        best.number for best in study.best_trials
+    )
+
+
+def test_a_lucky_seed_does_not_make_the_front():
+    steady = [trial(seed, settings={"r": "free", "seed": seed}, top1=60.0, madds=5.0) for seed in range(3)]
+    wild = [trial(3 + i, settings={"r": "tiled", "seed": i}, top1=x, madds=5.0) for i, x in enumerate((90.0, 10.0))]
+    wild += [trial(5, "failed", settings={"r": "tiled", "seed": 2})]
+    twin = trial(6, run="0", settings={"r": "free", "seed": 0}, top1=60.0, madds=5.0)  # drawn twice by a sampler
+    found = SweepResult("s", "", (*steady, *wild, twin), {"top1": "maximize", "madds": "minimize"}, 6)
+    assert [setting.label for setting in found.front] == ["r=free"]
+    free, tiled = found.settings
+    assert (free.n, free.trials, free.std["top1"]) == (3, (0, 1, 2, 6), 0.0)
+    assert (tiled.n, tiled.mean["top1"], tiled.trials) == (2, 50.0, (3, 4, 5))
+    assert found.to_dict()["front"] == ["r=free"] and found.to_dict()["settings"][1]["n"] == 2
 
 
 def test_a_run_that_a_hung_process_holds_is_lost_and_the_others_go_on(store, tree):
