@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -137,9 +138,13 @@ class Session:
         self.news("ended", info)
 
     def _finish(self, number: int, info: RunInfo) -> None:
-        missing = [name for name in self.sweep.config.objectives if not isinstance(info.summary.get(name), int | float)]
+        missing = [name for name in self.sweep.config.objectives if not _is_number(info.summary.get(name))]
         if missing:
-            known = ", ".join(name for name, value in info.summary.items() if isinstance(value, int | float))
+            known = ", ".join(name for name, value in info.summary.items() if _is_number(value))
             self.book.fail(number, f"its summary has no {', '.join(missing)}; it has {known}")
         else:
             self.book.finish(number, info.summary)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

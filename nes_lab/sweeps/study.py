@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from nes_lab.sweeps.space import Candidate, encode
 
 __all__ = ["Record", "TrialBook", "shown_storage"]
 
+OWNER = "folder"
 KEY, RUN, REASON, SETTINGS, LABEL, DEFINITION = "key", "run", "reason", "settings", "label", "nes_lab"
 _STATES = {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed", TrialState.PRUNED: "failed"}
 
@@ -80,9 +81,9 @@ class TrialBook:
         except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, OSError) as error:
             text = str(getattr(error, "orig", None) or error).replace(url, shown_storage(url))
             raise RunError(f"storage={shown_storage(url)!r} cannot be opened: {text[:500]}") from error
-        self._check(definition)
+        self._check(definition, make)
 
-    def _check(self, definition: Mapping[str, Any]) -> None:
+    def _check(self, definition: Mapping[str, Any], make: bool) -> None:
         now = json.loads(json.dumps(definition, default=str))
         text = self.study.user_attrs.get(DEFINITION)
         if text is None:
@@ -92,14 +93,47 @@ class TrialBook:
                 )
             self.study.set_user_attr(DEFINITION, json.dumps(now))
             return
-        before, after = flatten(json.loads(text)), flatten(now)
+        if (then := json.loads(text)) != now and _has_grown(then, now):
+            return self._grow(now) if make else None
+        before, after = flatten(then), flatten(now)
         paths = [path for path in {**before, **after} if before.get(path) != after.get(path)]
         if paths:
             lines = [f"{path}: {before.get(path)!r} then, {after.get(path)!r} now" for path in paths[:8]]
             raise OptionError(
                 f"sweep {self.sweep.name!r} was begun with other settings:\n  " + "\n  ".join(lines) +
-                "\nSet them back to go on with it, or give the new sweep a name of its own."
+                "\nSet them back to go on with it (the lists of a grid may grow), or give the new sweep a name of its own."
             )  # fmt: skip
+
+    def _grow(self, definition: Mapping[str, Any]) -> None:
+        """Write all trials anew: Optuna takes no further choices into a study. If that is cut off, the runs are still there."""
+        trials, attrs, storage = self.study.get_trials(), self.study.user_attrs, self.study._storage
+        optuna.delete_study(study_name=self.sweep.name, storage=storage)
+        directions = list(self.sweep.objectives.values())
+        self.study = optuna.create_study(study_name=self.sweep.name, storage=storage, directions=directions)
+        for name, value in (attrs | {DEFINITION: json.dumps(definition)}).items():
+            self.study.set_user_attr(name, value)
+        for trial in trials:
+            trial.distributions = {path: self.distributions[path] for path in trial.params}
+            self.study.add_trial(trial)
+
+    def tie(self, folder: str, where: str) -> None:
+        """Tie the study to the one folder whose lock says who drives it.
+
+        Args:
+            folder: Random name of that folder.
+            where: Runs and machine, for the message.
+
+        Raises:
+            RunError: If it is tied to another.
+        """
+        owner = self.study.user_attrs.get(OWNER)
+        if owner is None:
+            self.study.set_user_attr(OWNER, [folder, where])
+        elif owner[0] != folder:
+            raise RunError(
+                f"sweep {self.sweep.name!r}: its study in that storage belongs to {owner[1]}, and this is {where}. Go on with it "
+                "there, or take another name; delete the study if those runs are gone"
+            )
 
     def records(self) -> list[Record]:
         """Return all trials in order, the latest of those that stand for the same failed experiment."""
@@ -158,6 +192,21 @@ class TrialBook:
 
     def _trial(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
+
+
+def _has_grown(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a grid has all its values of before, in the same fields, and nothing else changed."""
+    same = now["sampler"] == "grid" and {**then, "space": {}} == {**now, "space": {}}
+    axes = [(axis, now["space"].get(path, [])) for path, axis in then["space"].items()]
+    return (
+        same
+        and len(axes) == len(now["space"])
+        and all(value in _values(new) for old, new in axes for value in _values(old))
+    )
+
+
+def _values(axis: Any) -> Sequence[Any]:
+    return axis if isinstance(axis, list) else Range(**axis).values()
 
 
 def _about(trial: Candidate, run: str) -> dict[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes_lab.config.sweep import Range, SweepConfig, load_sweep
 from nes_lab.errors import RunError, one_of
-from nes_lab.runs.files import write_json
+from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.store import RunStore
@@ -112,8 +114,7 @@ class Sweep:
             for path, axis in self.config.space.items()
         }
         same = self.config.model_dump(include={"sampler", "seed", "objectives"})
-        place = {"runs": str(self.store.root)} if self.config.storage else {}  # else the study moves with the runs
-        return {"base": self.base, "space": axes, **same, **place}
+        return {"base": self.base, "space": axes, **same}
 
     def run(
         self,
@@ -155,9 +156,19 @@ class Sweep:
 
         book = TrialBook(self.config, self.url, self.definition(), make)
         if make:
-            about = {"name": self.config.name, "storage": shown_storage(self.url), **self.definition()}
+            mark = self._mark()
+            about = {"name": self.config.name, "storage": shown_storage(self.url), "folder": mark, **self.definition()}
             write_json(self.folder / "sweep.json", about)
+            if self.config.storage:  # else the study is in the folder, and moves with it
+                book.tie(mark, f"{self.store.root} on {socket.gethostname()}")
         return book
+
+    def _mark(self) -> str:
+        """Return the folder's random name, by which a study tells it from one at the same path of another machine."""
+        try:
+            return str(read_json(self.folder / "sweep.json")["folder"])
+        except (FileNotFoundError, KeyError, RunError):
+            return uuid.uuid4().hex
 
     def _result(self, book: TrialBook, interrupted: bool) -> SweepResult:
         from nes_lab.sweeps.study import shown_storage

@@ -3,11 +3,13 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 
+import optuna
 import pytest
 
 from nes_lab.config import load_sweep
@@ -157,6 +159,48 @@ def test_a_number_that_no_run_has_fails_the_trial_with_what_there_is(store, tree
     assert trial.state == "failed" and "no latency_ms; it has top1, params, madds" in trial.reason
 
 
+def test_a_number_that_is_none_fails_the_trial_instead_of_the_sweep(store, tree):
+    sweep = Sweep(load_sweep(tree(space={"seed": [0]})), store)
+    run_id = store.create(sweep.candidates[0].config.to_dict(), group="seeds")
+    (store.path(run_id) / "summary.json").write_text('{"top1": NaN, "madds": 5, "params": 7, "ok": true}')
+    (store.path(run_id) / "status.json").write_text('{"state": "finished", "attempt": 1, "step": 2, "total": 2}')
+    (trial,) = sweep.run(LocalExecutor(store)).trials
+    assert (trial.state, trial.run) == ("failed", run_id) and "no top1; it has madds, params" in trial.reason
+
+
+@pytest.mark.slow
+def test_a_grid_grows_and_trains_only_what_is_new(store, tree):
+    space = {"training.lr": [0.01], "seed": [0, 13]}
+    first = sweep_here(store, tree(space=space))
+    grown = {"training.lr": [0.02, 0.01], "seed": {"low": 0, "high": 13, "step": 13}}
+    again = sweep_here(store, tree(space=grown))
+    assert [trial.run for trial in again.trials][:2] == [trial.run for trial in first.trials]
+    assert [trial.state for trial in again.trials] == ["finished", "failed"] * 2 and len(store.list()) == 4
+    assert {info.attempt for info in store.list()} == {1}
+    study = optuna.load_study(study_name="seeds", storage=again.storage)
+    assert study.trials[0].distributions["training.lr"].choices == (0.02, 0.01)
+    assert study.trials[0].values == [50.0, 100.0, 10.0] and "boom" in study.trials[1].user_attrs["reason"]
+    assert sweep_here(store, tree(space=grown)) == again
+    for smaller in (space, {"seed": [0, 13]}, {**grown, "training.epochs": [2]}):
+        with pytest.raises(OptionError, match="lists of a grid may grow"):
+            sweep_here(store, tree(space=smaller))
+    with pytest.raises(OptionError, match=r"base\.training.epochs: 2 then, 3 now"):
+        sweep_here(store, tree(space=grown | {"seed": [0, 13, 1]}, base={"training": {"epochs": 3, "lr": 0.01}}))
+
+
+def test_a_study_in_a_shared_database_belongs_to_one_folder_of_runs(store, tree, tmp_path):
+    """As on two machines whose run roots have one path, and that do not see each other's locks."""
+    tree = tree(space={"seed": [0]}, storage=f"sqlite:///{tmp_path}/shared.db")
+    (trial,) = sweep_here(store, tree).trials
+    here, there = store.root.parent / "sweeps", tmp_path / "there"
+    here.rename(there)
+    with pytest.raises(RunError, match=r"(?s)seeds.*belongs to .*runs on .*take another name"):
+        sweep_here(store, tree)
+    assert len(store.list()) == 1
+    shutil.copytree(there, here, dirs_exist_ok=True)
+    assert sweep_here(store, tree).trials == (trial,)
+
+
 def test_a_lost_place_in_the_queue_is_taken_again(store, tree):
     sweep = Sweep(load_sweep(tree(space={"seed": [0]})), store)
     run_id = store.create(sweep.candidates[0].config.to_dict())
@@ -230,7 +274,6 @@ def test_the_front_is_that_of_all_objectives():
 
 
 def test_the_front_agrees_with_optunas_where_every_setting_has_one_seed():
-    optuna = pytest.importorskip("optuna")
     study, chance = optuna.create_study(directions=["maximize", "minimize", "minimize"]), random.Random(0)
     trials = []
     for number in range(60):
