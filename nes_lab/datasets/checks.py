@@ -16,6 +16,7 @@ __all__ = [
     "MOST_DECODED",
     "READ_ERRORS",
     "array_problems",
+    "as_rgb",
     "check_images",
     "describe",
     "image_problem",
@@ -64,6 +65,7 @@ def image_problem(item: Item) -> str:
             with item.open("rb") as file, Image.open(file) as image:
                 image.draft("RGB", (64, 64))
                 image.load()
+                _check_scale(image)
     except READ_ERRORS as error:
         return describe(item, error)
     return ""
@@ -83,9 +85,33 @@ def read_rgb(item: Item) -> Image.Image:
     """
     try:
         with item.open("rb") as file, Image.open(file) as image:
-            return image.convert("RGB")
+            return as_rgb(image)
     except READ_ERRORS as error:
         raise DataError(f"image {describe(item, error)} cannot be read; replace or remove it") from error
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as RGB. Grey of 16 bits keeps the upper 8, as Pillow does to colors; it would cut grey off at 255.
+
+    Raises:
+        ValueError: If nobody can tell which of its numbers is white.
+
+    Examples:
+        >>> as_rgb(Image.fromarray(np.array([[0, 65535]], dtype=np.uint16))).getpixel((1, 0))
+        (255, 255, 255)
+    """
+    _check_scale(image)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _check_scale(image: Image.Image) -> None:
+    """Let pass what has 16 bits at most: a PGM of 16 bits is read as 32, with 65,535 as white."""
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        raise ValueError(
+            f"pixels of mode {image.mode!r}, for which white is no certain number; save it with 8 or 16 bits"
+        )
 
 
 def array_problems(images: np.ndarray, white: float = 255.0) -> list[str]:

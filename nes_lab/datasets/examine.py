@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import warnings
 from collections import Counter, defaultdict
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nes_lab.datasets.checks import MOST_DECODED, READ_ERRORS, array_problems, describe
+from nes_lab.datasets.checks import MOST_DECODED, READ_ERRORS, array_problems, as_rgb, describe
 from nes_lab.datasets.found import Part
 from nes_lab.datasets.items import Item, Member
 from nes_lab.datasets.report import SplitReport
@@ -80,7 +81,7 @@ def _pictures(name: str, items: Sequence[Item], counts: tuple[int, ...]) -> Exam
     for item in items:
         try:
             with warnings.catch_warnings(action="ignore"), item.open("rb") as file, Image.open(file) as image:
-                rgb = image.convert("RGB")
+                rgb = as_rgb(image)
                 sizes[image.size] += 1
                 modes[image.mode] += 1
         except READ_ERRORS as error:
@@ -170,7 +171,8 @@ def _of_equal(left: list[Item], right: list[Item], key: object) -> tuple[list[It
     groups: tuple[dict, dict] = defaultdict(list), defaultdict(list)
     for side, items in zip(groups, (left, right), strict=True):
         for item in items:
-            side[key(item)].append(item)  # type: ignore[operator]
+            with contextlib.suppress(OSError):  # what cannot be read has been named, and equals nothing
+                side[key(item)].append(item)  # type: ignore[operator]
     both = groups[0].keys() & groups[1].keys()
     kept = [[item for value, items in side.items() if value in both for item in items] for side in groups]
     return kept[0], kept[1]

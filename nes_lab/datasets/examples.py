@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from nes_lab.datasets.checks import READ_ERRORS
+from nes_lab.datasets.checks import READ_ERRORS, as_rgb
 from nes_lab.datasets.found import Found, Part
 from nes_lab.datasets.items import Item
 from nes_lab.datasets.wav import read_wav
@@ -70,7 +70,7 @@ def _picture(item: Item, size: int) -> np.ndarray | None:
     try:
         with item.open("rb") as file, Image.open(file) as image:
             image.draft("RGB", (2 * size, 2 * size))
-            small = image.convert("RGB")
+            small = as_rgb(image)
             small.thumbnail((size, size))
             return np.asarray(small)
     except READ_ERRORS:

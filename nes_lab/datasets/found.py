@@ -12,7 +12,7 @@ from nes_lab.datasets.audio_table import AudioTable, Clip, read_audio_table
 from nes_lab.datasets.imagenet import IMAGENETTE_CLASSES, imagenet_notes, imagenette_folder
 from nes_lab.datasets.items import Item, Member, Members
 from nes_lab.datasets.registry import dataset_names
-from nes_lab.datasets.scan import check_same_classes, list_split, scan_split
+from nes_lab.datasets.scan import Listing, check_listing, check_same_classes, list_split
 from nes_lab.datasets.shards import label_problems, read_shard, shard_archives, shard_classes
 from nes_lab.datasets.torchvision_sets import TORCHVISION_SETS, default_root, raw_splits
 from nes_lab.datasets.words import some
@@ -88,7 +88,7 @@ def _layout(path: Path) -> tuple[str, Path]:
     if (path / "meta").is_dir() or (path / "audio").is_dir():
         return "audio_folder", path
     splits = [path / split for split in _SPLITS if (path / split).is_dir()]
-    if any(next(split.glob("*.tar"), None) for split in splits):
+    if any(next(split.glob("*.tar*"), None) for split in splits):
         return "image_shards", path
     if splits:
         return "image_folder", path
@@ -159,10 +159,13 @@ def _tree(name: str, root: Path) -> Found:
             return Found(name, root, "image", (), {}, tuple(problems))
         root = found
     held: dict[str, dict[str, list[Path]]] = {}
+    notes: list[str] = []
     for split in _SPLITS:
-        _tried(problems, scan_split, root, split)
-        listed = _tried([], list_split, root, split)
-        held[split] = listed if isinstance(listed, dict) else {}
+        listed = _tried(problems, list_split, root, split)
+        held[split] = listed.images if isinstance(listed, Listing) else {}
+        if isinstance(listed, Listing):
+            _tried(problems, check_listing, listed)
+            notes += listed.notes
     if all(held.values()):
         _tried(problems, check_same_classes, list(held["train"]), list(held["val"]), root)
     classes = tuple(sorted({*held["train"], *held["val"]}))
@@ -176,8 +179,8 @@ def _tree(name: str, root: Path) -> Found:
     }
     if name == "imagenette" and classes != tuple(IMAGENETTE_CLASSES):
         problems.append(f"the classes of {str(root)!r} are not Imagenette's: {some(classes)}")
-    notes = imagenet_notes(classes) if name == "imagenet" else ()
-    return Found(name, root, "image", classes, parts, tuple(problems), notes)
+    notes += imagenet_notes(classes) if name == "imagenet" else ()
+    return Found(name, root, "image", classes, parts, tuple(problems), tuple(notes))
 
 
 def _shards(root: Path) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -127,12 +128,12 @@ def load_image_folder(
         raise DataError(f"data.name={name!r} needs data.root: a folder that holds train/<class>/ and val/<class>/")
     root = Path(root)
     train, val = scan_split(root, "train"), scan_split(root, "val")
-    check_same_classes(list(train), list(val), root)
-    return file_spec(
+    check_same_classes(list(train.images), list(val.images), root)
+    spec = file_spec(
         name,
-        list(train),
-        _in_a_row(train),
-        _in_a_row(val),
+        list(train.images),
+        _in_a_row(train.images),
+        _in_a_row(val.images),
         image_size=image_size,
         limit=limit,
         workers=workers,
@@ -140,3 +141,4 @@ def load_image_folder(
         knobs=knobs,
         skip_broken=skip_broken,
     )
+    return replace(spec, notes=(*train.notes, *val.notes, *spec.notes))

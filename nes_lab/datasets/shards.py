@@ -24,7 +24,7 @@ from nes_lab.errors import DataError
 
 __all__ = ["label_problems", "load_image_shards", "read_shard", "shard_archives", "shard_classes"]
 
-_LABELS = (".cls", ".json")
+_LABELS = (".cls", ".json")  # in this order: a sample may have both
 _MOST_LABEL_BYTES = _MOST_TAIL_BYTES = 1 << 20
 _HINT = "make it again, or fetch it again"
 
@@ -36,15 +36,14 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
         DataError: If the archive is cut short or damaged, a key is there twice, or an image has no label.
     """
     images: dict[str, Member] = {}
-    labels: dict[str, int] = {}
+    by_kind: dict[str, dict[str, Member]] = {suffix: {} for suffix in _LABELS}
     for member in _members(path):
         key, suffix = _parted(member.name)
-        if suffix in IMAGE_SUFFIXES:
-            _once(images, key, member)
-            images[key] = member
-        elif suffix in _LABELS:
-            _once(labels, key, member)
-            labels[key] = _label(member)
+        if (known := images if suffix in IMAGE_SUFFIXES else by_kind.get(suffix)) is not None:
+            _once(known, key, member)
+            known[key] = member
+    told = by_kind[".json"] | by_kind[".cls"]  # beside .cls, .json tells other things
+    labels = {key: _label(member) for key, member in told.items()}
     bare, idle = [key for key in images if key not in labels], [key for key in labels if key not in images]
     if bare:
         raise DataError(f"{str(path)!r} has {len(bare)} images without a label ({some(bare)}); each needs KEY.cls")
@@ -109,7 +108,9 @@ def shard_archives(root: Path, split: str) -> list[Path]:
         raise DataError(f"data.root={str(root)!r} is not a folder; it should hold train/*.tar and val/*.tar")
     archives = sorted((root / split).glob("*.tar"))
     if not archives:
-        raise DataError(f"{str(root / split)!r} has no .tar archive; it should hold {split}/*.tar")
+        packed = sorted(path.name for path in (root / split).glob("*.tar.*"))
+        hint = f"; unpack {some(packed)}, as archives must not be compressed" if packed else ""
+        raise DataError(f"{str(root / split)!r} has no .tar archive; it should hold {split}/*.tar{hint}")
     return archives
 
 
@@ -137,7 +138,7 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
             )
         return tuple(str(label) for label in gap)
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{str(path)!r} cannot be read: {error}") from error
     if twice := sorted({name for name in names if names.count(name) > 1}):

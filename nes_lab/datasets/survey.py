@@ -101,8 +101,8 @@ def _shared(found: Found, everything: bool, notes: list[str]) -> int | None:
     """Count twins across the splits, and name some."""
     from nes_lab.datasets.examine import shared_examples
 
-    if not {"train", "val"} <= found.parts.keys():
-        return None
+    if not all(name in found.parts and found.parts[name].labels for name in ("train", "val")):
+        return None  # nothing to compare
     count, names = shared_examples(found.parts["train"], found.parts["val"], everything)
     if count is None:
         notes.append("duplicates across train and val were not looked for in so many files; --all looks for them")

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nes_lab.datasets.checks import check_images
+from nes_lab.datasets.checks import check_images, read_rgb
 from nes_lab.datasets.image_folder import load_image_folder
+from nes_lab.datasets.survey import check_data
 from nes_lab.errors import DataError
 
 
@@ -110,3 +111,58 @@ def test_image_broken_after_the_check_is_named_in_training(tree: Path, workers: 
     (tree / "train" / "dog" / "2.png").write_bytes(b"gone")
     with pytest.raises(DataError, match=r"^image '.*dog/2\.png' \(not an image\) cannot be read"):
         list(split.train_batches(4, seed=0, epoch=0))
+
+
+def test_grey_of_sixteen_bits_keeps_its_shades(tree: Path) -> None:
+    """Pillow's own conversion cuts them off at 255: nearly every pixel became white, and nobody said so."""
+    shades = np.linspace(0, 65535, 24 * 24).reshape(24, 24).astype(np.uint16)
+    for suffix in (".png", ".tif"):
+        Image.fromarray(shades).save(tree / "val" / "cat" / f"deep{suffix}")
+    (tree / "val" / "cat" / "deep.pgm").write_bytes(b"P5 24 24 65535\n" + shades.astype(">u2").tobytes())
+    for suffix in (".png", ".tif", ".pgm"):
+        grey = np.asarray(read_rgb(tree / "val" / "cat" / f"deep{suffix}"))
+        assert (grey[..., 0] == shades >> 8).all() and (grey[..., 0] == grey[..., 2]).all()
+    assert all("deep" not in problem for problem in check_data(tree).problems)
+
+
+def test_pixels_without_a_known_white_are_refused(tree: Path) -> None:
+    for name, kind in (("float", np.float32), ("wide", np.int32)):
+        Image.fromarray(np.ones((24, 24), dtype=kind)).save(tree / "train" / "dog" / f"{name}.tif")
+    with pytest.raises(
+        DataError, match=r"2 of 10 images.*float\.tif' \(pixels of mode 'F'.*wide\.tif' \(pixels of mode 'I'"
+    ):
+        load_image_folder(root=tree, image_size=16)
+    (problem,) = check_data(tree).problems
+    assert "save it with 8 or 16 bits" in problem
+
+
+def test_what_is_passed_over_is_told(tree: Path) -> None:
+    """A class of GIFs lost its images without a word, and a notebook's hidden copies were trained on."""
+    save_image(tree / "train" / "cat" / "moving.gif")
+    (tree / "train" / "cat" / "boxes.txt").write_text("0 0 9 9")
+    save_image(tree / "train" / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    (tree / "train" / "dog" / "folder.png").mkdir()
+    save_image(tree / "train" / "stray.png")
+    spec, report = load_image_folder(root=tree, image_size=16), check_data(tree)
+    assert len(spec.train) == 8 and report.splits[0].total == 8 and report.usable
+    for notes in (spec.notes, report.notes):
+        assert notes[0] == "train: files that are no known image type are passed over (1 .gif, 1 .txt)"
+        assert notes[1] == "train: 1 images beside the folders of classes are passed over"
+
+
+def test_a_flat_split_says_what_it_holds(tree: Path) -> None:
+    for path in sorted((tree / "val").rglob("*.png")):
+        path.rename(tree / "val" / f"{path.parent.name}-{path.name}")
+    for name in ("cat", "dog"):
+        (tree / "val" / name).rmdir()
+    with pytest.raises(
+        DataError, match=r"empty split.*4 images lie in it without one: move each into the folder of its class"
+    ):
+        load_image_folder(root=tree)
+    assert check_data(tree).shared is None
+
+
+def test_a_link_that_leads_nowhere_is_one_problem_among_others(tree: Path) -> None:
+    (tree / "val" / "cat" / "gone.png").symlink_to(tree / "nowhere.png")
+    (problem,) = check_data(tree).problems
+    assert "gone.png" in problem and "No such file" in problem

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nes_lab.config import DataConfig
+from nes_lab.datasets.found import recognize
 from nes_lab.datasets.image_folder import load_image_folder
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.datasets.shards import load_image_shards, read_shard
@@ -53,6 +54,32 @@ def test_member_names_may_be_anything(tmp_path: Path, shards: Path) -> None:
     assert spec.train.items[0].name == odd + ".png"
     assert len(batches(spec.train)) == 2
     assert sorted(tmp_path.iterdir()) == [tmp_path / "shards", tmp_path / "tree"]
+
+
+def test_a_class_index_may_have_json_beside_it(shards: Path) -> None:
+    """ImageNet's usual archives hold KEY.jpg, KEY.cls and KEY.json, and were refused as if made wrongly."""
+    path = shards / "train" / "000000.tar"
+    plain = read_shard(path)
+    members = contents(path)
+    labels = [name for name in members if name.endswith(".cls")]
+    extra = {name.replace(".cls", ".json"): b'{"filename": "n01440764_18.JPEG"}' for name in labels}
+    rewritten(path, members | extra)
+    assert [label for _, label in read_shard(path)] == [label for _, label in plain]
+
+
+def test_names_may_begin_with_a_byte_order_mark(shards: Path) -> None:
+    (shards / "classes.txt").write_bytes("\ufeffcat\r\ndog\r\n".encode())
+    assert load_image_shards(root=shards, image_size=16).classes == ("cat", "dog")
+
+
+def test_compressed_archives_are_named(shards: Path) -> None:
+    for path in (shards / "val").glob("*.tar"):
+        path.rename(path.with_suffix(".tar.gz"))
+    with pytest.raises(DataError, match=r"no .tar archive.*; unpack .*\.tar\.gz, as archives must not be compressed"):
+        load_image_shards(root=shards)
+    for path in (shards / "train").glob("*.tar"):
+        path.rename(path.with_suffix(".tar.gz"))
+    assert recognize(shards)[0] == "image_shards"
 
 
 def test_without_names_classes_are_numbers(tmp_path: Path) -> None:
