@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.taps import start_limits
 from nes_lab.errors import OptionError, one_of
+from nes_lab.nn.ranks import sum_over_ranks
 from nes_lab.nn.starts import Starts, start_name
 
 __all__ = ["LEARNERS", "SQUASHES", "IndexLearner", "LearnerStarts"]
@@ -226,9 +227,7 @@ class LearnerStarts(Starts):
         total = self.learner(batched).to(dtype).sum(0) if samples else batched.new_zeros(outputs, dtype=dtype)
         if not distributed:
             return total / samples, samples
-        from torch.distributed.nn.functional import all_reduce  # differentiable; not in every build of torch
-
-        joined = all_reduce(torch.cat([total, total.new_tensor([samples])]))
+        joined = sum_over_ranks(torch.cat([total, total.new_tensor([samples])]))
         everywhere = int(joined[-1])
         return (joined[:-1] / everywhere, everywhere) if everywhere else (joined, None)
 
