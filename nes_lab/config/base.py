@@ -16,6 +16,14 @@ def _is_numeric(annotation: Any) -> bool:
     return bool(kinds & {int, float}) and bool not in kinds
 
 
+def _words(text: str) -> tuple[str, ...]:
+    """Read a list from a command line: words with commas between them, in YAML's brackets or without."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    return tuple(word for part in text.split(",") if (word := part.strip(" \t\n'\"")))
+
+
 class Section(BaseModel):
     """Parent of all sections: frozen, no unknown keys, no NaN, no yes/no where a number belongs."""
 
@@ -31,7 +39,7 @@ class Section(BaseModel):
         if NoneType in kinds and isinstance(value, str) and value.strip().lower() in ("none", "null"):
             return None
         if annotation == tuple[str, ...] and isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+            return _words(value)
         if isinstance(value, bool) and "off" in kinds and not value:
             return "off"  # YAML 1.1 reads a bare `off` as false
         return value

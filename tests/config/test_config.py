@@ -17,6 +17,11 @@ def test_several_mistakes_are_a_list_without_stray_spaces():
     assert lines[0] == "config:" and len(lines) == 3
 
 
+@pytest.mark.parametrize("text", ["tensorboard,wandb", "[tensorboard, wandb]", " ['tensorboard', \"wandb\"] "])
+def test_a_list_on_the_command_line(text):
+    assert load_config({}, {"training.trackers": text}).training.trackers == ("tensorboard", "wandb")
+
+
 def test_defaults_round_trip_through_json_values():
     config = load_config({})
     assert load_config(config.to_dict()) == config
