@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nes_lab.errors import NesLabError, RunError
 from nes_lab.runs.info import FINAL
 from nes_lab.runs.launcher import cancel, settle
+from nes_lab.runs.spawn import end_python, start_python
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
             _wait(store, run_id, ranks, signals)
         finally:
             for child in ranks:
-                _end(child)
+                end_python(child, LAST_SECONDS)
     if store.get(run_id).state not in FINAL:
         ends = ", ".join(_how(child.returncode) for child in ranks)
         reason = (
@@ -195,31 +196,16 @@ def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], si
         time.sleep(_POLL_SECONDS)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a rank that is still there: with a checkpoint if it can write one, in any case at last."""
-    if child.poll() is None:
-        child.terminate()
-        try:
-            child.wait(LAST_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-    child.wait()
-
-
 def _start(store: RunStore, run_id: str, rank: int, processes: int, place: Path) -> subprocess.Popen[bytes]:
     """Start a rank in a session of its own: Ctrl-C in a terminal reaches the parent alone, which asks for a checkpoint."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if sys.platform == "linux" else ():
-        environment.setdefault(name, "lo")
-    environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     environment |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), MEETING: str(place / "meeting")}
-    words = ["-u", "-m", "nes_lab.cli", "_run", run_id, "--root", str(store.root)]
+    defaults = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
+    if sys.platform == "linux":
+        defaults |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo")
+    environment |= {name: value for name, value in defaults.items() if name not in os.environ}
+    words = ["-m", "nes_lab.cli", "_run", run_id, "--root", str(store.root)]
     try:
-        return subprocess.Popen(
-            [sys.executable, *words], stdin=subprocess.DEVNULL, start_new_session=True, env=environment
-        )
+        return start_python(words, None, environment=environment)
     except OSError as error:
         raise RunError(f"run {run_id} cannot be started: {error.strerror or error}") from error

@@ -7,13 +7,14 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json, rotate
 
-__all__ = ["reap", "start_keeper", "start_worker"]
+__all__ = ["end_python", "reap", "start_keeper", "start_python", "start_worker"]
 
 LOG_BYTES, LOG_KEEP = 1 << 20, 1 << 18
 KEEPER_LOCK, KEEPER_LOG = "keeper.lock", "keeper.txt"
@@ -59,24 +60,59 @@ def reap() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
-def _start(words: list[str], log: Path, keep: tuple[int, ...] = (), cwd: str | None = None) -> int:
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+def start_python(
+    words: list[str],
+    log: Path | None,
+    *,
+    keep: tuple[int, ...] = (),
+    cwd: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start this Python with this package, in a session of its own: no terminal's Ctrl-C reaches it.
+
+    Args:
+        words: What follows the interpreter's name.
+        log: File that its output is added to; None: where the output of this process goes.
+        keep: Open files that it inherits.
+        cwd: Folder it works in; None: this one.
+        environment: Variables of its own, beside those of this process.
+
+    Raises:
+        OSError: If there is no process to be had, or no log.
+    """
+    whole = os.environ | {"PYTHONUNBUFFERED": "1"} | dict(environment or {})
     package_root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
-    try:
-        child = subprocess.Popen(
+    whole["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [whole.get("PYTHONPATH")])])
+    with contextlib.ExitStack() as stack:
+        output: int | None = None
+        if log is not None:
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+            stack.callback(os.close, output)
+        return subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=None if output is None else subprocess.STDOUT,
             start_new_session=True,
-            env=environment,
+            env=whole,
             pass_fds=keep,
             cwd=cwd,
         )
-    finally:
-        os.close(output)
+
+
+def end_python(child: subprocess.Popen[bytes], patience: float) -> None:
+    """End a process if it is still there: with a checkpoint if it writes one within ``patience`` seconds, in any case at last."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    child.wait()
+
+
+def _start(words: list[str], log: Path, keep: tuple[int, ...] = (), cwd: str | None = None) -> int:
+    child = start_python(words, log, keep=keep, cwd=cwd)
     _children.append(child)
     return child.pid
 

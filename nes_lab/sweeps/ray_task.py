@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from nes_lab.errors import RunError
 from nes_lab.runs import claims, layout
 from nes_lab.runs.info import RunInfo, is_cancel_requested
 from nes_lab.runs.launcher import requeue
+from nes_lab.runs.spawn import end_python, start_python
 from nes_lab.runs.store import RunStore
 
 __all__ = ["is_over", "train_run"]
@@ -65,38 +63,11 @@ def is_over(folder: Path, info: RunInfo) -> bool:
 
 
 def _train(store: RunStore, run_id: str, place: str) -> None:
-    folder = store.path(run_id)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    package_root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
-    words = ["-m", "nes_lab.sweeps.tether", str(os.getpid()), "_run", run_id, "--alone"]
-    words += ["--root", str(store.root)]
     if not os.path.isdir(place):
         raise RunError(f"run {run_id} cannot be started here: there is no folder {place}; is it a shared one?")
-    log = os.open(folder / layout.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
-    try:
-        child = subprocess.Popen(
-            [sys.executable, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=environment,
-            cwd=place,
-        )
-    finally:
-        os.close(log)
+    words = ["-m", "nes_lab.sweeps.tether", str(os.getpid()), "_run", run_id, "--alone", "--root", str(store.root)]
+    child = start_python(words, store.path(run_id) / layout.LOG, cwd=place)
     try:
         child.wait()
     finally:  # the task itself may be cancelled
-        _end(child)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        child.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(GRACE_SECONDS)
-            return
-        child.kill()
-        child.wait()
+        end_python(child, GRACE_SECONDS)
