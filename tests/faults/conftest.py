@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from nes_lab.runs.store import RunStore
+from tests import stand_in
 from tests.faults.zygote import Zygote
-from tests.runs.conftest import FAKE
 
 _COUNTS = pytest.StashKey[dict]()
 TALLY = "NES_LAB_FAULTS_TALLY"
@@ -172,9 +172,4 @@ def wait():
 
 @pytest.fixture
 def fake_training(tmp_path, monkeypatch):
-    """Let processes that start from here train with a stand-in that needs no torch."""
-    folder = tmp_path / "fake"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(FAKE)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    return folder
+    return stand_in.lend(tmp_path, monkeypatch)
