@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from nes_lab.cli.options import parse
-from nes_lab.cli.tables import print_table, printable
+from nes_lab.cli.tables import print_table, printable, shorten
 from nes_lab.errors import OptionError
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
@@ -25,6 +25,8 @@ _STYLE = {"running": "green", "stopping": "yellow", "failed": "red", "lost": "re
 class Runs:
     """List runs, newest first."""
 
+    group: str = ""
+    """Only the runs of one group: a sweep's have its name."""
     json: bool = False
     """Print everything as JSON."""
     limit: int = 30
@@ -38,12 +40,13 @@ def run(words: Sequence[str]) -> int:
         raise OptionError(f"--limit {options.limit} should be the most runs to show, or 0 for all")
     store = RunStore()
     start_waiting(store)
-    found = store.list()
+    found = [info for info in store.list() if options.group in ("", info.group)]
     shown = found[: options.limit] if options.limit > 0 else found
     if options.json:
         print(json.dumps([info.to_dict() for info in shown]))
     elif not found:
-        print(f"no runs in {store.root} yet; nes-lab demo or nes-lab train makes some")
+        of_group = f" of group {options.group}" if options.group else ""
+        print(f"no runs{of_group} in {store.root} yet; nes-lab demo or nes-lab train makes some")
     else:
         _show(shown, len(found), store)
     return 0
@@ -64,7 +67,7 @@ def _cells(info: RunInfo) -> list[str | Text]:
     top1 = summary.get("top1")
     return [
         info.id,
-        printable(info.label, 30),
+        shorten(printable(info.label, 200), 40),
         Text(info.state, style=_STYLE.get(info.state, "")),
         f"{info.progress:.0%}",
         f"{top1:.1f}" if isinstance(top1, int | float) else "",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["print_table", "printable", "shorten", "tail"]
+__all__ = ["SHORT_ID", "print_table", "printable", "shorten", "tail"]
 
 PIPE_WIDTH = 160
 SHORT_ID = 7

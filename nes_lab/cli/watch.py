@@ -28,6 +28,7 @@ __all__ = ["run"]
 
 LINES_A_RUN = {True: 1, False: 4}
 QUEUE_SECONDS, MOST_LINES = 10.0, 64
+PAUSE_SECONDS = 2.0  # a sweep makes its next run when one has ended
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Watch:
 
     runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN")]] = field(default=())
     """Ids, or unmistakable beginnings or ends of them; one alone is shown in depth. None: all runs."""
+    group: str = ""
+    """Only the runs of one group: a sweep's have its name."""
     once: bool = False
     """Show one picture and leave."""
     every: float = 1.0
@@ -50,8 +53,9 @@ class Watch:
 class Watcher:
     """Reads what is to be shown. Runs may appear and vanish at any time."""
 
-    def __init__(self, store: RunStore, names: Sequence[str]) -> None:
-        self.store, self.pulses = store, Pulses(store)
+    def __init__(self, store: RunStore, names: Sequence[str], group: str = "") -> None:
+        self.store, self.pulses, self.group = store, Pulses(store), group
+        self.of_group = f" of group {group}" if group else ""
         self.ids = [store.find(name).id for name in names]
         self._queue_seen = float("-inf")
 
@@ -62,7 +66,7 @@ class Watcher:
             with contextlib.suppress(RunError):  # a root that cannot be written can still be watched
                 start_waiting(self.store)
         waiting = [run_id for _, run_id in queue.tickets(self.store.root)]
-        found = self.store.list()
+        found = [info for info in self.store.list() if self.group in ("", info.group)]
         if self.ids:
             known = {info.id: info for info in found}
             found = [known.get(name) or RunInfo(name, state="lost", reason="it was deleted") for name in self.ids]
@@ -75,9 +79,11 @@ class Watcher:
         infos, waiting = self.read()
         if len(self.ids) == 1:
             return watch_frames.one(self.store, self.pulses.of(infos[0]), waiting, width)
+        if not infos:
+            return Text(f"no runs{self.of_group} in {self.store.root} yet; nes-lab train or nes-lab demo makes some")
         room = max(1, (height - 4) // LINES_A_RUN[width >= watch_frames.WIDE])
         shown = [self.pulses.of(info) for info in infos[:room]]
-        return watch_frames.many(self.store, shown, waiting, len(infos) - len(shown), width)
+        return watch_frames.many(shown, waiting, infos, width)
 
     def all_pulses(self) -> tuple[list[Pulse], list[str]]:
         """Return the pulses of all runs, and the queue."""
@@ -90,7 +96,9 @@ def run(words: Sequence[str]) -> int:
     options = parse(Watch, "watch", words)
     if not 0.1 <= options.every <= 3600:
         raise OptionError(f"--every {options.every:g} should be from 0.1 to 3600 seconds")
-    watcher = Watcher(RunStore(), options.runs)
+    if options.group and options.runs:
+        raise OptionError(f"--group {options.group} and RUN {options.runs[0]!r}: give one of them")
+    watcher = Watcher(RunStore(), options.runs, options.group)
     console = Console()
     if options.json:
         pulses, waiting = watcher.all_pulses()
@@ -119,6 +127,7 @@ def _live(watcher: Watcher, console: Console, every: float) -> None:
 
 def _lines(watcher: Watcher, console: Console, every: float) -> None:
     said: dict[str, str] = {}
+    leave_at = 0.0
     while True:
         pulses, waiting = watcher.all_pulses()
         for pulse in pulses:
@@ -126,6 +135,8 @@ def _lines(watcher: Watcher, console: Console, every: float) -> None:
             if said.get(pulse.info.id) != mark:
                 said[pulse.info.id] = mark
                 print(watch_frames.line(pulse), flush=True)
-        if not waiting and not any(pulse.info.is_active or pulse.info.state == "queued" for pulse in pulses):
+        if waiting or any(pulse.info.is_active or pulse.info.state == "queued" for pulse in pulses):
+            leave_at = time.monotonic() + every + PAUSE_SECONDS
+        elif time.monotonic() >= leave_at:
             return
         time.sleep(every)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from nes_lab.cli.session import clock
 from nes_lab.cli.sketch import plot, sparkline
-from nes_lab.cli.tables import printable
+from nes_lab.cli.tables import SHORT_ID, printable, shorten, tail
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json, read_tail
@@ -24,27 +25,26 @@ from nes_lab.runs.store import RunStore
 __all__ = ["line", "many", "one"]
 
 STYLE = {"running": "green", "stopping": "yellow", "failed": "red", "lost": "red", "queued": "cyan", "finished": "blue"}
+ORDER = ("running", "stopping", "queued", "finished", "cancelled", "failed", "lost")
 HEADS = ("run", "label", "state", "progress", "", "epoch", "loss", "top-1", "", "images/s", "left")
 NUMBERS = (4, 5, 6, 7, 9, 10)
-WIDE = 110
+WIDE, MOST_LABEL = 110, 200
 CURVE_LINES, LOG_LINES, CHECKPOINTS = 8, 6, 3
 
 
-def many(store: RunStore, pulses: Sequence[Pulse], waiting: Sequence[str], more: int, width: int) -> RenderableType:
+def many(pulses: Sequence[Pulse], waiting: Sequence[str], infos: Sequence[RunInfo], width: int) -> RenderableType:
     """Show runs below one another.
 
     Args:
-        store: Where they are.
         pulses: The runs to show, in this order.
         waiting: Ids of the queue, first come first.
-        more: How many runs there are beyond those shown.
+        infos: All runs there are, for the counts above.
         width: Columns of the terminal.
     """
-    if not pulses:
-        return Text(f"no runs in {store.root} yet; nes-lab train or nes-lab demo makes some")
-    counts = {state: sum(pulse.info.state == state for pulse in pulses) for state in STYLE}
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    end = f"; {more} more, nes-lab runs lists them" if more else ""
+    counts = Counter(info.state for info in infos)
+    told = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+    more = len(infos) - len(pulses)
+    end = f"; {more} more not shown, nes-lab runs lists them" if more else ""
     body = _table(pulses, waiting, width) if width >= WIDE else _blocks(pulses, waiting, width)
     return Group(Text(f"{time.strftime('%X')}  {told}{end}", style="dim"), *body)
 
@@ -52,22 +52,23 @@ def many(store: RunStore, pulses: Sequence[Pulse], waiting: Sequence[str], more:
 def _table(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[RenderableType]:
     rows = [_cells(pulse, waiting) for pulse in pulses]
     needed = [max(cell_len(str(cell)) for cell in column) for column in zip(HEADS, *rows, strict=True)]
-    room = max(12, width - sum(needed[1:]) - 2 * (len(HEADS) - 1))
+    room = width - sum(needed[2:]) - 2 * (len(HEADS) - 1)
+    ids = min(needed[0], max(SHORT_ID, room - needed[1]))
+    labels = min(needed[1], max(len(HEADS[1]), room - ids))
     table = Table(box=None, pad_edge=False)
-    for index, head in enumerate(HEADS):
+    for index, (head, least) in enumerate(zip(HEADS, (ids, labels, *needed[2:]), strict=True)):
         side = "right" if index in NUMBERS else "left"
-        least = min(needed[0], room) if index == 0 else needed[index]
         table.add_column(head, justify=side, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in rows:
-        table.add_row(_tail(str(row[0]), room), *row[1:])
-    return [table, *(_reason(pulse.info) for pulse in pulses if _needs_reason(pulse.info))]
+        table.add_row(tail(str(row[0]), ids), shorten(str(row[1]), labels), *row[2:])
+    return [table, *_reasons([pulse.info for pulse in pulses if _needs_reason(pulse.info)])]
 
 
 def _cells(pulse: Pulse, waiting: Sequence[str]) -> tuple[str | Text, ...]:
     info = pulse.info
     return (
         info.id,
-        Text(printable(info.label, 16)),
+        printable(info.label, MOST_LABEL),
         _state(info),
         _bar(info, 12),
         f"{info.progress:.0%}",
@@ -80,21 +81,15 @@ def _cells(pulse: Pulse, waiting: Sequence[str]) -> tuple[str | Text, ...]:
     )
 
 
-def _tail(run_id: str, room: int) -> str:
-    """Shorten an id to its end, which names a run as well as the whole does."""
-    return run_id if len(run_id) <= room else "…" + run_id[1 - room :]
-
-
 def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[RenderableType]:
     found: list[RenderableType] = []
     for pulse in pulses:
         info = pulse.info
-        label = f"  {printable(info.label, 30)}" if info.label else ""
-        first = Text.assemble(_state(info), " ", (info.id, "bold"), (label, "dim"), overflow="fold")
+        bar = Text.assemble(_state(info), " ", _bar(info, 12), f" {info.progress:.0%}  ")
+        first = Text.assemble(bar, (tail(info.id, max(SHORT_ID, width - bar.cell_len)), "bold"))
         speed = f"{pulse.images_per_s:,.0f} images/s" if info.is_active and pulse.images_per_s else ""
         loss, top1 = _loss(pulse), _top1(pulse)
         words = [
-            f"{info.progress:>4.0%}",
             f"epoch {_epoch(pulse)}" if _epoch(pulse) else "",
             f"loss {loss}" if loss else "",
             f"top-1 {top1} {sparkline([y for _, y in pulse.top1], 8)}" if top1 else "",
@@ -102,7 +97,9 @@ def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list
             f"{_left(pulse, waiting)} left" if pulse.eta_s is not None else "",
             f"waits as {_left(pulse, waiting)}" if info.id in waiting else "",
         ]
-        found += [first, _bar(info, min(width, 40)), Text("  ".join(filter(None, words)))]
+        label = [Text(shorten(printable(info.label, MOST_LABEL), width), style="dim")] * bool(info.label)
+        numbers = [Text("  ".join(filter(None, words)))] * any(words)
+        found += [first, *label, *numbers]
         if _needs_reason(info):
             found.append(Text(printable(info.reason, 300), style="red"))
         found.append(Text())
@@ -112,7 +109,8 @@ def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list
 def one(store: RunStore, pulse: Pulse, waiting: Sequence[str], width: int) -> RenderableType:
     """Show one run: where it is, its curve, its checkpoints and the last lines of its log."""
     info = pulse.info
-    parts = list(_blocks([pulse], waiting, width))
+    whole_id = [Text(info.id, style="bold")] * (width < 80)  # else it stands in the first line of the block
+    parts = [*whole_id, *_blocks([pulse], waiting, width)]
     facts = [f"attempt {info.attempt}" if info.attempt > 1 else "", f"process {info.pid}" if info.is_active else ""]
     facts += [f"step {info.step:,} of {info.total:,}" if info.total else ""]
     parts.append(Text("  ".join(filter(None, facts)), style="dim"))
@@ -189,6 +187,14 @@ def _needs_reason(info: RunInfo) -> bool:
     return info.state in ("failed", "lost", "cancelled") and bool(info.reason)
 
 
-def _reason(info: RunInfo) -> Text:
-    style = "" if info.state == "cancelled" else "red"
-    return Text.assemble((f"{info.id} is {info.state}: ", style), printable(info.reason, 300), overflow="fold")
+def _reasons(infos: Sequence[RunInfo]) -> list[RenderableType]:
+    """One line a reason: the runs of a sweep often fail of the same."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for info in infos:
+        groups.setdefault((info.state, printable(info.reason, 300)), []).append(info.id)
+    found: list[RenderableType] = []
+    for (state, reason), ids in groups.items():
+        who = f"{ids[0]} is" if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more are"
+        style = "" if state == "cancelled" else "red"
+        found.append(Text.assemble((f"{who} {state}: ", style), reason, overflow="fold"))
+    return found

@@ -1,6 +1,7 @@
 """What `nes-lab watch` shows, and that nothing on disk can break it."""
 
 import io
+import itertools
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 from rich.console import Console
@@ -78,6 +80,66 @@ def test_no_runs_and_a_low_terminal(store):
     for _ in range(5):
         make(store)
     assert "3 more" in picture(store, 132, height=6)
+
+
+def test_all_runs_are_counted_though_few_are_shown(store):
+    for state in ("finished", "failed", "finished", "cancelled"):
+        make(store, state)
+    for width in (80, 132):
+        shown = picture(store, width, height=6)
+        assert "2 finished, 1 cancelled, 1 failed; " in shown and "more not shown" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("width", [50, 80, 120, 200])
+def test_runs_of_a_sweep_can_be_told_apart(store, width):
+    base = "backbone=cifar_resnet56 madds=50% routing=learner epochs=20 seed="
+    ids = [make(store, label=f"{base}{seed}") for seed in range(3)]
+    shown = picture(store, width)
+    assert all(f"seed={seed}" in shown for seed in range(3)) and all(run_id[-6:] in shown for run_id in ids)
+    assert all(word in shown for word in ("epoch", "loss", "top-1", "60.0"))
+    assert all(len(row) <= width for row in shown.splitlines())
+    assert width < 150 or base in shown
+
+
+def test_one_reason_is_told_once(store):
+    first, second = (make(store, "failed", reason="no such backbone") for _ in range(2))
+    shown = " ".join(picture(store, 132).split())
+    assert shown.count("no such backbone") == 1 and f"{second} and 1 more are failed: no such backbone" in shown
+    assert first[-6:] in shown
+
+
+def test_a_group_alone(store, capsys):
+    mine, other = (store.create({}, group=group) for group in ("front", ""))
+    for command in ("watch --once", "runs", "watch --json"):
+        assert main([*command.split(), "--group", "front"]) == 0
+        out = capsys.readouterr().out
+        assert mine in out and other not in out
+    assert main(["watch", "--once", "--group", "none"]) == 0 and main(["runs", "--group", "none"]) == 0
+    assert capsys.readouterr().out.count("no runs of group none") == 2
+    assert main(["watch", mine, "--group", "front"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_in_a_pipe_the_gap_between_two_trials_of_a_sweep_is_no_end(store, monkeypatch, capsys):
+    first, ticks, naps, later = store.create({}), itertools.count(step=0.1), itertools.count(), []
+
+    def nap(_):
+        nap_number = next(naps)
+        if nap_number == 0:
+            with RunWriter(store, first) as writer:
+                writer.status("finished")
+        elif nap_number == 3:  # for two looks nothing was at work
+            later.append(make(store))
+
+    stand_in = types.SimpleNamespace(monotonic=lambda: next(ticks), sleep=nap)
+    monkeypatch.setattr("nes_lab.cli.watch.time", stand_in)
+    monkeypatch.setattr("nes_lab.cli.watch.start_waiting", lambda _: None)
+    assert main(["watch"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        [first, "queued"],
+        [first, "finished"],
+        [later[0], "finished"],
+    ]
 
 
 def test_one_run_in_depth(store):
