@@ -23,7 +23,7 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor
-from nes_lab.sweeps.result import SEED, SweepResult, SweepSetting, SweepTrial
+from nes_lab.sweeps.result import SweepResult, SweepSetting, SweepTrial
 from nes_lab.sweeps.session import News
 from nes_lab.sweeps.sweep import SHOWN, Sweep
 from nes_lab.training.signals import StopSignals
@@ -158,8 +158,7 @@ def _line(sweep: Sweep, info: RunInfo) -> str:
 
 def _show(found: SweepResult, sweep: Sweep) -> None:
     columns = list(dict.fromkeys([*found.objectives, *SHOWN]))
-    has_seeds = SEED in sweep.config.space
-    best = found.front
+    best, has_seeds = found.front, any(len(setting.trials) > 1 for setting in found.settings)
     stars = set() if has_seeds else {number for setting in best for number in setting.trials}
     rows = [_row(trial, columns, trial.number in stars) for trial in found.trials]
     print_table(("", "trial", *columns, "state", "run"), rows, range(2, 2 + len(columns)), ids=3 + len(columns))

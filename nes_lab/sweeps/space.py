@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,17 @@ from nes_lab.config.sweep import Range, SweepConfig
 from nes_lab.errors import OptionError
 from nes_lab.recipes.registry import experiment_tree, recipe_names
 
-__all__ = ["Candidate", "base_tree", "candidate", "check_corners", "decode", "encode", "enumerate_trials", "key_of"]
+__all__ = [
+    "Candidate",
+    "base_tree",
+    "candidate",
+    "check_corners",
+    "decode",
+    "encode",
+    "enumerate_trials",
+    "has_grown",
+    "key_of",
+]
 
 MOST_CORNERS = 4096
 _REDRAWS = 100
@@ -187,3 +197,24 @@ def check_corners(sweep: SweepConfig, base: Mapping[str, Any]) -> None:
     axes = [(axis.low, axis.high) if isinstance(axis, Range) else axis for axis in sweep.space.values()]
     for values in itertools.islice(itertools.product(*axes), MOST_CORNERS):
         candidate(base, dict(zip(sweep.space, values, strict=True)))
+
+
+def has_grown(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a grid has all its values of before, in the same fields, and nothing else changed.
+
+    Examples:
+        >>> then = {"sampler": "grid", "base": {}, "space": {"seed": [0, 1]}}
+        >>> has_grown(then, then | {"space": {"seed": [0, 1, 2]}}), has_grown(then, then | {"base": {"seed": 3}})
+        (True, False)
+    """
+    same = now["sampler"] == "grid" and {**then, "space": {}} == {**now, "space": {}}
+    axes = [(axis, now["space"].get(path, [])) for path, axis in then["space"].items()]
+    return (
+        same
+        and len(axes) == len(now["space"])
+        and all(value in _values(new) for old, new in axes for value in _values(old))
+    )
+
+
+def _values(axis: Any) -> Sequence[Any]:
+    return axis if isinstance(axis, list) else Range(**axis).values()

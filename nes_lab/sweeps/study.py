@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from nes_lab.config.sweep import Range, SweepConfig
 from nes_lab.errors import OptionError, RunError
 from nes_lab.runs.query import flatten
-from nes_lab.sweeps.space import Candidate, encode
+from nes_lab.sweeps.space import Candidate, encode, has_grown
 
 __all__ = ["Record", "TrialBook", "shown_storage"]
 
@@ -71,17 +71,26 @@ class TrialBook:
         self.distributions = {path: _distribution(axis) for path, axis in sweep.space.items()}
         try:
             storage = optuna.storages.RDBStorage(url, engine_kwargs=_engine_options(url))
-            directions = list(sweep.objectives.values())
             if make:
-                self.study = optuna.create_study(
-                    study_name=sweep.name, storage=storage, directions=directions, load_if_exists=True
-                )
+                self.study = self._made(storage)
             else:
                 self.study = optuna.load_study(study_name=sweep.name, storage=storage)
         except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, OSError) as error:
             text = str(getattr(error, "orig", None) or error).replace(url, shown_storage(url))
             raise RunError(f"storage={shown_storage(url)!r} cannot be opened: {text[:500]}") from error
         self._check(definition, make)
+
+    def _made(self, storage: optuna.storages.BaseStorage) -> optuna.Study:
+        """Take the study, or make it with the names of its objectives, which dashboards show."""
+        names, directions = list(self.sweep.objectives), list(self.sweep.objectives.values())
+        study = optuna.create_study(
+            study_name=self.sweep.name, storage=storage, directions=directions, load_if_exists=True
+        )
+        if study.metric_names is None and len(study.directions) == len(names):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names(names)
+        return study
 
     def _check(self, definition: Mapping[str, Any], make: bool) -> None:
         now = json.loads(json.dumps(definition, default=str))
@@ -93,7 +102,7 @@ class TrialBook:
                 )
             self.study.set_user_attr(DEFINITION, json.dumps(now))
             return
-        if (then := json.loads(text)) != now and _has_grown(then, now):
+        if (then := json.loads(text)) != now and has_grown(then, now):
             return self._grow(now) if make else None
         before, after = flatten(then), flatten(now)
         paths = [path for path in {**before, **after} if before.get(path) != after.get(path)]
@@ -108,8 +117,7 @@ class TrialBook:
         """Write all trials anew: Optuna takes no further choices into a study. If that is cut off, the runs are still there."""
         trials, attrs, storage = self.study.get_trials(), self.study.user_attrs, self.study._storage
         optuna.delete_study(study_name=self.sweep.name, storage=storage)
-        directions = list(self.sweep.objectives.values())
-        self.study = optuna.create_study(study_name=self.sweep.name, storage=storage, directions=directions)
+        self.study = self._made(storage)
         for name, value in (attrs | {DEFINITION: json.dumps(definition)}).items():
             self.study.set_user_attr(name, value)
         for trial in trials:
@@ -192,21 +200,6 @@ class TrialBook:
 
     def _trial(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
-
-
-def _has_grown(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a grid has all its values of before, in the same fields, and nothing else changed."""
-    same = now["sampler"] == "grid" and {**then, "space": {}} == {**now, "space": {}}
-    axes = [(axis, now["space"].get(path, [])) for path, axis in then["space"].items()]
-    return (
-        same
-        and len(axes) == len(now["space"])
-        and all(value in _values(new) for old, new in axes for value in _values(old))
-    )
-
-
-def _values(axis: Any) -> Sequence[Any]:
-    return axis if isinstance(axis, list) else Range(**axis).values()
 
 
 def _about(trial: Candidate, run: str) -> dict[str, str]:

@@ -77,6 +77,15 @@ def test_one_reason_is_told_once_for_all_trials_that_have_it(capsys):
     assert told == ["lr=0, lr=1, lr=2 and 2 more are failed: no such backbone", "lr=5 is failed: a flood"]
 
 
+def test_without_two_seeds_of_a_setting_one_table_has_the_front(capsys):
+    settings = [{"training.lr": lr, "seed": lr} for lr in (1, 2)]
+    lines = shown(
+        capsys,
+        [SweepTrial(i, f"lr={i}", s, "a-run", "finished", {"top1": 5, "madds": i}) for i, s in enumerate(settings)],
+    )
+    assert "mean over seeds" not in "".join(lines) and [line[0] for line in lines if " a-run" in line] == ["*", " "]
+
+
 @pytest.mark.parametrize("width", [70, 100, 140])
 def test_a_narrow_terminal_cuts_run_ids_and_neither_numbers_nor_settings(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))

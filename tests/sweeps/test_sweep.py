@@ -46,6 +46,7 @@ def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
     assert [trial.state for trial in found.trials] == ["finished"] * 3
     assert [dict(trial.numbers) for trial in found.trials][2] == {"top1": 52.0, "madds": 102.0, "params": 10.0}
     assert [setting.trials for setting in found.front] == [(0, 1, 2)] and not found.unfinished and found.planned == 3
+    assert optuna.load_study(study_name="seeds", storage=found.storage).metric_names == ["top1", "madds", "params"]
     assert (found.front[0].mean["top1"], found.front[0].std["top1"]) == (51.0, 1.0)
     infos = {info.id: info for info in store.list()}
     assert {info.group for info in infos.values()} == {"seeds"}
