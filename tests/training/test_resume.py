@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,28 @@ def test_hostile_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         trainer().load_state_dict(state)
     with pytest.raises(CheckpointError, match="incomplete or damaged"):
         trainer().load_state_dict({k: v for k, v in load_state(tmp_path / "s.pt").items() if k != "meter"})
+
+
+def test_other_data_is_refused(tmp_path: Path) -> None:
+    """A class that was renamed gave all images other labels, an image that vanished another order: both went unnoticed."""
+    data, tr = tiny_data(), trainer()
+    tr.fit()
+    save(tr, tmp_path)
+    load(trainer(data=data), tmp_path)
+    names = ("zebra", *data.classes[1:])
+    with pytest.raises(
+        CheckpointError, match=rf"at the checkpoint \(classes: {data.classes[0]}, now zebra\).*begin a new run"
+    ):
+        load(trainer(data=replace(data, classes=names)), tmp_path)
+    fewer = replace(data, val=replace(data.val, images=data.val.images[1:], labels=data.val.labels[1:]))
+    with pytest.raises(CheckpointError, match=f"validation examples: {len(data.val)}, now {len(data.val) - 1}"):
+        load(trainer(data=fewer), tmp_path)
+    other = replace(data, train=replace(data.train, labels=data.train.labels.flip(0)))
+    with pytest.raises(CheckpointError, match=r"labels: [0-9a-f]{8}, now [0-9a-f]{8}"):
+        load(trainer(data=other), tmp_path)
+    state = load_state(tmp_path / "s.pt")
+    del state["data"]  # as older versions wrote it
+    trainer(data=other).load_state_dict(state)
 
 
 def test_tied_weights_are_written_each_and_stay_tied(tmp_path: Path) -> None:
