@@ -34,6 +34,7 @@ from nes_lab.training.signals import StopSignals
 from nes_lab.training.trackers import Trackers, check_trackers
 
 if TYPE_CHECKING:
+    from nes_lab.datasets.spec import DatasetSpec
     from nes_lab.runs.store import RunStore
 
 __all__ = ["Built", "build", "check", "resume", "run_experiment"]
@@ -44,7 +45,9 @@ TRACKED = "trackers"
 _LATENCY_ROUNDS = 20
 
 
-def run_experiment(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:
+def run_experiment(
+    store: RunStore, run_id: str, progress: Progress | None = None, data: DatasetSpec | None = None
+) -> dict[str, Any]:
     """Train a run to its end, from its latest checkpoint if it has one.
 
     SIGTERM, Ctrl-C (in the main thread) and a cancel request end it after the step at hand, with a checkpoint and the
@@ -54,6 +57,7 @@ def run_experiment(store: RunStore, run_id: str, progress: Progress | None = Non
         store: Where the run is.
         run_id: Which one; its ``config.json`` says what to do.
         progress: Called at most five times a second with step, total, epoch, epochs, images_per_s, eta_s, loss, top1.
+        data: What :func:`check` returned for the run's config, so that it is not read again.
 
     Returns:
         The run's ``state`` (finished or cancelled) and its summary.
@@ -79,7 +83,7 @@ def run_experiment(store: RunStore, run_id: str, progress: Progress | None = Non
         with RunWriter(store, run_id) as writer:
             try:
                 with cpu_threads(config.training.threads):
-                    return _Experiment(writer, config, signals, progress).run()
+                    return _Experiment(writer, config, signals, progress, data).run()
             except torch.OutOfMemoryError as error:
                 reason = _too_much(config, error)
                 writer.status("failed", reason=reason)
@@ -152,9 +156,15 @@ class _Experiment:
     """One attempt at a run: everything between the config and the files."""
 
     def __init__(
-        self, writer: RunWriter, config: ExperimentConfig, signals: StopSignals, progress: Progress | None
+        self,
+        writer: RunWriter,
+        config: ExperimentConfig,
+        signals: StopSignals,
+        progress: Progress | None,
+        data: DatasetSpec | None,
     ) -> None:
         self.writer, self.config, self.signals, self.progress = writer, config, signals, progress
+        self.data = data
         self.trackers: Trackers | None = None
         self.begun, self.seconds_before = time.perf_counter(), 0.0
         self.stride = -(-config.training.epochs // (MOST_SNAPSHOTS - 1))
@@ -185,8 +195,8 @@ class _Experiment:
         """Build here first: what is downloaded or planned is then there for the other processes."""
         plan = None if checkpoint is None else self._stored_plan()
         if distributed.world_size() == 1:
-            return build(self.config, plan)
-        built = build(self.config, plan)
+            return build(self.config, plan, self.data)
+        built = build(self.config, plan, self.data)
         distributed.broadcast(
             {
                 "plan": None if built.plan is None else built.plan.to_dict(),

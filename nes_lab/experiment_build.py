@@ -23,7 +23,8 @@ from nes_lab.datasets.sampling import keyed_generator, stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
 from nes_lab.models.create import dense_backbone
-from nes_lab.training.check import check_recipe
+from nes_lab.nn.inspect import epitome_layers
+from nes_lab.training.check import check_recipe, check_training
 from nes_lab.training.device import check_processes, pick_device
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.rng import isolated_rng
@@ -55,13 +56,14 @@ class Built:
     fit: FitReport | None = field(default=None, repr=False)
 
 
-def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Built:
+def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: DatasetSpec | None = None) -> Built:
     """Load the data, make the backbone from the config's seed, and compress it. Global random states are left alone.
 
     Args:
         config: What to build.
         plan: Compress by this plan instead of making one, e.g. that of the run to be resumed. The weights are then those of
             a checkpoint to come: nothing is fitted.
+        data: What :func:`check` has loaded for this very config, so that it is read only once.
 
     Raises:
         DataError: If the data is missing, incomplete or damaged.
@@ -75,7 +77,8 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Buil
         >>> built.cost.madds <= 0.6 * built.dense_cost.madds
         True
     """
-    data = load_dataset(config.data, seed=config.seed)
+    if data is None:
+        data = load_dataset(config.data, seed=config.seed)
     dense = _backbone(config, data)
     example = torch.zeros(1, *data.input_shape)
     dense_cost = count(dense, example)
@@ -89,35 +92,47 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None) -> Buil
     else:
         weights = "reset" if resumed else config.compression.weights
         model, report = compress(dense, plan, weights=weights, generator=keyed_generator(config.seed, 2)), None
+        if config.compression.snap:  # the starts to come are those of a search among whole cells
+            for _, layer in epitome_layers(model):
+                layer.snap()
     return Built(model, plan, data, dense_cost, count(model, example), teacher, report)
 
 
-def check(config: ExperimentConfig) -> None:
-    """Find the mistakes that can be known before a run exists: device, data, backbone, and how it is compressed.
+def check(config: ExperimentConfig) -> DatasetSpec | None:
+    """Find the mistakes that can be known before a run exists: device, data, backbone, compression and training.
 
     Data that is to be downloaded is left to the run.
 
+    Returns:
+        The data, for :func:`build`; None where it is still to be downloaded.
+
     Raises:
-        OptionError: If the device, the backbone or the preset is not known here.
+        OptionError: If the device, the backbone or the preset is not known here, or the training does not suit the data.
         DataError: If the data is missing, incomplete or damaged.
         CheckpointError: If weights to begin with cannot be read, or are of another network.
         BudgetError: If the budget cannot be met.
 
     Examples:
         >>> from nes_lab.config import load_config
-        >>> check(load_config({"compression": {"madds": "60%", "round_to": 1}}))
+        >>> check(load_config({"compression": {"madds": "60%", "round_to": 1}})).name
+        'digits'
     """
     device = pick_device(config.training.device)
     check_processes(device, config.training.processes)
     check_trackers(config.training.trackers)
-    check_recipe(recipe_of(config), device)
+    recipe = recipe_of(config)
+    check_recipe(recipe, device)
     if config.data.download:
-        return
+        return None
     data = load_dataset(config.data, seed=config.seed)
-    dense = _backbone(config, data)
+    dense, example = _backbone(config, data), torch.zeros(1, *data.input_shape)
     _teacher(config, data, dense)
-    if config.compression is not None:
-        plan_as_wanted(dense, torch.zeros(1, *data.input_shape), config.compression, config.seed)
+    if config.compression is None:
+        count(dense, example)  # such inputs may be none for this network
+    else:
+        plan_as_wanted(dense, example, config.compression, config.seed)
+    check_training(recipe, data, dense, config.training.processes)
+    return data
 
 
 def recipe_of(config: ExperimentConfig) -> Recipe:
@@ -178,10 +193,12 @@ def _searched(
     config: ExperimentConfig, plan: CompressionPlan, dense: nn.Module, data: DatasetSpec
 ) -> tuple[nn.Module, FitReport]:
     """Fit epitomes and starts to the dense weights, calibrated on training images if asked."""
-    assert config.compression is not None  # build asks only then
-    batches = _calibration(data, config.compression.calibration, config.seed)
+    wanted = config.compression
+    assert wanted is not None  # build asks only then
+    batches = _calibration(data, wanted.calibration, config.seed)
     dense.eval()
-    model, report = fit(dense, plan, starts="search", calibration=batches, norms=batches, seed=config.seed)
+    about = {"snap": wanted.snap, "calibration": batches, "norms": batches, "seed": config.seed}
+    model, report = fit(dense, plan, starts="search", **about)
     return model.train(), report
 
 

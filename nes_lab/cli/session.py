@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -14,6 +14,9 @@ from nes_lab.cli.ranks import is_first, is_rank, only_first, processes_of, train
 from nes_lab.errors import NesLabError
 from nes_lab.runs.launcher import settle
 from nes_lab.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from nes_lab.datasets.spec import DatasetSpec
 
 __all__ = ["create_run", "train_here"]
 
@@ -26,8 +29,13 @@ def create_run(store: RunStore, config: Mapping[str, Any], label: str = "") -> s
     return only_first(lambda: store.create(config, label=label))
 
 
-def train_here(store: RunStore, run_id: str) -> int:
+def train_here(store: RunStore, run_id: str, data: DatasetSpec | None = None) -> int:
     """Train a run to its end in this process, or in as many as its config asks for.
+
+    Args:
+        store: Where the run is.
+        run_id: Which one.
+        data: Its data, where this process has loaded and checked it before.
 
     Returns:
         0 when it finished, 130 when it was interrupted, 1 when it ended in another way.
@@ -42,7 +50,7 @@ def train_here(store: RunStore, run_id: str) -> int:
         from nes_lab.experiment import run_experiment
 
         with _display() as progress:
-            run_experiment(store, run_id, progress=progress)
+            run_experiment(store, run_id, progress=progress, data=data)
     except KeyboardInterrupt:
         if is_rank():
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -17,6 +17,9 @@ from nes_lab.config import knobs, load_config
 from nes_lab.recipes.registry import experiment_tree
 from nes_lab.runs.launcher import launch
 from nes_lab.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from nes_lab.datasets.spec import DatasetSpec
 
 __all__ = ["run", "start_detached"]
 
@@ -44,20 +47,20 @@ def run(words: Sequence[str]) -> int:
     config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)
     from nes_lab.experiment import check
 
-    check(config)  # before there is a run, which would only be left behind
+    data = check(config)  # before there is a run, which would only be left behind
     store = RunStore()
     run_id = create_run(store, config.to_dict(), label=config.label)
     with words_aside(options.json):
-        status = start_detached(store, run_id) if options.detach else _train(store, run_id)
+        status = start_detached(store, run_id) if options.detach else _train(store, run_id, data)
     if options.json:
         print_json(store.get(run_id).to_dict())
     return status
 
 
-def _train(store: RunStore, run_id: str) -> int:
+def _train(store: RunStore, run_id: str, data: DatasetSpec | None) -> int:
     if is_first():
         print(f"run {run_id} in {store.path(run_id)}")
-    return train_here(store, run_id)
+    return train_here(store, run_id, data)
 
 
 def start_detached(store: RunStore, run_id: str) -> int:

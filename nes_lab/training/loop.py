@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from nes_lab.datasets.sampling import stream_seed
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import OptionError, RunError
+from nes_lab.errors import RunError
 from nes_lab.training import distributed
+from nes_lab.training.check import images_of_a_step
 from nes_lab.training.engine import Engine
 from nes_lab.training.evaluate import evaluate
 from nes_lab.training.hooks import Hooks
@@ -82,7 +83,8 @@ class Trainer:
         self.hooks = hooks or Hooks()
         self.precision = Precision(self.device, recipe.amp)
         check_norms(recipe.sync_batchnorm, self.device)
-        self.step_batch = _step_batch(recipe, len(data.train))
+        _check_joined()
+        self.step_batch = images_of_a_step(recipe, len(data.train), distributed.world_size())
         self.steps_per_epoch = data.steps_per_epoch(self.step_batch)
         self.total = recipe.epochs * self.steps_per_epoch
         if recipe.channels_last:
@@ -258,20 +260,11 @@ class Trainer:
         restore(self, state)
 
 
-def _step_batch(recipe: Recipe, images: int) -> int:
-    """Return the images of one step over all processes.
+def _check_joined() -> None:
+    """Refuse to train alone as one of several processes.
 
     Raises:
-        OptionError: If several processes or batches should share fewer images than that.
         RunError: If this process was started as one of several that have not joined.
     """
-    world = distributed.world_size()
     if distributed.is_launched() and not distributed.is_joined():
         raise RunError("this process is one of several (RANK is set); train inside `with distributed.joined():`")
-    size = recipe.batch_size * recipe.accumulate * world
-    if images < size and recipe.accumulate * world > 1:
-        raise OptionError(
-            f"a step takes batch_size={recipe.batch_size} x accumulate={recipe.accumulate} x processes={world} = {size} images, "
-            f"and there are {images} to train on; use fewer"
-        )
-    return size

@@ -310,3 +310,27 @@ def test_overrides_are_parted_from_words(words, rest, found):
 def test_odd_overrides_are_refused(words):
     with pytest.raises(OptionError, match=r"x\.y"):
         split_overrides(words, own=["--detach"])
+
+
+def test_data_is_loaded_once(config, monkeypatch):
+    """It was looked through twice, to check it and to train: minutes of a large set, before the first step."""
+    from nes_lab import experiment_build
+
+    loads, load = [], experiment_build.load_dataset
+    monkeypatch.setattr(experiment_build, "load_dataset", lambda *args, **kw: loads.append(args) or load(*args, **kw))
+    assert main(["train", config]) == 0
+    assert len(loads) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--training.optimizer_options", '{"foo": 1}'], "unexpected keyword argument 'foo'"),
+        (["--data.batch_size", "40", "--training.accumulate", "2"], "a step takes batch_size=40 x accumulate=2"),
+        (["--backbone.name", "m5"], "m5 hears sound"),
+    ],
+)
+def test_a_training_that_cannot_begin_makes_no_run(config, words, message, capsys):
+    assert main(["train", config, *words]) == 2
+    assert message in capsys.readouterr().err
+    assert RunStore().list() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nes_lab.errors import OptionError
+from nes_lab.training.check import check_training
 from nes_lab.training.checkpoint import load_optimizer, load_state, save_state
 from nes_lab.training.engine import own_accelerate_state
 from nes_lab.training.hooks import Hooks
@@ -26,7 +28,7 @@ from nes_lab.training.optim import build_optimizer
 from nes_lab.training.precision import Precision
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.schedule import build_scheduler
-from tests.training.nets import tiny_net, trainer
+from tests.training.nets import tiny_data, tiny_net, tiny_recipe, trainer
 from tests.training.resuming import epitome_net
 
 CPU = torch.device("cpu")
@@ -215,3 +217,9 @@ def test_compiled_training_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(plain.state_dict()) == list(compiled.state_dict())
     for (name, a), b in zip(plain.state_dict().items(), compiled.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=name)  # fused arithmetic rounds elsewhere
+
+
+def test_cutting_sounds_is_refused_before_training():
+    data = replace(tiny_data(), image_size=0, length=64)
+    with pytest.raises(OptionError, match="cutmix=1 cuts images; sounds can take mixup only"):
+        check_training(tiny_recipe(cutmix=1.0), data, tiny_net())
