@@ -20,6 +20,7 @@ SIZE, IMAGES, CALIBRATION = 160, 200, 256
 BUDGETS: tuple[tuple[str, dict[str, Any] | None], ...] = (
     ("dense", None),
     ("params 90%", {"params": "90%"}),
+    ("params 90%, starts between cells", {"params": "90%", "snap": False}),
     ("params 80%", {"params": "80%"}),
     ("params 80%, output_axis", {"params": "80%", "wiring": "output_axis"}),
     ("params 80%, input_axis", {"params": "80%", "wiring": "input_axis"}),

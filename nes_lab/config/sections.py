@@ -184,6 +184,10 @@ class CompressionConfig(Section):
         le=10**6,
         description="Training images the fit is calibrated on, batch norms measured anew; 0: the weights alone decide.",
     )
+    snap: bool = Field(
+        default=False,
+        description="Search among whole cells only: nothing is blended, which saves madds, and the starts learn no more.",
+    )
 
     @field_validator("params", "madds", mode="after")
     @classmethod
@@ -211,6 +215,10 @@ class CompressionConfig(Section):
             raise ValueError("give a budget (params, madds, latency_ms) or a preset, not both")
         if self.calibration and self.weights != "search":
             raise ValueError(f"calibration={self.calibration} needs weights='search'")
+        if self.snap and self.weights != "search":
+            raise ValueError(
+                "snap=true needs weights='search'; training.starts_snap_epoch rounds starts that were learned"
+            )
         if not budget and self.preset is None:
             raise ValueError(
                 "give params, madds, latency_ms or several (or a preset); for a dense network leave compression empty"

@@ -89,9 +89,26 @@ def test_starts_are_searched_and_norms_measured_anew(weights):
     assert again.fit is None and again.model.state_dict().keys() == built.model.state_dict().keys()
 
 
-def test_calibration_without_a_search_is_refused():
+def test_a_search_among_whole_cells_costs_less_and_is_resumed(weights):
+    searched = {"routing": "free", "patch_channels": 1, "weights": "search"}
+    begin = {"backbone": {"checkpoint": str(weights)}}
+    between = build(config(**begin, compression=BUDGET | searched))
+    whole = build(config(**begin, compression=BUDGET | searched | {"snap": True}))
+    assert whole.plan == between.plan and whole.cost.madds < between.cost.madds
+    starts = {name: tensor for name, tensor in whole.model.state_dict().items() if "starts" in name}
+    assert starts and all(torch.equal(tensor, tensor.round()) for tensor in starts.values())
+    assert not {name for name, _ in whole.model.named_parameters()} & set(starts)
+    again = build(config(**begin, compression=BUDGET | searched | {"snap": True}), whole.plan)
+    again.model.load_state_dict(whole.model.state_dict())
+    assert again.cost == whole.cost and [n for n, _ in again.model.named_parameters()] == [
+        n for n, _ in whole.model.named_parameters()
+    ]
+
+
+@pytest.mark.parametrize("option", [{"calibration": 10}, {"snap": True}])
+def test_options_of_a_search_are_refused_without_one(option):
     with pytest.raises(OptionError, match="needs weights='search'"):
-        config(compression=BUDGET | {"calibration": 10})
+        config(compression=BUDGET | option)
 
 
 def test_options_reach_the_backbone_or_are_named(tmp_path):

@@ -25,6 +25,8 @@ from nes_lab.training.checkpoint import load_weights
 
 def tree(epochs: int = 2, routing: str | None = "free", **training) -> dict:
     compression = None if routing is None else {"madds": "70%", "round_to": 1, "routing": routing}
+    if routing == "searched among whole cells":
+        compression = {"madds": "70%", "routing": "free", "patch_channels": 1, "weights": "search", "snap": True}
     options = {"epochs": epochs, "threads": 1, "log_every_steps": 2, "device": "cpu"} | training
     return {
         "data": {"limit": 96, "batch_size": 24},
@@ -129,7 +131,7 @@ def test_snapshots_are_thinned_evenly(tmp_path: Path, monkeypatch: pytest.Monkey
     assert store.snapshots(run_id) == [0, 12, 24, 28]
 
 
-@pytest.mark.parametrize("routing", ["free", "learner"])
+@pytest.mark.parametrize("routing", ["free", "learner", "searched among whole cells"])
 @pytest.mark.parametrize("stop_at", [3, 4])
 def test_interrupted_run_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, routing: str, stop_at: int
