@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
@@ -38,6 +39,8 @@ class Section(BaseModel):
             raise ValueError("a number is wanted here, not true or false")
         if NoneType in kinds and isinstance(value, str) and value.strip().lower() in ("none", "null"):
             return None
+        if Path in kinds and isinstance(value, str | Path) and str(value):
+            return Path(value).expanduser().absolute()  # a run may be resumed from another folder
         if annotation == tuple[str, ...] and isinstance(value, str):
             return _words(value)
         if isinstance(value, bool) and "off" in kinds and not value:

@@ -80,7 +80,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     except ImportError as error:
         raise OptionError("reading YAML needs PyYAML: pip install 'nes-lab[train]'") from error
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # a safe one
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"config file {path} cannot be read: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -90,6 +90,22 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     if not isinstance(tree, Mapping):
         raise OptionError(f"config file {path} should hold 'section: values', but holds a {type(tree).__name__}")
     return tree
+
+
+def _loader() -> type:
+    """PyYAML's safe loader, but for names given twice in one section, of which it would keep the last without a word."""
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{', '.join(twice)} is given twice in one section", node.start_mark
+                )
+            return super().construct_mapping(node, deep)
+
+    return Strict
 
 
 def _copy_tree(tree: Mapping[Any, Any]) -> dict[Any, Any]:

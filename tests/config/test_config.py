@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -117,6 +118,36 @@ def test_a_bad_file_is_one_clear_error(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(OptionError, match=r"a\.yaml"):
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["training: {lr: 1, epochs: 2, lr: 3}", "training: {lr: 1}\nseed: 3\ntraining: {epochs: 2}"]
+)
+def test_what_is_given_twice_is_refused(tmp_path, text):
+    """YAML's usual reader keeps the last one: half of an experiment was gone without a word."""
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    with pytest.raises(OptionError, match=r"a\.yaml is not valid YAML: (lr|training) is given twice in one section"):
+        load_config(file)
+
+
+def test_merged_sections_may_differ(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("training: {<<: {lr: 1, epochs: 2}, lr: 3}")
+    training = load_config(file).training
+    assert (training.lr, training.epochs) == (3, 2)
+
+
+def test_paths_hold_wherever_a_run_is_resumed(tmp_path, monkeypatch):
+    """A run that began with --data.root images could be resumed from one folder only; ~ was taken for a folder's name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ann")
+    data = load_config({"data": {"root": "images"}}).data
+    assert data.root == tmp_path / "images"
+    config = load_config({"data": {"root": "~/images"}, "backbone": {"checkpoint": "net.safetensors"}})
+    assert (config.data.root, config.backbone.checkpoint) == (Path("/home/ann/images"), tmp_path / "net.safetensors")
+    monkeypatch.chdir("/")
+    assert load_config(config.to_dict()) == config
 
 
 def test_a_file_cannot_run_commands(tmp_path):
