@@ -20,7 +20,7 @@ VERBS = {
     "plan": ("plan", "compress a backbone to a budget, on paper: what is replaced, what it costs"),
     "compress": ("compress", "compress a backbone to a budget; writes a folder"),
     "fit": ("fit", "compress a pretrained backbone, each epitome fitted to its weight; writes a folder"),
-    "export": ("export", "write such a folder's network as ONNX or torch.export"),
+    "export": ("export", "write such a folder's network, or a run's, as ONNX or torch.export"),
     "tune": ("tune", "choose the fastest execution plans of such a folder's network, by measurement"),
     "zoo": ("zoo", "take backbones all the way: plan, compress, train a step, materialize, save, load"),
     "recipes": ("recipes", "list the recipes that train takes by name, or print one"),

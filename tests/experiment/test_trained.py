@@ -1,0 +1,70 @@
+"""What a run has trained can be taken out of it, and is what the run says it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from nes_lab.cli import main
+from nes_lab.config import load_config
+from nes_lab.datasets.registry import load_dataset
+from nes_lab.errors import CheckpointError, RunError
+from nes_lab.experiment import run_experiment
+from nes_lab.experiment_trained import save_trained
+from nes_lab.export.pretrained import from_pretrained
+from nes_lab.runs.store import RunStore
+from nes_lab.training.evaluate import evaluate
+
+TREE = {"data": {"limit": 128, "batch_size": 16}, "training": {"epochs": 2, "threads": 1, "warmup_epochs": 0}}
+ROUTED = {"compression": {"params": "60%", "round_to": 2, "routing": "learner"}}
+
+
+def trained(root: Path, tree: dict, **training) -> tuple[RunStore, str]:
+    store = RunStore(root)
+    config = load_config(tree | {"training": tree["training"] | training})
+    run_id = store.create(config.to_dict())
+    run_experiment(store, run_id)
+    return store, run_id
+
+
+@pytest.mark.parametrize("rest", [{}, {"starts_freeze_epoch": 1}, {"starts_snap_epoch": 1}], ids=str)
+def test_it_is_as_right_as_the_run_says(tmp_path: Path, rest: dict) -> None:
+    store, run_id = trained(tmp_path / "runs", TREE | ROUTED, ema_decay=0.5, **rest)
+    data = load_dataset(load_config(TREE).data)
+    (row,) = [row for row in store.metrics(run_id) if row["split"] == "val" and row["epoch"] == 2]
+    for averaged, name in ((False, "loss"), (True, "ema_loss")):
+        assert save_trained(store, run_id, tmp_path / name, averaged=averaged) == (1, 8, 8)
+        numbers = evaluate(from_pretrained(tmp_path / name), data.val, batch_size=64)
+        assert numbers is not None
+        assert numbers["loss"] == pytest.approx(
+            row[name], rel=1e-5
+        )  # the same weights, summed by another number of threads
+
+
+def test_nothing_to_take(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    with pytest.raises(RunError, match="has no checkpoint yet"):
+        save_trained(store, store.create(load_config(TREE).to_dict()), tmp_path / "net")
+    store, run_id = trained(tmp_path / "runs", TREE)
+    with pytest.raises(CheckpointError, match="holds no averaged weights"):
+        save_trained(store, run_id, tmp_path / "net", averaged=True)
+    assert not (tmp_path / "net").exists()
+
+
+def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
+    store, run_id = trained(tmp_path / "runs", TREE | ROUTED)
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", run_id, "net", "--format", "folder"]) == 0
+    assert json.loads((tmp_path / "net" / "config.json").read_text())["metadata"]["run"] == run_id
+    assert main(["export", str(store.path(run_id)), "net.pt2", "--json"]) == 0
+    plain = torch.export.load(tmp_path / "net.pt2").module()
+    images = torch.randn(1, 1, 8, 8)
+    torch.testing.assert_close(plain(images), from_pretrained("net")(images), rtol=1e-4, atol=1e-5)  # materialized
+    assert main(["export", "net", "again", "--format", "folder"]) == 2
+    assert "are for runs, and net is none" in capsys.readouterr().err
+    assert main(["export", "nothing", "net.onnx"]) == 2
+    assert "nothing is no folder of a saved model, and no run" in capsys.readouterr().err
