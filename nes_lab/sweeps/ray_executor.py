@@ -71,10 +71,11 @@ class RayExecutor:
                 ray.init(self.address or "local", **options)
         except Exception as error:  # Ray raises the bare class when a node is slow to start
             ray.shutdown()
-            what = (
-                f"address={self.address!r}: no Ray cluster can be joined there" if self.address else "Ray cannot start"
-            )
-            raise RunError(f"{what}: {error}") from error
+            if not self.address:
+                raise RunError(f"Ray cannot start: {error}") from error
+            raise RunError(
+                f"address={self.address!r}: no Ray cluster can be joined there: {error}{_about_token()}"
+            ) from error
 
     def _check_room(self, ray: Any) -> None:
         have = ray.cluster_resources()
@@ -154,6 +155,13 @@ def _import_ray(address: str) -> Any:
     import ray
 
     return ray
+
+
+def _about_token() -> str:
+    """What to try when a cluster does not answer: Ray shows its token to no address that was given by hand, unless told to."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return ""
+    return "; if it asks for a token, as it does where ~/.ray/auth_token was there when it was started, set RAY_AUTH_MODE=token"
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -17,6 +17,7 @@ from nes_lab.errors import OptionError, RunError
 from nes_lab.runs import launcher
 from nes_lab.runs.lock import hold_lock
 from nes_lab.sweeps.executors import LocalExecutor
+from nes_lab.sweeps.ray_executor import RayExecutor, _import_ray
 from nes_lab.sweeps.result import SweepResult, SweepTrial, front, settings_of
 from nes_lab.sweeps.study import shown_storage
 from nes_lab.sweeps.sweep import Sweep, run_sweep
@@ -238,6 +239,23 @@ def test_an_address_without_a_cluster_is_said_at_once(store, tree, address, mess
     with pytest.raises((OptionError, RunError), match=message):
         run_sweep(tree(), root=store.root, executor="ray", address=address)
     assert store.list() == []
+
+
+def test_a_cluster_that_asks_for_a_token_is_no_riddle(store, monkeypatch):
+    ray = _import_ray("")
+
+    def refuse(*_, **__):
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr("nes_lab.sweeps.ray_executor._knock", lambda _: None)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    executor = RayExecutor(store, address="127.0.0.1:6379")
+    with pytest.raises(RunError, match=r"Failed to connect.*set RAY_AUTH_MODE=token"), executor.open():
+        pass
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(RunError, match=r"Failed to connect to Ray cluster$"), executor.open():
+        pass
 
 
 @pytest.mark.parametrize("storage", ["nonsense", "sqlite:////proc/none/x.db", "postgresql://lab:secret@localhost/x"])
