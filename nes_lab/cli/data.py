@@ -22,7 +22,7 @@ __all__ = ["run"]
 
 _VERBS = ("check",)
 _USABLE, _UNUSABLE = 0, 2
-_LONGEST = 600
+_LONGEST, _MOST = 600, 20
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,10 @@ def _show(report: DataReport, page: Path | None) -> None:
         print("no example of val is in train too")
     for note in report.notes:
         print(f"note: {printable(note, _LONGEST)}")
-    for problem in report.problems:
+    for problem in report.problems[:_MOST]:
         print(f"problem: {printable(problem, _LONGEST)}")
+    if (rest := len(report.problems) - _MOST) > 0:
+        print(f"and {rest:,} more; --json lists all")
     if page is not None:
         print(f"wrote {page}")
     print("usable" if report.usable else f"not usable: {len(report.problems)} problem(s)")

@@ -83,6 +83,8 @@ def _scaled(value: object) -> str:
 
 
 def _age(created: float) -> str:
+    if not created:
+        return ""  # its files are damaged
     seconds = max(0.0, time.time() - created)
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

@@ -18,6 +18,7 @@ from nes_lab.datasets.sampling import (
     check_shard,
     epoch_order,
     keyed_generator,
+    limit_notes,
     share_of,
     stratified_subset,
 )
@@ -146,8 +147,10 @@ def load_audio_folder(
     table = read_audio_table(Path(root))
     train, val = table.split(val_fold)
     labels = torch.tensor(table.labels(train))
+    limited: tuple[str, ...] = ()
     if limit is not None and limit < len(train):
         chosen = stratified_subset(labels, limit, seed)
+        limited = limit_notes(limit, len(train), labels[chosen], len(table.classes), "training clips")
         train, labels = tuple(train[index] for index in chosen.tolist()), labels[chosen]
     rate, waves = _read_all((*train, *val))
     length = samples or max(map(len, waves))
@@ -162,7 +165,7 @@ def load_audio_folder(
         val=ClipSplit(clips[len(train) :], torch.tensor(table.labels(val))),
         mean=(0.0,),
         std=(1.0,),
-        notes=notes if limit is None else (*notes, f"limited to {limit} training clips"),
+        notes=notes + limited,
         length=length,
     )
 

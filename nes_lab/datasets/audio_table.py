@@ -97,7 +97,10 @@ def _rows(table: Path, audio: Path) -> list[Clip]:
             reader = csv.DictReader(file)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise DataError(f"{str(table)!r} has no column {', '.join(missing)}; it needs {', '.join(_COLUMNS)}")
+                raise DataError(
+                    f"{str(table)!r} has no column {', '.join(missing)}; it needs {', '.join(_COLUMNS)}, with commas between "
+                    f"them, and begins with {some(list(reader.fieldnames or ['nothing']))}"
+                )
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{str(table)!r} cannot be read as a table: {error}") from error

@@ -14,7 +14,7 @@ from nes_lab.datasets.checks import check_images
 from nes_lab.datasets.file_split import FileSplit
 from nes_lab.datasets.items import Item, taken
 from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD, ImageKnobs, statistics
-from nes_lab.datasets.sampling import stratified_subset
+from nes_lab.datasets.sampling import limit_notes, stratified_subset
 from nes_lab.datasets.scan import check_same_classes, scan_split
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.words import some
@@ -63,12 +63,13 @@ def file_spec(
     size = image_size or _DEFAULT_SIZE
     mean, std = statistics(knobs.normalize, (IMAGENET_MEAN, IMAGENET_STD))
     transforms = train_transform(size, knobs, mean, std), eval_transform(size, knobs, mean, std)
-    notes = () if limit is None else (f"limited to {limit} training images",)
+    notes: tuple[str, ...] = ()
     splits = []
     for part, (items, labels), most in (("train", train, limit), ("val", val, None)):
         if most is not None and most < len(items):
             chosen = stratified_subset(labels, most, seed)
             items, labels = taken(items, chosen.tolist()), labels[chosen]
+            notes += limit_notes(most, len(train[1]), labels, len(classes))
         items, labels, found = _without_broken(items, labels, part, classes, skip_broken)
         splits.append(FileSplit(items, labels, *transforms, workers, int(skip_broken * len(items))))
         notes += found

@@ -19,6 +19,7 @@ from nes_lab.datasets.sampling import (
     check_shard,
     epoch_order,
     keyed_generator,
+    limit_notes,
     share_of,
     stratified_subset,
     stream_seed,
@@ -213,5 +214,5 @@ def in_memory_spec(
         val=TensorSplit(val_images, val[1], mean, std, white),
         mean=mean,
         std=std,
-        notes=() if limit is None else (f"limited to {limit} training images",),
+        notes=limit_notes(limit, len(train[1]), labels, len(classes)),
     )

@@ -22,6 +22,7 @@ _WHY = {
     "erase": "is for images",
     "interpolation": "is for images",
     "normalize": "is for images; every clip is scaled to mean 0 and deviation 1",
+    "root": "is where data lies; the digits come with scikit-learn",
     "download": "has nothing to fetch here: put the files in data.root",
 }
 _NEUTRAL = {
@@ -34,6 +35,7 @@ _NEUTRAL = {
     "erase": 0.0,
     "interpolation": "bilinear",
     "normalize": "own",
+    "root": None,
     "download": False,
 }
 

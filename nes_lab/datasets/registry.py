@@ -98,7 +98,7 @@ _AUDIO_ONLY = ("samples", "val_fold")
 def _digits(data: DataOptions, seed: int) -> DatasetSpec:
     from nes_lab.datasets.digits import load_digits
 
-    refuse_unused(data, *_AUDIO_ONLY, "skip_broken", "crop_scale")
+    refuse_unused(data, *_AUDIO_ONLY, "skip_broken", "crop_scale", "root")
     return load_digits(image_size=data.image_size, limit=data.limit, seed=seed, knobs=ImageKnobs.of(data))
 
 

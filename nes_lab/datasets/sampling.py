@@ -18,6 +18,7 @@ __all__ = [
     "check_shard",
     "epoch_order",
     "keyed_generator",
+    "limit_notes",
     "share_of",
     "stratified_subset",
     "stream_seed",
@@ -158,3 +159,28 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
         order = torch.randperm(len(positions), generator=keyed_generator(seed, label, 1))
         chosen.append(positions[order[:wanted]])
     return torch.cat(chosen).sort().values
+
+
+def limit_notes(
+    limit: int | None, before: int, labels: Tensor, classes: int, what: str = "training images"
+) -> tuple[str, ...]:
+    """Say what a limit did, and whether it left classes without an example.
+
+    Args:
+        limit: What was asked for.
+        before: How many examples there were.
+        labels: Of those that are left.
+        classes: How many classes there are.
+        what: What the examples are.
+
+    Examples:
+        >>> limit_notes(2, 9, torch.tensor([0, 2]), classes=3)
+        ('limited to 2 training images, with none of 1 of the 3 classes',)
+        >>> limit_notes(100, 9, torch.zeros(9, dtype=torch.long), classes=1)
+        ()
+    """
+    if limit is None or limit >= before:
+        return ()
+    missing = classes - len(labels.unique())
+    hint = f", with none of {missing:,} of the {classes:,} classes" if missing else ""
+    return (f"limited to {limit} {what}{hint}",)

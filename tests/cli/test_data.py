@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nes_lab.cli.entry import main
-from tests.datasets.samples import make_sounds, make_tree
+from tests.datasets.samples import make_shards, make_sounds, make_tree
 
 
 @pytest.fixture
@@ -31,6 +31,18 @@ def test_a_bad_set_is_not(tree: Path, capsys: pytest.CaptureFixture[str]) -> Non
     said = capsys.readouterr().out
     assert "problem: val: 1 of 4 images checked cannot be read" in said and "cat/0.png" in said
     assert said.endswith("not usable: 1 problem(s)\n")
+
+
+def test_many_problems_are_cut_short(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistake that every archive of a set has filled the screen a thousand times."""
+    shards = make_shards(tree, tree / "shards")
+    text = next((shards / "train").glob("*.tar")).read_bytes()[:700]
+    for number in range(30):
+        (shards / "train" / f"cut{number}.tar").write_bytes(text)
+    assert main(["data", "check", str(shards)]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("problem: ") for line in lines) == 20
+    assert "and 10 more; --json lists all" in lines
 
 
 def test_json_is_one_value(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,6 +162,7 @@ ROW = {"filename": "1-dog-0.wav", "fold": 1, "target": 0, "category": "dog"}
     ("rows", "said"),
     [
         ([{"filename": "a"}], r"has no column fold, target, category"),
+        ([{"filename;fold;target;category": "a"}], r"commas between them, and begins with filename;fold;target;category$"),
         ([ROW | {"fold": "one"}], r"line 2: fold='one'"),
         ([ROW | {"target": -1}], r"should not be negative"),
         ([ROW | {"filename": "../../x.wav"}], r"filename='../../x.wav' should name a file in audio/"),

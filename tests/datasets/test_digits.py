@@ -57,7 +57,13 @@ def test_limit_and_image_size() -> None:
     assert spec.input_shape == (1, 16, 16)
     assert next(spec.val.eval_batches(4))[0].shape == (4, 1, 16, 16)
     assert set(spec.train.labels.tolist()) == set(range(10))
-    assert "limited to 50" in spec.notes[0]
+    assert spec.notes == ("limited to 50 training images",)
+
+
+def test_a_limit_says_what_it_really_does() -> None:
+    """It spoke of limits that are above what there is, and not of classes that it left without an image."""
+    assert load_digits(limit=5000).notes == ()
+    assert load_digits(limit=4).notes == ("limited to 4 training images, with none of 6 of the 10 classes",)
 
 
 def test_random_shift_moves_whole_images_by_whole_pixels() -> None:

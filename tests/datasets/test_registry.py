@@ -58,3 +58,9 @@ def test_default_root_follows_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torchvision_sets.default_root("cifar10") == Path("/somewhere/cifar10")
     monkeypatch.delenv("NES_LAB_HOME")
     assert torchvision_sets.default_root("cifar10") == Path("data/cifar10")
+
+
+def test_a_folder_for_digits_is_refused() -> None:
+    """It had no effect: whoever forgot data.name trained on digits instead of the data meant."""
+    with pytest.raises(OptionError, match=r"data.root=.* come with scikit-learn; leave it out for data.name='digits'"):
+        load_dataset(DataConfig(root="images"))
