@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageChops
 from rich.console import Console
 
 from nes_lab.cli.watch import Watcher
@@ -44,8 +45,17 @@ def main() -> None:
             "<body style='margin:8px;background:white;display:flex;flex-direction:column;gap:8px'>" + "".join(pages),
             encoding="utf-8",
         )
-        shot = [f"--screenshot={PICTURE}", "--window-size=1240,830", f"file://{page}"]
+        shot = [f"--screenshot={PICTURE}", "--window-size=1240,1400", f"file://{page}"]
         subprocess.run([browser, *FLAGS, *shot], check=True, capture_output=True)
+    crop(PICTURE)
+
+
+def crop(path: Path, margin: int = 8) -> None:
+    """Cut the white below what was drawn."""
+    picture = Image.open(path).convert("RGB")
+    found = ImageChops.difference(picture, Image.new("RGB", picture.size, "white")).getbbox()
+    assert found is not None, "nothing was drawn"
+    picture.crop((0, 0, picture.width, min(picture.height, found[3] + margin))).save(path, optimize=True)
 
 
 def pictures(store: RunStore) -> list[str]:

@@ -37,7 +37,7 @@ class Wish:
         )
 
 
-def run_experiment(store: Any, run_id: str, progress: Any = None) -> dict[str, Any]:
+def run_experiment(store: Any, run_id: str, **_: Any) -> dict[str, Any]:
     """Write what a training writes, with a checkpoint at each step."""
     from nes_lab.runs.writer import RunWriter
 
