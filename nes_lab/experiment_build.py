@@ -24,7 +24,6 @@ from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
 from nes_lab.models.create import dense_backbone
 from nes_lab.nn.inspect import epitome_layers
-from nes_lab.nn.inspect import epitome_layers
 from nes_lab.training.check import check_recipe, check_training
 from nes_lab.training.device import check_processes, pick_device
 from nes_lab.training.recipe import Recipe
@@ -93,9 +92,6 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
     else:
         weights = "reset" if resumed else config.compression.weights
         model, report = compress(dense, plan, weights=weights, generator=keyed_generator(config.seed, 2)), None
-        if config.compression.snap:  # the starts to come are those of a search among whole cells
-            for _, layer in epitome_layers(model):
-                layer.snap()
         if config.compression.snap:  # the starts to come are those of a search among whole cells
             for _, layer in epitome_layers(model):
                 layer.snap()
