@@ -17,14 +17,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "finetune_budget.json"
 SIZE, IMAGES, CALIBRATION = 160, 200, 256
+BETWEEN: dict[str, Any] = {"snap": False}  # starts may lie between two cells
 BUDGETS: tuple[tuple[str, dict[str, Any] | None], ...] = (
     ("dense", None),
-    ("params 90%", {"params": "90%"}),
-    ("params 90%, starts between cells", {"params": "90%", "snap": False}),
-    ("params 80%", {"params": "80%"}),
-    ("params 80%, output_axis", {"params": "80%", "wiring": "output_axis"}),
-    ("params 80%, input_axis", {"params": "80%", "wiring": "input_axis"}),
-    ("params 50%, madds 75%", {"params": "50%", "madds": "75%"}),
+    ("params 90%", {"params": "90%"} | BETWEEN),
+    ("params 80%", {"params": "80%"} | BETWEEN),
+    ("params 80%, output_axis", {"params": "80%", "wiring": "output_axis"} | BETWEEN),
+    ("params 80%, input_axis", {"params": "80%", "wiring": "input_axis"} | BETWEEN),
+    ("params 50%, madds 75%", {"params": "50%", "madds": "75%"} | BETWEEN),
+    ("params 90%, whole cells", {"params": "90%"}),
+    ("params 80%, whole cells", {"params": "80%"}),
+    ("params 80%, input_axis, whole cells", {"params": "80%", "wiring": "input_axis"}),
 )
 
 
