@@ -108,6 +108,7 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
     from nes_lab.datasets.spec import DatasetSpec
     from nes_lab.experiment_build import recipe_of
     from nes_lab.models.create import dense_backbone
+    from nes_lab.nn.inspect import epitome_layers
     from nes_lab.training.hooks import Hooks
     from nes_lab.training.loop import Trainer
 
@@ -132,6 +133,9 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
     if kind == "epitome":
         wanted = config.compression.model_copy(update={"weights": "reset", "calibration": 0})
         model = compress(dense, plan_as_wanted(dense, torch.zeros(1, 3, 224, 224), wanted), weights="reset")
+        if wanted.snap:
+            for _, layer in epitome_layers(model):
+                layer.snap()
         teacher = dense.eval().requires_grad_(False) if config.training.kd_weight else None
     rows: list[dict[str, Any]] = []
     hooks = Hooks(metric=lambda row: rows.append(row) if row["split"] == "train" else None)
