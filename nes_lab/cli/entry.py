@@ -5,11 +5,15 @@ Nothing heavy is imported here: ``nes-lab --help`` and ``nes-lab runs`` answer a
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
 
 from nes_lab.errors import NesLabError, OptionError, closest
 
@@ -65,7 +69,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for a user's mistake, 130 for an interrupted training.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    with _interrupts() as seen:
+        try:
+            return _answer(list(sys.argv[1:] if argv is None else argv))
+        except Exception:
+            if not seen:
+                raise
+            return _interrupted()
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Note Ctrl-C: a package that is being imported may hide it behind an error of its own, as numpy does."""
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    usual = signal.default_int_handler
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is usual
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, usual)
+
+
+def _interrupted() -> int:
+    print("\ninterrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _answer(words: list[str]) -> int:
     try:
         status = _dispatch(words)
         sys.stdout.flush()
@@ -78,8 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _complain(f"{error.name} is not installed: pip install 'nes-lab[{extra}]'")
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         _drop_output()
         return 0

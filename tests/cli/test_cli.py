@@ -1,6 +1,7 @@
 """The command line: what it prints, where, and with which exit status."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -141,7 +142,7 @@ def test_a_run_is_told_in_json_and_nothing_else(config, capsys):
 def test_resume_tells_in_json(config, monkeypatch, capsys):
     import nes_lab.experiment
 
-    def stop(store, run_id, progress=None):
+    def stop(store, run_id, progress=None, data=None):
         sys.stdout.write("something a library says")
         with RunWriter(store, run_id) as writer:
             writer.status("cancelled", step=3, total=9, reason="SIGINT received")
@@ -216,7 +217,7 @@ def test_a_training_that_cannot_begin_is_one_message_and_a_failed_run(config, mo
 def test_an_interrupt_says_how_to_go_on(config, monkeypatch, capsys):
     import nes_lab.experiment
 
-    def stop(store, run_id, progress=None):
+    def stop(store, run_id, progress=None, data=None):
         with RunWriter(store, run_id) as writer:
             writer.status("cancelled", step=3, total=9, reason="SIGINT received")
 
@@ -334,3 +335,25 @@ def test_a_training_that_cannot_begin_makes_no_run(config, words, message, capsy
     assert main(["train", config, *words]) == 2
     assert message in capsys.readouterr().err
     assert RunStore().list() == []
+
+
+def test_ctrl_c_that_a_package_hides_is_still_one(monkeypatch, capsys):
+    """numpy, interrupted while it is imported, fails with an AttributeError: a traceback met whoever changed his mind."""
+
+    def imports(words):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise AttributeError("module 'numpy._core' has no attribute '_multiarray_umath'") from None
+
+    monkeypatch.setattr("nes_lab.cli.entry._dispatch", imports)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["train"]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert capsys.readouterr().err == "\ninterrupted\n"
+        monkeypatch.setattr("nes_lab.cli.entry._dispatch", lambda words: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(["train"])
+    finally:
+        signal.signal(signal.SIGINT, before)
