@@ -25,6 +25,14 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word for part in text.split(",") if (word := part.strip(" \t\n'\"")))
 
 
+def _whole_path(path: Path) -> Path:
+    """Return a path that means the same wherever a run is resumed."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"there is no home folder {path.parts[0]}") from error
+
+
 class Section(BaseModel):
     """Parent of all sections: frozen, no unknown keys, no NaN, no yes/no where a number belongs."""
 
@@ -40,7 +48,7 @@ class Section(BaseModel):
         if NoneType in kinds and isinstance(value, str) and value.strip().lower() in ("none", "null"):
             return None
         if Path in kinds and isinstance(value, str | Path) and str(value):
-            return Path(value).expanduser().absolute()  # a run may be resumed from another folder
+            return _whole_path(Path(value))
         if annotation == tuple[str, ...] and isinstance(value, str):
             return _words(value)
         if isinstance(value, bool) and "off" in kinds and not value:

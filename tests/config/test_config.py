@@ -148,6 +148,8 @@ def test_paths_hold_wherever_a_run_is_resumed(tmp_path, monkeypatch):
     assert (config.data.root, config.backbone.checkpoint) == (Path("/home/ann/images"), tmp_path / "net.safetensors")
     monkeypatch.chdir("/")
     assert load_config(config.to_dict()) == config
+    with pytest.raises(OptionError, match=r"data\.root='~nobody-here/x': there is no home folder ~nobody-here"):
+        load_config({"data": {"root": "~nobody-here/x"}})
 
 
 def test_a_file_cannot_run_commands(tmp_path):
