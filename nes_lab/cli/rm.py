@@ -73,11 +73,11 @@ def _refuse_active(store: RunStore, info: RunInfo) -> None:
 def _agreed(store: RunStore, chosen: Sequence[RunInfo], aside: bool) -> bool:
     """Ask a person; where there is none, want --yes."""
     if not sys.stdin.isatty():
-        raise OptionError(f"{len(chosen)} runs would be deleted; add --yes, as nobody can be asked here")
+        raise OptionError(f"{_runs(len(chosen))} would be deleted; add --yes, as nobody can be asked here")
     out = sys.stderr if aside else sys.stdout
     for info in chosen:
         print(f"{info.id}  {info.state}  {_size(store.size(info.id))}  {printable(info.label, 40)}", file=out)
-    print(f"delete {len(chosen)} runs for good? [y/N] ", end="", file=out, flush=True)
+    print(f"delete {_runs(len(chosen))} for good? [y/N] ", end="", file=out, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -86,7 +86,17 @@ def _tell(freed: dict[str, int], as_json: bool) -> None:
     if as_json:
         print_json({"deleted": list(freed), "bytes": total})
     else:
-        print(f"deleted {len(freed)} run{'' if len(freed) == 1 else 's'}, {_size(total)} freed")
+        print(f"deleted {_runs(len(freed))}, {_size(total)} freed")
+
+
+def _runs(count: int) -> str:
+    """Count runs in words.
+
+    Examples:
+        >>> _runs(1), _runs(2)
+        ('1 run', '2 runs')
+    """
+    return f"{count} run" + ("" if count == 1 else "s")
 
 
 def _size(count: int) -> str:

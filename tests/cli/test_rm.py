@@ -73,7 +73,7 @@ def test_nobody_to_ask_is_a_mistake(store, monkeypatch, capsys):
     with open(os.devnull) as nobody:
         monkeypatch.setattr(sys, "stdin", nobody)
         assert main(["rm", run_id]) == 2
-    assert "--yes" in capsys.readouterr().err
+    assert "1 run would be deleted; add --yes" in capsys.readouterr().err
     assert len(store.list()) == 1
 
 
