@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from nes_lab.errors import OptionError, RunError
@@ -17,6 +18,7 @@ from nes_lab.sweeps.ray_task import is_over
 __all__ = ["Executor", "LocalExecutor", "stop_runs"]
 
 STOP_SECONDS = 120.0
+NEVER_BEGAN = "its process ended before it began; log.txt may say why"
 
 
 class Executor(Protocol):
@@ -92,13 +94,12 @@ class LocalExecutor:
             info = self.store.get(run_id)
             if is_over(self.store.path(run_id), info):
                 return info
-            if info.state in ("lost", "cancelled"):
+            is_over_early = info.state == "queued" and not self._is_expected(run_id)
+            if info.state in ("lost", "cancelled") or is_over_early:
                 if self.tries[run_id] >= self.retries:
-                    return info
+                    return replace(info, state="lost", reason=NEVER_BEGAN) if is_over_early else info
                 self.tries[run_id] += 1
                 launcher.launch(self.store, run_id)
-            elif info.state == "queued" and not self._is_expected(run_id):
-                launcher.launch(self.store, run_id)  # its place in the queue was lost
         except RunError as error:
             return RunInfo(run_id, state="lost", reason=str(error))
         return None

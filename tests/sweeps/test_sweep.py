@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import optuna
 import pytest
@@ -214,6 +215,22 @@ def test_a_lost_place_in_the_queue_is_taken_again(store, tree):
             ended = executor.ended()
             threading.Event().wait(0.05)
     assert (ended[0].id, ended[0].state) == (run_id, "finished")
+
+
+def test_a_process_that_never_begins_is_not_started_for_ever(store, tree, fake_training):
+    # an error that nobody foresaw, before the run is taken
+    broken = "import sys\nsys.modules['nes_lab.experiment'].run_experiment = lambda *_, **__: [][1]\n"
+    with (fake_training / "sitecustomize.py").open("a") as file:
+        file.write(broken)
+    began = time.monotonic()
+    stop = lambda: time.monotonic() - began > 40  # noqa: E731
+    told = []
+    found = sweep_here(
+        store, tree(space={"seed": [0]}, retries=1), should_stop=stop, news=lambda kind, info: told.append((kind, info))
+    )
+    assert not found.interrupted and found.unfinished
+    (ended,) = [info for kind, info in told if kind == "ended"]
+    assert ended.state == "lost" and "log.txt may say why" in ended.reason
 
 
 @pytest.mark.parametrize(
