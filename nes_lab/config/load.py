@@ -115,8 +115,10 @@ def _copy_tree(tree: Mapping[Any, Any]) -> dict[Any, Any]:
 def _set(tree: dict[Any, Any], path: str, value: str) -> None:
     *parents, last = path.split(".")
     for parent in parents:
-        if not isinstance(tree.get(parent), dict):
+        if str(tree.get(parent)).strip().lower() in ("none", "null"):
             tree[parent] = {}
+        if not isinstance(tree[parent], dict):
+            raise OptionError(f"--{path} {value}: {parent}={_short(tree[parent])} is not a section with fields")
         tree = tree[parent]
     tree[last] = value
 

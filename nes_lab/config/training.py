@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -88,9 +89,14 @@ class TrainingConfig(Section):
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="CPU threads for training; empty lets torch choose."
     )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = Field(
-        default="auto", description="auto, cpu, mps, cuda or cuda:1."
-    )
+    device: str = Field(default="auto", description="auto, cpu, mps, cuda or cuda:1.")
+
+    @field_validator("device", mode="after")
+    @classmethod
+    def _is_device(cls, value: str) -> str:
+        if re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value) is None:
+            raise ValueError("it should be auto, cpu, mps, cuda or cuda:1")
+        return value
 
     @field_validator("optimizer_options", mode="before")
     @classmethod
@@ -103,4 +109,7 @@ class TrainingConfig(Section):
             raise ValueError(f"warmup_epochs={self.warmup_epochs:g} is longer than epochs={self.epochs}")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr={self.min_lr:g} is above lr={self.lr:g}")
+        for name in ("starts_freeze_epoch", "starts_snap_epoch"):
+            if (epoch := getattr(self, name)) is not None and epoch > self.epochs:
+                raise ValueError(f"{name}={epoch} never comes: it should be at most epochs={self.epochs}, or empty")
         return self

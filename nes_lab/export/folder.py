@@ -53,7 +53,9 @@ def _check_free(path: Path, overwrite: bool) -> None:
             f"{path} holds something else than one saved model and is left alone; choose another folder"
         )
     if not overwrite:
-        raise CheckpointError(f"{path} holds a saved model; give overwrite=True to replace it, or another folder")
+        raise CheckpointError(
+            f"{path} holds a saved model already; choose another folder (or overwrite=True in Python)"
+        )
 
 
 def _put(temporary: Path, path: Path) -> None:

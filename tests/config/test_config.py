@@ -94,6 +94,26 @@ def test_overrides_win_and_may_open_a_section():
     assert load_config(config.to_dict(), {"compression": "none"}).compression is None
 
 
+@pytest.mark.parametrize("empty", [None, "none", {}])
+def test_an_override_opens_an_empty_section_and_replaces_no_value(empty):
+    assert load_config({"compression": empty}, {"compression.params": "50%"}).compression.params == "50%"
+    with pytest.raises(OptionError, match=r"--training\.lr 0\.1: training=3 is not a section"):
+        load_config({"training": 3}, {"training.lr": "0.1"})
+
+
+@pytest.mark.parametrize("name", ["starts_freeze_epoch", "starts_snap_epoch"])
+def test_an_epoch_that_never_comes_is_refused(name):
+    assert load_config({"training": {"epochs": 5, name: 5}})
+    with pytest.raises(OptionError, match=f"{name}=5 never comes: it should be at most epochs=4"):
+        load_config({"training": {"epochs": 4, name: 5}})
+
+
+def test_a_device_of_another_name_is_told_those_there_are():
+    assert load_config({"training": {"device": "cuda:1"}}).training.device == "cuda:1"
+    with pytest.raises(OptionError, match=r"training\.device='gpu': it should be auto, cpu, mps, cuda or cuda:1"):
+        load_config({"training": {"device": "gpu"}})
+
+
 def test_the_mapping_given_is_left_alone():
     tree = {"training": {"epochs": 3}}
     load_config(tree, {"training.epochs": "5"})
