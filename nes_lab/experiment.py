@@ -272,7 +272,9 @@ class _Experiment:
     def _checkpoint(self, trainer: Trainer) -> None:
         weights, state = self.writer.checkpoint_paths(trainer.step)
         save_training(trainer, weights, state, seconds=self._seconds())
-        self.writer.commit_checkpoint(trainer.step, [weights, state], keep=self.config.training.keep_checkpoints)
+        validated = trainer.step == trainer.validated * trainer.steps_per_epoch  # not in the middle of an epoch
+        top1 = trainer.last.get("top1") if validated else None
+        self.writer.commit_checkpoint(trainer.step, [weights, state], self.config.training.keep_checkpoints, top1)
 
     def _epoch_end(self, trainer: Trainer) -> None:
         if trainer.epoch % self.stride == 0 or trainer.step >= trainer.total:

@@ -1,4 +1,4 @@
-"""The network that a run has trained, taken out of its newest checkpoint."""
+"""The network that a run has trained, taken out of its newest or its best checkpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["save_trained"]
 
 
-def save_trained(store: RunStore, run_id: str, folder: str | Path, *, averaged: bool = False) -> tuple[int, ...]:
+def save_trained(
+    store: RunStore, run_id: str, folder: str | Path, *, averaged: bool = False, best: bool = False
+) -> tuple[int, ...]:
     """Save the network of a run's newest checkpoint as a folder that ``from_pretrained``, ``export`` and ``tune`` take.
 
     The run may go on meanwhile. Its data must be there: it says how many classes and channels there are.
@@ -33,6 +35,7 @@ def save_trained(store: RunStore, run_id: str, folder: str | Path, *, averaged: 
         run_id: Which one.
         folder: A new or empty folder.
         averaged: Take the averaged weights instead of those that the optimizer moved.
+        best: Take the checkpoint with the best validation top-1 (of the weights that the optimizer moved).
 
     Returns:
         The shape of one input.
@@ -52,9 +55,9 @@ def save_trained(store: RunStore, run_id: str, folder: str | Path, *, averaged: 
         >>> save_trained(store, run_id, f"{place}/net")
         (1, 8, 8)
     """
-    checkpoint = store.latest_checkpoint(run_id)
+    checkpoint = store.best_checkpoint(run_id) if best else store.latest_checkpoint(run_id)
     if checkpoint is None or checkpoint.state is None:
-        raise RunError(f"run {run_id} has no checkpoint yet, so there is no network to save")
+        raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to save")
     built = build(_untaught(load_config(store.get(run_id).config)), _stored_plan(store.path(run_id)))
     _let_rest(built.model, load_state(checkpoint.state).get("routing"))
     load_into(built.model, load_weights(checkpoint.weights, ema=averaged), checkpoint.weights)

@@ -34,6 +34,8 @@ class Export:
     """onnx, torch for a torch.export program, or (of a run) folder for a saved model; by default the file's ending decides."""
     averaged: bool = False
     """Of a run: its averaged weights, where training.ema_decay kept some."""
+    best: bool = False
+    """Of a run: its best checkpoint by validation top-1, instead of its newest."""
     form: Literal["materialized", "factored"] = "materialized"
     """Plain convolutions (materialized), or the reuse kept in the graph (factored): small and cheap."""
     opset: int | None = None
@@ -48,8 +50,8 @@ def run(words: Sequence[str]) -> int:
     """Export a folder or a run."""
     options = parse(Export, "export", words)
     found = _run_of(options.source)
-    if found is None and (options.averaged or options.format == "folder"):
-        raise OptionError(f"--averaged and --format folder are for runs, and {options.source} is none")
+    if found is None and (options.averaged or options.best or options.format == "folder"):
+        raise OptionError(f"--averaged, --best and --format folder are for runs, and {options.source} is none")
     with words_aside():  # exporters talk
         report = _export(options, options.source, options.input) if found is None else _export_run(options, *found)
     if options.json:
@@ -76,10 +78,10 @@ def _export_run(options: Export, store: RunStore, run_id: str) -> ExportReport |
     from nes_lab.experiment_trained import save_trained
 
     if options.format == "folder":
-        save_trained(store, run_id, options.path, averaged=options.averaged)
+        save_trained(store, run_id, options.path, averaged=options.averaged, best=options.best)
         return None
     with tempfile.TemporaryDirectory(prefix="nes-lab-") as place:
-        shape = save_trained(store, run_id, Path(place) / "model", averaged=options.averaged)
+        shape = save_trained(store, run_id, Path(place) / "model", averaged=options.averaged, best=options.best)
         return _export(options, Path(place) / "model", options.input or shape)
 
 

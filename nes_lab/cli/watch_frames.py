@@ -17,6 +17,7 @@ from nes_lab.cli.sketch import plot, sparkline
 from nes_lab.cli.tables import SHORT_ID, printable, shorten, tail
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
+from nes_lab.runs.checkpoints import best_of
 from nes_lab.runs.files import read_json, read_tail
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.pulse import Pulse
@@ -131,9 +132,10 @@ def one(store: RunStore, pulse: Pulse, waiting: Sequence[str], width: int) -> Re
 def _checkpoints(folder: Path) -> list[RenderableType]:
     try:
         entries = read_json(folder / layout.CHECKPOINTS / layout.MANIFEST)["checkpoints"]
+        best = best_of(entries)
         told = [
             f"step {item['step']:,}, {sum(about['size'] for about in item['files'].values()) / 2**20:.2f} MiB, "
-            f"{clock(time.time() - item['time'])} ago"
+            f"{clock(time.time() - item['time'])} ago" + (f", the best: {item['top1']:.1f} %" if item is best else "")
             for item in reversed(entries)
         ]
     except (FileNotFoundError, RunError, KeyError, TypeError, AttributeError, ValueError):

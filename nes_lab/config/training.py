@@ -81,7 +81,9 @@ class TrainingConfig(Section):
     checkpoint_every_steps: int | None = Field(
         default=None, ge=1, le=10**9, description="Steps between two more checkpoints, for long epochs; empty: none."
     )
-    keep_checkpoints: int = Field(default=2, ge=1, le=1000, description="How many checkpoints stay on disk.")
+    keep_checkpoints: int = Field(
+        default=2, ge=1, le=1000, description="How many checkpoints stay on disk, beside the best."
+    )
     log_every_steps: int = Field(default=10, ge=1, le=10**6, description="Steps between two rows of training metrics.")
     trackers: tuple[str, ...] = Field(
         default=(), description="Also send the metrics to these: tensorboard, mlflow, wandb, trackio."

@@ -17,7 +17,7 @@ from nes_lab.errors import CheckpointError, RunError
 from nes_lab.runs import layout
 from nes_lab.runs.files import TEMPORARY, explain, read_json, sha256_of, sync, write_json
 
-__all__ = ["Checkpoint", "commit", "drop_unfinished", "empty_manifest", "latest"]
+__all__ = ["Checkpoint", "best", "best_of", "commit", "drop_unfinished", "empty_manifest", "latest"]
 
 _KINDS = {".safetensors": "weights", ".pt": "state"}
 
@@ -51,7 +51,9 @@ def file_name(step: int, attempt: int, kind: str) -> str:
     return f"step-{step:08d}-a{attempt:02d}" + (".safetensors" if kind == "weights" else ".state.pt")
 
 
-def commit(run: Path, step: int, attempt: int, files: Iterable[Path], keep: int) -> dict[str, Any]:
+def commit(
+    run: Path, step: int, attempt: int, files: Iterable[Path], keep: int, top1: float | None = None
+) -> dict[str, Any]:
     """Make written files the latest checkpoint.
 
     Args:
@@ -59,7 +61,8 @@ def commit(run: Path, step: int, attempt: int, files: Iterable[Path], keep: int)
         step: Training steps done.
         attempt: The writer's attempt.
         files: One ``.safetensors`` file and at most one ``.pt`` file, both inside the checkpoints folder.
-        keep: How many checkpoints stay.
+        keep: How many of the last checkpoints stay.
+        top1: Its validation top-1, if it was validated; the best one stays too, until there is a better one.
 
     Returns:
         The entry of the manifest.
@@ -78,12 +81,31 @@ def commit(run: Path, step: int, attempt: int, files: Iterable[Path], keep: int)
         raise CheckpointError(f"the checkpoint of step {step} has no .safetensors file")
     same = (step, attempt)
     entries = [item for item in _entries(folder, run) if (item.get("step"), item.get("attempt")) != same]
-    entries = [*entries, entry][-max(1, keep) :]
+    if top1 is not None:
+        entry["top1"] = top1
+    entries = _kept([*entries, entry], max(1, keep))
     sync(folder)
     write_json(folder / layout.MANIFEST, {"schema_version": layout.SCHEMA_VERSION, "checkpoints": entries})
     write_json(run / layout.LATEST, {"schema_version": layout.SCHEMA_VERSION, "checkpoint": entry})
     _sweep(folder, entries)
     return entry
+
+
+def _kept(entries: list[dict[str, Any]], keep: int) -> list[dict[str, Any]]:
+    """The last ones, and the best."""
+    top = best_of(entries)
+    return [item for item in entries[:-keep] if item is top] + entries[-keep:]
+
+
+def best_of(entries: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the entry with the best validation top-1, of equal ones the first; None if none was validated.
+
+    Examples:
+        >>> best_of([{"step": 1, "top1": 7.0}, {"step": 2, "top1": 9.0}, {"step": 3, "top1": 9.0}, {"step": 4}])["step"]
+        2
+    """
+    validated = [item for item in entries if type(item.get("top1")) in (int, float)]
+    return max(validated, key=lambda item: item["top1"], default=None)
 
 
 def drop_unfinished(run: Path, attempt: int) -> None:
@@ -147,15 +169,37 @@ def latest(run: Path) -> Checkpoint | None:
         if problem:
             problems.append(f"step {entry.get('step')}: {problem}")
             continue
-        paths = {kind: folder / about["name"] for kind, about in entry["files"].items()}
         note = f"resuming from step {entry['step']} ({'; '.join(problems)})" if problems else ""
-        return Checkpoint(entry["step"], paths["weights"], paths.get("state"), note)
+        return _opened(folder, entry, note)
     if problems or (run / layout.LATEST).exists():
         raise CheckpointError(
             f"no checkpoint of run {run.name} is whole ({'; '.join(problems) or 'the manifest is empty'}); "
             f"start a new run from its {layout.CONFIG}"
         )
     return None
+
+
+def best(run: Path) -> Checkpoint | None:
+    """Return the checkpoint with the best validation top-1, its files compared with their hashes.
+
+    Returns:
+        None if none that was validated was written.
+
+    Raises:
+        CheckpointError: If its files are damaged, or nothing tells which it was.
+    """
+    folder = run / layout.CHECKPOINTS
+    entry = best_of(_entries(folder, run))
+    if entry is None:
+        return None
+    if problem := _why_broken(folder, entry):
+        raise CheckpointError(f"the best checkpoint of run {run.name}, step {entry.get('step')}, is damaged: {problem}")
+    return _opened(folder, entry)
+
+
+def _opened(folder: Path, entry: dict[str, Any], note: str = "") -> Checkpoint:
+    paths = {kind: folder / about["name"] for kind, about in entry["files"].items()}
+    return Checkpoint(entry["step"], paths["weights"], paths.get("state"), note)
 
 
 def _is_readable(path: Path) -> bool:

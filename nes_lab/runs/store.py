@@ -160,6 +160,10 @@ class RunStore:
         """Return the newest whole checkpoint, None if none was ever written. See :func:`checkpoints.latest`."""
         return checkpoints.latest(self.path(run_id))
 
+    def best_checkpoint(self, run_id: str) -> checkpoints.Checkpoint | None:
+        """Return the checkpoint with the best validation top-1, None if there is none. See :func:`checkpoints.best`."""
+        return checkpoints.best(self.path(run_id))
+
     def snapshots(self, run_id: str) -> list[int]:
         """Return the steps that have a snapshot of epitomes and starts."""
         from nes_lab.runs.snapshots import snapshot_steps

@@ -214,9 +214,16 @@ class RunWriter:
         stem = f".saving-step-{step:08d}-a{self.attempt:02d}"
         return self.checkpoint_dir / f"{stem}.safetensors", self.checkpoint_dir / f"{stem}.state.pt"
 
-    def commit_checkpoint(self, step: int, files: list[Path], keep: int = 2) -> None:
-        """Make written files the latest checkpoint, with hashes, and drop all but the last ``keep``."""
-        entry = checkpoints.commit(self.folder, step, self.attempt, files, keep)
+    def commit_checkpoint(self, step: int, files: list[Path], keep: int = 2, top1: float | None = None) -> None:
+        """Make written files the latest checkpoint, with hashes, and drop all but the last ``keep`` and the best.
+
+        Args:
+            step: Training steps done.
+            files: The weights and the state, where :meth:`checkpoint_paths` says.
+            keep: How many of the last ones stay.
+            top1: Its validation top-1, if it was validated.
+        """
+        entry = checkpoints.commit(self.folder, step, self.attempt, files, keep, top1)
         self.event("checkpoint", step=step, bytes=sum(about["size"] for about in entry["files"].values()))
 
     def latest_checkpoint(self) -> checkpoints.Checkpoint | None:

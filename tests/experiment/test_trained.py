@@ -17,6 +17,7 @@ from nes_lab.experiment_trained import save_trained
 from nes_lab.export.pretrained import from_pretrained
 from nes_lab.runs.store import RunStore
 from nes_lab.training.evaluate import evaluate
+from nes_lab.training.loop import Trainer
 
 TREE = {"data": {"limit": 128, "batch_size": 16}, "training": {"epochs": 2, "threads": 1, "warmup_epochs": 0}}
 ROUTED = {"compression": {"params": "60%", "round_to": 2, "routing": "learner"}}
@@ -44,6 +45,24 @@ def test_it_is_as_right_as_the_run_says(tmp_path: Path, rest: dict) -> None:
         )  # the same weights, summed by another number of threads
 
 
+def test_the_best_epoch_can_be_taken_however_long_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best that was saved is the second of five epochs, of which only the last is kept."""
+    tops, real = iter([95.0, 90.0, 20.0, 80.0, 30.0]), Trainer._validate
+
+    def validate(self: Trainer) -> dict[str, float]:
+        return (real(self) or {}) | {"top1": next(tops)}
+
+    monkeypatch.setattr(Trainer, "_validate", validate)
+    options = {"epochs": 5, "keep_checkpoints": 1, "checkpoint_every_epochs": 2, "checkpoint_every_steps": 5}
+    store, run_id = trained(tmp_path / "runs", TREE | ROUTED, **options)
+    (row,) = [row for row in store.metrics(run_id) if row["split"] == "val" and row["epoch"] == 2]
+    assert store.get(run_id).summary["best_top1"] == 95.0
+    assert (store.best_checkpoint(run_id).step, store.latest_checkpoint(run_id).step) == (16, 40)
+    save_trained(store, run_id, tmp_path / "net", best=True)
+    numbers = evaluate(from_pretrained(tmp_path / "net"), load_dataset(load_config(TREE).data).val, batch_size=64)
+    assert numbers is not None and numbers["loss"] == pytest.approx(row["loss"], rel=1e-5)
+
+
 def test_nothing_to_take(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     with pytest.raises(RunError, match="has no checkpoint yet"):
@@ -64,6 +83,8 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     plain = torch.export.load(tmp_path / "net.pt2").module()
     images = torch.randn(1, 1, 8, 8)
     torch.testing.assert_close(plain(images), from_pretrained("net")(images), rtol=1e-4, atol=1e-5)  # materialized
+    assert main(["export", run_id, "best.pt2", "--best"]) == 0 and (tmp_path / "best.pt2").exists()
+    assert main(["export", "net", "again.onnx", "--best"]) == 2
     assert main(["export", "net", "again", "--format", "folder"]) == 2
     assert "are for runs, and net is none" in capsys.readouterr().err
     assert main(["export", "nothing", "net.onnx"]) == 2

@@ -10,11 +10,11 @@ from nes_lab.errors import CheckpointError
 from nes_lab.runs.writer import RunWriter
 
 
-def save(writer, step, keep=2):
+def save(writer, step, keep=2, **about):
     weights, state = writer.checkpoint_paths(step)
     weights.write_bytes(b"weights %d" % step * 20)
     state.write_bytes(b"state %d" % step * 20)
-    writer.commit_checkpoint(step, [weights, state], keep=keep)
+    writer.commit_checkpoint(step, [weights, state], keep=keep, **about)
 
 
 @pytest.fixture
@@ -40,6 +40,28 @@ def test_the_latest_is_read_and_old_ones_rotate(store, run_id):
     assert [name[:13] for name in names(store, run_id)] == ["manifest.json"] + ["step-00000020"] * 2 + [
         "step-00000030"
     ] * 2
+
+
+def test_the_best_stays_until_a_better_one_comes(store):
+    run_id = store.create({})
+    with RunWriter(store, run_id) as writer:
+        assert store.best_checkpoint(run_id) is None
+        for step, top1 in ((10, 50.0), (20, 60.0), (30, 60.0), (40, None), (50, 55.0)):
+            save(writer, step, top1=top1)
+        assert [name[5:13] for name in names(store, run_id)[1:]] == ["00000020"] * 2 + ["00000040"] * 2 + [
+            "00000050"
+        ] * 2
+        found = store.best_checkpoint(run_id)
+        assert found.step == 20 and found.weights.read_bytes().startswith(b"weights 20")
+        assert store.latest_checkpoint(run_id).step == 50
+        save(writer, 60, top1=70.0)
+        save(writer, 70)
+        assert store.best_checkpoint(run_id).step == 60
+        assert [name[5:13] for name in names(store, run_id)[1:]] == ["00000060"] * 2 + ["00000070"] * 2
+        damage(store.best_checkpoint(run_id).weights, "flipped bit")
+        with pytest.raises(CheckpointError, match=r"the best checkpoint .* step 60, is damaged: .* was altered"):
+            store.best_checkpoint(run_id)
+        writer.status("cancelled")
 
 
 def damage(path, how):
