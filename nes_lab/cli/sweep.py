@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ class SweepOptions:
     retry_failed: bool = False
     """Go on with trials that failed, from their checkpoints."""
     dry_run: bool = False
-    """List the trials and start none."""
+    """List the trials, and what keeps some from beginning; start none."""
     json: bool = False
     """Print one JSON value to standard output; all else goes to standard error."""
 
@@ -59,10 +59,11 @@ def run(words: Sequence[str]) -> int:
     """Run a sweep, or go on with it."""
     options = parse(SweepOptions, "sweep", words)
     sweep = Sweep(load_sweep(options.sweep), RunStore())
+    problems: dict[str, str] = {}
     with words_aside(options.json):
         if options.dry_run:
-            _show_plan(sweep)
-            found = None
+            found, problems = None, sweep.problems()
+            _show_plan(sweep, problems)
         else:
             executor = _executor(options, sweep)
             print(_plan_line(sweep))
@@ -70,9 +71,9 @@ def run(words: Sequence[str]) -> int:
                 found = sweep.run(executor, news, lambda: signals.received, options.retry_failed)
             _show(found, sweep)
     if options.json:
-        print_json(_planned(sweep) if found is None else found.to_dict())
+        print_json(_planned(sweep, problems) if found is None else found.to_dict())
     if found is None:
-        return 0
+        return 1 if problems else 0
     if found.interrupted:
         return INTERRUPTED
     return 1 if found.unfinished else 0
@@ -94,15 +95,23 @@ def _plan_line(sweep: Sweep) -> str:
     return f"sweep {sweep.config.name}: {sweep.planned} trials ({sweep.config.sampler}){before}; runs in {sweep.store.root}"
 
 
-def _planned(sweep: Sweep) -> dict[str, object]:
-    trials = [{"label": trial.label, "settings": trial.settings} for trial in sweep.candidates]
+def _planned(sweep: Sweep, problems: Mapping[str, str]) -> dict[str, object]:
+    trials = [
+        {"label": trial.label, "settings": trial.settings, "problem": problems.get(trial.key, "")}
+        for trial in sweep.candidates
+    ]
     return {"name": sweep.config.name, "planned": sweep.planned, "trials": trials}
 
 
-def _show_plan(sweep: Sweep) -> None:
+def _show_plan(sweep: Sweep, problems: Mapping[str, str]) -> None:
     print(_plan_line(sweep))
     for index, trial in enumerate(sweep.candidates):
-        print(f"{index:>4}  {trial.label}")
+        print(f"{index:>4}  {trial.label}" + ("  cannot begin" if trial.key in problems else ""))
+    if problems:
+        print(f"{len(problems)} of {sweep.planned} trials cannot begin:")
+        labels = {trial.key: trial.label for trial in sweep.candidates}
+        for line in _reasons(("kept from beginning", reason, labels[key]) for key, reason in problems.items()):
+            print(line)
     if sweep.learns:
         print(f"{sweep.config.sampler} draws them one after another from: {', '.join(sweep.config.space)}")
 
@@ -169,7 +178,7 @@ def _show(found: SweepResult, sweep: Sweep) -> None:
         print("±: sample standard deviation over seeds")
     if best:
         print(f"* the Pareto front of {_listed(list(found.objectives))}: {len(best)} of {len(found.settings)} settings")
-    for line in _why_unfinished(found):
+    for line in _reasons((trial.state, trial.reason, trial.label) for trial in found.unfinished):
         print(line)
     print(f"study {found.name} in {found.storage}; runs in {sweep.store.root}, group {found.name}")
     if found.interrupted or any(trial.state != "failed" for trial in found.unfinished):
@@ -182,11 +191,11 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _why_unfinished(found: SweepResult) -> Iterator[str]:
-    """One line a reason: what is wrong in one budget is wrong with every seed."""
+def _reasons(trials: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """One line a reason, of trials with state, reason and label: what is wrong in one budget is wrong with every seed."""
     reasons: dict[tuple[str, str], list[str]] = {}
-    for trial in found.unfinished:
-        reasons.setdefault((trial.state, printable(trial.reason, 300)), []).append(printable(trial.label, 80))
+    for state, reason, label in trials:
+        reasons.setdefault((state, printable(reason, 300)), []).append(printable(label, 80))
     for (state, reason), labels in reasons.items():
         more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
         yield f"{', '.join(labels[:3])}{more} {'is' if len(labels) == 1 else 'are'} {state}: {reason}"

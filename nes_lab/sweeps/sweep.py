@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes_lab.config.sweep import Range, SweepConfig, load_sweep
-from nes_lab.errors import RunError, one_of
+from nes_lab.errors import NesLabError, RunError, one_of
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.lock import hold_lock
@@ -130,6 +130,30 @@ class Sweep:
             session.prepare(retry_failed)
             stopped = session.work(should_stop or (lambda: False))
             return self._result(book, stopped)
+
+    def problems(self) -> dict[str, str]:
+        """Find the trials that could not begin: unknown backbones, budgets out of reach, missing data. Trains nothing.
+
+        Trials that differ in their seed only are checked once. Each check reads the data and plans a network.
+
+        Returns:
+            The reason, by the trial's key.
+        """
+        from nes_lab.experiment import check
+
+        reasons: dict[str, str] = {}
+        found: dict[str, str] = {}
+        for trial in self.candidates:
+            setting = trial.config.model_copy(update={"seed": 0}).model_dump_json()
+            if setting not in reasons:
+                reasons[setting] = ""
+                try:
+                    check(trial.config)
+                except NesLabError as error:
+                    reasons[setting] = str(error)
+            if reasons[setting]:
+                found[trial.key] = reasons[setting]
+        return found
 
     def look(self) -> SweepResult:
         """Return what was found so far, without starting anything; nothing if it was never begun."""

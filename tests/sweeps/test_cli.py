@@ -44,6 +44,21 @@ def test_a_dry_run_lists_the_trials_and_touches_nothing(file, tmp_path, capsys):
     ]
 
 
+def test_a_dry_run_tells_what_cannot_begin_once_a_reason(file, tmp_path, capsys):
+    space = {"backbone.name": ["small_mobilenetv2", "resnet20"], "compression.madds": ["60%", "1%"], "seed": [0, 1]}
+    base = {"compression": {"round_to": 1}, "training": {"epochs": 1, "warmup_epochs": 0}}
+    assert main(["sweep", file(space=space, base=base), "--dry-run"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert [line.endswith("  cannot begin") for line in said[1:9]] == [False] * 2 + [True] * 6
+    assert said[9] == "6 of 8 trials cannot begin:" and len(said) == 12
+    assert "and 1 more" in said[11] and "'resnet20'" in said[11] and "Did you mean" in said[11]
+    assert "1%" in said[10] and "least" in said[10]
+    assert main(["sweep", file(space=space, base=base), "--dry-run", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)["trials"]
+    assert [bool(trial["problem"]) for trial in told] == [False] * 2 + [True] * 6
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_table_a_front_and_what_failed(file, capsys):
     assert main(["sweep", file(space={"seed": [1, 0, 13]}), "--jobs", "3"]) == 1
     said = capsys.readouterr()
