@@ -61,7 +61,9 @@ def crop(path: Path, margin: int = 8) -> None:
 def pictures(store: RunStore) -> list[str]:
     """Train, fail, be killed and wait; and draw all that in two terminals."""
     begin(store, "dense", lambda info: info.state == "finished", compression=None, epochs=8)
-    begin(store, "no images", lambda info: info.state == "failed", data={"name": "image_folder", "root": "photos"})
+    begin(
+        store, "no images", lambda info: info.state == "failed", data={"name": "image_folder", "root": "/data/photos"}
+    )
     begin(store, "killed", lambda info: info.step > 30)
     os.kill(store.list()[0].pid or 0, signal.SIGKILL)
     at_work, waiting = (store.create(config(epochs=60), label=text) for text in ("free starts", "waits for its turn"))

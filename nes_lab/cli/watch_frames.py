@@ -110,8 +110,9 @@ def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list
 def one(store: RunStore, pulse: Pulse, waiting: Sequence[str], width: int) -> RenderableType:
     """Show one run: where it is, its curve, its checkpoints and the last lines of its log."""
     info = pulse.info
-    whole_id = [Text(info.id, style="bold")] * (width < 80)  # else it stands in the first line of the block
-    parts = [*whole_id, *_blocks([pulse], waiting, width)]
+    parts = _blocks([pulse], waiting, width)
+    if info.id not in str(parts[0]):  # it was shortened
+        parts.insert(0, Text(info.id, style="bold"))
     facts = [f"attempt {info.attempt}" if info.attempt > 1 else "", f"process {info.pid}" if info.is_active else ""]
     facts += [f"step {info.step:,} of {info.total:,}" if info.total else ""]
     parts.append(Text("  ".join(filter(None, facts)), style="dim"))

@@ -145,6 +145,7 @@ def test_in_a_pipe_the_gap_between_two_trials_of_a_sweep_is_no_end(store, monkey
 def test_one_run_in_depth(store):
     run_id = make(store)
     (store.path(run_id) / "log.txt").write_text("a\nb \x1b[31mred\n")
+    assert [picture(store, width, [run_id]).count(run_id) for width in (40, 60, 132)] == [1, 1, 1]
     shown = picture(store, 60, [run_id[-6:]])
     for word in (
         "val top-1",
