@@ -110,7 +110,7 @@ def test_words_for_people(here, capsys):
         (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "w.safetensors", "--calibration", "digit"], "data.name"),
         (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "nan.safetensors"], "holds NaN"),
         (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "other.safetensors"], "another architecture"),
-        (["export", "none", "x.onnx"], "no saved model"),
+        (["export", "none", "x.onnx"], "no folder of a saved model, and no run"),
         (["export", ".", "x.onnx"], "no saved model"),
         (["tune", "none"], "no saved model"),
         (["zoo", "resnet_18"], "resnet18"),
