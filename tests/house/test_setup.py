@@ -176,3 +176,9 @@ def test_a_venv_made_by_hand_is_kept_if_it_belongs_here(ready):
     (ready.root / ".venv/bin/activate").write_text("VIRTUAL_ENV=/elsewhere/.venv\n")
     done = ready.setup()
     assert done.returncode == 0 and "it was not built here" in done.stdout and ready.built
+
+
+@pytest.mark.parametrize("wish", ["", "1"])
+def test_packages_are_compiled_at_once_where_python_would_do_it_in_every_process(place: Place, wish: str) -> None:
+    place.setup(PYTHONDONTWRITEBYTECODE=wish)
+    assert place.installed and ("--compile-bytecode" in place.log.read_text()) == bool(wish)
