@@ -22,7 +22,7 @@ INSIDE = [
     *({"kill_in_save": {"save": 2, "function": "replace", "call": n, "late": True}} for n in (1, 2, 3, 4)),
     {"kill_in_save": {"save": 1, "function": "replace", "call": 4, "late": True}},
     {"kill_in_save": {"save": 2, "function": "fsync", "call": 3, "late": False}},
-    {"kill_in_save": {"save": 3, "function": "unlink", "call": 1, "late": True}},
+    {"kill_in_save": {"save": 2, "function": "unlink", "call": 1, "late": True}},  # then, or in the next: see below
 ]
 assert len(INSIDE) == 15
 
@@ -30,7 +30,10 @@ assert len(INSIDE) == 15
 @pytest.mark.parametrize("number", range(len(INSIDE)))
 def test_killed_inside_a_save(store, zygote, ends_exactly, tally, number):
     routing = ("free", "learner")[number % 2]
-    run_id = store.create(config(routing))
+    wish = config(routing)
+    if number == len(INSIDE) - 1:  # of three, one must go, also where the best is not the last
+        wish["training"]["keep_checkpoints"] = 1
+    run_id = store.create(wish)
     assert zygote.train(store, run_id, **INSIDE[number]) == -signal.SIGKILL
     info = store.get(run_id)
     assert info.state == "lost" and "resume it from its last checkpoint" in info.reason
