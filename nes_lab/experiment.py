@@ -194,9 +194,9 @@ class _Experiment:
     def _build(self, checkpoint: Checkpoint | None) -> Built:
         """Build here first: what is downloaded or planned is then there for the other processes."""
         plan = None if checkpoint is None else self._stored_plan()
-        if distributed.world_size() == 1:
-            return build(self.config, plan, self.data)
         built = build(self.config, plan, self.data)
+        if distributed.world_size() == 1:
+            return built
         distributed.broadcast(
             {
                 "plan": None if built.plan is None else built.plan.to_dict(),

@@ -15,7 +15,7 @@ from typing import Any
 from nes_lab.errors import one_of
 from nes_lab.runs.info import RunInfo
 
-__all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table"]
+__all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table", "unbeaten"]
 
 SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
 RECIPE = ("epochs", "lr", "limit", "recipe", "setting")
@@ -121,14 +121,26 @@ def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = 
         >>> pareto([{"madds": 1, "top1": 60}, {"madds": 2, "top1": 70}, {"madds": 3, "top1": 65}])
         [True, True, False]
     """
-    points = [(_finite(row.get(cost)), _finite(row.get(value))) for row in rows]
-    best: dict[float, float] = {}
-    highest = -math.inf
-    known = [(x, y) for x, y in points if x is not None and y is not None]
-    for x, y in sorted(known, key=lambda point: (point[0], -point[1])):
-        if y > highest:
-            best[x] = highest = y
-    return [x is not None and y is not None and best.get(x) == y for x, y in points]
+    pairs = ((_finite(row.get(cost)), _finite(row.get(value))) for row in rows)
+    return unbeaten([(math.nan, math.nan) if x is None or y is None else (x, -y) for x, y in pairs])
+
+
+def unbeaten(points: Sequence[tuple[float, ...]]) -> list[bool]:
+    """Tell for each point whether no other is at most as large in every coordinate, and smaller in one.
+
+    Points with a coordinate that is not finite are never on the front. Equal points are on it together.
+
+    Examples:
+        >>> unbeaten([(1, 5, 5), (5, 1, 5), (5, 5, 5), (math.nan, 0, 0)])
+        [True, True, False, False]
+    """
+    best: set[tuple[float, ...]] = set()
+    for point in sorted(
+        {point for point in points if all(map(math.isfinite, point))}
+    ):  # what beats one comes before it
+        if not any(all(left <= right for left, right in zip(other, point, strict=True)) for other in best):
+            best.add(point)
+    return [point in best for point in points]
 
 
 def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> list[dict[str, Any]]:

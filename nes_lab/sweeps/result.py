@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nes_lab.runs.query import unbeaten
 from nes_lab.sweeps.space import describe
 
 __all__ = ["SweepResult", "SweepSetting", "SweepTrial", "front", "settings_of"]
@@ -145,22 +146,12 @@ def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tu
         >>> [found.label for found in front([large, small], {"top1": "maximize", "madds": "minimize"})]
         ['small']
     """
-    points = [(_point(setting, objectives), setting) for setting in settings]
-    known = sorted(
-        ((point, setting) for point, setting in points if all(map(math.isfinite, point))), key=lambda pair: pair[0]
-    )
-    best: list[tuple[tuple[float, ...], SweepSetting]] = []
-    for point, setting in known:  # whatever beats a point comes before it in this order
-        if not any(_beats(other, point) for other, _ in best):
-            best.append((point, setting))
-    return tuple(setting for _, setting in best)
+    points = [_point(setting, objectives) for setting in settings]
+    best = [pair for pair, is_best in zip(zip(points, settings, strict=True), unbeaten(points), strict=True) if is_best]
+    return tuple(setting for _, setting in sorted(best, key=lambda pair: pair[0]))
 
 
 def _point(setting: SweepSetting, objectives: Mapping[str, str]) -> tuple[float, ...]:
     """The means, with the sign that makes less better."""
     signs = {"minimize": 1.0, "maximize": -1.0}
     return tuple(signs[direction] * setting.mean.get(name, math.nan) for name, direction in objectives.items())
-
-
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(left <= right for left, right in zip(one, other, strict=True))
