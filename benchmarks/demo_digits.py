@@ -30,7 +30,7 @@ QUIET = (
 
 
 def measure() -> None:
-    from nes_lab.experiment_demo import run_demo
+    from nes_lab.experiment.demo import run_demo
     from nes_lab.runs.store import RunStore
 
     with tempfile.TemporaryDirectory() as folder:

@@ -56,7 +56,7 @@ def main() -> int:
 
 def measure(place: str, weights: Path, budget: dict[str, Any] | None) -> dict[str, Any]:
     from nes_lab.config import load_config
-    from nes_lab.experiment_build import build
+    from nes_lab.experiment.build import build
     from nes_lab.recipes.registry import recipe
 
     tree = recipe("imagenet_finetune").tree(dense=budget is None)

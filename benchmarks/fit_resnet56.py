@@ -210,7 +210,15 @@ def commit() -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
 
     changed = git(
-        "status", "--porcelain", "--untracked-files=no", "--", "nes_lab/compress", "nes_lab/nn", "nes_lab/epitome"
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        "nes_lab/fitting",
+        "nes_lab/surgery",
+        "nes_lab/planning",
+        "nes_lab/nn",
+        "nes_lab/epitome",
     )
     return git("rev-parse", "HEAD")[:12] + ("+" if changed else "")
 

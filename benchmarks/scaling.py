@@ -102,13 +102,13 @@ def _untaught(name: str) -> dict[str, Any]:
 def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, Any]]]:
     import torch
 
-    from nes_lab.compress.surgery import compress
-    from nes_lab.compress.wanted import plan_as_wanted
     from nes_lab.datasets.in_memory import TensorSplit
     from nes_lab.datasets.spec import DatasetSpec
-    from nes_lab.experiment_build import recipe_of
+    from nes_lab.experiment.build import recipe_of
     from nes_lab.models.create import dense_backbone
     from nes_lab.nn.inspect import epitome_layers
+    from nes_lab.planning.from_config import plan_as_wanted
+    from nes_lab.surgery.replace import compress
     from nes_lab.training.hooks import Hooks
     from nes_lab.training.loop import Trainer
 

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.zoo_page import page
 from nes_lab.backbones.families import Family, families, smallest_model, write_list
 from nes_lab.zoo.check import check_backbone
-from nes_lab.zoo.row import ZooRow
+from nes_lab.zoo.result import ZooRow
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "zoo.json"

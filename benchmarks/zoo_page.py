@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nes_lab.cost.report import short
-from nes_lab.zoo.row import ZooRow
+from nes_lab.records.cost_report import short
+from nes_lab.zoo.result import ZooRow
 
 GROWN = "in float32 rounding grows to"
 HEAD = """# The zoo: one model of every timm family, all the way

@@ -29,8 +29,6 @@ from IPython.display import Markdown, display
 from torch.nn import functional as F
 
 import nes_lab
-from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.routing import ROUTING_MODES
 from nes_lab.epitome.sampling import sample_patches
 from nes_lab.epitome.taps import axis_taps, clamp_starts
 from nes_lab.figures.coverage import coverage
@@ -39,6 +37,8 @@ from nes_lab.figures.patch_by_hand import PatchReading, patch_by_hand
 from nes_lab.figures.patches_on_epitome import patches_on_epitome
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.start_curves import gradient_over_starts, start_descent
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.start_rules import ROUTING_MODES
 from nes_lab.nn.inspect import snapshot_layers
 from nes_lab.widgets.start_explorer import StartExplorer, read_patch
 

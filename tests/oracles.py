@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from nes_lab.epitome.geometry import EpitomeGeometry
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 
 def hat(position: float, cell: int, cells: int, circular: bool) -> float:

@@ -6,10 +6,10 @@ from app.cached import store
 from app.components.errors import say_error
 from app.components.plot import plot
 from app.components.tables import results_table
-from nes_lab.compress.budget import parse_quantity
 from nes_lab.errors import BudgetError
 from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
 from nes_lab.figures.reported import IMAGENET
+from nes_lab.records.budget import parse_quantity
 from nes_lab.runs.query import run_table
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import nes_lab
 from benchmarks.fit_parts.opponents import pruned, split_by_svd
-from nes_lab.compress.fit_report import FitReport
+from nes_lab.records.fit_report import FitReport
 
 __all__ = ["CONTENDERS", "Contender", "Setting"]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.opponents import bisect
-from nes_lab.compress.fit_moments import input_moments
-from nes_lab.compress.fit_norms import give_to_norm
-from nes_lab.compress.norms import fusable
 from nes_lab.cost.count import count, stored_params
+from nes_lab.fitting.input_moments import input_moments
+from nes_lab.fitting.norm_statistics import give_to_norm
+from nes_lab.surgery.foldable_norms import fusable
 
 __all__ = ["pruned", "split_by_svd"]
 

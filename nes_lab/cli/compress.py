@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
-from nes_lab.cli.wanted import Wanted, compression, planning, read_plan, source
+from nes_lab.cli.plan_flags import Wanted, compression, planning, read_plan, source
 
 if TYPE_CHECKING:
     from nes_lab.models.jobs import SavedModel

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError, closest
 
 if TYPE_CHECKING:
-    from nes_lab.datasets.found import Found
-    from nes_lab.datasets.report import DataReport
+    from nes_lab.datasets.check.layouts import Found
+    from nes_lab.datasets.check.report import DataReport
 
 __all__ = ["run"]
 
@@ -54,7 +54,7 @@ def run(words: Sequence[str]) -> int:
         raise OptionError(f"{said} Write: nes-lab data check PATH|NAME")
     options = parse(Check, "data check", words[1:] if words[0] in _VERBS else ["--help"])
     with words_aside(options.json):
-        from nes_lab.datasets.survey import look, report_on
+        from nes_lab.datasets.check.check import look, report_on
 
         found = look(options.source, root=options.root, val_fold=options.val_fold)
         report = report_on(found, everything=options.all, skip_broken=options.skip_broken)

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
 from nes_lab.cli.session import clock
-from nes_lab.cost.report import short
+from nes_lab.records.cost_report import short
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
-    from nes_lab.experiment_demo import DemoResult
+    from nes_lab.experiment.demo import DemoResult
 
 __all__ = ["run"]
 
@@ -55,7 +55,7 @@ def run(words: Sequence[str]) -> int:
 def _run(options: Demo) -> DemoResult:
     console = Console()
     console.print("Loading torch and timm ...", style="dim")
-    from nes_lab.experiment_demo import run_demo
+    from nes_lab.experiment.demo import run_demo
     from nes_lab.runs.compare import tally
 
     with _display(console) as progress:

@@ -8,8 +8,8 @@ from itertools import groupby
 
 from rich.text import Text
 
-from nes_lab.cli.checkup import Finding, default_root, examine
-from nes_lab.cli.machine import print_json
+from nes_lab.cli.environment_checks import Finding, default_root, examine
+from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import printable
 

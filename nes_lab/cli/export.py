@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
 from nes_lab.errors import OptionError, RunError
 from nes_lab.runs import layout
@@ -75,7 +75,7 @@ def _run_of(source: Path) -> tuple[RunStore, str] | None:
 
 
 def _export_run(options: Export, store: RunStore, run_id: str) -> ExportReport | None:
-    from nes_lab.experiment_trained import save_trained
+    from nes_lab.experiment.trained import save_trained
 
     if options.format == "folder":
         save_trained(store, run_id, options.path, averaged=options.averaged, best=options.best)

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from nes_lab.cli.compress import show_saved
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
-from nes_lab.cli.wanted import Wanted, compression, planning, read_plan, source
+from nes_lab.cli.plan_flags import Wanted, compression, planning, read_plan, source
 from nes_lab.config import DataConfig, load_config
 from nes_lab.errors import OptionError
 

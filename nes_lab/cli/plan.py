@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
+from nes_lab.cli.plan_flags import Wanted, compression, planning, source
 from nes_lab.cli.tables import print_table, printable
-from nes_lab.cli.wanted import Wanted, compression, planning, source
 from nes_lab.errors import OptionError
 
 if TYPE_CHECKING:
-    from nes_lab.compress.compression_plan import CompressionPlan
+    from nes_lab.records.compression_plan import CompressionPlan
 
 __all__ = ["run"]
 

@@ -103,7 +103,7 @@ def train_as_rank(store: RunStore, run_id: str, progress: Callable[[dict[str, An
     Raises:
         RunError: If the run is not one to be trained now, or the training failed.
     """
-    from nes_lab.experiment import run_experiment
+    from nes_lab.experiment.run import run_experiment
 
     processes_of(store, run_id)
     begins = only_first(lambda: _begins(store, run_id))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from nes_lab.cli.machine import print_json
+from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table
 from nes_lab.config import load_config

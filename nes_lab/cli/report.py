@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from nes_lab.cli.machine import print_json
+from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.runs import layout
 from nes_lab.runs.files import write_bytes

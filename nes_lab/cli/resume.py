@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
 from nes_lab.cli.ranks import only_first
 from nes_lab.cli.session import train_here

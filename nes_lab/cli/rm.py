@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from nes_lab.cli.machine import print_json
+from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import printable
 from nes_lab.errors import OptionError, RunError, one_of

@@ -47,7 +47,7 @@ def train_here(store: RunStore, run_id: str, data: DatasetSpec | None = None) ->
         if (processes := processes_of(store, run_id)) > 1:
             train_in_ranks(store, run_id, processes)
             return _say_end(store, run_id)
-        from nes_lab.experiment import run_experiment
+        from nes_lab.experiment.run import run_experiment
 
         with _display() as progress:
             run_experiment(store, run_id, progress=progress, data=data)

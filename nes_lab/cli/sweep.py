@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from nes_lab.cli.entry import INTERRUPTED
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.config import load_sweep
@@ -24,8 +24,8 @@ from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor
 from nes_lab.sweeps.result import SweepResult, SweepSetting, SweepTrial
-from nes_lab.sweeps.session import News
 from nes_lab.sweeps.sweep import SHOWN, Sweep
+from nes_lab.sweeps.trials import News
 from nes_lab.training.signals import StopSignals
 
 __all__ = ["run"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse, split_overrides
 from nes_lab.cli.ranks import is_first
 from nes_lab.cli.session import create_run, train_here
@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> int:
     own, overrides = split_overrides(words, own=("--detach", "--dense", "--json", "--help"), valued=("--variant",))
     options = parse(Train, "train", own, description=_description())
     config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)
-    from nes_lab.experiment import check
+    from nes_lab.experiment.run import check
 
     data = check(config)  # before there is a run, which would only be left behind
     store = RunStore()

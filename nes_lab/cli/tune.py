@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
 
 __all__ = ["run"]

@@ -14,14 +14,14 @@ from rich.live import Live
 from rich.text import Text
 
 from nes_lab.cli import watch_frames
-from nes_lab.cli.machine import print_json
+from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import PIPE_WIDTH
 from nes_lab.errors import OptionError, RunError
 from nes_lab.runs import queue
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
-from nes_lab.runs.pulse import Pulse, Pulses
+from nes_lab.runs.run_progress import Pulse, Pulses
 from nes_lab.runs.store import RunStore
 
 __all__ = ["run"]

@@ -13,14 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from nes_lab.cli.session import clock
-from nes_lab.cli.sketch import plot, sparkline
 from nes_lab.cli.tables import SHORT_ID, printable, shorten, tail
+from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import best_of
 from nes_lab.runs.files import read_json, read_tail
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.pulse import Pulse
+from nes_lab.runs.run_progress import Pulse
 from nes_lab.runs.store import RunStore
 
 __all__ = ["line", "many", "one"]

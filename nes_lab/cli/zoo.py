@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nes_lab.cli.machine import print_json, words_aside
+from nes_lab.cli.json_output import print_json, words_aside
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
-from nes_lab.compress.budget import parse_quantity
-from nes_lab.cost.report import short
 from nes_lab.errors import BudgetError
+from nes_lab.records.budget import parse_quantity
+from nes_lab.records.cost_report import short
 
 if TYPE_CHECKING:
-    from nes_lab.zoo.row import ZooRow
+    from nes_lab.zoo.result import ZooRow
 
 __all__ = ["run"]
 

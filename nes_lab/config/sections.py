@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from nes_lab.compress.budget import parse_latency, parse_quantity
 from nes_lab.config.base import Section, from_json
 from nes_lab.config.training import TrainingConfig
+from nes_lab.records.budget import parse_latency, parse_quantity
 
 __all__ = ["BackboneConfig", "CompressionConfig", "DataConfig", "ExperimentConfig"]
 

@@ -17,10 +17,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from nes_lab.cost.report import CostReport, LayerCost
 from nes_lab.errors import OptionError
 from nes_lab.execution.base import PlanCost
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.records.cost_report import CostReport, LayerCost
 
 __all__ = ["count", "evaluating", "input_shape", "run_example", "stored_params"]
 

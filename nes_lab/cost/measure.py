@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from nes_lab.cost.count import evaluating
-from nes_lab.cost.report import LatencyReport
 from nes_lab.errors import OptionError
+from nes_lab.records.cost_report import LatencyReport
 
 __all__ = ["measure_latency", "measure_peak_memory"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from nes_lab.datasets.check.layouts import Found, Part
 from nes_lab.datasets.checks import READ_ERRORS, as_rgb
-from nes_lab.datasets.found import Found, Part
 from nes_lab.datasets.items import Item
 from nes_lab.datasets.wav import read_wav
 from nes_lab.errors import DataError

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from nes_lab.datasets.augment import eval_transform, train_transform
+from nes_lab.datasets.check.listing import check_same_classes, scan_split
 from nes_lab.datasets.checks import check_images
 from nes_lab.datasets.file_split import FileSplit
 from nes_lab.datasets.items import Item, taken
 from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD, ImageKnobs, statistics
 from nes_lab.datasets.sampling import limit_notes, stratified_subset
-from nes_lab.datasets.scan import check_same_classes, scan_split
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.words import some
 from nes_lab.errors import DataError

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from nes_lab.datasets.check.listing import IMAGE_SUFFIXES
 from nes_lab.datasets.image_folder import file_spec
 from nes_lab.datasets.items import Member, Members
 from nes_lab.datasets.knobs import STANDARD, ImageKnobs
-from nes_lab.datasets.scan import IMAGE_SUFFIXES
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.words import some
 from nes_lab.errors import DataError

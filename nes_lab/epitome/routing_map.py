@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.routing import read_counts
 from nes_lab.epitome.sampling import sample_patches, sampling_matrix
 from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.errors import GeometryError
+from nes_lab.geometry.coverage import read_counts
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["RoutingMap"]
 

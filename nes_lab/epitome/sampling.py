@@ -3,7 +3,7 @@ r"""The sampler: reading a weight from an epitome at real-valued starting indice
 Along one axis, with start ``s``, ``u = floor(s)`` and ``f = s - u``: ``patch[j] = (1 - f) E[u + j] + f E[u + j + 1]``. As a
 matrix, ``W = A_out E A_in^T``, where each row of an ``A`` has at most two non-zeros and sums to 1; :func:`expand` is a
 product with ``A``, :func:`fold` one with ``A^T``. No matrix is built: few contiguous reads are slices, all else are row
-operations (:mod:`nes_lab.epitome.rows`) or, where those do not serve, plain indexing, which is also their reference.
+operations (:mod:`nes_lab.epitome.row_operations`) or, where those do not serve, plain indexing, which is also their reference.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
 """
@@ -16,10 +16,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.rows import combine, kernels_for, rows_serve, tracing, weight_in_one_pass
-from nes_lab.epitome.runs import apply_runs, expand_runs, fold_runs, same_layout, trace_expand, trace_fold
+from nes_lab.epitome.row_operations import combine, kernels_for, rows_serve, tracing, weight_in_one_pass
+from nes_lab.epitome.slices import apply_slices, expand_slices, fold_slices, same_layout, trace_expand, trace_fold
 from nes_lab.epitome.taps import AxisTaps
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["expand", "expand_kernel", "fold", "sample_patches", "sampling_matrix"]
 
@@ -45,8 +45,8 @@ def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None
     """
     dim = dim % tensor.ndim
     scale, bias = (None if t is None else _along(t, tensor, dim) for t in (scale, bias))
-    if taps.runs is not None and not torch.is_grad_enabled() and not _traced():
-        return expand_runs(tensor, taps.runs, dim, scale, bias)
+    if taps.slices is not None and not torch.is_grad_enabled() and not _traced():
+        return expand_slices(tensor, taps.slices, dim, scale, bias)
     y = _expand(tensor, taps, dim)
     y = y if scale is None else y * scale
     return y if bias is None else y + bias
@@ -61,12 +61,12 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
         tensor([1., 3., 2.])
     """
     dim = dim % tensor.ndim
-    if taps.runs is not None:
+    if taps.slices is not None:
         if _traced():
-            return trace_fold(tensor, taps.runs, taps.cells, dim)
+            return trace_fold(tensor, taps.slices, taps.cells, dim)
         if not torch.is_grad_enabled():
-            return fold_runs(tensor, taps.runs, taps.cells, dim)
-        return apply_runs(tensor, taps.runs, taps.cells, dim, fold=True)
+            return fold_slices(tensor, taps.slices, taps.cells, dim)
+        return apply_slices(tensor, taps.slices, taps.cells, dim, fold=True)
     if rows_serve(tensor, dim):
         return combine(tensor, taps, dim, fold=True)
     shape = list(tensor.shape)
@@ -80,10 +80,10 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
 
 
 def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
-    if taps.runs is not None:
+    if taps.slices is not None:
         if _traced():
-            return trace_expand(tensor, taps.runs, dim)
-        return apply_runs(tensor, taps.runs, taps.cells, dim, fold=False)
+            return trace_expand(tensor, taps.slices, dim)
+        return apply_slices(tensor, taps.slices, taps.cells, dim, fold=False)
     if rows_serve(tensor, dim) and (taps.fractional or not torch.compiler.is_compiling()):
         return combine(tensor, taps, dim, fold=False)
     low = tensor.index_select(dim, taps.lower)

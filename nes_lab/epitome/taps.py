@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from nes_lab.epitome.constants import constant
-from nes_lab.epitome.geometry import Axis, EpitomeGeometry
-from nes_lab.epitome.routing import Run
+from nes_lab.epitome.slices import CellSlice
+from nes_lab.geometry.epitome_geometry import Axis, EpitomeGeometry
 
 __all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_limits"]
 
@@ -29,7 +29,7 @@ class AxisTaps:
         cells: Length of the epitome axis.
         upper: Cells of the upper tap, or None where all starts are integers.
         frac: Weight of the upper tap, in [0, 1], shape of ``lower``.
-        runs: Where integer starts of a channel axis are known on the host and few: its contiguous reads, so that slices
+        slices: Where integer starts of a channel axis are known on the host and few: its contiguous reads, so that slices
             serve instead of index tensors.
     """
 
@@ -37,7 +37,7 @@ class AxisTaps:
     cells: int
     upper: Tensor | None = None
     frac: Tensor | None = None
-    runs: tuple[Run, ...] | None = None
+    slices: tuple[CellSlice, ...] | None = None
 
     @property
     def fractional(self) -> bool:
@@ -168,7 +168,7 @@ def _limits(geometry: EpitomeGeometry, axis: int, dtype: torch.dtype, less: int,
 
 
 def axis_taps(
-    starts: Tensor, geometry: EpitomeGeometry, axis: int, fractional: bool, runs: tuple[Run, ...] | None = None
+    starts: Tensor, geometry: EpitomeGeometry, axis: int, fractional: bool, slices: tuple[CellSlice, ...] | None = None
 ) -> AxisTaps:
     """Turn a table of starts into cells and shares for every weight index of an axis.
 
@@ -177,7 +177,7 @@ def axis_taps(
         geometry: Shapes, scope and boundary.
         axis: Weight axis.
         fractional: False promises integer starts and reads one cell a weight; True reads two, and carries gradients.
-        runs: The contiguous reads of integer starts, where they are known (:func:`~nes_lab.epitome.routing.axis_runs`).
+        slices: The contiguous reads of integer starts, where they are known (:func:`~nes_lab.epitome.slices.axis_slices`).
     """
     a = geometry.axes[axis]
     circular = geometry.boundary == "circular"
@@ -189,7 +189,7 @@ def axis_taps(
     if circular:
         lower = lower % a.cells
     if not fractional:
-        return AxisTaps(lower, a.cells, runs=runs)
+        return AxisTaps(lower, a.cells, slices=slices)
     upper = (lower + 1) % a.cells if circular else (lower + 1).clamp_max(a.cells - 1)
     frac = _spread(starts - base, geometry, axis, local=False).expand(lower.shape)
     return AxisTaps(lower, a.cells, upper, frac)

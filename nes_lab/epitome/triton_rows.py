@@ -2,7 +2,7 @@
 
 How tensors of any layout become tiles, and the launches; the kernels are in :mod:`nes_lab.epitome.triton_kernels`. No autograd here.
 
-Importing this module imports triton; :mod:`nes_lab.epitome.rows` does so only for a CUDA tensor.
+Importing this module imports triton; :mod:`nes_lab.epitome.row_operations` does so only for a CUDA tensor.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nes_lab.epitome.runs import channels_inside, like_format
+from nes_lab.epitome.slices import channels_inside, like_format
 from nes_lab.epitome.triton_kernels import (
     POSITIONS,
     ROWS,

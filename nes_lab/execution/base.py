@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.taps import AxisTaps
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = [
     "CONVS",

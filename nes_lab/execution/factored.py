@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import expand
 from nes_lab.execution.base import NEEDS_WHOLE_WEIGHT, AxisState, LayerOp, PlanCost, Taps, scale_rows
 from nes_lab.execution.wrapped import fold_cost, fold_input
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["Factored"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import sample_patches
 from nes_lab.execution.base import AxisState, LayerOp, PlanCost, Taps, sampling_madds, scale_rows
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["Materialize"]
 

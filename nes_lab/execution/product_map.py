@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.runs import same_layout
+from nes_lab.epitome.slices import same_layout
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import GeometryError
 from nes_lab.execution.base import CONVS, NEEDS_WHOLE_WEIGHT, AxisState, LayerOp, PlanCost, Taps
 from nes_lab.execution.wrapped import fold_cost, fold_input
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["ProductMap"]
 

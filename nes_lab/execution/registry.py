@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.errors import PlanError, closest
 from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost
 from nes_lab.execution.factored import Factored
 from nes_lab.execution.materialize import Materialize
 from nes_lab.execution.product_map import ProductMap
 from nes_lab.execution.wrapped import Wrapped
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["EXECUTIONS", "PLANS", "available_plans", "cheapest_plan", "require_plan"]
 

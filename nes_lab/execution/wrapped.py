@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.runs import same_layout
 from nes_lab.epitome.sampling import fold, sample_patches
+from nes_lab.epitome.slices import same_layout
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.execution.base import NEEDS_WHOLE_WEIGHT, AxisState, LayerOp, PlanCost, Taps, sampling_madds, scale_rows
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["Wrapped", "fold_cost", "fold_input"]
 

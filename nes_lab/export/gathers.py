@@ -40,11 +40,11 @@ class Rounds(nn.Module):
                 if part:
                     readers[cell].append((channel, part))
         self.count, self.cells = max(map(len, readers)), taps.cells
-        runs = taps.runs or ()
-        whole = all(length == taps.cells for _, _, length in runs)
-        self.runs = runs if whole or len(runs) <= self.count else ()
+        slices = taps.slices or ()
+        whole = all(length == taps.cells for _, _, length in slices)
+        self.slices = slices if whole or len(slices) <= self.count else ()
         dtype, device = (torch.float32 if taps.frac is None else taps.frac.dtype), taps.lower.device
-        for t in range(0 if self.runs else self.count):
+        for t in range(0 if self.slices else self.count):
             mine = [r[t] if t < len(r) else (0, 0.0) for r in readers]
             shares = torch.tensor([part for _, part in mine], dtype=dtype, device=device)
             index = torch.tensor([channel for channel, _ in mine], device=device)
@@ -54,7 +54,7 @@ class Rounds(nn.Module):
     def forward(self, x: Tensor, dim: int) -> Tensor:
         """``A^T x`` along ``dim``, counted from the front."""
         total = None
-        for part in self._by_runs(x, dim) if self.runs else self._by_rounds(x, dim):
+        for part in self._by_slices(x, dim) if self.slices else self._by_rounds(x, dim):
             total = part if total is None else total + part
         assert total is not None  # an axis has at least one entry
         return total
@@ -66,10 +66,10 @@ class Rounds(nn.Module):
             found.append(part if share is None else part * share.to(x.dtype).view(-1, *[1] * (x.ndim - 1 - dim)))
         return found
 
-    def _by_runs(self, x: Tensor, dim: int) -> list[Tensor]:
+    def _by_slices(self, x: Tensor, dim: int) -> list[Tensor]:
         """Slices; where a run is shorter than the axis, zeros around it."""
         found = []
-        for begin, cell, length in self.runs:
+        for begin, cell, length in self.slices:
             around = [0, 0] * (x.ndim - 1 - dim) + [cell, self.cells - cell - length]
             part = x.narrow(dim, begin, length)
             found.append(part if length == self.cells else F.pad(part, around))

@@ -6,13 +6,13 @@ import copy
 
 from torch import Tensor, nn
 
-from nes_lab.compress.surgery import materialize
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import one_of
 from nes_lab.execution.base import ExecutionPlan, LayerOp, scale_rows
 from nes_lab.execution.registry import PLANS
 from nes_lab.export.gathers import Blend, JointWeight, Rounds
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.surgery.replace import materialize
 
 __all__ = ["FORMS", "GraphLayer", "exportable"]
 
@@ -60,7 +60,7 @@ class GraphLayer(nn.Module):
         self._plan: ExecutionPlan | None = None
         self.joint = JointWeight(layer) if layer.geometry.scope == "joint" else None
         taps = layer._build_taps(layer.routing.current()) if self.joint is None else []
-        self._cells = [None if t is None else (t.cells, t.runs) for t in taps]
+        self._cells = [None if t is None else (t.cells, t.slices) for t in taps]
         for axis, t in enumerate(taps):
             for name in ("lower", "upper", "frac"):
                 value = None if t is None else getattr(t, name)

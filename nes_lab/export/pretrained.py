@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nes_lab import __version__
-from nes_lab.compress.compression_plan import CompressionPlan
 from nes_lab.errors import CheckpointError, NesLabError, OptionError
 from nes_lab.export.folder import new_folder
 from nes_lab.export.outline import epitome_names, layer_record, outline
 from nes_lab.export.rebuild import dense_network, rebuild
 from nes_lab.export.saved import CONFIG, FETCHING, FORMAT, SCHEMA, WEIGHTS, check_weights, read_config, seal
 from nes_lab.export.tensors import fill, store, transient
+from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs.files import sha256_of
 
 __all__ = ["from_pretrained", "read_config", "save_pretrained"]

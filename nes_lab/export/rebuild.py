@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes_lab.backbones.registry import create_backbone
-from nes_lab.compress.fuse import _Rows
 from nes_lab.errors import CheckpointError, NesLabError
 from nes_lab.export.outline import epitome_names, first_difference, layer_record, outline, starts_state
 from nes_lab.export.tensors import transient
 from nes_lab.nn.kinds import build, kind_of
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.starts import FrozenStarts
+from nes_lab.surgery.fuse import _Rows
 
 __all__ = ["dense_network", "rebuild"]
 

@@ -12,7 +12,7 @@ from nes_lab.figures.grids import shrink
 from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, new_figure, plain
 
 if TYPE_CHECKING:
-    from nes_lab.epitome.snapshot import LayerSnapshot
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["coverage", "gini"]
 

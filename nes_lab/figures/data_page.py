@@ -12,7 +12,7 @@ from nes_lab.figures.data_statistics import data_statistics
 from nes_lab.figures.report import Section, report_html
 
 if TYPE_CHECKING:
-    from nes_lab.datasets.report import DataReport, SplitReport
+    from nes_lab.datasets.check.report import DataReport, SplitReport
 
 __all__ = ["data_page", "split_row"]
 
@@ -51,7 +51,7 @@ def split_row(split: SplitReport) -> dict[str, Any]:
     """What a table shows of one split.
 
     Examples:
-        >>> from nes_lab.datasets.report import SplitReport
+        >>> from nes_lab.datasets.check.report import SplitReport
         >>> split_row(SplitReport("val", (3, 5), 8, ((8, 8, 8),), {"L": 8}, (0.25,), (0.5,)))["of a class (min, median, max)"]
         '3, 4, 5'
     """

@@ -12,7 +12,7 @@ from nes_lab.figures.contact_sheet import short_name
 from nes_lab.figures.theme import format_number, legend_below, new_figure, plain, series_style
 
 if TYPE_CHECKING:
-    from nes_lab.datasets.report import DataReport, SplitReport
+    from nes_lab.datasets.check.report import DataReport, SplitReport
 
 __all__ = ["data_statistics"]
 

@@ -12,7 +12,7 @@ from nes_lab.figures.grids import LIMIT, Pages, kernel_slices, shrink, symmetric
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain
 
 if TYPE_CHECKING:
-    from nes_lab.epitome.snapshot import LayerSnapshot
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["atlas_pages", "epitome_atlas"]
 

@@ -13,7 +13,7 @@ from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain
 from nes_lab.figures.windows import sampled_axes, start_grid
 
 if TYPE_CHECKING:
-    from nes_lab.epitome.snapshot import LayerSnapshot
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["routing_map"]
 

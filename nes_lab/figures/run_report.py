@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nes_lab.compress.compression_plan import CompressionPlan
 from nes_lab.errors import RunError
 from nes_lab.figures.coverage import coverage
 from nes_lab.figures.epitome_atlas import epitome_atlas
@@ -18,11 +17,12 @@ from nes_lab.figures.report import Section, report_html
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import format_value
+from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs import layout
 from nes_lab.runs.query import flatten
 
 if TYPE_CHECKING:
-    from nes_lab.epitome.snapshot import LayerSnapshot
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
     from nes_lab.runs.info import RunInfo
     from nes_lab.runs.store import RunStore
 

@@ -12,8 +12,8 @@ from nes_lab.errors import OptionError
 from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, legend_below, new_figure, plain
 
 if TYPE_CHECKING:
-    from nes_lab.compress.compression_plan import CompressionPlan
-    from nes_lab.compress.sensitivity_report import LayerSensitivity, SensitivityReport
+    from nes_lab.records.compression_plan import CompressionPlan
+    from nes_lab.records.sensitivity_report import LayerSensitivity, SensitivityReport
 
 __all__ = ["sensitivity"]
 

@@ -15,7 +15,7 @@ from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
 from nes_lab.figures.windows import sampled_axes
 
 if TYPE_CHECKING:
-    from nes_lab.epitome.snapshot import LayerSnapshot
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["collapsed_starts", "dead_starts", "start_trajectories"]
 

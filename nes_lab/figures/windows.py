@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from nes_lab.epitome.snapshot import LayerSnapshot
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["sampled_axes", "start_grid"]
 

@@ -10,11 +10,11 @@ from torch import nn
 
 from nes_lab.backbones.registry import create_backbone
 from nes_lab.backbones.weights import load_backbone_weights
-from nes_lab.compress.budget import Budget
-from nes_lab.compress.planner import plan_for_budget
-from nes_lab.compress.surgery import compress
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.models.cards import card
+from nes_lab.planning.planner import plan_for_budget
+from nes_lab.records.budget import Budget
+from nes_lab.surgery.replace import compress
 
 __all__ = ["create_model", "dense_backbone"]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nes_lab.compress.bar import Show
-from nes_lab.compress.tune import tune
-from nes_lab.compress.tune_report import TuneReport
 from nes_lab.errors import OptionError, one_of
 from nes_lab.export.onnx import export_onnx
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.export.report import ExportReport
 from nes_lab.export.torch_export import export_torch
+from nes_lab.progress_bar import Show
+from nes_lab.records.tune_report import TuneReport
+from nes_lab.tuning.tune import tune
 
 __all__ = ["export_folder", "tune_folder"]
 

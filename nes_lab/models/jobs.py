@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes_lab.compress.bar import Show
-from nes_lab.compress.compression_plan import CompressionPlan
-from nes_lab.compress.fit import fit
-from nes_lab.compress.fit_report import FitReport
-from nes_lab.compress.surgery import compress
-from nes_lab.compress.wanted import plan_as_wanted
 from nes_lab.cost.count import count
 from nes_lab.datasets.registry import DataOptions, load_dataset
 from nes_lab.errors import DataError, OptionError, PlanError
 from nes_lab.export.pretrained import save_pretrained
+from nes_lab.fitting.fit import fit
 from nes_lab.models.source import DenseSource
+from nes_lab.planning.from_config import plan_as_wanted
+from nes_lab.progress_bar import Show
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.fit_report import FitReport
+from nes_lab.surgery.replace import compress
 
 __all__ = [
     "SavedModel",
@@ -63,7 +63,7 @@ def plan_backbone(
 
     Args:
         source: The dense network.
-        wanted: What to plan for, as :func:`nes_lab.compress.wanted.plan_as_wanted` takes it.
+        wanted: What to plan for, as :func:`nes_lab.planning.from_config.plan_as_wanted` takes it.
         seconds: About how long a search for a limit on time may take.
         progress: As :func:`nes_lab.plan_for_budget` takes it.
 
@@ -96,7 +96,7 @@ def compress_to_folder(
     Args:
         source: The dense network.
         folder: Must not exist, or hold a saved model and ``overwrite`` be true.
-        wanted: What to plan for, as :func:`nes_lab.compress.wanted.plan_as_wanted` takes it.
+        wanted: What to plan for, as :func:`nes_lab.planning.from_config.plan_as_wanted` takes it.
         plan: A plan made before, instead.
         weights: ``"fit"`` or ``"reset"``, as :func:`nes_lab.compress` takes it; None: fit where there is something to fit to.
         overwrite: Replace a saved model.

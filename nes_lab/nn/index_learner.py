@@ -14,10 +14,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.taps import start_limits
 from nes_lab.errors import OptionError, one_of
-from nes_lab.nn.ranks import sum_over_ranks
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.nn.all_reduce import sum_over_ranks
 from nes_lab.nn.starts import Starts, start_name
 
 __all__ = ["LEARNERS", "SQUASHES", "IndexLearner", "LearnerStarts"]

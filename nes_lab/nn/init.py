@@ -83,7 +83,7 @@ def fit_epitome(
         ``geometry.epitome_shape``, dtype and device of ``weight``.
 
     Examples:
-        >>> from nes_lab.epitome.geometry import EpitomeGeometry
+        >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
         >>> tiled = RoutingMap(EpitomeGeometry((2, 1), (1, 1)), (torch.tensor([0, 0]), None), "tiled")
         >>> fit_epitome(tiled, torch.tensor([[1.0], [3.0]]))
         tensor([[2.]])
@@ -129,7 +129,7 @@ def relative_residual(
         moment: As :func:`fit_epitome`; with one both norms are those of the output.
 
     Examples:
-        >>> from nes_lab.epitome.geometry import EpitomeGeometry
+        >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
         >>> tiled = RoutingMap(EpitomeGeometry((2, 1), (1, 1)), (torch.tensor([0, 0]), None), "tiled")
         >>> relative_residual(tiled, torch.tensor([[3.0], [5.0]])) == (2 / 34) ** 0.5
         True

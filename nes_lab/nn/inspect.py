@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from nes_lab.epitome.snapshot import LayerSnapshot
+from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.nn.layer import EpitomeLayer
 
 __all__ = ["epitome_layers", "snapshot_layers"]

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.routing import LEARNED_MODES, ROUTING_MODES
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import GeometryError, OptionError, one_of
 from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps
 from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.start_rules import LEARNED_MODES, ROUTING_MODES
 from nes_lab.nn.cache import InferenceCache
 from nes_lab.nn.dense import hollow, refilled
 from nes_lab.nn.index_learner import LearnerStarts, check_learner_options
@@ -163,7 +163,7 @@ class EpitomeLayer(nn.Module, ABC):
         return choice
 
     def cost(self, input_shape: Sequence[int]) -> PlanCost:
-        """What a forward with an input of this shape costs, for the plan that runs."""
+        """What a forward with an input of this shape costs, for the plan that slices."""
         plan = self.plan_for(input_shape)
         return plan.cost(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))
 
@@ -216,7 +216,7 @@ class EpitomeLayer(nn.Module, ABC):
     def _build_taps(self, starts: tuple[Tensor | None, ...]) -> Taps:
         fractional, routing = self.routing.fractional, self.routing
         return [
-            None if s is None else axis_taps(s, self.geometry, a, fractional, routing.runs(a))
+            None if s is None else axis_taps(s, self.geometry, a, fractional, routing.slices(a))
             for a, s in enumerate(starts)
         ]
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from nes_lab.epitome.geometry import EpitomeGeometry
-from nes_lab.epitome.routing import Run, axis_runs, rule_starts
+from nes_lab.epitome.slices import CellSlice, axis_slices
 from nes_lab.epitome.taps import clamp_starts, start_limits
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.start_rules import rule_starts
 
 __all__ = ["FixedStarts", "FreeStarts", "FrozenStarts", "Starts", "start_name"]
 
@@ -61,7 +62,7 @@ class Starts(nn.Module):
         """Starts of one sampled axis, inside their limits."""
         return self.table(axis)
 
-    def runs(self, axis: int) -> tuple[Run, ...] | None:
+    def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """The contiguous reads of a sampled axis, where the host knows them to be few."""
         return None
 
@@ -130,11 +131,11 @@ class FixedStarts(Starts):
         rule = rule_starts(geometry, mode, seed)
         for axis in self.sampled:
             self.register_buffer(start_name(geometry, axis), torch.as_tensor(rule[axis]).to(device), persistent=False)
-        self._runs = [None if table is None else axis_runs(table, geometry, a) for a, table in enumerate(rule)]
+        self._slices = [None if table is None else axis_slices(table, geometry, a) for a, table in enumerate(rule)]
 
-    def runs(self, axis: int) -> tuple[Run, ...] | None:
+    def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """The rule's reads: integers that never change."""
-        return self._runs[axis]
+        return self._slices[axis]
 
     def derive(self) -> None:
         """The rule's starts, into the buffers."""
@@ -193,12 +194,12 @@ class FrozenStarts(Starts):
             kept = table.detach().clone()
             self.register_buffer(start_name(self.geometry, axis), kept.round() if snap else kept)
 
-    def runs(self, axis: int) -> tuple[Run, ...] | None:
+    def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """The reads of snapped starts, read off the table; not while compiling, which must not wait for the device."""
         table = self.table(axis)
         if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:
             return None
-        return axis_runs(table.detach().cpu().round().long().numpy(), self.geometry, axis)
+        return axis_slices(table.detach().cpu().round().long().numpy(), self.geometry, axis)
 
     def read(self, axis: int) -> Tensor:
         """The table; as integers when snapped."""

@@ -73,7 +73,7 @@ def start_waiting(store: RunStore, keeper: bool = True) -> dict[str, int]:
     """Start as many waiting runs as there are places, first come first.
 
     Every process does so when its run ends, the keeper when one died, and whoever lists runs. While runs wait there is
-    a keeper: see :mod:`nes_lab.runs.keeper`.
+    a keeper: see :mod:`nes_lab.runs.queue_runner`.
 
     Args:
         store: The runs.

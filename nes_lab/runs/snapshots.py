@@ -16,8 +16,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from nes_lab.epitome.snapshot import LayerSnapshot
 from nes_lab.errors import RunError
+from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.runs.files import write_bytes
 
 __all__ = ["add_snapshot", "read_snapshot", "snapshot_steps", "write_snapshot"]

@@ -48,7 +48,7 @@ def start_keeper(root: Path) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         rotate(folder / KEEPER_LOG, LOG_BYTES, LOG_KEEP)
-        return _start(["-m", "nes_lab.runs.keeper", str(root), str(handle)], folder / KEEPER_LOG, keep=(handle,))
+        return _start(["-m", "nes_lab.runs.queue_runner", str(root), str(handle)], folder / KEEPER_LOG, keep=(handle,))
     except BlockingIOError:
         return None
     finally:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from nes_lab.errors import RunError
 from nes_lab.runs import checkpoints, layout
+from nes_lab.runs.current_metrics import current_rows
 from nes_lab.runs.files import read_lines, read_tail, write_json
 from nes_lab.runs.info import RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
-from nes_lab.runs.rows import current_rows
 
 if TYPE_CHECKING:
-    from nes_lab.epitome.snapshot import LayerSnapshot
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["RunStore"]
 

@@ -29,7 +29,7 @@ from nes_lab.runs.lock import Lock, lock, unlock
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
-    from nes_lab.epitome.snapshot import LayerSnapshot
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["RunWriter"]
 

@@ -65,7 +65,16 @@ def is_over(folder: Path, info: RunInfo) -> bool:
 def _train(store: RunStore, run_id: str, place: str) -> None:
     if not os.path.isdir(place):
         raise RunError(f"run {run_id} cannot be started here: there is no folder {place}; is it a shared one?")
-    words = ["-m", "nes_lab.sweeps.tether", str(os.getpid()), "_run", run_id, "--alone", "--root", str(store.root)]
+    words = [
+        "-m",
+        "nes_lab.sweeps.linked_process",
+        str(os.getpid()),
+        "_run",
+        run_id,
+        "--alone",
+        "--root",
+        str(store.root),
+    ]
     child = start_python(words, store.path(run_id) / layout.LOG, cwd=place)
     try:
         child.wait()

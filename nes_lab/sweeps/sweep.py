@@ -18,8 +18,8 @@ from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor
 from nes_lab.sweeps.result import SweepResult, SweepTrial
-from nes_lab.sweeps.session import News, Session
 from nes_lab.sweeps.space import Candidate, base_tree, check_corners, describe, enumerate_trials
+from nes_lab.sweeps.trials import News, Session
 
 if TYPE_CHECKING:
     from nes_lab.sweeps.study import Record, TrialBook
@@ -139,7 +139,7 @@ class Sweep:
         Returns:
             The reason, by the trial's key.
         """
-        from nes_lab.experiment import check
+        from nes_lab.experiment.run import check
 
         reasons: dict[str, str] = {}
         found: dict[str, str] = {}

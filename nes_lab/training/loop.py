@@ -18,8 +18,8 @@ from nes_lab.training.check import images_of_a_step
 from nes_lab.training.engine import Engine
 from nes_lab.training.evaluate import evaluate
 from nes_lab.training.hooks import Hooks
-from nes_lab.training.lesson import Lesson
 from nes_lab.training.networks import averaged, check_norms, share, synchronized_norms
+from nes_lab.training.objective import Lesson
 from nes_lab.training.optim import build_optimizer
 from nes_lab.training.precision import Precision
 from nes_lab.training.progress import DivergedError, Progress

@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 
-from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import sample_patches
 from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import OptionError
 from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["StartExplorer", "read_patch"]
 

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.backbones.registry import create_backbone
-from nes_lab.compress.budget import Budget
-from nes_lab.compress.compression_plan import CompressionPlan
-from nes_lab.compress.planner import plan_for_budget
-from nes_lab.compress.surgery import compress, materialize
 from nes_lab.cost.count import count
 from nes_lab.errors import BudgetError, NesLabError, PlanError
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.nn.inspect import epitome_layers
-from nes_lab.zoo.lively import numbers_of, outputs, set_norms_, spread, wake_
-from nes_lab.zoo.row import ZooRow
+from nes_lab.planning.planner import plan_for_budget
+from nes_lab.records.budget import Budget
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.surgery.replace import compress, materialize
+from nes_lab.zoo.random_weights import numbers_of, outputs, set_norms_, spread, wake_
+from nes_lab.zoo.result import ZooRow
 
 __all__ = ["check_backbone"]
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from nes_lab.backbones.registry import create_backbone
-from nes_lab.compress.budget import Budget
-from nes_lab.compress.planner import plan_for_budget
-from nes_lab.compress.surgery import compress, materialize
 from nes_lab.cost.count import count
 from nes_lab.errors import OptionError
 from nes_lab.nn.conv import EpitomeConv1d
+from nes_lab.planning.planner import plan_for_budget
+from nes_lab.records.budget import Budget
+from nes_lab.surgery.replace import compress, materialize
 
 
 def m5(**options) -> torch.nn.Module:

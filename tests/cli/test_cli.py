@@ -113,7 +113,7 @@ def test_nothing_said_is_help_and_a_mistake(capsys):
 
 
 def test_plan_prints_only_json(capsys):
-    pytest.importorskip("nes_lab.compress.planner")
+    pytest.importorskip("nes_lab.planning.planner")
     assert main([*TINY_PLAN, "--madds", "75%", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["predicted"]["madds"] <= 0.75 * plan["dense"]["madds"]
@@ -140,14 +140,14 @@ def test_a_run_is_told_in_json_and_nothing_else(config, capsys):
 
 
 def test_resume_tells_in_json(config, monkeypatch, capsys):
-    import nes_lab.experiment
+    import nes_lab.experiment.run
 
     def stop(store, run_id, progress=None, data=None):
         sys.stdout.write("something a library says")
         with RunWriter(store, run_id) as writer:
             writer.status("cancelled", step=3, total=9, reason="SIGINT received")
 
-    monkeypatch.setattr(nes_lab.experiment, "run_experiment", stop)
+    monkeypatch.setattr(nes_lab.experiment.run, "run_experiment", stop)
     for words in (["train", config], ["resume", ""]):
         words[1] = words[1] or RunStore().list()[0].id
         assert main([*words, "--json"]) == 130
@@ -155,7 +155,7 @@ def test_resume_tells_in_json(config, monkeypatch, capsys):
 
 
 def test_plan_prints_a_table_and_writes_the_plan(tmp_path, capsys):
-    from nes_lab.compress.compression_plan import CompressionPlan
+    from nes_lab.records.compression_plan import CompressionPlan
 
     path = tmp_path / "plan.json"
     assert main([*TINY_PLAN, "--params", "80%", "--output", str(path)]) == 0
@@ -208,32 +208,32 @@ def test_a_training_that_cannot_begin_is_one_message_and_a_failed_run(config, mo
     def fail(*_, **__):
         raise OptionError("no such thing")
 
-    monkeypatch.setattr("nes_lab.experiment.build", fail)
+    monkeypatch.setattr("nes_lab.experiment.run.build", fail)
     assert main(["train", config]) == 2
     assert "no such thing" in capsys.readouterr().err
     assert RunStore().list()[0].state == "failed"
 
 
 def test_an_interrupt_says_how_to_go_on(config, monkeypatch, capsys):
-    import nes_lab.experiment
+    import nes_lab.experiment.run
 
     def stop(store, run_id, progress=None, data=None):
         with RunWriter(store, run_id) as writer:
             writer.status("cancelled", step=3, total=9, reason="SIGINT received")
 
-    monkeypatch.setattr(nes_lab.experiment, "run_experiment", stop)
+    monkeypatch.setattr(nes_lab.experiment.run, "run_experiment", stop)
     assert main(["train", config]) == 130
     run_id = RunStore().list()[0].id
     assert f"stopped at step 3 of 9; go on with: nes-lab resume {run_id}" in capsys.readouterr().err
 
 
 def test_an_interrupt_before_it_begins_is_cancelled(config, monkeypatch):
-    import nes_lab.experiment
+    import nes_lab.experiment.run
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nes_lab.experiment, "run_experiment", stop)
+    monkeypatch.setattr(nes_lab.experiment.run, "run_experiment", stop)
     assert main(["train", config]) == 130
     assert RunStore().list()[0].state == "cancelled"
 
@@ -248,7 +248,7 @@ def test_a_run_that_is_at_work_is_not_resumed(capsys):
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "nes_lab.experiment_demo", None)
+    monkeypatch.setitem(sys.modules, "nes_lab.experiment.demo", None)
     monkeypatch.setattr(
         "nes_lab.cli.demo.run", lambda _: (_ for _ in ()).throw(ModuleNotFoundError("no timm", name="timm.optim"))
     )
@@ -315,10 +315,10 @@ def test_odd_overrides_are_refused(words):
 
 def test_data_is_loaded_once(config, monkeypatch):
     """It was looked through twice, to check it and to train: minutes of a large set, before the first step."""
-    from nes_lab import experiment_build
+    from nes_lab.experiment import build
 
-    loads, load = [], experiment_build.load_dataset
-    monkeypatch.setattr(experiment_build, "load_dataset", lambda *args, **kw: loads.append(args) or load(*args, **kw))
+    loads, load = [], build.load_dataset
+    monkeypatch.setattr(build, "load_dataset", lambda *args, **kw: loads.append(args) or load(*args, **kw))
     assert main(["train", config]) == 0
     assert len(loads) == 1
 

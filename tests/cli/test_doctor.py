@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from nes_lab.cli import checkup, main
+from nes_lab.cli import environment_checks, main
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_a_file_system_that_gives_a_lock_twice(capsys, quick, monkeypatch):
 
 def test_packages_that_are_old_or_missing(capsys, quick, monkeypatch):
     lines = ["numpy>=999", "nothere>=1 ; extra == 'app'", "rich>=1.0", "never; extra == 'dev'"]
-    monkeypatch.setattr(checkup, "requires", lambda _: lines)
+    monkeypatch.setattr(environment_checks, "requires", lambda _: lines)
     found = findings(capsys, 1)
     assert found["numpy"]["state"] == "missing" and "older than 999" in found["numpy"]["value"]
     assert found["nothere"]["state"] == "note" and found["nothere"]["advice"] == "pip install 'nes-lab[app]'"
@@ -102,8 +102,8 @@ def test_packages_that_are_old_or_missing(capsys, quick, monkeypatch):
 
 
 def test_little_room(capsys, quick, monkeypatch):
-    monkeypatch.setattr(checkup, "LEAST_DISK", 1 << 60)
-    monkeypatch.setattr(checkup, "LEAST_MEMORY", 1 << 60)
+    monkeypatch.setattr(environment_checks, "LEAST_DISK", 1 << 60)
+    monkeypatch.setattr(environment_checks, "LEAST_MEMORY", 1 << 60)
     found = findings(capsys)
     assert found["free disk"]["state"] == found["memory"]["state"] == "note"
     assert "nes-lab rm" in found["free disk"]["advice"]

@@ -12,7 +12,7 @@ import pytest
 from nes_lab.cli.ranks import processes_of
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError, RunError
-from nes_lab.experiment import check
+from nes_lab.experiment.run import check
 from nes_lab.runs import launcher
 from nes_lab.runs.files import read_json
 from nes_lab.runs.store import RunStore
@@ -46,7 +46,7 @@ def rank_of(pid: int, rank: int) -> int:
 
 def test_processes_are_checked_before_there_is_a_run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    monkeypatch.setattr("nes_lab.experiment_build.pick_device", lambda name: __import__("torch").device("cuda"))
+    monkeypatch.setattr("nes_lab.experiment.build.pick_device", lambda name: __import__("torch").device("cuda"))
     with pytest.raises(OptionError, match="processes=2 is more than device='cuda' serves, one a GPU: 1"):
         check(load_config(CONFIG))
     store = RunStore(tmp_path)

@@ -16,11 +16,11 @@ import pytest
 from rich.console import Console
 
 from nes_lab.cli import main
-from nes_lab.cli.sketch import plot, sparkline
+from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.cli.watch import Watcher
 from nes_lab.runs import launcher, queue
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.pulse import Pulses, seconds_left
+from nes_lab.runs.run_progress import Pulses, seconds_left
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 
@@ -182,7 +182,7 @@ def test_metrics_are_read_again_only_when_they_changed(store, monkeypatch):
     run_id = make(store)
     pulses = Pulses(store)
     first = pulses.of(store.get(run_id))
-    monkeypatch.setattr("nes_lab.runs.pulse.read_lines", lambda _: (_ for _ in ()).throw(AssertionError))
+    monkeypatch.setattr("nes_lab.runs.run_progress.read_lines", lambda _: (_ for _ in ()).throw(AssertionError))
     assert pulses.of(store.get(run_id)) == first
     with (store.path(run_id) / "metrics.jsonl").open("a") as file:
         file.write("{}\n")

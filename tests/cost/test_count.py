@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import nes_lab
-from nes_lab.cost.report import CostReport
 from nes_lab.errors import OptionError
 from nes_lab.nn import EpitomeConv2d, EpitomeLinear
+from nes_lab.records.cost_report import CostReport
 
 
 def _net() -> nn.Sequential:

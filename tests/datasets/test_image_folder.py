@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from nes_lab.datasets.check.check import check_data
 from nes_lab.datasets.checks import check_images, read_rgb
 from nes_lab.datasets.image_folder import load_image_folder
-from nes_lab.datasets.survey import check_data
 from nes_lab.errors import DataError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nes_lab.config import DataConfig
-from nes_lab.datasets.found import recognize
+from nes_lab.datasets.check.layouts import recognize
 from nes_lab.datasets.image_folder import load_image_folder
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.datasets.shards import load_image_shards, read_shard

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.sampling import expand, fold, sampling_matrix
 from nes_lab.epitome.taps import axis_taps, clamp_starts, start_limits
 from nes_lab.errors import GeometryError
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn import EpitomeConv2d, EpitomeLinear
 from tests import oracles
 from tests.geometries import random_case

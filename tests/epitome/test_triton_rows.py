@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nes_lab.epitome.runs import like_format
+from nes_lab.epitome.slices import like_format
 from nes_lab.errors import GeometryError
 
 SOURCES = Path(__file__).resolve().parents[2] / "nes_lab" / "epitome"

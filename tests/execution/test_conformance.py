@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nes_lab.epitome.geometry import EpitomeGeometry
 from nes_lab.epitome.sampling import sample_patches
 from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import PlanError
 from nes_lab.execution.registry import EXECUTIONS, PLANS
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeConv2dSame, EpitomeConv3d, EpitomeLinear
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.starts import start_name

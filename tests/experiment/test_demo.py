@@ -9,11 +9,11 @@ import json
 import pytest
 from rich.console import Console
 
-from nes_lab import experiment_demo
 from nes_lab.cli import main
 from nes_lab.cli.demo import _display
 from nes_lab.errors import OptionError, RunError
-from nes_lab.experiment_demo import ROUTINGS, WIDTHS, contenders, run_demo
+from nes_lab.experiment import demo
+from nes_lab.experiment.demo import ROUTINGS, WIDTHS, contenders, run_demo
 from nes_lab.runs.store import RunStore
 
 
@@ -29,7 +29,7 @@ def test_contenders_have_their_rivals_multiply_adds_within_two_percent():
 
 
 def test_a_contender_off_its_rivals_cost_is_refused(monkeypatch):
-    monkeypatch.setattr(experiment_demo, "TOLERANCE", -1.0)
+    monkeypatch.setattr(demo, "TOLERANCE", -1.0)
     with pytest.raises(OptionError, match="2 % is allowed"):
         contenders(epochs=1)
 
@@ -38,7 +38,7 @@ def test_a_contender_off_its_rivals_cost_is_refused(monkeypatch):
 def test_the_whole_demo_on_few_digits(tmp_path, monkeypatch, capfd):
     """Through the command line: the table, the verdict, runs that the app will list, and a report that needs no network."""
     monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
-    monkeypatch.setattr(experiment_demo, "WIDTHS", (0.5,))
+    monkeypatch.setattr(demo, "WIDTHS", (0.5,))
     assert main(["demo", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path / "out")]) == 0
     told = capfd.readouterr().out
     assert "dense, width 0.5" in told and "equal multiply-adds" in told and "5 of 5 runs" in told
@@ -71,10 +71,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_training(tmp_path
 def test_the_work_after_training_is_told(tmp_path, monkeypatch):
     """On a terminal and in lines; the training itself is left out."""
     news = []
-    monkeypatch.setattr(experiment_demo, "contenders", lambda *_: [])
-    monkeypatch.setattr(experiment_demo, "_train_all", lambda *_: None)
-    monkeypatch.setattr(experiment_demo, "_latencies", lambda _: {})
-    monkeypatch.setattr(experiment_demo, "_results", lambda *_: ([], []))
+    monkeypatch.setattr(demo, "contenders", lambda *_: [])
+    monkeypatch.setattr(demo, "_train_all", lambda *_: None)
+    monkeypatch.setattr(demo, "_latencies", lambda _: {})
+    monkeypatch.setattr(demo, "_results", lambda *_: ([], []))
     with pytest.raises(StopIteration):  # there is no epitome network to draw
         run_demo(RunStore(tmp_path), folder=tmp_path / "out", progress=news.append)
     assert [item["phase"] for item in news] == ["measuring latency", "writing the report"]
@@ -93,4 +93,4 @@ def test_a_run_that_fails_is_told_with_its_reason(tmp_path):
     store = RunStore(tmp_path)
     run = store.create({}, label="unlucky")
     with pytest.raises(RunError, match="unlucky"):
-        experiment_demo._require_finished(store, run)
+        demo._require_finished(store, run)

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from nes_lab.compress.compression_plan import CompressionPlan, Counts, LayerPlan
-from nes_lab.compress.surgery import compress
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
+from nes_lab.surgery.replace import compress
 
 NONE = Counts(1, 1)
 MODES = ("tiled", "stride", "random", "free", "learner")

@@ -223,7 +223,7 @@ def train(order) -> None:
     for name, options in order["faults"].items():
         globals()[name](**options)
     from nes_lab.errors import NesLabError
-    from nes_lab.experiment import run_experiment
+    from nes_lab.experiment.run import run_experiment
     from nes_lab.runs.store import RunStore
 
     try:
@@ -237,13 +237,13 @@ def train(order) -> None:
 
 def warm_up(config) -> None:
     """Train once, so that all lazy imports are done; and measure latencies of later runs in one round."""
-    from nes_lab import experiment
+    from nes_lab.experiment import run
     from nes_lab.runs.store import RunStore
 
-    experiment._LATENCY_ROUNDS = 1
+    run._LATENCY_ROUNDS = 1
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(folder)
-        experiment.run_experiment(store, store.create(config))
+        run.run_experiment(store, store.create(config))
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nes_lab.compress.sensitivity_report import LayerSensitivity, SensitivityPoint, SensitivityReport
 from nes_lab.config import load_config
-from nes_lab.epitome.snapshot import LayerSnapshot
+from nes_lab.geometry.layer_snapshot import LayerSnapshot
+from nes_lab.records.sensitivity_report import LayerSensitivity, SensitivityPoint, SensitivityReport
 from nes_lab.runs.writer import RunWriter
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nes_lab.datasets.report import DataReport, SplitReport
+from nes_lab.datasets.check.report import DataReport, SplitReport
 from nes_lab.errors import OptionError
 from nes_lab.figures.contact_sheet import contact_sheet
 from nes_lab.figures.data_page import data_page

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from nes_lab.compress.fit_report import FitReport, LayerFit
 from nes_lab.errors import OptionError
 from nes_lab.figures.fit_residuals import fit_residuals
 from nes_lab.figures.theme import apply_theme, figure_json
+from nes_lab.records.fit_report import FitReport, LayerFit
 
 
 def _report(errors=True, layers=5):

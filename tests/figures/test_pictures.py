@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nes_lab.compress.compression_plan import CompressionPlan, Counts, KeptLayer, LayerPlan
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError
 from nes_lab.figures.accuracy_vs_madds import ReportedPoint, accuracy_vs_madds, measured_points
@@ -22,6 +21,7 @@ from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.sensitivity import sensitivity
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import apply_theme, figure_json
+from nes_lab.records.compression_plan import CompressionPlan, Counts, KeptLayer, LayerPlan
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
 from tests.figures.samples import make_rows, make_sensitivity, make_snapshot, make_table

@@ -12,7 +12,7 @@ import pytest
 from tests.house.tree import ROOT
 
 HEAVY = ("torch", "torchvision", "timm", "plotly", "streamlit", "captum", "pydantic", "tyro")
-TORCH_FREE = ("errors", "config", "runs", "figures")
+TORCH_FREE = ("errors", "progress_bar", "geometry", "records", "config", "recipes", "runs", "figures")
 
 
 def python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -47,11 +47,11 @@ def test_import_directions_hold():
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("nes_lab/errors.py", "import nes_lab.epitome.routing", "Imports point downwards"),
+        ("nes_lab/errors.py", "import nes_lab.geometry.start_rules", "Imports point downwards"),
         ("nes_lab/unplaced/__init__.py", "", "Imports point downwards"),
         ("nes_lab/epitome/extra.py", "import plotly.graph_objects", "plotly is imported in figures and widgets only"),
         ("nes_lab/nn/extra.py", "def f():\n    import timm", "timm and torchvision are imported in"),
-        ("nes_lab/compress/extra.py", "from pydantic import BaseModel", "pydantic and tyro are imported in"),
+        ("nes_lab/planning/extra.py", "from pydantic import BaseModel", "pydantic and tyro are imported in"),
         ("nes_lab/cost/extra.py", "import streamlit", "streamlit belongs to app/"),
         ("nes_lab/cost/extra.py", "import captum.attr", "captum is imported in attribution only"),
     ],

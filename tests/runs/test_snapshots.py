@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nes_lab.epitome.snapshot import LayerSnapshot
 from nes_lab.errors import RunError
+from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.runs.snapshots import read_snapshot, write_snapshot
 from nes_lab.runs.writer import RunWriter
 

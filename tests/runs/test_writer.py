@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from nes_lab.errors import NesLabError, RunError
+from nes_lab.runs.current_metrics import current_rows
 from nes_lab.runs.lock import hold_lock, lock, unlock
-from nes_lab.runs.rows import current_rows
 from nes_lab.runs.writer import RunWriter
 
 

@@ -21,9 +21,9 @@ from nes_lab.training.check import check_training
 from nes_lab.training.checkpoint import load_optimizer, load_state, save_state
 from nes_lab.training.engine import own_accelerate_state
 from nes_lab.training.hooks import Hooks
-from nes_lab.training.lesson import Lesson
 from nes_lab.training.losses import kd_loss
 from nes_lab.training.mixing import Mixing
+from nes_lab.training.objective import Lesson
 from nes_lab.training.optim import build_optimizer
 from nes_lab.training.precision import Precision
 from nes_lab.training.recipe import Recipe

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from nes_lab.backbones import registry
-from nes_lab.compress.surgery import materialize
 from nes_lab.errors import OptionError
+from nes_lab.surgery.replace import materialize
 from nes_lab.zoo import check
 from nes_lab.zoo.check import check_backbone
-from nes_lab.zoo.lively import outputs, set_norms_, spread, wake_
-from nes_lab.zoo.row import STAGES, ZooRow
+from nes_lab.zoo.random_weights import outputs, set_norms_, spread, wake_
+from nes_lab.zoo.result import STAGES, ZooRow
 
 SIZE = (3, 16, 16)
 

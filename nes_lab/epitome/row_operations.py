@@ -1,0 +1,261 @@
+"""Row operations: a sampling matrix, kept as compressed sparse rows, times one axis of a tensor.
+
+Fold and expansion are one trilinear form ``T(a, b, s) = sum_k s_k <a[channel_k], b[cell_k]>``: the expansion is its derivative in
+``a``, the fold in ``b``, the gradient of the shares in ``s``. Three kernels of memory-bound work, no matrix, no loop over patches.
+
+On CPU the kernels are torch's embedding bags, which read rows at memory speed; on CUDA Triton's (:mod:`.triton_rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+from math import prod
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes_lab.epitome.constants import constant, places
+from nes_lab.epitome.slices import channels_inside, like_format, same_layout
+from nes_lab.epitome.taps import AxisTaps
+
+__all__ = ["combine", "combine_rows", "kernels_for", "row_dots", "rows_serve", "tracing", "weight_in_one_pass"]
+
+_BothTaps = Sequence[AxisTaps | None]
+_ByAxis = Callable[[Tensor, _BothTaps], Tensor]
+
+_SHORTEST_ROW = 8
+"""Entries behind the axis from which a CPU row operation beats plain indexing."""
+
+
+@cache
+def _triton() -> ModuleType | None:
+    if find_spec("triton") is None:
+        return None
+    from nes_lab.epitome import triton_rows
+
+    return triton_rows
+
+
+def kernels_for(tensor: Tensor) -> ModuleType | None:
+    """The Triton kernels where they serve: on CUDA, with triton installed."""
+    return _triton() if tensor.device.type == "cuda" else None
+
+
+def tracing() -> bool:
+    """Whether a tracer or transform other than plain autograd follows the operations, so that all must be plain torch."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or torch.jit.is_tracing()
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch.compiler.is_exporting()
+    )
+
+
+def rows_serve(tensor: Tensor, dim: int) -> bool:
+    """Whether the row operations know this tensor's device, dtype and layout; otherwise plain indexing serves."""
+    if tracing() or not tensor.is_floating_point():
+        return False
+    if kernels_for(tensor) is not None:
+        return True
+    inner = prod(tensor.shape[dim + 1 :])
+    return tensor.device.type == "cpu" and inner >= _SHORTEST_ROW and not (dim == 1 and channels_inside(tensor))
+
+
+def combine_rows(
+    tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool = False
+) -> Tensor:
+    """A sparse matrix in compressed rows times ``tensor`` along ``dim``; no gradient is recorded.
+
+    Args:
+        tensor: Floating, any shape.
+        dim: Axis, not negative.
+        index: Column of each entry, int64 ``(entries,)``.
+        offsets: First entry of each row, int64 ``(rows + 1,)``.
+        share: Value of each entry, or None for ones.
+        uniform: Whether all rows have equally many entries.
+
+    Returns:
+        ``rows`` entries along ``dim``; dtype and channels-last layout kept.
+    """
+    if torch.compiler.is_compiling():
+        return torch.ops.nes_lab.combine_rows(tensor, dim, index, offsets, share, uniform)
+    return _combine_rows(tensor, dim, index, offsets, share, uniform)
+
+
+def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+    """``d[k] = <a[left_k], b[right_k]>`` over all other axes, in float32 or better; no gradient is recorded."""
+    if torch.compiler.is_compiling():
+        return torch.ops.nes_lab.row_dots(a, b, dim, left, right)
+    return _row_dots(a, b, dim, left, right)
+
+
+def _combine_rows(
+    tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool
+) -> Tensor:
+    kernels = kernels_for(tensor)
+    if kernels is not None:
+        rows = offsets.shape[0] - 1
+        per_row = index.shape[0] // rows if uniform else None
+        return kernels.combine_rows(tensor, dim, index, offsets, share, per_row)
+    outer, columns, rows = prod(tensor.shape[:dim]), tensor.shape[dim], offsets.shape[0] - 1
+    shape = (*tensor.shape[:dim], rows, *tensor.shape[dim + 1 :])
+    if tensor.numel() == 0:
+        return tensor.new_zeros(shape)
+    entries, offsets = index.shape[0], offsets[:-1]
+    if outer > 1:
+        index = (index + constant(index, places, outer, columns)).view(-1)
+        offsets = (offsets + constant(index, places, outer, entries)).view(-1)
+        share = None if share is None else share.repeat(outer)
+    table = tensor.contiguous().view(outer * columns, -1)
+    share = None if share is None else share.to(table.dtype)
+    bags = torch._embedding_bag_forward_only(table, index, offsets, False, 0, False, share)[0]
+    return same_layout(bags.view(shape), tensor)
+
+
+def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+    kernels = kernels_for(a)
+    if kernels is not None:
+        return kernels.row_dots(a, b, dim, left, right)
+    wide = torch.float64 if a.dtype == torch.float64 else torch.float32
+    if a.numel() == 0 or b.numel() == 0:
+        return a.new_zeros(left.shape, dtype=wide)
+    outer = prod(a.shape[:dim])
+    rows = [t.to(wide).contiguous().view(outer * t.shape[dim], -1) for t in (a, b)]
+    bag, index = left, right
+    if outer > 1:
+        bag = (left + constant(left, places, outer, a.shape[dim])).view(-1)
+        index = (right + constant(left, places, outer, b.shape[dim])).view(-1)
+    found = torch.ops.aten._embedding_bag_per_sample_weights_backward(rows[0], rows[1], index, bag, bag, 0)
+    return found if outer == 1 else found.view(outer, -1).sum(0)
+
+
+@torch.library.custom_op("nes_lab::combine_rows", mutates_args=())
+def _combine_op(
+    tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool
+) -> Tensor:
+    return _combine_rows(tensor, dim, index, offsets, share, uniform)
+
+
+@_combine_op.register_fake
+def _(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool) -> Tensor:
+    return like_format(tensor, dim, offsets.shape[0] - 1)
+
+
+@torch.library.custom_op("nes_lab::row_dots", mutates_args=())
+def _dots_op(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+    return _row_dots(a, b, dim, left, right)
+
+
+@_dots_op.register_fake
+def _(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+    return a.new_empty(left.shape, dtype=torch.float64 if a.dtype == torch.float64 else torch.float32)
+
+
+class _Combine(torch.autograd.Function):
+    """The form's derivative in ``a`` (expansion) or in ``b`` (fold)."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, tensor: Tensor, share: Tensor | None, dim: int, fold: bool, per_row: int, *table: Tensor
+    ) -> Tensor:
+        cell, offsets, order, channel, cell_offsets = table
+        ctx.dim, ctx.fold, ctx.per_row = dim, fold, per_row
+        kept = tensor if share is not None and ctx.needs_input_grad[1] else None
+        ctx.save_for_backward(kept, share, *table)
+        if fold:
+            return combine_rows(tensor, dim, channel, cell_offsets, None if share is None else share[order])
+        return combine_rows(tensor, dim, cell, offsets, share, uniform=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        tensor, share, *table = ctx.saved_tensors
+        of_tensor = of_share = None
+        if ctx.needs_input_grad[0]:
+            of_tensor = _Combine.apply(grad, share, ctx.dim, not ctx.fold, ctx.per_row, *table)
+        if tensor is not None:
+            a, b = (tensor, grad) if ctx.fold else (grad, tensor)
+            of_share = _Dots.apply(a, b, ctx.dim, ctx.per_row, *table).to(share.dtype)
+        return of_tensor, of_share, None, None, None, *[None] * len(table)
+
+
+def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
+    return torch.arange(entries, device=device) // per_row
+
+
+class _Dots(torch.autograd.Function):
+    """The form's derivative in the shares."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.dim, ctx.per_row = dim, per_row
+        ctx.save_for_backward(a, b, *table)
+        channel = constant(table[0], _channels, table[0].shape[0], per_row)
+        return row_dots(a, b, dim, channel, table[0])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        a, b, *table = ctx.saved_tensors
+        of_a = _Combine.apply(b, grad, ctx.dim, False, ctx.per_row, *table)
+        of_b = _Combine.apply(a, grad, ctx.dim, True, ctx.per_row, *table)
+        return of_a, of_b, None, None, *[None] * len(table)
+
+
+def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
+    """``A tensor`` or, folding, ``A^T tensor`` along ``dim``; differentiable, also twice.
+
+    Args:
+        tensor: Where :func:`rows_serve` says yes.
+        taps: Of a separable channel axis.
+        dim: Axis, not negative.
+        fold: Whether to use the transpose.
+    """
+    rows, share = taps.rows(), taps.shares()
+    if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if fold:
+            return combine_rows(tensor, dim, rows.channel, rows.cell_offsets, taps.shares_by_cell)
+        return combine_rows(tensor, dim, rows.cell, rows.offsets, share, uniform=True)
+    table = (rows.cell, rows.offsets, rows.order, rows.channel, rows.cell_offsets)
+    return _Combine.apply(tensor, share, dim, fold, rows.per_row, *table)  # type: ignore[no-any-return]
+
+
+class _Weight(torch.autograd.Function):
+    """Both channel axes of a weight in one pass; the way back goes axis by axis."""
+
+    @staticmethod
+    def forward(ctx: Any, epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis, *frac: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.taps, ctx.by_axis = taps, by_axis
+        ctx.save_for_backward(epitome, *frac)
+        kernels = kernels_for(epitome)
+        assert kernels is not None  # the caller has asked
+        return kernels.expand_weight(epitome, *[None if t is None else (t.lower, t.upper, t.frac) for t in taps])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        inputs, twice = ctx.saved_tensors, torch.is_grad_enabled()
+        asked = [i for i, needed in enumerate((ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])) if needed]
+        with torch.enable_grad():
+            frac = iter(inputs[1:])
+            taps = [t if t is None or t.frac is None else replace(t, frac=next(frac)) for t in ctx.taps]
+            weight = ctx.by_axis(inputs[0], taps)
+            found = torch.autograd.grad(weight, [inputs[i] for i in asked], grad, create_graph=twice)
+        grads: list[Tensor | None] = [None] * len(inputs)
+        for i, gradient in zip(asked, found, strict=True):
+            grads[i] = gradient
+        return grads[0], None, None, *grads[1:]
+
+
+def weight_in_one_pass(epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis) -> Tensor:
+    """Sample both channel axes where :func:`kernels_for` says yes; differentiable through ``by_axis``.
+
+    Args:
+        epitome: ``(E_out, E_in, *E_k)``.
+        taps: Of the output and the input axis; None reads the axis cell by cell.
+        by_axis: The same in differentiable operations, for the backward pass.
+    """
+    frac = [t.frac for t in taps if t is not None and t.frac is not None]
+    return _Weight.apply(epitome, taps, by_axis, *frac)  # type: ignore[no-any-return]

@@ -1,0 +1,88 @@
+"""The network that a run has trained, taken out of its newest or its best checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from nes_lab.config import ExperimentConfig, load_config
+from nes_lab.errors import RunError
+from nes_lab.experiment.build import build
+from nes_lab.export.pretrained import save_pretrained
+from nes_lab.nn.inspect import epitome_layers
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.runs import layout
+from nes_lab.runs.files import read_json
+from nes_lab.training.checkpoint import load_into, load_state, load_weights
+
+if TYPE_CHECKING:
+    from nes_lab.runs.store import RunStore
+
+__all__ = ["save_trained"]
+
+
+def save_trained(
+    store: RunStore, run_id: str, folder: str | Path, *, averaged: bool = False, best: bool = False
+) -> tuple[int, ...]:
+    """Save the network of a run's newest checkpoint as a folder that ``from_pretrained``, ``export`` and ``tune`` take.
+
+    The run may go on meanwhile. Its data must be there: it says how many classes and channels there are.
+
+    Args:
+        store: Where the run is.
+        run_id: Which one.
+        folder: A new or empty folder.
+        averaged: Take the averaged weights instead of those that the optimizer moved.
+        best: Take the checkpoint with the best validation top-1 (of the weights that the optimizer moved).
+
+    Returns:
+        The shape of one input.
+
+    Raises:
+        RunError: If the run has no checkpoint yet.
+        CheckpointError: If its checkpoints are damaged, or hold no averaged weights.
+
+    Examples:
+        >>> import tempfile
+        >>> from nes_lab.experiment.run import run_experiment
+        >>> from nes_lab.runs.store import RunStore
+        >>> place = tempfile.mkdtemp()
+        >>> store = RunStore(f"{place}/runs")
+        >>> run_id = store.create({"data": {"limit": 64}, "training": {"epochs": 1, "threads": 1}})
+        >>> _ = run_experiment(store, run_id)
+        >>> save_trained(store, run_id, f"{place}/net")
+        (1, 8, 8)
+    """
+    checkpoint = store.best_checkpoint(run_id) if best else store.latest_checkpoint(run_id)
+    if checkpoint is None or checkpoint.state is None:
+        raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to save")
+    built = build(_untaught(load_config(store.get(run_id).config)), _stored_plan(store.path(run_id)))
+    _let_rest(built.model, load_state(checkpoint.state).get("routing"))
+    load_into(built.model, load_weights(checkpoint.weights, ema=averaged), checkpoint.weights)
+    about = {"run": run_id, "step": checkpoint.step, "averaged": averaged}
+    save_pretrained(built.model.eval(), folder, plan=built.plan, metadata=about)
+    return built.data.input_shape
+
+
+def _untaught(config: ExperimentConfig) -> ExperimentConfig:
+    """The same network without teacher and first weights: all come from the checkpoint."""
+    backbone = config.backbone.model_copy(update={"pretrained": False, "checkpoint": None, "new_head": False})
+    training = config.training.model_copy(update={"kd_weight": 0.0})
+    return config.model_copy(update={"backbone": backbone, "training": training})
+
+
+def _stored_plan(folder: Path) -> CompressionPlan | None:
+    path = folder / layout.PLAN
+    return CompressionPlan.from_dict(read_json(path)) if path.exists() else None
+
+
+def _let_rest(model: nn.Module, routing: object) -> None:
+    """Exchange the modules of starts as they were exchanged in training, so that the weights fit."""
+    done = routing if isinstance(routing, dict) else {}
+    for _, layer in epitome_layers(model):
+        if done.get("snapped"):
+            layer.snap()
+        elif done.get("frozen"):
+            layer.freeze()

@@ -1,0 +1,193 @@
+"""From a pretrained network and a compression plan to a network that knows what the old one knew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nes_lab.errors import OptionError, one_of
+from nes_lab.fitting.input_moments import Moments, input_moments
+from nes_lab.fitting.norm_statistics import give_to_norm, reestimate_norms_, scaling_norms
+from nes_lab.fitting.search import Fitted, SearchOptions, fit_rows, search_starts, unsearchable
+from nes_lab.nn.init import fit_epitome, fit_method, relative_residual
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.progress_bar import Show, showing
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.fit_report import FitReport, LayerFit
+from nes_lab.surgery.replace import compress
+
+__all__ = ["FitReport", "fit"]
+
+
+def fit(
+    model: nn.Module,
+    plan: CompressionPlan,
+    *,
+    starts: str = "plan",
+    calibration: Any = None,
+    norms: Any = None,
+    row_scales: bool = True,
+    snap: bool = False,
+    seed: int = 0,
+    progress: bool | Show = False,
+) -> tuple[nn.Module, FitReport]:
+    """Compress a pretrained model so that its epitomes come as near to its weights as they can.
+
+    For given starts the epitome is a least-squares solution in closed form. ``starts="search"`` also chooses the starts, where the
+    routing stores them (``free``): with ``patch_channels=1`` that is co-clustering of output rows and input columns, which comes much
+    nearer than any rule. Found starts are integers or lie between two cells; they stay learnable.
+
+    Where a batch norm alone reads a layer's output, each output row may have a signed factor: it goes into the norm's statistics
+    and weight, so that rows which share an epitome need to agree in direction only, and nothing more is stored.
+
+    Args:
+        model: The dense model; left as it was.
+        plan: From :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
+        starts: ``"plan"`` or ``"search"``. Rules (``tiled``, ``stride``, ``random``) store no starts, and the index learner moves its
+            own from their anchors: for these the epitome alone is fitted, and the report says so.
+        calibration: Batches to calibrate on; then the error of each layer's *output* is made least, not of its weight, and the shift
+            of its mean is mended in the bias or norm. Inputs are those of the dense network, all from one pass: no layer waits for
+            another. A data loader or a list: tensors, ``(inputs, labels)`` or dicts of arguments, on the model's device.
+        norms: Batches from which the statistics of all batch norms are measured anew at the end (:func:`nes_lab.reestimate_norms`).
+        row_scales: Whether rows may have factors as above.
+        snap: Whether starts that are stored become integers for good: they then cost no multiply-adds of their own, and no longer
+            learn.
+        seed: Of the search and of what is drawn from the calibration batches.
+        progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
+
+    Returns:
+        The compressed model, and a report with the residuals of each layer.
+
+    Raises:
+        PlanError: If the plan is for another model, or a weight holds NaN.
+        OptionError: If an option is not among its choices, the model lies on the meta device, or a batch is no input of it.
+
+    Examples:
+        >>> import nes_lab
+        >>> model, x = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32)), torch.randn(64, 32)
+        >>> plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%"), x[:1], routing="free", patch_channels=1)
+        >>> student, report = nes_lab.fit(model, plan, starts="search", norms=[x])
+        >>> report.layers[0].starts, report.layers[0].norm, report.residual < report.residual_before
+        ('searched', '1', True)
+    """
+    begun = time.perf_counter()
+    one_of("starts", starts, ("plan", "search"))
+    _check(row_scales, snap, seed, progress)
+    student = compress(model, plan, weights="reset", generator=torch.Generator().manual_seed(seed))
+    if any(p.is_meta for p in student.parameters()):
+        raise OptionError("model lies on the meta device, where there are no weights to fit; load them first")
+    if calibration is norms and isinstance(norms, Iterator):
+        calibration = norms = list(norms)  # it could be read only once
+    layers: list[LayerFit] = []
+    with showing(progress) as show, torch.inference_mode(False), torch.no_grad():
+        moments, calibrated = (
+            ({}, 0) if calibration is None else input_moments(model, list(plan.layers), calibration, show, seed)
+        )
+        readers = scaling_norms(model, plan.layers)
+        for done, name in enumerate(plan.layers):
+            show({"done": done, "total": len(plan.layers), "phase": "fit", "label": name})
+            task = _Task(name, starts == "search", row_scales, snap, seed, moments.get(name), readers.get(name, ""))
+            layers.append(_fit_layer(task, model, student))
+        measured = 0 if norms is None else reestimate_norms_(student, norms, "norms", show)
+        show({"done": 1, "total": 1, "phase": "fit", "label": "done"})
+    seconds = time.perf_counter() - begun
+    return student, FitReport(tuple(layers), starts, snap, calibrated, measured, seed, seconds)
+
+
+def _check(row_scales: bool, snap: bool, seed: int, progress: bool | Show) -> None:
+    for argument, value in (("row_scales", row_scales), ("snap", snap)):
+        if not isinstance(value, bool):
+            raise OptionError(f"{argument}={value!r}; give True or False")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise OptionError(f"seed={seed!r}; give a whole number of at least 0")
+    if not (isinstance(progress, bool) or callable(progress)):
+        raise OptionError(f"progress={progress!r}; give True, False or a function that takes a dict")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is asked for one layer, and what is known of it."""
+
+    name: str
+    search: bool
+    row_scales: bool
+    snap: bool
+    seed: int
+    moments: Moments | None
+    norm: str
+
+
+def _fit_layer(task: _Task, model: nn.Module, student: nn.Module) -> LayerFit:
+    begun = time.perf_counter()
+    dense, layer = model.get_submodule(task.name), student.get_submodule(task.name)
+    assert isinstance(layer, EpitomeLayer)  # compress has put it there
+    weight: Tensor = dense.weight.detach().double()  # type: ignore[operator, union-attr, assignment]
+    plan_map, why = layer.routing_map(), unsearchable(layer.routing_map(), layer.routing_mode)
+    mended = bool(task.norm) or layer.bias is not None
+    moment = None if task.moments is None else task.moments.second(centered=mended).to(weight.device)
+    scaled = task.row_scales and bool(task.norm)
+    if task.search and not why:
+        options = SearchOptions(fractional=not task.snap, seed=task.seed)
+        found = search_starts(plan_map, weight, scaled, moment, options)
+    else:
+        if task.snap:
+            layer.snap()
+        found = fit_rows(layer.routing_map(), weight, scaled, moment)
+    found = _leveled(found)
+    _install(layer, found, task.snap)
+    _mend(layer, found, student.get_submodule(task.norm) if task.norm else None, weight, task.moments)
+    plain = fit_epitome(plan_map, weight)
+    made = {"epitome": found.epitome, "row_scale": found.row_scale}
+    return LayerFit(
+        name=task.name,
+        routing=layer.routing_mode,
+        scope=layer.geometry.scope,
+        method=fit_method(found.routing_map, moment),
+        starts=(why or "searched") if task.search else "plan",
+        norm=task.norm if scaled else "",
+        weight_energy=float(weight.square().sum()),
+        residual_before=relative_residual(plan_map, weight, plain),
+        residual_after=relative_residual(found.routing_map, weight, **made),
+        error_before=None if moment is None else relative_residual(plan_map, weight, plain, moment=moment),
+        error_after=None if moment is None else relative_residual(found.routing_map, weight, **made, moment=moment),
+        iterations=len(found.residuals),
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _leveled(found: Fitted) -> Fitted:
+    """The factors around 1, so that the epitome has the size of the weights: optimizers feel the difference."""
+    if found.row_scale is None:
+        return found
+    level = found.row_scale.abs().log().mean().exp()
+    return replace(found, epitome=found.epitome * level, row_scale=found.row_scale / level)
+
+
+def _install(layer: EpitomeLayer, found: Fitted, snap: bool) -> None:
+    """Epitome and stored starts into the layer."""
+    layer.epitome.copy_(found.epitome)
+    if layer.routing.stored and layer.routing_mode == "free":
+        for axis, table in layer.routing.tables():
+            starts = found.routing_map.starts[axis]
+            assert starts is not None  # the search keeps which axes are sampled
+            table.copy_(starts)
+    if snap:
+        layer.snap()
+
+
+def _mend(layer: EpitomeLayer, found: Fitted, norm: nn.Module | None, weight: Tensor, moments: Moments | None) -> None:
+    """Factors into the norm that reads the layer; the shift of the output's mean into that norm or the bias."""
+    shift = None
+    if moments is not None:
+        mean = moments.mean.to(weight.device)
+        wanted, made = weight.flatten(1) @ mean, layer.materialize().double().flatten(1) @ mean
+        shift = made - (wanted if found.row_scale is None else wanted / found.row_scale)
+    if norm is not None:
+        give_to_norm(norm, layer.bias, found.row_scale, shift)
+    elif layer.bias is not None and shift is not None:
+        layer.bias.sub_(shift.to(layer.bias.dtype))

@@ -1,0 +1,61 @@
+"""How often each epitome cell is read. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+
+__all__ = ["read_counts"]
+
+
+def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) -> np.ndarray:
+    """How many ``(output, input)`` channel pairs of the weight read each epitome cell.
+
+    A fractional start reads two neighboring cells; a cell of the channel plane counts once for a pair however many taps
+    of its kernel are read.
+
+    Args:
+        geometry: Shapes, scope and boundary.
+        starts: Per weight axis None or the table of starts, in cells.
+
+    Returns:
+        Integers of shape ``(E_out, E_in)``.
+
+    Examples:
+        >>> from nes_lab.geometry.start_rules import rule_starts
+        >>> g = EpitomeGeometry((4, 2), (2, 2))
+        >>> read_counts(g, rule_starts(g, "tiled")).tolist()
+        [[2, 2], [2, 2]]
+    """
+    rows, cols = (_reads(geometry, axis, starts[axis]) for axis in (0, 1))
+    if geometry.scope == "separable":
+        return np.outer(rows.sum(0), cols.sum(0)).astype(np.int64)
+    out, inner = geometry.axes[:2]
+    counts = np.zeros(geometry.epitome_shape[:2], np.int64)
+    for i in range(out.patches):
+        mine = out.patch_of == i
+        for j in range(inner.patches):
+            theirs = inner.patch_of == j
+            counts += np.outer(rows[mine, j if rows.ndim == 3 else 0].sum(0), cols[theirs, i].sum(0))
+    return counts
+
+
+def _reads(geometry: EpitomeGeometry, axis: int, starts: np.ndarray | None) -> np.ndarray:
+    """0/1: does weight index ``c`` read cell ``p``; separable ``(C, n)``, joint ``(C, other patches, n)``."""
+    a = geometry.axes[axis]
+    other = geometry.patch_grid[1 - axis]
+    if starts is None:
+        table = np.zeros((a.patches, other) if geometry.scope == "joint" else (a.patches,))
+        table = table + (np.arange(a.patches) * a.patch).reshape(-1, *[1] * (table.ndim - 1))
+    else:
+        table = np.asarray(starts, np.float64).T if axis == 1 and geometry.scope == "joint" else np.asarray(starts)
+    position = table[a.patch_of] + a.within.reshape(-1, *[1] * (table.ndim - 1))
+    reads = np.zeros((*position.shape, a.cells), np.int64)
+    for cell, weight in ((np.floor(position), 1.0), (np.floor(position) + 1, position - np.floor(position))):
+        index = (cell % a.cells if geometry.boundary == "circular" else np.clip(cell, 0, a.cells - 1)).astype(np.int64)
+        hit = np.broadcast_to(np.asarray(weight > 0), position.shape)
+        np.put_along_axis(reads, index[..., None], np.take_along_axis(reads, index[..., None], -1) | hit[..., None], -1)
+    return reads

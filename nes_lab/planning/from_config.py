@@ -1,0 +1,63 @@
+"""From the fields of a configuration to a compression plan: one reading for experiments and the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from nes_lab.planning.planner import plan_for_budget
+from nes_lab.planning.presets import preset
+from nes_lab.progress_bar import Show
+from nes_lab.records.budget import Budget
+from nes_lab.records.compression_plan import LAYER_OPTIONS, CompressionPlan
+
+__all__ = ["plan_as_wanted"]
+
+
+def plan_as_wanted(
+    model: nn.Module,
+    example_input: Any,
+    wanted: Any,
+    seed: int = 0,
+    *,
+    seconds: float = 60.0,
+    progress: bool | Show = False,
+) -> CompressionPlan:
+    """Plan a model's compression as a configuration asks.
+
+    Args:
+        model: Left as it was.
+        example_input: As :func:`nes_lab.count` takes it.
+        wanted: A ``CompressionConfig``, or any object with its fields; configs end here, layers take flat arguments.
+        seed: Of ``random`` routing.
+        seconds: About how long a search for a limit on time may take.
+        progress: As :func:`nes_lab.plan_for_budget`.
+
+    Raises:
+        OptionError: If an option is not among its choices.
+        BudgetError: If the budget cannot be met; names the least that can be reached.
+    """
+    if wanted.preset is not None:
+        return preset(wanted.preset, model, example_input)
+    knobs = {name: getattr(wanted, name) for name in LAYER_OPTIONS} if wanted.routing == "learner" else None
+    return plan_for_budget(
+        model,
+        Budget(params=wanted.params, madds=wanted.madds, latency_ms=wanted.latency_ms),
+        example_input,
+        include=wanted.include or None,
+        exclude=wanted.exclude or None,
+        overrides=wanted.overrides or None,
+        routing=wanted.routing,
+        scope=wanted.scope,
+        boundary=wanted.boundary,
+        patch_channels=wanted.patch_channels,
+        round_to=wanted.round_to,
+        wiring=wanted.wiring,
+        min_channels=wanted.min_channels,
+        strategy=wanted.strategy,
+        seed=seed,
+        layer_options=knobs,
+        seconds=seconds,
+        progress=progress,
+    )

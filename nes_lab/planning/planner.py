@@ -1,0 +1,270 @@
+"""Choosing each layer's epitome shape for a budget: the strategies ``uniform`` and ``sensitivity``.
+
+Either strategy puts the rounding steps of all layers in one order, and the first state that meets every budget is taken; see
+:mod:`nes_lab.planning.ladder`. ``uniform`` orders them by one ratio for all layers, ``sensitivity`` by what each is found to cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from nes_lab.errors import BudgetError, OptionError, one_of
+from nes_lab.geometry.epitome_geometry import SCOPES
+from nes_lab.geometry.start_rules import SEPARABLE_RULES
+from nes_lab.planning.ladder import WIRINGS, Ladder, axes_of, layer_steps, uniform_steps
+from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer, whole
+from nes_lab.planning.overrides import choices
+from nes_lab.planning.survey import Survey, survey
+from nes_lab.progress_bar import Show
+from nes_lab.records.budget import Budget
+from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
+from nes_lab.records.cost_report import short
+from nes_lab.records.sensitivity_report import SensitivityReport
+
+__all__ = [
+    "STRATEGIES",
+    "WIRINGS",
+    "EpitomeOptions",
+    "Wishes",
+    "assemble",
+    "look_over",
+    "plan_for_budget",
+    "plan_layer",
+]
+
+STRATEGIES = ("uniform", "sensitivity")
+_TIGHT = 0.98
+_HOLDERS = 3
+
+
+def plan_for_budget(
+    model: nn.Module,
+    budget: Budget,
+    example_input: Any,
+    *,
+    include: Sequence[str] | str | None = None,
+    exclude: Sequence[str] | str | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    routing: str = "tiled",
+    scope: str = "separable",
+    boundary: str = "clamp",
+    patch_channels: int | None = None,
+    round_to: int = 8,
+    wiring: str = "both_axes",
+    min_channels: int = 1,
+    strategy: str = "uniform",
+    sensitivity: SensitivityReport | None = None,
+    seed: int = 0,
+    layer_options: Mapping[str, Any] | None = None,
+    seconds: float = 60.0,
+    progress: bool | Show = False,
+) -> CompressionPlan:
+    """Choose epitome shapes so that a model meets a budget.
+
+    The counts predicted are those that :func:`nes_lab.count` finds after :func:`nes_lab.compress`. A limit on time is measured:
+    see :mod:`nes_lab.planning.latency`.
+
+    Args:
+        model: Left as it was.
+        budget: Limits on params, multiply-adds and measured time; all hold.
+        example_input: As :func:`nes_lab.count` takes it; its batch and size set the multiply-adds and the time.
+        include: Name patterns (``"blocks.*.conv_pw"``) or types (``"Linear"``, ``"conv2d"``); only these layers are replaced. A
+            layer that a name pattern matches is replaced also where it stays dense by default (depthwise convolutions,
+            squeeze-excite, declared stem and classifier). An entry is a type where it matches no name.
+        exclude: Name patterns or types that stay dense.
+        overrides: Settings for single layers by name pattern or type, ``{"head*": {"ratio": 0.5}}``: ``ratio`` (epitome / weight),
+            ``epitome_shape`` or ``keep`` (dense), and ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring``. Later
+            patterns win; layers with a ratio or shape are replaced even where they would stay dense.
+        routing: Who sets the starts.
+        scope: ``"separable"``: multiply-adds fall with params; ``"joint"``: only params fall, the weight keeps its full rank;
+            ``"auto"``: separable where multiply-adds or time must fall, or the routing is a rule that knows no blocks; else joint.
+        boundary: ``"clamp"`` or ``"circular"``.
+        patch_channels: Patch length; None: the whole epitome axis, or 16 where starts are learned.
+        round_to: Epitome channels are multiples of this; 1 or 2 for tiny networks.
+        wiring: Which channel axes shrink: ``"both_axes"`` keeps most rank for its multiply-adds; ``"input_axis"``, ``"output_axis"``;
+            ``"narrow_axis"``: in each layer the one along which fewer numbers are folded or expanded, which runs fastest and
+            costs most rank.
+        min_channels: Layers with fewer channels on either side stay dense: thin layers gain no time, as their cost is the reading
+            and writing of activations. Names in ``include`` are taken all the same.
+        strategy: ``"uniform"``: one ratio for all; ``"sensitivity"``: layers that shrinking hurts least give most for what the
+            budget limits. For a fixed scope, strategy and set of limits, more budget never means fewer params.
+        sensitivity: From :func:`nes_lab.measure_sensitivity`; None: measured here, by the residuals of the fit.
+        seed: Of ``random`` routing.
+        layer_options: Further arguments of the layers, such as ``{"reach": 2.0}``.
+        seconds: About how long a search for ``latency_ms`` may take.
+        progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
+
+    Raises:
+        BudgetError: If the budget cannot be met; names the least that can be reached and the layers that hold it.
+        OptionError: If an option is not among its choices, or a pattern matches no layer.
+        PlanError: If the sensitivities were measured on another model or for other epitomes.
+
+    Examples:
+        >>> model, x = nn.Sequential(nn.Conv2d(64, 128, 1), nn.Conv2d(128, 64, 1)), torch.randn(1, 64, 8, 8)
+        >>> plan = plan_for_budget(model, Budget(madds="50%"), x)
+        >>> plan.predicted.madds / plan.dense.madds <= 0.5
+        True
+    """
+    one_of("strategy", strategy, STRATEGIES)
+    if not isinstance(budget, Budget):
+        raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=..., latency_ms=...)")
+    if sensitivity is not None and strategy != "sensitivity":
+        raise OptionError(f"sensitivity is given and strategy={strategy!r}; it goes with strategy='sensitivity'")
+    options = EpitomeOptions(routing, "separable", boundary, patch_channels, seed, layer_options)
+    wishes = Wishes(options, scope, round_to, wiring, min_channels, include, exclude, overrides)
+    ladder = look_over(model, example_input, wishes, budget)
+    if strategy == "sensitivity":
+        from nes_lab.planning.sensitivity.measure import sensitive
+
+        ladder = sensitive(model, ladder, wishes, budget, sensitivity, progress)
+    plan = _first_within(ladder, budget, wishes, strategy)
+    if budget.latency_ms is None:
+        return plan
+    from nes_lab.planning.latency import meet_latency
+
+    def at(rung: int) -> CompressionPlan:
+        return _plan(ladder, rung, budget, wishes, strategy)
+
+    begin = _rung(ladder, budget, wishes)
+    return meet_latency(model, example_input, at, begin, len(ladder.steps), budget, seconds=seconds, progress=progress)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user asks of a plan beside its budget; arguments as :func:`plan_for_budget` takes them."""
+
+    options: EpitomeOptions
+    scope: str = "separable"
+    round_to: int = 8
+    wiring: str = "both_axes"
+    min_channels: int = 1
+    include: Sequence[str] | str | None = None
+    exclude: Sequence[str] | str | None = None
+    overrides: Mapping[str, Mapping[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        one_of("wiring", self.wiring, WIRINGS)
+        one_of("scope", self.scope, (*SCOPES, "auto"))
+        whole("round_to", self.round_to, 1)
+        whole("min_channels", self.min_channels, 1)
+
+    def words(self, scope: str) -> str:
+        """The options that decide what can be reached, for messages."""
+        parts = [f"round_to={self.round_to}", f"scope={scope!r}"]
+        parts += [f"wiring={self.wiring!r}"] if self.wiring != "both_axes" else []
+        parts += [f"min_channels={self.min_channels}"] if self.min_channels != 1 else []
+        return ", ".join(parts)
+
+
+def look_over(model: nn.Module, example_input: Any, wishes: Wishes, budget: Budget | None = None) -> Ladder:
+    """Survey a model and line up the steps of every layer that may be replaced, in the order of ``uniform``.
+
+    Raises:
+        BudgetError: If there is no layer to replace.
+        OptionError: If an option is not among its choices, or a pattern matches no layer.
+    """
+    found = survey(model, example_input, wishes.include, wishes.exclude)
+    _keep_thin(found, wishes.min_channels)
+    scope = _binding_scope(found, budget, wishes.options.routing) if wishes.scope == "auto" else wishes.scope
+    options = replace(wishes.options, scope=scope)
+    chosen = choices(found, wishes.overrides, options, wishes.wiring, wishes.round_to)
+    if not found.layers:
+        raise BudgetError(f"{type(model).__name__} has no convolution or linear layer that an epitome could replace")
+    steps = [
+        layer_steps(i, found.layers[i], found, c.options, wishes.round_to, axes_of(found.layers[i], c.wiring), c.why)
+        for i, c in chosen.items()
+        if c.fixed is None
+    ]
+    return Ladder(found, uniform_steps(steps), {i: c.fixed for i, c in chosen.items() if c.fixed is not None}, scope)
+
+
+def _binding_scope(found: Survey, budget: Budget | None, routing: str) -> str:
+    """``separable`` when multiply-adds or time must fall, ``joint`` when only the params must.
+
+    The rules ``tiled`` and ``stride`` give a block the same start in either scope: the same weight, which ``separable`` runs cheaper.
+    """
+    if budget is None or budget.latency_ms is not None or routing in SEPARABLE_RULES:
+        return "separable"
+    madds_limit = budget.absolute(found.report.params, found.report.madds)[1]
+    return "joint" if madds_limit is None or madds_limit >= found.report.madds else "separable"
+
+
+def _keep_thin(found: Survey, min_channels: int) -> None:
+    """Leave layers dense that have too few channels on a side and were not asked for by name."""
+    for layer in found.layers:
+        if not layer.reason and not layer.asked:
+            fewest = min(layer.weight_shape[0], layer.weight_shape[1] * layer.op.groups)
+            layer.reason = f"{fewest} channels, below min_channels={min_channels}" if fewest < min_channels else ""
+
+
+def _first_within(ladder: Ladder, budget: Budget, wishes: Wishes, strategy: str) -> CompressionPlan:
+    rung = _rung(ladder, budget, wishes)
+    return _with_notes(_plan(ladder, rung, budget, wishes, strategy), ladder, rung, wishes.round_to)
+
+
+def _rung(ladder: Ladder, budget: Budget, wishes: Wishes) -> int:
+    """The first rung that meets the limits on params and multiply-adds."""
+    limits = budget.absolute(ladder.found.report.params, ladder.found.report.madds)
+    rung = ladder.first_within(*limits)
+    if rung is None:
+        raise _infeasible(ladder, limits, wishes.words(ladder.scope))
+    return rung
+
+
+def _plan(ladder: Ladder, rung: int, budget: Budget, wishes: Wishes, strategy: str) -> CompressionPlan:
+    origin = f"{strategy}, routing={wishes.options.routing}, " + wishes.words(ladder.scope).replace("'", "")
+    return assemble(ladder.found, ladder.state(rung), budget, origin, untouched="the budget is met without it")
+
+
+def _infeasible(ladder: Ladder, limits: tuple[float | None, float | None], how: str) -> BudgetError:
+    found, least, state = ladder.found, ladder.totals[-1], ladder.state(len(ladder.steps))
+    parts = []
+    for what, limit in zip(("params", "madds"), limits, strict=True):
+        reached = getattr(least, what)
+        if limit is None or reached <= limit:
+            continue
+        parts.append(
+            f"{what}={short(limit)} cannot be met: the least reachable is {short(reached)} ({reached:,}, "
+            f"{reached / getattr(found.report, what):.1%} of dense) with {how}; most of it is held by {_holders(found, state, what)}"
+        )
+    return BudgetError(". ".join(parts), least=least)
+
+
+def _holders(found: Survey, state: Mapping[int, LayerPlan], what: str) -> str:
+    """The layers that cost most in a state, and why those are dense that are."""
+    counts: list[Counts] = [
+        state[i].predicted if i in state else layer.dense(found.report) for i, layer in enumerate(found.layers)
+    ]
+    rows = [(getattr(c, what), layer.name, layer.reason) for c, layer in zip(counts, found.layers, strict=True)]
+    most = sorted(rows, reverse=True)[:_HOLDERS]
+    return "; ".join(f"{name} {short(n)}" + (f" (dense: {why})" if why else "") for n, name, why in most)
+
+
+def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int, round_to: int) -> CompressionPlan:
+    """Say how much of the tighter limit is used, and which rounding leaves more than 2 % of it."""
+    assert plan.budget is not None  # a plan for a budget
+    limits = plan.budget.absolute(plan.dense.params, plan.dense.madds)
+    used = [
+        (getattr(plan.predicted, what) / limit, what)
+        for what, limit in zip(("params", "madds"), limits, strict=True)
+        if limit
+    ]
+    if not used:
+        return plan
+    share, what = max(used)
+    note = f"uses {share:.1%} of the {what} budget"
+    if share < _TIGHT and rung:
+        last = ladder.steps[rung - 1]
+        name = ladder.found.layers[last.layer].name
+        note += f"; the step of {name} to an epitome of {last.plan.epitome_shape} (channels in multiples of {round_to}) prevents more"
+    elif share < _TIGHT:
+        note += (
+            "; the dense model already meets the budget"
+            if not ladder.fixed
+            else "; the overrides alone meet the budget"
+        )
+    return replace(plan, notes=(*plan.notes, note))

@@ -1,0 +1,292 @@
+"""What is replaced in a model, by what, and what that will cost. Torch-free; JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from nes_lab.errors import PlanError, closest
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.records.budget import Budget
+from nes_lab.records.record import check_schema, load_json
+
+LAYER_OPTIONS = ("reach", "squash", "momentum", "learner")
+"""What ``LayerPlan.options`` may hold: knobs of the index learner, which change no count."""
+
+__all__ = ["LAYER_OPTIONS", "SCHEMA", "CompressionPlan", "Counts", "KeptLayer", "LayerPlan"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Stored params and multiply-adds."""
+
+    params: int
+    madds: int
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """How one layer is replaced.
+
+    Args:
+        kind: ``conv1d``, ``conv2d`` or ``linear``.
+        weight_shape, epitome_shape: In PyTorch's axis order.
+        patch_channels: ``(b_out, b_in)``.
+        routing, scope, boundary, execution, seed: As the epitome layers take them.
+        dense, predicted: Counts before and after.
+        options: Further keyword arguments of the layer, such as ``reach`` of the index learner.
+        executions: Multiply-adds under every execution plan that can run the layer; empty in plans of older versions.
+        unavailable: Execution plans that cannot, and why.
+        why: What set its epitome shape, where it was not the budget alone.
+
+    Examples:
+        >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
+        >>> how = {"routing": "tiled", "scope": "separable", "boundary": "clamp", "execution": "auto", "seed": 0}
+        >>> LayerPlan("linear", **shapes, **how, dense=Counts(4096, 4096), predicted=Counts(2048, 2048)).ratio
+        0.5
+    """
+
+    kind: str
+    weight_shape: tuple[int, ...]
+    epitome_shape: tuple[int, ...]
+    patch_channels: tuple[int, int]
+    routing: str
+    scope: str
+    boundary: str
+    execution: str
+    seed: int
+    dense: Counts
+    predicted: Counts
+    options: Mapping[str, Any] = field(default_factory=dict)
+    executions: Mapping[str, int] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.options:
+            if name not in LAYER_OPTIONS:
+                known = ", ".join(LAYER_OPTIONS)
+                raise PlanError(
+                    f"layer option {name!r} is not known; choose among {known}.{closest(name, LAYER_OPTIONS)}"
+                )
+
+    @property
+    def geometry(self) -> EpitomeGeometry:
+        """Geometry of the epitome layer.
+
+        Raises:
+            GeometryError: If a patch does not fit.
+        """
+        return EpitomeGeometry(self.weight_shape, self.epitome_shape, self.patch_channels, self.scope, self.boundary)
+
+    @property
+    def ratio(self) -> float:
+        """Params after, as a share of those before."""
+        return self.predicted.params / self.dense.params
+
+    @property
+    def runs(self) -> str:
+        """The execution plan that will run: what ``auto`` resolves to by count; ``auto`` itself where counts are not known."""
+        if self.execution != "auto" or not self.executions:
+            return self.execution
+        return min(self.executions, key=lambda name: self.executions[name])  # the first of equals, as auto takes it
+
+    def with_execution(self, execution: str) -> LayerPlan:
+        """The same layer under another execution plan, with the multiply-adds that gives.
+
+        Raises:
+            PlanError: If the execution plan cannot run this layer; says why.
+        """
+        if execution in self.unavailable:
+            usable = ", ".join(("auto", *self.executions))
+            raise PlanError(
+                f"execution={execution!r} cannot run this layer: {self.unavailable[execution]}; available: {usable}"
+            )
+        if self.executions and execution not in ("auto", *self.executions):
+            known = ("auto", *self.executions, *self.unavailable)
+            raise PlanError(
+                f"execution={execution!r} is not known; choose one of {', '.join(known)}.{closest(execution, known)}"
+            )
+        changed = replace(self, execution=execution)
+        madds = self.executions.get(changed.runs, self.predicted.madds)
+        return replace(changed, predicted=Counts(self.predicted.params, madds))
+
+    def layer_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the epitome layer."""
+        return {
+            "epitome_shape": self.epitome_shape,
+            "patch_channels": self.patch_channels,
+            "routing": self.routing,
+            "scope": self.scope,
+            "boundary": self.boundary,
+            "execution": self.execution,
+            "seed": self.seed,
+            **self.options,
+        }
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """A layer that stays dense: why, and what it costs."""
+
+    kind: str
+    weight_shape: tuple[int, ...]
+    reason: str
+    dense: Counts
+
+
+@dataclass(frozen=True)
+class CompressionPlan:
+    """Module name -> layer plan, with the counts it predicts.
+
+    Args:
+        layers: Layers that are replaced, in module order.
+        kept_layers: Layers with a weight matrix that stay dense.
+        dense, predicted: Counts of the whole model before and after.
+        budget: What was asked for; None for a preset.
+        input_shape: Of the example input behind the multiply-adds.
+        notes: What a reader should know, such as the rounding that leaves budget unused.
+        order: Names of all rows in module order.
+        origin: How it was made, for people: strategy or preset and its options.
+        latency_ms: Median measured time of a forward, where the budget limited it; the notes say on what it holds.
+
+    Examples:
+        >>> plan = CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3))
+        >>> CompressionPlan.from_json(plan.to_json()) == plan
+        True
+    """
+
+    layers: Mapping[str, LayerPlan]
+    kept_layers: Mapping[str, KeptLayer]
+    dense: Counts
+    predicted: Counts
+    budget: Budget | None
+    input_shape: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    origin: str = ""
+    latency_ms: float | None = None
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """Layers that stay dense, and why."""
+        return {name: layer.reason for name, layer in self.kept_layers.items()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain dict per layer with a weight matrix, compressed or kept, in module order; what tables and bars draw."""
+        names = self.order or (*self.layers, *self.kept_layers)
+        return [self._row(name) for name in names]
+
+    def _row(self, name: str) -> dict[str, Any]:
+        layer, kept = self.layers.get(name), self.kept_layers.get(name)
+        source = layer or kept
+        assert source is not None  # order holds names of either
+        after = source.dense if layer is None else layer.predicted
+        return {
+            "name": name,
+            "kind": source.kind,
+            "weight_shape": source.weight_shape,
+            "epitome_shape": layer and layer.epitome_shape,
+            "routing": layer and layer.routing,
+            "params_dense": source.dense.params,
+            "params": after.params,
+            "madds_dense": source.dense.madds,
+            "madds": after.madds,
+            "reason": kept.reason if kept else "",
+            "ratio": after.params / source.dense.params if source.dense.params else 1.0,
+            "scope": layer and layer.scope,
+            "runs": layer and layer.runs,
+            "executions": dict(layer.executions) if layer else {},
+            "unavailable": dict(layer.unavailable) if layer else {},
+            "why": layer.why if layer else "",
+        }
+
+    def with_execution(self, executions: Mapping[str, str]) -> CompressionPlan:
+        """A plan with other execution plans for the named layers, and the multiply-adds these give.
+
+        Counts stay as they were for layers of plans that older versions wrote, which do not tell them.
+
+        Raises:
+            PlanError: If a name is no layer of the plan, or its layer cannot run so; says why.
+        """
+        unknown = [name for name in executions if name not in self.layers]
+        if unknown:
+            raise PlanError(f"layer {unknown[0]!r} is not in the plan.{closest(unknown[0], self.layers)}")
+        layers = dict(self.layers)
+        for name, execution in executions.items():
+            try:
+                layers[name] = layers[name].with_execution(execution)
+            except PlanError as error:
+                raise PlanError(f"layer {name!r}: {error}") from error
+        more = sum(layers[name].predicted.madds - self.layers[name].predicted.madds for name in executions)
+        total = Counts(self.predicted.params, self.predicted.madds + more)
+        return replace(self, layers=layers, predicted=total)
+
+    def explain(self) -> str:
+        """Every layer in a table of text: why it stays dense, or its epitome, ratio and multiply-adds per execution plan.
+
+        Examples:
+            >>> print(CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3)).explain().splitlines()[0])
+            CompressionPlan (): 0 layers replaced, 0 kept dense
+        """
+        from nes_lab.records.plan_table import explain
+
+        return explain(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with the schema's number."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The plan as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> CompressionPlan:
+        """Read :meth:`to_json`.
+
+        Raises:
+            PlanError: If it is no JSON, of another schema, or lacks a field; names it.
+        """
+        return cls.from_dict(load_json(text, "compression plan"))
+
+    @classmethod
+    def from_dict(cls, data: Any) -> CompressionPlan:
+        """Read :meth:`to_dict`."""
+        data = check_schema(data, "compression plan", SCHEMA)
+        try:
+            return cls(
+                layers={name: _layer(LayerPlan, layer) for name, layer in data["layers"].items()},
+                kept_layers={name: _layer(KeptLayer, layer) for name, layer in data["kept_layers"].items()},
+                dense=Counts(**data["dense"]),
+                predicted=Counts(**data["predicted"]),
+                budget=None if data["budget"] is None else Budget(**data["budget"]),
+                input_shape=tuple(data["input_shape"]),
+                notes=tuple(data["notes"]),
+                order=tuple(data["order"]),
+                origin=data["origin"],
+                latency_ms=data.get("latency_ms"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(f"the compression plan lacks or misnames a field: {error}") from error
+
+    def __str__(self) -> str:
+        share = (self.predicted.params / max(self.dense.params, 1), self.predicted.madds / max(self.dense.madds, 1))
+        head = (
+            f"CompressionPlan ({self.origin}): {len(self.layers)} layers replaced, {len(self.kept_layers)} kept dense"
+        )
+        counts = (
+            f"params {self.predicted.params:,} of {self.dense.params:,} ({share[0]:.1%}), "
+            f"madds {self.predicted.madds:,} of {self.dense.madds:,} ({share[1]:.1%}) at input {self.input_shape}"
+        )
+        return "\n".join([head, counts, *self.notes])
+
+
+def _layer(kind: type, data: dict[str, Any]) -> Any:
+    fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    counts = {name: Counts(**data[name]) for name in ("dense", "predicted") if name in data}
+    return kind(**(fixed | counts))

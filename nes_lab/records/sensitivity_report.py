@@ -1,0 +1,215 @@
+"""What shrinking single layers was found to cost, one layer at a time. Torch-free; JSON."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from math import log
+from typing import Any
+
+from nes_lab.errors import OptionError, PlanError, closest, one_of
+from nes_lab.records.record import check_schema, load_json
+
+__all__ = ["COSTS", "LayerSensitivity", "SensitivityPoint", "SensitivityReport"]
+
+SCHEMA = 1
+COSTS = ("loss", "residual")
+_LEAST_KEPT = 1e-9  # of a weight's energy, so that its logarithm stays finite
+
+
+@dataclass(frozen=True)
+class SensitivityPoint:
+    """One epitome of one layer.
+
+    Args:
+        epitome_shape: In PyTorch's axis order.
+        ratio: Its cells as a share of the weight's.
+        residual: ``||W - T(E)|| / ||W||`` of the nearest epitome.
+        loss_increase: Over the dense model's loss with only this layer compressed; None where no calibration data was given.
+    """
+
+    epitome_shape: tuple[int, ...]
+    ratio: float
+    residual: float
+    loss_increase: float | None = None
+
+    def cost(self, by: str) -> float:
+        """What it costs: the loss it adds, or ``-log(1 - residual^2)``.
+
+        ``1 - residual^2`` is the share of the weight's energy that is kept. Shares of layers in a row multiply, so their
+        logarithms add up; and the last cells of a layer cost most, which spreads the shrinking.
+        """
+        if by == "loss":
+            return 0.0 if self.loss_increase is None else self.loss_increase
+        return -log(max(1 - self.residual**2, _LEAST_KEPT))
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """One layer's cost of shrinking.
+
+    Args:
+        name: Module name.
+        weight_shape: In PyTorch's axis order.
+        points: By falling ratio.
+
+    Examples:
+        >>> points = (SensitivityPoint((32, 64), 0.5, 0.6, 0.2), SensitivityPoint((16, 64), 0.25, 0.8, 0.1))
+        >>> layer = LayerSensitivity("fc", (64, 64), points)
+        >>> [layer.cost(ratio, "loss") for ratio in (1.0, 0.75, 0.5, 0.25)]
+        [0.0, 0.1, 0.2, 0.2]
+    """
+
+    name: str
+    weight_shape: tuple[int, ...]
+    points: tuple[SensitivityPoint, ...]
+
+    @cached_property
+    def _curves(self) -> dict[str, tuple[list[float], list[float]]]:
+        """By kind of cost: rising shares of cells given up, and costs that never fall."""
+        points = sorted(self.points, key=lambda p: -p.ratio)
+        given = [0.0, *(1 - p.ratio for p in points)]
+        return {by: (given, list(accumulate((0.0, *(p.cost(by) for p in points)), max))) for by in COSTS}
+
+    def cost(self, ratio: float, by: str = "residual") -> float:
+        """Cost of an epitome of ``ratio`` times the weight's cells: measured, or read off between what was; never falls with it.
+
+        Below the least ratio measured the last slope goes on.
+
+        Args:
+            ratio: Above 0; 1 costs nothing.
+            by: ``"loss"`` or ``"residual"``.
+        """
+        one_of("by", by, COSTS)
+        given, costs = self._curves[by]
+        place = 1 - ratio
+        right = min(max(bisect_left(given, place), 1), len(given) - 1)
+        if right < 1 or place <= 0:
+            return 0.0
+        left = right - 1
+        slope = (costs[right] - costs[left]) / max(given[right] - given[left], 1e-12)
+        return costs[left] + slope * (place - given[left])
+
+
+@dataclass(frozen=True)
+class SensitivityReport:
+    """Costs of shrinking, layer by layer, for a kind of epitome.
+
+    Args:
+        key: Digest of the weights, options and calibration data that they were measured with.
+        options: Of the epitomes: ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring``, ``seed``.
+        layers: In module order.
+        dense_loss: Of the dense model on the calibration data; None where none was given.
+        samples: Of the calibration data.
+        seconds: What measuring took, over all its sessions.
+        complete: Whether every layer is in; False only in the file of an interrupted measurement.
+
+    Examples:
+        >>> fc = LayerSensitivity("fc", (64, 64), (SensitivityPoint((32, 64), 0.5, 0.7),))
+        >>> report = SensitivityReport("0a", {"routing": "tiled"}, (fc,))
+        >>> SensitivityReport.from_json(report.to_json()) == report, report.measured_by
+        (True, 'residual')
+    """
+
+    key: str
+    options: Mapping[str, Any]
+    layers: tuple[LayerSensitivity, ...]
+    dense_loss: float | None = None
+    samples: int = 0
+    seconds: float = 0.0
+    complete: bool = field(default=True)
+
+    @property
+    def measured_by(self) -> str:
+        """``"loss"`` where calibration data was given, else ``"residual"``."""
+        return "residual" if self.dense_loss is None else "loss"
+
+    @cached_property
+    def by_name(self) -> dict[str, LayerSensitivity]:
+        """The layers by name."""
+        return {layer.name: layer for layer in self.layers}
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], options: Mapping[str, Any]) -> None:
+        """Refuse to stand for another model, or for other epitomes.
+
+        Args:
+            shapes: Layer name -> weight shape, of the layers that may be replaced.
+            options: As :attr:`options`.
+
+        Raises:
+            PlanError: If a layer is missing or of another shape; names it.
+            OptionError: If it was measured for other epitomes; names the option.
+        """
+        for name, shape in shapes.items():
+            mine = self.by_name.get(name)
+            if mine is None:
+                raise PlanError(f"the sensitivities do not tell of layer {name!r}.{closest(name, self.by_name)}")
+            if mine.weight_shape != shape:
+                raise PlanError(
+                    f"the sensitivities are of a layer {name!r} with a weight of {mine.weight_shape}; here it is {shape}"
+                )
+        for name, value in options.items():
+            if (found := self.options.get(name)) != value:
+                raise OptionError(f"{name}={value!r}; the sensitivities were measured with {name}={found!r}")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain dict per layer and epitome, for tables and figures."""
+        return [
+            {
+                "name": layer.name,
+                "weight_shape": layer.weight_shape,
+                **asdict(point),
+                "cost": layer.cost(point.ratio, self.measured_by),
+            }
+            for layer in self.layers
+            for point in layer.points
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with the schema's number."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def to_json(self, indent: int | None = 1) -> str:
+        """The report as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> SensitivityReport:
+        """Read :meth:`to_json`.
+
+        Raises:
+            PlanError: If it is no JSON, of another schema, or lacks a field; names it.
+        """
+        return cls.from_dict(load_json(text, "sensitivity report"))
+
+    @classmethod
+    def from_dict(cls, data: Any) -> SensitivityReport:
+        """Read :meth:`to_dict`."""
+        data = check_schema(data, "sensitivity report", SCHEMA)
+        rest = {name: value for name, value in data.items() if name not in ("schema", "layers")}
+        try:
+            return cls(layers=tuple(_layer(layer) for layer in data["layers"]), **rest)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(f"the sensitivity report lacks or misnames a field: {error}") from error
+
+    def __str__(self) -> str:
+        points = sum(len(layer.points) for layer in self.layers)
+        how = "by the residual of the fit" if self.dense_loss is None else f"by the loss on {self.samples} samples"
+        state = "" if self.complete else ", not complete"
+        head = f"SensitivityReport: {len(self.layers)} layers, {points} epitomes, measured {how} in {self.seconds:.1f} s{state}"
+        return "\n".join([head, *self._hardest()])
+
+    def _hardest(self) -> list[str]:
+        """The layers in which half of the cells cost most."""
+        costs = sorted(((layer.cost(0.5, self.measured_by), layer.name) for layer in self.layers), reverse=True)
+        return [f"  {name or '(model)'}: {cost:.4g} at half of its cells" for cost, name in costs[:5]]
+
+
+def _layer(data: dict[str, Any]) -> LayerSensitivity:
+    points = tuple(SensitivityPoint(**(p | {"epitome_shape": tuple(p["epitome_shape"])})) for p in data["points"])
+    fixed: dict[str, Any] = data | {"points": points, "weight_shape": tuple(data["weight_shape"])}
+    return LayerSensitivity(**fixed)

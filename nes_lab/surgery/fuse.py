@@ -1,0 +1,130 @@
+"""Folding batch norms into the layers before them, so that inference does not pass over activations for them.
+
+In evaluation a batch norm is one affine map per channel, ``s y + t``. A dense layer takes it into weight and bias. An epitome
+layer takes ``s`` into the rows of its epitome where all copies of a row share it, and otherwise into its buffer ``scale``,
+which the gather of output channels applies in the pass that adds the bias.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nes_lab.epitome.taps import axis_taps
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
+from nes_lab.surgery.foldable_norms import fusable
+
+__all__ = ["fusable", "fuse"]
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """A copy of a model, for inference, with batch norms folded into the layers before them.
+
+    A norm is folded where its only input is the output of one convolution or linear layer, dense or epitome, which nothing else
+    reads, and both are called once; :func:`fusable` lists which. An identity stands in its place, or the activation it held. Norms
+    in training form (without running statistics), and layers with tied weights, hooks or parametrizations, are left alone.
+    Multiply-adds stay the same. The copy is in evaluation mode and its starts are frozen: training it would train another network.
+
+    Args:
+        model: Any module, left as it was. Its forward is read with optional arguments at their defaults; where it cannot be
+            traced, its parts are read one by one, taken to be called through their own forward.
+
+    Raises:
+        OptionError: If ``model`` is no module.
+
+    Examples:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()).eval()
+        >>> fuse(model)
+        Sequential(
+          (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+          (1): Identity()
+          (2): ReLU()
+        )
+    """
+    pairs = fusable(model)
+    memo: dict[int, Any] = {}
+    with torch.inference_mode(False), torch.no_grad():
+        for norm, layer in pairs.items():
+            remains = _remains(model.get_submodule(norm), model.get_submodule(layer), memo)
+            memo[id(model.get_submodule(norm))] = remains
+        fused = copy.deepcopy(model, memo).eval()  # what the memo holds stands in wherever the norm is referred to
+        for module in list(fused.modules()):
+            if isinstance(module, EpitomeLayer):
+                module.freeze()
+        for norm, layer in pairs.items():
+            _fold(fused.get_submodule(layer), model.get_submodule(norm))  # type: ignore[arg-type]
+    return fused
+
+
+class _Rows(nn.Identity):
+    """What a norm after a linear layer leaves: of ``(N, L, C)`` it would have normalized the axis ``L``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        torch._assert(input.ndim == 2, "a batch norm folded into a linear layer takes inputs of shape (N, C)")
+        return input
+
+
+def _remains(norm: nn.Module, layer: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    rest: nn.Module = _Rows() if isinstance(layer, nn.Linear | EpitomeLinear) else nn.Identity()
+    parts = {name: copy.deepcopy(norm._modules[name], memo) for name in ("drop", "act") if name in norm._modules}
+    if all(isinstance(part, nn.Identity) for part in parts.values()):
+        return rest
+    kept = nn.Sequential()
+    for name, part in parts.items():  # under their names: state dict keys and ``norm.act`` stay
+        kept.add_module(name, part)  # type: ignore[arg-type]
+    return kept
+
+
+def _fold(layer: nn.Module, norm: _BatchNorm) -> None:
+    name = "epitome" if isinstance(layer, EpitomeLayer) else "weight"
+    weight: nn.Parameter = getattr(layer, name)
+    factor, shift = _affine(norm, weight)
+    if layer.bias is not None:
+        shift = shift + factor * layer.bias.to(factor)  # type: ignore[operator]
+    layer.bias = _like(weight, shift)
+    if isinstance(layer, EpitomeLayer):
+        factor = factor if layer.scale is None else factor * layer.scale.to(factor)
+        rows = _row_factors(layer, factor)
+        layer.scale = factor.to(weight.dtype) if rows is None else None
+        if rows is None:
+            return
+        factor = rows
+    setattr(layer, name, _like(weight, weight.to(factor) * factor.view(-1, *[1] * (weight.ndim - 1))))
+
+
+def _affine(norm: _BatchNorm, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Factor and shift of a norm, on the weight's device, in float32 or better."""
+    mean, var = norm.running_mean, norm.running_var
+    assert mean is not None and var is not None  # a norm without them is not folded
+    wide = torch.promote_types(torch.promote_types(weight.dtype, var.dtype), torch.float32)
+    mean, factor = mean.to(weight.device, wide), (var.to(weight.device, wide) + norm.eps).rsqrt()
+    if norm.weight is not None:
+        factor = factor * norm.weight.to(factor)
+    shift = -mean * factor
+    return factor, shift if norm.bias is None else shift + norm.bias.to(factor)
+
+
+def _like(weight: nn.Parameter, value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.to(weight.dtype), weight.requires_grad)
+
+
+def _row_factors(layer: EpitomeLayer, factor: Tensor) -> Tensor | None:
+    """One factor per row of the epitome that gives each output channel its own; None where readers of a row differ."""
+    if 0 not in layer.routing.sampled:
+        return factor
+    starts = layer.routing.current()[0]
+    if starts is None or factor.is_meta:
+        return None
+    low, high = (factor.new_full((layer.geometry.epitome_shape[0],), value) for value in (torch.inf, -torch.inf))
+    for cells, share in axis_taps(starts, layer.geometry, 0, layer.routing.fractional).levels():
+        read = torch.ones_like(cells, dtype=torch.bool) if share is None else share != 0
+        asked = factor.view(-1, *[1] * (cells.ndim - 1)).expand(cells.shape)[read]
+        low.scatter_reduce_(0, cells[read], asked, "amin")
+        high.scatter_reduce_(0, cells[read], asked, "amax")
+    unread = low > high
+    return torch.where(unread, 1.0, low) if bool((unread | (low == high)).all()) else None

@@ -1,0 +1,257 @@
+"""A check of a data set reports what is there, and every fault that was put in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import wavfile
+
+import nes_lab
+from nes_lab.datasets import checks
+from nes_lab.datasets.check import decode
+from nes_lab.datasets.check.check import look
+from nes_lab.datasets.check.decode import examine_part
+from nes_lab.datasets.check.layouts import Part
+from nes_lab.datasets.check.report import DataReport
+from nes_lab.datasets.checks import array_problems
+from nes_lab.datasets.examples import examples_by_class
+from nes_lab.datasets.imagenet import IMAGENETTE_CLASSES
+from nes_lab.datasets.in_memory import in_memory_spec, random_shift
+from nes_lab.datasets.knobs import STANDARD
+from nes_lab.errors import DataError, OptionError
+from tests.datasets.samples import make_shards, make_sounds, make_tree, save_image, write_cifar10
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return make_tree(tmp_path / "tree")
+
+
+def check(path: Path, **options) -> DataReport:
+    return nes_lab.check_data(path, **options)
+
+
+def only_problem(report: DataReport) -> str:
+    assert len(report.problems) == 1, report.problems
+    assert not report.usable
+    return report.problems[0]
+
+
+def test_a_good_tree_is_described(tree: Path) -> None:
+    Image.new("CMYK", (30, 10)).save(tree / "train" / "cat" / "0.jpg")
+    report = check(tree)
+    assert report.usable
+    assert (report.name, report.kind, report.classes, report.shared) == ("image_folder", "image", ("cat", "dog"), 0)
+    train, val = report.splits
+    assert (train.name, train.counts, train.total, train.least, train.median, train.most) == (
+        "train",
+        (5, 4),
+        9,
+        4,
+        4.5,
+        5,
+    )
+    assert (val.name, val.counts, val.examined) == ("val", (2, 2), 4)
+    assert train.modes == {"RGB": 6, "L": 2, "CMYK": 1}
+    assert train.sizes == ((24, 20, 8), (30, 10, 1))
+    assert "train: images that are not RGB are converted (2 L, 1 CMYK)" in report.notes
+    assert json.loads(json.dumps(report.to_dict()))["splits"][0]["median"] == 4.5
+
+
+def test_statistics_are_those_of_all_pixels(tree: Path) -> None:
+    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in (tree / "train").rglob("*.png")]
+    pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures]) / 255
+    train = check(tree).splits[0]
+    assert train.mean == pytest.approx(pixels.mean(0), abs=1e-9)
+    assert train.std == pytest.approx(pixels.std(0), abs=1e-9)
+
+
+def test_several_faults_are_all_reported(tree: Path) -> None:
+    (tree / "train" / "cat" / "0.png").write_bytes(b"no pixels")
+    (tree / "val" / "dog" / "1.png").write_bytes((tree / "val" / "dog" / "1.png").read_bytes()[:99])
+    (tree / "train" / "emu").mkdir()
+    report = check(tree)
+    said = "\n".join(report.problems)
+    assert "train: 1 of 8 images checked cannot be read" in said and "cat/0.png' (not an image)" in said
+    assert "val: 1 of 4 images checked cannot be read" in said and "dog/1.png'" in said
+    assert "1 class folder(s) without an image: emu" in said
+    assert "only in train: emu" in said
+    assert len(report.problems) == 4
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_missing_and_empty_splits(tree: Path, split: str) -> None:
+    (tree / split).rename(tree / "gone")
+    assert f"has no folder '{split}'" in only_problem(check(tree))
+    (tree / split).mkdir()
+    assert "is an empty split" in only_problem(check(tree))
+
+
+def test_twins_across_the_splits_are_counted_and_named(tree: Path) -> None:
+    copy = tree / "val" / "dog" / "twin.png"
+    copy.write_bytes((tree / "train" / "cat" / "2.png").read_bytes())
+    report = check(tree)
+    assert report.shared == 1
+    assert report.usable
+    assert any("1 examples of val are in train too" in note and str(copy) in note for note in report.notes)
+
+
+def test_many_files_of_equal_size_are_left_to_all(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "val"):
+        Image.new("RGB", (8, 8)).save(tree / split / "cat" / "same.png")
+    monkeypatch.setattr(decode, "_MOST_COMPARED", 1)
+    report = check(tree)
+    assert report.shared is None
+    assert any("--all looks for them" in note for note in report.notes)
+    assert check(tree, everything=True).shared == 1
+
+
+def test_large_splits_are_sampled_unless_all_is_asked_for(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MOST_DECODED", 4)
+    (tree / "train" / "cat" / "1.png").write_bytes(b"escapes the sample")
+    report = check(tree)
+    assert report.splits[0].examined == 4
+    assert any("train: 4 of 8 files were decoded" in note for note in report.notes)
+    assert "cat/1.png" in only_problem(check(tree, everything=True))
+
+
+def test_few_broken_images_are_a_note_when_asked_for(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, train=60, val=1, size=8)
+    (root / "train" / "dog" / "7.png").write_bytes(b"")
+    assert "dog/7.png" in only_problem(check(root))
+    report = check(root, skip_broken=0.01)
+    assert report.usable
+    assert any("dog/7.png" in note and "would be left out" in note for note in report.notes)
+    with pytest.raises(OptionError, match=r"skip_broken=0.2 should be a share from 0 to 0.01"):
+        check(root, skip_broken=0.2)
+
+
+def test_archives(tmp_path: Path, tree: Path) -> None:
+    root = make_shards(tree, tmp_path / "shards")
+    files, packed = check(tree), check(root)
+    assert packed.name == "image_shards"
+    assert packed.usable
+    assert packed.splits == files.splits
+    torn = root / "train" / "000002.tar"
+    torn.write_bytes(torn.read_bytes()[:1024])
+    report = check(root)
+    assert "000002.tar' cannot be read as an uncompressed tar archive" in only_problem(report)
+    assert report.splits[0].total == 6
+    (root / "classes.txt").write_text("cat\n")
+    assert any("has label 1; with 1 classes" in problem for problem in check(root).problems)
+
+
+def test_sounds(tmp_path: Path) -> None:
+    root = make_sounds(tmp_path / "sounds")
+    report = check(root, val_fold=3)
+    assert (report.name, report.kind, report.usable, report.shared) == ("audio_folder", "audio", True, 0)
+    assert report.splits[0].sizes == ((1200, 1, 8),)
+    assert report.splits[0].modes == {"8,000 Hz": 8}
+    waves = [wavfile.read(path)[1] / 32768 for path in sorted((root / "audio").glob("[12]*"))]
+    assert report.splits[0].std[0] == pytest.approx(np.concatenate(waves).std(), abs=1e-4)
+    wavfile.write(root / "audio" / "1-dog-0.wav", 8000, np.zeros(900, np.int16))
+    wavfile.write(root / "audio" / "1-dog-1.wav", 8000, np.full(900, np.nan, np.float32))
+    wavfile.write(root / "audio" / "2-dog-0.wav", 44100, np.ones(900, np.int16))
+    wavfile.write(root / "audio" / "3-dog-0.wav", 8000, np.zeros(0, np.int16))
+    report = check(root, val_fold=3)
+    said = "\n".join(report.problems)
+    assert "1-dog-1.wav' holds 900 samples that are NaN" in said
+    assert "3-dog-0.wav' is empty" in said
+    assert "clips differ in sampling rate (44,100 Hz, 8,000 Hz)" in said
+    assert len(report.problems) == 3
+    assert "train: 1 clips are silent: 1-dog-0.wav" in report.notes
+    assert "data.val_fold=5" in "\n".join(check(root).problems)
+
+
+def cifar(root: Path, monkeypatch: pytest.MonkeyPatch, labels: np.ndarray) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 3, 32, 32), dtype=np.uint8)
+    pixels[55] = pixels[3]
+    write_cifar10(root, pixels[:50], labels, pixels[50:], np.arange(10))
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    return root
+
+
+def test_torchvision_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = cifar(tmp_path / "c", monkeypatch, np.arange(50) % 10)
+    for place in (root, root / "cifar-10-batches-py"):
+        report = check(place)
+        assert (report.name, report.usable, report.shared) == ("cifar10", True, 1)
+        assert report.splits[0].counts == (5,) * 10
+        assert report.splits[0].sizes == ((32, 32, 50),)
+    assert nes_lab.check_data("cifar10", root=root).classes[3] == "cat"
+    wrong = cifar(tmp_path / "d", monkeypatch, np.arange(50) % 11)
+    assert "labels of the train split run from 0 to 10; with 10 classes they should be 0 to 9" in only_problem(
+        check(wrong)
+    )
+    monkeypatch.undo()
+    assert "no intact train split" in only_problem(check(root))
+
+
+def test_pixels_in_memory_are_checked_here_and_before_training() -> None:
+    images = np.full((6, 1, 4, 4), 7.0)
+    assert array_problems(images, 16.0) == []
+    images[1, 0, 0, 0], images[4, 0, 1, 1], images[5, 0, 0, 0] = np.nan, np.inf, -1
+    assert array_problems(images, 16.0) == [
+        "2 of 6 images hold NaN or infinite pixels: number 1, 4",
+        "2 of 6 images have pixels outside 0 to 16: number 4, 5",
+    ]
+    seen = examine_part("train", "image", Part(images, [0] * 6, 16.0), ("a",))
+    assert seen.problems[0].startswith("train: 2 of 6 images hold NaN")
+    pair = (torch.from_numpy(images), torch.zeros(6, dtype=torch.long))
+    with pytest.raises(
+        DataError, match=r"data.name='mine', train: 2 of 6 images hold NaN or infinite pixels: number 1, 4"
+    ):
+        in_memory_spec("mine", ("a",), pair, pair, augment=lambda size: random_shift, knobs=STANDARD, white=16.0)
+    empty = (torch.zeros(0, 1, 4, 4), torch.zeros(0, dtype=torch.long))
+    with pytest.raises(DataError, match=r"train: an empty split"):
+        in_memory_spec("mine", ("a",), empty, pair, augment=lambda size: random_shift, knobs=STANDARD, white=16.0)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "imagenette"])
+def test_imagenet_by_name(tmp_path: Path, name: str) -> None:
+    folder = "imagenette2-160" if name == "imagenette" else ""
+    make_tree(tmp_path / folder, names=tuple(IMAGENETTE_CLASSES), train=1, val=1)
+    report = nes_lab.check_data(name, root=tmp_path)
+    assert (report.name, report.usable, len(report.classes)) == (name, True, 10)
+    assert any("not ImageNet-1k: 10 classes" in note for note in report.notes) == (name == "imagenet")
+    if folder:
+        assert check(tmp_path).name == "imagenette"
+
+
+def test_what_is_not_known_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'digitz' is neither a folder nor a data set .*mean 'digits'"):
+        nes_lab.check_data("digitz")
+    with pytest.raises(DataError, match=r"is neither a folder"):
+        nes_lab.check_data("a\0b")
+    (tmp_path / "holiday.txt").write_text("")
+    with pytest.raises(DataError, match=r"holds holiday.txt; a data set is train/<class>/ and val/<class>/"):
+        check(tmp_path)
+    with pytest.raises(DataError, match=r"with --root give one of digits"):
+        nes_lab.check_data(str(tmp_path), root=tmp_path)
+
+
+def test_examples_are_spread_and_broken_ones_replaced(tree: Path) -> None:
+    for index in range(4, 12):
+        save_image(tree / "train" / "cat" / f"{index}.png", index, size=90)
+    (tree / "train" / "cat" / "0.png").write_bytes(b"")
+    shown = examples_by_class(look(tree), each=3, size=40)
+    assert list(shown) == ["cat", "dog"]
+    assert [len(pictures) for pictures in shown.values()] == [3, 3]
+    assert all(picture.dtype == np.uint8 and max(picture.shape) <= 40 for picture in shown["cat"])
+    assert list(examples_by_class(look(tree), classes=1)) == ["cat"]
+    sound = examples_by_class(look(make_sounds(tree.parent / "sounds"), val_fold=3))
+    assert sound["rain"][0].shape == (1200,)
+
+
+def test_a_report_is_frozen() -> None:
+    report = DataReport("x", None, "image", (), ())
+    with pytest.raises(AttributeError):
+        report.name = "y"  # type: ignore[misc]
+    assert not replace(report, problems=("bad",)).usable
+    assert checks.some(()) == ""

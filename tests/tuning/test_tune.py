@@ -1,0 +1,464 @@
+"""Tuning: what is measured, chosen and set; the clock is a fake one wherever the choice is what is tested."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+from torch import nn
+
+import nes_lab
+from nes_lab import Budget, TuneReport
+from nes_lab.errors import OptionError, PlanError
+from nes_lab.nn import EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.inspect import epitome_layers
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.tuning.layer_inputs import Layout, record_calls
+
+TUNE = sys.modules["nes_lab.tuning.tune"] if nes_lab.tune else None
+QUICK = {"seconds": 0.2}
+
+
+def _net(routing: str = "tiled") -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        EpitomeConv2d(4, 16, 3, padding=1, epitome_shape=(8, 4, 3, 3), routing=routing),
+        nn.BatchNorm2d(16),
+        EpitomeConv2d(16, 24, 1, epitome_shape=(24, 8, 1, 1), routing=routing),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        EpitomeLinear(24, 10, epitome_shape=(10, 12), routing=routing, scope="joint"),
+    )
+
+
+def _chain(widths: tuple[int, ...] = (32, 40, 48, 56)) -> nn.Sequential:
+    """Linear layers of different sizes, so that each is timed."""
+    pairs = zip(widths, (*widths[1:], 16), strict=True)
+    return nn.Sequential(*[EpitomeLinear(a, b, epitome_shape=(8, 8)) for a, b in pairs])
+
+
+def _executions(model: nn.Module) -> list[str]:
+    return [layer.execution for _, layer in epitome_layers(model)]
+
+
+class FakeClock:
+    """Stands for ``time_rounds``: scripted times per layer, scripted ratios of the whole networks."""
+
+    def __init__(self, layers: list[dict[str, float]], ratios: list[float | list[float]]) -> None:
+        self.layers, self.ratios, self.runs = list(layers), list(ratios), 0
+
+    def __call__(self, contenders, device, seconds, **options):
+        for call in contenders.values():
+            call()
+        if "tuned" in contenders:
+            ratio = self.ratios.pop(0)
+            ratios = ratio if isinstance(ratio, list) else [ratio] * 11
+            return {"materialize": [1.0] * len(ratios), "tuned": ratios}
+        self.runs += 1
+        times = self.layers.pop(0)
+        assert next(iter(contenders)) == "materialize"  # what time_rounds compares the others with
+        return {name: [times.get(name, 9.0)] * 7 for name in contenders}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    def use(layers, ratios):
+        fake = FakeClock(layers, ratios)
+        monkeypatch.setattr(TUNE, "time_rounds", fake)
+        return fake
+
+    return use
+
+
+# ---- the choice ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("times", "chosen"),
+    [
+        ({"materialize": [4.0] * 7}, "materialize"),
+        ({"materialize": [4.0] * 7, "factored": [3.0] * 7, "wrapped": [2.0] * 7}, "wrapped"),
+        ({"materialize": [4.0] * 7, "factored": [3.93] * 7}, "materialize"),  # 1.75 % is not enough
+        ({"materialize": [4.0] * 7, "factored": [3.90] * 7}, "factored"),  # 2.5 % is, where nothing scatters
+        # 0.9 on the median, but scattered so that it might be 1
+        ({"materialize": [1.0] * 7, "factored": [0.5, 0.6, 0.7, 0.9, 1.2, 1.4, 1.5]}, "materialize"),
+        # the fastest is unsure; the second is clearly faster
+        ({"materialize": [1.0] * 7, "wrapped": [0.1, 0.2, 0.3, 0.7, 1.2, 1.4, 1.5], "factored": [0.8] * 7}, "factored"),
+        # a machine that slows down threefold slows both
+        ({"materialize": [1.0, 1, 1, 2, 3, 3, 3], "factored": [0.9, 0.9, 0.9, 1.8, 2.7, 2.7, 2.7]}, "factored"),
+    ],
+)
+def test_the_fastest_clearly_faster_is_chosen(times, chosen):
+    assert TUNE.choose(times)[0] == chosen
+
+
+def test_choices_are_set_and_reported(clock):
+    clock([{"materialize": 4, "factored": 3, "wrapped": 2}, {"materialize": 1, "factored": 5}] * 2, [0.9])
+    model = _chain()
+    report = nes_lab.tune(model, torch.randn(2, 32))
+    assert _executions(model) == ["wrapped", "materialize"] * 2 == list(report.executions.values())
+    assert report.ratio == 0.9 and report.rounds == 11 and report.tuned_ms == 0.9
+    first, second = report.layers[:2]
+    assert first.times_ms == {"materialize": 4, "factored": 3, "wrapped": 2} and first.calls == 1
+    assert "0.50" in first.reason and "not clearly" in second.reason
+
+
+def test_a_slower_network_loses_the_least_gains_first(clock):
+    gains = [3.0, 1.0, 4.0, 2.0]
+    times = [{"materialize": 10, "factored": 10 - g} for g in gains]
+    model = _chain()
+    clock(times, [1.5, 1.2, 0.9])
+    report = nes_lab.tune(model, torch.randn(2, 32))
+    assert _executions(model) == ["materialize", "materialize", "factored", "materialize"]
+    assert "1.500 of materialized" in report.layers[1].reason and "1.200" in report.layers[0].reason
+    assert report.ratio == 0.9
+
+
+def test_at_last_all_layers_are_materialized(clock):
+    model = _chain()
+    clock([{"materialize": 2, "factored": 1}] * 4, [1.5, 1.4, 1.3, 1.01])
+    report = nes_lab.tune(model, torch.randn(2, 32))
+    assert _executions(model) == ["materialize"] * 4
+    assert report.ratio == 1.01  # as measured: noise and bookkeeping, told and not hidden
+
+
+def test_with_no_time_left_all_are_materialized_at_once(clock):
+    noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]  # would be measured again
+    model = _chain()
+    fake = clock([{"materialize": 2, "factored": 1}] * 4, [noisy, 1.2, "never"])
+    report = nes_lab.tune(model, torch.randn(2, 32), seconds=1e-6)
+    assert _executions(model) == ["materialize"] * 4 and fake.ratios == ["never"] and report.ratio == 1.2
+
+
+def test_where_noise_may_be_the_reason_the_networks_are_measured_again(clock):
+    noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]
+    model = _chain()
+    clock([{"materialize": 2, "factored": 1}] * 4, [noisy, [0.9] * 7])
+    report = nes_lab.tune(model, torch.randn(2, 32))
+    assert _executions(model) == ["factored"] * 4 and report.rounds == 14 and report.ratio == 0.9
+
+
+def test_they_are_measured_again_once_only(clock):
+    noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]
+    model = _chain()
+    clock([{"materialize": 2, "factored": 1}] * 4, [noisy, noisy, 0.9])
+    nes_lab.tune(model, torch.randn(2, 32))
+    assert _executions(model) == ["materialize"] * 2 + ["factored"] * 2  # of equal gains, the first in module order
+
+
+def test_layers_that_are_alike_are_timed_once(clock):
+    patches = {"epitome_shape": (16, 16), "patch_channels": (4, 4)}
+    alike = [EpitomeLinear(32, 32, **patches) for _ in range(3)]
+    other = EpitomeLinear(32, 32, routing="random", seed=1, **patches)  # reads other places, in more runs
+    fake = clock([{"materialize": 2, "factored": 1}, {"materialize": 1}], [0.9])
+    report = nes_lab.tune(nn.Sequential(*alike, other), torch.randn(2, 32))
+    assert fake.runs == 2 and list(report.executions.values()) == ["factored"] * 3 + ["materialize"]
+
+
+def test_each_contender_runs_what_it_is_named_for(monkeypatch, clock):
+    ran: list[str] = []
+    forward = EpitomeLayer.forward
+
+    def watched(self, x):
+        assert not self.epitome.is_inference()  # else nothing would be kept from one round to the next
+        ran.append(self.plan_for(tuple(x.shape)).name)
+        return forward(self, x)
+
+    monkeypatch.setattr(EpitomeLayer, "forward", watched)
+    model = _chain((32, 40))
+    clock([{"materialize": 9, "factored": 1}, {"materialize": 5, "wrapped": 1}], [1.5, 0.9])
+    with torch.inference_mode():
+        nes_lab.tune(model, torch.randn(2, 32))
+    auto, alone, first, second = ran[:2], ran[2:8], ran[8:10], ran[10:]
+    assert auto == ["factored"] * 2 and alone == ["materialize", "factored", "wrapped"] * 2
+    assert first == ["factored", "wrapped"] and second == ["factored", "materialize"]
+
+
+# ---- a real run -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("routing", ["tiled", "learner"])
+def test_a_real_run_keeps_results_and_holds_its_guarantee(routing):
+    model, x = _net(routing).train(), torch.randn(3, 4, 12, 12)
+    model[1].eval()
+    state, modes = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
+    attributes = {name: sorted(vars(layer)) for name, layer in epitome_layers(model)}
+    rng, before = torch.get_rng_state(), copy.deepcopy(model).eval()(x)
+    report = nes_lab.tune(model, x, **QUICK)
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert [m.training for m in model.modules()] == modes
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    assert {name: sorted(vars(layer)) for name, layer in epitome_layers(model)} == attributes
+    assert not any(m._forward_hooks for m in model.modules())
+    # the same sums in another order: float32 rounding
+    torch.testing.assert_close(copy.deepcopy(model).eval()(x), before, rtol=1e-5, atol=1e-5)
+    assert report.executions == {name: layer.execution for name, layer in epitome_layers(model)}
+    assert set(report.layers[0].times_ms) == {"materialize", "factored", "wrapped"}
+    assert set(report.layers[2].times_ms) == {"materialize"}  # joint
+    assert all(t > 0 for layer in report.layers for t in layer.times_ms.values())
+    assert report.ratio <= 1 or set(report.executions.values()) == {"materialize"}
+    assert report.ratio_quartiles[0] <= report.ratio <= report.ratio_quartiles[1]
+    assert report.rounds >= 7 and report.seconds > 0 and report.tuned_ms > 0
+    key = report.key
+    assert (key.dtype, key.input_shape, key.batch, key.memory_format) == ("float32", (3, 4, 12, 12), 3, "contiguous")
+    assert (key.threads, key.torch) == (torch.get_num_threads(), torch.__version__) and key.device
+
+
+def test_progress_tells_each_layer_and_the_end():
+    news: list[dict] = []
+    nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), progress=news.append, **QUICK)
+    assert [n["label"] for n in news if n["phase"] == "layers"] == ["0", "2", "5"]
+    assert news[-1]["done"] == news[-1]["total"] == 4 and "of materialized" in news[-1]["label"]
+    assert [n["done"] for n in news] == sorted(n["done"] for n in news)
+
+
+def test_progress_true_draws_a_bar_on_standard_error(monkeypatch, capsys):
+    threads: set[int] = set()
+    forward = EpitomeLayer.forward
+    watched = lambda self, x: (threads.add(threading.active_count()), forward(self, x))[1]  # noqa: E731
+    monkeypatch.setattr(EpitomeLayer, "forward", watched)
+    before = threading.active_count()
+    nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), progress=True, **QUICK)
+    out, err = capsys.readouterr()
+    assert not out and "tuning" in err
+    assert threads == {before}  # none that redraws the bar while layers are timed
+
+
+def test_it_is_quiet_unless_asked(capsys):
+    nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), **QUICK)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_inside_inference_mode_weights_are_still_kept():
+    model = _net()
+    with torch.inference_mode():
+        report = nes_lab.tune(model, torch.randn(1, 4, 8, 8), **QUICK)
+    assert report.rounds and not model[0].epitome.is_inference()
+    model(torch.randn(2, 4, 8, 8)).sum().backward()
+
+
+# ---- inputs -------------------------------------------------------------------------------------------------------------
+
+
+class _Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = EpitomeLinear(8, 8, epitome_shape=(4, 4))
+
+    def forward(self, x, y):
+        return self.fc(self.fc(x)), self.fc(y)
+
+
+def test_all_calls_of_a_layer_count(monkeypatch, clock):
+    model, x, y = _Twice(), torch.randn(2, 8), torch.randn(5, 3, 8)
+    assert list(record_calls(model, (x, y))["fc"].values()) == [2, 1]
+    seen: list[tuple[int, ...]] = []
+    forward = EpitomeLayer.forward
+    clock([{"materialize": 2, "factored": 1}], [0.9])
+    monkeypatch.setattr(EpitomeLayer, "forward", lambda self, x: (seen.append(tuple(x.shape)), forward(self, x))[1])
+    report = nes_lab.tune(model, {"x": x, "y": y})
+    plans = len(report.layers[0].times_ms)
+    assert (
+        sorted(seen[3 : 3 + 3 * plans]) == [(2, 8)] * 2 * plans + [(5, 3, 8)] * plans
+    )  # after the three recorded calls
+    assert report.layers[0].calls == 3
+    assert report.layers[0].madds["factored"] == nes_lab.count(model, (x, y)).madds
+
+
+def test_layers_whose_weight_alone_is_used_are_left_as_they_are(clock):
+    block = nn.TransformerEncoderLayer(32, 2, 64, batch_first=True)
+    plan = nes_lab.plan_for_budget(block, Budget(params="60%"), torch.randn(1, 4, 32))
+    model = nn.Sequential(nes_lab.compress(block, plan), EpitomeLinear(32, 8, epitome_shape=(8, 8)))
+    model[0].linear1.execution = "auto"
+    clock([{"materialize": 2, "factored": 1}], [0.9])
+    report = nes_lab.tune(model, torch.randn(1, 4, 32))
+    assert list(report.executions) == ["1"]
+    left = {layer.name: layer for layer in report.layers if not layer.times_ms}
+    assert "0.linear1" in left and left["0.linear1"].calls == 0 and "not called" in left["0.linear1"].reason
+    assert model[0].linear1.execution == "auto" and model[1].execution == "factored"
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.randn(2, 4, 6, 6).contiguous(memory_format=torch.channels_last),
+        torch.randn(2, 4, 6, 12)[..., ::2],
+        torch.randn(1, 4, 6, 6).expand(2, -1, -1, -1),
+        torch.randn(2, 4, 6, 6, dtype=torch.float64),
+    ],
+)
+def test_inputs_are_timed_in_the_layout_they_have(x):
+    made = Layout.of(x).make()
+    assert made.shape == x.shape and made.dtype == x.dtype and made.std() > 0.5
+    assert made.stride() == x.stride() or 0 in x.stride()
+
+
+def test_memory_format_is_part_of_the_key(clock):
+    model = _net().to(memory_format=torch.channels_last)
+    clock([{"materialize": 1.0}] * 3, [1.0])
+    x = torch.randn(2, 4, 6, 6).contiguous(memory_format=torch.channels_last)
+    key = nes_lab.tune(model, x).key
+    assert key.memory_format == "channels_last" and "channels_last" in str(key)
+
+
+# ---- errors -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["layer", "network"])
+def test_nothing_is_set_when_measuring_fails_half_way(clock, when):
+    model = _chain()
+    times = [{"materialize": 2, "factored": 1}] * (4 if when == "network" else 2)
+    clock(times, [1.5] if when == "network" else [])  # then the script runs out
+    before = [sorted(vars(layer)) for _, layer in epitome_layers(model)]
+    with pytest.raises(IndexError):
+        nes_lab.tune(model.train(), torch.randn(2, 32))
+    assert _executions(model) == ["auto"] * 4 and all(m.training for m in model.modules())
+    assert [sorted(vars(layer)) for _, layer in epitome_layers(model)] == before
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "options", "says"),
+    [
+        (nn.Sequential(nn.Linear(4, 4)), torch.randn(1, 4), {}, "Sequential without epitome layers"),
+        ("model", torch.randn(1, 4), {}, "model is a str"),
+        (_chain(), torch.randn(2, 31), {}, r"example_input of shape \(2, 31\): Sequential cannot run it"),
+        (_chain(), None, {}, "cannot run it"),
+        (_chain().to("meta"), torch.randn(2, 32), {}, "meta device"),
+        (_chain(), torch.randn(2, 32), {"seconds": 0}, "seconds=0"),
+        (_chain(), torch.randn(2, 32), {"seconds": float("nan")}, "seconds=nan"),
+        (_chain(), torch.randn(2, 32), {"progress": "yes"}, "progress='yes'"),
+    ],
+)
+def test_mistakes_are_told(model, x, options, says):
+    with pytest.raises(OptionError, match=says):
+        nes_lab.tune(model, x, **options)
+
+
+# ---- the report ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def planned(clock):
+    torch.manual_seed(0)
+    dense, x = nn.Sequential(nn.Conv2d(16, 32, 1), nn.ReLU(), nn.Conv2d(32, 16, 3)), torch.randn(2, 16, 6, 6)
+    plan = nes_lab.plan_for_budget(dense, Budget(params="60%"), x)
+    model = nes_lab.compress(dense, plan)
+    clock([{"materialize": 2, "factored": 3}, {"materialize": 2, "wrapped": 1}], [0.9])
+    return dense, x, plan, nes_lab.tune(model, x)
+
+
+def test_a_report_survives_json(planned):
+    report = planned[3]
+    assert TuneReport.from_json(report.to_json()) == report
+    data = report.to_dict()
+    for broken, says in [
+        ("[]", "schema='list'"),
+        ("{", "no tuning report in JSON"),
+        (json.dumps(data | {"schema": 7}), "schema=7"),
+        (json.dumps({k: v for k, v in data.items() if k != "ratio"}), "ratio"),
+        (json.dumps({k: v for k, v in data.items() if k != "key"}), "key"),
+        (json.dumps(data | {"colour": 1}), "colour"),
+    ]:
+        with pytest.raises(PlanError, match=says):
+            TuneReport.from_json(broken)
+
+
+def test_applied_to_its_plan_it_sets_executions_counts_and_the_key(planned):
+    dense, x, plan, report = planned
+    tuned = report.apply(plan)
+    assert [p.execution for p in tuned.layers.values()] == ["materialize", "wrapped"]
+    assert tuned.notes == (*plan.notes, f"executions tuned on {report.key}")
+    assert nes_lab.CompressionPlan.from_json(tuned.to_json()) == tuned
+    assert report.apply(tuned) == tuned  # a second time adds nothing
+    small = nes_lab.compress(dense, tuned)
+    assert _executions(small) == ["materialize", "wrapped"]
+    assert nes_lab.count(small, x).madds == tuned.predicted.madds != plan.predicted.madds
+    rows = {row.name: row.madds for row in nes_lab.count(small, x).by_layer}
+    assert all(rows[name] == p.predicted.madds for name, p in tuned.layers.items())
+
+
+def test_counts_follow_the_plans_input_where_the_plan_knows_them(planned):
+    dense, x, _, report = planned
+    one = nes_lab.plan_for_budget(dense, Budget(params="60%"), x[:1])
+    tuned = report.apply(one)
+    assert nes_lab.count(nes_lab.compress(dense, tuned), x[:1]).madds == tuned.predicted.madds
+    larger = nes_lab.plan_for_budget(dense, Budget(params="60%"), torch.randn(2, 16, 9, 9))
+    tuned = report.apply(larger)
+    small = nes_lab.compress(dense, tuned)
+    assert nes_lab.count(small, torch.randn(2, 16, 9, 9)).madds == tuned.predicted.madds != larger.predicted.madds
+    before = _as_before(larger)  # tells no counts per execution plan
+    tuned = report.apply(before)
+    assert tuned.predicted == larger.predicted and "(2, 16, 9, 9)" in tuned.notes[-1]
+    one = nes_lab.plan_for_budget(dense, Budget(params="60%"), x[:1])
+    assert report.apply(_as_before(one)).predicted == report.apply(one).predicted
+
+
+def _as_before(plan: nes_lab.CompressionPlan) -> nes_lab.CompressionPlan:
+    """The plan as an older version would have written it."""
+    data = json.loads(plan.to_json())
+    for layer in data["layers"].values():
+        del layer["executions"], layer["unavailable"], layer["why"]
+    del data["latency_ms"], data["budget"]["latency_ms"]
+    return nes_lab.CompressionPlan.from_dict(data)
+
+
+def test_a_plan_of_another_model_is_refused(planned):
+    dense, x, _, report = planned
+    shallow = nes_lab.plan_for_budget(dense, Budget(params="95%"), x, include="0")
+    named = nes_lab.plan_for_budget(
+        nn.ModuleDict({"a": nn.Linear(64, 64)})["a"], Budget(params="50%"), torch.randn(1, 64)
+    )
+    wider = nes_lab.plan_for_budget(dense, Budget(params="95%"), x)
+    moved = nes_lab.plan_for_budget(dense, Budget(params="60%"), x, routing="stride")
+    for other, says in [
+        (shallow, "'2' is not in the plan"),
+        (named, "'0' is not in the plan.*'' was not tuned"),
+        (wider, r"'0' has epitome_shape=\("),
+        (moved, "has routing='stride' in the plan and 'tiled' here"),
+        ("plan", "plan is a str"),
+    ]:
+        with pytest.raises(PlanError, match=says):
+            report.apply(other)
+
+
+def test_it_prints_as_a_table(planned):
+    report = planned[3]
+    lines = str(report).splitlines()
+    assert lines[0].split()[:3] == ["layer", "materialize", "ms"] and len({len(x) for x in lines if "---" in x}) == 1
+    assert "wrapped" in lines[3] and "ratio 0.900" in lines[-2] and str(report.key) in lines[-1]
+    assert report._repr_html_().count("<tr>") == 3
+
+
+def test_the_report_needs_no_torch():
+    code = "import sys, nes_lab.records.tune_report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- a network people use -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_mobilenetv2_is_tuned_in_two_minutes():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model, x = nes_lab.create_backbone("mobilenetv2_100").eval(), torch.randn(1, 3, 224, 224)
+        small = nes_lab.compress(model, nes_lab.preset("released_x2", model, x))
+        with torch.no_grad():
+            before = small(x)
+        begun = time.perf_counter()
+        report = nes_lab.tune(small, x)
+        assert time.perf_counter() - begun < 120
+        with torch.no_grad():
+            after = small(x)
+    finally:
+        torch.set_num_threads(threads)
+    assert report.key.threads == 2 and len(report.layers) == 32
+    assert report.ratio <= 1 or set(report.executions.values()) == {"materialize"}
+    assert (after - before).abs().max() <= 1e-4 * before.abs().max()  # 50 layers of float32 rounding
