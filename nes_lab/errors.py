@@ -21,7 +21,8 @@ __all__ = [
     "PlanError",
     "RunError",
     "closest",
-    "one_of",
+    "check_choice",
+    "check_int",
 ]
 
 
@@ -95,7 +96,7 @@ def closest(name: object, known: Iterable[str], n: int = 3) -> str:
     return " Did you mean " + " or ".join(repr(item) for item in near) + "?"
 
 
-def one_of(argument: str, value: object, choices: Iterable[str]) -> str:
+def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
     """Return ``value`` when it is one of ``choices``, else raise.
 
     Args:
@@ -107,10 +108,30 @@ def one_of(argument: str, value: object, choices: Iterable[str]) -> str:
         OptionError: With all choices and the closest match.
 
     Examples:
-        >>> one_of("scope", "joint", ["separable", "joint"])
+        >>> check_choice("scope", "joint", ["separable", "joint"])
         'joint'
     """
     known = list(choices)
     if isinstance(value, str) and value in known:
         return value
     raise OptionError(f"{argument}={value!r} is not known; choose one of {', '.join(known)}.{closest(value, known)}")
+
+
+def check_int(argument: str, value: object, least: int) -> int:
+    """Return ``value`` when it is an integer of at least ``least``, else raise.
+
+    Args:
+        argument: The argument's name, for the message.
+        value: What was given.
+        least: Smallest value allowed.
+
+    Raises:
+        OptionError: If it is not an integer, or too small.
+
+    Examples:
+        >>> check_int("round_to", 8, 1)
+        8
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(f"{argument}={value!r}; give an integer of at least {least}")
+    return value

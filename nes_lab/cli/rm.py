@@ -12,7 +12,7 @@ import tyro
 from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import printable
-from nes_lab.errors import OptionError, RunError, one_of
+from nes_lab.errors import OptionError, RunError, check_choice
 from nes_lab.runs.claims import is_claimed
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
@@ -57,7 +57,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _chosen(store: RunStore, options: Rm) -> list[RunInfo]:
-    states = {one_of("--state", word.strip(), STATES) for word in options.state.split(",") if word.strip()}
+    states = {check_choice("--state", word.strip(), STATES) for word in options.state.split(",") if word.strip()}
     if not options.runs and not states:
         raise OptionError(f"which runs? Give their ids, or --state with some of {', '.join(STATES)}")
     ids = {store.find_id(name) for name in options.runs}

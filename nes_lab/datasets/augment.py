@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from nes_lab.datasets.knobs import ImageKnobs
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 
 __all__ = ["EachImage", "check_augment", "eval_transform", "seeded", "train_transform"]
 
@@ -51,7 +51,7 @@ def check_augment(text: str) -> str | None:
         return None
     first, *parts = text.split("-")
     if first not in _POLICIES:
-        one_of("data.augment", first, ["standard", "none", *_POLICIES])
+        check_choice("data.augment", first, ["standard", "none", *_POLICIES])
     seen: set[str] = set()
     for part in parts:
         key = re.split(r"[\d.]", part)[0] if not part.startswith("t") else "t"

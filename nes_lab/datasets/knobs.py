@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "STANDARD", "ImageKnobs", "refuse_unused", "statistics"]
 
@@ -109,7 +109,7 @@ def statistics(normalize: str, own: tuple[Channels, Channels]) -> tuple[Channels
         >>> statistics("half", ((0.3,), (0.2,)))
         ((0.5,), (0.5,))
     """
-    one_of("data.normalize", normalize, ("own", "imagenet", "half"))
+    check_choice("data.normalize", normalize, ("own", "imagenet", "half"))
     channels = len(own[0])
     if normalize == "half":
         return (0.5,) * channels, (0.5,) * channels

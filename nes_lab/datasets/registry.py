@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from nes_lab.datasets.knobs import ImageKnobs, refuse_unused
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import one_of
+from nes_lab.errors import check_choice
 
 __all__ = ["DataOptions", "dataset_names", "load_dataset"]
 
@@ -210,4 +210,4 @@ def load_dataset(data: DataOptions, *, seed: int = 0) -> DatasetSpec:
         OptionError: If ``data.name`` is unknown; with the closest names.
         DataError: If the data is missing, incomplete or damaged; says what to do.
     """
-    return _LOADERS[one_of("data.name", data.name, _LOADERS)](data, seed)
+    return _LOADERS[check_choice("data.name", data.name, _LOADERS)](data, seed)

@@ -17,7 +17,7 @@ from torch import Tensor
 from nes_lab.datasets.in_memory import Augment, in_memory_spec, random_flip, random_shift
 from nes_lab.datasets.knobs import STANDARD, ImageKnobs
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import DataError, one_of
+from nes_lab.errors import DataError, check_choice
 
 __all__ = ["READ_ERRORS", "TORCHVISION_SETS", "default_root", "load_torchvision_set", "raw_splits"]
 
@@ -86,7 +86,7 @@ def raw_splits(
     """
     import torchvision.datasets
 
-    cls = getattr(torchvision.datasets, TORCHVISION_SETS[one_of("data.name", name, TORCHVISION_SETS)][0])
+    cls = getattr(torchvision.datasets, TORCHVISION_SETS[check_choice("data.name", name, TORCHVISION_SETS)][0])
     folder = default_root(name) if root is None else Path(root)
     train, labels, classes = _arrays(name, cls, folder, True, download)
     val, val_labels, _ = _arrays(name, cls, folder, False, download)

@@ -7,7 +7,7 @@ import copy
 from torch import Tensor, nn
 
 from nes_lab.epitome.taps import AxisTaps
-from nes_lab.errors import one_of
+from nes_lab.errors import check_choice
 from nes_lab.execution.base import ExecutionPlan, LayerOp, scale_rows
 from nes_lab.execution.registry import PLANS
 from nes_lab.export.gathers import Blend, JointWeight, Rounds
@@ -27,7 +27,7 @@ def exportable(model: nn.Module, form: str) -> nn.Module:
         form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: they stay, with the starts they have now, each
             in the execution plan it would run: ``execution="auto"`` takes the cheapest by count for the input traced.
     """
-    one_of("form", form, FORMS)
+    check_choice("form", form, FORMS)
     if form == "materialized":
         return materialize(model).eval()
     copied = copy.deepcopy(model).eval()

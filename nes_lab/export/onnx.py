@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes_lab.errors import ExportError, OptionError, one_of
+from nes_lab.errors import ExportError, OptionError, check_choice
 from nes_lab.export.folder import new_file
 from nes_lab.export.graph import FORMS
 from nes_lab.export.inputs import Example, check_example
@@ -67,7 +67,7 @@ def export_onnx(
         (15, 12, (1, 2))
     """
     path = Path(path)
-    one_of("form", form, FORMS)
+    check_choice("form", form, FORMS)
     onnx = _package("onnx")
     _package("onnxscript")
     _check_opset_option(onnx, opset)

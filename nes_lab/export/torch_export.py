@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.cost.count import counting_kernels
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.export.folder import new_file
 from nes_lab.export.graph import FORMS
 from nes_lab.export.inputs import Example, check_example
@@ -56,7 +56,7 @@ def export_torch(
         (15, 12, (1, 2))
     """
     path = Path(path)
-    one_of("form", form, FORMS)
+    check_choice("form", form, FORMS)
     check_tolerance(tolerance)
     if path.suffix != ".pt2":
         raise OptionError(f"path={str(path)!r}; torch.export's files end in .pt2")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.figures.grids import LIMIT, Pages, kernel_slices, shrink, symmetric_limit
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain
 
@@ -44,7 +44,7 @@ def epitome_atlas(
         OptionError: For an unknown mode, a snapshot that kept its starts only, or ``"change"`` without an initial
             epitome of the same shape.
     """
-    one_of("mode", mode, ("value", "change"))
+    check_choice("mode", mode, ("value", "change"))
     values = _values(snapshot, initial, mode)
     pages = kernel_slices(values, page)
     reads = np.asarray(snapshot.coverage(), dtype=np.float32)

@@ -10,20 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.fitting.input_moments import Moments, input_moments
 from nes_lab.fitting.norm_statistics import give_to_norm, reestimate_norms_, scaling_norms
 from nes_lab.fitting.search import Fitted, SearchOptions, fit_rows, search_starts, unsearchable
 from nes_lab.nn.init import fit_epitome, fit_method, relative_residual
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.progress_bar import Show, showing
+from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport, LayerFit
+from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.surgery.replace import compress
 
 __all__ = ["FitReport", "fit"]
 
 
+@renamed_arguments(progress=progress_or_callback)
 def fit(
     model: nn.Module,
     plan: CompressionPlan,
@@ -34,7 +36,8 @@ def fit(
     row_scales: bool = True,
     snap: bool = False,
     seed: int = 0,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> tuple[nn.Module, FitReport]:
     """Compress a pretrained model so that its epitomes come as near to its weights as they can.
 
@@ -58,7 +61,8 @@ def fit(
         snap: Whether starts that are stored become integers for good: they then cost no multiply-adds of their own, and no longer
             learn.
         seed: Of the search and of what is drawn from the calibration batches.
-        progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Returns:
         The compressed model, and a report with the residuals of each layer.
@@ -76,15 +80,15 @@ def fit(
         ('searched', '1', True)
     """
     begun = time.perf_counter()
-    one_of("starts", starts, ("plan", "search"))
-    _check(row_scales, snap, seed, progress)
+    check_choice("starts", starts, ("plan", "search"))
+    _check(row_scales, snap, seed)
     student = compress(model, plan, weights="reset", generator=torch.Generator().manual_seed(seed))
     if any(p.is_meta for p in student.parameters()):
         raise OptionError("model lies on the meta device, where there are no weights to fit; load them first")
     if calibration is norms and isinstance(norms, Iterator):
         calibration = norms = list(norms)  # it could be read only once
     layers: list[LayerFit] = []
-    with showing(progress) as show, torch.inference_mode(False), torch.no_grad():
+    with progress_reporter(progress, on_progress) as show, torch.inference_mode(False), torch.no_grad():
         moments, calibrated = (
             ({}, 0) if calibration is None else input_moments(model, list(plan.layers), calibration, show, seed)
         )
@@ -99,14 +103,12 @@ def fit(
     return student, FitReport(tuple(layers), starts, snap, calibrated, measured, seed, seconds)
 
 
-def _check(row_scales: bool, snap: bool, seed: int, progress: bool | Show) -> None:
+def _check(row_scales: bool, snap: bool, seed: int) -> None:
     for argument, value in (("row_scales", row_scales), ("snap", snap)):
         if not isinstance(value, bool):
             raise OptionError(f"{argument}={value!r}; give True or False")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise OptionError(f"seed={seed!r}; give a whole number of at least 0")
-    if not (isinstance(progress, bool) or callable(progress)):
-        raise OptionError(f"progress={progress!r}; give True, False or a function that takes a dict")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nes_lab.cost.count import evaluating, run_example
 from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import batches_of
-from nes_lab.progress_bar import Show
+from nes_lab.progress_bar import OnProgress
 
 __all__ = ["Moments", "input_moments"]
 
@@ -52,7 +52,7 @@ class Moments:
 
 
 def input_moments(
-    model: nn.Module, names: Collection[str], batches: Any, show: Show, seed: int = 0
+    model: nn.Module, names: Collection[str], batches: Any, show: OnProgress, seed: int = 0
 ) -> tuple[dict[str, Moments], int]:
     """Moments of the inputs of dense layers, all from the same passes through the dense network.
 

@@ -13,13 +13,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nes_lab.cost.count import run_example
 from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import batches_of
-from nes_lab.progress_bar import Show, showing
+from nes_lab.progress_bar import OnProgress, progress_reporter
+from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.surgery.foldable_norms import fusable
 
 __all__ = ["give_to_norm", "reestimate_norms", "reestimate_norms_", "scaling_norms"]
 
 
-def reestimate_norms(model: nn.Module, batches: Any, *, progress: bool | Show = False) -> nn.Module:
+@renamed_arguments(progress=progress_or_callback)
+def reestimate_norms(
+    model: nn.Module, batches: Any, *, progress: bool = False, on_progress: OnProgress | None = None
+) -> nn.Module:
     """A copy of a model whose batch norms have the statistics of these batches.
 
     A changed network feeds its norms other numbers than those whose mean and variance they keep; a few hundred examples mend that,
@@ -29,7 +33,8 @@ def reestimate_norms(model: nn.Module, batches: Any, *, progress: bool | Show = 
     Args:
         model: Left as it was.
         batches: A data loader or a list of batches, on the model's device: tensors, ``(inputs, labels)`` or dicts of arguments.
-        progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         OptionError: If there is no batch, if one is no input of the model, or if a statistic would not be finite.
@@ -43,12 +48,12 @@ def reestimate_norms(model: nn.Module, batches: Any, *, progress: bool | Show = 
     if not isinstance(model, nn.Module):
         raise OptionError(f"model is a {type(model).__name__}; reestimate_norms takes a torch module")
     model = copy.deepcopy(model)
-    with showing(progress) as show:
+    with progress_reporter(progress, on_progress) as show:
         reestimate_norms_(model, batches, "batches", show)
     return model
 
 
-def reestimate_norms_(model: nn.Module, batches: Any, argument: str, show: Show) -> int:
+def reestimate_norms_(model: nn.Module, batches: Any, argument: str, show: OnProgress) -> int:
     """As :func:`reestimate_norms`, in place; returns the number of batches."""
     norms = {n: m for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
     modes = [(m, m.training) for m in model.modules()]

@@ -13,7 +13,7 @@ from numbers import Integral
 
 import numpy as np
 
-from nes_lab.errors import GeometryError, one_of
+from nes_lab.errors import GeometryError, check_choice
 
 __all__ = ["BOUNDARIES", "SCOPES", "Axis", "EpitomeGeometry", "axis_name"]
 
@@ -110,8 +110,8 @@ class EpitomeGeometry:
     boundary: str = "clamp"
 
     def __post_init__(self) -> None:
-        one_of("scope", self.scope, SCOPES)
-        one_of("boundary", self.boundary, BOUNDARIES)
+        check_choice("scope", self.scope, SCOPES)
+        check_choice("boundary", self.boundary, BOUNDARIES)
         object.__setattr__(self, "weight_shape", _shape("weight_shape", self.weight_shape))
         object.__setattr__(self, "epitome_shape", _shape("epitome_shape", self.epitome_shape))
         if len(self.epitome_shape) != len(self.weight_shape):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nes_lab.errors import one_of
+from nes_lab.errors import check_choice
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = [
@@ -44,7 +44,7 @@ def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
 
 def sampled_axes(geometry: EpitomeGeometry, mode: str) -> tuple[int, ...]:
     """Weight axes that have starts, in order."""
-    one_of("routing", mode, ROUTING_MODES)
+    check_choice("routing", mode, ROUTING_MODES)
     return tuple(i for i in range(len(geometry.axes)) if not is_identity(geometry, i, mode))
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.export.onnx import export_onnx
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.export.report import ExportReport
 from nes_lab.export.torch_export import export_torch
-from nes_lab.progress_bar import Show
+from nes_lab.progress_bar import OnProgress
 from nes_lab.records.tune_report import TuneReport
 from nes_lab.tuning.tune import tune
 
@@ -41,7 +41,7 @@ def export_folder(
     Raises:
         NesLabError: If the folder, an option or the outcome is wrong; nothing is written then.
     """
-    one_of("format", format, ("onnx", "torch"))
+    check_choice("format", format, ("onnx", "torch"))
     model = from_pretrained(folder).eval()
     example = _example(model, folder, input_shape)
     if format == "torch":
@@ -58,7 +58,8 @@ def tune_folder(
     seconds: float = 60.0,
     input_shape: tuple[int, ...] | None = None,
     save: bool = True,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> TuneReport:
     """Choose the execution plans of a saved model by measurement here, and store the choice.
 
@@ -68,7 +69,8 @@ def tune_folder(
         seconds: About how long it may take.
         input_shape: As in :func:`export_folder`.
         save: Write the choice into the folder; false only measures.
-        progress: As :func:`nes_lab.tune` takes it.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         NesLabError: If the folder or an option is wrong; the folder is then as it was.
@@ -77,7 +79,13 @@ def tune_folder(
         raise OptionError(f"batch={batch!r}; give a whole number of at least 1")
     model = from_pretrained(folder).eval()
     example = _example(model, folder, input_shape)
-    report = tune(model, example.expand(batch, *example.shape[1:]).contiguous(), seconds=seconds, progress=progress)
+    report = tune(
+        model,
+        example.expand(batch, *example.shape[1:]).contiguous(),
+        seconds=seconds,
+        progress=progress,
+        on_progress=on_progress,
+    )
     if save:
         plan = getattr(model, "nes_lab_plan", None)
         save_pretrained(model, folder, plan=None if plan is None else report.apply(plan), overwrite=True)

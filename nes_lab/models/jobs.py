@@ -16,7 +16,7 @@ from nes_lab.export.pretrained import save_pretrained
 from nes_lab.fitting.fit import fit
 from nes_lab.models.source import DenseSource
 from nes_lab.planning.from_config import plan_as_wanted
-from nes_lab.progress_bar import Show
+from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport
 from nes_lab.surgery.replace import compress
@@ -57,7 +57,12 @@ class SavedModel:
 
 
 def plan_backbone(
-    source: DenseSource, wanted: Any, *, seconds: float = 60.0, progress: bool | Show = False
+    source: DenseSource,
+    wanted: Any,
+    *,
+    seconds: float = 60.0,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> CompressionPlan:
     """Plan the compression of a backbone.
 
@@ -65,7 +70,8 @@ def plan_backbone(
         source: The dense network.
         wanted: What to plan for, as :func:`nes_lab.planning.from_config.plan_as_wanted` takes it.
         seconds: About how long a search for a limit on time may take.
-        progress: As :func:`nes_lab.plan_for_budget` takes it.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         NesLabError: If an option, the budget or the weights are wrong.
@@ -77,7 +83,15 @@ def plan_backbone(
         >>> plan.predicted.madds <= 0.75 * plan.dense.madds
         True
     """
-    return plan_as_wanted(source.make(), source.example(), wanted, source.seed, seconds=seconds, progress=progress)
+    return plan_as_wanted(
+        source.make(),
+        source.example(),
+        wanted,
+        source.seed,
+        seconds=seconds,
+        progress=progress,
+        on_progress=on_progress,
+    )
 
 
 def compress_to_folder(
@@ -89,7 +103,8 @@ def compress_to_folder(
     weights: str | None = None,
     overwrite: bool = False,
     seconds: float = 60.0,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> SavedModel:
     """Compress a backbone and save it.
 
@@ -101,13 +116,14 @@ def compress_to_folder(
         weights: ``"fit"`` or ``"reset"``, as :func:`nes_lab.compress` takes it; None: fit where there is something to fit to.
         overwrite: Replace a saved model.
         seconds: As in :func:`plan_backbone`.
-        progress: Likewise.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         NesLabError: If an option, the budget, the plan or the weights are wrong; nothing is written then.
     """
     dense = source.make()
-    plan = _plan(dense, source, wanted, plan, seconds, progress)
+    plan = _plan(dense, source, wanted, plan, seconds, progress, on_progress)
     chosen = weights or ("fit" if source.taught else "reset")
     small = compress(dense, plan, weights=chosen, generator=torch.Generator().manual_seed(source.seed))
     return _save(small, plan, source, folder, overwrite)
@@ -125,7 +141,8 @@ def fit_to_folder(
     batch_size: int = 32,
     overwrite: bool = False,
     seconds: float = 60.0,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> SavedModel:
     """Compress a pretrained backbone by :func:`nes_lab.fit`, and save it.
 
@@ -141,7 +158,8 @@ def fit_to_folder(
         batch_size: Images in one forward.
         overwrite: Replace a saved model.
         seconds: As in :func:`plan_backbone`.
-        progress: As :func:`nes_lab.fit` takes it.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         NesLabError: If an option, the budget, the plan, the weights or the data are wrong; nothing is written then.
@@ -153,8 +171,14 @@ def fit_to_folder(
         )
     batches = None if calibration is None else _batches(calibration, source, batch_size)
     dense = source.make()
-    plan = _plan(dense, source, wanted, plan, seconds, progress)
-    chosen: dict[str, Any] = {"starts": starts, "snap": snap, "seed": source.seed, "progress": progress}
+    plan = _plan(dense, source, wanted, plan, seconds, progress, on_progress)
+    chosen: dict[str, Any] = {
+        "starts": starts,
+        "snap": snap,
+        "seed": source.seed,
+        "progress": progress,
+        "on_progress": on_progress,
+    }
     small, report = fit(dense, plan, calibration=batches, norms=batches, **chosen)
     return _save(small, plan, source, folder, overwrite, report)
 
@@ -165,13 +189,16 @@ def _plan(
     wanted: Any,
     plan: CompressionPlan | None,
     seconds: float,
-    progress: bool | Show,
+    progress: bool,
+    on_progress: OnProgress | None,
 ) -> CompressionPlan:
     if (wanted is None) == (plan is None):
         raise PlanError("give a budget or preset to plan for, or a plan made before: one of the two")
     if plan is not None:
         return plan
-    return plan_as_wanted(dense, source.example(), wanted, source.seed, seconds=seconds, progress=progress)
+    return plan_as_wanted(
+        dense, source.example(), wanted, source.seed, seconds=seconds, progress=progress, on_progress=on_progress
+    )
 
 
 def _save(

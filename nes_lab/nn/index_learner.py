@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from nes_lab.epitome.taps import start_limits
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.all_reduce import sum_over_ranks
 from nes_lab.nn.starts import Starts, start_name
@@ -35,8 +35,8 @@ def check_learner_options(
     Raises:
         OptionError: Names the option, its value and what would be right.
     """
-    one_of("squash", squash, SQUASHES)
-    one_of("learner", learner, LEARNERS)
+    check_choice("squash", squash, SQUASHES)
+    check_choice("learner", learner, LEARNERS)
     if isinstance(momentum, bool) or not isinstance(momentum, Real) or not 0 <= momentum < 1:
         raise OptionError(f"momentum={momentum!r}; the moving average needs a number in [0, 1)")
     if isinstance(reach, bool) or not isinstance(reach, Real) or not 0 < reach < float("inf"):
@@ -73,7 +73,7 @@ class IndexLearner(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        one_of("learner", kind, LEARNERS)
+        check_choice("learner", kind, LEARNERS)
         if kind == "conv" and spatial == 0:
             raise OptionError("learner='conv' needs a convolution's input; a linear layer takes learner='mlp'")
         self.spatial, self.kind = spatial, kind

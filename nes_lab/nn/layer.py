@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.taps import axis_taps
-from nes_lab.errors import GeometryError, OptionError, one_of
+from nes_lab.errors import GeometryError, OptionError, check_choice
 from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps
 from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -88,7 +88,7 @@ class EpitomeLayer(nn.Module, ABC):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        one_of("routing", routing, ROUTING_MODES)
+        check_choice("routing", routing, ROUTING_MODES)
         check_learner_options(reach, squash, momentum, learner)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise OptionError(f"seed={seed!r}; give a whole number of at least 0")
@@ -291,7 +291,7 @@ class EpitomeLayer(nn.Module, ABC):
 
     def load_dense_(self, weight: Tensor, bias: Tensor | None, weights: str = "fit") -> EpitomeLayer:
         """Take over a dense layer's weight: ``"fit"`` the nearest epitome, ``"reset"`` one of the readers per cell."""
-        one_of("weights", weights, ("fit", "reset"))
+        check_choice("weights", weights, ("fit", "reset"))
         make = fit_epitome if weights == "fit" else copy_epitome
         if weight.is_meta or self.epitome.is_meta:
             return self  # there are no numbers to take over
@@ -311,7 +311,7 @@ class EpitomeLayer(nn.Module, ABC):
             dense: A layer of this layer's kind and shape.
             weights: ``"fit"``, ``"reset"`` (:meth:`load_dense_`) or ``"none"``.
         """
-        one_of("weights", weights, ("fit", "reset", "none"))
+        check_choice("weights", weights, ("fit", "reset", "none"))
         if class_kind(type(dense)) != self.kind:
             raise GeometryError(
                 f"{type(self).__name__} cannot stand in for a {type(dense).__name__}: it computes otherwise"

@@ -8,7 +8,7 @@ from torch import nn
 
 from nes_lab.planning.planner import plan_for_budget
 from nes_lab.planning.presets import preset
-from nes_lab.progress_bar import Show
+from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import LAYER_OPTIONS, CompressionPlan
 
@@ -22,7 +22,8 @@ def plan_as_wanted(
     seed: int = 0,
     *,
     seconds: float = 60.0,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> CompressionPlan:
     """Plan a model's compression as a configuration asks.
 
@@ -32,7 +33,8 @@ def plan_as_wanted(
         wanted: A ``CompressionConfig``, or any object with its fields; configs end here, layers take flat arguments.
         seed: Of ``random`` routing.
         seconds: About how long a search for a limit on time may take.
-        progress: As :func:`nes_lab.plan_for_budget`.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         OptionError: If an option is not among its choices.
@@ -60,4 +62,5 @@ def plan_as_wanted(
         layer_options=knobs,
         seconds=seconds,
         progress=progress,
+        on_progress=on_progress,
     )

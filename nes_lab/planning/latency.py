@@ -21,7 +21,7 @@ from nes_lab.cost.count import run_example
 from nes_lab.cost.timing import compare, time_rounds
 from nes_lab.errors import BudgetError, OptionError
 from nes_lab.nn.inspect import epitome_layers
-from nes_lab.progress_bar import Show, showing
+from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.tune_report import TuneReport
@@ -75,7 +75,8 @@ def meet_latency(
     budget: Budget,
     *,
     seconds: float = 60.0,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
     clock: Clock | None = None,
 ) -> CompressionPlan:
     """The plan of the first rung that is fast enough, by bisection, with its tuned execution plans.
@@ -88,7 +89,8 @@ def meet_latency(
         last: The last rung.
         budget: With ``latency_ms``.
         seconds: About how long all may take.
-        progress: As :func:`nes_lab.tune`.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
         clock: What measures; None: this device.
 
     Raises:
@@ -99,7 +101,7 @@ def meet_latency(
         raise OptionError(f"seconds={seconds!r}; give a positive number")
     clock = clock or RealClock(model, example_input, budget)
     search = _Search(at, clock, budget, seconds / (_PROBES + 2))
-    with showing(progress, "measuring") as show:
+    with progress_reporter(progress, on_progress, "measuring") as show:
         search.show = show
         return _with_notes(search.run(first, last), budget, search)
 
@@ -110,7 +112,7 @@ class _Search:
     def __init__(self, at: Callable[[int], CompressionPlan], clock: Clock, budget: Budget, share: float) -> None:
         self.at, self.clock, self.budget, self.share = at, clock, budget, share
         self.known: dict[int, Timing] = {}
-        self.show: Show = lambda news: None
+        self.show: OnProgress = lambda news: None
         self.begun = time.perf_counter()
 
     def run(self, first: int, last: int) -> Timing:

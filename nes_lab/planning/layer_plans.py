@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice, check_int
 from nes_lab.execution.base import AxisState
 from nes_lab.execution.registry import PLANS
 from nes_lab.geometry.epitome_geometry import BOUNDARIES, SCOPES, EpitomeGeometry
@@ -17,21 +17,10 @@ from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import LAYER_OPTIONS, CompressionPlan, Counts, KeptLayer, LayerPlan
 
-__all__ = ["EpitomeOptions", "assemble", "plan_layer", "whole"]
+__all__ = ["EpitomeOptions", "assemble", "plan_layer"]
 
 _LEARNED_PATCH = 16
 _BYPASSED = "its parent uses its weight and bypasses its forward"
-
-
-def whole(name: str, value: object, least: int) -> int:
-    """Return ``value`` when it is a whole number of at least ``least``, else raise.
-
-    Raises:
-        OptionError: With the argument's name, its value, and what would be right.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise OptionError(f"{name}={value!r}; give a whole number of at least {least}")
-    return value
 
 
 @dataclass(frozen=True)
@@ -53,13 +42,13 @@ class EpitomeOptions:
     layer: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        one_of("routing", self.routing, ROUTING_MODES)
-        one_of("scope", self.scope, SCOPES)
-        one_of("boundary", self.boundary, BOUNDARIES)
+        check_choice("routing", self.routing, ROUTING_MODES)
+        check_choice("scope", self.scope, SCOPES)
+        check_choice("boundary", self.boundary, BOUNDARIES)
         _check_patch(self.patch_channels)
-        whole("seed", self.seed, 0)
+        check_int("seed", self.seed, 0)
         for name in self.layer or ():
-            one_of("layer_options", name, LAYER_OPTIONS)
+            check_choice("layer_options", name, LAYER_OPTIONS)
         check_learner_options(**(self.layer or {}))
 
     def patch(self, epitome_shape: Sequence[int]) -> tuple[int, int]:
@@ -75,9 +64,9 @@ def _check_patch(value: object) -> None:
         if len(value) != 2:
             raise OptionError(f"patch_channels={value!r}; give one whole number, or a pair: (output, input) channels")
         for length in value:
-            whole("patch_channels", length, 1)
+            check_int("patch_channels", length, 1)
     elif value is not None:
-        whole("patch_channels", value, 1)
+        check_int("patch_channels", value, 1)
 
 
 def plan_layer(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from nes_lab.errors import OptionError, closest, one_of
+from nes_lab.errors import OptionError, check_choice, closest
 from nes_lab.geometry.epitome_geometry import BOUNDARIES, SCOPES
 from nes_lab.geometry.start_rules import ROUTING_MODES
 from nes_lab.planning.ladder import WIRINGS, axes_of, layer_steps
@@ -75,7 +75,7 @@ def _checked(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     checked = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     for name, known in _CHOICES.items():
         if name in checked:
-            one_of(f"{where}[{name!r}]", checked[name], known)
+            check_choice(f"{where}[{name!r}]", checked[name], known)
     if not isinstance(checked.get("keep", True), bool):
         raise OptionError(f"{where}: keep={checked['keep']!r}; give True or False")
     ratio, shape = checked.get("ratio", 0.5), checked.get("epitome_shape", (1, 1))

@@ -12,18 +12,19 @@ from typing import Any
 
 from torch import nn
 
-from nes_lab.errors import BudgetError, OptionError, one_of
+from nes_lab.errors import BudgetError, OptionError, check_choice, check_int
 from nes_lab.geometry.epitome_geometry import SCOPES
 from nes_lab.geometry.start_rules import SEPARABLE_RULES
 from nes_lab.planning.ladder import WIRINGS, Ladder, axes_of, layer_steps, uniform_steps
-from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer, whole
+from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer
 from nes_lab.planning.overrides import choices
 from nes_lab.planning.survey import Survey, survey
-from nes_lab.progress_bar import Show
+from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
 from nes_lab.records.cost_report import short
 from nes_lab.records.sensitivity_report import SensitivityReport
+from nes_lab.renamed import progress_or_callback, renamed_arguments
 
 __all__ = [
     "STRATEGIES",
@@ -41,6 +42,7 @@ _TIGHT = 0.98
 _HOLDERS = 3
 
 
+@renamed_arguments(progress=progress_or_callback)
 def plan_for_budget(
     model: nn.Module,
     budget: Budget,
@@ -61,7 +63,8 @@ def plan_for_budget(
     seed: int = 0,
     layer_options: Mapping[str, Any] | None = None,
     seconds: float = 60.0,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> CompressionPlan:
     """Choose epitome shapes so that a model meets a budget.
 
@@ -96,7 +99,8 @@ def plan_for_budget(
         seed: Of ``random`` routing.
         layer_options: Further arguments of the layers, such as ``{"reach": 2.0}``.
         seconds: About how long a search for ``latency_ms`` may take.
-        progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         BudgetError: If the budget cannot be met; names the least that can be reached and the layers that hold it.
@@ -109,7 +113,7 @@ def plan_for_budget(
         >>> plan.predicted.madds / plan.dense.madds <= 0.5
         True
     """
-    one_of("strategy", strategy, STRATEGIES)
+    check_choice("strategy", strategy, STRATEGIES)
     if not isinstance(budget, Budget):
         raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=..., latency_ms=...)")
     if sensitivity is not None and strategy != "sensitivity":
@@ -120,7 +124,7 @@ def plan_for_budget(
     if strategy == "sensitivity":
         from nes_lab.planning.sensitivity.measure import sensitive
 
-        ladder = sensitive(model, ladder, wishes, budget, sensitivity, progress)
+        ladder = sensitive(model, ladder, wishes, budget, sensitivity, progress, on_progress)
     plan = _first_within(ladder, budget, wishes, strategy)
     if budget.latency_ms is None:
         return plan
@@ -130,7 +134,17 @@ def plan_for_budget(
         return _plan(ladder, rung, budget, wishes, strategy)
 
     begin = _rung(ladder, budget, wishes)
-    return meet_latency(model, example_input, at, begin, len(ladder.steps), budget, seconds=seconds, progress=progress)
+    return meet_latency(
+        model,
+        example_input,
+        at,
+        begin,
+        len(ladder.steps),
+        budget,
+        seconds=seconds,
+        progress=progress,
+        on_progress=on_progress,
+    )
 
 
 @dataclass(frozen=True)
@@ -147,10 +161,10 @@ class Wishes:
     overrides: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        one_of("wiring", self.wiring, WIRINGS)
-        one_of("scope", self.scope, (*SCOPES, "auto"))
-        whole("round_to", self.round_to, 1)
-        whole("min_channels", self.min_channels, 1)
+        check_choice("wiring", self.wiring, WIRINGS)
+        check_choice("scope", self.scope, (*SCOPES, "auto"))
+        check_int("round_to", self.round_to, 1)
+        check_int("min_channels", self.min_channels, 1)
 
     def words(self, scope: str) -> str:
         """The options that decide what can be reached, for messages."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from nes_lab.errors import OptionError, PlanError, one_of
+from nes_lab.errors import OptionError, PlanError, check_choice, check_int
 from nes_lab.planning.ladder import axes_of
-from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer, whole
+from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer
 from nes_lab.planning.survey import Survey, survey
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 
@@ -65,9 +65,9 @@ def preset(
 
     Source: the authors' release for the MicroNet challenge; counts in the tests.
     """
-    one_of("name", name, PRESETS)
-    one_of("wiring", wiring, ("expand_project", "expand_head"))
-    whole("factor", factor, 2)
+    check_choice("name", name, PRESETS)
+    check_choice("wiring", wiring, ("expand_project", "expand_head"))
+    check_int("factor", factor, 2)
     given = {"head": head, "wiring": wiring != "expand_project"} if name in _AXES else {}
     given |= {"include": include, "exclude": exclude, "factor": factor != 2} if name not in _AXES else {}
     for option, value in given.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.config import read_yaml
-from nes_lab.errors import OptionError, closest, one_of
+from nes_lab.errors import OptionError, check_choice, closest
 
 __all__ = ["NamedRecipe", "experiment_tree", "recipe", "recipe_names"]
 
@@ -50,7 +50,7 @@ class NamedRecipe:
             >>> recipe("cifar10").tree(dense=True)["backbone"]
             {'name': 'cifar_resnet56'}
         """
-        name = one_of("variant", self.default if variant is None else variant, self.variants)
+        name = check_choice("variant", self.default if variant is None else variant, self.variants)
         content = _read(self.name)
         tree = copy.deepcopy(dict(content["experiment"]))
         for section, values in content["variants"][name].items():
@@ -88,7 +88,7 @@ def recipe(name: str) -> NamedRecipe:
         >>> recipe("imagenet_mobilenetv2").variants["authors"]
         'RMSprop, x0.97 every 3 epochs, 550 epochs, EMA 0.9998, color jitter 0.4'
     """
-    content = _read(one_of("recipe", name, recipe_names()))
+    content = _read(check_choice("recipe", name, recipe_names()))
     abouts = {variant: str(values["about"]) for variant, values in content["variants"].items()}
     return NamedRecipe(name, content["about"], content["source"], content["default"], abouts)
 

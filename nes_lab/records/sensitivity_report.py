@@ -11,7 +11,7 @@ from itertools import accumulate
 from math import log
 from typing import Any
 
-from nes_lab.errors import OptionError, PlanError, closest, one_of
+from nes_lab.errors import OptionError, PlanError, check_choice, closest
 from nes_lab.records.record import check_schema, load_json
 
 __all__ = ["COSTS", "LayerSensitivity", "SensitivityPoint", "SensitivityReport"]
@@ -84,7 +84,7 @@ class LayerSensitivity:
             ratio: Above 0; 1 costs nothing.
             by: ``"loss"`` or ``"residual"``.
         """
-        one_of("by", by, COSTS)
+        check_choice("by", by, COSTS)
         given, costs = self._curves[by]
         place = 1 - ratio
         right = min(max(bisect_left(given, place), 1), len(given) - 1)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nes_lab.errors import one_of
+from nes_lab.errors import check_choice
 from nes_lab.runs.info import RunInfo
 
 __all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table", "unbeaten"]
@@ -164,7 +164,7 @@ def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> li
     """
     columns = [by] if isinstance(by, str) else list(by)
     for column in columns:
-        one_of("by", column, COLUMNS)
+        check_choice("by", column, COLUMNS)
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row.get(column) for column in columns), []).append(row)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from nes_lab.errors import RunError, one_of
+from nes_lab.errors import RunError, check_choice
 from nes_lab.runs import checkpoints, layout, process
 from nes_lab.runs.files import (
     append_line,
@@ -136,7 +136,7 @@ class RunWriter:
         """
         with self._guard:
             if state is not None:
-                self._status["state"] = one_of("state", state, WRITABLE)
+                self._status["state"] = check_choice("state", state, WRITABLE)
                 self._status["reason"] = reason
             if step is not None:
                 self._status["step"] = int(step)

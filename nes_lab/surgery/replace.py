@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
-from nes_lab.errors import PlanError, closest, one_of
+from nes_lab.errors import PlanError, check_choice, closest
 from nes_lab.nn.kinds import build, kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
@@ -52,7 +52,7 @@ def compress(
         >>> type(small[0]).__name__, type(model[0]).__name__
         ('EpitomeLinear', 'Linear')
     """
-    one_of("weights", weights, ("fit", "reset"))
+    check_choice("weights", weights, ("fit", "reset"))
     for argument, value, kind in (("model", model, nn.Module), ("plan", plan, CompressionPlan)):
         if not isinstance(value, kind):
             raise PlanError(f"{argument} is a {type(value).__name__}; compress takes a module and a CompressionPlan")

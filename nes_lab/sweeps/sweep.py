@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes_lab.config.sweep import Range, SweepConfig, load_sweep
-from nes_lab.errors import NesLabError, RunError, one_of
+from nes_lab.errors import NesLabError, RunError, check_choice
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.lock import hold_lock
@@ -70,7 +70,7 @@ def run_sweep(
         []
     """
     sweep = source if isinstance(source, SweepConfig) else load_sweep(source)
-    one_of("executor", executor, EXECUTORS)
+    check_choice("executor", executor, EXECUTORS)
     store = RunStore(root)
     worker: Executor = LocalExecutor(store, 1 if jobs is None else jobs, sweep.retries)
     if executor == "ray":

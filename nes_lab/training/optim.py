@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.training.recipe import Recipe
 
 __all__ = [
@@ -79,7 +79,7 @@ def check_optimizer(name: str) -> None:
     """
     from timm.optim import list_optimizers
 
-    one_of("optimizer", name.removeprefix(_LOOKAHEAD), [str(known) for known in list_optimizers()])
+    check_choice("optimizer", name.removeprefix(_LOOKAHEAD), [str(known) for known in list_optimizers()])
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.training.recipe import AMP_MODES
 
 __all__ = ["Precision"]
@@ -30,7 +30,7 @@ class Precision:
     """
 
     def __init__(self, device: torch.device, amp: str) -> None:
-        self.device, self.dtype = device, _dtype(device, one_of("amp", amp, AMP_MODES))
+        self.device, self.dtype = device, _dtype(device, check_choice("amp", amp, AMP_MODES))
 
     @property
     def name(self) -> str:

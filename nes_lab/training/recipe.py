@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 
 __all__ = ["AMP_MODES", "SCHEDULES", "Recipe"]
 
@@ -103,8 +103,8 @@ class Recipe:
     log_every_steps: int = 10
 
     def __post_init__(self) -> None:
-        one_of("schedule", self.schedule, SCHEDULES)
-        one_of("amp", self.amp, AMP_MODES)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("amp", self.amp, AMP_MODES)
         for name in ("epochs", "batch_size", "accumulate", "checkpoint_every_epochs", "log_every_steps"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("starts_freeze_epoch", "starts_snap_epoch", "checkpoint_every_steps"):

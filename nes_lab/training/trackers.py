@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.training.engine import own_accelerate_state
 
 __all__ = ["TRACKERS", "Trackers", "check_trackers"]
@@ -33,7 +33,7 @@ def check_trackers(names: Sequence[str]) -> None:
         nes_lab.errors.OptionError: ... Did you mean 'tensorboard'?...
     """
     for name in names:
-        one_of("training.trackers", name, TRACKERS)
+        check_choice("training.trackers", name, TRACKERS)
         if find_spec(name) is None:
             raise OptionError(f"training.trackers: {name!r} is not installed here: pip install {name}")
 

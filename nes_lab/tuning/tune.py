@@ -20,8 +20,9 @@ from nes_lab.errors import OptionError
 from nes_lab.execution.registry import PLANS
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.progress_bar import Show, showing
+from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.tune_report import LayerTuning, TuneReport
+from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.surgery.replace import materialize
 from nes_lab.tuning.layer_inputs import Calls, Layout, record_calls, tune_key
 
@@ -35,7 +36,15 @@ _LEAST_ROUNDS = 7
 Times = Mapping[str, Sequence[float]]
 
 
-def tune(model: nn.Module, example_input: Any, *, seconds: float = 60.0, progress: bool | Show = False) -> TuneReport:
+@renamed_arguments(progress=progress_or_callback)
+def tune(
+    model: nn.Module,
+    example_input: Any,
+    *,
+    seconds: float = 60.0,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
+) -> TuneReport:
     """Set each epitome layer's ``execution`` to the plan that is fastest here, for this input.
 
     Every exact plan of every layer that the input reaches is timed in evaluation, alone, on inputs laid out as in the network.
@@ -49,7 +58,8 @@ def tune(model: nn.Module, example_input: Any, *, seconds: float = 60.0, progres
         model: With epitome layers.
         example_input: As :func:`nes_lab.count` takes it, on the model's device, with the batch it will serve.
         seconds: About how long it may take: after that, no more rounds than it takes to mean anything.
-        progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         OptionError: If the model has no epitome layer or no numbers (meta device), or cannot run the example input.
@@ -62,9 +72,9 @@ def tune(model: nn.Module, example_input: Any, *, seconds: float = 60.0, progres
         True
     """
     begun = time.perf_counter()
-    _check(model, seconds, progress)
+    _check(model, seconds)
     device = next(epitome_layers(model))[1].epitome.device
-    with showing(progress) as show, _own_numbers(device), torch.inference_mode(False):
+    with progress_reporter(progress, on_progress) as show, _own_numbers(device), torch.inference_mode(False):
         trial = copy.deepcopy(model).eval()
         calls = record_calls(trial, example_input)
         key = tune_key(trial, example_input, calls)
@@ -105,7 +115,7 @@ def choose(times: Times) -> tuple[str, str]:
     return best, f"{others[best].median:.2f} of the time materialized"
 
 
-def _check(model: nn.Module, seconds: float, progress: bool | Show) -> None:
+def _check(model: nn.Module, seconds: float) -> None:
     if not isinstance(model, nn.Module):
         raise OptionError(f"model is a {type(model).__name__}; tune takes a module with epitome layers")
     layers = [layer for _, layer in epitome_layers(model)]
@@ -116,8 +126,6 @@ def _check(model: nn.Module, seconds: float, progress: bool | Show) -> None:
         raise OptionError("model lies on the meta device, where nothing takes time; move it to a real one")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         raise OptionError(f"seconds={seconds!r}; give a positive number")
-    if not (isinstance(progress, bool) or callable(progress)):
-        raise OptionError(f"progress={progress!r}; give True, False or a function that takes a dict")
 
 
 def _own_numbers(device: torch.device) -> AbstractContextManager[None]:
@@ -128,7 +136,9 @@ def _own_numbers(device: torch.device) -> AbstractContextManager[None]:
 # ---- layer by layer -----------------------------------------------------------------------------------------------------
 
 
-def _time_layers(trial: nn.Module, calls: Calls, device: torch.device, seconds: float, show: Show) -> list[LayerTuning]:
+def _time_layers(
+    trial: nn.Module, calls: Calls, device: torch.device, seconds: float, show: OnProgress
+) -> list[LayerTuning]:
     """Times and choice of every layer; layers that are alike are timed once."""
     layers = dict(epitome_layers(trial))
     kinds = {name: _kind(layer, calls[name]) for name, layer in layers.items() if calls[name]}
@@ -205,7 +215,7 @@ def _madds(layer: EpitomeLayer, plan: str, calls: Counter[Layout]) -> int:
 
 
 def _settle(
-    trial: nn.Module, layers: list[LayerTuning], example_input: Any, device: torch.device, end: float, show: Show
+    trial: nn.Module, layers: list[LayerTuning], example_input: Any, device: torch.device, end: float, show: OnProgress
 ) -> tuple[list[LayerTuning], Times, Ratio]:
     """Materialize the layers that gain least, until the network is not slower than materialized.
 

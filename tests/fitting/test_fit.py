@@ -266,7 +266,7 @@ def test_bad_input():
 def test_progress_tells_every_layer():
     net, x, news = _net(), _batches(2), []
     plan = _plan(net)
-    nes_lab.fit(net, plan, calibration=x, norms=x, progress=news.append)
+    nes_lab.fit(net, plan, calibration=x, norms=x, on_progress=news.append)
     assert [n["label"] for n in news if n["phase"] == "fit"][:-1] == list(plan.layers)
     assert {n["phase"] for n in news} == {"fit", "calibration", "norms"}
     assert all(0 <= n["done"] <= n["total"] for n in news)

@@ -102,7 +102,7 @@ def test_a_last_measurement_that_fails_is_followed_by_a_smaller_state(clock):
 
 def test_time_is_shared_among_the_measurements_and_told(clock):
     fake, told = clock(), []
-    nes_lab.plan_for_budget(MODEL, Budget(latency_ms="60%"), X, round_to=1, seconds=5, progress=told.append)
+    nes_lab.plan_for_budget(MODEL, Budget(latency_ms="60%"), X, round_to=1, seconds=5, on_progress=told.append)
     assert sum(seconds for _, seconds in fake.seen) <= 5
     assert [news["done"] for news in told] == list(range(len(told))) and told[-1]["label"] == "last measurement"
     for seconds in (0, -1, True, "5", float("inf")):

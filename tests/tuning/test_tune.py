@@ -212,7 +212,7 @@ def test_a_real_run_keeps_results_and_holds_its_guarantee(routing):
 
 def test_progress_tells_each_layer_and_the_end():
     news: list[dict] = []
-    nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), progress=news.append, **QUICK)
+    nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), on_progress=news.append, **QUICK)
     assert [n["label"] for n in news if n["phase"] == "layers"] == ["0", "2", "5"]
     assert news[-1]["done"] == news[-1]["total"] == 4 and "of materialized" in news[-1]["label"]
     assert [n["done"] for n in news] == sorted(n["done"] for n in news)

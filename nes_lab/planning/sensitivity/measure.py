@@ -12,7 +12,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes_lab.errors import OptionError, one_of
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.fitting.norm_statistics import scaling_norms
 from nes_lab.planning.ladder import Ladder, LayerSteps
 from nes_lab.planning.layer_plans import EpitomeOptions
@@ -22,16 +22,18 @@ from nes_lab.planning.sensitivity.calibration_loss import Judge, Loss, read_batc
 from nes_lab.planning.sensitivity.one_layer import measure_point
 from nes_lab.planning.sensitivity.order import sensitive_steps
 from nes_lab.planning.survey import SurveyedLayer
-from nes_lab.progress_bar import Show, showing
+from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import Counts, LayerPlan
 from nes_lab.records.sensitivity_report import LayerSensitivity, SensitivityReport
+from nes_lab.renamed import progress_or_callback, renamed_arguments
 
 __all__ = ["SensitivityReport", "measure_sensitivity", "sensitive"]
 
 RATIOS = (0.75, 0.5, 0.25, 0.125)
 
 
+@renamed_arguments(progress=progress_or_callback)
 def measure_sensitivity(
     model: nn.Module,
     example_input: Any,
@@ -52,7 +54,8 @@ def measure_sensitivity(
     wiring: str = "both_axes",
     min_channels: int = 1,
     seed: int = 0,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> SensitivityReport:
     """Measure what an epitome costs in each layer, with all others dense.
 
@@ -82,7 +85,8 @@ def measure_sensitivity(
         wiring: Which channel axes shrink.
         min_channels: Layers with fewer stay dense.
         seed: Of ``random`` routing.
-        progress: True for a bar on standard error, or a function called with ``done``, ``total``, ``phase``, ``label``.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         OptionError: If an option is wrong, the weights lie on the meta device or are not finite, or the calibration data is empty
@@ -96,7 +100,7 @@ def measure_sensitivity(
         >>> [(layer.name, len(layer.points)) for layer in report.layers]
         [('0', 2), ('1', 2)]
     """
-    one_of("starts", starts, ("plan", "search"))
+    check_choice("starts", starts, ("plan", "search"))
     options = EpitomeOptions(routing, "separable", boundary, patch_channels, seed)
     wishes = Wishes(options, scope, round_to, wiring, min_channels, include, exclude, overrides)
     batches = None if calibration is None else read_batches(calibration)
@@ -105,7 +109,7 @@ def measure_sensitivity(
     trial = model if batches is None else copy.deepcopy(model)
     ladder = look_over(trial, example_input, wishes)
     judge = None if batches is None else Judge(trial, batches, loss or F.cross_entropy)
-    return _measure(trial, ladder, wishes, _checked(ratios), judge, cache, progress, starts == "search")
+    return _measure(trial, ladder, wishes, _checked(ratios), judge, cache, progress, on_progress, starts == "search")
 
 
 def sensitive(
@@ -114,7 +118,8 @@ def sensitive(
     wishes: Wishes,
     budget: Budget,
     report: SensitivityReport | None,
-    progress: bool | Show = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Ladder:
     """The same steps in the order of their cost per saving of what the budget limits.
 
@@ -124,14 +129,15 @@ def sensitive(
         wishes: What was asked for.
         budget: Its limits below the dense model's counts say what saving is; time goes by multiply-adds.
         report: None: measured here, by the residuals.
-        progress: Of that.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
     Raises:
         PlanError, OptionError: If the report is of another model or other epitomes.
     """
     layers = _by_layer(ladder)
     if report is None:
-        report = _measure(model, ladder, wishes, RATIOS, None, None, progress)
+        report = _measure(model, ladder, wishes, RATIOS, None, None, progress, on_progress)
     elif not isinstance(report, SensitivityReport):
         raise OptionError(f"sensitivity is a {type(report).__name__}; give what nes_lab.measure_sensitivity returns")
     surveyed = ladder.found.layers
@@ -174,7 +180,8 @@ def _measure(
     ratios: Sequence[float],
     judge: Judge | None,
     cache: str | Path | None,
-    progress: bool | Show,
+    progress: bool,
+    on_progress: OnProgress | None,
     search: bool = False,
 ) -> SensitivityReport:
     _check_weights(ladder.found.layers)
@@ -189,7 +196,7 @@ def _measure(
     )
     file = SensitivityFile(None if cache is None else Path(cache) / f"sensitivity-{key[:16]}.json", key, options)
     if not file.report.complete:
-        with showing(progress, "measuring") as show, file:
+        with progress_reporter(progress, on_progress, "measuring") as show, file:
             dense = judge.loss() if judge else None
             file.begin(dense, judge.samples if judge else 0)
             readers = scaling_norms(model, [name for name, _ in shapes]) if search else None

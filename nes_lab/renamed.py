@@ -1,0 +1,94 @@
+"""Old names of arguments go on working, with a warning that names the new one."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from nes_lab.errors import OptionError
+
+__all__ = ["progress_or_callback", "renamed_arguments", "warn_renamed"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Translate = Callable[[Any], Mapping[str, Any]]
+
+
+def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
+    """Warn that a name has changed, at the line of the caller.
+
+    Args:
+        old: Name that was used, as the user wrote it.
+        new: What to write instead.
+        stacklevel: As :func:`warnings.warn` takes it.
+
+    Examples:
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     warn_renamed("weights=", "initial_weights=")
+        >>> str(caught[0].message)
+        'weights= is now called initial_weights=; the old name still works'
+    """
+    warnings.warn(f"{old} is now called {new}; the old name still works", FutureWarning, stacklevel=stacklevel)
+
+
+def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function accept keywords under their old names, with a warning.
+
+    ``help`` and the signature show the new names only.
+
+    Args:
+        old_names: Old keyword -> the new one, or a function that turns the old value into new keywords and their values.
+            A function may return its old keyword too: then the value is passed on and nothing is said.
+
+    Raises:
+        OptionError: On a call that gives both the old and the new keyword.
+
+    Examples:
+        >>> import warnings
+        >>> @renamed_arguments(weights="initial_weights")
+        ... def build(initial_weights="fit"):
+        ...     return initial_weights
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")
+        ...     build(weights="reset")
+        'reset'
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if old_names.keys() & kwargs.keys():
+                kwargs = _translated(function.__name__, old_names, kwargs)  # pyright: ignore[reportAssignmentType]
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def progress_or_callback(value: Any) -> dict[str, Any]:
+    """Translate ``progress=`` of older versions, which also took a function, for :func:`renamed_arguments`.
+
+    Examples:
+        >>> progress_or_callback(True), list(progress_or_callback(print))
+        ({'progress': True}, ['on_progress'])
+    """
+    return {"on_progress": value} if callable(value) else {"progress": value}
+
+
+def _translated(name: str, old_names: Mapping[str, str | Translate], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    new = {key: value for key, value in kwargs.items() if key not in old_names}
+    for old in old_names.keys() & kwargs.keys():
+        rule, value = old_names[old], kwargs[old]
+        replaced = {rule: value} if isinstance(rule, str) else dict(rule(value))
+        if old not in replaced:
+            warn_renamed(f"{name}({old}=...)", ", ".join(f"{key}=" for key in replaced), stacklevel=5)
+        for key in replaced:
+            if key in new:
+                raise OptionError(f"{name}() got {old}= and {key}=, its new name; give {key}= alone")
+        new |= replaced
+    return new
