@@ -12,23 +12,11 @@ from nes_lab.figures.live_run import live_run
 from nes_lab.figures.progress import progress_text, queue_text
 from nes_lab.figures.run_report import plan_rows, run_report
 from nes_lab.figures.theme import format_value
-from nes_lab.runs.info import FINAL, RunInfo
+from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import cancel, launch, runs_before, start_waiting
+from nes_lab.runs.states import STATES
 
-COLORS = {
-    "queued": "gray",
-    "running": "blue",
-    "stopping": "orange",
-    "finished": "green",
-    "cancelled": "orange",
-    "failed": "red",
-    "lost": "red",
-}
-WHAT_TO_DO = {
-    "lost": "Resume it: it goes on from its last checkpoint.",
-    "failed": "Read the log below; when the cause is gone, resume it from its last checkpoint.",
-    "cancelled": "It was stopped after a checkpoint. Resume it whenever you like.",
-}
+COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "green", "bad": "red"}
 
 
 def buttons(info: RunInfo) -> None:
@@ -36,7 +24,7 @@ def buttons(info: RunInfo) -> None:
     if info.state in ("queued", "running"):
         if st.button("Cancel", icon=":material/stop_circle:", help="Stops within one step, after a checkpoint."):
             act(info, stop=True)
-    elif info.state in ("cancelled", "failed", "lost"):
+    elif info.is_resumable:
         if st.button("Resume", icon=":material/play_circle:", type="primary"):
             act(info, stop=False)
     elif info.state == "finished":
@@ -78,21 +66,21 @@ def live(run_id: str, state_when_drawn: str) -> None:
     if info.is_active:
         st.set_page_config(page_title=f"{info.progress:.0%} · {info.label or 'run'} · NES Lab")
     metrics, events = store().metrics(run_id), store().events(run_id)
-    st.markdown(f":{COLORS[info.state]}-badge[{info.state}]")
+    st.markdown(f":{COLORS[STATES[info.state].tone]}-badge[{info.state}]")
     st.progress(info.progress, text=progress_text(info.step, info.total, metrics, info.is_active))
     if info.reason:
         st.code(info.reason, language=None, wrap_lines=True)
-    if info.state in WHAT_TO_DO:
-        st.caption(WHAT_TO_DO[info.state])
+    if advice := STATES[info.state].advice:
+        st.caption(advice)
     if info.state == "queued":
         st.caption(queue_text(runs_before(store(), run_id)))
     if metrics:
         live_plot(live_run(metrics, events), key=f"live-{run_id}")
-    elif info.state in (*FINAL, "lost"):
+    elif info.is_final or info.state == "lost":
         st.info("It ended before its first measurement.", icon=":material/info:")
     else:
         st.info("No measurement yet: the first one comes a few seconds after the start.", icon=":material/hourglass:")
-    with st.expander("Log", expanded=info.state in ("failed", "lost")):
+    with st.expander("Log", expanded=STATES[info.state].tone == "bad"):
         st.code(store().log_tail(run_id) or "The log is empty.", language=None, wrap_lines=True, height=260)
 
 

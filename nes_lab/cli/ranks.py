@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nes_lab.errors import NesLabError, RunError
-from nes_lab.runs.info import FINAL
 from nes_lab.runs.launcher import cancel, settle
 from nes_lab.runs.spawn import end_python, start_python
 from nes_lab.runs.store import RunStore
@@ -161,7 +160,7 @@ def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
         finally:
             for child in ranks:
                 end_python(child, LAST_SECONDS)
-    if store.get(run_id).state not in FINAL:
+    if not store.get(run_id).is_final:
         ends = ", ".join(_how(child.returncode) for child in ranks)
         reason = (
             f"one of its {processes} processes was killed or could not start ({ends}; the log says more); resume it from its last "

@@ -15,11 +15,12 @@ from nes_lab.cli.tables import printable
 from nes_lab.errors import OptionError, RunError, check_choice
 from nes_lab.runs.claims import is_claimed
 from nes_lab.runs.info import RunInfo
+from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 
 __all__ = ["run"]
 
-STATES = ("finished", "cancelled", "failed", "lost", "queued")
+REMOVABLE = tuple(name for name, state in STATES.items() if not state.active)
 DECLINED = 1
 
 
@@ -57,9 +58,9 @@ def run(words: Sequence[str]) -> int:
 
 
 def _chosen(store: RunStore, options: Rm) -> list[RunInfo]:
-    states = {check_choice("--state", word.strip(), STATES) for word in options.state.split(",") if word.strip()}
+    states = {check_choice("--state", word.strip(), REMOVABLE) for word in options.state.split(",") if word.strip()}
     if not options.runs and not states:
-        raise OptionError(f"which runs? Give their ids, or --state with some of {', '.join(STATES)}")
+        raise OptionError(f"which runs? Give their ids, or --state with some of {', '.join(REMOVABLE)}")
     ids = {store.find_id(name) for name in options.runs}
     return [info for info in store.list() if info.id in ids or info.state in states]
 

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from nes_lab.cli.options import parse
-from nes_lab.cli.tables import print_table, printable, shorten
+from nes_lab.cli.tables import print_table, printable, shorten, state_style
 from nes_lab.errors import OptionError
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.store import RunStore
 
 __all__ = ["run"]
-
-_STYLE = {"running": "green", "stopping": "yellow", "failed": "red", "lost": "red", "queued": "cyan"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def _cells(info: RunInfo) -> list[str | Text]:
     return [
         info.id,
         shorten(printable(info.label, 200), 40),
-        Text(info.state, style=_STYLE.get(info.state, "")),
+        Text(info.state, style=state_style(info.state)),
         f"{info.progress:.0%}",
         f"{top1:.1f}" if isinstance(top1, int | float) else "",
         *(_scaled(summary.get(name)) for name in ("params", "madds")),

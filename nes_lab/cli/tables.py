@@ -8,10 +8,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["SHORT_ID", "print_table", "printable", "shorten", "tail"]
+from nes_lab.runs.states import STATES
+
+__all__ = ["SHORT_ID", "print_table", "printable", "shorten", "state_style", "tail"]
 
 PIPE_WIDTH = 160
 SHORT_ID = 7
+TONES = {"waiting": "cyan", "working": "blue", "warning": "yellow", "good": "green", "bad": "red"}
+
+
+def state_style(state: str) -> str:
+    """Return the color of a run's state in a terminal.
+
+    Examples:
+        >>> state_style("failed")
+        'red'
+    """
+    return TONES[STATES[state].tone]
 
 
 def print_table(

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nes_lab.cli.session import clock
-from nes_lab.cli.tables import SHORT_ID, printable, shorten, tail
+from nes_lab.cli.tables import SHORT_ID, printable, shorten, state_style, tail
 from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
@@ -21,12 +21,11 @@ from nes_lab.runs.checkpoints import best_of
 from nes_lab.runs.files import read_json, read_tail
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.run_progress import Pulse
+from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 
 __all__ = ["line", "many", "one"]
 
-STYLE = {"running": "green", "stopping": "yellow", "failed": "red", "lost": "red", "queued": "cyan", "finished": "blue"}
-ORDER = ("running", "stopping", "queued", "finished", "cancelled", "failed", "lost")
 HEADS = ("run", "label", "state", "progress", "", "epoch", "loss", "top-1", "", "images/s", "left")
 NUMBERS = (4, 5, 6, 7, 9, 10)
 WIDE, MOST_LABEL = 110, 200
@@ -43,7 +42,7 @@ def many(pulses: Sequence[Pulse], waiting: Sequence[str], infos: Sequence[RunInf
         width: Columns of the terminal.
     """
     counts = Counter(info.state for info in infos)
-    told = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+    told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     more = len(infos) - len(pulses)
     end = f"; {more} more not shown, nes-lab runs lists them" if more else ""
     body = _table(pulses, waiting, width) if width >= WIDE else _blocks(pulses, waiting, width)
@@ -160,12 +159,12 @@ def line(pulse: Pulse) -> str:
 
 
 def _state(info: RunInfo) -> Text:
-    return Text(info.state, style=STYLE.get(info.state, ""))
+    return Text(info.state, style=state_style(info.state))
 
 
 def _bar(info: RunInfo, width: int) -> Text:
     done = int(info.progress * width)
-    return Text.assemble(("━" * done, STYLE.get(info.state, "")), ("─" * (width - done), "dim"))
+    return Text.assemble(("━" * done, state_style(info.state)), ("─" * (width - done), "dim"))
 
 
 def _epoch(pulse: Pulse) -> str:
@@ -187,7 +186,7 @@ def _left(pulse: Pulse, waiting: Sequence[str]) -> str:
 
 
 def _needs_reason(info: RunInfo) -> bool:
-    return info.state in ("failed", "lost", "cancelled") and bool(info.reason)
+    return info.is_resumable and bool(info.reason)
 
 
 def _reasons(infos: Sequence[RunInfo]) -> list[RenderableType]:
@@ -198,6 +197,6 @@ def _reasons(infos: Sequence[RunInfo]) -> list[RenderableType]:
     found: list[RenderableType] = []
     for (state, reason), ids in groups.items():
         who = f"{ids[0]} is" if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more are"
-        style = "" if state == "cancelled" else "red"
+        style = "" if STATES[state].tone != "bad" else "red"
         found.append(Text.assemble((f"{who} {state}: ", style), reason, overflow="fold"))
     return found

@@ -11,10 +11,10 @@ from typing import Any
 from nes_lab.errors import RunError
 from nes_lab.runs import layout, process
 from nes_lab.runs.files import TEMPORARY, read_json, remove, write_json
+from nes_lab.runs.states import ACTIVE_STATES
 
 __all__ = ["adopt_claim", "give_claim", "is_claimed", "is_void", "release_claim", "try_claim"]
 
-WORKED_ON = ("running", "stopping")
 LEASE_SECONDS = 120.0  # how long a claim may wait for its process to say that it lives (imports take seconds)
 
 
@@ -46,7 +46,7 @@ def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Ident
         return False
     writer = process.Identity.read(status)
     is_same = writer is not None and (writer.host, writer.pid) == (holder.host, holder.pid)
-    return is_same and status.get("state") in WORKED_ON and process.silence(status, holder) < process.FAR_SECONDS
+    return is_same and status.get("state") in ACTIVE_STATES and process.silence(status, holder) < process.FAR_SECONDS
 
 
 def is_void(run: Path) -> bool:

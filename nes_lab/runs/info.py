@@ -9,12 +9,9 @@ from typing import Any
 from nes_lab.errors import RunError
 from nes_lab.runs import claims, layout, process, queue
 from nes_lab.runs.files import read_json
+from nes_lab.runs.states import STATES
 
-__all__ = ["FINAL", "STATES", "RunInfo", "read_info"]
-
-STATES = ("queued", "running", "stopping", "finished", "cancelled", "failed", "lost")
-FINAL = ("finished", "cancelled", "failed")
-ACTIVE = ("running", "stopping")
+__all__ = ["RunInfo", "is_cancel_requested", "read_config", "read_info", "read_run"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,8 @@ class RunInfo:
     """One run, as its files and its process tell.
 
     Attributes:
-        state: One of queued, running, stopping, finished, cancelled, failed; or lost, when the files say that it runs
-            and it does not.
+        state: A name in :data:`nes_lab.runs.states.STATES`. A run is ``lost`` when its files say that it runs and no
+            process does.
         reason: Why it failed, was cancelled or is lost.
         created: Seconds since 1970, as ``heartbeat``.
         config: The experiment's configuration.
@@ -47,7 +44,17 @@ class RunInfo:
     @property
     def is_active(self) -> bool:
         """Whether a living process works on it."""
-        return self.state in ACTIVE
+        return STATES[self.state].active
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its process has ended and has written how."""
+        return STATES[self.state].final
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it ended before it was finished, so that training can continue."""
+        return STATES[self.state].resumable
 
     @property
     def progress(self) -> float:
@@ -130,7 +137,7 @@ def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
     state, reason = status["state"], str(status.get("reason") or "")
     if state == "queued":
         return _conclude_queued(folder, _count(status, "attempt"), reason)
-    if state not in ACTIVE:
+    if not STATES[state].active:
         return state, reason
     identity = process.Identity.read(status)
     if identity is None:

@@ -12,7 +12,7 @@ from typing import Any
 from nes_lab.errors import RunError
 from nes_lab.runs import claims, layout, process, queue, spawn
 from nes_lab.runs.files import read_json, remove, write_json
-from nes_lab.runs.info import FINAL, RunInfo, read_info
+from nes_lab.runs.info import RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.store import RunStore
 
@@ -157,7 +157,7 @@ def cancel(store: RunStore, run_id: str) -> RunInfo:
     """
     info = store.get(run_id)
     folder = store.path(run_id)
-    if info.state in FINAL:
+    if info.is_final:
         raise RunError(f"run {run_id} has ended already: it is {info.state}")
     waiting = info.state == "queued"
     write_json(folder / layout.CANCEL, {"attempt": info.attempt + waiting, "time": time.time()})
@@ -179,7 +179,7 @@ def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
     try:
         with hold_lock(folder):
             info = read_info(folder)
-            if info.state in FINAL:
+            if info.is_final:
                 return False
             write_json(folder / layout.STATUS, _status(info, state, reason))
             remove(folder / layout.CANCEL)

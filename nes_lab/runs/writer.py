@@ -24,8 +24,9 @@ from nes_lab.runs.files import (
     write_bytes,
     write_json,
 )
-from nes_lab.runs.info import FINAL, is_cancel_requested, read_run
+from nes_lab.runs.info import is_cancel_requested, read_run
 from nes_lab.runs.lock import Lock, lock, unlock
+from nes_lab.runs.states import ACTIVE_STATES, FINAL_STATES
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["RunWriter"]
 
 LOG_BYTES, LOG_KEEP = 4 << 20, 1 << 20
-WRITABLE = ("running", "stopping", *FINAL)
+WRITABLE = (*ACTIVE_STATES, *FINAL_STATES)
 
 
 class RunWriter:
@@ -96,7 +97,7 @@ class RunWriter:
         self._closed.set()
         checkpoints.drop_unfinished(self.folder, self.attempt)
         try:
-            if self._status.get("state") not in FINAL:
+            if self._status.get("state") not in FINAL_STATES:
                 self._end_badly(error)
         finally:
             for handle in (self._metrics, self._events):
@@ -143,7 +144,7 @@ class RunWriter:
             if total is not None:
                 self._status["total"] = int(total)
             self._write_status(durable=state is not None)
-        if state in FINAL:
+        if state in FINAL_STATES:
             with contextlib.suppress(RunError) if state == "failed" else contextlib.nullcontext():
                 self.event(str(state), step=self._status["step"], reason=reason)
 
@@ -161,7 +162,7 @@ class RunWriter:
     def heartbeat(self) -> None:
         """Say that the process lives. A thread does so too, every few seconds."""
         with self._guard:
-            if self._status.get("state") not in FINAL:
+            if self._status.get("state") not in FINAL_STATES:
                 self.status()
 
     def _beat(self) -> None:

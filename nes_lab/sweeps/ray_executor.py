@@ -96,7 +96,7 @@ class RayExecutor:
     def start(self, run_id: str) -> None:
         """Hand a run to the cluster."""
         info = self.store.get(run_id)
-        if info.state in ("cancelled", "failed", "lost"):
+        if info.is_resumable:
             launcher.requeue(self.store, info)
         task = self.task.options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=self.retries, name=run_id)
         root, place = str(self.store.root), os.getcwd()

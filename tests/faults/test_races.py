@@ -12,7 +12,7 @@ import pytest
 
 from nes_lab.errors import RunError
 from nes_lab.runs import launcher, queue, spawn
-from nes_lab.runs.info import STATES
+from nes_lab.runs.states import STATES
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fake_training")]
 TAB = """
