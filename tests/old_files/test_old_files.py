@@ -1,0 +1,84 @@
+"""What version 0.1.0 wrote still loads, and what its README shows still runs.
+
+The folder ``version_0_1_0`` holds small files that version wrote: a compression plan, four reports, a saved network with its output,
+a cancelled run (free starts, ``compression.weights: search``), and the two Python blocks of its README.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import nes_lab
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.cost_report import CostReport
+from nes_lab.runs.store import RunStore
+
+OLD = Path(__file__).parent / "version_0_1_0"
+RUN = "20261129-100000-written-by-version-0-1-0-e28ace"
+FINAL_LOSS = 2.3243  # of version 0.1.0, when it resumed the same run
+
+
+def dense() -> nn.Module:
+    """The network behind the plan and the reports; its weights do not matter."""
+    body = [nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1)]
+    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)).eval()
+
+
+def test_compression_plan_of_schema_1_compresses_to_the_counts_it_predicts():
+    plan = CompressionPlan.from_json((OLD / "plan.json").read_text())
+    counted = nes_lab.count(nes_lab.compress(dense(), plan), torch.randn(plan.input_shape))
+    assert (counted.params, counted.madds) == (plan.predicted.params, plan.predicted.madds)
+    assert CompressionPlan.from_json(plan.to_json()) == plan
+
+
+def test_cost_report_of_0_1_0_loads():
+    data = json.loads((OLD / "cost.json").read_text())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        report = CostReport.from_dict(data)
+        assert report.bytes == data["bytes"]
+    assert (report.params, report.madds, len(report.by_layer)) == (data["params"], data["madds"], len(data["by_layer"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("FitReport", "fit_report"), ("SensitivityReport", "sensitivity"), ("TuneReport", "tune_report")],
+)
+def test_reports_of_0_1_0_load_and_print(name, file):
+    report = getattr(nes_lab, name).from_json((OLD / f"{file}.json").read_text())
+    assert str(report) and getattr(nes_lab, name).from_json(report.to_json()) == report
+
+
+def test_saved_network_of_0_1_0_answers_as_it_did():
+    model = nes_lab.from_pretrained(OLD / "saved", model=dense())
+    expected = torch.tensor(json.loads((OLD / "saved_output.json").read_text()))
+    torch.testing.assert_close(
+        model(torch.ones(1, 3, 8, 8)), expected, rtol=1e-4, atol=1e-5
+    )  # other CPUs round otherwise
+
+
+def test_run_of_0_1_0_is_listed_and_resumes_to_the_same_end(tmp_path):
+    from nes_lab.experiment.run import resume
+
+    shutil.copytree(OLD / "runs", tmp_path / "runs")
+    store = RunStore(tmp_path / "runs")
+    (info,) = store.list()
+    assert (info.id, info.state, info.step, info.total) == (RUN, "cancelled", 3, 24)
+    assert store.snapshots(RUN) == [0, 2] and all(s.epitome is not None for s in store.snapshot(RUN, 2).values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        assert resume(store, RUN)["state"] == "finished"
+    last = [row for row in store.metrics(RUN) if row["split"] == "val"][-1]
+    assert last["loss"] == pytest.approx(FINAL_LOSS, rel=1e-3)  # other CPUs round otherwise
+
+
+def test_readme_of_0_1_0_runs(capsys):
+    exec(compile((OLD / "readme_first.txt").read_text(), "readme_first.txt", "exec"), {"__name__": "readme"})
+    assert "params" in capsys.readouterr().out
