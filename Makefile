@@ -37,11 +37,12 @@ bench: setup  ## measure again what docs/speed.md and the README claim (about 20
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[bench]'
 	@set -e; for script in $(SCRIPTS); do echo "== benchmarks/$$script.py"; $(BIN)/python -m benchmarks.$$script $(ARGS); done
 
-lint: setup  ## ruff (rules and format), pyright, import directions: what pre-commit and CI run
+lint: setup  ## ruff (rules and format), pyright, import directions, dependencies: what pre-commit and CI run
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
 
 format: setup  ## let ruff fix and format everything
 	$(BIN)/ruff check --fix .

@@ -51,7 +51,7 @@ _EXTRAS = {
     "captum": "explain",
     "accelerate": "train",
     "optuna": "sweep",
-    "ray": "sweep",
+    "ray": "cluster",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "export",

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from nes_lab.runs import layout
 
 __all__ = ["Finding", "examine"]
@@ -30,7 +32,6 @@ print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "hip
     "threads": torch.get_num_threads(), "mps": torch.backends.mps.is_available(),
     "gpus": [f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus]}))
 """
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:>=\s*([0-9.]+))?")
 _EXTRA = re.compile(r"extra == ['\"]([a-z]+)['\"]")
 _SKIPPED = ("all", "dev", "bench")
 
@@ -169,38 +170,27 @@ def _packages() -> Iterator[Finding]:
         lines = requires("nes-lab") or []
     except PackageNotFoundError:
         return
-    seen: dict[str, tuple[str, str | None]] = {}
-    for line in lines:
-        extra, match = _EXTRA.search(line), _REQUIREMENT.match(line)
-        if match and not (extra and extra[1] in _SKIPPED) and not match[1].lower().startswith(("nes-lab", "torch>")):
-            seen.setdefault(match[1], (match[2] or "", extra[1] if extra else None))
-    for name, (least, extra) in seen.items():
-        if name != "torch":
-            yield _package(name, least, extra)
+    seen: dict[str, tuple[Requirement, str | None]] = {}
+    for requirement in map(Requirement, lines):
+        extra = _EXTRA.search(str(requirement.marker))
+        if requirement.name not in ("torch", "nes-lab") and not (extra and extra[1] in _SKIPPED):
+            seen.setdefault(requirement.name, (requirement, extra[1] if extra else None))
+    for requirement, extra in seen.values():
+        yield _package(requirement, extra)
 
 
-def _package(name: str, least: str, extra: str | None) -> Finding:
-    whole = f"nes-lab[{extra}]" if extra else "nes-lab"
-    cure, lacking = f"pip install '{whole}'", "note" if extra else "missing"
+def _package(requirement: Requirement, extra: str | None) -> Finding:
+    name, needed = requirement.name, str(requirement.specifier)
+    package = f"nes-lab[{extra}]" if extra else "nes-lab"
+    cure, lacking = f"pip install '{package}'", "note" if extra else "missing"
     part = f"packages: {extra or 'always needed'}"
     try:
         have = version(name)
     except PackageNotFoundError:
         return Finding(part, name, lacking, "not installed", cure)
-    if _numbers(have) < _numbers(least):
-        return Finding(part, name, lacking, f"{have} is older than {least}", f"pip install '{name}>={least}'")
+    if not requirement.specifier.contains(have, prereleases=True):
+        return Finding(part, name, lacking, f"{have} does not meet {needed}", f"pip install '{name}{needed}'")
     return Finding(part, name, "ok", have)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """Read the leading numbers of a version.
-
-    Examples:
-        >>> _numbers("2.11.0+cpu"), _numbers("1.0rc1"), _numbers("")
-        ((2, 11, 0), (1, 0), ())
-    """
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(number) for number in match[0].split(".")) if match else ()
 
 
 def default_root() -> Path:

@@ -96,7 +96,7 @@ def test_packages_that_are_old_or_missing(capsys, quick, monkeypatch):
     lines = ["numpy>=999", "nothere>=1 ; extra == 'app'", "rich>=1.0", "never; extra == 'dev'"]
     monkeypatch.setattr(environment_checks, "requires", lambda _: lines)
     found = findings(capsys, 1)
-    assert found["numpy"]["state"] == "missing" and "older than 999" in found["numpy"]["value"]
+    assert found["numpy"]["state"] == "missing" and "does not meet >=999" in found["numpy"]["value"]
     assert found["nothere"]["state"] == "note" and found["nothere"]["advice"] == "pip install 'nes-lab[app]'"
     assert found["rich"]["state"] == "ok" and "never" not in found
 
