@@ -158,7 +158,7 @@ def fit_mobilenet(seed: int) -> dict[str, Any]:
         ("joint", {"scope": "joint"}),
     ):
         plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x, routing="free", **how)
-        seconds[name] = round(nes_lab.fit(model, plan, starts="search")[1].seconds, 1)
+        seconds[name] = round(nes_lab.fit(model, plan, search_starts=True)[1].seconds, 1)
         say(f"MobileNetV2, {name}: {seconds[name]} s")
     torch.set_num_threads(threads)
     return {"seconds": seconds, "layers": len(plan.layers), "threads": 2, "commit": commit()}

@@ -99,7 +99,7 @@ CONTENDERS = (
     Contender(
         "ones_calibrated",
         "epitome, separable, patches of one channel, searched, calibrated",
-        lambda s: s.epitomes(ONES, starts="search", snap=True, calibration=s.calibration),
+        lambda s: s.epitomes(ONES, search_starts=True, snap=True, calibration=s.calibration),
         SMALL,
     ),
     Contender("svd_window", "SVD, 3x1 then 1x3", _svd("window"), SMALL),
@@ -112,7 +112,7 @@ CONTENDERS = (
     Contender(
         "pairs_calibrated",
         "epitome, joint, patches of 2 x 2 channels, searched, calibrated",
-        lambda s: s.epitomes(PAIRS, starts="search", snap=True, calibration=s.calibration),
+        lambda s: s.epitomes(PAIRS, search_starts=True, snap=True, calibration=s.calibration),
         SMALL,
     ),
     Contender("scratch", "epitome, separable, tiled, from scratch", lambda s: s.scratch({}), LARGE, pretrained=False),
@@ -125,32 +125,34 @@ CONTENDERS = (
     Contender(
         "ones_sensitivity",
         "epitome, separable, patches of one channel, searched, calibrated, layers sized by sensitivity",
-        lambda s: s.epitomes(ONES | {"strategy": "sensitivity"}, starts="search", snap=True, calibration=s.calibration),
+        lambda s: s.epitomes(
+            ONES | {"strategy": "sensitivity"}, search_starts=True, snap=True, calibration=s.calibration
+        ),
     ),
     Contender(
         "ones_searched_sizes",
         "epitome, separable, patches of one channel, searched, calibrated, layers sized by sensitivity after search",
-        lambda s: s.epitomes(s.sized(), starts="search", snap=True, calibration=s.calibration),
+        lambda s: s.epitomes(s.sized(), search_starts=True, snap=True, calibration=s.calibration),
     ),
     Contender(
         "ones_unscaled",
         "epitome, separable, patches of one channel, searched, rows without factors",
-        lambda s: s.epitomes(ONES, starts="search", snap=True, row_scales=False),
+        lambda s: s.epitomes(ONES, search_starts=True, snap=True, row_scales=False),
     ),
     Contender(
         "ones",
         "epitome, separable, patches of one channel, searched",
-        lambda s: s.epitomes(ONES, starts="search", snap=True),
+        lambda s: s.epitomes(ONES, search_starts=True, snap=True),
     ),
     Contender(
         "ones_fractional",
         "epitome, separable, patches of one channel, searched, starts between cells",
-        lambda s: s.epitomes(ONES, starts="search"),
+        lambda s: s.epitomes(ONES, search_starts=True),
     ),
     Contender(
         "pairs",
         "epitome, joint, patches of 2 x 2 channels, searched",
-        lambda s: s.epitomes(PAIRS, starts="search", snap=True),
+        lambda s: s.epitomes(PAIRS, search_starts=True, snap=True),
     ),
     Contender("svd_channels", "SVD, 3x3 to few channels, then 1x1", _svd("channels")),
     Contender("svd_channels_calibrated", "SVD, 3x3 to few channels, then 1x1, calibrated", _svd("channels", True)),

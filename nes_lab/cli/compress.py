@@ -27,7 +27,7 @@ class Compress(Wanted):
     """Where to save it; must not exist yet."""
     plan: Path | None = None
     """A plan that nes-lab plan --output wrote, instead of a budget."""
-    weights: Literal["fit", "reset"] | None = None
+    initial_weights: Literal["fit", "reset"] | None = None
     """Epitomes nearest to the layers' weights (fit), or of their distribution only (reset); by default as the weights deserve."""
     overwrite: bool = False
     """Replace a saved model."""
@@ -37,13 +37,13 @@ class Compress(Wanted):
 
 def run(words: Sequence[str]) -> int:
     """Compress and save."""
-    options = parse(Compress, "compress", words)
+    options = parse(Compress, "compress", words, renamed={"--weights": "--initial-weights"})
     plan = None if options.plan is None else read_plan(options.plan, options)
     wanted, dense = None if plan else compression(options), source(options)
     with words_aside():
         from nes_lab.models.jobs import compress_to_folder
 
-        chosen = {"weights": options.weights, "overwrite": options.overwrite}
+        chosen = {"initial_weights": options.initial_weights, "overwrite": options.overwrite}
         saved = compress_to_folder(dense, options.folder, wanted=wanted, plan=plan, **chosen, **planning(options))
     if options.json:
         print_json(saved.to_dict())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -17,6 +17,9 @@ from nes_lab.config import DataConfig, load_config
 from nes_lab.errors import OptionError
 
 __all__ = ["run"]
+
+RENAMED = {"--starts plan": "--no-search-starts", "--starts search": ""}
+"""Flags of older versions, and what they are called now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +34,8 @@ class Fit(Wanted):
     """Who sets the starting indices. Only free stores starts that can be searched for; rules come far less near."""
     patch_channels: int | None = 1
     """Channels sampled in one piece. One comes nearest: rows and columns are then clustered."""
-    starts: Literal["plan", "search"] = "search"
-    """Search the starts too, or fit the epitomes for those of the plan."""
+    search_starts: bool = True
+    """Keep the starts of the plan; by default better ones are searched for."""
     learnable: bool = False
     """Keep the starts learnable, for training that goes on; by default they become integers for good, which run faster."""
     calibration: str | None = None
@@ -49,10 +52,14 @@ class Fit(Wanted):
 
 def run(words: Sequence[str]) -> int:
     """Fit and save."""
-    options = parse(Fit, "fit", words)
+    options = parse(Fit, "fit", words, renamed=RENAMED)
     plan = None if options.plan is None else read_plan(options.plan, options)
     wanted, dense = None if plan else compression(options), source(options)
-    chosen: dict[str, Any] = {"starts": options.starts, "snap": not options.learnable, "overwrite": options.overwrite}
+    chosen: dict[str, Any] = {
+        "search_starts": options.search_starts,
+        "snap": not options.learnable,
+        "overwrite": options.overwrite,
+    }
     chosen |= planning(options) | {"progress": True}
     data = None if options.calibration is None else _data(options, options.calibration)
     with words_aside():

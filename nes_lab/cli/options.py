@@ -3,23 +3,71 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import tyro
 
 from nes_lab.config import knobs
 from nes_lab.errors import OptionError
+from nes_lab.renamed import warn_renamed
 
-__all__ = ["parse", "split_overrides"]
+__all__ = ["parse", "present_flags", "split_overrides"]
 
 Options = TypeVar("Options")
 
 
-def parse(options: type[Options], verb: str, words: Sequence[str], description: str | None = None) -> Options:
-    """Read the flags that a dataclass describes. A mistake prints what is wrong and exits with 2."""
+def parse(
+    options: type[Options],
+    verb: str,
+    words: Sequence[str],
+    description: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+) -> Options:
+    """Read the flags that a dataclass describes. A mistake prints what is wrong and exits with 2.
+
+    Args:
+        options: The dataclass; each field is a flag, its docstring the help.
+        verb: Name of the command, for the help.
+        words: The command line.
+        description: Text at the top of the help; None: the docstring of ``options``.
+        renamed: Flags of older versions, as :func:`present_flags` takes them; None: there are none.
+    """
     config = (tyro.conf.FlagCreatePairsOff,)
-    return tyro.cli(options, prog=f"nes-lab {verb}", args=list(words), config=config, description=description)
+    args = present_flags(words, renamed or {})
+    return tyro.cli(options, prog=f"nes-lab {verb}", args=args, config=config, description=description)
+
+
+def present_flags(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """Replace flags of older versions by the present ones, with a warning.
+
+    Args:
+        words: The command line.
+        renamed: Old flag, or old flag and one of its values, and the flag that replaces it; empty: what happens without a flag.
+
+    Examples:
+        >>> import warnings
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")
+        ...     present_flags(["--weights=fit", "--starts", "plan"], {"--weights": "--initial-weights", "--starts plan": "--keep"})
+        ['--initial-weights=fit', '--keep']
+    """
+    present: list[str] = []
+    waiting = list(words)
+    while waiting:
+        flag, given, value = waiting.pop(0).partition("=")
+        pair = f"{flag} {value if given or not waiting else waiting[0]}"
+        old = pair if pair in renamed else flag
+        if old not in renamed:
+            present.append(flag + given + value)
+            continue
+        warn_renamed(old, renamed[old] or "the default, without a flag")
+        if old == flag:
+            present.append(renamed[old] + given + value)
+            continue
+        present += [renamed[old]] if renamed[old] else []
+        waiting = waiting if given else waiting[1:]
+    return present
 
 
 def split_overrides(

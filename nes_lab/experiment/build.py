@@ -198,7 +198,7 @@ def _searched(
     batches = _calibration(data, wanted.calibration, config.seed)
     dense.eval()
     about = {"snap": wanted.snap, "calibration": batches, "norms": batches, "seed": config.seed}
-    model, report = fit(dense, plan, starts="search", **about)
+    model, report = fit(dense, plan, search_starts=True, **about)
     return model.train(), report
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from nes_lab.errors import OptionError, check_choice
+from nes_lab.errors import OptionError, check_choice, check_int
 from nes_lab.fitting.input_moments import Moments, input_moments
 from nes_lab.fitting.norm_statistics import give_to_norm, reestimate_norms_, scaling_norms
 from nes_lab.fitting.search import Fitted, SearchOptions, fit_rows, search_starts, unsearchable
@@ -22,15 +22,30 @@ from nes_lab.records.fit_report import FitReport, LayerFit
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.surgery.replace import compress
 
-__all__ = ["FitReport", "fit"]
+__all__ = ["fit", "plan_or_search"]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
-@renamed_arguments(progress=progress_or_callback)
+def plan_or_search(starts: str) -> dict[str, bool]:
+    """Translate ``starts="plan"`` and ``starts="search"`` of older versions, for :func:`~nes_lab.renamed.renamed_arguments`.
+
+    Raises:
+        OptionError: If ``starts`` is neither.
+
+    Examples:
+        >>> plan_or_search("search")
+        {'search_starts': True}
+    """
+    return {"search_starts": check_choice("starts", starts, ("plan", "search")) == "search"}
+
+
+@renamed_arguments(progress=progress_or_callback, starts=plan_or_search)
 def fit(
-    model: nn.Module,
+    model: Model,
     plan: CompressionPlan,
     *,
-    starts: str = "plan",
+    search_starts: bool = False,
     calibration: Any = None,
     norms: Any = None,
     row_scales: bool = True,
@@ -38,50 +53,55 @@ def fit(
     seed: int = 0,
     progress: bool = False,
     on_progress: OnProgress | None = None,
-) -> tuple[nn.Module, FitReport]:
-    """Compress a pretrained model so that its epitomes come as near to its weights as they can.
+) -> tuple[Model, FitReport]:
+    """Compress a pretrained model, and fit its epitomes to its weights as closely as they can.
 
-    For given starts the epitome is a least-squares solution in closed form. ``starts="search"`` also chooses the starts, where the
-    routing stores them (``free``): with ``patch_channels=1`` that is co-clustering of output rows and input columns, which comes much
-    nearer than any rule. Found starts are integers or lie between two cells; they stay learnable.
+    For given starts the nearest epitome is a least-squares solution in closed form. ``search_starts=True`` also chooses the
+    starts, where the routing stores them (``free``). With ``patch_channels=1`` this is co-clustering of output channels and input
+    channels, which comes much nearer than any fixed rule. The chosen starts are integers or lie between two cells; they stay
+    learnable.
 
-    Where a batch norm alone reads a layer's output, each output row may have a signed factor: it goes into the norm's statistics
-    and weight, so that rows which share an epitome need to agree in direction only, and nothing more is stored.
+    Where a batch norm is the only reader of a layer's output, each output channel may have a signed factor. The factor goes into
+    the norm's statistics and weight, so nothing more is stored, and channels that share cells need to agree in direction only.
 
     Args:
-        model: The dense model; left as it was.
+        model: The dense model; it is not changed.
         plan: From :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
-        starts: ``"plan"`` or ``"search"``. Rules (``tiled``, ``stride``, ``random``) store no starts, and the index learner moves its
-            own from their anchors: for these the epitome alone is fitted, and the report says so.
-        calibration: Batches to calibrate on; then the error of each layer's *output* is made least, not of its weight, and the shift
-            of its mean is mended in the bias or norm. Inputs are those of the dense network, all from one pass: no layer waits for
-            another. A data loader or a list: tensors, ``(inputs, labels)`` or dicts of arguments, on the model's device.
-        norms: Batches from which the statistics of all batch norms are measured anew at the end (:func:`nes_lab.reestimate_norms`).
-        row_scales: Whether rows may have factors as above.
-        snap: Whether starts that are stored become integers for good: they then cost no multiply-adds of their own, and no longer
-            learn.
-        seed: Of the search and of what is drawn from the calibration batches.
+        search_starts: Choose the starts too. This needs routing ``free``: the rules ``tiled``, ``stride`` and ``random`` store
+            no starts, and an index learner moves its own. For these only the epitome is fitted, and the report says so.
+        calibration: Batches of inputs. With them the squared error of each layer's *output* is minimized, instead of that of its
+            weight, and the shift of the output's mean is corrected in the bias or the norm. Layer inputs are recorded in one pass
+            through the dense model. A data loader or a list of tensors, ``(inputs, labels)`` or dicts of arguments, on the
+            model's device. None: the weights alone decide.
+        norms: Batches on which the statistics of all batch norms are measured again at the end
+            (:func:`nes_lab.reestimate_norms`). None: they are not measured again.
+        row_scales: Allow the factors of output channels described above.
+        snap: Round stored starts to integers for good: they then cost no multiply-adds, and no longer learn.
+        seed: Seed of the search, and of the sample drawn from the calibration batches.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per piece of work; None: no call.
 
     Returns:
-        The compressed model, and a report with the residuals of each layer.
+        The compressed model, of the same class (a model that is itself a layer becomes an epitome layer), and a report with the
+        residuals of each layer.
 
     Raises:
         PlanError: If the plan is for another model, or a weight holds NaN.
-        OptionError: If an option is not among its choices, the model lies on the meta device, or a batch is no input of it.
+        OptionError: If an option has a wrong value, the model is on the meta device, or a batch is not an input of the model.
 
     Examples:
         >>> import nes_lab
         >>> model, x = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32)), torch.randn(64, 32)
         >>> plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%"), x[:1], routing="free", patch_channels=1)
-        >>> student, report = nes_lab.fit(model, plan, starts="search", norms=[x])
+        >>> student, report = nes_lab.fit(model, plan, search_starts=True, norms=[x])
         >>> report.layers[0].starts, report.layers[0].norm, report.residual < report.residual_before
         ('searched', '1', True)
     """
     begun = time.perf_counter()
-    check_choice("starts", starts, ("plan", "search"))
-    _check(row_scales, snap, seed)
+    for argument, value in (("search_starts", search_starts), ("row_scales", row_scales), ("snap", snap)):
+        if not isinstance(value, bool):
+            raise OptionError(f"{argument}={value!r}; give True or False")
+    check_int("seed", seed, 0)
     student = compress(model, plan, weights="reset", generator=torch.Generator().manual_seed(seed))
     if any(p.is_meta for p in student.parameters()):
         raise OptionError("model lies on the meta device, where there are no weights to fit; load them first")
@@ -95,20 +115,13 @@ def fit(
         readers = scaling_norms(model, plan.layers)
         for done, name in enumerate(plan.layers):
             show({"done": done, "total": len(plan.layers), "phase": "fit", "label": name})
-            task = _Task(name, starts == "search", row_scales, snap, seed, moments.get(name), readers.get(name, ""))
+            task = _Task(name, search_starts, row_scales, snap, seed, moments.get(name), readers.get(name, ""))
             layers.append(_fit_layer(task, model, student))
         measured = 0 if norms is None else reestimate_norms_(student, norms, "norms", show)
         show({"done": 1, "total": 1, "phase": "fit", "label": "done"})
     seconds = time.perf_counter() - begun
-    return student, FitReport(tuple(layers), starts, snap, calibrated, measured, seed, seconds)
-
-
-def _check(row_scales: bool, snap: bool, seed: int) -> None:
-    for argument, value in (("row_scales", row_scales), ("snap", snap)):
-        if not isinstance(value, bool):
-            raise OptionError(f"{argument}={value!r}; give True or False")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise OptionError(f"seed={seed!r}; give a whole number of at least 0")
+    starts = "search" if search_starts else "plan"
+    return cast(Model, student), FitReport(tuple(layers), starts, snap, calibrated, measured, seed, seconds)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from nes_lab.cost.count import count
 from nes_lab.datasets.registry import DataOptions, load_dataset
 from nes_lab.errors import DataError, OptionError, PlanError
 from nes_lab.export.pretrained import save_pretrained
-from nes_lab.fitting.fit import fit
+from nes_lab.fitting.fit import fit, plan_or_search
 from nes_lab.models.source import DenseSource
 from nes_lab.planning.from_config import plan_as_wanted
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport
+from nes_lab.renamed import renamed_arguments
 from nes_lab.surgery.replace import compress
 
 __all__ = [
@@ -94,13 +95,14 @@ def plan_backbone(
     )
 
 
+@renamed_arguments(weights="initial_weights")
 def compress_to_folder(
     source: DenseSource,
     folder: str | Path,
     *,
     wanted: Any = None,
     plan: CompressionPlan | None = None,
-    weights: str | None = None,
+    initial_weights: str | None = None,
     overwrite: bool = False,
     seconds: float = 60.0,
     progress: bool = False,
@@ -113,7 +115,7 @@ def compress_to_folder(
         folder: Must not exist, or hold a saved model and ``overwrite`` be true.
         wanted: What to plan for, as :func:`nes_lab.planning.from_config.plan_as_wanted` takes it.
         plan: A plan made before, instead.
-        weights: ``"fit"`` or ``"reset"``, as :func:`nes_lab.compress` takes it; None: fit where there is something to fit to.
+        initial_weights: ``"fit"`` or ``"reset"``, as :func:`nes_lab.compress` takes it; None: fit where there is something to fit to.
         overwrite: Replace a saved model.
         seconds: As in :func:`plan_backbone`.
         progress: Show a bar on standard error.
@@ -124,18 +126,19 @@ def compress_to_folder(
     """
     dense = source.make()
     plan = _plan(dense, source, wanted, plan, seconds, progress, on_progress)
-    chosen = weights or ("fit" if source.taught else "reset")
+    chosen = initial_weights or ("fit" if source.taught else "reset")
     small = compress(dense, plan, weights=chosen, generator=torch.Generator().manual_seed(source.seed))
     return _save(small, plan, source, folder, overwrite)
 
 
+@renamed_arguments(starts=plan_or_search)
 def fit_to_folder(
     source: DenseSource,
     folder: str | Path,
     *,
     wanted: Any = None,
     plan: CompressionPlan | None = None,
-    starts: str = "plan",
+    search_starts: bool = False,
     snap: bool = False,
     calibration: DataOptions | None = None,
     batch_size: int = 32,
@@ -151,7 +154,7 @@ def fit_to_folder(
         folder: As in :func:`compress_to_folder`.
         wanted: Likewise.
         plan: Likewise.
-        starts: ``"plan"`` or ``"search"``, as :func:`nes_lab.fit` takes it.
+        search_starts: Choose the starts too, as :func:`nes_lab.fit` does.
         snap: Round the starts found to integers for good.
         calibration: The data section of a config: its training images, without augmentation, serve to minimize the error of each
             layer's output and to measure the batch norms anew. None: the weights alone decide.
@@ -173,7 +176,7 @@ def fit_to_folder(
     dense = source.make()
     plan = _plan(dense, source, wanted, plan, seconds, progress, on_progress)
     chosen: dict[str, Any] = {
-        "starts": starts,
+        "search_starts": search_starts,
         "snap": snap,
         "seed": source.seed,
         "progress": progress,

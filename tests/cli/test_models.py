@@ -65,12 +65,22 @@ def told_input(form):
 def test_fit_comes_nearer_than_the_plans_starts_and_says_by_how_much(weights, capsys):
     budget = [*NET, "--madds", "75%", "--checkpoint", weights]
     searched = said(capsys, "fit", *budget, "a")
-    planned = said(capsys, "fit", *budget, "b", "--starts", "plan", "--learnable")
+    planned = said(capsys, "fit", *budget, "b", "--no-search-starts", "--learnable")
     assert total(searched) < total(planned)
     wanted = load_file(weights)["head.0.weight"]
     head = nes_lab.from_pretrained("a").get_submodule("head.0").weight.detach()
     assert 0 < float((head - wanted).norm() / wanted.norm()) < 1
     assert searched["madds"] < planned["madds"]  # integers cost no multiply-adds of their own
+
+
+def test_flags_of_older_versions_work_and_warn(here, weights, capsys):
+    with pytest.warns(FutureWarning, match="--weights is now called --initial-weights"):
+        assert main(["compress", *NET, "small", "--params", "80%", "--weights=reset"]) == 0
+    budget = ["fit", *NET, "--madds", "75%", "--checkpoint", weights]
+    with pytest.warns(FutureWarning, match="--starts plan is now called --no-search-starts"):
+        assert said(capsys, *budget, "a", "--starts", "plan")["fit"]["starts"] == "plan"
+    with pytest.warns(FutureWarning, match="--starts search is now called the default"):
+        assert said(capsys, *budget, "b", "--starts=search")["fit"]["starts"] == "search"
 
 
 def total(saved):

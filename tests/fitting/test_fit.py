@@ -64,7 +64,7 @@ def _error(net, student, x):
 def test_an_epitome_as_large_as_its_weight_changes_nothing(routing, calibrated):
     net, x = _net(), _batches()
     plan = _whole(net, routing)
-    student, report = nes_lab.fit(net, plan, starts="search", calibration=x if calibrated else None)
+    student, report = nes_lab.fit(net, plan, search_starts=True, calibration=x if calibrated else None)
     assert report.residual < 1e-6
     assert _error(net, student, x[0]) < 1e-5
 
@@ -112,9 +112,9 @@ def test_search_beats_the_plan_and_calibration_the_search():
     errors = {}
     for name, how in (
         ("plan", {}),
-        ("unscaled", {"row_scales": False, "starts": "search"}),
-        ("search", {"starts": "search"}),
-        ("calibrated", {"starts": "search", "calibration": x}),
+        ("unscaled", {"row_scales": False, "search_starts": True}),
+        ("search", {"search_starts": True}),
+        ("calibrated", {"search_starts": True, "calibration": x}),
     ):
         student, reports[name] = nes_lab.fit(net, plan, **how)
         errors[name] = _error(net, student, torch.cat(fresh))
@@ -129,7 +129,7 @@ def test_search_beats_the_plan_and_calibration_the_search():
 def test_reported_residuals_are_those_of_the_network_made():
     net = _net()
     plan = _plan(net, **ONES)
-    student, report = nes_lab.fit(net, plan, starts="search")
+    student, report = nes_lab.fit(net, plan, search_starts=True)
     for row in report.layers:
         dense, made = net.get_submodule(row.name).weight.detach(), student.get_submodule(row.name).weight.detach()
         if row.norm:  # undo the factors: the best multiple of each row
@@ -141,8 +141,8 @@ def test_reported_residuals_are_those_of_the_network_made():
 def test_snapped_starts_are_integers_that_cost_nothing():
     net, x = _net(), torch.zeros(1, 3, 8, 8)
     plan = _plan(net, **ONES)
-    student, report = nes_lab.fit(net, plan, starts="search", snap=True)
-    loose, _ = nes_lab.fit(net, plan, starts="search")
+    student, report = nes_lab.fit(net, plan, search_starts=True, snap=True)
+    loose, _ = nes_lab.fit(net, plan, search_starts=True)
     assert report.snapped and all("fractional" not in layer.axis_states() for _, layer in epitome_layers(student))
     assert any("fractional" in layer.axis_states() for _, layer in epitome_layers(loose))
     a, b = nes_lab.count(student, x), nes_lab.count(loose, x)
@@ -153,7 +153,7 @@ def test_snapped_starts_are_integers_that_cost_nothing():
 def test_rules_and_learners_are_fitted_where_they_stand():
     net = _net()
     for routing, says in (("tiled", "stores no starts"), ("random", "stores no starts"), ("learner", "index learner")):
-        _, report = nes_lab.fit(net, _plan(net, routing=routing), starts="search")
+        _, report = nes_lab.fit(net, _plan(net, routing=routing), search_starts=True)
         assert all(says in row.starts or "room" in row.starts for row in report.layers)
         assert report.residual <= report.residual_before
 
@@ -162,7 +162,9 @@ def test_a_seed_gives_one_network_and_nothing_else_is_touched():
     net, x = _net(), _batches()
     before, state = copy.deepcopy(net.state_dict()), torch.get_rng_state()
     plan = _plan(net, **ONES)
-    made = [nes_lab.fit(net, plan, starts="search", calibration=x, norms=x, seed=3)[0].state_dict() for _ in range(2)]
+    made = [
+        nes_lab.fit(net, plan, search_starts=True, calibration=x, norms=x, seed=3)[0].state_dict() for _ in range(2)
+    ]
     assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
@@ -227,16 +229,27 @@ def test_factors_go_only_where_one_norm_alone_reads():
     plan = nes_lab.plan_for_budget(
         net, Budget(params="70%"), torch.zeros(1, 8, 4, 4), round_to=1, routing="free", patch_channels=1
     )
-    student, report = nes_lab.fit(net, plan, starts="search", calibration=[torch.randn(4, 8, 4, 4)])
+    student, report = nes_lab.fit(net, plan, search_starts=True, calibration=[torch.randn(4, 8, 4, 4)])
     assert {row.norm for row in report.layers} == {""}
     assert torch.equal(student.norm.weight, net.norm.weight)
+
+
+def test_fit_takes_starts_of_older_versions_with_a_warning():
+    net = _net()
+    plan = _plan(net)
+    for starts, searched in (("search", True), ("plan", False)):
+        with pytest.warns(FutureWarning, match="starts=...*search_starts="):
+            old = nes_lab.fit(net, plan, starts=starts)[1]
+        assert old.layers[0].starts == nes_lab.fit(net, plan, search_starts=searched)[1].layers[0].starts
+    with pytest.raises(OptionError, match="starts='serch'"):
+        nes_lab.fit(net, plan, starts="serch")
 
 
 def test_bad_input():
     net, x = _net(), _batches(1)
     plan = _plan(net)
     for how, says in (
-        ({"starts": "serch"}, "starts='serch'"),
+        ({"search_starts": "yes"}, "search_starts='yes'"),
         ({"calibration": 3}, "calibration is a int"),
         ({"calibration": "images"}, "calibration is a str"),
         ({"calibration": []}, "calibration holds no batch"),
@@ -290,7 +303,7 @@ def test_all_of_mobilenet_is_fitted(how):
     torch.manual_seed(0)
     model, x = nes_lab.create_backbone("mobilenetv2_100").eval(), torch.zeros(1, 3, 224, 224)
     plan = nes_lab.plan_for_budget(model, Budget(params="50%"), x, routing="free", **how)
-    student, report = nes_lab.fit(model, plan, starts="search")
+    student, report = nes_lab.fit(model, plan, search_starts=True)
     assert report.residual < report.residual_before < 1
     assert {row.starts for row in report.layers} == {"searched"}
     assert report.seconds < 600  # a record of speed is in benchmarks/fit_resnet56.py; this only tells a fit from a hang
@@ -307,7 +320,7 @@ def test_norms_measured_anew_bring_a_real_network_back():
     unseen = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
     train = (torch.from_numpy(load.cifar10("train", limit=512)[0]).permute(0, 3, 1, 2).float() / 255 - mean) / std
     plan = nes_lab.plan_for_budget(net, Budget(params="50%"), unseen[:1], **ONES)
-    student, report = nes_lab.fit(net, plan, starts="search", snap=True)
+    student, report = nes_lab.fit(net, plan, search_starts=True, snap=True)
 
     def top1(model):
         plain = nes_lab.materialize(model)
