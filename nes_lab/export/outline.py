@@ -8,11 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from nes_lab.nn.index_learner import LearnerStarts
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.nn.starts import FreeStarts, FrozenStarts
 
-__all__ = ["Entry", "first_difference", "layer_record", "outline", "starts_state"]
+__all__ = ["Entry", "first_difference", "layer_record", "outline"]
 
 Entry = list[Any]
 """``[name, class name, settings]`` of a module, as JSON holds it."""
@@ -90,23 +88,10 @@ def layer_record(layer: EpitomeLayer) -> dict[str, Any]:
         "boundary": g.boundary,
         "execution": layer.execution,
         "seed": starts.seed,
-        "starts": starts_state(layer),
-        "options": _learner_options(starts) if isinstance(starts, LearnerStarts) else {},
+        "starts": starts.state_name,
+        "options": starts.options(),
         "op": op,
     }
-
-
-def starts_state(layer: EpitomeLayer) -> str:
-    """``"rule"``, ``"free"``, ``"learner"``, ``"frozen"`` or ``"snapped"``."""
-    starts = layer.routing
-    if isinstance(starts, FrozenStarts):
-        return "frozen" if starts.fractional else "snapped"
-    return "learner" if isinstance(starts, LearnerStarts) else "free" if isinstance(starts, FreeStarts) else "rule"
-
-
-def _learner_options(starts: LearnerStarts) -> dict[str, Any]:
-    kind = "mlp" if starts.learner is None else starts.learner.kind
-    return {"reach": starts.reach, "squash": starts.squash, "momentum": starts.momentum, "learner": kind}
 
 
 def _listed(value: Any) -> Any:

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes_lab.backbones.registry import create_backbone
 from nes_lab.errors import CheckpointError, NesLabError
-from nes_lab.export.outline import epitome_names, first_difference, layer_record, outline, starts_state
+from nes_lab.export.outline import epitome_names, first_difference, layer_record, outline
 from nes_lab.export.tensors import transient
 from nes_lab.nn.kinds import build, kind_of
 from nes_lab.nn.layer import EpitomeLayer
@@ -127,9 +127,8 @@ def _after_norm(norm: nn.Module, kind: str) -> nn.Module:
 
 
 def _take_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) -> None:
-    wanted, had = record["starts"], starts_state(layer)
-    if wanted in ("frozen", "snapped") and had in ("free", "learner"):
-        layer.routing = FrozenStarts(layer.routing, snap=wanted == "snapped").train(layer.training)
+    if record["starts"] in ("frozen", "snapped") and layer.routing.learned:
+        layer.routing = FrozenStarts(layer.routing, snap=record["starts"] == "snapped").train(layer.training)
     try:
         layer.execution = record["execution"]
     except NesLabError as error:

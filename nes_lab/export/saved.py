@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import CheckpointError
+from nes_lab.geometry.start_rules import ROUTING_MODES
 from nes_lab.runs.files import sha256_of
 
 __all__ = [
@@ -35,7 +36,6 @@ _MOST_CONFIG = 1 << 26
 _MOST = {"num_classes": 10**6, "in_channels": 10**4}
 _MOST_OPTION = 1 << 20
 _SIZES = ("weight_shape", "epitome_shape", "patch_channels")
-_STARTS = ("rule", "free", "learner", "frozen", "snapped")
 _AGAIN = "fetch or save the model again"
 
 
@@ -174,8 +174,9 @@ def _wrong_layer(layer: Any) -> str:
             return f"{key}={layer.get(key)!r:.100}; give a name"
     if not _whole(layer.get("seed"), 0, 1 << 64):
         return f"seed={layer.get('seed')!r:.100}"
-    if layer.get("starts") not in _STARTS:
-        return f"starts={layer.get('starts')!r:.100}; one of {', '.join(_STARTS)}"
+    states = ("rule", *(mode.name for mode in ROUTING_MODES.values() if mode.learned), "frozen", "snapped")
+    if layer.get("starts") not in states:
+        return f"starts={layer.get('starts')!r:.100}; give one of {', '.join(states)}"
     for key in ("options", "op"):
         if not isinstance(layer.get(key), dict):
             return f"{key} must be an object"

@@ -186,7 +186,7 @@ def _leveled(found: Fitted) -> Fitted:
 def _install(layer: EpitomeLayer, found: Fitted, snap: bool) -> None:
     """Epitome and stored starts into the layer."""
     layer.epitome.copy_(found.epitome)
-    if layer.routing.stored and layer.routing_mode == "free":
+    if layer.routing.searchable:
         for axis, table in layer.routing.tables():
             starts = found.routing_map.starts[axis]
             assert starts is not None  # the search keeps which axes are sampled

@@ -17,7 +17,7 @@ from nes_lab.epitome.sampling import expand
 from nes_lab.fitting.joint_start_search import joint_starts
 from nes_lab.fitting.row_clusters import merge_rows
 from nes_lab.fitting.start_search import best_between, best_whole
-from nes_lab.geometry.start_rules import rule_starts
+from nes_lab.geometry.start_rules import routing_mode, rule_starts
 from nes_lab.nn.init import copy_epitome, fit_epitome, fit_method, relative_residual
 
 __all__ = ["Fitted", "SearchOptions", "fit_rows", "search_starts", "unsearchable"]
@@ -66,11 +66,9 @@ class Fitted:
 
 
 def unsearchable(routing_map: RoutingMap, mode: str) -> str:
-    """Why a layer's starts cannot be searched for, or nothing."""
-    if mode == "learner":
-        return "the index learner moves its starts from their anchors; the epitome is fitted to those"
-    if mode != "free":
-        return f"routing {mode!r} follows a rule and stores no starts"
+    """Return why a layer's starts cannot be searched for, or an empty string."""
+    if routing_mode(mode).not_searched:
+        return routing_mode(mode).not_searched
     if all(s is None for s in routing_map.starts):
         return "no patch has room to move"
     if any(s is not None for s in routing_map.starts[2:]):

@@ -18,7 +18,7 @@ from nes_lab.epitome.taps import start_limits
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.all_reduce import sum_over_ranks
-from nes_lab.nn.starts import Starts, start_name
+from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
 
 __all__ = ["LEARNERS", "SQUASHES", "IndexLearner", "LearnerStarts"]
 
@@ -111,6 +111,7 @@ class IndexLearner(nn.Module):
         return self.body(x if x.ndim == 2 else x.flatten(1, -2).mean(1))
 
 
+@learned_starts("learner")
 class LearnerStarts(Starts):
     """Starts predicted by an :class:`IndexLearner` and averaged over steps into the routing map.
 
@@ -127,8 +128,7 @@ class LearnerStarts(Starts):
         learner: ``"mlp"`` or ``"conv"``.
     """
 
-    fractional = True
-    stored = True
+    fractional = stored = learned = averaged = True
 
     def __init__(
         self,
@@ -152,6 +152,28 @@ class LearnerStarts(Starts):
             self.register_buffer(self._name("previous", axis), self._begin(axis, dtype, device), persistent=False)
         outputs = sum(t.numel() for _, t in self.tables())
         self.learner = IndexLearner(channels, outputs, spatial, learner, device, eta_dtype) if outputs else None
+
+    @classmethod
+    def for_layer(cls, routing: str, facts: LayerFacts) -> LearnerStarts:
+        """Make the holder for a new layer, with an index learner of the layer's dtype."""
+        return cls(
+            facts.geometry,
+            facts.channels,
+            facts.spatial,
+            facts.starts_dtype,
+            **facts.options,
+            device=facts.device,
+            eta_dtype=facts.dtype,
+        )
+
+    def options(self) -> dict[str, Any]:
+        """The index learner's layer arguments."""
+        kind = "mlp" if self.learner is None else self.learner.kind
+        return {"reach": self.reach, "squash": self.squash, "momentum": self.momentum, "learner": kind}
+
+    def learner_params(self) -> int:
+        """Number of parameters of the index learner, which inference does not need."""
+        return sum(p.numel() for p in self.parameters())
 
     def _name(self, what: str, axis: int) -> str:
         return f"{what}_{self.geometry.axes[axis].name}"

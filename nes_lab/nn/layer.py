@@ -15,13 +15,13 @@ from nes_lab.errors import GeometryError, OptionError, check_choice
 from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps
 from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
-from nes_lab.geometry.start_rules import LEARNED_MODES, ROUTING_MODES
+from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.cache import InferenceCache
 from nes_lab.nn.dense import hollow, refilled
-from nes_lab.nn.index_learner import LearnerStarts, check_learner_options
+from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import copy_epitome, fit_epitome, reset_epitome_
 from nes_lab.nn.kinds import class_kind
-from nes_lab.nn.starts import FixedStarts, FreeStarts, FrozenStarts, Starts
+from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
 
 __all__ = ["EpitomeLayer", "SnapReport"]
 
@@ -88,7 +88,7 @@ class EpitomeLayer(nn.Module, ABC):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_choice("routing", routing, ROUTING_MODES)
+        routing_mode(routing)
         check_learner_options(reach, squash, momentum, learner)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise OptionError(f"seed={seed!r}; give a whole number of at least 0")
@@ -101,16 +101,9 @@ class EpitomeLayer(nn.Module, ABC):
         self.epitome = nn.Parameter(torch.empty(self.geometry.epitome_shape, **where))
         self.register_parameter("bias", nn.Parameter(torch.empty(weight_shape[0], **where)) if bias else None)
         self.register_buffer("scale", None)  # a factor per output channel, which nes_lab.fuse takes from a norm
-        starts_dtype = torch.float64 if self.epitome.dtype == torch.float64 else torch.float32
-        if routing == "free":
-            self.routing = FreeStarts(self.geometry, starts_dtype, device)
-        elif routing == "learner":
-            channels = weight_shape[1] * op.groups
-            self.routing = LearnerStarts(
-                self.geometry, channels, op.spatial, starts_dtype, reach, squash, momentum, learner, device, dtype
-            )
-        else:
-            self.routing = FixedStarts(self.geometry, routing, seed, device)
+        options = {"reach": reach, "squash": squash, "momentum": momentum, "learner": learner}
+        facts = LayerFacts(self.geometry, self._channels[0], op.spatial, seed, options, device, dtype)
+        self.routing = make_starts(routing, facts)
         self._taps_cache, self._inference = InferenceCache(), InferenceCache()
         self._choices: dict[tuple, ExecutionPlan] = {}
         self.register_load_state_dict_post_hook(_leave_meta)
@@ -235,7 +228,7 @@ class EpitomeLayer(nn.Module, ABC):
     @property
     def frozen(self) -> bool:
         """Whether the starts no longer learn."""
-        return not isinstance(self.routing, FreeStarts | LearnerStarts)
+        return not self.routing.learned
 
     def materialize(self) -> Tensor:
         """The weight ``T(E)`` of ``weight_shape``, differentiable in the epitome and in ``free`` starts."""
@@ -266,20 +259,20 @@ class EpitomeLayer(nn.Module, ABC):
 
     def learner_params(self) -> int:
         """Numbers of the index learner, a training aid."""
-        return sum(p.numel() for p in self.routing.parameters()) if isinstance(self.routing, LearnerStarts) else 0
+        return self.routing.learner_params()
 
     # ---- life of the starts ----------------------------------------------------------------------------------------
 
     def freeze(self) -> EpitomeLayer:
         """Stop learning the starts and drop the index learner; the result stays the same. Returns the layer."""
-        if self.routing.mode in LEARNED_MODES and not self.frozen:
+        if self.routing.learned:
             self.routing = FrozenStarts(self.routing).train(self.training)
         return self
 
     def snap(self) -> SnapReport:
         """Round the starts to integers for good, so that inference reads one cell a weight; reports the change."""
         before, old = self.materialize().detach(), self.routing.current()
-        if not isinstance(self.routing, FixedStarts):
+        if self.routing.stored:
             self.routing = FrozenStarts(self.routing, snap=True).train(self.training)
         moves = [
             float((a.detach() - b).abs().max())

@@ -1,8 +1,15 @@
-"""Who holds a layer's starting indices: a fixed rule, parameters, a frozen table (the index learner has its own file)."""
+"""Modules that hold a layer's starting indices: a fixed rule, parameters, or a frozen table.
+
+The index learner is in :mod:`nes_lab.nn.index_learner`. To add a learned routing, write a subclass of :class:`Starts` with
+``learned = True``, register it with :func:`learned_starts`, and describe it with
+:func:`nes_lab.geometry.start_rules.learned_routing`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +17,77 @@ from torch import Tensor, nn
 from nes_lab.epitome.slices import CellSlice, axis_slices
 from nes_lab.epitome.taps import clamp_starts, start_limits
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
-from nes_lab.geometry.start_rules import rule_starts
+from nes_lab.geometry.start_rules import routing_mode, rule_starts
 
-__all__ = ["FixedStarts", "FreeStarts", "FrozenStarts", "Starts", "start_name"]
+__all__ = [
+    "LEARNED_STARTS",
+    "FixedStarts",
+    "FreeStarts",
+    "FrozenStarts",
+    "LayerFacts",
+    "Starts",
+    "learned_starts",
+    "make_starts",
+    "start_name",
+]
+
+StartsClass = TypeVar("StartsClass", bound="type[Starts]")
+LEARNED_STARTS: dict[str, type[Starts]] = {}
+"""Learned routing -> the class that holds its starts; every other routing mode is a rule of :class:`FixedStarts`."""
 
 
 def start_name(geometry: EpitomeGeometry, axis: int) -> str:
     """Name under which an axis's starts are kept in a state dict."""
     return f"starts_{geometry.axes[axis].name}"
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What a layer tells the holder of its starts.
+
+    Args:
+        geometry: Shapes, scope and boundary.
+        channels: Input channels of the layer.
+        spatial: Spatial axes of its input; 0 for a linear layer.
+        seed: Seed of ``random``.
+        options: ``reach``, ``squash``, ``momentum`` and ``learner``.
+        device: Device of the layer; None: torch's default.
+        dtype: dtype of the layer; None: torch's default.
+    """
+
+    geometry: EpitomeGeometry
+    channels: int
+    spatial: int
+    seed: int
+    options: dict[str, Any]
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+    @property
+    def starts_dtype(self) -> torch.dtype:
+        """Return the dtype of learned starts: float64 in a float64 layer, float32 in any other."""
+        dtype = torch.get_default_dtype() if self.dtype is None else self.dtype
+        return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
+    """Register the class that holds the starts of a learned routing."""
+
+    def register(kind: StartsClass) -> StartsClass:
+        LEARNED_STARTS[name] = kind
+        return kind
+
+    return register
+
+
+def make_starts(routing: str, facts: LayerFacts) -> Starts:
+    """Make the holder of a layer's starts.
+
+    Raises:
+        OptionError: If no routing mode has the name.
+    """
+    kind = LEARNED_STARTS[routing] if routing_mode(routing).learned else FixedStarts
+    return kind.for_layer(routing, facts)
 
 
 class Starts(nn.Module):
@@ -29,11 +99,18 @@ class Starts(nn.Module):
     Args:
         geometry: Shapes, scope and boundary.
         mode: Routing mode.
-        seed: Of ``random``.
+        seed: Seed of ``random``.
     """
 
     fractional = False
+    """Whether a start may lie between two cells."""
     stored = False
+    """Whether the starts are stored with the model; those of a rule are computed again."""
+    learned = False
+    """Whether training moves the starts."""
+    averaged = False
+    """Whether the stored starts are a moving average, so that there is a ``momentum``."""
+    momentum: float
 
     def __init__(self, geometry: EpitomeGeometry, mode: str, seed: int = 0) -> None:
         super().__init__()
@@ -41,6 +118,29 @@ class Starts(nn.Module):
         rule = rule_starts(geometry, mode, seed)
         self.sampled = tuple(axis for axis, table in enumerate(rule) if table is not None)
         self._names = [start_name(geometry, axis) for axis in self.sampled]
+
+    @classmethod
+    def for_layer(cls, routing: str, facts: LayerFacts) -> Starts:
+        """Make the holder for a new layer."""
+        raise NotImplementedError(f"{cls.__name__} is not made for a new layer")
+
+    @property
+    def state_name(self) -> str:
+        """What became of the starts, as saved models write it: ``rule``, a learned routing, ``frozen`` or ``snapped``."""
+        return self.mode if self.learned else "rule"
+
+    @property
+    def searchable(self) -> bool:
+        """Whether :func:`nes_lab.fit` may store starts that it has searched for."""
+        return self.stored and not routing_mode(self.mode).not_searched
+
+    def options(self) -> dict[str, Any]:
+        """Further layer arguments that this routing was made with."""
+        return {}
+
+    def learner_params(self) -> int:
+        """Number of parameters that are needed in training only."""
+        return 0
 
     def table(self, axis: int) -> Tensor:
         """Starts of a sampled axis as they are stored."""
@@ -133,6 +233,11 @@ class FixedStarts(Starts):
             self.register_buffer(start_name(geometry, axis), torch.as_tensor(rule[axis]).to(device), persistent=False)
         self._slices = [None if table is None else axis_slices(table, geometry, a) for a, table in enumerate(rule)]
 
+    @classmethod
+    def for_layer(cls, routing: str, facts: LayerFacts) -> FixedStarts:
+        """Make the holder for a new layer."""
+        return cls(facts.geometry, routing, facts.seed, facts.device)
+
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """The rule's reads: integers that never change."""
         return self._slices[axis]
@@ -144,17 +249,22 @@ class FixedStarts(Starts):
             table.copy_(torch.as_tensor(rule[axis]))
 
 
+@learned_starts("free")
 class FreeStarts(Starts):
-    """Starts as parameters, in cells, begun at the integer tiling: learning without a network."""
+    """Starts that are parameters, in cells, and begin at the integer tiling."""
 
-    fractional = True
-    stored = True
+    fractional = stored = learned = True
 
     def __init__(self, geometry: EpitomeGeometry, dtype: torch.dtype, device: torch.device | str | None = None) -> None:
         super().__init__(geometry, "free")
         for axis in self.sampled:
             anchors = self.anchors(axis, dtype, device)
             self.register_parameter(start_name(geometry, axis), nn.Parameter(anchors))
+
+    @classmethod
+    def for_layer(cls, routing: str, facts: LayerFacts) -> FreeStarts:
+        """Make the holder for a new layer."""
+        return cls(facts.geometry, facts.starts_dtype, facts.device)
 
     def reset(self) -> None:
         """Back to the integer tiling."""
@@ -193,6 +303,11 @@ class FrozenStarts(Starts):
                 continue
             kept = table.detach().clone()
             self.register_buffer(start_name(self.geometry, axis), kept.round() if snap else kept)
+
+    @property
+    def state_name(self) -> str:
+        """``frozen``, or ``snapped`` where the starts were rounded."""
+        return "frozen" if self.fractional else "snapped"
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """The reads of snapped starts, read off the table; not while compiling, which must not wait for the device."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import nn
 
+from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.planning.planner import plan_for_budget
 from nes_lab.planning.presets import preset
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import LAYER_OPTIONS, CompressionPlan
+from nes_lab.records.compression_plan import CompressionPlan
 
 __all__ = ["plan_as_wanted"]
 
@@ -42,7 +43,7 @@ def plan_as_wanted(
     """
     if wanted.preset is not None:
         return preset(wanted.preset, model, example_input)
-    knobs = {name: getattr(wanted, name) for name in LAYER_OPTIONS} if wanted.routing == "learner" else None
+    knobs = {name: getattr(wanted, name) for name in routing_mode(wanted.routing).options} or None
     return plan_for_budget(
         model,
         Budget(params=wanted.params, madds=wanted.madds, latency_ms=wanted.latency_ms),

@@ -11,7 +11,7 @@ from nes_lab.errors import OptionError, check_choice, check_int
 from nes_lab.execution.base import AxisState
 from nes_lab.execution.registry import PLANS
 from nes_lab.geometry.epitome_geometry import BOUNDARIES, SCOPES, EpitomeGeometry
-from nes_lab.geometry.start_rules import LEARNED_MODES, ROUTING_MODES, sampled_axes
+from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
@@ -42,7 +42,7 @@ class EpitomeOptions:
     layer: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        check_choice("routing", self.routing, ROUTING_MODES)
+        routing_mode(self.routing)
         check_choice("scope", self.scope, SCOPES)
         check_choice("boundary", self.boundary, BOUNDARIES)
         _check_patch(self.patch_channels)
@@ -53,7 +53,7 @@ class EpitomeOptions:
 
     def patch(self, epitome_shape: Sequence[int]) -> tuple[int, int]:
         """Patch of a layer, at most as long as its epitome."""
-        learned = self.routing in LEARNED_MODES
+        learned = routing_mode(self.routing).learned
         length = self.patch_channels or (_LEARNED_PATCH if learned else max(epitome_shape[:2]))
         out, inner = length if isinstance(length, tuple) else (length, length)
         return min(out, epitome_shape[0]), min(inner, epitome_shape[1])
@@ -80,10 +80,10 @@ def plan_layer(
     """Plan of one layer for a given epitome shape, with the counts it will have under every execution plan."""
     patch = options.patch(epitome_shape)
     geometry = EpitomeGeometry(layer.weight_shape, epitome_shape, patch, options.scope, options.boundary)
-    sampled = sampled_axes(geometry, options.routing)
-    executions, unavailable = _executions(layer, geometry, sampled, dense, options.routing in LEARNED_MODES)
+    sampled, learned = sampled_axes(geometry, options.routing), routing_mode(options.routing).learned
+    executions, unavailable = _executions(layer, geometry, sampled, dense, learned)
     execution = "materialize" if layer.bypassed else "auto"
-    stored = sum(prod(geometry.starts_shape(a)) for a in sampled) if options.routing in LEARNED_MODES else 0
+    stored = sum(prod(geometry.starts_shape(a)) for a in sampled) if learned else 0
     params = dense.params - prod(layer.weight_shape) + prod(epitome_shape) + stored
     return LayerPlan(
         kind=layer.kind,

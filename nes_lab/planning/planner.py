@@ -14,7 +14,7 @@ from torch import nn
 
 from nes_lab.errors import BudgetError, OptionError, check_choice, check_int
 from nes_lab.geometry.epitome_geometry import SCOPES
-from nes_lab.geometry.start_rules import SEPARABLE_RULES
+from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.planning.ladder import WIRINGS, Ladder, axes_of, layer_steps, uniform_steps
 from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer
 from nes_lab.planning.overrides import choices
@@ -201,7 +201,7 @@ def _binding_scope(found: Survey, budget: Budget | None, routing: str) -> str:
 
     The rules ``tiled`` and ``stride`` give a block the same start in either scope: the same weight, which ``separable`` runs cheaper.
     """
-    if budget is None or budget.latency_ms is not None or routing in SEPARABLE_RULES:
+    if budget is None or budget.latency_ms is not None or routing_mode(routing).separable:
         return "separable"
     madds_limit = budget.absolute(found.report.params, found.report.madds)[1]
     return "joint" if madds_limit is None or madds_limit >= found.report.madds else "separable"

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from nes_lab.errors import CheckpointError, OptionError
-from nes_lab.nn.index_learner import LearnerStarts
 from nes_lab.nn.inspect import epitome_layers
+from nes_lab.nn.starts import Starts
 from nes_lab.training.optim import drop_group
 from nes_lab.training.recipe import Recipe
 
@@ -51,9 +51,9 @@ class RoutingSchedule:
                 "network would be compiled anew; leave it empty or set compile to false"
             )
 
-    def _learners(self) -> Iterator[LearnerStarts]:
+    def _learners(self) -> Iterator[Starts]:
         for _, layer in epitome_layers(self.networks[0]):
-            if isinstance(layer.routing, LearnerStarts):
+            if layer.routing.averaged:
                 yield layer.routing
 
     def before_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 import nes_lab
 from nes_lab import Budget, CompressionPlan
 from nes_lab.errors import BudgetError, OptionError, PlanError
-from nes_lab.geometry.start_rules import SEPARABLE_RULES
+from nes_lab.geometry.start_rules import ROUTING_MODES
 
 X8 = torch.randn(1, 1, 8, 8)
 SMALL = nes_lab.create_backbone("small_mobilenetv2", num_classes=10, in_channels=1)
@@ -213,7 +213,7 @@ def test_auto_scope_follows_what_must_fall(budget, routing, scope):
     _check(SMALL, plan, X8)
 
 
-@pytest.mark.parametrize("routing", SEPARABLE_RULES)
+@pytest.mark.parametrize("routing", [mode.name for mode in ROUTING_MODES.values() if mode.separable])
 def test_rules_that_know_no_blocks_give_one_weight_in_both_scopes(routing):
     weights = []
     for scope in ("separable", "joint"):
