@@ -13,11 +13,11 @@ from nes_lab.cli.options import parse
 from nes_lab.runs import launcher
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Cancel:
+class CancelCommand:
     """Stop a run after a checkpoint. It can be resumed."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
@@ -26,9 +26,9 @@ class Cancel:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Ask a run to stop."""
-    options = parse(Cancel, "cancel", words)
+    options = parse(CancelCommand, "cancel", words)
     store = RunStore()
     info = launcher.cancel(store, store.find(options.run).id)
     if options.json:

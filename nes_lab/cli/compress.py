@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
-from nes_lab.cli.plan_flags import Wanted, compression, planning, read_plan, source
+from nes_lab.cli.plan_flags import PlanFlags, compression_config, dense_source, read_plan, search_options
 
 if TYPE_CHECKING:
     from nes_lab.models.jobs import SavedModel
 
-__all__ = ["run", "show_saved"]
+__all__ = ["run_command", "show_saved"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compress(Wanted):
+class CompressCommand(PlanFlags):
     """Compress a backbone to a budget and save it; pretrained weights are fitted, fresh ones keep their distribution."""
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
@@ -35,16 +35,16 @@ class Compress(Wanted):
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Compress and save."""
-    options = parse(Compress, "compress", words, renamed={"--weights": "--initial-weights"})
+    options = parse(CompressCommand, "compress", words, renamed={"--weights": "--initial-weights"})
     plan = None if options.plan is None else read_plan(options.plan, options)
-    wanted, dense = None if plan else compression(options), source(options)
-    with words_aside():
+    wanted, dense = None if plan else compression_config(options), dense_source(options)
+    with stdout_to_stderr():
         from nes_lab.models.jobs import compress_to_folder
 
         chosen = {"initial_weights": options.initial_weights, "overwrite": options.overwrite}
-        saved = compress_to_folder(dense, options.folder, wanted=wanted, plan=plan, **chosen, **planning(options))
+        saved = compress_to_folder(dense, options.folder, wanted=wanted, plan=plan, **chosen, **search_options(options))
     if options.json:
         print_json(saved.to_dict())
     else:

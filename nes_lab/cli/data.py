@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError, closest
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nes_lab.datasets.check.layouts import Found
     from nes_lab.datasets.check.report import DataReport
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 _VERBS = ("check",)
 _USABLE, _UNUSABLE = 0, 2
@@ -26,7 +26,7 @@ _LONGEST, _MOST = 600, 20
 
 
 @dataclass(frozen=True)
-class Check:
+class DataCheckCommand:
     """Look through a data set: classes, labels, unreadable files, sizes, statistics, twins across the splits."""
 
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PATH|NAME")]]
@@ -45,15 +45,15 @@ class Check:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Check a data set; 0 if it can be used, 2 if not."""
     if not words or words[0] not in (*_VERBS, "-h", "--help"):
         said = (
             f"{words[0]!r} is not a command of data.{closest(words[0], _VERBS)}" if words else "data needs a command."
         )
         raise OptionError(f"{said} Write: nes-lab data check PATH|NAME")
-    options = parse(Check, "data check", words[1:] if words[0] in _VERBS else ["--help"])
-    with words_aside(options.json):
+    options = parse(DataCheckCommand, "data check", words[1:] if words[0] in _VERBS else ["--help"])
+    with stdout_to_stderr(options.json):
         from nes_lab.datasets.check.check import look, report_on
 
         found = look(options.source, root=options.root, val_fold=options.val_fold)

@@ -13,20 +13,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
-from nes_lab.cli.session import clock
+from nes_lab.cli.train_here import clock
 from nes_lab.records.cost_report import short
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
     from nes_lab.experiment.demo import DemoResult
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Demo:
+class DemoCommand:
     """Train dense and compressed networks of equal multiply-adds on real digits, compare them, write a report."""
 
     seeds: int = 2
@@ -41,10 +41,10 @@ class Demo:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Run the demo and print its table."""
-    options = parse(Demo, "demo", words)
-    with words_aside(options.json):
+    options = parse(DemoCommand, "demo", words)
+    with stdout_to_stderr(options.json):
         result = _run(options)
     if options.json:
         verdicts = [asdict(contest) | {"verdict": contest.verdict} for contest in result.contests]
@@ -52,7 +52,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _run(options: Demo) -> DemoResult:
+def _run(options: DemoCommand) -> DemoResult:
     console = Console()
     console.print("Loading torch and timm ...", style="dim")
     from nes_lab.experiment.demo import run_demo

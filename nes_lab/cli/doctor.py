@@ -13,23 +13,23 @@ from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import printable
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 MISSING = 1
 STYLE = {"ok": "green", "note": "yellow", "missing": "red"}
 
 
 @dataclass(frozen=True)
-class Doctor:
+class DoctorCommand:
     """See what this machine has, what is missing, and how to get it. Exits with 1 if something essential is missing."""
 
     json: bool = False
     """Print one JSON value to standard output."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Look at everything and say what to do."""
-    options = parse(Doctor, "doctor", words)
+    options = parse(DoctorCommand, "doctor", words)
     findings = list(examine(default_root()))
     if options.json:
         print_json({"ok": not _missing(findings), "findings": [asdict(finding) for finding in findings]})

@@ -139,7 +139,7 @@ def _dispatch(words: list[str]) -> int:
     module = VERBS[verb][0] if verb in VERBS else _HIDDEN.get(verb)
     if module is None:
         raise OptionError(f"{verb!r} is not a command.{closest(verb, VERBS)} Commands: {', '.join(VERBS)}.")
-    return importlib.import_module(f"nes_lab.cli.{module}").run(rest)
+    return importlib.import_module(f"nes_lab.cli.{module}").run_command(rest)
 
 
 def _help() -> str:

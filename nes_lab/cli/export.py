@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.errors import OptionError, RunError
 from nes_lab.runs import layout
@@ -19,11 +19,11 @@ from nes_lab.runs.store import RunStore
 if TYPE_CHECKING:
     from nes_lab.export.report import ExportReport
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportCommand:
     """Export a saved model, or the network that a run has trained; a file is checked against PyTorch before it gets its name."""
 
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER|RUN")]]
@@ -46,13 +46,13 @@ class Export:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Export a folder or a run."""
-    options = parse(Export, "export", words)
+    options = parse(ExportCommand, "export", words)
     found = _run_of(options.source)
     if found is None and (options.averaged or options.best or options.format == "folder"):
         raise OptionError(f"--averaged, --best and --format folder are for runs, and {options.source} is none")
-    with words_aside():  # exporters talk
+    with stdout_to_stderr():  # exporters talk
         report = _export(options, options.source, options.input) if found is None else _export_run(options, *found)
     if options.json:
         print_json({"folder": str(options.path)} if report is None else report.to_dict())
@@ -74,7 +74,7 @@ def _run_of(source: Path) -> tuple[RunStore, str] | None:
         raise RunError(f"{source} is no folder of a saved model, and no run: {error}") from error
 
 
-def _export_run(options: Export, store: RunStore, run_id: str) -> ExportReport | None:
+def _export_run(options: ExportCommand, store: RunStore, run_id: str) -> ExportReport | None:
     from nes_lab.experiment.trained import save_trained
 
     if options.format == "folder":
@@ -85,7 +85,7 @@ def _export_run(options: Export, store: RunStore, run_id: str) -> ExportReport |
         return _export(options, Path(place) / "model", options.input or shape)
 
 
-def _export(options: Export, folder: Path, shape: tuple[int, ...] | None) -> ExportReport:
+def _export(options: ExportCommand, folder: Path, shape: tuple[int, ...] | None) -> ExportReport:
     from nes_lab.models.folders import export_folder
 
     return export_folder(

@@ -10,20 +10,20 @@ from typing import Annotated, Any
 import tyro
 
 from nes_lab.cli.compress import show_saved
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
-from nes_lab.cli.plan_flags import Wanted, compression, planning, read_plan, source
+from nes_lab.cli.plan_flags import PlanFlags, compression_config, dense_source, read_plan, search_options
 from nes_lab.config import DataConfig, load_config
 from nes_lab.errors import OptionError
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 RENAMED = {"--starts plan": "--no-search-starts", "--starts search": ""}
 """Flags of older versions, and what they are called now."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit(Wanted):
+class FitCommand(PlanFlags):
     """Compress a pretrained backbone so that its epitomes come as near to its weights as they can, and save it."""
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
@@ -50,19 +50,19 @@ class Fit(Wanted):
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Fit and save."""
-    options = parse(Fit, "fit", words, renamed=RENAMED)
+    options = parse(FitCommand, "fit", words, renamed=RENAMED)
     plan = None if options.plan is None else read_plan(options.plan, options)
-    wanted, dense = None if plan else compression(options), source(options)
+    wanted, dense = None if plan else compression_config(options), dense_source(options)
     chosen: dict[str, Any] = {
         "search_starts": options.search_starts,
         "snap": not options.learnable,
         "overwrite": options.overwrite,
     }
-    chosen |= planning(options) | {"progress": True}
+    chosen |= search_options(options) | {"progress": True}
     data = None if options.calibration is None else _data(options, options.calibration)
-    with words_aside():
+    with stdout_to_stderr():
         from nes_lab.models.jobs import fit_to_folder
 
         saved = fit_to_folder(
@@ -76,7 +76,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _data(options: Fit, calibration: str) -> DataConfig:
+def _data(options: FitCommand, calibration: str) -> DataConfig:
     """The data section that a name or a folder amounts to."""
     own = {"image_size": options.input[-1], "limit": options.images}
     if options.input[-1] != options.input[-2]:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["print_json", "words_aside"]
+__all__ = ["print_json", "stdout_to_stderr"]
 
 
 @contextlib.contextmanager
-def words_aside(aside: bool = True) -> Iterator[None]:
+def stdout_to_stderr(aside: bool = True) -> Iterator[None]:
     """Send what is printed to standard error, also what other libraries say, so that it does not end up in the JSON."""
     with contextlib.redirect_stdout(sys.stderr) if aside else contextlib.nullcontext():
         yield

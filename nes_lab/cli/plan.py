@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
-from nes_lab.cli.plan_flags import Wanted, compression, planning, source
+from nes_lab.cli.plan_flags import PlanFlags, compression_config, dense_source, search_options
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError
 
 if TYPE_CHECKING:
     from nes_lab.records.compression_plan import CompressionPlan
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(Wanted):
+class PlanCommand(PlanFlags):
     """Compress a backbone to a budget, on paper."""
 
     explain: bool = False
@@ -31,14 +31,14 @@ class Plan(Wanted):
     """Also write the plan to this file."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Make and print a plan."""
-    options = parse(Plan, "plan", words)
-    wanted, dense = compression(options), source(options)
-    with words_aside():  # whatever other libraries say must not end up in the JSON
+    options = parse(PlanCommand, "plan", words)
+    wanted, dense = compression_config(options), dense_source(options)
+    with stdout_to_stderr():  # whatever other libraries say must not end up in the JSON
         from nes_lab.models.jobs import plan_backbone
 
-        plan = plan_backbone(dense, wanted, **planning(options))
+        plan = plan_backbone(dense, wanted, **search_options(options))
     if options.output is not None:
         _write(options.output, plan.to_json())
     if options.json:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from nes_lab.models.source import DenseSource
     from nes_lab.records.compression_plan import CompressionPlan
 
-__all__ = ["Wanted", "compression", "planning", "read_plan", "source"]
+__all__ = ["PlanFlags", "compression_config", "dense_source", "read_plan", "search_options"]
 
 MOST_PIXELS, MOST_SAMPLES, MOST_CLASSES = 10**5, 10**8, 10**6
 _DEFAULT = {name: field.default for name, field in CompressionConfig.model_fields.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class PlanFlags:
     """A backbone and what to make of it."""
 
     backbone: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="BACKBONE")]]
@@ -74,7 +74,7 @@ class Wanted:
     """About how long a search for --latency-ms may take."""
 
 
-def compression(options: Wanted) -> CompressionConfig:
+def compression_config(options: PlanFlags) -> CompressionConfig:
     """The checked section of a configuration that the flags amount to.
 
     Raises:
@@ -87,14 +87,14 @@ def compression(options: Wanted) -> CompressionConfig:
             "give a budget, such as --madds 75%, --params 1.2M or --latency-ms 75%, or a --preset such as released_x2"
         )
     known = CompressionConfig.model_fields
-    settings: dict[str, Any] = {f.name: getattr(options, f.name) for f in fields(Wanted) if f.name in known}
+    settings: dict[str, Any] = {f.name: getattr(options, f.name) for f in fields(PlanFlags) if f.name in known}
     settings["overrides"] = options.overrides or {}
     wanted = load_config({"backbone": _backbone(options), "compression": settings}).compression
     assert wanted is not None  # it was given
     return wanted
 
 
-def source(options: Wanted) -> DenseSource:
+def dense_source(options: PlanFlags) -> DenseSource:
     """The dense network to start from.
 
     Raises:
@@ -117,12 +117,12 @@ def source(options: Wanted) -> DenseSource:
     return DenseSource(backbone.name, options.input, options.classes, backbone.width, **weights)
 
 
-def planning(options: Wanted) -> dict[str, Any]:
+def search_options(options: PlanFlags) -> dict[str, Any]:
     """How the search for a limit on time goes: its seconds, and a bar where there is a terminal."""
     return {"seconds": options.seconds, "progress": options.latency_ms is not None and sys.stderr.isatty()}
 
 
-def read_plan(path: Path, options: Wanted) -> CompressionPlan:
+def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:
     """A plan that ``nes-lab plan --output`` wrote.
 
     Raises:
@@ -140,5 +140,5 @@ def read_plan(path: Path, options: Wanted) -> CompressionPlan:
         raise OptionError(f"--plan {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _backbone(options: Wanted) -> dict[str, Any]:
+def _backbone(options: PlanFlags) -> dict[str, Any]:
     return {"name": options.backbone, "width": options.width}

@@ -15,11 +15,11 @@ from nes_lab.config import load_config
 from nes_lab.errors import OptionError
 from nes_lab.recipes.registry import NamedRecipe, recipe, recipe_names
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Recipes:
+class RecipesCommand:
     """List the recipes, or print one as the YAML file that train takes."""
 
     name: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE")]] = ""
@@ -32,9 +32,9 @@ class Recipes:
     """Print one JSON value to standard output."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """List recipes, or print one."""
-    options = parse(Recipes, "recipes", words)
+    options = parse(RecipesCommand, "recipes", words)
     if not options.name and (options.variant is not None or options.dense):
         raise OptionError("--variant and --dense need the name of a recipe: " + ", ".join(recipe_names()))
     if options.name:
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _print_one(options: Recipes) -> None:
+def _print_one(options: RecipesCommand) -> None:
     chosen = recipe(options.name)
     tree = chosen.tree(options.variant, options.dense)
     load_config(tree)

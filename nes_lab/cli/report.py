@@ -14,11 +14,11 @@ from nes_lab.runs import layout
 from nes_lab.runs.files import write_bytes
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportCommand:
     """Write a run's self-contained HTML report and print its path."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
@@ -27,9 +27,9 @@ class Report:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Write the report into the run's folder."""
-    options = parse(Report, "report", words)
+    options = parse(ReportCommand, "report", words)
     from nes_lab.figures.run_report import run_report
 
     store = RunStore()

@@ -18,14 +18,14 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 REMOVABLE = tuple(name for name, state in STATES.items() if not state.active)
 DECLINED = 1
 
 
 @dataclass(frozen=True)
-class Rm:
+class RmCommand:
     """Delete runs that have ended or wait, with all their files."""
 
     runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN")]] = field(default=())
@@ -38,9 +38,9 @@ class Rm:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Delete runs; all of them, or none if one is at work."""
-    options = parse(Rm, "rm", words)
+    options = parse(RmCommand, "rm", words)
     store = RunStore()
     chosen = _chosen(store, options)
     for info in chosen:
@@ -57,7 +57,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _chosen(store: RunStore, options: Rm) -> list[RunInfo]:
+def _chosen(store: RunStore, options: RmCommand) -> list[RunInfo]:
     states = {check_choice("--state", word.strip(), REMOVABLE) for word in options.state.split(",") if word.strip()}
     if not options.runs and not states:
         raise OptionError(f"which runs? Give their ids, or --state with some of {', '.join(REMOVABLE)}")

@@ -16,11 +16,11 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Runs:
+class RunsCommand:
     """List runs, newest first."""
 
     group: str = ""
@@ -31,9 +31,9 @@ class Runs:
     """Show at most this many; 0 shows all."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """List runs; a queue that stood still after a crash goes on."""
-    options = parse(Runs, "runs", words)
+    options = parse(RunsCommand, "runs", words)
     if options.limit < 0:
         raise OptionError(f"--limit {options.limit} should be the most runs to show, or 0 for all")
     store = RunStore()

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from nes_lab.cli.entry import INTERRUPTED
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.config import load_sweep
@@ -28,11 +28,11 @@ from nes_lab.sweeps.sweep import SHOWN, Sweep
 from nes_lab.sweeps.trials import News
 from nes_lab.training.signals import StopSignals
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class SweepOptions:
+class SweepCommand:
     """Train many settings of one experiment. The same command again goes on where it was left."""
 
     sweep: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SWEEP.yaml")]]
@@ -55,12 +55,12 @@ class SweepOptions:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Run a sweep, or go on with it."""
-    options = parse(SweepOptions, "sweep", words)
+    options = parse(SweepCommand, "sweep", words)
     sweep = Sweep(load_sweep(options.sweep), RunStore())
     problems: dict[str, str] = {}
-    with words_aside(options.json):
+    with stdout_to_stderr(options.json):
         if options.dry_run:
             found, problems = None, sweep.problems()
             _show_plan(sweep, problems)
@@ -79,7 +79,7 @@ def run(words: Sequence[str]) -> int:
     return 1 if found.unfinished else 0
 
 
-def _executor(options: SweepOptions, sweep: Sweep) -> Executor:
+def _executor(options: SweepCommand, sweep: Sweep) -> Executor:
     retries = sweep.config.retries
     if options.executor == "local":
         if options.address:

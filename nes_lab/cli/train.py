@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse, split_overrides
 from nes_lab.cli.ranks import is_first
-from nes_lab.cli.session import create_run, train_here
+from nes_lab.cli.train_here import create_run, train_here
 from nes_lab.config import knobs, load_config
 from nes_lab.recipes.registry import experiment_tree
 from nes_lab.runs.launcher import launch
@@ -21,11 +21,11 @@ from nes_lab.runs.store import RunStore
 if TYPE_CHECKING:
     from nes_lab.datasets.spec import DatasetSpec
 
-__all__ = ["run", "start_detached"]
+__all__ = ["run_command", "start_detached"]
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainCommand:
     """Train a recipe, or the experiment of a YAML file. Any field can be given as --section.field value."""
 
     config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RECIPE|CONFIG.yaml")]]
@@ -40,17 +40,17 @@ class Train:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Create a run and train it."""
     own, overrides = split_overrides(words, own=("--detach", "--dense", "--json", "--help"), valued=("--variant",))
-    options = parse(Train, "train", own, description=_description())
+    options = parse(TrainCommand, "train", own, description=_description())
     config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)
     from nes_lab.experiment.run import check
 
     data = check(config)  # before there is a run, which would only be left behind
     store = RunStore()
     run_id = create_run(store, config.to_dict(), label=config.label)
-    with words_aside(options.json):
+    with stdout_to_stderr(options.json):
         status = start_detached(store, run_id) if options.detach else _train(store, run_id, data)
     if options.json:
         print_json(store.get(run_id).to_dict())
@@ -72,4 +72,4 @@ def start_detached(store: RunStore, run_id: str) -> int:
 
 def _description() -> str:
     lines = [f"  --{knob.path} ({knob.default}): {knob.description}" for knob in knobs()]
-    return f"{Train.__doc__}\n\nFields and their defaults:\n" + "\n".join(lines)
+    return f"{TrainCommand.__doc__}\n\nFields and their defaults:\n" + "\n".join(lines)

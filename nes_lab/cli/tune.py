@@ -9,14 +9,14 @@ from typing import Annotated
 
 import tyro
 
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Tune:
+class TuneCommand:
     """Choose each layer's execution plan by measurement here, and store the choice in the model's folder."""
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
@@ -33,10 +33,10 @@ class Tune:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Tune a folder."""
-    options = parse(Tune, "tune", words)
-    with words_aside():
+    options = parse(TuneCommand, "tune", words)
+    with stdout_to_stderr():
         from nes_lab.models.folders import tune_folder
 
         report = tune_folder(

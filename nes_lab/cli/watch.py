@@ -24,7 +24,7 @@ from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.run_progress import Pulse, Pulses
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 LINES_A_RUN = {True: 1, False: 4}
 QUEUE_SECONDS, MOST_LINES = 10.0, 64
@@ -32,7 +32,7 @@ PAUSE_SECONDS = 2.0  # a sweep makes its next run when one has ended
 
 
 @dataclass(frozen=True)
-class Watch:
+class WatchCommand:
     """See runs live in the terminal: those at work, those that wait, and the latest that ended. Ctrl-C leaves.
 
     In a file or a pipe, a line is written whenever a run changes, until none is at work or waits.
@@ -91,9 +91,9 @@ class Watcher:
         return [self.pulses.of(info) for info in infos], waiting
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Watch runs until Ctrl-C."""
-    options = parse(Watch, "watch", words)
+    options = parse(WatchCommand, "watch", words)
     if not 0.1 <= options.every <= 3600:
         raise OptionError(f"--every {options.every:g} should be from 0.1 to 3600 seconds")
     if options.group and options.runs:

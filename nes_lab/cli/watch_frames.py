@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nes_lab.cli.session import clock
 from nes_lab.cli.tables import SHORT_ID, printable, shorten, state_style, tail
 from nes_lab.cli.terminal_plot import plot, sparkline
+from nes_lab.cli.train_here import clock
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import best_of

@@ -13,17 +13,17 @@ import tyro
 from nes_lab.cli.entry import INTERRUPTED
 from nes_lab.cli.options import parse
 from nes_lab.cli.ranks import is_rank
-from nes_lab.cli.session import train_here
+from nes_lab.cli.train_here import train_here
 from nes_lab.errors import RunError
 from nes_lab.runs.claims import adopt_claim, release_claim
 from nes_lab.runs.launcher import settle, start_waiting
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Worker:
+class WorkerCommand:
     """Train a queued run."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
@@ -34,9 +34,9 @@ class Worker:
     """Start no waiting run afterwards: where another engine, such as Ray, decides what this machine does."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Train a run to its end, then start the next that waits, unless it is to stay alone."""
-    options = parse(Worker, "_run", words)
+    options = parse(WorkerCommand, "_run", words)
     store = RunStore(options.root)
     folder = store.path(options.run)
     if is_rank():  # the claim is the parent's

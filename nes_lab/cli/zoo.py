@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nes_lab.cli.json_output import print_json, words_aside
+from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import BudgetError
@@ -18,11 +18,11 @@ from nes_lab.records.cost_report import short
 if TYPE_CHECKING:
     from nes_lab.zoo.result import ZooRow
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
 @dataclass(frozen=True)
-class Zoo:
+class ZooCommand:
     """Take backbones all the way, with random weights: plan, compress, forward, backward, materialize, save, load."""
 
     backbones: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="BACKBONE")]] = ()
@@ -33,13 +33,13 @@ class Zoo:
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Check backbones, or list what there is to check."""
-    options = parse(Zoo, "zoo", words)
+    options = parse(ZooCommand, "zoo", words)
     if not options.backbones:
         return _list(options.json)
     share = _share(options.params)
-    with words_aside():
+    with stdout_to_stderr():
         from nes_lab.zoo.check import check_backbone
 
         rows = [check_backbone(name, params=share) for name in options.backbones]

@@ -250,7 +250,8 @@ def test_a_run_that_is_at_work_is_not_resumed(capsys):
 def test_a_missing_extra_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "nes_lab.experiment.demo", None)
     monkeypatch.setattr(
-        "nes_lab.cli.demo.run", lambda _: (_ for _ in ()).throw(ModuleNotFoundError("no timm", name="timm.optim"))
+        "nes_lab.cli.demo.run_command",
+        lambda _: (_ for _ in ()).throw(ModuleNotFoundError("no timm", name="timm.optim")),
     )
     assert main(["demo"]) == 2
     assert "pip install 'nes-lab[train]'" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from tests.training.resuming import check, epitome_net, load, save
 
 
 def test_resumed_at_an_epochs_end_there_is_no_loss_to_tell_yet(tmp_path):
-    from nes_lab.cli.session import describe
+    from nes_lab.cli.train_here import describe
 
     first = trainer()
     first.hooks = Hooks(should_stop=lambda: first.step >= first.total, checkpoint=lambda tr: save(tr, tmp_path))
