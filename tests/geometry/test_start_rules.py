@@ -99,7 +99,7 @@ def test_start_rule_registered_here_alone_goes_from_layer_to_saved_model(reverse
     small = nes_lab.compress(model, nes_lab.CompressionPlan.from_json(plan.to_json()))
     report = nes_lab.count(small, x)
     assert (report.params, report.madds) == (plan.predicted.params, plan.predicted.madds)
-    nes_lab.save_pretrained(small, tmp_path / "saved", example_input=x)
+    nes_lab.save_pretrained(small, tmp_path / "saved")
     again = nes_lab.from_pretrained(tmp_path / "saved", model=model)
     assert again[0].routing_mode == reverse and torch.equal(again(x), small.eval()(x))
 
