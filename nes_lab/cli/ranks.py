@@ -72,7 +72,7 @@ def only_first(action: Callable[[], Value]) -> Value:
         value = action() if is_first() else None
     except NesLabError as problem:
         error = problem
-    distributed.raise_together(error)
+    distributed.raise_on_all_ranks(error)
     return distributed.broadcast(value)
 
 

@@ -24,9 +24,9 @@ from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
 from nes_lab.records.fit_report import FitReport
 from nes_lab.surgery.replace import compress
-from nes_lab.training.check import check_recipe, check_training
 from nes_lab.training.device import check_processes, pick_device
 from nes_lab.training.recipe import Recipe
+from nes_lab.training.recipe_checks import check_recipe, check_training
 from nes_lab.training.rng import isolated_rng
 from nes_lab.training.trackers import check_trackers
 

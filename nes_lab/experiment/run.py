@@ -32,6 +32,7 @@ from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
 from nes_lab.training.signals import StopSignals
 from nes_lab.training.trackers import Trackers, check_trackers
+from nes_lab.training.training_state import TrainingState
 
 if TYPE_CHECKING:
     from nes_lab.datasets.spec import DatasetSpec
@@ -92,7 +93,7 @@ def run_experiment(
                 writer.status("failed", reason=str(error)[:2000])
                 raise
             except RuntimeError as error:
-                if not distributed.is_loss_of_another(error):
+                if not distributed.is_connection_lost(error):
                     raise
                 reason = f"another process of this training is gone; resume it from its last checkpoint ({error})"[
                     :2000
@@ -141,7 +142,7 @@ def _built(config: ExperimentConfig, plan: CompressionPlan | None) -> Built:
         built = build(config, plan)
     except (NesLabError, OSError, RuntimeError) as problem:
         error = problem
-    distributed.raise_together(error)
+    distributed.raise_on_all_ranks(error)
     assert built is not None  # else it has been raised
     return built
 
@@ -204,7 +205,7 @@ class _Experiment:
                 "state": None if checkpoint is None else str(checkpoint.state),
             }
         )
-        distributed.raise_together(None)
+        distributed.raise_on_all_ranks(None)
         return built
 
     def _fit(self, trainer: Trainer) -> bool:
@@ -216,7 +217,7 @@ class _Experiment:
             self.writer.store.root.parent / TRACKED,
             self.writer.run_id,
             config.to_dict(),
-            failed=lambda name, reason: self.writer.event("tracker_failed", tracker=name, reason=reason),
+            on_failure=lambda name, reason: self.writer.event("tracker_failed", tracker=name, reason=reason),
         )
         try:
             return trainer.fit()
@@ -269,18 +270,18 @@ class _Experiment:
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.begun
 
-    def _checkpoint(self, trainer: Trainer) -> None:
+    def _checkpoint(self, trainer: TrainingState) -> None:
         weights, state = self.writer.checkpoint_paths(trainer.step)
         save_training(trainer, weights, state, seconds=self._seconds())
         validated = trainer.step == trainer.validated * trainer.steps_per_epoch  # not in the middle of an epoch
         top1 = trainer.last.get("top1") if validated else None
         self.writer.commit_checkpoint(trainer.step, [weights, state], self.config.training.keep_checkpoints, top1)
 
-    def _epoch_end(self, trainer: Trainer) -> None:
+    def _epoch_end(self, trainer: TrainingState) -> None:
         if trainer.epoch % self.stride == 0 or trainer.step >= trainer.total:
             self._snapshot(trainer)
 
-    def _snapshot(self, trainer: Trainer) -> None:
+    def _snapshot(self, trainer: TrainingState) -> None:
         layers = snapshot_layers(trainer.model)
         if layers:
             self.writer.snapshot(trainer.step, layers)

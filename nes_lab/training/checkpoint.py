@@ -1,7 +1,8 @@
-"""Checkpoint files: weights as safetensors, the rest as plain tensors and numbers that ``weights_only`` accepts.
+"""Write a training to files and read it back.
 
-In the weights file the network's own entries have their state-dict names; those of the averaged network begin with
-``ema/``. Nothing here is ever unpickled beyond tensors, numbers, text, lists and dicts.
+Weights are safetensors. Everything else (optimizer, counters, random generators) is a file of plain tensors, numbers, text,
+lists and dicts, which torch reads with ``weights_only=True``: reading a checkpoint runs no code from it.
+In the weights file the network's tensors have their state-dict names; those of the moving average begin with ``ema/``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,14 +18,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nes_lab.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from nes_lab.training.loop import Trainer
+from nes_lab.training.training_state import TrainingState
 
 __all__ = [
     "EMA_PREFIX",
     "load_into",
-    "load_optimizer",
     "load_state",
     "load_training",
     "load_weights",
@@ -34,23 +32,26 @@ __all__ = [
 ]
 
 EMA_PREFIX = "ema/"
-_SHAPED = {"momentum_buffer", "exp_avg", "square_avg"}  # what has a parameter's shape in every optimizer that keeps it
 
 
 def save_weights(path: Path, model: nn.Module, ema: nn.Module | None = None) -> None:
-    """Write a network's state dict, and that of its moving average; tied entries are written each."""
+    """Write the state dict of a network, and that of its moving average. Tied tensors are written under each name.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
+    """
     tensors = dict(model.state_dict())
     if ema is not None:
         tensors |= {EMA_PREFIX + name: tensor for name, tensor in ema.state_dict().items()}
-    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
-        save_file(whole, path, metadata={"format": "pt"})
+        save_file(on_cpu, path, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"weights cannot be written to {path}: {error}") from error
 
 
 def load_weights(path: Path, ema: bool = False) -> dict[str, Tensor]:
-    """Read a state dict: the network's, or its moving average's.
+    """Read the state dict of the network, or of its moving average.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or holds no moving average.
@@ -61,15 +62,20 @@ def load_weights(path: Path, ema: bool = False) -> dict[str, Tensor]:
         raise CheckpointError(f"weights {path} cannot be read: {error}") from error
     averaged = {k.removeprefix(EMA_PREFIX): v for k, v in tensors.items() if k.startswith(EMA_PREFIX)}
     if ema and not averaged:
-        raise CheckpointError(f"{path} holds no averaged weights; it was trained with ema_decay empty")
+        raise CheckpointError(f"{path} holds no averaged weights: the run was trained without ema_decay")
     return averaged if ema else {k: v for k, v in tensors.items() if not k.startswith(EMA_PREFIX)}
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Load a state dict into a network it fits exactly.
+    """Load a state dict into a network that it must fit exactly.
+
+    Args:
+        model: The network.
+        weights: Its state dict.
+        origin: The file the weights come from, for the message.
 
     Raises:
-        CheckpointError: Naming entries that are missing, unknown or of another shape.
+        CheckpointError: Names the entries that are missing, unknown or of another shape.
     """
     try:
         model.load_state_dict(weights, strict=True)
@@ -78,7 +84,11 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> 
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write the rest of a training: plain tensors, numbers, text, lists and dicts only."""
+    """Write plain tensors, numbers, text, lists and dicts.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
+    """
     try:
         torch.save(dict(state), path)
     except (OSError, RuntimeError) as error:
@@ -86,7 +96,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what :func:`save_state` wrote; anything that would run code is refused.
+    """Read what :func:`save_state` wrote, refusing a file that would run code.
 
     Raises:
         CheckpointError: If the file is missing, damaged or holds more than plain values.
@@ -100,40 +110,32 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an optimizer's state after comparing shapes, which torch itself does not.
+def save_training(training: TrainingState, weights: Path, state: Path, **extra: float | int | str) -> None:
+    """Write everything a training needs to resume.
+
+    Args:
+        training: What to save.
+        weights: File for the network and its moving average.
+        state: File for the rest.
+        extra: Values of your own, stored in ``state`` and returned by :func:`load_training`.
 
     Raises:
-        CheckpointError: If groups, counts or shapes differ.
+        CheckpointError: If a file cannot be written.
     """
-    try:
-        optimizer.load_state_dict(state)
-    except (ValueError, KeyError) as error:
-        raise CheckpointError(f"the optimizer's state does not fit: {error}") from error
-    for parameter, entries in optimizer.state.items():
-        for name, value in entries.items():
-            if isinstance(value, Tensor) and name in _SHAPED and value.shape != parameter.shape:
-                raise CheckpointError(
-                    f"the optimizer's {name} has shape {tuple(value.shape)} where {tuple(parameter.shape)} is needed"
-                )
+    save_weights(weights, training.model, None if training.ema is None else training.ema.module)
+    save_state(state, training.state_dict() | extra)
 
 
-def save_training(trainer: Trainer, weights: Path, state: Path, **extra: float | int | str) -> None:
-    """Write all from which a training resumes: the networks to ``weights``, the rest and ``extra`` to ``state``."""
-    save_weights(weights, trainer.model, None if trainer.ema is None else trainer.ema.module)
-    save_state(state, trainer.state_dict() | extra)
-
-
-def load_training(trainer: Trainer, weights: Path, state: Path) -> dict[str, Any]:
-    """Put a fresh trainer where a saved one was, and return the saved state with its extras.
+def load_training(training: TrainingState, weights: Path, state: Path) -> dict[str, Any]:
+    """Put a fresh training where a saved one was, and return the saved state with its extra values.
 
     Raises:
-        CheckpointError: If a file is damaged, or is of another network, recipe or seed.
+        CheckpointError: If a file is damaged, or belongs to another network, recipe, seed or data set.
     """
-    found = load_state(state)
-    trainer.match_structure(found)
-    load_into(trainer.model, load_weights(weights), weights)
-    if trainer.ema is not None:
-        load_into(trainer.ema.module, load_weights(weights, ema=True), weights)
-    trainer.load_state_dict(found)
-    return found
+    saved = load_state(state)
+    training.match_structure(saved)
+    load_into(training.model, load_weights(weights), weights)
+    if training.ema is not None:
+        load_into(training.ema.module, load_weights(weights, ema=True), weights)
+    training.load_state_dict(saved)
+    return saved

@@ -1,4 +1,4 @@
-"""Where to train: the device a name stands for, and how many CPU threads it takes."""
+"""Find the device that a name stands for, and set how many CPU threads a training uses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["check_processes", "cpu_threads", "pick_device"]
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA where there is one, else the CPU.
+    """Return the device with this name; ``auto`` is CUDA if there is a GPU, else the CPU.
 
     Raises:
-        OptionError: If torch does not see it here.
+        OptionError: If torch does not see the device on this machine.
 
     Examples:
         >>> pick_device("cpu")
@@ -36,10 +36,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def check_processes(device: torch.device, processes: int) -> None:
-    """Refuse more processes than the device serves.
+    """Refuse more processes than the device can serve: one per GPU, any number on the CPU.
 
     Raises:
-        OptionError: With how many it serves.
+        OptionError: Says how many are possible.
 
     Examples:
         >>> check_processes(torch.device("cpu"), 4)
@@ -49,16 +49,20 @@ def check_processes(device: torch.device, processes: int) -> None:
     most = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
     if processes > most:
         raise OptionError(
-            f"processes={processes} is more than device={str(device)!r} serves, one a GPU: {most}; use at most that, or "
-            "device='cpu'"
+            f"processes={processes}: device={str(device)!r} can serve {most} (one process per GPU); use at most {most}, "
+            "or device='cpu'"
         )
 
 
 @contextmanager
-def cpu_threads(wanted: int | None) -> Iterator[None]:
-    """Use this many CPU threads inside, and give the caller's number back; None changes nothing."""
+def cpu_threads(number: int | None) -> Iterator[None]:
+    """Use this many CPU threads inside the ``with`` block and restore the caller's number afterwards.
+
+    Args:
+        number: CPU threads of torch; None changes nothing.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(wanted or before)
+    torch.set_num_threads(number or before)
     try:
         yield
     finally:

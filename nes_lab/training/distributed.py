@@ -1,6 +1,7 @@
-"""Who am I among the processes of one training, and what do all of us agree on; every other file asks here.
+"""Tell a process its place among the processes of one training, and let them exchange small values.
 
-Small facts (stop requests, failures, saved states) travel between CPUs over gloo, so that no GPU is ever waited for.
+Every other file asks here for rank and world size. Stop requests, errors and saved states travel between CPUs over gloo, so
+that no process waits for a GPU.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from torch import Tensor
 from nes_lab.errors import NesLabError, OptionError, RunError
 
 __all__ = [
-    "agree",
     "broadcast",
     "gather",
+    "is_connection_lost",
     "is_joined",
     "is_launched",
-    "is_loss_of_another",
     "is_main",
     "join",
     "joined",
-    "next_together",
-    "place",
+    "local_device",
+    "max_over_ranks",
+    "next_on_all_ranks",
+    "raise_on_all_ranks",
     "rank",
-    "raise_together",
-    "sum_over_ranks",
+    "sum_on_cpu",
     "world_size",
 ]
 
-PATIENCE = timedelta(hours=2)  # rank 0 may plan, fit or download while the others wait
-_control: list[Any] = []  # the group that all are in, and the gloo group for small facts that belongs to it
+TIMEOUT = timedelta(hours=2)  # rank 0 may plan, fit or download while the others wait
+_groups: list[Any] = []  # the default group, and the gloo group for small values that was made for it
 
 
 def _is_active() -> bool:
@@ -44,12 +45,12 @@ def _is_active() -> bool:
 
 
 def rank() -> int:
-    """Return this process's number: 0 when training is not distributed."""
+    """Return the number of this process; 0 when training is not distributed."""
     return dist.get_rank() if _is_active() else 0
 
 
 def world_size() -> int:
-    """Return how many processes train together.
+    """Return the number of processes that train together.
 
     Examples:
         >>> world_size()
@@ -59,25 +60,25 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes."""
+    """Return True in the first process, the only one that writes files."""
     return rank() == 0
 
 
 def is_launched() -> bool:
-    """Whether torchrun, ``accelerate launch`` or a parent of ours started this process as one of several."""
+    """Return True if torchrun, ``accelerate launch`` or ``nes-lab`` started this process as one of several."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
 
 
 def is_joined() -> bool:
-    """Whether this process is in a group."""
+    """Return True if this process is in a process group."""
     return _is_active()
 
 
 def join() -> None:
-    """Enter the group of the processes that were launched together; alone, or in a group already, do nothing.
+    """Enter the group of the processes that were launched together. Do nothing in a single process, or when in a group.
 
     Raises:
-        RunError: If the others cannot be reached.
+        RunError: If the other processes cannot be reached.
 
     Examples:
         >>> join()
@@ -87,39 +88,41 @@ def join() -> None:
     if _is_active() or not is_launched():
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    meeting = os.environ.get("NES_LAB_MEETING", "")  # a file, where a parent of ours started the processes
-    where = meeting or f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    meeting = os.environ.get("NES_LAB_MEETING", "")  # a file, when nes-lab started the processes
+    address = meeting or f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
     numbers = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
     options: dict[str, Any] = {"init_method": f"file://{meeting}", **numbers} if meeting else {}
     try:
-        dist.init_process_group(backend, timeout=PATIENCE, **options)
+        dist.init_process_group(backend, timeout=TIMEOUT, **options)
     except (RuntimeError, ValueError) as error:
-        raise RunError(f"process {os.environ['RANK']} cannot reach the others at {where}: {error}") from error
+        raise RunError(f"process {os.environ['RANK']} cannot reach the others at {address}: {error}") from error
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Be in the group of :func:`join` inside; after a failure it is left to the end of the process, for others may hang.
+    """Join the other processes for the duration of the ``with`` block.
+
+    After an error the group is not closed, because closing could wait for a process that hangs; it ends with this process.
 
     Raises:
-        RunError: If the others cannot be reached.
+        RunError: If the other processes cannot be reached.
     """
     was_active = _is_active()
     join()
     yield
     if _is_active() and not was_active:
-        _control.clear()
+        _groups.clear()
         dist.destroy_process_group()
 
 
-def place(device: torch.device) -> torch.device:
-    """Return the device of this process: with several, each takes the GPU of its local number.
+def local_device(device: torch.device) -> torch.device:
+    """Return the device of this process: of several processes on a machine, each takes the GPU with its local rank.
 
     Raises:
-        OptionError: If there are more processes on this machine than GPUs, or all would share one.
+        OptionError: If there are more processes on this machine than GPUs, or all would share one GPU.
 
     Examples:
-        >>> place(torch.device("cpu"))
+        >>> local_device(torch.device("cpu"))
         device(type='cpu')
     """
     if world_size() == 1 or device.type == "cpu":
@@ -127,46 +130,50 @@ def place(device: torch.device) -> torch.device:
     local, count = int(os.environ.get("LOCAL_RANK", rank())), torch.cuda.device_count()
     if device.type != "cuda" or device.index is not None or local >= count:
         raise OptionError(
-            f"device={str(device)!r} cannot serve process {local} of this machine, which has {count} GPUs; use "
-            "device='cuda' with at most as many processes as there are GPUs, or device='cpu'"
+            f"device={str(device)!r} has no GPU for process {local} of this machine, which has {count} GPUs; use "
+            "device='cuda' with at most one process per GPU, or device='cpu'"
         )
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 
 
-def _group() -> Any:
-    if not _control or _control[0] is not dist.group.WORLD:
-        _control[:] = [dist.group.WORLD, dist.new_group(backend="gloo", timeout=PATIENCE)]
-    return _control[1]
+def _gloo_group() -> Any:
+    if not _groups or _groups[0] is not dist.group.WORLD:
+        _groups[:] = [dist.group.WORLD, dist.new_group(backend="gloo", timeout=TIMEOUT)]
+    return _groups[1]
 
 
-def agree(*flags: int) -> tuple[int, ...]:
-    """Return the largest value any process has for each flag; all must ask at the same point.
+def max_over_ranks(*numbers: int) -> tuple[int, ...]:
+    """Return, for each number, the largest value that any process has. All processes must call this at the same point.
 
     Examples:
-        >>> agree(0, 3)
+        >>> max_over_ranks(0, 3)
         (0, 3)
     """
     if world_size() == 1:
-        return flags
-    values = torch.tensor(flags, dtype=torch.long)
-    dist.all_reduce(values, op=dist.ReduceOp.MAX, group=_group())
+        return numbers
+    values = torch.tensor(numbers, dtype=torch.long)
+    dist.all_reduce(values, op=dist.ReduceOp.MAX, group=_gloo_group())
     return tuple(values.tolist())
 
 
-def raise_together(error: Exception | None) -> None:
-    """Raise everywhere if any process has an error: one's own, else the first of the others'.
+def raise_on_all_ranks(error: Exception | None) -> None:
+    """Raise in every process if any process has an error. All processes must call this at the same point.
+
+    Args:
+        error: The error of this process; None if it has none.
 
     Raises:
-        RunError: With another process's number and message.
+        Exception: This process's own error.
+        RunError: If only other processes have errors; with the number and message of the first.
     """
-    if world_size() == 1 or not any(agree(error is not None)):
+    if world_size() == 1 or not any(max_over_ranks(error is not None)):
         if error is not None:
             raise error
         return
     texts: list[Any] = [None] * world_size()
     text = None if error is None else f"{'' if isinstance(error, NesLabError) else type(error).__name__ + ': '}{error}"
-    dist.all_gather_object(texts, text, group=_group())
+    dist.all_gather_object(texts, text, group=_gloo_group())
     if error is not None:
         raise error
     number, text = next((number, text) for number, text in enumerate(texts) if text is not None)
@@ -174,7 +181,7 @@ def raise_together(error: Exception | None) -> None:
 
 
 def broadcast(value: Any = None) -> Any:
-    """Return process 0's value everywhere.
+    """Return the value of process 0 in every process.
 
     Examples:
         >>> broadcast({"step": 3})
@@ -182,13 +189,13 @@ def broadcast(value: Any = None) -> Any:
     """
     if world_size() == 1:
         return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0, group=_group())
-    return box[0]
+    values = [value]
+    dist.broadcast_object_list(values, src=0, group=_gloo_group())
+    return values[0]
 
 
 def gather(value: Any) -> list[Any]:
-    """Return the values of all processes, in their order, everywhere.
+    """Return, in every process, the list of the values of all processes in the order of their ranks.
 
     Examples:
         >>> gather("a")
@@ -197,24 +204,24 @@ def gather(value: Any) -> list[Any]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value, group=_group())
+    dist.all_gather_object(values, value, group=_gloo_group())
     return values
 
 
-def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """Return the sum over all processes; the argument is left alone."""
+def sum_on_cpu(tensor: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, computed on the CPU and without gradients."""
     if world_size() == 1:
         return tensor
     total = tensor.detach().cpu().clone()
-    dist.all_reduce(total, group=_group())
+    dist.all_reduce(total, group=_gloo_group())
     return total
 
 
-def is_loss_of_another(error: Exception) -> bool:
-    """Whether an error says that another process of the training cannot be reached any more.
+def is_connection_lost(error: Exception) -> bool:
+    """Return True if an error says that another process of the training can no longer be reached.
 
     Examples:
-        >>> is_loss_of_another(RuntimeError("Connection closed by peer [127.0.0.1]:4711"))
+        >>> is_connection_lost(RuntimeError("Connection closed by peer [127.0.0.1]:4711"))
         False
     """
     if world_size() == 1:
@@ -223,14 +230,14 @@ def is_loss_of_another(error: Exception) -> bool:
     return isinstance(error, dist.DistError) or any(word in text for word in ("by peer", "gloo", "nccl", "connection"))
 
 
-def next_together(batches: Iterator[Any]) -> Any:
-    """Return the next item, or None at the end; when any process fails to read its own, all raise.
+def next_on_all_ranks(batches: Iterator[Any]) -> Any:
+    """Return the next item, or None at the end. When one process fails to read its item, all processes raise.
 
     Raises:
         RunError: If another process failed; with its message.
 
     Examples:
-        >>> next_together(iter([])), next_together(iter("a"))
+        >>> next_on_all_ranks(iter([])), next_on_all_ranks(iter("a"))
         (None, 'a')
     """
     if world_size() == 1:
@@ -240,5 +247,5 @@ def next_together(batches: Iterator[Any]) -> Any:
         item = next(batches, None)
     except (NesLabError, OSError, RuntimeError, ValueError) as problem:
         error = problem
-    raise_together(error)
+    raise_on_all_ranks(error)
     return item

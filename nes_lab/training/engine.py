@@ -1,8 +1,8 @@
-"""Hugging Face Accelerate at work: precision, data parallelism, accumulation, clipping and compilation of one training.
+"""Run the steps of one training through Hugging Face Accelerate: precision, data parallelism, accumulation, compilation.
 
-Accelerate keeps its state in singletons and changes the modules it prepares. Here both last for one ``with``: several
-trainings of one process may differ in device and precision, and a network is never seen wrapped, at no checkpoint and
-by no hook, since what is prepared is a shell around it.
+Accelerate keeps its state in singletons and changes the modules it prepares. Here both are undone at the end of a ``with``
+block, so that several trainings in one process may use different devices and precisions. What Accelerate wraps is a shell
+around the network: hooks and checkpoints always see the network itself.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.errors import OptionError
-from nes_lab.training.optim import count_change
+from nes_lab.training.optim import mark_parameters_changed
 from nes_lab.training.precision import Precision
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Engine", "own_accelerate_state"]
+__all__ = ["Engine", "isolated_accelerate_state"]
 
 COMPILER = "inductor"
 _PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
 
 
 @contextmanager
-def own_accelerate_state() -> Iterator[None]:
-    """Give Accelerate fresh singletons inside, and the caller's back afterwards."""
+def isolated_accelerate_state() -> Iterator[None]:
+    """Give Accelerate fresh singletons inside the ``with`` block, and restore the caller's afterwards."""
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
     shared: list[dict[str, Any]] = [s._shared_state for s in (PartialState, AcceleratorState, GradientState)]
@@ -45,7 +45,7 @@ def own_accelerate_state() -> Iterator[None]:
 
 
 class _Shell(nn.Module):
-    """What Accelerate may patch and wrap in the network's place."""
+    """Module around the network, which Accelerate may patch and wrap instead of the network itself."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -59,10 +59,10 @@ class Engine:
     """Runs the forward passes, backward passes and updates of one training.
 
     Args:
-        device: Where the network is.
-        precision: What its forward pass runs in.
-        accumulate: Backward passes that make one update.
-        compile: Compile the network.
+        device: Device of the network.
+        precision: Dtype of its forward pass.
+        accumulate: Number of backward passes per update.
+        compile: Whether to compile the network with ``torch.compile``.
 
     Examples:
         >>> net = nn.Linear(2, 1)
@@ -81,8 +81,8 @@ class Engine:
 
     @contextmanager
     def running(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Have Accelerate at hand inside."""
-        with own_accelerate_state():
+        """Set up Accelerate for the duration of the ``with`` block and restore its global state afterwards."""
+        with isolated_accelerate_state():
             self._accelerator = self._accelerate()
             try:
                 self.prepare(network, optimizer)
@@ -105,57 +105,64 @@ class Engine:
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=self.accumulate),
             dynamo_plugin=TorchDynamoPlugin(backend=DynamoBackend((COMPILER if self.compile else "no").upper())),
         )
-        torch.set_num_threads(threads)  # Accelerate may have taken its own choice
+        torch.set_num_threads(threads)  # Accelerate may have changed the number
         kind = str(accelerator.distributed_type.value)
         if kind not in _PLAIN:
             raise OptionError(
-                f"Accelerate is set up for {kind}; use plain data parallel training ({', '.join(_PLAIN)})"
+                f"Accelerate is set up for {kind}; NES Lab supports plain data parallel training only ({', '.join(_PLAIN)})"
             )
         PartialState().device = accelerator.state.device = self.device
         return accelerator
 
     def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Take a network and its optimizer, once more after modules were exchanged."""
-        accelerator = self._here()
+        """Prepare a network and its optimizer. Call again after modules of the network were replaced."""
+        accelerator = self._running_accelerator()
         accelerator._models.clear()
         accelerator._optimizers.clear()
         self._forward = accelerator.prepare_model(_Shell(network))
         self._plain = optimizer
         self._optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
 
-    def _here(self) -> Accelerator:
+    def _running_accelerator(self) -> Accelerator:
         if self._accelerator is None:
-            raise RuntimeError("the engine works inside running() only")
+            raise RuntimeError("the engine works only inside running()")
         return self._accelerator
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits, as float32."""
+        """Return the logits of the network, in float32."""
         return self._forward(images)
 
     def train(self) -> None:
-        """Put the network into training mode, together with what is wrapped around it."""
+        """Put the network and the modules wrapped around it into training mode."""
         self._forward.train()
 
     def accumulating(self) -> AbstractContextManager:
-        """Return the context of one forward and backward pass; gradients are exchanged in an update's last one."""
-        return self._here().accumulate(self._forward)
+        """Return the context manager for one forward and backward pass.
+
+        With several processes, gradients are exchanged in the last pass of each update.
+        """
+        return self._running_accelerator().accumulate(self._forward)
 
     def backward(self, loss: Tensor) -> None:
-        """Back-propagate, scaled if need be."""
-        self._here().backward(loss)
+        """Add the gradients of a loss, with loss scaling if the precision needs it."""
+        self._running_accelerator().backward(loss)
 
     def update(self, clip_grad: float | None = None) -> None:
-        """Clip the gradients if asked, and take one step of the optimizer."""
+        """Take one step of the optimizer.
+
+        Args:
+            clip_grad: Largest gradient norm; None does not clip.
+        """
         if clip_grad is not None:
-            self._here().clip_grad_norm_(self._forward.parameters(), clip_grad)
+            self._running_accelerator().clip_grad_norm_(self._forward.parameters(), clip_grad)
         self._optimizer.step()
-        count_change(self._plain)
+        mark_parameters_changed(self._plain)
 
     def scaler_state(self) -> dict[str, Any]:
-        """Return the loss scaler's state; empty without one."""
+        """Return the state of the loss scaler; empty if there is none."""
         scaler = None if self._accelerator is None else self._accelerator.scaler
         return dict(self._scaler_state) if scaler is None else scaler.state_dict()
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
-        """Scale on from a saved state; one saved without a scaler leaves it fresh."""
+        """Continue with the loss scale of a saved state; an empty state changes nothing."""
         self._scaler_state = dict(state)

@@ -1,4 +1,4 @@
-"""Judging a network by images it has not learned from."""
+"""Evaluate a network on the validation split."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from nes_lab.datasets.spec import Split
 from nes_lab.training import distributed
 from nes_lab.training.losses import classification_loss
-from nes_lab.training.metrics import Meter
 from nes_lab.training.precision import Precision
+from nes_lab.training.running_metrics import RunningMetrics
 
 __all__ = ["evaluate"]
 
@@ -29,32 +29,32 @@ def evaluate(
     device: torch.device | str = "cpu",
     amp: str = "off",
     should_stop: Callable[[], bool] = _never,
-    together: bool = False,
+    all_ranks: bool = False,
     channels_last: bool = False,
 ) -> dict[str, float] | None:
-    """Return mean cross entropy, top-1 and top-5 in percent; each module's training mode is put back afterwards.
+    """Return mean cross entropy, top-1 and top-5 accuracy in percent. Every module's training mode is restored.
 
     Args:
         model: A network on ``device``.
-        split: What to judge by.
-        batch_size: Images at a time; does not change the result beyond rounding.
-        device: Where the images go.
-        amp: As in training.
-        should_stop: Asked before every batch.
-        together: Share the batches among all processes, which must all call this; each gets the result of all.
-        channels_last: Keep images with channels last.
+        split: The images and labels.
+        batch_size: Images at a time; it does not change the result beyond rounding.
+        device: Device of the network; the images are moved there.
+        amp: Mixed precision, as in :class:`~nes_lab.training.recipe.Recipe`.
+        should_stop: Called before every batch; True stops the evaluation.
+        all_ranks: Divide the batches among all processes, which must all call this; each gets the result over all images.
+        channels_last: Keep images in memory with channels last.
 
     Returns:
-        ``{"loss", "top1", "top5"}``, or None if stopped on the way.
+        ``{"loss", "top1", "top5"}``, or None if it was stopped.
     """
     device = torch.device(device)
-    precision, meter, loss_of = Precision(device, amp), Meter(device), classification_loss()
+    precision, metrics, loss_of = Precision(device, amp), RunningMetrics(device), classification_loss()
     modes = [(module, module.training) for module in model.modules()]
     layout = torch.channels_last if channels_last else torch.preserve_format
     model.eval()
     try:
         with torch.no_grad():
-            for batch in _batches(split, batch_size, together and distributed.world_size() > 1, should_stop):
+            for batch in _batches(split, batch_size, all_ranks and distributed.world_size() > 1, should_stop):
                 if batch is None:
                     return None
                 images = batch[0].to(device, non_blocking=True)
@@ -62,26 +62,26 @@ def evaluate(
                 labels = batch[1].to(device, non_blocking=True)
                 with precision.autocast():
                     logits = model(images)
-                meter.update(loss_of(logits.float(), labels), logits, labels)
+                metrics.update(loss_of(logits.float(), labels), logits, labels)
     finally:
         for module, mode in modes:
             module.training = mode
-    return meter.means(together)
+    return metrics.means(all_ranks)
 
 
 def _batches(
-    split: Split, batch_size: int, together: bool, should_stop: Callable[[], bool]
+    split: Split, batch_size: int, all_ranks: bool, should_stop: Callable[[], bool]
 ) -> Iterator[tuple[Tensor, Tensor] | None]:
     """Yield batches, and None once it is time to stop."""
-    if not together:
+    if not all_ranks:
         for batch in split.eval_batches(batch_size):
             yield None if should_stop() else batch
         return
     rank, world = distributed.rank(), distributed.world_size()
-    mine = iter(split.eval_batches(batch_size, shard=(rank, world)))
+    own_batches = iter(split.eval_batches(batch_size, shard=(rank, world)))
     for _ in range(math.ceil(math.ceil(len(split) / batch_size) / world)):  # as often as the process with most batches
-        batch = distributed.next_together(mine)
-        if any(distributed.agree(should_stop())):
+        batch = distributed.next_on_all_ranks(own_batches)
+        if any(distributed.max_over_ranks(should_stop())):
             yield None
         elif batch is not None:
             yield batch

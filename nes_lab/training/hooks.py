@@ -1,13 +1,12 @@
-"""What a training tells the world, and what it asks: one set of callbacks, all optional."""
+"""The callbacks through which a training reports what happens and learns when to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from nes_lab.training.loop import Trainer
+from nes_lab.training.training_state import TrainingState
 
 __all__ = ["Hooks"]
 
@@ -22,23 +21,24 @@ def _no() -> bool:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Callbacks of a :class:`~nes_lab.training.loop.Trainer`; what is not given does nothing.
+    """Callbacks of a :class:`~nes_lab.training.loop.Trainer`. All are optional.
 
     Attributes:
-        metric: Gets every row of metrics: step, epoch, split, loss, top1, top5, and lr and images_per_s in training.
-        epoch_end: Gets the trainer after each validation.
-        checkpoint: Gets the trainer when it should be saved: every few epochs, at the end, and when it is stopped.
-        progress: At most five times a second, gets step, total, epoch, epochs, images_per_s, eta_s, loss, top1.
-        event: Gets what happens once, such as starts that come to rest: kind, step and more.
-        should_stop: Asked after each step and before each validation batch.
+        metric: Called with every row of metrics: step, epoch, split, loss, top1, top5; rows of the training split also have
+            lr and images_per_s.
+        epoch_end: Called with the training after each validation.
+        checkpoint: Called with the training when it should be saved: every few epochs, at the end, and when it is stopped.
+        progress: Called at most five times per second with step, total, epoch, epochs, images_per_s, eta_s, loss, top1.
+        event: Called with what happens once, such as the freezing of starts: kind, step, epoch and more.
+        should_stop: Asked after each step and before each validation batch; True stops the training.
 
-    With several processes, each asks its own ``should_stop``, and all stop when one should; the others are called in the
-    first process only.
+    With several processes, each process asks its own ``should_stop``, and one True stops all of them. The other callbacks
+    are called in the first process only.
     """
 
     metric: Callable[[dict[str, Any]], None] = _ignore
-    epoch_end: Callable[[Trainer], None] = _ignore
-    checkpoint: Callable[[Trainer], None] = _ignore
+    epoch_end: Callable[[TrainingState], None] = _ignore
+    checkpoint: Callable[[TrainingState], None] = _ignore
     progress: Callable[[dict[str, Any]], None] = _ignore
     event: Callable[[dict[str, Any]], None] = _ignore
     should_stop: Callable[[], bool] = _no

@@ -1,4 +1,4 @@
-"""Losses to train with: cross entropy with hard or soft targets, and a share that comes from a teacher."""
+"""Compute the losses of a training: cross entropy with hard or soft targets, and distillation from a teacher."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ __all__ = ["classification_loss", "kd_loss"]
 
 
 def classification_loss(label_smoothing: float = 0.0) -> nn.Module:
-    """Return the cross entropy of logits and labels, in nats per image.
+    """Return a module that computes the cross entropy of logits and labels, in nats per image.
 
-    Labels are class numbers ``(N,)``, or shares of all classes ``(N, classes)``, which are taken as they are when they
-    were smoothed before.
+    Labels are class numbers ``(N,)``, or the target share of every class ``(N, classes)``.
 
     Args:
-        label_smoothing: Share of the target spread evenly over all classes.
+        label_smoothing: Share of the target that is spread evenly over all classes. Use 0 for labels that are smoothed already.
 
     Examples:
         >>> import torch
@@ -26,9 +25,15 @@ def classification_loss(label_smoothing: float = 0.0) -> nn.Module:
 
 
 def kd_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Return ``T^2 * KL(teacher || student)`` of both softened by ``T``, in nats per image.
+    """Return the distillation loss ``T^2 * KL(teacher || student)``, in nats per image.
 
-    The square keeps the size of the gradients when the temperature changes.
+    Both distributions are softmax of logits divided by the temperature ``T``. The factor ``T^2`` keeps gradients of the same
+    size when ``T`` changes.
+
+    Args:
+        logits: Outputs of the student, ``(N, classes)``.
+        teacher_logits: Outputs of the teacher, ``(N, classes)``.
+        temperature: ``T``, above 0.
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Mixup and CutMix through timm, for batches of any size."""
+"""Mix images and labels by Mixup or CutMix, through timm, for batches of any size."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["Mixing"]
 
 
 class Mixing:
-    """Mixes each image of a batch with another, and their labels alike.
+    """Mixes each image of a batch with another one, and mixes their labels in the same proportion.
 
-    Chances come from numpy's global generator, which is the trainer's own while it runs and is saved with it. The last
-    image of an odd batch stays as it is.
+    Random numbers come from numpy's global generator, which the trainer saves with its checkpoints. The last image of an odd
+    batch stays as it is.
 
     Args:
-        recipe: Says how much of what; its label smoothing goes into the mixed labels.
+        recipe: Gives ``mixup`` and ``cutmix``; its label smoothing is applied to the mixed labels.
         classes: Number of classes.
 
     Examples:
@@ -40,19 +40,22 @@ class Mixing:
             num_classes=classes,
         )
         self._label, self._classes, self._smoothing = mixup_target, classes, recipe.label_smoothing
-        self._cuts = recipe.cutmix > 0
+        self._cutmix = recipe.cutmix
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mixed images and, for each, its shares of all classes.
+        """Return mixed images, and the target share of every class for each, ``(N, classes)``.
 
         Raises:
-            OptionError: If CutMix is asked to cut a rectangle out of what is not an image.
+            OptionError: If CutMix should cut a rectangle out of inputs that are not images.
         """
-        if self._cuts and images.ndim != 4:
-            raise OptionError(f"cutmix cuts images; inputs of shape {tuple(images.shape[1:])} can take mixup only")
+        if self._cutmix > 0 and images.ndim != 4:
+            raise OptionError(
+                f"cutmix={self._cutmix:g} cuts rectangles out of images; for inputs of shape "
+                f"{tuple(images.shape[1:])} use mixup alone"
+            )
         even = len(labels) - len(labels) % 2
-        pure = self._label(labels[even:], self._classes, smoothing=self._smoothing)
+        unmixed = self._label(labels[even:], self._classes, smoothing=self._smoothing)
         if not even:
-            return images, pure
+            return images, unmixed
         mixed, shares = self._mix(images[:even].clone(), labels[:even])
-        return torch.cat((mixed, images[even:])), torch.cat((shares, pure))
+        return torch.cat((mixed, images[even:])), torch.cat((shares, unmixed))

@@ -1,4 +1,4 @@
-"""The networks of a training besides the one that learns: its average, and its form with synchronized batch norms."""
+"""Prepare the networks of a training: the moving average of the weights, and what several processes must share."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from nes_lab.training.recipe import Recipe
 if TYPE_CHECKING:
     from timm.utils.model_ema import ModelEmaV3
 
-__all__ = ["averaged", "check_norms", "share", "synchronized_norms"]
+__all__ = ["broadcast_buffers", "build_ema", "check_sync_batchnorm", "synchronized_norms"]
 
 
-def averaged(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
-    """Return the average of a network's weights to come, or None when the recipe has none.
+def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
+    """Return a moving average of a network's weights, or None when the recipe has no ``ema_decay``.
 
     Examples:
-        >>> averaged(nn.Linear(1, 1), Recipe(epochs=1, batch_size=1, lr=0.1)) is None
+        >>> build_ema(nn.Linear(1, 1), Recipe(epochs=1, batch_size=1, lr=0.1)) is None
         True
     """
     if recipe.ema_decay is None:
@@ -34,56 +34,60 @@ def averaged(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
     return ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=recipe.ema_warmup)
 
 
-def share(*networks: nn.Module | None, parameters: bool = False) -> None:
-    """Give all processes the first one's buffers: batch norms' statistics differ by what each has seen last.
+def broadcast_buffers(*networks: nn.Module, with_parameters: bool = False) -> None:
+    """Copy the first process's buffers to all others: each process's batch norms have seen other images.
 
     Args:
-        networks: Of the same shapes everywhere.
-        parameters: The parameters too.
+        networks: Networks that have the same shapes in every process.
+        with_parameters: Copy the parameters too.
     """
     if distributed.world_size() == 1:
         return
-    for network in filter(None, networks):
-        for tensor in (*network.buffers(), *(network.parameters() if parameters else ())):
-            whole = tensor.detach().contiguous()  # a copy where channels come last
-            dist.broadcast(whole, src=0)
+    for network in networks:
+        for tensor in (*network.buffers(), *(network.parameters() if with_parameters else ())):
+            contiguous = tensor.detach().contiguous()  # a copy where channels come last
+            dist.broadcast(contiguous, src=0)
             with torch.no_grad():
-                tensor.copy_(whole)
+                tensor.copy_(contiguous)
 
 
-def check_norms(wanted: bool, device: torch.device) -> None:
-    """Refuse to synchronize batch norms where torch cannot.
+def check_sync_batchnorm(sync_batchnorm: bool, device: torch.device) -> None:
+    """Refuse synchronized batch norms on a device where torch does not have them.
 
     Raises:
         OptionError: If the device is not a GPU.
 
     Examples:
-        >>> check_norms(False, torch.device("cpu"))
+        >>> check_sync_batchnorm(False, torch.device("cpu"))
     """
-    if wanted and device.type != "cuda":
+    if sync_batchnorm and device.type != "cuda":
         raise OptionError(
             f"sync_batchnorm=True needs CUDA devices, and this training runs on {str(device)!r}; set it to false"
         )
 
 
 @contextmanager
-def synchronized_norms(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """Let batch norms take their statistics over all processes inside; the network's own modules come back afterwards.
+def synchronized_norms(model: nn.Module, sync_batchnorm: bool) -> Iterator[None]:
+    """Compute batch norm statistics over all processes inside the ``with`` block, then restore the network's own modules.
+
+    Args:
+        model: The network; its batch norms are replaced meanwhile.
+        sync_batchnorm: False changes nothing.
 
     Raises:
-        OptionError: If the whole network is one batch norm.
+        OptionError: If the network is itself one batch norm, which has no parent to be replaced in.
     """
-    if not wanted or distributed.world_size() == 1:
+    if not sync_batchnorm or distributed.world_size() == 1:
         yield
         return
     from timm.layers import convert_sync_batchnorm
 
-    places = [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()]
+    children = [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()]
     if convert_sync_batchnorm(model) is not model:
         raise OptionError("sync_batchnorm=True: the network is a single batch norm; put it inside a module")
-    exchanged = [(parent, name, child) for parent, name, child in places if getattr(parent, name) is not child]
+    replaced = [(parent, name, child) for parent, name, child in children if getattr(parent, name) is not child]
     try:
         yield
     finally:
-        for parent, name, child in exchanged:
+        for parent, name, child in replaced:
             setattr(parent, name, child)

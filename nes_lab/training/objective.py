@@ -1,4 +1,4 @@
-"""What is learned from a batch: images laid out and mixed, and the loss, of which a teacher may have a share."""
+"""Turn a batch into inputs, and logits into a loss (with distillation)."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from nes_lab.training.losses import classification_loss, kd_loss
 from nes_lab.training.precision import Precision
 from nes_lab.training.recipe import Recipe
 
-__all__ = ["Lesson"]
+__all__ = ["Objective"]
 
 
-class Lesson:
-    """Turns a batch into what the network sees, and its answer into a loss.
+class Objective:
+    """Prepares the inputs of a step, and computes its loss.
 
     Args:
-        recipe: Mixing, smoothing and the teacher's share.
+        recipe: Gives mixing, label smoothing and the weight of distillation.
         classes: Number of classes.
-        precision: Where the images go, and what the teacher runs in.
-        teacher: The dense network to learn from; only asked when ``kd_weight`` is above 0, in evaluation mode, and never
-            changed.
+        precision: Device of the images, and dtype in which the teacher runs.
+        teacher: Dense network to learn from. It is used only when ``kd_weight`` is above 0; it is put in evaluation mode and
+            its weights never change.
 
     Raises:
-        OptionError: If there should be a teacher and is none.
+        OptionError: If ``kd_weight`` is above 0 and there is no teacher.
 
     Examples:
-        >>> lesson = Lesson(Recipe(epochs=1, batch_size=2, lr=0.1), 3, Precision(torch.device("cpu"), "off"))
-        >>> images, labels = lesson.inputs(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]))
-        >>> round(float(lesson.loss(torch.zeros(2, 3), images, labels)), 3)
+        >>> objective = Objective(Recipe(epochs=1, batch_size=2, lr=0.1), 3, Precision(torch.device("cpu"), "off"))
+        >>> images, labels = objective.inputs(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]))
+        >>> round(float(objective.loss(torch.zeros(2, 3), images, labels)), 3)
         1.099
     """
 
@@ -47,11 +47,15 @@ class Lesson:
             from nes_lab.training.mixing import Mixing
 
             self._mixing = Mixing(recipe, classes)
-        self._task = classification_loss(recipe.label_smoothing)
-        self._mixed_task = classification_loss()  # mixed labels are smoothed already
+        self._label_loss = classification_loss(recipe.label_smoothing)
+        self._mixed_label_loss = classification_loss()  # mixed labels are smoothed already
 
     def inputs(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images and labels on the device, mixed if asked; mixed labels are shares of all classes."""
+        """Return images and labels on the device, mixed if the recipe says so.
+
+        Returns:
+            Images, and class numbers ``(N,)``; mixed labels are the target share of every class ``(N, classes)``.
+        """
         device = self.precision.device
         images = images.to(device, non_blocking=True)
         labels = labels.to(device, non_blocking=True)
@@ -60,12 +64,18 @@ class Lesson:
         return (images, labels) if self._mixing is None else self._mixing(images, labels)
 
     def loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of an answer, in nats per image."""
-        weight = self.recipe.kd_weight
-        task = (self._mixed_task if labels.ndim > 1 else self._task)(logits, labels)
+        """Return the loss of a batch, in nats per image.
+
+        Args:
+            logits: Outputs of the network, ``(N, classes)``.
+            images: What :meth:`inputs` returned; the teacher sees them too.
+            labels: What :meth:`inputs` returned.
+        """
+        label_loss = (self._mixed_label_loss if labels.ndim > 1 else self._label_loss)(logits, labels)
         if self.teacher is None:
-            return task
+            return label_loss
         with torch.no_grad(), self.precision.autocast():
-            wisdom = self.teacher(images)
-        taught = kd_loss(logits, wisdom, self.recipe.kd_temperature)
-        return (1 - weight) * task + weight * taught
+            teacher_logits = self.teacher(images)
+        distillation_loss = kd_loss(logits, teacher_logits, self.recipe.kd_temperature)
+        weight = self.recipe.kd_weight
+        return (1 - weight) * label_loss + weight * distillation_loss

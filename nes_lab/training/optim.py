@@ -1,4 +1,4 @@
-"""Optimizers of timm, with groups that spare biases, norms and starting indices from weight decay."""
+"""Build timm's optimizers, with parameter groups that keep weight decay off biases, norms and starting indices."""
 
 from __future__ import annotations
 
@@ -7,39 +7,45 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nes_lab.errors import OptionError, check_choice
+from nes_lab.errors import CheckpointError, OptionError, check_choice
 from nes_lab.training.recipe import Recipe
 
 __all__ = [
     "build_optimizer",
     "check_optimizer",
-    "count_change",
     "drop_group",
-    "is_routing",
+    "is_routing_parameter",
+    "load_optimizer",
+    "mark_parameters_changed",
     "parameter_groups",
 ]
 
 _LOOKAHEAD = "lookahead_"
 
 
-def is_routing(name: str) -> bool:
-    """Whether a parameter holds starting indices or belongs to an index learner.
+def is_routing_parameter(name: str) -> bool:
+    """Return True for the name of a parameter that holds starting indices or belongs to an index learner.
 
     Examples:
-        >>> is_routing("blocks.0.conv.routing.starts_out"), is_routing("routing_head.weight")
+        >>> is_routing_parameter("blocks.0.conv.routing.starts_out"), is_routing_parameter("routing_head.weight")
         (True, False)
     """
     return "routing" in name.split(".")[:-1]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: float) -> list[dict[str, Any]]:
-    """Sort the trainable parameters into ``decay``, ``no_decay`` and ``starts``; empty groups are left out.
+    """Sort the trainable parameters into the groups ``decay``, ``no_decay`` and ``starts``; empty groups are left out.
 
-    No decay for vectors and scalars (biases, norms), for names a timm model lists in ``no_weight_decay()``, and for
-    starts and index learners, which also have a learning rate of their own. Starts come last, so that dropping them
-    leaves the numbers of all others as they are.
+    There is no weight decay for vectors and scalars (biases, norms), for names that a timm model lists in
+    ``no_weight_decay()``, and for starts and index learners, which also have their own learning rate. Starts come last, so
+    that dropping them keeps the positions of all other parameters.
+
+    Args:
+        model: The network.
+        weight_decay: Weight decay of the group ``decay``.
+        starts_lr_scale: Learning rate of starts and index learners, relative to that of the others.
 
     Examples:
         >>> groups = parameter_groups(nn.Linear(2, 3), weight_decay=0.1, starts_lr_scale=1.0)
@@ -47,13 +53,13 @@ def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: flo
         [('decay', 0.1, 1), ('no_decay', 0.0, 1)]
     """
     listed: Callable[[], Iterable[str]] | None = getattr(model, "no_weight_decay", None)
-    spared = set() if listed is None else set(listed())
+    listed_names = set() if listed is None else set(listed())
     sorted_params: dict[str, list[nn.Parameter]] = {"decay": [], "no_decay": [], "starts": []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        is_spared = parameter.ndim <= 1 or name in spared or name.endswith(".bias")
-        kind = "starts" if is_routing(name) else "no_decay" if is_spared else "decay"
+        has_no_decay = parameter.ndim <= 1 or name in listed_names or name.endswith(".bias")
+        kind = "starts" if is_routing_parameter(name) else "no_decay" if has_no_decay else "decay"
         sorted_params[kind].append(parameter)
     scales = {"decay": 1.0, "no_decay": 1.0, "starts": starts_lr_scale}
     return [
@@ -69,10 +75,10 @@ def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: flo
 
 
 def check_optimizer(name: str) -> None:
-    """Refuse a name that timm does not know.
+    """Refuse an optimizer that timm does not know.
 
     Raises:
-        OptionError: With the closest names.
+        OptionError: Gives the closest names.
 
     Examples:
         >>> check_optimizer("lookahead_radam")
@@ -83,10 +89,10 @@ def check_optimizer(name: str) -> None:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer over :func:`parameter_groups`, in torch's fused form where there is one.
+    """Build the recipe's optimizer over :func:`parameter_groups`, in torch's fused form if there is one.
 
     Raises:
-        OptionError: If timm does not know the optimizer, or the optimizer does not take one of its options.
+        OptionError: If timm does not know the optimizer, or the optimizer does not accept one of its options.
 
     Examples:
         >>> type(build_optimizer(nn.Linear(2, 1), Recipe(epochs=1, batch_size=1, lr=0.1, optimizer="lamb"))).__name__
@@ -104,47 +110,49 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     except (TypeError, ValueError, AssertionError, ImportError, RuntimeError) as error:
         given = dict(recipe.optimizer_options)
         raise OptionError(
-            f"optimizer={recipe.optimizer!r} with optimizer_options={given!r} cannot be made: {error}"
+            f"optimizer={recipe.optimizer!r} with optimizer_options={given!r} cannot be built: {error}"
         ) from error
     if getattr(optimizer, "is_second_order", False):
-        raise OptionError(f"optimizer={recipe.optimizer!r} needs second derivatives, which this loop does not take")
+        raise OptionError(
+            f"optimizer={recipe.optimizer!r} needs second derivatives, which this training loop does not compute"
+        )
     return optimizer
 
 
 def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[str, Any]]:
-    """Return timm's name of the optimizer and what it is made with."""
+    """Return timm's name of the optimizer, and its arguments."""
     from timm.optim import get_optimizer_class, get_optimizer_info
 
     name = recipe.optimizer
     info = get_optimizer_info(name.removeprefix(_LOOKAHEAD))
     given, options = dict(recipe.optimizer_options), {}
     for option, known in (("eps", info.has_eps), ("betas", info.has_betas)):
-        if option in given and not known:  # timm would drop it in silence
-            raise OptionError(f"optimizer_options: {option!r} is no option of optimizer={name!r}")
+        if option in given and not known:  # timm would ignore it silently
+            raise OptionError(f"optimizer_options: optimizer={name!r} has no option {option!r}")
     taken = inspect.signature(get_optimizer_class(info.name, bind_defaults=False)).parameters
     if "fused" in taken and "foreach" not in given:
         options["fused"] = all(p.device.type in ("cpu", "cuda") for p in parameters)
     usual = (info.defaults or {}).get("betas") or (taken["betas"].default if "betas" in taken else None)
-    if info.has_betas and isinstance(usual, tuple):  # Adafactor's kin keep no first moment unless given betas
+    if info.has_betas and isinstance(usual, tuple):  # Adafactor and the like have no betas by default
         options["betas"] = (recipe.momentum, *usual[1:])
     if info.has_momentum:
         options["momentum"] = recipe.momentum
     if name == "sgd" and recipe.momentum == 0:
-        name = "momentum"  # timm's "sgd" is Nesterov, which plain sgd cannot be
+        name = "momentum"  # timm's "sgd" is Nesterov, which needs momentum
     return name, options | given
 
 
-def count_change(optimizer: torch.optim.Optimizer) -> None:
-    """Tell autograd that the parameters changed.
+def mark_parameters_changed(optimizer: torch.optim.Optimizer) -> None:
+    """Raise the version counter of every parameter of an optimizer.
 
-    Torch's fused steps leave a parameter's version as it was; whatever is cached by version (the sampled weight of an
-    epitome layer in evaluation) would then be stale.
+    Torch's fused steps do not raise it. Values cached by version (the sampled weight of an epitome layer in evaluation) would
+    then be stale.
     """
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])
 
 
 def drop_group(optimizer: torch.optim.Optimizer, name: str) -> None:
-    """Take a group of parameters out of an optimizer, with all it remembers of them.
+    """Remove a parameter group from an optimizer, together with its state.
 
     Examples:
         >>> optimizer = build_optimizer(nn.Linear(2, 1), Recipe(epochs=1, batch_size=1, lr=0.1))
@@ -155,3 +163,25 @@ def drop_group(optimizer: torch.optim.Optimizer, name: str) -> None:
     for parameter in (p for group in optimizer.param_groups if group["name"] == name for p in group["params"]):
         optimizer.state.pop(parameter, None)
     optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["name"] != name]
+
+
+_PARAMETER_SHAPED = {"momentum_buffer", "exp_avg", "square_avg"}
+"""State entries that have the parameter's shape in every optimizer that keeps them."""
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load an optimizer's state after comparing shapes, which torch does not compare.
+
+    Raises:
+        CheckpointError: If groups, counts or shapes differ.
+    """
+    try:
+        optimizer.load_state_dict(state)
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"the optimizer's state does not fit: {error}") from error
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor) and name in _PARAMETER_SHAPED and value.shape != parameter.shape:
+                raise CheckpointError(
+                    f"the optimizer's {name} has shape {tuple(value.shape)} where {tuple(parameter.shape)} is needed"
+                )

@@ -1,4 +1,4 @@
-"""Mixed precision where the device has it, or where it is insisted on."""
+"""Choose the dtype of the forward pass: mixed precision where the device has it, or where the recipe demands it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _ACCELERATE = {None: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class Precision:
-    """What the forward pass runs in: bfloat16 on GPUs that have it, float16 with loss scaling on others, else float32.
+    """Dtype of the forward pass on a device.
 
     Args:
-        device: Where the network is.
-        amp: ``"auto"`` or ``"off"`` (CPU and MPS stay in float32 either way); ``"bf16"`` and ``"fp16"`` insist.
+        device: Device of the network.
+        amp: ``"auto"``: bfloat16 on GPUs that have it, float16 with loss scaling on other GPUs, float32 on CPU and MPS.
+            ``"off"``: float32. ``"bf16"``, ``"fp16"``: this dtype, or an error.
 
     Raises:
-        OptionError: If the device does not have what is insisted on.
+        OptionError: If the device does not have the dtype that ``amp`` demands.
 
     Examples:
         >>> Precision(torch.device("cpu"), "auto").name, Precision(torch.device("cpu"), "bf16").name
@@ -34,16 +35,16 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """The forward pass's dtype, for records."""
+        """Name of the dtype, such as ``"bfloat16"``."""
         return str(self.dtype or torch.float32).removeprefix("torch.")
 
     @property
     def accelerate(self) -> str:
-        """What Accelerate calls it."""
+        """Accelerate's name of the dtype."""
         return _ACCELERATE[self.dtype]
 
     def autocast(self) -> AbstractContextManager:
-        """Return the context of a forward pass."""
+        """Return the context manager to run a forward pass in."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, dtype=self.dtype)
 
 
@@ -54,7 +55,7 @@ def _dtype(device: torch.device, amp: str) -> torch.dtype | None:
     if amp == "auto":
         return torch.bfloat16 if has_bf16 else torch.float16
     if amp == "bf16" and not has_bf16:
-        raise OptionError(f"amp='bf16' is more than the device {str(device)!r} has; use auto or off")
+        raise OptionError(f"amp='bf16': the device {str(device)!r} has no bfloat16; use auto or off")
     if amp == "fp16" and device.type != "cuda":
         raise OptionError(f"amp='fp16' needs a CUDA device, not {str(device)!r}; use auto, bf16 or off")
     return torch.bfloat16 if amp == "bf16" else torch.float16

@@ -1,4 +1,4 @@
-"""How to train: the numbers of a recipe, checked once. Torch-free; configs are turned into this at the builder."""
+"""The numbers of a training, checked once. Does not import torch. ``experiment/build.py`` makes a recipe from a config."""
 
 from __future__ import annotations
 
@@ -17,49 +17,48 @@ AMP_MODES = ("auto", "off", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training recipe. What is not given is off.
+    """The numbers of a training. By default everything optional is off.
 
-    A step is one update of the weights. With ``accumulate`` it takes that many batches; with several processes each brings
-    its own: a step sees ``batch_size * accumulate * processes`` images.
+    A step is one update of the weights. It sees ``batch_size * accumulate * processes`` images.
 
     Args:
         epochs: Passes over the training images.
-        batch_size: Images a process takes at a time.
+        batch_size: Images that one process handles at a time.
         lr: Peak learning rate, reached after the warm-up.
-        optimizer: ``"sgd"`` (Nesterov when there is momentum), ``"adamw"`` or any other that timm knows.
-        momentum: Of sgd and rmsprop; first beta of Adam's kin.
-        optimizer_options: Further arguments of the optimizer, such as ``{"eps": 1e-3}``.
-        weight_decay: On matrices only: never on biases, norms, starts and index learners.
-        schedule: How the learning rate falls after the warm-up.
-        decay_epochs: Of ``"step"``: epochs between two falls.
-        decay_rate: Of ``"step"``: factor of each fall.
-        min_lr: Learning rate at the end of ``"cosine"``, ``"poly"`` and ``"tanh"``.
+        optimizer: ``"sgd"`` (Nesterov if ``momentum`` is above 0), ``"adamw"`` or any other that timm knows.
+        momentum: Momentum of sgd and rmsprop; first beta of Adam and similar optimizers.
+        optimizer_options: Other arguments of the optimizer, such as ``{"eps": 1e-3}``.
+        weight_decay: Weight decay of matrices; biases, norms, starts and index learners have none.
+        schedule: Curve of the learning rate after the warm-up: ``"cosine"``, ``"step"``, ``"poly"``, ``"tanh"`` or ``"constant"``.
+        decay_epochs: Epochs between two steps of the schedule ``"step"``.
+        decay_rate: Factor of each step of the schedule ``"step"``.
+        min_lr: Final learning rate of ``"cosine"``, ``"poly"`` and ``"tanh"``.
         warmup_epochs: Epochs of linear warm-up; may be a fraction.
         warmup_lr: Learning rate at the first step of the warm-up.
-        label_smoothing: Of the training loss, in [0, 1).
+        label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1).
         mixup: Alpha of Mixup; 0 is off.
-        cutmix: Alpha of CutMix; 0 is off. With both, each batch takes one of them by chance.
-        ema_decay: Largest decay of the averaged weights; None keeps none.
-        ema_warmup: Whether the decay rises to it from zero.
+        cutmix: Alpha of CutMix; 0 is off. With both, each batch takes one of them at random.
+        ema_decay: Largest decay of the moving average of the weights; None keeps no average.
+        ema_warmup: Whether the decay rises from zero to ``ema_decay``.
         kd_weight: Share of the loss that comes from the dense teacher, in [0, 1].
-        kd_temperature: Softens the logits of teacher and student; the loss is multiplied by its square.
-        amp: ``"auto"`` uses mixed precision where the device has it, ``"off"`` never; ``"bf16"`` and ``"fp16"`` insist.
-        accumulate: Batches whose gradients make one step.
-        sync_batchnorm: Take batch norms' statistics over all processes (CUDA).
+        kd_temperature: The logits of teacher and student are divided by it; the loss is multiplied by its square.
+        amp: ``"auto"`` uses mixed precision on GPUs, ``"off"`` never; ``"bf16"`` and ``"fp16"`` use this dtype or raise an error.
+        accumulate: Batches whose gradients are added up for one step.
+        sync_batchnorm: Compute batch norm statistics over all processes (CUDA only).
         compile: Compile the network with ``torch.compile``.
-        channels_last: Keep images and convolutions with channels last.
+        channels_last: Keep images and convolution weights in memory with channels last.
         starts_lr_scale: Learning rate of starts and index learners, relative to ``lr``.
-        starts_warmup_epochs: Epochs over which that learning rate rises from zero.
-        starts_momentum_end: Momentum of the routing map at the end, reached linearly; None keeps it.
-        starts_freeze_epoch: Epochs after which starts stay as they are; None never.
-        starts_snap_epoch: Epochs after which starts are rounded to integers for good; None never.
-        clip_grad: Largest gradient norm; None never clips.
+        starts_warmup_epochs: Epochs over which the learning rate of starts and index learners rises from zero.
+        starts_momentum_end: Momentum of the routing map at the end, reached linearly; None keeps the layers' own momentum.
+        starts_freeze_epoch: Freeze the starts after this many epochs; None never does.
+        starts_snap_epoch: Round the starts to integers, and freeze them, after this many epochs; None never does.
+        clip_grad: Largest gradient norm; None does not clip.
         checkpoint_every_epochs: Epochs between two checkpoints.
-        checkpoint_every_steps: Steps between two more checkpoints; None adds none.
+        checkpoint_every_steps: Steps between two additional checkpoints within an epoch; None adds none.
         log_every_steps: Steps between two rows of training metrics.
 
     Raises:
-        OptionError: Naming the value that is out of range.
+        OptionError: Names the value that is out of range.
 
     Examples:
         >>> Recipe(epochs=0, batch_size=8, lr=0.1)
@@ -124,6 +123,6 @@ class Recipe:
         _require("starts_momentum_end", end, end is None or 0 <= end < 1, "in [0, 1)")
 
 
-def _require(name: str, value: object, holds: bool, want: str) -> None:
+def _require(name: str, value: object, holds: bool, requirement: str) -> None:
     if not holds:
-        raise OptionError(f"{name}={value!r} should be {want}")
+        raise OptionError(f"{name}={value!r} should be {requirement}")

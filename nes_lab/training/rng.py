@@ -1,4 +1,4 @@
-"""The global random generators: saved, restored, and given back to whoever called."""
+"""Save, restore and isolate the global random generators of Python, numpy and torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["capture_rng", "isolated_rng", "restore_rng", "seed_rng"]
 
 
 def capture_rng() -> dict[str, Any]:
-    """Return the states of python's, numpy's, torch's and CUDA's global generators, as plain numbers and tensors."""
+    """Return the states of the global generators of Python, numpy, torch and CUDA, as plain numbers and tensors."""
     version, internal, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -31,7 +31,7 @@ def capture_rng() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put the global generators where :func:`capture_rng` found them."""
+    """Put the global generators into a state that :func:`capture_rng` returned."""
     python, numpy = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
     keys = numpy["keys"].numpy().astype(np.uint32)
@@ -50,10 +50,10 @@ def seed_rng(seed: int) -> None:
 
 @contextmanager
 def isolated_rng(start: int | dict[str, Any]) -> Iterator[None]:
-    """Run with generators of one's own, and leave the caller's where they were.
+    """Use separate random numbers inside the ``with`` block, then restore the caller's generators.
 
     Args:
-        start: A seed, or a state of :func:`capture_rng`.
+        start: A seed, or a state that :func:`capture_rng` returned.
 
     Examples:
         >>> before = torch.get_rng_state()

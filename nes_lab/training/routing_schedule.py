@@ -1,4 +1,4 @@
-"""What changes about the starts while a network learns: their learning rate, their inertia, and when they come to rest."""
+"""Schedule the starting indices in a training: their learning rate and momentum, and when they are frozen and snapped."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ __all__ = ["RoutingSchedule"]
 
 
 class RoutingSchedule:
-    """Moves the routing of all epitome layers through a training.
+    """Sets the learning rate and momentum of all starts, and freezes and snaps them when the recipe says so.
 
-    Rates and momentum are functions of the step. Freezing and snapping exchange modules, so what has been done is part
-    of the saved state: :meth:`restore` repeats it on a fresh network before weights are loaded.
+    Rates and momentum depend on the step alone. Freezing and snapping replace modules, so the saved state says which was done,
+    and :meth:`restore` repeats it on a fresh network before the weights are loaded.
 
     Args:
-        networks: The network, and its average if there is one; both are frozen and snapped alike.
-        recipe: Says what and when.
-        steps_per_epoch: Steps of an epoch.
+        networks: The network, and its moving average if there is one. Both are frozen and snapped.
+        recipe: Gives the numbers that begin with ``starts_``.
+        steps_per_epoch: Steps of one epoch.
 
     Raises:
-        OptionError: If a compiled network should get a momentum that changes at every step.
+        OptionError: If the momentum of a compiled network should change at every step.
 
     Examples:
         >>> from nes_lab.nn.conv import EpitomeConv2d
         >>> net = EpitomeConv2d(4, 8, 1, epitome_shape=(6, 4, 1, 1), patch_channels=(2, 2), routing="free")
         >>> recipe = Recipe(epochs=2, batch_size=1, lr=0.1, starts_snap_epoch=1)
         >>> schedule = RoutingSchedule([net], recipe, steps_per_epoch=10)
-        >>> [event["kind"] for event in schedule.rest(epoch=1)], net.frozen
+        >>> [event["kind"] for event in schedule.freeze_and_snap(epoch=1)], net.frozen
         (['starts_snapped'], True)
     """
 
     def __init__(self, networks: list[nn.Module], recipe: Recipe, steps_per_epoch: int) -> None:
         self.networks, self.recipe, self.steps_per_epoch = networks, recipe, steps_per_epoch
         self.frozen = self.snapped = False
-        self._begin = [(learner, learner.momentum) for learner in self._learners()]
-        if recipe.compile and recipe.starts_momentum_end is not None and self._begin:
+        self._momentum_before = [(learner, learner.momentum) for learner in self._learners()]
+        if recipe.compile and recipe.starts_momentum_end is not None and self._momentum_before:
             raise OptionError(
-                f"starts_momentum_end={recipe.starts_momentum_end} changes a number at every step, for which a compiled "
-                "network would be compiled anew; leave it empty or set compile to false"
+                f"starts_momentum_end={recipe.starts_momentum_end} changes the momentum at every step, and a compiled "
+                "network would be compiled again each time; leave it empty or set compile to false"
             )
 
     def _learners(self) -> Iterator[Starts]:
@@ -57,7 +57,10 @@ class RoutingSchedule:
                 yield layer.routing
 
     def before_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Set the starts' learning rate, after the schedule has set all, and the routing maps' momentum."""
+        """Set the momentum of the routing maps, and scale the starts' learning rate during their warm-up.
+
+        Call after the learning-rate schedule has set the rates of this step.
+        """
         warmup = self.recipe.starts_warmup_epochs * self.steps_per_epoch
         if step < warmup:
             for group in optimizer.param_groups:
@@ -66,23 +69,23 @@ class RoutingSchedule:
         end = self.recipe.starts_momentum_end
         if end is not None:
             done = step / max(1, self.recipe.epochs * self.steps_per_epoch - 1)
-            for learner, begin in self._begin:
+            for learner, begin in self._momentum_before:
                 learner.momentum = begin + (end - begin) * done
 
     @contextmanager
-    def momentum_given_back(self) -> Iterator[None]:
-        """Leave the layers' own momentum behind, whatever it was in training."""
+    def restored_momentum(self) -> Iterator[None]:
+        """Restore the layers' own momentum at the end of the ``with`` block."""
         try:
             yield
         finally:
-            for learner, begin in self._begin:
+            for learner, begin in self._momentum_before:
                 learner.momentum = begin
 
-    def rest(self, epoch: int) -> list[dict[str, Any]]:
-        """Freeze and snap what is due after so many epochs.
+    def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
+        """Freeze and snap the starts if they are due after this many epochs.
 
         Returns:
-            One event each, with what it did to how many layers; modules were exchanged if there is any.
+            One event for each that was done, with the number of layers; empty if no module was replaced.
         """
         events = []
         recipe = self.recipe
@@ -94,17 +97,17 @@ class RoutingSchedule:
 
     def _freeze(self) -> list[dict[str, Any]]:
         self.frozen = True
-        moving = [layer for _, layer in epitome_layers(self.networks[0]) if not layer.frozen]
+        learning = [layer for _, layer in epitome_layers(self.networks[0]) if not layer.frozen]
         for network in self.networks:
             for _, layer in epitome_layers(network):
                 layer.freeze()
-        self._share()
-        return [{"kind": "starts_frozen", "layers": len(moving)}] if moving else []
+        self._copy_starts_to_average()
+        return [{"kind": "starts_frozen", "layers": len(learning)}] if learning else []
 
     def _snap(self) -> list[dict[str, Any]]:
         self.frozen = self.snapped = True
         reports, *_ = [[layer.snap() for _, layer in epitome_layers(network)] for network in self.networks]
-        self._share()
+        self._copy_starts_to_average()
         if not reports:
             return []
         largest = max(report.largest_move for report in reports)
@@ -112,33 +115,35 @@ class RoutingSchedule:
         about = {"layers": len(reports), "largest_move": largest, "largest_relative_change": change}
         return [{"kind": "starts_snapped", **about}]
 
-    def _share(self) -> None:
-        """Give the average the starts at rest of the network: between two resting places an average has no meaning."""
+    def _copy_starts_to_average(self) -> None:
+        """Give the moving average the frozen starts of the network, because an average of two starts has no meaning."""
         layers, *others = ([layer for _, layer in epitome_layers(network)] for network in self.networks)
         with torch.no_grad():
-            for other in others:
-                for layer, twin in zip(layers, other, strict=True):
-                    for (_, table), (_, copy) in zip(layer.routing.tables(), twin.routing.tables(), strict=True):
-                        copy.copy_(table)
+            for averaged_layers in others:
+                for layer, averaged in zip(layers, averaged_layers, strict=True):
+                    for (_, table), (_, target) in zip(layer.routing.tables(), averaged.routing.tables(), strict=True):
+                        target.copy_(table)
 
     def drop_from(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take the parameters of starts that rest out of the optimizer."""
+        """Remove frozen starts from the optimizer."""
         if self.frozen:
             drop_group(optimizer, "starts")
 
     def state_dict(self) -> dict[str, bool]:
-        """Return what has been done to the modules."""
+        """Return whether the starts are frozen and snapped."""
         return {"frozen": self.frozen, "snapped": self.snapped}
 
     def restore(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        """Exchange the modules of a fresh network as those of a saved one were.
+        """Freeze and snap the starts as the saved training had done.
 
         Raises:
-            CheckpointError: If this training has gone farther than the saved one.
+            CheckpointError: If this training has frozen or snapped starts that the saved one had not.
         """
         frozen, snapped = bool(state.get("frozen")), bool(state.get("snapped"))
         if (self.frozen and not frozen) or (self.snapped and not snapped):
-            raise CheckpointError("the state is of a time when the starts still moved; load it into a fresh network")
+            raise CheckpointError(
+                "the checkpoint was saved before the starts were frozen or snapped; load it into a fresh network"
+            )
         if frozen and not self.frozen:
             self._freeze()
         if snapped and not self.snapped:

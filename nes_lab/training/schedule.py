@@ -1,4 +1,4 @@
-"""Learning rates over steps: timm's schedules. None has a memory: ``step_update(step)`` sets the rates of any step."""
+"""Build timm's learning-rate schedules. ``step_update(step)`` sets the rates of any step; nothing depends on earlier calls."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ __all__ = ["build_scheduler"]
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> Scheduler:
-    """Build warm-up and decay over steps.
+    """Build a schedule with linear warm-up, then one of five curves.
 
-    After the warm-up ``cosine`` and ``tanh`` fall as their curves do, ``poly`` falls evenly, each to ``min_lr`` at the end;
-    ``step`` multiplies by ``decay_rate`` every ``decay_epochs``; ``constant`` stays.
+    * ``cosine``, ``tanh``: fall along the curve of that name to ``min_lr``.
+    * ``poly``: falls on a straight line to ``min_lr``.
+    * ``step``: is multiplied by ``decay_rate`` every ``decay_epochs``.
+    * ``constant``: stays at ``lr``.
+
+    Args:
+        optimizer: Its learning rates are set.
+        recipe: Gives the curve and its numbers.
+        steps_per_epoch: Steps of one epoch.
 
     Examples:
         >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)

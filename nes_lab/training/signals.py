@@ -1,4 +1,4 @@
-"""Turning SIGTERM and Ctrl-C into a request to stop, so that the step at hand is finished and saved."""
+"""Turn SIGTERM and Ctrl-C into a request to stop, so that the current step is finished and saved."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ __all__ = ["StopSignals"]
 
 
 class StopSignals:
-    """While entered, SIGTERM and SIGINT only set a flag, however often they come; handlers are put back on leaving.
+    """Context in which SIGTERM and SIGINT only set ``received``, however often they come. The old handlers come back.
 
-    Outside the main thread, where Python allows no handlers, it never fires.
+    Outside the main thread Python allows no handlers, so ``received`` stays empty there.
+
+    Attributes:
+        received: Name of the last signal, or an empty string.
 
     Examples:
         >>> with StopSignals() as stop:

@@ -1,6 +1,7 @@
-"""Mirrors of a run's metrics in other people's tools, through Accelerate; what counts stays in metrics.jsonl.
+"""Copy a run's metrics to TensorBoard, MLflow, Weights & Biases or Trackio, through Accelerate.
 
-In each tool a run has the name it has here, and a resumed one goes on under it instead of becoming a second one.
+NES Lab itself reads only ``metrics.jsonl``. In each tracker a run keeps its name, and a resumed run continues under it instead
+of becoming a second one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import OptionError, check_choice
-from nes_lab.training.engine import own_accelerate_state
+from nes_lab.training.engine import isolated_accelerate_state
 
 __all__ = ["TRACKERS", "Trackers", "check_trackers"]
 
@@ -25,7 +26,7 @@ def check_trackers(names: Sequence[str]) -> None:
     """Refuse trackers that are unknown, or whose package is not installed.
 
     Raises:
-        OptionError: With how to install it.
+        OptionError: Says how to install the package, or gives the closest names.
 
     Examples:
         >>> check_trackers(["tensorbord"])
@@ -39,18 +40,18 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """Sends every row of metrics to the trackers chosen; one that fails is told of once, and training goes on.
+    """Sends every row of metrics to the chosen trackers. A tracker that fails is dropped, and training continues.
 
     Args:
-        names: Of :data:`TRACKERS`.
-        folder: Where they put their files, one folder for all runs, so that they can be compared. Where ``MLFLOW_TRACKING_URI``
-            or ``TRACKIO_DIR`` is set, that is where these two write.
-        run: What they call the run; the same again resumes it.
-        config: What they show of it.
-        failed: Gets the name and the reason of a tracker that is given up.
+        names: Names from :data:`TRACKERS`.
+        folder: Folder for the trackers' files, shared by all runs so that they can be compared. MLflow and Trackio write to
+            ``MLFLOW_TRACKING_URI`` and ``TRACKIO_DIR`` instead, if these are set.
+        run: The run's name in the trackers; a name that exists is continued.
+        config: Settings of the run, which the trackers show.
+        on_failure: Called once with the name of a tracker that failed and the reason.
 
     Raises:
-        OptionError: If one is unknown or not installed.
+        OptionError: If a tracker is unknown or not installed.
     """
 
     def __init__(
@@ -59,13 +60,13 @@ class Trackers:
         folder: Path,
         run: str,
         config: Mapping[str, Any],
-        failed: Callable[[str, str], None],
+        on_failure: Callable[[str, str], None],
     ) -> None:
         check_trackers(names)
-        self._failed, self._live = failed, {}
+        self._on_failure, self._live = on_failure, {}
         self._folder, self._run = folder.resolve(), run
         for name in dict.fromkeys(names):
-            self._do(name, lambda name=name: self._start(name, _flat(config)))
+            self._guarded(name, lambda name=name: self._start(name, _flat(config)))
 
     def _start(self, name: str, config: dict[str, Any]) -> None:
         from accelerate import tracking
@@ -76,7 +77,7 @@ class Trackers:
         elif name == "mlflow":
             files = (self._folder / name).as_uri()
             about = {"run_name": self._run, "tags": {_TAG: self._run}}
-            tracker = tracking.MLflowTracker(_PROJECT, logging_dir=files, run_id=_in_mlflow(self._run), **about)
+            tracker = tracking.MLflowTracker(_PROJECT, logging_dir=files, run_id=_mlflow_id(self._run), **about)
         elif name == "wandb":
             tracker = tracking.WandBTracker(
                 _PROJECT, dir=str(self._folder), id=self._run, name=self._run, resume="allow"
@@ -84,69 +85,69 @@ class Trackers:
         else:
             tracker = tracking.TrackioTracker(_PROJECT, name=self._run, resume="allow", embed=False)
         tracker.start()
-        if name != "tensorboard":  # which would add a folder of its own for them; config.json is in the run's
+        if name != "tensorboard":  # it would add a folder for the settings alone
             tracker.store_init_configuration(config)
         self._live[name] = tracker
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Send a row: ``split/name`` for each number, at its step."""
+        """Send a row of metrics: each number under ``split/name``, at its step."""
         about = {"step", "split", "epoch"}
         values = {f"{row['split']}/{name}": value for name, value in row.items() if name not in about}
         values["epoch"] = row["epoch"]
         for name, tracker in list(self._live.items()):
-            self._do(name, lambda tracker=tracker: tracker.log(values, step=row["step"]))
+            self._guarded(name, lambda tracker=tracker: tracker.log(values, step=row["step"]))
 
     def finish(self) -> None:
-        """Close all of them."""
+        """Close all trackers."""
         for name, tracker in list(self._live.items()):
-            self._do(name, tracker.finish)
+            self._guarded(name, tracker.finish)
         self._live.clear()
 
-    def _do(self, name: str, action: Callable[[], None]) -> None:
+    def _guarded(self, name: str, action: Callable[[], None]) -> None:
         try:
-            with own_accelerate_state(), self._places():
+            with isolated_accelerate_state(), self._environment():
                 from accelerate.state import PartialState
 
-                PartialState(cpu=True)  # else it would look for a GPU
+                PartialState(cpu=True)  # without this it would look for a GPU
                 action()
-        except Exception as error:  # noqa: BLE001  whatever a foreign tool raises must not end a training
+        except Exception as error:  # noqa: BLE001  an error of a tracker must not end a training
             self._live.pop(name, None)
-            self._failed(name, f"{type(error).__name__}: {error}"[:500])
+            self._on_failure(name, f"{type(error).__name__}: {error}"[:500])
 
     @contextlib.contextmanager
-    def _places(self) -> Iterator[None]:
-        """Tell those who ask the environment where to write, for as long as one of them is at work."""
-        places = {
+    def _environment(self) -> Iterator[None]:
+        """Set the environment variables that say where MLflow and Trackio write, unless the user has set them."""
+        folders = {
             "MLFLOW_TRACKING_URI": f"sqlite:///{self._folder / 'mlflow.db'}",
             "TRACKIO_DIR": str(self._folder / "trackio"),
         }
-        ours = {name: place for name, place in places.items() if name not in os.environ}
-        os.environ.update(ours)
+        missing = {name: value for name, value in folders.items() if name not in os.environ}
+        os.environ.update(missing)
         try:
             yield
         finally:
-            for name in ours:
+            for name in missing:
                 os.environ.pop(name, None)
 
 
-def _in_mlflow(run: str) -> str | None:
-    """Find the id that mlflow gave to a run in an attempt before."""
+def _mlflow_id(run: str) -> str | None:
+    """Return the id that MLflow gave to this run in an earlier attempt, or None."""
     import mlflow  # pyright: ignore[reportMissingImports]
 
-    found = mlflow.search_runs(
+    runs = mlflow.search_runs(
         experiment_names=[os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)],
         filter_string=f"tags.`{_TAG}` = '{run}'",
         output_format="list",
     )
-    return found[0].info.run_id if found else None
+    return runs[0].info.run_id if runs else None
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Write nested settings as dotted names with plain values."""
-    found: dict[str, Any] = {}
+    """Return nested settings as one dict with dotted names and plain values."""
+    flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value if isinstance(value, bool | int | float | str) else str(value)
-    return found
+            flat[prefix + name] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat

@@ -17,16 +17,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from nes_lab.errors import OptionError
-from nes_lab.training.check import check_training
-from nes_lab.training.checkpoint import load_optimizer, load_state, save_state
-from nes_lab.training.engine import own_accelerate_state
+from nes_lab.training.checkpoint import load_state, save_state
+from nes_lab.training.engine import isolated_accelerate_state
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.losses import kd_loss
 from nes_lab.training.mixing import Mixing
-from nes_lab.training.objective import Lesson
-from nes_lab.training.optim import build_optimizer
+from nes_lab.training.objective import Objective
+from nes_lab.training.optim import build_optimizer, load_optimizer
 from nes_lab.training.precision import Precision
 from nes_lab.training.recipe import Recipe
+from nes_lab.training.recipe_checks import check_training
 from nes_lab.training.schedule import build_scheduler
 from tests.training.nets import tiny_data, tiny_net, tiny_recipe, trainer
 from tests.training.resuming import epitome_net
@@ -134,7 +134,7 @@ def test_mixed_labels_by_hand() -> None:
     assert shares[4].tolist() == pytest.approx([0.025, 0.925, 0.025, 0.025])
     one = mixing(images[:1], labels[:1])
     assert one[0].equal(images[:1])
-    with pytest.raises(OptionError, match="cutmix cuts images"):
+    with pytest.raises(OptionError, match="cutmix=1 cuts rectangles out of images; for inputs of shape"):
         Mixing(recipe(cutmix=1.0), classes=4)(torch.zeros(4, 1, 100), labels[:4])
 
 
@@ -151,10 +151,10 @@ def test_distillation_by_hand() -> None:
     p, q = torch.softmax(teacher / 2, 1), torch.softmax(logits / 2, 1)
     expected = 4 * (p * (p.log() - q.log())).sum()
     assert float(kd_loss(logits, teacher, 2.0)) == pytest.approx(float(expected))
-    lesson = Lesson(recipe(kd_weight=0.25, kd_temperature=2.0), 2, Precision(CPU, "off"), nn.Identity())
+    objective = Objective(recipe(kd_weight=0.25, kd_temperature=2.0), 2, Precision(CPU, "off"), nn.Identity())
     labels = torch.tensor([1])
-    found = lesson.loss(logits, teacher, labels)
-    assert float(found) == pytest.approx(float(0.75 * F.cross_entropy(logits, labels) + 0.25 * expected))
+    loss = objective.loss(logits, teacher, labels)
+    assert float(loss) == pytest.approx(float(0.75 * F.cross_entropy(logits, labels) + 0.25 * expected))
 
 
 def test_taught_alone_a_network_becomes_its_teacher() -> None:
@@ -183,7 +183,7 @@ def test_starts_warm_up_apart_and_learners_gain_inertia() -> None:
     assert seen[0][1] == begin == net[3].routing.momentum == 0.9
     assert seen[-1][1] == pytest.approx(0.5)
     assert [inertia for _, inertia in seen] == sorted((inertia for _, inertia in seen), reverse=True)
-    with pytest.raises(OptionError, match="compiled anew"):
+    with pytest.raises(OptionError, match="compiled again"):
         trainer(epitome_net("learner"), starts_momentum_end=0.5, compile=True)
 
 
@@ -197,7 +197,7 @@ def test_average_without_warm_up_follows_slowly() -> None:
 
 
 def test_accelerate_is_left_as_it_was_found() -> None:
-    with own_accelerate_state():
+    with isolated_accelerate_state():
         mine = Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=3)
         tr = trainer(accumulate=2, amp="off")
         tr.hooks = Hooks(epoch_end=lambda _: trainer(amp="bf16", epochs=1).fit())  # one training inside another
@@ -221,5 +221,5 @@ def test_compiled_training_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cutting_sounds_is_refused_before_training():
     data = replace(tiny_data(), image_size=0, length=64)
-    with pytest.raises(OptionError, match="cutmix=1 cuts images; sounds can take mixup only"):
+    with pytest.raises(OptionError, match="cutmix=1 cuts rectangles out of images; for sounds use mixup alone"):
         check_training(tiny_recipe(cutmix=1.0), data, tiny_net())

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from nes_lab.nn.conv import EpitomeConv2d
-from nes_lab.training.clock import Clock
-from nes_lab.training.metrics import Meter
-from nes_lab.training.optim import build_optimizer, count_change, is_routing, parameter_groups
+from nes_lab.training.optim import build_optimizer, is_routing_parameter, mark_parameters_changed, parameter_groups
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.rng import capture_rng, isolated_rng, restore_rng
+from nes_lab.training.running_metrics import RunningMetrics
 from nes_lab.training.schedule import build_scheduler
 from nes_lab.training.signals import StopSignals
+from nes_lab.training.training_clock import TrainingClock
 
 
 def network(routing: str) -> nn.Module:
@@ -44,8 +44,8 @@ def test_free_starts_are_a_group_of_their_own_wherever_the_layer_is() -> None:
     assert group["params"]
     layer = network("free")[2]
     assert "starts" in {g["name"] for g in parameter_groups(layer, 0.1, 2.0)}
-    assert is_routing("routing.starts_out")
-    assert not is_routing("routing")
+    assert is_routing_parameter("routing.starts_out")
+    assert not is_routing_parameter("routing")
 
 
 def test_frozen_parameters_are_left_out() -> None:
@@ -79,12 +79,12 @@ def test_fused_steps_raise_versions() -> None:
     net(torch.ones(1, 2)).sum().backward()
     before = [p._version for p in net.parameters()]
     opt.step()
-    count_change(opt)
+    mark_parameters_changed(opt)
     assert all(p._version > old for p, old in zip(net.parameters(), before, strict=True))
 
 
 def test_meter_counts_by_hand() -> None:
-    meter = Meter("cpu")
+    meter = RunningMetrics("cpu")
     logits = torch.eye(7)[:4] + torch.arange(7) * 0.01
     meter.update(torch.tensor(1.0), logits, torch.tensor([0, 1, 0, 6]))  # third: class 0 is last of seven
     meter.update(torch.tensor(4.0), logits[:2], torch.tensor([0, 1]))
@@ -92,13 +92,13 @@ def test_meter_counts_by_hand() -> None:
 
 
 def test_constant_logits_do_not_pass_for_right() -> None:
-    meter = Meter("cpu")
+    meter = RunningMetrics("cpu")
     meter.update(torch.tensor(1.0), torch.zeros(100, 100), torch.arange(100))
     assert meter.means()["top1"] == pytest.approx(1.0)
 
 
 def test_an_empty_meter_says_nan_not_zero() -> None:
-    assert all(math.isnan(value) for value in Meter("cpu").means().values())
+    assert all(math.isnan(value) for value in RunningMetrics("cpu").means().values())
 
 
 def test_signals_set_a_flag_twice_and_handlers_return() -> None:
@@ -112,7 +112,7 @@ def test_signals_set_a_flag_twice_and_handlers_return() -> None:
 
 def test_clock() -> None:
     times = iter([0.0, 10.0, 12.0, 20.0, 20.1, 20.3])
-    clock = Clock(now=lambda: next(times))
+    clock = TrainingClock(now=lambda: next(times))
     assert clock.eta(0, 10) is None
     assert clock.eta(2, 10) == pytest.approx(8.0)
     assert [clock.is_due() for _ in range(3)] == [True, False, True]

@@ -124,7 +124,7 @@ def test_other_data_is_refused(tmp_path: Path) -> None:
     load(trainer(data=data), tmp_path)
     names = ("zebra", *data.classes[1:])
     with pytest.raises(
-        CheckpointError, match=rf"at the checkpoint \(classes: {data.classes[0]}, now zebra\).*begin a new run"
+        CheckpointError, match=rf"since the checkpoint \(classes: {data.classes[0]}, now zebra\).*start a new run"
     ):
         load(trainer(data=replace(data, classes=names)), tmp_path)
     fewer = replace(data, val=replace(data.val, images=data.val.images[1:], labels=data.val.labels[1:]))

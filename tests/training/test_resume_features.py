@@ -89,7 +89,7 @@ def test_starts_at_rest_are_told_and_kept(tmp_path: Path) -> None:
     save(tr, tmp_path)
     load(trainer(epitome_net("free"), ema_decay=0.9, **changes), tmp_path)
     early = trainer(epitome_net("free"), ema_decay=0.9, **changes).state_dict()
-    with pytest.raises(CheckpointError, match="when the starts still moved"):
+    with pytest.raises(CheckpointError, match="before the starts were frozen"):
         tr.load_state_dict(early)
 
 
@@ -121,7 +121,7 @@ def test_a_state_of_more_processes_is_refused(tmp_path: Path) -> None:
     tr = trainer()
     tr.fit()
     state = tr.state_dict() | {"processes": 2}
-    with pytest.raises(CheckpointError, match="processes=2, not 1; resume it with as many"):
+    with pytest.raises(CheckpointError, match="processes=2, not 1; resume it with 2 processes"):
         trainer().load_state_dict(state)
 
 

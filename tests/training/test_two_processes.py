@@ -106,7 +106,7 @@ def test_interrupted_equals_uninterrupted(tmp_path: Path, routing: str) -> None:
         assert [name for name in whole if whole[name] != second[name]] == []
     rows = results[0][2]
     assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
-    with pytest.raises(CheckpointError, match="processes=2, not 1; resume it with as many"):
+    with pytest.raises(CheckpointError, match="processes=2, not 1; resume it with 2 processes"):
         load(trainer(epitome_net(routing), **(CUT | {"batch_size": 12})), tmp_path)
 
 

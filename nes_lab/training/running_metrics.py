@@ -1,36 +1,43 @@
-"""Counting how often a network is right; sums stay on the device until they are asked for."""
+"""Mean loss and accuracy, batch by batch. The sums stay on the device until they are read."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from nes_lab.training.distributed import sum_over_ranks, world_size
+from nes_lab.training.distributed import sum_on_cpu, world_size
 
-__all__ = ["Meter"]
+__all__ = ["RunningMetrics"]
 
 _TOP = 5
 
 
-class Meter:
+class RunningMetrics:
     """Running mean loss and top-1 / top-5 accuracy, in percent.
 
+    Args:
+        device: Where the sums are kept: the device of the losses and logits.
+
     Examples:
-        >>> meter = Meter("cpu")
-        >>> meter.update(torch.tensor(0.5), torch.tensor([[3.0, 1.0], [0.0, 2.0]]), torch.tensor([0, 0]))
-        >>> meter.means()
+        >>> metrics = RunningMetrics("cpu")
+        >>> metrics.update(torch.tensor(0.5), torch.tensor([[3.0, 1.0], [0.0, 2.0]]), torch.tensor([0, 0]))
+        >>> metrics.means()
         {'loss': 0.5, 'top1': 50.0, 'top5': 100.0}
     """
 
     def __init__(self, device: torch.device | str) -> None:
-        kind = torch.float32 if torch.device(device).type == "mps" else torch.float64  # MPS has no float64
-        self._sums = torch.zeros(3, dtype=kind, device=device)  # loss times images, top-1 hits, top-5 hits
+        dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64  # MPS has no float64
+        self._sums = torch.zeros(3, dtype=dtype, device=device)  # loss times images, top-1 hits, top-5 hits
         self.images = 0
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its mean loss, logits ``(N, classes)`` and labels ``(N,)``, or shares ``(N, classes)``.
+        """Add a batch.
 
-        Of mixed labels, the one with the largest share counts.
+        Args:
+            loss: Mean loss of the batch.
+            logits: Outputs, ``(N, classes)``.
+            labels: Class numbers ``(N,)``, or the target share of every class ``(N, classes)``; then the class with the
+                largest share counts as right.
         """
         if labels.ndim > 1:
             labels = labels.argmax(1)
@@ -39,23 +46,23 @@ class Meter:
         self._sums += torch.stack((loss.detach().to(self._sums.dtype) * count, hits[:, 0].sum(), hits.sum()))
         self.images += count
 
-    def means(self, together: bool = False) -> dict[str, float]:
+    def means(self, all_ranks: bool = False) -> dict[str, float]:
         """Return ``loss``, ``top1`` and ``top5``; NaN when nothing was counted.
 
         Args:
-            together: Over the images of all processes, which must all ask.
+            all_ranks: Count the images of all processes, which must all call this.
         """
         images, sums = self.images, self._sums
-        if together and world_size() > 1:
+        if all_ranks and world_size() > 1:
             everything = torch.cat((sums.cpu(), torch.tensor([images], dtype=sums.dtype)))
-            sums, images = (parts := sum_over_ranks(everything))[:3], int(parts[3])
+            sums, images = (parts := sum_on_cpu(everything))[:3], int(parts[3])
         if images == 0:
             return {"loss": float("nan"), "top1": float("nan"), "top5": float("nan")}
         loss, top1, top5 = sums.tolist()
         return {"loss": loss / images, "top1": 100 * top1 / images, "top5": 100 * top5 / images}
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Forget everything counted so far."""
         self._sums.zero_()
         self.images = 0
 

@@ -1,0 +1,77 @@
+"""Hand a training's rows of metrics, progress and events to its hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from nes_lab.training import distributed
+from nes_lab.training.hooks import Hooks
+from nes_lab.training.training_clock import TrainingClock
+from nes_lab.training.training_state import TrainingState
+
+__all__ = ["Reporter"]
+
+
+class Reporter:
+    """Collects what a training does and reports it when it is time. Only the first process reports.
+
+    Args:
+        training: The training to report on.
+        hooks: The callbacks.
+    """
+
+    def __init__(self, training: TrainingState, hooks: Hooks) -> None:
+        self.training, self.hooks, self.clock = training, hooks, TrainingClock()
+        self._recent_loss: float | None = None
+
+    def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch of this process."""
+        self.training.metrics.update(loss, logits, labels)
+        self.clock.count(len(labels) * distributed.world_size())
+        if self.training.device.type == "cpu":  # elsewhere reading the number would wait for the device
+            self._recent_loss = loss.item()
+
+    def is_row_due(self) -> bool:
+        """Return True at the steps that end with a row of training metrics."""
+        training = self.training
+        return training.step % training.recipe.log_every_steps == 0 or training.step % training.steps_per_epoch == 0
+
+    def train_row(self) -> None:
+        """Report the metrics of the steps since the last row. Every process must call this."""
+        means = self.training.metrics.means(all_ranks=True)
+        self._recent_loss = means["loss"]
+        lr, speed = self.training.optimizer.param_groups[0]["lr"], self.clock.images_per_s()
+        self.row("train", means | {"lr": lr, "images_per_s": speed})
+        self.training.metrics.reset()
+
+    def row(self, split: str, numbers: dict[str, float]) -> None:
+        """Report a row of metrics for the current step."""
+        if distributed.is_main():
+            step = self.training.step
+            epoch = -(-step // self.training.steps_per_epoch)
+            self.hooks.metric({"step": step, "epoch": epoch, "split": split, **numbers})
+
+    def event(self, about: dict[str, Any]) -> None:
+        """Report something that happens once."""
+        if distributed.is_main():
+            self.hooks.event(about | {"step": self.training.step, "epoch": self.training.epoch})
+
+    def progress(self) -> None:
+        """Report how far the training is."""
+        training = self.training
+        if not distributed.is_main():
+            return
+        self.hooks.progress(
+            {
+                "step": training.step,
+                "total": training.total,
+                "epoch": min(training.step // training.steps_per_epoch + 1, training.recipe.epochs),
+                "epochs": training.recipe.epochs,
+                "images_per_s": self.clock.images_per_s() or None,  # none yet when resumed at the end of an epoch
+                "eta_s": self.clock.eta(training.step, training.total),
+                "loss": self._recent_loss,
+                "top1": training.last.get("top1"),
+            }
+        )

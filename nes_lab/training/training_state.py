@@ -1,0 +1,200 @@
+"""Everything a training is made of, and all that a checkpoint keeps of it besides the weights."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from nes_lab.datasets.sampling import stream_seed
+from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.datasets.words import some
+from nes_lab.errors import CheckpointError
+from nes_lab.training import distributed
+from nes_lab.training.engine import Engine
+from nes_lab.training.networks import build_ema, check_sync_batchnorm
+from nes_lab.training.optim import build_optimizer, load_optimizer
+from nes_lab.training.precision import Precision
+from nes_lab.training.recipe import Recipe
+from nes_lab.training.recipe_checks import images_per_step
+from nes_lab.training.routing_schedule import RoutingSchedule
+from nes_lab.training.running_metrics import RunningMetrics
+from nes_lab.training.schedule import build_scheduler
+
+__all__ = ["STATE_SCHEMA", "TrainingState"]
+
+STATE_SCHEMA = 1
+_MUST_MATCH = ("steps_per_epoch", "total", "seed")
+
+
+class TrainingState:
+    """A training at one step: network, data, recipe, optimizer, counters and random generators.
+
+    :class:`~nes_lab.training.loop.Trainer` adds the loop. Hooks and checkpoints need no more than this.
+
+    Args:
+        model: The network; it is moved to ``device``.
+        data: Training and validation split.
+        recipe: The numbers of the training.
+        seed: Seed for order, augmentation and dropout.
+        device: Where to train.
+
+    Attributes:
+        step: Steps done.
+        total: Steps in the complete training.
+        validated: Epochs that were validated.
+        last: Numbers of the latest validation; empty before the first.
+        best_top1: Best validation top-1 so far, in percent; None before the first.
+        ema: Moving average of the weights; None without ``ema_decay``.
+        rng: A seed before the first step, then the states of the global random generators.
+        other_ranks: What the other processes had when the training was last saved.
+
+    Raises:
+        OptionError: If the recipe asks for what the device, the data or the network does not have.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: DatasetSpec,
+        recipe: Recipe,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = distributed.local_device(torch.device(device))
+        self.model, self.data, self.recipe, self.seed = model.to(self.device), data, recipe, seed
+        self.precision = Precision(self.device, recipe.amp)
+        check_sync_batchnorm(recipe.sync_batchnorm, self.device)
+        self.step_batch = images_per_step(recipe, len(data.train), distributed.world_size())
+        self.steps_per_epoch = data.steps_per_epoch(self.step_batch)
+        self.total = recipe.epochs * self.steps_per_epoch
+        if recipe.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.optimizer = build_optimizer(self.model, recipe)
+        self.scheduler = build_scheduler(self.optimizer, recipe, self.steps_per_epoch)
+        self.engine = Engine(self.device, self.precision, recipe.accumulate, recipe.compile)
+        self.ema = build_ema(self.model, recipe)
+        networks = [self.model] if self.ema is None else [self.model, self.ema.module]
+        self.routing = RoutingSchedule(networks, recipe, self.steps_per_epoch)
+        self.metrics = RunningMetrics(self.device)
+        self.step, self.validated = 0, 0
+        self.last: dict[str, float] = {}
+        self.best_top1: float | None = None
+        key = (seed, -1) if distributed.is_main() else (seed, -1, distributed.rank())
+        self.rng: int | dict[str, Any] = stream_seed(*key)
+        self.other_ranks: list[dict[str, Any]] = []
+
+    @property
+    def epoch(self) -> int:
+        """Number of complete epochs."""
+        return self.step // self.steps_per_epoch
+
+    def rank_state(self) -> dict[str, Any]:
+        """Return what differs between the processes of one training: random generators and running metrics."""
+        rng = self.rng if isinstance(self.rng, dict) else {"seed": self.rng}
+        return {"rng": rng, "meter": self.metrics.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is not in the networks' state dicts, as plain tensors, numbers, lists and dicts."""
+        return {
+            "schema_version": STATE_SCHEMA,
+            "step": self.step,
+            "steps_per_epoch": self.steps_per_epoch,
+            "total": self.total,
+            "seed": self.seed,
+            "processes": distributed.world_size(),
+            "data": _data_identity(self.data),
+            "validated": self.validated,
+            "last": dict(self.last),
+            "best_top1": self.best_top1,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.engine.scaler_state(),
+            "routing": self.routing.state_dict(),
+            **self.rank_state(),
+            "others": self.other_ranks,
+        }
+
+    def match_structure(self, state: dict[str, Any]) -> None:
+        """Freeze or snap layers as the saved training had done, so that its weights fit. Call before loading them.
+
+        Raises:
+            CheckpointError: If the state is of another schema or other data, or this training has gone further.
+        """
+        if state.get("schema_version") != STATE_SCHEMA:
+            raise CheckpointError(
+                f"the checkpoint has schema_version={state.get('schema_version')!r}; this version reads {STATE_SCHEMA}"
+            )
+        if isinstance(saved := state.get("data"), dict):  # absent from the checkpoints of older versions
+            _check_data(self.data, saved)
+        routing = state.get("routing", {})
+        if not isinstance(routing, dict):
+            raise CheckpointError(f"the checkpoint is incomplete or damaged: routing={routing!r}")
+        self.routing.restore(routing, self.optimizer)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state. The weights of the networks are loaded separately.
+
+        Raises:
+            CheckpointError: If the state is of another schema, or of a run with other data, seed, length or processes.
+        """
+        self.match_structure(state)
+        self._check_run(state)
+        try:
+            load_optimizer(self.optimizer, state["optimizer"])
+            self.engine.load_scaler_state(state["scaler"])
+            own = state if distributed.is_main() else state["others"][distributed.rank() - 1]
+            self.metrics.load_state_dict(own["meter"])
+            self.step, self.validated = int(state["step"]), int(state["validated"])
+            self.last, self.best_top1 = dict(state["last"]), state["best_top1"]
+            rng = own["rng"]
+            self.rng = rng.get("seed", rng)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            raise CheckpointError(f"the checkpoint is incomplete or damaged: {error!r}") from error
+
+    def _check_run(self, state: dict[str, Any]) -> None:
+        for name in _MUST_MATCH:
+            if state.get(name) != getattr(self, name):
+                raise CheckpointError(
+                    f"the checkpoint is of a run with {name}={state.get(name)}, not {getattr(self, name)}"
+                )
+        processes = state.get("processes", 1)
+        if processes != distributed.world_size():
+            raise CheckpointError(
+                f"the checkpoint is of a run with processes={processes}, not {distributed.world_size()}; "
+                f"resume it with {processes} processes"
+            )
+
+
+def _data_identity(data: DatasetSpec) -> dict[str, Any]:
+    """Return what must not change about the data when a training resumes: the examples, their labels and class names."""
+    digest = hashlib.sha256()
+    for split in (data.train, data.val):
+        digest.update(split.labels.cpu().numpy().tobytes())
+    numbers = {"training examples": len(data.train), "validation examples": len(data.val)}
+    return {**numbers, "classes": list(data.classes), "labels": digest.hexdigest()}
+
+
+def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
+    """Refuse other data: its examples come in another order, and their labels may mean something else.
+
+    Raises:
+        CheckpointError: Says what changed.
+    """
+    present = _data_identity(data)
+    changed = [_describe_change(name, saved.get(name), now) for name, now in present.items() if now != saved.get(name)]
+    if changed:
+        raise CheckpointError(
+            f"the data has changed since the checkpoint ({'; '.join(changed)}); restore the old data, or start a new run"
+        )
+
+
+def _describe_change(name: str, before: object, now: object) -> str:
+    """Describe one changed value as "name: before, now after"; for lists, only the entries that differ."""
+    if isinstance(before, list) and isinstance(now, list):
+        gone = [entry for entry in before if entry not in now]
+        new = [entry for entry in now if entry not in before]
+        return f"{name}: {some(gone) or 'none'}, now {some(new) or 'none'}"
+    return f"{name}: {str(before)[:8]}, now {str(now)[:8]}"
