@@ -1,6 +1,7 @@
 """Every knob of an experiment, once: frozen models that YAML files, command-line flags and app widgets all read.
 
-Defaults, ranges and descriptions live in this folder and nowhere else. Nothing here imports torch.
+Defaults, ranges and descriptions live in this folder; those of planning come from :mod:`nes_lab.records.options`. Nothing here
+imports torch.
 """
 
 from __future__ import annotations
@@ -12,15 +13,24 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nes_lab.config.base import Section, from_json
 from nes_lab.config.training import TrainingConfig
+from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.records.budget import parse_latency, parse_quantity
+from nes_lab.records.options import (
+    InitialWeights,
+    LearnerKind,
+    Routing,
+    ScopeOption,
+    Squash,
+    Strategy,
+    Wiring,
+    option_default,
+    option_help,
+)
 
 __all__ = ["BackboneConfig", "CompressionConfig", "DataConfig", "ExperimentConfig"]
 
 SCHEMA_VERSION = 1
 LARGEST_BUDGET = 1e15
-Routing = Literal["tiled", "stride", "random", "free", "learner"]
-Scope = Literal["separable", "joint", "auto"]
-Boundary = Literal["clamp", "circular"]
 DataName = Literal[
     "digits",
     "image_folder",
@@ -33,6 +43,12 @@ DataName = Literal[
     "audio_folder",
 ]
 Text = Annotated[str, Field(max_length=500)]
+
+
+def option_field(name: str, **rules: Any) -> Any:
+    """Return the field of an option of planning, with its default and description; ``rules`` go to pydantic's ``Field``."""
+    default = rules.pop("default", option_default(name))
+    return Field(default=default, description=option_help(name), **rules)
 
 
 class DataConfig(Section):
@@ -136,44 +152,22 @@ class CompressionConfig(Section):
     preset: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="A named compression instead of a budget, such as released_x2 or both_axes."
     )
-    strategy: Literal["uniform", "sensitivity"] = Field(
-        default="uniform",
-        description="One ratio for all layers, or more from those whose weights an epitome fits best (sensitivity).",
-    )
-    routing: Routing = Field(default="tiled", description="Who sets the starting indices.")
-    scope: Scope = Field(default="separable", description="One start per axis (separable) or per patch (joint).")
-    boundary: Boundary = Field(default="clamp", description="What happens at the end of an epitome axis.")
-    patch_channels: int | None = Field(
-        default=None, ge=1, le=65536, description="Channels sampled in one piece; empty lets the planner choose."
-    )
-    round_to: int = Field(
-        default=8, ge=1, le=1024, description="Epitome channels are multiples of this; 1 or 2 for tiny networks."
-    )
-    wiring: Literal["both_axes", "input_axis", "output_axis", "narrow_axis"] = Field(
-        default="both_axes",
-        description="Which channel axes shrink; narrow_axis runs fastest, both_axes keeps most rank.",
-    )
-    min_channels: int = Field(
-        default=1, ge=1, le=65536, description="Layers with fewer channels on either side stay dense."
-    )
-    include: tuple[str, ...] = Field(
-        default=(), description="Layer names, patterns or types (Linear) to compress; empty means all that can be."
-    )
-    exclude: tuple[str, ...] = Field(default=(), description="Layer names, patterns or types that stay dense.")
-    overrides: dict[str, dict[str, Any]] = Field(
-        default={}, description='Settings for single layers by name pattern or type, such as {"head*": {"ratio": 0.5}}.'
-    )
-    reach: float = Field(
-        default=1.0, gt=0, le=1e4, description="Farthest an index learner moves a start from the tiling, in cells."
-    )
-    squash: Literal["tanh", "sigmoid"] = Field(
-        default="tanh", description="Index learner: a move of at most reach, or the paper's free range (sigmoid)."
-    )
-    momentum: float = Field(
-        default=0.9, ge=0, lt=1, description="Index learner: share of the old routing map in its moving average."
-    )
-    learner: Literal["mlp", "conv"] = Field(default="mlp", description="Index learner: pool and MLP, or convolutions.")
-    weights: Literal["search", "fit", "reset"] = Field(
+    strategy: Strategy = option_field("strategy")
+    routing: Routing = option_field("routing")
+    scope: ScopeOption = option_field("scope")
+    boundary: Boundary = option_field("boundary")
+    patch_channels: int | None = option_field("patch_channels", ge=1, le=65536)
+    round_to: int = option_field("round_to", ge=1, le=1024)
+    wiring: Wiring = option_field("wiring")
+    min_channels: int = option_field("min_channels", ge=1, le=65536)
+    include: tuple[str, ...] = option_field("include", default=())
+    exclude: tuple[str, ...] = option_field("exclude", default=())
+    overrides: dict[str, dict[str, Any]] = option_field("overrides", default={})
+    reach: float = option_field("reach", gt=0, le=1e4)
+    squash: Squash = option_field("squash")
+    momentum: float = option_field("momentum", ge=0, lt=1)
+    learner: LearnerKind = option_field("learner")
+    weights: InitialWeights = Field(
         default="reset",
         description="Fit epitomes to the present weights (search: choose the starts for it too), or draw new ones.",
     )

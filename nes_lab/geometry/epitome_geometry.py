@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from numbers import Integral
+from typing import Literal, get_args
 
 import numpy as np
 
 from nes_lab.errors import GeometryError, check_choice
 
-__all__ = ["BOUNDARIES", "SCOPES", "Axis", "EpitomeGeometry", "axis_name"]
+__all__ = ["Axis", "Boundary", "EpitomeGeometry", "Scope", "axis_name"]
 
-BOUNDARIES = ("clamp", "circular")
-SCOPES = ("separable", "joint")
+Boundary = Literal["clamp", "circular"]
+Scope = Literal["separable", "joint"]
 
 
 def axis_name(index: int) -> str:
@@ -110,8 +111,8 @@ class EpitomeGeometry:
     boundary: str = "clamp"
 
     def __post_init__(self) -> None:
-        check_choice("scope", self.scope, SCOPES)
-        check_choice("boundary", self.boundary, BOUNDARIES)
+        check_choice("scope", self.scope, get_args(Scope))
+        check_choice("boundary", self.boundary, get_args(Boundary))
         object.__setattr__(self, "weight_shape", _shape("weight_shape", self.weight_shape))
         object.__setattr__(self, "epitome_shape", _shape("epitome_shape", self.epitome_shape))
         if len(self.epitome_shape) != len(self.weight_shape):

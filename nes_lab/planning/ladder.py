@@ -17,9 +17,7 @@ from nes_lab.planning.layer_plans import EpitomeOptions, plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.compression_plan import Counts, LayerPlan
 
-__all__ = ["WIRINGS", "Ladder", "LayerSteps", "Step", "axes_of", "layer_steps", "uniform_steps"]
-
-WIRINGS = ("both_axes", "input_axis", "output_axis", "narrow_axis")
+__all__ = ["Ladder", "LayerSteps", "Step", "axes_of", "layer_steps", "uniform_steps"]
 
 
 @dataclass(frozen=True)

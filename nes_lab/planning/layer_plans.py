@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, get_args
 
 from nes_lab.errors import OptionError, check_choice, check_int
 from nes_lab.execution.base import AxisState
 from nes_lab.execution.registry import PLANS
-from nes_lab.geometry.epitome_geometry import BOUNDARIES, SCOPES, EpitomeGeometry
+from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
 from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.planning.survey import Survey, SurveyedLayer
@@ -43,8 +43,8 @@ class EpitomeOptions:
 
     def __post_init__(self) -> None:
         routing_mode(self.routing)
-        check_choice("scope", self.scope, SCOPES)
-        check_choice("boundary", self.boundary, BOUNDARIES)
+        check_choice("scope", self.scope, get_args(Scope))
+        check_choice("boundary", self.boundary, get_args(Boundary))
         _check_patch(self.patch_channels)
         check_int("seed", self.seed, 0)
         for name in self.layer or ():

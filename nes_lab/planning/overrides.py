@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, get_args
 
 from nes_lab.errors import OptionError, check_choice, closest
-from nes_lab.geometry.epitome_geometry import BOUNDARIES, SCOPES
+from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.geometry.start_rules import ROUTING_MODES
-from nes_lab.planning.ladder import WIRINGS, axes_of, layer_steps
+from nes_lab.planning.ladder import axes_of, layer_steps
 from nes_lab.planning.layer_plans import EpitomeOptions, plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer, matching
 from nes_lab.records.compression_plan import LayerPlan
+from nes_lab.records.options import Wiring
 
 __all__ = ["OVERRIDES", "LayerChoice", "check_overrides", "choices"]
 
 OVERRIDES = ("ratio", "epitome_shape", "keep", "routing", "scope", "boundary", "patch_channels", "wiring")
 """What ``overrides`` may say of a layer."""
 
-_CHOICES = {"routing": ROUTING_MODES, "scope": SCOPES, "boundary": BOUNDARIES, "wiring": WIRINGS}
+_CHOICES = {
+    "routing": ROUTING_MODES,
+    "scope": get_args(Scope),
+    "boundary": get_args(Boundary),
+    "wiring": get_args(Wiring),
+}
 _OPTIONS = ("routing", "scope", "boundary", "patch_channels")
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
 from nes_lab.errors import BudgetError, OptionError, check_choice, check_int
-from nes_lab.geometry.epitome_geometry import SCOPES
 from nes_lab.geometry.start_rules import routing_mode
-from nes_lab.planning.ladder import WIRINGS, Ladder, axes_of, layer_steps, uniform_steps
+from nes_lab.planning.ladder import Ladder, axes_of, layer_steps, uniform_steps
 from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer
 from nes_lab.planning.overrides import choices
 from nes_lab.planning.survey import Survey, survey
@@ -23,12 +22,11 @@ from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
 from nes_lab.records.cost_report import short
+from nes_lab.records.options import ScopeOption, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 
 __all__ = [
-    "STRATEGIES",
-    "WIRINGS",
     "EpitomeOptions",
     "Wishes",
     "assemble",
@@ -37,7 +35,6 @@ __all__ = [
     "plan_layer",
 ]
 
-STRATEGIES = ("uniform", "sensitivity")
 _TIGHT = 0.98
 _HOLDERS = 3
 
@@ -68,37 +65,43 @@ def plan_for_budget(
 ) -> CompressionPlan:
     """Choose epitome shapes so that a model meets a budget.
 
-    The counts predicted are those that :func:`nes_lab.count` finds after :func:`nes_lab.compress`. A limit on time is measured:
-    see :mod:`nes_lab.planning.latency`.
+    The predicted counts equal those that :func:`nes_lab.count` reports after :func:`nes_lab.compress`. A limit on time is measured
+    on this device: see :mod:`nes_lab.planning.latency`.
 
     Args:
-        model: Left as it was.
-        budget: Limits on params, multiply-adds and measured time; all hold.
-        example_input: As :func:`nes_lab.count` takes it; its batch and size set the multiply-adds and the time.
-        include: Name patterns (``"blocks.*.conv_pw"``) or types (``"Linear"``, ``"conv2d"``); only these layers are replaced. A
-            layer that a name pattern matches is replaced also where it stays dense by default (depthwise convolutions,
-            squeeze-excite, declared stem and classifier). An entry is a type where it matches no name.
-        exclude: Name patterns or types that stay dense.
-        overrides: Settings for single layers by name pattern or type, ``{"head*": {"ratio": 0.5}}``: ``ratio`` (epitome / weight),
-            ``epitome_shape`` or ``keep`` (dense), and ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring``. Later
-            patterns win; layers with a ratio or shape are replaced even where they would stay dense.
-        routing: Who sets the starts.
-        scope: ``"separable"``: multiply-adds fall with params; ``"joint"``: only params fall, the weight keeps its full rank;
-            ``"auto"``: separable where multiply-adds or time must fall, or the routing is a rule that knows no blocks; else joint.
-        boundary: ``"clamp"`` or ``"circular"``.
-        patch_channels: Patch length; None: the whole epitome axis, or 16 where starts are learned.
-        round_to: Epitome channels are multiples of this; 1 or 2 for tiny networks.
-        wiring: Which channel axes shrink: ``"both_axes"`` keeps most rank for its multiply-adds; ``"input_axis"``, ``"output_axis"``;
-            ``"narrow_axis"``: in each layer the one along which fewer numbers are folded or expanded, which runs fastest and
-            costs most rank.
-        min_channels: Layers with fewer channels on either side stay dense: thin layers gain no time, as their cost is the reading
-            and writing of activations. Names in ``include`` are taken all the same.
-        strategy: ``"uniform"``: one ratio for all; ``"sensitivity"``: layers that shrinking hurts least give most for what the
-            budget limits. For a fixed scope, strategy and set of limits, more budget never means fewer params.
-        sensitivity: From :func:`nes_lab.measure_sensitivity`; None: measured here, by the residuals of the fit.
-        seed: Of ``random`` routing.
-        layer_options: Further arguments of the layers, such as ``{"reach": 2.0}``.
-        seconds: About how long a search for ``latency_ms`` may take.
+        model: The dense model; it is not changed.
+        budget: Limits on params, multiply-adds and measured time; the plan meets all of them.
+        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it. Its batch and size set the multiply-adds and
+            the time.
+        include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
+            can be. A layer whose name matches is replaced even if it stays dense by default (depthwise convolutions,
+            squeeze-excite, and the stem and classifier that the model declares). An entry is a type if it matches no name.
+        exclude: Name patterns or types of layers that stay dense.
+        overrides: Settings for single layers by name pattern or type, such as ``{"head*": {"ratio": 0.5}}``. Settings are
+            ``ratio`` (epitome / weight), ``epitome_shape``, ``keep`` (dense), ``routing``, ``scope``, ``boundary``,
+            ``patch_channels`` and ``wiring``. Later patterns win. A layer with a ratio or shape is replaced even if it stays dense
+            by default.
+        routing: Who sets the starting indices: ``"tiled"`` (0, b, 2b, ... for patches of length b, wrapping around), ``"stride"``
+            (evenly spaced from the first to the last cell), ``"random"`` (drawn uniformly from the layer's seed), ``"free"``
+            (parameters learned by gradient descent, beginning at the tiling) or ``"learner"`` (predicted from the layer's input by
+            a small network, and averaged over training steps).
+        scope: Whether each axis or each patch has its own starts: ``"separable"`` (per axis, so that multiply-adds fall with
+            params), ``"joint"`` (per patch: only params fall, and the weight keeps its full rank) or ``"auto"`` (separable if
+            multiply-adds or time must fall, or if both give the same weight; otherwise joint).
+        boundary: What happens at the end of an epitome axis: ``"clamp"`` (patches stay inside the epitome) or ``"circular"``
+            (patches continue at the beginning of the axis).
+        patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 where starts are learned.
+        round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
+        wiring: Which channel axes shrink: ``"both_axes"`` (output and input channels, which keeps most rank for the same
+            multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer the axis that costs less to
+            fold or expand, which runs fastest and loses most rank).
+        min_channels: Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.
+        strategy: Which layers shrink most: ``"uniform"`` (none, one ratio for all layers) or ``"sensitivity"`` (layers that
+            shrinking hurts least). For a fixed scope, strategy and set of limits, more budget never means fewer params.
+        sensitivity: Report of :func:`nes_lab.measure_sensitivity`; None measures it here, by the residuals of the fit.
+        seed: Seed of random routing.
+        layer_options: More arguments of the epitome layers, such as ``{"reach": 2.0}`` of the index learner.
+        seconds: About how many seconds a search for a limit on time may take.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 
@@ -113,7 +116,7 @@ def plan_for_budget(
         >>> plan.predicted.madds / plan.dense.madds <= 0.5
         True
     """
-    check_choice("strategy", strategy, STRATEGIES)
+    check_choice("strategy", strategy, get_args(Strategy))
     if not isinstance(budget, Budget):
         raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=..., latency_ms=...)")
     if sensitivity is not None and strategy != "sensitivity":
@@ -161,8 +164,8 @@ class Wishes:
     overrides: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        check_choice("wiring", self.wiring, WIRINGS)
-        check_choice("scope", self.scope, (*SCOPES, "auto"))
+        check_choice("wiring", self.wiring, get_args(Wiring))
+        check_choice("scope", self.scope, get_args(ScopeOption))
         check_int("round_to", self.round_to, 1)
         check_int("min_channels", self.min_channels, 1)
 

@@ -74,17 +74,19 @@ def measure_sensitivity(
             be searched, the residuals of the plan's own starts mislead.
         cache: A folder. A measurement is kept there under a digest of weights, options and data, after each layer; called again,
             it continues, or is read at once. Batches must then come in the same order.
-        include: As :func:`nes_lab.plan_for_budget`, like all that follow.
-        exclude: Layers that stay dense.
-        overrides: Settings for single layers; those with a ratio or shape are not measured.
-        routing: Who sets the starts; learned ones are measured where they begin, or where a search finds them.
-        scope: Of the starts.
-        boundary: Of the epitome's axes.
-        patch_channels: Patch length.
-        round_to: Epitome channels are multiples of this.
+        include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
+            can be.
+        exclude: Name patterns or types of layers that stay dense.
+        overrides: Settings for single layers by name pattern or type, such as ``{"head*": {"ratio": 0.5}}``; layers with a ratio
+            or shape are not measured.
+        routing: Who sets the starting indices; learned ones are measured where they begin, or where a search puts them.
+        scope: Whether each axis or each patch has its own starts.
+        boundary: What happens at the end of an epitome axis.
+        patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 where starts are learned.
+        round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
         wiring: Which channel axes shrink.
-        min_channels: Layers with fewer stay dense.
-        seed: Of ``random`` routing.
+        min_channels: Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.
+        seed: Seed of random routing.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
 

@@ -1,0 +1,200 @@
+"""Names, defaults and help texts of the options of planning, once. Torch-free.
+
+To add an option, add a field to :class:`PlanOptions`, a keyword to :func:`nes_lab.plan_for_budget`, a line to
+``config/sections.py`` (the command line reads that), and the code that uses it. To add a value to a closed set of names, add it to
+the ``Literal`` and describe it in :data:`CHOICES` (a routing is described where it is registered). ``tests/records/test_options.py`` tells what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_type_hints
+
+from nes_lab.errors import OptionError, check_choice, check_int
+from nes_lab.geometry.epitome_geometry import Boundary, Scope
+from nes_lab.geometry.start_rules import ROUTING_MODES, routing_mode
+
+__all__ = [
+    "CHOICES",
+    "InitialWeights",
+    "LearnerKind",
+    "LearnerOptions",
+    "PlanOptions",
+    "Routing",
+    "ScopeOption",
+    "Squash",
+    "Strategy",
+    "Wiring",
+    "option_default",
+    "option_help",
+]
+
+Routing = Literal["tiled", "stride", "random", "free", "learner"]
+ScopeOption = Literal[Scope, "auto"]
+Wiring = Literal["both_axes", "input_axis", "output_axis", "narrow_axis"]
+Strategy = Literal["uniform", "sensitivity"]
+InitialWeights = Literal["search", "fit", "reset"]
+Squash = Literal["tanh", "sigmoid"]
+LearnerKind = Literal["mlp", "conv"]
+
+CHOICES: dict[str, dict[str, str]] = {
+    "routing": {name: mode.help for name, mode in ROUTING_MODES.items()},
+    "scope": {
+        "separable": "per axis, so that multiply-adds fall with params",
+        "joint": "per patch: only params fall, and the weight keeps its full rank",
+        "auto": "separable if multiply-adds or time must fall, or if both give the same weight; otherwise joint",
+    },
+    "boundary": {
+        "clamp": "patches stay inside the epitome",
+        "circular": "patches continue at the beginning of the axis",
+    },
+    "wiring": {
+        "both_axes": "output and input channels, which keeps most rank for the same multiply-adds",
+        "input_axis": "input channels",
+        "output_axis": "output channels",
+        "narrow_axis": "in each layer the axis that costs less to fold or expand, which runs fastest and loses most rank",
+    },
+    "strategy": {
+        "uniform": "none, one ratio for all layers",
+        "sensitivity": "layers that shrinking hurts least",
+    },
+    "initial_weights": {
+        "search": "fit epitomes to the present weights, and search the starts for it",
+        "fit": "fit epitomes to the present weights",
+        "reset": "draw new weights",
+    },
+    "squash": {
+        "tanh": "moves one by at most reach",
+        "sigmoid": "puts one anywhere, as in the paper",
+    },
+    "learner": {
+        "mlp": "global average pooling and two linear layers",
+        "conv": "two convolutions",
+    },
+}
+"""What each name of a closed set means, by option. Help texts, tooltips and docs read it."""
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Options of planning besides the budget: type, default and one sentence each.
+
+    The keywords of :func:`nes_lab.plan_for_budget` have the same names and defaults.
+
+    Raises:
+        OptionError: If a value is not among its choices or out of range.
+
+    Examples:
+        >>> PlanOptions(round_to=4).wiring
+        'both_axes'
+    """
+
+    include: Annotated[
+        Sequence[str] | str | None,
+        "Name patterns (blocks.*.conv_pw) or types (Linear, conv2d) of the layers to replace; by default all that can be.",
+    ] = None
+    exclude: Annotated[Sequence[str] | str | None, "Name patterns or types of layers that stay dense."] = None
+    overrides: Annotated[
+        Mapping[str, Mapping[str, Any]] | None,
+        'Settings for single layers by name pattern or type, such as {"head*": {"ratio": 0.5}}.',
+    ] = None
+    routing: Annotated[Routing, "Who sets the starting indices."] = "tiled"
+    scope: Annotated[ScopeOption, "Whether each axis or each patch has its own starts."] = "separable"
+    boundary: Annotated[Boundary, "What happens at the end of an epitome axis."] = "clamp"
+    patch_channels: Annotated[
+        int | tuple[int, int] | None,
+        "Channels sampled in one piece; by default the whole epitome axis, or 16 where starts are learned.",
+    ] = None
+    round_to: Annotated[int, "Epitome channels are multiples of this; give 1 or 2 for tiny networks."] = 8
+    wiring: Annotated[Wiring, "Which channel axes shrink."] = "both_axes"
+    min_channels: Annotated[
+        int,
+        "Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.",
+    ] = 1
+    strategy: Annotated[Strategy, "Which layers shrink most."] = "uniform"
+    seed: Annotated[int, "Seed of random routing."] = 0
+    layer_options: Annotated[
+        Mapping[str, Any] | None, 'More arguments of the epitome layers, such as {"reach": 2.0} of the index learner.'
+    ] = None
+    seconds: Annotated[float, "About how many seconds a search for a limit on time may take."] = 60.0
+
+    def __post_init__(self) -> None:
+        routing_mode(self.routing)  # the registry, so that a rule need only be registered to be used
+        for name in ("scope", "boundary", "wiring", "strategy"):
+            check_choice(name, getattr(self, name), CHOICES[name])
+        _check_patch_channels(self.patch_channels)
+        check_int("round_to", self.round_to, 1)
+        check_int("min_channels", self.min_channels, 1)
+        check_int("seed", self.seed, 0)
+        for name in self.layer_options or ():
+            check_choice("layer_options", name, LearnerOptions.names())
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all options.
+
+        Examples:
+            >>> PlanOptions.names()[:3]
+            ('include', 'exclude', 'overrides')
+        """
+        return tuple(f.name for f in fields(cls))
+
+    @classmethod
+    def among(cls, arguments: Mapping[str, Any]) -> PlanOptions:
+        """Return the options among a function's arguments, as ``locals()`` gives them.
+
+        Examples:
+            >>> PlanOptions.among({"model": None, "round_to": 2}).round_to
+            2
+        """
+        return cls(**{name: arguments[name] for name in cls.names() if name in arguments})
+
+
+@dataclass(frozen=True)
+class LearnerOptions:
+    """Options of the index learner (routing ``learner``), which change no count: type, default and one sentence each."""
+
+    reach: Annotated[float, "Farthest an index learner moves a start from the tiling, in cells."] = 1.0
+    squash: Annotated[Squash, "How an index learner limits starts."] = "tanh"
+    momentum: Annotated[float, "Index learner: share of the old routing map in its moving average."] = 0.9
+    learner: Annotated[LearnerKind, "Layers of the index learner."] = "mlp"
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all options."""
+        return tuple(f.name for f in fields(cls))
+
+
+def option_default(name: str) -> Any:
+    """Return the default of an option of planning or of the index learner.
+
+    Examples:
+        >>> option_default("round_to"), option_default("reach")
+        (8, 1.0)
+    """
+    return next(f.default for f in (*fields(PlanOptions), *fields(LearnerOptions)) if f.name == name)
+
+
+def option_help(name: str) -> str:
+    """Describe an option in one sentence, with what each of its choices means.
+
+    Examples:
+        >>> option_help("squash")
+        'How an index learner limits starts: tanh (moves one by at most reach), sigmoid (puts one anywhere, as in the paper).'
+    """
+    owner = PlanOptions if name in PlanOptions.names() else LearnerOptions
+    sentence = get_type_hints(owner, include_extras=True)[name].__metadata__[0]
+    if name not in CHOICES:
+        return sentence
+    return f"{sentence[:-1]}: {', '.join(f'{choice} ({text})' for choice, text in CHOICES[name].items())}."
+
+
+def _check_patch_channels(value: object) -> None:
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise OptionError(f"patch_channels={value!r}; give one integer, or a pair: (output, input) channels")
+        for length in value:
+            check_int("patch_channels", length, 1)
+    elif value is not None:
+        check_int("patch_channels", value, 1)
