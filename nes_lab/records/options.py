@@ -2,7 +2,8 @@
 
 To add an option, add a field to :class:`PlanOptions`, a keyword to :func:`nes_lab.plan_for_budget`, a line to
 ``config/sections.py`` (the command line reads that), and the code that uses it. To add a value to a closed set of names, add it to
-the ``Literal`` and describe it in :data:`CHOICES` (a routing is described where it is registered). ``tests/records/test_options.py`` tells what is missing.
+the ``Literal`` and describe it in :data:`CHOICES`; a routing is described where it is registered. Until all is there,
+``tests/records/test_options.py`` fails.
 """
 
 from __future__ import annotations
