@@ -4,6 +4,8 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
+# Tests run in as many processes as there are cores, up to four; tests of one file stay in one process and share its fixtures.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 ARGS ?=
 SCRIPTS ?= demo_digits speed
 export PYTHON TORCH_BACKEND
@@ -21,11 +23,11 @@ setup:  ## build .venv, or find in under two seconds that it stands (TORCH_BACKE
 demo: setup  ## the main job: train, compress, compare on real digits; writes a report (about 4 minutes on two cores)
 	@$(BIN)/nes-lab demo $(ARGS)
 
-test: setup  ## fast and browser tests, and GPU tests where there is one (under 10 minutes on two cores)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: setup  ## fast and browser tests, and GPU tests where there is one (under 6 minutes on two cores)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: setup  ## the slow tests (a wheel in a clean environment, long trainings)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 app: setup  ## the app, on http://127.0.0.1:8501 only
 	$(BIN)/streamlit run app/main.py $(ARGS)

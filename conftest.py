@@ -1,4 +1,7 @@
-"""For every test: a GPU test skips aloud, a browser test may not skip in CI, and none leaves a process behind."""
+"""For every test: a GPU test skips aloud, a browser test may not skip in CI, and none leaves a process behind.
+
+The terminal summary says how many minutes of tests each share of the CI time took.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,3 +71,34 @@ def _nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
         os.kill(pid, signal.SIGKILL)
     if left:
         pytest.fail("still running after the test: " + "; ".join(left.values()), pytrace=False)
+
+
+SHARES = {  # folder of tests -> the share of CI time it counts in; all others are "what stands"
+    "app": "dashboard",
+    "notebooks": "notebooks and site",
+    "widgets": "notebooks and site",
+    "benchmarks": "evidence",
+}
+
+
+def minutes_by_share(durations: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Add up seconds of tests into minutes per share, largest first.
+
+    Examples:
+        >>> minutes_by_share([("tests/app/test_views.py::test_a", 30.0), ("tests/nn/test_conv.py::test_b", 90.0)])
+        {'what stands': 1.5, 'dashboard': 0.5}
+    """
+    minutes: Counter[str] = Counter()
+    for node, seconds in durations:
+        folder = node.removeprefix("tests/").split("/")[0]
+        minutes[SHARES.get(folder, "what stands")] += seconds / 60
+    return dict(minutes.most_common())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the minutes per share, before pytest's own last line."""
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    timed = [(report.nodeid, report.duration) for report in reports if isinstance(report, pytest.TestReport)]
+    spent = ", ".join(f"{share} {minutes:.1f}" for share, minutes in minutes_by_share(timed).items())
+    if spent:
+        terminalreporter.write_line(f"minutes of tests per share: {spent}")

@@ -1,4 +1,4 @@
-"""The README's example runs, is as short as it says, and the tree it prints is the tree there is."""
+"""The README's example runs and is as short as it says; docs/architecture.md shows the tree there is."""
 
 import re
 import tomllib
@@ -9,7 +9,8 @@ from tests.house.tree import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
-TREE = re.search(r"## The tree\n\n```\n(.*?)```", README, re.DOTALL)[1]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+TREE = re.search(r"## The tree\n\n```\n(.*?)```", ARCHITECTURE, re.DOTALL)[1]
 
 
 def test_the_library_example_runs(capsys):
@@ -48,3 +49,14 @@ def test_every_extra_it_names_exists():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = re.search(r"rest are extras: (.*?)\.", README, re.DOTALL)[1]
     assert set(re.findall(r"`(\w+)`", named)) == set(project["optional-dependencies"])
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 80, "long texts go to docs/, with a link in the table"
+
+
+@pytest.mark.parametrize(
+    "file", sorted(set(re.findall(r"`((?:nes_lab|app|tests|docs|benchmarks)/[\w/.]+)`", ARCHITECTURE)))
+)
+def test_architecture_names_files_that_exist(file):
+    assert (ROOT / file).exists()

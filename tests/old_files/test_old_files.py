@@ -82,3 +82,19 @@ def test_run_of_0_1_0_is_listed_and_resumes_to_the_same_end(tmp_path):
 def test_readme_of_0_1_0_runs(capsys):
     exec(compile((OLD / "readme_first.txt").read_text(), "readme_first.txt", "exec"), {"__name__": "readme"})
     assert "params" in capsys.readouterr().out
+
+
+def test_readme_of_0_1_0_runs_from_pretrained_to_file_with_a_warning(monkeypatch, tmp_path):
+    """Its second block: a stand-in for the pretrained resnet18, which would be fetched."""
+    monkeypatch.chdir(tmp_path)
+    net = dense()
+    monkeypatch.setattr(nes_lab, "create_backbone", lambda name, pretrained: net)
+    load = nes_lab.from_pretrained
+    monkeypatch.setattr(nes_lab, "from_pretrained", lambda folder: load(folder, model=net))
+    images = torch.randn(2, 3, 8, 8)
+    code = compile(
+        (OLD / "readme_second.txt").read_text().replace("50%", "80%").replace("60%", "80%"), "second", "exec"
+    )
+    with pytest.warns(FutureWarning, match="search_starts"):
+        exec(code, {"nes_lab": nes_lab, "images": images, "batches": [images]})
+    assert (tmp_path / "small.onnx").is_file()
