@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nes_lab.records.cost_report import short
+from nes_lab.text import format_number, format_shape
 from nes_lab.zoo.result import ZooRow
 
 GROWN = "in float32 rounding grows to"
@@ -47,9 +47,9 @@ def line(family: str, row: ZooRow) -> str:
     cells = (
         family,
         row.model,
-        "x".join(map(str, row.input_shape[1:])),
-        short(row.params) if row.params else "",
-        short(row.madds) if row.madds else "",
+        format_shape(row.input_shape[1:]),
+        format_number(row.params) if row.params else "",
+        format_number(row.madds) if row.madds else "",
         "" if row.asked is None else f"{row.asked:.1%}" + ("" if row.least is None else " *"),
         "" if stopped else f"{row.reached_params / row.params:.1%}",
         "" if stopped else f"{row.reached_madds / row.madds:.1%}",

@@ -7,6 +7,7 @@ import streamlit as st
 
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
+from nes_lab.text import format_shape
 
 __all__ = ["layer_table", "reasons_table", "results_table", "run_list"]
 
@@ -65,8 +66,8 @@ def layer_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
         {
             "layer": row["name"],
             "kind": row["kind"],
-            "weight": _shape(row["weight_shape"]),
-            "epitome": _shape(row["epitome_shape"]),
+            "weight": format_shape(row["weight_shape"]),
+            "epitome": format_shape(row["epitome_shape"]),
             "routing": row["routing"] or "dense",
             "ratio": row["ratio"],
             "params, dense": row["params_dense"],
@@ -104,7 +105,3 @@ def _why(row: Mapping[str, Any]) -> str:
     if row["reason"]:
         return f"kept dense: {row['reason']}"
     return row["why"] or f"shrunk by the budget; runs as {row['runs']}"
-
-
-def _shape(shape: Sequence[int] | None) -> str:
-    return "×".join(str(size) for size in shape) if shape else "–"

@@ -13,8 +13,8 @@ from app.inputs import BACKBONES, INPUTS, ON_DISK, NetworkInput, field_input, te
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
-from nes_lab.figures.theme import format_number, format_share
 from nes_lab.runs.launcher import launch
+from nes_lab.text import format_number, format_share
 
 SECONDS = "20"  # about what a search for a time budget takes here; training searches longer
 

@@ -11,10 +11,10 @@ from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
 from nes_lab.figures.progress import progress_text, queue_text
 from nes_lab.figures.run_report import plan_rows, run_report
-from nes_lab.figures.theme import format_value
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import cancel, launch, runs_before, start_waiting
 from nes_lab.runs.states import STATES
+from nes_lab.text import format_value
 
 COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "green", "bad": "red"}
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nes_lab.errors import CheckpointError
+from nes_lab.text import list_some
 
 __all__ = ["load_backbone_weights"]
 
@@ -93,8 +94,7 @@ def _differences(
     parts = []
     for what, names in (("lacks", missing), ("has besides", foreign)):
         if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            parts.append(f"it {what} {', '.join(map(repr, names[:3]))}{more}")
+            parts.append(f"it {what} {list_some([repr(name) for name in names], 3)}")
     if other:
         name = other[0]
         parts.append(f"{name!r} has shape {tuple(found[name].shape)} where {tuple(wanted[name].shape)} is wanted")

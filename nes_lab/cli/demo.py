@@ -15,9 +15,8 @@ from rich.table import Table
 
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
-from nes_lab.cli.train_here import clock
-from nes_lab.records.cost_report import short
 from nes_lab.runs.store import RunStore
+from nes_lab.text import format_number, format_seconds, format_value
 
 if TYPE_CHECKING:
     from nes_lab.experiment.demo import DemoResult
@@ -71,7 +70,7 @@ def _run(options: DemoCommand) -> DemoResult:
     for contest in result.contests:
         console.print(contest.sentence(), highlight=False, soft_wrap=True)
     console.print(tally(result.contests), style="bold", highlight=False, soft_wrap=True)
-    console.print(f"{clock(result.seconds)} in all. Report: {result.report}", highlight=False, soft_wrap=True)
+    console.print(f"{format_seconds(result.seconds)} in all. Report: {result.report}", highlight=False, soft_wrap=True)
     console.print("See the runs in the app: make app", highlight=False)
     return result
 
@@ -89,7 +88,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _cell(value: object) -> str:
-    return short(value) if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, int) else format_value(value)
 
 
 @contextmanager
@@ -115,7 +114,7 @@ def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 def _standing(news: Mapping[str, Any]) -> str:
-    left = "" if news["eta_s"] is None else f", {clock(news['eta_s'])} left"
+    left = "" if news["eta_s"] is None else f", {format_seconds(news['eta_s'])} left"
     return f"{news['finished']} of {news['total']} runs{left}"
 
 

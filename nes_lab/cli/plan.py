@@ -12,6 +12,7 @@ from nes_lab.cli.options import parse
 from nes_lab.cli.plan_flags import PlanFlags, compression_config, dense_source, search_options
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError
+from nes_lab.text import format_shape
 
 if TYPE_CHECKING:
     from nes_lab.records.compression_plan import CompressionPlan
@@ -73,7 +74,7 @@ def _show_totals(plan: CompressionPlan) -> None:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    shapes = ["x".join(map(str, row[key])) if row[key] else "" for key in ("weight_shape", "epitome_shape")]
+    shapes = [format_shape(row[key]) for key in ("weight_shape", "epitome_shape")]
     counts = [f"{row[key]:,}" for key in ("params", "params_dense", "madds", "madds_dense")]
     return [row["name"], *shapes, *counts, printable(row["reason"] or "", 60)]
 

@@ -17,6 +17,7 @@ from nes_lab.runs.claims import is_claimed
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
+from nes_lab.text import format_bytes
 
 __all__ = ["run_command"]
 
@@ -77,7 +78,7 @@ def _agreed(store: RunStore, chosen: Sequence[RunInfo], aside: bool) -> bool:
         raise OptionError(f"{_runs(len(chosen))} would be deleted; add --yes, as nobody can be asked here")
     out = sys.stderr if aside else sys.stdout
     for info in chosen:
-        print(f"{info.id}  {info.state}  {_size(store.size(info.id))}  {printable(info.label, 40)}", file=out)
+        print(f"{info.id}  {info.state}  {format_bytes(store.size(info.id))}  {printable(info.label, 40)}", file=out)
     print(f"delete {_runs(len(chosen))} for good? [y/N] ", end="", file=out, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -87,7 +88,7 @@ def _tell(freed: dict[str, int], as_json: bool) -> None:
     if as_json:
         print_json({"deleted": list(freed), "bytes": total})
     else:
-        print(f"deleted {_runs(len(freed))}, {_size(total)} freed")
+        print(f"deleted {_runs(len(freed))}, {format_bytes(total)} freed")
 
 
 def _runs(count: int) -> str:
@@ -98,16 +99,3 @@ def _runs(count: int) -> str:
         ('1 run', '2 runs')
     """
     return f"{count} run" + ("" if count == 1 else "s")
-
-
-def _size(count: int) -> str:
-    """Write bytes for people.
-
-    Examples:
-        >>> _size(512), _size(1536), _size(5 * 2**30)
-        ('512 B', '1.5 KiB', '5.0 GiB')
-    """
-    number, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while number >= 1024 and len(units) > 1:
-        number, units = number / 1024, units[1:]
-    return f"{count} B" if units[0] == "B" else f"{number:.1f} {units[0]}"

@@ -26,6 +26,7 @@ from nes_lab.sweeps.ray_executor import RayExecutor
 from nes_lab.sweeps.result import SweepResult, SweepSetting, SweepTrial
 from nes_lab.sweeps.sweep import SHOWN, Sweep
 from nes_lab.sweeps.trials import News
+from nes_lab.text import format_value, list_all, list_some
 from nes_lab.training.signals import StopSignals
 
 __all__ = ["run_command"]
@@ -146,19 +147,18 @@ def _finished(sweep: Sweep) -> list[SweepTrial]:
 
 def _active(sweep: Sweep, active: dict[str, RunInfo]) -> str:
     shown = []
-    for run_id in list(active)[:4]:
+    for run_id in list(active):
         try:
             info = sweep.store.get(run_id)
         except RunError:
             continue
         shown.append(f"{printable(info.label, 40)} {info.progress:.0%}")
-    more = f" and {len(active) - 4} more" if len(active) > 4 else ""
-    return "  ".join(shown) + more
+    return list_some(shown, 4)
 
 
 def _line(sweep: Sweep, info: RunInfo) -> str:
     numbers = "  ".join(
-        f"{name} {_number(info.summary[name])}" for name in sweep.config.objectives if name in info.summary
+        f"{name} {format_value(info.summary[name])}" for name in sweep.config.objectives if name in info.summary
     )
     reason = "" if info.state == "finished" else printable(info.reason, 300)
     attempts = f"  (attempt {info.attempt})" if info.attempt > 1 else ""
@@ -177,7 +177,9 @@ def _show(found: SweepResult, sweep: Sweep) -> None:
         print_table(("", "mean over seeds", "seeds", *columns), told, range(2, 3 + len(columns)))
         print("±: sample standard deviation over seeds")
     if best:
-        print(f"* the Pareto front of {_listed(list(found.objectives))}: {len(best)} of {len(found.settings)} settings")
+        print(
+            f"* the Pareto front of {list_all(list(found.objectives))}: {len(best)} of {len(found.settings)} settings"
+        )
     for line in _reasons((trial.state, trial.reason, trial.label) for trial in found.unfinished):
         print(line)
     print(f"study {found.name} in {found.storage}; runs in {sweep.store.root}, group {found.name}")
@@ -187,22 +189,17 @@ def _show(found: SweepResult, sweep: Sweep) -> None:
         print("--retry-failed tries the failed ones again")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
 def _reasons(trials: Iterable[tuple[str, str, str]]) -> Iterator[str]:
     """One line a reason, of trials with state, reason and label: what is wrong in one budget is wrong with every seed."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for state, reason, label in trials:
         reasons.setdefault((state, printable(reason, 300)), []).append(printable(label, 80))
     for (state, reason), labels in reasons.items():
-        more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
-        yield f"{', '.join(labels[:3])}{more} {'is' if len(labels) == 1 else 'are'} {state}: {reason}"
+        yield f"{list_some(labels, 3)} {'is' if len(labels) == 1 else 'are'} {state}: {reason}"
 
 
 def _row(trial: SweepTrial, columns: Sequence[str], is_best: bool) -> list[str]:
-    numbers = [_number(trial.numbers[name]) if name in trial.numbers else "" for name in columns]
+    numbers = [format_value(trial.numbers[name]) if name in trial.numbers else "" for name in columns]
     return ["*" if is_best else "", printable(trial.label, 80), *numbers, trial.state, trial.run]
 
 
@@ -214,8 +211,4 @@ def _setting_row(setting: SweepSetting, columns: Sequence[str], is_best: bool) -
 
 def _mean(setting: SweepSetting, name: str) -> str:
     spread = setting.std.get(name, 0.0)
-    return _number(setting.mean[name]) + (f" ± {_number(spread)}" if spread else "")
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1000 else f"{value:.2f}"
+    return format_value(setting.mean[name]) + (f" ± {format_value(spread)}" if spread else "")

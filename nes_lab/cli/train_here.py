@@ -14,6 +14,7 @@ from nes_lab.cli.ranks import is_first, is_rank, only_first, processes_of, train
 from nes_lab.errors import NesLabError
 from nes_lab.runs.launcher import settle
 from nes_lab.runs.store import RunStore
+from nes_lab.text import format_seconds, format_value
 
 if TYPE_CHECKING:
     from nes_lab.datasets.spec import DatasetSpec
@@ -66,7 +67,7 @@ def train_here(store: RunStore, run_id: str, data: DatasetSpec | None = None) ->
 def _say_end(store: RunStore, run_id: str) -> int:
     info = store.get(run_id)
     if info.state == "finished":
-        numbers = [f"{name} {_number(info.summary[name])}" for name in _SHOWN if name in info.summary]
+        numbers = [f"{name} {format_value(info.summary[name])}" for name in _SHOWN if name in info.summary]
         print(f"finished {run_id}: " + (", ".join(numbers) or "no numbers"))
     elif info.state == "cancelled":
         print(f"\nstopped at step {info.step} of {info.total}; go on with: nes-lab resume {run_id}", file=sys.stderr)
@@ -76,12 +77,6 @@ def _say_end(store: RunStore, run_id: str) -> int:
 
 
 _SHOWN = ("params", "madds", "top1", "best_top1", "latency_ms")
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 @contextmanager
@@ -125,7 +120,7 @@ def describe(news: dict[str, Any]) -> str:
 
     Examples:
         >>> describe({"epoch": 2, "epochs": 5, "images_per_s": 812.3, "loss": 0.51, "top1": None, "eta_s": 75})
-        'epoch 2/5  812 images/s  loss 0.510  1:15 left'
+        'epoch 2/5  812 images/s  loss 0.510  1 min 15 s left'
     """
     words = [f"epoch {news['epoch']}/{news.get('epochs', '?')}"] if news.get("epoch") is not None else []
     if (speed := news.get("images_per_s")) is not None:
@@ -135,17 +130,5 @@ def describe(news: dict[str, Any]) -> str:
     if (top1 := news.get("top1")) is not None:
         words.append(f"val top-1 {top1:.1f} %")
     if (left := news.get("eta_s")) is not None:
-        words.append(f"{clock(left)} left")
+        words.append(f"{format_seconds(left)} left")
     return "  ".join(words)
-
-
-def clock(seconds: float) -> str:
-    """Write seconds as minutes and seconds, with hours if there are any.
-
-    Examples:
-        >>> clock(75), clock(3675)
-        ('1:15', '1:01:15')
-    """
-    minutes, rest = divmod(max(0, round(min(seconds, 1e9))), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

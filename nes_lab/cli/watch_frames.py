@@ -14,7 +14,6 @@ from rich.text import Text
 
 from nes_lab.cli.tables import SHORT_ID, printable, shorten, state_style, tail
 from nes_lab.cli.terminal_plot import plot, sparkline
-from nes_lab.cli.train_here import clock
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import best_of
@@ -23,6 +22,7 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.run_progress import Pulse
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
+from nes_lab.text import format_bytes, format_seconds
 
 __all__ = ["line", "many", "one"]
 
@@ -134,8 +134,9 @@ def _checkpoints(folder: Path) -> list[RenderableType]:
         entries = read_json(folder / layout.CHECKPOINTS / layout.MANIFEST)["checkpoints"]
         best = best_of(entries)
         told = [
-            f"step {item['step']:,}, {sum(about['size'] for about in item['files'].values()) / 2**20:.2f} MiB, "
-            f"{clock(time.time() - item['time'])} ago" + (f", the best: {item['top1']:.1f} %" if item is best else "")
+            f"step {item['step']:,}, {format_bytes(sum(about['size'] for about in item['files'].values()))}, "
+            f"{format_seconds(time.time() - item['time'])} ago"
+            + (f", the best: {item['top1']:.1f} %" if item is best else "")
             for item in reversed(entries)
         ]
     except (FileNotFoundError, RunError, KeyError, TypeError, AttributeError, ValueError):
@@ -181,7 +182,7 @@ def _top1(pulse: Pulse) -> str:
 
 def _left(pulse: Pulse, waiting: Sequence[str]) -> str:
     if pulse.eta_s is not None:
-        return clock(pulse.eta_s)
+        return format_seconds(pulse.eta_s)
     return f"no. {waiting.index(pulse.info.id) + 1}" if pulse.info.id in waiting else ""
 
 

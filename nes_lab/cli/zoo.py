@@ -13,7 +13,7 @@ from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import BudgetError
 from nes_lab.records.budget import parse_quantity
-from nes_lab.records.cost_report import short
+from nes_lab.text import format_number
 
 if TYPE_CHECKING:
     from nes_lab.zoo.result import ZooRow
@@ -66,12 +66,14 @@ def _list(as_json: bool) -> int:
         print_json({name: asdict(family) for name, family in found.items()})
     else:
         print_table(
-            ("family", "smallest backbone", "params"), [(n, f.model, short(f.params)) for n, f in found.items()], [2]
+            ("family", "smallest backbone", "params"),
+            [(n, f.model, format_number(f.params)) for n, f in found.items()],
+            [2],
         )
     return 0
 
 
 def _cells(row: ZooRow) -> list[str]:
-    counts = [short(n) if n else "" for n in (row.reached_params, row.params, row.reached_madds, row.madds)]
+    counts = [format_number(n) if n else "" for n in (row.reached_params, row.params, row.reached_madds, row.madds)]
     agreement = "" if row.agreement is None else f"{row.agreement:.0e}"
     return [row.model, row.status, *counts, agreement, printable(row.reason or row.note, 80)]

@@ -24,8 +24,8 @@ from nes_lab.datasets.sampling import (
 )
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.wav import read_wav
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError, OptionError
+from nes_lab.text import list_some
 
 __all__ = ["MOST_BYTES", "ClipSplit", "load_audio_folder", "random_gain", "random_delay"]
 
@@ -186,7 +186,7 @@ def _read_all(clips: Sequence[Clip]) -> tuple[int, list[np.ndarray]]:
         usual = max(rates, key=lambda rate: len(rates[rate]))
         odd = [f"{name} ({rate:,})" for rate, names in rates.items() if rate != usual for name in names]
         raise DataError(
-            f"most clips have {usual:,} samples a second, but {len(odd)} differ: {some(odd)}; resample them"
+            f"most clips have {usual:,} samples a second, but {len(odd)} differ: {list_some(odd)}; resample them"
         )
     return next(iter(rates)), waves
 

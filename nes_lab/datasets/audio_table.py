@@ -6,8 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
+from nes_lab.text import list_some
 
 __all__ = ["AudioTable", "Clip", "read_audio_table"]
 
@@ -64,7 +64,7 @@ class AudioTable:
         for name, part in (("training folds", train), (f"fold {val_fold}", val)):
             missing = set(range(len(self.classes))) - set(self.labels(part))
             if missing:
-                lost = some([self.classes[label] for label in sorted(missing)])
+                lost = list_some([self.classes[label] for label in sorted(missing)])
                 raise DataError(f"{name}: {len(missing)} class(es) without a clip: {lost}")
         return train, val
 
@@ -80,7 +80,7 @@ def read_audio_table(root: Path) -> AudioTable:
     tables = sorted((root / "meta").glob("*.csv"))
     if len(tables) != 1:
         raise DataError(
-            f"{str(root / 'meta')!r} holds {len(tables)} tables ({some([path.name for path in tables]) or 'none'}); it "
+            f"{str(root / 'meta')!r} holds {len(tables)} tables ({list_some([path.name for path in tables]) or 'none'}); it "
             f"should hold one .csv with the columns {', '.join(_COLUMNS)}"
         )
     clips = tuple(_rows(tables[0], root / "audio"))
@@ -99,7 +99,7 @@ def _rows(table: Path, audio: Path) -> list[Clip]:
             if missing:
                 raise DataError(
                     f"{str(table)!r} has no column {', '.join(missing)}; it needs {', '.join(_COLUMNS)}, with commas between "
-                    f"them, and begins with {some(list(reader.fieldnames or ['nothing']))}"
+                    f"them, and begins with {list_some(list(reader.fieldnames or ['nothing']))}"
                 )
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -128,12 +128,12 @@ def _check_files(clips: tuple[Clip, ...], table: Path) -> None:
     absent = [clip.path.name for clip in clips if not clip.path.is_file()]
     if absent:
         raise DataError(
-            f"{len(absent)} files of {str(table)!r} are not in {str(clips[0].path.parent)!r}: {some(absent)}"
+            f"{len(absent)} files of {str(table)!r} are not in {str(clips[0].path.parent)!r}: {list_some(absent)}"
         )
     names = [clip.path.name for clip in clips]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"{str(table)!r} lists a file twice: {some(twice)}")
+        raise DataError(f"{str(table)!r} lists a file twice: {list_some(twice)}")
 
 
 def _names(clips: tuple[Clip, ...], table: Path) -> dict[int, str]:

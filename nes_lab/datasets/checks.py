@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nes_lab.datasets.items import Item
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
+from nes_lab.text import list_some
 
 __all__ = [
     "MOST_DECODED",
@@ -51,7 +51,7 @@ def check_images(items: Sequence[Item], most: int = MOST_DECODED, skip: float = 
     if len(problems) > skip * len(chosen):
         allowed = f"; data.skip_broken={skip:g} allows {int(skip * len(chosen))}" if skip else ""
         raise DataError(
-            f"{len(problems)} of {len(chosen)} images checked cannot be read: {some(list(problems.values()))}; replace "
+            f"{len(problems)} of {len(chosen)} images checked cannot be read: {list_some(list(problems.values()))}; replace "
             f"or remove them{allowed}"
         )
     return len(chosen), list(problems)
@@ -141,4 +141,4 @@ def array_problems(images: np.ndarray, white: float = 255.0) -> list[str]:
 
 
 def _numbers(which: np.ndarray) -> str:
-    return "number " + some([str(index) for index in np.flatnonzero(which)])
+    return "number " + list_some([str(index) for index in np.flatnonzero(which)])

@@ -17,8 +17,8 @@ from nes_lab.datasets.items import Item, taken
 from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD, ImageKnobs, statistics
 from nes_lab.datasets.sampling import limit_notes, stratified_subset
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
+from nes_lab.text import list_some
 
 __all__ = ["file_spec", "load_image_folder"]
 
@@ -90,10 +90,10 @@ def _without_broken(
     lost = sorted(set(labels[broken].tolist()) - set(labels[kept].tolist()))
     if lost:
         raise DataError(
-            f"no image of {some([str(classes[int(label)]) for label in lost])} can be read in {part}; replace them"
+            f"no image of {list_some([str(classes[int(label)]) for label in lost])} can be read in {part}; replace them"
         )
     items, labels = taken(items, kept), labels[kept]
-    return items, labels, (*notes, f"left out {len(names)} unreadable images of {part}: {some(names)}")
+    return items, labels, (*notes, f"left out {len(names)} unreadable images of {part}: {list_some(names)}")
 
 
 def load_image_folder(

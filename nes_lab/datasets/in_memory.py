@@ -25,8 +25,8 @@ from nes_lab.datasets.sampling import (
     stream_seed,
 )
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
+from nes_lab.text import list_some
 
 __all__ = [
     "Augment",
@@ -195,7 +195,7 @@ def in_memory_spec(
     for part, (pixels, labels) in (("train", train), ("val", val)):
         problems = array_problems(pixels.numpy(), white)
         if wrong := [str(i) for i, label in enumerate(labels.tolist()) if not 0 <= label < len(classes)]:
-            problems.append(f"{len(wrong)} labels are not from 0 to {len(classes) - 1}: number {some(wrong)}")
+            problems.append(f"{len(wrong)} labels are not from 0 to {len(classes) - 1}: number {list_some(wrong)}")
         if problems:
             raise DataError(f"data.name={name!r}, {part}: {'; '.join(problems)}")
     images, labels = limited(*train, limit, seed)

@@ -19,8 +19,8 @@ from nes_lab.datasets.image_folder import file_spec
 from nes_lab.datasets.items import Member, Members
 from nes_lab.datasets.knobs import STANDARD, ImageKnobs
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
+from nes_lab.text import list_some
 
 __all__ = ["label_problems", "load_image_shards", "read_shard", "shard_archives", "shard_classes"]
 
@@ -46,9 +46,9 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
     labels = {key: _label(member) for key, member in told.items()}
     bare, idle = [key for key in images if key not in labels], [key for key in labels if key not in images]
     if bare:
-        raise DataError(f"{str(path)!r} has {len(bare)} images without a label ({some(bare)}); each needs KEY.cls")
+        raise DataError(f"{str(path)!r} has {len(bare)} images without a label ({list_some(bare)}); each needs KEY.cls")
     if idle:
-        raise DataError(f"{str(path)!r} has {len(idle)} labels without an image ({some(idle)})")
+        raise DataError(f"{str(path)!r} has {len(idle)} labels without an image ({list_some(idle)})")
     return [(member, labels[key]) for key, member in images.items()]
 
 
@@ -109,7 +109,7 @@ def shard_archives(root: Path, split: str) -> list[Path]:
     archives = sorted((root / split).glob("*.tar"))
     if not archives:
         packed = sorted(path.name for path in (root / split).glob("*.tar.*"))
-        hint = f"; unpack {some(packed)}, as archives must not be compressed" if packed else ""
+        hint = f"; unpack {list_some(packed)}, as archives must not be compressed" if packed else ""
         raise DataError(f"{str(root / split)!r} has no .tar archive; it should hold {split}/*.tar{hint}")
     return archives
 
@@ -133,7 +133,7 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
         gap = sorted(set(train))
         if gap != list(range(len(gap))):
             raise DataError(
-                f"labels of the training split of {str(root)!r} are {some([str(label) for label in gap])}; without "
+                f"labels of the training split of {str(root)!r} are {list_some([str(label) for label in gap])}; without "
                 f"classes.txt they should be 0, 1, 2 ... with none left out"
             )
         return tuple(str(label) for label in gap)
@@ -142,7 +142,7 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{str(path)!r} cannot be read: {error}") from error
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{str(path)!r} names a class twice: {some(twice)}")
+        raise DataError(f"{str(path)!r} names a class twice: {list_some(twice)}")
     return tuple(names)
 
 
@@ -151,12 +151,12 @@ def label_problems(root: Path, split: str, classes: Sequence[str], pairs: Sequen
     problems = []
     odd = [f"{str(member)!r} has label {label}" for member, label in pairs if not 0 <= label < len(classes)]
     if odd:
-        problems.append(f"{some(odd)}; with {len(classes)} classes labels are 0 to {len(classes) - 1}")
+        problems.append(f"{list_some(odd)}; with {len(classes)} classes labels are 0 to {len(classes) - 1}")
     held = {label for _, label in pairs}
     missing = [name for index, name in enumerate(classes) if index not in held]
     if missing:
         problems.append(
-            f"the {split} split of {str(root)!r} has {len(missing)} class(es) without an image: {some(missing)}"
+            f"the {split} split of {str(root)!r} has {len(missing)} class(es) without an image: {list_some(missing)}"
         )
     return problems
 

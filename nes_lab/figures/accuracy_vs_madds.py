@@ -9,8 +9,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from nes_lab.figures.theme import OKABE_ITO, REPORTED, format_number, legend_below, new_figure, plain, series_style
+from nes_lab.figures.theme import OKABE_ITO, REPORTED, legend_below, new_figure, plain, series_style
 from nes_lab.runs.query import group_rows
+from nes_lab.text import format_number
 
 __all__ = ["MeasuredPoint", "ReportedPoint", "accuracy_vs_madds", "measured_points", "series_name"]
 

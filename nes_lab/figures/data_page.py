@@ -10,6 +10,7 @@ import numpy as np
 from nes_lab.figures.contact_sheet import contact_sheet
 from nes_lab.figures.data_statistics import data_statistics
 from nes_lab.figures.report import Section, report_html
+from nes_lab.text import format_shape, list_some
 
 if TYPE_CHECKING:
     from nes_lab.datasets.check.report import DataReport, SplitReport
@@ -55,17 +56,14 @@ def split_row(split: SplitReport) -> dict[str, Any]:
         >>> split_row(SplitReport("val", (3, 5), 8, ((8, 8, 8),), {"L": 8}, (0.25,), (0.5,)))["of a class (min, median, max)"]
         '3, 4, 5'
     """
-    sizes = [
-        f"{width}×{height}" if height > 1 else f"{width:,} samples" for width, height, _ in split.sizes[:_MOST_SHOWN]
-    ]
-    more = len(split.sizes) - len(sizes)
+    sizes = [format_shape((width, height)) if height > 1 else f"{width:,} samples" for width, height, _ in split.sizes]
     return {
         "split": split.name,
         "examples": f"{split.total:,}",
         "classes": f"{sum(count > 0 for count in split.counts):,}",
         "of a class (min, median, max)": f"{split.least:,}, {split.median:,g}, {split.most:,}",
         "decoded": f"{split.examined:,}",
-        "sizes": ", ".join(sizes) + (f" and {more} more" if more > 0 else ""),
+        "sizes": list_some(sizes, _MOST_SHOWN),
         "modes": ", ".join(f"{mode}: {count:,}" for mode, count in split.modes.items()),
         "mean": " ".join(f"{round(value, 4) + 0.0:.4f}" for value in split.mean),
         "std": " ".join(f"{value:.4f}" for value in split.std),

@@ -9,7 +9,8 @@ from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
 from nes_lab.figures.contact_sheet import short_name
-from nes_lab.figures.theme import format_number, legend_below, new_figure, plain, series_style
+from nes_lab.figures.theme import legend_below, new_figure, plain, series_style
+from nes_lab.text import format_number
 
 if TYPE_CHECKING:
     from nes_lab.datasets.check.report import DataReport, SplitReport

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.figures.grids import LIMIT, Pages, kernel_slices, shrink, symmetric_limit
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain
+from nes_lab.text import format_shape
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -53,7 +54,7 @@ def epitome_atlas(
     small_reads, block = shrink(reads, budget)
     noun = "value" if mode == "value" else "change since the first step"
     title = f"Epitome of {plain(snapshot.name)}"
-    shape = " × ".join(str(size) for size in snapshot.epitome_shape)
+    shape = format_shape(snapshot.epitome_shape)
     note = f"{shape} cells, {noun}" + _block_note(block)
     figure = new_figure(
         f"Heatmap of the epitome of layer {snapshot.name}: {shape} cells, {noun}, colors around zero.",

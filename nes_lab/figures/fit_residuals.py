@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
 from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure, plain
+from nes_lab.text import shorten_name
 
 __all__ = ["fit_residuals"]
 
@@ -58,7 +59,7 @@ def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_yaxes(
         range=[len(rows) - 0.4, -0.6],
         tickvals=list(range(len(rows))),
-        ticktext=[plain(_short(str(row["name"]))) for row in rows],
+        ticktext=[plain(shorten_name(str(row["name"]))) for row in rows],
         tickfont_size=11,
     )
     figure.update_yaxes(title_text="layer", row=1, col=1)
@@ -105,7 +106,3 @@ def _whole(rows: Sequence[Mapping[str, Any]], when: str) -> float:
     energy = sum(row["weight_energy"] for row in rows)
     left = sum(row["weight_energy"] * row[f"residual_{when}"] ** 2 for row in rows)
     return (left / energy) ** 0.5 if energy > 0 else 0.0
-
-
-def _short(name: str, limit: int = 26) -> str:
-    return name if len(name) <= limit else "…" + name[-limit + 1 :]

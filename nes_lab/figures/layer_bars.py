@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
-from nes_lab.figures.theme import OKABE_ITO, format_number, legend_below, new_figure, plain
+from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure, plain
+from nes_lab.text import format_number, format_shape, shorten_name
 
 __all__ = ["layer_bars"]
 
@@ -50,7 +51,7 @@ def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_yaxes(
         autorange="reversed",
         tickvals=list(range(len(rows))),
-        ticktext=[plain(_short(str(row["name"]))) for row in rows],
+        ticktext=[plain(shorten_name(str(row["name"]))) for row in rows],
         tickfont_size=11,
         showgrid=False,
     )
@@ -90,13 +91,9 @@ def _add_panel(figure: go.Figure, rows: Sequence[Mapping[str, Any]], key: str, c
 def _hover(row: Mapping[str, Any]) -> str:
     parts = [f"<b>{plain(row['name'])}</b>"]
     if row.get("weight_shape"):
-        parts.append("weight " + "×".join(str(size) for size in row["weight_shape"]))
+        parts.append("weight " + format_shape(row["weight_shape"]))
     if row.get("epitome_shape"):
-        parts.append("epitome " + "×".join(str(size) for size in row["epitome_shape"]) + f", {row.get('routing')}")
+        parts.append("epitome " + format_shape(row["epitome_shape"]) + f", {row.get('routing')}")
     elif row.get("reason"):
         parts.append("kept dense: " + plain(row["reason"]))
     return "<br>".join(parts)
-
-
-def _short(name: str, limit: int = 26) -> str:
-    return name if len(name) <= limit else "…" + name[-limit + 1 :]

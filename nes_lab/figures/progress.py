@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["format_seconds", "progress_text", "seconds_left"]
+from nes_lab.text import format_seconds
 
-
-def format_seconds(seconds: float) -> str:
-    """Write a duration in its two largest units.
-
-    Examples:
-        >>> format_seconds(42), format_seconds(125), format_seconds(7260), format_seconds(200_000)
-        ('42 s', '2 min 5 s', '2 h 1 min', '2 d 7 h')
-    """
-    whole = max(0, round(seconds))
-    for size, name, inner, inner_name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            return f"{whole // size} {name} {whole % size // inner} {inner_name}"
-    return f"{whole} s"
+__all__ = ["progress_text", "seconds_left"]
 
 
 def seconds_left(step: int, total: int, metrics: Sequence[Mapping[str, Any]]) -> float | None:

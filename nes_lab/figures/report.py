@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
-from nes_lab.figures.theme import figure_json, format_number
+from nes_lab.figures.theme import figure_json
+from nes_lab.text import format_number
 
 __all__ = ["Section", "plotly_js", "report_html"]
 

@@ -16,10 +16,10 @@ from nes_lab.figures.progress import progress_text
 from nes_lab.figures.report import Section, report_html
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.start_trajectories import start_trajectories
-from nes_lab.figures.theme import format_value
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs import layout
 from nes_lab.runs.query import flatten
+from nes_lab.text import format_value
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot

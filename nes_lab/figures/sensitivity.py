@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from nes_lab.errors import OptionError
 from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, legend_below, new_figure, plain
+from nes_lab.text import format_shape, shorten_name
 
 if TYPE_CHECKING:
     from nes_lab.records.compression_plan import CompressionPlan
@@ -68,7 +69,7 @@ def sensitivity(report: SensitivityReport, plan: CompressionPlan | None = None) 
         range=[len(names) - 0.4, -0.6],
         zeroline=False,
         tickvals=list(range(len(names))),
-        ticktext=[plain(_short(name)) for name in names],
+        ticktext=[plain(shorten_name(name)) for name in names],
         tickfont_size=11,
         showgrid=False,
     )
@@ -89,7 +90,7 @@ def _add_measured(figure: go.Figure, layers: Sequence[LayerSensitivity], by: str
 
 
 def _hover(layer: LayerSensitivity, point: Any, by: str) -> str:
-    parts = [f"<b>{plain(layer.name)}</b>", "epitome " + "×".join(str(size) for size in point.epitome_shape)]
+    parts = [f"<b>{plain(layer.name)}</b>", "epitome " + format_shape(point.epitome_shape)]
     parts.append(f"residual {point.residual:.3f}")
     if by == "loss":
         parts.append(f"loss {point.loss_increase:+.4g}")
@@ -131,7 +132,3 @@ def _robust(values: Sequence[float]) -> float:
     """An end of the color scale that one layer alone does not set."""
     ordered = sorted(values)
     return max(ordered[int(0.97 * (len(ordered) - 1))], 1e-12)
-
-
-def _short(name: str, limit: int = 26) -> str:
-    return name if len(name) <= limit else "…" + name[-limit + 1 :]

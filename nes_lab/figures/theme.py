@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +22,6 @@ __all__ = [
     "SeriesStyle",
     "apply_theme",
     "figure_json",
-    "format_number",
-    "format_share",
-    "format_value",
     "heat_colorbar",
     "new_figure",
     "plain",
@@ -62,49 +58,6 @@ def series_style(index: int) -> SeriesStyle:
     return SeriesStyle(
         OKABE_ITO[index % len(OKABE_ITO)], _DASHES[index % len(_DASHES)], _SYMBOLS[index % len(_SYMBOLS)]
     )
-
-
-def format_number(value: float | None, digits: int = 3) -> str:
-    """Write a count with three significant digits and a metric prefix.
-
-    Args:
-        value: A number, or None where there is none.
-        digits: Significant digits.
-
-    Examples:
-        >>> format_number(300_774_272), format_number(1536), format_number(12), format_number(None)
-        ('301 M', '1.54 k', '12', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
-            return f"{_significant(value / factor, digits)} {prefix}"
-    return _significant(value, digits)
-
-
-def format_share(part: float, whole: float) -> str:
-    """Write a part as a percentage of the whole.
-
-    Examples:
-        >>> format_share(225, 300), format_share(1, 0)
-        ('75.0 %', '–')
-    """
-    return f"{100 * part / whole:.1f} %" if whole else "–"
-
-
-def format_value(value: object) -> str:
-    """Write any value for a reader: thousands apart, four significant digits, a dash for nothing.
-
-    Examples:
-        >>> format_value(33784), format_value(96.94444), format_value(None), format_value("cpu")
-        ('33,784', '96.94', '–', 'cpu')
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def plain(text: object) -> str:
@@ -165,11 +118,6 @@ def figure_json(figure: go.Figure) -> dict[str, Any]:
 def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:
     """A slim color bar whose title stands beside it, so that it never meets the plot's own title."""
     return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, **options}
-
-
-def _significant(value: float, digits: int) -> str:
-    text = f"{value:.{digits}g}"
-    return f"{float(text):g}" if "e" in text else text
 
 
 def _template(ink: str, paper: str, grid: str, axis: str) -> go.layout.Template:

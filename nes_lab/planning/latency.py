@@ -26,6 +26,7 @@ from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.tune_report import TuneReport
 from nes_lab.surgery.replace import compress
+from nes_lab.text import format_ms
 from nes_lab.tuning.tune import tune
 
 __all__ = ["MARGIN", "Clock", "RealClock", "Timing", "meet_latency"]
@@ -169,8 +170,8 @@ class _Search:
         least = min(self.known.values(), key=lambda t: t.ms / self.limit(t))
         where = "; ".join(note for note in least.plan.notes if "tuned on" in note)
         return BudgetError(
-            f"latency_ms={self.budget.latency_ms!r} cannot be met: the least measured is {_ms(least.ms)} "
-            f"({least.ms / least.dense_ms:.0%} of the dense model's {_ms(least.dense_ms)}), where {_ms(self.limit(least))} are "
+            f"latency_ms={self.budget.latency_ms!r} cannot be met: the least measured is {format_ms(least.ms)} "
+            f"({least.ms / least.dense_ms:.0%} of the dense model's {format_ms(least.dense_ms)}), where {format_ms(self.limit(least))} are "
             f"asked for with a margin of {MARGIN:.0%} and two standard errors ({least.error:.1%} each)"
             + (f"; slowest there: {least.slowest}" if least.slowest else "")
             + (f"; {where}" if where else ""),
@@ -181,8 +182,8 @@ class _Search:
 def _with_notes(timing: Timing, budget: Budget, search: _Search) -> CompressionPlan:
     share = f", which is {budget.latency_ms} of dense" if isinstance(budget.latency_ms, str) else ""
     note = (
-        f"{_ms(timing.ms)} measured: median of {timing.rounds} rounds, in turn with the dense model's {_ms(timing.dense_ms)}; "
-        f"limit {_ms(search.limit(timing))}{share}; searched with a margin of {MARGIN:.0%} and two standard errors "
+        f"{format_ms(timing.ms)} measured: median of {timing.rounds} rounds, in turn with the dense model's {format_ms(timing.dense_ms)}; "
+        f"limit {format_ms(search.limit(timing))}{share}; searched with a margin of {MARGIN:.0%} and two standard errors "
         f"(now {timing.error:.1%} each), {len(search.known)} states tuned in {time.perf_counter() - search.begun:.0f} s"
     )
     return replace(timing.plan, notes=(*timing.plan.notes, note), latency_ms=timing.ms)
@@ -246,8 +247,4 @@ class RealClock:
 
 def _slowest(report: TuneReport) -> str:
     times = sorted(((t.times_ms[t.execution], t.name) for t in report.layers if t.times_ms), reverse=True)
-    return ", ".join(f"{name} {_ms(ms)}" for ms, name in times[:_HOLDERS])
-
-
-def _ms(value: float) -> str:
-    return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
+    return ", ".join(f"{name} {format_ms(ms)}" for ms, name in times[:_HOLDERS])

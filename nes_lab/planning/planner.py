@@ -21,10 +21,10 @@ from nes_lab.planning.survey import Survey, survey
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
-from nes_lab.records.cost_report import short
 from nes_lab.records.options import ScopeOption, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
+from nes_lab.text import format_number
 
 __all__ = [
     "EpitomeOptions",
@@ -245,7 +245,7 @@ def _infeasible(ladder: Ladder, limits: tuple[float | None, float | None], how: 
         if limit is None or reached <= limit:
             continue
         parts.append(
-            f"{what}={short(limit)} cannot be met: the least reachable is {short(reached)} ({reached:,}, "
+            f"{what}={format_number(limit)} cannot be met: the least reachable is {format_number(reached)} ({reached:,}, "
             f"{reached / getattr(found.report, what):.1%} of dense) with {how}; most of it is held by {_holders(found, state, what)}"
         )
     return BudgetError(". ".join(parts), least=least)
@@ -258,7 +258,7 @@ def _holders(found: Survey, state: Mapping[int, LayerPlan], what: str) -> str:
     ]
     rows = [(getattr(c, what), layer.name, layer.reason) for c, layer in zip(counts, found.layers, strict=True)]
     most = sorted(rows, reverse=True)[:_HOLDERS]
-    return "; ".join(f"{name} {short(n)}" + (f" (dense: {why})" if why else "") for n, name, why in most)
+    return "; ".join(f"{name} {format_number(n)}" + (f" (dense: {why})" if why else "") for n, name, why in most)
 
 
 def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int, round_to: int) -> CompressionPlan:

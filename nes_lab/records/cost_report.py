@@ -6,21 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from html import escape
 from typing import Any
 
-__all__ = ["CostReport", "LatencyReport", "LayerCost", "short"]
+from nes_lab.text import format_number
 
-
-def short(number: float) -> str:
-    """A count in three or four digits with its unit.
-
-    Examples:
-        >>> short(300_774_272), short(3_504_872), short(950)
-        ('300.8 M', '3.505 M', '950')
-    """
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(number) >= size:
-            scaled = number / size
-            return f"{scaled:.{3 if scaled < 10 else 1}f} {unit}"
-    return f"{number:g}"
+__all__ = ["CostReport", "LatencyReport", "LayerCost"]
 
 
 @dataclass(frozen=True)
@@ -96,13 +84,13 @@ class CostReport:
                 c.name or "(model)",
                 c.kind,
                 str(c.epitome_shape or c.weight_shape or ""),
-                short(c.params),
-                short(c.madds),
+                format_number(c.params),
+                format_number(c.madds),
                 c.execution or "",
             )
             for c in self.by_layer
         ]
-        total = ("total", "", f"input {self.input_shape}", short(self.params), short(self.madds), "")
+        total = ("total", "", f"input {self.input_shape}", format_number(self.params), format_number(self.madds), "")
         return [*rows, total]
 
     _HEAD = ("layer", "kind", "shape", "params", "madds", "execution")
@@ -119,7 +107,9 @@ class CostReport:
         ]
         rule = "-" * max(map(len, lines))
         learner = (
-            f"\nindex learners (training only): {short(self.learner_params)} params" if self.learner_params else ""
+            f"\nindex learners (training only): {format_number(self.learner_params)} params"
+            if self.learner_params
+            else ""
         )
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]) + learner
 

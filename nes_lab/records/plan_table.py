@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nes_lab.text import format_shape, list_some
+
 if TYPE_CHECKING:
     from nes_lab.records.compression_plan import CompressionPlan
 
@@ -51,16 +53,13 @@ def _placed(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _cells(row: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    def shape(key: str) -> str:
-        return "x".join(map(str, row[key])) if row[key] else "-"
-
     counts = (_count(row, name) for name in names)
     why = f"kept dense: {row['reason']}" if row["reason"] else row["why"]
     ratio = f"{row['ratio']:.1%}" if row["epitome_shape"] else "dense"
     return (
         row["name"] or "(model)",
-        shape("weight_shape"),
-        shape("epitome_shape"),
+        format_shape(row["weight_shape"]),
+        format_shape(row["epitome_shape"]),
         f"{row['params']:,}",
         ratio,
         *counts,
@@ -84,6 +83,5 @@ def _unavailable(rows: Sequence[dict[str, Any]]) -> list[str]:
             held[name, reason].append(row["name"])
     lines = ["", "* the execution plan that runs"] if any(row["executions"] for row in rows) else []
     for (name, reason), layers in held.items():
-        more = f" and {len(layers) - _MOST_NAMES} more" if len(layers) > _MOST_NAMES else ""
-        lines.append(f"no {name}: {reason} ({', '.join(layers[:_MOST_NAMES])}{more})")
+        lines.append(f"no {name}: {reason} ({list_some(layers, _MOST_NAMES)})")
     return lines

@@ -11,6 +11,7 @@ from typing import Any
 from nes_lab.errors import PlanError
 from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
 from nes_lab.records.record import check_schema, load_json
+from nes_lab.text import list_some
 
 __all__ = ["LayerTuning", "TuneKey", "TuneReport"]
 
@@ -154,8 +155,7 @@ class TuneReport:
         wrong += [f"{name!r} was not tuned" for name in plan.layers if name not in mine]
         wrong += [d for name, p in plan.layers.items() if name in mine and (d := mine[name].differs(p))]
         if wrong:
-            rest = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise PlanError("the report was made for another model than the plan: " + "; ".join(wrong[:3]) + rest)
+            raise PlanError("the report was made for another model than the plan: " + list_some(wrong, 3))
 
     def _madds(self, plan: CompressionPlan) -> dict[str, int] | None:
         """Multiply-adds of the timed layers at the plan's input, or None where it differs in more than its batch."""

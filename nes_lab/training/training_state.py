@@ -10,8 +10,8 @@ from torch import nn
 
 from nes_lab.datasets.sampling import stream_seed
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.datasets.words import some
 from nes_lab.errors import CheckpointError
+from nes_lab.text import list_some
 from nes_lab.training import distributed
 from nes_lab.training.engine import Engine
 from nes_lab.training.networks import build_ema, check_sync_batchnorm
@@ -196,5 +196,5 @@ def _describe_change(name: str, before: object, now: object) -> str:
     if isinstance(before, list) and isinstance(now, list):
         gone = [entry for entry in before if entry not in now]
         new = [entry for entry in now if entry not in before]
-        return f"{name}: {some(gone) or 'none'}, now {some(new) or 'none'}"
+        return f"{name}: {list_some(gone) or 'none'}, now {list_some(new) or 'none'}"
     return f"{name}: {str(before)[:8]}, now {str(now)[:8]}"

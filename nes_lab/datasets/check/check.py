@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes_lab.datasets.check.report import DataReport
-from nes_lab.datasets.words import some
 from nes_lab.errors import OptionError
+from nes_lab.text import list_some
 
 if TYPE_CHECKING:
     from nes_lab.datasets.check.layouts import Found
@@ -83,7 +83,7 @@ def _judge(
 ) -> None:
     """Unreadable files are a problem, unless they are few enough to be left out."""
     what = "sounds" if kind == "audio" else "images"
-    sentence = f"{name}: {len(broken)} of {examined:,} {what} checked cannot be read: {some(broken)}"
+    sentence = f"{name}: {len(broken)} of {examined:,} {what} checked cannot be read: {list_some(broken)}"
     if len(broken) <= skip * examined:
         notes.append(f"{sentence}; they would be left out")
     else:
@@ -107,5 +107,5 @@ def _shared(found: Found, everything: bool, notes: list[str]) -> int | None:
     if count is None:
         notes.append("duplicates across train and val were not looked for in so many files; --all looks for them")
     elif count:
-        notes.append(f"{count} examples of val are in train too, byte for byte: {some(names)}")
+        notes.append(f"{count} examples of val are in train too, byte for byte: {list_some(names)}")
     return count

@@ -18,8 +18,8 @@ from nes_lab.datasets.check.report import SplitReport
 from nes_lab.datasets.checks import MOST_DECODED, READ_ERRORS, array_problems, as_rgb, describe
 from nes_lab.datasets.items import Item, Member
 from nes_lab.datasets.wav import read_wav
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError
+from nes_lab.text import list_some
 
 __all__ = ["Examined", "examine_part", "shared_examples"]
 
@@ -139,7 +139,7 @@ def _sounds(name: str, items: Sequence[Item], counts: tuple[int, ...]) -> Examin
     moments = ((mean,), (float(np.sqrt(max(second / total - mean**2, 0.0))),)) if total else ((), ())
     seen = Examined(SplitReport(name, counts, len(items), _sizes(lengths), dict(rates.most_common()), *moments), broken)
     if silent:
-        seen.notes.append(f"{name}: {len(silent)} clips are silent: {some(silent)}")
+        seen.notes.append(f"{name}: {len(silent)} clips are silent: {list_some(silent)}")
     return seen
 
 

@@ -15,8 +15,8 @@ from nes_lab.datasets.items import Item, Member, Members
 from nes_lab.datasets.registry import dataset_names
 from nes_lab.datasets.shards import label_problems, read_shard, shard_archives, shard_classes
 from nes_lab.datasets.torchvision_sets import TORCHVISION_SETS, default_root, raw_splits
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError, closest
+from nes_lab.text import list_some
 
 __all__ = ["Found", "Part", "find_data", "recognize"]
 
@@ -94,7 +94,7 @@ def _layout(path: Path) -> tuple[str, Path]:
         return "image_folder", path
     if any(path.glob("imagenette2*")):
         return "imagenette", path
-    held = some(sorted(item.name for item in path.iterdir())) or "nothing"
+    held = list_some(sorted(item.name for item in path.iterdir())) or "nothing"
     raise DataError(
         f"{str(path)!r} holds {held}; a data set is train/<class>/ and val/<class>/, train/*.tar and val/*.tar, audio/ and "
         f"meta/, or what torchvision unpacks ({', '.join(_TORCHVISION_FOLDERS)})"
@@ -178,7 +178,7 @@ def _tree(name: str, root: Path) -> Found:
         for split, of_class in held.items()
     }
     if name == "imagenette" and classes != tuple(IMAGENETTE_CLASSES):
-        problems.append(f"the classes of {str(root)!r} are not Imagenette's: {some(classes)}")
+        problems.append(f"the classes of {str(root)!r} are not Imagenette's: {list_some(classes)}")
     notes += imagenet_notes(classes) if name == "imagenet" else ()
     return Found(name, root, "image", classes, parts, tuple(problems), tuple(notes))
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nes_lab.datasets.words import some
 from nes_lab.errors import DataError, closest
+from nes_lab.text import list_some
 
 __all__ = ["IMAGE_SUFFIXES", "Listing", "check_listing", "check_same_classes", "list_split", "scan_split"]
 
@@ -38,7 +38,7 @@ class Listing:
         notes = []
         if self.others:
             sorted_kinds = sorted(self.others.items(), key=lambda kind: (-kind[1], kind[0]))
-            kinds = some([f"{count:,} {suffix or 'without a suffix'}" for suffix, count in sorted_kinds])
+            kinds = list_some([f"{count:,} {suffix or 'without a suffix'}" for suffix, count in sorted_kinds])
             notes.append(f"{self.folder.name}: files that are no known image type are passed over ({kinds})")
         if self.stray:
             notes.append(f"{self.folder.name}: {self.stray:,} images beside the folders of classes are passed over")
@@ -60,7 +60,7 @@ def list_split(root: Path, split: str) -> Listing:
         present = sorted(item.name for item in root.iterdir() if item.is_dir())
         raise DataError(
             f"data.root={str(root)!r} has no folder {split!r}; it should hold train/<class>/ and val/<class>/, "
-            f"but it holds {some(present) or 'no folders'}.{closest(split, present)}"
+            f"but it holds {list_some(present) or 'no folders'}.{closest(split, present)}"
         )
     items = [item for item in folder.iterdir() if not item.name.startswith(".")]
     names = sorted(item.name for item in items if item.is_dir())
@@ -83,7 +83,7 @@ def check_listing(listing: Listing) -> None:
     empty = [name for name, files in listing.images.items() if not files]
     if empty:
         raise DataError(
-            f"{folder!r} has {len(empty)} class folder(s) without an image: {some(empty)}; known image types are "
+            f"{folder!r} has {len(empty)} class folder(s) without an image: {list_some(empty)}; known image types are "
             f"{', '.join(IMAGE_SUFFIXES)}"
         )
 
@@ -122,6 +122,6 @@ def check_same_classes(train: Sequence[str], val: Sequence[str], root: Path) -> 
     """
     only_train, only_val = sorted(set(train) - set(val)), sorted(set(val) - set(train))
     if only_train or only_val:
-        parts = [f"only in train: {some(only_train)}"] if only_train else []
-        parts += [f"only in val: {some(only_val)}"] if only_val else []
+        parts = [f"only in train: {list_some(only_train)}"] if only_train else []
+        parts += [f"only in val: {list_some(only_val)}"] if only_val else []
         raise DataError(f"the splits of {str(root)!r} have different classes; {'; '.join(parts)}")

@@ -254,4 +254,4 @@ def test_a_report_is_frozen() -> None:
     with pytest.raises(AttributeError):
         report.name = "y"  # type: ignore[misc]
     assert not replace(report, problems=("bad",)).usable
-    assert checks.some(()) == ""
+    assert checks.list_some(()) == ""

@@ -1,0 +1,177 @@
+"""Numbers, shares, durations, sizes, shapes and lists as text: the only place that formats them.
+
+Every table, figure, message and page uses these functions, so that one quantity reads the same everywhere. ``k`` is 1,000.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+__all__ = [
+    "NO_VALUE",
+    "format_bytes",
+    "format_ms",
+    "format_number",
+    "format_seconds",
+    "format_shape",
+    "format_share",
+    "format_value",
+    "list_all",
+    "list_some",
+    "shorten_name",
+]
+
+NO_VALUE = "–"
+"""Shown where there is no value."""
+
+_TIME_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+def format_number(value: float | None) -> str:
+    """Write a number with four significant digits and a metric prefix.
+
+    Args:
+        value: The number; a dash stands for None and for what is not finite.
+
+    Examples:
+        >>> format_number(300_774_272), format_number(225e6), format_number(950), format_number(None)
+        ('300.8 M', '225 M', '950', '–')
+    """
+    import humanize
+
+    if value is None or not math.isfinite(value):
+        return NO_VALUE
+    if abs(value) < 1000:
+        return f"{value:.4g}"
+    digits, _, prefix = humanize.metric(value, precision=4).partition(" ")
+    return f"{float(digits):g} {prefix}"
+
+
+def format_value(value: object, digits: int = 4) -> str:
+    """Write any value in full: integers with thousands apart, floats rounded, other values as they print.
+
+    Args:
+        value: A number, None (a dash), or anything else.
+        digits: Significant digits of a float below 1,000.
+
+    Examples:
+        >>> format_value(33784), format_value(96.94444), format_value(2048.0), format_value(None), format_value("cpu")
+        ('33,784', '96.94', '2,048', '–', 'cpu')
+    """
+    if value is None:
+        return NO_VALUE
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or (math.isfinite(value) and abs(value) >= 1000):
+        return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.{digits}g}"
+    return f"{value:.{digits}g}"
+
+
+def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:
+    """Write a part as a percentage of a total.
+
+    Args:
+        part: The part.
+        total: What it is a part of; 1 if ``part`` is a fraction already.
+        digits: Decimals.
+
+    Examples:
+        >>> format_share(225, 300), format_share(0.5, digits=0), format_share(1, 0)
+        ('75.0%', '50%', '–')
+    """
+    return f"{part / total:.{digits}%}" if total else NO_VALUE
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Write a duration in its two largest units.
+
+    Args:
+        seconds: The duration; a dash stands for None and for what is not finite, and less than 0 counts as 0.
+
+    Examples:
+        >>> [format_seconds(s) for s in (0.25, 42, 125, 7260, 200_000)]
+        ['0.2 s', '42 s', '2 min 5 s', '2 h 1 min', '2 d 7 h']
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return NO_VALUE
+    if seconds < 10:
+        return f"{round(max(0.0, seconds), 1):g} s"
+    rounded = round(seconds)
+    for size, name, inner, inner_name in _TIME_UNITS:
+        if rounded >= size:
+            return f"{rounded // size} {name} {rounded % size // inner} {inner_name}"
+    return f"{rounded} s"
+
+
+def format_ms(milliseconds: float) -> str:
+    """Write a measured time in milliseconds with three significant digits.
+
+    Examples:
+        >>> format_ms(0.12345), format_ms(12.3456), format_ms(1234.5)
+        ('0.123 ms', '12.3 ms', '1,234 ms')
+    """
+    return f"{milliseconds:.3g} ms" if milliseconds < 100 else f"{milliseconds:,.0f} ms"
+
+
+def format_bytes(count: float) -> str:
+    """Write a size in bytes; a kB is 1,000 bytes.
+
+    Examples:
+        >>> format_bytes(512), format_bytes(1536), format_bytes(5e9)
+        ('512 Bytes', '1.5 kB', '5.0 GB')
+    """
+    import humanize
+
+    return humanize.naturalsize(count)
+
+
+def format_shape(shape: Sequence[int] | None) -> str:
+    """Write a shape with multiplication signs, and a dash for None or the shape of a scalar.
+
+    Examples:
+        >>> format_shape((64, 3, 3, 3)), format_shape(None)
+        ('64×3×3×3', '–')
+    """
+    return "×".join(map(str, shape)) if shape else NO_VALUE
+
+
+def list_some(names: Sequence[object], most: int = 5) -> str:
+    """Join the first names with commas, and say how many more there are.
+
+    Args:
+        names: What is listed.
+        most: Names written out at most.
+
+    Examples:
+        >>> list_some(["a", "b"]), list_some("abcdefg")
+        ('a, b', 'a, b, c, d, e and 2 more')
+    """
+    rest = len(names) - most
+    return ", ".join(map(str, names[:most])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def list_all(names: Sequence[object]) -> str:
+    """Join names with commas, and the last one with "and".
+
+    Examples:
+        >>> list_all(["params", "madds", "top1"])
+        'params, madds and top1'
+    """
+    import humanize
+
+    return humanize.natural_list([str(name) for name in names]) if names else ""
+
+
+def shorten_name(name: str, limit: int = 26) -> str:
+    """Cut a long dotted name at its beginning, where the names of layers differ least.
+
+    Args:
+        name: Such as the name of a module.
+        limit: Characters kept at most.
+
+    Examples:
+        >>> shorten_name("features.denseblock3.denselayer24.conv1"), shorten_name("conv1")
+        ('…block3.denselayer24.conv1', 'conv1')
+    """
+    return name if len(name) <= limit else "…" + name[1 - limit :]
