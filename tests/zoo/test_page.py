@@ -39,7 +39,7 @@ def test_the_page_of_other_rows():
     }
     found = page({"b": base | bad, "a": base | good})
     assert "**1 of 2 families pass (50.0%).**" in found
-    assert "| a | a_tiny | 3x8x8 | 100 | 200 | 60.0% | 59.0% | 60.0% | 2 / 1 | 1e-06 | passed |" in found
+    assert "| a | a_tiny | 3×8×8 | 100 | 200 | 60.0% | 59.0% | 60.0% | 2 / 1 | 1e-06 | passed |" in found
     assert "109.0% *" in found and "**refused** at plan: two lines \\| a bar |" in found
     assert "- Odd: a." in found and "cannot be reached, as too much must stay dense: b." in found
 
