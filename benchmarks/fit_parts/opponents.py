@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks.opponents import bisect
 from nes_lab.cost.count import count, stored_params
 from nes_lab.fitting.input_moments import input_moments
-from nes_lab.fitting.norm_statistics import give_to_norm
+from nes_lab.fitting.row_scales import move_into_norm_
 from nes_lab.surgery.foldable_norms import fusable
 
 __all__ = ["pruned", "split_by_svd"]
@@ -63,7 +63,7 @@ def _split(model: nn.Module, factors: dict, kind: str, share: float, means: dict
         if name in means:
             conv, (first, last) = model.get_submodule(name), small.get_submodule(name)  # type: ignore[misc]
             made = torch.einsum("orab,rikl->oikl", last.weight.double(), first.weight.double())
-            give_to_norm(small.get_submodule(norm), None, None, (made - conv.weight).flatten(1) @ means[name])
+            move_into_norm_(small.get_submodule(norm), None, None, (made - conv.weight).flatten(1) @ means[name])
     return small
 
 

@@ -1,4 +1,4 @@
-"""Batches to calibrate with: what a data loader gives, or a few tensors, brought to one form or refused."""
+"""Read model inputs from a data loader or a list of batches, and refuse everything else."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from torch import Tensor
 
 from nes_lab.errors import OptionError
 
-__all__ = ["batches_of"]
+__all__ = ["calibration_batches", "number_of_batches"]
 
 
-def batches_of(argument: str, value: Any) -> Iterator[Any]:
-    """The model inputs in a loader or list of batches.
+def calibration_batches(argument: str, batches: Any) -> Iterator[Any]:
+    """Yield the model inputs of each batch.
 
-    A batch is a tensor; a tuple or list whose first entry is the input, as loaders give ``(images, labels)``, the rest being left
-    alone; or a dict of keyword arguments. A model with several positional inputs takes ``((a, b), labels)``.
+    A batch is a tensor; a dict of keyword arguments; or a tuple or list whose first entry is the input, as loaders give
+    ``(images, labels)``: its other entries are ignored. For a model with several positional inputs, give ``((a, b), labels)``.
 
     Args:
-        argument: Its name, for messages.
-        value: An iterable of batches; one tensor or one dict is one batch.
+        argument: Name of the caller's argument, for messages.
+        batches: An iterable of batches. One tensor or one dict counts as one batch.
 
     Raises:
-        OptionError: If it is nothing of that kind, or holds no batch; when that is noticed, while reading.
+        OptionError: While reading, at the first batch of another kind; at the end, if there was no batch.
 
     Examples:
-        >>> [x.shape for x in batches_of("norms", [(torch.zeros(2, 3), torch.zeros(2)), torch.zeros(4, 3)])]
+        >>> [x.shape for x in calibration_batches("norms", [(torch.zeros(2, 3), torch.zeros(2)), torch.zeros(4, 3)])]
         [torch.Size([2, 3]), torch.Size([4, 3])]
     """
-    if isinstance(value, Tensor | Mapping):
-        value = [value]
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise OptionError(f"{argument} is a {type(value).__name__}; give a data loader, or a list of batches")
+    if isinstance(batches, Tensor | Mapping):
+        batches = [batches]
+    if isinstance(batches, str | bytes) or not isinstance(batches, Iterable):
+        raise OptionError(f"{argument} is a {type(batches).__name__}; give a data loader, or a list of batches")
     number = -1
-    for number, batch in enumerate(value):
+    for number, batch in enumerate(batches):
         x = batch[0] if isinstance(batch, tuple | list) and batch else batch
-        several = isinstance(x, tuple | list) and bool(x) and all(isinstance(part, Tensor) for part in x)
-        if not (isinstance(x, Tensor | Mapping) or several):
+        is_several = isinstance(x, tuple | list) and bool(x) and all(isinstance(part, Tensor) for part in x)
+        if not (isinstance(x, Tensor | Mapping) or is_several):
             raise OptionError(
                 f"{argument}: batch {number} is a {type(batch).__name__} of {type(x).__name__}; a batch is a tensor, "
                 "(inputs, labels), or a dict of arguments"
@@ -45,3 +45,13 @@ def batches_of(argument: str, value: Any) -> Iterator[Any]:
         yield x
     if number < 0:
         raise OptionError(f"{argument} holds no batch; give at least one")
+
+
+def number_of_batches(batches: Any) -> int:
+    """Return how many batches there are; 0 where that is not known before reading them.
+
+    Examples:
+        >>> number_of_batches([torch.zeros(1), torch.zeros(1)]), number_of_batches(iter([torch.zeros(1)]))
+        (2, 0)
+    """
+    return len(batches) if hasattr(batches, "__len__") and not isinstance(batches, Tensor | Mapping) else 0

@@ -1,4 +1,4 @@
-"""From a pretrained network and a compression plan to a network that knows what the old one knew."""
+"""Compress a pretrained model and fit its epitomes to its weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from nes_lab.errors import OptionError, check_choice, check_int
 from nes_lab.fitting.input_moments import Moments, input_moments
-from nes_lab.fitting.norm_statistics import give_to_norm, reestimate_norms_, scaling_norms
-from nes_lab.fitting.search import Fitted, SearchOptions, fit_rows, search_starts, unsearchable
+from nes_lab.fitting.norm_statistics import reestimate_norms_
+from nes_lab.fitting.row_scales import move_into_norm_, scaling_norms
+from nes_lab.fitting.search import SearchOptions, SearchState, fit_to_starts, why_not_searchable
+from nes_lab.fitting.search import search_starts as search
 from nes_lab.nn.init import fit_epitome, fit_method, relative_residual
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
@@ -104,32 +106,38 @@ def fit(
     check_int("seed", seed, 0)
     student = compress(model, plan, weights="reset", generator=torch.Generator().manual_seed(seed))
     if any(p.is_meta for p in student.parameters()):
-        raise OptionError("model lies on the meta device, where there are no weights to fit; load them first")
+        raise OptionError("model is on the meta device, where there are no weights to fit; load them first")
     if calibration is norms and isinstance(norms, Iterator):
-        calibration = norms = list(norms)  # it could be read only once
+        calibration = norms = list(norms)  # an iterator can be read only once
     layers: list[LayerFit] = []
-    with progress_reporter(progress, on_progress) as show, torch.inference_mode(False), torch.no_grad():
-        moments, calibrated = (
-            ({}, 0) if calibration is None else input_moments(model, list(plan.layers), calibration, show, seed)
+    with progress_reporter(progress, on_progress, "fitting") as report, torch.inference_mode(False), torch.no_grad():
+        moments, calibration_count = (
+            ({}, 0) if calibration is None else input_moments(model, list(plan.layers), calibration, report, seed)
         )
-        readers = scaling_norms(model, plan.layers)
+        norm_of = scaling_norms(model, plan.layers)
         for done, name in enumerate(plan.layers):
-            show({"done": done, "total": len(plan.layers), "phase": "fit", "label": name})
-            task = _Task(name, search_starts, row_scales, snap, seed, moments.get(name), readers.get(name, ""))
+            report({"done": done, "total": len(plan.layers), "phase": "fit", "label": name})
+            task = _LayerTask(name, search_starts, row_scales, snap, seed, moments.get(name), norm_of.get(name, ""))
             layers.append(_fit_layer(task, model, student))
-        measured = 0 if norms is None else reestimate_norms_(student, norms, "norms", show)
-        show({"done": 1, "total": 1, "phase": "fit", "label": "done"})
-    seconds = time.perf_counter() - begun
-    starts = "search" if search_starts else "plan"
-    return cast(Model, student), FitReport(tuple(layers), starts, snap, calibrated, measured, seed, seconds)
+        norm_count = 0 if norms is None else reestimate_norms_(student, norms, "norms", report)
+        report({"done": 1, "total": 1, "phase": "fit", "label": "done"})
+    starts, seconds = "search" if search_starts else "plan", time.perf_counter() - begun
+    return cast(Model, student), FitReport(tuple(layers), starts, snap, calibration_count, norm_count, seed, seconds)
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What is asked for one layer, and what is known of it."""
+class _LayerTask:
+    """How to fit one layer.
+
+    Args:
+        name: Its module name.
+        search_starts, row_scales, snap, seed: As :func:`fit` takes them.
+        moments: Moments of its inputs; None: its weight alone decides.
+        norm: Name of the batch norm that may take the factors of its output channels; empty: there is none.
+    """
 
     name: str
-    search: bool
+    search_starts: bool
     row_scales: bool
     snap: bool
     seed: int
@@ -137,72 +145,71 @@ class _Task:
     norm: str
 
 
-def _fit_layer(task: _Task, model: nn.Module, student: nn.Module) -> LayerFit:
+def _fit_layer(task: _LayerTask, model: nn.Module, student: nn.Module) -> LayerFit:
     begun = time.perf_counter()
     dense, layer = model.get_submodule(task.name), student.get_submodule(task.name)
     assert isinstance(layer, EpitomeLayer)  # compress has put it there
     weight: Tensor = dense.weight.detach().double()  # type: ignore[operator, union-attr, assignment]
-    plan_map, why = layer.routing_map(), unsearchable(layer.routing_map(), layer.routing_mode)
-    mended = bool(task.norm) or layer.bias is not None
-    moment = None if task.moments is None else task.moments.second(centered=mended).to(weight.device)
+    planned, why_not = layer.routing_map(), why_not_searchable(layer.routing_map(), layer.routing_mode)
+    corrects_mean = bool(task.norm) or layer.bias is not None
+    moment = None if task.moments is None else task.moments.second(centered=corrects_mean).to(weight.device)
     scaled = task.row_scales and bool(task.norm)
-    if task.search and not why:
-        options = SearchOptions(fractional=not task.snap, seed=task.seed)
-        found = search_starts(plan_map, weight, scaled, moment, options)
+    if task.search_starts and not why_not:
+        state = search(planned, weight, scaled, moment, SearchOptions(fractional=not task.snap, seed=task.seed))
     else:
         if task.snap:
             layer.snap()
-        found = fit_rows(layer.routing_map(), weight, scaled, moment)
-    found = _leveled(found)
-    _install(layer, found, task.snap)
-    _mend(layer, found, student.get_submodule(task.norm) if task.norm else None, weight, task.moments)
-    plain = fit_epitome(plan_map, weight)
-    made = {"epitome": found.epitome, "row_scale": found.row_scale}
+        state = fit_to_starts(layer.routing_map(), weight, scaled, moment)
+    state = _center_factors(state)
+    _install(layer, state, task.snap)
+    _correct_output(layer, state, student.get_submodule(task.norm) if task.norm else None, task.moments)
+    unscaled = fit_epitome(planned, weight)
+    fitted = {"epitome": state.epitome, "row_scale": state.row_scale}
     return LayerFit(
         name=task.name,
         routing=layer.routing_mode,
         scope=layer.geometry.scope,
-        method=fit_method(found.routing_map, moment),
-        starts=(why or "searched") if task.search else "plan",
+        method=fit_method(state.routing_map, moment),
+        starts=(why_not or "searched") if task.search_starts else "plan",
         norm=task.norm if scaled else "",
         weight_energy=float(weight.square().sum()),
-        residual_before=relative_residual(plan_map, weight, plain),
-        residual_after=relative_residual(found.routing_map, weight, **made),
-        error_before=None if moment is None else relative_residual(plan_map, weight, plain, moment=moment),
-        error_after=None if moment is None else relative_residual(found.routing_map, weight, **made, moment=moment),
-        iterations=len(found.residuals),
+        residual_before=relative_residual(planned, weight, unscaled),
+        residual_after=relative_residual(state.routing_map, weight, **fitted),
+        error_before=None if moment is None else relative_residual(planned, weight, unscaled, moment=moment),
+        error_after=None if moment is None else relative_residual(state.routing_map, weight, **fitted, moment=moment),
+        iterations=len(state.residuals),
         seconds=time.perf_counter() - begun,
     )
 
 
-def _leveled(found: Fitted) -> Fitted:
-    """The factors around 1, so that the epitome has the size of the weights: optimizers feel the difference."""
-    if found.row_scale is None:
-        return found
-    level = found.row_scale.abs().log().mean().exp()
-    return replace(found, epitome=found.epitome * level, row_scale=found.row_scale / level)
+def _center_factors(state: SearchState) -> SearchState:
+    """Bring the factors' geometric mean to 1, so that the epitome's entries are as large as the weight's, which optimizers need."""
+    if state.row_scale is None:
+        return state
+    mean = state.row_scale.abs().log().mean().exp()
+    return replace(state, epitome=state.epitome * mean, row_scale=state.row_scale / mean)
 
 
-def _install(layer: EpitomeLayer, found: Fitted, snap: bool) -> None:
-    """Epitome and stored starts into the layer."""
-    layer.epitome.copy_(found.epitome)
+def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
+    """Copy the epitome and the stored starts into the layer."""
+    layer.epitome.copy_(state.epitome)
     if layer.routing.searchable:
         for axis, table in layer.routing.tables():
-            starts = found.routing_map.starts[axis]
-            assert starts is not None  # the search keeps which axes are sampled
+            starts = state.routing_map.starts[axis]
+            assert starts is not None  # the search samples the same axes
             table.copy_(starts)
     if snap:
         layer.snap()
 
 
-def _mend(layer: EpitomeLayer, found: Fitted, norm: nn.Module | None, weight: Tensor, moments: Moments | None) -> None:
-    """Factors into the norm that reads the layer; the shift of the output's mean into that norm or the bias."""
+def _correct_output(layer: EpitomeLayer, state: SearchState, norm: nn.Module | None, moments: Moments | None) -> None:
+    """Move the factors into the norm after the layer, and the shift of the output's mean into that norm or the bias."""
     shift = None
     if moments is not None:
-        mean = moments.mean.to(weight.device)
-        wanted, made = weight.flatten(1) @ mean, layer.materialize().double().flatten(1) @ mean
-        shift = made - (wanted if found.row_scale is None else wanted / found.row_scale)
+        mean = moments.mean.to(state.weight.device)
+        dense_mean, fitted_mean = (w.double().flatten(1) @ mean for w in (state.weight, layer.materialize()))
+        shift = fitted_mean - (dense_mean if state.row_scale is None else dense_mean / state.row_scale)
     if norm is not None:
-        give_to_norm(norm, layer.bias, found.row_scale, shift)
+        move_into_norm_(norm, layer.bias, state.row_scale, shift)
     elif layer.bias is not None and shift is not None:
         layer.bias.sub_(shift.to(layer.bias.dtype))

@@ -1,73 +1,77 @@
-"""Clusters of rows by merging the two that lose least, again and again: where one-channel patches begin their search."""
+"""Cluster similar rows (Ward): the first guess of the start search where patches are one channel long."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["merge_rows"]
+__all__ = ["cluster_rows"]
 
 
-def merge_rows(rows: Tensor, clusters: int, lines: bool = False) -> Tensor:
-    """Assign rows to clusters, greedily, so that little is lost when every row reads its cluster's one vector.
+def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
+    """Assign each row to a cluster so that little is lost when all rows of a cluster share one vector.
 
-    Ward's criterion: the squared distance to the cluster's mean grows least. With ``lines`` rows may be scaled, sign included: the
-    energy outside the cluster's one direction grows least. It works on inner products alone, so that long rows cost nothing.
+    Clusters are merged one pair at a time, always the pair that loses least:
+
+    - without ``scaled`` the vector is the cluster's mean, and the loss is the increase of the squared distance to it (Ward);
+    - with ``scaled`` each row is a multiple of the vector, and the loss is the increase of the energy outside its direction.
+
+    Only inner products are used, so the cost does not depend on the length of the rows after these are computed.
 
     Args:
         rows: ``(n, d)``.
-        clusters: At most so many remain.
-        lines: Whether each row has a factor of its own.
+        clusters: Number of clusters that remain, at most.
+        scaled: Let each row have a factor of its own, of either sign.
 
     Returns:
-        Cluster of each row, ``(n,)`` whole numbers counted from 0 in the order in which the clusters first appear.
+        Cluster of each row, ``(n,)`` integers, numbered in the order in which the clusters first appear.
 
     Examples:
-        >>> merge_rows(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.1, 0.0]]), 2).tolist()
+        >>> cluster_rows(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.1, 0.0]]), 2).tolist()
         [0, 1, 0]
-        >>> merge_rows(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -3.0]]), 2, lines=True).tolist()
+        >>> cluster_rows(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -3.0]]), 2, scaled=True).tolist()
         [0, 1, 1]
+
+    Source: Ward, *Hierarchical Grouping to Optimize an Objective Function*, JASA 58 (1963).
     """
     count = rows.shape[0]
     if clusters >= count:
         return torch.arange(count, device=rows.device)
     gram = (rows.double() @ rows.double().T).cpu()
-    sizes, label = torch.ones(count, dtype=torch.float64), torch.arange(count)
-    loss = torch.stack([_losses(gram, sizes, i, lines) for i in range(count)])
+    sizes, cluster = torch.ones(count, dtype=torch.float64), torch.arange(count)
+    loss = torch.stack([_merge_losses(gram, sizes, i, scaled) for i in range(count)])
     for _ in range(count - clusters):
-        keep, gone = divmod(int(loss.argmin()), count)
-        a, b = _weights(gram, sizes, keep, gone, lines)
-        gram[keep] = a * gram[keep] + b * gram[gone]
-        gram[:, keep] = a * gram[:, keep] + b * gram[:, gone]
-        sizes[keep] += sizes[gone]
-        sizes[gone] = 0
-        label[label == gone] = keep
-        loss[keep] = loss[:, keep] = _losses(gram, sizes, keep, lines)
-        loss[gone] = loss[:, gone] = float("inf")
-    _, order = torch.unique(
-        label, return_inverse=True
-    )  # a cluster's name is its first row at the time, so order is kept
-    return order.to(rows.device)
+        kept, merged = divmod(int(loss.argmin()), count)
+        a, b = _merge_weights(gram, sizes, kept, merged, scaled)
+        gram[kept] = a * gram[kept] + b * gram[merged]
+        gram[:, kept] = a * gram[:, kept] + b * gram[:, merged]
+        sizes[kept] += sizes[merged]
+        sizes[merged] = 0
+        cluster[cluster == merged] = kept
+        loss[kept] = loss[:, kept] = _merge_losses(gram, sizes, kept, scaled)
+        loss[merged] = loss[:, merged] = float("inf")
+    # until here a cluster's number is that of one of its rows, the first one, so sorting the numbers keeps the order
+    return torch.unique(cluster, return_inverse=True)[1].to(rows.device)
 
 
-def _losses(gram: Tensor, sizes: Tensor, i: int, lines: bool) -> Tensor:
-    """What merging cluster ``i`` with each other one loses."""
-    energy, cross = gram.diagonal(), gram[i]
-    if lines:  # the smaller eigenvalue of the pair's two by two products
-        mean, half = (energy + energy[i]) / 2, (energy - energy[i]) / 2
-        lost = mean - (half.square() + cross.square()).sqrt()
+def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
+    """Return what would be lost by merging cluster ``i`` with each other cluster."""
+    energy, product = gram.diagonal(), gram[i]
+    if scaled:  # the smaller eigenvalue of the 2 x 2 matrix of inner products
+        mean, half_difference = (energy + energy[i]) / 2, (energy - energy[i]) / 2
+        loss = mean - (half_difference.square() + product.square()).sqrt()
     else:
-        lost = sizes * sizes[i] / (sizes + sizes[i]).clamp_min(1) * (energy + energy[i] - 2 * cross)
-    lost = torch.where(sizes > 0, lost, float("inf"))
-    lost[i] = float("inf")
-    return lost
+        loss = sizes * sizes[i] / (sizes + sizes[i]).clamp_min(1) * (energy + energy[i] - 2 * product)
+    loss = torch.where(sizes > 0, loss, float("inf"))
+    loss[i] = float("inf")
+    return loss
 
 
-def _weights(gram: Tensor, sizes: Tensor, i: int, j: int, lines: bool) -> tuple[float, float]:
-    """The vector that stands for both: their mean; or their first singular vector, with the energy it explains."""
-    if not lines:
-        whole = float(sizes[i] + sizes[j])
-        return float(sizes[i]) / whole, float(sizes[j]) / whole
+def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
+    """Return the weights of two clusters' vectors in the vector of both: for the mean, or for the first singular vector."""
+    if not scaled:
+        total = float(sizes[i] + sizes[j])
+        return float(sizes[i]) / total, float(sizes[j]) / total
     pair = gram[[i, j]][:, [i, j]]
     a, b = torch.linalg.eigh(pair)[1][:, 1].tolist()
     return a, b

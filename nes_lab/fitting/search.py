@@ -1,72 +1,116 @@
-"""Choosing starts for a weight: least squares for the epitome and the best start of every patch, in turn.
+"""Choose the starts of one weight, in turn with the epitome that is fitted to it.
 
-Each half-step solves its part exactly, so the residual never rises. With one-channel patches and integer starts this is co-clustering
-of output rows and input columns.
+From each of several first guesses of the starts (``_first_guesses``):
+
+1. ``refit_epitome``: fit the epitome to the starts and channel factors, by least squares.
+2. ``move_starts``: move every patch to the start where this epitome leaves the smallest residual, axis by axis.
+3. ``rescale_rows``: set the factor of every output channel, where channels have factors.
+4. ``alternate``: repeat 1 to 3 until the squared residual falls by less than ``SearchOptions.min_gain``.
+5. ``search_starts``: take the best guess, then improve it with starts between two cells, and by the error of the layer's output.
+
+Each step solves its own part exactly, so the residual never rises. With one-channel patches and integer starts this is
+co-clustering of output channels and input channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.sampling import expand
-from nes_lab.fitting.joint_start_search import joint_starts
-from nes_lab.fitting.row_clusters import merge_rows
-from nes_lab.fitting.start_search import best_between, best_whole
+from nes_lab.fitting.joint_start_search import best_joint_starts
+from nes_lab.fitting.row_clusters import cluster_rows
+from nes_lab.fitting.start_search import best_fractional_starts, best_integer_starts
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, rule_starts
 from nes_lab.nn.init import copy_epitome, fit_epitome, fit_method, relative_residual
 
-__all__ = ["Fitted", "SearchOptions", "fit_rows", "search_starts", "unsearchable"]
+__all__ = [
+    "SearchOptions",
+    "SearchState",
+    "alternate",
+    "fit_to_starts",
+    "move_starts",
+    "refit_epitome",
+    "rescale_rows",
+    "search_starts",
+    "why_not_searchable",
+]
 
-_STEPS = 20
-"""Conjugate gradients between two moves, where the fit is not in closed form: each set out from the epitome before."""
+FIT_STEPS = 200
+"""Steps of conjugate gradients for the first epitome of a guess, where the fit has no closed form."""
 
-_POLISH = 25
-"""At most so many rounds of factors and epitome after the starts are settled."""
+REFIT_STEPS = 20
+"""Steps of conjugate gradients for each further epitome, which begins from the one before."""
+
+MAX_POLISH_ROUNDS = 25
+"""Rounds of ``rescale_rows`` and ``refit_epitome`` after the starts are final, at most."""
+
+MIN_POLISH_GAIN = 1e-4
+"""The share by which such a round must lower the squared residual for another one to follow."""
+
+SMALLEST_FACTOR = 1e-6
+"""Factors of output channels are at least this share of the largest one, because they are divided by later."""
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How long and where to search.
+    """How to search, and for how long.
 
     Args:
-        fractional: Whether starts may end between cells.
-        restarts: Random beginnings tried beside the plan's own starts (and, for one-channel patches, the merged clusters).
-        rounds: At most so many alternations from each beginning.
-        gain: An alternation that lowers the squared residual by less than this share is the last.
-        seed: Of the random beginnings.
+        fractional: Allow starts between two cells.
+        restarts: Random first guesses, besides the given starts and, for one-channel patches, clusters of channels.
+        rounds: Rounds of :func:`alternate` from each first guess, at most.
+        min_gain: A round that lowers the squared residual by less than this share is the last.
+        seed: Seed of the random first guesses.
     """
 
     fractional: bool = True
     restarts: int = 1
     rounds: int = 25
-    gain: float = 1e-3
+    min_gain: float = 1e-3
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """An epitome, its starts and, where rows are scaled, their factors.
+class SearchState:
+    """A weight, and the starts, epitome and channel factors that stand for it at some point of the search.
 
     Args:
+        weight: The weight to come close to, ``geometry.weight_shape``, float64.
         routing_map: The starts.
-        epitome: Float64.
-        row_scale: ``(C_out,)``, or None.
-        residuals: Relative residual after each alternation of the beginning that won; it never rises.
+        epitome: ``geometry.epitome_shape``, float64.
+        row_scale: ``(C_out,)`` factor of each output channel; None: there are none.
+        moment: Second moment of the layer's inputs, as :func:`~nes_lab.nn.init.fit_epitome` takes it: the residual is then that of
+            the layer's output. None: that of the weight.
+        options: How to search.
+        residuals: Relative residual after each fit of the epitome; it never rises.
     """
 
+    weight: Tensor
     routing_map: RoutingMap
     epitome: Tensor
     row_scale: Tensor | None = None
-    residuals: tuple[float, ...] = field(default=())
+    moment: Tensor | None = None
+    options: SearchOptions = SearchOptions()
+    residuals: tuple[float, ...] = ()
+
+    def sampled(self) -> Tensor:
+        """Return the weight that the epitome gives, with the factors of the output channels."""
+        return _scaled(self.routing_map.materialize(self.epitome), self.row_scale)
 
 
-def unsearchable(routing_map: RoutingMap, mode: str) -> str:
-    """Return why a layer's starts cannot be searched for, or an empty string."""
+def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
+    """Return why the starts of a layer cannot be searched for; empty if they can.
+
+    Args:
+        routing_map: Present starts of the layer.
+        mode: Its routing, such as ``"free"``.
+    """
     if routing_mode(mode).not_searched:
         return routing_mode(mode).not_searched
     if all(s is None for s in routing_map.starts):
@@ -76,23 +120,24 @@ def unsearchable(routing_map: RoutingMap, mode: str) -> str:
     return ""
 
 
-def fit_rows(routing_map: RoutingMap, weight: Tensor, scaled: bool, moment: Tensor | None = None) -> Fitted:
-    """Fit the epitome for given starts; with ``scaled`` every output row has a factor of its own, fitted in turn with it.
+def fit_to_starts(
+    routing_map: RoutingMap, weight: Tensor, scaled: bool = False, moment: Tensor | None = None
+) -> SearchState:
+    """Fit epitome and channel factors to a weight for given starts, without moving the starts.
 
     Args:
-        routing_map: Starts.
+        routing_map: The starts.
         weight: ``geometry.weight_shape``.
-        scaled: Whether rows have factors.
-        moment: As :func:`~nes_lab.nn.init.fit_epitome`.
+        scaled: Give every output channel a factor of its own.
+        moment: As :class:`SearchState` takes it.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
         >>> tiled = RoutingMap(EpitomeGeometry((2, 1), (1, 1)), (torch.tensor([0, 0]), None), "tiled")
-        >>> [round(fit_rows(tiled, torch.tensor([[1.0], [-3.0]]), scaled).residuals[-1], 3) for scaled in (False, True)]
+        >>> [round(fit_to_starts(tiled, torch.tensor([[1.0], [-3.0]]), scaled).residuals[-1], 3) for scaled in (False, True)]
         [0.894, 0.0]
     """
-    weight = weight.detach().double()
-    return _polished(_begin(routing_map, weight, scaled, moment), weight, moment)
+    return _polish(_first_state(routing_map, weight.detach().double(), scaled, moment, SearchOptions()))
 
 
 def search_starts(
@@ -101,180 +146,200 @@ def search_starts(
     scaled: bool = False,
     moment: Tensor | None = None,
     options: SearchOptions | None = None,
-) -> Fitted:
-    """Search starts along the channel axes, and fit the epitome to them.
+) -> SearchState:
+    """Search starts along the channel axes, and fit epitome and channel factors to them.
 
     Args:
-        routing_map: The plan's starts: one of the beginnings, so that the result is never worse than theirs.
+        routing_map: Starts to begin from; the result is never worse than these.
         weight: ``geometry.weight_shape``.
-        scaled: Whether every output row has a factor of its own.
-        moment: As :func:`~nes_lab.nn.init.fit_epitome`. The search first measures by the weight; output starts, factors and epitome
-            are then improved by the moment. Input starts stay, as the moment couples all input channels.
-        options: How long and where.
+        scaled: Give every output channel a factor of its own.
+        moment: As :class:`SearchState` takes it. The starts are first searched by the residual of the weight; then output starts,
+            factors and epitome are improved by the residual of the output. Input starts stay, as the moment couples all input
+            channels.
+        options: How to search; None: :class:`SearchOptions` with its defaults.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
         >>> geometry = EpitomeGeometry((4, 1), (2, 1), patch_channels=(1, 1))
         >>> tiled = RoutingMap(geometry, (torch.tensor([0, 1, 0, 1]), None), "free")
-        >>> found = search_starts(tiled, torch.tensor([[1.0], [1.0], [5.0], [5.0]]))
-        >>> found.routing_map.starts[0].tolist(), found.residuals[-1]
+        >>> best = search_starts(tiled, torch.tensor([[1.0], [1.0], [5.0], [5.0]]))
+        >>> best.routing_map.starts[0].tolist(), best.residuals[-1]
         ([0, 0, 1, 1], 0.0)
     """
     options, weight = options or SearchOptions(), weight.detach().double()
-    best: Fitted | None = None
-    for begin in _beginnings(routing_map, weight, scaled, options):
-        found = _alternate(begin, weight, None, options, fractional=False)
-        best = found if best is None or found.residuals[-1] < best.residuals[-1] else best
-    assert best is not None  # the plan's own starts are always a beginning
+    integer = replace(options, fractional=False)
+    guesses = _first_guesses(routing_map, weight, scaled, integer)
+    best = replace(min(map(alternate, guesses), key=lambda state: state.residuals[-1]), options=options)
     if options.fractional and best.residuals[-1] > 0 and routing_map.geometry.scope == "separable":
-        best = _alternate(best, weight, None, options, fractional=True)
+        best = alternate(best)
     if moment is not None:
-        fresh = _refitted(replace(best, residuals=()), weight, moment)
-        best = _alternate(fresh, weight, moment, options, options.fractional)
-    return _polished(best, weight, moment)
+        best = alternate(refit_epitome(replace(best, moment=moment, residuals=())))
+    return _polish(best)
 
 
-def _beginnings(routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions) -> Iterator[Fitted]:
-    """The plan's starts; clusters where patches are one channel; and beginnings whose epitome is made of whole blocks of the weight.
+# ---- first guesses ------------------------------------------------------------------------------------------------------
 
-    Averages of blocks that have nothing in common are alike everywhere, and no block gains by moving. Where each cell has one of the
-    weights instead, some blocks are met exactly and the others find their place among them.
+
+def _first_guesses(
+    routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions
+) -> Iterator[SearchState]:
+    """Yield the given starts; then clusters where patches are one channel long, otherwise epitomes made of pieces of the weight.
+
+    Averages of patches that have nothing in common look the same everywhere, so no patch gains by moving. If each cell instead
+    holds one of the weights that read it, some patches are met exactly and the others find their place among them.
     """
     geometry = routing_map.geometry
-    plan = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)
-    merged = _merged(routing_map, weight, scaled)
-    yield _begin(RoutingMap(geometry, plan, "free"), weight, scaled, None)
-    if merged is not None:
-        yield _begin(merged, weight, scaled, None)
-        return  # no other beginning was ever seen to come near
+    given = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)
+    clustered = _clustered_starts(given, weight, geometry, scaled)
+    yield _first_state(RoutingMap(geometry, given, "free"), weight, scaled, None, options)
+    if clustered is not None:
+        yield _first_state(RoutingMap(geometry, clustered, "free"), weight, scaled, None, options)
+        return  # no other guess ever came near this one
     for k in range(options.restarts + 1):
-        drawn = rule_starts(geometry, "random", options.seed + k - 1) if k else plan
-        starts = tuple(None if s is None else torch.as_tensor(drawn[a]).to(s.device) for a, s in enumerate(plan))
-        seed = _begin(RoutingMap(geometry, starts, "free"), weight, scaled, None)
-        target = weight if seed.row_scale is None else weight / seed.row_scale.view(-1, *[1] * (weight.ndim - 1))
-        seed = replace(seed, epitome=copy_epitome(seed.routing_map, target), residuals=())
-        yield _refitted(_moved(seed, weight, None, fractional=False), weight, None)
+        drawn = rule_starts(geometry, "random", options.seed + k - 1) if k else given
+        starts = tuple(None if s is None else torch.as_tensor(drawn[a]).to(s.device) for a, s in enumerate(given))
+        state = _first_state(RoutingMap(geometry, starts, "free"), weight, scaled, None, options)
+        target = weight / _scaled(torch.ones_like(weight), state.row_scale)
+        state = replace(state, epitome=copy_epitome(state.routing_map, target), residuals=())
+        yield refit_epitome(move_starts(state))
 
 
-def _merged(routing_map: RoutingMap, weight: Tensor, scaled: bool) -> RoutingMap | None:
-    """Clusters of rows and of columns as starts, along the axes of one-channel patches."""
-    geometry = routing_map.geometry
-    ones = [a for a in (0, 1) if routing_map.starts[a] is not None and geometry.axes[a].patch == 1]
-    if geometry.scope != "separable" or not ones:
+def _clustered_starts(
+    starts: tuple[Tensor | None, ...], weight: Tensor, geometry: EpitomeGeometry, scaled: bool
+) -> tuple[Tensor | None, ...] | None:
+    """Return starts that give each cluster of similar channels one cell; None if no patch is one channel long."""
+    axes = [a for a in (0, 1) if starts[a] is not None and geometry.axes[a].patch == 1]
+    if geometry.scope != "separable" or not axes:
         return None
-    starts = [None if s is None else s.detach().round().long() for s in routing_map.starts]
-    for axis in ones:
-        rows = weight.transpose(0, axis).flatten(1)
-        starts[axis] = merge_rows(rows, geometry.axes[axis].cells, lines=scaled and axis == 0)
-    return RoutingMap(geometry, tuple(starts), "free")
+    clusters = {
+        axis: cluster_rows(weight.transpose(0, axis).flatten(1), geometry.axes[axis].cells, scaled and axis == 0)
+        for axis in axes
+    }
+    return tuple(clusters.get(axis, s) for axis, s in enumerate(starts))
 
 
-# ---- the alternation ----------------------------------------------------------------------------------------------------
-
-
-def _begin(routing_map: RoutingMap, weight: Tensor, scaled: bool, moment: Tensor | None) -> Fitted:
-    """The first fit; rows that are scaled are brought to one length and sign, so that none outweighs or cancels another."""
-    if not scaled:
-        return _refitted(Fitted(routing_map, weight), weight, moment)
-    scale = _energies(weight, weight, moment).sqrt()
-    scale = torch.where(scale > 0, scale, 1) * _signs(routing_map, weight)
-    return _refitted(Fitted(routing_map, weight, scale), weight, moment)
+def _first_state(
+    routing_map: RoutingMap,
+    weight: Tensor,
+    scaled: bool,
+    moment: Tensor | None,
+    options: SearchOptions,
+) -> SearchState:
+    """Fit the first epitome. Scaled channels begin with equal length and sign, so that none outweighs or cancels another."""
+    scale = None
+    if scaled:
+        length = _products(weight, weight, moment).sqrt()
+        scale = torch.where(length > 0, length, 1) * _signs(routing_map, weight)
+    # the epitome is replaced by the first fit, which does not look at it
+    return refit_epitome(SearchState(weight, routing_map, weight, scale, moment, options))
 
 
 def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """1, or -1 where a row points away from the first of those that read the same cell of the output axis."""
+    """Return a sign per output channel: -1 if it points away from the first channel that reads the same cell, else 1."""
     taps = routing_map.taps(0) if routing_map.geometry.scope == "separable" else None
     if taps is None:
         return weight.new_ones(weight.shape[0])
-    number = torch.arange(weight.shape[0], device=weight.device)
-    first = torch.full((taps.cells,), weight.shape[0], device=weight.device).scatter_reduce(
-        0, taps.lower, number, "amin"
-    )
-    towards = _energies(weight, weight[first[taps.lower]], None)
-    return torch.where(towards < 0, -1.0, 1.0).double()
+    channel = torch.arange(weight.shape[0], device=weight.device)
+    first = torch.full((taps.cells,), weight.shape[0], device=weight.device)
+    first = first.scatter_reduce(0, taps.lower, channel, "amin")
+    return torch.where(_products(weight, weight[first[taps.lower]], None) < 0, -1.0, 1.0).double()
 
 
-def _polished(now: Fitted, weight: Tensor, moment: Tensor | None) -> Fitted:
-    """Factors and epitome in turn, until neither gains; the starts stay."""
-    for _ in range(_POLISH if now.row_scale is not None else 0):
-        before = now.residuals[-1]
-        now = _refitted(_rescaled(now, weight, moment), weight, moment)
-        if before**2 - now.residuals[-1] ** 2 <= 1e-4 * before**2:
+# ---- the steps ----------------------------------------------------------------------------------------------------------
+
+
+def alternate(state: SearchState) -> SearchState:
+    """Move the starts and refit the epitome in turn, until the squared residual hardly falls."""
+    return _repeat(state, move_starts, state.options.rounds, state.options.min_gain)
+
+
+def _polish(state: SearchState) -> SearchState:
+    """Rescale output channels and refit the epitome in turn, with the starts as they are."""
+    return state if state.row_scale is None else _repeat(state, rescale_rows, MAX_POLISH_ROUNDS, MIN_POLISH_GAIN)
+
+
+def _repeat(
+    state: SearchState, step: Callable[[SearchState], SearchState], rounds: int, min_gain: float
+) -> SearchState:
+    for _ in range(rounds):
+        before = state.residuals[-1]
+        state = refit_epitome(step(state))
+        if before**2 - state.residuals[-1] ** 2 <= min_gain * before**2:
             break
-    return now
+    return state
 
 
-def _alternate(now: Fitted, weight: Tensor, moment: Tensor | None, options: SearchOptions, fractional: bool) -> Fitted:
-    for _ in range(options.rounds):
-        before = now.residuals[-1]
-        now = _refitted(_moved(now, weight, moment, fractional), weight, moment)
-        if before**2 - now.residuals[-1] ** 2 <= options.gain * before**2:
-            break
-    return now
-
-
-def _refitted(now: Fitted, weight: Tensor, moment: Tensor | None) -> Fitted:
-    """The nearest epitome for the starts and factors; where it takes iterations, some more of them from the one before."""
-    scale, known = now.row_scale, now.epitome
-    if fit_method(now.routing_map, moment) == "conjugate gradients" and now.residuals:
-        sampled = now.routing_map.materialize(known)
-        rest = weight - (sampled if scale is None else sampled * scale.view(-1, *[1] * (weight.ndim - 1)))
-        epitome = known + fit_epitome(now.routing_map, rest, row_scale=scale, moment=moment, steps=_STEPS)
+def refit_epitome(state: SearchState) -> SearchState:
+    """Fit the epitome to the starts and channel factors; where that takes iterations, begin from the present epitome."""
+    routing_map, scale, moment = state.routing_map, state.row_scale, state.moment
+    if state.residuals and fit_method(routing_map, moment) == "conjugate gradients":
+        error = state.weight - state.sampled()
+        epitome = state.epitome + fit_epitome(routing_map, error, row_scale=scale, moment=moment, steps=REFIT_STEPS)
     else:
-        epitome = fit_epitome(now.routing_map, weight, row_scale=scale, moment=moment, steps=10 * _STEPS)
-    left = relative_residual(now.routing_map, weight, epitome, row_scale=scale, moment=moment)
-    return replace(now, epitome=epitome, residuals=(*now.residuals, left))
+        epitome = fit_epitome(routing_map, state.weight, row_scale=scale, moment=moment, steps=FIT_STEPS)
+    residual = relative_residual(routing_map, state.weight, epitome, row_scale=scale, moment=moment)
+    return replace(state, epitome=epitome, residuals=(*state.residuals, residual))
 
 
-def _rescaled(now: Fitted, weight: Tensor, moment: Tensor | None) -> Fitted:
-    """The best factors for epitome and starts; tiny ones are kept from vanishing, as they will be divided by."""
-    if now.row_scale is None:
-        return now
-    sampled = now.routing_map.materialize(now.epitome)
-    energy = _energies(sampled, sampled, moment)
-    scale = _energies(weight, sampled, moment) / torch.where(energy > 0, energy, 1)
-    least = 1e-6 * scale.abs().max().clamp_min(1e-30)
+def rescale_rows(state: SearchState) -> SearchState:
+    """Set the factor of every output channel to the best one for the present epitome and starts."""
+    if state.row_scale is None:
+        return state
+    sampled = state.routing_map.materialize(state.epitome)
+    energy = _products(sampled, sampled, state.moment)
+    scale = _products(state.weight, sampled, state.moment) / torch.where(energy > 0, energy, 1)
+    least = SMALLEST_FACTOR * scale.abs().max().clamp_min(1e-30)
     scale = torch.where(scale.abs() < least, torch.where(scale < 0, -least, least), scale)
-    return replace(now, row_scale=torch.where(energy > 0, scale, now.row_scale))
+    return replace(state, row_scale=torch.where(energy > 0, scale, state.row_scale))
 
 
-def _energies(a: Tensor, b: Tensor, moment: Tensor | None) -> Tensor:
-    """Inner product of each output row of ``a`` with that of ``b``."""
+def move_starts(state: SearchState) -> SearchState:
+    """Move every patch to its best start for the present epitome, along one axis after the other, and rescale each time.
+
+    With a moment only the output axis of separable layers moves, as the moment couples all input channels.
+    """
+    if state.routing_map.geometry.scope == "joint":
+        if state.moment is None:
+            moved = best_joint_starts(state.routing_map, state.weight, state.epitome, state.row_scale)
+            state = replace(state, routing_map=moved)
+        return rescale_rows(state)
+    for axis in (0, 1) if state.moment is None else (0,):
+        if state.routing_map.starts[axis] is not None:
+            state = rescale_rows(_move_along(state, axis))
+    return state
+
+
+def _move_along(state: SearchState, axis: int) -> SearchState:
+    routing_map, old = state.routing_map, state.routing_map.starts[axis]
+    assert old is not None  # the caller asks for sampled axes only
+    channels, cells = _channels_and_cells(state, axis)
+    scale = state.row_scale if axis == 0 else None
+    if state.options.fractional:
+        best = best_fractional_starts(channels, cells, scale, old, routing_map.geometry, axis)
+    else:
+        best = best_integer_starts(channels, cells, scale is not None, old, routing_map.geometry, axis)
+    starts = tuple(best if a == axis else s for a, s in enumerate(routing_map.starts))
+    return replace(state, routing_map=replace(routing_map, starts=starts))
+
+
+def _channels_and_cells(state: SearchState, axis: int) -> tuple[Tensor, Tensor]:
+    """Return the weight's channels along an axis, ``(C, d)``, and the cells that the starts may read, ``(n, d)``."""
+    weight, taps = state.weight, state.routing_map.taps(1 - axis)
+    cells = state.epitome if taps is None else expand(state.epitome, taps, 1 - axis)
+    if axis == 1:
+        weight, cells = weight.transpose(0, 1), _scaled(cells, state.row_scale).transpose(0, 1)
+    channels, cells = weight.flatten(1), cells.flatten(1)
+    if state.moment is None:
+        return channels, cells
+    root = torch.linalg.cholesky(state.moment.double())
+    return channels @ root, cells @ root
+
+
+def _scaled(weight: Tensor, row_scale: Tensor | None) -> Tensor:
+    return weight if row_scale is None else weight * row_scale.view(-1, *[1] * (weight.ndim - 1))
+
+
+def _products(a: Tensor, b: Tensor, moment: Tensor | None) -> Tensor:
+    """Return the inner product of each output channel of ``a`` with that of ``b``, ``(C_out,)``."""
     a, b = a.flatten(1), b.flatten(1)
     return (a * (b if moment is None else b @ moment.double())).sum(1)
-
-
-def _moved(now: Fitted, weight: Tensor, moment: Tensor | None, fractional: bool) -> Fitted:
-    """The best starts along one axis after the other, each for the epitome and the other axis as they are."""
-    if now.routing_map.geometry.scope == "joint":
-        moved = (
-            now
-            if moment is not None
-            else replace(now, routing_map=joint_starts(now.routing_map, weight, now.epitome, now.row_scale))
-        )
-        return _rescaled(moved, weight, moment)
-    root = None if moment is None else torch.linalg.cholesky(moment.double())
-    for axis in (0, 1) if moment is None else (0,):
-        old = now.routing_map.starts[axis]
-        if old is None:
-            continue
-        rows, candidates = _sides(now, weight, axis, root)
-        scale = now.row_scale if axis == 0 else None
-        if fractional:
-            fresh = best_between(rows, candidates, scale, old, now.routing_map.geometry, axis)
-        else:
-            fresh = best_whole(rows, candidates, scale is not None, old, now.routing_map.geometry, axis)
-        starts = tuple(fresh if a == axis else s for a, s in enumerate(now.routing_map.starts))
-        now = _rescaled(replace(now, routing_map=replace(now.routing_map, starts=starts)), weight, moment)
-    return now
-
-
-def _sides(now: Fitted, weight: Tensor, axis: int, root: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What is read along an axis, a row a channel, and what may be read, a row a cell."""
-    taps = now.routing_map.taps(1 - axis)
-    cells = now.epitome if taps is None else expand(now.epitome, taps, 1 - axis)
-    if axis == 1:
-        cells = cells if now.row_scale is None else cells * now.row_scale.view(-1, *[1] * (cells.ndim - 1))
-        weight, cells = weight.transpose(0, 1), cells.transpose(0, 1)
-    rows, cells = weight.flatten(1), cells.flatten(1)
-    return (rows, cells) if root is None else (rows @ root, cells @ root)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes_lab.errors import OptionError, check_choice
-from nes_lab.fitting.norm_statistics import scaling_norms
+from nes_lab.fitting.row_scales import scaling_norms
 from nes_lab.planning.ladder import Ladder, LayerSteps
 from nes_lab.planning.layer_plans import EpitomeOptions
 from nes_lab.planning.planner import Wishes, look_over

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nes_lab.epitome.routing_map import RoutingMap
-from nes_lab.fitting.search import Fitted, SearchOptions, search_starts, unsearchable
+from nes_lab.fitting.search import SearchOptions, SearchState, search_starts, why_not_searchable
 from nes_lab.geometry.start_rules import rule_starts
 from nes_lab.nn.init import fit_epitome, relative_residual
 from nes_lab.planning.sensitivity.calibration_loss import Judge
@@ -49,13 +49,13 @@ def measure_point(
     return SensitivityPoint(plan.epitome_shape, ratio, residual, more)
 
 
-def _found(routing_map: RoutingMap, weight: Tensor, routing: str, scaled: bool | None) -> Fitted:
-    if scaled is None or unsearchable(routing_map, routing):
-        return Fitted(routing_map, fit_epitome(routing_map, weight))
+def _found(routing_map: RoutingMap, weight: Tensor, routing: str, scaled: bool | None) -> SearchState:
+    if scaled is None or why_not_searchable(routing_map, routing):
+        return SearchState(weight, routing_map, fit_epitome(routing_map, weight))
     return search_starts(routing_map, weight, scaled, options=SearchOptions(fractional=False))
 
 
-def _sampled(found: Fitted, weight: Tensor) -> Tensor:
+def _sampled(found: SearchState, weight: Tensor) -> Tensor:
     sampled = found.routing_map.materialize(found.epitome)
     if found.row_scale is not None:
         sampled = sampled * found.row_scale.view(-1, *[1] * (weight.ndim - 1))
