@@ -1,37 +1,14 @@
 """Widgets for the fields of the configuration: label, help, default and range are the field's own."""
 
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import streamlit as st
 from pydantic.fields import FieldInfo
 
 from nes_lab.config import ExperimentConfig, Section, knobs
 
-__all__ = ["BACKBONES", "INPUTS", "ON_DISK", "NetworkInput", "field_input", "text_or_none"]
+__all__ = ["BACKBONES", "field_input", "text_or_none"]
 
-
-class NetworkInput(NamedTuple):
-    """What a data set feeds to a network; ``side`` is the samples of a sound."""
-
-    channels: int
-    side: int
-    classes: int
-    axes: int = 2
-
-
-INPUTS = {
-    "digits": NetworkInput(1, 8, 10),
-    "image_folder": NetworkInput(3, 224, 1000),
-    "image_shards": NetworkInput(3, 224, 1000),
-    "imagenet": NetworkInput(3, 224, 1000),
-    "imagenette": NetworkInput(3, 224, 10),
-    "cifar10": NetworkInput(3, 32, 10),
-    "cifar100": NetworkInput(3, 32, 100),
-    "fashion_mnist": NetworkInput(1, 28, 10),
-    "audio_folder": NetworkInput(1, 220_500, 50, axes=1),
-}
-ON_DISK = ("image_folder", "image_shards", "imagenet", "audio_folder")
-"""Data sets that are never fetched: a folder of one's own."""
 BACKBONES = (
     "small_mobilenetv2",
     "mobilenetv2_100",

@@ -1,6 +1,7 @@
 """Compress: a network, a budget, every layer of the plan at once, and the launch."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -9,17 +10,18 @@ from app.cached import plan, store
 from app.components.errors import say_error
 from app.components.plot import plot
 from app.components.tables import layer_table, reasons_table
-from app.inputs import BACKBONES, INPUTS, ON_DISK, NetworkInput, field_input, text_or_none
+from app.inputs import BACKBONES, field_input, text_or_none
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
+from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetFacts
 from nes_lab.runs.launcher import launch
 from nes_lab.text import format_number, format_share
 
 SECONDS = "20"  # about what a search for a time budget takes here; training searches longer
 
 
-def ask_network() -> tuple[dict[str, Any], dict[str, Any], NetworkInput]:
+def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
     """The backbone, the data, and what the data feeds to the network."""
     st.subheader("Network and data")
     columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
@@ -35,21 +37,21 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], NetworkInput]:
         width = field_input("backbone.width")
     with columns[2]:
         data = {"name": field_input("data.name")}
-    usual = INPUTS[data["name"]]
-    size = "data.samples" if usual.axes == 1 else "data.image_size"
+    facts = DATASET_FACTS[data["name"]]
+    size = "data.samples" if facts.kind == "audio" else "data.image_size"
     with columns[3]:
-        asked = field_input(size, placeholder=f"{usual.side}")
+        asked = field_input(size, placeholder=f"{facts.side}")
     data[size.removeprefix("data.")] = asked
-    classes = usual.classes
-    if data["name"] in ON_DISK:
+    classes = facts.classes
+    if facts.source == "files":
         left, right = st.columns(2)
         with left:
             data["root"] = text_or_none(field_input("data.root"))
         with right:
-            classes = st.number_input("Classes", 2, 100_000, usual.classes, help="Classes in the data set.")
-    elif data["name"] != "digits":
+            classes = st.number_input("Classes", 2, 100_000, facts.classes, help="Classes in the data set.")
+    elif facts.source == "download":
         data["download"] = field_input("data.download")
-    return {"name": name, "width": width}, data, usual._replace(side=asked or usual.side, classes=classes)
+    return {"name": name, "width": width}, data, replace(facts, side=asked or facts.side, classes=classes)
 
 
 def ask_budget() -> dict[str, Any] | None:
@@ -103,10 +105,10 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], shape: NetworkInput) -> tuple[str, ...]:
+def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> tuple[str, ...]:
     """The same question on the command line."""
-    words = [str(backbone["name"]), "--width", str(backbone["width"]), "--classes", str(shape.classes)]
-    words += ["--input", str(shape.channels), *[str(shape.side)] * shape.axes]
+    words = [str(backbone["name"]), "--width", str(backbone["width"]), "--classes", str(facts.classes)]
+    words += ["--input", *map(str, facts.input_shape)]
     for name, value in budget.items():
         if isinstance(value, list):
             words.extend([f"--{name}", *value] if value else [])
@@ -115,10 +117,10 @@ def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], shape: Netw
     return (*words, "--seconds", SECONDS) if budget["latency_ms"] else tuple(words)
 
 
-def show_plan(backbone: dict[str, Any], budget: dict[str, Any], shape: NetworkInput) -> bool:
+def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> bool:
     """Draw the plan, or say why there is none; tells whether there is one."""
     st.subheader("Plan")
-    answer = plan(plan_arguments(backbone, budget, shape))
+    answer = plan(plan_arguments(backbone, budget, facts))
     if not answer.ok:
         say_error(answer.text)
         if answer.details:
@@ -175,9 +177,9 @@ def start(config: dict[str, Any], label: str) -> str | None:
 
 st.title("Compress")
 st.caption("Choose a network and a budget. The plan below follows at once; nothing is trained before you launch.")
-backbone, data, shape = ask_network()
+backbone, data, facts = ask_network()
 budget = ask_budget()
-ready = True if budget is None else show_plan(backbone, budget, shape)
+ready = True if budget is None else show_plan(backbone, budget, facts)
 training, loading, seed, label = ask_training()
 launches = st.session_state.setdefault("launches", 0)
 if st.button("Launch", type="primary", icon=":material/rocket_launch:", key=f"launch-{launches}", disabled=not ready):

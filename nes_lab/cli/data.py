@@ -15,7 +15,7 @@ from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError, closest
 
 if TYPE_CHECKING:
-    from nes_lab.datasets.check.layouts import Found
+    from nes_lab.datasets.check.listing import DatasetFiles
     from nes_lab.datasets.check.report import DataReport
 
 __all__ = ["run_command"]
@@ -54,12 +54,12 @@ def run_command(words: Sequence[str]) -> int:
         raise OptionError(f"{said} Write: nes-lab data check PATH|NAME")
     options = parse(DataCheckCommand, "data check", words[1:] if words[0] in _VERBS else ["--help"])
     with stdout_to_stderr(options.json):
-        from nes_lab.datasets.check.check import look, report_on
+        from nes_lab.datasets.check.check import check_files, list_dataset
 
-        found = look(options.source, root=options.root, val_fold=options.val_fold)
-        report = report_on(found, everything=options.all, skip_broken=options.skip_broken)
+        files = list_dataset(options.source, root=options.root, val_fold=options.val_fold)
+        report = check_files(files, everything=options.all, skip_broken=options.skip_broken)
         if options.html is not None:
-            _write_page(options.html, report, found)
+            _write_page(options.html, report, files)
     if options.json:
         print_json(report.to_dict())
     else:
@@ -67,11 +67,11 @@ def run_command(words: Sequence[str]) -> int:
     return _USABLE if report.usable else _UNUSABLE
 
 
-def _write_page(path: Path, report: DataReport, found: Found) -> None:
+def _write_page(path: Path, report: DataReport, files: DatasetFiles) -> None:
     from nes_lab.datasets.examples import examples_by_class
     from nes_lab.figures.data_page import data_page
 
-    page = data_page(report, examples_by_class(found))
+    page = data_page(report, examples_by_class(files))
     try:
         path.write_text(page, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
     except OSError as error:

@@ -15,6 +15,7 @@ from nes_lab.config.base import Section, from_json
 from nes_lab.config.training import TrainingConfig
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.records.budget import parse_latency, parse_quantity
+from nes_lab.records.dataset_facts import DatasetName
 from nes_lab.records.options import (
     InitialWeights,
     LearnerKind,
@@ -31,17 +32,6 @@ __all__ = ["BackboneConfig", "CompressionConfig", "DataConfig", "ExperimentConfi
 
 SCHEMA_VERSION = 1
 LARGEST_BUDGET = 1e15
-DataName = Literal[
-    "digits",
-    "image_folder",
-    "image_shards",
-    "imagenet",
-    "imagenette",
-    "cifar10",
-    "cifar100",
-    "fashion_mnist",
-    "audio_folder",
-]
 Text = Annotated[str, Field(max_length=500)]
 
 
@@ -54,7 +44,7 @@ def option_field(name: str, **rules: Any) -> Any:
 class DataConfig(Section):
     """Which images, and how they are served."""
 
-    name: DataName = Field(
+    name: DatasetName = Field(
         default="digits", description="Data set; digits comes with scikit-learn and needs no download."
     )
     root: Path | None = Field(default=None, description="Folder that holds the data; empty means data/<name>.")

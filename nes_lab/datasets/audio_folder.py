@@ -1,4 +1,4 @@
-"""Sounds in ESC-50's layout, held in memory: ``audio/*.wav`` and ``meta/*.csv`` with folds and classes."""
+"""``audio_folder``: sounds in ESC-50's layout, ``audio/*.wav`` and ``meta/*.csv`` with folds and classes, held in memory."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nes_lab.datasets.audio_table import Clip, read_audio_table
+from nes_lab.datasets.audio_table import AudioTable, Clip, read_audio_table
+from nes_lab.datasets.check.listing import SPLITS, DatasetFiles, SplitFiles, collect_error
 from nes_lab.datasets.sampling import (
     Shard,
     batch_indices,
     check_shard,
     epoch_order,
     keyed_generator,
-    limit_notes,
+    limit_examples,
     share_of,
-    stratified_subset,
 )
 from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.datasets.tree_dataset import required_root
 from nes_lab.datasets.wav import read_wav
 from nes_lab.errors import DataError, OptionError
 from nes_lab.text import list_some
 
-__all__ = ["MOST_BYTES", "ClipSplit", "load_audio_folder", "random_gain", "random_delay"]
+__all__ = ["MAX_BYTES", "ClipSplit", "list_audio_folder", "load_audio_folder", "random_delay", "random_gain"]
 
-MOST_BYTES = 4 << 30
-"""Clips are held in memory as int16; a set beyond this is refused."""
-_DELAY_SHARE = 0.1
-_GAIN_DB = 6.0
+MAX_BYTES = 4 << 30
+"""Largest size of a set in memory, where clips are int16; a larger set is an error."""
+MAX_DELAY = 0.1
+"""Training moves a clip by up to this share of its length."""
+MAX_GAIN_DB = 6.0
+"""Training makes a clip louder or quieter by up to this many decibels."""
 
 
 def random_delay(clips: Tensor, generator: torch.Generator, most: int) -> Tensor:
-    """Move every clip by up to ``most`` samples in time, filling with zeros.
+    """Move every clip in time by up to ``most`` samples, and fill with zeros.
 
     Shape:
         - clips ``(N, 1, T)``, any dtype; the result has the same shape and dtype
@@ -52,8 +55,8 @@ def random_delay(clips: Tensor, generator: torch.Generator, most: int) -> Tensor
     return clips.gather(-1, source.clamp(0, length - 1)).mul(inside)
 
 
-def random_gain(clips: Tensor, generator: torch.Generator, decibels: float = _GAIN_DB) -> Tensor:
-    """Make every clip louder or quieter by up to so many decibels.
+def random_gain(clips: Tensor, generator: torch.Generator, decibels: float = MAX_GAIN_DB) -> Tensor:
+    """Make every clip louder or quieter, by up to ``decibels``.
 
     Examples:
         >>> quiet = random_gain(torch.ones(1, 1, 4), torch.Generator().manual_seed(0), decibels=0.0)
@@ -66,12 +69,12 @@ def random_gain(clips: Tensor, generator: torch.Generator, decibels: float = _GA
 
 @dataclass
 class ClipSplit:
-    """Sounds in memory, each scaled to mean 0 and deviation 1 when it is served (silence stays 0).
+    """Sounds in memory. A batch has each clip scaled to mean 0 and standard deviation 1; silence stays 0.
 
     Args:
-        clips: ``(N, T)``, int16.
-        labels: ``(N,)``, int64.
-        moved: Whether training moves clips in time and changes their loudness.
+        clips: Clips ``(N, T)``, int16.
+        labels: Labels ``(N,)``, int64.
+        augment: Whether training moves clips in time and changes their loudness.
 
     Examples:
         >>> split = ClipSplit(torch.randint(-9, 9, (4, 32), dtype=torch.int16), torch.arange(4))
@@ -81,7 +84,7 @@ class ClipSplit:
 
     clips: Tensor
     labels: Tensor
-    moved: bool = False
+    augment: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,7 +94,9 @@ class ClipSplit:
         values = clips.to(torch.float32)
         values = values - values.mean(-1, keepdim=True)
         deviation = values.square().mean(-1, keepdim=True).sqrt()
-        return (values / deviation.clamp(min=1e-3))[:, None]  # int16: what sounds at all deviates by more
+        return (values / deviation.clamp(min=1e-3))[
+            :, None
+        ]  # a clip of int16 that is not silent has a larger deviation
 
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
@@ -100,11 +105,10 @@ class ClipSplit:
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
             clips = self._scaled(self.clips[batches[position]])
-            if self.moved:
+            if self.augment:
                 generator = keyed_generator(seed, epoch, 2 + position)
-                clips = random_gain(
-                    random_delay(clips, generator, int(_DELAY_SHARE * clips.shape[-1])), generator, _GAIN_DB
-                )
+                clips = random_delay(clips, generator, int(MAX_DELAY * clips.shape[-1]))
+                clips = random_gain(clips, generator)
             yield share_of(clips, shard), self.labels[share_of(batches[position], shard)]
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
@@ -113,6 +117,28 @@ class ClipSplit:
         pairs = zip(self.clips.split(batch_size), self.labels.split(batch_size), strict=True)
         for clips, labels in islice(pairs, rank, None, world):
             yield self._scaled(clips), labels
+
+
+def list_audio_folder(root: Path, val_fold: int) -> DatasetFiles:
+    """List the clips of ``root/meta/*.csv`` and collect what is wrong with the table.
+
+    Args:
+        root: Folder that holds ``audio`` and ``meta``.
+        val_fold: Number of the validation fold; the other folds train.
+    """
+    problems: list[str] = []
+    table = collect_error(problems, read_audio_table, root)
+    if table is None:
+        return DatasetFiles("audio_folder", root, "audio", problems=tuple(problems))
+    collect_error(problems, table.split, val_fold)
+    splits = {split: _clips_of_split(table, split, val_fold) for split in SPLITS}
+    notes = (f"folds {', '.join(map(str, table.folds))}; fold {val_fold} is shown as val",)
+    return DatasetFiles("audio_folder", root, "audio", table.classes, splits, tuple(problems), notes)
+
+
+def _clips_of_split(table: AudioTable, split: str, val_fold: int) -> SplitFiles:
+    clips = tuple(clip for clip in table.clips if (clip.fold == val_fold) == (split == "val"))
+    return SplitFiles([clip.path for clip in clips], table.labels(clips))
 
 
 def load_audio_folder(
@@ -124,48 +150,44 @@ def load_audio_folder(
     limit: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
-    """Load sounds in ESC-50's layout: mono, of one sampling rate, cut or padded with zeros to one length.
+    """Load sounds in ESC-50's layout: mono, with one sampling rate, cut or padded with zeros to one length.
 
-    ``standard`` augmentation moves a clip by up to a tenth of its length and changes its loudness by up to 6 dB.
+    The ``standard`` augmentation moves a clip by up to a tenth of its length and changes its loudness by up to 6 dB.
 
     Args:
-        root: The folder that holds ``audio`` and ``meta``.
-        samples: Length of a clip; longer ones are cut at the end, shorter ones padded. None takes the longest.
-        val_fold: The fold that validates; the others train.
+        root: Folder that holds ``audio`` and ``meta``.
+        samples: Samples per clip: longer clips are cut at the end, shorter ones padded. None takes the longest clip's.
+        val_fold: Number of the validation fold; the other folds train.
         augment: ``standard`` or ``none``.
-        limit: At most this many training clips, every class in proportion.
-        seed: Decides which clips a limit keeps.
+        limit: At most this many training clips, with every class in proportion; None keeps all.
+        seed: Seed for the clips that ``limit`` keeps.
 
     Raises:
-        DataError: Naming what is missing, unreadable, empty or of another sampling rate.
+        DataError: Names what is missing, unreadable, empty or has another sampling rate.
         OptionError: If ``augment`` names a policy for images.
     """
     if augment not in ("standard", "none"):
         raise OptionError(f"data.augment={augment!r} is a policy for images; for audio give standard or none")
-    if root is None:
-        raise DataError("data.name='audio_folder' needs data.root: a folder that holds audio/*.wav and meta/*.csv")
-    table = read_audio_table(Path(root))
+    table = read_audio_table(required_root("audio_folder", root))
     train, val = table.split(val_fold)
     labels = torch.tensor(table.labels(train))
-    limited: tuple[str, ...] = ()
-    if limit is not None and limit < len(train):
-        chosen = stratified_subset(labels, limit, seed)
-        limited = limit_notes(limit, len(train), labels[chosen], len(table.classes), "training clips")
-        train, labels = tuple(train[index] for index in chosen.tolist()), labels[chosen]
+    kept, limit_notes = limit_examples(labels, limit, seed, len(table.classes), "training clips")
+    labels = labels[kept]
+    train = [train[index] for index in torch.arange(len(train))[kept].tolist()]
     rate, waves = _read_all((*train, *val))
     length = samples or max(map(len, waves))
-    clips = torch.from_numpy(_even(waves, length))
-    notes = (f"{rate:,} samples a second; fold {val_fold} of {', '.join(map(str, table.folds))} validates",)
+    clips = torch.from_numpy(_to_length(waves, length))
+    notes = (f"{rate:,} samples per second; fold {val_fold} of {', '.join(map(str, table.folds))} validates",)
     return DatasetSpec(
         name="audio_folder",
         classes=table.classes,
         image_size=0,
         in_channels=1,
-        train=ClipSplit(clips[: len(train)], labels, moved=augment == "standard"),
+        train=ClipSplit(clips[: len(train)], labels, augment=augment == "standard"),
         val=ClipSplit(clips[len(train) :], torch.tensor(table.labels(val))),
         mean=(0.0,),
         std=(1.0,),
-        notes=notes + limited,
+        notes=notes + limit_notes,
         length=length,
     )
 
@@ -178,24 +200,24 @@ def _read_all(clips: Sequence[Clip]) -> tuple[int, list[np.ndarray]]:
         rates.setdefault(rate, []).append(clip.path.name)
         waves.append(wave)
         total += wave.nbytes
-        if total > MOST_BYTES:
+        if total > MAX_BYTES:
             raise DataError(
-                f"more than {MOST_BYTES >> 30} GB of sound, which is held in memory; resample it, or use fewer clips"
+                f"more than {MAX_BYTES >> 30} GB of sound, which is held in memory; resample it, or use fewer clips"
             )
     if len(rates) > 1:
         usual = max(rates, key=lambda rate: len(rates[rate]))
         odd = [f"{name} ({rate:,})" for rate, names in rates.items() if rate != usual for name in names]
         raise DataError(
-            f"most clips have {usual:,} samples a second, but {len(odd)} differ: {list_some(odd)}; resample them"
+            f"most clips have {usual:,} samples per second, but {len(odd)} differ: {list_some(odd)}; resample them"
         )
     return next(iter(rates)), waves
 
 
-def _even(waves: Sequence[np.ndarray], length: int) -> np.ndarray:
-    """Cut or pad every clip to one length."""
-    if len(waves) * length * 2 > MOST_BYTES:
+def _to_length(waves: Sequence[np.ndarray], length: int) -> np.ndarray:
+    """Cut or pad every clip to ``length`` samples."""
+    if len(waves) * length * 2 > MAX_BYTES:
         raise DataError(
-            f"{len(waves)} clips of {length:,} samples are more than {MOST_BYTES >> 30} GB; give a smaller data.samples"
+            f"{len(waves)} clips of {length:,} samples are more than {MAX_BYTES >> 30} GB; give a smaller data.samples"
         )
     clips = np.zeros((len(waves), length), dtype=np.int16)
     for row, wave in zip(clips, waves, strict=True):

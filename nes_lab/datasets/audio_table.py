@@ -16,7 +16,7 @@ _COLUMNS = ("filename", "fold", "target", "category")
 
 @dataclass(frozen=True)
 class Clip:
-    """One row of the table."""
+    """One clip of the table: its file, fold, class number and class name."""
 
     path: Path
     fold: int
@@ -26,12 +26,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class AudioTable:
-    """All clips, and the class names by target.
+    """All clips of an audio set, with its classes.
 
     Attributes:
-        clips: In the order of the table.
-        classes: Names of the classes.
-        targets: The class numbers of the table, as they become 0, 1, 2 ...
+        clips: Clips in the order of the table.
+        classes: Class names; their positions are the labels.
+        targets: Class numbers of the table, in the order of ``classes``.
     """
 
     clips: tuple[Clip, ...]
@@ -40,19 +40,19 @@ class AudioTable:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """The folds there are."""
+        """Numbers of the folds, in increasing order."""
         return tuple(sorted({clip.fold for clip in self.clips}))
 
     def labels(self, clips: tuple[Clip, ...]) -> list[int]:
-        """Classes of clips, from 0."""
+        """Return the labels of clips: positions in ``classes``."""
         place = {target: index for index, target in enumerate(self.targets)}
         return [place[clip.target] for clip in clips]
 
     def split(self, val_fold: int) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-        """Part the clips into those that train and those of the validating fold.
+        """Split the clips into training clips and the clips of the validation fold.
 
         Raises:
-            DataError: If there is no such fold, nothing is left to train on, or a class is missing on either side.
+            DataError: If there is no such fold, no other fold is left to train on, or a class is missing on either side.
         """
         if val_fold not in self.folds or len(self.folds) < 2:
             raise DataError(
@@ -70,10 +70,10 @@ class AudioTable:
 
 
 def read_audio_table(root: Path) -> AudioTable:
-    """Read ``root/meta/*.csv``; with a column ``esc10`` in it and ``esc10`` in the folder's name, only those clips.
+    """Read ``root/meta/*.csv``. If it has a column ``esc10`` and the folder's name contains ``esc10``, keep only those clips.
 
     Raises:
-        DataError: If there is no such table, a column or a file is missing, or a row is wrong; named by its line.
+        DataError: If there is no such table, a column or a file is missing, or a row is wrong; names the line.
     """
     if not root.is_dir():
         raise DataError(f"data.root={str(root)!r} is not a folder; it should hold audio/*.wav and meta/*.csv")
@@ -85,7 +85,7 @@ def read_audio_table(root: Path) -> AudioTable:
         )
     clips = tuple(_rows(tables[0], root / "audio"))
     if not clips:
-        raise DataError(f"{str(tables[0])!r} lists no clip: an empty set")
+        raise DataError(f"{str(tables[0])!r} is an empty table: it lists no clip")
     _check_files(clips, tables[0])
     names = _names(clips, tables[0])
     return AudioTable(clips, tuple(names[target] for target in sorted(names)), tuple(sorted(names)))
@@ -115,7 +115,7 @@ def _clip(row: dict[str, str], line: int, table: Path, audio: Path) -> Clip:
         fold, target = int(row["fold"]), int(row["target"])
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{str(table)!r}, line {line}: fold={row['fold']!r} and target={row['target']!r} should be whole numbers"
+            f"{str(table)!r}, line {line}: fold={row['fold']!r} and target={row['target']!r} should be integers"
         ) from error
     if target < 0 or fold < 0:
         raise DataError(f"{str(table)!r}, line {line}: fold={fold} and target={target} should not be negative")

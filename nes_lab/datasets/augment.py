@@ -1,7 +1,7 @@
-"""What happens to an image between the file and the network: crops, policies, jitter, erasing, normalization.
+"""Turn an image into the tensor that the network gets: crop, policy, color jitter, normalization, erasing.
 
-Everything random draws from the global generators of Python, NumPy and torch, since torchvision and timm know no others.
-They are seeded for each image and put back, so that an image's augmentation depends on its key alone.
+torchvision and timm draw from the global generators of Python, NumPy and torch. :func:`seeded` seeds these for each image
+and restores them, so that the augmentation of an image depends on its own seed alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
 
 from nes_lab.datasets.knobs import ImageKnobs
 from nes_lab.errors import OptionError, check_choice
@@ -36,12 +35,12 @@ _EXAMPLE = "rand-m9-mstd0.5-inc1, augmix-m5-w4 or original"
 
 
 def check_augment(text: str) -> str | None:
-    """Return the policy that ``data.augment`` names, None for ``standard`` and ``none``.
+    """Return the policy that ``data.augment`` names, or None for ``standard`` and ``none``.
 
-    timm reads such names leniently: it passes over parts that it does not know. Here they are errors.
+    timm ignores the parts of a policy's name that it does not know. Here they are errors.
 
     Raises:
-        OptionError: With the part that is wrong and an example.
+        OptionError: If part of the name is wrong; names the part and gives an example.
 
     Examples:
         >>> check_augment("standard"), check_augment("rand-m9-mstd0.5-inc1")
@@ -72,7 +71,7 @@ def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -
         "interpolation": str_to_pil_interp(interpolation),
     }
     if text.startswith("augmix"):
-        settings["translate_pct"] = 0.3  # as timm does: AugMix moves by shares of the image
+        settings["translate_pct"] = 0.3  # as in timm: AugMix moves an image by a share of its size
         policy = timm_policies.augment_and_mix_transform(text, settings)
     elif text.startswith("rand"):
         policy = timm_policies.rand_augment_transform(text, settings)
@@ -86,7 +85,7 @@ def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -
 
 
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the highest bits of every channel. At full magnitude timm keeps none, which Pillow 13 refuses: black."""
+    """Keep the highest bits of every channel. At full magnitude timm keeps none; Pillow 13 refuses that, so return black."""
     if bits >= _BITS:
         return image
     return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
@@ -100,7 +99,7 @@ def _eraser(probability: float) -> Callable[[Tensor], Tensor]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, NumPy and torch (CPU), and put them back as they were.
+    """Seed the global generators of Python, NumPy and torch (CPU) inside the ``with`` block; restore them afterwards.
 
     Examples:
         >>> with seeded(3): first = random.random()
@@ -120,27 +119,36 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:
-    """What changes the colors or shape of a PIL image, of those that are switched on."""
+    """Return the steps that change the colors or the shape of a PIL image, as far as they are turned on."""
+    from torchvision.transforms import v2
+
     steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []
     policy = check_augment(knobs.augment)
     return steps + ([_policy(policy, size, mean, knobs.interpolation)] if policy else [])
 
 
 def _to_tensor(mean: tuple[float, ...], std: tuple[float, ...]) -> list[Any]:
+    from torchvision.transforms import v2
+
     return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
 
 
-def _center(size: int, interpolation: InterpolationMode) -> list[Any]:
-    return [v2.Resize(math.floor(size * _RESIZE_RATIO), interpolation=interpolation), v2.CenterCrop(size)]
+def _center(size: int, interpolation: str) -> list[Any]:
+    from torchvision.transforms import InterpolationMode, v2
+
+    side = math.floor(size * _RESIZE_RATIO)
+    return [v2.Resize(side, interpolation=InterpolationMode(interpolation)), v2.CenterCrop(size)]
 
 
 def train_transform(
     size: int, knobs: ImageKnobs, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Callable[[Image.Image], Tensor]:
-    """Make the training transform: crop and mirror (unless ``none``), jitter, policy, tensor, normalize, erase."""
+    """Return the training transform: crop and mirror (unless ``none``), jitter, policy, tensor, normalize, erase."""
+    from torchvision.transforms import InterpolationMode, v2
+
     mode = InterpolationMode(knobs.interpolation)
     steps: list[Any] = (
-        _center(size, mode)
+        _center(size, knobs.interpolation)
         if knobs.augment == "none"
         else [
             v2.RandomResizedCrop(size, scale=(knobs.crop_scale, 1.0), interpolation=mode),
@@ -154,19 +162,21 @@ def train_transform(
 def eval_transform(
     size: int, knobs: ImageKnobs, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Callable[[Image.Image], Tensor]:
-    """Make the plain transform: shorter side to ``size * 256 / 224``, then crop the center."""
-    return v2.Compose([*_center(size, InterpolationMode(knobs.interpolation)), *_to_tensor(mean, std)])
+    """Return the transform without randomness: resize the shorter side to ``size * 256 / 224``, then crop the center."""
+    from torchvision.transforms import v2
+
+    return v2.Compose([*_center(size, knobs.interpolation), *_to_tensor(mean, std)])
 
 
 @dataclass(frozen=True)
 class EachImage:
-    """The random changes of single images of an in-memory set: jitter and policy before, erasing after normalizing.
+    """Changes single images of a set in memory at random: jitter and policy before normalizing, erasing after it.
 
     Args:
-        knobs: Which are on.
-        size: Side of the images.
-        mean: Fills what a policy moves out of the picture.
-        white: The largest pixel value; the changes themselves happen on 0..255.
+        knobs: Which changes are turned on, and how strong.
+        size: Side of the images, in pixels.
+        mean: Mean per channel; it fills the area that a policy leaves empty.
+        white: Pixel value that means white. The changes are made on pixels scaled to 0..255.
     """
 
     knobs: ImageKnobs
@@ -176,30 +186,30 @@ class EachImage:
 
     @property
     def on(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether any change is turned on."""
         return bool(self.knobs.color_jitter or self.knobs.erase or check_augment(self.knobs.augment))
 
     def __call__(self, images: Tensor, seeds: list[int], normalize: Callable[[Tensor], Tensor]) -> Tensor:
-        """Change and normalize a batch, each image by its own seed.
+        """Change and normalize a batch, each image with its own seed.
 
         Shape:
-            - images ``(N, C, H, W)`` of 0..white; the result is float32, normalized
+            - images ``(N, C, H, W)`` with values 0..white; the result is float32, normalized
         """
         steps = _on_pictures(self.knobs, self.size, self.mean)
         erase = _eraser(self.knobs.erase) if self.knobs.erase else None
         changed = []
         for image, seed in zip(images, seeds, strict=True):
             with seeded(seed):
-                picture = self._pictured(image, steps) if steps else image
+                picture = self._change(image, steps) if steps else image
                 normal = normalize(picture)
                 changed.append(erase(normal) if erase else normal)
         return torch.stack(changed)
 
-    def _pictured(self, image: Tensor, steps: list[Any]) -> Tensor:
+    def _change(self, image: Tensor, steps: list[Any]) -> Tensor:
         pixels = image.float().mul(255 / self.white).round().to(torch.uint8)
         array = pixels.permute(1, 2, 0).numpy()
         picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
         for step in steps:
             picture = step(picture)
-        found = torch.from_numpy(np.array(picture)).reshape(*array.shape).permute(2, 0, 1)
-        return found.float().mul(self.white / 255)
+        changed = torch.from_numpy(np.array(picture)).reshape(*array.shape).permute(2, 0, 1)
+        return changed.float().mul(self.white / 255)

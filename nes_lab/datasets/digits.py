@@ -1,25 +1,29 @@
-"""The bundled digits: 1,797 real handwritten digits of 8x8 pixels that come with scikit-learn; no download."""
+"""``digits``: 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, without a download."""
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Unpack
 
 import torch
+from torch import Tensor
 
+from nes_lab.datasets.check.listing import SPLITS, DatasetFiles, SplitFiles
 from nes_lab.datasets.in_memory import Augment, in_memory_spec, random_shift
-from nes_lab.datasets.knobs import STANDARD, ImageKnobs
+from nes_lab.datasets.knobs import ImageOptions
 from nes_lab.datasets.sampling import stratified_subset
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
 
-__all__ = ["load_digits"]
+__all__ = ["list_digits", "load_digits"]
 
+_CLASSES = tuple(str(digit) for digit in range(10))
 _VAL_SHARE = 0.2
 _WHITE = 16.0
 
 
-def _raw() -> tuple[torch.Tensor, torch.Tensor]:
+def _raw() -> tuple[Tensor, Tensor]:
     try:
         from sklearn.datasets import load_digits as bundled
     except ImportError as error:
@@ -34,22 +38,14 @@ def _shift(size: int) -> Augment:
     return partial(random_shift, pixels=max(1, size // 8))
 
 
-def load_digits(
-    *,
-    image_size: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    knobs: ImageKnobs = STANDARD,
-) -> DatasetSpec:
+def load_digits(**options: Unpack[ImageOptions]) -> DatasetSpec:
     """Load the digits, split 80/20 within every class by ``seed``: 1,437 to train, 360 to validate.
 
-    Training images move by at most one pixel. Mean and standard deviation are those of the training split.
+    Training images are moved by up to one pixel. Mean and standard deviation are those of the training split.
 
     Args:
-        image_size: Resize to this square; None keeps 8.
-        limit: At most this many training images, every class in proportion.
-        seed: Decides the split.
-        knobs: Augmentation, interpolation and normalization.
+        options: How images are served: ``image_size``, ``limit``, ``seed`` and ``knobs`` of
+            :class:`~nes_lab.datasets.knobs.ImageOptions`.
 
     Examples:
         >>> spec = load_digits()
@@ -58,19 +54,22 @@ def load_digits(
 
     Source: scikit-learn's copy of the test part of "Optical Recognition of Handwritten Digits" (UCI, 1998).
     """
+    train, val = _splits(options.get("seed", 0))
+    return in_memory_spec("digits", _CLASSES, train, val, augment=_shift, white=_WHITE, **options)
+
+
+def list_digits() -> DatasetFiles:
+    """Read the digits for a check, split by seed 0."""
+    splits = {
+        split: SplitFiles(images.numpy(), labels.tolist(), _WHITE)
+        for split, (images, labels) in zip(SPLITS, _splits(0), strict=True)
+    }
+    notes = ("split 80/20 by the run's seed; seed 0 is shown",)
+    return DatasetFiles("digits", None, "image", _CLASSES, splits, notes=notes)
+
+
+def _splits(seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     images, labels = _raw()
-    val = stratified_subset(labels, math.ceil(_VAL_SHARE * len(labels)), seed)
     is_val = torch.zeros(len(labels), dtype=torch.bool)
-    is_val[val] = True
-    return in_memory_spec(
-        "digits",
-        tuple(str(digit) for digit in range(10)),
-        (images[~is_val], labels[~is_val]),
-        (images[is_val], labels[is_val]),
-        augment=_shift,
-        knobs=knobs,
-        white=_WHITE,
-        image_size=image_size,
-        limit=limit,
-        seed=seed,
-    )
+    is_val[stratified_subset(labels, math.ceil(_VAL_SHARE * len(labels)), seed)] = True
+    return (images[~is_val], labels[~is_val]), (images[is_val], labels[is_val])

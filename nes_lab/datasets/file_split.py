@@ -1,4 +1,4 @@
-"""A split whose images lie in files or archives and are decoded when they are needed, by any number of processes."""
+"""A split of images in files or archives, decoded when they are needed, by any number of processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nes_lab.datasets.augment import seeded
-from nes_lab.datasets.checks import read_rgb
+from nes_lab.datasets.images import read_rgb
 from nes_lab.datasets.items import Item
 from nes_lab.datasets.sampling import Shard, batch_indices, check_shard, epoch_order, share_of, stream_seed
 from nes_lab.errors import DataError
@@ -22,11 +22,12 @@ __all__ = ["FileSplit"]
 Key = tuple[int, int]
 """Position of an image and the seed of its augmentation."""
 Transform = Callable[[Image.Image], Tensor]
-_MOST_TRIES = 20
+MAX_TRIES = 20
+"""Images of the same class that are tried in place of an unreadable one."""
 
 
 class _Images(Dataset):
-    """Reads one image; its augmentation draws from a stream of its own, whichever worker reads it."""
+    """Reads one image at a time and augments it with a seed of its own, so that it does not matter which worker does it."""
 
     def __init__(self, items: Sequence[Item], labels: Tensor, transform: Transform, replace: bool) -> None:
         self.items, self.labels, self.transform, self.replace = items, labels, transform, replace
@@ -41,24 +42,24 @@ class _Images(Dataset):
             return self.transform(image), self.labels[position], broken
 
     def _readable(self, position: int) -> tuple[Image.Image, int]:
-        """Read an image, or the next of its class that can be read: a function of the files alone."""
+        """Read an image, or the next readable one of its class; the choice depends on the files alone."""
         try:
             return read_rgb(self.items[position]), -1
         except DataError:
             if not self.replace:
                 raise
-        same = (self.labels == self.labels[position]).nonzero().flatten().tolist()
-        place = same.index(position)
-        for other in (same[place + 1 :] + same[:place])[:_MOST_TRIES]:
+        of_class = (self.labels == self.labels[position]).nonzero().flatten().tolist()
+        place = of_class.index(position)
+        for other in (of_class[place + 1 :] + of_class[:place])[:MAX_TRIES]:
             try:
                 return read_rgb(self.items[other]), position
             except DataError:
                 continue
-        raise DataError(f"image {str(self.items[position])!r} cannot be read, nor the next {_MOST_TRIES} of its class")
+        raise DataError(f"image {str(self.items[position])!r} cannot be read, nor the next {MAX_TRIES} of its class")
 
 
 class _Batches:
-    """The batches a loader shall read next; set before each pass, so that the workers live on between epochs."""
+    """Batches that a loader reads next. They are set before each pass, so that workers stay alive between epochs."""
 
     def __init__(self) -> None:
         self.batches: list[Tensor] = []
@@ -74,17 +75,17 @@ class _Batches:
 
 @dataclass
 class FileSplit:
-    """Images on disk, read by ``workers`` processes (0: by this one). The number of workers never changes a batch.
+    """Images in files, read by worker processes. The number of workers never changes a batch.
 
     Args:
-        items: Where each image lies.
-        labels: ``(N,)``, int64.
-        transform: PIL image to normalized tensor; random parts use the global generators of Python, NumPy and torch,
-            which are seeded for each image and put back afterwards.
-        plain_transform: The same without randomness, for :meth:`eval_batches`.
-        workers: Processes that read and transform.
-        may_break: How many unreadable images are replaced by the next of their class, each with a warning, before it
-            is an error.
+        items: Files or members of archives.
+        labels: Labels ``(N,)``, int64.
+        transform: Turns a PIL image into a normalized tensor for training. Its random parts use the global generators of
+            Python, NumPy and torch, which are seeded for each image and restored afterwards.
+        plain_transform: Turns a PIL image into a normalized tensor for :meth:`eval_batches`, without randomness.
+        workers: Number of processes that read and transform; 0 does it in this process.
+        max_replaced: Largest number of unreadable images that are replaced by the next of their class, each with a
+            warning; one more is an error.
     """
 
     items: Sequence[Item]
@@ -92,7 +93,7 @@ class FileSplit:
     transform: Transform
     plain_transform: Transform
     workers: int = 0
-    may_break: int = 0
+    max_replaced: int = 0
 
     def __post_init__(self) -> None:
         self._loaders: dict[bool, DataLoader] = {}
@@ -117,13 +118,13 @@ class FileSplit:
     def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
         loader = self._loader(training)
         sampler = loader.batch_sampler
-        assert isinstance(sampler, _Batches)  # as _loader made it
+        assert isinstance(sampler, _Batches)  # _loader makes no other
         sampler.batches, sampler.key = batches, key
         try:
             for images, labels, broken in loader:
                 self._note_replaced(broken)
                 yield images, labels
-        except DataError as error:  # a worker wraps its traceback around the message: the last line is what happened
+        except DataError as error:  # a worker puts its traceback before the message, so the last line is the message
             last = str(error).strip().splitlines()[-1]
             raise DataError(last.removeprefix("nes_lab.errors.DataError: ")) from error
 
@@ -131,7 +132,7 @@ class FileSplit:
         for position in sorted(set(broken[broken >= 0].tolist()) - self.replaced):
             self.replaced.add(position)
             name, count = str(self.items[position]), len(self.replaced)
-            if count > self.may_break:
+            if count > self.max_replaced:
                 raise DataError(f"image {name!r} cannot be read, and more are broken than data.skip_broken allows")
             warnings.warn(f"image {name!r} cannot be read; the next of its class is shown instead ({count} so far)")
 
@@ -139,11 +140,11 @@ class FileSplit:
         if training not in self._loaders:
             transform = self.transform if training else self.plain_transform
             self._loaders[training] = DataLoader(
-                _Images(self.items, self.labels, transform, self.may_break > 0),
-                batch_sampler=_Batches(),  # type: ignore[arg-type]  # any iterable of lists serves
+                _Images(self.items, self.labels, transform, self.max_replaced > 0),
+                batch_sampler=_Batches(),  # type: ignore[arg-type]  # any iterable of lists will do
                 num_workers=self.workers,
                 persistent_workers=self.workers > 0 and training,
                 pin_memory=torch.cuda.is_available(),
-                generator=torch.Generator(),  # else every pass would draw from the global generator
+                generator=torch.Generator(),  # without it, every pass draws from the global generator
             )
         return self._loaders[training]

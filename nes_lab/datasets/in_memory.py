@@ -1,4 +1,4 @@
-"""Splits that fit in memory: one uint8 tensor, batches by indexing, no loader and no workers."""
+"""Images in memory: a split is one uint8 tensor, and batches are made by indexing, without worker processes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nes_lab.datasets.augment import EachImage, check_augment
-from nes_lab.datasets.checks import array_problems
-from nes_lab.datasets.knobs import ImageKnobs, statistics
+from nes_lab.datasets.images import pixel_problems
+from nes_lab.datasets.knobs import STANDARD, ImageKnobs, statistics
 from nes_lab.datasets.sampling import (
     Shard,
     batch_indices,
     check_shard,
     epoch_order,
     keyed_generator,
-    limit_notes,
+    limit_examples,
     share_of,
-    stratified_subset,
     stream_seed,
 )
 from nes_lab.datasets.spec import DatasetSpec
@@ -33,13 +32,13 @@ __all__ = [
     "TensorSplit",
     "in_memory_spec",
     "channel_statistics",
-    "limited",
     "random_flip",
     "random_shift",
     "resized",
 ]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""Changes a batch of raw images with a given generator."""
 
 
 def random_shift(images: Tensor, generator: torch.Generator, pixels: int) -> Tensor:
@@ -73,7 +72,7 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def resized(images: Tensor, image_size: int | None, interpolation: str = "bilinear") -> Tensor:
-    """Return uint8 images resized to a square of ``image_size``, or as they are when it is None."""
+    """Return uint8 images resized to a square of ``image_size`` pixels; None returns them unchanged."""
     if image_size is None or images.shape[-2:] == (image_size, image_size):
         return images
     size = (image_size, image_size)
@@ -82,16 +81,8 @@ def resized(images: Tensor, image_size: int | None, interpolation: str = "biline
     return changed.round().clamp(0, 255).to(torch.uint8)
 
 
-def limited(images: Tensor, labels: Tensor, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:
-    """Keep at most ``limit`` images, every class in proportion."""
-    if limit is None or limit >= len(labels):
-        return images, labels
-    chosen = stratified_subset(labels, limit, seed)
-    return images[chosen], labels[chosen]
-
-
 def channel_statistics(images: Tensor, white: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of every channel, of pixels scaled to 0..1 by ``white``."""
+    """Return mean and standard deviation per channel, of pixels scaled to 0..1 by ``white``."""
     pixels = images.double().div(white).transpose(0, 1).flatten(1)
     return tuple(pixels.mean(1).tolist()), tuple(pixels.std(1, correction=0).tolist())
 
@@ -101,13 +92,13 @@ class TensorSplit:
     """Images and labels in memory.
 
     Args:
-        images: ``(N, C, H, W)``, uint8.
-        labels: ``(N,)``, int64.
-        mean: Per channel, of pixels scaled to 0..1.
-        std: Per channel, of pixels scaled to 0..1.
-        white: The largest pixel value (255; 16 for digits).
-        augment: Called with a raw batch and a generator, in training only.
-        each: Changes of single images, after ``augment``, in training only.
+        images: Images ``(N, C, H, W)``, uint8.
+        labels: Labels ``(N,)``, int64.
+        mean: Mean per channel, of pixels scaled to 0..1.
+        std: Standard deviation per channel, of pixels scaled to 0..1.
+        white: Pixel value that means white (16 for digits).
+        augment: Changes a raw batch, in training only; None changes nothing.
+        each: Changes single images after ``augment``, in training only; None changes nothing.
 
     Examples:
         >>> split = TensorSplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.arange(8), (0.5,), (0.5,))
@@ -140,7 +131,7 @@ class TensorSplit:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on; see :class:`Split`.
 
-        A whole batch is augmented and then cut, since all its images draw from one stream.
+        A complete batch is augmented before a process takes its share, because all its images draw from one random stream.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
@@ -169,36 +160,37 @@ def in_memory_spec(
     val: tuple[Tensor, Tensor],
     *,
     augment: Callable[[int], Augment],
-    knobs: ImageKnobs,
+    knobs: ImageKnobs = STANDARD,
     white: float = 255.0,
     image_size: int | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
-    """Limit, resize and normalize two splits of images that are in memory.
+    """Check, limit, resize and normalize two splits of images in memory.
 
     Args:
-        name: The registry's name.
+        name: Name of the data set.
         classes: Class names.
-        train: Images ``(N, C, H, W)``, uint8, and labels.
-        val: The same.
-        augment: From the side of the images to the standard augmentation of a batch.
-        knobs: How images are served.
-        white: The largest pixel value.
-        image_size: Resize to this square; None keeps the size.
-        limit: At most this many training images, every class in proportion.
-        seed: Decides which images a limit keeps.
+        train: Training images ``(N, C, H, W)``, uint8, and labels ``(N,)``.
+        val: Validation images and labels.
+        augment: Returns the standard augmentation for images of a given side in pixels.
+        knobs: Augmentation, interpolation and normalization.
+        white: Pixel value that means white.
+        image_size: Side of the images that the network gets, in pixels; None keeps their size.
+        limit: At most this many training images, with every class in proportion; None keeps all.
+        seed: Seed for the images that ``limit`` keeps.
 
     Raises:
-        DataError: If a split is empty, or pixels are NaN or out of range, or labels are out of range.
+        DataError: If a split is empty, or pixels or labels are NaN or out of range.
     """
     for part, (pixels, labels) in (("train", train), ("val", val)):
-        problems = array_problems(pixels.numpy(), white)
+        problems = pixel_problems(pixels.numpy(), white)
         if wrong := [str(i) for i, label in enumerate(labels.tolist()) if not 0 <= label < len(classes)]:
             problems.append(f"{len(wrong)} labels are not from 0 to {len(classes) - 1}: number {list_some(wrong)}")
         if problems:
             raise DataError(f"data.name={name!r}, {part}: {'; '.join(problems)}")
-    images, labels = limited(*train, limit, seed)
+    kept, notes = limit_examples(train[1], limit, seed, len(classes))
+    images, labels = train[0][kept], train[1][kept]
     images, val_images = (resized(part, image_size, knobs.interpolation) for part in (images, val[0]))
     mean, std = statistics(knobs.normalize, channel_statistics(images, white))
     size = images.shape[-1]
@@ -214,5 +206,5 @@ def in_memory_spec(
         val=TensorSplit(val_images, val[1], mean, std, white),
         mean=mean,
         std=std,
-        notes=limit_notes(limit, len(train[1]), labels, len(classes)),
+        notes=notes,
     )

@@ -1,4 +1,4 @@
-"""Where one image lies: a file, or a stretch of a tar archive."""
+"""Where one image lies: in a file of its own, or inside a tar archive."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-__all__ = ["Item", "Member", "Members", "taken"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Item", "Member", "Members", "select_items"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,10 @@ class Member:
     """One file inside an uncompressed tar archive.
 
     Args:
-        archive: The archive.
-        name: Of the member.
-        offset: Where its bytes begin.
-        size: How many they are.
+        archive: Path of the archive.
+        name: Name of the file in the archive.
+        offset: Position of its first byte.
+        size: Number of its bytes.
     """
 
     archive: Path
@@ -31,7 +34,7 @@ class Member:
     size: int
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Read the member as a file; a short read (the archive was cut meanwhile) gives what is left."""
+        """Return the member as a file. If the archive was cut short meanwhile, the file holds the bytes that are left."""
         with self.archive.open("rb") as file:
             file.seek(self.offset)
             return io.BytesIO(file.read(self.size))
@@ -44,10 +47,10 @@ Item = Path | Member
 
 
 class Members(Sequence[Item]):
-    """Many members, kept as arrays: a million of them take tens of megabytes instead of gigabytes.
+    """Many members, stored as arrays: a million of them take tens of megabytes instead of gigabytes.
 
     Args:
-        members: In the order of the data set.
+        members: The members, in the order of the data set.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -61,7 +64,7 @@ class Members(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def __getitem__(self, index: int) -> Member:  # type: ignore[override]  # one at a time is all that is needed
+    def __getitem__(self, index: int) -> Member:  # type: ignore[override]  # nobody asks for a slice
         return Member(
             self._archives[self._archive[index]],
             os.fsdecode(self._names[index]),
@@ -69,19 +72,23 @@ class Members(Sequence[Item]):
             int(self._sizes[index]),
         )
 
-    def take(self, indices: Sequence[int]) -> Members:
-        """Return some of them."""
-        return Members([self[index] for index in indices])
-
     def __iter__(self) -> Iterator[Member]:
         return (self[index] for index in range(len(self)))
 
 
-def taken(items: Sequence[Item], indices: Sequence[int]) -> Sequence[Item]:
-    """Return some items of a list or of an archive.
+def select_items(items: Sequence[Item], indices: Tensor | slice) -> Sequence[Item]:
+    """Return the items at the given positions, archive members again as :class:`Members`.
+
+    Args:
+        items: Files or members.
+        indices: Positions ``(N,)``, or ``slice(None)`` for all of them.
 
     Examples:
-        >>> taken([Path("a"), Path("b")], [1])
+        >>> import torch
+        >>> select_items([Path("a"), Path("b")], torch.tensor([1]))
         [PosixPath('b')]
     """
-    return items.take(indices) if isinstance(items, Members) else [items[index] for index in indices]
+    if isinstance(indices, slice):
+        return items
+    selected = [items[index] for index in indices.tolist()]
+    return Members(selected) if isinstance(items, Members) else selected  # type: ignore[arg-type]

@@ -1,18 +1,31 @@
-"""The settings that say how images are served, and which of them a kind of data set understands. Torch-free."""
+"""Options that say how examples are served, and an error for options without a meaning for a data set."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from nes_lab.errors import OptionError, check_choice
+from nes_lab.records.dataset_facts import DATASET_FACTS
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "STANDARD", "ImageKnobs", "refuse_unused", "statistics"]
+if TYPE_CHECKING:
+    from nes_lab.config import DataConfig
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "STANDARD",
+    "FileOptions",
+    "ImageKnobs",
+    "ImageOptions",
+    "refuse_unused",
+    "statistics",
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 Channels = tuple[float, ...]
-_WHY = {
+_WHY_UNUSED = {
     "samples": "is the length of audio clips",
     "val_fold": "is the fold of an audio set that validates",
     "skip_broken": "leaves out image files; this set has none",
@@ -25,19 +38,6 @@ _WHY = {
     "root": "is where data lies; the digits come with scikit-learn",
     "download": "has nothing to fetch here: put the files in data.root",
 }
-_NEUTRAL = {
-    "samples": None,
-    "val_fold": 5,
-    "skip_broken": 0.0,
-    "crop_scale": 0.08,
-    "image_size": None,
-    "color_jitter": 0.0,
-    "erase": 0.0,
-    "interpolation": "bilinear",
-    "normalize": "own",
-    "root": None,
-    "download": False,
-}
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class ImageKnobs:
     """How images are augmented, resized and normalized.
 
     Args:
-        augment: ``standard``, ``none`` or timm's name of a policy, which comes on top of standard.
-        color_jitter: Strength of random brightness, contrast and (in color) saturation.
+        augment: ``standard``, ``none``, or timm's name of a policy that is applied in addition to standard.
+        color_jitter: Strength of random brightness, contrast and (for RGB) saturation.
         erase: Probability that a random rectangle is filled with noise.
         crop_scale: Smallest share of the area that a random crop shows.
         interpolation: ``bilinear`` or ``bicubic``.
@@ -61,11 +61,11 @@ class ImageKnobs:
     normalize: str = "own"
 
     @classmethod
-    def of(cls, data: Any) -> ImageKnobs:
-        """Take the fields of a data section.
+    def of(cls, data: DataConfig) -> ImageKnobs:
+        """Return the knobs that the data section of a configuration sets.
 
         Raises:
-            OptionError: If a crop is asked for and switched off at once.
+            OptionError: If ``crop_scale`` is set and ``augment="none"`` turns cropping off.
         """
         if data.augment == "none" and data.crop_scale != cls.crop_scale:
             raise OptionError(
@@ -76,34 +76,60 @@ class ImageKnobs:
 
 
 STANDARD = ImageKnobs()
-"""What is done unless asked otherwise."""
+"""Knobs of a configuration that sets none."""
 
 
-def refuse_unused(data: Any, *names: str) -> None:
-    """Raise if a field that means nothing for this data set was set.
+class ImageOptions(TypedDict, total=False):
+    """Options of every set of images; each may be left out.
 
-    Args:
-        data: A data section.
-        names: Fields that must be as they are by default.
+    Attributes:
+        image_size: Side of the images that the network gets, in pixels; None keeps the size of images in memory, and
+            means 224 for images in files.
+        limit: At most this many training images, with every class in proportion; None keeps all.
+        seed: Seed for the images that ``limit`` keeps, and for splits that are drawn.
+        knobs: Augmentation, interpolation and normalization.
+    """
+
+    image_size: int | None
+    limit: int | None
+    seed: int
+    knobs: ImageKnobs
+
+
+class FileOptions(ImageOptions, total=False):
+    """Options of images that lie in files or archives.
+
+    Attributes:
+        workers: Number of processes that read images; 0 reads in this process.
+        skip_broken: Largest share of unreadable images that is left out; above it they are an error.
+    """
+
+    workers: int
+    skip_broken: float
+
+
+def refuse_unused(data: DataConfig) -> None:
+    """Raise if a field is set that has no meaning for the data set.
 
     Raises:
-        OptionError: Naming the field, its value and why it does not apply.
+        OptionError: Names the field, its value and why it does not apply.
     """
-    for name in names:
+    fields = type(data).model_fields
+    for name in DATASET_FACTS[data.name].unused:
         value = getattr(data, name)
-        if value != _NEUTRAL[name]:
-            raise OptionError(f"data.{name}={value!r} {_WHY[name]}; leave it out for data.name={data.name!r}")
+        if value != fields[name].default:
+            raise OptionError(f"data.{name}={value!r} {_WHY_UNUSED[name]}; leave it out for data.name={data.name!r}")
 
 
 def statistics(normalize: str, own: tuple[Channels, Channels]) -> tuple[Channels, Channels]:
-    """Return the mean and deviation that images are normalized by.
+    """Return the mean and standard deviation by which images are normalized.
 
     Args:
         normalize: ``own``, ``imagenet`` or ``half``.
-        own: What the set has, one number a channel.
+        own: Mean and standard deviation of the data set, one number per channel.
 
     Raises:
-        OptionError: If ImageNet's three channels are asked for and the set is grey.
+        OptionError: If ImageNet's statistics for three channels are requested for grey images.
 
     Examples:
         >>> statistics("half", ((0.3,), (0.2,)))

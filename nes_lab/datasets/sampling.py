@@ -1,8 +1,8 @@
-"""Which images come when: orders and random streams that depend on seed, epoch and position only.
+"""Choose the order of images and seed their augmentation, from seed, epoch and position alone.
 
-Nothing here remembers anything. The order of an epoch and the randomness of a batch or an image are functions of
-``(seed, epoch, position)``, so a run that stops in the middle of an epoch and resumes sees exactly the images, in
-exactly the crops, that it would have seen.
+Nothing here has a state. The order of an epoch and the randomness of a batch or an image are functions of
+``(seed, epoch, position)``, so a run that stops in the middle of an epoch and resumes sees exactly the images and crops
+that it would have seen.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ __all__ = [
     "check_shard",
     "epoch_order",
     "keyed_generator",
-    "limit_notes",
+    "limit_examples",
     "share_of",
     "stratified_subset",
     "stream_seed",
 ]
 
 Shard = tuple[int, int]
-"""Which part of every batch is read here: ``(rank, world)``; ``(0, 1)`` is all of it."""
+"""Part of every batch that this process reads: ``(rank, world)``; ``(0, 1)`` is all of it."""
 
 _MASK = (1 << 64) - 1
 
 
 def stream_seed(*key: int) -> int:
-    """Mix integers into one well-spread 63-bit seed.
+    """Hash integers into a 63-bit seed.
 
-    Neighboring keys give unrelated seeds, so that ``(seed=1, epoch=2)`` and ``(seed=2, epoch=1)`` share no stream.
+    Neighboring keys give unrelated seeds, so ``(seed=1, epoch=2)`` and ``(seed=2, epoch=1)`` share no random numbers.
 
     Args:
-        key: Any integers, e.g. seed, epoch and position.
+        key: Any integers, for example seed, epoch and position.
 
     Examples:
         >>> stream_seed(1, 2) == stream_seed(1, 2), stream_seed(1, 2) == stream_seed(2, 1)
@@ -76,9 +76,9 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
     """Cut an order into batches.
 
     Args:
-        order: Indices, in the order of visiting.
-        batch_size: Images a batch.
-        drop_last: Leave out the last batch when it is short, unless it is the only one (batch norm dislikes scraps).
+        order: Indices of images ``(N,)``, in the order in which they are visited.
+        batch_size: Images per batch.
+        drop_last: Leave out a short last batch, whose statistics would disturb batch norm, unless it is the only batch.
 
     Examples:
         >>> [len(b) for b in batch_indices(torch.arange(10), 4, drop_last=True)]
@@ -93,7 +93,7 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
 
 
 def check_shard(shard: Shard) -> Shard:
-    """Return ``(rank, world)`` when a process of that rank exists, else raise.
+    """Return ``shard`` if a process of that rank exists, else raise.
 
     Raises:
         OptionError: Unless ``0 <= rank < world``.
@@ -109,14 +109,14 @@ def check_shard(shard: Shard) -> Shard:
 
 
 def share_of(batch: Tensor, shard: Shard) -> Tensor:
-    """Return the part of a training batch that one process reads: every ``world``-th from ``rank`` on.
+    """Return the part of a training batch that one process reads: every ``world``-th image from ``rank`` on.
 
     Args:
-        batch: Anything with one row per image.
+        batch: Tensor with one entry per image along its first axis.
         shard: ``(rank, world)``.
 
     Raises:
-        DataError: If some process would get nothing, which no collective step can survive.
+        DataError: If the batch has fewer images than there are processes; one would have nothing to do, and all would hang.
 
     Examples:
         >>> share_of(torch.arange(5), (1, 2)).tolist()
@@ -132,12 +132,12 @@ def share_of(batch: Tensor, shard: Shard) -> Tensor:
 
 
 def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
-    """Choose ``size`` positions so that every class keeps its share (largest remainders take what rounding leaves).
+    """Choose ``size`` positions so that every class keeps its share, rounded by the largest-remainder method.
 
     Args:
         labels: Class of every image, ``(N,)``.
-        size: How many to choose, at most ``N``.
-        seed: Decides which images of a class are chosen.
+        size: Number of positions, at most ``N``.
+        seed: Seed for the choice within a class.
 
     Returns:
         The chosen positions, in increasing order.
@@ -154,33 +154,37 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     remainders = (exact - take).argsort(descending=True, stable=True)
     take[remainders[:missing]] += 1
     chosen = []
-    for label, wanted in enumerate(take.tolist()):
+    for label, of_class in enumerate(take.tolist()):
         positions = (labels == label).nonzero().flatten()
         order = torch.randperm(len(positions), generator=keyed_generator(seed, label, 1))
-        chosen.append(positions[order[:wanted]])
+        chosen.append(positions[order[:of_class]])
     return torch.cat(chosen).sort().values
 
 
-def limit_notes(
-    limit: int | None, before: int, labels: Tensor, classes: int, what: str = "training images"
-) -> tuple[str, ...]:
-    """Say what a limit did, and whether it left classes without an example.
+def limit_examples(
+    labels: Tensor, limit: int | None, seed: int, classes: int, what: str = "training images"
+) -> tuple[Tensor | slice, tuple[str, ...]]:
+    """Choose the examples that ``data.limit`` keeps, with every class in proportion.
 
     Args:
-        limit: What was asked for.
-        before: How many examples there were.
-        labels: Of those that are left.
-        classes: How many classes there are.
-        what: What the examples are.
+        labels: Class of every example, ``(N,)``.
+        limit: Largest number of examples to keep; None keeps all.
+        seed: Seed for the choice.
+        classes: Number of classes.
+        what: Name of the examples, for the note.
+
+    Returns:
+        The positions to keep (``slice(None)`` for all), and a note if any example is left out.
 
     Examples:
-        >>> limit_notes(2, 9, torch.tensor([0, 2]), classes=3)
+        >>> limit_examples(torch.tensor([0, 0, 2, 2]), 2, seed=0, classes=3)[1]
         ('limited to 2 training images, with none of 1 of the 3 classes',)
-        >>> limit_notes(100, 9, torch.zeros(9, dtype=torch.long), classes=1)
-        ()
+        >>> limit_examples(torch.tensor([0, 1]), 100, seed=0, classes=2)
+        (slice(None, None, None), ())
     """
-    if limit is None or limit >= before:
-        return ()
-    missing = classes - len(labels.unique())
+    if limit is None or limit >= len(labels):
+        return slice(None), ()
+    chosen = stratified_subset(labels, limit, seed)
+    missing = classes - len(labels[chosen].unique())
     hint = f", with none of {missing:,} of the {classes:,} classes" if missing else ""
-    return (f"limited to {limit} {what}{hint}",)
+    return chosen, (f"limited to {limit} {what}{hint}",)

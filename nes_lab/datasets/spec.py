@@ -1,4 +1,4 @@
-"""What a dataset is to the rest of the lab: two splits that yield normalized batches, and a few facts."""
+"""A data set as the rest of the library sees it: two splits that yield normalized batches, and a few facts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["DatasetSpec", "Split"]
 
 
 class Split(Protocol):
-    """A train or validation split: its labels, and its batches in any order asked for.
+    """A training or validation split: its labels and its batches.
 
-    Batches depend on the arguments and the split's own seed only, never on what was read before: that is what makes an
-    interrupted run resume exactly. With ``shard=(rank, world)`` they are cut from the very batches that one process
-    would get, with the same augmentation of every image, so that several processes together train on the same data.
+    Batches depend only on the arguments, never on what was read before; therefore an interrupted run resumes exactly.
+    With ``shard=(rank, world)`` each process gets its part of the batches that a single process would get, with the same
+    augmentation of every image, so that several processes together train on the same data.
     """
 
     labels: Tensor
@@ -31,11 +31,11 @@ class Split(Protocol):
         """Yield shuffled, augmented ``(images, labels)`` of one epoch, from batch number ``start`` on.
 
         Args:
-            batch_size: Images a step takes over all processes.
-            seed: Of the run.
-            epoch: Which epoch.
-            start: Batches to leave out at the beginning.
-            shard: ``(rank, world)``: of every batch, yield ``batch[rank::world]``.
+            batch_size: Images per step, over all processes.
+            seed: Seed of the run.
+            epoch: Number of the epoch, from 0.
+            start: Number of the first batch to yield.
+            shard: ``(rank, world)``: the part ``batch[rank::world]`` of every batch is yielded.
         """
         ...
 
@@ -46,19 +46,19 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset that is loaded, checked and ready.
+    """A data set that is loaded, checked and ready to train on.
 
     Attributes:
-        name: The registry's name.
+        name: Name of the data set, as ``data.name`` takes it.
         classes: Class names; their positions are the labels.
-        image_size: Height and width, in pixels; 0 for audio.
-        in_channels: 1 (grey, or one microphone) or 3 (RGB).
-        train: What the network learns from.
-        val: What it is judged by.
-        mean: Per channel, of pixels scaled to 0..1.
-        std: Per channel, of pixels scaled to 0..1.
-        notes: What a reader should know, e.g. that a limit was applied.
-        length: Samples of a clip, of audio only.
+        image_size: Height and width in pixels; 0 for audio.
+        in_channels: Channels of an example: 1 (grey, or one microphone) or 3 (RGB).
+        train: The split that the network learns from.
+        val: The split that it is evaluated on.
+        mean: Mean per channel by which examples are normalized, for pixels scaled to 0..1.
+        std: Standard deviation per channel by which examples are normalized, for pixels scaled to 0..1.
+        notes: What a reader should know, for example that a limit was applied.
+        length: Samples per clip; None for images.
     """
 
     name: str
@@ -74,20 +74,20 @@ class DatasetSpec:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.classes)
 
     @property
     def kind(self) -> str:
-        """What an example is: ``"image"`` or ``"audio"``."""
+        """Kind of an example: ``"image"`` or ``"audio"``."""
         return "image" if self.length is None else "audio"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example: ``(channels, height, width)``, or ``(channels, length)`` of audio."""
+        """Shape of one example: ``(channels, height, width)``, or ``(channels, length)`` for audio."""
         size = (self.image_size, self.image_size) if self.length is None else (self.length,)
         return (self.in_channels, *size)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """How many training batches an epoch has; a short last one is left out unless it is the only one."""
+        """Return the number of training batches per epoch; a short last batch is left out unless it is the only one."""
         return max(1, len(self.train) // batch_size)

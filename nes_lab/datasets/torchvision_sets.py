@@ -1,28 +1,29 @@
-"""CIFAR-10, CIFAR-100 and Fashion-MNIST through torchvision; downloaded only when asked."""
+"""``cifar10``, ``cifar100`` and ``fashion_mnist``, read by torchvision and downloaded only on request."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import tarfile
 import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nes_lab.datasets.check.listing import SPLITS, DatasetFiles, SplitFiles, collect_error
 from nes_lab.datasets.in_memory import Augment, in_memory_spec, random_flip, random_shift
-from nes_lab.datasets.knobs import STANDARD, ImageKnobs
+from nes_lab.datasets.knobs import ImageOptions
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError, check_choice
+from nes_lab.records.dataset_facts import default_data_root
 
-__all__ = ["READ_ERRORS", "TORCHVISION_SETS", "default_root", "load_torchvision_set", "raw_splits"]
+__all__ = ["TORCHVISION_ERRORS", "TORCHVISION_SETS", "list_torchvision_set", "load_torchvision_set", "raw_splits"]
 
-# What torchvision lets through when files are absent, cut short or altered; URLError and BadGzipFile are OSErrors.
-READ_ERRORS = (
+TORCHVISION_ERRORS = (
     RuntimeError,
     OSError,
     EOFError,
@@ -32,11 +33,7 @@ READ_ERRORS = (
     zlib.error,
     tarfile.TarError,
 )
-
-
-def default_root(name: str) -> Path:
-    """Where a set lives unless told otherwise: ``$NES_LAB_HOME/<name>``, else ``data/<name>``."""
-    return Path(os.environ.get("NES_LAB_HOME") or "data") / name
+"""What torchvision raises when files are absent, cut short or altered, or a download fails (URLError is an OSError)."""
 
 
 def _flip_and_shift(images: Tensor, generator: torch.Generator, pixels: int) -> Tensor:
@@ -48,14 +45,14 @@ def _augment(size: int, share: int) -> Augment:
 
 
 TORCHVISION_SETS = {"cifar10": ("CIFAR10", 8), "cifar100": ("CIFAR100", 8), "fashion_mnist": ("FashionMNIST", 14)}
-"""Name -> torchvision's class, and which part of the side an image is moved by."""
+"""Name -> torchvision's class, and ``n`` such that training moves images by up to 1/n of their side."""
 
 
 def _arrays(name: str, cls: Callable, root: Path, train: bool, download: bool) -> tuple[Tensor, Tensor, list[str]]:
-    """Read one split, images as ``(N, C, H, W)`` uint8; say how to get the data when it is not there."""
+    """Read images ``(N, C, H, W)`` uint8, labels and class names of one split; if absent, say how to get them."""
     try:
         data = cls(root=str(root), train=train, download=download)
-    except READ_ERRORS as error:
+    except TORCHVISION_ERRORS as error:
         part = "train" if train else "test"
         if download:
             raise DataError(
@@ -74,12 +71,12 @@ def _arrays(name: str, cls: Callable, root: Path, train: bool, download: bool) -
 def raw_splits(
     name: str, root: Path | None = None, download: bool = False
 ) -> tuple[tuple[str, ...], tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Read class names, training and test split as they are: images ``(N, C, H, W)`` uint8, and labels.
+    """Read class names, and images ``(N, C, H, W)`` uint8 with labels of the training and the test split.
 
     Args:
         name: One of :data:`TORCHVISION_SETS`.
-        root: Folder of torchvision's files; None means :func:`default_root`.
-        download: Fetch them when absent.
+        root: Folder of torchvision's files; None means ``$NES_LAB_HOME/<name>`` or ``data/<name>``.
+        download: Download the files if they are absent.
 
     Raises:
         DataError: If the files are absent or damaged; says how to get them.
@@ -87,11 +84,11 @@ def raw_splits(
     import torchvision.datasets
 
     cls = getattr(torchvision.datasets, TORCHVISION_SETS[check_choice("data.name", name, TORCHVISION_SETS)][0])
-    folder = default_root(name) if root is None else Path(root)
+    folder = default_data_root(name) if root is None else Path(root)
     train, labels, classes = _arrays(name, cls, folder, True, download)
     val, val_labels, _ = _arrays(name, cls, folder, False, download)
-    for part, found in (("train", labels), ("test", val_labels)):
-        _check_labels(name, part, found, len(classes))
+    for part, part_labels in (("train", labels), ("test", val_labels)):
+        _check_labels(name, part, part_labels, len(classes))
     return tuple(classes), (train, labels), (val, val_labels)
 
 
@@ -105,41 +102,34 @@ def _check_labels(name: str, part: str, labels: Tensor, classes: int) -> None:
         )
 
 
-def load_torchvision_set(
-    name: str,
-    *,
-    root: Path | None = None,
-    download: bool = False,
-    image_size: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    knobs: ImageKnobs = STANDARD,
-) -> DatasetSpec:
-    """Load CIFAR-10 or -100 (50,000 + 10,000 of 32x32 pixels) or Fashion-MNIST (60,000 + 10,000 of 28x28).
+def list_torchvision_set(name: str, root: Path) -> DatasetFiles:
+    """Read a set of torchvision from ``root`` for a check; an error becomes its one problem."""
+    problems: list[str] = []
+    read = collect_error(problems, raw_splits, name, root)
+    if read is None:
+        return DatasetFiles(name, root, problems=tuple(problems))
+    classes, *pairs = read
+    splits = {split: SplitFiles(x.numpy(), y.tolist()) for split, (x, y) in zip(SPLITS, pairs, strict=True)}
+    return DatasetFiles(name, root, "image", classes, splits)
 
-    Training images are mirrored and moved, by up to 4 pixels in the first two and 2 in the third.
+
+def load_torchvision_set(
+    name: str, *, root: Path | None = None, download: bool = False, **options: Unpack[ImageOptions]
+) -> DatasetSpec:
+    """Load CIFAR-10 or CIFAR-100 (50,000 + 10,000 images, 32x32) or Fashion-MNIST (60,000 + 10,000, 28x28).
+
+    Training images are mirrored at random and moved, by up to 4 pixels in CIFAR and 2 in Fashion-MNIST.
 
     Args:
         name: ``cifar10``, ``cifar100`` or ``fashion_mnist``.
-        root: Folder of torchvision's files; None means :func:`default_root`.
-        download: Fetch them when absent.
-        image_size: Resize to this square; None keeps the size.
-        limit: At most this many training images, every class in proportion.
-        seed: Decides which images a limit keeps.
-        knobs: Augmentation, interpolation and normalization.
+        root: Folder of torchvision's files; None means ``$NES_LAB_HOME/<name>`` or ``data/<name>``.
+        download: Download the files if they are absent.
+        options: How images are served: ``image_size``, ``limit``, ``seed`` and ``knobs`` of
+            :class:`~nes_lab.datasets.knobs.ImageOptions`.
 
     Raises:
         DataError: If the files are absent or damaged; says how to get them.
     """
     classes, train, val = raw_splits(name, root, download)
-    return in_memory_spec(
-        name,
-        classes,
-        train,
-        val,
-        augment=partial(_augment, share=TORCHVISION_SETS[name][1]),
-        knobs=knobs,
-        image_size=image_size,
-        limit=limit,
-        seed=seed,
-    )
+    augment = partial(_augment, share=TORCHVISION_SETS[name][1])
+    return in_memory_spec(name, classes, train, val, augment=augment, **options)

@@ -1,4 +1,4 @@
-"""WAV files as mono int16: what Python and SciPy read, checked."""
+"""Read WAV files as mono int16, and refuse damaged ones."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from nes_lab.errors import DataError
 
 __all__ = ["read_wav"]
 
-# What SciPy lets through on damaged files, as found by flipping bytes and cutting files.
+# SciPy raises all of these on damaged files; the list comes from flipping bytes in files and cutting them short.
 _READ_ERRORS = (OSError, ValueError, TypeError, struct.error, ArithmeticError, MemoryError, UnboundLocalError)
 
 
 def read_wav(path: Path) -> tuple[int, np.ndarray]:
-    """Read a WAV file as its sampling rate and mono samples; channels are averaged.
-
-    8-, 16-, 24- and 32-bit integers and floats between -1 and 1 are read.
+    """Read a WAV file of 8-, 16-, 24- or 32-bit integers, or of floats between -1 and 1. Channels are averaged.
 
     Returns:
-        Samples a second, and ``(N,)`` int16.
+        The sampling rate in samples per second, and the samples ``(N,)``, int16.
 
     Raises:
-        DataError: Naming the file, if it is no WAV, cut short, empty, or holds NaN or values beyond 1.
+        DataError: If the file is not a WAV, is cut short or empty, or holds NaN or values beyond 1; names the file.
     """
     from scipy.io import wavfile
 
@@ -39,14 +37,14 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
     if cut := [str(entry.message) for entry in said if "prematurely" in str(entry.message)]:
         raise DataError(f"sound {str(path)!r} is cut short ({cut[0]})")
     if samples.size == 0 or rate <= 0:
-        raise DataError(f"sound {str(path)!r} is empty: {samples.size} samples at {rate} a second")
+        raise DataError(f"sound {str(path)!r} is empty: {samples.size} samples at {rate} per second")
     unit = _unit(samples, path)
     mono = unit.mean(axis=1) if unit.ndim == 2 else unit
     return int(rate), np.round(mono * 32767).astype(np.int16)
 
 
 def _unit(samples: np.ndarray, path: Path) -> np.ndarray:
-    """Scale any sample format to -1..1."""
+    """Scale samples of any format to -1..1."""
     if samples.dtype == np.uint8:
         return (samples.astype(np.float64) - 128) / 128
     if samples.dtype in (np.int16, np.int32):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from nes_lab.cost.count import count
-from nes_lab.datasets.registry import DataOptions, load_dataset
+from nes_lab.datasets.registry import load_dataset
 from nes_lab.errors import DataError, OptionError, PlanError
 from nes_lab.export.pretrained import save_pretrained
 from nes_lab.fitting.fit import fit, plan_or_search
@@ -21,6 +21,9 @@ from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport
 from nes_lab.renamed import renamed_arguments
 from nes_lab.surgery.replace import compress
+
+if TYPE_CHECKING:
+    from nes_lab.config import DataConfig
 
 __all__ = [
     "SavedModel",
@@ -140,7 +143,7 @@ def fit_to_folder(
     plan: CompressionPlan | None = None,
     search_starts: bool = False,
     snap: bool = False,
-    calibration: DataOptions | None = None,
+    calibration: DataConfig | None = None,
     batch_size: int = 32,
     overwrite: bool = False,
     seconds: float = 60.0,
@@ -218,7 +221,7 @@ def _save(
     return SavedModel(Path(folder), plan, cost.params, cost.madds, size, report)
 
 
-def _batches(data: DataOptions, source: DenseSource, batch_size: int) -> list[Tensor]:
+def _batches(data: DataConfig, source: DenseSource, batch_size: int) -> list[Tensor]:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise OptionError(f"batch_size={batch_size!r}; give a whole number of at least 1")
     found = load_dataset(data, seed=source.seed)

@@ -9,6 +9,7 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.launcher import cancel
 from nes_lab.runs.store import RunStore
 from tests.figures.samples import make_rows, write_run
@@ -125,20 +126,16 @@ def test_a_plan_is_asked_for_by_the_command_line(home, planner):
         assert part in text
 
 
-def test_every_data_set_has_an_input_to_plan_for(home, planner):
-    from app.inputs import INPUTS
-    from nes_lab.datasets.registry import dataset_names
-
-    assert set(INPUTS) == set(dataset_names())
+def test_compress_plans_for_the_input_of_the_data_set(home, planner):
     at = open_page("compress")
-    for name, usual in [(name, INPUTS[name]) for name in ("cifar100", "audio_folder")]:
+    for name, facts in [(name, DATASET_FACTS[name]) for name in ("cifar100", "audio_folder")]:
         at.selectbox(key="field-data.name").set_value(name).run()
         assert not at.exception, name
         command = planner.commands[-1]
-        wanted = [str(usual.channels), *[str(usual.side)] * usual.axes]
+        shape = [str(size) for size in facts.input_shape]
         begin = command.index("--input") + 1
-        assert command[begin : begin + len(wanted)] == wanted, name
-        assert command[command.index("--classes") + 1] == str(usual.classes)
+        assert command[begin : begin + len(shape)] == shape, name
+        assert command[command.index("--classes") + 1] == str(facts.classes)
 
 
 def test_an_impossible_budget_is_explained_and_cannot_be_launched(home, planner):

@@ -36,7 +36,7 @@ def test_good_set(sounds: Path) -> None:
     assert clips.shape == (4, 1, 1200)
     assert clips.mean(-1).abs().max() < 1e-5
     assert (clips.std(-1, correction=0) - 1).abs().max() < 1e-5
-    assert "8,000 samples a second; fold 3 of 1, 2, 3 validates" in spec.notes
+    assert "8,000 samples per second; fold 3 of 1, 2, 3 validates" in spec.notes
 
 
 def test_each_fold_validates_once(sounds: Path) -> None:

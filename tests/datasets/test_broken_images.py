@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nes_lab.datasets.checks import read_rgb
 from nes_lab.datasets.image_folder import load_image_folder
+from nes_lab.datasets.images import read_rgb
 from nes_lab.errors import DataError
 from tests.datasets.samples import batches, make_tree, same
 

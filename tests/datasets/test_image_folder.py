@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from nes_lab.datasets.check.check import check_data
-from nes_lab.datasets.checks import check_images, read_rgb
 from nes_lab.datasets.image_folder import load_image_folder
+from nes_lab.datasets.images import check_images, read_rgb
 from nes_lab.errors import DataError
 
 
@@ -146,8 +146,8 @@ def test_what_is_passed_over_is_told(tree: Path) -> None:
     spec, report = load_image_folder(root=tree, image_size=16), check_data(tree)
     assert len(spec.train) == 8 and report.splits[0].total == 8 and report.usable
     for notes in (spec.notes, report.notes):
-        assert notes[0] == "train: files that are no known image type are passed over (1 .gif, 1 .txt)"
-        assert notes[1] == "train: 1 images beside the folders of classes are passed over"
+        assert notes[0] == "train: files that are not a known image type are left out (1 .gif, 1 .txt)"
+        assert notes[1] == "train: 1 images outside the class folders are left out"
 
 
 def test_a_flat_split_says_what_it_holds(tree: Path) -> None:
@@ -155,9 +155,7 @@ def test_a_flat_split_says_what_it_holds(tree: Path) -> None:
         path.rename(tree / "val" / f"{path.parent.name}-{path.name}")
     for name in ("cat", "dog"):
         (tree / "val" / name).rmdir()
-    with pytest.raises(
-        DataError, match=r"empty split.*4 images lie in it without one: move each into the folder of its class"
-    ):
+    with pytest.raises(DataError, match=r"empty split.*move the 4 images in it into the folders of their classes"):
         load_image_folder(root=tree)
     assert check_data(tree).shared is None
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from nes_lab.config import DataConfig
-from nes_lab.datasets.check.layouts import recognize
+from nes_lab.datasets.check.layouts import detect_dataset
 from nes_lab.datasets.image_folder import load_image_folder
+from nes_lab.datasets.image_shards import load_image_shards, read_shard
 from nes_lab.datasets.registry import load_dataset
-from nes_lab.datasets.shards import load_image_shards, read_shard
 from nes_lab.errors import DataError
 from tests.datasets.samples import add, batches, make_shards, make_tree, same
 
@@ -79,7 +79,7 @@ def test_compressed_archives_are_named(shards: Path) -> None:
         load_image_shards(root=shards)
     for path in (shards / "train").glob("*.tar"):
         path.rename(path.with_suffix(".tar.gz"))
-    assert recognize(shards)[0] == "image_shards"
+    assert detect_dataset(shards)[0] == "image_shards"
 
 
 def test_without_names_classes_are_numbers(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def contents(path: Path) -> dict[str, bytes]:
         ({"000000.png": None}, r"1 labels without an image \(000000\)"),
         ({"000000.cls": b"2"}, r"000000\.png' has label 2; with 2 classes labels are 0 to 1"),
         ({"000000.cls": b"-1"}, r"has label -1"),
-        ({"000000.cls": b"cat"}, r"'cat' is no label; it should be a class index"),
-        ({"000000.cls": b"1.5"}, r"'1.5' is no label"),
-        ({"000000.cls": b"true"}, r"'true' is no label"),
-        ({"000000.cls": b'{"class": 1}'}, r"is no label"),
+        ({"000000.cls": b"cat"}, r"'cat' is not a label; it should be a class index"),
+        ({"000000.cls": b"1.5"}, r"'1.5' is not a label"),
+        ({"000000.cls": b"true"}, r"'true' is not a label"),
+        ({"000000.cls": b'{"class": 1}'}, r"is not a label"),
         ({"000000.jpg": b"x"}, r"the key '000000' is there twice"),
         (
             {"000000.png": b"no pixels"},
@@ -162,7 +162,7 @@ def test_missing_and_empty_things_are_named(tmp_path: Path, shards: Path) -> Non
     (shards / "classes.txt").unlink()
     for path in (shards / "val").glob("*.tar"):
         rewritten(path, {})
-    with pytest.raises(DataError, match=r"hold no image: an empty split"):
+    with pytest.raises(DataError, match=r"hold no readable image: an empty split"):
         load_image_shards(root=shards)
     for path in (shards / "val").glob("*.tar"):
         path.unlink()

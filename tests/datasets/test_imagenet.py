@@ -22,7 +22,7 @@ def load(name: str, root: Path | None, **options):
 def test_imagenet_says_what_it_is_not(tmp_path: Path) -> None:
     spec = load("imagenet", make_tree(tmp_path, names=("n00000002", "n00000001", "other")))
     assert spec.classes == ("n00000001", "n00000002", "other")
-    assert spec.notes[0] == "not ImageNet-1k: 3 classes instead of 1,000; 1 folder names are no wnids (other)"
+    assert spec.notes[0] == "not ImageNet-1k: 3 classes instead of 1,000; 1 folder names are not wnids (other)"
     assert imagenet_notes(tuple(f"n{index:08d}" for index in range(1000))) == ()
 
 

@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 from nes_lab.config import DataConfig
-from nes_lab.datasets import torchvision_sets
-from nes_lab.datasets.registry import dataset_names, load_dataset
+from nes_lab.datasets.registry import load_dataset
 from nes_lab.datasets.torchvision_sets import load_torchvision_set
 from nes_lab.errors import DataError, OptionError
-
-
-def test_every_name_the_config_allows_is_known() -> None:
-    for name in dataset_names():
-        assert DataConfig(name=name).name == name
-    assert load_dataset(DataConfig(), seed=1).name == "digits"
 
 
 def test_unknown_name_suggests_the_closest() -> None:
@@ -51,13 +44,6 @@ def test_cifar10_from_torchvision_files(tmp_path: Path, monkeypatch: pytest.Monk
     assert (len(spec.train), len(spec.val), spec.input_shape) == (20, 10, (3, 32, 32))
     assert spec.mean == pytest.approx((50 / 255, 100 / 255, 50 / 255))
     assert spec.classes[3] == "c3"
-
-
-def test_default_root_follows_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NES_LAB_HOME", "/somewhere")
-    assert torchvision_sets.default_root("cifar10") == Path("/somewhere/cifar10")
-    monkeypatch.delenv("NES_LAB_HOME")
-    assert torchvision_sets.default_root("cifar10") == Path("data/cifar10")
 
 
 def test_a_folder_for_digits_is_refused() -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from nes_lab.datasets.check.decode import DecodedSplit, decode_split, shared_examples
+from nes_lab.datasets.check.layouts import detect_dataset
+from nes_lab.datasets.check.listing import SPLITS, DatasetFiles
 from nes_lab.datasets.check.report import DataReport
+from nes_lab.datasets.registry import DATASETS
 from nes_lab.errors import OptionError
 from nes_lab.text import list_some
 
-if TYPE_CHECKING:
-    from nes_lab.datasets.check.layouts import Found
+__all__ = ["MAX_SKIP_BROKEN", "check_data", "check_files", "list_dataset"]
 
-__all__ = ["check_data", "look", "report_on"]
-
-_MOST_SKIPPED = 0.01
+MAX_SKIP_BROKEN = 0.01
+"""Largest share of unreadable images that may be left out."""
 
 
 def check_data(
@@ -25,20 +26,22 @@ def check_data(
     skip_broken: float = 0.0,
     val_fold: int = 5,
 ) -> DataReport:
-    """Look through a data set and say what it holds and what is wrong with it.
+    """Check a data set: report what it holds and everything that is wrong with it.
 
-    Classes, labels, empty splits, files that cannot be read, image sizes and modes, pixels that are NaN or out of range,
-    empty or broken sounds, differing sampling rates, and validation examples that are in the training split too.
+    The check covers classes, labels, empty splits, files that cannot be read, image sizes and modes, pixels that are NaN
+    or out of range, empty or broken sounds, different sampling rates, and validation examples that are also in the
+    training split.
 
     Args:
-        path_or_name: A folder, whose layout is recognized, or a data set's name.
-        root: Where a data set of that name lies; None means its usual place.
-        everything: Decode every file; otherwise large splits are sampled evenly.
-        skip_broken: Largest share of unreadable images of a split that is a note and no problem, at most 0.01.
-        val_fold: The fold of an audio set that validates.
+        path_or_name: A folder, whose layout is recognized, or the name of a data set.
+        root: Folder of the data set with that name; None means its default place.
+        everything: Decode every file; by default an even sample of a large split is decoded.
+        skip_broken: Share of unreadable images of a split, at most 0.01, up to which they are a note and not a problem.
+        val_fold: Validation fold, for audio.
 
     Raises:
-        DataError: If there is no such folder or name, or its layout is not known. What is wrong inside is in the report.
+        DataError: If there is no such folder or name, or the layout is not known. Faults inside the data set are not
+            raised; they are in the report.
         OptionError: If ``skip_broken`` is not between 0 and 0.01.
 
     Examples:
@@ -46,66 +49,64 @@ def check_data(
         >>> report.usable, [(split.name, split.total) for split in report.splits]
         (True, [('train', 1437), ('val', 360)])
     """
-    return report_on(look(path_or_name, root=root, val_fold=val_fold), everything=everything, skip_broken=skip_broken)
+    files = list_dataset(path_or_name, root=root, val_fold=val_fold)
+    return check_files(files, everything=everything, skip_broken=skip_broken)
 
 
-def look(path_or_name: str | Path, *, root: Path | None = None, val_fold: int = 5) -> Found:
-    """Recognize a data set and list what it holds, without decoding anything; see :func:`check_data`."""
-    from nes_lab.datasets.check.layouts import find_data, recognize
+def list_dataset(path_or_name: str | Path, *, root: Path | None = None, val_fold: int = 5) -> DatasetFiles:
+    """Recognize a data set and list its files without decoding them; the arguments are those of :func:`check_data`.
 
-    return find_data(*recognize(path_or_name, root), val_fold)
-
-
-def report_on(found: Found, *, everything: bool = False, skip_broken: float = 0.0) -> DataReport:
-    """Decode what was found and report on it; see :func:`check_data`."""
-    from nes_lab.datasets.check.decode import examine_part
-
-    if not 0 <= skip_broken <= _MOST_SKIPPED:
-        raise OptionError(f"skip_broken={skip_broken!r} should be a share from 0 to {_MOST_SKIPPED}")
-    problems, notes = list(found.problems), list(found.notes)
-    splits = []
-    for name, part in found.parts.items():
-        seen = examine_part(name, found.kind, part, found.classes, everything)
-        splits.append(seen.report)
-        problems += seen.problems
-        notes += seen.notes
-        if seen.broken:
-            share = skip_broken if found.kind == "image" else 0.0
-            _judge(name, found.kind, seen.broken, seen.report.examined, share, problems, notes)
-    problems += _rates(found, [rate for split in splits for rate in split.modes])
-    shared = _shared(found, everything, notes)
-    root = None if found.root is None else str(found.root)
-    return DataReport(found.name, root, found.kind, found.classes, tuple(splits), shared, tuple(problems), tuple(notes))
+    Raises:
+        DataError: If there is no such folder or name, or the layout is not known.
+    """
+    name, folder = detect_dataset(path_or_name, root)
+    return DATASETS[name].list_files(folder, val_fold)
 
 
-def _judge(
-    name: str, kind: str, broken: list[str], examined: int, skip: float, problems: list[str], notes: list[str]
-) -> None:
-    """Unreadable files are a problem, unless they are few enough to be left out."""
+def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: float = 0.0) -> DataReport:
+    """Decode listed files and report what is wrong; the options are those of :func:`check_data`.
+
+    Raises:
+        OptionError: If ``skip_broken`` is not between 0 and 0.01.
+    """
+    if not 0 <= skip_broken <= MAX_SKIP_BROKEN:
+        raise OptionError(f"skip_broken={skip_broken!r} should be a share from 0 to {MAX_SKIP_BROKEN}")
+    problems, notes, reports = list(files.problems), list(files.notes), []
+    for name, split in files.splits.items():
+        decoded = decode_split(name, files.kind, split, len(files.classes), everything)
+        reports.append(decoded.report)
+        problems += decoded.problems
+        notes += decoded.notes
+        if decoded.unreadable:
+            sentence = _unreadable_sentence(files.kind, decoded)
+            if files.kind == "image" and len(decoded.unreadable) <= skip_broken * decoded.report.examined:
+                notes.append(f"{sentence}; they would be left out")
+            else:
+                problems.append(sentence)
+    rates = sorted({rate for report in reports for rate in report.modes}) if files.kind == "audio" else []
+    if len(rates) > 1:
+        problems.append(f"clips differ in sampling rate ({', '.join(rates)}); resample them to one")
+    shared = _count_shared(files, everything, notes)
+    root = None if files.root is None else str(files.root)
+    return DataReport(
+        files.name, root, files.kind, files.classes, tuple(reports), shared, tuple(problems), tuple(notes)
+    )
+
+
+def _unreadable_sentence(kind: str, decoded: DecodedSplit) -> str:
+    count, names = len(decoded.unreadable), list_some(decoded.unreadable)
     what = "sounds" if kind == "audio" else "images"
-    sentence = f"{name}: {len(broken)} of {examined:,} {what} checked cannot be read: {list_some(broken)}"
-    if len(broken) <= skip * examined:
-        notes.append(f"{sentence}; they would be left out")
-    else:
-        problems.append(sentence)
+    return f"{decoded.report.name}: {count} of {decoded.report.examined:,} {what} checked cannot be read: {names}"
 
 
-def _rates(found: Found, rates: list[str]) -> list[str]:
-    different = sorted(set(rates))
-    if found.kind == "audio" and len(different) > 1:
-        return [f"clips differ in sampling rate ({', '.join(different)}); resample them to one"]
-    return []
-
-
-def _shared(found: Found, everything: bool, notes: list[str]) -> int | None:
-    """Count twins across the splits, and name some."""
-    from nes_lab.datasets.check.decode import shared_examples
-
-    if not all(name in found.parts and found.parts[name].labels for name in ("train", "val")):
+def _count_shared(files: DatasetFiles, everything: bool, notes: list[str]) -> int | None:
+    """Count the validation examples that are also in the training split, and add a note with some of their names."""
+    if not all(name in files.splits and files.splits[name].labels for name in SPLITS):
         return None  # nothing to compare
-    count, names = shared_examples(found.parts["train"], found.parts["val"], everything)
-    if count is None:
-        notes.append("duplicates across train and val were not looked for in so many files; --all looks for them")
-    elif count:
-        notes.append(f"{count} examples of val are in train too, byte for byte: {list_some(names)}")
-    return count
+    names = shared_examples(files.splits["train"], files.splits["val"], everything)
+    if names is None:
+        notes.append("too many files to look for duplicates across train and val; --all looks for them")
+        return None
+    if names:
+        notes.append(f"{len(names)} examples of val are also in train, byte for byte: {list_some(names)}")
+    return len(names)

@@ -1,30 +1,101 @@
-"""What a folder of images holds, and whether its splits agree."""
+"""List the files of a data set without decoding them. Problems are collected, so that a check reports all of them."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
+import numpy as np
+
+from nes_lab.datasets.items import Item
 from nes_lab.errors import DataError, closest
 from nes_lab.text import list_some
 
-__all__ = ["IMAGE_SUFFIXES", "Listing", "check_listing", "check_same_classes", "list_split", "scan_split"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "SPLITS",
+    "ClassFolders",
+    "DatasetFiles",
+    "SplitFiles",
+    "check_class_folders",
+    "check_same_classes",
+    "collect_error",
+    "list_class_folders",
+]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+SPLITS = ("train", "val")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Listing:
-    """What the folder of a split holds.
+class SplitFiles:
+    """The examples of one split, with their labels.
 
     Attributes:
-        folder: The folder.
-        images: By class, in order; a class may have none.
-        others: How many files of other types lie in the folders of classes, by suffix.
-        stray: Images that lie beside those folders, and so belong to no class.
+        examples: Files and members of archives, or one array ``(N, C, H, W)`` of images in memory.
+        labels: Class index of every example.
+        white: Pixel value that means white, for images in memory.
+    """
+
+    examples: Sequence[Item] | np.ndarray
+    labels: list[int]
+    white: float = 255.0
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The files of a data set, listed but not decoded.
+
+    Attributes:
+        name: Name of the data set in the registry.
+        root: Folder that holds it; None for a set that comes with a package.
+        kind: ``"image"`` or ``"audio"``.
+        classes: Class names; their positions are the labels.
+        splits: The splits, by name: ``train`` and ``val``. Empty when nothing could be listed.
+        problems: What keeps the set from being used, one sentence per problem.
+        notes: What a reader should know, such as files that are left out.
+    """
+
+    name: str
+    root: Path | None
+    kind: str = "image"
+    classes: tuple[str, ...] = ()
+    splits: dict[str, SplitFiles] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def collect_error(problems: list[str], call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+    """Return the result of a call, or None after adding the message of its DataError to ``problems``.
+
+    Examples:
+        >>> problems = []
+        >>> collect_error(problems, list_class_folders, Path("nowhere"), "train"), len(problems)
+        (None, 1)
+    """
+    try:
+        return call(*args, **kwargs)
+    except DataError as error:
+        if str(error) not in problems:
+            problems.append(str(error))
+        return None
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The images of one split that has one folder per class.
+
+    Attributes:
+        folder: Folder of the split.
+        images: Sorted images by class name; a class may have none.
+        others: Number of files that are not images, by suffix.
+        stray: Number of images that lie beside the class folders and so have no class.
     """
 
     folder: Path
@@ -34,21 +105,21 @@ class Listing:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say what is passed over."""
+        """Sentences about the files that are left out."""
         notes = []
         if self.others:
-            sorted_kinds = sorted(self.others.items(), key=lambda kind: (-kind[1], kind[0]))
-            kinds = list_some([f"{count:,} {suffix or 'without a suffix'}" for suffix, count in sorted_kinds])
-            notes.append(f"{self.folder.name}: files that are no known image type are passed over ({kinds})")
+            by_count = sorted(self.others.items(), key=lambda kind: (-kind[1], kind[0]))
+            kinds = list_some([f"{count:,} {suffix or 'without a suffix'}" for suffix, count in by_count])
+            notes.append(f"{self.folder.name}: files that are not a known image type are left out ({kinds})")
         if self.stray:
-            notes.append(f"{self.folder.name}: {self.stray:,} images beside the folders of classes are passed over")
+            notes.append(f"{self.folder.name}: {self.stray:,} images outside the class folders are left out")
         return tuple(notes)
 
 
-def list_split(root: Path, split: str) -> Listing:
-    """List the images of ``root/split/<class>/``, classes and files sorted, subfolders of a class included.
+def list_class_folders(root: Path, split: str) -> ClassFolders:
+    """List the images of ``root/split/<class>/``, including subfolders, with classes and files sorted.
 
-    What is hidden, as ``.ipynb_checkpoints`` is, counts as absent.
+    Hidden files and folders, such as ``.ipynb_checkpoints``, are ignored.
 
     Raises:
         DataError: If the root or the split is missing.
@@ -66,20 +137,19 @@ def list_split(root: Path, split: str) -> Listing:
     names = sorted(item.name for item in items if item.is_dir())
     others: Counter[str] = Counter()
     images = {name: _images_in(folder / name, others) for name in names}
-    return Listing(folder, images, others, sum(_is_image(item.name) and not item.is_dir() for item in items))
+    return ClassFolders(folder, images, others, sum(_is_image(item.name) and not item.is_dir() for item in items))
 
 
-def check_listing(listing: Listing) -> None:
-    """Refuse a split without classes, or with an empty one.
+def check_class_folders(listing: ClassFolders) -> None:
+    """Raise if a split has no class, or a class has no image.
 
     Raises:
-        DataError: Naming the split, or the classes that have no image.
+        DataError: Names the split, or the classes without an image.
     """
     folder = str(listing.folder)
     if not listing.images:
-        beside = f"{listing.stray:,} images lie in it without one: move each into the folder of its class"
-        hint = f"; {beside}" if listing.stray else ""
-        raise DataError(f"{folder!r} is an empty split: it should hold one folder of images for each class{hint}")
+        move = f"; move the {listing.stray:,} images in it into the folders of their classes" if listing.stray else ""
+        raise DataError(f"{folder!r} is an empty split: it should hold one folder of images per class{move}")
     empty = [name for name, files in listing.images.items() if not files]
     if empty:
         raise DataError(
@@ -88,15 +158,17 @@ def check_listing(listing: Listing) -> None:
         )
 
 
-def scan_split(root: Path, split: str) -> Listing:
-    """List a split as :func:`list_split` does, and refuse an empty one.
+def check_same_classes(train: Sequence[str], val: Sequence[str], root: Path) -> None:
+    """Raise unless both splits have the same classes.
 
     Raises:
-        DataError: If the root, the split or its classes are missing, or a class has no image.
+        DataError: Names the classes that only one split has.
     """
-    listing = list_split(root, split)
-    check_listing(listing)
-    return listing
+    only_train, only_val = sorted(set(train) - set(val)), sorted(set(val) - set(train))
+    if only_train or only_val:
+        parts = [f"only in train: {list_some(only_train)}"] if only_train else []
+        parts += [f"only in val: {list_some(only_val)}"] if only_val else []
+        raise DataError(f"the splits of {str(root)!r} have different classes; {'; '.join(parts)}")
 
 
 def _is_image(name: str) -> bool:
@@ -104,24 +176,11 @@ def _is_image(name: str) -> bool:
 
 
 def _images_in(folder: Path, others: Counter[str]) -> list[Path]:
-    """Return the images, and count the other files; os.walk tells folders from files without a look at each."""
-    found = []
-    for place, folders, names in os.walk(folder):
+    """Return the images in a folder and its subfolders, sorted, and count its other files in ``others``."""
+    images = []
+    for place, folders, names in os.walk(folder):  # tells files from folders without one system call per file
         folders[:] = [name for name in folders if not name.startswith(".")]
-        seen = [name for name in names if not name.startswith(".")]
-        found += [Path(place, name) for name in seen if _is_image(name)]
-        others.update(Path(name).suffix.lower() for name in seen if not _is_image(name))
-    return sorted(found)
-
-
-def check_same_classes(train: Sequence[str], val: Sequence[str], root: Path) -> None:
-    """Raise unless both splits have the same classes.
-
-    Raises:
-        DataError: With the classes that only one split has.
-    """
-    only_train, only_val = sorted(set(train) - set(val)), sorted(set(val) - set(train))
-    if only_train or only_val:
-        parts = [f"only in train: {list_some(only_train)}"] if only_train else []
-        parts += [f"only in val: {list_some(only_val)}"] if only_val else []
-        raise DataError(f"the splits of {str(root)!r} have different classes; {'; '.join(parts)}")
+        visible = [name for name in names if not name.startswith(".")]
+        images += [Path(place, name) for name in visible if _is_image(name)]
+        others.update(Path(name).suffix.lower() for name in visible if not _is_image(name))
+    return sorted(images)

@@ -1,4 +1,4 @@
-"""What a check of a data set found: plain numbers and sentences. Torch-free; JSON."""
+"""The result of checking a data set: numbers and sentences, ready for JSON."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["DataReport", "SplitReport"]
 
 @dataclass(frozen=True)
 class SplitReport:
-    """One split.
+    """Numbers of one split.
 
     Attributes:
         name: ``train`` or ``val``.
-        counts: Examples of every class, in the order of the classes.
-        examined: How many were decoded.
-        sizes: ``(width, height, how many)`` of the images decoded, or ``(samples, 1, how many)``; most frequent first.
-        modes: How many images of each kind (``RGB``, ``L`` for grey, ``CMYK`` ...), or clips a sampling rate.
-        mean: Of every channel, of pixels scaled to 0..1 (or samples to -1..1), over what was decoded.
-        std: The same for the standard deviation.
+        counts: Number of examples per class, in the order of the classes.
+        examined: Number of examples that were decoded.
+        sizes: ``(width, height, count)`` of decoded images or ``(samples, 1, count)`` of clips, most frequent first.
+        modes: Number of images per mode (``RGB``, ``L`` for grey, ``CMYK`` ...), or of clips per sampling rate.
+        mean: Mean per channel over everything decoded, of pixels scaled to 0..1 or samples scaled to -1..1.
+        std: Standard deviation per channel, in the same units.
 
     Examples:
         >>> split = SplitReport("train", (3, 5, 1), 9)
@@ -39,37 +39,37 @@ class SplitReport:
 
     @property
     def total(self) -> int:
-        """How many examples there are."""
+        """Number of examples."""
         return sum(self.counts)
 
     @property
     def least(self) -> int:
-        """Examples of the smallest class."""
+        """Number of examples in the smallest class."""
         return min(self.counts, default=0)
 
     @property
     def median(self) -> float:
-        """Examples of the middle class."""
+        """Median number of examples per class."""
         return median(self.counts) if self.counts else 0
 
     @property
     def most(self) -> int:
-        """Examples of the largest class."""
+        """Number of examples in the largest class."""
         return max(self.counts, default=0)
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """A data set as it was found.
+    """The result of checking a data set.
 
     Attributes:
-        name: The registry's name for this layout.
-        root: Where it was looked for; None for a set that comes with a package.
+        name: Name of the data set or of its layout, as ``data.name`` takes it.
+        root: Folder that holds it; None for a set that comes with a package.
         kind: ``image`` or ``audio``.
         classes: Class names.
-        splits: What each split holds.
-        shared: How many validation examples have a twin, byte for byte, in the training split; None: not looked for.
-        problems: What keeps the set from being used, with the paths.
+        splits: Numbers of each split.
+        shared: Number of validation examples that are also in the training split, byte for byte; None if not counted.
+        problems: What keeps the set from being used, one sentence per problem, with paths.
         notes: What a reader should know.
 
     Examples:
@@ -89,11 +89,11 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Whether it can be trained on as it is."""
+        """Whether training can use it as it is."""
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, with what follows from them."""
+        """Return the fields and properties as values for JSON."""
         derived = ("total", "least", "median", "most")
         splits = [asdict(split) | {name: getattr(split, name) for name in derived} for split in self.splits]
         return asdict(self) | {"splits": splits, "usable": self.usable}

@@ -13,15 +13,14 @@ from PIL import Image
 from scipy.io import wavfile
 
 import nes_lab
-from nes_lab.datasets import checks
 from nes_lab.datasets.check import decode
-from nes_lab.datasets.check.check import look
-from nes_lab.datasets.check.decode import examine_part
-from nes_lab.datasets.check.layouts import Part
+from nes_lab.datasets.check.check import list_dataset
+from nes_lab.datasets.check.decode import decode_split
+from nes_lab.datasets.check.listing import SplitFiles
 from nes_lab.datasets.check.report import DataReport
-from nes_lab.datasets.checks import array_problems
 from nes_lab.datasets.examples import examples_by_class
 from nes_lab.datasets.imagenet import IMAGENETTE_CLASSES
+from nes_lab.datasets.images import pixel_problems
 from nes_lab.datasets.in_memory import in_memory_spec, random_shift
 from nes_lab.datasets.knobs import STANDARD
 from nes_lab.errors import DataError, OptionError
@@ -99,13 +98,13 @@ def test_twins_across_the_splits_are_counted_and_named(tree: Path) -> None:
     report = check(tree)
     assert report.shared == 1
     assert report.usable
-    assert any("1 examples of val are in train too" in note and str(copy) in note for note in report.notes)
+    assert any("1 examples of val are also in train" in note and str(copy) in note for note in report.notes)
 
 
 def test_many_files_of_equal_size_are_left_to_all(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for split in ("train", "val"):
         Image.new("RGB", (8, 8)).save(tree / split / "cat" / "same.png")
-    monkeypatch.setattr(decode, "_MOST_COMPARED", 1)
+    monkeypatch.setattr(decode, "MAX_COMPARED", 1)
     report = check(tree)
     assert report.shared is None
     assert any("--all looks for them" in note for note in report.notes)
@@ -113,7 +112,7 @@ def test_many_files_of_equal_size_are_left_to_all(tree: Path, monkeypatch: pytes
 
 
 def test_large_splits_are_sampled_unless_all_is_asked_for(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "MOST_DECODED", 4)
+    monkeypatch.setattr(decode, "MAX_DECODED", 4)
     (tree / "train" / "cat" / "1.png").write_bytes(b"escapes the sample")
     report = check(tree)
     assert report.splits[0].examined == 4
@@ -195,13 +194,13 @@ def test_torchvision_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_pixels_in_memory_are_checked_here_and_before_training() -> None:
     images = np.full((6, 1, 4, 4), 7.0)
-    assert array_problems(images, 16.0) == []
+    assert pixel_problems(images, 16.0) == []
     images[1, 0, 0, 0], images[4, 0, 1, 1], images[5, 0, 0, 0] = np.nan, np.inf, -1
-    assert array_problems(images, 16.0) == [
+    assert pixel_problems(images, 16.0) == [
         "2 of 6 images hold NaN or infinite pixels: number 1, 4",
         "2 of 6 images have pixels outside 0 to 16: number 4, 5",
     ]
-    seen = examine_part("train", "image", Part(images, [0] * 6, 16.0), ("a",))
+    seen = decode_split("train", "image", SplitFiles(images, [0] * 6, 16.0), classes=1)
     assert seen.problems[0].startswith("train: 2 of 6 images hold NaN")
     pair = (torch.from_numpy(images), torch.zeros(6, dtype=torch.long))
     with pytest.raises(
@@ -240,12 +239,12 @@ def test_examples_are_spread_and_broken_ones_replaced(tree: Path) -> None:
     for index in range(4, 12):
         save_image(tree / "train" / "cat" / f"{index}.png", index, size=90)
     (tree / "train" / "cat" / "0.png").write_bytes(b"")
-    shown = examples_by_class(look(tree), each=3, size=40)
+    shown = examples_by_class(list_dataset(tree), each=3, size=40)
     assert list(shown) == ["cat", "dog"]
     assert [len(pictures) for pictures in shown.values()] == [3, 3]
     assert all(picture.dtype == np.uint8 and max(picture.shape) <= 40 for picture in shown["cat"])
-    assert list(examples_by_class(look(tree), classes=1)) == ["cat"]
-    sound = examples_by_class(look(make_sounds(tree.parent / "sounds"), val_fold=3))
+    assert list(examples_by_class(list_dataset(tree), classes=1)) == ["cat"]
+    sound = examples_by_class(list_dataset(make_sounds(tree.parent / "sounds"), val_fold=3))
     assert sound["rain"][0].shape == (1200,)
 
 
@@ -254,4 +253,3 @@ def test_a_report_is_frozen() -> None:
     with pytest.raises(AttributeError):
         report.name = "y"  # type: ignore[misc]
     assert not replace(report, problems=("bad",)).usable
-    assert checks.list_some(()) == ""

@@ -1,0 +1,136 @@
+"""Read image files as RGB, and say what is wrong with a file or with pixels in memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from nes_lab.datasets.items import Item
+from nes_lab.errors import DataError
+from nes_lab.text import list_some
+
+__all__ = [
+    "IMAGE_ERRORS",
+    "MAX_DECODED",
+    "as_rgb",
+    "check_images",
+    "image_problem",
+    "pixel_problems",
+    "read_rgb",
+    "unreadable_text",
+]
+
+MAX_DECODED = 5000
+"""Largest number of images that a check decodes; of more images it decodes an even sample."""
+IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for damaged files and for files that are not images."""
+
+
+def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0.0) -> tuple[int, list[int]]:
+    """Decode images and find those that cannot be read.
+
+    All images are decoded if there are at most ``most``, otherwise an even sample of that size. An unreadable image
+    outside the sample is named when training reaches it.
+
+    Args:
+        items: Files or members of archives.
+        most: Largest number of images to decode.
+        skip: Largest share of unreadable images that is not an error.
+
+    Returns:
+        The number of decoded images, and the positions of those that cannot be read.
+
+    Raises:
+        DataError: If more images than ``skip`` allows cannot be read; names the first five.
+    """
+    chosen = range(0, len(items), max(1, -(-len(items) // most)))
+    problems = {index: problem for index in chosen if (problem := image_problem(items[index]))}
+    if len(problems) > skip * len(chosen):
+        allowed = f"; data.skip_broken={skip:g} allows {int(skip * len(chosen))}" if skip else ""
+        raise DataError(
+            f"{len(problems)} of {len(chosen)} images checked cannot be read: {list_some(list(problems.values()))}; replace "
+            f"or remove them{allowed}"
+        )
+    return len(chosen), list(problems)
+
+
+def image_problem(item: Item) -> str:
+    """Return why an image cannot be read, or an empty string. A JPEG is decoded to its end, but at reduced size."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with item.open("rb") as file, Image.open(file) as image:
+                image.draft("RGB", (64, 64))
+                image.load()
+                _check_white_is_known(image)
+    except IMAGE_ERRORS as error:
+        return unreadable_text(item, error)
+    return ""
+
+
+def unreadable_text(item: Item, error: Exception) -> str:
+    """Return the path of an image with the reason why it cannot be read."""
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    return f"{str(item)!r} ({reason})"
+
+
+def read_rgb(item: Item) -> Image.Image:
+    """Read an image as RGB; grey images get three equal channels.
+
+    Raises:
+        DataError: If it cannot be read; names the path.
+    """
+    try:
+        with item.open("rb") as file, Image.open(file) as image:
+            return as_rgb(image)
+    except IMAGE_ERRORS as error:
+        raise DataError(f"image {unreadable_text(item, error)} cannot be read; replace or remove it") from error
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as RGB. Of 16-bit grey the upper 8 bits are kept; Pillow alone would clip it at 255.
+
+    Raises:
+        ValueError: If it is not known which pixel value means white.
+
+    Examples:
+        >>> as_rgb(Image.fromarray(np.array([[0, 65535]], dtype=np.uint16))).getpixel((1, 0))
+        (255, 255, 255)
+    """
+    _check_white_is_known(image)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _check_white_is_known(image: Image.Image) -> None:
+    """Raise for float and 32-bit pixels. Pillow reads a PGM of 16 bits as 32 bits with 65,535 as white, which is fine."""
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        raise ValueError(f"pixels of mode {image.mode!r} have no fixed value for white; save it with 8 or 16 bits")
+
+
+def pixel_problems(images: np.ndarray, white: float = 255.0) -> list[str]:
+    """Return what is wrong with the pixels of images in memory: NaN, infinite, or outside 0 to white.
+
+    Args:
+        images: Images ``(N, C, H, W)``.
+        white: Largest value allowed.
+
+    Examples:
+        >>> pixel_problems(np.array([[[[np.nan, 0.0]]]]))
+        ['1 of 1 images hold NaN or infinite pixels: number 0']
+    """
+    if len(images) == 0:
+        return ["an empty split"]
+    flat = images.reshape(len(images), -1)
+    not_finite = ~np.asarray(np.isfinite(flat).all(1))
+    outside = np.asarray(((flat < 0) | (flat > white)).any(1))
+    faults = {"hold NaN or infinite pixels": not_finite, f"have pixels outside 0 to {white:g}": outside}
+    return [
+        f"{wrong.sum()} of {len(images)} images {fault}: number {list_some([str(i) for i in np.flatnonzero(wrong)])}"
+        for fault, wrong in faults.items()
+        if wrong.any()
+    ]

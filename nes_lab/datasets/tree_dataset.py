@@ -1,0 +1,108 @@
+"""Serve images that lie in files or archives, whatever the layout: class folders, tar archives, ImageNet.
+
+A layout lists its files (:class:`~nes_lab.datasets.check.listing.DatasetFiles`); :func:`tree_dataset` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nes_lab.datasets.augment import eval_transform, train_transform
+from nes_lab.datasets.check.listing import SPLITS, DatasetFiles
+from nes_lab.datasets.file_split import FileSplit
+from nes_lab.datasets.images import check_images
+from nes_lab.datasets.items import Item, select_items
+from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD, ImageKnobs, statistics
+from nes_lab.datasets.sampling import limit_examples
+from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.errors import DataError
+from nes_lab.records.dataset_facts import DATASET_FACTS
+from nes_lab.text import list_some
+
+__all__ = ["required_root", "tree_dataset"]
+
+_DEFAULT_SIZE = 224
+
+
+def required_root(name: str, root: Path | None) -> Path:
+    """Return ``data.root`` of a data set that has no default place.
+
+    Raises:
+        DataError: If it is None; says what the folder should hold.
+    """
+    if root is None:
+        raise DataError(f"data.name={name!r} needs data.root: a folder that holds {DATASET_FACTS[name].layout}")
+    return Path(root)
+
+
+def tree_dataset(
+    files: DatasetFiles,
+    *,
+    image_size: int | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    seed: int = 0,
+    knobs: ImageKnobs = STANDARD,
+    skip_broken: float = 0.0,
+) -> DatasetSpec:
+    """Check the files of a data set and make its two splits.
+
+    Images are decoded once before training: all of them in splits of up to 5,000, otherwise an even sample.
+
+    Args:
+        files: The listed files.
+        image_size: Side of the images that the network gets, in pixels; None means 224.
+        limit: At most this many training images, with every class in proportion; None keeps all.
+        workers: Number of processes that read images; 0 reads in this process.
+        seed: Seed for the images that ``limit`` keeps.
+        knobs: Augmentation, interpolation and normalization; ``own`` means ImageNet's statistics here.
+        skip_broken: Largest share of unreadable images that is left out; above it they are an error.
+
+    Raises:
+        DataError: The first problem of the listing, or the names of unreadable images.
+    """
+    if files.problems:
+        raise DataError(files.problems[0])
+    size = image_size or _DEFAULT_SIZE
+    mean, std = statistics(knobs.normalize, (IMAGENET_MEAN, IMAGENET_STD))
+    transforms = train_transform(size, knobs, mean, std), eval_transform(size, knobs, mean, std)
+    notes, splits = files.notes, []
+    for split in SPLITS:
+        items, labels = _items_and_labels(files, split)
+        if split == "train":
+            kept, limit_notes = limit_examples(labels, limit, seed, len(files.classes))
+            items, labels = select_items(items, kept), labels[kept]
+            notes += limit_notes
+        items, labels, broken_notes = _without_broken(items, labels, split, files.classes, skip_broken)
+        splits.append(FileSplit(items, labels, *transforms, workers, int(skip_broken * len(items))))
+        notes += broken_notes
+    return DatasetSpec(files.name, files.classes, size, 3, splits[0], splits[1], mean, std, notes)
+
+
+def _items_and_labels(files: DatasetFiles, split: str) -> tuple[Sequence[Item], Tensor]:
+    examples = files.splits[split].examples
+    assert not isinstance(examples, np.ndarray)  # arrays are in memory, not in files
+    return examples, torch.tensor(files.splits[split].labels)
+
+
+def _without_broken(
+    items: Sequence[Item], labels: Tensor, split: str, classes: tuple[str, ...], skip_broken: float
+) -> tuple[Sequence[Item], Tensor, tuple[str, ...]]:
+    """Decode images, leave out the unreadable ones if they are few enough, and add notes about both."""
+    checked, broken = check_images(items, skip=skip_broken)
+    notes = () if checked == len(items) else (f"{checked} of {len(items)} images were decoded before step 1",)
+    if not broken:
+        return items, labels, notes
+    kept = torch.ones(len(items), dtype=torch.bool)
+    kept[broken] = False
+    if lost := sorted(set(labels[broken].tolist()) - set(labels[kept].tolist())):
+        names = list_some([classes[label] for label in lost])
+        raise DataError(f"no image of {names} can be read in {split}; replace them")
+    names = list_some([str(items[index]) for index in broken])
+    note = f"left out {len(broken)} unreadable images of {split}: {names}"
+    return select_items(items, kept.nonzero().flatten()), labels[kept], (*notes, note)

@@ -1,0 +1,212 @@
+"""Facts of every data set, one row per set: what the configuration, the loaders, the app and docs/data.md say about it.
+
+To add a data set: one name in ``DatasetName`` and one row in ``DATASET_FACTS`` here; the rest is in
+``nes_lab/datasets/registry.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["DATASET_FACTS", "DatasetFacts", "DatasetName", "default_data_root", "markdown_table"]
+
+DatasetName = Literal[
+    "digits",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "imagenette",
+    "imagenet",
+    "image_folder",
+    "image_shards",
+    "audio_folder",
+]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known about a data set before any of its files is read.
+
+    For a format that holds your own files, such as ``image_folder``, ``classes`` and ``side`` are what a plan assumes
+    until the files are read.
+
+    Attributes:
+        contents: What an example is, in a few words.
+        classes: Number of classes.
+        channels: Channels of an example: 1 (grey, or one microphone) or 3 (RGB).
+        side: Pixels per side of an image, or samples of a clip, when the configuration does not say.
+        source: How to get it: it is ``bundled`` with a package, a ``download`` can fetch it, or it is ``files`` that the
+            user provides.
+        how_to_get: The same for the documentation, in Markdown.
+        layout: Where its files lie below ``data.root``, for the documentation.
+        unused: Fields of the data section without a meaning for this set; setting one is an error.
+        folder: Name (a glob pattern) of the folder inside ``data.root`` by which the set is recognized.
+        examples: Numbers of training and validation examples; None for a format.
+        sample_rate: Samples per second; None for images.
+    """
+
+    contents: str
+    classes: int
+    channels: int
+    side: int
+    source: Literal["bundled", "download", "files"]
+    how_to_get: str
+    layout: str
+    unused: tuple[str, ...]
+    folder: str = ""
+    examples: tuple[int, int] | None = None
+    sample_rate: int | None = None
+
+    @property
+    def kind(self) -> Literal["image", "audio"]:
+        """What an example is."""
+        return "image" if self.sample_rate is None else "audio"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example: ``(channels, side, side)``, or ``(channels, side)`` for audio."""
+        return (self.channels, self.side, self.side) if self.kind == "image" else (self.channels, self.side)
+
+
+_AUDIO_FIELDS = ("samples", "val_fold")
+_FILE_FIELDS = ("skip_broken", "crop_scale")
+_IMAGE_FIELDS = ("image_size", "color_jitter", "erase", "interpolation", "normalize")
+_TORCHVISION = "`--data.download` (torchvision)"
+
+DATASET_FACTS: dict[str, DatasetFacts] = {
+    "digits": DatasetFacts(
+        contents="handwritten digits, grey",
+        classes=10,
+        channels=1,
+        side=8,
+        source="bundled",
+        how_to_get="comes with scikit-learn",
+        layout="",
+        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS, "root"),
+        examples=(1437, 360),
+    ),
+    "cifar10": DatasetFacts(
+        contents="photographs of ten classes",
+        classes=10,
+        channels=3,
+        side=32,
+        source="download",
+        how_to_get=_TORCHVISION,
+        layout="cifar-10-batches-py/",
+        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS),
+        folder="cifar-10-batches-py",
+        examples=(50_000, 10_000),
+    ),
+    "cifar100": DatasetFacts(
+        contents="photographs of a hundred classes",
+        classes=100,
+        channels=3,
+        side=32,
+        source="download",
+        how_to_get=_TORCHVISION,
+        layout="cifar-100-python/",
+        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS),
+        folder="cifar-100-python",
+        examples=(50_000, 10_000),
+    ),
+    "fashion_mnist": DatasetFacts(
+        contents="clothes, grey",
+        classes=10,
+        channels=1,
+        side=28,
+        source="download",
+        how_to_get=_TORCHVISION,
+        layout="FashionMNIST/raw/",
+        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS),
+        folder="FashionMNIST",
+        examples=(60_000, 10_000),
+    ),
+    "imagenette": DatasetFacts(
+        contents="photographs of ten ImageNet classes",
+        classes=10,
+        channels=3,
+        side=224,
+        source="download",
+        how_to_get="`--data.download` fetches the smallest size that is not below `data.image_size`",
+        layout="imagenette2*/{train,val}/<wnid>/*",
+        unused=_AUDIO_FIELDS,
+        folder="imagenette2*",
+        examples=(9_469, 3_925),
+    ),
+    "imagenet": DatasetFacts(
+        contents="ImageNet-1k",
+        classes=1000,
+        channels=3,
+        side=224,
+        source="files",
+        how_to_get="from image-net.org, under its terms; sort the validation images into wnid folders",
+        layout="{train,val}/<wnid>/*",
+        unused=(*_AUDIO_FIELDS, "download"),
+        examples=(1_281_167, 50_000),
+    ),
+    "image_folder": DatasetFacts(
+        contents="any images, one folder per class",
+        classes=1000,
+        channels=3,
+        side=224,
+        source="files",
+        how_to_get="your own",
+        layout="{train,val}/<class>/*",
+        unused=(*_AUDIO_FIELDS, "download"),
+    ),
+    "image_shards": DatasetFacts(
+        contents="any images, in tar archives (WebDataset)",
+        classes=1000,
+        channels=3,
+        side=224,
+        source="files",
+        how_to_get="your own",
+        layout="{train,val}/*.tar, optional classes.txt",
+        unused=(*_AUDIO_FIELDS, "download"),
+    ),
+    "audio_folder": DatasetFacts(
+        contents="sounds in ESC-50's layout",
+        classes=50,
+        channels=1,
+        side=220_500,
+        source="files",
+        how_to_get="ESC-50 from its authors, or your own",
+        layout="audio/*.wav, meta/*.csv",
+        unused=(*_IMAGE_FIELDS, *_FILE_FIELDS, "download"),
+        sample_rate=44_100,
+    ),
+}
+
+
+def default_data_root(name: str) -> Path:
+    """Return the folder of a data set when ``data.root`` is empty: ``$NES_LAB_HOME/<name>``, else ``data/<name>``."""
+    return Path(os.environ.get("NES_LAB_HOME") or "data") / name
+
+
+def markdown_table() -> str:
+    """Return the table of docs/data.md: one row per data set.
+
+    Examples:
+        >>> markdown_table().splitlines()[2]
+        '| `digits` | handwritten digits, grey | 1,437 + 360 | 1×8×8 | 10 | | comes with scikit-learn |'
+    """
+    head = ("name", "contents", "train + val", "input", "classes", "files below `data.root`", "how to get it")
+    rows = [head, ("---",) * len(head), *(_markdown_row(name, facts) for name, facts in DATASET_FACTS.items())]
+    return "\n".join("|" + "|".join(f" {cell} " if cell else " " for cell in row) + "|" for row in rows)
+
+
+def _markdown_row(name: str, facts: DatasetFacts) -> tuple[str, ...]:
+    shape = "×".join(f"{size:,}" for size in facts.input_shape)
+    own = facts.examples is None
+    return (
+        f"`{name}`",
+        facts.contents,
+        "" if facts.examples is None else " + ".join(f"{count:,}" for count in facts.examples),
+        f"{shape} unless set" if own else shape,
+        "any" if own else f"{facts.classes:,}",
+        f"`{facts.layout}`" if facts.layout else "",
+        facts.how_to_get,
+    )
