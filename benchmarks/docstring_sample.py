@@ -1,0 +1,75 @@
+"""How clear are our docstrings on first reading? Draw a random sample for a reader, and keep the verdicts.
+
+::
+
+    python -m benchmarks.docstring_sample draw --seed 7 > texts.json      # what the reader is given: numbered texts, nothing else
+    python -m benchmarks.docstring_sample record verdicts.json --seed 7   # {"1": "clear", "2": "twice", ...} -> results, page
+
+A reader who knows torch and the README's vocabulary reads each text once, without the code around it, and says ``clear``
+(understood on first reading), ``twice`` (needs a second reading) or ``riddle`` (not understood then either).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "docstring_sample.json"
+VERDICTS = ("clear", "twice", "riddle")
+COUNT = 150
+
+
+def docstrings() -> list[tuple[str, str]]:
+    """Return every docstring of the library and the app: ``(file:name, text)``, modules, classes and functions."""
+    texts = []
+    for path in sorted([*(ROOT / "nes_lab").rglob("*.py"), *(ROOT / "app").rglob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            if isinstance(node, kinds) and (text := ast.get_docstring(node)):
+                texts.append((f"{path.relative_to(ROOT).as_posix()}:{getattr(node, 'name', '')}", text))
+    return texts
+
+
+def draw(seed: int, count: int = COUNT) -> list[tuple[str, str]]:
+    """Return ``count`` docstrings drawn without replacement."""
+    return random.Random(seed).sample(docstrings(), count)
+
+
+def record(verdicts: dict[str, str], seed: int, reader: str) -> dict:
+    """Join the texts with their verdicts; refuse a missing or unknown verdict."""
+    sample = draw(seed)
+    rows = []
+    for number, (place, text) in enumerate(sample, 1):
+        verdict = verdicts.get(str(number))
+        if verdict not in VERDICTS:
+            raise SystemExit(f"text {number}: verdict {verdict!r}; give one of {', '.join(VERDICTS)}")
+        rows.append({"number": number, "place": place, "verdict": verdict, "text": text})
+    counts = Counter(row["verdict"] for row in rows)
+    total = {name: counts[name] for name in VERDICTS}
+    return {"seed": seed, "docstrings": len(docstrings()), "reader": reader, "counts": total, "sample": rows}
+
+
+def main() -> None:
+    """Draw a sample, or record its verdicts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=("draw", "record"))
+    parser.add_argument("verdicts", nargs="?", type=Path)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--reader", default="someone who had not seen the code")
+    options = parser.parse_args()
+    if options.action == "draw":
+        json.dump({str(n): text for n, (_, text) in enumerate(draw(options.seed), 1)}, sys.stdout, indent=1)
+        return
+    result = record(json.loads(options.verdicts.read_text(encoding="utf-8")), options.seed, options.reader)
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(result["counts"])
+
+
+if __name__ == "__main__":
+    main()
