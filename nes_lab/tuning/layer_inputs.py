@@ -1,4 +1,4 @@
-"""How the epitome layers of a network are called: the layouts of their inputs in one forward, and the conditions around it."""
+"""Record the shapes and memory layouts that each epitome layer is called with, and the conditions of the measurement."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.tune_report import TuneKey
 
-__all__ = ["Calls", "Layout", "record_calls", "tune_key"]
+__all__ = ["Calls", "InputLayout", "record_calls", "tune_key"]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What a layer's input is, but for its numbers."""
+class InputLayout:
+    """Everything about a layer's input except its numbers: two inputs of equal layout take equally long.
+
+    Args:
+        shape: Sizes of its axes.
+        stride: Elements between neighbors along each axis.
+        dtype, device: As the tensor has them.
+    """
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -29,34 +35,38 @@ class Layout:
     device: torch.device
 
     @classmethod
-    def of(cls, x: Tensor) -> Layout:
-        """The layout of a tensor."""
+    def of(cls, x: Tensor) -> InputLayout:
+        """Return the layout of a tensor."""
         return cls(tuple(x.shape), x.stride(), x.dtype, x.device)
 
     def make(self) -> Tensor:
-        """A tensor of this layout, of normal numbers; an expanded axis is written out."""
+        """Return a tensor of this layout with normally distributed numbers; an expanded axis gets memory of its own."""
         stride = self.stride if 0 not in self.stride else torch.empty(self.shape, device="meta").stride()
         empty = torch.empty_strided(self.shape, stride, dtype=self.dtype, device=self.device)
         return empty.normal_(generator=torch.Generator(self.device).manual_seed(0))
 
     @property
     def channels_last(self) -> bool:
-        """Whether the channels of a batch of images lie innermost."""
+        """Whether this is a batch of images whose channels are innermost in memory."""
         return len(self.shape) == 4 and self.stride[1] < self.stride[3]
 
 
-Calls = dict[str, Counter[Layout]]
-"""Per layer, how often it is called with inputs of each layout."""
+Calls = dict[str, Counter[InputLayout]]
+"""By layer name: how often the layer is called with inputs of each layout."""
 
 
 def record_calls(model: nn.Module, example_input: Any) -> Calls:
-    """Run a model once and note what its epitome layers are called with.
+    """Run a model once and record what its epitome layers are called with.
 
-    Forwards are wrapped for the time, not hooked: torch's transformer layers leave their fast path where there are hooks.
+    The layers' ``forward`` is wrapped for the duration of the call. Hooks would not do: torch's transformer layers leave their
+    fast path if there are hooks.
 
     Args:
-        model: In the mode it is to be looked at.
+        model: The model, in the mode in which it shall run.
         example_input: As :func:`nes_lab.count` takes it.
+
+    Returns:
+        By layer name, how often it is called with inputs of each layout.
 
     Raises:
         OptionError: If the model cannot run the example input.
@@ -80,28 +90,28 @@ def record_calls(model: nn.Module, example_input: Any) -> Calls:
     return calls
 
 
-def _recorder(layer: EpitomeLayer, calls: Counter[Layout]) -> Callable[[Tensor], Tensor]:
+def _recorder(layer: EpitomeLayer, calls: Counter[InputLayout]) -> Callable[[Tensor], Tensor]:
     forward = layer.forward
 
     def recording(input: Tensor) -> Tensor:
-        calls[Layout.of(input)] += 1
+        calls[InputLayout.of(input)] += 1
         return forward(input)
 
     return recording
 
 
 def tune_key(model: nn.Module, example_input: Any, calls: Calls) -> TuneKey:
-    """The conditions under which these calls are timed."""
+    """Return the conditions under which the calls of a model are timed."""
     _, first = next(epitome_layers(model))
     device, dtype = first.epitome.device, str(first.epitome.dtype)
     if torch.is_autocast_enabled(device.type):
         dtype = f"autocast {torch.get_autocast_dtype(device.type)}"
-    last = any(layout.channels_last for layouts in calls.values() for layout in layouts)
+    channels_last = any(layout.channels_last for layouts in calls.values() for layout in layouts)
     return TuneKey(
         device=device_name(device),
         dtype=dtype.replace("torch.", ""),
         input_shape=input_shape(example_input),
-        memory_format="channels_last" if last else "contiguous",
+        memory_format="channels_last" if channels_last else "contiguous",
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )

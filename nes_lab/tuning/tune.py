@@ -1,4 +1,11 @@
-"""Choosing each layer's execution plan by measurement on this device, so that the network is never slower than materialized."""
+"""Choose each layer's execution by measurement on this device.
+
+1. Record what each epitome layer is called with, in one forward.
+2. Time every execution of every layer alone; layers with equal keys are timed once.
+3. Give each layer the fastest execution, if it is clearly faster than ``materialize``.
+4. Time the complete network against ``materialize(model)``.
+5. While it is slower, materialize the layers that gain least, and go to 4.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +31,24 @@ from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.tune_report import LayerTuning, TuneReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.surgery.replace import materialize
-from nes_lab.tuning.layer_inputs import Calls, Layout, record_calls, tune_key
+from nes_lab.tuning.layer_inputs import Calls, InputLayout, record_calls, tune_key
 
-__all__ = ["TuneReport", "choose", "tune"]
+__all__ = ["choose_execution", "tune"]
 
-_BASE = "materialize"
-_MARGIN = 0.02  # of a layer's time: below it the gain is not worth a plan whose time depends on more than one operation
-_SHARES = 4  # a comparison of whole networks takes at most this part of the time that is left
-_LEAST_ROUNDS = 7
+BASELINE = "materialize"
+"""The execution that the others are compared with."""
+
+MIN_GAIN = 0.02
+"""Share of a layer's time that another execution must save; less is not worth a time that depends on more than one operation."""
+
+NETWORK_TIME_SHARE = 1 / 4
+"""Share of the time left that one comparison of complete networks may take."""
+
+MIN_NETWORK_ROUNDS = 7
+"""Rounds of such a comparison in any case."""
 
 Times = Mapping[str, Sequence[float]]
+"""Milliseconds of each round, by name."""
 
 
 @renamed_arguments(progress=progress_or_callback)
@@ -45,24 +60,24 @@ def tune(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> TuneReport:
-    """Set each epitome layer's ``execution`` to the plan that is fastest here, for this input.
+    """Set each epitome layer's ``execution`` to the one that is fastest on this device, for this input.
 
-    Every exact plan of every layer that the input reaches is timed in evaluation, alone, on inputs laid out as in the network.
-    A plan other than ``materialize`` is taken where it is clearly faster. Then the network is compared with
-    ``materialize(model)``: while it is slower, the layers that gain least are materialized, at last all.
+    All executions of each layer that the input reaches are timed in evaluation mode, on inputs in the memory layout that they
+    have in the network. An execution other than ``materialize`` is chosen if it is clearly faster. Then the complete network is
+    compared with ``materialize(model)``: while it is slower, the layers that gain least are materialized, in the end all of them.
 
-    Results stay the same to rounding. Everything is timed on copies: only ``execution`` is set in the model, at the end, so that
-    nothing is half set after an error. The choice holds for this device, dtype, batch, memory format and number of threads.
+    Outputs stay the same up to rounding. Copies are timed, and ``execution`` is set in the model at the very end, so an error
+    leaves the model as it was. The choice holds for this device, dtype, batch size, memory format and number of threads.
 
     Args:
-        model: With epitome layers.
-        example_input: As :func:`nes_lab.count` takes it, on the model's device, with the batch it will serve.
-        seconds: About how long it may take: after that, no more rounds than it takes to mean anything.
+        model: A model with epitome layers.
+        example_input: As :func:`nes_lab.count` takes it, on the model's device, with the batch size it will run with.
+        seconds: About how long tuning may take. A few rounds of each measurement are made in any case.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
 
     Raises:
-        OptionError: If the model has no epitome layer or no numbers (meta device), or cannot run the example input.
+        OptionError: If the model has no epitome layer, is on the meta device, or cannot run the example input.
 
     Examples:
         >>> from nes_lab.nn import EpitomeLinear
@@ -74,12 +89,12 @@ def tune(
     begun = time.perf_counter()
     _check(model, seconds)
     device = next(epitome_layers(model))[1].epitome.device
-    with progress_reporter(progress, on_progress) as show, _own_numbers(device), torch.inference_mode(False):
+    with progress_reporter(progress, on_progress) as report, _keep_random_state(device), torch.inference_mode(False):
         trial = copy.deepcopy(model).eval()
         calls = record_calls(trial, example_input)
         key = tune_key(trial, example_input, calls)
-        layers = _time_layers(trial, calls, device, seconds / 2, show)
-        layers, times, ratio = _settle(trial, layers, example_input, device, begun + seconds, show)
+        layers = _time_layers(trial, calls, device, seconds / 2, report)
+        layers, times, ratio = _compare_networks(trial, layers, example_input, device, begun + seconds, report)
     chosen = {layer.name: layer.execution for layer in layers}
     for name, layer in epitome_layers(model):
         layer.execution = chosen[name]
@@ -87,7 +102,7 @@ def tune(
         key=key,
         layers=tuple(layers),
         tuned_ms=median(times["tuned"]),
-        materialized_ms=median(times[_BASE]),
+        materialized_ms=median(times[BASELINE]),
         ratio=ratio.median,
         ratio_quartiles=(ratio.low, ratio.high),
         rounds=ratio.rounds,
@@ -95,23 +110,29 @@ def tune(
     )
 
 
-def choose(times: Times) -> tuple[str, str]:
-    """The execution plan to take, and why: the fastest of those clearly faster than ``materialize``, else that.
+def choose_execution(times: Times) -> tuple[str, str]:
+    """Choose the fastest execution that is clearly faster than ``materialize``; if there is none, ``materialize``.
+
+    Args:
+        times: Milliseconds of each round, by execution; ``materialize`` is one of them.
+
+    Returns:
+        The name of the execution, and the reason as a sentence.
 
     Examples:
-        >>> choose({"materialize": [2.0, 2.1, 2.0], "factored": [1.0, 1.1, 1.0]})
+        >>> choose_execution({"materialize": [2.0, 2.1, 2.0], "factored": [1.0, 1.1, 1.0]})
         ('factored', '0.50 of the time materialized')
-        >>> choose({"materialize": [2.0, 2.1, 2.0], "factored": [1.99, 2.1, 1.99]})[0]
+        >>> choose_execution({"materialize": [2.0, 2.1, 2.0], "factored": [1.99, 2.1, 1.99]})[0]
         'materialize'
     """
-    others = {name: compare(t, times[_BASE]) for name, t in times.items() if name != _BASE}
+    others = {name: compare(t, times[BASELINE]) for name, t in times.items() if name != BASELINE}
     if not others:
-        return _BASE, "no other plan can run this layer"
-    clear = [name for name, r in others.items() if r.median + 2 * r.error < 1 - _MARGIN]
-    if not clear:
+        return BASELINE, "no other execution can compute this layer"
+    clearly_faster = [name for name, r in others.items() if r.median + 2 * r.error < 1 - MIN_GAIN]
+    if not clearly_faster:
         name = min(others, key=lambda n: others[n].median)
-        return _BASE, f"{name} takes {others[name].median:.2f} of its time, not clearly less"
-    best = min(clear, key=lambda n: others[n].median)
+        return BASELINE, f"{name} takes {others[name].median:.2f} of its time, not clearly less"
+    best = min(clearly_faster, key=lambda n: others[n].median)
     return best, f"{others[best].median:.2f} of the time materialized"
 
 
@@ -120,16 +141,18 @@ def _check(model: nn.Module, seconds: float) -> None:
         raise OptionError(f"model is a {type(model).__name__}; tune takes a module with epitome layers")
     layers = [layer for _, layer in epitome_layers(model)]
     if not layers:
-        what = f"model is a {type(model).__name__} without epitome layers"
-        raise OptionError(f"{what}, so there is nothing to tune; nes_lab.compress makes one that has them")
+        raise OptionError(
+            f"model is a {type(model).__name__} without epitome layers, so there is nothing to tune; nes_lab.compress "
+            "makes a model that has them"
+        )
     if any(layer.epitome.is_meta for layer in layers):
-        raise OptionError("model lies on the meta device, where nothing takes time; move it to a real one")
+        raise OptionError("model is on the meta device, where nothing can be timed; move it to another device")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         raise OptionError(f"seconds={seconds!r}; give a positive number")
 
 
-def _own_numbers(device: torch.device) -> AbstractContextManager[None]:
-    """Keeps the global random state: dense layers draw weights when they are made, and a network may draw in evaluation."""
+def _keep_random_state(device: torch.device) -> AbstractContextManager[None]:
+    """Restore the global random state afterwards: making a dense layer draws weights, and a network may draw in evaluation."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
@@ -137,58 +160,60 @@ def _own_numbers(device: torch.device) -> AbstractContextManager[None]:
 
 
 def _time_layers(
-    trial: nn.Module, calls: Calls, device: torch.device, seconds: float, show: OnProgress
+    trial: nn.Module, calls: Calls, device: torch.device, seconds: float, report: OnProgress
 ) -> list[LayerTuning]:
-    """Times and choice of every layer; layers that are alike are timed once."""
+    """Time the executions of every layer that is called, and choose one for each layer."""
     layers = dict(epitome_layers(trial))
-    kinds = {name: _kind(layer, calls[name]) for name, layer in layers.items() if calls[name]}
-    known: dict[tuple, Times] = {}
-    found = []
+    keys = {name: _timing_key(layer, calls[name]) for name, layer in layers.items() if calls[name]}
+    times_of_key: dict[tuple, Times] = {}
+    tunings = []
     for done, (name, layer) in enumerate(layers.items()):
-        show({"done": done, "total": len(layers) + 1, "phase": "layers", "label": name})
+        report({"done": done, "total": len(layers) + 1, "phase": "layers", "label": name})
         times: Times = {}
-        if name in kinds:
-            if kinds[name] not in known:
-                known[kinds[name]] = _time_layer(layer, calls[name], device, seconds / len(set(kinds.values())))
-            times = known[kinds[name]]
-        found.append(_tuning(name, layer, calls[name], times))
-    return found
+        if name in keys:
+            if keys[name] not in times_of_key:
+                share = seconds / len(set(keys.values()))
+                times_of_key[keys[name]] = _time_layer(layer, calls[name], device, share)
+            times = times_of_key[keys[name]]
+        tunings.append(_layer_tuning(name, layer, calls[name], times))
+    return tunings
 
 
-def _kind(layer: EpitomeLayer, calls: Counter[Layout]) -> tuple:
-    """What a layer's time depends on."""
+def _timing_key(layer: EpitomeLayer, calls: Counter[InputLayout]) -> tuple:
+    """Return the key under which measured times are reused: two layers with equal keys run equally fast."""
     slices = tuple(layer.routing.slices(axis) for axis in layer.routing.sampled)
     numbers = tuple((t.dtype, t.stride()) if t is not None else None for t in (layer.epitome, layer.bias, layer.scale))
     return layer.geometry, layer.axis_states(), layer.op, slices, numbers, frozenset(calls.items())
 
 
-def _time_layer(layer: EpitomeLayer, calls: Counter[Layout], device: torch.device, seconds: float) -> Times:
+def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.device, seconds: float) -> Times:
+    """Time each execution of a layer on inputs of the recorded layouts."""
     inputs = [(layout.make(), times) for layout, times in calls.items()]
 
     def contender(name: str) -> Callable[[], None]:
-        twin = copy.deepcopy(layer)  # on its own, so that what it keeps for inference goes with it
-        twin.execution = name
+        duplicate = copy.deepcopy(layer)  # one per execution, so that what it keeps for inference is freed with it
+        duplicate.execution = name
 
         def run() -> None:
             for x, times in inputs:
                 for _ in range(times):
-                    twin(x)
+                    duplicate(x)
 
         return run
 
-    plans = sorted(layer.available_executions(), key=lambda name: name != _BASE)
-    contenders = {name: contender(name) for name in plans}
+    executions = sorted(layer.available_executions(), key=lambda name: name != BASELINE)
+    contenders = {name: contender(name) for name in executions}
     with torch.inference_mode():
         return time_rounds(contenders, device, seconds)
 
 
-def _tuning(name: str, layer: EpitomeLayer, calls: Counter[Layout], times: Times) -> LayerTuning:
+def _layer_tuning(name: str, layer: EpitomeLayer, calls: Counter[InputLayout], times: Times) -> LayerTuning:
     geometry = layer.geometry
-    assert geometry.patch_channels is not None  # a geometry sets it
+    assert geometry.patch_channels is not None  # the geometry sets it
     if times:
-        execution, reason = choose(times)
+        execution, reason = choose_execution(times)
     else:
-        execution, reason = layer.execution, "left as it was: it is not called, its weight alone may be used"
+        execution, reason = layer.execution, "left as it was: the layer is not called, only its weight may be used"
     return LayerTuning(
         name=name,
         weight_shape=geometry.weight_shape,
@@ -198,66 +223,73 @@ def _tuning(name: str, layer: EpitomeLayer, calls: Counter[Layout], times: Times
         boundary=geometry.boundary,
         routing=layer.routing_mode,
         calls=calls.total(),
-        times_ms={plan: median(t) for plan, t in times.items()},
-        madds={plan: _madds(layer, plan, calls) for plan in times},
+        times_ms={name: median(t) for name, t in times.items()},
+        madds={name: _madds(layer, name, calls) for name in times},
         execution=execution,
         reason=reason,
     )
 
 
-def _madds(layer: EpitomeLayer, plan: str, calls: Counter[Layout]) -> int:
+def _madds(layer: EpitomeLayer, plan: str, calls: Counter[InputLayout]) -> int:
     geometry, states, op = layer.geometry, layer.axis_states(), layer.op
     costs = ((PLANS[plan].cost(geometry, states, op, op.positions(c.shape)), times) for c, times in calls.items())
     return sum(cost.madds * times for cost, times in costs)
 
 
-# ---- the network as a whole ---------------------------------------------------------------------------------------------
+# ---- the complete network -----------------------------------------------------------------------------------------------
 
 
-def _settle(
-    trial: nn.Module, layers: list[LayerTuning], example_input: Any, device: torch.device, end: float, show: OnProgress
+def _compare_networks(
+    trial: nn.Module,
+    layers: list[LayerTuning],
+    example_input: Any,
+    device: torch.device,
+    end: float,
+    report: OnProgress,
 ) -> tuple[list[LayerTuning], Times, Ratio]:
-    """Materialize the layers that gain least, until the network is not slower than materialized.
+    """Materialize the layers that gain least, until the network is not slower than the materialized one.
 
-    Half of them at a time; all of them once the clock is past ``end``.
+    Each time half of the other layers are materialized; all of them once ``time.perf_counter()`` is past ``end``.
     """
     modules, plain, total = dict(epitome_layers(trial)), materialize(trial), len(layers) + 1
-    contenders = {_BASE: lambda: run_example(plain, example_input), "tuned": lambda: run_example(trial, example_input)}
+    contenders = {
+        BASELINE: lambda: run_example(plain, example_input),
+        "tuned": lambda: run_example(trial, example_input),
+    }
     while True:
         for layer in layers:
             modules[layer.name].execution = layer.execution
-        gaining = sorted((x for x in layers if x.times_ms and x.execution != _BASE), key=_gain)
-        show(
-            {"done": total - 1, "total": total, "phase": "network", "label": f"{len(gaining)} layers not materialized"}
-        )
-        times, ratio = _compare(contenders, device, end)
+        gaining = sorted((x for x in layers if x.times_ms and x.execution != BASELINE), key=_gain)
+        label = f"{len(gaining)} layers not materialized"
+        report({"done": total - 1, "total": total, "phase": "network", "label": label})
+        times, ratio = _time_networks(contenders, device, end)
         if ratio.median <= 1 or not gaining:
-            show({"done": total, "total": total, "phase": "network", "label": f"{ratio.median:.3f} of materialized"})
+            label = f"{ratio.median:.3f} of materialized"
+            report({"done": total, "total": total, "phase": "network", "label": label})
             return layers, times, ratio
         count = -(-len(gaining) // 2) if time.perf_counter() < end else len(gaining)
-        least, reason = (
-            {x.name for x in gaining[:count]},
-            f"with it the network took {ratio.median:.3f} of materialized",
-        )
-        layers = [replace(x, execution=_BASE, reason=reason) if x.name in least else x for x in layers]
+        names = {layer.name for layer in gaining[:count]}
+        reason = f"with it the network took {ratio.median:.3f} of materialized"
+        layers = [replace(x, execution=BASELINE, reason=reason) if x.name in names else x for x in layers]
 
 
-def _compare(
+def _time_networks(
     contenders: Mapping[str, Callable[[], object]], device: torch.device, end: float
 ) -> tuple[dict[str, list[float]], Ratio]:
-    """Times of the two networks; as many rounds again where noise alone might make the tuned one look slower."""
+    """Time the tuned and the materialized network, once more if the tuned one may look slower by noise alone."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     while True:
-        share = (end - time.perf_counter()) / _SHARES
+        seconds = (end - time.perf_counter()) * NETWORK_TIME_SHARE
         with torch.inference_mode():
-            more = time_rounds(contenders, device, share, least=_LEAST_ROUNDS, precision=0.0025)
-        again = bool(times[_BASE])
-        for name, values in more.items():
+            rounds = time_rounds(contenders, device, seconds, least=MIN_NETWORK_ROUNDS, precision=0.0025)
+        is_second = bool(times[BASELINE])
+        for name, values in rounds.items():
             times[name] += values
-        ratio = compare(times["tuned"], times[_BASE])
-        if again or time.perf_counter() > end or not 1 < ratio.median <= 1 + 2 * ratio.error:
+        ratio = compare(times["tuned"], times[BASELINE])
+        if is_second or time.perf_counter() > end or not 1 < ratio.median <= 1 + 2 * ratio.error:
             return times, ratio
 
 
 def _gain(layer: LayerTuning) -> float:
-    return layer.times_ms[_BASE] - layer.times_ms[layer.execution]
+    """Return the milliseconds that a layer's execution saves against the baseline."""
+    return layer.times_ms[BASELINE] - layer.times_ms[layer.execution]

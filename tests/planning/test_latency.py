@@ -147,7 +147,7 @@ def test_tuned_execution_plans_keep_to_the_limit_on_multiply_adds(monkeypatch):
     monkeypatch.setattr(sys.modules["nes_lab.tuning.tune"], "time_rounds", rounds)
     monkeypatch.setattr(
         sys.modules["nes_lab.tuning.tune"],
-        "_compare",
+        "_time_networks",
         lambda c, d, e: ({"tuned": [1.0], "materialize": [1.0]}, latency.compare([1.0], [1.0])),
     )
     plan = nes_lab.plan_for_budget(MODEL, Budget(madds=0.75), X)

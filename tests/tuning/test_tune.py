@@ -1,25 +1,25 @@
-"""Tuning: what is measured, chosen and set; the clock is a fake one wherever the choice is what is tested."""
+"""Tuning: what is measured, chosen and set. The clock is a fake one wherever a choice is tested."""
 
 from __future__ import annotations
 
 import copy
-import json
-import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 import nes_lab
-from nes_lab import Budget, TuneReport
-from nes_lab.errors import OptionError, PlanError
+from nes_lab import Budget
+from nes_lab.errors import OptionError
 from nes_lab.nn import EpitomeConv2d, EpitomeLinear
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.tuning.layer_inputs import Layout, record_calls
+from nes_lab.tuning.layer_inputs import record_calls
+from tests.tuning.fake_clock import script_times
 
 TUNE = sys.modules["nes_lab.tuning.tune"] if nes_lab.tune else None
 QUICK = {"seconds": 0.2}
@@ -47,33 +47,9 @@ def _executions(model: nn.Module) -> list[str]:
     return [layer.execution for _, layer in epitome_layers(model)]
 
 
-class FakeClock:
-    """Stands for ``time_rounds``: scripted times per layer, scripted ratios of the whole networks."""
-
-    def __init__(self, layers: list[dict[str, float]], ratios: list[float | list[float]]) -> None:
-        self.layers, self.ratios, self.runs = list(layers), list(ratios), 0
-
-    def __call__(self, contenders, device, seconds, **options):
-        for call in contenders.values():
-            call()
-        if "tuned" in contenders:
-            ratio = self.ratios.pop(0)
-            ratios = ratio if isinstance(ratio, list) else [ratio] * 11
-            return {"materialize": [1.0] * len(ratios), "tuned": ratios}
-        self.runs += 1
-        times = self.layers.pop(0)
-        assert next(iter(contenders)) == "materialize"  # what time_rounds compares the others with
-        return {name: [times.get(name, 9.0)] * 7 for name in contenders}
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    def use(layers, ratios):
-        fake = FakeClock(layers, ratios)
-        monkeypatch.setattr(TUNE, "time_rounds", fake)
-        return fake
-
-    return use
+    return partial(script_times, monkeypatch)
 
 
 # ---- the choice ---------------------------------------------------------------------------------------------------------
@@ -94,11 +70,11 @@ def clock(monkeypatch):
         ({"materialize": [1.0, 1, 1, 2, 3, 3, 3], "factored": [0.9, 0.9, 0.9, 1.8, 2.7, 2.7, 2.7]}, "factored"),
     ],
 )
-def test_the_fastest_clearly_faster_is_chosen(times, chosen):
-    assert TUNE.choose(times)[0] == chosen
+def test_choose_execution_takes_the_fastest_that_is_clearly_faster(times, chosen):
+    assert TUNE.choose_execution(times)[0] == chosen
 
 
-def test_choices_are_set_and_reported(clock):
+def test_tune_sets_and_reports_its_choices(clock):
     clock([{"materialize": 4, "factored": 3, "wrapped": 2}, {"materialize": 1, "factored": 5}] * 2, [0.9])
     model = _chain()
     report = nes_lab.tune(model, torch.randn(2, 32))
@@ -109,7 +85,7 @@ def test_choices_are_set_and_reported(clock):
     assert "0.50" in first.reason and "not clearly" in second.reason
 
 
-def test_a_slower_network_loses_the_least_gains_first(clock):
+def test_tune_materializes_the_smallest_gains_of_a_slower_network_first(clock):
     gains = [3.0, 1.0, 4.0, 2.0]
     times = [{"materialize": 10, "factored": 10 - g} for g in gains]
     model = _chain()
@@ -120,7 +96,7 @@ def test_a_slower_network_loses_the_least_gains_first(clock):
     assert report.ratio == 0.9
 
 
-def test_at_last_all_layers_are_materialized(clock):
+def test_tune_materializes_all_layers_in_the_end(clock):
     model = _chain()
     clock([{"materialize": 2, "factored": 1}] * 4, [1.5, 1.4, 1.3, 1.01])
     report = nes_lab.tune(model, torch.randn(2, 32))
@@ -128,7 +104,7 @@ def test_at_last_all_layers_are_materialized(clock):
     assert report.ratio == 1.01  # as measured: noise and bookkeeping, told and not hidden
 
 
-def test_with_no_time_left_all_are_materialized_at_once(clock):
+def test_tune_materializes_all_at_once_if_no_time_is_left(clock):
     noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]  # would be measured again
     model = _chain()
     fake = clock([{"materialize": 2, "factored": 1}] * 4, [noisy, 1.2, "never"])
@@ -136,7 +112,7 @@ def test_with_no_time_left_all_are_materialized_at_once(clock):
     assert _executions(model) == ["materialize"] * 4 and fake.ratios == ["never"] and report.ratio == 1.2
 
 
-def test_where_noise_may_be_the_reason_the_networks_are_measured_again(clock):
+def test_tune_times_the_networks_again_if_noise_may_be_the_reason(clock):
     noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]
     model = _chain()
     clock([{"materialize": 2, "factored": 1}] * 4, [noisy, [0.9] * 7])
@@ -144,7 +120,7 @@ def test_where_noise_may_be_the_reason_the_networks_are_measured_again(clock):
     assert _executions(model) == ["factored"] * 4 and report.rounds == 14 and report.ratio == 0.9
 
 
-def test_they_are_measured_again_once_only(clock):
+def test_tune_times_the_networks_again_only_once(clock):
     noisy = [0.7, 0.8, 0.9, 1.01, 1.2, 1.3, 1.4]
     model = _chain()
     clock([{"materialize": 2, "factored": 1}] * 4, [noisy, noisy, 0.9])
@@ -152,7 +128,7 @@ def test_they_are_measured_again_once_only(clock):
     assert _executions(model) == ["materialize"] * 2 + ["factored"] * 2  # of equal gains, the first in module order
 
 
-def test_layers_that_are_alike_are_timed_once(clock):
+def test_tune_times_layers_of_equal_keys_once(clock):
     patches = {"epitome_shape": (16, 16), "patch_channels": (4, 4)}
     alike = [EpitomeLinear(32, 32, **patches) for _ in range(3)]
     other = EpitomeLinear(32, 32, routing="random", seed=1, **patches)  # reads other places, in more runs
@@ -161,7 +137,7 @@ def test_layers_that_are_alike_are_timed_once(clock):
     assert fake.runs == 2 and list(report.executions.values()) == ["factored"] * 3 + ["materialize"]
 
 
-def test_each_contender_runs_what_it_is_named_for(monkeypatch, clock):
+def test_tune_times_the_execution_it_names(monkeypatch, clock):
     ran: list[str] = []
     forward = EpitomeLayer.forward
 
@@ -184,7 +160,7 @@ def test_each_contender_runs_what_it_is_named_for(monkeypatch, clock):
 
 
 @pytest.mark.parametrize("routing", ["tiled", "learner"])
-def test_a_real_run_keeps_results_and_holds_its_guarantee(routing):
+def test_tune_keeps_outputs_and_is_never_slower_than_materialized(routing):
     model, x = _net(routing).train(), torch.randn(3, 4, 12, 12)
     model[1].eval()
     state, modes = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
@@ -210,15 +186,15 @@ def test_a_real_run_keeps_results_and_holds_its_guarantee(routing):
     assert (key.threads, key.torch) == (torch.get_num_threads(), torch.__version__) and key.device
 
 
-def test_progress_tells_each_layer_and_the_end():
-    news: list[dict] = []
-    nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), on_progress=news.append, **QUICK)
-    assert [n["label"] for n in news if n["phase"] == "layers"] == ["0", "2", "5"]
-    assert news[-1]["done"] == news[-1]["total"] == 4 and "of materialized" in news[-1]["label"]
-    assert [n["done"] for n in news] == sorted(n["done"] for n in news)
+def test_tune_reports_progress_for_each_layer_and_the_end():
+    events: list[dict] = []
+    nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), on_progress=events.append, **QUICK)
+    assert [event["label"] for event in events if event["phase"] == "layers"] == ["0", "2", "5"]
+    assert events[-1]["done"] == events[-1]["total"] == 4 and "of materialized" in events[-1]["label"]
+    assert [event["done"] for event in events] == sorted(event["done"] for event in events)
 
 
-def test_progress_true_draws_a_bar_on_standard_error(monkeypatch, capsys):
+def test_tune_draws_a_bar_on_standard_error_if_asked(monkeypatch, capsys):
     threads: set[int] = set()
     forward = EpitomeLayer.forward
     watched = lambda self, x: (threads.add(threading.active_count()), forward(self, x))[1]  # noqa: E731
@@ -230,12 +206,12 @@ def test_progress_true_draws_a_bar_on_standard_error(monkeypatch, capsys):
     assert threads == {before}  # none that redraws the bar while layers are timed
 
 
-def test_it_is_quiet_unless_asked(capsys):
+def test_tune_prints_nothing_unless_asked(capsys):
     nes_lab.tune(_net(), torch.randn(1, 4, 8, 8), **QUICK)
     assert capsys.readouterr() == ("", "")
 
 
-def test_inside_inference_mode_weights_are_still_kept():
+def test_tune_times_kept_weights_also_inside_inference_mode():
     model = _net()
     with torch.inference_mode():
         report = nes_lab.tune(model, torch.randn(1, 4, 8, 8), **QUICK)
@@ -255,7 +231,7 @@ class _Twice(nn.Module):
         return self.fc(self.fc(x)), self.fc(y)
 
 
-def test_all_calls_of_a_layer_count(monkeypatch, clock):
+def test_tune_counts_every_call_of_a_layer(monkeypatch, clock):
     model, x, y = _Twice(), torch.randn(2, 8), torch.randn(5, 3, 8)
     assert list(record_calls(model, (x, y))["fc"].values()) == [2, 1]
     seen: list[tuple[int, ...]] = []
@@ -271,7 +247,7 @@ def test_all_calls_of_a_layer_count(monkeypatch, clock):
     assert report.layers[0].madds["factored"] == nes_lab.count(model, (x, y)).madds
 
 
-def test_layers_whose_weight_alone_is_used_are_left_as_they_are(clock):
+def test_tune_leaves_layers_whose_weight_alone_is_used(clock):
     block = nn.TransformerEncoderLayer(32, 2, 64, batch_first=True)
     plan = nes_lab.plan_for_budget(block, Budget(params="60%"), torch.randn(1, 4, 32))
     model = nn.Sequential(nes_lab.compress(block, plan), EpitomeLinear(32, 8, epitome_shape=(8, 8)))
@@ -284,22 +260,7 @@ def test_layers_whose_weight_alone_is_used_are_left_as_they_are(clock):
     assert model[0].linear1.execution == "auto" and model[1].execution == "factored"
 
 
-@pytest.mark.parametrize(
-    "x",
-    [
-        torch.randn(2, 4, 6, 6).contiguous(memory_format=torch.channels_last),
-        torch.randn(2, 4, 6, 12)[..., ::2],
-        torch.randn(1, 4, 6, 6).expand(2, -1, -1, -1),
-        torch.randn(2, 4, 6, 6, dtype=torch.float64),
-    ],
-)
-def test_inputs_are_timed_in_the_layout_they_have(x):
-    made = Layout.of(x).make()
-    assert made.shape == x.shape and made.dtype == x.dtype and made.std() > 0.5
-    assert made.stride() == x.stride() or 0 in x.stride()
-
-
-def test_memory_format_is_part_of_the_key(clock):
+def test_tune_key_names_the_memory_format(clock):
     model = _net().to(memory_format=torch.channels_last)
     clock([{"materialize": 1.0}] * 3, [1.0])
     x = torch.randn(2, 4, 6, 6).contiguous(memory_format=torch.channels_last)
@@ -311,7 +272,7 @@ def test_memory_format_is_part_of_the_key(clock):
 
 
 @pytest.mark.parametrize("when", ["layer", "network"])
-def test_nothing_is_set_when_measuring_fails_half_way(clock, when):
+def test_tune_sets_nothing_if_measuring_fails_half_way(clock, when):
     model = _chain()
     times = [{"materialize": 2, "factored": 1}] * (4 if when == "network" else 2)
     clock(times, [1.5] if when == "network" else [])  # then the script runs out
@@ -335,116 +296,16 @@ def test_nothing_is_set_when_measuring_fails_half_way(clock, when):
         (_chain(), torch.randn(2, 32), {"progress": "yes"}, "progress='yes'"),
     ],
 )
-def test_mistakes_are_told(model, x, options, says):
+def test_tune_refuses_wrong_arguments(model, x, options, says):
     with pytest.raises(OptionError, match=says):
         nes_lab.tune(model, x, **options)
-
-
-# ---- the report ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def planned(clock):
-    torch.manual_seed(0)
-    dense, x = nn.Sequential(nn.Conv2d(16, 32, 1), nn.ReLU(), nn.Conv2d(32, 16, 3)), torch.randn(2, 16, 6, 6)
-    plan = nes_lab.plan_for_budget(dense, Budget(params="60%"), x)
-    model = nes_lab.compress(dense, plan)
-    clock([{"materialize": 2, "factored": 3}, {"materialize": 2, "wrapped": 1}], [0.9])
-    return dense, x, plan, nes_lab.tune(model, x)
-
-
-def test_a_report_survives_json(planned):
-    report = planned[3]
-    assert TuneReport.from_json(report.to_json()) == report
-    data = report.to_dict()
-    for broken, says in [
-        ("[]", "schema='list'"),
-        ("{", "no tuning report in JSON"),
-        (json.dumps(data | {"schema": 7}), "schema=7"),
-        (json.dumps({k: v for k, v in data.items() if k != "ratio"}), "ratio"),
-        (json.dumps({k: v for k, v in data.items() if k != "key"}), "key"),
-        (json.dumps(data | {"colour": 1}), "colour"),
-    ]:
-        with pytest.raises(PlanError, match=says):
-            TuneReport.from_json(broken)
-
-
-def test_applied_to_its_plan_it_sets_executions_counts_and_the_key(planned):
-    dense, x, plan, report = planned
-    tuned = report.apply(plan)
-    assert [p.execution for p in tuned.layers.values()] == ["materialize", "wrapped"]
-    assert tuned.notes == (*plan.notes, f"executions tuned on {report.key}")
-    assert nes_lab.CompressionPlan.from_json(tuned.to_json()) == tuned
-    assert report.apply(tuned) == tuned  # a second time adds nothing
-    small = nes_lab.compress(dense, tuned)
-    assert _executions(small) == ["materialize", "wrapped"]
-    assert nes_lab.count(small, x).madds == tuned.predicted.madds != plan.predicted.madds
-    rows = {row.name: row.madds for row in nes_lab.count(small, x).by_layer}
-    assert all(rows[name] == p.predicted.madds for name, p in tuned.layers.items())
-
-
-def test_counts_follow_the_plans_input_where_the_plan_knows_them(planned):
-    dense, x, _, report = planned
-    one = nes_lab.plan_for_budget(dense, Budget(params="60%"), x[:1])
-    tuned = report.apply(one)
-    assert nes_lab.count(nes_lab.compress(dense, tuned), x[:1]).madds == tuned.predicted.madds
-    larger = nes_lab.plan_for_budget(dense, Budget(params="60%"), torch.randn(2, 16, 9, 9))
-    tuned = report.apply(larger)
-    small = nes_lab.compress(dense, tuned)
-    assert nes_lab.count(small, torch.randn(2, 16, 9, 9)).madds == tuned.predicted.madds != larger.predicted.madds
-    before = _as_before(larger)  # tells no counts per execution plan
-    tuned = report.apply(before)
-    assert tuned.predicted == larger.predicted and "(2, 16, 9, 9)" in tuned.notes[-1]
-    one = nes_lab.plan_for_budget(dense, Budget(params="60%"), x[:1])
-    assert report.apply(_as_before(one)).predicted == report.apply(one).predicted
-
-
-def _as_before(plan: nes_lab.CompressionPlan) -> nes_lab.CompressionPlan:
-    """The plan as an older version would have written it."""
-    data = json.loads(plan.to_json())
-    for layer in data["layers"].values():
-        del layer["executions"], layer["unavailable"], layer["why"]
-    del data["latency_ms"], data["budget"]["latency_ms"]
-    return nes_lab.CompressionPlan.from_dict(data)
-
-
-def test_a_plan_of_another_model_is_refused(planned):
-    dense, x, _, report = planned
-    shallow = nes_lab.plan_for_budget(dense, Budget(params="95%"), x, include="0")
-    named = nes_lab.plan_for_budget(
-        nn.ModuleDict({"a": nn.Linear(64, 64)})["a"], Budget(params="50%"), torch.randn(1, 64)
-    )
-    wider = nes_lab.plan_for_budget(dense, Budget(params="95%"), x)
-    moved = nes_lab.plan_for_budget(dense, Budget(params="60%"), x, routing="stride")
-    for other, says in [
-        (shallow, "'2' is not in the plan"),
-        (named, "'0' is not in the plan.*'' was not tuned"),
-        (wider, r"'0' has epitome_shape=\("),
-        (moved, "has routing='stride' in the plan and 'tiled' here"),
-        ("plan", "plan is a str"),
-    ]:
-        with pytest.raises(PlanError, match=says):
-            report.apply(other)
-
-
-def test_it_prints_as_a_table(planned):
-    report = planned[3]
-    lines = str(report).splitlines()
-    assert lines[0].split()[:3] == ["layer", "materialize", "ms"] and len({len(x) for x in lines if "---" in x}) == 1
-    assert "wrapped" in lines[3] and "ratio 0.900" in lines[-2] and str(report.key) in lines[-1]
-    assert report._repr_html_().count("<tr>") == 3
-
-
-def test_the_report_needs_no_torch():
-    code = "import sys, nes_lab.records.tune_report; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # ---- a network people use -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_mobilenetv2_is_tuned_in_two_minutes():
+def test_tune_takes_at_most_two_minutes_for_mobilenetv2():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
