@@ -83,14 +83,14 @@ def rows_of(name: str, shape: Sequence[int], strategies: Sequence[str] = STRATEG
             given: dict[str, Any] = {"sensitivity": report} if strategy == "sensitivity" else {}
             plan = nes_lab.plan_for_budget(model, budget, example, round_to=round_to, strategy=strategy, **given)
             counted = nes_lab.count(nes_lab.compress(model, plan), example)
-            limits = budget.absolute(plan.dense.params, plan.dense.madds)
+            limits = budget.limits(plan.dense)
             yield {
                 "backbone": name,
                 "input": list(shape),
                 "round_to": round_to,
                 "budget": kind,
                 "strategy": strategy,
-                "limits": {"params": limits[0], "madds": limits[1]},
+                "limits": {"params": limits.get("params"), "madds": limits.get("madds")},
                 "dense": {"params": plan.dense.params, "madds": plan.dense.madds},
                 "predicted": {"params": plan.predicted.params, "madds": plan.predicted.madds},
                 "counted": {"params": counted.params, "madds": counted.madds},

@@ -15,7 +15,8 @@ from itertools import accumulate
 
 from nes_lab.planning.layer_plans import EpitomeOptions, plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer
-from nes_lab.records.compression_plan import Counts, LayerPlan
+from nes_lab.records.compression_plan import LayerPlan
+from nes_lab.records.counts import Counts, total
 
 __all__ = ["Ladder", "LayerSteps", "Step", "axes_of", "layer_steps", "uniform_steps"]
 
@@ -70,26 +71,19 @@ class Ladder:
     def totals(self) -> tuple[Counts, ...]:
         """Counts of the whole model on every rung; neither ever rises."""
         last: dict[int, LayerPlan] = {}
-        changes: list[tuple[int, int]] = []
+        changes: list[Counts] = []
         for step in self.steps:
             before = last[step.layer].predicted if step.layer in last else step.plan.dense
-            now = step.plan.predicted
-            changes.append((now.params - before.params, now.madds - before.madds))
+            changes.append(step.plan.predicted - before)
             last[step.layer] = step.plan
-        report = self.found.report
-        begin = Counts(
-            report.params + sum(p.predicted.params - p.dense.params for p in self.fixed.values()),
-            report.madds + sum(p.predicted.madds - p.dense.madds for p in self.fixed.values()),
-        )
-        add = accumulate(changes, lambda a, b: (a[0] + b[0], a[1] + b[1]), initial=(begin.params, begin.madds))
-        return tuple(Counts(*pair) for pair in add)
+        begin = self.found.report.counts + total(p.predicted - p.dense for p in self.fixed.values())
+        return tuple(accumulate(changes, initial=begin))
 
-    def first_within(self, params: float | None, madds: float | None) -> int | None:
-        """The first rung that meets both limits, or None where the last does not."""
+    def first_within(self, limits: Mapping[str, float]) -> int | None:
+        """Return the first rung that meets all limits (:meth:`Budget.limits`), or None where the last does not."""
         totals, rung = self.totals, 0
-        for limit, what in ((params, "params"), (madds, "madds")):
-            if limit is not None:
-                rung = max(rung, bisect_left(totals, -limit, key=lambda counts, what=what: -getattr(counts, what)))
+        for name, limit in limits.items():
+            rung = max(rung, bisect_left(totals, -limit, key=lambda counts, name=name: -getattr(counts, name)))
         return rung if rung < len(totals) else None
 
     def state(self, rung: int) -> dict[int, LayerPlan]:
@@ -115,7 +109,7 @@ def layer_steps(
         shape[axis] = size
         plan = plan_layer(layer, index, tuple(shape), dense, options, why)
         now = plan.predicted
-        if now.params <= best.params and now.madds <= best.madds and now != best:
+        if now.within(best) and now != best:
             best = now
             states.append((ratio, plan))
     return LayerSteps(index, tuple(ratio for ratio, _ in states), tuple(plan for _, plan in states))

@@ -229,7 +229,7 @@ class RealClock:
 
     def _within_madds(self, tuned: CompressionPlan, report: TuneReport) -> CompressionPlan:
         """Where the fastest execution plans exceed the limit on multiply-adds, cheaper ones, losing least time first."""
-        limit = self.budget.absolute(tuned.dense.params, tuned.dense.madds)[1]
+        limit = self.budget.limits(tuned.dense).get("madds")
         offers = []
         for layer in report.layers:
             known = tuned.layers[layer.name].executions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any, get_args
 
@@ -15,7 +15,8 @@ from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import LAYER_OPTIONS, CompressionPlan, Counts, KeptLayer, LayerPlan
+from nes_lab.records.compression_plan import LAYER_OPTIONS, CompressionPlan, KeptLayer, LayerPlan
+from nes_lab.records.counts import Counts, total
 
 __all__ = ["EpitomeOptions", "assemble", "plan_layer"]
 
@@ -132,16 +133,13 @@ def assemble(
         for i, layer in enumerate(found.layers)
         if i not in chosen
     }
-    empty = CompressionPlan(
+    return CompressionPlan(
         layers=layers,
         kept_layers=kept,
-        dense=Counts(found.report.params, found.report.madds),
-        predicted=Counts(0, 0),
+        dense=found.report.counts,
+        predicted=found.report.counts + total(p.predicted - p.dense for p in layers.values()),
         budget=budget,
         input_shape=found.report.input_shape,
         order=tuple(layer.name for layer in found.layers),
         origin=origin,
     )
-    saved = [(p.dense.params - p.predicted.params, p.dense.madds - p.predicted.madds) for p in layers.values()]
-    counts = Counts(found.report.params - sum(s[0] for s in saved), found.report.madds - sum(s[1] for s in saved))
-    return replace(empty, predicted=counts)

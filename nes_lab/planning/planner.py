@@ -20,7 +20,8 @@ from nes_lab.planning.overrides import choices
 from nes_lab.planning.survey import Survey, survey
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.counts import Counts
 from nes_lab.records.options import ScopeOption, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
@@ -206,7 +207,7 @@ def _binding_scope(found: Survey, budget: Budget | None, routing: str) -> str:
     """
     if budget is None or budget.latency_ms is not None or routing_mode(routing).separable:
         return "separable"
-    madds_limit = budget.absolute(found.report.params, found.report.madds)[1]
+    madds_limit = budget.limits(found.report.counts).get("madds")
     return "joint" if madds_limit is None or madds_limit >= found.report.madds else "separable"
 
 
@@ -224,9 +225,9 @@ def _first_within(ladder: Ladder, budget: Budget, wishes: Wishes, strategy: str)
 
 
 def _rung(ladder: Ladder, budget: Budget, wishes: Wishes) -> int:
-    """The first rung that meets the limits on params and multiply-adds."""
-    limits = budget.absolute(ladder.found.report.params, ladder.found.report.madds)
-    rung = ladder.first_within(*limits)
+    """Return the first rung that meets the limits on counted quantities."""
+    limits = budget.limits(ladder.found.report.counts)
+    rung = ladder.first_within(limits)
     if rung is None:
         raise _infeasible(ladder, limits, wishes.words(ladder.scope))
     return rung
@@ -237,12 +238,12 @@ def _plan(ladder: Ladder, rung: int, budget: Budget, wishes: Wishes, strategy: s
     return assemble(ladder.found, ladder.state(rung), budget, origin, untouched="the budget is met without it")
 
 
-def _infeasible(ladder: Ladder, limits: tuple[float | None, float | None], how: str) -> BudgetError:
+def _infeasible(ladder: Ladder, limits: Mapping[str, float], how: str) -> BudgetError:
     found, least, state = ladder.found, ladder.totals[-1], ladder.state(len(ladder.steps))
     parts = []
-    for what, limit in zip(("params", "madds"), limits, strict=True):
+    for what, limit in limits.items():
         reached = getattr(least, what)
-        if limit is None or reached <= limit:
+        if reached <= limit:
             continue
         parts.append(
             f"{what}={format_number(limit)} cannot be met: the least reachable is {format_number(reached)} ({reached:,}, "
@@ -264,12 +265,8 @@ def _holders(found: Survey, state: Mapping[int, LayerPlan], what: str) -> str:
 def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int, round_to: int) -> CompressionPlan:
     """Say how much of the tighter limit is used, and which rounding leaves more than 2 % of it."""
     assert plan.budget is not None  # a plan for a budget
-    limits = plan.budget.absolute(plan.dense.params, plan.dense.madds)
-    used = [
-        (getattr(plan.predicted, what) / limit, what)
-        for what, limit in zip(("params", "madds"), limits, strict=True)
-        if limit
-    ]
+    limits = plan.budget.limits(plan.dense)
+    used = [(getattr(plan.predicted, what) / limit, what) for what, limit in limits.items() if limit]
     if not used:
         return plan
     share, what = max(used)

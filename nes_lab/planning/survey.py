@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import prod
 from typing import Any
@@ -16,8 +16,8 @@ from nes_lab.errors import OptionError, closest
 from nes_lab.execution.base import LayerOp
 from nes_lab.nn.kinds import BASES, kind_of, layer_op, why_not
 from nes_lab.planning.other_weights import bare_matrices, bare_reason
-from nes_lab.records.compression_plan import Counts
 from nes_lab.records.cost_report import CostReport
+from nes_lab.records.counts import Counts, total
 
 __all__ = ["Survey", "SurveyedLayer", "matching", "survey"]
 
@@ -70,8 +70,8 @@ class SurveyedLayer:
         """Its counts in a report of the dense model."""
         row = next((r for r in report.by_layer if r.name == self.name), None)
         if row is None:  # not called and without params of its own, or a parameter of the model itself
-            return Counts(prod(self.weight_shape) if self.bare else 0, 0)
-        return Counts(row.params, row.madds)
+            return replace(total([]), params=prod(self.weight_shape) if self.bare else 0)
+        return row.counts
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 from nes_lab.errors import BudgetError
+from nes_lab.records.counts import QUANTITIES, Counts, total
+from nes_lab.renamed import warn_renamed
 
 __all__ = ["Budget", "parse_latency", "parse_quantity"]
 
@@ -114,8 +116,8 @@ class Budget:
     Examples:
         >>> Budget(params="50%", madds="225M")
         Budget(params=0.5, madds=225000000.0)
-        >>> Budget(madds=0.75).absolute(params=3_504_872, madds=300_774_272)
-        (None, 225580704.0)
+        >>> Budget(madds=0.75).limits(Counts(params=3_504_872, madds=300_774_272))
+        {'madds': 225580704.0}
         >>> Budget(latency_ms="75%").latency_limit(dense_ms=20.0), Budget(latency_ms=0.75).latency_limit(dense_ms=20.0)
         (15.0, 0.75)
     """
@@ -136,9 +138,20 @@ class Budget:
         if self.params is None and self.madds is None and self.latency_ms is None:
             raise BudgetError("Budget() limits nothing; give params=, madds=, latency_ms= or several")
 
+    def limits(self, dense: Counts) -> dict[str, float]:
+        """Return the limits on counted quantities, by name, as absolute numbers.
+
+        Args:
+            dense: Counts of the dense model, for limits that are fractions of it.
+        """
+        given = {name: getattr(self, name, None) for name in QUANTITIES}
+        return {name: v if v > 1 else v * getattr(dense, name) for name, v in given.items() if v is not None}
+
     def absolute(self, params: int, madds: int) -> tuple[float | None, float | None]:
-        """The limits on params and multiply-adds as absolute numbers for a dense model of the given size."""
-        return _absolute(self.params, params), _absolute(self.madds, madds)
+        """Return the limits on params and multiply-adds; :meth:`limits` is its new name."""
+        warn_renamed("Budget.absolute()", "Budget.limits()")
+        limits = self.limits(replace(total([]), params=params, madds=madds))
+        return limits.get("params"), limits.get("madds")
 
     def latency_limit(self, dense_ms: float) -> float | None:
         """The limit on time in milliseconds, for a dense model that takes ``dense_ms``."""
@@ -149,7 +162,3 @@ class Budget:
     def __repr__(self) -> str:
         time = "" if self.latency_ms is None else f", latency_ms={self.latency_ms!r}"
         return f"Budget(params={self.params}, madds={self.madds}{time})"
-
-
-def _absolute(limit: float | None, dense: int) -> float | None:
-    return limit if limit is None or limit > 1 else limit * dense

@@ -10,22 +10,15 @@ from typing import Any
 from nes_lab.errors import PlanError, closest
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.records.budget import Budget
+from nes_lab.records.counts import Counts, total
 from nes_lab.records.record import check_schema, load_json
 
 LAYER_OPTIONS = ("reach", "squash", "momentum", "learner")
 """What ``LayerPlan.options`` may hold: knobs of the index learner, which change no count."""
 
-__all__ = ["LAYER_OPTIONS", "SCHEMA", "CompressionPlan", "Counts", "KeptLayer", "LayerPlan"]
+__all__ = ["LAYER_OPTIONS", "SCHEMA", "CompressionPlan", "KeptLayer", "LayerPlan"]
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Stored params and multiply-adds."""
-
-    params: int
-    madds: int
 
 
 @dataclass(frozen=True)
@@ -113,7 +106,7 @@ class LayerPlan:
             )
         changed = replace(self, execution=execution)
         madds = self.executions.get(changed.runs, self.predicted.madds)
-        return replace(changed, predicted=Counts(self.predicted.params, madds))
+        return replace(changed, predicted=replace(self.predicted, madds=madds))
 
     def layer_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the epitome layer."""
@@ -222,9 +215,12 @@ class CompressionPlan:
                 layers[name] = layers[name].with_execution(execution)
             except PlanError as error:
                 raise PlanError(f"layer {name!r}: {error}") from error
-        more = sum(layers[name].predicted.madds - self.layers[name].predicted.madds for name in executions)
-        total = Counts(self.predicted.params, self.predicted.madds + more)
-        return replace(self, layers=layers, predicted=total)
+        return self.with_layers(layers)
+
+    def with_layers(self, layers: Mapping[str, LayerPlan]) -> CompressionPlan:
+        """Return the plan with other plans for its layers, and the counts these give the model."""
+        changes = total(layer.predicted - self.layers[name].predicted for name, layer in layers.items())
+        return replace(self, layers=dict(self.layers) | dict(layers), predicted=self.predicted + changes)
 
     def explain(self) -> str:
         """Every layer in a table of text: why it stays dense, or its epitome, ratio and multiply-adds per execution plan.

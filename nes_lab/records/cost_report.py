@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from html import escape
 from typing import Any
 
+from nes_lab.records.counts import QUANTITIES, Counts
 from nes_lab.text import format_number
 
 __all__ = ["CostReport", "LatencyReport", "LayerCost"]
@@ -38,6 +39,11 @@ class LayerCost:
     weight_shape: tuple[int, ...] | None = None
     epitome_shape: tuple[int, ...] | None = None
 
+    @property
+    def counts(self) -> Counts:
+        """The quantities that a budget can limit."""
+        return _counts(self)
+
 
 @dataclass(frozen=True)
 class CostReport:
@@ -66,6 +72,11 @@ class CostReport:
     weight_madds: int
     input_shape: tuple[int, ...]
     by_layer: tuple[LayerCost, ...]
+
+    @property
+    def counts(self) -> Counts:
+        """The quantities that a budget can limit."""
+        return _counts(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -119,6 +130,10 @@ class CostReport:
 
         body = "".join(cells(row, "td") for row in self._rows())
         return f"<table><thead>{cells(self._HEAD, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def _counts(cost: LayerCost | CostReport) -> Counts:
+    return Counts(**{name: getattr(cost, name) for name in QUANTITIES})
 
 
 def _layer_cost(row: dict[str, Any]) -> LayerCost:

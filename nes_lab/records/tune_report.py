@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from nes_lab.errors import PlanError
-from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.record import check_schema, load_json
 from nes_lab.text import list_some
 
@@ -234,13 +234,10 @@ class TuneReport:
 
 
 def _with_madds(plan: CompressionPlan, madds: Mapping[str, int]) -> CompressionPlan:
-    more = sum(count - plan.layers[name].predicted.madds for name, count in madds.items())
-    layers = {
-        name: replace(p, predicted=Counts(p.predicted.params, madds[name])) if name in madds else p
-        for name, p in plan.layers.items()
-    }
-    total = Counts(plan.predicted.params, plan.predicted.madds + more)
-    return replace(plan, layers=layers, predicted=total)
+    chosen = {name: plan.layers[name] for name in madds}
+    return plan.with_layers(
+        {name: replace(p, predicted=replace(p.predicted, madds=madds[name])) for name, p in chosen.items()}
+    )
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:

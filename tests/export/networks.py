@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.records.compression_plan import CompressionPlan, Counts, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.counts import Counts
 from nes_lab.surgery.replace import compress
 
 NONE = Counts(1, 1)

@@ -21,7 +21,8 @@ from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.sensitivity import sensitivity
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import apply_theme, figure_json
-from nes_lab.records.compression_plan import CompressionPlan, Counts, KeptLayer, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPlan
+from nes_lab.records.counts import Counts
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
 from tests.figures.samples import make_rows, make_sensitivity, make_snapshot, make_table

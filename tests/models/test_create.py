@@ -19,10 +19,10 @@ def test_every_card_meets_its_own_budget_with_learned_starts(name):
     plan, chosen = model.nes_lab_plan, card(name)
     x = torch.zeros(1, 3, chosen.input_size, chosen.input_size)
     counted = nes_lab.count(model, x)
-    params, madds = nes_lab.Budget(**chosen.budget).absolute(plan.dense.params, plan.dense.madds)
-    assert (counted.params, counted.madds) == (plan.predicted.params, plan.predicted.madds)
-    assert params is None or counted.params <= params
-    assert 0.98 * madds <= counted.madds <= madds
+    limits = nes_lab.Budget(**chosen.budget).limits(plan.dense)
+    assert counted.counts == plan.predicted
+    assert all(getattr(counted, name) <= limit for name, limit in limits.items())
+    assert 0.98 * limits["madds"] <= counted.madds
     assert {layer.routing_mode for _, layer in epitome_layers(model)} == {"learner"}
     assert model.nes_lab_backbone["name"] == chosen.backbone
 

@@ -63,8 +63,7 @@ def test_mobilenetv2_lands_within_two_percent_below_the_tighter_limit_in_five_se
     begin = time.perf_counter()
     plan = nes_lab.plan_for_budget(model, budget, x, routing=routing)
     assert time.perf_counter() - begin < 5  # a promise of the planner, and it takes about one
-    limits = budget.absolute(plan.dense.params, plan.dense.madds)
-    used = [u / limit for u, limit in zip((plan.predicted.params, plan.predicted.madds), limits, strict=True) if limit]
+    used = [getattr(plan.predicted, name) / limit for name, limit in budget.limits(plan.dense).items()]
     assert 0.98 <= max(used) <= 1
     _check(model, plan, x)
     assert plan == nes_lab.plan_for_budget(model, budget, x, routing=routing)  # deterministic

@@ -6,6 +6,7 @@ import pytest
 
 from nes_lab.errors import BudgetError
 from nes_lab.records.budget import Budget, parse_quantity
+from nes_lab.records.counts import Counts
 
 
 @pytest.mark.parametrize(
@@ -61,8 +62,10 @@ def test_needs_a_limit():
         Budget()
 
 
-def test_both_limits_in_absolute_numbers():
-    assert Budget(params="50%", madds="225M").absolute(1000, 300_000_000) == (500, 225e6)
+def test_limits_are_absolute_numbers_by_name():
+    assert Budget(params="50%", madds="225M").limits(Counts(1000, 300_000_000)) == {"params": 500, "madds": 225e6}
+    with pytest.warns(FutureWarning, match=r"limits\(\)"):
+        assert Budget(madds=0.5).absolute(1000, 300) == (None, 150)
 
 
 @pytest.mark.parametrize(

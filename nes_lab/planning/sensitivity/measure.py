@@ -24,7 +24,8 @@ from nes_lab.planning.sensitivity.order import sensitive_steps
 from nes_lab.planning.survey import SurveyedLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import Counts, LayerPlan
+from nes_lab.records.compression_plan import LayerPlan
+from nes_lab.records.counts import Counts
 from nes_lab.records.sensitivity_report import LayerSensitivity, SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 
@@ -146,14 +147,13 @@ def sensitive(
     report.check(
         {surveyed[i.index].name: surveyed[i.index].weight_shape for i in layers}, _options(wishes, ladder.scope)
     )
-    dense = Counts(ladder.found.report.params, ladder.found.report.madds)
+    dense = ladder.found.report.counts
     steps = sensitive_steps(layers, [layer.name for layer in surveyed], report, dense, _saved(budget, dense))
     return Ladder(ladder.found, steps, ladder.fixed, ladder.scope)
 
 
 def _saved(budget: Budget, dense: Counts) -> tuple[str, ...]:
-    limits = dict(zip(("params", "madds"), budget.absolute(dense.params, dense.madds), strict=True))
-    binding = [name for name, limit in limits.items() if limit is not None and limit < getattr(dense, name)]
+    binding = [name for name, limit in budget.limits(dense).items() if limit < getattr(dense, name)]
     if budget.latency_ms is not None and "madds" not in binding:
         binding.append("madds")
     return tuple(binding) or ("params", "madds")

@@ -12,7 +12,8 @@ from itertools import pairwise
 from math import inf, prod
 
 from nes_lab.planning.ladder import LayerSteps, Step
-from nes_lab.records.compression_plan import Counts, LayerPlan
+from nes_lab.records.compression_plan import LayerPlan
+from nes_lab.records.counts import Counts
 from nes_lab.records.sensitivity_report import COSTS, SensitivityReport
 
 __all__ = ["hull_slopes", "sensitive_steps"]

@@ -1,0 +1,54 @@
+"""Counts: the quantities of a model that a budget can limit. To add a quantity, add a field to :class:`Counts`.
+
+Other code loops over :data:`QUANTITIES` and never names them one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+__all__ = ["QUANTITIES", "Counts", "total"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of a model or a layer; they add and subtract field by field.
+
+    Args:
+        params: Stored numbers, without those of index learners.
+        madds: Multiply-adds of one forward of the example input.
+
+    Examples:
+        >>> Counts(10, 20) - Counts(4, 5)
+        Counts(params=6, madds=15)
+        >>> Counts(4, 5).within(Counts(4, 20))
+        True
+    """
+
+    params: int
+    madds: int
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in QUANTITIES})
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(**{name: getattr(self, name) - getattr(other, name) for name in QUANTITIES})
+
+    def within(self, other: Counts) -> bool:
+        """Return True if no quantity is larger than in ``other``."""
+        return all(getattr(self, name) <= getattr(other, name) for name in QUANTITIES)
+
+
+QUANTITIES = tuple(field.name for field in fields(Counts))
+"""Names of all quantities."""
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """Add counts up.
+
+    Examples:
+        >>> total([Counts(1, 2), Counts(3, 4)]), total([])
+        (Counts(params=4, madds=6), Counts(params=0, madds=0))
+    """
+    return sum(counts, start=Counts(**dict.fromkeys(QUANTITIES, 0)))
