@@ -12,7 +12,7 @@ import pytest
 from tests.house.tree import ROOT
 
 HEAVY = ("torch", "torchvision", "timm", "plotly", "streamlit", "captum", "pydantic", "tyro")
-TORCH_FREE = ("errors", "progress_bar", "geometry", "records", "config", "recipes", "runs", "figures")
+LIGHT = ("errors", "text", "renamed", "progress_bar", "geometry", "records", "config", "recipes", "runs", "figures")
 
 
 def python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -68,10 +68,39 @@ def test_a_wrong_import_breaks_its_contract(tmp_path, module, line, contract):
     assert done.returncode == 1 and any(contract in text for text in broken), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", TORCH_FREE)
-def test_what_the_app_uses_imports_no_torch(name):
-    found = loaded("\n".join(f"import {module}" for module in modules_of(name)), ("torch", "timm", "torchvision"))
-    assert not found, f"nes_lab.{name} imports {found}; the app's process uses it and must start fast"
+LIGHT_MODULES = [module for name in LIGHT for module in modules_of(name)]
+EACH_ALONE = """
+import os, sys
+for name in {names!r}:
+    sys.stdout.flush()
+    if os.fork() == 0:  # a fresh process: nothing but this loop was imported before
+        __import__(name)
+        heavy = [n for n in {heavy!r} if n in sys.modules]
+        heavy += [n for n in sys.modules if n.startswith("nes_lab.") and n.split(".")[1] not in {light!r}]
+        print(name, "imports", *heavy) if heavy else None
+        sys.stdout.flush()
+        os._exit(0)
+    if os.wait()[1]:
+        print(name, "does not import")
+print("done")
+"""
+
+
+def alone(names: list[str]) -> list[str]:
+    """Import each module in a process of its own; return complaints."""
+    done = python(EACH_ALONE.format(names=names, heavy=("torch", "timm", "torchvision"), light=LIGHT))
+    *complaints, last = done.stdout.splitlines()
+    assert last == "done", done.stderr
+    return complaints
+
+
+def test_each_module_of_the_light_wing_imports_no_torch():
+    assert len(LIGHT_MODULES) > 60
+    assert not alone(LIGHT_MODULES), "the app's process and `nes-lab runs` use these and must start fast"
+
+
+def test_a_heavy_module_would_be_noticed():
+    assert alone(["nes_lab.errors", "nes_lab.nn.linear"])[0].startswith("nes_lab.nn.linear imports torch")
 
 
 def test_importing_nes_lab_imports_nothing_heavy():
