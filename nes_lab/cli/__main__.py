@@ -1,4 +1,4 @@
-"""``python -m nes_lab.cli``."""
+"""Run the command line as ``python -m nes_lab.cli``."""
 
 import sys
 

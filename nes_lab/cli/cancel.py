@@ -1,4 +1,4 @@
-"""``nes-lab cancel``."""
+"""``nes-lab cancel``: stop a run after it has saved a checkpoint, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class CancelCommand:
-    """Stop a run after a checkpoint. It can be resumed."""
+    """Stop a run after it has saved a checkpoint, so that it can be resumed."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
-    """The run's id, or an unmistakable beginning or end of it."""
+    """Id of the run; the beginning or end of it is enough if no other run has it."""
     json: bool = False
-    """Print one JSON value to standard output; all else goes to standard error."""
+    """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
@@ -34,5 +34,5 @@ def run_command(words: Sequence[str]) -> int:
     if options.json:
         print_json(info.to_dict())
     else:
-        print(f"{info.id} is {info.state}; go on with: nes-lab resume {info.id}")
+        print(f"{info.id} is {info.state}; continue it with: nes-lab resume {info.id}")
     return 0

@@ -1,4 +1,4 @@
-"""``nes-lab data check``: what a data set holds, and what is wrong with it, before anything is trained."""
+"""``nes-lab data check``: show what a data set holds and what is wrong with it, before training on it."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ _LONGEST, _MOST = 600, 20
 
 @dataclass(frozen=True)
 class DataCheckCommand:
-    """Look through a data set: classes, labels, unreadable files, sizes, statistics, twins across the splits."""
+    """Check a data set: classes, labels, unreadable files, sizes, statistics, and duplicates across the splits."""
 
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PATH|NAME")]]
-    """A folder (images, tar archives, sounds, or what torchvision unpacks: its layout is recognized), or a name."""
+    """Folder of images, tar archives, sounds, or files that torchvision unpacks (the layout is recognized), or the name of a data set."""
     root: Path | None = None
-    """Where the data set of that name lies; by default in data/NAME."""
+    """Folder of the data set of that name; by default data/NAME."""
     all: bool = False
-    """Decode every file, however many; otherwise large splits are sampled evenly."""
+    """Decode every file; by default an even sample of each large split is decoded."""
     skip_broken: float = 0.0
-    """Largest share of unreadable images (at most 0.01) that is a note and no problem."""
+    """Share of unreadable images, at most 0.01, up to which they are reported as a note instead of a problem."""
     val_fold: int = 5
-    """Fold of an audio set that validates."""
+    """Fold of an audio set to use for validation."""
     html: Path | None = None
-    """Also write a self-contained page with statistics and examples to this file."""
+    """Also write a page with statistics and examples to this HTML file."""
     json: bool = False
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Check a data set; 0 if it can be used, 2 if not."""
+    """Check a data set and return 0 if it can be used, 2 if not."""
     if not words or words[0] not in (*_VERBS, "-h", "--help"):
-        said = (
+        problem = (
             f"{words[0]!r} is not a command of data.{closest(words[0], _VERBS)}" if words else "data needs a command."
         )
-        raise OptionError(f"{said} Write: nes-lab data check PATH|NAME")
+        raise OptionError(f"{problem} Write: nes-lab data check PATH|NAME")
     options = parse(DataCheckCommand, "data check", words[1:] if words[0] in _VERBS else ["--help"])
     with stdout_to_stderr(options.json):
         from nes_lab.datasets.check.check import check_files, list_dataset
@@ -88,13 +88,13 @@ def _show(report: DataReport, page: Path | None) -> None:
         cells = [list(split_row(split).values()) for split in report.splits]
         print_table(head, cells, numbers=(1, 2, 4))
     if report.shared == 0:
-        print("no example of val is in train too")
+        print("no validation example is also in the training split")
     for note in report.notes:
         print(f"note: {printable(note, _LONGEST)}")
     for problem in report.problems[:_MOST]:
         print(f"problem: {printable(problem, _LONGEST)}")
     if (rest := len(report.problems) - _MOST) > 0:
-        print(f"and {rest:,} more; --json lists all")
+        print(f"and {rest:,} more problems; --json lists all")
     if page is not None:
         print(f"wrote {page}")
     print("usable" if report.usable else f"not usable: {len(report.problems)} problem(s)")

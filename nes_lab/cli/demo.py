@@ -1,4 +1,4 @@
-"""``nes-lab demo``."""
+"""``nes-lab demo``: train dense and compressed networks on handwritten digits, compare them, and write a report."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class DemoCommand:
-    """Train dense and compressed networks of equal multiply-adds on real digits, compare them, write a report."""
+    """Train dense and compressed networks of equal multiply-adds on handwritten digits, compare them, and write a report."""
 
     seeds: int = 2
-    """Runs of each network."""
+    """Number of runs of each network, each with its own seed."""
     epochs: int = 10
-    """Epochs of each run."""
+    """Number of epochs of each run."""
     workers: int = 2
-    """Processes that train at the same time, one thread each."""
+    """Number of processes that train at the same time, with one thread each."""
     out: Path | None = None
-    """Folder for the report; by default demo/ beside the runs."""
+    """Folder for the report; by default the folder demo/ next to the runs."""
     json: bool = False
     """Print one JSON value to standard output; all else goes to standard error."""
 
@@ -70,14 +70,16 @@ def _run(options: DemoCommand) -> DemoResult:
     for contest in result.contests:
         console.print(contest.sentence(), highlight=False, soft_wrap=True)
     console.print(tally(result.contests), style="bold", highlight=False, soft_wrap=True)
-    console.print(f"{format_seconds(result.seconds)} in all. Report: {result.report}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{format_seconds(result.seconds)} in total. Report: {result.report}", highlight=False, soft_wrap=True
+    )
     console.print("See the runs in the app: make app", highlight=False)
     return result
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    caption = "(0.7): madds of the dense network of that width; x64: a forward of 64 images"
-    title = "Handwritten digits, 8x8: accuracy against cost, measured here"
+    caption = "(0.7): as many madds as the dense network of width 0.7; x64: one forward of 64 images"
+    title = "Handwritten digits, 8x8: accuracy and cost, measured on this machine"
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name in ("network", "params", "madds", "ms x1", "ms x64", "top-1 %", "seeds"):
         table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
@@ -93,7 +95,7 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A moving bar on a terminal; elsewhere one line whenever a run is finished or another phase begins."""
+    """Show a bar on a terminal; elsewhere print a line whenever a run finishes or a phase begins."""
     if not console.is_terminal:
         yield _line_printer()
         return
@@ -102,10 +104,12 @@ def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
         task = bars.add_task("training", total=None, now="planning")
         lines = [bars.add_task("", total=1, now="", visible=False) for _ in range(8)]
 
-        def show(news: dict[str, Any]) -> None:
-            what = news.get("phase", "training")
-            bars.update(task, description=what, completed=news["done"], total=news["total"], now=_standing(news))
-            for line, text in zip(lines, [*news["running"], *[""] * 8], strict=False):
+        def show(event: dict[str, Any]) -> None:
+            what = event.get("phase", "training")
+            bars.update(
+                task, description=what, completed=event["done"], total=event["total"], now=_progress_line(event)
+            )
+            for line, text in zip(lines, [*event["running"], *[""] * 8], strict=False):
                 name, _, share = text.rpartition(" ")
                 done = int(share.rstrip("%") or 0) / 100
                 bars.update(line, description=f"  {name}", completed=done, visible=bool(text))
@@ -113,20 +117,20 @@ def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
         yield show
 
 
-def _standing(news: Mapping[str, Any]) -> str:
-    left = "" if news["eta_s"] is None else f", {format_seconds(news['eta_s'])} left"
-    return f"{news['finished']} of {news['total']} runs{left}"
+def _progress_line(event: Mapping[str, Any]) -> str:
+    left = "" if event["eta_s"] is None else f", {format_seconds(event['eta_s'])} left"
+    return f"{event['finished']} of {event['total']} runs{left}"
 
 
 def _line_printer() -> Callable[[dict[str, Any]], None]:
     last: tuple[Any, ...] = ()
 
-    def show(news: dict[str, Any]) -> None:
+    def show(event: dict[str, Any]) -> None:
         nonlocal last
-        phase = news.get("phase")
-        if (news["finished"], phase) != last:
-            last = (news["finished"], phase)
-            now = phase or f"running: {'; '.join(news['running']) or 'nothing'}"
-            print(f"{_standing(news)}; {now}", flush=True)
+        phase = event.get("phase")
+        if (event["finished"], phase) != last:
+            last = (event["finished"], phase)
+            now = phase or f"running: {'; '.join(event['running']) or 'nothing'}"
+            print(f"{_progress_line(event)}; {now}", flush=True)
 
     return show

@@ -1,4 +1,4 @@
-"""``nes-lab doctor``."""
+"""``nes-lab doctor``: check what this machine has, and say how to install what is missing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from itertools import groupby
 
 from rich.text import Text
 
-from nes_lab.cli.environment_checks import Finding, default_root, examine
+from nes_lab.cli.environment_checks import Finding, check_environment
 from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import printable
+from nes_lab.runs import layout
 
 __all__ = ["run_command"]
 
@@ -21,16 +22,16 @@ STYLE = {"ok": "green", "note": "yellow", "missing": "red"}
 
 @dataclass(frozen=True)
 class DoctorCommand:
-    """See what this machine has, what is missing, and how to get it. Exits with 1 if something essential is missing."""
+    """Check what this machine has, and say how to install what is missing. Exits with 1 if something essential is missing."""
 
     json: bool = False
-    """Print one JSON value to standard output."""
+    """Print the result as one JSON value on standard output."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Look at everything and say what to do."""
+    """Check the machine and print what to do."""
     options = parse(DoctorCommand, "doctor", words)
-    findings = list(examine(default_root()))
+    findings = list(check_environment(layout.default_root().absolute()))
     if options.json:
         print_json({"ok": not _missing(findings), "findings": [asdict(finding) for finding in findings]})
     else:
@@ -55,4 +56,4 @@ def _show(findings: Sequence[Finding]) -> None:
             if finding.advice:
                 console.print(Text(f"  {'':<{room}}           {finding.advice}", style="dim"))
     missing = _missing(findings)
-    console.print(f"essential and missing: {', '.join(missing)}" if missing else "all that is essential is here")
+    console.print(f"missing and essential: {', '.join(missing)}" if missing else "everything essential is installed")

@@ -1,6 +1,7 @@
-"""Find the verb, run it, and turn a user's mistake into one message and exit status 2.
+"""Find the module of a command, run it, and turn a user's mistake into one message and exit status 2.
 
-Nothing heavy is imported here: ``nes-lab --help`` and ``nes-lab runs`` answer at once.
+To add a command: write ``cli/NAME.py`` with ``run_command(words) -> exit status`` and enter it in ``VERBS``.
+Nothing heavy is imported here, so that ``nes-lab --help`` and ``nes-lab runs`` answer at once.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "demo": ("demo", "train and compare small networks on real digits; writes a report"),
-    "plan": ("plan", "compress a backbone to a budget, on paper: what is replaced, what it costs"),
-    "compress": ("compress", "compress a backbone to a budget; writes a folder"),
-    "fit": ("fit", "compress a pretrained backbone, each epitome fitted to its weight; writes a folder"),
-    "export": ("export", "write such a folder's network, or a run's, as ONNX or torch.export"),
-    "tune": ("tune", "choose the fastest execution plans of such a folder's network, by measurement"),
-    "zoo": ("zoo", "take backbones all the way: plan, compress, train a step, materialize, save, load"),
-    "recipes": ("recipes", "list the recipes that train takes by name, or print one"),
-    "train": ("train", "train a recipe, or the experiment of a YAML file"),
-    "sweep": ("sweep", "train many settings: here, or on a Ray cluster"),
-    "resume": ("resume", "go on with a run that was cancelled, failed or lost"),
+    "plan": ("plan", "show how a backbone would be compressed to a budget, and what each layer would cost"),
+    "compress": ("compress", "compress a backbone to a budget and save it in a folder"),
+    "fit": ("fit", "compress a pretrained backbone, fit its epitomes to its weights, and save it in a folder"),
+    "export": ("export", "export a saved or trained network as ONNX or torch.export"),
+    "tune": ("tune", "measure which execution plans are fastest here for a saved network, and store the choice"),
+    "zoo": ("zoo", "test that backbones can be compressed, trained, materialized, saved and loaded"),
+    "recipes": ("recipes", "list the recipes that train accepts by name, or print one"),
+    "train": ("train", "train a recipe, or the experiment described in a YAML file"),
+    "sweep": ("sweep", "train many settings of one experiment, on this machine or on a Ray cluster"),
+    "resume": ("resume", "continue a run that was cancelled, failed or lost"),
     "runs": ("runs", "list runs"),
-    "watch": ("watch", "see runs live in the terminal"),
-    "report": ("report", "write a run's self-contained HTML report"),
-    "cancel": ("cancel", "stop a run after a checkpoint"),
-    "rm": ("rm", "delete runs that have ended"),
-    "data": ("data", "check a data set before anything is trained on it"),
-    "doctor": ("doctor", "see what this machine has, what is missing, and how to get it"),
+    "watch": ("watch", "show runs live in the terminal"),
+    "report": ("report", "write the report of a run as one HTML file"),
+    "cancel": ("cancel", "stop a run after it has saved a checkpoint"),
+    "rm": ("rm", "delete finished or queued runs and their files"),
+    "data": ("data", "check a data set before training on it"),
+    "doctor": ("doctor", "check what this machine has, and say how to install what is missing"),
 }
 _HIDDEN = {"_run": "worker"}
 _EXTRAS = {
@@ -64,67 +65,67 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: The words after the program's name; by default those of this process.
+        argv: The words after the program's name; None: those of this process.
 
     Returns:
         The exit status: 0, 2 for a user's mistake, 130 for an interrupted training.
     """
-    with _interrupts() as seen:
+    with _note_interrupts() as interrupts:
         try:
-            return _answer(list(sys.argv[1:] if argv is None else argv))
+            return _run_and_report_errors(list(sys.argv[1:] if argv is None else argv))
         except Exception:
-            if not seen:
+            if not interrupts:
                 raise
-            return _interrupted()
+            return _report_interrupt()
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Note Ctrl-C: a package that is being imported may hide it behind an error of its own, as numpy does."""
-    seen: list[int] = []
+def _note_interrupts() -> Iterator[list[int]]:
+    """Record each Ctrl-C, because a package that is being imported may replace it by an error of its own, as numpy does."""
+    interrupts: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
+        interrupts.append(number)
         raise KeyboardInterrupt
 
-    usual = signal.default_int_handler
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is usual
-    if ours:
+    default = signal.default_int_handler
+    replace = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is default
+    if replace:
         signal.signal(signal.SIGINT, note)
     try:
-        yield seen
+        yield interrupts
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, usual)
+        if replace:
+            signal.signal(signal.SIGINT, default)
 
 
-def _interrupted() -> int:
+def _report_interrupt() -> int:
     print("\ninterrupted", file=sys.stderr)
     return INTERRUPTED
 
 
-def _answer(words: list[str]) -> int:
+def _run_and_report_errors(words: list[str]) -> int:
     try:
         status = _dispatch(words)
         sys.stdout.flush()
         return status
     except NesLabError as error:
-        return _complain(str(error))
+        return _report_mistake(str(error))
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        return _complain(f"{error.name} is not installed: pip install 'nes-lab[{extra}]'")
+        return _report_mistake(f"{error.name} is not installed: pip install 'nes-lab[{extra}]'")
     except KeyboardInterrupt:
-        return _interrupted()
-    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        return _report_interrupt()
+    except BrokenPipeError:  # the reader of the output has ended, as `| head` does
         _drop_output()
         return 0
     except OSError as error:  # a full disk, a folder that cannot be written
         _drop_output()
         where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}")
-    except SystemExit as stop:  # from the parser, which has said what it had to say
+        return _report_mistake(f"{where}{error.strerror or error}")
+    except SystemExit as stop:  # from the parser, which has already printed its message
         return stop.code if isinstance(stop.code, int) else MISTAKE
 
 
@@ -148,11 +149,12 @@ def _help() -> str:
         [
             "usage: nes-lab COMMAND [options]",
             "",
-            "Compress networks by sampling their weights from small learned tensors.",
+            "Compress neural networks by sampling their weights from small learned tensors, called epitomes.",
             "",
             *lines,
             "",
-            "nes-lab COMMAND --help lists a command's options. Runs live in $NES_LAB_HOME/runs, else in data/runs.",
+            "nes-lab COMMAND --help lists the options of a command.",
+            "Runs are stored in $NES_LAB_HOME/runs, or in data/runs if NES_LAB_HOME is not set.",
         ]
     )
 
@@ -165,10 +167,10 @@ def _version() -> str:
 
 
 def _drop_output() -> None:
-    """Send what is still to be written nowhere, so that leaving does not fail on it again."""
+    """Discard output that is still buffered, so that writing it at exit does not fail a second time."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 
-def _complain(message: str) -> int:
+def _report_mistake(message: str) -> int:
     print(f"nes-lab: {message}", file=sys.stderr)
     return MISTAKE

@@ -1,4 +1,4 @@
-"""What a machine has: one finding a line, with the way to get what is missing."""
+"""Check what this machine has: Python, memory, disk, torch, GPUs and packages. Each finding says how to get what is missing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from nes_lab.runs import layout
-
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "check_environment"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LEAST_DISK, LEAST_MEMORY, LEAST_PYTHON = 2 << 30, 2 << 30, (3, 11)
@@ -38,14 +36,14 @@ _SKIPPED = ("all", "dev", "bench")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """Result of one check.
 
     Attributes:
-        part: machine, runs, torch, tools or packages.
-        name: What.
-        state: ok, note (works without) or missing (essential).
-        value: What was found.
-        advice: What to do; empty when nothing is to be done.
+        part: Group of the check: machine, runs, torch, tools or packages.
+        name: What was checked.
+        state: ``"ok"``, ``"note"`` (something optional is missing) or ``"missing"`` (something essential is).
+        value: What the machine has.
+        advice: What to do; empty if nothing needs to be done.
     """
 
     part: str
@@ -55,11 +53,11 @@ class Finding:
     advice: str = ""
 
 
-def examine(root: Path) -> Iterator[Finding]:
-    """Look at everything, quick things first.
+def check_environment(root: Path) -> Iterator[Finding]:
+    """Yield the results of all checks, the quick ones first.
 
     Args:
-        root: The folder of runs.
+        root: Folder of all runs.
     """
     yield from _machine()
     yield from _run_root(root)
@@ -70,8 +68,8 @@ def examine(root: Path) -> Iterator[Finding]:
 
 def _machine() -> Iterator[Finding]:
     is_new = sys.version_info >= LEAST_PYTHON
-    wanted = ".".join(map(str, LEAST_PYTHON))
-    advice = "" if is_new else f"install Python {wanted} or newer"
+    oldest = ".".join(map(str, LEAST_PYTHON))
+    advice = "" if is_new else f"install Python {oldest} or newer"
     yield Finding("machine", "python", "ok" if is_new else "missing", platform.python_version(), advice)
     try:
         yield Finding("machine", "nes-lab", "ok", version("nes-lab"))
@@ -79,36 +77,36 @@ def _machine() -> Iterator[Finding]:
         yield Finding("machine", "nes-lab", "note", "not installed", "in its folder: pip install -e '.[train]'")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = os.environ.get("OMP_NUM_THREADS")
-    told = f"{cores} of {os.cpu_count()} usable" + (f", OMP_NUM_THREADS={threads}" if threads else "")
-    yield Finding("machine", "cpu cores", "ok", told)
+    value = f"{cores} of {os.cpu_count()} usable" + (f", OMP_NUM_THREADS={threads}" if threads else "")
+    yield Finding("machine", "cpu cores", "ok", value)
     memory = _memory()
     state = "ok" if memory >= LEAST_MEMORY else "note"
-    advice = "" if state == "ok" else "take small batches: data.batch_size"
+    advice = "" if state == "ok" else "train with small batches: data.batch_size"
     yield Finding("machine", "memory", state, f"{memory / 2**30:.1f} GiB", advice)
 
 
 def _memory() -> int:
-    """Return the bytes of memory this process may use; a container's limit counts."""
-    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return how many bytes of memory this process may use, given the machine and the limit of its container."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
-        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return found
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return memory
 
 
 def _run_root(root: Path) -> Iterator[Finding]:
     place = next(folder for folder in (root, *root.parents) if folder.exists())
-    told = str(root) if place == root else f"{root} (will be made in {place})"
+    value = str(root) if place == root else f"{root} (will be created in {place})"
     cure = "set NES_LAB_HOME to a folder on a local disk that you can write to"
     problem = _why_unfit(place)
-    yield Finding("runs", "run root", "missing" if problem else "ok", f"{told}{problem}", cure if problem else "")
+    yield Finding("runs", "run root", "missing" if problem else "ok", f"{value}{problem}", cure if problem else "")
     free = shutil.disk_usage(place).free
     state = "ok" if free >= LEAST_DISK else "note"
-    advice = "" if state == "ok" else "make room: nes-lab rm --state failed,lost; or set NES_LAB_HOME to another disk"
+    advice = "" if state == "ok" else "free some: nes-lab rm --state failed,lost; or set NES_LAB_HOME to another disk"
     yield Finding("runs", "free disk", state, f"{free / 2**30:.1f} GiB", advice)
 
 
 def _why_unfit(place: Path) -> str:
-    """Do in a folder what runs will do there: write, lock, replace and link files. Empty if all that works."""
+    """Try in a folder what runs do there: write, lock, replace and link files. Return what fails, or an empty text."""
     trial = place / f".doctor-{os.getpid()}-{os.urandom(3).hex()}"
     other = trial.with_name(f"{trial.name}-2")
     what = "be written"
@@ -121,7 +119,7 @@ def _why_unfit(place: Path) -> str:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return ": its file system gives one lock twice (flock)"
+                return ": its file system lets two processes hold the same file lock (flock)"
         what = "link files"
         os.link(trial, other)
         what = "replace files in one step"
@@ -136,14 +134,14 @@ def _why_unfit(place: Path) -> str:
 
 
 def _torch() -> Iterator[Finding]:
-    """Ask a process of its own: a broken build of torch may end the process that imports it."""
+    """Import torch in a child process: a broken build can crash the process that imports it."""
     cure = "pip install torch, in the build for this machine"
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        yield Finding("torch", "torch", "missing", f"cannot be asked: {error}", cure)
+        yield Finding("torch", "torch", "missing", f"could not be imported: {error}", cure)
         return
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"its import ended with {done.returncode}"])[-1]
@@ -154,18 +152,22 @@ def _torch() -> Iterator[Finding]:
     yield Finding("torch", "torch", "ok", f"{about['version']}, {build}, {about['threads']} threads")
     gpus = "; ".join(about["gpus"]) or ("Apple's (mps)" if about["mps"] else "")
     unused = not gpus and shutil.which("nvidia-smi") is not None
-    advice = "nvidia-smi is here, but torch sees no GPU: check the driver, and that torch is a CUDA build" * unused
-    yield Finding("torch", "gpu", "note" if unused else "ok", gpus or "none; trains on the CPU", advice)
+    advice = "nvidia-smi is installed, but torch sees no GPU: check the driver, and that torch is a CUDA build" * unused
+    yield Finding("torch", "gpu", "note" if unused else "ok", gpus or "none; training uses the CPU", advice)
 
 
 def _tools() -> Iterator[Finding]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), "")
-    advice = "" if found else "for figures as PNG and browser tests; on Debian, as root: apt-get install chromium"
-    yield Finding("tools", "chromium", "ok" if found else "note", found or "not found", advice)
+    browser = next(filter(None, map(shutil.which, BROWSERS)), "")
+    advice = (
+        ""
+        if browser
+        else "needed for figures as PNG and for browser tests; on Debian, as root: apt-get install chromium"
+    )
+    yield Finding("tools", "chromium", "ok" if browser else "note", browser or "not found", advice)
 
 
 def _packages() -> Iterator[Finding]:
-    """Compare what the extras of nes-lab ask for with what is installed; the first extra that brings it is named."""
+    """Compare the packages that nes-lab requires with those installed, each under the first extra that requires it."""
     try:
         lines = requires("nes-lab") or []
     except PackageNotFoundError:
@@ -191,8 +193,3 @@ def _package(requirement: Requirement, extra: str | None) -> Finding:
     if not requirement.specifier.contains(have, prereleases=True):
         return Finding(part, name, lacking, f"{have} does not meet {needed}", f"pip install '{name}{needed}'")
     return Finding(part, name, "ok", have)
-
-
-def default_root() -> Path:
-    """Return the run root as an absolute path."""
-    return layout.default_root().absolute()

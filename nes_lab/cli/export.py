@@ -1,4 +1,4 @@
-"""``nes-lab export``: a saved model, or the network of a run, as one file for other runtimes."""
+"""``nes-lab export``: write a saved network, or the network of a run, as one file for other runtimes."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Export a saved model, or the network that a run has trained; a file is checked against PyTorch before it gets its name."""
+    """Export a saved network, or the network that a run has trained. The file is compared with PyTorch before it gets its name."""
 
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER|RUN")]]
-    """Folder of a saved model, as nes-lab compress and nes-lab fit write it; or a run, by its id or folder."""
+    """Folder that nes-lab compress or nes-lab fit has written; or a run, by its id or its folder."""
     path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
-    """File to write, such as model.onnx or model.pt2; with --format folder, the folder."""
+    """File to write, such as model.onnx or model.pt2; with --format folder, the folder to write."""
     format: Literal["onnx", "torch", "folder"] | None = None
-    """onnx, torch for a torch.export program, or (of a run) folder for a saved model; by default the file's ending decides."""
+    """onnx, torch (a torch.export program), or folder (a saved network; for runs only); by default the ending of FILE decides."""
     averaged: bool = False
-    """Of a run: its averaged weights, where training.ema_decay kept some."""
+    """Export the averaged weights of a run; training.ema_decay must have been set."""
     best: bool = False
-    """Of a run: its best checkpoint by validation top-1, instead of its newest."""
+    """Export the checkpoint of a run with the best validation top-1, instead of the newest."""
     form: Literal["materialized", "factored"] = "materialized"
-    """Plain convolutions (materialized), or the reuse kept in the graph (factored): small and cheap."""
+    """Write plain convolutions (materialized), or keep the reuse of products in the graph (factored), which needs less space and time."""
     opset: int | None = None
-    """ONNX operator set; by default torch's own choice."""
+    """Version of the ONNX operator set; by default torch chooses."""
     input: tuple[int, ...] | None = None
-    """Shape of one input without its batch; by default that of the stored plan or the run's data."""
+    """Shape of one input without the batch dimension; by default that of the stored plan or of the run's data."""
     json: bool = False
-    """Print one JSON value to standard output; all else goes to standard error."""
+    """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
     """Export a folder or a run."""
     options = parse(ExportCommand, "export", words)
-    found = _run_of(options.source)
-    if found is None and (options.averaged or options.best or options.format == "folder"):
-        raise OptionError(f"--averaged, --best and --format folder are for runs, and {options.source} is none")
-    with stdout_to_stderr():  # exporters talk
-        report = _export(options, options.source, options.input) if found is None else _export_run(options, *found)
+    run = _find_run(options.source)
+    if run is None and (options.averaged or options.best or options.format == "folder"):
+        raise OptionError(f"--averaged, --best and --format folder need a run, and {options.source} is not a run")
+    with stdout_to_stderr():  # exporters print
+        report = _export(options, options.source, options.input) if run is None else _export_run(options, *run)
     if options.json:
         print_json({"folder": str(options.path)} if report is None else report.to_dict())
     else:
@@ -61,8 +61,8 @@ def run_command(words: Sequence[str]) -> int:
     return 0
 
 
-def _run_of(source: Path) -> tuple[RunStore, str] | None:
-    """Find the run that is meant, by its id or folder; None for the folder of a saved model."""
+def _find_run(source: Path) -> tuple[RunStore, str] | None:
+    """Return the store and id of the run that ``source`` names by its id or folder; None if it is any other folder."""
     if (source / layout.RUN).is_file():
         return RunStore(source.absolute().parent), source.absolute().name
     if source.exists():
@@ -71,7 +71,7 @@ def _run_of(source: Path) -> tuple[RunStore, str] | None:
     try:
         return store, store.find_id(str(source))
     except RunError as error:
-        raise RunError(f"{source} is no folder of a saved model, and no run: {error}") from error
+        raise RunError(f"{source} is neither the folder of a saved network nor a run: {error}") from error
 
 
 def _export_run(options: ExportCommand, store: RunStore, run_id: str) -> ExportReport | None:

@@ -1,18 +1,15 @@
-"""``nes-lab fit``: epitomes fitted to a pretrained network as near as they can, as a folder."""
+"""``nes-lab fit``: compress a pretrained backbone, fit its epitomes to its weights, and save it in a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-import tyro
-
-from nes_lab.cli.compress import show_saved
-from nes_lab.cli.json_output import print_json, stdout_to_stderr
+from nes_lab.cli.compress import print_saved
+from nes_lab.cli.json_output import stdout_to_stderr
 from nes_lab.cli.options import parse
-from nes_lab.cli.plan_flags import PlanFlags, compression_config, dense_source, read_plan, search_options
+from nes_lab.cli.plan_flags import SaveFlags, saving_arguments
 from nes_lab.config import DataConfig, load_config
 from nes_lab.errors import OptionError
 
@@ -23,66 +20,53 @@ RENAMED = {"--starts plan": "--no-search-starts", "--starts search": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitCommand(PlanFlags):
-    """Compress a pretrained backbone so that its epitomes come as near to its weights as they can, and save it."""
+class FitCommand(SaveFlags):
+    """Compress a pretrained backbone, fit its epitomes as closely as possible to its weights, and save it in a folder."""
 
-    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
-    """Where to save it; must not exist yet."""
-    plan: Path | None = None
-    """A plan that nes-lab plan --output wrote, instead of a budget."""
     routing: str = "free"
-    """Who sets the starting indices. Only free stores starts that can be searched for; rules come far less near."""
+    """How the starting indices are set. Only free stores starts that can be searched for; with the others the fit is much less close."""
     patch_channels: int | None = 1
-    """Channels sampled in one piece. One comes nearest: rows and columns are then clustered."""
+    """Number of channels sampled in one piece. The fit is closest with 1, where similar channels share epitome cells."""
     search_starts: bool = True
     """Keep the starts of the plan; by default better ones are searched for."""
     learnable: bool = False
-    """Keep the starts learnable, for training that goes on; by default they become integers for good, which run faster."""
+    """Keep the starts learnable, for further training; by default they are fixed at integers, which run faster."""
     calibration: str | None = None
-    """Images to calibrate on and to measure batch norms on: digits, cifar10, fashion_mnist, or a folder with train/ and val/."""
+    """Images for calibrating the fit and measuring batch norms again: digits, cifar10, fashion_mnist, or a folder with train/ and val/."""
     images: int = 256
-    """At most this many of them."""
+    """Largest number of calibration images."""
     batch_size: int = 32
-    """Images in one forward."""
-    overwrite: bool = False
-    """Replace a saved model."""
-    json: bool = False
-    """Print one JSON value to standard output; all else goes to standard error."""
+    """Number of calibration images in one forward."""
 
 
 def run_command(words: Sequence[str]) -> int:
     """Fit and save."""
     options = parse(FitCommand, "fit", words, renamed=RENAMED)
-    plan = None if options.plan is None else read_plan(options.plan, options)
-    wanted, dense = None if plan else compression_config(options), dense_source(options)
-    chosen: dict[str, Any] = {
-        "search_starts": options.search_starts,
-        "snap": not options.learnable,
-        "overwrite": options.overwrite,
-    }
-    chosen |= search_options(options) | {"progress": True}
-    data = None if options.calibration is None else _data(options, options.calibration)
+    arguments = saving_arguments(options)
+    arguments["progress"] = True
+    data = None if options.calibration is None else _data_config(options, options.calibration)
     with stdout_to_stderr():
         from nes_lab.models.jobs import fit_to_folder
 
         saved = fit_to_folder(
-            dense, options.folder, wanted=wanted, plan=plan, calibration=data, batch_size=options.batch_size, **chosen
+            **arguments,
+            search_starts=options.search_starts,
+            snap=not options.learnable,
+            calibration=data,
+            batch_size=options.batch_size,
         )
-    if options.json:
-        print_json(saved.to_dict())
-    else:
-        print(saved.fit)
-        show_saved(saved)
+    print_saved(options, saved)
     return 0
 
 
-def _data(options: FitCommand, calibration: str) -> DataConfig:
-    """The data section that a name or a folder amounts to."""
-    own = {"image_size": options.input[-1], "limit": options.images}
+def _data_config(options: FitCommand, calibration: str) -> DataConfig:
+    """Return the data section of a config for the name of a data set, or for a folder of images."""
+    data = {"image_size": options.input[-1], "limit": options.images}
     if options.input[-1] != options.input[-2]:
-        raise OptionError(f"--input {' '.join(map(str, options.input))}: calibration images are square")
+        shape = " ".join(map(str, options.input))
+        raise OptionError(f"--input {shape}: calibration needs square images; give equal height and width")
     if Path(calibration).is_dir():
-        own |= {"name": "image_folder", "root": calibration}
+        data |= {"name": "image_folder", "root": calibration}
     else:
-        own |= {"name": calibration}
-    return load_config({"data": own}).data
+        data |= {"name": calibration}
+    return load_config({"data": data}).data

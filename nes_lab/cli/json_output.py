@@ -1,4 +1,4 @@
-"""``--json``: one JSON value on standard output, and everything meant for people on standard error."""
+"""Print for ``--json``: one JSON value on standard output, and everything meant for people on standard error."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ __all__ = ["print_json", "stdout_to_stderr"]
 
 
 @contextlib.contextmanager
-def stdout_to_stderr(aside: bool = True) -> Iterator[None]:
-    """Send what is printed to standard error, also what other libraries say, so that it does not end up in the JSON."""
-    with contextlib.redirect_stdout(sys.stderr) if aside else contextlib.nullcontext():
+def stdout_to_stderr(redirect: bool = True) -> Iterator[None]:
+    """Send everything that is printed, also by other libraries, to standard error, so that it does not end up in the JSON.
+
+    Args:
+        redirect: False leaves standard output as it is.
+    """
+    with contextlib.redirect_stdout(sys.stderr) if redirect else contextlib.nullcontext():
         yield
 
 
 def print_json(data: Any) -> None:
-    """Print plain data, tuples as lists and paths as text."""
+    """Print plain data as JSON on one line. Tuples become lists, and paths become text."""
     print(json.dumps(data, default=_plain))
 
 

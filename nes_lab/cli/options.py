@@ -1,4 +1,4 @@
-"""Words of a command line to values: flags of a verb by tyro, ``--section.field value`` by the configuration."""
+"""Parse a command line: tyro reads the flags of a command, ``--section.field value`` becomes an override of the config."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def present_flags(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]
 def split_overrides(
     words: Sequence[str], own: Sequence[str], valued: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, str]]:
-    """Part a verb's own words from ``--section.field value`` and ``--section.field=value``.
+    """Separate the words of a command from overrides, ``--section.field value`` or ``--section.field=value``.
 
     Args:
         words: The command line.
-        own: Flags of the verb that take no value.
-        valued: Flags of the verb that take one.
+        own: Flags of the command that take no value.
+        valued: Flags of the command that take one value.
 
     Returns:
-        The verb's words, and the overrides by dotted path.
+        The words of the command, and the overrides by dotted path.
 
     Raises:
         OptionError: If a value is missing, a field is given twice, or a flag is misspelled.
@@ -93,7 +93,7 @@ def split_overrides(
     known = {knob.path for knob in knobs()}
     switches = {knob.path for knob in knobs() if isinstance(knob.default, bool)}
     rest: list[str] = []
-    found: dict[str, str] = {}
+    overrides: dict[str, str] = {}
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)
@@ -112,13 +112,13 @@ def split_overrides(
         elif not given and path in switches:
             value = "true"
         elif not given:
-            raise OptionError(f"--{name} needs a value")
-        if path in found:
-            raise OptionError(f"--{name} is given twice: {found[path]!r} and {value!r}")
-        found[path] = value
-    return rest, found
+            raise OptionError(f"--{name} needs a value: --{name} VALUE")
+        if path in overrides:
+            raise OptionError(f"--{name} is given twice, with {overrides[path]!r} and {value!r}; give it once")
+        overrides[path] = value
+    return rest, overrides
 
 
 def _is_switch(path: str, following: str, switches: set[str]) -> bool:
-    """Whether a yes/no field stands without a value, so that the next word is not its own."""
+    """Return True for a yes/no field given without a value, so that the next word is a new argument."""
     return path in switches and following.lower() not in ("true", "false", "yes", "no", "on", "off", "0", "1")

@@ -1,4 +1,4 @@
-"""``nes-lab plan``: what a budget means for a backbone, before anything is trained."""
+"""``nes-lab plan``: show how a backbone would be compressed to a budget, before anything is trained."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanCommand(PlanFlags):
-    """Compress a backbone to a budget, on paper."""
+    """Show how a backbone would be compressed to a budget: the epitome of each layer, and what the network would cost."""
 
     explain: bool = False
-    """Print every layer's ratio, its multiply-adds under every execution plan, and why it is as it is."""
+    """For each layer, print its ratio, its multiply-adds with each execution plan, and the reason for its epitome shape."""
     json: bool = False
-    """Print the plan as JSON, and nothing else, to standard output."""
+    """Print the plan as JSON on standard output; everything else goes to standard error."""
     output: Path | None = None
-    """Also write the plan to this file."""
+    """Also write the plan to this file, for nes-lab compress --plan."""
 
 
 def run_command(words: Sequence[str]) -> int:
     """Make and print a plan."""
     options = parse(PlanCommand, "plan", words)
-    wanted, dense = compression_config(options), dense_source(options)
-    with stdout_to_stderr():  # whatever other libraries say must not end up in the JSON
+    compression, dense = compression_config(options), dense_source(options)
+    with stdout_to_stderr():  # what other libraries print must not end up in the JSON
         from nes_lab.models.jobs import plan_backbone
 
-        plan = plan_backbone(dense, wanted, **search_options(options))
+        plan = plan_backbone(dense, compression, **search_options(options))
     if options.output is not None:
         _write(options.output, plan.to_json())
     if options.json:

@@ -1,4 +1,4 @@
-"""What plan, compress and fit ask alike: which backbone, and what it shall become."""
+"""Define the flags that ``plan``, ``compress`` and ``fit`` share: which backbone to compress, and how."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from nes_lab.models.source import DenseSource
     from nes_lab.records.compression_plan import CompressionPlan
 
-__all__ = ["PlanFlags", "compression_config", "dense_source", "read_plan", "search_options"]
+__all__ = [
+    "PlanFlags",
+    "SaveFlags",
+    "compression_config",
+    "dense_source",
+    "read_plan",
+    "saving_arguments",
+    "search_options",
+]
 
 MOST_PIXELS, MOST_SAMPLES, MOST_CLASSES = 10**5, 10**8, 10**6
 _DEFAULT = {name: field.default for name, field in CompressionConfig.model_fields.items()}
@@ -24,58 +32,72 @@ _DEFAULT = {name: field.default for name, field in CompressionConfig.model_field
 
 @dataclass(frozen=True, kw_only=True)
 class PlanFlags:
-    """A backbone and what to make of it."""
+    """Flags that name a backbone and say how to compress it."""
 
     backbone: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="BACKBONE")]]
-    """Backbone: small_mobilenetv2 or any name that timm knows."""
+    """Name of the network: small_mobilenetv2, or any model name of timm."""
     params: str | None = None
-    """Parameter budget: a fraction such as 50%, or a number such as 1.2M."""
+    """Parameter budget: a share of the dense network such as 50%, or a number such as 1.2M."""
     madds: str | None = None
-    """Multiply-add budget: a fraction such as 75%, or a number such as 225M."""
+    """Multiply-add budget: a share of the dense network such as 75%, or a number such as 225M."""
     latency_ms: str | None = None
-    """Time budget, measured here by tuning: milliseconds such as 12.5, or a share of the dense network's time such as 75%."""
+    """Time budget, measured on this machine: milliseconds such as 12.5, or a share of the dense network's time such as 75%."""
     preset: str | None = None
-    """A named compression instead of a budget: released_x2, input_axis, output_axis or both_axes."""
+    """Named compression to use instead of a budget: released_x2, input_axis, output_axis or both_axes."""
     strategy: str = _DEFAULT["strategy"]
-    """One ratio for all layers (uniform), or more from those that an epitome fits best (sensitivity)."""
+    """How layers share the compression: all by one ratio (uniform), or most where an epitome fits the weights best (sensitivity)."""
     input: tuple[int, ...] = (3, 224, 224)
-    """Channels, height and width of one image; channels and samples of a sound."""
+    """Shape of one input: channels, height and width of an image, or channels and samples of a sound."""
     classes: int = 1000
-    """Classes of the classifier."""
+    """Number of classes."""
     pretrained: bool = False
-    """Start from timm's pretrained weights, fetched on first use."""
+    """Start from timm's pretrained weights, which are downloaded on first use."""
     checkpoint: Path | None = None
-    """Start from a .safetensors file of the dense network's weights."""
+    """Start from the dense network's weights in this .safetensors file."""
     seed: int = 0
-    """Of fresh weights, of random routing and of every search."""
+    """Seed for random initial weights, for random routing and for every search."""
     width: float = BackboneConfig.model_fields["width"].default
-    """Width multiplier on the channels of every layer."""
+    """Multiply the number of channels of every layer by this."""
     routing: str = _DEFAULT["routing"]
-    """Who sets the starting indices: tiled, stride, random, free or learner."""
+    """How the starting indices are set: by a rule (tiled, stride or random), or learned (free or learner)."""
     scope: str = _DEFAULT["scope"]
-    """One start per axis (separable) or per patch (joint); auto follows the binding budget."""
+    """One start per axis (separable), one per patch (joint), or whichever suits the tighter budget (auto)."""
     boundary: str = _DEFAULT["boundary"]
-    """What happens at the end of an epitome axis: clamp or circular."""
+    """What a patch does at the end of an epitome axis: stop there (clamp) or continue at the beginning (circular)."""
     patch_channels: int | None = None
-    """Channels sampled in one piece; by default the planner chooses."""
+    """Number of channels sampled in one piece; by default the planner chooses."""
     round_to: int = _DEFAULT["round_to"]
-    """Epitome channels are multiples of this."""
+    """Make the channel counts of epitomes multiples of this."""
     wiring: str = _DEFAULT["wiring"]
-    """Which channel axes shrink: both_axes, input_axis, output_axis or narrow_axis."""
+    """Which channel axes of a weight shrink: both_axes, input_axis, output_axis or narrow_axis."""
     min_channels: int = _DEFAULT["min_channels"]
-    """Layers with fewer channels on either side stay dense: thin ones gain no time."""
+    """Keep layers dense that have fewer input or output channels than this; compressing them saves no time."""
     include: tuple[str, ...] = ()
-    """Layer names, patterns or types (Linear, conv2d) to compress; by default all that can be."""
+    """Layers to compress, by name, pattern or type (such as Linear or conv2d); by default all that can be compressed."""
     exclude: tuple[str, ...] = ()
-    """Layer names, patterns or types that stay dense."""
+    """Layers to keep dense, by name, pattern or type."""
     overrides: str | None = None
     """Settings for single layers as JSON, such as '{"head*": {"ratio": 0.5}, "classifier": {"keep": true}}'."""
     seconds: float = 60.0
-    """About how long a search for --latency-ms may take."""
+    """Approximate limit on the seconds that a search for --latency-ms takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveFlags(PlanFlags):
+    """Flags of the commands that save a compressed network in a folder."""
+
+    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
+    """Folder to save the network in; it must not exist yet, unless --overwrite is given."""
+    plan: Path | None = None
+    """Use the plan in this file, written by nes-lab plan --output, instead of a budget."""
+    overwrite: bool = False
+    """Replace a network that is already saved in FOLDER."""
+    json: bool = False
+    """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
 
 def compression_config(options: PlanFlags) -> CompressionConfig:
-    """The checked section of a configuration that the flags amount to.
+    """Return the compression section of a config that the flags describe, checked.
 
     Raises:
         BudgetError: If there is neither a budget nor a preset.
@@ -89,13 +111,13 @@ def compression_config(options: PlanFlags) -> CompressionConfig:
     known = CompressionConfig.model_fields
     settings: dict[str, Any] = {f.name: getattr(options, f.name) for f in fields(PlanFlags) if f.name in known}
     settings["overrides"] = options.overrides or {}
-    wanted = load_config({"backbone": _backbone(options), "compression": settings}).compression
-    assert wanted is not None  # it was given
-    return wanted
+    compression = load_config({"backbone": _backbone(options), "compression": settings}).compression
+    assert compression is not None  # it was given
+    return compression
 
 
 def dense_source(options: PlanFlags) -> DenseSource:
-    """The dense network to start from.
+    """Return the dense network that the flags name.
 
     Raises:
         OptionError: If a size is out of range.
@@ -103,13 +125,13 @@ def dense_source(options: PlanFlags) -> DenseSource:
     shown = " ".join(map(str, options.input))
     if not 2 <= len(options.input) <= 4:
         raise OptionError(
-            f"--input {shown}: give channels, height and width, such as 3 224 224, or channels and samples"
+            f"--input {shown}: give channels, height and width, such as 3 224 224, or channels and samples, such as 1 8000"
         )
     most = MOST_SAMPLES if len(options.input) == 2 else MOST_PIXELS
     if min(options.input) < 1 or max(options.input) > most:
-        raise OptionError(f"--input {shown}: channels, height and width should each be from 1 to {most}")
+        raise OptionError(f"--input {shown}: each number should be from 1 to {most:,}")
     if not 1 <= options.classes <= MOST_CLASSES:
-        raise OptionError(f"--classes {options.classes}: a classifier has from 1 to {MOST_CLASSES} classes")
+        raise OptionError(f"--classes {options.classes} should be from 1 to {MOST_CLASSES:,}")
     backbone = load_config({"backbone": _backbone(options), "seed": options.seed}).backbone
     from nes_lab.models.source import DenseSource
 
@@ -118,22 +140,34 @@ def dense_source(options: PlanFlags) -> DenseSource:
 
 
 def search_options(options: PlanFlags) -> dict[str, Any]:
-    """How the search for a limit on time goes: its seconds, and a bar where there is a terminal."""
+    """Return the arguments of a search for --latency-ms: its seconds, and whether it shows a bar, as it does on a terminal."""
     return {"seconds": options.seconds, "progress": options.latency_ms is not None and sys.stderr.isatty()}
 
 
-def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:
-    """A plan that ``nes-lab plan --output`` wrote.
+def saving_arguments(options: SaveFlags) -> dict[str, Any]:
+    """Return what ``compress_to_folder`` and ``fit_to_folder`` both take: the plan or how to make one, and where to save.
 
     Raises:
-        OptionError: If the file cannot be read, or a budget is given besides.
-        PlanError: If it holds no plan.
+        BudgetError, OptionError, PlanError: As :func:`read_plan` and :func:`compression_config`.
+    """
+    plan = None if options.plan is None else read_plan(options.plan, options)
+    wanted = None if plan else compression_config(options)
+    where = {"source": dense_source(options), "folder": options.folder, "overwrite": options.overwrite}
+    return where | {"wanted": wanted, "plan": plan} | search_options(options)
+
+
+def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:
+    """Read a plan that ``nes-lab plan --output`` wrote.
+
+    Raises:
+        OptionError: If the file cannot be read, or a budget is given too.
+        PlanError: If the file does not hold a plan.
     """
     from nes_lab.records.compression_plan import CompressionPlan
 
     for name in ("params", "madds", "latency_ms", "preset"):
         if getattr(options, name) is not None:
-            raise OptionError(f"--plan {path} and --{name.replace('_', '-')} say the same thing twice; give one")
+            raise OptionError(f"--plan {path} already holds what --{name.replace('_', '-')} asks for; give one of them")
     try:
         return CompressionPlan.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

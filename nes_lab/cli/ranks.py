@@ -1,9 +1,9 @@
-"""Several processes that train one run: started by us (``training.processes``), or by torchrun or ``accelerate launch``.
+"""Train one run in several processes, started here (``training.processes``), by torchrun or by ``accelerate launch``.
 
-The parent starts each rank as ``nes-lab _run ID``; they meet in a file of a private folder, and talk over the loopback interface,
-as torchrun's own meeting place would listen on every interface of the machine. Whoever wants the training to stop asks
-the run (cancel, or SIGTERM to the parent or to the run's process): all ranks stop at the same step. What ends badly in one of
-them ends in all, and the parent says so if none of them could.
+The parent starts each rank as ``nes-lab _run ID``. The ranks find each other through a file in a private folder and talk over
+the loopback interface, because torchrun's rendezvous would listen on every network interface of the machine. To stop the
+training, cancel the run, or send SIGTERM to the parent or to the process of the run: all ranks stop at the same step. If one
+rank fails, all stop; the parent records the failure if no rank could.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 __all__ = ["is_first", "is_rank", "only_first", "processes_of", "train_as_rank", "train_in_ranks"]
 
 Value = TypeVar("Value")
-NOTICE_SECONDS = 60.0  # how long the others may take to notice that a rank is gone
-LAST_SECONDS = 60.0  # how long they may take to end when told to
+NOTICE_SECONDS = 60.0  # how long the other ranks may take to notice that one has ended
+LAST_SECONDS = 60.0  # how long a rank may take to end after it was told to
 MEETING = "NES_LAB_MEETING"
-"""Environment variable: the file in which ranks that we started find each other; without it they meet as torchrun says."""
+"""Environment variable: the file through which ranks started here find each other. Without it torchrun's settings count."""
 _POLL_SECONDS = 0.1
 
 
 def is_rank() -> bool:
-    """Whether this process is one of several that were launched to train together.
+    """Return True if this process is one of several that were launched to train together.
 
     Examples:
         >>> is_rank()
@@ -51,12 +51,12 @@ def is_rank() -> bool:
 
 
 def is_first() -> bool:
-    """Whether this process is alone, or the first of several."""
+    """Return True if this process trains alone, or is the first of several."""
     return not is_rank() or os.environ["RANK"] == "0"
 
 
 def only_first(action: Callable[[], Value]) -> Value:
-    """Do something in the first process only, and return its outcome in all; what it raises, all raise.
+    """Call ``action`` in the first process only, and return its result in all processes. If it raises, all raise.
 
     Examples:
         >>> only_first(lambda: "done")
@@ -80,27 +80,27 @@ def processes_of(store: RunStore, run_id: str) -> int:
     """Return how many processes a run's config asks for.
 
     Raises:
-        RunError: If it asks for more than one, and this process is one of another number.
+        RunError: If the config asks for several processes, but a different number was launched.
     """
     training = store.get(run_id).config.get("training")
-    wanted = training.get("processes", 1) if isinstance(training, dict) else 1
-    wanted = wanted if type(wanted) is int else 1
-    if is_rank() and wanted not in (1, int(os.environ["WORLD_SIZE"])):
+    processes = training.get("processes", 1) if isinstance(training, dict) else 1
+    processes = processes if type(processes) is int else 1
+    if is_rank() and processes not in (1, int(os.environ["WORLD_SIZE"])):
         raise RunError(
-            f"training.processes={wanted}, but this process is one of WORLD_SIZE={os.environ['WORLD_SIZE']}; leave it at 1 "
+            f"training.processes={processes}, but this process is one of WORLD_SIZE={os.environ['WORLD_SIZE']}; set it to 1 "
             "when torchrun or accelerate launch starts the processes"
         )
-    return wanted
+    return processes
 
 
 def train_as_rank(store: RunStore, run_id: str, progress: Callable[[dict[str, Any]], None] | None) -> int:
     """Train a run as one of several processes.
 
     Returns:
-        0 when it finished or was stopped: anything else is taken for a failure.
+        0 if the run finished or was stopped; torchrun would treat any other status as a failure.
 
     Raises:
-        RunError: If the run is not one to be trained now, or the training failed.
+        RunError: If the run is not queued, or its training failed.
     """
     from nes_lab.experiment.run import run_experiment
 
@@ -118,7 +118,7 @@ def train_as_rank(store: RunStore, run_id: str, progress: Callable[[dict[str, An
 def _begins(store: RunStore, run_id: str) -> bool:
     info = store.get(run_id)
     if info.state == "stopping":
-        settle(store, run_id, "cancelled", "cancelled before it began")
+        settle(store, run_id, "cancelled", "cancelled before training began")
         return False
     if info.state != "queued":
         raise RunError(f"run {run_id} is {info.state}, not queued")
@@ -127,7 +127,7 @@ def _begins(store: RunStore, run_id: str) -> bool:
 
 @contextlib.contextmanager
 def _stopped_without_parent() -> Iterator[None]:
-    """Send this process SIGTERM, which ends a training with a checkpoint, when the parent that started it is gone."""
+    """Send SIGTERM to this process when its parent has ended. SIGTERM stops a training after a checkpoint."""
     parent, over = os.getppid(), threading.Event()
 
     def watch() -> None:
@@ -144,10 +144,10 @@ def _stopped_without_parent() -> Iterator[None]:
 
 
 def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
-    """Train a run in several processes of this machine, and see to it that the run has a final state afterwards.
+    """Train a run in several processes on this machine. Afterwards the run has a final state.
 
     Raises:
-        RunError: If they cannot be started.
+        RunError: If the processes cannot be started.
     """
     from nes_lab.training.signals import StopSignals
 
@@ -170,7 +170,7 @@ def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
 
 
 def _how(status: int) -> str:
-    """Say how a process ended.
+    """Return how a process ended, as text.
 
     Examples:
         >>> _how(-9), _how(1)
@@ -180,7 +180,7 @@ def _how(status: int) -> str:
 
 
 def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], signals: StopSignals) -> None:
-    """Wait for all ranks; when one ended badly the others get a while to notice by themselves."""
+    """Wait for all ranks. If one fails, give the others ``NOTICE_SECONDS`` to notice it and stop."""
     asked, patience = False, math.inf
     while any(child.poll() is None for child in ranks):
         if signals.received and not asked:
@@ -196,7 +196,7 @@ def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], si
 
 
 def _start(store: RunStore, run_id: str, rank: int, processes: int, place: Path) -> subprocess.Popen[bytes]:
-    """Start a rank in a session of its own: Ctrl-C in a terminal reaches the parent alone, which asks for a checkpoint."""
+    """Start a rank in its own process session, so that Ctrl-C reaches only the parent, which then asks for a checkpoint."""
     environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     environment |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), MEETING: str(place / "meeting")}
     defaults = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}

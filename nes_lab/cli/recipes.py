@@ -1,4 +1,4 @@
-"""``nes-lab recipes``: what ``nes-lab train`` takes by name."""
+"""``nes-lab recipes``: list the recipes that ``nes-lab train`` accepts by name, or print one."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class RecipesCommand:
-    """List the recipes, or print one as the YAML file that train takes."""
+    """List the recipes, or print one as a YAML file that nes-lab train accepts."""
 
     name: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE")]] = ""
-    """Print this one; without it, list all."""
+    """Recipe to print; without it, all recipes are listed."""
     variant: str | None = None
-    """Which of its trainings; by default its own choice."""
+    """Variant of the recipe to print; by default the one the recipe names."""
     dense: bool = False
-    """The same without compression, to compare with."""
+    """Print the recipe without compression, for comparison."""
     json: bool = False
-    """Print one JSON value to standard output."""
+    """Print the result as one JSON value on standard output."""
 
 
 def run_command(words: Sequence[str]) -> int:
     """List recipes, or print one."""
     options = parse(RecipesCommand, "recipes", words)
     if not options.name and (options.variant is not None or options.dense):
-        raise OptionError("--variant and --dense need the name of a recipe: " + ", ".join(recipe_names()))
+        raise OptionError("--variant and --dense need the name of a recipe; give one of " + ", ".join(recipe_names()))
     if options.name:
         _print_one(options)
     elif options.json:

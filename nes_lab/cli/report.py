@@ -1,4 +1,4 @@
-"""``nes-lab report``: one HTML file that holds everything there is to see about a run."""
+"""``nes-lab report``: write the configuration, results, curves and layers of a run into one HTML file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Write a run's self-contained HTML report and print its path."""
+    """Write the report of a run as one HTML file that needs no network, and print its path."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
-    """The run's id, or an unmistakable beginning or end of it."""
+    """Id of the run; the beginning or end of it is enough if no other run has it."""
     json: bool = False
-    """Print one JSON value to standard output; all else goes to standard error."""
+    """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Write the report into the run's folder."""
+    """Write the report into the folder of the run."""
     options = parse(ReportCommand, "report", words)
     from nes_lab.figures.run_report import run_report
 

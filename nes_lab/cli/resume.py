@@ -1,4 +1,4 @@
-"""``nes-lab resume``."""
+"""``nes-lab resume``: continue a run that was cancelled, failed or lost, from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class ResumeCommand:
-    """Go on with a run from its last checkpoint."""
+    """Continue a run from its last checkpoint."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
-    """The run's id, or an unmistakable beginning or end of it."""
+    """Id of the run; the beginning or end of it is enough if no other run has it."""
     detach: bool = False
-    """Train in the background; runs wait for one another."""
+    """Train in the background, after the runs that are already waiting."""
     json: bool = False
-    """Print one JSON value to standard output; all else goes to standard error."""
+    """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
@@ -39,19 +39,19 @@ def run_command(words: Sequence[str]) -> int:
     store = RunStore()
     info = store.find(options.run)
     if info.is_active:
-        raise RunError(f"run {info.id} is {info.state} as process {info.pid}; nes-lab cancel {info.id} stops it")
+        raise RunError(f"run {info.id} is {info.state} in process {info.pid}; nes-lab cancel {info.id} stops it")
     if info.state == "finished":
-        raise RunError(f"run {info.id} is finished; there is nothing left to do")
+        raise RunError(f"run {info.id} is finished; there is nothing to resume")
     with stdout_to_stderr(options.json):
-        status = _go_on(store, info, options.detach)
+        status = _continue(store, info, options.detach)
     if options.json:
         print_json(store.get(info.id).to_dict())
     return status
 
 
-def _go_on(store: RunStore, info: RunInfo, detach: bool) -> int:
+def _continue(store: RunStore, info: RunInfo, detach: bool) -> int:
     if detach:
         return start_detached(store, info.id)
     only_first(lambda: None if info.state == "queued" else requeue(store, info))
-    print(f"run {info.id} goes on from its last checkpoint")
+    print(f"run {info.id} continues from its last checkpoint")
     return train_here(store, info.id)

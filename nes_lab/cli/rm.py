@@ -1,4 +1,4 @@
-"""``nes-lab rm``."""
+"""``nes-lab rm``: delete finished or queued runs and their files."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ DECLINED = 1
 
 @dataclass(frozen=True)
 class RmCommand:
-    """Delete runs that have ended or wait, with all their files."""
+    """Delete runs that have ended or are queued, with all their files."""
 
     runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN")]] = field(default=())
-    """Ids, or unmistakable beginnings or ends of them."""
+    """Ids of runs; the beginning or end of an id is enough if no other run has it."""
     state: str = ""
-    """Also all runs in these states, such as failed,lost."""
+    """Also delete all runs in these states, separated by commas, such as failed,lost."""
     yes: bool = False
-    """Do not ask."""
+    """Delete without asking."""
     json: bool = False
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Delete runs; all of them, or none if one is at work."""
+    """Delete all chosen runs, or none if one of them is active."""
     options = parse(RmCommand, "rm", words)
     store = RunStore()
     chosen = _chosen(store, options)
@@ -61,25 +61,25 @@ def run_command(words: Sequence[str]) -> int:
 def _chosen(store: RunStore, options: RmCommand) -> list[RunInfo]:
     states = {check_choice("--state", word.strip(), REMOVABLE) for word in options.state.split(",") if word.strip()}
     if not options.runs and not states:
-        raise OptionError(f"which runs? Give their ids, or --state with some of {', '.join(REMOVABLE)}")
+        raise OptionError(f"no run is given; give run ids, or --state with some of {', '.join(REMOVABLE)}")
     ids = {store.find_id(name) for name in options.runs}
     return [info for info in store.list() if info.id in ids or info.state in states]
 
 
 def _refuse_active(store: RunStore, info: RunInfo) -> None:
     if info.is_active or is_claimed(store.root / info.id):
-        what = info.state if info.is_active else "about to begin"
-        raise RunError(f"run {info.id} is {what}, nothing was deleted; nes-lab cancel {info.id} stops it")
+        what = info.state if info.is_active else "about to start"
+        raise RunError(f"run {info.id} is {what}, so nothing was deleted; nes-lab cancel {info.id} stops it")
 
 
-def _agreed(store: RunStore, chosen: Sequence[RunInfo], aside: bool) -> bool:
-    """Ask a person; where there is none, want --yes."""
+def _agreed(store: RunStore, chosen: Sequence[RunInfo], to_stderr: bool) -> bool:
+    """Ask the user whether to delete. If standard input is not a terminal, nobody can answer and --yes is required."""
     if not sys.stdin.isatty():
-        raise OptionError(f"{_runs(len(chosen))} would be deleted; add --yes, as nobody can be asked here")
-    out = sys.stderr if aside else sys.stdout
+        raise OptionError(f"{_runs(len(chosen))} would be deleted; add --yes, because there is no terminal to ask on")
+    out = sys.stderr if to_stderr else sys.stdout
     for info in chosen:
         print(f"{info.id}  {info.state}  {format_bytes(store.size(info.id))}  {printable(info.label, 40)}", file=out)
-    print(f"delete {_runs(len(chosen))} for good? [y/N] ", end="", file=out, flush=True)
+    print(f"Delete {_runs(len(chosen))}? This cannot be undone. [y/N] ", end="", file=out, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -92,7 +92,7 @@ def _tell(freed: dict[str, int], as_json: bool) -> None:
 
 
 def _runs(count: int) -> str:
-    """Count runs in words.
+    """Return a number of runs as text.
 
     Examples:
         >>> _runs(1), _runs(2)

@@ -1,4 +1,4 @@
-"""``nes-lab runs``."""
+"""``nes-lab runs``: list runs, newest first."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ class RunsCommand:
     """List runs, newest first."""
 
     group: str = ""
-    """Only the runs of one group: a sweep's have its name."""
+    """List only the runs of this group. The runs of a sweep have the sweep's name as their group."""
     json: bool = False
-    """Print everything as JSON."""
+    """Print everything that is known about each run, as JSON."""
     limit: int = 30
-    """Show at most this many; 0 shows all."""
+    """Largest number of runs to list; 0 lists all."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """List runs; a queue that stood still after a crash goes on."""
+    """List runs, and restart a queue that a crash has stopped."""
     options = parse(RunsCommand, "runs", words)
     if options.limit < 0:
-        raise OptionError(f"--limit {options.limit} should be the most runs to show, or 0 for all")
+        raise OptionError(f"--limit {options.limit} should be the largest number of runs to list, or 0 for all")
     store = RunStore()
     start_waiting(store)
-    found = [info for info in store.list() if options.group in ("", info.group)]
-    shown = found[: options.limit] if options.limit > 0 else found
+    infos = [info for info in store.list() if options.group in ("", info.group)]
+    shown = infos[: options.limit] if options.limit > 0 else infos
     if options.json:
         print(json.dumps([info.to_dict() for info in shown]))
-    elif not found:
+    elif not infos:
         of_group = f" of group {options.group}" if options.group else ""
         print(f"no runs{of_group} in {store.root} yet; nes-lab demo or nes-lab train makes some")
     else:
-        _show(shown, len(found), store)
+        _show(shown, len(infos), store)
     return 0
 
 

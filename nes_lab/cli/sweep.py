@@ -1,4 +1,4 @@
-"""``nes-lab sweep``."""
+"""``nes-lab sweep``: train many settings of one experiment, on this machine or on a Ray cluster, or continue doing so."""
 
 from __future__ import annotations
 
@@ -29,74 +29,74 @@ from nes_lab.sweeps.trials import News
 from nes_lab.text import format_value, list_all, list_some
 from nes_lab.training.signals import StopSignals
 
-__all__ = ["run_command"]
+__all__ = ["print_result", "run_command"]
 
 
 @dataclass(frozen=True)
 class SweepCommand:
-    """Train many settings of one experiment. The same command again goes on where it was left."""
+    """Train many settings of one experiment. If it is interrupted, the same command continues it."""
 
     sweep: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SWEEP.yaml")]]
-    """The sweep's YAML file: name, base, space, and what is sought."""
+    """YAML file of the sweep: its name, the base experiment, the settings to vary, and the objectives."""
     executor: Literal["local", "ray"] = "local"
-    """Processes of this machine, or the workers of a Ray cluster."""
+    """Where trials train: in processes on this machine (local), or on the workers of a Ray cluster (ray)."""
     jobs: int | None = None
-    """Trials at a time; by default 1, and on Ray as many as there is room for."""
+    """Number of trials at the same time; by default 1, or with Ray as many as fit."""
     address: str = ""
-    """Ray cluster, auto or host:port; empty starts Ray on this machine."""
+    """Address of the Ray cluster: host:port, or auto; by default Ray is started on this machine."""
     cpus_per_trial: float = 1.0
-    """CPUs that a trial takes on Ray."""
+    """Number of CPUs that Ray reserves for each trial."""
     gpus_per_trial: float = 0.0
-    """GPUs that a trial takes on Ray; 0 trains on the CPU."""
+    """Number of GPUs that Ray reserves for each trial; with 0 trials train on the CPU."""
     retry_failed: bool = False
-    """Go on with trials that failed, from their checkpoints."""
+    """Continue failed trials from their checkpoints."""
     dry_run: bool = False
-    """List the trials, and what keeps some from beginning; start none."""
+    """List the trials, and why some of them cannot start, without starting any."""
     json: bool = False
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Run a sweep, or go on with it."""
+    """Run or continue a sweep."""
     options = parse(SweepCommand, "sweep", words)
     sweep = Sweep(load_sweep(options.sweep), RunStore())
     problems: dict[str, str] = {}
     with stdout_to_stderr(options.json):
         if options.dry_run:
-            found, problems = None, sweep.problems()
-            _show_plan(sweep, problems)
+            result, problems = None, sweep.problems()
+            _print_trials(sweep, problems)
         else:
             executor = _executor(options, sweep)
-            print(_plan_line(sweep))
+            print(_summary(sweep))
             with StopSignals() as signals, _display(sweep, signals) as news:
-                found = sweep.run(executor, news, lambda: signals.received, options.retry_failed)
-            _show(found, sweep)
+                result = sweep.run(executor, news, lambda: signals.received, options.retry_failed)
+            print_result(result, sweep)
     if options.json:
-        print_json(_planned(sweep, problems) if found is None else found.to_dict())
-    if found is None:
+        print_json(_trials_to_dict(sweep, problems) if result is None else result.to_dict())
+    if result is None:
         return 1 if problems else 0
-    if found.interrupted:
+    if result.interrupted:
         return INTERRUPTED
-    return 1 if found.unfinished else 0
+    return 1 if result.unfinished else 0
 
 
 def _executor(options: SweepCommand, sweep: Sweep) -> Executor:
     retries = sweep.config.retries
     if options.executor == "local":
         if options.address:
-            raise RunError(f"--address {options.address} is that of a Ray cluster: add --executor ray")
+            raise RunError(f"--address {options.address} is the address of a Ray cluster; add --executor ray")
         return LocalExecutor(sweep.store, 1 if options.jobs is None else options.jobs, retries)
     cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
     return RayExecutor(sweep.store, options.jobs, options.address, cpus, gpus, retries)
 
 
-def _plan_line(sweep: Sweep) -> str:
-    done = len([trial for trial in sweep.look().trials if trial.state == "finished"])
-    before = f", {done} of them finished before" if done else ""
+def _summary(sweep: Sweep) -> str:
+    done = len(_finished(sweep))
+    before = f", {done} of them finished already" if done else ""
     return f"sweep {sweep.config.name}: {sweep.planned} trials ({sweep.config.sampler}){before}; runs in {sweep.store.root}"
 
 
-def _planned(sweep: Sweep, problems: Mapping[str, str]) -> dict[str, object]:
+def _trials_to_dict(sweep: Sweep, problems: Mapping[str, str]) -> dict[str, object]:
     trials = [
         {"label": trial.label, "settings": trial.settings, "problem": problems.get(trial.key, "")}
         for trial in sweep.candidates
@@ -104,17 +104,17 @@ def _planned(sweep: Sweep, problems: Mapping[str, str]) -> dict[str, object]:
     return {"name": sweep.config.name, "planned": sweep.planned, "trials": trials}
 
 
-def _show_plan(sweep: Sweep, problems: Mapping[str, str]) -> None:
-    print(_plan_line(sweep))
+def _print_trials(sweep: Sweep, problems: Mapping[str, str]) -> None:
+    print(_summary(sweep))
     for index, trial in enumerate(sweep.candidates):
-        print(f"{index:>4}  {trial.label}" + ("  cannot begin" if trial.key in problems else ""))
+        print(f"{index:>4}  {trial.label}" + ("  cannot start" if trial.key in problems else ""))
     if problems:
-        print(f"{len(problems)} of {sweep.planned} trials cannot begin:")
+        print(f"{len(problems)} of {sweep.planned} trials cannot start:")
         labels = {trial.key: trial.label for trial in sweep.candidates}
-        for line in _reasons(("kept from beginning", reason, labels[key]) for key, reason in problems.items()):
+        for line in _reasons(("unable to start", reason, labels[key]) for key, reason in problems.items()):
             print(line)
     if sweep.learns:
-        print(f"{sweep.config.sampler} draws them one after another from: {', '.join(sweep.config.space)}")
+        print(f"{sweep.config.sampler} chooses the trials one after another from: {', '.join(sweep.config.space)}")
 
 
 @contextmanager
@@ -165,32 +165,37 @@ def _line(sweep: Sweep, info: RunInfo) -> str:
     return f"{info.state:<9} {printable(info.label, 80)}  {numbers or reason}  {info.id}{attempts}"
 
 
-def _show(found: SweepResult, sweep: Sweep) -> None:
-    columns = list(dict.fromkeys([*found.objectives, *SHOWN]))
-    best, has_seeds = found.front, any(len(setting.trials) > 1 for setting in found.settings)
+def print_result(result: SweepResult, sweep: Sweep) -> None:
+    """Print the trials of a sweep, the means over seeds, the Pareto front, and what remains to be done."""
+    columns = list(dict.fromkeys([*result.objectives, *SHOWN]))
+    best, has_seeds = result.front, any(len(setting.trials) > 1 for setting in result.settings)
     stars = set() if has_seeds else {number for setting in best for number in setting.trials}
-    rows = [_row(trial, columns, trial.number in stars) for trial in found.trials]
+    rows = [_row(trial, columns, trial.number in stars) for trial in result.trials]
     print_table(("", "trial", *columns, "state", "run"), rows, range(2, 2 + len(columns)), ids=3 + len(columns))
-    print(f"{len(found.trials) - len(found.unfinished)} of {found.planned} trials finished")
+    print(f"{len(result.trials) - len(result.unfinished)} of {result.planned} trials finished")
     if has_seeds and best:
-        told = [_setting_row(setting, columns, setting in best) for setting in found.settings]
-        print_table(("", "mean over seeds", "seeds", *columns), told, range(2, 3 + len(columns)))
+        rows = [_setting_row(setting, columns, setting in best) for setting in result.settings]
+        print_table(("", "mean over seeds", "seeds", *columns), rows, range(2, 3 + len(columns)))
         print("±: sample standard deviation over seeds")
     if best:
         print(
-            f"* the Pareto front of {list_all(list(found.objectives))}: {len(best)} of {len(found.settings)} settings"
+            f"* the Pareto front of {list_all(list(result.objectives))}: {len(best)} of {len(result.settings)} settings"
         )
-    for line in _reasons((trial.state, trial.reason, trial.label) for trial in found.unfinished):
+    for line in _reasons((trial.state, trial.reason, trial.label) for trial in result.unfinished):
         print(line)
-    print(f"study {found.name} in {found.storage}; runs in {sweep.store.root}, group {found.name}")
-    if found.interrupted or any(trial.state != "failed" for trial in found.unfinished):
-        print("the same command goes on from the last checkpoints")
-    elif found.unfinished:
-        print("--retry-failed tries the failed ones again")
+    print(f"study {result.name} in {result.storage}; runs in {sweep.store.root}, group {result.name}")
+    if result.interrupted or any(trial.state != "failed" for trial in result.unfinished):
+        print("the same command continues from the last checkpoints")
+    elif result.unfinished:
+        print("--retry-failed continues the failed trials")
 
 
 def _reasons(trials: Iterable[tuple[str, str, str]]) -> Iterator[str]:
-    """One line a reason, of trials with state, reason and label: what is wrong in one budget is wrong with every seed."""
+    """Yield one line per reason, with the labels of its trials: what is wrong with one setting is wrong with every seed.
+
+    Args:
+        trials: State, reason and label of each trial.
+    """
     reasons: dict[tuple[str, str], list[str]] = {}
     for state, reason, label in trials:
         reasons.setdefault((state, printable(reason, 300)), []).append(printable(label, 80))

@@ -1,4 +1,4 @@
-"""Tables for a terminal: names are never cut, long text at the end is."""
+"""Print tables in a terminal. Names are never shortened, but long text in the last column is."""
 
 from __future__ import annotations
 

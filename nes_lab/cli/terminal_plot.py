@@ -1,4 +1,4 @@
-"""Curves out of characters, for a terminal."""
+"""Draw curves with characters, for a terminal."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 __all__ = ["plot", "sparkline"]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-MOST_COLUMNS = 4  # of one point, when there are few
+MAX_POINT_COLUMNS = 4  # a point is drawn at most this wide, when there are few points
 
 
 def sparkline(values: Sequence[float], width: int = 12) -> str:
-    """Draw values in one line, the lowest as the lowest block; more values than ``width`` are thinned to their means.
+    """Draw values in one line of blocks. If there are more values than ``width``, each block shows the mean of several.
 
     Examples:
         >>> sparkline([0, 1, 2, 3]), sparkline([5, 5]), sparkline([])
@@ -27,13 +27,13 @@ def sparkline(values: Sequence[float], width: int = 12) -> str:
 
 
 def plot(points: Sequence[tuple[float, float]], width: int, height: int, number: str = "{:.1f}") -> list[str]:
-    """Draw a curve as columns with its range at the left and the first and last x below.
+    """Draw a curve as columns of blocks, with its range at the left and the first and last x below.
 
     Args:
-        points: (x, y) in order of x.
-        width: Columns of the terminal, labels included.
-        height: Lines of the curve; one more holds x.
-        number: How y is written.
+        points: Pairs (x, y) in order of x.
+        width: Number of columns of the terminal, including labels.
+        height: Number of lines of the curve; one more line shows x.
+        number: Format of y.
 
     Examples:
         >>> for line in plot([(1, 0.0), (2, 5.0), (3, 10.0)], width=9, height=2):
@@ -48,7 +48,7 @@ def plot(points: Sequence[tuple[float, float]], width: int, height: int, number:
     labels = [number.format(max(ys)), number.format(min(ys))]
     room = max(map(len, labels))
     columns = max(3, width - room - 2)
-    wide = min(MOST_COLUMNS, max(1, columns // len(ys)))
+    wide = min(MAX_POINT_COLUMNS, max(1, columns // len(ys)))
     shown = [y for y in _thinned(ys, columns) for _ in range(wide)]
     low, high = min(shown), max(shown)
     eighths = [1 + round((y - low) / (high - low) * (8 * height - 1)) if high > low else 1 for y in shown]

@@ -1,4 +1,4 @@
-"""``nes-lab train``."""
+"""``nes-lab train``: create a run from a recipe or a YAML file, and train it here or in the background."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ __all__ = ["run_command", "start_detached"]
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Train a recipe, or the experiment of a YAML file. Any field can be given as --section.field value."""
+    """Train a recipe, or the experiment described in a YAML file. Set any field of it with --section.field value."""
 
     config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RECIPE|CONFIG.yaml")]]
-    """A recipe's name (nes-lab recipes lists them), or a YAML file."""
+    """Name of a recipe (nes-lab recipes lists them), or a YAML file."""
     variant: str | None = None
-    """Which training of a recipe; by default its own choice."""
+    """Variant of the recipe to train; by default the one the recipe names."""
     dense: bool = False
-    """Without compression: the same data and training, to compare with."""
+    """Train the network without compression, on the same data and in the same way, for comparison."""
     detach: bool = False
-    """Train in the background; runs wait for one another."""
+    """Train in the background, after the runs that are already waiting."""
     json: bool = False
-    """Print one JSON value to standard output; all else goes to standard error."""
+    """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
@@ -47,7 +47,7 @@ def run_command(words: Sequence[str]) -> int:
     config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)
     from nes_lab.experiment.run import check
 
-    data = check(config)  # before there is a run, which would only be left behind
+    data = check(config)  # before a run is created, so that a mistake leaves no run behind
     store = RunStore()
     run_id = create_run(store, config.to_dict(), label=config.label)
     with stdout_to_stderr(options.json):
@@ -64,9 +64,9 @@ def _train(store: RunStore, run_id: str, data: DatasetSpec | None) -> int:
 
 
 def start_detached(store: RunStore, run_id: str) -> int:
-    """Start or queue a run and say which."""
+    """Start a run in the background, or queue it, and print which of the two happened."""
     pid = launch(store, run_id)
-    print(f"{run_id} " + (f"runs as process {pid}" if pid else "waits for the runs before it"))
+    print(f"{run_id} " + (f"is training in process {pid}" if pid else "waits in the queue"))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``nes-lab tune``: the fastest execution plan of every layer, by measurement on this machine."""
+"""``nes-lab tune``: measure which execution plan is fastest for each layer of a saved network, and store the choice."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class TuneCommand:
-    """Choose each layer's execution plan by measurement here, and store the choice in the model's folder."""
+    """Measure on this machine which execution plan is fastest for each layer, and store the choice in the network's folder."""
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
-    """Folder of a saved model, as nes-lab compress and nes-lab fit write it."""
+    """Folder that nes-lab compress or nes-lab fit has written."""
     batch: int = 1
-    """Inputs a forward, as the model will be served."""
+    """Number of inputs in one forward; use the number the network will be used with."""
     seconds: float = 60.0
-    """About how long it may take."""
+    """Approximate limit on the seconds that tuning takes."""
     input: tuple[int, ...] | None = None
-    """Shape of one input without its batch; by default that of the stored plan."""
+    """Shape of one input without the batch dimension; by default that of the stored plan."""
     dry_run: bool = False
-    """Only measure; leave the folder as it is."""
+    """Only measure; do not change the folder."""
     json: bool = False
-    """Print one JSON value to standard output; all else goes to standard error."""
+    """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Tune a folder."""
+    """Tune the network in a folder."""
     options = parse(TuneCommand, "tune", words)
     with stdout_to_stderr():
         from nes_lab.models.folders import tune_folder

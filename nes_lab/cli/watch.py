@@ -1,4 +1,4 @@
-"""``nes-lab watch``."""
+"""``nes-lab watch``: show runs live in the terminal, or write a line per change into a file or pipe."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ PAUSE_SECONDS = 2.0  # a sweep makes its next run when one has ended
 
 @dataclass(frozen=True)
 class WatchCommand:
-    """See runs live in the terminal: those at work, those that wait, and the latest that ended. Ctrl-C leaves.
+    """Show runs live in the terminal: active ones first, then the queue, then the newest. Press Ctrl-C to quit.
 
-    In a file or a pipe, a line is written whenever a run changes, until none is at work or waits.
+    If the output goes to a file or a pipe, a line is written whenever a run changes, until no run is active or queued.
     """
 
     runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN")]] = field(default=())
-    """Ids, or unmistakable beginnings or ends of them; one alone is shown in depth. None: all runs."""
+    """Ids of runs, or beginnings or ends of ids; one run alone is shown in detail. Without ids, all runs are shown."""
     group: str = ""
-    """Only the runs of one group: a sweep's have its name."""
+    """Show only the runs of this group. The runs of a sweep have the sweep's name as their group."""
     once: bool = False
-    """Show one picture and leave."""
+    """Show the present state once and quit."""
     every: float = 1.0
-    """Seconds between two pictures."""
+    """Seconds between two updates."""
     json: bool = False
-    """Print one JSON value to standard output, and leave."""
+    """Print the present state as one JSON value on standard output, and quit."""
 
 
 class Watcher:
-    """Reads what is to be shown. Runs may appear and vanish at any time."""
+    """Read the runs to show. Runs may appear and disappear at any time."""
 
     def __init__(self, store: RunStore, names: Sequence[str], group: str = "") -> None:
         self.store, self.pulses, self.group = store, Pulses(store), group
@@ -60,30 +60,32 @@ class Watcher:
         self._queue_seen = float("-inf")
 
     def read(self) -> tuple[list[RunInfo], list[str]]:
-        """Return the runs, those at work first, then the queue in order, then the newest; and the queue."""
+        """Return the runs (active ones, then the queue in order, then the newest first), and the ids in the queue."""
         if time.monotonic() - self._queue_seen > QUEUE_SECONDS:
             self._queue_seen = time.monotonic()
             with contextlib.suppress(RunError):  # a root that cannot be written can still be watched
                 start_waiting(self.store)
         waiting = [run_id for _, run_id in queue.tickets(self.store.root)]
-        found = [info for info in self.store.list() if self.group in ("", info.group)]
+        infos = [info for info in self.store.list() if self.group in ("", info.group)]
         if self.ids:
-            known = {info.id: info for info in found}
-            found = [known.get(name) or RunInfo(name, state="lost", reason="it was deleted") for name in self.ids]
+            known = {info.id: info for info in infos}
+            infos = [known.get(name) or RunInfo(name, state="lost", reason="it was deleted") for name in self.ids]
         order = {run_id: place for place, run_id in enumerate(waiting)}
-        found.sort(key=lambda info: (not info.is_active, info.state != "queued", order.get(info.id, len(order))))
-        return found, waiting
+        infos.sort(key=lambda info: (not info.is_active, info.state != "queued", order.get(info.id, len(order))))
+        return infos, waiting
 
     def frame(self, width: int, height: int) -> RenderableType:
-        """Draw what there is now for a terminal of that size."""
+        """Draw the present state for a terminal of ``width`` columns and ``height`` lines."""
         infos, waiting = self.read()
         if len(self.ids) == 1:
-            return watch_frames.one(self.store, self.pulses.of(infos[0]), waiting, width)
+            return watch_frames.run_frame(self.store, self.pulses.of(infos[0]), waiting, width)
         if not infos:
-            return Text(f"no runs{self.of_group} in {self.store.root} yet; nes-lab train or nes-lab demo makes some")
+            return Text(
+                f"no runs{self.of_group} in {self.store.root} yet; start some with nes-lab train or nes-lab demo"
+            )
         room = max(1, (height - 4) // LINES_A_RUN[width >= watch_frames.WIDE])
         shown = [self.pulses.of(info) for info in infos[:room]]
-        return watch_frames.many(shown, waiting, infos, width)
+        return watch_frames.runs_frame(shown, waiting, infos, width)
 
     def all_pulses(self) -> tuple[list[Pulse], list[str]]:
         """Return the pulses of all runs, and the queue."""
@@ -97,7 +99,7 @@ def run_command(words: Sequence[str]) -> int:
     if not 0.1 <= options.every <= 3600:
         raise OptionError(f"--every {options.every:g} should be from 0.1 to 3600 seconds")
     if options.group and options.runs:
-        raise OptionError(f"--group {options.group} and RUN {options.runs[0]!r}: give one of them")
+        raise OptionError(f"--group {options.group} and RUN {options.runs[0]!r} cannot both be given; give one of them")
     watcher = Watcher(RunStore(), options.runs, options.group)
     console = Console()
     if options.json:
@@ -134,7 +136,7 @@ def _lines(watcher: Watcher, console: Console, every: float) -> None:
             mark = f"{pulse.info.state} {pulse.epoch}"
             if said.get(pulse.info.id) != mark:
                 said[pulse.info.id] = mark
-                print(watch_frames.line(pulse), flush=True)
+                print(watch_frames.run_line(pulse), flush=True)
         if waiting or any(pulse.info.is_active or pulse.info.state == "queued" for pulse in pulses):
             leave_at = time.monotonic() + every + PAUSE_SECONDS
         elif time.monotonic() >= leave_at:

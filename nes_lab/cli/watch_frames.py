@@ -1,4 +1,4 @@
-"""What ``nes-lab watch`` shows: many runs as a table or, in a narrow terminal, as blocks of lines; one run in depth."""
+"""Draw what ``nes-lab watch`` shows: many runs as a table or, in a narrow terminal, as blocks of lines; one run in detail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 from nes_lab.text import format_bytes, format_seconds
 
-__all__ = ["line", "many", "one"]
+__all__ = ["run_frame", "run_line", "runs_frame"]
 
 HEADS = ("run", "label", "state", "progress", "", "epoch", "loss", "top-1", "", "images/s", "left")
 NUMBERS = (4, 5, 6, 7, 9, 10)
@@ -32,21 +32,21 @@ WIDE, MOST_LABEL = 110, 200
 CURVE_LINES, LOG_LINES, CHECKPOINTS = 8, 6, 3
 
 
-def many(pulses: Sequence[Pulse], waiting: Sequence[str], infos: Sequence[RunInfo], width: int) -> RenderableType:
-    """Show runs below one another.
+def runs_frame(pulses: Sequence[Pulse], waiting: Sequence[str], infos: Sequence[RunInfo], width: int) -> RenderableType:
+    """Draw several runs, one below the other.
 
     Args:
         pulses: The runs to show, in this order.
-        waiting: Ids of the queue, first come first.
-        infos: All runs there are, for the counts above.
-        width: Columns of the terminal.
+        waiting: Ids of the queued runs, in the order of the queue.
+        infos: All runs, for the counts in the first line.
+        width: Number of columns of the terminal.
     """
     counts = Counter(info.state for info in infos)
-    told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     more = len(infos) - len(pulses)
     end = f"; {more} more not shown, nes-lab runs lists them" if more else ""
     body = _table(pulses, waiting, width) if width >= WIDE else _blocks(pulses, waiting, width)
-    return Group(Text(f"{time.strftime('%X')}  {told}{end}", style="dim"), *body)
+    return Group(Text(f"{time.strftime('%X')}  {states}{end}", style="dim"), *body)
 
 
 def _table(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[RenderableType]:
@@ -82,7 +82,7 @@ def _cells(pulse: Pulse, waiting: Sequence[str]) -> tuple[str | Text, ...]:
 
 
 def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[RenderableType]:
-    found: list[RenderableType] = []
+    parts: list[RenderableType] = []
     for pulse in pulses:
         info = pulse.info
         bar = Text.assemble(_state(info), " ", _bar(info, 12), f" {info.progress:.0%}  ")
@@ -99,15 +99,15 @@ def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list
         ]
         label = [Text(shorten(printable(info.label, MOST_LABEL), width), style="dim")] * bool(info.label)
         numbers = [Text("  ".join(filter(None, words)))] * any(words)
-        found += [first, *label, *numbers]
+        parts += [first, *label, *numbers]
         if _needs_reason(info):
-            found.append(Text(printable(info.reason, 300), style="red"))
-        found.append(Text())
-    return found[:-1]
+            parts.append(Text(printable(info.reason, 300), style="red"))
+        parts.append(Text())
+    return parts[:-1]
 
 
-def one(store: RunStore, pulse: Pulse, waiting: Sequence[str], width: int) -> RenderableType:
-    """Show one run: where it is, its curve, its checkpoints and the last lines of its log."""
+def run_frame(store: RunStore, pulse: Pulse, waiting: Sequence[str], width: int) -> RenderableType:
+    """Draw one run: its progress, its curve, its checkpoints and the last lines of its log."""
     info = pulse.info
     parts = _blocks([pulse], waiting, width)
     if info.id not in str(parts[0]):  # it was shortened
@@ -133,7 +133,7 @@ def _checkpoints(folder: Path) -> list[RenderableType]:
     try:
         entries = read_json(folder / layout.CHECKPOINTS / layout.MANIFEST)["checkpoints"]
         best = best_of(entries)
-        told = [
+        lines = [
             f"step {item['step']:,}, {format_bytes(sum(about['size'] for about in item['files'].values()))}, "
             f"{format_seconds(time.time() - item['time'])} ago"
             + (f", the best: {item['top1']:.1f} %" if item is best else "")
@@ -141,15 +141,15 @@ def _checkpoints(folder: Path) -> list[RenderableType]:
         ]
     except (FileNotFoundError, RunError, KeyError, TypeError, AttributeError, ValueError):
         return [Text("checkpoints: their list is missing or damaged", style="red")]
-    head = "checkpoints" if told else "no checkpoint yet"
-    return [Text(head, style="dim"), *(Text(row) for row in told[:CHECKPOINTS])]
+    head = "checkpoints" if lines else "no checkpoint yet"
+    return [Text(head, style="dim"), *(Text(row) for row in lines[:CHECKPOINTS])]
 
 
-def line(pulse: Pulse) -> str:
-    """Put a run into one plain line, for a file or a pipe.
+def run_line(pulse: Pulse) -> str:
+    """Return one plain line about a run, for a file or a pipe.
 
     Examples:
-        >>> line(Pulse(RunInfo("a-1", state="running", step=5, total=10), epoch=2, epochs=4, losses=((5, 0.25),)))
+        >>> run_line(Pulse(RunInfo("a-1", state="running", step=5, total=10), epoch=2, epochs=4, losses=((5, 0.25),)))
         'a-1  running  50%  epoch 2/4  loss 0.250'
     """
     info, epoch, loss, top1 = pulse.info, _epoch(pulse), _loss(pulse), _top1(pulse)
@@ -191,13 +191,13 @@ def _needs_reason(info: RunInfo) -> bool:
 
 
 def _reasons(infos: Sequence[RunInfo]) -> list[RenderableType]:
-    """One line a reason: the runs of a sweep often fail of the same."""
+    """Return one line per reason, because the runs of a sweep often fail for the same one."""
     groups: dict[tuple[str, str], list[str]] = {}
     for info in infos:
         groups.setdefault((info.state, printable(info.reason, 300)), []).append(info.id)
-    found: list[RenderableType] = []
+    lines: list[RenderableType] = []
     for (state, reason), ids in groups.items():
         who = f"{ids[0]} is" if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more are"
         style = "" if STATES[state].tone != "bad" else "red"
-        found.append(Text.assemble((f"{who} {state}: ", style), reason, overflow="fold"))
-    return found
+        lines.append(Text.assemble((f"{who} {state}: ", style), reason, overflow="fold"))
+    return lines

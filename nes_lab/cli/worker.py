@@ -1,4 +1,4 @@
-"""``nes-lab _run ID``: the detached process that trains. People use ``train --detach`` or the app."""
+"""``nes-lab _run ID``: train a queued run in a background process. ``train --detach``, the app and sweeps start it."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ class WorkerCommand:
     """Train a queued run."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
-    """The run's id."""
+    """Id of the run."""
     root: Path | None = None
-    """The folder of all runs."""
+    """Folder of all runs."""
     alone: bool = False
-    """Start no waiting run afterwards: where another engine, such as Ray, decides what this machine does."""
+    """Do not start the next queued run afterwards, because another scheduler, such as Ray, decides what this machine does."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Train a run to its end, then start the next that waits, unless it is to stay alone."""
+    """Train a run to its end, then start the next one in the queue, except with ``--alone``."""
     options = parse(WorkerCommand, "_run", words)
     store = RunStore(options.root)
     folder = store.path(options.run)
-    if is_rank():  # the claim is the parent's
+    if is_rank():  # the parent process holds the claim
         return train_here(store, options.run)
     adopt_claim(folder)
-    signal.signal(signal.SIGTERM, _interrupt)  # until training has its own way to stop
+    signal.signal(signal.SIGTERM, _interrupt)  # until training installs its own handler
     try:
         info = store.get(options.run)
         if info.state == "stopping":
-            settle(store, info.id, "cancelled", "cancelled before it began")
+            settle(store, info.id, "cancelled", "cancelled before training began")
             return INTERRUPTED
         if info.state != "queued":
             raise RunError(f"run {info.id} is {info.state}, not queued")

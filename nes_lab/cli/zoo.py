@@ -1,4 +1,4 @@
-"""``nes-lab zoo``: does a backbone go all the way here: plan, compress, train a step, materialize, save, load?"""
+"""``nes-lab zoo``: test that a backbone can be planned, compressed, trained for a step, materialized, saved and loaded."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class ZooCommand:
-    """Take backbones all the way, with random weights: plan, compress, forward, backward, materialize, save, load."""
+    """Test backbones with random weights: plan, compress, run forward and backward, materialize, save and load each one."""
 
     backbones: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="BACKBONE")]] = ()
-    """Names that timm or we know; without any, the families that can be tried are listed."""
+    """Names of networks: small_mobilenetv2, m5, or any model name of timm. Without names, the known families are listed."""
     params: str = "60%"
-    """Parameter budget; the least reachable plus a tenth where that is more."""
+    """Parameter budget as a share of the dense network. If it is out of reach, the smallest reachable budget plus a tenth is used."""
     json: bool = False
     """Print one JSON value to standard output; all else goes to standard error."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Check backbones, or list what there is to check."""
+    """Test backbones, or list the families that can be tested."""
     options = parse(ZooCommand, "zoo", words)
     if not options.backbones:
         return _list(options.json)
@@ -54,20 +54,20 @@ def run_command(words: Sequence[str]) -> int:
 def _share(text: str) -> float:
     share = parse_quantity(text, "--params")
     if share is None or share > 1:
-        raise BudgetError(f"--params {text}: give a share of the dense network, such as 60%")
+        raise BudgetError(f"--params {text} should be a share of the dense network, such as 60%")
     return share
 
 
 def _list(as_json: bool) -> int:
     from nes_lab.backbones.families import families
 
-    found = families()
+    known_families = families()
     if as_json:
-        print_json({name: asdict(family) for name, family in found.items()})
+        print_json({name: asdict(family) for name, family in known_families.items()})
     else:
         print_table(
             ("family", "smallest backbone", "params"),
-            [(n, f.model, format_number(f.params)) for n, f in found.items()],
+            [(n, f.model, format_number(f.params)) for n, f in known_families.items()],
             [2],
         )
     return 0

@@ -47,8 +47,8 @@ def config(tmp_path):
         ([*TINY_PLAN, "--madds", "nan"], "compression.madds='nan'"),
         ([*TINY_PLAN, "--madds", "50%", "--routing", "tilde"], "Did you mean 'tiled'"),
         ([*TINY_PLAN, "--madds", "50%", "--width", "-1"], "backbone.width=-1"),
-        ([*TINY_PLAN, "--madds", "50%", "--classes", "0"], "--classes 0: a classifier has from 1"),
-        ([*TINY_PLAN, "--madds", "50%", "--input", "0", "8", "8"], "--input 0 8 8: channels"),
+        ([*TINY_PLAN, "--madds", "50%", "--classes", "0"], "--classes 0 should be from 1"),
+        ([*TINY_PLAN, "--madds", "50%", "--input", "0", "8", "8"], "--input 0 8 8: each number"),
         ([*TINY_PLAN, "--madds", "1%"], "least reachable"),
         ([*TINY_PLAN, "--preset", "released_x3"], "released_x2"),
         (["plan", "small_mobilenet", "--madds", "50%"], "small_mobilenetv2"),
@@ -224,7 +224,7 @@ def test_an_interrupt_says_how_to_go_on(config, monkeypatch, capsys):
     monkeypatch.setattr(nes_lab.experiment.run, "run_experiment", stop)
     assert main(["train", config]) == 130
     run_id = RunStore().list()[0].id
-    assert f"stopped at step 3 of 9; go on with: nes-lab resume {run_id}" in capsys.readouterr().err
+    assert f"stopped at step 3 of 9; continue it with: nes-lab resume {run_id}" in capsys.readouterr().err
 
 
 def test_an_interrupt_before_it_begins_is_cancelled(config, monkeypatch):
@@ -328,7 +328,7 @@ def test_data_is_loaded_once(config, monkeypatch):
     ("words", "message"),
     [
         (["--training.optimizer_options", '{"foo": 1}'], "unexpected keyword argument 'foo'"),
-        (["--data.batch_size", "40", "--training.accumulate", "2"], "a step takes batch_size=40 x accumulate=2"),
+        (["--data.batch_size", "40", "--training.accumulate", "2"], "one step takes batch_size=40 x accumulate=2"),
         (["--backbone.name", "m5"], "m5 hears sound"),
     ],
 )

@@ -22,7 +22,7 @@ def test_a_good_set_is_usable(tree: Path, capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     assert f"image_folder in {tree}: 2 classes (cat, dog)" in said
     assert said.endswith("usable\n")
-    assert "no example of val is in train too" in said
+    assert "no validation example is also in the training split" in said
 
 
 def test_a_bad_set_is_not(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +42,7 @@ def test_many_problems_are_cut_short(tree: Path, capsys: pytest.CaptureFixture[s
     assert main(["data", "check", str(shards)]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("problem: ") for line in lines) == 20
-    assert "and 10 more; --json lists all" in lines
+    assert "and 10 more problems; --json lists all" in lines
 
 
 def test_json_is_one_value(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,14 +86,14 @@ def test_one_at_work_keeps_all(store, capsys):
     starting = store.create({})
     assert claims.try_claim(store.path(starting))
     assert main(["rm", starting, "--yes"]) == 2
-    assert "about to begin" in capsys.readouterr().err
+    assert "about to start" in capsys.readouterr().err
     assert len(store.list()) == 3
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "which runs?"),
+        ([], "no run is given"),
         (["../../etc"], "not a run id"),
         (["nothing"], "there is no run"),
         (["--state", "running"], "--state='running'"),

@@ -14,5 +14,5 @@ def test_the_queue_goes_on_unless_another_engine_decides(tmp_path, monkeypatch, 
     monkeypatch.setattr(worker, "start_waiting", started.append)
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
     store = RunStore(tmp_path)
-    assert worker.run([store.create({}), "--root", str(tmp_path), *words]) == 0
+    assert worker.run_command([store.create({}), "--root", str(tmp_path), *words]) == 0
     assert bool(started) == goes_on

@@ -86,6 +86,6 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert main(["export", run_id, "best.pt2", "--best"]) == 0 and (tmp_path / "best.pt2").exists()
     assert main(["export", "net", "again.onnx", "--best"]) == 2
     assert main(["export", "net", "again", "--format", "folder"]) == 2
-    assert "are for runs, and net is none" in capsys.readouterr().err
+    assert "and net is not a run" in capsys.readouterr().err
     assert main(["export", "nothing", "net.onnx"]) == 2
-    assert "nothing is no folder of a saved model, and no run" in capsys.readouterr().err
+    assert "nothing is neither the folder of a saved network nor a run" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from nes_lab.cli import main
-from nes_lab.cli.sweep import _show
+from nes_lab.cli.sweep import print_result
 from nes_lab.config import load_sweep
 from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.result import SweepResult, SweepTrial
@@ -49,8 +49,8 @@ def test_a_dry_run_tells_what_cannot_begin_once_a_reason(file, tmp_path, capsys)
     base = {"compression": {"round_to": 1}, "training": {"epochs": 1, "warmup_epochs": 0}}
     assert main(["sweep", file(space=space, base=base), "--dry-run"]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert [line.endswith("  cannot begin") for line in said[1:9]] == [False] * 2 + [True] * 6
-    assert said[9] == "6 of 8 trials cannot begin:" and len(said) == 12
+    assert [line.endswith("  cannot start") for line in said[1:9]] == [False] * 2 + [True] * 6
+    assert said[9] == "6 of 8 trials cannot start:" and len(said) == 12
     assert "and 1 more" in said[11] and "'resnet20'" in said[11] and "Did you mean" in said[11]
     assert "1%" in said[10] and "least" in said[10]
     assert main(["sweep", file(space=space, base=base), "--dry-run", "--json"]) == 1
@@ -81,7 +81,7 @@ def test_a_table_a_front_and_what_failed(file, capsys):
 
 def shown(capsys, trials):
     sweep = Sweep(load_sweep({"name": "s", "space": {"training.lr": [1, 2]}}), RunStore())
-    _show(SweepResult("s", "", tuple(trials), {"top1": "maximize", "madds": "minimize"}, len(trials)), sweep)
+    print_result(SweepResult("s", "", tuple(trials), {"top1": "maximize", "madds": "minimize"}, len(trials)), sweep)
     return capsys.readouterr().out.splitlines()
 
 
@@ -124,7 +124,7 @@ def test_a_signal_saves_the_running_trials_and_the_same_command_goes_on(file, tm
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert f"{number.name}: running trials save a checkpoint" in err and "goes on from the last checkpoints" in out
+    assert f"{number.name}: running trials save a checkpoint" in err and "continues from the last checkpoints" in out
     (info,) = store.list()
     assert info.state == "cancelled" and 2 < info.step < 60
     assert main(["sweep", path]) == 0
@@ -164,7 +164,7 @@ def test_on_ray_a_signal_saves_too_and_nothing_outlives_a_kill(file, tmp_path, w
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     (info,) = store.list()
-    assert info.state == "cancelled" and info.step < 400 and "goes on from the last checkpoints" in out
+    assert info.state == "cancelled" and info.step < 400 and "continues from the last checkpoints" in out
     wait(lambda: ray_processes() <= before)
     process = begin(attempt=2)
     process.kill()

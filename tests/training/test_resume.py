@@ -19,7 +19,7 @@ from tests.training.resuming import check, epitome_net, load, save
 
 
 def test_resumed_at_an_epochs_end_there_is_no_loss_to_tell_yet(tmp_path):
-    from nes_lab.cli.train_here import describe
+    from nes_lab.cli.train_here import progress_line
 
     first = trainer()
     first.hooks = Hooks(should_stop=lambda: first.step >= first.total, checkpoint=lambda tr: save(tr, tmp_path))
@@ -27,7 +27,7 @@ def test_resumed_at_an_epochs_end_there_is_no_loss_to_tell_yet(tmp_path):
     seen = []
     assert load(trainer(hooks=Hooks(progress=seen.append)), tmp_path).fit()
     assert (seen[0]["loss"], seen[0]["images_per_s"]) == (None, None)
-    assert "loss" not in describe(seen[0]) and "images/s" not in describe(seen[0])
+    assert "loss" not in progress_line(seen[0]) and "images/s" not in progress_line(seen[0])
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 7])
