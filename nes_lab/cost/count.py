@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.errors import OptionError
-from nes_lab.execution.base import PlanCost
+from nes_lab.execution.base import ExecutionCost
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.cost_report import CostReport, LayerCost
 
@@ -43,7 +43,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
         >>> report.params, report.madds
         (216, 21600)
     """
-    extra: dict[str, PlanCost] = {}
+    extra: dict[str, ExecutionCost] = {}
     executions: dict[str, str] = {}
     handles = [
         m.register_forward_hook(_watch(n, extra, executions), with_kwargs=True)
@@ -103,13 +103,13 @@ def _learner_modules(model: nn.Module) -> set[int]:
     return {id(part) for layer in layers for name, part in layer.named_modules() if name.startswith("routing.learner")}
 
 
-def _watch(name: str, extra: dict[str, PlanCost], executions: dict[str, str]) -> Any:
+def _watch(name: str, extra: dict[str, ExecutionCost], executions: dict[str, str]) -> Any:
     def hook(layer: EpitomeLayer, args: tuple, kwargs: dict, output: Tensor) -> None:
         shape = input_shape((args, kwargs))
         cost = layer.cost(shape)
-        past = extra.get(name, PlanCost(0))
-        extra[name] = PlanCost(0, past.tap_madds + cost.tap_madds, past.adds + cost.adds, cost.weight_madds)
-        executions[name] = layer.plan_for(shape).name
+        past = extra.get(name, ExecutionCost(0))
+        extra[name] = ExecutionCost(0, past.tap_madds + cost.tap_madds, past.adds + cost.adds, cost.weight_madds)
+        executions[name] = layer.resolved_execution(shape).name
 
     return hook
 
@@ -176,7 +176,7 @@ class _Meter:
 
 
 def _rows(
-    model: nn.Module, own: dict[str, int], extra: dict[str, PlanCost], executions: dict[str, str]
+    model: nn.Module, own: dict[str, int], extra: dict[str, ExecutionCost], executions: dict[str, str]
 ) -> Iterator[LayerCost]:
     learners, seen = _learner_modules(model), set()
     for name, module in model.named_modules():
@@ -186,13 +186,15 @@ def _rows(
         if isinstance(module, EpitomeLayer):
             tensors += [t for t in module.routing.parameters(recurse=False) if id(t) not in seen]
         seen.update(map(id, tensors))
-        params, taps = sum(t.numel() for t in tensors), extra.get(name, PlanCost(0))
+        params, taps = sum(t.numel() for t in tensors), extra.get(name, ExecutionCost(0))
         madds = own.get(name, 0) + taps.tap_madds
         if params or madds:
             yield _row(name, module, params, madds, taps, executions.get(name))
 
 
-def _row(name: str, module: nn.Module, params: int, madds: int, taps: PlanCost, execution: str | None) -> LayerCost:
+def _row(
+    name: str, module: nn.Module, params: int, madds: int, taps: ExecutionCost, execution: str | None
+) -> LayerCost:
     is_epitome = isinstance(module, EpitomeLayer)
     weight = None if is_epitome else getattr(module, "weight", None)
     return LayerCost(

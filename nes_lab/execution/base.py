@@ -1,11 +1,15 @@
-"""What an execution plan is: the layer's operation, the cost record and the protocol."""
+"""What an execution is: the layer's form, the operation it performs, the cost record, and the protocol.
+
+To add an execution, write ``execution/NAME.py`` with a class of the protocol :class:`Execution` and enter it in
+:data:`nes_lab.execution.registry.EXECUTIONS`. The smallest example is :mod:`nes_lab.execution.materialize`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,24 +19,25 @@ from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = [
     "CONVS",
-    "NEEDS_WHOLE_WEIGHT",
     "SAME_TF",
     "AxisState",
-    "ExecutionPlan",
+    "Execution",
+    "ExecutionCost",
+    "LayerForm",
     "LayerOp",
-    "PlanCost",
+    "Prepared",
     "Taps",
     "axis_states",
+    "refuse",
     "sampling_madds",
-    "scale_rows",
+    "scale_channels",
 ]
 
 AxisState = Literal["identity", "integer", "fractional"]
 Taps = Sequence[AxisTaps | None]
 CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-NEEDS_WHOLE_WEIGHT = "its weight is standardized row by row before use, which takes the whole weight"
 SAME_TF = "same_tf"
-"""The padding of TensorFlow's ``SAME``; torch's ``"same"`` differs from it where the stride is not 1."""
+"""TensorFlow's ``SAME`` padding. It differs from torch's ``"same"`` where the stride is not 1."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,11 @@ class LayerOp:
     Args:
         kernel_size: ``K``; empty for a linear layer.
         stride, dilation: As torch, one number per spatial axis.
-        padding: As torch: one number per spatial axis, or ``"same"`` or ``"valid"``; or :data:`SAME_TF`, TensorFlow's padding,
-            which follows the input's size so that there are ``ceil(size / stride)`` outputs.
+        padding: As torch: one number per spatial axis, ``"same"`` or ``"valid"``; or :data:`SAME_TF`, which follows the size of
+            the input so that there are ``ceil(size / stride)`` outputs.
         groups: As torch.
-        standardized: Whether each row of the weight is standardized before use (by the layer), so that the weight must be whole.
-        reads_all: Whether every input position is read; follows from the others.
+        standardized: Whether the layer standardizes each output channel's weights before use, which takes the complete weight.
+        reads_all: Whether every input position is read; derived from the other fields.
     """
 
     kernel_size: tuple[int, ...] = ()
@@ -64,11 +69,11 @@ class LayerOp:
 
     @property
     def channel_dim(self) -> int:
-        """Axis of the channels, counted from the end."""
+        """Index of the channel axis, counted from the end."""
         return -1 - self.spatial
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Run the operation with a given weight."""
+        """Apply the operation with a given weight."""
         if self.spatial == 0:
             return F.linear(x, weight, bias)
         padding = self.padding
@@ -77,11 +82,11 @@ class LayerOp:
         return CONVS[self.spatial](x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def zeros_around(self, sizes: Sequence[int]) -> list[int]:
-        """Zeros before and after each spatial axis of an input, the last axis first, as ``F.pad`` takes them."""
+        """Return the zeros before and after each spatial axis of an input, last axis first, as ``F.pad`` takes them."""
         return [n for axis in reversed(range(self.spatial)) for n in self.zeros_along(axis, sizes[axis])]
 
     def zeros_along(self, axis: int, size: int) -> tuple[int, int]:
-        """Zeros before and after one spatial axis; an odd one stands at the end, as in torch and TensorFlow."""
+        """Return the zeros before and after one spatial axis. An odd one goes to the end, as in torch and TensorFlow."""
         if not isinstance(self.padding, str):
             return self.padding[axis], self.padding[axis]
         reach = self.dilation[axis] * (self.kernel_size[axis] - 1)
@@ -94,14 +99,14 @@ class LayerOp:
         object.__setattr__(self, "reads_all", all(step == 1 for step in self._skips()))
 
     def _skips(self) -> tuple[int, ...]:
-        """Per spatial axis, the step at which positions are read: above 1 only for an unpadded kernel of size 1."""
+        """Return the step at which each spatial axis is read: above 1 only for an unpadded kernel of size 1."""
         padding = (0,) * self.spatial if isinstance(self.padding, str) else self.padding
         return tuple(
             s if k == 1 and p == 0 else 1 for k, s, p in zip(self.kernel_size, self.stride, padding, strict=True)
         )
 
     def skip_unread(self, x: Tensor) -> tuple[Tensor, LayerOp]:
-        """Drop input positions that a strided kernel of size 1 never reads, so that a fold does not pay for them."""
+        """Drop input positions that a strided kernel of size 1 never reads, so that folding does not process them."""
         if self.reads_all:
             return x, self
         skips = self._skips()
@@ -110,7 +115,7 @@ class LayerOp:
         return x, replace(self, stride=tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True)))
 
     def positions(self, input_shape: Sequence[int]) -> tuple[int, int]:
-        """Input positions read and output positions, over the whole batch (``HW_i`` and ``HW_o`` times the batch)."""
+        """Count the input positions read and the output positions, ``HW_i`` and ``HW_o``, each times the batch size."""
         split = len(input_shape) - self.spatial
         lead = prod(input_shape[: split - 1])
         sizes = input_shape[split:]
@@ -130,15 +135,54 @@ class LayerOp:
         return max((size + 2 * padding - reach) // self.stride[axis] + 1, 0)
 
 
-@dataclass(frozen=True)
-class PlanCost:
-    """What one forward of a layer costs under an execution plan.
+class LayerForm(NamedTuple):
+    """All that decides how a layer can be computed, and at what cost.
 
     Args:
-        conv_madds: Multiply-adds of the convolution or matrix product that runs.
-        tap_madds: Multiply-adds of fractional folds and expansions on activations.
-        adds: Copies and additions of integer folds and expansions; not multiply-adds.
-        weight_madds: Multiply-adds to build the weight; cached at inference and not part of ``madds``.
+        geometry: Shapes, scope and boundary.
+        states: How each weight axis is read: cell by cell (``identity``), or at ``integer`` or ``fractional`` starts.
+        op: The operation the weight is used in.
+    """
+
+    geometry: EpitomeGeometry
+    states: tuple[AxisState, ...]
+    op: LayerOp
+
+
+def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
+    """Return why an execution that needs more than sampling the complete weight cannot compute a layer.
+
+    Args:
+        form: The layer's form.
+        causes: ``joint`` and ``groups`` where the execution cannot compute joint scope or grouped layers. A standardized
+            weight is always refused.
+
+    Returns:
+        A sentence, or an empty string where nothing speaks against it.
+
+    Examples:
+        >>> geometry = EpitomeGeometry((8, 4, 1, 1), (4, 4, 1, 1))
+        >>> refuse(LayerForm(geometry, ("integer",) * 4, LayerOp((1, 1), (1, 1), (0, 0), (1, 1), groups=2)), "groups")
+        'it has groups=2: output patches may cross groups'
+    """
+    if form.op.standardized:
+        return "each output channel's weights are standardized before use, which takes the complete weight"
+    if "joint" in causes and form.geometry.scope == "joint":
+        return "its scope is 'joint': each block has its own starts, so input channels cannot be folded once for all blocks"
+    if "groups" in causes and form.op.groups > 1:
+        return f"it has groups={form.op.groups}: output patches may cross groups"
+    return ""
+
+
+@dataclass(frozen=True)
+class ExecutionCost:
+    """What one forward of a layer costs under an execution.
+
+    Args:
+        conv_madds: Multiply-adds of the convolution or matrix product that is computed.
+        tap_madds: Multiply-adds of folding and expanding activations at fractional starts.
+        adds: Copies and additions of folding and expanding at integer starts; these are not multiply-adds.
+        weight_madds: Multiply-adds to sample the weight; cached at inference and not part of ``madds``.
     """
 
     conv_madds: int
@@ -152,54 +196,57 @@ class PlanCost:
         return self.conv_madds + self.tap_madds
 
 
-class ExecutionPlan(Protocol):
+class Prepared(NamedTuple):
+    """What an execution needs besides the input. It does not depend on the input, so it is cached at inference.
+
+    Args:
+        weight: Tensor that the operation takes as its weight.
+        taps: Cells and shares that each weight axis reads.
+    """
+
+    weight: Tensor
+    taps: Taps
+
+
+class Execution(Protocol):
     """A way to compute an epitome layer.
 
     Law: ``run(x, prepare(...), ...)`` returns what ``op(x, scale * T(E), bias)`` returns, with the same gradients; ``scale`` is one
-    factor per output channel or None. A plan applies it in ``prepare`` or after its gather of output channels.
+    factor per output channel or None. An execution applies it in ``prepare`` or after it has gathered the output channels.
     """
 
     name: str
 
-    def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
-        """Why the plan cannot run this layer, or None when it can."""
+    def why_not(self, form: LayerForm) -> str:
+        """Return why this layer cannot be computed so, as a sentence; empty if it can."""
         ...
 
-    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Tensor:
-        """The tensor the operation runs with; does not depend on the input, so it is cached at inference."""
+    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
+        """Build the weight that the operation is used with."""
         ...
 
-    def run(
-        self,
-        x: Tensor,
-        prepared: Tensor,
-        taps: Taps,
-        bias: Tensor | None,
-        op: LayerOp,
-        scale: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the layer."""
+    def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Compute the layer's output."""
         ...
 
-    def cost(
-        self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp, positions: tuple[int, int]
-    ) -> PlanCost:
-        """Count the layer; ``positions`` as :meth:`LayerOp.positions` gives them."""
+    def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
+        """Count one forward; ``positions`` as :meth:`LayerOp.positions` returns them."""
         ...
 
 
-def scale_rows(weight: Tensor, scale: Tensor | None) -> Tensor:
-    """``scale * weight`` along the output axis, in the weight's dtype."""
+def scale_channels(weight: Tensor, scale: Tensor | None) -> Tensor:
+    """Multiply each output channel's weights by its factor, in the weight's dtype; None changes nothing."""
     return weight if scale is None else weight * scale.to(weight.dtype).view(-1, *[1] * (weight.ndim - 1))
 
 
 def axis_states(taps: Taps) -> tuple[AxisState, ...]:
-    """State of each weight axis as the taps show it."""
+    """Return how each weight axis is read, as its taps show it."""
     return tuple("identity" if t is None else "fractional" if t.fractional else "integer" for t in taps)
 
 
-def sampling_madds(geometry: EpitomeGeometry, states: Sequence[AxisState], axes: Sequence[int]) -> int:
-    """Multiply-adds to sample the given axes of the weight, in the order the sampler takes them: two per fractional read."""
+def sampling_madds(form: LayerForm, axes: Sequence[int]) -> int:
+    """Count the multiply-adds to sample the given axes of the weight, in the sampler's order: two per fractional read."""
+    geometry, states = form.geometry, form.states
     if geometry.scope == "joint":
         fractional = sum(states[a] == "fractional" for a in axes)
         return 2**fractional * prod(geometry.weight_shape) if fractional else 0

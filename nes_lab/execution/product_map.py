@@ -1,7 +1,7 @@
-"""The plan ``product_map``: all products of input and epitome taps once, then sums over the windows.
+"""The execution ``product_map``: multiply the input with every epitome cell once, then sum the products along windows.
 
-Output channels that read overlapping windows of one epitome filter share their products: what WSNet (Jin et al., ICML 2018)
-does for audio. The windows' sums are taken for every start at once, and each output channel reads the row of its start.
+Output channels that read overlapping windows of one epitome filter share their products, as WSNet (Jin et al., ICML 2018)
+does for audio. The sums of all windows are computed at once, and each output channel reads the sum at its start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from nes_lab.epitome.slices import same_layout
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import GeometryError
-from nes_lab.execution.base import CONVS, NEEDS_WHOLE_WEIGHT, AxisState, LayerOp, PlanCost, Taps
+from nes_lab.execution.base import CONVS, ExecutionCost, LayerForm, LayerOp, Prepared, Taps, refuse
 from nes_lab.execution.wrapped import fold_cost, fold_input
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
@@ -25,12 +25,12 @@ __all__ = ["ProductMap"]
 
 
 class ProductMap:
-    """Fold the input, multiply with every epitome tap, sum along the windows, read one row per output channel.
+    """Fold the input, multiply with every epitome cell, sum along the windows, read one sum per output channel.
 
-    With ``n`` cells and ``K`` weights along a kernel axis there are ``w = n - K + 1`` windows (``w = 1``: an identity axis).
-    Their sums run along the diagonal of cells and positions, whose step is the dilation, axis by axis and by doubling, in
-    float32 (float64 for float64). A fractional start is a blend of two windows, a fractional output axis one of two
-    filters: ``t = 2^(fractional output and kernel axes)`` rows.
+    With ``n`` cells and ``K`` weights along a kernel axis there are ``w = n - K + 1`` windows; ``w = 1`` is an identity axis.
+    A window's sum follows the diagonal of cells and positions, whose step is the dilation. Sums are built axis by axis, by
+    doubling, in float32 (float64 for float64). A fractional start blends two windows, and a fractional output axis two filters,
+    so ``t = 2^(fractional output and kernel axes)`` sums are blended per output channel.
 
     Costs ``HW_i prod(E_k) E_in E_out`` for the products, ``2 C_in HW_i`` where the input axis is fractional, and
     ``t C_out HW_o`` where ``t > 1``.
@@ -38,42 +38,30 @@ class ProductMap:
 
     name = "product_map"
 
-    def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
-        """Joint scope, groups, kernel axes read whole, and circular windows are refused."""
-        if op.standardized:
-            return NEEDS_WHOLE_WEIGHT
-        if geometry.scope == "joint":
-            return (
-                "its scope is 'joint': each block has its own starts, so products cannot be summed over input channels"
-            )
-        if op.groups > 1:
-            return f"it has groups={op.groups}: output patches may cross groups"
-        if all(state == "identity" for state in states[2:]):
+    def why_not(self, form: LayerForm) -> str:
+        """Refuse joint scope, groups, layers without a sampled kernel axis, and circular windows."""
+        reason = refuse(form, "joint", "groups")
+        if reason:
+            return reason
+        if all(state == "identity" for state in form.states[2:]):
             return "it has no sampled kernel axis, so there are no windows that share products"
-        if geometry.boundary == "circular":
-            return "its boundary is 'circular': a window that wraps round the end is no sum of neighboring cells"
-        return None
+        if form.geometry.boundary == "circular":
+            return "its boundary is 'circular': a window that wraps around the end is not a sum of neighboring cells"
+        return ""
 
-    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Tensor:
-        """The epitome as the weight of a pointwise convolution, ``(E_out * prod(E_k), E_in, 1...)``."""
+    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
+        """Reshape the epitome to the weight of a pointwise convolution, ``(E_out * prod(E_k), E_in, 1...)``."""
         pointwise = epitome.movedim(1, -1).flatten(0, -2)
-        return pointwise[(..., *[None] * (epitome.ndim - 2))]
+        return Prepared(pointwise[(..., *[None] * (epitome.ndim - 2))], taps)
 
-    def run(
-        self,
-        x: Tensor,
-        prepared: Tensor,
-        taps: Taps,
-        bias: Tensor | None,
-        op: LayerOp,
-        scale: Tensor | None = None,
-    ) -> Tensor:
-        """Fold, multiply, sum along the windows, read the rows; then scale and bias, all before rounding to the dtype."""
+    def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Fold, multiply, sum along the windows, read one sum per output channel; scale and bias before rounding to the dtype."""
+        pointwise, taps = prepared
         x, op = op.skip_unread(x)
         x, op = fold_input(x, taps[1], op)
         cells = [k if t is None else t.cells for k, t in zip(op.kernel_size, taps[2:], strict=True)]
-        filters = prepared.shape[0] // prod(cells)
-        products = CONVS[op.spatial](x, prepared)
+        filters = pointwise.shape[0] // prod(cells)
+        products = CONVS[op.spatial](x, pointwise)
         accumulate = torch.float64 if products.dtype == torch.float64 else torch.float32
         sums = _window_sums(products.unflatten(op.channel_dim, (filters, *cells)), op, accumulate)
         y = _read(sums.flatten(-2 * op.spatial - 1, op.channel_dim), taps, cells, filters, op)
@@ -82,30 +70,29 @@ class ProductMap:
         y = y if bias is None else y + bias.to(y.dtype).view(column)
         return same_layout(y.to(products.dtype), products)
 
-    def cost(
-        self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp, positions: tuple[int, int]
-    ) -> PlanCost:
-        """``HW_i prod(E_k) E_in E_out``, the fold, and the blended rows.
+    def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
+        """Count ``HW_i prod(E_k) E_in E_out``, the fold, and the blended sums.
 
-        ``adds``: an integer fold; per kernel axis ``floor(log2 K)`` doublings and one addition for each further bit of ``K``,
-        each counted for all cells and input positions; ``C_out HW_o`` where one row is copied.
+        ``adds`` counts an integer fold; per kernel axis ``floor(log2 K)`` doublings and one addition for each further bit of
+        ``K``, each for all cells and input positions; and ``C_out HW_o`` where one sum is copied per output channel.
         """
-        taps, adds = fold_cost(geometry, states, op, positions)
+        taps, adds = fold_cost(form, positions)
+        geometry, states = form.geometry, form.states
         kernel = geometry.axes[2:]
         cells = [a.cells for a in kernel]
         e_out, e_in = geometry.epitome_shape[:2]
         rounds = sum(a.size.bit_length() + a.size.bit_count() - 2 for a in kernel)
         adds += rounds * e_out * prod(cells) * positions[0]
-        rows, entries = 2 ** [states[0], *states[2:]].count("fractional"), geometry.weight_shape[0] * positions[1]
-        return PlanCost(
+        blended, entries = 2 ** [states[0], *states[2:]].count("fractional"), geometry.weight_shape[0] * positions[1]
+        return ExecutionCost(
             conv_madds=positions[0] * prod(cells) * e_in * e_out,
-            tap_madds=taps + (rows * entries if rows > 1 else 0),
-            adds=adds + (entries if rows == 1 else 0),
+            tap_madds=taps + (blended * entries if blended > 1 else 0),
+            adds=adds + (entries if blended == 1 else 0),
         )
 
 
 def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
-    """Zeros before and after a spatial axis, as torch pads it, and the output's size."""
+    """Return the zeros before and after a spatial axis, as torch pads it, and the size of the output."""
     reach = op.dilation[axis] * (op.kernel_size[axis] - 1)
     left, right = op.zeros_along(axis, size)
     room = size + left + right - reach - 1
@@ -118,7 +105,7 @@ def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
 
 
 def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
-    """Sums of all windows, one axis after the other: ``(..., E_out, *n, *size)`` to ``(..., E_out, *(n - K + 1), *out)``."""
+    """Sum all windows, one axis after the other: ``(..., E_out, *n, *size)`` to ``(..., E_out, *(n - K + 1), *out)``."""
     n, products = op.spatial, products.to(accumulate)
     for axis, length in enumerate(op.kernel_size):
         left, right, out = _extent(op, axis, products.shape[axis - n])
@@ -133,10 +120,11 @@ def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tens
 
 
 def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
-    """``out[c, p] = sum_{j < length} tensor[c + j, p + j step]`` along the axes ``cells`` and ``places``.
+    """Sum along diagonals: ``out[c, p] = sum_{j < length} tensor[c + j, p + j step]``, with ``c`` on axis ``cells``, ``p`` on ``places``.
 
-    By doubling: the sums of ``2 m`` are two sums of ``m``, so ``length`` takes at most ``2 log2(length)`` additions of slices.
-    Nothing is subtracted, so rounding stays as small as that of a sum over the window, and an infinity stays in its windows.
+    Works by doubling: a sum of ``2 m`` terms is two sums of ``m``, so ``length`` terms take at most ``2 log2(length)`` additions
+    of slices. Nothing is subtracted, so rounding errors stay as small as those of a plain sum, and an infinity stays in the
+    windows that contain it.
     """
     total, reach = None, 0  # sums of ``reach`` terms
     power, m = tensor, 1  # sums of ``m`` terms, m = 1, 2, 4...
@@ -151,29 +139,29 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Sums of ``m + k`` terms from those of the first ``m`` and those of ``k``."""
-    rows, width = a.shape[cells] - k, a.shape[places] - k * step
-    first = a.narrow(cells, 0, rows).narrow(places, 0, width)
-    return first + b.narrow(cells, m, rows).narrow(places, m * step, width)
+    """Join sums of the first ``m`` terms with sums of the next ``k`` terms."""
+    length, width = a.shape[cells] - k, a.shape[places] - k * step
+    first = a.narrow(cells, 0, length).narrow(places, 0, width)
+    return first + b.narrow(cells, m, length).narrow(places, m * step, width)
 
 
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-    """Start of each output channel's window: where its first weight stands; all its weights share one fraction."""
+    """Return where each output channel's window starts: the cell of its first weight. All its weights share one fraction."""
     if taps is None:
         return [(like.new_zeros(()), None)]
     return [(cells[:, 0], None if share is None else share[:, 0]) for cells, share in taps.levels()]
 
 
 def _read(sums: Tensor, taps: Taps, cells: Sequence[int], filters: int, op: LayerOp) -> Tensor:
-    """For each output channel the row of its filter and its starts; blended over the taps of fractional axes."""
-    whole = torch.arange(filters, device=sums.device)
-    channels = [(whole, None)] if taps[0] is None else taps[0].levels()
+    """Read for each output channel the sum of its filter at its starts, blended over the taps of fractional axes."""
+    all_filters = torch.arange(filters, device=sums.device)
+    channels = [(all_filters, None)] if taps[0] is None else taps[0].levels()
     total: Tensor | None = None
-    for combination in product(channels, *[_starts(t, whole) for t in taps[2:]]):
-        row = combination[0][0]
+    for combination in product(channels, *[_starts(t, all_filters) for t in taps[2:]]):
+        index = combination[0][0]
         for (start, _), n, k in zip(combination[1:], cells, op.kernel_size, strict=True):
-            row = row * (n - k + 1) + start
-        part = sums.index_select(op.channel_dim, row)
+            index = index * (n - k + 1) + start
+        part = sums.index_select(op.channel_dim, index)
         for _, share in combination:
             part = part if share is None else part * share.to(part.dtype).view(-1, *[1] * op.spatial)
         total = part if total is None else total + part

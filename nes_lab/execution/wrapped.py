@@ -1,22 +1,29 @@
-"""The plan ``wrapped``: channel wrapping, ``y = op(A_in^T x, A_out E)``."""
+"""The execution ``wrapped``: channel wrapping, ``y = op(A_in^T x, A_out E)``."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from torch import Tensor
 
 from nes_lab.epitome.sampling import fold, sample_patches
 from nes_lab.epitome.slices import same_layout
 from nes_lab.epitome.taps import AxisTaps
-from nes_lab.execution.base import NEEDS_WHOLE_WEIGHT, AxisState, LayerOp, PlanCost, Taps, sampling_madds, scale_rows
+from nes_lab.execution.base import (
+    ExecutionCost,
+    LayerForm,
+    LayerOp,
+    Prepared,
+    Taps,
+    refuse,
+    sampling_madds,
+    scale_channels,
+)
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["Wrapped", "fold_cost", "fold_input"]
 
 
 class Wrapped:
-    """Scatter-add the input channels into epitome-channel space, then one operation with ``E_in`` input channels.
+    """Add up the input channels that read the same epitome cell, then apply one operation with ``E_in`` input channels.
 
     Costs ``HW_o k E_in C_out``, plus ``2 C_in HW_i`` where the input axis is fractional. Works for groups, with ``E_in``
     cells per group.
@@ -24,50 +31,46 @@ class Wrapped:
 
     name = "wrapped"
 
-    def why_not(self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp) -> str | None:
-        """Joint scope and depthwise layers are refused."""
-        if op.standardized:
-            return NEEDS_WHOLE_WEIGHT
-        if geometry.scope == "joint":
-            return (
-                "its scope is 'joint': each block has its own starts, so input channels cannot be folded once for all"
-            )
-        if geometry.weight_shape[1] == 1 and op.groups > 1:
-            return "it is depthwise: one input channel a group leaves nothing to fold"
-        return None
+    def why_not(self, form: LayerForm) -> str:
+        """Refuse joint scope and depthwise layers."""
+        depthwise = form.geometry.weight_shape[1] == 1 and form.op.groups > 1
+        return refuse(form, "joint") or (
+            "it is depthwise: with one input channel per group there is nothing to fold" if depthwise else ""
+        )
 
-    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Tensor:
-        """The epitome, sampled along the output and kernel axes."""
-        return scale_rows(sample_patches(epitome, (taps[0], None, *taps[2:]), geometry), scale)
+    def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
+        """Sample the epitome along the output and kernel axes."""
+        weight = sample_patches(epitome, (taps[0], None, *taps[2:]), geometry)
+        return Prepared(scale_channels(weight, scale), taps)
 
-    def run(
-        self,
-        x: Tensor,
-        prepared: Tensor,
-        taps: Taps,
-        bias: Tensor | None,
-        op: LayerOp,
-        scale: Tensor | None = None,
-    ) -> Tensor:
-        """Fold the input, then the operation."""
-        x, op = fold_input(x, taps[1], op)
-        return op(x, prepared, bias)
+    def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Fold the input, then apply the operation."""
+        x, op = fold_input(x, prepared.taps[1], op)
+        return op(x, prepared.weight, bias)
 
-    def cost(
-        self, geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp, positions: tuple[int, int]
-    ) -> PlanCost:
-        """``HW_o k E_in C_out`` and the fold."""
-        taps, adds = fold_cost(geometry, states, op, positions)
-        return PlanCost(
+    def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
+        """Count ``HW_o k E_in C_out`` and the fold."""
+        taps, adds = fold_cost(form, positions)
+        geometry = form.geometry
+        return ExecutionCost(
             conv_madds=positions[1] * geometry.kernel_cells * geometry.epitome_shape[1] * geometry.weight_shape[0],
             tap_madds=taps,
             adds=adds,
-            weight_madds=sampling_madds(geometry, states, (0, *range(2, len(geometry.weight_shape)))),
+            weight_madds=sampling_madds(form, (0, *range(2, len(geometry.weight_shape)))),
         )
 
 
 def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, LayerOp]:
-    """``A_in^T x`` on the channel axis, group by group; positions that are never read are dropped first."""
+    """Fold the input channels onto the epitome's, ``A_in^T x``, group by group.
+
+    Args:
+        x: Input of the layer.
+        taps: Taps of the input axis; None leaves the input as it is.
+        op: The layer's operation.
+
+    Returns:
+        The folded input without the positions that are never read, and the operation that fits it.
+    """
     if taps is None:
         return x, op
     x, op = op.skip_unread(x)
@@ -78,9 +81,7 @@ def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, L
     return same_layout(fold(grouped, taps, dim + 1).flatten(dim, dim + 1), x), op
 
 
-def fold_cost(
-    geometry: EpitomeGeometry, states: Sequence[AxisState], op: LayerOp, positions: tuple[int, int]
-) -> tuple[int, int]:
-    """Multiply-adds and plain additions of folding the input: ``2 C_in HW_i`` or ``C_in HW_i``."""
-    entries = geometry.weight_shape[1] * op.groups * positions[0]
-    return (2 * entries if states[1] == "fractional" else 0), (entries if states[1] == "integer" else 0)
+def fold_cost(form: LayerForm, positions: tuple[int, int]) -> tuple[int, int]:
+    """Count the multiply-adds (``2 C_in HW_i``, fractional) and plain additions (``C_in HW_i``, integer) of folding the input."""
+    entries = form.geometry.weight_shape[1] * form.op.groups * positions[0]
+    return (2 * entries if form.states[1] == "fractional" else 0), (entries if form.states[1] == "integer" else 0)

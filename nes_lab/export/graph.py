@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import check_choice
-from nes_lab.execution.base import ExecutionPlan, LayerOp, scale_rows
-from nes_lab.execution.registry import PLANS
+from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.export.gathers import Blend, JointWeight, Rounds
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.surgery.replace import materialize
@@ -57,9 +57,9 @@ class GraphLayer(nn.Module):
         self.epitome, self.bias = layer.epitome, layer.bias
         self.register_buffer("scale", layer.scale)
         self._layer = (layer,)  # a tuple: its tensors must not be exported a second time
-        self._plan: ExecutionPlan | None = None
+        self._execution: Execution | None = None
         self.joint = JointWeight(layer) if layer.geometry.scope == "joint" else None
-        taps = layer._build_taps(layer.routing.current()) if self.joint is None else []
+        taps = layer.taps() if self.joint is None else []
         self._cells = [None if t is None else (t.cells, t.slices) for t in taps]
         for axis, t in enumerate(taps):
             for name in ("lower", "upper", "frac"):
@@ -82,24 +82,25 @@ class GraphLayer(nn.Module):
     def weight(self) -> Tensor:
         """The sampled weight, for parents that use it and bypass the forward."""
         if self.joint is not None:
-            return scale_rows(self.joint(self.epitome), self.scale)
-        return PLANS["materialize"].prepare(self.epitome, self._taps(), self._layer[0].geometry, self.scale)
+            return scale_channels(self.joint(self.epitome), self.scale)
+        execution = EXECUTIONS["materialize"]
+        return execution.prepare(self.epitome, self._taps(), self._layer[0].geometry, self.scale).weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the layer by its execution plan, which the first call decides."""
+        """Compute the layer by its execution, which the first call decides."""
         layer, op = self._layer[0], self._layer[0].op
-        if self._plan is None:
-            self._plan = layer.plan_for(tuple(x.shape))
-        if self._plan.name == "materialize":
+        if self._execution is None:
+            self._execution = layer.resolved_execution(tuple(x.shape))
+        if self._execution.name == "materialize":
             return op(x, self.weight, self.bias)
         taps = self._taps()
-        prepared = self._plan.prepare(self.epitome, taps, layer.geometry, self.scale)
+        weight = self._execution.prepare(self.epitome, taps, layer.geometry, self.scale).weight
         if self.rounds is not None:
             x, op = op.skip_unread(x)
             x, taps[1] = _fold_groups(x, self.rounds, op), None
-        if self.blend is None or self._plan.name != "factored":
-            return self._plan.run(x, prepared, taps, self.bias, op, self.scale)
-        y = self._plan.run(x, prepared, [None] * len(taps), None, op)
+        if self.blend is None or self._execution.name != "factored":
+            return self._execution.run(x, Prepared(weight, taps), op, self.scale, self.bias)
+        y = self._execution.run(x, Prepared(weight, [None] * len(taps)), op, None, None)
         y = self.blend(y, y.ndim + op.channel_dim)
         return y if self.bias is None else y + self.bias.view(-1, *[1] * op.spatial)
 

@@ -10,18 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.epitome.routing_map import RoutingMap
-from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import GeometryError, OptionError, check_choice
-from nes_lab.execution.base import AxisState, ExecutionPlan, LayerOp, PlanCost, Taps
-from nes_lab.execution.registry import available_plans, cheapest_plan, require_plan
+from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Taps
+from nes_lab.execution.choice import ExecutionChoice
+from nes_lab.execution.inference_cache import InferenceCache
+from nes_lab.execution.layer_taps import LayerTaps
+from nes_lab.execution.registry import EXECUTIONS, available_executions
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode
-from nes_lab.nn.cache import InferenceCache
 from nes_lab.nn.dense import hollow, refilled
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import copy_epitome, fit_epitome, reset_epitome_
 from nes_lab.nn.kinds import class_kind
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
+from nes_lab.renamed import warn_renamed
 
 __all__ = ["EpitomeLayer", "SnapReport"]
 
@@ -104,8 +106,7 @@ class EpitomeLayer(nn.Module, ABC):
         options = {"reach": reach, "squash": squash, "momentum": momentum, "learner": learner}
         facts = LayerFacts(self.geometry, self._channels[0], op.spatial, seed, options, device, dtype)
         self.routing = make_starts(routing, facts)
-        self._taps_cache, self._inference = InferenceCache(), InferenceCache()
-        self._choices: dict[tuple, ExecutionPlan] = {}
+        self._taps, self._inference, self._choice = LayerTaps(), InferenceCache(), ExecutionChoice()
         self.register_load_state_dict_post_hook(_leave_meta)
         self.execution = execution
         reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape)
@@ -119,46 +120,42 @@ class EpitomeLayer(nn.Module, ABC):
 
     @property
     def execution(self) -> str:
-        """``"auto"`` or the name of the execution plan; may be set at any time without changing the result.
+        """``"auto"`` or the name of an execution; may be set at any time without changing the output.
 
         Raises:
-            PlanError: On setting a plan that this layer cannot run; says why.
+            PlanError: On setting an execution that cannot compute this layer; says why.
         """
-        return self._execution
+        return self._choice.name
 
     @execution.setter
     def execution(self, name: str) -> None:
-        self._plan = require_plan(name, self.geometry, self.axis_states(), self.op)
-        self._execution = name
+        self._choice.set(name, self.form)
+
+    @property
+    def form(self) -> LayerForm:
+        """Geometry, axis states and operation: all that decides how the layer can be computed, and at what cost."""
+        return LayerForm(self.geometry, self.routing.axis_states, self.op)
 
     def available_executions(self) -> tuple[str, ...]:
-        """Names of the execution plans this layer can run."""
-        return tuple(p.name for p in available_plans(self.geometry, self.axis_states(), self.op))
+        """Return the names of the executions that can compute this layer."""
+        return tuple(execution.name for execution in available_executions(self.form))
 
     def axis_states(self) -> tuple[AxisState, ...]:
-        """Per weight axis ``identity``, ``integer`` or ``fractional``."""
-        moving: AxisState = "fractional" if self.routing.fractional else "integer"
-        return tuple(moving if a in self.routing.sampled else "identity" for a in range(len(self.geometry.axes)))
+        """Return how each weight axis is read: ``identity``, ``integer`` or ``fractional``."""
+        return self.routing.axis_states
 
-    def plan_for(self, input_shape: Sequence[int]) -> ExecutionPlan:
-        """The execution plan that runs for an input of this shape."""
-        if self._plan is not None:
-            return self._plan
-        if torch.compiler.is_compiling():
-            return cheapest_plan(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))[0]
-        key = (tuple(input_shape), self.routing.fractional)
-        choice = self._choices.get(key)
-        if choice is None:
-            if len(self._choices) > 64:
-                self._choices.clear()
-            positions = self.op.positions(input_shape)
-            choice = self._choices[key] = cheapest_plan(self.geometry, self.axis_states(), self.op, positions)[0]
-        return choice
+    def resolved_execution(self, input_shape: Sequence[int]) -> Execution:
+        """Return the execution that computes an input of this shape."""
+        return self._choice.resolve(self.form, input_shape)
 
-    def cost(self, input_shape: Sequence[int]) -> PlanCost:
-        """What a forward with an input of this shape costs, for the plan that slices."""
-        plan = self.plan_for(input_shape)
-        return plan.cost(self.geometry, self.axis_states(), self.op, self.op.positions(input_shape))
+    def plan_for(self, input_shape: Sequence[int]) -> Execution:
+        """Return :meth:`resolved_execution`; its name in version 0.1.0."""
+        warn_renamed("plan_for()", "resolved_execution()")
+        return self.resolved_execution(input_shape)
+
+    def cost(self, input_shape: Sequence[int]) -> ExecutionCost:
+        """Count one forward with an input of this shape, for the execution that computes it."""
+        return self.resolved_execution(input_shape).cost(self.form, self.op.positions(input_shape))
 
     def forward(self, input: Tensor) -> Tensor:
         """Compute the layer; input and output as the dense layer's.
@@ -174,44 +171,31 @@ class EpitomeLayer(nn.Module, ABC):
             self._inference.clear()  # a step may follow, and a fused optimizer's leaves no trace
         elif not (self.training or torch.compiler.is_compiling()):
             return self._infer(x)
-        taps = self._taps(self.routing(x))
-        plan = self.plan_for(tuple(x.shape))
-        prepared = plan.prepare(self.epitome, taps, self.geometry, self.scale)
-        return plan.run(x, prepared, taps, self.bias, self.op, self.scale)
+        taps = self._taps.get(self.routing, self.routing(x))
+        execution = self.resolved_execution(tuple(x.shape))
+        prepared = execution.prepare(self.epitome, taps, self.geometry, self.scale)
+        return execution.run(x, prepared, self.op, self.scale, self.bias)
 
     def _infer(self, x: Tensor) -> Tensor:
-        """Forward with all that does not depend on the input kept from the call before."""
-        plan = self.plan_for(x.shape)
+        """Compute the layer, keeping what does not depend on the input for the next call."""
+        execution = self.resolved_execution(x.shape)
         epitome, scale, routing = self.epitome, self.scale, self.routing
         kept = self._inference.values((epitome, scale, *routing.stored_tables()))
-        ready = None if kept is None else kept.get(plan.name)
-        if ready is None:
-            taps = self._taps(routing.current())
-            ready = plan.prepare(epitome, taps, self.geometry, scale), taps
+        prepared = None if kept is None else kept.get(execution.name)
+        if prepared is None:
+            taps = self._taps.get(routing, routing.current())
+            prepared = execution.prepare(epitome, taps, self.geometry, scale)
             if kept is not None:
-                kept[plan.name] = ready
-        prepared, taps = ready
-        return plan.run(x, prepared, taps, self.bias, self.op, scale)
+                kept[execution.name] = prepared
+        return execution.run(x, prepared, self.op, scale, self.bias)
 
-    def _taps(self, starts: tuple[Tensor | None, ...]) -> Taps:
-        if any(s is not None and s.requires_grad for s in starts):
-            self._taps_cache.clear()
-            return self._build_taps(starts)
-        if torch.compiler.is_compiling():
-            return self._build_taps(starts)
-        kept = self._taps_cache.values(self.routing.stored_tables())
-        if kept is None:
-            return self._build_taps(starts)
-        if not kept:
-            kept["taps"] = self._build_taps(starts)
-        return kept["taps"]
+    def taps(self, starts: tuple[Tensor | None, ...] | None = None) -> Taps:
+        """Build the taps of each weight axis: the cells it reads, and the shares; None where it is read cell by cell.
 
-    def _build_taps(self, starts: tuple[Tensor | None, ...]) -> Taps:
-        fractional, routing = self.routing.fractional, self.routing
-        return [
-            None if s is None else axis_taps(s, self.geometry, a, fractional, routing.slices(a))
-            for a, s in enumerate(starts)
-        ]
+        Args:
+            starts: Starts per weight axis; None: those that inference uses.
+        """
+        return self._taps.build(self.routing, self.routing.current() if starts is None else starts)
 
     # ---- the weight ------------------------------------------------------------------------------------------------
 
@@ -232,10 +216,7 @@ class EpitomeLayer(nn.Module, ABC):
 
     def materialize(self) -> Tensor:
         """The weight ``T(E)`` of ``weight_shape``, differentiable in the epitome and in ``free`` starts."""
-        taps = self._build_taps(self.routing.current())
-        plan = require_plan("materialize", self.geometry, self.axis_states(), self.op)
-        assert plan is not None  # the plan "materialize" is never refused
-        weight = plan.prepare(self.epitome, taps, self.geometry, self.scale)
+        weight = EXECUTIONS["materialize"].prepare(self.epitome, self.taps(), self.geometry, self.scale).weight
         return weight.view_as(weight) if weight is self.epitome else weight
 
     @property

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nes_lab.epitome.slices import CellSlice, axis_slices
 from nes_lab.epitome.taps import clamp_starts, start_limits
+from nes_lab.execution.base import AxisState
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, rule_starts
 
@@ -118,11 +119,23 @@ class Starts(nn.Module):
         rule = rule_starts(geometry, mode, seed)
         self.sampled = tuple(axis for axis, table in enumerate(rule) if table is not None)
         self._names = [start_name(geometry, axis) for axis in self.sampled]
+        self._states: dict[bool, tuple[AxisState, ...]] = {
+            False: self._moving("integer"),
+            True: self._moving("fractional"),
+        }
+
+    def _moving(self, state: AxisState) -> tuple[AxisState, ...]:
+        return tuple(state if axis in self.sampled else "identity" for axis in range(len(self.geometry.axes)))
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> Starts:
         """Make the holder for a new layer."""
         raise NotImplementedError(f"{cls.__name__} is not made for a new layer")
+
+    @property
+    def axis_states(self) -> tuple[AxisState, ...]:
+        """Per weight axis ``identity``, ``integer`` or ``fractional``."""
+        return self._states[self.fractional]
 
     @property
     def state_name(self) -> str:

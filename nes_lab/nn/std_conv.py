@@ -80,7 +80,7 @@ class EpitomeStdConv2d(EpitomeConv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Sample, standardize, convolve."""
-        weight = sample_patches(self.epitome, self._taps(self.routing(input)), self.geometry)
+        weight = sample_patches(self.epitome, self._taps.get(self.routing, self.routing(input)), self.geometry)
         return self.op(input, self.standardized(weight), self.bias)
 
     def standardized(self, weight: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from math import prod
 from typing import Any, get_args
 
 from nes_lab.errors import OptionError, check_choice, check_int
-from nes_lab.execution.base import AxisState
-from nes_lab.execution.registry import PLANS
+from nes_lab.execution.base import AxisState, LayerForm
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
 from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.nn.index_learner import check_learner_options
@@ -110,17 +110,14 @@ def _executions(
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Multiply-adds under the execution plans that can run a layer, and why the others cannot."""
     if layer.bypassed:
-        return {"materialize": dense.madds}, {name: _BYPASSED for name in PLANS if name != "materialize"}
+        return {"materialize": dense.madds}, {name: _BYPASSED for name in EXECUTIONS if name != "materialize"}
     moving: AxisState = "fractional" if learned else "integer"
     states: list[AxisState] = [moving if a in sampled else "identity" for a in range(len(geometry.axes))]
-    refused = {name: plan.why_not(geometry, states, layer.op) for name, plan in PLANS.items()}
-    positions = layer.positions
-    madds = {
-        name: plan.cost(geometry, states, layer.op, positions).madds
-        for name, plan in PLANS.items()
-        if refused[name] is None
-    }
-    return madds, {name: reason for name, reason in refused.items() if reason is not None}
+    form = LayerForm(geometry, tuple(states), layer.op)
+    refused = {name: execution.why_not(form) for name, execution in EXECUTIONS.items()}
+    possible = [execution for name, execution in EXECUTIONS.items() if not refused[name]]
+    madds = {execution.name: execution.cost(form, layer.positions).madds for execution in possible}
+    return madds, {name: reason for name, reason in refused.items() if reason}
 
 
 def assemble(

@@ -24,7 +24,7 @@ from torch import nn
 from nes_lab.cost.count import run_example
 from nes_lab.cost.timing import Ratio, compare, time_rounds
 from nes_lab.errors import OptionError
-from nes_lab.execution.registry import PLANS
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
@@ -183,7 +183,7 @@ def _timing_key(layer: EpitomeLayer, calls: Counter[InputLayout]) -> tuple:
     """Return the key under which measured times are reused: two layers with equal keys run equally fast."""
     slices = tuple(layer.routing.slices(axis) for axis in layer.routing.sampled)
     numbers = tuple((t.dtype, t.stride()) if t is not None else None for t in (layer.epitome, layer.bias, layer.scale))
-    return layer.geometry, layer.axis_states(), layer.op, slices, numbers, frozenset(calls.items())
+    return layer.form, slices, numbers, frozenset(calls.items())
 
 
 def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.device, seconds: float) -> Times:
@@ -231,8 +231,8 @@ def _layer_tuning(name: str, layer: EpitomeLayer, calls: Counter[InputLayout], t
 
 
 def _madds(layer: EpitomeLayer, plan: str, calls: Counter[InputLayout]) -> int:
-    geometry, states, op = layer.geometry, layer.axis_states(), layer.op
-    costs = ((PLANS[plan].cost(geometry, states, op, op.positions(c.shape)), times) for c, times in calls.items())
+    positions = ((layer.op.positions(layout.shape), times) for layout, times in calls.items())
+    costs = ((EXECUTIONS[plan].cost(layer.form, place), times) for place, times in positions)
     return sum(cost.madds * times for cost, times in costs)
 
 

@@ -31,7 +31,7 @@ def _layer(name: str, routing: str) -> tuple[EpitomeLayer, torch.Tensor]:
 
 
 CASES = [
-    *((name, routing) for name in EXECUTIONS for routing in ("tiled", "free")),
+    *((name, routing) for name in ("auto", *EXECUTIONS) for routing in ("tiled", "free")),
     ("factored", "random"),
     ("auto", "learner"),
 ]

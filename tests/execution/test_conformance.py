@@ -1,5 +1,5 @@
-"""Every execution plan computes what F.conv(x, materialize()) computes: values, gradients, cost. A new plan adds nothing here:
-the suite walks the registry, and takes a layer with windows for a plan that needs them."""
+"""Every execution computes what F.conv(x, materialize()) computes: values, gradients, cost. A new one adds nothing here:
+the suite walks the registry, and takes a layer with windows for an execution that needs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nes_lab.epitome.sampling import sample_patches
 from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import PlanError
-from nes_lab.execution.registry import EXECUTIONS, PLANS
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeConv2dSame, EpitomeConv3d, EpitomeLinear
 from nes_lab.nn.layer import EpitomeLayer
@@ -154,7 +154,7 @@ def _plain(routing: str = "free", execution: str = "auto", **options) -> Epitome
     return layer
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", EXECUTIONS)
 @pytest.mark.parametrize("batch", [0, 1])
 def test_empty_and_single_batches(name, batch):
     layer = _plain(execution=name)
@@ -165,13 +165,13 @@ def test_empty_and_single_batches(name, batch):
     assert x.grad is not None and layer.epitome.grad is not None
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", EXECUTIONS)
 def test_unbatched_input(name):
     layer, x = _plain(execution=name), torch.randn(16, 6, 6)
     _close(layer(x), layer(x[None])[0], 1e-6)
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", EXECUTIONS)
 @pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
 def test_bfloat16_autocast_and_cast(name, routing):
     """Half precision: tolerance of bfloat16 (8 bits) for sums of 144 products."""
@@ -188,7 +188,7 @@ def test_bfloat16_autocast_and_cast(name, routing):
     assert (z.float() - expected).abs().max() <= 0.03 * expected.abs().max()
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", EXECUTIONS)
 @pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
 def test_state_dict_and_deepcopy_round_trip(name, routing):
     layer, x = _plain(routing, name).eval(), torch.randn(2, 16, 6, 6)
@@ -203,7 +203,7 @@ def test_state_dict_and_deepcopy_round_trip(name, routing):
         _close(copied(x), _dense(copied, x), 1e-5)
 
 
-@pytest.mark.parametrize("name", EXECUTIONS)
+@pytest.mark.parametrize("name", ["auto", *EXECUTIONS])
 @pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
 def test_compiles_as_one_graph(name, routing):
     """fullgraph, training and inference; the backend that needs no compiler, since it is the tracing that is tested."""
@@ -225,10 +225,9 @@ def test_compiles_as_one_graph(name, routing):
 def test_auto_takes_the_cheapest():
     layer = _plain("tiled")
     costs = {
-        n: PLANS[n].cost(layer.geometry, layer.axis_states(), layer.op, layer.op.positions((1, 16, 8, 8))).madds
-        for n in layer.available_executions()
+        n: EXECUTIONS[n].cost(layer.form, layer.op.positions((1, 16, 8, 8))).madds for n in layer.available_executions()
     }
-    assert layer.plan_for((1, 16, 8, 8)).name == min(costs, key=costs.get) == "factored"
+    assert layer.resolved_execution((1, 16, 8, 8)).name == min(costs, key=costs.get) == "factored"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +241,7 @@ def test_auto_takes_the_cheapest():
         (lambda: EpitomeLinear(8, 8, epitome_shape=(4, 4)), "fractored", "Did you mean 'factored'"),
     ],
 )
-def test_an_unavailable_plan_is_refused_with_its_reason(layer, name, why):
+def test_execution_that_cannot_compute_a_layer_is_refused_with_its_reason(layer, name, why):
     made = layer()
     before = made.execution
     with pytest.raises(PlanError, match=why):

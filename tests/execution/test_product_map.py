@@ -10,15 +10,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.errors import GeometryError, PlanError
-from nes_lab.execution.base import PlanCost
-from nes_lab.execution.registry import PLANS
+from nes_lab.execution.base import ExecutionCost, LayerForm
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.starts import start_name
 from tests import oracles
 from tests.geometries import random_case
 
-PLAN = PLANS["product_map"]
+PRODUCT_MAP = EXECUTIONS["product_map"]
 
 
 def _moved(layer: EpitomeLayer, seed: int = 0) -> EpitomeLayer:
@@ -137,9 +137,9 @@ def test_gradcheck_of_input_epitome_starts_bias_and_scale(which):
 
     def run(x, scale, *values):
         given = dict(zip(names, values, strict=True))
-        taps = layer._taps(tuple(_tables(layer, given)))
-        prepared = PLAN.prepare(given["epitome"], taps, layer.geometry, scale)
-        return PLAN.run(x, prepared, taps, given["bias"], layer.op, scale)
+        taps = layer.taps(tuple(_tables(layer, given)))
+        prepared = PRODUCT_MAP.prepare(given["epitome"], taps, layer.geometry, scale)
+        return PRODUCT_MAP.run(x, prepared, layer.op, scale, given["bias"])
 
     values = [p.detach().clone().requires_grad_() for _, p in layer.named_parameters()]
     assert any(n.startswith("routing.") for n in names)
@@ -158,9 +158,9 @@ def test_scale_is_the_weights(which):
     scale = torch.rand(layer.geometry.weight_shape[0], dtype=torch.float64)
     x = torch.randn(2, layer.in_channels, *(9, 8)[: layer.op.spatial], dtype=torch.float64)
     with torch.no_grad():
-        taps = layer._taps(layer.routing.current())
         weight = scale.view(-1, *[1] * (layer.op.spatial + 1)) * layer.materialize()
-        y = PLAN.run(x, PLAN.prepare(layer.epitome, taps, layer.geometry), taps, layer.bias, layer.op, scale)
+        prepared = PRODUCT_MAP.prepare(layer.epitome, layer.taps(), layer.geometry)
+        y = PRODUCT_MAP.run(x, prepared, layer.op, scale, layer.bias)
         assert torch.allclose(y, layer.op(x, weight, layer.bias), rtol=0, atol=1e-13)
 
 
@@ -237,15 +237,14 @@ def test_cost_by_hand():
     """1-D: 10 inputs, 8 outputs, 6 cells, windows of 3 in two additions; 2-D: windows of 2 x 3 in one and two."""
     plane = _convs()[1]
     line = EpitomeConv1d(4, 5, 3, epitome_shape=(3, 3, 6), patch_channels=(2, 2), routing="free")
-    states = line.axis_states()
-    assert states == ("fractional",) * 3
-    assert PLAN.cost(line.geometry, states, line.op, (10, 8)) == PlanCost(
+    assert line.form.states == ("fractional",) * 3
+    assert PRODUCT_MAP.cost(line.form, (10, 8)) == ExecutionCost(
         conv_madds=10 * 6 * 3 * 3, tap_madds=2 * 4 * 10 + 4 * 5 * 8, adds=2 * 3 * 6 * 10
     )
-    assert PLAN.cost(line.geometry, ("integer",) * 3, line.op, (10, 8)) == PlanCost(
+    assert PRODUCT_MAP.cost(LayerForm(line.geometry, ("integer",) * 3, line.op), (10, 8)) == ExecutionCost(
         conv_madds=10 * 6 * 3 * 3, adds=4 * 10 + 2 * 3 * 6 * 10 + 5 * 8
     )
-    assert PLAN.cost(plane.geometry, plane.axis_states(), plane.op, (72, 24)) == PlanCost(
+    assert PRODUCT_MAP.cost(plane.form, (72, 24)) == ExecutionCost(
         conv_madds=72 * 20 * 2 * 3, tap_madds=2 * 3 * 72 + 8 * 4 * 24, adds=3 * 3 * 20 * 72
     )
 
@@ -290,10 +289,10 @@ def test_audio_layer_pays():
     """A third of the cells a window, 16 windows a filter: 3/16 of wrapped's products, 3/32 of the dense layer's."""
     layer, shape = _audio(), (1, 64, 1000)
     costs = {
-        name: PLANS[name].cost(layer.geometry, layer.axis_states(), layer.op, layer.op.positions(shape)).madds
+        name: EXECUTIONS[name].cost(layer.form, layer.op.positions(shape)).madds
         for name in layer.available_executions()
     }
-    assert layer.plan_for(shape).name == "product_map"
+    assert layer.resolved_execution(shape).name == "product_map"
     dense = 1000 * 32 * 64 * 128
     assert costs == {"materialize": dense, "wrapped": dense // 2, "product_map": 1000 * 96 * 32 * 8}
     assert costs["product_map"] / dense == 0.09375 and costs["product_map"] / costs["wrapped"] == 0.1875
@@ -314,4 +313,4 @@ def test_audio_layer_pays():
     ],
 )
 def test_ordinary_layers_do_not_take_it(layer, shape, name):
-    assert layer().plan_for(shape).name == name
+    assert layer().resolved_execution(shape).name == name

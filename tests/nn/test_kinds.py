@@ -90,7 +90,7 @@ def test_standardized_weights(name):
     learned = dict(layer.named_parameters())
     assert all(p.grad is not None and p.grad.any() for p in learned.values())
     assert layer.stored_params() == sum(p.numel() for p in learned.values()) == nes_lab.count(layer, x).params
-    with pytest.raises(PlanError, match="standardized row by row"):
+    with pytest.raises(PlanError, match="standardized before use"):
         layer.execution = "factored"
     layer.eval().freeze()
     assert torch.allclose(layer(x), dense(x), atol=1e-12)

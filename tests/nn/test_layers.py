@@ -192,8 +192,8 @@ def test_starts_keep_their_precision_when_the_model_is_cast():
 def test_the_cached_weight_follows_every_change(monkeypatch):
     layer = _free(execution="materialize").eval()
     x = torch.randn(1, 8, 5, 5)
-    made, prepare = [], layer.plan_for(x.shape).prepare
-    monkeypatch.setattr(layer._plan, "prepare", lambda *given: made.append(1) or prepare(*given))
+    made, prepare = [], layer.resolved_execution(x.shape).prepare
+    monkeypatch.setattr(layer.resolved_execution(x.shape), "prepare", lambda *given: made.append(1) or prepare(*given))
 
     def fresh() -> torch.Tensor:
         return nn.functional.conv2d(x, layer.materialize(), layer.bias)

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import nes_lab
 from nes_lab import Budget, EpitomeConv1d, EpitomeConv2d, EpitomeLinear
 from nes_lab.errors import OptionError
-from nes_lab.execution.registry import PLANS
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.surgery.fuse import fusable, fuse
@@ -107,7 +107,7 @@ def test_compressed_networks_agree_under_every_execution_plan(name, form):
     assert norms(fused) == [] and all(layer.frozen for _, layer in epitome_layers(fused))
     assert nes_lab.count(fused, x).madds == nes_lab.count(model, x).madds
     agree(model, x, nes_lab.materialize(fused))
-    for execution in PLANS:
+    for execution in EXECUTIONS:
         able = [layer for _, layer in epitome_layers(fused) if execution in layer.available_executions()]
         for layer in able:
             layer.execution = execution

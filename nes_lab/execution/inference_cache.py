@@ -1,4 +1,4 @@
-"""What inference need not build twice: values kept while the tensors they were built from stay the same."""
+"""Keep what was built from tensors while these stay the same, so that inference does not build it twice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["InferenceCache", "tensor_key"]
 
 
 class _Seen:
-    """A tensor as it was: the same object, storage and version mean the same contents.
+    """A tensor as it was when something was built from it: same object, storage and version mean the same contents.
 
-    It holds the tensor and an alias of its storage, so that neither address can be given to another meanwhile.
+    It holds the tensor and an alias of its storage, so that no other tensor can be given either address in the meantime.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -21,7 +21,7 @@ class _Seen:
         self.address = tensor.data_ptr()
 
     def still(self, tensor: Tensor) -> bool:
-        """Whether this is the tensor, unchanged, and its contents can be followed."""
+        """Return True if this is the same tensor, its contents have not changed, and a change would be noticed."""
         return (
             tensor is self.tensor
             and tensor._version == self.version
@@ -35,12 +35,12 @@ def _has_gradient(tensor: Tensor) -> bool:
 
 
 def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | None:
-    """Identity of tensors and of their contents, or None where contents cannot be followed.
+    """Return what identifies tensors and their contents, or None where a change of contents would go unnoticed.
 
-    In-place changes (an optimizer's step, ``load_state_dict``) raise a tensor's version. Nothing may be kept for tensors made under
+    In-place changes (an optimizer's step, ``load_state_dict``) raise a tensor's version. The key is None for tensors made under
     inference mode (they have no version), for those with a gradient (a fused optimizer's step raises no version), and for
     those without storage of their own (inside ``vmap``, fake tensors). A write through ``.data`` that keeps the storage
-    goes unseen, as it does for autograd.
+    is not noticed; autograd does not notice it either.
     """
     key: list[_Seen | None] = []
     for tensor in tensors:
@@ -55,9 +55,9 @@ def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | N
 
 
 class InferenceCache:
-    """Keeps what was built from some tensors while they stay the same; copies and pickles of the owner begin empty.
+    """Keeps what was built from some tensors while they stay the same; copies and pickles of it are empty.
 
-    What is kept belongs to one inference mode, so that a value made under ``torch.inference_mode`` never reaches a training step.
+    Values made under ``torch.inference_mode`` are not returned outside it, so that none reaches a training step.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class InferenceCache:
         self._values: dict = {}
 
     def values(self, tensors: Sequence[Tensor | None]) -> dict | None:
-        """What was built from these tensors as they are now, by name: to be read and filled; None where nothing may be kept."""
+        """Return what was built from these tensors as they are now, by name, to read and to fill; None where nothing may be kept."""
         if self._same(tensors):
             return self._values
         key = tensor_key(tensors)

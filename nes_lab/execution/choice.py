@@ -1,0 +1,56 @@
+"""Choose how one layer is computed: the execution that was set, or the cheapest for each input shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from nes_lab.execution.base import Execution, LayerForm
+from nes_lab.execution.registry import cheapest_execution, require_execution
+
+__all__ = ["ExecutionChoice"]
+
+_MAX_SHAPES = 64
+"""Input shapes whose cheapest execution is remembered."""
+
+
+class ExecutionChoice:
+    """Holds a layer's ``execution`` option and resolves it for an input shape.
+
+    Examples:
+        >>> from nes_lab.execution.base import LayerOp
+        >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+        >>> form = LayerForm(EpitomeGeometry((8, 8), (4, 4)), ("integer", "integer"), LayerOp())
+        >>> choice = ExecutionChoice()
+        >>> choice.resolve(form, (1, 8)).name
+        'factored'
+    """
+
+    def __init__(self) -> None:
+        self.name = "auto"
+        self._fixed: Execution | None = None
+        self._cheapest: dict[tuple, Execution] = {}
+
+    def set(self, name: str, form: LayerForm) -> None:
+        """Set ``auto`` or the name of an execution.
+
+        Raises:
+            PlanError: If the layer cannot be computed so; says why.
+        """
+        self._fixed = require_execution(name, form)
+        self.name = name
+
+    def resolve(self, form: LayerForm, input_shape: Sequence[int]) -> Execution:
+        """Return the execution that computes an input of this shape."""
+        if self._fixed is not None:
+            return self._fixed
+        if torch.compiler.is_compiling():
+            return cheapest_execution(form, form.op.positions(input_shape))[0]
+        key = (tuple(input_shape), form.states)
+        execution = self._cheapest.get(key)
+        if execution is None:
+            if len(self._cheapest) >= _MAX_SHAPES:
+                self._cheapest.clear()
+            execution = self._cheapest[key] = cheapest_execution(form, form.op.positions(input_shape))[0]
+        return execution

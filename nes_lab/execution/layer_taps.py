@@ -1,0 +1,61 @@
+"""Turn the starts of a layer into taps, and keep them while the starts stay the same."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nes_lab.epitome.slices import CellSlice
+from nes_lab.epitome.taps import axis_taps
+from nes_lab.execution.base import Taps
+from nes_lab.execution.inference_cache import InferenceCache
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+
+__all__ = ["LayerTaps", "StartsHolder"]
+
+
+class StartsHolder(Protocol):
+    """What :class:`LayerTaps` asks of the module that holds a layer's starts."""
+
+    geometry: EpitomeGeometry
+    fractional: bool
+
+    def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
+        """Return the contiguous reads of a sampled axis, or None where they are many or unknown."""
+        ...
+
+    def stored_tables(self) -> list[Tensor | None]:
+        """Return the stored starts."""
+        ...
+
+
+class LayerTaps:
+    """Builds a layer's taps, and keeps those of starts without a gradient while the stored starts stay the same."""
+
+    def __init__(self) -> None:
+        self._cache = InferenceCache()
+
+    @staticmethod
+    def build(holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
+        """Build the taps of the given starts."""
+        fractional, geometry = holder.fractional, holder.geometry
+        return [
+            None if s is None else axis_taps(s, geometry, axis, fractional, holder.slices(axis))
+            for axis, s in enumerate(starts)
+        ]
+
+    def get(self, holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
+        """Return the taps of the given starts, built again only where that may change them."""
+        if any(s is not None and s.requires_grad for s in starts):
+            self._cache.clear()
+            return self.build(holder, starts)
+        if torch.compiler.is_compiling():
+            return self.build(holder, starts)
+        kept = self._cache.values(holder.stored_tables())
+        if kept is None:
+            return self.build(holder, starts)
+        if not kept:
+            kept["taps"] = self.build(holder, starts)
+        return kept["taps"]
