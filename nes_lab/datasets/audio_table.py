@@ -1,4 +1,7 @@
-"""The table of an audio set in ESC-50's layout: which clip belongs to which class and fold."""
+"""The table of an audio set in ESC-50's layout: which clip belongs to which class and fold.
+
+Tests: tests/datasets/test_audio_folder.py
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from nes_lab.datasets.knobs import ImageKnobs
 from nes_lab.errors import OptionError, check_choice
 
-__all__ = ["EachImage", "check_augment", "eval_transform", "seeded", "train_transform"]
+__all__ = ["EachImage", "check_augment", "eval_transform", "posterize", "seeded", "train_transform"]
 
 _RESIZE_RATIO = 256 / 224
 _BITS = 8
@@ -80,11 +80,11 @@ def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -
     steps = [step for of_one in policy.policy for step in of_one] if hasattr(policy, "policy") else list(policy.ops)
     for step in steps:
         if step.name.startswith("Posterize"):
-            step.aug_fn = _posterize
+            step.aug_fn = posterize
     return policy
 
 
-def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+def posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     """Keep the highest bits of every channel. At full magnitude timm keeps none; Pillow 13 refuses that, so return black."""
     if bits >= _BITS:
         return image

@@ -120,7 +120,7 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
         labels = sorted(set(train))
         if labels != list(range(len(labels))):
             raise DataError(
-                f"labels of the training split of {str(root)!r} are {list_some([str(label) for label in labels])}; without "
+                f"labels of the training split of {str(root)!r} are {list_some(labels)}; without "
                 "classes.txt they should be 0, 1, 2 ... without a gap"
             )
         return tuple(str(label) for label in labels)

@@ -130,7 +130,7 @@ def pixel_problems(images: np.ndarray, white: float = 255.0) -> list[str]:
     outside = np.asarray(((flat < 0) | (flat > white)).any(1))
     faults = {"hold NaN or infinite pixels": not_finite, f"have pixels outside 0 to {white:g}": outside}
     return [
-        f"{wrong.sum()} of {len(images)} images {fault}: number {list_some([str(i) for i in np.flatnonzero(wrong)])}"
+        f"{wrong.sum()} of {len(images)} images {fault}: number {list_some(np.flatnonzero(wrong).tolist())}"
         for fault, wrong in faults.items()
         if wrong.any()
     ]

@@ -1,4 +1,7 @@
-"""Where one image lies: in a file of its own, or inside a tar archive."""
+"""Where one image lies: in a file of its own, or inside a tar archive.
+
+Tests: tests/datasets/test_image_shards.py
+"""
 
 from __future__ import annotations
 

@@ -103,6 +103,6 @@ def _without_broken(
     if lost := sorted(set(labels[broken].tolist()) - set(labels[kept].tolist())):
         names = list_some([classes[label] for label in lost])
         raise DataError(f"no image of {names} can be read in {split}; replace them")
-    names = list_some([str(items[index]) for index in broken])
+    names = list_some([items[index] for index in broken])
     note = f"left out {len(broken)} unreadable images of {split}: {names}"
     return select_items(items, kept.nonzero().flatten()), labels[kept], (*notes, note)

@@ -38,6 +38,11 @@ def make_tree(
     return root
 
 
+def break_file(path: Path) -> None:
+    """Replace the content of a file, so that it is not an image any more."""
+    path.write_bytes(b"gone")
+
+
 def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size = len(content)

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from nes_lab.config import DataConfig
-from nes_lab.datasets.augment import EachImage, _posterize, check_augment, seeded
-from nes_lab.datasets.knobs import IMAGENET_MEAN, ImageKnobs
+from nes_lab.datasets.augment import EachImage, check_augment, posterize, seeded
+from nes_lab.datasets.knobs import ImageKnobs
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.errors import OptionError
 from tests.datasets.samples import batches, make_tree, same
@@ -36,7 +36,7 @@ def folder(root: Path, workers: int = 0, **knobs):
 
 
 @pytest.mark.parametrize("knobs", LOADED, ids=str)
-def test_in_memory_batches_resume_shard_and_leave_global_generators_alone(knobs: dict) -> None:
+def test_each_image_keeps_batches_resumable_and_leaves_global_generators_alone(knobs: dict) -> None:
     train = digits(**knobs).train
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     whole = batches(train)
@@ -52,7 +52,9 @@ def test_in_memory_batches_resume_shard_and_leave_global_generators_alone(knobs:
 
 
 @pytest.mark.parametrize("knobs", LOADED, ids=str)
-def test_folder_batches_resume_and_leave_global_generators_alone(tmp_path: Path, knobs: dict) -> None:
+def test_train_transform_keeps_batches_resumable_and_leaves_global_generators_alone(
+    tmp_path: Path, knobs: dict
+) -> None:
     train = folder(make_tree(tmp_path), **knobs).train
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     whole = batches(train, size=2)
@@ -62,7 +64,7 @@ def test_folder_batches_resume_and_leave_global_generators_alone(tmp_path: Path,
     assert not same(whole, batches(folder(tmp_path).train, size=2))
 
 
-def test_any_number_of_workers_gives_the_same_batches(tmp_path: Path) -> None:
+def test_train_transform_gives_the_same_batches_with_any_number_of_workers(tmp_path: Path) -> None:
     make_tree(tmp_path)
     knobs = {"augment": "rand-m9-mstd0.5-inc1", "erase": 0.5, "color_jitter": 0.2, "interpolation": "bicubic"}
     alone, helped = folder(tmp_path, **knobs).train, folder(tmp_path, workers=2, **knobs).train
@@ -72,14 +74,14 @@ def test_any_number_of_workers_gives_the_same_batches(tmp_path: Path) -> None:
     )
 
 
-def test_none_serves_the_very_images_in_any_order(tmp_path: Path) -> None:
+def test_augment_none_serves_unchanged_images(tmp_path: Path) -> None:
     for spec in (digits(augment="none"), folder(make_tree(tmp_path), augment="none")):
         plain = torch.cat([images for images, _ in spec.train.eval_batches(4)])
         served = torch.cat([images for images, _ in batches(spec.train)])
         assert served.flatten(1).sum(1).sort().values.allclose(plain.flatten(1).sum(1).sort().values)
 
 
-def test_erasing_fills_a_rectangle_and_crop_scale_keeps_the_picture(tmp_path: Path) -> None:
+def test_train_transform_erases_a_rectangle_and_crops_by_crop_scale(tmp_path: Path) -> None:
     plain, erased = digits(augment="none"), digits(augment="none", erase=1.0)
     changed = torch.cat([a != b for (a, _), (b, _) in zip(batches(plain.train), batches(erased.train), strict=True)])
     share = changed.float().mean((1, 2, 3))
@@ -91,22 +93,11 @@ def test_erasing_fills_a_rectangle_and_crop_scale_keeps_the_picture(tmp_path: Pa
     assert whole.std() < parts.std()  # a small part of noise, enlarged, keeps more contrast than the whole, shrunk
 
 
-def test_interpolation_changes_pixels_of_folders_and_of_resized_sets(tmp_path: Path) -> None:
+def test_interpolation_changes_pixels_in_files_and_in_memory(tmp_path: Path) -> None:
     make_tree(tmp_path)
     for make in (lambda **knobs: folder(tmp_path, **knobs), lambda **knobs: digits(image_size=16, **knobs)):
         one, other = (next(make(interpolation=mode).val.eval_batches(2))[0] for mode in ("bilinear", "bicubic"))
         assert not one.equal(other)
-
-
-def test_normalization_is_what_was_asked_for(tmp_path: Path) -> None:
-    make_tree(tmp_path)
-    assert folder(tmp_path).mean == IMAGENET_MEAN
-    assert folder(tmp_path, normalize="half").std == (0.5, 0.5, 0.5)
-    spec = digits(normalize="half")
-    assert (spec.mean, spec.std) == ((0.5,), (0.5,))
-    assert next(spec.val.eval_batches(64))[0].aminmax() == (-1.0, 1.0)
-    with pytest.raises(OptionError, match=r"data.normalize='imagenet' has numbers for three channels"):
-        digits(normalize="imagenet")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +115,7 @@ def test_normalization_is_what_was_asked_for(tmp_path: Path) -> None:
         ("original-m9", r"'m9' is not known to 'original'"),
     ],
 )
-def test_wrong_policies_are_named(text: str, said: str) -> None:
+def test_check_augment_names_wrong_policies(text: str, said: str) -> None:
     with pytest.raises(OptionError, match=said):
         check_augment(text)
     with pytest.raises(OptionError, match=said):
@@ -134,7 +125,7 @@ def test_wrong_policies_are_named(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     "text", ["rand-m9-n2-p0.5-mstd1.5-mmax12-inc0-tweights", "augmix-m3-w3-d1-b1-a1.0-mstd0.5", "v0r"]
 )
-def test_right_policies_are_taken(tmp_path: Path, text: str) -> None:
+def test_check_augment_accepts_policies_that_timm_runs(tmp_path: Path, text: str) -> None:
     assert check_augment(text) == text
     assert len(batches(folder(make_tree(tmp_path), augment=text).train)) == 2
     assert len(batches(digits(augment=text).train)) == 4
@@ -144,7 +135,7 @@ def test_right_policies_are_taken(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["rand-m10-n9-p1-inc1", "rand-m0-n9-p1-inc0", "rand-m20-n9-p1-mmax20-inc1", "augmix-m10", "v0", "originalr"]
 )
-def test_every_operation_runs_at_its_extremes(text: str, mode: str) -> None:
+def test_each_image_runs_every_operation_at_its_extremes(text: str, mode: str) -> None:
     """Pillow 13 refuses to keep 0 bits of a pixel, which timm's posterize asks for at full magnitude."""
     knobs = ImageKnobs(augment=text)
     each = EachImage(knobs, 12, (0.5,) * (3 if mode == "RGB" else 1), 255.0)
@@ -154,49 +145,21 @@ def test_every_operation_runs_at_its_extremes(text: str, mode: str) -> None:
     assert changed.min() >= 0 and changed.max() <= 255
 
 
-def test_equal_images_of_a_batch_are_changed_differently() -> None:
+def test_each_image_changes_equal_images_differently() -> None:
     train = digits(augment="none", erase=1.0).train
     train.images[:] = train.images[0]
     images = batches(train, size=16)[0][0]
     assert len(images.unique(dim=0)) == 16
 
 
-def test_keeping_no_bits_gives_black() -> None:
+def testposterize_to_no_bits_gives_black() -> None:
     image = Image.new("RGB", (3, 2), (200, 130, 90))
-    assert _posterize(image, 8).getpixel((0, 0)) == (200, 130, 90)
-    assert _posterize(image, 1).getpixel((0, 0)) == (128, 128, 0)
-    assert _posterize(image, 0).getpixel((0, 0)) == _posterize(image, -4).getpixel((0, 0)) == (0, 0, 0)
+    assert posterize(image, 8).getpixel((0, 0)) == (200, 130, 90)
+    assert posterize(image, 1).getpixel((0, 0)) == (128, 128, 0)
+    assert posterize(image, 0).getpixel((0, 0)) == posterize(image, -4).getpixel((0, 0)) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("name", "knobs", "field"),
-    [
-        ("digits", {"samples": 400}, "samples"),
-        ("digits", {"val_fold": 2}, "val_fold"),
-        ("digits", {"crop_scale": 0.5}, "crop_scale"),
-        ("cifar10", {"skip_broken": 0.01}, "skip_broken"),
-        ("image_folder", {"download": True}, "download"),
-        ("image_shards", {"samples": 400}, "samples"),
-        ("audio_folder", {"image_size": 32}, "image_size"),
-        ("audio_folder", {"erase": 0.5}, "erase"),
-        ("audio_folder", {"normalize": "half"}, "normalize"),
-    ],
-)
-def test_a_field_without_effect_is_refused(name: str, knobs: dict, field: str) -> None:
-    with pytest.raises(OptionError, match=rf"data\.{field}=.*leave it out for data.name='{name}'"):
-        load_dataset(DataConfig(name=name, **knobs))
-
-
-def test_a_crop_that_is_switched_off_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"data.crop_scale=0.5 has no effect with data.augment='none'"):
-        folder(make_tree(tmp_path), augment="none", crop_scale=0.5)
-
-
-def test_knobs_have_the_defaults_of_the_config() -> None:
-    assert ImageKnobs.of(DataConfig()) == ImageKnobs()
-
-
-def test_seeding_is_put_back_after_an_error() -> None:
+def test_seeded_restores_generators_after_an_error() -> None:
     before = random.getstate(), torch.get_rng_state()
     with pytest.raises(KeyError), seeded(5):
         raise KeyError

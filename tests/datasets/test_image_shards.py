@@ -23,7 +23,7 @@ def shards(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", ["cls", "json"])
-def test_archives_serve_the_batches_of_the_folder(tmp_path: Path, suffix: str) -> None:
+def test_load_image_shards_serves_the_batches_of_the_folder(tmp_path: Path, suffix: str) -> None:
     tree = make_tree(tmp_path / "tree")
     root = make_shards(tree, tmp_path / "shards", suffix=suffix)
     files, packed = load_image_folder(root=tree, image_size=16), load_image_shards(root=root, image_size=16)
@@ -34,7 +34,7 @@ def test_archives_serve_the_batches_of_the_folder(tmp_path: Path, suffix: str) -
     assert same(batches(limited.train), batches(load_image_folder(root=tree, image_size=16, limit=4).train))
 
 
-def test_workers_resume_and_processes(shards: Path) -> None:
+def test_load_image_shards_with_workers_resumes_and_shards(shards: Path) -> None:
     config = DataConfig(name="image_shards", root=shards, image_size=16, augment="rand-m5", erase=0.5)
     alone = load_dataset(config).train
     helped = load_dataset(config.model_copy(update={"workers": 2})).train
@@ -46,7 +46,7 @@ def test_workers_resume_and_processes(shards: Path) -> None:
         assert same(part, batches(alone, size=2, shard=(rank, 2)))
 
 
-def test_member_names_may_be_anything(tmp_path: Path, shards: Path) -> None:
+def test_read_shard_accepts_any_member_name(tmp_path: Path, shards: Path) -> None:
     path = shards / "train" / "000000.tar"
     odd = os.fsdecode(b"../caf\xe9 1")
     rewritten(path, {name.replace("000000", odd): content for name, content in contents(path).items()})
@@ -56,7 +56,7 @@ def test_member_names_may_be_anything(tmp_path: Path, shards: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [tmp_path / "shards", tmp_path / "tree"]
 
 
-def test_a_class_index_may_have_json_beside_it(shards: Path) -> None:
+def test_read_shard_prefers_cls_to_json(shards: Path) -> None:
     """ImageNet's usual archives hold KEY.jpg, KEY.cls and KEY.json, and were refused as if made wrongly."""
     path = shards / "train" / "000000.tar"
     plain = read_shard(path)
@@ -67,12 +67,12 @@ def test_a_class_index_may_have_json_beside_it(shards: Path) -> None:
     assert [label for _, label in read_shard(path)] == [label for _, label in plain]
 
 
-def test_names_may_begin_with_a_byte_order_mark(shards: Path) -> None:
+def test_shard_classes_accept_a_byte_order_mark(shards: Path) -> None:
     (shards / "classes.txt").write_bytes("\ufeffcat\r\ndog\r\n".encode())
     assert load_image_shards(root=shards, image_size=16).classes == ("cat", "dog")
 
 
-def test_compressed_archives_are_named(shards: Path) -> None:
+def test_shard_archives_names_compressed_archives(shards: Path) -> None:
     for path in (shards / "val").glob("*.tar"):
         path.rename(path.with_suffix(".tar.gz"))
     with pytest.raises(DataError, match=r"no .tar archive.*; unpack .*\.tar\.gz, as archives must not be compressed"):
@@ -82,12 +82,12 @@ def test_compressed_archives_are_named(shards: Path) -> None:
     assert detect_dataset(shards)[0] == "image_shards"
 
 
-def test_without_names_classes_are_numbers(tmp_path: Path) -> None:
+def test_shard_classes_are_numbers_without_classes_txt(tmp_path: Path) -> None:
     root = make_shards(make_tree(tmp_path / "tree"), tmp_path / "shards", classes=False)
     assert load_image_shards(root=root, image_size=16).classes == ("0", "1")
 
 
-def test_every_torn_length_of_an_archive_is_noticed(shards: Path) -> None:
+def test_read_shard_notices_every_torn_length(shards: Path) -> None:
     """Cut after every block: whatever is missing, it is never a smaller data set."""
     path = shards / "train" / "000000.tar"
     whole = path.read_bytes()
@@ -99,7 +99,7 @@ def test_every_torn_length_of_an_archive_is_noticed(shards: Path) -> None:
             read_shard(path)
 
 
-def test_a_damaged_header_in_the_middle_is_noticed(shards: Path) -> None:
+def test_read_shard_notices_a_damaged_header(shards: Path) -> None:
     path = shards / "train" / "000000.tar"
     with tarfile.open(path) as archive:
         offset = archive.getmembers()[2].offset
@@ -140,7 +140,7 @@ def contents(path: Path) -> dict[str, bytes]:
     ],
     ids=str,
 )
-def test_what_is_wrong_in_an_archive_is_named(shards: Path, change: dict, said: str) -> None:
+def test_load_image_shards_names_what_is_wrong_in_an_archive(shards: Path, change: dict, said: str) -> None:
     path = shards / "train" / "000000.tar"
     members = {name: content for name, content in (contents(path) | change).items() if content is not None}
     rewritten(path, members)
@@ -148,7 +148,7 @@ def test_what_is_wrong_in_an_archive_is_named(shards: Path, change: dict, said: 
         load_image_shards(root=shards, image_size=16)
 
 
-def test_missing_and_empty_things_are_named(tmp_path: Path, shards: Path) -> None:
+def test_load_image_shards_names_missing_and_empty_parts(tmp_path: Path, shards: Path) -> None:
     with pytest.raises(DataError, match=r"needs data.root"):
         load_image_shards(root=None)
     with pytest.raises(DataError, match=r"is not a folder"):
@@ -170,7 +170,7 @@ def test_missing_and_empty_things_are_named(tmp_path: Path, shards: Path) -> Non
         load_image_shards(root=shards)
 
 
-def test_labels_with_a_gap_need_names(shards: Path) -> None:
+def test_shard_classes_refuse_labels_with_a_gap(shards: Path) -> None:
     (shards / "classes.txt").unlink()
     for path in (shards / "train").glob("*.tar"):
         members = {name: b"1000000000" if content == b"1" else content for name, content in contents(path).items()}
@@ -179,7 +179,7 @@ def test_labels_with_a_gap_need_names(shards: Path) -> None:
         load_image_shards(root=shards)
 
 
-def test_an_archive_cut_after_the_check_is_named_in_training(shards: Path) -> None:
+def test_load_image_shards_names_an_archive_cut_after_the_check(shards: Path) -> None:
     train = load_image_shards(root=shards, image_size=16).train
     path = shards / "train" / "000001.tar"
     path.write_bytes(path.read_bytes()[:700])

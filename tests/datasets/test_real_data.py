@@ -43,7 +43,7 @@ def esc10(root: Path) -> tuple[np.ndarray, list[str]]:
     return waves, names
 
 
-def test_a_folder_and_its_archives_serve_the_same_batches(tiny: Path, tmp_path: Path) -> None:
+def test_load_dataset_serves_the_same_batches_from_a_folder_and_its_archives(tiny: Path, tmp_path: Path) -> None:
     shards = make_shards(tiny, tmp_path / "shards", per_shard=130)
     knobs = {"image_size": 56, "augment": "rand-m9-mstd0.5-inc1", "erase": 0.25, "color_jitter": 0.2}
     files = load_dataset(DataConfig(name="image_folder", root=tiny, **knobs))
@@ -57,7 +57,7 @@ def test_a_folder_and_its_archives_serve_the_same_batches(tiny: Path, tmp_path: 
     assert all(images.isfinite().all() for images, _ in whole)
 
 
-def test_the_check_finds_the_fifteen_grey_images(tiny: Path, tmp_path: Path) -> None:
+def test_check_data_finds_the_fifteen_grey_images(tiny: Path, tmp_path: Path) -> None:
     report = nes_lab.check_data(tiny, everything=True)
     assert (report.usable, report.shared) == (True, 0)
     assert sum(split.modes["L"] for split in report.splits) == 15
@@ -66,7 +66,7 @@ def test_the_check_finds_the_fifteen_grey_images(tiny: Path, tmp_path: Path) -> 
     assert packed.splits == report.splits
 
 
-def test_real_sounds_load_and_teach_a_small_m5(tmp_path: Path) -> None:
+def test_load_audio_folder_teaches_a_small_m5(tmp_path: Path) -> None:
     waves, names = esc10(tmp_path / "esc10")
     report = nes_lab.check_data(tmp_path / "esc10")
     assert (report.name, report.usable, report.shared) == ("audio_folder", True, 0)
@@ -89,7 +89,7 @@ def test_real_sounds_load_and_teach_a_small_m5(tmp_path: Path) -> None:
     assert len(waves) == len(spec.train) + len(spec.val)
 
 
-def test_cifar10_in_torchvision_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_torchvision_set_reads_real_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = shared_data.reader()
     (train, labels, names), (test, test_labels, _) = read.cifar10("train"), read.cifar10("test")
     write_cifar10(tmp_path, train.transpose(0, 3, 1, 2), labels, test.transpose(0, 3, 1, 2), test_labels)

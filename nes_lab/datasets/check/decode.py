@@ -1,4 +1,7 @@
-"""Decode the examples of a split: count sizes and modes, measure statistics, and name the files that cannot be read."""
+"""Decode the examples of a split: count sizes and modes, measure statistics, and name the files that cannot be read.
+
+Tests: tests/datasets/check/test_check.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Recognize which data set a folder holds, by the names of its files and folders."""
+"""Recognize which data set a folder holds, by the names of its files and folders.
+
+Tests: tests/datasets/check/test_check.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""List the files of a data set without decoding them. Problems are collected, so that a check reports all of them."""
+"""List the files of a data set without decoding them. Problems are collected, so that a check reports all of them.
+
+Tests: tests/datasets/test_image_folder.py, tests/datasets/check/test_check.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The result of checking a data set: numbers and sentences, ready for JSON."""
+"""The result of checking a data set: numbers and sentences, ready for JSON.
+
+Tests: tests/datasets/check/test_check.py
+"""
 
 from __future__ import annotations
 

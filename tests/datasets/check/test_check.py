@@ -8,28 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from scipy.io import wavfile
 
 import nes_lab
 from nes_lab.datasets.check import decode
-from nes_lab.datasets.check.check import list_dataset
-from nes_lab.datasets.check.decode import decode_split
-from nes_lab.datasets.check.listing import SplitFiles
 from nes_lab.datasets.check.report import DataReport
-from nes_lab.datasets.examples import examples_by_class
 from nes_lab.datasets.imagenet import IMAGENETTE_CLASSES
-from nes_lab.datasets.images import pixel_problems
-from nes_lab.datasets.in_memory import in_memory_spec, random_shift
-from nes_lab.datasets.knobs import STANDARD
 from nes_lab.errors import DataError, OptionError
-from tests.datasets.samples import make_shards, make_sounds, make_tree, save_image, write_cifar10
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return make_tree(tmp_path / "tree")
+from tests.datasets.samples import make_shards, make_sounds, make_tree, write_cifar10
 
 
 def check(path: Path, **options) -> DataReport:
@@ -42,7 +29,7 @@ def only_problem(report: DataReport) -> str:
     return report.problems[0]
 
 
-def test_a_good_tree_is_described(tree: Path) -> None:
+def test_check_data_describes_a_good_tree(tree: Path) -> None:
     Image.new("CMYK", (30, 10)).save(tree / "train" / "cat" / "0.jpg")
     report = check(tree)
     assert report.usable
@@ -63,7 +50,7 @@ def test_a_good_tree_is_described(tree: Path) -> None:
     assert json.loads(json.dumps(report.to_dict()))["splits"][0]["median"] == 4.5
 
 
-def test_statistics_are_those_of_all_pixels(tree: Path) -> None:
+def test_check_data_computes_statistics_over_all_pixels(tree: Path) -> None:
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in (tree / "train").rglob("*.png")]
     pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures]) / 255
     train = check(tree).splits[0]
@@ -71,7 +58,7 @@ def test_statistics_are_those_of_all_pixels(tree: Path) -> None:
     assert train.std == pytest.approx(pixels.std(0), abs=1e-9)
 
 
-def test_several_faults_are_all_reported(tree: Path) -> None:
+def test_check_data_reports_all_faults_at_once(tree: Path) -> None:
     (tree / "train" / "cat" / "0.png").write_bytes(b"no pixels")
     (tree / "val" / "dog" / "1.png").write_bytes((tree / "val" / "dog" / "1.png").read_bytes()[:99])
     (tree / "train" / "emu").mkdir()
@@ -85,14 +72,14 @@ def test_several_faults_are_all_reported(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_missing_and_empty_splits(tree: Path, split: str) -> None:
+def test_check_data_names_missing_and_empty_splits(tree: Path, split: str) -> None:
     (tree / split).rename(tree / "gone")
     assert f"has no folder '{split}'" in only_problem(check(tree))
     (tree / split).mkdir()
     assert "is an empty split" in only_problem(check(tree))
 
 
-def test_twins_across_the_splits_are_counted_and_named(tree: Path) -> None:
+def test_check_data_counts_and_names_examples_in_both_splits(tree: Path) -> None:
     copy = tree / "val" / "dog" / "twin.png"
     copy.write_bytes((tree / "train" / "cat" / "2.png").read_bytes())
     report = check(tree)
@@ -101,7 +88,7 @@ def test_twins_across_the_splits_are_counted_and_named(tree: Path) -> None:
     assert any("1 examples of val are also in train" in note and str(copy) in note for note in report.notes)
 
 
-def test_many_files_of_equal_size_are_left_to_all(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_data_compares_very_many_files_only_with_all(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for split in ("train", "val"):
         Image.new("RGB", (8, 8)).save(tree / split / "cat" / "same.png")
     monkeypatch.setattr(decode, "MAX_COMPARED", 1)
@@ -111,7 +98,7 @@ def test_many_files_of_equal_size_are_left_to_all(tree: Path, monkeypatch: pytes
     assert check(tree, everything=True).shared == 1
 
 
-def test_large_splits_are_sampled_unless_all_is_asked_for(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_data_samples_large_splits_unless_all_is_set(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "MAX_DECODED", 4)
     (tree / "train" / "cat" / "1.png").write_bytes(b"escapes the sample")
     report = check(tree)
@@ -120,7 +107,7 @@ def test_large_splits_are_sampled_unless_all_is_asked_for(tree: Path, monkeypatc
     assert "cat/1.png" in only_problem(check(tree, everything=True))
 
 
-def test_few_broken_images_are_a_note_when_asked_for(tmp_path: Path) -> None:
+def test_check_data_notes_few_unreadable_images_with_skip_broken(tmp_path: Path) -> None:
     root = make_tree(tmp_path, train=60, val=1, size=8)
     (root / "train" / "dog" / "7.png").write_bytes(b"")
     assert "dog/7.png" in only_problem(check(root))
@@ -131,7 +118,7 @@ def test_few_broken_images_are_a_note_when_asked_for(tmp_path: Path) -> None:
         check(root, skip_broken=0.2)
 
 
-def test_archives(tmp_path: Path, tree: Path) -> None:
+def test_check_data_on_archives(tmp_path: Path, tree: Path) -> None:
     root = make_shards(tree, tmp_path / "shards")
     files, packed = check(tree), check(root)
     assert packed.name == "image_shards"
@@ -146,7 +133,7 @@ def test_archives(tmp_path: Path, tree: Path) -> None:
     assert any("has label 1; with 1 classes" in problem for problem in check(root).problems)
 
 
-def test_sounds(tmp_path: Path) -> None:
+def test_check_data_on_sounds(tmp_path: Path) -> None:
     root = make_sounds(tmp_path / "sounds")
     report = check(root, val_fold=3)
     assert (report.name, report.kind, report.usable, report.shared) == ("audio_folder", "audio", True, 0)
@@ -176,7 +163,7 @@ def cifar(root: Path, monkeypatch: pytest.MonkeyPatch, labels: np.ndarray) -> Pa
     return root
 
 
-def test_torchvision_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_data_on_torchvision_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = cifar(tmp_path / "c", monkeypatch, np.arange(50) % 10)
     for place in (root, root / "cifar-10-batches-py"):
         report = check(place)
@@ -192,28 +179,8 @@ def test_torchvision_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "no intact train split" in only_problem(check(root))
 
 
-def test_pixels_in_memory_are_checked_here_and_before_training() -> None:
-    images = np.full((6, 1, 4, 4), 7.0)
-    assert pixel_problems(images, 16.0) == []
-    images[1, 0, 0, 0], images[4, 0, 1, 1], images[5, 0, 0, 0] = np.nan, np.inf, -1
-    assert pixel_problems(images, 16.0) == [
-        "2 of 6 images hold NaN or infinite pixels: number 1, 4",
-        "2 of 6 images have pixels outside 0 to 16: number 4, 5",
-    ]
-    seen = decode_split("train", "image", SplitFiles(images, [0] * 6, 16.0), classes=1)
-    assert seen.problems[0].startswith("train: 2 of 6 images hold NaN")
-    pair = (torch.from_numpy(images), torch.zeros(6, dtype=torch.long))
-    with pytest.raises(
-        DataError, match=r"data.name='mine', train: 2 of 6 images hold NaN or infinite pixels: number 1, 4"
-    ):
-        in_memory_spec("mine", ("a",), pair, pair, augment=lambda size: random_shift, knobs=STANDARD, white=16.0)
-    empty = (torch.zeros(0, 1, 4, 4), torch.zeros(0, dtype=torch.long))
-    with pytest.raises(DataError, match=r"train: an empty split"):
-        in_memory_spec("mine", ("a",), empty, pair, augment=lambda size: random_shift, knobs=STANDARD, white=16.0)
-
-
 @pytest.mark.parametrize("name", ["imagenet", "imagenette"])
-def test_imagenet_by_name(tmp_path: Path, name: str) -> None:
+def test_check_data_on_imagenet_by_name(tmp_path: Path, name: str) -> None:
     folder = "imagenette2-160" if name == "imagenette" else ""
     make_tree(tmp_path / folder, names=tuple(IMAGENETTE_CLASSES), train=1, val=1)
     report = nes_lab.check_data(name, root=tmp_path)
@@ -223,7 +190,7 @@ def test_imagenet_by_name(tmp_path: Path, name: str) -> None:
         assert check(tmp_path).name == "imagenette"
 
 
-def test_what_is_not_known_is_named(tmp_path: Path) -> None:
+def test_detect_dataset_names_what_it_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'digitz' is neither a folder nor a data set .*mean 'digits'"):
         nes_lab.check_data("digitz")
     with pytest.raises(DataError, match=r"is neither a folder"):
@@ -235,20 +202,7 @@ def test_what_is_not_known_is_named(tmp_path: Path) -> None:
         nes_lab.check_data(str(tmp_path), root=tmp_path)
 
 
-def test_examples_are_spread_and_broken_ones_replaced(tree: Path) -> None:
-    for index in range(4, 12):
-        save_image(tree / "train" / "cat" / f"{index}.png", index, size=90)
-    (tree / "train" / "cat" / "0.png").write_bytes(b"")
-    shown = examples_by_class(list_dataset(tree), each=3, size=40)
-    assert list(shown) == ["cat", "dog"]
-    assert [len(pictures) for pictures in shown.values()] == [3, 3]
-    assert all(picture.dtype == np.uint8 and max(picture.shape) <= 40 for picture in shown["cat"])
-    assert list(examples_by_class(list_dataset(tree), classes=1)) == ["cat"]
-    sound = examples_by_class(list_dataset(make_sounds(tree.parent / "sounds"), val_fold=3))
-    assert sound["rain"][0].shape == (1200,)
-
-
-def test_a_report_is_frozen() -> None:
+def test_data_report_is_frozen_and_usable_without_problems() -> None:
     report = DataReport("x", None, "image", (), ())
     with pytest.raises(AttributeError):
         report.name = "y"  # type: ignore[misc]
