@@ -73,7 +73,9 @@ def measure(backbone: str, settings: dict[str, Any]) -> dict[str, Any]:
         for form in ("materialized", "factored"):
             report = export_onnx(model, x, f"{place}/{form}.onnx", form=form)
             kept = {
-                k: v for k, v in report.to_dict().items() if k in ("bytes", "params", "madds", "relative_difference")
+                k.removeprefix("file_"): v
+                for k, v in report.to_dict().items()
+                if k in ("file_bytes", "params", "madds", "relative_difference")
             }
             row |= {form: kept, "opset": report.opset, "versions": dict(report.versions)}
             calls[form] = runner(f"{place}/{form}.onnx", x)

@@ -1,8 +1,9 @@
-"""Folds and joint samplings for exported graphs, as gathers over small constant tables.
+"""Parts of an epitome layer as gathers from small constant tables, for exported graphs.
 
-A fold of the input adds entries onto cells. Runtimes are slow at scattered additions, so here every cell gathers what is added onto
-it: as many gathers as the cell that is read most often has readers, or slices where the reads are few contiguous runs. A joint weight
-is gathered by an index that the graph makes of one number per patch: runtimes do that once, when they load the file.
+A fold adds entries of the input onto the cells of the epitome axis. Runtimes are slow at such scattered additions, so here every
+cell gathers the entries that are added onto it: in as many rounds as the most-read cell has entries, or as slices where the entries
+are a few contiguous pieces. A joint weight is gathered by an index that the graph computes from one number per patch; runtimes do
+that once, when they load the file.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from torch import Tensor, nn
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.nn.layer import EpitomeLayer
 
-__all__ = ["Blend", "JointWeight", "Rounds"]
+__all__ = ["BlendedExpansion", "JointWeight", "FoldByGathers"]
 
 
-class Rounds(nn.Module):
-    """A fold as gathers: in round ``t`` every cell takes the ``t``-th of the entries added onto it.
+class FoldByGathers(nn.Module):
+    """A fold as gathers: in round ``t`` every cell takes the ``t``-th entry that is added onto it.
 
     Args:
-        taps: Of a separable input axis.
+        taps: Taps of a separable input axis.
+
+    Shape:
+        - input with as many entries along ``dim`` as the weight axis, output with as many as the epitome axis
 
     Examples:
-        >>> fold = Rounds(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])))
+        >>> fold = FoldByGathers(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])))
         >>> fold(torch.tensor([2.0, 4.0]), 0)
         tensor([1., 3., 2.])
     """
@@ -41,18 +45,18 @@ class Rounds(nn.Module):
                     readers[cell].append((channel, part))
         self.count, self.cells = max(map(len, readers)), taps.cells
         slices = taps.slices or ()
-        whole = all(length == taps.cells for _, _, length in slices)
-        self.slices = slices if whole or len(slices) <= self.count else ()
+        complete = all(length == taps.cells for _, _, length in slices)
+        self.slices = slices if complete or len(slices) <= self.count else ()
         dtype, device = (torch.float32 if taps.frac is None else taps.frac.dtype), taps.lower.device
         for t in range(0 if self.slices else self.count):
-            mine = [r[t] if t < len(r) else (0, 0.0) for r in readers]
-            shares = torch.tensor([part for _, part in mine], dtype=dtype, device=device)
-            index = torch.tensor([channel for channel, _ in mine], device=device)
+            entries = [r[t] if t < len(r) else (0, 0.0) for r in readers]
+            shares = torch.tensor([part for _, part in entries], dtype=dtype, device=device)
+            index = torch.tensor([channel for channel, _ in entries], device=device)
             self.register_buffer(f"index_{t}", index, persistent=False)
             self.register_buffer(f"share_{t}", None if bool((shares == 1).all()) else shares, persistent=False)
 
     def forward(self, x: Tensor, dim: int) -> Tensor:
-        """``A^T x`` along ``dim``, counted from the front."""
+        """Return ``A^T x`` along ``dim``, where ``A`` is the axis's sampling matrix and ``dim`` counts from the front."""
         total = None
         for part in self._by_slices(x, dim) if self.slices else self._by_rounds(x, dim):
             total = part if total is None else total + part
@@ -60,31 +64,31 @@ class Rounds(nn.Module):
         return total
 
     def _by_rounds(self, x: Tensor, dim: int) -> list[Tensor]:
-        found = []
+        parts = []
         for t in range(self.count):
             part, share = x.index_select(dim, getattr(self, f"index_{t}")), getattr(self, f"share_{t}")
-            found.append(part if share is None else part * share.to(x.dtype).view(-1, *[1] * (x.ndim - 1 - dim)))
-        return found
+            parts.append(part if share is None else part * share.to(x.dtype).view(-1, *[1] * (x.ndim - 1 - dim)))
+        return parts
 
     def _by_slices(self, x: Tensor, dim: int) -> list[Tensor]:
-        """Slices; where a run is shorter than the axis, zeros around it."""
-        found = []
+        """Return the slices, each padded with zeros to the length of the epitome axis."""
+        parts = []
         for begin, cell, length in self.slices:
             around = [0, 0] * (x.ndim - 1 - dim) + [cell, self.cells - cell - length]
             part = x.narrow(dim, begin, length)
-            found.append(part if length == self.cells else F.pad(part, around))
-        return found
+            parts.append(part if length == self.cells else F.pad(part, around))
+        return parts
 
 
-class Blend(nn.Module):
-    """The expansion at fractional starts, its scale within: two gathers, each times a constant, and their sum.
+class BlendedExpansion(nn.Module):
+    """Expansion at fractional starts, including the scale: the sum of two gathers, each multiplied by a constant.
 
     Args:
-        taps: Of a separable output axis, fractional.
-        scale: One factor per output channel, or None.
+        taps: Taps of a separable output axis with fractional starts.
+        scale: One factor per output channel; None: no scale.
 
     Examples:
-        >>> blend = Blend(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])), None)
+        >>> blend = BlendedExpansion(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])), None)
         >>> blend(torch.tensor([0.0, 10.0, 20.0]), 0)
         tensor([ 5., 15.])
     """
@@ -96,7 +100,7 @@ class Blend(nn.Module):
 
     def __init__(self, taps: AxisTaps, scale: Tensor | None) -> None:
         super().__init__()
-        assert taps.frac is not None and taps.upper is not None  # the caller has asked
+        assert taps.frac is not None and taps.upper is not None  # the caller has checked it
         share = taps.frac.detach()
         factor = 1.0 if scale is None else scale.to(share.dtype)
         constants = {"lower": taps.lower, "upper": taps.upper, "low": (1 - share) * factor, "high": share * factor}
@@ -104,17 +108,17 @@ class Blend(nn.Module):
             self.register_buffer(name, value.clone(), persistent=False)
 
     def forward(self, y: Tensor, dim: int) -> Tensor:
-        """``scale * A y`` along ``dim``, counted from the front."""
+        """Return ``scale * A y`` along ``dim``, where ``A`` is the axis's sampling matrix and ``dim`` counts from the front."""
         shape = (-1, *[1] * (y.ndim - 1 - dim))
         low, high = (share.to(y.dtype).view(shape) for share in (self.low, self.high))
         return y.index_select(dim, self.lower) * low + y.index_select(dim, self.upper) * high
 
 
 class JointWeight(nn.Module):
-    """The weight of a layer with joint starts, gathered from its epitome.
+    """Weight of a layer with joint scope, gathered from its epitome.
 
     Args:
-        layer: With joint scope and fixed starts.
+        layer: A frozen layer with joint scope.
     """
 
     patch_0: Tensor
@@ -140,7 +144,7 @@ class JointWeight(nn.Module):
             self.register_buffer(f"patch_{axis}", patch, persistent=False)
 
     def forward(self, epitome: Tensor) -> Tensor:
-        """``T(E)``, of ``weight_shape``."""
+        """Return the sampled weight, of ``weight_shape``."""
         flat, total = epitome.flatten(), None
         for tops in product(*[(0, 1) if self.fractional and a in self.sampled else (0,) for a in range(epitome.ndim)]):
             part = flat.index_select(0, self._index(tops).flatten()).view(self.geometry.weight_shape)
@@ -153,7 +157,7 @@ class JointWeight(nn.Module):
         return total
 
     def _index(self, tops: tuple[int, ...]) -> Tensor:
-        """Place of each weight's cell in the flat epitome."""
+        """Return the position in the flat epitome of the cell that each weight entry reads."""
         g, index = self.geometry, None
         circular = g.boundary == "circular"
         for axis, (a, top) in enumerate(zip(g.axes, tops, strict=True)):
@@ -167,7 +171,7 @@ class JointWeight(nn.Module):
         return index.expand(g.weight_shape)
 
     def _spread(self, table: Tensor) -> Tensor:
-        """From one number per patch to one per pair of channels."""
+        """Repeat one number per patch for every pair of channels in the patch."""
         spread = table.index_select(0, self.patch_0).index_select(1, self.patch_1)
         return spread.view(*spread.shape, *[1] * (len(self.geometry.axes) - 2))
 
@@ -178,7 +182,10 @@ def _along(axis: int, geometry: object) -> tuple[int, ...]:
 
 
 def _split(table: Tensor, layer: EpitomeLayer, axis: int) -> tuple[Tensor, Tensor | None]:
-    """Whole cells and shares of the upper tap, one per patch, as :func:`nes_lab.epitome.taps.axis_taps` splits them."""
+    """Split the starts of an axis into lower cells and fractions, as :func:`nes_lab.epitome.taps.axis_taps` does.
+
+    The fractions are None where the starts are integers.
+    """
     g = layer.geometry
     if not layer.routing.fractional:
         return table.round().long(), None

@@ -1,4 +1,4 @@
-"""Models as they are exported: plain layers, or epitome layers in operations that every runtime has and does fast."""
+"""Prepare a model for tracing: plain layers, or epitome layers made of operations that every runtime has and does fast."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import check_choice
 from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
 from nes_lab.execution.registry import EXECUTIONS
-from nes_lab.export.gathers import Blend, JointWeight, Rounds
+from nes_lab.export.gathers import BlendedExpansion, FoldByGathers, JointWeight
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.surgery.replace import materialize
 
-__all__ = ["FORMS", "GraphLayer", "exportable"]
+__all__ = ["FORMS", "GraphLayer", "prepare_for_export"]
 
 FORMS = ("materialized", "factored")
 
 
-def exportable(model: nn.Module, form: str) -> nn.Module:
-    """A copy of a model in evaluation mode, ready to be traced.
+def prepare_for_export(model: nn.Module, form: str) -> nn.Module:
+    """Return a copy of a model in evaluation mode, ready to be traced.
 
     Args:
-        model: Any module, left as it was.
+        model: Any module; it does not change.
         form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: they stay, with the starts they have now, each
-            in the execution plan it would run: ``execution="auto"`` takes the cheapest by count for the input traced.
+            in its own execution; ``execution="auto"`` takes the one with the fewest multiply-adds for the traced input.
+
+    Raises:
+        OptionError: If ``form`` is not known.
     """
     check_choice("form", form, FORMS)
     if form == "materialized":
@@ -35,19 +38,21 @@ def exportable(model: nn.Module, form: str) -> nn.Module:
     for module in list(copied.modules()):
         if isinstance(module, EpitomeLayer):
             module.freeze()
-            if type(module).forward is EpitomeLayer.forward:  # one of its own (standardized weights) is traced as it is
+            if (
+                type(module).forward is EpitomeLayer.forward
+            ):  # other layers (standardized weights) are traced as they are
                 memo[id(module)] = GraphLayer(module)
     return copy.deepcopy(copied, memo)
 
 
 class GraphLayer(nn.Module):
-    """An epitome layer with fixed starts, for tracing: index tables are small constants, and nothing is scattered.
+    """An epitome layer with fixed starts, for tracing: index tables are small constants, and there are no scatter operations.
 
     Args:
-        layer: Frozen; its parameters are taken, not copied.
+        layer: A frozen layer; its parameters are used, not copied.
 
     Shape:
-        - as the layer's
+        - input and output as those of ``layer``
     """
 
     scale: Tensor | None
@@ -66,28 +71,28 @@ class GraphLayer(nn.Module):
                 value = None if t is None else getattr(t, name)
                 value = None if value is None else value.detach().clone()
                 self.register_buffer(f"{name}_{axis}", value, persistent=False)
-        self.rounds = Rounds(taps[1]) if taps and taps[1] is not None else None
+        self.rounds = FoldByGathers(taps[1]) if taps and taps[1] is not None else None
         blended = taps[0] if taps and taps[0] is not None and taps[0].fractional else None
-        self.blend = None if blended is None else Blend(blended, layer.scale)
+        self.blend = None if blended is None else BlendedExpansion(blended, layer.scale)
         self.train(layer.training)
 
     def _taps(self) -> list[AxisTaps | None]:
-        found: list[AxisTaps | None] = []
+        taps: list[AxisTaps | None] = []
         for axis, known in enumerate(self._cells):
             parts = [getattr(self, f"{name}_{axis}") for name in ("lower", "upper", "frac")]
-            found.append(None if known is None else AxisTaps(parts[0], known[0], parts[1], parts[2], known[1]))
-        return found
+            taps.append(None if known is None else AxisTaps(parts[0], known[0], parts[1], parts[2], known[1]))
+        return taps
 
     @property
     def weight(self) -> Tensor:
-        """The sampled weight, for parents that use it and bypass the forward."""
+        """The sampled weight, for parent modules that use a layer's weight without calling the layer."""
         if self.joint is not None:
             return scale_channels(self.joint(self.epitome), self.scale)
         execution = EXECUTIONS["materialize"]
         return execution.prepare(self.epitome, self._taps(), self._layer[0].geometry, self.scale).weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the layer by its execution, which the first call decides."""
+        """Compute the layer in its execution, which is chosen at the first call."""
         layer, op = self._layer[0], self._layer[0].op
         if self._execution is None:
             self._execution = layer.resolved_execution(tuple(x.shape))

@@ -1,4 +1,4 @@
-"""``export_onnx``: an ONNX file, plain or with the reuse in its graph, that has its name once it was seen to agree."""
+"""``export_onnx``: write a model as an ONNX file, of plain layers or of factored epitome layers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.errors import ExportError, OptionError, check_choice
-from nes_lab.export.folder import new_file
+from nes_lab.export.atomic_write import new_file
+from nes_lab.export.example import ExampleInput, check_example
 from nes_lab.export.graph import FORMS
-from nes_lab.export.inputs import Example, check_example
-from nes_lab.export.parity import verified
+from nes_lab.export.parity import verify_file
 from nes_lab.export.report import ExportReport, versions_of
-from nes_lab.export.tracing import check_tolerance, quiet, short, traceable, traced
+from nes_lab.export.trace import check_tolerance, prepare_trace, quiet_exporters, root_cause, run_tracer
 
 __all__ = ["export_onnx"]
 
-_MOST_FOLDED = 1024
-"""Larger constants are left to be computed where the file is loaded: folded here, each would be stored."""
-_SMALL = 64
+_MAX_FOLDED_BYTES = 1024
+"""Larger constants are not folded: the file would store each of them. Runtimes compute them when they load the file."""
+_MAX_FOLDED_WEIGHT = 64
+"""Constants made from larger matrices are not folded either: they are pieces of an epitome, which the file stores already."""
 
 
 def export_onnx(
@@ -36,28 +37,28 @@ def export_onnx(
     verify: bool = True,
     tolerance: float = 1e-4,
 ) -> ExportReport:
-    """Write a model as ONNX, through torch's dynamo exporter.
+    """Write a model as an ONNX file, through torch's dynamo exporter.
 
-    The file has its name only after ONNX Runtime has run it on the example and on another batch size and agreed with PyTorch.
+    The file gets its name only after ONNX Runtime has run it on the example and on another batch size, with the outputs of PyTorch.
 
     Args:
-        model: Compressed or dense, on any device; left as it was and exported in evaluation mode.
+        model: A compressed or dense model on any device. It does not change, and is exported in evaluation mode.
         example_input: A tensor, or a tuple or dict of tensors.
-        path: Of the file; one that is there is replaced.
-        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: the reuse stays in the graph; each epitome is
-            stored once, and folds and expansions are slices, gathers and additions. Starts are those of now, fractional ones too.
-        opset: Of ONNX; None: the exporter's own.
-        dynamic_batch: Leave the first axis open; False fixes it to the example's.
-        verify: Run the file and compare; False needs no ONNX Runtime.
+        path: Path of the file; an existing file is replaced.
+        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
+            computes with it by slices, gathers and additions. Starts are exported as they are now, also fractional ones.
+        opset: ONNX operator set; None: the exporter's default.
+        dynamic_batch: Leave the length of the first axis open; False fixes it to the example's.
+        verify: Run the file and compare it with PyTorch; False needs no ONNX Runtime.
         tolerance: Largest difference allowed, as a share of the largest entry of the output.
 
     Returns:
-        Size, params, multiply-adds, largest difference, and the times of ONNX Runtime and PyTorch taking turns.
+        Size, params, multiply-adds, largest difference, and the times of ONNX Runtime and PyTorch, measured alternately.
 
     Raises:
         OptionError: If an option is wrong, the model cannot run the example, or a package is missing.
-        ExportError: If the model cannot be traced, the opset lacks an operator (names it), or the outputs do not agree.
-        CheckpointError: If the file cannot be written. In every case nothing is left behind.
+        ExportError: If the model cannot be traced, the opset lacks an operator (names it), or the outputs differ.
+        CheckpointError: If the file cannot be written. After any error nothing is left behind.
 
     Examples:
         >>> import tempfile
@@ -74,15 +75,15 @@ def export_onnx(
     check_tolerance(tolerance)
     if verify:
         _package("onnxruntime")
-    example = Example.of(example_input)
+    example = ExampleInput.of(example_input)
     check_example(model, example)
     with new_file(path) as temporary:
-        proto = _traced(model, example, form, opset, dynamic_batch)
+        proto = _traced_proto(model, example, form, opset, dynamic_batch)
         onnx.save(proto, temporary)
         facts = _facts(proto, example, temporary)
         checks: dict[str, Any] = {}
         if verify:
-            checks = verified(_session(temporary), model, example, tolerance, dynamic_batch, "the ONNX file")
+            checks = verify_file(_session(temporary), model, example, tolerance, dynamic_batch, "the ONNX file")
     versions = versions_of("torch", "onnx", "onnxscript", "onnxruntime")
     return ExportReport(str(path), "onnx", form, **facts, **checks, versions=versions)
 
@@ -91,23 +92,22 @@ def _package(name: str) -> Any:
     try:
         return __import__(name)
     except ImportError as error:
-        raise OptionError(f"{name} is not installed; pip install 'nes-lab[export]' brings it") from error
+        raise OptionError(f"{name} is not installed; install it with: pip install 'nes-lab[export]'") from error
 
 
 def _check_opset_option(onnx: Any, opset: int | None) -> None:
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int) or not 1 <= opset <= newest):
-        known = f"onnx {onnx.__version__} knows 1 to {newest}"
-        raise OptionError(f"opset={opset!r}; give a whole number: {known}")
+        raise OptionError(f"opset={opset!r}; give an integer from 1 to {newest}, which onnx {onnx.__version__} knows")
 
 
-def _traced(model: nn.Module, example: Example, form: str, opset: int | None, dynamic: bool) -> Any:
-    """The model as a cleaned ONNX proto."""
-    from nes_lab.export.onnx_graph import clean
+def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int | None, dynamic: bool) -> Any:
+    """Trace the model and return it as an optimized ONNX proto."""
+    from nes_lab.export.onnx_graph import clean_graph
 
-    on_cpu = copy.deepcopy(model).cpu() if _elsewhere(model) else model
-    graph, arguments, shapes = traceable(on_cpu, example.to("cpu"), form, dynamic)
-    program = traced(
+    on_cpu = copy.deepcopy(model).cpu() if _is_on_gpu(model) else model
+    graph, arguments, shapes = prepare_trace(on_cpu, example.to("cpu"), form, dynamic)
+    program = run_tracer(
         lambda: torch.onnx.export(
             graph,
             arguments.args,
@@ -123,22 +123,27 @@ def _traced(model: nn.Module, example: Example, form: str, opset: int | None, dy
     )
     assert program is not None  # the dynamo exporter returns one
     _check_opset(program.model_proto, opset)
-    with quiet():
+    with quiet_exporters():
         optimizer = _package("onnxscript").optimizer
-        optimizer.optimize_ir(program.model, output_size_limit=_MOST_FOLDED, should_fold=_may_fold)
-    return clean(program.model_proto)
+        optimizer.optimize_ir(program.model, output_size_limit=_MAX_FOLDED_BYTES, should_fold=_may_fold)
+    return clean_graph(program.model_proto)
 
 
 def _may_fold(node: Any) -> bool | None:
-    """Not what is made of an epitome: its pieces would be stored beside it."""
+    """Return False for a node that computes with an epitome, None to let the optimizer decide."""
     for value in node.inputs:
         known = None if value is None else value.const_value
-        if known is not None and len(known.shape) > 1 and known.size > _SMALL and known.dtype.is_floating_point():
+        if (
+            known is not None
+            and len(known.shape) > 1
+            and known.size > _MAX_FOLDED_WEIGHT
+            and known.dtype.is_floating_point()
+        ):
             return False
     return None
 
 
-def _elsewhere(model: nn.Module) -> bool:
+def _is_on_gpu(model: nn.Module) -> bool:
     return any(t.device.type != "cpu" for t in (*model.parameters(), *model.buffers()))
 
 
@@ -151,22 +156,24 @@ def _check_opset(proto: Any, opset: int | None) -> None:
 
     if opset is not None and _opset(proto) != opset:
         names = ", ".join(missing_operators(proto, opset)) or "an operator"
-        raise ExportError(f"opset={opset} lacks what this model needs: {names}; give opset={_opset(proto)} or none")
+        raise ExportError(
+            f"opset={opset} lacks operators of this model: {names}; give opset={_opset(proto)}, or leave it out"
+        )
 
 
-def _facts(proto: Any, example: Example, file: Path) -> dict[str, Any]:
+def _facts(proto: Any, example: ExampleInput, file: Path) -> dict[str, Any]:
     from nes_lab.export.onnx_graph import graph_madds, graph_params
 
     shapes = [tuple(t.shape) for t in example.tensors]
     return {
-        "bytes": file.stat().st_size,
+        "file_bytes": file.stat().st_size,
         "params": graph_params(proto),
         "madds": graph_madds(proto, shapes),
         "opset": _opset(proto),
     }
 
 
-def _session(file: Path) -> Callable[[Example], list[Tensor]]:
+def _session(file: Path) -> Callable[[ExampleInput], list[Tensor]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -174,15 +181,19 @@ def _session(file: Path) -> Callable[[Example], list[Tensor]]:
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ExportError(f"ONNX Runtime {onnxruntime.__version__} cannot load the file: {short(error)}") from error
+        raise ExportError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the file: {root_cause(error)}"
+        ) from error
     names = [value.name for value in session.get_inputs()]
 
-    def call(example: Example) -> list[Tensor]:
+    def call(example: ExampleInput) -> list[Tensor]:
         arrays = [t.detach().cpu().numpy() for t in example.tensors]
         try:
-            found = session.run(None, dict(zip(names, arrays, strict=True)))
+            outputs = session.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
-            raise ExportError(f"ONNX Runtime {onnxruntime.__version__} cannot run the file: {short(error)}") from error
-        return [torch.from_numpy(array) for array in found]
+            raise ExportError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot run the file: {root_cause(error)}"
+            ) from error
+        return [torch.from_numpy(array) for array in outputs]
 
     return call

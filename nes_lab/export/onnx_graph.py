@@ -1,4 +1,4 @@
-"""Facts of an ONNX graph: its params, its multiply-adds, and which operators an opset lacks."""
+"""Read facts off an ONNX graph: its params, its multiply-adds, and which operators an opset lacks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
-__all__ = ["clean", "graph_madds", "graph_params", "missing_operators"]
+__all__ = ["clean_graph", "graph_madds", "graph_params", "missing_operators"]
 
 _NUMBERS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def clean(model: ModelProto) -> ModelProto:
-    """Take out what only the exporter needs: where in which source file a node came from."""
+def clean_graph(model: ModelProto) -> ModelProto:
+    """Remove the exporter's notes in place: in which source file and line each node was made."""
     for part in _parts(model.graph):
         del part.metadata_props[:]
         part.doc_string = ""
@@ -33,25 +33,30 @@ def _parts(graph: Any) -> Iterator[Any]:
 
 
 def graph_params(model: ModelProto) -> int:
-    """Numbers in the graph's weights; index tables are whole numbers and not among them."""
+    """Return how many numbers the graph's weights have; tables of integers do not count."""
     stored = sum(prod(t.dims) for t in model.graph.initializer if t.data_type in _NUMBERS)
     tensors = (a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value")
     return stored + sum(prod(t.dims) for t in tensors if t.data_type in _NUMBERS)
 
 
 def graph_madds(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> int | None:
-    """Multiply-adds of the graph's convolutions and matrix products for inputs of these shapes; None where a shape stays unknown."""
-    fixed = _fixed(model, input_shapes)
-    found = _count(fixed)
-    if found is None:  # shapes that are themselves computed: fold what the sizes now decide
+    """Return the multiply-adds of the graph's convolutions and matrix products, or None if a shape stays unknown.
+
+    Args:
+        model: The graph.
+        input_shapes: One shape per input.
+    """
+    fixed = _with_fixed_inputs(model, input_shapes)
+    madds = _count(fixed)
+    if madds is None:  # some shapes are computed in the graph: fold them, now that the input shapes are known
         import onnxscript
 
-        found = _count(_fixed(onnxscript.optimizer.optimize(fixed), input_shapes))
-    return found
+        madds = _count(_with_fixed_inputs(onnxscript.optimizer.optimize(fixed), input_shapes))
+    return madds
 
 
-def _fixed(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> ModelProto:
-    """A copy whose inputs have these shapes, and nothing else a shape."""
+def _with_fixed_inputs(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> ModelProto:
+    """Return a copy with these input shapes and no other shapes, so that all others are inferred from them."""
     fixed = ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
@@ -70,7 +75,7 @@ def _count(model: ModelProto) -> int | None:
 
 
 def _shapes(model: ModelProto) -> Shapes:
-    """Shapes of all values; 0 for an axis that is not known."""
+    """Return the inferred shapes of all values; the length of an unknown axis is 0."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     known = {t.name: tuple(t.dims) for t in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -94,7 +99,9 @@ def _madds(node: NodeProto, shapes: Shapes) -> int | None:
 
 
 def missing_operators(model: ModelProto, opset: int) -> list[str]:
-    """Operators of the graph that an opset has not, with the one that brought them; those it has in an older form come last.
+    """Return the operators of the graph that an opset lacks, each with the opset that introduced it.
+
+    Operators that the opset has in an older form come last.
 
     Examples:
         >>> node = onnx.helper.make_node("Gelu", ["x"], ["y"])

@@ -1,4 +1,4 @@
-"""What a model is but for its numbers: its modules, and how its epitome layers are made."""
+"""Describe a model without its tensors: its modules, and the arguments of its epitome layers."""
 
 from __future__ import annotations
 
@@ -9,40 +9,44 @@ from typing import Any
 from torch import nn
 
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.surgery.fuse import FoldedBatchNorm1d
 
-__all__ = ["Entry", "first_difference", "layer_record", "outline"]
+__all__ = ["FOLDED_NORM", "Entry", "first_difference", "layer_record", "named_epitome_layers", "outline"]
 
 Entry = list[Any]
-"""``[name, class name, settings]`` of a module, as JSON holds it."""
+"""``[name, class name, settings]`` of a module, in the form in which JSON holds it."""
 
-_NO_MATTER = {"inplace", "p", "momentum", "training", "drop_prob"}
-"""Settings without bearing on what a model computes in evaluation."""
+FOLDED_NORM = "_Rows"
+"""Class name that saved models write for :class:`~nes_lab.surgery.fuse.FoldedBatchNorm1d`, since version 0.1.0."""
+_IGNORED_SETTINGS = {"inplace", "p", "momentum", "training", "drop_prob"}
+"""Settings that do not change what a model computes in evaluation."""
 
 
 def outline(model: nn.Module) -> list[Entry]:
-    """All modules under all their names; the insides of epitome layers are left to :func:`layer_record`.
+    """List all modules under all their names, without the modules inside epitome layers (see :func:`layer_record`).
 
     Examples:
         >>> outline(nn.Sequential(nn.ReLU()))
         [['', 'Sequential', {}], ['0', 'ReLU', {}]]
     """
     inside: list[str] = []
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for name, module in model.named_modules(remove_duplicate=False):
         if any(name.startswith(prefix) for prefix in inside):
             continue
         is_epitome = isinstance(module, EpitomeLayer)
         if is_epitome:
             inside.append(f"{name}." if name else "")
-        found.append([name, type(module).__name__, {} if is_epitome else _settings(module)])
+        kind = FOLDED_NORM if isinstance(module, FoldedBatchNorm1d) else type(module).__name__
+        entries.append([name, kind, {} if is_epitome else _settings(module)])
         if is_epitome and not name:
             break
-    return found
+    return entries
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:
     names = getattr(type(module), "__constants__", ())
-    values = {n: _plain(getattr(module, n, None)) for n in names if n not in _NO_MATTER}
+    values = {n: _plain(getattr(module, n, None)) for n in names if n not in _IGNORED_SETTINGS}
     return {n: v for n, v in values.items() if isinstance(v, bool | int | float | str | list)}
 
 
@@ -53,29 +57,33 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def first_difference(saved: list[Entry], found: list[Entry]) -> str:
-    """The first module in which two outlines differ, as a sentence's end; empty where they agree.
+def first_difference(saved: list[Entry], present: list[Entry]) -> str:
+    """Describe the first module in which two outlines differ, for a message; return an empty string if they agree.
+
+    Args:
+        saved: Outline of the saved model.
+        present: Outline of the model to compare with it.
 
     Examples:
         >>> first_difference([["0", "ReLU", {}]], [["0", "GELU", {}]])
         "'0' is a ReLU in the saved model and a GELU here"
     """
-    mine, theirs = ({entry[0]: entry for entry in entries} for entries in (saved, found))
+    saved_names, by_name = {entry[0] for entry in saved}, {entry[0]: entry for entry in present}
     for name, kind, settings in saved:
-        if name not in theirs:
+        if name not in by_name:
             return f"the saved model has a {kind} {name!r}, which is not here"
-        _, other, values = theirs[name]
+        _, other, values = by_name[name]
         if other != kind:
             return f"{repr(name) if name else 'the model itself'} is a {kind} in the saved model and a {other} here"
         for key in settings.keys() & values.keys():
             if settings[key] != values[key]:
                 return f"{name!r} ({kind}) has {key}={settings[key]!r} in the saved model and {values[key]!r} here"
-    more = next((entry for entry in found if entry[0] not in mine), None)
+    more = next((entry for entry in present if entry[0] not in saved_names), None)
     return "" if more is None else f"the {more[1]} {more[0]!r} here is not in the saved model"
 
 
 def layer_record(layer: EpitomeLayer) -> dict[str, Any]:
-    """How an epitome layer is made again: all arguments, and what became of its starts."""
+    """Return everything needed to rebuild an epitome layer: constructor arguments and the state of its starts."""
     g, starts = layer.geometry, layer.routing
     op = {f.name: _listed(getattr(layer.op, f.name)) for f in fields(layer.op) if f.init}
     return {
@@ -98,8 +106,8 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def epitome_names(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
-    """Epitome layers under all their names."""
+def named_epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
+    """Yield the epitome layers of a model under all their names."""
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, EpitomeLayer):
             yield name, module

@@ -1,4 +1,4 @@
-"""From a configuration and a dense network back to the network that was saved, its numbers not yet in it."""
+"""Rebuild a saved network's modules from its config and the dense network. Weights are loaded afterwards."""
 
 from __future__ import annotations
 
@@ -12,43 +12,47 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes_lab.backbones.registry import create_backbone
 from nes_lab.errors import CheckpointError, NesLabError
-from nes_lab.export.outline import epitome_names, first_difference, layer_record, outline
-from nes_lab.export.tensors import transient
+from nes_lab.export.outline import FOLDED_NORM, first_difference, layer_record, named_epitome_layers, outline
+from nes_lab.export.tensors import unsaved_buffers
 from nes_lab.nn.kinds import build, kind_of
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.starts import FrozenStarts
-from nes_lab.surgery.fuse import _Rows
+from nes_lab.surgery.fuse import FoldedBatchNorm1d
 
 __all__ = ["dense_network", "rebuild"]
 
-_AFTER_NORM = ("Identity", "_Rows", "Sequential")
-"""What ``fuse`` leaves where a norm was."""
+_AFTER_FUSE = ("Identity", FOLDED_NORM, "Sequential")
+"""Classes that ``fuse`` puts in the place of a norm."""
 _ARGUMENTS = ("routing", "scope", "boundary", "seed")
 _DTYPES = {str(t).removeprefix("torch."): t for t in vars(torch).values() if isinstance(t, torch.dtype)}
 
 
 def dense_network(config: Mapping[str, Any]) -> nn.Module:
-    """The backbone a saved model was made from, with fresh weights.
+    """Create the backbone from which a saved model was made, with fresh weights.
 
     Raises:
-        CheckpointError: If the configuration names none, or it cannot be made here.
+        CheckpointError: If the configuration names no backbone, or the backbone cannot be created here.
     """
     stamp = config.get("backbone")
     if stamp is None:
-        raise CheckpointError("the saved model names no backbone; give its dense network as model=")
+        raise CheckpointError("the saved model names no backbone; give the dense network it was made from as model=")
     try:
         return create_backbone(**{k: v for k, v in stamp.items() if k != "options"}, **stamp["options"])
     except (NesLabError, ImportError, RuntimeError, MemoryError, TypeError, ValueError, AssertionError) as error:
         raise CheckpointError(
-            f"backbone {stamp['name']!r} cannot be made here: {error}; install what it needs, or give its dense network as model="
+            f"backbone {stamp['name']!r} cannot be created here: {error}; install what it needs, or give the dense network as model="
         ) from error
 
 
 def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
-    """A copy of a dense network with the epitome layers, and without the norms that ``fuse`` folded.
+    """Return a copy of a dense network with the saved model's epitome layers, and without the norms that ``fuse`` folded.
+
+    Args:
+        dense: The network the saved model was made from; it does not change.
+        config: Configuration of the saved model.
 
     Raises:
-        CheckpointError: Naming the first layer in which the network is another than the saved one.
+        CheckpointError: If it is a different network; names the first layer that differs.
     """
     _check_dense(dense, config)
     memo: dict[int, Any] = {}
@@ -57,45 +61,45 @@ def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
         record = config["epitome_layers"].get(name)
         if record is not None and not isinstance(module, EpitomeLayer):
             memo[id(module)] = _epitome_layer(name, module, record)
-        elif isinstance(module, _BatchNorm) and classes.get(name) in _AFTER_NORM:
-            memo[id(module)] = _after_norm(module, classes[name])
+        elif isinstance(module, _BatchNorm) and classes.get(name) in _AFTER_FUSE:
+            memo[id(module)] = _folded_norm(module, classes[name])
     model = copy.deepcopy(dense, memo)
-    for name, layer in epitome_names(model):
+    for name, layer in named_epitome_layers(model):
         if name in config["epitome_layers"]:
-            _take_state(name, layer, config["epitome_layers"][name])
-    wrong = first_difference(config["modules"], outline(model))
-    if wrong:
-        raise _another(wrong)
+            _restore_state(name, layer, config["epitome_layers"][name])
+    difference = first_difference(config["modules"], outline(model))
+    if difference:
+        raise _different_network(difference)
     _cast(model, config["transient"])
     return model
 
 
-def _another(what: str) -> CheckpointError:
+def _different_network(difference: str) -> CheckpointError:
     return CheckpointError(
-        f"the network is another than the saved one: {what}; give the one it was made from as model="
+        f"the network differs from the saved one: {difference}; give the network it was made from as model="
     )
 
 
 def _check_dense(dense: nn.Module, config: Mapping[str, Any]) -> None:
-    """Refuse another network by the first of its layers that differs, in module order."""
+    """Refuse a different network; name the first layer that differs, in the order of the modules."""
     modules = dict(dense.named_modules(remove_duplicate=False))
     here = {entry[0]: entry for entry in outline(dense)}
     for entry in config["modules"]:
         name, kind = entry[:2]
         module = modules.get(name)
         if name in config["epitome_layers"] and module is not None:
-            wrong = _not_replaceable(name, module, config["epitome_layers"][name])
-        elif isinstance(module, _BatchNorm) and kind in _AFTER_NORM:
+            difference = _dense_difference(name, module, config["epitome_layers"][name])
+        elif isinstance(module, _BatchNorm) and kind in _AFTER_FUSE:
             continue
         else:
-            wrong = first_difference([entry], [here[name]] if name in here else [])
-        if wrong:
-            raise _another(wrong)
+            difference = first_difference([entry], [here[name]] if name in here else [])
+        if difference:
+            raise _different_network(difference)
 
 
-def _not_replaceable(name: str, module: nn.Module, record: Mapping[str, Any]) -> str:
+def _dense_difference(name: str, module: nn.Module, record: Mapping[str, Any]) -> str:
     if isinstance(module, EpitomeLayer):
-        return ""  # compared when it has its state
+        return ""  # compared in _restore_state
     if kind_of(module) != record["kind"]:
         return f"{name!r} was a {record['kind']} layer and is a {type(module).__name__} here"
     shape = list(module.weight.shape)  # type: ignore[union-attr, arg-type]
@@ -111,12 +115,12 @@ def _epitome_layer(name: str, module: nn.Module, record: Mapping[str, Any]) -> E
     try:
         return build(module, "none", **shapes, **{k: record[k] for k in _ARGUMENTS}, **record["options"])
     except (NesLabError, TypeError) as error:
-        raise CheckpointError(f"epitome layer {name!r} cannot be made: {error}") from error
+        raise CheckpointError(f"epitome layer {name!r} cannot be created: {error}") from error
 
 
-def _after_norm(norm: nn.Module, kind: str) -> nn.Module:
-    """The module that ``fuse`` puts where this norm was."""
-    rest: nn.Module = _Rows() if kind == "_Rows" else nn.Identity()
+def _folded_norm(norm: nn.Module, kind: str) -> nn.Module:
+    """Return the module that ``fuse`` puts in the place of this norm."""
+    rest: nn.Module = FoldedBatchNorm1d() if kind == FOLDED_NORM else nn.Identity()
     if kind != "Sequential":
         return rest
     kept = nn.Sequential()
@@ -126,27 +130,29 @@ def _after_norm(norm: nn.Module, kind: str) -> nn.Module:
     return kept
 
 
-def _take_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) -> None:
+def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) -> None:
     if record["starts"] in ("frozen", "snapped") and layer.routing.learned:
         layer.routing = FrozenStarts(layer.routing, snap=record["starts"] == "snapped").train(layer.training)
     try:
         layer.execution = record["execution"]
     except NesLabError as error:
         raise CheckpointError(f"epitome layer {name!r}: {error}") from error
-    found = layer_record(layer)
+    present = layer_record(layer)
     for key, value in record.items():
-        same = found.get(key) == value
-        if not same and isinstance(value, dict) and isinstance(found.get(key), dict):
-            same = all(found[key][k] == v for k, v in value.items() if k in found[key])  # a later version may know more
-        if key in found and not same:
-            raise _another(f"epitome layer {name!r} had {key}={value!r:.200} and has {found[key]!r} here")
+        same = present.get(key) == value
+        if not same and isinstance(value, dict) and isinstance(present.get(key), dict):
+            same = all(
+                present[key][k] == v for k, v in value.items() if k in present[key]
+            )  # a later version may know more
+        if key in present and not same:
+            raise _different_network(f"epitome layer {name!r} had {key}={value!r:.200} and has {present[key]!r} here")
 
 
 def _cast(model: nn.Module, dtypes: Mapping[str, str]) -> None:
-    """Buffers that no file holds, in the dtype they had; a rule's are written anew in it."""
-    for slot in transient(model):
+    """Give the buffers that no file holds the dtype they had, and compute those of start rules again in it."""
+    for slot in unsaved_buffers(model):
         dtype = _DTYPES.get(dtypes.get(slot.name, ""))
         if dtype is not None and slot.tensor is not None and slot.tensor.dtype != dtype:
             setattr(slot.owner, slot.attribute, slot.tensor.to(dtype))
-    for _, layer in epitome_names(model):
+    for _, layer in named_epitome_layers(model):
         layer.routing.derive()

@@ -1,4 +1,4 @@
-"""What an export wrote, and how it was seen to agree. Torch-free."""
+"""``ExportReport``: what an export wrote, and how it was checked. Does not import torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from nes_lab import __version__
 from nes_lab.errors import OptionError
+from nes_lab.renamed import warn_renamed
 
 __all__ = ["ExportReport", "versions_of"]
 
@@ -23,19 +24,20 @@ class ExportReport:
     Args:
         path: The file.
         format: ``"onnx"`` or ``"torch.export"``.
-        form: ``"materialized"`` (plain layers) or ``"factored"`` (each epitome once, folds and expansions in the graph).
-        bytes: Size of the file.
-        params: Numbers in the file's weights, each counted once; index tables not among them.
-        madds: Multiply-adds of the convolutions and matrix products in the graph, for the example input; None where they cannot
-            be read off it.
-        opset: Of an ONNX file, else None.
-        batches: Batch sizes with which the file was run and compared; empty where it was not.
-        largest_difference: Between an output of the file and of PyTorch, over these batches; None where it was not compared.
-        relative_difference: The same, as a share of the largest output.
+        form: ``"materialized"`` (plain layers) or ``"factored"`` (each epitome is stored once).
+        file_bytes: Size of the file.
+        params: Numbers in the file's weights, each counted once; tables of integers do not count.
+        madds: Multiply-adds of the convolutions and matrix products in the graph, for the example input; None if they cannot be
+            computed from it.
+        opset: Operator set of an ONNX file; None for other files.
+        batches: Batch sizes with which the file was run and compared; empty if it was not.
+        largest_difference: Largest absolute difference between outputs of the file and of PyTorch; None if not compared.
+        relative_difference: The same, as a share of the output's largest entry.
         tolerance: Largest relative difference allowed.
-        exported_ms, torch_ms: Medians of one call of the file and of the PyTorch model, taking turns; None where not timed.
-        threads: Threads of both.
-        versions: Of the packages that made and ran the file.
+        exported_ms, torch_ms: Median times of one call of the file and of the PyTorch model, measured alternately, in
+            milliseconds; None if not timed.
+        threads: CPU threads of both.
+        versions: Versions of the packages that wrote and ran the file.
 
     Examples:
         >>> print(ExportReport("a.onnx", "onnx", "factored", 2048, 500, 1000, opset=20))
@@ -45,7 +47,7 @@ class ExportReport:
     path: str
     format: str
     form: str
-    bytes: int
+    file_bytes: int
     params: int
     madds: int | None
     opset: int | None = None
@@ -59,37 +61,45 @@ class ExportReport:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def bytes(self) -> int:
+        """Old name of ``file_bytes``."""
+        warn_renamed("ExportReport.bytes", "ExportReport.file_bytes")
+        return self.file_bytes
+
+    @property
     def ratio(self) -> float | None:
-        """Time of the file as a share of PyTorch's."""
+        """Time of the file as a share of PyTorch's; None if not timed."""
         return None if self.exported_ms is None or not self.torch_ms else self.exported_ms / self.torch_ms
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, with the schema's number."""
+        """Return plain data for JSON, with the number of the schema."""
         return {"schema": _SCHEMA, **asdict(self), "versions": dict(self.versions), "batches": list(self.batches)}
 
     @classmethod
     def from_dict(cls, data: Any) -> ExportReport:
-        """Read :meth:`to_dict`.
+        """Read what :meth:`to_dict` returned, also in version 0.1.0, which wrote ``bytes`` for ``file_bytes``.
 
         Raises:
-            OptionError: If it is none, or of another schema.
+            OptionError: If the data is not an export report, or of another schema.
         """
         if not isinstance(data, Mapping) or data.get("schema") != _SCHEMA:
-            found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
-            raise OptionError(f"schema={found!r}; this version reads export reports of schema {_SCHEMA}")
+            schema = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
+            raise OptionError(f"schema={schema!r}; this version reads export reports of schema {_SCHEMA}")
         known = {f.name for f in fields(cls)}
         try:
-            rest: dict[str, Any] = {k: tuple(v) if k == "batches" else v for k, v in data.items() if k != "schema"}
-            if rest.keys() - known:
-                raise TypeError(f"{min(rest.keys() - known)!r} is not known")
-            return cls(**rest)
+            values: dict[str, Any] = {k: tuple(v) if k == "batches" else v for k, v in data.items() if k != "schema"}
+            if "bytes" in values:
+                values.setdefault("file_bytes", values.pop("bytes"))
+            if values.keys() - known:
+                raise TypeError(f"{min(values.keys() - known)!r} is not known")
+            return cls(**values)
         except TypeError as error:
-            raise OptionError(f"the export report lacks or misnames a field: {error}") from error
+            raise OptionError(f"the export report lacks a field or has an unknown one: {error}") from error
 
     def __str__(self) -> str:
         opset = "" if self.opset is None else f", opset {self.opset}"
         madds = "unknown" if self.madds is None else f"{self.madds:,}"
-        head = f"{self.path}: {self.format}, {self.form}{opset}, {self.bytes:,} bytes, {self.params:,} params, {madds} madds"
+        head = f"{self.path}: {self.format}, {self.form}{opset}, {self.file_bytes:,} bytes, {self.params:,} params, {madds} madds"
         if self.largest_difference is None:
             return f"{head}; not compared"
         agree = f"differs from PyTorch by at most {self.largest_difference:.1e} (batches {', '.join(map(str, self.batches))})"
@@ -101,9 +111,9 @@ class ExportReport:
 
 
 def versions_of(*packages: str) -> dict[str, str]:
-    """Versions of NES Lab and of the packages that are installed."""
-    found = {"nes_lab": __version__}
+    """Return the versions of NES Lab and of those packages that are installed."""
+    versions = {"nes_lab": __version__}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions

@@ -1,4 +1,4 @@
-"""The tensors of a model by name, each stored once, and their way back into a model."""
+"""Collect the tensors of a model by name, each once, and put them back into a model."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch.nn.parameter import is_lazy
 from nes_lab.errors import CheckpointError
 from nes_lab.nn.layer import EpitomeLayer
 
-__all__ = ["Slot", "StoredTensors", "fill", "slots", "store", "transient"]
+__all__ = ["Slot", "StoredTensors", "collect_tensors", "fill", "slots", "unsaved_buffers"]
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a module where a tensor is, or may be.
+    """An attribute of a module that holds a tensor, or may hold one.
 
     Args:
-        name: As in a state dict.
+        name: Name in the state dict.
         owner: The module.
-        attribute: Its attribute.
-        tensor: What is there; None where nothing is.
-        parameter: Whether it is a parameter.
+        attribute: Name of the attribute.
+        tensor: Its tensor, or None.
+        parameter: Whether it is a parameter; otherwise a buffer.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Slot:
 
 
 def slots(model: nn.Module) -> Iterator[Slot]:
-    """All places of parameters and persistent buffers, shared ones under each of their names."""
+    """Yield all parameters and persistent buffers; shared ones under each of their names."""
     for prefix, module in model.named_modules(remove_duplicate=False):
         dot = f"{prefix}." if prefix else ""
         for name, parameter in module._parameters.items():
@@ -46,8 +46,8 @@ def slots(model: nn.Module) -> Iterator[Slot]:
                 yield Slot(dot + name, module, name, buffer, False)
 
 
-def transient(model: nn.Module) -> Iterator[Slot]:
-    """Buffers that no state dict holds: a rule or a constructor makes them."""
+def unsaved_buffers(model: nn.Module) -> Iterator[Slot]:
+    """Yield the buffers that no state dict holds, because the module can compute them."""
     for prefix, module in model.named_modules():
         for name, buffer in module._buffers.items():
             if name in module._non_persistent_buffers_set and buffer is not None:
@@ -56,13 +56,13 @@ def transient(model: nn.Module) -> Iterator[Slot]:
 
 @dataclass(frozen=True)
 class StoredTensors:
-    """What goes to a file.
+    """Tensors of a model, and what is needed to put them back.
 
     Args:
-        tensors: Contiguous, on the CPU, each once.
-        tied: Further names of these tensors.
-        strides: Layouts other than contiguous, such as channels_last.
-        fixed: Parameters that ask for no gradient.
+        tensors: Contiguous tensors on the CPU by name, each once.
+        tied: Other names of these tensors -> the name under which they are stored.
+        strides: Strides of tensors that are not contiguous in the model, such as channels_last.
+        fixed: Names of the parameters with ``requires_grad=False``.
     """
 
     tensors: dict[str, Tensor]
@@ -71,13 +71,13 @@ class StoredTensors:
     fixed: list[str]
 
 
-def store(model: nn.Module) -> StoredTensors:
-    """Collect a model's tensors; those that are one tensor under several names are taken once.
+def collect_tensors(model: nn.Module) -> StoredTensors:
+    """Collect the tensors of a model; a tensor with several names is taken once.
 
     Raises:
-        CheckpointError: If a tensor has no numbers yet or holds NaN, or a module keeps state that is no tensor.
+        CheckpointError: If a tensor has no values yet or holds NaN, or a module keeps state that is not a tensor.
     """
-    found = StoredTensors({}, {}, {}, [])
+    stored = StoredTensors({}, {}, {}, [])
     known: dict[tuple, str] = {}
     for slot in slots(model):
         if slot.tensor is None:
@@ -85,28 +85,28 @@ def store(model: nn.Module) -> StoredTensors:
         tensor = _checked(slot)
         key = _identity(tensor)
         if key in known:
-            found.tied[slot.name] = known[key]
+            stored.tied[slot.name] = known[key]
             continue
         known[key] = slot.name
-        found.tensors[slot.name] = tensor.detach().cpu().contiguous().clone()
+        stored.tensors[slot.name] = tensor.detach().cpu().contiguous().clone()
         if _is_permuted(tensor):
-            found.strides[slot.name] = list(tensor.stride())
+            stored.strides[slot.name] = list(tensor.stride())
         if slot.parameter and not tensor.requires_grad:
-            found.fixed.append(slot.name)
+            stored.fixed.append(slot.name)
     for name, module in model.named_modules():
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             raise CheckpointError(
-                f"module {name!r} ({type(module).__name__}) keeps extra state, which no safetensors file holds"
+                f"module {name!r} ({type(module).__name__}) keeps extra state (get_extra_state), which a safetensors file cannot hold"
             )
-    return found
+    return stored
 
 
 def _checked(slot: Slot) -> Tensor:
     tensor = slot.tensor
-    assert tensor is not None  # the caller has asked
+    assert tensor is not None  # the caller has checked it
     if is_lazy(tensor) or tensor.is_meta:
         raise CheckpointError(
-            f"{slot.name} has no numbers yet: run the model once, or give it weights, before saving it"
+            f"{slot.name} has no values yet: run the model once, or give it weights, before saving it"
         )
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise CheckpointError(
@@ -117,18 +117,18 @@ def _checked(slot: Slot) -> Tensor:
 
 
 def check_numbers(name: str, tensor: Tensor, parameter: bool) -> None:
-    """Refuse NaN, and in parameters infinity; a mask kept in a buffer may hold infinity.
+    """Refuse NaN, and infinity in parameters. A buffer may hold infinity: masks do.
 
     Raises:
-        CheckpointError: Naming the tensor.
+        CheckpointError: Names the tensor.
     """
     if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
         return
-    if tensor.itemsize == 1:  # eight-bit floats know no arithmetic
+    if tensor.itemsize == 1:  # torch has no arithmetic for eight-bit floats
         tensor = tensor.float()
     if bool(tensor.isnan().any()) or (parameter and not bool(tensor.isfinite().all())):
         raise CheckpointError(
-            f"{name} holds NaN or infinity; such a model is not saved or loaded: go back to a good checkpoint"
+            f"{name} holds NaN or infinity; such a model is neither saved nor loaded: go back to a good checkpoint"
         )
 
 
@@ -145,7 +145,7 @@ def _is_permuted(tensor: Tensor) -> bool:
 
 
 def _fills(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Whether a tensor so laid out covers its storage without gaps or overlaps."""
+    """Return True if a tensor of this shape and stride covers its memory without gaps or overlaps."""
     expected = 1
     for step, size in sorted((s, n) for s, n in zip(stride, shape, strict=True) if n > 1):
         if step != expected:
@@ -158,19 +158,24 @@ def _fills(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Put a file's tensors into a fresh model that they fit exactly, with dtypes, layouts and ties as they were.
+    """Put a file's tensors into a fresh model that they fit exactly, with the saved dtypes, memory layouts and ties.
+
+    Args:
+        model: The rebuilt model; its tensors are replaced.
+        tensors: Tensors of the file by name.
+        config: Configuration of the saved model.
 
     Raises:
-        CheckpointError: Naming the first tensor that is missing, unknown or of another shape; nothing has been put then.
+        CheckpointError: Names the first tensor that is missing, unknown or of another shape; the model has not changed then.
     """
-    places = {slot.name: slot for slot in slots(model)}
+    by_name = {slot.name: slot for slot in slots(model)}
     source = {name: name for name in tensors} | dict(config["tied"])
-    _check_names(places, source, tensors)
+    _check_names(by_name, source, tensors)
     ready = {name: _laid_out(name, tensor, config["strides"].get(name)) for name, tensor in tensors.items()}
     fixed = set(config["fixed_parameters"])
     made: dict[str, nn.Parameter] = {}
     for name, origin in source.items():
-        slot = places[name]
+        slot = by_name[name]
         value: Tensor = ready[origin]
         if slot.parameter:
             if origin not in made:
@@ -179,27 +184,27 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, A
         setattr(slot.owner, slot.attribute, value)
 
 
-def _check_names(places: Mapping[str, Slot], source: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-    for name, slot in places.items():
+def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    for name, slot in by_name.items():
         if slot.tensor is not None and name not in source:
             raise CheckpointError(f"the file lacks {name}, which the model has")
     for name, origin in source.items():
         if origin not in tensors:
             raise CheckpointError(f"{name} is said to be the same as {origin}, which the file lacks")
-        slot = places.get(name)
-        wanted = None if slot is None else _wanted_shape(slot)
-        if slot is None or wanted is None:
-            raise CheckpointError(f"the file holds {name}, which the model has not")
-        found = tensors[origin]
-        if tuple(found.shape) != wanted:
-            raise CheckpointError(f"{name} has shape {tuple(found.shape)} in the file; the model needs {wanted}")
-        check_numbers(name, found, slot.parameter)
-        if slot.tensor is not None and slot.tensor.is_floating_point() != found.is_floating_point():
-            raise CheckpointError(f"{name} is {found.dtype} in the file; the model needs {slot.tensor.dtype}")
+        slot = by_name.get(name)
+        shape = None if slot is None else _expected_shape(slot)
+        if slot is None or shape is None:
+            raise CheckpointError(f"the file has {name}, which the model lacks")
+        tensor = tensors[origin]
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(f"{name} has shape {tuple(tensor.shape)} in the file; the model needs {shape}")
+        check_numbers(name, tensor, slot.parameter)
+        if slot.tensor is not None and slot.tensor.is_floating_point() != tensor.is_floating_point():
+            raise CheckpointError(f"{name} is {tensor.dtype} in the file; the model needs {slot.tensor.dtype}")
 
 
-def _wanted_shape(slot: Slot) -> tuple[int, ...] | None:
-    """Shape of what belongs in a place; an empty one may take what ``fuse`` adds: a bias, and an epitome layer's scale."""
+def _expected_shape(slot: Slot) -> tuple[int, ...] | None:
+    """Return the shape that a slot takes. An empty slot may take what ``fuse`` adds: a bias, or the scale of an epitome layer."""
     if slot.tensor is not None:
         return tuple(slot.tensor.shape)
     if isinstance(slot.owner, EpitomeLayer) and slot.attribute in ("bias", "scale"):
@@ -212,7 +217,7 @@ def _wanted_shape(slot: Slot) -> tuple[int, ...] | None:
 
 def _laid_out(name: str, tensor: Tensor, stride: list[int] | None) -> Tensor:
     if stride is None:
-        return tensor.clone()  # off the file, in memory aligned as torch's kernels like it
+        return tensor.clone()  # the file's memory may not be aligned for torch's kernels
     if len(stride) != tensor.ndim or not _fills(tuple(tensor.shape), tuple(stride)):
         raise CheckpointError(f"{name}: strides {stride} do not lay out a tensor of shape {tuple(tensor.shape)}")
     return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype).copy_(tensor)

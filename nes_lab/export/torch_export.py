@@ -1,4 +1,4 @@
-"""``export_torch``: a ``.pt2`` file of ``torch.export``, that has its name once it was loaded and seen to agree."""
+"""``export_torch``: write a model as a ``.pt2`` file of ``torch.export``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.cost.count import counting_kernels
 from nes_lab.errors import OptionError, check_choice
-from nes_lab.export.folder import new_file
+from nes_lab.export.atomic_write import new_file
+from nes_lab.export.example import ExampleInput, check_example
 from nes_lab.export.graph import FORMS
-from nes_lab.export.inputs import Example, check_example
-from nes_lab.export.parity import verified
+from nes_lab.export.parity import verify_file
 from nes_lab.export.report import ExportReport, versions_of
-from nes_lab.export.tracing import check_tolerance, quiet, traceable, traced
+from nes_lab.export.trace import check_tolerance, prepare_trace, quiet_exporters, run_tracer
 
 __all__ = ["export_torch"]
 
@@ -31,22 +31,26 @@ def export_torch(
     dynamic_batch: bool = True,
     tolerance: float = 1e-4,
 ) -> ExportReport:
-    """Write a model as a ``torch.export`` program, to be read by ``torch.export.load`` without NES Lab.
+    """Write a model as a ``torch.export`` program, which ``torch.export.load`` reads without NES Lab.
 
-    The file has its name only after it was loaded again, run on the example and on another batch size, and agreed with the model.
+    The file gets its name only after it was loaded again and run on the example and on another batch size, with the model's outputs.
 
     Args:
-        model: Compressed or dense, left as it was; exported in evaluation mode, on its device.
+        model: A compressed or dense model. It does not change, and is exported in evaluation mode, on its device.
         example_input: A tensor, or a tuple or dict of tensors.
-        path: Of the file, ending in ``.pt2``; one that is there is replaced.
-        form: ``"materialized"`` or ``"factored"``, as :func:`nes_lab.export_onnx` takes it.
-        dynamic_batch: Leave the first axis open; False fixes it to the example's.
+        path: Path of the file, ending in ``.pt2``; an existing file is replaced.
+        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
+            computes with it by slices, gathers and additions.
+        dynamic_batch: Leave the length of the first axis open; False fixes it to the example's.
         tolerance: Largest difference allowed, as a share of the largest entry of the output.
+
+    Returns:
+        Size, params, multiply-adds, largest difference, and the times of the file and of the model, measured alternately.
 
     Raises:
         OptionError: If an option is wrong, or the model cannot run the example.
-        ExportError: If the model cannot be traced, or the outputs do not agree.
-        CheckpointError: If the file cannot be written. In every case nothing is left behind.
+        ExportError: If the model cannot be traced, or the outputs differ.
+        CheckpointError: If the file cannot be written. After any error nothing is left behind.
 
     Examples:
         >>> import tempfile
@@ -59,28 +63,28 @@ def export_torch(
     check_choice("form", form, FORMS)
     check_tolerance(tolerance)
     if path.suffix != ".pt2":
-        raise OptionError(f"path={str(path)!r}; torch.export's files end in .pt2")
-    example = Example.of(example_input)
+        raise OptionError(f"path={str(path)!r} should end in .pt2")
+    example = ExampleInput.of(example_input)
     check_example(model, example)
     with new_file(path) as temporary:
-        graph, arguments, shapes = traceable(model, example, form, dynamic_batch)
-        program = traced(
+        graph, arguments, shapes = prepare_trace(model, example, form, dynamic_batch)
+        program = run_tracer(
             lambda: torch.export.export(
                 graph, arguments.args, dict(arguments.kwargs), dynamic_shapes=shapes, strict=False
             ),
             "by torch.export",
             dynamic_batch,
         )
-        with quiet():
+        with quiet_exporters():
             torch.export.save(program, temporary)
-            again = torch.export.load(temporary).module()
-        facts = {"bytes": temporary.stat().st_size, "params": _params(program), "madds": _madds(again, example)}
-        checks = verified(_runner(again), model, example, tolerance, dynamic_batch, "the torch.export file")
+            loaded = torch.export.load(temporary).module()
+        facts = {"file_bytes": temporary.stat().st_size, "params": _params(program), "madds": _madds(loaded, example)}
+        checks = verify_file(_runner(loaded), model, example, tolerance, dynamic_batch, "the torch.export file")
     return ExportReport(str(path), "torch.export", form, **facts, **checks, versions=versions_of("torch"))
 
 
 def _runner(module: nn.Module) -> Any:
-    def call(example: Example) -> list[Tensor]:
+    def call(example: ExampleInput) -> list[Tensor]:
         with torch.no_grad():
             return [t for t in tree_leaves(module(*example.args, **example.kwargs)) if isinstance(t, Tensor)]
 
@@ -88,13 +92,16 @@ def _runner(module: nn.Module) -> Any:
 
 
 def _params(program: torch.export.ExportedProgram) -> int:
-    """Numbers in parameters, norms' statistics and shares; one tensor under two names counts once."""
+    """Count the numbers of all floating-point tensors: parameters, norm statistics, interpolation constants.
+
+    A tensor with two names counts once.
+    """
     tensors = {**program.state_dict, **{k: v for k, v in program.constants.items() if isinstance(v, Tensor)}}
-    places = {(t.data_ptr(), t.shape, t.stride()): t.numel() for t in tensors.values() if t.is_floating_point()}
-    return sum(places.values())
+    sizes = {(t.data_ptr(), t.shape, t.stride()): t.numel() for t in tensors.values() if t.is_floating_point()}
+    return sum(sizes.values())
 
 
-def _madds(module: nn.Module, example: Example) -> int:
+def _madds(module: nn.Module, example: ExampleInput) -> int:
     with torch.no_grad(), counting_kernels(), FlopCounterMode(display=False) as counter:
         module(*example.args, **example.kwargs)
     return counter.get_total_flops() // 2

@@ -19,7 +19,7 @@ from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.surgery.foldable_norms import fusable
 
-__all__ = ["fusable", "fuse"]
+__all__ = ["FoldedBatchNorm1d", "fusable", "fuse"]
 
 
 def fuse(model: nn.Module) -> nn.Module:
@@ -61,16 +61,20 @@ def fuse(model: nn.Module) -> nn.Module:
     return fused
 
 
-class _Rows(nn.Identity):
-    """What a norm after a linear layer leaves: of ``(N, L, C)`` it would have normalized the axis ``L``."""
+class FoldedBatchNorm1d(nn.Identity):
+    """Identity in the place of a batch norm that was folded into a linear layer. It takes inputs ``(N, C)`` only.
+
+    Of an input ``(N, L, C)`` the batch norm would have normalized the axis ``L``, which a folded one cannot do.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
+        """Return the input, ``(N, C)``."""
         torch._assert(input.ndim == 2, "a batch norm folded into a linear layer takes inputs of shape (N, C)")
         return input
 
 
 def _remains(norm: nn.Module, layer: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    rest: nn.Module = _Rows() if isinstance(layer, nn.Linear | EpitomeLinear) else nn.Identity()
+    rest: nn.Module = FoldedBatchNorm1d() if isinstance(layer, nn.Linear | EpitomeLinear) else nn.Identity()
     parts = {name: copy.deepcopy(norm._modules[name], memo) for name in ("drop", "act") if name in norm._modules}
     if all(isinstance(part, nn.Identity) for part in parts.values()):
         return rest

@@ -48,7 +48,7 @@ def test_from_a_plan_to_a_file_that_other_runtimes_run(here, capsys):
     assert {name: layer.execution for name, layer in model.nes_lab_plan.layers.items()} == executions
     for form in ("materialized", "factored"):
         told = said(capsys, "export", "small", f"{form}.onnx", "--form", form)
-        assert told["bytes"] == Path(f"{form}.onnx").stat().st_size
+        assert told["file_bytes"] == Path(f"{form}.onnx").stat().st_size
         x = torch.randn(3, 1, 8, 8)
         found = onnxruntime.InferenceSession(f"{form}.onnx").run(None, {told_input(form): x.numpy()})[0]
         with torch.no_grad():

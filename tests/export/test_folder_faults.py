@@ -9,9 +9,8 @@ from torch import nn
 
 from nes_lab import from_pretrained, save_pretrained
 from nes_lab.errors import CheckpointError
-from nes_lab.export import folder as folders
-from nes_lab.export.pretrained import read_config
-from nes_lab.export.saved import seal
+from nes_lab.export import atomic_write
+from nes_lab.export.saved_config import add_checksum, read_saved_config
 from nes_lab.runs.files import sha256_of
 from tests.export.networks import Net, compressed
 
@@ -37,7 +36,7 @@ def refused(folder, match, model=None):
 def altered(folder, **changes):
     """A configuration with other contents and a checksum that holds, as a careful attacker writes it."""
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(seal(config | changes)))
+    (folder / "config.json").write_text(json.dumps(add_checksum(config | changes)))
 
 
 def with_weights(folder, data):
@@ -73,7 +72,7 @@ def test_one_flipped_bit_anywhere_in_the_configuration(saved):
         path.write_bytes(flipped)
         if flipped.strip().replace(b"\t", b"").replace(b"\n", b"") != data.strip().replace(b"\n", b""):
             try:
-                read_config(saved)
+                read_saved_config(saved)
             except CheckpointError:
                 continue
             assert json.loads(flipped) == json.loads(data)  # white space alone
@@ -92,7 +91,7 @@ def test_no_folder(tmp_path):
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", "\x00\x01", '{"format": "other"}', "[" * 100000])
 def test_foreign_configurations(saved, content):
     (saved / "config.json").write_text(content)
-    refused(saved, "cannot be read|is no configuration")
+    refused(saved, "cannot be read|is not the configuration")
 
 
 def test_another_schema(saved):
@@ -104,7 +103,7 @@ def test_an_altered_configuration(saved):
     config = json.loads((saved / "config.json").read_text())
     config["epitome_layers"]["conv"]["seed"] = 8
     (saved / "config.json").write_text(json.dumps(config))
-    refused(saved, "was altered since it was written")
+    refused(saved, "was altered after it was written")
 
 
 HOSTILE = {
@@ -151,8 +150,8 @@ def test_hostile_layers(saved, change):
         ({"epitome_shape": [1 << 20, 8, 1, 1]}, "conv.epitome|memory|conv"),
         ({"weight_shape": [4, 4, 1, 1]}, "'conv' had a weight of"),
         ({"kind": "linear"}, "'conv' was a linear layer"),
-        ({"options": {"__class__": 1}}, "'conv' cannot be made"),
-        ({"routing": "nonsense"}, "'conv' cannot be made"),
+        ({"options": {"__class__": 1}}, "'conv' cannot be created"),
+        ({"routing": "nonsense"}, "'conv' cannot be created"),
         ({"execution": "nonsense"}, "'conv'.*not known"),
     ],
 )
@@ -189,13 +188,13 @@ def test_hostile_backbones(saved, change):
 def test_a_backbone_unknown_here(saved):
     stamp = json.loads((saved / "config.json").read_text())["backbone"]
     altered(saved, backbone=stamp | {"name": "no_such_network"})
-    with pytest.raises(CheckpointError, match=r"'no_such_network' cannot be made here.*model="):
+    with pytest.raises(CheckpointError, match=r"'no_such_network' cannot be created here.*model="):
         from_pretrained(saved)
 
 
 def test_no_backbone_and_no_model(tmp_path):
     folder = save_pretrained(Net(), tmp_path / "m")
-    with pytest.raises(CheckpointError, match="names no backbone; give its dense network as model="):
+    with pytest.raises(CheckpointError, match="names no backbone; give the dense network it was made from as model="):
         from_pretrained(folder)
 
 
@@ -220,7 +219,7 @@ HEADERS = {
 @pytest.mark.parametrize("what", HEADERS)
 def test_hostile_weights(saved, what):
     with_weights(saved, HEADERS[what])
-    refused(saved, "is no safetensors file that can be read")
+    refused(saved, "is not a readable safetensors file")
 
 
 def test_weights_of_another_network_in_a_right_folder(saved, tmp_path):
@@ -237,7 +236,7 @@ def test_missing_and_unknown_tensors(saved):
     with_weights(saved, save(less))
     refused(saved, "lacks head.bias")
     with_weights(saved, save(tensors | {"stem.extra": torch.zeros(1)}))
-    refused(saved, "holds stem.extra, which the model has not")
+    refused(saved, "has stem.extra, which the model lacks")
     with_weights(saved, save(tensors | {"bn0.num_batches_tracked": torch.tensor(0.5)}))
     refused(saved, "bn0.num_batches_tracked is torch.float32")
 
@@ -289,7 +288,7 @@ def other_networks():
 
 @pytest.mark.parametrize("layer", other_networks())
 def test_another_architecture_names_the_first_layer_that_differs(saved, layer):
-    message = refused(saved, "another than the saved one", other_networks()[layer])
+    message = refused(saved, "the network differs from the saved one", other_networks()[layer])
     assert layer in message
 
 
@@ -298,30 +297,30 @@ def test_saving_again(tmp_path):
     folder = save_pretrained(first, tmp_path / "m")
     with pytest.raises(CheckpointError, match="overwrite=True"):
         save_pretrained(second, folder)
-    assert not read_config(folder)["epitome_layers"]
+    assert not read_saved_config(folder)["epitome_layers"]
     save_pretrained(second, folder, overwrite=True)
-    assert set(read_config(folder)["epitome_layers"]) == set(NAMES)
+    assert set(read_saved_config(folder)["epitome_layers"]) == set(NAMES)
     assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
 
 
 @pytest.mark.parametrize("swap", [True, False])
 def test_replacing_without_the_system_call(tmp_path, swap, monkeypatch):
     if not swap:
-        monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(atomic_write, "_exchange", lambda one, other: False)
     folder = save_pretrained(Net(), tmp_path / "m")
     save_pretrained(compressed(Net(), NAMES), folder, overwrite=True)
-    assert read_config(folder)["epitome_layers"] and [entry.name for entry in tmp_path.iterdir()] == ["m"]
+    assert read_saved_config(folder)["epitome_layers"] and [entry.name for entry in tmp_path.iterdir()] == ["m"]
 
 
 def test_what_is_no_saved_model_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
-        with pytest.raises(CheckpointError, match="left alone"):
+        with pytest.raises(CheckpointError, match="so it is not replaced"):
             save_pretrained(Net(), tmp_path / "mine", overwrite=overwrite)
     folder = save_pretrained(Net(), tmp_path / "m")
     (folder / "notes.md").write_text("mine")
-    with pytest.raises(CheckpointError, match="left alone"):
+    with pytest.raises(CheckpointError, match="so it is not replaced"):
         save_pretrained(Net(), folder, overwrite=True)
     (tmp_path / "file").write_text("x")
     with pytest.raises(CheckpointError):
@@ -329,7 +328,7 @@ def test_what_is_no_saved_model_is_left_alone(tmp_path):
     assert (folder / "notes.md").exists() and (tmp_path / "file").read_text() == "x"
 
 
-@pytest.mark.parametrize("stop", ["save_file", "sha256_of", "seal"])
+@pytest.mark.parametrize("stop", ["save_file", "sha256_of", "add_checksum"])
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError])
 def test_an_interrupted_save_leaves_what_was_there(tmp_path, monkeypatch, stop, kind):
     from nes_lab.export import pretrained
@@ -344,13 +343,13 @@ def test_an_interrupted_save_leaves_what_was_there(tmp_path, monkeypatch, stop, 
         save_pretrained(compressed(Net(), NAMES), folder, overwrite=True)
     with pytest.raises((KeyboardInterrupt, CheckpointError)):
         save_pretrained(Net(), tmp_path / "new")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["m"] and not read_config(folder)["epitome_layers"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m"] and not read_saved_config(folder)["epitome_layers"]
 
 
 def test_tensors_without_numbers_and_foreign_state(tmp_path):
-    with pytest.raises(CheckpointError, match="no numbers yet"):
+    with pytest.raises(CheckpointError, match="no values yet"):
         save_pretrained(nn.Linear(2, 2, device="meta"), tmp_path / "m")
-    with pytest.raises(CheckpointError, match="no numbers yet"):
+    with pytest.raises(CheckpointError, match="no values yet"):
         save_pretrained(nn.LazyLinear(2), tmp_path / "m")
 
     class Odd(nn.Linear):

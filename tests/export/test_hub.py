@@ -82,12 +82,12 @@ def test_a_damaged_folder_is_not_sent(model, tmp_path):
 
 def test_arguments_of_saving_are_for_models(model, tmp_path):
     folder = save_pretrained(model, tmp_path / "m")
-    with pytest.raises(OptionError, match="'metadata' is for saving a model"):
+    with pytest.raises(OptionError, match="metadata= is an argument for saving a model"):
         push_to_hub(folder, "someone/net", api=Api(tmp_path), metadata={})
 
 
 def test_what_the_hub_refuses_is_told(model, tmp_path):
-    with pytest.raises(CheckpointError, match=r"the Hub did not take .* no quota"):
+    with pytest.raises(CheckpointError, match=r"the Hub refused .* no quota"):
         push_to_hub(model, "someone/net", api=Api(tmp_path, OSError("no quota")))
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from nes_lab import create_backbone, from_pretrained, fuse, materialize, save_pretrained
 from nes_lab.errors import CheckpointError, OptionError
-from nes_lab.export.pretrained import read_config
+from nes_lab.export.saved_config import read_saved_config
 from nes_lab.nn import EpitomeConv2d, EpitomeLinear
 from nes_lab.nn.index_learner import LearnerStarts
 from nes_lab.nn.starts import FixedStarts, FrozenStarts
@@ -146,7 +146,7 @@ def test_channels_last_and_frozen_parameters_are_kept(tmp_path):
 def test_tied_and_shared_tensors_are_stored_once_and_tied_again(tied_here, tmp_path):
     model = compressed(Tied(), ["block", "shared.a"], routing="random")
     folder = save_pretrained(model, tmp_path / "m")
-    tied = read_config(folder)["tied"]
+    tied = read_saved_config(folder)["tied"]
     assert tied["decoder.weight"] == "embed.weight" and tied["shared.b.epitome"] == "shared.a.epitome"
     again = from_pretrained(folder, model=Tied(tie=tied_here))
     assert again.decoder.weight is again.embed.weight and again.shared["a"] is again.shared["b"]
@@ -168,7 +168,7 @@ def test_a_backbone_needs_no_model(tmp_path):
     model = compressed(dense, names)
     again = from_pretrained(save_pretrained(model, tmp_path / "m", metadata={"accuracy": 0.5}))
     assert same_state(model, again) and again.nes_lab_backbone == model.nes_lab_backbone
-    assert read_config(tmp_path / "m")["metadata"] == {"accuracy": 0.5}
+    assert read_saved_config(tmp_path / "m")["metadata"] == {"accuracy": 0.5}
 
 
 def test_a_backbone_can_be_named(tmp_path):
@@ -176,7 +176,7 @@ def test_a_backbone_can_be_named(tmp_path):
     del model.nes_lab_backbone
     stamp = {"name": "small_mobilenetv2", "width": 0.25, "pretrained": True}
     folder = save_pretrained(model, tmp_path / "m", backbone=stamp)
-    assert read_config(folder)["backbone"]["options"] == {}  # weights come from the folder alone
+    assert read_saved_config(folder)["backbone"]["options"] == {}  # weights come from the folder alone
     assert same_state(model.eval(), from_pretrained(folder))
 
 
@@ -224,7 +224,7 @@ def test_files_hold_json_and_safetensors_alone(tmp_path):
 def test_wrong_arguments():
     with pytest.raises(OptionError, match="model is a str"):
         save_pretrained("model", "somewhere")
-    with pytest.raises(OptionError, match="from_pretrained takes the dense network"):
+    with pytest.raises(OptionError, match="give the dense network as a torch module"):
         from_pretrained("somewhere", model="model")
 
 

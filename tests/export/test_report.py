@@ -26,16 +26,16 @@ def test_text():
     )
 
 
-@pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"path": None, "remove": "bytes"}])
+@pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"path": None, "remove": "file_bytes"}])
 def test_foreign_data(change):
     data = FULL.to_dict() | change
     data.pop(data.pop("remove", "none"), None)
-    with pytest.raises(OptionError, match=r"schema=2|lacks or misnames"):
+    with pytest.raises(OptionError, match=r"schema=2|lacks a field or has an unknown one"):
         ExportReport.from_dict(data)
     with pytest.raises(OptionError, match="schema='list'"):
         ExportReport.from_dict([])
 
 
 def test_it_needs_no_torch():
-    program = "import sys, nes_lab.export.report, nes_lab.export.saved; sys.exit('torch' in sys.modules)"
+    program = "import sys, nes_lab.export.report, nes_lab.export.saved_config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -34,7 +34,7 @@ def test_the_file_is_loaded_back_and_agrees(form, routing, tmp_path):
     counted = count(model if form == "factored" else materialize(model), x())
     assert report.madds <= counted.madds and report.opset is None and report.batches == (1, 2)
     assert report.madds == counted.madds or routing in ("free", "learner")  # whose taps are no products of layers
-    assert report.bytes == path.stat().st_size and [p.name for p in tmp_path.iterdir()] == ["m.pt2"]
+    assert report.file_bytes == path.stat().st_size and [p.name for p in tmp_path.iterdir()] == ["m.pt2"]
 
 
 def test_a_factored_file_is_smaller(tmp_path):
@@ -61,12 +61,12 @@ def test_faults_leave_what_was_there(tmp_path, monkeypatch):
     fails(tmp_path, OptionError, "cannot run it", nn.Linear(5, 3))
     fails(tmp_path, CheckpointError, "is missing", name="nowhere/m.pt2")
     fails(tmp_path, ExportError, "cannot be exported by torch.export", Unexportable())
-    made = exporter.traceable
+    made = exporter.prepare_trace
 
     def wrong(model, *rest):
         graph, *others = made(model, *rest)
         torch.nn.init.zeros_(graph.weight)
         return graph, *others
 
-    monkeypatch.setattr(exporter, "traceable", wrong)
+    monkeypatch.setattr(exporter, "prepare_trace", wrong)
     fails(tmp_path, ExportError, "the torch.export file differs from PyTorch")

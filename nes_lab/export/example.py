@@ -1,4 +1,4 @@
-"""Example inputs of an export: which axes are the batch, and the same example with another batch size."""
+"""The example input of an export: its tensors, which axes are the batch, and the same example with another batch size."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch.utils._pytree import tree_leaves
 from nes_lab.cost.count import evaluating, run_example
 from nes_lab.errors import ExportError, OptionError
 
-__all__ = ["Example", "check_example", "outputs_of"]
+__all__ = ["ExampleInput", "check_example", "outputs_of"]
 
 
 @dataclass(frozen=True)
-class Example:
-    """Arguments of a forward, all of them tensors.
+class ExampleInput:
+    """Arguments of a model's forward, all of them tensors.
 
     Args:
-        args: Positional ones.
-        kwargs: By name.
-        batch: Length of the first tensor's first axis; 0 where it has none.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        batch: Length of the first axis of the first tensor; 0 if it has no axis.
     """
 
     args: tuple[Tensor, ...]
@@ -31,11 +31,11 @@ class Example:
     batch: int
 
     @classmethod
-    def of(cls, example_input: Any) -> Example:
-        """From a tensor, a tuple of arguments, or a dict of keyword arguments.
+    def of(cls, example_input: Any) -> ExampleInput:
+        """Read a tensor, a tuple of arguments, or a dict of keyword arguments.
 
         Raises:
-            OptionError: If it holds something else than tensors.
+            OptionError: If it holds anything but tensors.
         """
         kwargs = dict(example_input) if isinstance(example_input, Mapping) else {}
         args: tuple[Any, ...] = (
@@ -46,32 +46,36 @@ class Example:
         if not tensors or wrong is not None:
             raise OptionError(
                 f"example_input holds a {type(wrong).__name__}; give a tensor, or a tuple or dict of tensors, "
-                "and wrap a model that takes more in a module that does not"
+                "and wrap a model that takes other arguments in a module that sets them"
             )
         return cls(args, kwargs, tensors[0].shape[0] if tensors[0].ndim else 0)
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All tensors in order."""
+        """All tensors, in order."""
         return [*self.args, *self.kwargs.values()]
 
-    def with_batch(self, batch: int) -> Example:
-        """The example's rows, taken in turn until there are so many."""
-        rows = torch.arange(batch) % max(self.batch, 1)
+    def with_batch(self, batch: int) -> ExampleInput:
+        """Return the example with another batch size, made by repeating or dropping its entries.
 
-        def taken(t: Tensor) -> Tensor:
-            return t.index_select(0, rows.to(t.device)) if self._has_batch(t) else t
+        Args:
+            batch: The new batch size.
+        """
+        index = torch.arange(batch) % max(self.batch, 1)
 
-        return Example(tuple(map(taken, self.args)), {k: taken(t) for k, t in self.kwargs.items()}, batch)
+        def resized(t: Tensor) -> Tensor:
+            return t.index_select(0, index.to(t.device)) if self._has_batch(t) else t
 
-    def to(self, device: torch.device | str) -> Example:
-        """The example elsewhere."""
-        return Example(
+        return ExampleInput(tuple(map(resized, self.args)), {k: resized(t) for k, t in self.kwargs.items()}, batch)
+
+    def to(self, device: torch.device | str) -> ExampleInput:
+        """Return the example on another device."""
+        return ExampleInput(
             tuple(t.to(device) for t in self.args), {k: t.to(device) for k, t in self.kwargs.items()}, self.batch
         )
 
     def dynamic_shapes(self) -> Any:
-        """The batch axes, as ``torch.export`` takes them."""
+        """Return the batch axes in the form that ``torch.export`` takes."""
         batch = torch.export.Dim("batch")
 
         def axes(t: Tensor) -> dict[int, Any]:
@@ -83,8 +87,8 @@ class Example:
         return t.ndim > 0 and t.shape[0] == self.batch
 
 
-def outputs_of(model: nn.Module, example: Example) -> list[Tensor]:
-    """The tensors a model puts out, in order, in evaluation mode.
+def outputs_of(model: nn.Module, example: ExampleInput) -> list[Tensor]:
+    """Return the output tensors of a model for the example, in order, in evaluation mode.
 
     Raises:
         OptionError: If the model cannot run the example; says why.
@@ -94,15 +98,17 @@ def outputs_of(model: nn.Module, example: Example) -> list[Tensor]:
     return [t.detach() for t in tree_leaves(out) if isinstance(t, Tensor)]
 
 
-def check_example(model: nn.Module, example: Example) -> None:
-    """Refuse what cannot be compared later, before the long work of an export.
+def check_example(model: nn.Module, example: ExampleInput) -> None:
+    """Refuse a model whose outputs could not be compared, before the long work of an export begins.
 
     Raises:
-        OptionError: If the model cannot run the example, or puts out no tensor.
-        ExportError: If it puts out NaN or infinity.
+        OptionError: If the model cannot run the example, or returns no tensor.
+        ExportError: If an output holds NaN or infinity.
     """
     outputs = outputs_of(model, example)
     if not outputs:
-        raise OptionError(f"{type(model).__name__} puts out no tensor for example_input")
+        raise OptionError(f"{type(model).__name__} returns no tensor for example_input")
     if not all(bool(t.isfinite().all()) for t in outputs):
-        raise ExportError("PyTorch itself puts out NaN or infinity for the example; such a model is not exported")
+        raise ExportError(
+            "the model's own output for the example holds NaN or infinity in PyTorch; such a model is not exported"
+        )

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all."""
+"""Write a file or folder that appears complete, or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nes_lab.errors import CheckpointError
-from nes_lab.export.saved import is_saved_model
+from nes_lab.export.saved_config import is_saved_model
 from nes_lab.runs.files import sync
 
 __all__ = ["new_file", "new_folder"]
@@ -18,12 +18,16 @@ __all__ = ["new_file", "new_folder"]
 
 @contextlib.contextmanager
 def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder beside ``path``, which takes its place when the block ends without an error.
+    """Yield a temporary folder beside ``path``, and rename it to ``path`` if the ``with`` block ends without an error.
+
+    Args:
+        path: Where the folder shall appear.
+        overwrite: Whether a saved model that is there may be replaced.
 
     Raises:
-        CheckpointError: If something is there that may not be replaced, or the disk does not take the folder.
+        CheckpointError: If something is there that may not be replaced, or the folder cannot be written.
     """
-    path = path.resolve()  # a link to a folder stays; what it points to is replaced
+    path = path.resolve()  # of a symbolic link, the target is replaced
     _check_free(path, overwrite)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{os.urandom(3).hex()}")
     try:
@@ -33,7 +37,7 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
         for file in temporary.iterdir():
             sync(file)
         sync(temporary)
-        _put(temporary, path)
+        _rename(temporary, path)
         sync(path.parent)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -45,21 +49,21 @@ def _check_free(path: Path, overwrite: bool) -> None:
     try:
         empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be looked into: {error.strerror or error}") from error
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     if empty:
         return
     if not is_saved_model(path):
         raise CheckpointError(
-            f"{path} holds something else than one saved model and is left alone; choose another folder"
+            f"{path} holds something other than a saved model, so it is not replaced; choose another folder"
         )
     if not overwrite:
         raise CheckpointError(
-            f"{path} holds a saved model already; choose another folder (or overwrite=True in Python)"
+            f"{path} already holds a saved model; choose another folder, or in Python set overwrite=True"
         )
 
 
-def _put(temporary: Path, path: Path) -> None:
-    """Rename; what was there changes places with the new folder in one step where the system can, and is removed after."""
+def _rename(temporary: Path, path: Path) -> None:
+    """Rename the new folder. An old one is exchanged with it in one step if the system can do that, and is then removed."""
     if not path.exists() or not any(path.iterdir()):
         os.rename(temporary, path)
         return
@@ -76,7 +80,7 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two paths change places in one step (Linux); False where that is not to be had."""
+    """Exchange two paths in one step (Linux). Return False where the system cannot do that."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
@@ -87,10 +91,13 @@ def _exchange(one: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, with its ending, which takes its place when the block ends without an error.
+    """Yield a temporary file beside ``path``, and rename it to ``path`` if the ``with`` block ends without an error.
+
+    Args:
+        path: Where the file shall appear; a file that is there is replaced.
 
     Raises:
-        CheckpointError: If the folder is missing or the disk does not take the file.
+        CheckpointError: If the folder is missing or the file cannot be written.
     """
     temporary = path.with_name(f".tmp-{os.getpid()}-{os.urandom(3).hex()}-{path.name}")
     if path.is_dir() or not path.parent.is_dir():

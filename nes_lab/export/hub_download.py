@@ -1,0 +1,61 @@
+"""Get a saved model from the Hugging Face Hub, if ``huggingface_hub`` is installed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from nes_lab.errors import CheckpointError, OptionError
+from nes_lab.export.saved_config import CONFIG, WEIGHTS
+
+__all__ = ["check_repo_id", "download_from_hub", "require_hub"]
+
+_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_REPO = re.compile(f"{_PART}/{_PART}")
+
+
+def download_from_hub(address: str) -> Path:
+    """Return the local copy of a model on the Hub. Only the two files of a saved model are downloaded.
+
+    Args:
+        address: ``"hf://user/repository"`` or ``"hf://user/repository@revision"``.
+
+    Raises:
+        OptionError: If ``huggingface_hub`` is not installed, or the address is not of this form.
+        CheckpointError: If the Hub does not have the model, or cannot be reached.
+    """
+    repo_id, _, revision = address.removeprefix("hf://").partition("@")
+    check_repo_id(repo_id)
+    hub = require_hub()
+    try:
+        folder = hub.snapshot_download(repo_id, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS])
+    except (hub.errors.HfHubHTTPError, OSError, ValueError) as error:
+        raise CheckpointError(f"{address} cannot be downloaded: {error}") from error
+    return Path(folder)
+
+
+def check_repo_id(repo_id: object) -> None:
+    """Refuse what is not the name of a repository on the Hub.
+
+    Raises:
+        OptionError: Gives the value.
+
+    Examples:
+        >>> check_repo_id("user/repository")
+    """
+    if not isinstance(repo_id, str) or not _REPO.fullmatch(repo_id) or ".." in repo_id or "--" in repo_id:
+        raise OptionError(f"repo_id={repo_id!r:.200}; give 'user/repository'")
+
+
+def require_hub() -> Any:
+    """Import ``huggingface_hub``.
+
+    Raises:
+        OptionError: If it is not installed; says how to install it.
+    """
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise OptionError("huggingface_hub is not installed; install it with: pip install 'nes-lab[export]'") from error
+    return huggingface_hub

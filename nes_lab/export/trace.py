@@ -1,0 +1,95 @@
+"""What both exporters do before and around tracing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from nes_lab.errors import ExportError, OptionError
+from nes_lab.export.example import ExampleInput, outputs_of
+from nes_lab.export.graph import prepare_for_export
+
+__all__ = ["check_tolerance", "prepare_trace", "quiet_exporters", "root_cause", "run_tracer"]
+
+_T = TypeVar("_T")
+_FAILURES = (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError, LookupError, AttributeError)
+
+
+def prepare_trace(
+    model: nn.Module, example: ExampleInput, form: str, dynamic: bool
+) -> tuple[nn.Module, ExampleInput, Any]:
+    """Return the model in the given form, the arguments to trace it with, and its dynamic shapes (None: fixed shapes).
+
+    Raises:
+        OptionError: If the batch should stay open and the example has no batch axis.
+    """
+    graph = prepare_for_export(model, form)
+    outputs_of(graph, example)  # the first call chooses the execution plans
+    if not dynamic:
+        return graph, example, None
+    if not example.batch:
+        raise OptionError(
+            "example_input has no batch axis, or an empty one; give an example with a batch, or dynamic_batch=False"
+        )
+    many = example.with_batch(2) if example.batch == 1 else example  # tracers take an axis of length 1 as fixed
+    return graph, many, many.dynamic_shapes()
+
+
+def run_tracer(trace: Callable[[], _T], what: str, dynamic: bool) -> _T:
+    """Call a tracer and return its result.
+
+    Args:
+        trace: The call.
+        what: How the model is exported, for the message, such as ``"to ONNX"``.
+        dynamic: Whether the batch is open.
+
+    Raises:
+        ExportError: If the tracer fails; gives its reason.
+    """
+    try:
+        with quiet_exporters(), torch.no_grad():
+            return trace()
+    except _FAILURES as error:
+        hint = (
+            "; some models can be exported only with dynamic_batch=False, which fixes the batch size" if dynamic else ""
+        )
+        raise ExportError(f"the model cannot be exported {what}: {root_cause(error)}{hint}") from error
+
+
+def check_tolerance(tolerance: object) -> None:
+    """Refuse a tolerance that is not a number above 0.
+
+    Raises:
+        OptionError: Gives the value.
+    """
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance > 0:
+        raise OptionError(f"tolerance={tolerance!r}; give a number above 0")
+
+
+@contextlib.contextmanager
+def quiet_exporters() -> Iterator[None]:
+    """Silence warnings and log messages of the exporters inside the ``with`` block; their result is checked afterwards."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def root_cause(error: BaseException) -> str:
+    """Return the first cause of an error, as one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
