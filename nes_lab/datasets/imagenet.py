@@ -15,6 +15,7 @@ from nes_lab.datasets.torchvision_sets import TORCHVISION_ERRORS
 from nes_lab.datasets.tree_dataset import tree_dataset
 from nes_lab.errors import DataError
 from nes_lab.records.dataset_facts import DATASET_FACTS, default_data_root
+from nes_lab.text import list_some
 
 __all__ = [
     "IMAGENETTE_CLASSES",
@@ -89,7 +90,7 @@ def _list_folder(folder: Path) -> DatasetFiles:
     if files.classes == tuple(IMAGENETTE_CLASSES):
         return files
     problem = (
-        f"data.name='imagenette': the folder has the classes {', '.join(files.classes[:5])}...; Imagenette's are "
+        f"data.name='imagenette': the folder has the classes {list_some(files.classes)}; Imagenette's are "
         f"{', '.join(IMAGENETTE_CLASSES)}; give data.name='image_folder' for another set"
     )
     return replace(files, problems=(*files.problems, problem))

@@ -164,7 +164,7 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         side=224,
         source="files",
         how_to_get="your own",
-        layout="{train,val}/*.tar, optional classes.txt",
+        layout="{train,val}/*.tar and optionally classes.txt",
         unused=(*_AUDIO_FIELDS, "download"),
     ),
     "audio_folder": DatasetFacts(
@@ -174,7 +174,7 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         side=220_500,
         source="files",
         how_to_get="ESC-50 from its authors, or your own",
-        layout="audio/*.wav, meta/*.csv",
+        layout="audio/*.wav and meta/*.csv",
         unused=(*_IMAGE_FIELDS, *_FILE_FIELDS, "download"),
         sample_rate=44_100,
     ),
@@ -199,8 +199,9 @@ def markdown_table() -> str:
 
 
 def _markdown_row(name: str, facts: DatasetFacts) -> tuple[str, ...]:
-    shape = "×".join(f"{size:,}" for size in facts.input_shape)
     own = facts.examples is None
+    sizes = [str(facts.channels), "longest clip"] if own and facts.kind == "audio" else map(str, facts.input_shape)
+    shape = "×".join(sizes)
     return (
         f"`{name}`",
         facts.contents,
