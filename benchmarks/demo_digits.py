@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
 from nes_lab.figures.report import Section, report_html
+from nes_lab.progress_bar import ProgressEvent
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "demo_digits.json"
@@ -34,7 +35,7 @@ def measure() -> None:
     from nes_lab.runs.store import RunStore
 
     with tempfile.TemporaryDirectory() as folder:
-        result = run_demo(RunStore(Path(folder) / "runs"), seeds=3, progress=show)
+        result = run_demo(RunStore(Path(folder) / "runs"), seeds=3, on_progress=show)
         found = json.loads(result.results.read_text(encoding="utf-8"))
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE, check=True).stdout
     found["facts"] |= {"commit": commit.strip(), "script": "benchmarks/demo_digits.py"}
@@ -42,9 +43,10 @@ def measure() -> None:
     RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def show(news: dict) -> None:
-    left = "" if news["eta_s"] is None else f", {news['eta_s']:.0f} s left"
-    print(f"\r{news['finished']} of {news['total']} runs{left}    ", end="", flush=True)
+def show(event: ProgressEvent) -> None:
+    left = event.get("seconds_left")
+    shown = "" if left is None else f", {left:.0f} s left"
+    print(f"\r{event.get('finished')} of {event['total']} runs{shown}    ", end="", flush=True)
 
 
 def draw() -> None:

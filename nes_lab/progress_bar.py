@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict
 
 from nes_lab.errors import OptionError
 
-__all__ = ["OnProgress", "ProgressEvent", "check_progress", "progress_reporter", "seconds_left"]
+__all__ = ["RECENT_ROWS", "OnProgress", "ProgressEvent", "check_progress", "progress_reporter", "seconds_left"]
 
 RECENT_ROWS = 30
 """The pace is that of the latest rows: a training that slowed down is judged by how fast it is now."""
@@ -23,19 +23,19 @@ class ProgressEvent(TypedDict):
 
     Attributes:
         phase: What is being done now, such as ``"layers"`` or ``"training"``.
-        done: Units of work that are complete.
+        done: Units of work that are complete; a fraction where parts of a unit count.
         total: Units of work in this phase.
         label: The unit at work, such as a layer's name; may be empty.
         epoch, epochs: Epochs done and planned, in a training.
         loss, top1: Latest training loss, and validation accuracy in percent.
         images_per_s: Images per second.
         seconds_left: Estimated seconds to the end.
-        running: Names of the runs at work, where several train at once.
+        running: Completed share (0 to 1) by name of the runs that train now, where several train at once.
         finished: Number of runs that have ended, where several train.
     """
 
     phase: str
-    done: int
+    done: float
     total: int
     label: str
     epoch: NotRequired[float]
@@ -44,7 +44,7 @@ class ProgressEvent(TypedDict):
     top1: NotRequired[float | None]
     images_per_s: NotRequired[float | None]
     seconds_left: NotRequired[float | None]
-    running: NotRequired[Sequence[str]]
+    running: NotRequired[Mapping[str, float]]
     finished: NotRequired[int]
 
 

@@ -9,7 +9,13 @@ from typing import Any, ParamSpec, TypeVar
 
 from nes_lab.errors import OptionError
 
-__all__ = ["progress_or_callback", "renamed_arguments", "warn_renamed"]
+__all__ = [
+    "progress_or_callback",
+    "progress_or_old_callback",
+    "progress_or_old_demo_callback",
+    "renamed_arguments",
+    "warn_renamed",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,6 +84,36 @@ def progress_or_callback(value: Any) -> dict[str, Any]:
         ({'progress': True}, ['on_progress'])
     """
     return {"on_progress": value} if callable(value) else {"progress": value}
+
+
+def progress_or_old_callback(value: Any) -> dict[str, Any]:
+    """Translate ``progress=`` of older trainings, whose functions read the keys ``step`` and ``eta_s``.
+
+    Examples:
+        >>> progress_or_old_callback(lambda event: print(event["step"]))["on_progress"]({"done": 3, "total": 4})
+        3
+    """
+    if not callable(value):
+        return {"progress": False if value is None else value}
+    return {"on_progress": lambda event: value({**event, "step": event["done"], "eta_s": event.get("seconds_left")})}
+
+
+def progress_or_old_demo_callback(value: Any) -> dict[str, Any]:
+    """Translate ``progress=`` of older demos, whose functions read ``eta_s`` and ``running`` as a list of texts.
+
+    Examples:
+        >>> event = {"done": 1, "total": 2, "running": {"dense": 0.5}}
+        >>> progress_or_old_demo_callback(lambda event: print(event["running"]))["on_progress"](event)
+        ['dense 50%']
+    """
+    if not callable(value):
+        return {"progress": False if value is None else value}
+
+    def call(event: Mapping[str, Any]) -> None:
+        running = [f"{name} {share:.0%}" for name, share in event.get("running", {}).items()]
+        value({**event, "running": running, "eta_s": event.get("seconds_left")})
+
+    return {"on_progress": call}
 
 
 def _translated(name: str, old_names: Mapping[str, str | Translate], kwargs: Mapping[str, Any]) -> dict[str, Any]:

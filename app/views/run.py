@@ -67,7 +67,7 @@ def live(run_id: str, state_when_drawn: str) -> None:
         st.set_page_config(page_title=f"{info.progress:.0%} · {info.label or 'run'} · NES Lab")
     metrics, events = store().metrics(run_id), store().events(run_id)
     st.markdown(f":{COLORS[STATES[info.state].tone]}-badge[{info.state}]")
-    st.progress(info.progress, text=progress_text(info.step, info.total, metrics, info.is_active))
+    st.progress(info.progress, text=progress_text(info, metrics))
     if info.reason:
         st.code(info.reason, language=None, wrap_lines=True)
     if advice := STATES[info.state].advice:

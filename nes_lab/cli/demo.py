@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
+from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.runs.store import RunStore
 from nes_lab.text import format_number, format_seconds, format_value
 
@@ -57,14 +58,14 @@ def _run(options: DemoCommand) -> DemoResult:
     from nes_lab.experiment.demo import run_demo
     from nes_lab.runs.compare import tally
 
-    with _display(console) as progress:
+    with _display(console) as on_progress:
         result = run_demo(
             RunStore(),
             seeds=options.seeds,
             epochs=options.epochs,
             workers=options.workers,
             folder=options.out,
-            progress=progress,
+            on_progress=on_progress,
         )
     console.print(_table(result.table))
     for contest in result.contests:
@@ -94,7 +95,7 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
-def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _display(console: Console) -> Iterator[OnProgress]:
     """Show a bar on a terminal; elsewhere print a line whenever a run finishes or a phase begins."""
     if not console.is_terminal:
         yield _line_printer()
@@ -104,33 +105,29 @@ def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
         task = bars.add_task("training", total=None, now="planning")
         lines = [bars.add_task("", total=1, now="", visible=False) for _ in range(8)]
 
-        def show(event: dict[str, Any]) -> None:
-            what = event.get("phase", "training")
-            bars.update(
-                task, description=what, completed=event["done"], total=event["total"], now=_progress_line(event)
-            )
-            for line, text in zip(lines, [*event["running"], *[""] * 8], strict=False):
-                name, _, share = text.rpartition(" ")
-                done = int(share.rstrip("%") or 0) / 100
-                bars.update(line, description=f"  {name}", completed=done, visible=bool(text))
+        def show(event: ProgressEvent) -> None:
+            done, total, now = event["done"], event["total"], _progress_line(event)
+            bars.update(task, description=event["phase"], completed=done, total=total, now=now)
+            for line, (name, share) in zip(lines, [*event.get("running", {}).items(), *[("", 0.0)] * 8], strict=False):
+                bars.update(line, description=f"  {name}", completed=share, visible=bool(name))
 
         yield show
 
 
 def _progress_line(event: Mapping[str, Any]) -> str:
-    left = "" if event["eta_s"] is None else f", {format_seconds(event['eta_s'])} left"
+    left = "" if event["seconds_left"] is None else f", {format_seconds(event['seconds_left'])} left"
     return f"{event['finished']} of {event['total']} runs{left}"
 
 
-def _line_printer() -> Callable[[dict[str, Any]], None]:
+def _line_printer() -> OnProgress:
     last: tuple[Any, ...] = ()
 
-    def show(event: dict[str, Any]) -> None:
+    def show(event: ProgressEvent) -> None:
         nonlocal last
-        phase = event.get("phase")
-        if (event["finished"], phase) != last:
-            last = (event["finished"], phase)
-            now = phase or f"running: {'; '.join(event['running']) or 'nothing'}"
+        if (event.get("finished"), event["phase"]) != last:
+            last = (event.get("finished"), event["phase"])
+            running = "; ".join(f"{name} {share:.0%}" for name, share in event.get("running", {}).items())
+            now = f"running: {running or 'nothing'}" if event["phase"] == "training" else event["phase"]
             print(f"{_progress_line(event)}; {now}", flush=True)
 
     return show

@@ -20,9 +20,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from nes_lab.errors import NesLabError, RunError
+from nes_lab.progress_bar import OnProgress
 from nes_lab.runs.launcher import cancel, settle
 from nes_lab.runs.spawn import end_python, start_python
 from nes_lab.runs.store import RunStore
@@ -93,7 +94,7 @@ def processes_of(store: RunStore, run_id: str) -> int:
     return processes
 
 
-def train_as_rank(store: RunStore, run_id: str, progress: Callable[[dict[str, Any]], None] | None) -> int:
+def train_as_rank(store: RunStore, run_id: str, on_progress: OnProgress | None) -> int:
     """Train a run as one of several processes.
 
     Returns:
@@ -111,7 +112,7 @@ def train_as_rank(store: RunStore, run_id: str, progress: Callable[[dict[str, An
             "ignore", message="Grad strides do not match bucket view strides"
         )  # of 1x1 convolutions
         with _stopped_without_parent():
-            run_experiment(store, run_id, progress=progress if is_first() else None)
+            run_experiment(store, run_id, on_progress=on_progress if is_first() else None)
     return 0
 
 

@@ -19,13 +19,14 @@ from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.config import load_sweep
 from nes_lab.errors import RunError
+from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor
 from nes_lab.sweeps.result import SweepResult, SweepSetting, SweepTrial
 from nes_lab.sweeps.sweep import SHOWN, Sweep
-from nes_lab.sweeps.trials import News
+from nes_lab.sweeps.trials import OnRun
 from nes_lab.text import format_value, list_all, list_some
 from nes_lab.training.signals import StopSignals
 
@@ -68,8 +69,14 @@ def run_command(words: Sequence[str]) -> int:
         else:
             executor = _executor(options, sweep)
             print(_summary(sweep))
-            with StopSignals() as signals, _display(sweep, signals) as news:
-                result = sweep.run(executor, news, lambda: signals.received, options.retry_failed)
+            with StopSignals() as signals, _display(sweep, signals) as (on_progress, on_run):
+                result = sweep.run(
+                    executor,
+                    lambda: signals.received,
+                    options.retry_failed,
+                    on_progress=on_progress,
+                    on_run=on_run,
+                )
             print_result(result, sweep)
     if options.json:
         print_json(_trials_to_dict(sweep, problems) if result is None else result.to_dict())
@@ -93,44 +100,44 @@ def _executor(options: SweepCommand, sweep: Sweep) -> Executor:
 def _summary(sweep: Sweep) -> str:
     done = len(_finished(sweep))
     before = f", {done} of them finished already" if done else ""
-    return f"sweep {sweep.config.name}: {sweep.planned} trials ({sweep.config.sampler}){before}; runs in {sweep.store.root}"
+    return f"sweep {sweep.config.name}: {sweep.space.planned} trials ({sweep.config.sampler}){before}; runs in {sweep.store.root}"
 
 
 def _trials_to_dict(sweep: Sweep, problems: Mapping[str, str]) -> dict[str, object]:
     trials = [
         {"label": trial.label, "settings": trial.settings, "problem": problems.get(trial.key, "")}
-        for trial in sweep.candidates
+        for trial in sweep.space.candidates
     ]
-    return {"name": sweep.config.name, "planned": sweep.planned, "trials": trials}
+    return {"name": sweep.config.name, "planned": sweep.space.planned, "trials": trials}
 
 
 def _print_trials(sweep: Sweep, problems: Mapping[str, str]) -> None:
     print(_summary(sweep))
-    for index, trial in enumerate(sweep.candidates):
+    for index, trial in enumerate(sweep.space.candidates):
         print(f"{index:>4}  {trial.label}" + ("  cannot start" if trial.key in problems else ""))
     if problems:
-        print(f"{len(problems)} of {sweep.planned} trials cannot start:")
-        labels = {trial.key: trial.label for trial in sweep.candidates}
+        print(f"{len(problems)} of {sweep.space.planned} trials cannot start:")
+        labels = {trial.key: trial.label for trial in sweep.space.candidates}
         for line in _reasons(("unable to start", reason, labels[key]) for key, reason in problems.items()):
             print(line)
-    if sweep.learns:
+    if sweep.space.learns:
         print(f"{sweep.config.sampler} chooses the trials one after another from: {', '.join(sweep.config.space)}")
 
 
 @contextmanager
-def _display(sweep: Sweep, signals: StopSignals) -> Iterator[News]:
+def _display(sweep: Sweep, signals: StopSignals) -> Iterator[tuple[OnProgress, OnRun]]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task(sweep.config.name, total=sweep.planned, now="", completed=len(_finished(sweep)))
+        task = bars.add_task(sweep.config.name, total=sweep.space.planned, now="", completed=len(_finished(sweep)))
         active: dict[str, RunInfo] = {}
 
-        def show(kind: str, info: RunInfo | None) -> None:
-            if kind == "stopping":
+        def show(event: ProgressEvent) -> None:
+            if event["phase"] == "stopping":
                 print(f"{signals.received}: running trials save a checkpoint and stop", file=sys.stderr)
-            if info is None:
-                bars.update(task, now=_active(sweep, active) if console.is_terminal else "")
-                return
+            bars.update(task, now=_active(sweep, active) if console.is_terminal else "")
+
+        def show_run(kind: str, info: RunInfo) -> None:
             if kind == "began":
                 active[info.id] = info
                 return
@@ -138,7 +145,7 @@ def _display(sweep: Sweep, signals: StopSignals) -> Iterator[News]:
             bars.update(task, advance=int(info.state == "finished"))
             bars.console.print(_line(sweep, info), markup=False, highlight=False, soft_wrap=True)
 
-        yield show
+        yield show, show_run
 
 
 def _finished(sweep: Sweep) -> list[SweepTrial]:

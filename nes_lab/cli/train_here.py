@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from nes_lab.cli.ranks import is_first, is_rank, only_first, processes_of, train_as_rank, train_in_ranks
 from nes_lab.errors import NesLabError
+from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.runs.launcher import settle
 from nes_lab.runs.store import RunStore
 from nes_lab.text import format_seconds, format_value
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["create_run", "train_here"]
 
-Report = Callable[[dict[str, Any]], None]
 EXIT = {"finished": 0, "cancelled": 130}
 
 
@@ -43,15 +43,15 @@ def train_here(store: RunStore, run_id: str, data: DatasetSpec | None = None) ->
     """
     try:
         if is_rank():
-            with _display() as progress:
-                return train_as_rank(store, run_id, progress)
+            with _display() as on_progress:
+                return train_as_rank(store, run_id, on_progress)
         if (processes := processes_of(store, run_id)) > 1:
             train_in_ranks(store, run_id, processes)
             return _print_end(store, run_id)
         from nes_lab.experiment.run import run_experiment
 
-        with _display() as progress:
-            run_experiment(store, run_id, progress=progress, data=data)
+        with _display() as on_progress:
+            run_experiment(store, run_id, on_progress=on_progress, data=data)
     except KeyboardInterrupt:
         if is_rank():
             raise
@@ -82,7 +82,7 @@ _SHOWN = ("params", "madds", "top1", "best_top1", "latency_ms")
 
 
 @contextmanager
-def _display() -> Iterator[Report]:
+def _display() -> Iterator[OnProgress]:
     if not is_first():
         yield _ignore_event
         return
@@ -94,34 +94,34 @@ def _display() -> Iterator[Report]:
     with Progress(*columns, console=console) as bars:
         task = bars.add_task("training", total=None, now="building the network")
 
-        def show(event: dict[str, Any]) -> None:
-            bars.update(task, completed=event.get("step", 0), total=event.get("total"), now=progress_line(event))
+        def show(event: ProgressEvent) -> None:
+            bars.update(task, completed=event["done"], total=event["total"], now=progress_line(event))
 
         yield show
 
 
-def _ignore_event(event: dict[str, Any]) -> None:
+def _ignore_event(event: ProgressEvent) -> None:
     """Print nothing. All processes of a run but the first use it."""
 
 
-def _line_printer() -> Report:
+def _line_printer() -> OnProgress:
     """Print one line per epoch, for logs, where a bar that is redrawn would fill the file."""
     last = -1
 
-    def show(event: dict[str, Any]) -> None:
+    def show(event: ProgressEvent) -> None:
         nonlocal last
         if int(event.get("epoch") or 0) != last:
             last = int(event.get("epoch") or 0)
-            print(f"step {event.get('step')}/{event.get('total')}  {progress_line(event)}", flush=True)
+            print(f"step {event['done']}/{event['total']}  {progress_line(event)}", flush=True)
 
     return show
 
 
-def progress_line(event: dict[str, Any]) -> str:
+def progress_line(event: Mapping[str, Any]) -> str:
     """Return one line about the progress of a training.
 
     Examples:
-        >>> progress_line({"epoch": 2, "epochs": 5, "images_per_s": 812.3, "loss": 0.51, "top1": None, "eta_s": 75})
+        >>> progress_line({"epoch": 2, "epochs": 5, "images_per_s": 812.3, "loss": 0.51, "top1": None, "seconds_left": 75})
         'epoch 2/5  812 images/s  loss 0.510  1 min 15 s left'
     """
     words = [f"epoch {event['epoch']}/{event.get('epochs', '?')}"] if event.get("epoch") is not None else []
@@ -131,6 +131,6 @@ def progress_line(event: dict[str, Any]) -> str:
         words.append(f"loss {loss:.3f}")
     if (top1 := event.get("top1")) is not None:
         words.append(f"val top-1 {top1:.1f} %")
-    if (left := event.get("eta_s")) is not None:
+    if (left := event.get("seconds_left")) is not None:
         words.append(f"{format_seconds(left)} left")
     return "  ".join(words)

@@ -21,7 +21,7 @@ from nes_lab.errors import OptionError, RunError
 from nes_lab.runs import queue
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
-from nes_lab.runs.run_progress import Pulse, Pulses
+from nes_lab.runs.run_progress import RunProgress, RunProgressReader
 from nes_lab.runs.store import RunStore
 
 __all__ = ["run_command"]
@@ -54,7 +54,7 @@ class Watcher:
     """Read the runs to show. Runs may appear and disappear at any time."""
 
     def __init__(self, store: RunStore, names: Sequence[str], group: str = "") -> None:
-        self.store, self.pulses, self.group = store, Pulses(store), group
+        self.store, self.reader, self.group = store, RunProgressReader(store), group
         self.of_group = f" of group {group}" if group else ""
         self.ids = [store.find(name).id for name in names]
         self._queue_seen = float("-inf")
@@ -78,19 +78,19 @@ class Watcher:
         """Draw the present state for a terminal of ``width`` columns and ``height`` lines."""
         infos, waiting = self.read()
         if len(self.ids) == 1:
-            return watch_frames.run_frame(self.store, self.pulses.of(infos[0]), waiting, width)
+            return watch_frames.run_frame(self.store, self.reader.read(infos[0]), waiting, width)
         if not infos:
             return Text(
                 f"no runs{self.of_group} in {self.store.root} yet; start some with nes-lab train or nes-lab demo"
             )
         room = max(1, (height - 4) // LINES_A_RUN[width >= watch_frames.WIDE])
-        shown = [self.pulses.of(info) for info in infos[:room]]
+        shown = [self.reader.read(info) for info in infos[:room]]
         return watch_frames.runs_frame(shown, waiting, infos, width)
 
-    def all_pulses(self) -> tuple[list[Pulse], list[str]]:
-        """Return the pulses of all runs, and the queue."""
+    def all_runs(self) -> tuple[list[RunProgress], list[str]]:
+        """Return the progress of all runs, and the queue."""
         infos, waiting = self.read()
-        return [self.pulses.of(info) for info in infos], waiting
+        return [self.reader.read(info) for info in infos], waiting
 
 
 def run_command(words: Sequence[str]) -> int:
@@ -103,8 +103,8 @@ def run_command(words: Sequence[str]) -> int:
     watcher = Watcher(RunStore(), options.runs, options.group)
     console = Console()
     if options.json:
-        pulses, waiting = watcher.all_pulses()
-        print_json({"runs": [pulse.to_dict() for pulse in pulses], "waiting": waiting})
+        runs, waiting = watcher.all_runs()
+        print_json({"runs": [run.to_dict() for run in runs], "waiting": waiting})
     elif options.once:
         console = console if console.is_terminal else Console(width=PIPE_WIDTH)
         console.print(watcher.frame(console.width, MOST_LINES))
@@ -131,13 +131,13 @@ def _lines(watcher: Watcher, console: Console, every: float) -> None:
     said: dict[str, str] = {}
     leave_at = 0.0
     while True:
-        pulses, waiting = watcher.all_pulses()
-        for pulse in pulses:
-            mark = f"{pulse.info.state} {pulse.epoch}"
-            if said.get(pulse.info.id) != mark:
-                said[pulse.info.id] = mark
-                print(watch_frames.run_line(pulse), flush=True)
-        if waiting or any(pulse.info.is_active or pulse.info.state == "queued" for pulse in pulses):
+        runs, waiting = watcher.all_runs()
+        for run in runs:
+            mark = f"{run.info.state} {run.epoch}"
+            if said.get(run.info.id) != mark:
+                said[run.info.id] = mark
+                print(watch_frames.run_line(run), flush=True)
+        if waiting or any(run.info.is_active or run.info.state == "queued" for run in runs):
             leave_at = time.monotonic() + every + PAUSE_SECONDS
         elif time.monotonic() >= leave_at:
             return

@@ -19,7 +19,7 @@ from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import best_of
 from nes_lab.runs.files import read_json, read_tail
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.run_progress import Pulse
+from nes_lab.runs.run_progress import RunProgress
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 from nes_lab.text import format_bytes, format_seconds
@@ -32,25 +32,25 @@ WIDE, MOST_LABEL = 110, 200
 CURVE_LINES, LOG_LINES, CHECKPOINTS = 8, 6, 3
 
 
-def runs_frame(pulses: Sequence[Pulse], waiting: Sequence[str], infos: Sequence[RunInfo], width: int) -> RenderableType:
+def runs_frame(runs: Sequence[RunProgress], waiting: Sequence[str], infos: Sequence[RunInfo], width: int) -> RenderableType:
     """Draw several runs, one below the other.
 
     Args:
-        pulses: The runs to show, in this order.
+        runs: The runs to show, in this order.
         waiting: Ids of the queued runs, in the order of the queue.
         infos: All runs, for the counts in the first line.
         width: Number of columns of the terminal.
     """
     counts = Counter(info.state for info in infos)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    more = len(infos) - len(pulses)
+    more = len(infos) - len(runs)
     end = f"; {more} more not shown, nes-lab runs lists them" if more else ""
-    body = _table(pulses, waiting, width) if width >= WIDE else _blocks(pulses, waiting, width)
+    body = _table(runs, waiting, width) if width >= WIDE else _blocks(runs, waiting, width)
     return Group(Text(f"{time.strftime('%X')}  {states}{end}", style="dim"), *body)
 
 
-def _table(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[RenderableType]:
-    rows = [_cells(pulse, waiting) for pulse in pulses]
+def _table(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> list[RenderableType]:
+    rows = [_cells(run, waiting) for run in runs]
     needed = [max(cell_len(str(cell)) for cell in column) for column in zip(HEADS, *rows, strict=True)]
     room = width - sum(needed[2:]) - 2 * (len(HEADS) - 1)
     ids = min(needed[0], max(SHORT_ID, room - needed[1]))
@@ -61,41 +61,41 @@ def _table(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[
         table.add_column(head, justify=side, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in rows:
         table.add_row(tail(str(row[0]), ids), shorten(str(row[1]), labels), *row[2:])
-    return [table, *_reasons([pulse.info for pulse in pulses if _needs_reason(pulse.info)])]
+    return [table, *_reasons([run.info for run in runs if _needs_reason(run.info)])]
 
 
-def _cells(pulse: Pulse, waiting: Sequence[str]) -> tuple[str | Text, ...]:
-    info = pulse.info
+def _cells(run: RunProgress, waiting: Sequence[str]) -> tuple[str | Text, ...]:
+    info = run.info
     return (
         info.id,
         printable(info.label, MOST_LABEL),
         _state(info),
         _bar(info, 12),
         f"{info.progress:.0%}",
-        _epoch(pulse),
-        _loss(pulse),
-        _top1(pulse),
-        Text(sparkline([y for _, y in pulse.top1], 10), style="blue"),
-        f"{pulse.images_per_s:,.0f}" if info.is_active and pulse.images_per_s else "",
-        _left(pulse, waiting),
+        _epoch(run),
+        _loss(run),
+        _top1(run),
+        Text(sparkline([y for _, y in run.top1], 10), style="blue"),
+        f"{run.images_per_s:,.0f}" if info.is_active and run.images_per_s else "",
+        _left(run, waiting),
     )
 
 
-def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list[RenderableType]:
+def _blocks(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    for pulse in pulses:
-        info = pulse.info
+    for run in runs:
+        info = run.info
         bar = Text.assemble(_state(info), " ", _bar(info, 12), f" {info.progress:.0%}  ")
         first = Text.assemble(bar, (tail(info.id, max(SHORT_ID, width - bar.cell_len)), "bold"))
-        speed = f"{pulse.images_per_s:,.0f} images/s" if info.is_active and pulse.images_per_s else ""
-        loss, top1 = _loss(pulse), _top1(pulse)
+        speed = f"{run.images_per_s:,.0f} images/s" if info.is_active and run.images_per_s else ""
+        loss, top1 = _loss(run), _top1(run)
         words = [
-            f"epoch {_epoch(pulse)}" if _epoch(pulse) else "",
+            f"epoch {_epoch(run)}" if _epoch(run) else "",
             f"loss {loss}" if loss else "",
-            f"top-1 {top1} {sparkline([y for _, y in pulse.top1], 8)}" if top1 else "",
+            f"top-1 {top1} {sparkline([y for _, y in run.top1], 8)}" if top1 else "",
             speed,
-            f"{_left(pulse, waiting)} left" if pulse.eta_s is not None else "",
-            f"waits as {_left(pulse, waiting)}" if info.id in waiting else "",
+            f"{_left(run, waiting)} left" if run.seconds_left is not None else "",
+            f"waits as {_left(run, waiting)}" if info.id in waiting else "",
         ]
         label = [Text(shorten(printable(info.label, MOST_LABEL), width), style="dim")] * bool(info.label)
         numbers = [Text("  ".join(filter(None, words)))] * any(words)
@@ -106,18 +106,18 @@ def _blocks(pulses: Sequence[Pulse], waiting: Sequence[str], width: int) -> list
     return parts[:-1]
 
 
-def run_frame(store: RunStore, pulse: Pulse, waiting: Sequence[str], width: int) -> RenderableType:
+def run_frame(store: RunStore, run: RunProgress, waiting: Sequence[str], width: int) -> RenderableType:
     """Draw one run: its progress, its curve, its checkpoints and the last lines of its log."""
-    info = pulse.info
-    parts = _blocks([pulse], waiting, width)
+    info = run.info
+    parts = _blocks([run], waiting, width)
     if info.id not in str(parts[0]):  # it was shortened
         parts.insert(0, Text(info.id, style="bold"))
     facts = [f"attempt {info.attempt}" if info.attempt > 1 else "", f"process {info.pid}" if info.is_active else ""]
     facts += [f"step {info.step:,} of {info.total:,}" if info.total else ""]
     parts.append(Text("  ".join(filter(None, facts)), style="dim"))
-    what, curve, number = ("val top-1, %", pulse.top1, "{:.1f}")
+    what, curve, number = ("val top-1, %", run.top1, "{:.1f}")
     if len(curve) < 2:
-        what, curve, number = ("train loss", pulse.losses, "{:.3f}")
+        what, curve, number = ("train loss", run.losses, "{:.3f}")
     if curve:
         parts += [Text(), Text(f"{what}, by step", style="dim")]
         parts += [Text(row, no_wrap=True) for row in plot(curve, min(width, 100), CURVE_LINES, number)]
@@ -145,14 +145,14 @@ def _checkpoints(folder: Path) -> list[RenderableType]:
     return [Text(head, style="dim"), *(Text(row) for row in lines[:CHECKPOINTS])]
 
 
-def run_line(pulse: Pulse) -> str:
+def run_line(run: RunProgress) -> str:
     """Return one plain line about a run, for a file or a pipe.
 
     Examples:
-        >>> run_line(Pulse(RunInfo("a-1", state="running", step=5, total=10), epoch=2, epochs=4, losses=((5, 0.25),)))
+        >>> run_line(RunProgress(RunInfo("a-1", state="running", step=5, total=10), epoch=2, epochs=4, losses=((5, 0.25),)))
         'a-1  running  50%  epoch 2/4  loss 0.250'
     """
-    info, epoch, loss, top1 = pulse.info, _epoch(pulse), _loss(pulse), _top1(pulse)
+    info, epoch, loss, top1 = run.info, _epoch(run), _loss(run), _top1(run)
     words = [info.id, info.state, f"{info.progress:.0%}", f"epoch {epoch}" if epoch else ""]
     words += [f"loss {loss}" if loss else "", f"top-1 {top1}" if top1 else ""]
     words += [printable(info.reason, 300) if _needs_reason(info) else ""]
@@ -168,22 +168,22 @@ def _bar(info: RunInfo, width: int) -> Text:
     return Text.assemble(("━" * done, state_style(info.state)), ("─" * (width - done), "dim"))
 
 
-def _epoch(pulse: Pulse) -> str:
-    return "" if pulse.epoch is None else f"{pulse.epoch}/{pulse.epochs or '?'}"
+def _epoch(run: RunProgress) -> str:
+    return "" if run.epoch is None else f"{run.epoch}/{run.epochs or '?'}"
 
 
-def _loss(pulse: Pulse) -> str:
-    return "" if pulse.loss is None else f"{pulse.loss:.3f}"
+def _loss(run: RunProgress) -> str:
+    return "" if run.loss is None else f"{run.loss:.3f}"
 
 
-def _top1(pulse: Pulse) -> str:
-    return f"{pulse.top1[-1][1]:.1f}" if pulse.top1 else ""
+def _top1(run: RunProgress) -> str:
+    return f"{run.top1[-1][1]:.1f}" if run.top1 else ""
 
 
-def _left(pulse: Pulse, waiting: Sequence[str]) -> str:
-    if pulse.eta_s is not None:
-        return format_seconds(pulse.eta_s)
-    return f"no. {waiting.index(pulse.info.id) + 1}" if pulse.info.id in waiting else ""
+def _left(run: RunProgress, waiting: Sequence[str]) -> str:
+    if run.seconds_left is not None:
+        return format_seconds(run.seconds_left)
+    return f"no. {waiting.index(run.info.id) + 1}" if run.info.id in waiting else ""
 
 
 def _needs_reason(info: RunInfo) -> bool:

@@ -1,27 +1,23 @@
-"""The demo: dense, narrower and epitome networks of equal multiply-adds on real digits, compared honestly."""
+"""Run the demo: train dense, narrower and epitome networks of equal multiply-adds on real digits, and compare them."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import platform
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nes_lab.config import ExperimentConfig, load_config
-from nes_lab.cost.measure import measure_latency
-from nes_lab.errors import OptionError, RunError
-from nes_lab.experiment.run import Built, build, run_experiment
+from nes_lab.errors import OptionError, check_int
+from nes_lab.experiment.build import Built, build
+from nes_lab.experiment.demo_results import compare_contenders, environment, measure_latencies
+from nes_lab.experiment.process_pool import train_runs
 from nes_lab.figures.demo_report import demo_report
-from nes_lab.runs.compare import Contest, compare
+from nes_lab.progress_bar import OnProgress, ProgressEvent, progress_reporter
+from nes_lab.renamed import progress_or_old_demo_callback, renamed_arguments
+from nes_lab.runs.compare import Contest
 from nes_lab.runs.query import run_table
 from nes_lab.runs.store import RunStore
 
@@ -30,15 +26,11 @@ __all__ = ["Contender", "DemoResult", "contenders", "run_demo"]
 WIDTHS = (0.7, 0.5)
 ROUTINGS = ("tiled", "free", "learner")
 TOLERANCE = 0.02
-BATCHES = (1, 64)
-_POLL_S = 0.4
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One setting of the demo, trained once a seed.
+    """One setting of the demo, trained once per seed.
 
     Args:
         name: Shown in tables and used as the runs' label.
@@ -55,12 +47,12 @@ class Contender:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found.
+    """What the demo measured.
 
     Args:
         group: Group of its runs in the store.
-        table: One row a contender: params, madds, latency, accuracy.
-        contests: Each epitome network against the narrower one of equal multiply-adds.
+        table: One row per contender: params, madds, latency, accuracy.
+        contests: The comparison of each epitome network with the narrower one of equal multiply-adds.
         seconds: Wall-clock time.
         report, results: Files written.
     """
@@ -74,20 +66,20 @@ class DemoResult:
 
 
 def contenders(epochs: int, limit: int | None = None) -> list[Contender]:
-    """The settings: dense, two narrower dense networks, and epitomes with the same multiply-adds as those.
+    """Build the settings: dense, two narrower dense networks, and epitomes with the same multiply-adds as those.
 
     Raises:
         OptionError: If a plan misses the narrower network's multiply-adds by more than 2 %.
     """
-    found = [_contender("dense, width 1", _config(epochs, limit))]
+    networks = [_contender("dense, width 1", _config(epochs, limit))]
     for width in WIDTHS:
         narrow = _contender(f"dense, width {width:g}", _config(epochs, limit, backbone={"width": width}))
-        found.append(narrow)
+        networks.append(narrow)
         for routing in ROUTINGS:
-            asked = {"madds": narrow.built.cost.madds, "routing": routing, "round_to": 1, "weights": "reset"}
-            wanted = _config(epochs, limit, compression=asked)
-            found.append(_contender(f"epitome, {routing} ({width:g})", wanted, narrow))
-    return found
+            compression = {"madds": narrow.built.cost.madds, "routing": routing, "round_to": 1, "weights": "reset"}
+            config = _config(epochs, limit, compression=compression)
+            networks.append(_contender(f"epitome, {routing} ({width:g})", config, narrow))
+    return networks
 
 
 def _config(epochs: int, limit: int | None, **sections: Any) -> ExperimentConfig:
@@ -106,6 +98,7 @@ def _contender(name: str, config: ExperimentConfig, rival: Contender | None = No
     return Contender(name, config, built, None if rival is None else rival.name)
 
 
+@renamed_arguments(progress=progress_or_old_demo_callback)
 def run_demo(
     store: RunStore,
     *,
@@ -114,50 +107,69 @@ def run_demo(
     workers: int = 2,
     limit: int | None = None,
     folder: Path | None = None,
-    progress: Progress | None = None,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> DemoResult:
     """Train all contenders as ordinary runs, measure them, and write the report.
 
     Args:
         store: The runs land here, in a group of their own.
         seeds: Runs of each contender; a seed sets the split, the initial weights and the order of batches.
-        epochs: Of each run.
+        epochs: Epochs of each run.
         workers: Processes that train at the same time, one thread each.
-        limit: Training images; None: all.
-        folder: Where the report goes; None: ``demo/<group>`` beside the store.
-        progress: Called often with done, finished, total, running (labels), eta_s; after the training also with
-            ``phase``, which says what is done now.
+        limit: Number of training images; None takes all.
+        folder: Folder of the report; None takes ``demo/<group>`` beside the store.
+        progress: Show a bar on standard error.
+        on_progress: Called often with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is the run.
 
     Raises:
         OptionError: If a number is below 1, or ``folder`` cannot be written.
         RunError: If a run did not finish; says which and why.
     """
     for name, value in (("seeds", seeds), ("epochs", epochs), ("workers", workers)):
-        if value < 1:
-            raise OptionError(f"{name}={value!r}; it must be at least 1")
+        check_int(name, value, 1)
     begun = time.perf_counter()
     group = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = _writable(folder or store.root.parent / "demo" / group)
     settings = contenders(epochs, limit)
-    runs: dict[str, list[str]] = {c.name: [] for c in settings}
+    runs = _create_runs(store, settings, seeds, group)
+    order = [ids[seed] for seed in range(seeds) for ids in runs.values()]
+    with progress_reporter(progress, on_progress, "demo") as report:
+        train_runs(store, order, workers, report)
+        report(_all_trained("measuring latency", len(order)))
+        table, contests = compare_contenders(store, settings, runs, measure_latencies(settings))
+        report(_all_trained("writing the report", len(order)))
+    seconds = time.perf_counter() - begun
+    facts = {"group": group, "seeds": seeds, "epochs": epochs, "seconds": round(seconds, 1), **environment()}
+    everything = {"facts": facts, "table": table, "contests": [asdict(c) | {"verdict": c.verdict} for c in contests]}
+    everything["runs"] = [dict(row) for row in run_table([store.get(i) for ids in runs.values() for i in ids])]
+    (folder / "results.json").write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
+    shown = next(c for c in settings if c.rival is not None and "free" in c.name)
+    html = demo_report(store, runs, table, contests, facts, shown=runs[shown.name][0])
+    (folder / "report.html").write_text(html, encoding="utf-8")
+    return DemoResult(group, table, contests, seconds, folder / "report.html", folder / "results.json")
+
+
+def _create_runs(store: RunStore, settings: list[Contender], seeds: int, group: str) -> dict[str, list[str]]:
+    """Create one run per contender and seed, seed by seed; return the ids by contender."""
+    runs: dict[str, list[str]] = {contender.name: [] for contender in settings}
     for seed in range(seeds):
         for contender in settings:
             config = contender.config.to_dict() | {"seed": seed, "label": contender.name}
             runs[contender.name].append(store.create(config, label=f"{contender.name}, seed {seed}", group=group))
-    order = [run for seed in range(seeds) for run in (ids[seed] for ids in runs.values())]
-    _train_all(store, order, workers, progress)
-    _say_phase(store, order, "measuring latency", begun, progress)
-    table, contests = _results(store, settings, runs, _latencies(settings))
-    _say_phase(store, order, "writing the report", begun, progress)
-    seconds = time.perf_counter() - begun
-    report, results = folder / "report.html", folder / "results.json"
-    facts = {"group": group, "seeds": seeds, "epochs": epochs, "seconds": round(seconds, 1), **environment()}
-    everything = {"facts": facts, "table": table, "contests": [asdict(c) | {"verdict": c.verdict} for c in contests]}
-    everything["runs"] = [dict(row) for row in run_table([store.get(i) for ids in runs.values() for i in ids])]
-    results.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
-    shown = next(c for c in settings if c.rival is not None and "free" in c.name)
-    report.write_text(demo_report(store, runs, table, contests, facts, shown=runs[shown.name][0]), encoding="utf-8")
-    return DemoResult(group, table, contests, seconds, report, results)
+    return runs
+
+
+def _all_trained(phase: str, total: int) -> ProgressEvent:
+    return {
+        "phase": phase,
+        "done": total,
+        "total": total,
+        "label": "",
+        "running": {},
+        "finished": total,
+        "seconds_left": None,
+    }
 
 
 def _writable(folder: Path) -> Path:
@@ -172,131 +184,3 @@ def _writable(folder: Path) -> Path:
             "name a folder that can be made or written"
         ) from error
     return folder
-
-
-def _say_phase(store: RunStore, runs: Sequence[str], phase: str, begun: float, progress: Progress | None) -> None:
-    if progress is not None:
-        progress(_standing(store, runs, [], {}, begun) | {"phase": phase, "eta_s": None})
-
-
-def environment() -> dict[str, Any]:
-    """What every measured number must be read with: device, versions, threads."""
-    return {
-        "device": "cpu",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "system": platform.platform(terse=True),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-# ---- training in a few processes ------------------------------------------------------------------------------------
-
-
-def _train_all(store: RunStore, runs: Sequence[str], workers: int, progress: Progress | None) -> None:
-    """Train runs, at most ``workers`` at a time, each in a process of its own that has torch loaded already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nes_lab.experiment.run"])
-    waiting, active, begun = list(runs), {}, time.perf_counter()
-    try:
-        while waiting or active:
-            while waiting and len(active) < workers:
-                run = waiting.pop(0)
-                active[run] = context.Process(target=_train_one, args=(str(store.root), run), daemon=False)
-                active[run].start()
-            time.sleep(_POLL_S)
-            for run in [r for r, process in active.items() if not process.is_alive()]:
-                active.pop(run).join()
-                _require_finished(store, run)
-            if progress is not None:
-                progress(_standing(store, runs, waiting, active, begun))
-    except BaseException:
-        for process in active.values():  # SIGTERM: each run saves a checkpoint and ends as cancelled
-            process.terminate()
-        for process in active.values():
-            process.join(30)
-        raise
-
-
-def _train_one(root: str, run: str) -> None:
-    """Body of a training process; what goes wrong is in the run's own files and log."""
-    store = RunStore(root)
-    with (store.path(run) / "log.txt").open("a", encoding="utf-8") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        run_experiment(store, run)
-        sys.stdout.flush()
-
-
-def _require_finished(store: RunStore, run: str) -> None:
-    info = store.get(run)
-    if info.state != "finished":
-        raise RunError(f"run {run} ({info.label}) is {info.state}: {info.reason or store.log_tail(run, 5)}")
-
-
-def _standing(
-    store: RunStore, runs: Sequence[str], waiting: Sequence[str], active: dict[str, Any], begun: float
-) -> dict[str, Any]:
-    """How far all is: finished runs, the share of those running, and the time left at the pace so far."""
-    infos = [store.get(run) for run in active]
-    finished = len(runs) - len(waiting) - len(active)
-    done = finished + sum(info.progress for info in infos)
-    spent = time.perf_counter() - begun
-    return {
-        "done": done,
-        "finished": finished,
-        "total": len(runs),
-        "running": [f"{info.label} {info.progress:.0%}" for info in infos],
-        "eta_s": spent * (len(runs) - done) / done if done > 0.2 else None,
-    }
-
-
-# ---- what came out --------------------------------------------------------------------------------------------------
-
-
-def _latencies(settings: Sequence[Contender]) -> dict[int, dict[str, float]]:
-    """Median forward time per batch size and contender, all contenders in turn within one loop."""
-    models = {c.name: c.built.model for c in settings}
-    shape = settings[0].built.data.input_shape
-    rounds = {1: 40, 64: 20}
-    return {
-        batch: {n: r.median_ms for n, r in measure_latency(models, torch.zeros(batch, *shape), rounds[batch]).items()}
-        for batch in BATCHES
-    }
-
-
-def _results(
-    store: RunStore, settings: Sequence[Contender], runs: dict[str, list[str]], latency: dict[int, dict[str, float]]
-) -> tuple[list[dict[str, Any]], list[Contest]]:
-    top1 = {name: [float(store.get(run).summary["top1"]) for run in ids] for name, ids in runs.items()}
-    table: list[dict[str, Any]] = []
-    for contender in settings:
-        scores, cost = top1[contender.name], contender.built.cost
-        row: dict[str, Any] = {"network": contender.name, "params": cost.params, "madds": cost.madds}
-        row |= {f"ms x{batch}": round(latency[batch][contender.name], 3) for batch in BATCHES}
-        table.append(
-            row
-            | {
-                "top-1 %": round(sum(scores) / len(scores), 2),
-                "lowest": round(min(scores), 2),
-                "highest": round(max(scores), 2),
-            }
-        )
-    images = len(settings[0].built.data.val)
-    return table, list(_contests(settings, top1, images))
-
-
-def _contests(settings: Sequence[Contender], top1: dict[str, list[float]], images: int) -> Iterator[Contest]:
-    for contender in settings:
-        if contender.rival is not None:
-            yield compare(contender.name, top1[contender.name], contender.rival, top1[contender.rival], images)

@@ -7,7 +7,6 @@ plan and the checkpoint's place from it and only train. All of them must see the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,9 @@ from nes_lab.cost.measure import measure_latency
 from nes_lab.errors import CheckpointError, NesLabError, RunError
 from nes_lab.experiment.build import Built, build, check, recipe_of
 from nes_lab.nn.inspect import snapshot_layers
+from nes_lab.progress_bar import OnProgress, ProgressEvent, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.renamed import progress_or_old_callback, renamed_arguments
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import Checkpoint
 from nes_lab.runs.files import read_json
@@ -40,14 +41,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Built", "build", "check", "resume", "run_experiment"]
 
-Progress = Callable[[dict[str, Any]], None]
 MOST_SNAPSHOTS = 60
 TRACKED = "trackers"
 _LATENCY_ROUNDS = 20
 
 
+@renamed_arguments(progress=progress_or_old_callback)
 def run_experiment(
-    store: RunStore, run_id: str, progress: Progress | None = None, data: DatasetSpec | None = None
+    store: RunStore,
+    run_id: str,
+    on_progress: OnProgress | None = None,
+    data: DatasetSpec | None = None,
+    *,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Train a run to its end, from its latest checkpoint if it has one.
 
@@ -57,8 +63,10 @@ def run_experiment(
     Args:
         store: Where the run is.
         run_id: Which one; its ``config.json`` says what to do.
-        progress: Called at most five times a second with step, total, epoch, epochs, images_per_s, eta_s, loss, top1.
+        on_progress: Called at most five times a second with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is
+            the training step.
         data: What :func:`check` returned for the run's config, so that it is not read again.
+        progress: Show a bar on standard error.
 
     Returns:
         The run's ``state`` (finished or cancelled) and its summary.
@@ -83,8 +91,8 @@ def run_experiment(
         check_trackers(config.training.trackers)
         with RunWriter(store, run_id) as writer:
             try:
-                with cpu_threads(config.training.threads):
-                    return _Experiment(writer, config, signals, progress, data).run()
+                with cpu_threads(config.training.threads), progress_reporter(progress, on_progress, "run") as report:
+                    return _Experiment(writer, config, signals, report, data).run()
             except torch.OutOfMemoryError as error:
                 reason = _too_much(config, error)
                 writer.status("failed", reason=reason)
@@ -102,7 +110,10 @@ def run_experiment(
                 raise RunError(reason) from error
 
 
-def resume(store: RunStore, run_id: str, progress: Progress | None = None) -> dict[str, Any]:
+@renamed_arguments(progress=progress_or_old_callback)
+def resume(
+    store: RunStore, run_id: str, on_progress: OnProgress | None = None, *, progress: bool = False
+) -> dict[str, Any]:
     """Go on with a run that was cancelled, failed or lost, from its latest whole checkpoint.
 
     Raises:
@@ -110,7 +121,7 @@ def resume(store: RunStore, run_id: str, progress: Progress | None = None) -> di
     """
     if store.get(run_id).state == "finished":
         raise RunError(f"run {run_id} is finished; there is nothing left to do")
-    return run_experiment(store, run_id, progress)
+    return run_experiment(store, run_id, on_progress, progress=progress)
 
 
 def _too_much(config: ExperimentConfig, error: Exception) -> str:
@@ -161,10 +172,10 @@ class _Experiment:
         writer: RunWriter,
         config: ExperimentConfig,
         signals: StopSignals,
-        progress: Progress | None,
+        on_progress: OnProgress,
         data: DatasetSpec | None,
     ) -> None:
-        self.writer, self.config, self.signals, self.progress = writer, config, signals, progress
+        self.writer, self.config, self.signals, self.on_progress = writer, config, signals, on_progress
         self.data = data
         self.trackers: Trackers | None = None
         self.begun, self.seconds_before = time.perf_counter(), 0.0
@@ -229,7 +240,7 @@ class _Experiment:
             metric=self._metric,
             epoch_end=self._epoch_end,
             checkpoint=self._checkpoint,
-            progress=self._show,
+            on_progress=self._progress,
             event=lambda about: self.writer.event(**about),
             should_stop=lambda: bool(self.signals.received) or self.writer.cancel_requested(),
         )
@@ -286,10 +297,9 @@ class _Experiment:
         if layers:
             self.writer.snapshot(trainer.step, layers)
 
-    def _show(self, news: dict[str, Any]) -> None:
-        self.writer.status(step=news["step"])
-        if self.progress is not None:
-            self.progress(news)
+    def _progress(self, event: ProgressEvent) -> None:
+        self.writer.status(step=int(event["done"]))
+        self.on_progress(event)
 
     def _summary(self, built: Built, trainer: Trainer) -> dict[str, Any]:
         example = torch.zeros(1, *built.data.input_shape, device=trainer.device)

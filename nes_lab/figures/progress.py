@@ -5,53 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nes_lab.progress_bar import seconds_left
+from nes_lab.runs.info import RunInfo
 from nes_lab.text import format_seconds
 
-__all__ = ["progress_text", "seconds_left"]
+__all__ = ["progress_text", "queue_text"]
 
 
-def seconds_left(step: int, total: int, metrics: Sequence[Mapping[str, Any]]) -> float | None:
-    """Estimate the time to the last step from the pace of the latest attempt.
+def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]]) -> str:
+    """Say in one line how far a run is; speed and time left only while it is active.
 
     Args:
-        step: Steps done.
-        total: Steps in all.
-        metrics: Rows with ``step``, ``time`` (seconds) and ``attempt``.
-
-    Returns:
-        Seconds, or None while there is no pace yet.
-
-    Examples:
-        >>> seconds_left(20, 60, [{"step": 10, "time": 100.0}, {"step": 20, "time": 105.0}])
-        20.0
-    """
-    rows = [row for row in metrics if isinstance(row.get("time"), int | float) and isinstance(row.get("step"), int)]
-    if not rows or total <= step:
-        return None
-    attempt = max(row.get("attempt") or 0 for row in rows)
-    mine = [row for row in rows if (row.get("attempt") or 0) == attempt]
-    first, last = min(mine, key=lambda row: row["step"]), max(mine, key=lambda row: row["step"])
-    steps, seconds = last["step"] - first["step"], last["time"] - first["time"]
-    return (total - step) * seconds / steps if steps > 0 and seconds > 0 else None
-
-
-def progress_text(step: int, total: int, metrics: Sequence[Mapping[str, Any]], running: bool = True) -> str:
-    """Say in one line how far a run is.
+        info: The run.
+        metrics: Its rows of metrics, in order of steps.
 
     Examples:
         >>> rows = [{"step": 20, "split": "train", "epoch": 2, "images_per_s": 950.4}]
         >>> rows += [{"step": 20, "split": "val", "top1": 61.25, "epoch": 2}]
-        >>> progress_text(20, 60, rows)
+        >>> progress_text(RunInfo("a", state="running", step=20, total=60), rows)
         'step 20 of 60 · epoch 2 · 950 images/s · best top-1 61.25 %'
     """
-    parts = [f"step {step:,} of {total:,}" if total else "not started yet"]
+    parts = [f"step {info.step:,} of {info.total:,}" if info.total else "not started yet"]
     last = metrics[-1] if metrics else {}
     if last.get("epoch") is not None:
         parts.append(f"epoch {last['epoch']:g}")
     speeds = [row["images_per_s"] for row in metrics if row.get("images_per_s")]
-    if running and speeds:
+    if info.is_active and speeds:
         parts.append(f"{speeds[-1]:,.0f} images/s")
-    left = seconds_left(step, total, metrics) if running else None
+    left = seconds_left(metrics, info.total, attempt=info.attempt) if info.is_active else None
     if left is not None:
         parts.append(f"about {format_seconds(left)} left")
     best = [row["top1"] for row in metrics if row.get("split") == "val" and row.get("top1") is not None]

@@ -81,7 +81,7 @@ def run_sections(
         layers: Rows of its compression plan; may be empty.
         history: Snapshots of all layers at their steps, oldest first; may be empty.
     """
-    told = progress_text(info.step, info.total, metrics, running=False)
+    told = progress_text(info, metrics)
     attempts = f"{info.attempt} attempt{'' if info.attempt == 1 else 's'}"
     text = f"Run {info.id} is {info.state} after {attempts}: {told}.\n\n{info.reason}"
     numbers = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]

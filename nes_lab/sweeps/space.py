@@ -8,7 +8,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from nes_lab.recipes.registry import experiment_tree, recipe_names
 
 __all__ = [
     "Candidate",
+    "SweepSpace",
     "base_tree",
     "candidate",
     "check_corners",
+    "check_space",
     "decode",
     "encode",
     "enumerate_trials",
@@ -50,6 +52,53 @@ class Candidate:
     config: ExperimentConfig
     key: str
     label: str
+
+
+@dataclass(frozen=True)
+class SweepSpace:
+    """The trials of a sweep, after each was checked.
+
+    Attributes:
+        config: The sweep.
+        base: The sections of the experiment that the trials vary.
+        candidates: All trials of a grid or of random draws; empty for a sampler that learns, which draws them later.
+    """
+
+    config: SweepConfig
+    base: dict[str, Any]
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def learns(self) -> bool:
+        """Whether the sampler draws each trial from the results of those before."""
+        return self.config.sampler in ("tpe", "nsga2")
+
+    @property
+    def planned(self) -> int:
+        """Number of trials in all."""
+        return (self.config.trials or 0) if self.learns else len(self.candidates)
+
+    def candidate(self, params: Mapping[str, Any]) -> Candidate:
+        """Return the trial that Optuna's parameters stand for."""
+        return candidate(self.base, decode(self.config, params))
+
+
+def check_space(config: SweepConfig) -> SweepSpace:
+    """List and check the trials of a sweep; for a sampler that learns, check the ends of its ranges.
+
+    Raises:
+        OptionError: If some combination of settings is not a valid experiment.
+
+    Examples:
+        >>> from nes_lab.config.sweep import load_sweep
+        >>> [trial.label for trial in check_space(load_sweep({"name": "a", "space": {"seed": [0, 1]}})).candidates]
+        ['seed=0', 'seed=1']
+    """
+    space = SweepSpace(config, base_tree(config.base))
+    if not space.learns:
+        return replace(space, candidates=tuple(enumerate_trials(config, space.base)))
+    check_corners(config, space.base)
+    return space
 
 
 def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:

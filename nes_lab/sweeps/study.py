@@ -20,7 +20,7 @@ from nes_lab.errors import OptionError, RunError
 from nes_lab.runs.query import flatten
 from nes_lab.sweeps.space import Candidate, encode, has_grown
 
-__all__ = ["Record", "TrialBook", "shown_storage"]
+__all__ = ["TrialRecord", "TrialBook", "shown_storage"]
 
 OWNER = "folder"
 KEY, RUN, REASON, SETTINGS, LABEL, DEFINITION = "key", "run", "reason", "settings", "label", "nes_lab"
@@ -28,7 +28,7 @@ _STATES = {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed", TrialStat
 
 
 @dataclass(frozen=True)
-class Record:
+class TrialRecord:
     """One trial as the study knows it.
 
     Attributes:
@@ -143,23 +143,23 @@ class TrialBook:
                 "there, or take another name; delete the study if those runs are gone"
             )
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[TrialRecord]:
         """Return all trials in order, the latest of those that stand for the same failed experiment."""
         trials = self.study.get_trials(deepcopy=False)
         again = {trial.user_attrs.get("again") for trial in trials}
         return [self._record(trial) for trial in trials if trial.number not in again]
 
-    def _record(self, trial: FrozenTrial) -> Record:
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
         attrs = trial.user_attrs
         state = _STATES.get(trial.state, "open")
         values = dict(zip(self.sweep.objectives, trial.values or [], strict=False))
         settings = json.loads(attrs.get(SETTINGS, "{}"))
         params = dict(trial.params)
-        return Record(
+        return TrialRecord(
             trial.number, state, attrs.get(KEY, ""), attrs.get(RUN, ""), params, settings, values, attrs.get(REASON, "")
         )
 
-    def suggest(self) -> Record:
+    def suggest(self) -> TrialRecord:
         """Begin a trial whose settings the sampler draws.
 
         Its seed depends on the number of trials before, so that a resumed sweep does not draw the same again.
@@ -170,7 +170,7 @@ class TrialBook:
             number = self.study.ask(self.distributions).number
         return self._record(self._trial(number))
 
-    def begin(self, trial: Candidate, run: str, again: int | None = None) -> Record:
+    def begin(self, trial: Candidate, run: str, again: int | None = None) -> TrialRecord:
         """Begin a trial with known settings and its run; ``again`` is the number of one that failed before."""
         about = _about(trial, run) | ({} if again is None else {"again": again})
         params = {path: encode(value) for path, value in trial.point.items()}
@@ -180,7 +180,7 @@ class TrialBook:
         self.study.add_trial(fresh)
         return self._record(self.study.get_trials(deepcopy=False)[-1])
 
-    def note(self, number: int, trial: Candidate, run: str) -> Record:
+    def note(self, number: int, trial: Candidate, run: str) -> TrialRecord:
         """Write down what a trial stands for, and its run."""
         for name, value in _about(trial, run).items():
             self._set(number, name, value)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nes_lab.config.sweep import Range, SweepConfig, load_sweep
 from nes_lab.errors import NesLabError, RunError, check_choice
+from nes_lab.progress_bar import OnProgress, ProgressEvent, progress_reporter
+from nes_lab.renamed import renamed_arguments
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.lock import hold_lock
@@ -18,11 +20,11 @@ from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor
 from nes_lab.sweeps.result import SweepResult, SweepTrial
-from nes_lab.sweeps.space import Candidate, base_tree, check_corners, describe, enumerate_trials
-from nes_lab.sweeps.trials import News, Session
+from nes_lab.sweeps.space import check_space, describe
+from nes_lab.sweeps.trials import OnRun, TrialRunner
 
 if TYPE_CHECKING:
-    from nes_lab.sweeps.study import Record, TrialBook
+    from nes_lab.sweeps.study import TrialBook, TrialRecord
 
 __all__ = ["EXECUTORS", "Sweep", "run_sweep"]
 
@@ -30,6 +32,16 @@ EXECUTORS = ("local", "ray")
 SHOWN = ("top1", "madds", "params")
 
 
+def _old_callback(news: Callable[[str, RunInfo | None], object]) -> dict[str, Any]:
+    """Translate ``news=`` of older versions, one function for runs and for progress."""
+
+    def on_progress(event: ProgressEvent) -> None:
+        news("stopping" if event["phase"] == "stopping" else "tick", None)
+
+    return {"on_progress": on_progress, "on_run": news}
+
+
+@renamed_arguments(news=_old_callback)
 def run_sweep(
     source: SweepConfig | str | Path | Mapping[str, Any],
     *,
@@ -40,8 +52,10 @@ def run_sweep(
     gpus_per_trial: float = 0.0,
     root: str | Path | None = None,
     retry_failed: bool = False,
-    news: News | None = None,
     should_stop: Callable[[], object] | None = None,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
+    on_run: OnRun | None = None,
 ) -> SweepResult:
     """Train all trials of a sweep, or those that are still to be trained.
 
@@ -54,8 +68,11 @@ def run_sweep(
         gpus_per_trial: GPUs that a trial takes on Ray; 0 trains on the CPU.
         root: The folder of all runs; by default ``$NES_LAB_HOME/runs``, else ``data/runs``.
         retry_failed: Go on with trials that failed, from their checkpoints.
-        news: Called with ``began`` and ``ended`` for each run, ``tick`` several times a second, and ``stopping``.
-        should_stop: Asked as often; when true, the runs at hand save a checkpoint and stop.
+        should_stop: Called several times a second; when it returns true, the active runs save a checkpoint and stop.
+        progress: Show a bar on standard error.
+        on_progress: Called several times a second with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is the
+            trial and whose phase is ``"trials"``, or ``"stopping"`` once the sweep was asked to stop.
+        on_run: Called with ``"began"`` or ``"ended"`` and the run, whenever a run begins or ends.
 
     Raises:
         OptionError: If the sweep is wrong, or was begun with other settings; nothing is started.
@@ -75,7 +92,8 @@ def run_sweep(
     worker: Executor = LocalExecutor(store, 1 if jobs is None else jobs, sweep.retries)
     if executor == "ray":
         worker = RayExecutor(store, jobs, address, cpus_per_trial, gpus_per_trial, sweep.retries)
-    return Sweep(sweep, store).run(worker, news, should_stop, retry_failed)
+    with progress_reporter(progress, on_progress, f"sweep {sweep.name}") as report:
+        return Sweep(sweep, store).run(worker, should_stop, retry_failed, on_progress=report, on_run=on_run)
 
 
 class Sweep:
@@ -90,22 +108,15 @@ class Sweep:
 
     Examples:
         >>> sweep = Sweep(load_sweep({"name": "seeds", "space": {"seed": [0, 1]}}), RunStore())
-        >>> [trial.label for trial in sweep.candidates]
+        >>> [trial.label for trial in sweep.space.candidates]
         ['seed=0', 'seed=1']
     """
 
     def __init__(self, config: SweepConfig, store: RunStore) -> None:
         self.config, self.store = config, store
-        self.base = base_tree(config.base)
+        self.space = check_space(config)
         self.folder = store.root.parent / "sweeps" / config.name
         self.url = config.storage or f"sqlite:///{self.folder / 'study.db'}"
-        self.learns = config.sampler in ("tpe", "nsga2")
-        self.candidates: list[Candidate] = []
-        if self.learns:
-            check_corners(config, self.base)
-        else:
-            self.candidates = enumerate_trials(config, self.base)
-        self.planned = (config.trials or 0) if self.learns else len(self.candidates)
 
     def definition(self) -> dict[str, Any]:
         """Return what must stay the same for the sweep to be continued."""
@@ -114,21 +125,23 @@ class Sweep:
             for path, axis in self.config.space.items()
         }
         same = self.config.model_dump(include={"sampler", "seed", "objectives"})
-        return {"base": self.base, "space": axes, **same}
+        return {"base": self.space.base, "space": axes, **same}
 
     def run(
         self,
         executor: Executor,
-        news: News | None = None,
         should_stop: Callable[[], object] | None = None,
         retry_failed: bool = False,
+        *,
+        on_progress: OnProgress | None = None,
+        on_run: OnRun | None = None,
     ) -> SweepResult:
         """Train what is still to be trained. See :func:`run_sweep`."""
         with self._alone(), executor.open():
             book = self._book(make=True)
-            session = Session(self, book, executor, news or (lambda *_: None))
-            session.prepare(retry_failed)
-            stopped = session.work(should_stop or (lambda: False))
+            trials = TrialRunner(self.store, self.space, book, executor, on_progress or (lambda _: None), on_run)
+            trials.prepare(retry_failed)
+            stopped = trials.work(should_stop or (lambda: False))
             return self._result(book, stopped)
 
     def problems(self) -> dict[str, str]:
@@ -143,7 +156,7 @@ class Sweep:
 
         reasons: dict[str, str] = {}
         found: dict[str, str] = {}
-        for trial in self.candidates:
+        for trial in self.space.candidates:
             setting = trial.config.model_copy(update={"seed": 0}).model_dump_json()
             if setting not in reasons:
                 reasons[setting] = ""
@@ -160,7 +173,7 @@ class Sweep:
         if self.config.storage or (self.folder / "study.db").exists():
             with contextlib.suppress(KeyError):
                 return self._result(self._book(make=False), False)
-        return SweepResult(self.config.name, self.url, (), self.config.objectives, self.planned)
+        return SweepResult(self.config.name, self.url, (), self.config.objectives, self.space.planned)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -198,11 +211,11 @@ class Sweep:
         from nes_lab.sweeps.study import shown_storage
 
         trials = tuple(self._trial(record) for record in book.records() if record.key)
-        planned = max(self.planned, len(trials))
+        planned = max(self.space.planned, len(trials))
         storage = shown_storage(self.url)
         return SweepResult(self.config.name, storage, trials, self.config.objectives, planned, interrupted)
 
-    def _trial(self, record: Record) -> SweepTrial:
+    def _trial(self, record: TrialRecord) -> SweepTrial:
         try:
             info = self.store.get(record.run)
         except RunError as error:

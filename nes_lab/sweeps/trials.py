@@ -1,4 +1,4 @@
-"""One process's work on a sweep: what is to be continued, what to be begun, and what came of it."""
+"""Run the trials of a sweep in this process: resume open trials, start new ones, record their results."""
 
 from __future__ import annotations
 
@@ -11,106 +11,146 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nes_lab.errors import RunError
+from nes_lab.progress_bar import OnProgress
 from nes_lab.runs.info import RunInfo
+from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor
-from nes_lab.sweeps.space import Candidate, candidate, decode, key_of
+from nes_lab.sweeps.space import Candidate, SweepSpace, key_of
 
 if TYPE_CHECKING:
-    from nes_lab.sweeps.study import Record, TrialBook
-    from nes_lab.sweeps.sweep import Sweep
+    from nes_lab.sweeps.study import TrialBook, TrialRecord
 
-__all__ = ["News", "Session"]
+__all__ = ["OnRun", "TrialRunner"]
 
 POLL_SECONDS = 0.25
-News = Callable[[str, RunInfo | None], None]
+OnRun = Callable[[str, RunInfo], object]
+"""A function that is called with ``"began"`` or ``"ended"`` and the run."""
 
 
-class Session:
-    """One process's work on a sweep."""
+class TrialRunner:
+    """Hands the trials of a sweep to an executor, and writes into the study what came of them.
 
-    def __init__(self, sweep: Sweep, book: TrialBook, executor: Executor, news: News) -> None:
-        self.sweep, self.book, self.executor, self.news = sweep, book, executor, news
-        self.waiting: deque[tuple[int, str]] = deque()  # begun before: number of the trial, its run
+    A trial waits in ``resumable`` if it was begun before, in ``fresh`` if it is listed and new; a sampler that learns
+    draws the others one by one.
+
+    Args:
+        store: Where the runs are.
+        space: The checked trials of the sweep.
+        book: The study.
+        executor: Trains the runs.
+        on_progress: Called at every look at the runs.
+        on_run: Called when a run begins or ends; None calls nothing.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        space: SweepSpace,
+        book: TrialBook,
+        executor: Executor,
+        on_progress: OnProgress,
+        on_run: OnRun | None = None,
+    ) -> None:
+        self.store, self.space, self.book, self.executor = store, space, book, executor
+        self.on_progress, self.on_run = on_progress, on_run or (lambda *_: None)
+        self.resumable: deque[tuple[int, str]] = deque()  # number of the trial, id of its run
         self.fresh: deque[Candidate] = deque()
-        self.numbers: dict[str, list[int]] = {}  # run at work -> trials it stands for
-        self.orphans: dict[str, str] = {}  # experiment -> run that no trial knows
+        self.numbers: dict[str, list[int]] = {}  # active run -> the trials that it trains
+        self.orphans: dict[str, str] = {}  # key of an experiment -> run that no trial knows
         self.begun = 0
 
     def prepare(self, retry_failed: bool) -> None:
-        """Sort what is finished, what is to be continued and what is to be begun."""
+        """Sort the trials into finished ones, those to resume, and new ones.
+
+        Args:
+            retry_failed: Resume failed trials too.
+        """
         records = self.book.records()
         self.orphans = self._orphans({record.run for record in records})
         for record in records:
             if record.state == "open":
-                self._take_up(record)
+                self._resume(record)
             elif record.state == "failed" and retry_failed and record.key:
-                trial = candidate(self.sweep.base, decode(self.sweep.config, record.params))
-                again = self.book.begin(trial, record.run, again=record.number)
-                self._take_up(again)
+                trial = self.space.candidate(record.params)
+                self._resume(self.book.begin(trial, record.run, again=record.number))
         keys = [record.key for record in self.book.records() if record.key]
-        self.begun, known = len(keys), set(keys)
-        self.fresh.extend(trial for trial in self.sweep.candidates if trial.key not in known)
+        self.begun = len(keys)
+        self.fresh.extend(trial for trial in self.space.candidates if trial.key not in keys)
 
     def _orphans(self, known: set[str]) -> dict[str, str]:
-        """Find runs of this sweep that no trial knows: of a killed process, or of a study that was lost."""
-        mine = [info for info in self.sweep.store.list() if info.group == self.sweep.config.name]
-        return {key_of(info.config): info.id for info in mine if info.id not in known and info.config}
+        """Find runs of this sweep that no trial knows: their process was killed, or the study was lost."""
+        members = [info for info in self.store.list() if info.group == self.space.config.name]
+        return {key_of(info.config): info.id for info in members if info.id not in known and info.config}
 
-    def _take_up(self, record: Record) -> None:
-        """Continue a trial that has no result yet, on its own run if that is still there."""
-        if not set(self.sweep.config.space) <= set(record.params):
+    def _resume(self, record: TrialRecord) -> None:
+        """Resume a trial that has no result yet, on its own run if that still exists."""
+        if not set(self.space.config.space) <= set(record.params):
             self.book.fail(record.number, "its process ended while its settings were drawn")
             return
-        trial = candidate(self.sweep.base, decode(self.sweep.config, record.params))
         run = record.run
         with contextlib.suppress(RunError):
-            if run and self.sweep.store.get(run):
-                self.waiting.append((record.number, run))
+            if run and self.store.get(run):
+                self.resumable.append((record.number, run))
                 return
-        run = self.orphans.pop(trial.key, "") or self._create(trial)
+        trial = self.space.candidate(record.params)
+        run = self._run_of(trial)
         self.book.note(record.number, trial, run)
-        self.waiting.append((record.number, run))
+        self.resumable.append((record.number, run))
 
-    def _create(self, trial: Candidate) -> str:
-        return self.sweep.store.create(trial.config.to_dict(), label=trial.label, group=self.sweep.config.name)
+    def _run_of(self, trial: Candidate) -> str:
+        """Return an orphan run of the same experiment, or create a run."""
+        if orphan := self.orphans.pop(trial.key, ""):
+            return orphan
+        return self.store.create(trial.config.to_dict(), label=trial.label, group=self.space.config.name)
 
     def work(self, should_stop: Callable[[], object]) -> bool:
-        """Hand out trials until none is left; return whether it was stopped before."""
+        """Run trials until none is left, or until told to stop.
+
+        Returns:
+            True if it was told to stop before all trials had ended.
+        """
         while True:
             stop = bool(should_stop())
             if stop:
-                self.news("stopping", None)
+                self._report("stopping")
                 self.executor.stop()
-            while not stop and len(self.numbers) < self.executor.places() and (found := self._next()):
-                self._start(*found)
+            while not stop and len(self.numbers) < self.executor.places() and (trial := self._next()):
+                self._start(*trial)
             for info in self.executor.ended():
-                self._conclude(info)
-            if stop or not (self.numbers or self._is_more()):
+                self._record(info)
+            if stop or not (self.numbers or self._has_next()):
                 return stop
-            self.news("tick", None)
+            self._report("trials")
             time.sleep(POLL_SECONDS)
 
-    def _is_more(self) -> bool:
-        drawable = self.sweep.learns and self.begun < self.sweep.planned
-        return bool(self.waiting or self.fresh) or drawable
+    def _report(self, phase: str) -> None:
+        active = sum(map(len, self.numbers.values()))
+        done = self.begun - active - len(self.resumable)
+        self.on_progress({"phase": phase, "done": done, "total": self.space.planned, "label": f"{active} active"})
+
+    def _has_next(self) -> bool:
+        return bool(self.resumable or self.fresh) or (self.space.learns and self.begun < self.space.planned)
 
     def _next(self) -> tuple[int, str] | None:
-        if self.waiting:
-            return self.waiting.popleft()
+        """Return number and run of the trial to start next, or None if there is none."""
+        if self.resumable:
+            return self.resumable.popleft()
+        if not self._has_next():
+            return None
+        self.begun += 1
         if self.fresh:
             trial = self.fresh.popleft()
-            run = self.orphans.pop(trial.key, "") or self._create(trial)
+            run = self._run_of(trial)
             return self.book.begin(trial, run).number, run
-        return self._draw() if self._is_more() else None
+        return self._draw()
 
     def _draw(self) -> tuple[int, str]:
-        """Let the sampler choose; settings that were trained before keep their run and are not trained again."""
+        """Let the sampler choose. If it draws settings that were trained before, the trial takes their run."""
         known = {record.key: record.run for record in self.book.records()}
         record = self.book.suggest()
-        trial = candidate(self.sweep.base, decode(self.sweep.config, record.params))
-        run = known.get(trial.key) or self.orphans.pop(trial.key, "") or self._create(trial)
+        trial = self.space.candidate(record.params)
+        run = known.get(trial.key) or self._run_of(trial)
         self.book.note(record.number, trial, run)
-        self.begun += 1
         return record.number, run
 
     def _start(self, number: int, run: str) -> None:
@@ -118,27 +158,28 @@ class Session:
             self.numbers[run].append(number)
             return
         self.numbers[run] = [number]
-        info = self.sweep.store.get(run)
+        info = self.store.get(run)
         if info.state == "finished":
-            self._conclude(info)
+            self._record(info)
             return
         try:
             self.executor.start(run)
-        except RunError as error:  # such as a hung process that still holds it
-            self._conclude(replace(info, state="lost", reason=str(error)))
+        except RunError as error:  # such as a hung process that still holds the run's lock
+            self._record(replace(info, state="lost", reason=str(error)))
         else:
-            self.news("began", info)
+            self.on_run("began", info)
 
-    def _conclude(self, info: RunInfo) -> None:
+    def _record(self, info: RunInfo) -> None:
+        """Write the result of a run that ended into the study. A run that can be resumed leaves its trials open."""
         for number in self.numbers.pop(info.id, []):
             if info.state == "failed":
                 self.book.fail(number, info.reason)
             elif info.state == "finished":
                 self._finish(number, info)
-        self.news("ended", info)
+        self.on_run("ended", info)
 
     def _finish(self, number: int, info: RunInfo) -> None:
-        missing = [name for name in self.sweep.config.objectives if not _is_number(info.summary.get(name))]
+        missing = [name for name in self.space.config.objectives if not _is_number(info.summary.get(name))]
         if missing:
             known = ", ".join(name for name, value in info.summary.items() if _is_number(value))
             self.book.fail(number, f"its summary has no {', '.join(missing)}; it has {known}")

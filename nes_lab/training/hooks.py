@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nes_lab.progress_bar import OnProgress
 from nes_lab.training.training_state import TrainingState
 
 __all__ = ["Hooks"]
@@ -28,7 +29,8 @@ class Hooks:
             lr and images_per_s.
         epoch_end: Called with the training after each validation.
         checkpoint: Called with the training when it should be saved: every few epochs, at the end, and when it is stopped.
-        progress: Called at most five times per second with step, total, epoch, epochs, images_per_s, eta_s, loss, top1.
+        on_progress: Called at most five times per second with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is
+            the step.
         event: Called with what happens once, such as the freezing of starts: kind, step, epoch and more.
         should_stop: Asked after each step and before each validation batch; True stops the training.
 
@@ -39,6 +41,6 @@ class Hooks:
     metric: Callable[[dict[str, Any]], None] = _ignore
     epoch_end: Callable[[TrainingState], None] = _ignore
     checkpoint: Callable[[TrainingState], None] = _ignore
-    progress: Callable[[dict[str, Any]], None] = _ignore
+    on_progress: OnProgress = _ignore
     event: Callable[[dict[str, Any]], None] = _ignore
     should_stop: Callable[[], bool] = _no

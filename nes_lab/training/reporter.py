@@ -50,6 +50,7 @@ class Reporter:
         """Report a row of metrics for the current step."""
         if distributed.is_main():
             step = self.training.step
+            self.clock.mark(step)
             epoch = -(-step // self.training.steps_per_epoch)
             self.hooks.metric({"step": step, "epoch": epoch, "split": split, **numbers})
 
@@ -63,14 +64,17 @@ class Reporter:
         training = self.training
         if not distributed.is_main():
             return
-        self.hooks.progress(
+        epoch = min(training.step // training.steps_per_epoch + 1, training.recipe.epochs)
+        self.hooks.on_progress(
             {
-                "step": training.step,
+                "phase": "training",
+                "done": training.step,
                 "total": training.total,
-                "epoch": min(training.step // training.steps_per_epoch + 1, training.recipe.epochs),
+                "label": f"epoch {epoch} of {training.recipe.epochs}",
+                "epoch": epoch,
                 "epochs": training.recipe.epochs,
                 "images_per_s": self.clock.images_per_s() or None,  # none yet when resumed at the end of an epoch
-                "eta_s": self.clock.eta(training.step, training.total),
+                "seconds_left": self.clock.seconds_left(training.total),
                 "loss": self._recent_loss,
                 "top1": training.last.get("top1"),
             }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
+
+from nes_lab.progress_bar import RECENT_ROWS, seconds_left
 
 __all__ = ["TrainingClock"]
 
@@ -26,7 +29,7 @@ class TrainingClock:
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
         self._images, self._since, self._until = 0, now(), 0.0
-        self._first: tuple[float, int] | None = None
+        self._marks: deque[dict[str, float]] = deque(maxlen=RECENT_ROWS)
         self._last_report = float("-inf")
 
     def count(self, images: int) -> None:
@@ -43,13 +46,13 @@ class TrainingClock:
         """Start measuring the speed again, so that the validation in between does not count."""
         self._images, self._since = 0, self._now()
 
-    def eta(self, step: int, total: int) -> float | None:
-        """Return the seconds left, at the pace since the first call and with validations; None at the first call."""
-        now = self._now()
-        if self._first is None:
-            self._first = (now, step)
-        seconds, steps = now - self._first[0], step - self._first[1]
-        return seconds / steps * (total - step) if steps > 0 else None
+    def mark(self, step: int) -> None:
+        """Note the time of a row of metrics; the pace is that between rows."""
+        self._marks.append({"step": step, "time": self._now()})
+
+    def seconds_left(self, total: int) -> float | None:
+        """Return the seconds until step ``total``, as :func:`nes_lab.progress_bar.seconds_left` estimates them."""
+        return seconds_left(self._marks, total, now=self._now())
 
     def is_due(self) -> bool:
         """Return True at most five times per second: when progress should be reported."""

@@ -19,8 +19,6 @@ from nes_lab.cli import main
 from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.cli.watch import Watcher
 from nes_lab.runs import launcher, queue
-from nes_lab.runs.info import RunInfo
-from nes_lab.runs.run_progress import Pulses, seconds_left
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 
@@ -176,29 +174,6 @@ def test_a_run_that_vanishes_and_metrics_that_tear(store):
     assert "60.0" in picture(store, 132)
     (store.path(other) / "run.json").write_text("{}")
     assert "schema_version" in picture(store, 132)
-
-
-def test_metrics_are_read_again_only_when_they_changed(store, monkeypatch):
-    run_id = make(store)
-    pulses = Pulses(store)
-    first = pulses.of(store.get(run_id))
-    monkeypatch.setattr("nes_lab.runs.run_progress.read_lines", lambda _: (_ for _ in ()).throw(AssertionError))
-    assert pulses.of(store.get(run_id)) == first
-    with (store.path(run_id) / "metrics.jsonl").open("a") as file:
-        file.write("{}\n")
-    with pytest.raises(AssertionError):
-        pulses.of(store.get(run_id))
-
-
-@pytest.mark.parametrize(
-    ("times", "left"),
-    [([0, 10], 30.0), ([0], None), ([10, 0], None), ([5, 5], 0.0)],  # the last: no time passed, so none is left
-)
-def test_time_left(times, left):
-    rows = [{"step": 10 * i + 10, "attempt": 2, "time": t} for i, t in enumerate(times)]
-    old = {"step": 1, "attempt": 1, "time": -1e9}
-    info = RunInfo("a", step=20, total=50, attempt=2)
-    assert seconds_left([old, *rows], info, now=max(times)) == left
 
 
 def test_sketches():

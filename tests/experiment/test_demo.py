@@ -14,6 +14,7 @@ from nes_lab.cli.demo import _display
 from nes_lab.errors import OptionError, RunError
 from nes_lab.experiment import demo
 from nes_lab.experiment.demo import ROUTINGS, WIDTHS, contenders, run_demo
+from nes_lab.experiment.process_pool import require_finished
 from nes_lab.runs.store import RunStore
 
 
@@ -72,11 +73,11 @@ def test_the_work_after_training_is_told(tmp_path, monkeypatch):
     """On a terminal and in lines; the training itself is left out."""
     news = []
     monkeypatch.setattr(demo, "contenders", lambda *_: [])
-    monkeypatch.setattr(demo, "_train_all", lambda *_: None)
-    monkeypatch.setattr(demo, "_latencies", lambda _: {})
-    monkeypatch.setattr(demo, "_results", lambda *_: ([], []))
+    monkeypatch.setattr(demo, "train_runs", lambda *_: None)
+    monkeypatch.setattr(demo, "measure_latencies", lambda _: {})
+    monkeypatch.setattr(demo, "compare_contenders", lambda *_: ([], []))
     with pytest.raises(StopIteration):  # there is no epitome network to draw
-        run_demo(RunStore(tmp_path), folder=tmp_path / "out", progress=news.append)
+        run_demo(RunStore(tmp_path), folder=tmp_path / "out", on_progress=news.append)
     assert [item["phase"] for item in news] == ["measuring latency", "writing the report"]
     for terminal in (False, True):
         console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
@@ -93,4 +94,4 @@ def test_a_run_that_fails_is_told_with_its_reason(tmp_path):
     store = RunStore(tmp_path)
     run = store.create({}, label="unlucky")
     with pytest.raises(RunError, match="unlucky"):
-        demo._require_finished(store, run)
+        require_finished(store, run)

@@ -17,6 +17,7 @@ import torch
 from nes_lab.config import load_config
 from nes_lab.errors import CheckpointError, OptionError, RunError
 from nes_lab.experiment.run import resume, run_experiment
+from nes_lab.progress_bar import ProgressEvent
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json
 from nes_lab.runs.store import RunStore
@@ -58,8 +59,8 @@ def cancel_at(store: RunStore, run_id: str, step: int):
     """Ask a run to stop, as another process would, once it is that far."""
     from nes_lab.runs.launcher import cancel
 
-    def watch(news: dict) -> None:
-        if news["step"] >= step:
+    def watch(event: ProgressEvent) -> None:
+        if event["done"] >= step:
             cancel(store, run_id)
 
     return watch
@@ -91,7 +92,7 @@ def test_a_run_leaves_everything_behind(tmp_path: Path) -> None:
     store, run_id = create(tmp_path)
     seen: list[dict] = []
     threads = torch.get_num_threads()
-    result = run_experiment(store, run_id, progress=seen.append)
+    result = run_experiment(store, run_id, on_progress=seen.append)
     info = store.get(run_id)
     assert (result["state"], info.state, info.step, info.total) == ("finished", "finished", 8, 8)
     assert torch.get_num_threads() == threads
@@ -107,7 +108,7 @@ def test_a_run_leaves_everything_behind(tmp_path: Path) -> None:
     assert store.snapshots(run_id) == [0, 4, 8]
     assert (store.path(run_id) / "plan.json").exists()
     assert {event["kind"] for event in store.events(run_id)} >= {"start", "data", "checkpoint", "finished"}
-    assert seen[-1]["step"] == 8
+    assert seen[-1]["done"] == 8
 
 
 def test_snapshots_show_starts_moving(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_cancel_request_ends_a_run_resumably(tmp_path: Path) -> None:
     store, run_id = create(tmp_path, epochs=200)
     request = cancel_at(store, run_id, 2)
     signals_before = signal.getsignal(signal.SIGTERM)
-    result = run_experiment(store, run_id, progress=request)
+    result = run_experiment(store, run_id, on_progress=request)
     assert result["state"] == "cancelled"
     assert (store.get(run_id).state, store.get(run_id).reason) == ("cancelled", "cancelled on request")
     assert store.latest_checkpoint(run_id).step == result["step"] < 800
@@ -172,7 +173,7 @@ def test_a_cancel_request_that_comes_with_its_signal_is_told_as_a_request(
 ) -> None:
     store, run_id = create(tmp_path)
     stop_after(monkeypatch, 2)
-    run_experiment(store, run_id, progress=cancel_at(store, run_id, 1))
+    run_experiment(store, run_id, on_progress=cancel_at(store, run_id, 1))
     assert store.get(run_id).reason == "cancelled on request"
 
 
@@ -201,7 +202,7 @@ def test_sigterm_to_a_process_gives_cancelled_and_resumable(tmp_path: Path) -> N
     assert checkpoint is not None
     assert checkpoint.step == info.step
 
-    again = resume(store, run_id, progress=cancel_at(store, run_id, info.step + 1))
+    again = resume(store, run_id, on_progress=cancel_at(store, run_id, info.step + 1))
     assert again["state"] == "cancelled"
     assert again["step"] > info.step
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from nes_lab.errors import RunError
-from nes_lab.figures.progress import progress_text, seconds_left
 from nes_lab.figures.run_report import largest_layers, plan_rows, run_report, run_sections
 from nes_lab.runs.layout import PLAN
 from nes_lab.runs.store import RunStore
@@ -49,13 +48,3 @@ def test_a_damaged_plan_is_named(tmp_path):
 def test_the_largest_layers_come_first():
     layers = {"small": make_snapshot((8, 8, 1, 1)), "big": make_snapshot((32, 48, 1, 1)), "mid": make_snapshot()}
     assert largest_layers(layers) == ["big", "mid"]
-
-
-def test_time_left_follows_the_latest_attempt():
-    rows = [{"step": 0, "time": 0.0, "attempt": 1}, {"step": 10, "time": 1.0, "attempt": 1}]
-    rows += [{"step": 10, "time": 100.0, "attempt": 2}, {"step": 20, "time": 120.0, "attempt": 2}]
-    assert seconds_left(20, 50, rows) == pytest.approx(60)
-    assert seconds_left(50, 50, rows) is None
-    assert seconds_left(20, 50, rows[:1]) is None
-    assert "about 1 min 0 s left" in progress_text(20, 50, rows)
-    assert "left" not in progress_text(20, 50, rows, running=False)

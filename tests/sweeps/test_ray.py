@@ -145,7 +145,7 @@ def rough(tmp_path_factory, cluster):
     trouble = Trouble(store, cluster)
     trouble.start()
     try:
-        found = run_sweep(TREE, executor="ray", address=cluster.address, root=store.root, news=trouble.mend)
+        found = run_sweep(TREE, executor="ray", address=cluster.address, root=store.root, on_progress=trouble.mend)
     finally:
         trouble.over.set()
         trouble.join(60)

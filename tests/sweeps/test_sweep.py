@@ -44,7 +44,8 @@ def sweep_here(store, tree, jobs=2, **options):
 
 def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
     told = []
-    found = sweep_here(store, tree(), news=lambda kind, info: told.append(kind))
+    events = []
+    found = sweep_here(store, tree(), on_run=lambda kind, info: told.append(kind), on_progress=events.append)
     assert [trial.state for trial in found.trials] == ["finished"] * 3
     assert [dict(trial.numbers) for trial in found.trials][2] == {"top1": 52.0, "madds": 102.0, "params": 10.0}
     assert [setting.trials for setting in found.front] == [(0, 1, 2)] and not found.unfinished and found.planned == 3
@@ -54,8 +55,10 @@ def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
     assert {info.group for info in infos.values()} == {"seeds"}
     assert [infos[trial.run].label for trial in found.trials] == ["seed=0", "seed=1", "seed=2"]
     assert (told.count("began"), told.count("ended")) == (3, 3)
+    assert (events[-1]["phase"], events[-1]["total"]) == ("trials", 3) and events[-1]["done"] <= 3
     assert "NES_LAB_PLACES" not in os.environ
-    again = sweep_here(store, tree(), news=lambda kind, info: told.append(kind))
+    with pytest.warns(FutureWarning, match="on_progress=, on_run="):
+        again = sweep_here(store, tree(), news=lambda kind, info: told.append(kind))
     assert again == found and told.count("began") == 3 and set(attempts(store).values()) == {1}
     with pytest.raises(OptionError, match=r"(?s)space.seed: \[0, 1, 2\] then, \[0, 1\] now.*name of its own"):
         sweep_here(store, tree(space={"seed": [0, 1]}))
@@ -127,12 +130,12 @@ def test_a_killed_sweep_leaves_its_trials_running_and_finds_them_again(store, tr
 def test_a_trial_cancelled_by_a_person_is_left_alone_until_the_next_start(store, tree):
     tree = tree(base={"training": {"epochs": 300, "lr": 0.02, "warmup_epochs": 0}}, space={"seed": [0]})
 
-    def cancel(kind, info):
+    def cancel(event):
         for info in store.list():
             if info.state == "running" and info.step > 1:
                 launcher.cancel(store, info.id)
 
-    (trial,) = sweep_here(store, tree, news=cancel).trials
+    (trial,) = sweep_here(store, tree, on_progress=cancel).trials
     assert trial.state == "cancelled" and attempts(store) == {0: 1}
 
 
@@ -164,7 +167,7 @@ def test_a_number_that_no_run_has_fails_the_trial_with_what_there_is(store, tree
 
 def test_a_number_that_is_none_fails_the_trial_instead_of_the_sweep(store, tree):
     sweep = Sweep(load_sweep(tree(space={"seed": [0]})), store)
-    run_id = store.create(sweep.candidates[0].config.to_dict(), group="seeds")
+    run_id = store.create(sweep.space.candidates[0].config.to_dict(), group="seeds")
     (store.path(run_id) / "summary.json").write_text('{"top1": NaN, "madds": 5, "params": 7, "ok": true}')
     (store.path(run_id) / "status.json").write_text('{"state": "finished", "attempt": 1, "step": 2, "total": 2}')
     (trial,) = sweep.run(LocalExecutor(store)).trials
@@ -206,7 +209,7 @@ def test_a_study_in_a_shared_database_belongs_to_one_folder_of_runs(store, tree,
 
 def test_a_lost_place_in_the_queue_is_taken_again(store, tree):
     sweep = Sweep(load_sweep(tree(space={"seed": [0]})), store)
-    run_id = store.create(sweep.candidates[0].config.to_dict())
+    run_id = store.create(sweep.space.candidates[0].config.to_dict())
     executor = LocalExecutor(store)
     executor.tries[run_id] = 0
     ended = []
@@ -226,7 +229,10 @@ def test_a_process_that_never_begins_is_not_started_for_ever(store, tree, fake_t
     stop = lambda: time.monotonic() - began > 40  # noqa: E731
     told = []
     found = sweep_here(
-        store, tree(space={"seed": [0]}, retries=1), should_stop=stop, news=lambda kind, info: told.append((kind, info))
+        store,
+        tree(space={"seed": [0]}, retries=1),
+        should_stop=stop,
+        on_run=lambda kind, info: told.append((kind, info)),
     )
     assert not found.interrupted and found.unfinished
     (ended,) = [info for kind, info in told if kind == "ended"]
@@ -337,7 +343,7 @@ def test_a_lucky_seed_does_not_make_the_front():
 
 def test_a_run_that_a_hung_process_holds_is_lost_and_the_others_go_on(store, tree):
     sweep = Sweep(load_sweep(tree(space={"seed": [0, 1]})), store)
-    run_id = store.create(sweep.candidates[0].config.to_dict(), group="seeds")
+    run_id = store.create(sweep.space.candidates[0].config.to_dict(), group="seeds")
     status = {"state": "failed", "attempt": 1, "step": 0, "total": 2, "reason": "it hung"}
     (store.path(run_id) / "status.json").write_text(json.dumps(status))
     with hold_lock(store.path(run_id)):

@@ -110,9 +110,20 @@ def test_the_callers_generators_are_given_back() -> None:
 
 def test_progress_is_rare_and_complete() -> None:
     seen = []
-    trainer(hooks=Hooks(progress=seen.append), epochs=3).fit()
-    assert set(seen[-1]) == {"step", "total", "epoch", "epochs", "images_per_s", "eta_s", "loss", "top1"}
-    assert (seen[-1]["step"], seen[-1]["total"], seen[-1]["epoch"], seen[-1]["epochs"]) == (12, 12, 3, 3)
+    trainer(hooks=Hooks(on_progress=seen.append), epochs=3).fit()
+    assert set(seen[-1]) == {
+        "phase",
+        "label",
+        "done",
+        "total",
+        "epoch",
+        "epochs",
+        "images_per_s",
+        "seconds_left",
+        "loss",
+        "top1",
+    }
+    assert (seen[-1]["done"], seen[-1]["total"], seen[-1]["epoch"], seen[-1]["epochs"]) == (12, 12, 3, 3)
     assert math.isfinite(seen[-1]["loss"])
 
 

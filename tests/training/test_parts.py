@@ -111,10 +111,12 @@ def test_signals_set_a_flag_twice_and_handlers_return() -> None:
 
 
 def test_clock() -> None:
-    times = iter([0.0, 10.0, 12.0, 20.0, 20.1, 20.3])
+    times = iter([0.0, 10.0, 10.0, 12.0, 13.0, 20.0, 20.1, 20.3])
     clock = TrainingClock(now=lambda: next(times))
-    assert clock.eta(0, 10) is None
-    assert clock.eta(2, 10) == pytest.approx(8.0)
+    clock.mark(0)
+    assert clock.seconds_left(10) is None
+    clock.mark(2)
+    assert clock.seconds_left(10) == pytest.approx(7.0)  # 8 steps from second 12 on, and now it is second 13
     assert [clock.is_due() for _ in range(3)] == [True, False, True]
 
 

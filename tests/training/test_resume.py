@@ -25,7 +25,7 @@ def test_resumed_at_an_epochs_end_there_is_no_loss_to_tell_yet(tmp_path):
     first.hooks = Hooks(should_stop=lambda: first.step >= first.total, checkpoint=lambda tr: save(tr, tmp_path))
     assert not first.fit()
     seen = []
-    assert load(trainer(hooks=Hooks(progress=seen.append)), tmp_path).fit()
+    assert load(trainer(hooks=Hooks(on_progress=seen.append)), tmp_path).fit()
     assert (seen[0]["loss"], seen[0]["images_per_s"]) == (None, None)
     assert "loss" not in progress_line(seen[0]) and "images/s" not in progress_line(seen[0])
 

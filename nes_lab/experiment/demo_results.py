@@ -1,0 +1,82 @@
+"""Measure the networks of the demo and compare them: latency, accuracy over seeds, and the contests."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nes_lab.cost.measure import measure_latency
+from nes_lab.runs.compare import Contest, compare
+from nes_lab.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from nes_lab.experiment.demo import Contender
+
+__all__ = ["compare_contenders", "environment", "measure_latencies"]
+
+BATCHES = (1, 64)
+
+
+def environment() -> dict[str, Any]:
+    """Return what every measurement depends on: device, processor, threads and versions."""
+    return {
+        "device": "cpu",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.platform(terse=True),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, float]]:
+    """Return the median forward time in ms by batch size and contender; all contenders take turns within one loop."""
+    models = {c.name: c.built.model for c in settings}
+    shape = settings[0].built.data.input_shape
+    rounds = {1: 40, 64: 20}
+    return {
+        batch: {n: r.median_ms for n, r in measure_latency(models, torch.zeros(batch, *shape), rounds[batch]).items()}
+        for batch in BATCHES
+    }
+
+
+def compare_contenders(
+    store: RunStore, settings: Sequence[Contender], runs: dict[str, list[str]], latency: dict[int, dict[str, float]]
+) -> tuple[list[dict[str, Any]], list[Contest]]:
+    """Return one row of numbers per contender, and each epitome network's comparison with its rival."""
+    top1 = {name: [float(store.get(run).summary["top1"]) for run in ids] for name, ids in runs.items()}
+    table: list[dict[str, Any]] = []
+    for contender in settings:
+        scores, cost = top1[contender.name], contender.built.cost
+        row: dict[str, Any] = {"network": contender.name, "params": cost.params, "madds": cost.madds}
+        row |= {f"ms x{batch}": round(latency[batch][contender.name], 3) for batch in BATCHES}
+        table.append(
+            row
+            | {
+                "top-1 %": round(sum(scores) / len(scores), 2),
+                "lowest": round(min(scores), 2),
+                "highest": round(max(scores), 2),
+            }
+        )
+    images = len(settings[0].built.data.val)
+    return table, list(_contests(settings, top1, images))
+
+
+def _contests(settings: Sequence[Contender], top1: dict[str, list[float]], images: int) -> Iterator[Contest]:
+    for contender in settings:
+        if contender.rival is not None:
+            yield compare(contender.name, top1[contender.name], contender.rival, top1[contender.rival], images)

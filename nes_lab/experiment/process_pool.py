@@ -1,0 +1,103 @@
+"""Train many runs in a few processes of this machine, each with torch loaded already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+
+from nes_lab.errors import RunError
+from nes_lab.experiment.run import run_experiment
+from nes_lab.progress_bar import OnProgress, ProgressEvent
+from nes_lab.runs.store import RunStore
+
+__all__ = ["require_finished", "train_runs"]
+
+POLL_SECONDS = 0.4
+MIN_DONE = 0.2
+"""Runs that must be done before the time left is estimated from the pace so far."""
+
+
+def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: OnProgress) -> None:
+    """Train runs, at most ``workers`` at a time. If one fails or this process is interrupted, the others are stopped.
+
+    Args:
+        store: Where the runs are.
+        runs: Their ids, in the order in which they start.
+        workers: Processes that train at the same time.
+        on_progress: Called several times a second.
+
+    Raises:
+        RunError: If a run did not finish; says which and why.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["nes_lab.experiment.run"])
+    waiting, begun = list(runs), time.perf_counter()
+    with _stopped_on_error() as active:
+        while waiting or active:
+            while waiting and len(active) < workers:
+                run = waiting.pop(0)
+                active[run] = context.Process(target=_train_one, args=(str(store.root), run), daemon=False)
+                active[run].start()
+            time.sleep(POLL_SECONDS)
+            for run in [run for run, process in active.items() if not process.is_alive()]:
+                active.pop(run).join()
+                require_finished(store, run)
+            on_progress(_progress(store, len(runs), len(waiting), active, time.perf_counter() - begun))
+
+
+@contextmanager
+def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
+    """Yield the processes by run; at an error, end those that are still there."""
+    active: dict[str, BaseProcess] = {}
+    try:
+        yield active
+    except BaseException:
+        for process in active.values():  # SIGTERM: each run saves a checkpoint and ends as cancelled
+            process.terminate()
+        for process in active.values():
+            process.join(30)
+        raise
+
+
+def _train_one(root: str, run: str) -> None:
+    """Train one run in a process of its own; errors are in the run's files and its log."""
+    store = RunStore(root)
+    with (store.path(run) / "log.txt").open("a", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        run_experiment(store, run)
+        sys.stdout.flush()
+
+
+def require_finished(store: RunStore, run: str) -> None:
+    """Check that a run has finished.
+
+    Raises:
+        RunError: If it has not; names the run, its state and the reason.
+    """
+    info = store.get(run)
+    if info.state != "finished":
+        raise RunError(f"run {run} ({info.label}) is {info.state}: {info.reason or store.log_tail(run, 5)}")
+
+
+def _progress(
+    store: RunStore, total: int, waiting: int, active: Mapping[str, BaseProcess], seconds: float
+) -> ProgressEvent:
+    """Count the finished runs and the completed share of each active one; estimate the rest at the pace so far."""
+    infos = [store.get(run) for run in active]
+    finished = total - waiting - len(active)
+    done = finished + sum(info.progress for info in infos)
+    return {
+        "phase": "training",
+        "done": done,
+        "total": total,
+        "label": f"{finished} of {total} runs",
+        "running": {info.label: info.progress for info in infos},
+        "finished": finished,
+        "seconds_left": seconds * (total - done) / done if done > MIN_DONE else None,
+    }
