@@ -131,7 +131,9 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
     dense = dense_backbone(config.backbone.name, num_classes=1000, **config.backbone.options)
     model, teacher = dense, None
     if kind == "epitome":
-        wanted = config.compression.model_copy(update={"weights": "reset", "calibration": 0})
+        wanted = config.compression.model_copy(
+            update={"initial_weights": "reset", "search_starts": False, "calibration": 0}
+        )
         model = compress(dense, plan_as_wanted(dense, torch.zeros(1, 3, 224, 224), wanted), weights="reset")
         if wanted.snap:
             for _, layer in epitome_layers(model):

@@ -32,7 +32,9 @@ WIDE, MOST_LABEL = 110, 200
 CURVE_LINES, LOG_LINES, CHECKPOINTS = 8, 6, 3
 
 
-def runs_frame(runs: Sequence[RunProgress], waiting: Sequence[str], infos: Sequence[RunInfo], width: int) -> RenderableType:
+def runs_frame(
+    runs: Sequence[RunProgress], waiting: Sequence[str], infos: Sequence[RunInfo], width: int
+) -> RenderableType:
     """Draw several runs, one below the other.
 
     Args:

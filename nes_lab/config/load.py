@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from nes_lab.config.base import Section
+from nes_lab.config.renamed_fields import current_fields, current_tree
 from nes_lab.config.sections import ExperimentConfig
 from nes_lab.errors import OptionError, closest
 
@@ -60,8 +61,14 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
     """
     where = "config" if isinstance(source, Mapping) else str(source)
     tree = _copy_tree(source if isinstance(source, Mapping) else read_yaml(Path(source)))
+    try:
+        tree = current_tree(tree)
+    except ValueError as error:
+        raise OptionError(f"{where}: {error}") from error
     for path, value in (overrides or {}).items():
-        _set(tree, path, value)
+        parent, _, field = path.rpartition(".")
+        for name, current in current_fields(parent, field, value).items():
+            _set(tree, f"{parent}.{name}" if parent else name, current)
     try:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
@@ -112,7 +119,7 @@ def _copy_tree(tree: Mapping[Any, Any]) -> dict[Any, Any]:
     return {key: _copy_tree(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
 
 
-def _set(tree: dict[Any, Any], path: str, value: str) -> None:
+def _set(tree: dict[Any, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
     for parent in parents:
         if str(tree.get(parent)).strip().lower() in ("none", "null"):

@@ -6,12 +6,14 @@ imports torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nes_lab.config.base import Section, from_json
+from nes_lab.config.renamed_fields import current_section
 from nes_lab.config.training import TrainingConfig
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.records.budget import parse_latency, parse_quantity
@@ -157,11 +159,13 @@ class CompressionConfig(Section):
     squash: Squash = option_field("squash")
     momentum: float = option_field("momentum", ge=0, lt=1)
     learner: LearnerKind = option_field("learner")
-    weights: InitialWeights = Field(
+    initial_weights: InitialWeights = Field(
         default="reset",
-        description="Fit epitomes to the present weights (search: choose the starts for it too), or draw new ones.",
+        description="Weights of the epitomes before training: fit (to the dense weights) or reset (new).",
     )
-
+    search_starts: bool = Field(
+        default=False, description="Also search the starts with which epitomes fit the dense weights best."
+    )
     calibration: int = Field(
         default=0,
         ge=0,
@@ -172,6 +176,11 @@ class CompressionConfig(Section):
         default=False,
         description="Search among whole cells only: nothing is blended, which saves madds, and the starts learn no more.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_names(cls, values: Any) -> Any:
+        return current_section("compression", values) if isinstance(values, Mapping) else values
 
     @field_validator("params", "madds", mode="after")
     @classmethod
@@ -197,11 +206,13 @@ class CompressionConfig(Section):
         budget = any(limit is not None for limit in (self.params, self.madds, self.latency_ms))
         if budget and self.preset is not None:
             raise ValueError("give a budget (params, madds, latency_ms) or a preset, not both")
-        if self.calibration and self.weights != "search":
-            raise ValueError(f"calibration={self.calibration} needs weights='search'")
-        if self.snap and self.weights != "search":
+        if self.search_starts and self.initial_weights != "fit":
+            raise ValueError("search_starts=true needs initial_weights='fit': the search fits epitomes to the weights")
+        if self.calibration and not self.search_starts:
+            raise ValueError(f"calibration={self.calibration} needs search_starts=true")
+        if self.snap and not self.search_starts:
             raise ValueError(
-                "snap=true needs weights='search'; training.starts_snap_epoch rounds starts that were learned"
+                "snap=true needs search_starts=true; training.starts_snap_epoch rounds starts that were learned"
             )
         if not budget and self.preset is None:
             raise ValueError(

@@ -20,6 +20,7 @@ from pydantic import (
 
 from nes_lab.config.base import Section
 from nes_lab.config.load import knobs, read_yaml
+from nes_lab.config.renamed_fields import RENAMED
 from nes_lab.errors import OptionError, closest
 
 __all__ = ["Range", "SweepConfig", "load_sweep"]
@@ -112,8 +113,9 @@ class SweepConfig(Section):
     @classmethod
     def _names_fields(cls, space: Any) -> Any:
         known = {*(knob.path for knob in knobs()), *SECTIONS} - {"schema_version", "label"}
+        old = {".".join(names) for names in RENAMED}
         for path, axis in space.items() if isinstance(space, Mapping) else ():
-            if path not in known:
+            if path not in known | old:
                 leaf = str(path).rpartition(".")[2]
                 elsewhere = [name for name in sorted(known) if name.rpartition(".")[2] == leaf]
                 near = f" Did you mean {elsewhere[0]!r}?" if elsewhere else closest(path, known)

@@ -87,11 +87,11 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
         return Built(dense, None, data, dense_cost, dense_cost, teacher)
     resumed = plan is not None
     plan = plan or plan_as_wanted(dense, example, config.compression, config.seed)
-    if config.compression.weights == "search" and not resumed:
+    if config.compression.search_starts and not resumed:
         model, report = _searched(config, plan, dense, data)
     else:
-        weights = "reset" if resumed else config.compression.weights
-        model, report = compress(dense, plan, weights=weights, generator=keyed_generator(config.seed, 2)), None
+        initial_weights = "reset" if resumed else config.compression.initial_weights
+        model, report = compress(dense, plan, weights=initial_weights, generator=keyed_generator(config.seed, 2)), None
         if config.compression.snap:  # the starts to come are those of a search among whole cells
             for _, layer in epitome_layers(model):
                 layer.snap()

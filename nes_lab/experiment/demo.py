@@ -76,7 +76,12 @@ def contenders(epochs: int, limit: int | None = None) -> list[Contender]:
         narrow = _contender(f"dense, width {width:g}", _config(epochs, limit, backbone={"width": width}))
         networks.append(narrow)
         for routing in ROUTINGS:
-            compression = {"madds": narrow.built.cost.madds, "routing": routing, "round_to": 1, "weights": "reset"}
+            compression = {
+                "madds": narrow.built.cost.madds,
+                "routing": routing,
+                "round_to": 1,
+                "initial_weights": "reset",
+            }
             config = _config(epochs, limit, compression=compression)
             networks.append(_contender(f"epitome, {routing} ({width:g})", config, narrow))
     return networks

@@ -35,7 +35,7 @@ Routing = Literal["tiled", "stride", "random", "free", "learner"]
 ScopeOption = Literal[Scope, "auto"]
 Wiring = Literal["both_axes", "input_axis", "output_axis", "narrow_axis"]
 Strategy = Literal["uniform", "sensitivity"]
-InitialWeights = Literal["search", "fit", "reset"]
+InitialWeights = Literal["fit", "reset"]
 Squash = Literal["tanh", "sigmoid"]
 LearnerKind = Literal["mlp", "conv"]
 
@@ -61,7 +61,6 @@ CHOICES: dict[str, dict[str, str]] = {
         "sensitivity": "layers that shrinking hurts least",
     },
     "initial_weights": {
-        "search": "fit epitomes to the present weights, and search the starts for it",
         "fit": "fit epitomes to the present weights",
         "reset": "draw new weights",
     },

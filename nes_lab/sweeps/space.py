@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.config import ExperimentConfig, load_config
+from nes_lab.config.renamed_fields import current_fields, current_tree
 from nes_lab.config.sweep import Range, SweepConfig
 from nes_lab.errors import OptionError
 from nes_lab.recipes.registry import experiment_tree, recipe_names
@@ -125,10 +126,12 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
         >>> candidate({}, {"seed": 3, "training.epochs": 2}).label
         'seed=3 epochs=2'
     """
-    tree = json.loads(json.dumps(base, default=str))
+    tree = current_tree(json.loads(json.dumps(base, default=str)))
     settings = {path: value for path, value in point.items() if not _is_left_out(path, point)}
     for path in sorted(settings, key=lambda path: path.count(".")):
-        _put(tree, path, settings[path])
+        section, _, field = path.rpartition(".")
+        for name, value in current_fields(section, field, settings[path]).items():
+            _put(tree, f"{section}.{name}" if section else name, value)
     label = describe(settings)
     try:
         config = load_config(tree)
@@ -138,8 +141,15 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
 
 
 def key_of(config: Mapping[str, Any]) -> str:
-    """Return a short name that equal experiments share, whatever their labels."""
+    """Return a short name that equal experiments share, whatever their labels.
+
+    Studies keep these names, so an experiment has the one that version 0.1.0 gave it.
+    """
     content = {name: value for name, value in config.items() if name != "label"}
+    if (section := content.get("compression")) and "initial_weights" in section:
+        old = "search" if section["search_starts"] else section["initial_weights"]
+        new = ("initial_weights", "search_starts")
+        content["compression"] = {name: value for name, value in section.items() if name not in new} | {"weights": old}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from nes_lab.config import ExperimentConfig, knobs, load_config
+from nes_lab.config.sweep import load_sweep
 from nes_lab.errors import OptionError
+from nes_lab.sweeps.space import check_space, key_of
 
 
 def test_several_mistakes_are_a_list_without_stray_spaces():
@@ -213,3 +215,28 @@ def test_a_time_budget_a_strategy_and_overrides_can_be_asked_for():
 def test_wrong_compressions_are_named(asked, says):
     with pytest.raises(OptionError, match=says):
         load_config({"compression": asked})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("search", ("fit", True)), ("fit", ("fit", False)), ("reset", ("reset", False))]
+)
+def test_load_config_reads_the_old_field_weights_and_names_the_new_ones(old, new):
+    recipe = {"compression": {"madds": 0.5, "initial_weights": "fit", "search_starts": True}}
+    with pytest.warns(FutureWarning, match=r"compression\.initial_weights=.* and compression\.search_starts="):
+        from_file = load_config({"compression": {"madds": 0.5, "weights": old}}).compression
+    with pytest.warns(FutureWarning, match="the old name still works"):
+        from_flag = load_config(recipe, {"compression.weights": old}).compression
+    sweep = load_sweep({"name": "a", "base": recipe, "space": {"compression.weights": [old]}})
+    with pytest.warns(FutureWarning, match="the old name still works"):
+        (trial,) = check_space(sweep).candidates
+    for section in (from_file, from_flag, trial.config.compression):
+        assert section is not None and (section.initial_weights, section.search_starts) == new
+    stored = trial.config.to_dict()
+    before = stored["compression"] | {"weights": old}
+    del before["initial_weights"], before["search_starts"]
+    assert trial.key == key_of(stored) == key_of(stored | {"compression": before})
+
+
+def test_load_config_refuses_a_field_under_its_old_and_its_new_name():
+    with pytest.warns(FutureWarning), pytest.raises(OptionError, match=r"compression.initial_weights is given twice"):
+        load_config({"compression": {"madds": 0.5, "weights": "fit", "initial_weights": "fit"}})

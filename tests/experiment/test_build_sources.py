@@ -47,7 +47,9 @@ def _read(path):
 def test_the_teacher_is_the_dense_network_as_it_begins(weights):
     built = build(
         config(
-            backbone={"checkpoint": str(weights)}, compression=BUDGET | {"weights": "fit"}, training={"kd_weight": 0.5}
+            backbone={"checkpoint": str(weights)},
+            compression=BUDGET | {"initial_weights": "fit"},
+            training={"kd_weight": 0.5},
         )
     )
     assert built.teacher is not None and not built.teacher.training
@@ -81,7 +83,13 @@ def test_a_classifier_of_another_size_is_drawn_anew_only_when_asked(weights, tmp
 
 
 def test_starts_are_searched_and_norms_measured_anew(weights):
-    searched = {"routing": "free", "patch_channels": 1, "weights": "search", "calibration": 40}
+    searched = {
+        "routing": "free",
+        "patch_channels": 1,
+        "initial_weights": "fit",
+        "search_starts": True,
+        "calibration": 40,
+    }
     built = build(config(backbone={"checkpoint": str(weights)}, compression=BUDGET | searched))
     assert built.fit is not None and built.fit.calibration_batches == 2 and built.model.training
     assert built.fit.residual < built.fit.residual_before
@@ -90,7 +98,7 @@ def test_starts_are_searched_and_norms_measured_anew(weights):
 
 
 def test_a_search_among_whole_cells_costs_less_and_is_resumed(weights):
-    searched = {"routing": "free", "patch_channels": 1, "weights": "search"}
+    searched = {"routing": "free", "patch_channels": 1, "initial_weights": "fit", "search_starts": True}
     begin = {"backbone": {"checkpoint": str(weights)}}
     between = build(config(**begin, compression=BUDGET | searched))
     whole = build(config(**begin, compression=BUDGET | searched | {"snap": True}))

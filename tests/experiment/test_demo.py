@@ -25,7 +25,7 @@ def test_contenders_have_their_rivals_multiply_adds_within_two_percent():
         if contender.rival is not None:
             share = contender.built.cost.madds / settings[contender.rival].built.cost.madds
             assert 0.98 <= share <= 1
-            assert contender.config.compression.weights == "reset"
+            assert contender.config.compression.initial_weights == "reset"
     assert {c.config.compression.routing for c in settings.values() if c.rival} == set(ROUTINGS)
 
 

@@ -27,7 +27,14 @@ from nes_lab.training.checkpoint import load_weights
 def tree(epochs: int = 2, routing: str | None = "free", **training) -> dict:
     compression = None if routing is None else {"madds": "70%", "round_to": 1, "routing": routing}
     if routing == "searched among whole cells":
-        compression = {"madds": "70%", "routing": "free", "patch_channels": 1, "weights": "search", "snap": True}
+        compression = {
+            "madds": "70%",
+            "routing": "free",
+            "patch_channels": 1,
+            "initial_weights": "fit",
+            "search_starts": True,
+            "snap": True,
+        }
     options = {"epochs": epochs, "threads": 1, "log_every_steps": 2, "device": "cpu"} | training
     return {
         "data": {"limit": 96, "batch_size": 24},
