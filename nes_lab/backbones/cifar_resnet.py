@@ -1,4 +1,4 @@
-"""The residual networks for 32-pixel images of the paper that introduced them: 6n + 2 layers, 0.27 to 0.85 M params."""
+"""The ResNets for 32-pixel images of the paper that introduced them: 6n + 2 layers, 0.27 to 0.85 M params."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WIDTHS = (16, 32, 64)
 
 
 class CifarBlock(nn.Module):
-    """Two 3x3 convolutions with batch norms and a shortcut without params (option A).
+    """Two 3x3 convolutions with batch norms, and a shortcut without params (option A of the paper).
 
-    Where the shape changes the shortcut takes every other pixel and pads the new channels with zeros, half on either side.
+    If the shape changes, the shortcut takes every other pixel and pads the channels with zeros, half of them on each side.
 
     Args:
-        c_in, c_out: Channels.
-        stride: Of the first convolution.
+        c_in, c_out: Channels of input and output.
+        stride: Stride of the first convolution.
 
     Shape:
         - input ``(N, c_in, H, W)``, output ``(N, c_out, ceil(H / stride), ceil(W / stride))``
@@ -37,7 +37,7 @@ class CifarBlock(nn.Module):
         self.stride, self.more = stride, c_out - c_in
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block."""
+        """Compute the block."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.stride != 1 or self.more:
             before = self.more // 2
@@ -48,13 +48,13 @@ class CifarBlock(nn.Module):
 class CifarResNet(nn.Module):
     """ResNet of ``6 * blocks + 2`` layers for images of about 32 pixels.
 
-    Its state dict has the keys of the weights that are passed around for it: ``conv1 bn1 layerS.B.{conv1,bn1,conv2,bn2} linear``.
+    The keys of its state dict are those of published weights: ``conv1 bn1 layerS.B.{conv1,bn1,conv2,bn2} linear``.
 
     Args:
-        blocks: Residual blocks a stage: 3, 5, 7, 9 for ResNet-20, -32, -44, -56.
-        num_classes: Outputs.
-        in_channels: Of the image.
-        width: Multiplier of all channels, rounded to whole numbers.
+        blocks: Residual blocks per stage: 3, 5, 7, 9 for ResNet-20, -32, -44, -56.
+        num_classes: Number of outputs.
+        in_channels: Channels of the image.
+        width: Width multiplier of all channels, which are rounded to integers.
 
     Shape:
         - input ``(N, in_channels, H, W)``, output ``(N, num_classes)``
@@ -84,7 +84,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores."""
+        """Return the class scores (logits)."""
         x = F.relu(self.bn1(self.conv1(x)))
         return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
 
@@ -98,4 +98,4 @@ def _stage(c_in: int, c_out: int, blocks: int, stride: int) -> nn.Sequential:
 CIFAR_RESNETS: dict[str, Callable[..., nn.Module]] = {
     f"cifar_resnet{6 * blocks + 2}": partial(CifarResNet, blocks) for blocks in (3, 5, 7, 9)
 }
-"""Name -> constructor, as :func:`nes_lab.create_backbone` knows them."""
+"""Constructors by the name that :func:`nes_lab.create_backbone` takes."""

@@ -1,4 +1,4 @@
-"""One model of every timm architecture family, the smallest: what the zoo takes all the way."""
+"""The smallest model of every timm family, for the zoo."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import torch
 
 from nes_lab.errors import OptionError, closest
 
-__all__ = ["Family", "families", "smallest_model"]
+__all__ = ["FAMILIES_FILE", "Family", "families", "smallest_model", "write_list"]
 
-_LIST = Path(__file__).with_name("families.json")
+FAMILIES_FILE = Path(__file__).with_name("families.json")
 
 
 @dataclass(frozen=True)
 class Family:
-    """A timm model module and its smallest model.
+    """A timm family and its smallest model.
 
     Args:
-        name: Of the module, such as ``"mobilenetv3"``.
-        model: The model with the fewest params; of equal ones that with the smaller input, then the first by name.
-        params: Of the model.
-        input_size: Its default input, ``(channels, height, width)``.
+        name: Name of timm's module, such as ``"mobilenetv3"``.
+        model: Name of the model with the fewest params; among equal ones, the one with the smaller input, then the first by name.
+        params: Number of params of the model.
+        input_size: Default input of the model, ``(channels, height, width)``.
     """
 
     name: str
@@ -35,33 +35,36 @@ class Family:
 
 
 def families() -> dict[str, Family]:
-    """All families by name, as committed; :func:`smallest_model` made each.
+    """Return the timm families listed in ``families.json``, by name (each entry was made by :func:`smallest_model`).
 
     Examples:
         >>> families()["mobilenetv3"].model
         'mobilenetv3_small_050'
     """
-    rows = json.loads(_LIST.read_text(encoding="utf-8"))["families"]
+    rows = json.loads(FAMILIES_FILE.read_text(encoding="utf-8"))["families"]
     return {row["name"]: Family(**(row | {"input_size": tuple(row["input_size"])})) for row in rows}
 
 
 def smallest_model(family: str) -> Family:
-    """Look for the smallest model of a timm module; models are made without numbers.
+    """Return the smallest model of a timm family. Its models are made on the meta device, without weights.
 
-    The networks that timm keeps for its own tests (``test_*``, a few hundred thousand params) stand for no family.
+    Models that timm keeps for its own tests (``test_*``) do not count.
+
+    Args:
+        family: Name of timm's module.
 
     Raises:
-        OptionError: If timm has no such module; gives the closest names.
+        OptionError: If timm has no such module; names the closest ones.
     """
     import timm
 
     if family not in timm.list_modules():
-        raise OptionError(f"family={family!r} is no model module of timm.{closest(family, timm.list_modules())}")
+        raise OptionError(f"family={family!r} is not a model module of timm.{closest(family, timm.list_modules())}")
     names = [name for name in timm.list_models(module=family) if not name.startswith("test_")]
-    return min((_measured(family, name) for name in names), key=_order)
+    return min((_describe(family, name) for name in names), key=_order)
 
 
-def _measured(family: str, name: str) -> Family:
+def _describe(family: str, name: str) -> Family:
     import timm
 
     with torch.device("meta"):
@@ -71,11 +74,16 @@ def _measured(family: str, name: str) -> Family:
     return Family(name=family, model=name, params=params, input_size=tuple(config["input_size"]))
 
 
-def _order(found: Family) -> tuple[int, int, str]:
-    return found.params, prod(found.input_size), found.model
+def _order(family: Family) -> tuple[int, int, str]:
+    return family.params, prod(family.input_size), family.model
 
 
-def write_list(found: list[Family], timm_version: str) -> None:
-    """Commit a new list; ``benchmarks/zoo.py --families`` does."""
-    rows = [asdict(family) for family in sorted(found, key=lambda f: f.name)]
-    _LIST.write_text(json.dumps({"timm": timm_version, "families": rows}, indent=1) + "\n", encoding="utf-8")
+def write_list(measured: list[Family], timm_version: str) -> None:
+    """Write ``families.json``, as ``benchmarks/zoo.py --families`` does.
+
+    Args:
+        measured: One entry per family.
+        timm_version: The version of timm they were made with.
+    """
+    rows = [asdict(family) for family in sorted(measured, key=lambda f: f.name)]
+    FAMILIES_FILE.write_text(json.dumps({"timm": timm_version, "families": rows}, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""M5: a convolutional network on raw sound, the first kind of network that epitomes were tried on."""
+"""M5, a convolutional network for raw sound."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class M5(nn.Module):
     The first kernel spans 80 samples (10 ms at 8 kHz) in steps of 4, so that it can become a bank of band filters.
 
     Args:
-        num_classes: Outputs.
-        in_channels: 1 for mono.
-        width: Multiplier of all channels, rounded to even numbers.
+        num_classes: Number of outputs.
+        in_channels: Channels of the sound; 1 for mono.
+        width: Width multiplier of all channels, which are rounded to even numbers.
 
     Shape:
         - input ``(N, in_channels, T)`` with ``T`` of 1,024 or more, output ``(N, num_classes)``
 
     Raises:
-        OptionError: If the width is not above 0, or (in ``forward``) a clip is too short or no sound.
+        OptionError: If the width is not above 0, or (in ``forward``) a clip is too short or the input is not sound.
 
     Examples:
         >>> import torch
@@ -55,10 +55,10 @@ class M5(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores."""
+        """Return the class scores (logits)."""
         if x.ndim != 3:
             raise OptionError(
-                f"input of shape {tuple(x.shape)}: m5 hears sound, (batch, channels, samples); for images choose another "
+                f"input of shape {tuple(x.shape)}: m5 takes sound, (batch, channels, samples); for images choose another "
                 "backbone, such as small_mobilenetv2"
             )
         if x.shape[-1] < _SHORTEST:

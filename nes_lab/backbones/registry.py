@@ -1,4 +1,7 @@
-"""Name -> model. timm is imported only when a name is not one of ours."""
+"""Make a backbone by name. To add one, call ``register_backbone`` in this file.
+
+timm is imported only if the name is not one of ours.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ def register_backbone(name: str, make: Callable[..., nn.Module]) -> None:
     """Add a backbone of your own.
 
     Args:
-        name: Not taken yet.
-        make: Called with ``num_classes``, ``in_channels``, ``width`` and further options.
+        name: Name of the backbone; must not be in use.
+        make: Returns the model; called with ``num_classes``, ``in_channels``, ``width`` and further options as keywords.
 
     Raises:
-        OptionError: If the name is taken.
+        OptionError: If the name is in use.
     """
     if name in _OURS:
         raise OptionError(f"name={name!r} is registered already; choose another name")
@@ -39,7 +42,11 @@ for _name, _make in CIFAR_RESNETS.items():
 
 
 def backbone_names(timm_too: bool = True) -> list[str]:
-    """Names that :func:`create_backbone` knows, ours first."""
+    """Return the names that :func:`create_backbone` knows, ours first.
+
+    Args:
+        timm_too: Include the names of timm's models, which imports timm.
+    """
     names = list(_OURS)
     if timm_too:
         import timm
@@ -55,13 +62,13 @@ def create_backbone(
 
     Args:
         name: One of ours (``small_mobilenetv2``) or any timm model name.
-        num_classes: Outputs; None: the model's own default (10 for ours).
-        in_channels: Of the image.
+        num_classes: Number of outputs; None: the model's default (10 for ours).
+        in_channels: Channels of the input.
         width: Width multiplier of our own backbones; timm models have their widths in their names.
-        **options: Passed on.
+        **options: Further arguments of the model.
 
     Raises:
-        OptionError: If no backbone has that name, with the closest ones, or if it takes no width multiplier.
+        OptionError: If no backbone has that name (names the closest ones), or if it takes no width multiplier.
 
     Examples:
         >>> create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
@@ -88,6 +95,6 @@ def create_backbone(
 
 
 def _stamped(model: nn.Module, stamp: dict[str, Any]) -> nn.Module:
-    """Note on the model how it was made, so that a saved one can be made again; copies keep the note."""
+    """Store on the model how it was made, so that a saved model can be rebuilt; copies of the model keep this."""
     model.nes_lab_backbone = stamp  # type: ignore[assignment]
     return model

@@ -1,4 +1,4 @@
-"""Small networks for small images, made of the same blocks as the large ones."""
+"""A small MobileNetV2 for small images, made of the same blocks as the large one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _STEM, _HEAD = 16, 128
 
 
 class InvertedBlock(nn.Module):
-    """Inverted residual: 1x1 expand, 3x3 depthwise, 1x1 project; a residual where shapes allow.
+    """Inverted residual block: 1x1 expand, 3x3 depthwise, 1x1 project, with a residual if input and output have one shape.
 
     Args:
-        c_in, c_out: Channels.
+        c_in, c_out: Channels of input and output.
         expansion: Hidden channels are ``c_in * expansion``; with 1 there is no expand convolution.
-        stride: Of the depthwise convolution.
+        stride: Stride of the depthwise convolution.
 
     Shape:
         - input ``(N, c_in, H, W)``, output ``(N, c_out, ceil(H / stride), ceil(W / stride))``
@@ -34,18 +34,18 @@ class InvertedBlock(nn.Module):
         self.project = _conv_norm(hidden, c_out, 1, activation=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block."""
+        """Compute the block."""
         y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.residual else y
 
 
 class SmallMobileNetV2(nn.Module):
-    """A MobileNetV2 in miniature: stem, six inverted residuals, 1x1 head, linear classifier.
+    """Small MobileNetV2: stem, six inverted residual blocks, 1x1 head, linear classifier.
 
     Args:
-        num_classes: Outputs.
-        in_channels: Of the image.
-        width: Width multiplier of all channels, rounded to even numbers.
+        num_classes: Number of outputs.
+        in_channels: Channels of the image.
+        width: Width multiplier of all channels, which are rounded to even numbers.
 
     Shape:
         - input ``(N, in_channels, H, W)`` of 8 pixels or more, output ``(N, num_classes)``
@@ -75,7 +75,7 @@ class SmallMobileNetV2(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores."""
+        """Return the class scores (logits)."""
         return self.classifier(self.head(self.blocks(self.stem(x))).mean((2, 3)))
 
 

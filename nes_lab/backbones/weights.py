@@ -1,4 +1,4 @@
-"""Pretrained weights of a dense backbone, from a safetensors file. Pickles are never opened."""
+"""Load the weights of a dense backbone from a safetensors file. Pickles are never opened."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from nes_lab.text import list_some
 
 __all__ = ["load_backbone_weights"]
 
-_PICKLES = (".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", ".pkl")
-_COUNTERS = "num_batches_tracked"
+PICKLE_SUFFIXES = (".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", ".pkl")
+NORM_COUNTER = "num_batches_tracked"
 
 
 def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = False) -> nn.Module:
-    """Put the weights of a file into a model of the same architecture.
+    """Load the weights of a file into a model of the same architecture.
 
-    Everything is checked before the first number is copied: after an error the model is as it was. Batch norms' counters may be
-    absent, as they play no part in evaluation.
+    Everything is checked before the first tensor is copied, so an error leaves the model as it was. The counters of batch norms
+    may be missing, because they are not used in evaluation.
 
     Args:
-        model: Changed in place.
-        path: A ``.safetensors`` file with the model's own names.
-        new_head: Leave the classifier as it is where the file's has another number of classes, as for fine-tuning.
+        model: The model; changed in place.
+        path: A ``.safetensors`` file with the names of the model's state dict.
+        new_head: Keep the model's own classifier if the one in the file has another number of classes, as for fine-tuning.
 
     Returns:
         The model.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, a pickle, of another architecture, or holds NaN; names what differs.
+        CheckpointError: If the file is missing, damaged, a pickle, of another architecture (names what differs), or holds NaN.
 
     Examples:
         >>> import tempfile
@@ -43,45 +43,45 @@ def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = F
         True
     """
     path = Path(path)
-    found = _read(path)
-    wanted = model.state_dict()
+    loaded = _read(path)
+    expected = model.state_dict()
     head = _head(model)
-    if new_head and any(found[name].shape != wanted[name].shape for name in head if name in found):
-        found = {name: tensor for name, tensor in found.items() if name not in head}
-        wanted = {name: tensor for name, tensor in wanted.items() if name not in head}
-    missing = [name for name in wanted if name not in found and not name.endswith(_COUNTERS)]
-    foreign = [name for name in found if name not in wanted]
-    other = [name for name in wanted if name in found and found[name].shape != wanted[name].shape]
-    if missing or foreign or other:
-        differs = _differences(missing, foreign, other, found, wanted)
-        if not missing and not foreign and set(other) <= head:
-            differs += "; new_head draws the classifier anew"
+    if new_head and any(loaded[name].shape != expected[name].shape for name in head if name in loaded):
+        loaded = {name: tensor for name, tensor in loaded.items() if name not in head}
+        expected = {name: tensor for name, tensor in expected.items() if name not in head}
+    missing = [name for name in expected if name not in loaded and not name.endswith(NORM_COUNTER)]
+    unknown = [name for name in loaded if name not in expected]
+    other_shape = [name for name in expected if name in loaded and loaded[name].shape != expected[name].shape]
+    if missing or unknown or other_shape:
+        differs = _differences(missing, unknown, other_shape, loaded, expected)
+        if not missing and not unknown and set(other_shape) <= head:
+            differs += "; new_head gives the classifier fresh weights"
         raise CheckpointError(f"{path} is of another architecture than {type(model).__name__}: {differs}")
-    bad = next((n for n, t in found.items() if t.is_floating_point() and not bool(t.isfinite().all())), None)
+    bad = next((n for n, t in loaded.items() if t.is_floating_point() and not bool(t.isfinite().all())), None)
     if bad is not None:
         raise CheckpointError(f"{path}: {bad!r} holds NaN or infinity; no epitome can be made from it")
-    model.load_state_dict(found, strict=False)
+    model.load_state_dict(loaded, strict=False)
     return model
 
 
 def _head(model: nn.Module) -> set[str]:
-    """Entries of the classifier, as timm and our own backbones name it."""
+    """Return the state-dict names of the classifier, which timm and our own backbones name in ``default_cfg``."""
     listed = (getattr(model, "default_cfg", None) or {}).get("classifier", ())
     names = (listed,) if isinstance(listed, str) else tuple(listed)
     return {f"{name}.{part}" for name in names for part in ("weight", "bias")}
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix in _PICKLES:
+    if path.suffix in PICKLE_SUFFIXES:
         raise CheckpointError(
-            f"{path} is a pickle, which can run code of its author when opened; convert it where you trust it, with "
+            f"{path} is a pickle, which can run any code when it is opened; if you trust it, convert it with "
             "safetensors.torch.save_file(state_dict, 'weights.safetensors'), and give that file"
         )
     try:
         return load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
         what = (
-            "is no file"
+            "is not a file"
             if not path.is_file()
             else f"cannot be read as safetensors ({error}); it may be truncated or altered"
         )
@@ -89,13 +89,17 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _differences(
-    missing: list[str], foreign: list[str], other: list[str], found: dict[str, Tensor], wanted: dict[str, Tensor]
+    missing: list[str],
+    unknown: list[str],
+    other_shape: list[str],
+    loaded: dict[str, Tensor],
+    expected: dict[str, Tensor],
 ) -> str:
     parts = []
-    for what, names in (("lacks", missing), ("has besides", foreign)):
+    for what, names in (("lacks", missing), ("has also", unknown)):
         if names:
             parts.append(f"it {what} {list_some([repr(name) for name in names], 3)}")
-    if other:
-        name = other[0]
-        parts.append(f"{name!r} has shape {tuple(found[name].shape)} where {tuple(wanted[name].shape)} is wanted")
+    if other_shape:
+        name = other_shape[0]
+        parts.append(f"{name!r} has shape {tuple(loaded[name].shape)} where {tuple(expected[name].shape)} is expected")
     return "; ".join(parts)

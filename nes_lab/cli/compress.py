@@ -48,4 +48,4 @@ def print_saved(options: SaveFlags, saved: SavedModel) -> None:
         print(f"{name:<6} {before:>15,} -> {now:>15,}  ({now / before:.1%} of the dense network)")
     for note in saved.plan.notes:
         print(note)
-    print(f"saved in {saved.folder} ({saved.bytes:,} bytes); go on with: nes-lab export {saved.folder} model.onnx")
+    print(f"saved in {saved.folder} ({saved.file_bytes:,} bytes); go on with: nes-lab export {saved.folder} model.onnx")

@@ -1,4 +1,7 @@
-"""The ready-made models: backbone, input size and the settings that are used unless others are asked for. Torch-free."""
+"""The ready-made models: backbone, input size, and the budget used if no other is given.
+
+To add one, add a :class:`ModelCard` to ``CARDS``. Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ class ModelCard:
     Args:
         name: As :func:`nes_lab.create_model` takes it.
         backbone: Name of the dense network.
-        input_size: Side of the square image in pixels, behind the multiply-adds.
-        params, madds: Budget unless another is given; None: no limit of its own.
-        settings_of: Whose the budget is: ``"paper"``, or ``"ours"`` where the paper has none.
-        why: Where it comes from, in a sentence.
+        input_size: Side in pixels of the square image for which multiply-adds are counted.
+        params, madds: The budget, as :class:`nes_lab.Budget` takes it; None: no limit.
+        settings_of: Who chose the budget: ``"paper"``, or ``"ours"`` where the paper reports none.
+        why: Where the budget comes from, in a sentence.
     """
 
     name: str
@@ -32,16 +35,12 @@ class ModelCard:
 
     @property
     def budget(self) -> dict[str, str | None]:
-        """The budget as keyword arguments."""
+        """The budget as keyword arguments of :class:`nes_lab.Budget`."""
         return {"params": self.params, "madds": self.madds}
 
 
-_PAPER_MOBILENET = (
-    "a quarter of the multiply-adds less, as the paper reports for MobileNetV2 on ImageNet (arXiv:1907.05642)"
-)
-_PAPER_EFFICIENTNET = (
-    "below 350 M multiply-adds, as the paper reports for EfficientNet (arXiv:1907.05642); its depth is B1's, at 224 px"
-)
+_PAPER_MOBILENET = "a quarter fewer multiply-adds, as the paper reports for MobileNetV2 on ImageNet (arXiv:1907.05642)"
+_PAPER_EFFICIENTNET = "at most 350 M multiply-adds, as the paper reports for EfficientNet (arXiv:1907.05642); its depth is B1's, at 224 px"
 _OURS = "the paper has no such network; three quarters of the multiply-adds, as it reports for MobileNetV2"
 _B0 = "the authors release a fixed tiling of it (preset released_x2) but no learned one; three quarters of the multiply-adds"
 
@@ -57,11 +56,11 @@ CARDS: dict[str, ModelCard] = {
         ModelCard("nes_vit_tiny_patch16_224", "vit_tiny_patch16_224", 224, None, "75%", "ours", _OURS),
     )
 }
-"""Ready-made models by name."""
+"""The ready-made models, by name."""
 
 
 def model_names() -> list[str]:
-    """Names that :func:`nes_lab.create_model` knows.
+    """Return the names that :func:`nes_lab.create_model` knows.
 
     Examples:
         >>> model_names()[0]
@@ -71,10 +70,10 @@ def model_names() -> list[str]:
 
 
 def card(name: str) -> ModelCard:
-    """The card of a ready-made model.
+    """Return the card of a ready-made model.
 
     Raises:
-        OptionError: If there is none of that name; lists all, and the closest.
+        OptionError: If no ready-made model has that name; lists all names, and the closest ones.
 
     Examples:
         >>> card("nes_mobilenetv2_100").settings_of
@@ -83,7 +82,7 @@ def card(name: str) -> ModelCard:
     if name not in CARDS:
         near = closest(name, CARDS)
         raise OptionError(
-            f"model={name!r} is not known; choose one of {', '.join(CARDS)}.{near} Any other backbone: "
+            f"model={name!r} is not known; choose one of {', '.join(CARDS)}.{near} For any other backbone use "
             "nes_lab.create_backbone, nes_lab.plan_for_budget and nes_lab.compress"
         )
     return CARDS[name]

@@ -1,4 +1,4 @@
-"""``create_model``: from a name and two numbers to a compressed network."""
+"""Make a ready-made compressed network by name, or its dense backbone."""
 
 from __future__ import annotations
 
@@ -36,35 +36,36 @@ def create_model(
 ) -> nn.Module:
     """Make a ready-made compressed network by name.
 
-    The plan it was made by is its attribute ``nes_lab_plan``; :func:`nes_lab.save_pretrained` stores all it needs.
+    The network keeps the plan it was made by as its attribute ``nes_lab_plan``, for :func:`nes_lab.save_pretrained`.
 
     Args:
         name: One of ``nes_lab.models.cards.model_names()``, such as ``"nes_mobilenetv2_100"``.
-        params: Limit on stored numbers, as :class:`nes_lab.Budget` takes it.
-        madds: Limit on multiply-adds, likewise.
-        latency_ms: Limit on measured time, likewise. Without any limit, the budget of the model's card: the paper's where it
-            reports one, else ours (``nes_lab.models.cards.card(name)`` says which).
-        pretrained: Start from timm's pretrained weights (fetched on first use); each epitome is fitted to its layer's weight.
-        checkpoint: Start from a ``.safetensors`` file of the dense network instead.
-        num_classes: Outputs; None: the backbone's own.
-        in_channels: Of the image.
-        input_size: Side of the image in pixels behind the multiply-adds; None: the card's, 224.
-        routing: Who sets the starts; ``"learner"`` is the paper's.
-        seed: Of the fresh weights, of ``random`` routing and of the index learners. The global state is left alone.
+        params: Limit on the number of params, as :class:`nes_lab.Budget` takes it.
+        madds: Limit on multiply-adds, as :class:`nes_lab.Budget` takes it.
+        latency_ms: Limit on measured milliseconds, as :class:`nes_lab.Budget` takes it. If all three limits are None, the budget of
+            the model's card holds: the paper's if it reports one, otherwise ours (``nes_lab.models.cards.card(name)``).
+        pretrained: Start from timm's pretrained weights, downloaded on first use; each epitome is fitted to its layer's weight.
+        checkpoint: Path of a ``.safetensors`` file with the dense network's weights to start from; None: fresh weights, or
+            pretrained ones.
+        num_classes: Number of outputs; None: the backbone's default.
+        in_channels: Channels of the image.
+        input_size: Side in pixels of the image for which multiply-adds are counted; None: that of the model's card, 224.
+        routing: How starts are set, as the layers take it; ``"learner"`` is the paper's way.
+        seed: Seed of fresh weights, of ``random`` routing and of the index learners. The global random state is not changed.
         **options: Further arguments of :func:`nes_lab.plan_for_budget`, such as ``wiring`` or ``strategy``.
 
     Raises:
-        OptionError: If the name is not known, with the closest ones, or an option is wrong.
-        BudgetError: If the budget cannot be met; names the least that can be reached.
-        CheckpointError: If pretrained weights cannot be had, or are of another architecture.
+        OptionError: If the name is not known (names the closest ones), or an option has a wrong value.
+        BudgetError: If the budget cannot be met; names the smallest budget that can be.
+        CheckpointError: If pretrained weights cannot be downloaded or read, or are of another architecture.
 
     Examples:
         >>> model = create_model("nes_resnet18", params="60%", input_size=64, routing="tiled")
         >>> model.nes_lab_plan.predicted.params <= 0.6 * model.nes_lab_plan.dense.params
         True
 
-    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: which layer gives how much is chosen by the
-    planner, as the paper's text does not say.
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: the planner chooses how much each layer shrinks,
+    which the paper does not report.
     """
     chosen = card(name)
     size = chosen.input_size if input_size is None else input_size
@@ -85,8 +86,10 @@ def create_model(
     plan = plan_for_budget(
         dense, budget, torch.zeros(1, in_channels, size, size), routing=routing, seed=seed, **options
     )
-    taught = pretrained or checkpoint is not None
-    model = compress(dense, plan, weights="fit" if taught else "reset", generator=torch.Generator().manual_seed(seed))
+    is_trained = pretrained or checkpoint is not None
+    model = compress(
+        dense, plan, weights="fit" if is_trained else "reset", generator=torch.Generator().manual_seed(seed)
+    )
     model.nes_lab_plan = plan  # type: ignore[assignment]
     return model
 
@@ -100,19 +103,19 @@ def dense_backbone(
     seed: int = 0,
     **options: Any,
 ) -> nn.Module:
-    """A dense backbone with fresh weights of a seed, timm's pretrained ones, or those of a file.
+    """Make a dense backbone with fresh weights, timm's pretrained weights, or the weights of a file.
 
     Args:
         name: As :func:`nes_lab.create_backbone` takes it.
-        pretrained: Fetch timm's weights.
-        checkpoint: A ``.safetensors`` file instead.
-        new_head: Whether the classifier may be drawn anew where the file's has another number of classes.
-        seed: Of fresh weights; the global random state is left alone.
-        **options: Of :func:`nes_lab.create_backbone`.
+        pretrained: Use timm's pretrained weights, downloaded on first use.
+        checkpoint: Path of a ``.safetensors`` file of weights; None: none is read.
+        new_head: Give the classifier fresh weights if the one in the file has another number of classes.
+        seed: Seed of fresh weights; the global random state is not changed.
+        **options: Further arguments of :func:`nes_lab.create_backbone`.
 
     Raises:
-        OptionError: If the name is not known or both sources of weights are given.
-        CheckpointError: If the weights cannot be had or do not fit.
+        OptionError: If the name is not known, or both ``pretrained`` and ``checkpoint`` are given.
+        CheckpointError: If the weights cannot be downloaded or read, or do not fit the backbone.
 
     Examples:
         >>> net = dense_backbone("small_mobilenetv2", in_channels=1)
@@ -120,22 +123,24 @@ def dense_backbone(
         'small_mobilenetv2'
     """
     if pretrained and checkpoint is not None:
-        raise OptionError(f"pretrained=True and checkpoint={str(checkpoint)!r} are two sources of weights; give one")
+        raise OptionError(
+            f"pretrained=True and checkpoint={str(checkpoint)!r} are two sources of weights; give only one"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _fetch(name, options) if pretrained else create_backbone(name, **options)
+        model = _pretrained(name, options) if pretrained else create_backbone(name, **options)
     return model if checkpoint is None else load_backbone_weights(model, checkpoint, new_head)
 
 
-def _fetch(name: str, options: dict[str, Any]) -> nn.Module:
+def _pretrained(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         model = create_backbone(name, **options, pretrained=True)
     except OptionError:
         raise
     except Exception as error:
         raise CheckpointError(
-            f"pretrained=True: the weights of {name!r} could not be had ({type(error).__name__}: {str(error).strip()[:300]}); "
-            "give checkpoint= with a .safetensors file of them"
+            f"pretrained=True: the weights of {name!r} could not be downloaded ({type(error).__name__}: "
+            f"{str(error).strip()[:300]}); give checkpoint= with a .safetensors file of them"
         ) from error
     stamp = model.nes_lab_backbone
     stamp["options"] = {key: value for key, value in stamp["options"].items() if key != "pretrained"}  # type: ignore[index, union-attr]

@@ -1,4 +1,4 @@
-"""Jobs over a saved model's folder: what ``nes-lab export`` and ``nes-lab tune`` call."""
+"""Export or tune the model saved in a folder, as ``nes-lab export`` and ``nes-lab tune`` do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nes_lab.errors import OptionError, check_choice
+from nes_lab.errors import OptionError, check_choice, check_int
 from nes_lab.export.onnx import export_onnx
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.export.report import ExportReport
@@ -28,25 +28,25 @@ def export_folder(
     opset: int | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> ExportReport:
-    """Export a saved model to one file, checked against PyTorch before it gets its name.
+    """Export a saved model to one file. The file appears only after its outputs agreed with PyTorch's.
 
     Args:
-        folder: From :func:`nes_lab.save_pretrained` or a job.
+        folder: Folder written by :func:`nes_lab.save_pretrained` or ``nes-lab compress``.
         path: The file to write.
         format: ``"onnx"`` or ``"torch"`` (a ``.pt2`` program of torch.export).
-        form: ``"materialized"``: plain convolutions; ``"factored"``: the reuse stays in the graph.
-        opset: Of ONNX; None: torch's own choice.
-        input_shape: Of one input without its batch; None: that of the stored plan.
+        form: ``"materialized"``: plain convolutions; ``"factored"``: computed once per epitome cell, as the ``factored`` execution.
+        opset: Version of the ONNX operators; None: torch's default.
+        input_shape: Shape of one input without the batch axis; None: that of the stored plan.
 
     Raises:
-        NesLabError: If the folder, an option or the outcome is wrong; nothing is written then.
+        NesLabError: If the folder cannot be read, an option is wrong, or the outputs do not agree. Nothing is written then.
     """
     check_choice("format", format, ("onnx", "torch"))
     model = from_pretrained(folder).eval()
     example = _example(model, folder, input_shape)
     if format == "torch":
         if opset is not None:
-            raise OptionError(f"opset={opset!r} is for ONNX; torch.export has none")
+            raise OptionError(f"opset={opset!r} is for ONNX; torch.export takes no opset")
         return export_torch(model, example, path, form=form)
     return export_onnx(model, example, path, form=form, opset=opset)
 
@@ -61,22 +61,21 @@ def tune_folder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> TuneReport:
-    """Choose the execution plans of a saved model by measurement here, and store the choice.
+    """Choose the executions of a saved model by measurement on this device, and store the choice in the folder.
 
     Args:
-        folder: From :func:`nes_lab.save_pretrained` or a job.
-        batch: Images a forward, as it will be served.
-        seconds: About how long it may take.
-        input_shape: As in :func:`export_folder`.
-        save: Write the choice into the folder; false only measures.
+        folder: Folder written by :func:`nes_lab.save_pretrained` or ``nes-lab compress``.
+        batch: Inputs per forward, as the model will be used.
+        seconds: About how long tuning may take.
+        input_shape: Shape of one input without the batch axis; None: that of the stored plan.
+        save: Store the choice; False: only measure.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
 
     Raises:
-        NesLabError: If the folder or an option is wrong; the folder is then as it was.
+        NesLabError: If the folder cannot be read or an option is wrong. The folder is not changed then.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise OptionError(f"batch={batch!r}; give a whole number of at least 1")
+    check_int("batch", batch, 1)
     model = from_pretrained(folder).eval()
     example = _example(model, folder, input_shape)
     report = tune(
@@ -96,6 +95,8 @@ def _example(model: nn.Module, folder: str | Path, input_shape: tuple[int, ...] 
     if input_shape is None:
         plan = getattr(model, "nes_lab_plan", None)
         if plan is None:
-            raise OptionError(f"input_shape=None: {folder} stores no plan that says it; give the shape of one input")
+            raise OptionError(
+                f"input_shape=None: {folder} stores no plan that says what the input is; give the shape of one input"
+            )
         input_shape = tuple(plan.input_shape[1:])
     return torch.randn(1, *input_shape, generator=torch.Generator().manual_seed(0))  # zeros would hide differences

@@ -1,4 +1,4 @@
-"""Jobs from a backbone's name to a folder: what ``nes-lab plan``, ``compress`` and ``fit`` call."""
+"""Plan, compress or fit a backbone and save it in a folder, as ``nes-lab plan``, ``compress`` and ``fit`` do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nes_lab.cost.count import count
 from nes_lab.datasets.registry import load_dataset
-from nes_lab.errors import DataError, OptionError, PlanError
+from nes_lab.errors import DataError, OptionError, PlanError, check_int
 from nes_lab.export.pretrained import save_pretrained
 from nes_lab.fitting.fit import fit, plan_or_search
 from nes_lab.models.source import DenseSource
@@ -19,7 +19,7 @@ from nes_lab.planning.from_config import plan_as_wanted
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport
-from nes_lab.renamed import renamed_arguments
+from nes_lab.renamed import renamed_arguments, warn_renamed
 from nes_lab.surgery.replace import compress
 
 if TYPE_CHECKING:
@@ -35,29 +35,35 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a job left in a folder.
+    """A compressed model that was saved in a folder, and its cost.
 
     Args:
-        folder: Where :func:`nes_lab.from_pretrained` reads it.
-        plan: How it was compressed.
-        params: Stored numbers, counted.
+        folder: Where it was saved, for :func:`nes_lab.from_pretrained`.
+        plan: The plan it was compressed by.
+        params: Number of params, counted.
         madds: Multiply-adds of one input, counted.
-        bytes: Size of the folder's files.
-        fit: What the fit found; None where nothing was fitted by :func:`nes_lab.fit`.
+        file_bytes: Size of all files in the folder.
+        fit: Report of :func:`nes_lab.fit`; None if the model was not made by it.
     """
 
     folder: Path
     plan: CompressionPlan
     params: int
     madds: int
-    bytes: int
+    file_bytes: int
     fit: FitReport | None = None
 
+    @property
+    def bytes(self) -> int:
+        """``file_bytes`` by its name of older versions."""
+        warn_renamed("SavedModel.bytes", "SavedModel.file_bytes")
+        return self.file_bytes
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        numbers = {"params": self.params, "madds": self.madds, "bytes": self.bytes}
-        fitted = None if self.fit is None else self.fit.to_dict()
-        return {"folder": str(self.folder), **numbers, "plan": self.plan.to_dict(), "fit": fitted}
+        """Return plain data for JSON; ``bytes`` is ``file_bytes`` by its name of older versions."""
+        counts = {"params": self.params, "madds": self.madds, "file_bytes": self.file_bytes, "bytes": self.file_bytes}
+        fit_report = None if self.fit is None else self.fit.to_dict()
+        return {"folder": str(self.folder), **counts, "plan": self.plan.to_dict(), "fit": fit_report}
 
 
 def plan_backbone(
@@ -72,16 +78,16 @@ def plan_backbone(
 
     Args:
         source: The dense network.
-        wanted: What to plan for, as :func:`nes_lab.planning.from_config.plan_as_wanted` takes it.
-        seconds: About how long a search for a limit on time may take.
+        wanted: Budget or preset and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with its fields.
+        seconds: About how long the search for a limit on time may take.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
 
     Raises:
-        NesLabError: If an option, the budget or the weights are wrong.
+        NesLabError: If an option has a wrong value, the budget cannot be met, or the weights cannot be read.
 
     Examples:
-        >>> from nes_lab.config import CompressionConfig  # any object with its fields serves
+        >>> from nes_lab.config import CompressionConfig  # or any object with its fields
         >>> small = DenseSource("small_mobilenetv2", (1, 8, 8))
         >>> plan = plan_backbone(small, CompressionConfig(madds="75%", round_to=2))
         >>> plan.predicted.madds <= 0.75 * plan.dense.madds
@@ -115,21 +121,22 @@ def compress_to_folder(
 
     Args:
         source: The dense network.
-        folder: Must not exist, or hold a saved model and ``overwrite`` be true.
-        wanted: What to plan for, as :func:`nes_lab.planning.from_config.plan_as_wanted` takes it.
-        plan: A plan made before, instead.
-        initial_weights: ``"fit"`` or ``"reset"``, as :func:`nes_lab.compress` takes it; None: fit where there is something to fit to.
+        folder: Folder to write. It must not exist, unless it holds a saved model and ``overwrite`` is True.
+        wanted: What to plan for, as :func:`plan_backbone` takes it; None: ``plan`` is given instead.
+        plan: A plan made before; None: ``wanted`` is given instead.
+        initial_weights: ``"fit"`` or ``"reset"``, as :func:`nes_lab.compress` takes it; None: ``"fit"`` if the source has trained
+            weights, otherwise ``"reset"``.
         overwrite: Replace a saved model.
-        seconds: As in :func:`plan_backbone`.
+        seconds: About how long the search for a limit on time may take.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
 
     Raises:
-        NesLabError: If an option, the budget, the plan or the weights are wrong; nothing is written then.
+        NesLabError: If an option, the plan or the weights are wrong, or the budget cannot be met. Nothing is written then.
     """
     dense = source.make()
     plan = _plan(dense, source, wanted, plan, seconds, progress, on_progress)
-    chosen = initial_weights or ("fit" if source.taught else "reset")
+    chosen = initial_weights or ("fit" if source.has_trained_weights else "reset")
     small = compress(dense, plan, weights=chosen, generator=torch.Generator().manual_seed(source.seed))
     return _save(small, plan, source, folder, overwrite)
 
@@ -153,27 +160,28 @@ def fit_to_folder(
     """Compress a pretrained backbone by :func:`nes_lab.fit`, and save it.
 
     Args:
-        source: The dense network, with weights worth fitting to.
-        folder: As in :func:`compress_to_folder`.
-        wanted: Likewise.
-        plan: Likewise.
+        source: The dense network, with trained weights.
+        folder: Folder to write. It must not exist, unless it holds a saved model and ``overwrite`` is True.
+        wanted: What to plan for, as :func:`plan_backbone` takes it; None: ``plan`` is given instead.
+        plan: A plan made before; None: ``wanted`` is given instead.
         search_starts: Choose the starts too, as :func:`nes_lab.fit` does.
-        snap: Round the starts found to integers for good.
-        calibration: The data section of a config: its training images, without augmentation, serve to minimize the error of each
-            layer's output and to measure the batch norms anew. None: the weights alone decide.
+        snap: Round the starts to integers for good.
+        calibration: The data section of a config. Its training images, without augmentation, are used to minimize the error of
+            each layer's output and to measure the batch norms again. None: the weights alone decide.
         batch_size: Images in one forward.
         overwrite: Replace a saved model.
-        seconds: As in :func:`plan_backbone`.
+        seconds: About how long the search for a limit on time may take.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
 
     Raises:
-        NesLabError: If an option, the budget, the plan, the weights or the data are wrong; nothing is written then.
+        NesLabError: If an option, the plan, the weights or the data are wrong, or the budget cannot be met. Nothing is written
+            then.
     """
-    if not source.taught:
+    if not source.has_trained_weights:
         raise OptionError(
-            f"backbone {source.name!r} would have fresh weights, to which nothing need be fitted; "
-            "give a checkpoint or pretrained, or use compress"
+            f"backbone {source.name!r} would have fresh weights, and there is no use in fitting to these; give a checkpoint "
+            "or pretrained, or use compress"
         )
     batches = None if calibration is None else _batches(calibration, source, batch_size)
     dense = source.make()
@@ -199,7 +207,7 @@ def _plan(
     on_progress: OnProgress | None,
 ) -> CompressionPlan:
     if (wanted is None) == (plan is None):
-        raise PlanError("give a budget or preset to plan for, or a plan made before: one of the two")
+        raise PlanError("give either a budget or preset to plan for, or a plan made before")
     if plan is not None:
         return plan
     return plan_as_wanted(
@@ -222,11 +230,10 @@ def _save(
 
 
 def _batches(data: DataConfig, source: DenseSource, batch_size: int) -> list[Tensor]:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise OptionError(f"batch_size={batch_size!r}; give a whole number of at least 1")
-    found = load_dataset(data, seed=source.seed)
-    if found.input_shape != source.input_shape:
+    check_int("batch_size", batch_size, 1)
+    dataset = load_dataset(data, seed=source.seed)
+    if dataset.input_shape != source.input_shape:
         raise DataError(
-            f"calibration images are {found.input_shape}; {source.name!r} is compressed for {source.input_shape}"
+            f"calibration images are {dataset.input_shape}; {source.name!r} is compressed for {source.input_shape}"
         )
-    return [images for images, _ in found.train.eval_batches(batch_size)]
+    return [images for images, _ in dataset.train.eval_batches(batch_size)]

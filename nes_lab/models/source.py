@@ -18,13 +18,13 @@ class DenseSource:
     """The dense network a job starts from.
 
     Args:
-        name: Backbone, as :func:`nes_lab.create_backbone` takes it.
-        input_shape: ``(channels, height, width)`` of one image, ``(channels, samples)`` of a sound.
-        num_classes: Outputs; None: the backbone's own.
+        name: Name of the backbone, as :func:`nes_lab.create_backbone` takes it.
+        input_shape: ``(channels, height, width)`` of one image, or ``(channels, samples)`` of one audio clip.
+        num_classes: Number of outputs; None: the backbone's default.
         width: Width multiplier of our own backbones.
-        pretrained: Fetch timm's weights.
-        checkpoint: A ``.safetensors`` file of weights instead.
-        seed: Of fresh weights.
+        pretrained: Use timm's pretrained weights, downloaded on first use.
+        checkpoint: Path of a ``.safetensors`` file of weights; None: none is read.
+        seed: Seed of fresh weights.
     """
 
     name: str
@@ -36,16 +36,16 @@ class DenseSource:
     seed: int = 0
 
     @property
-    def taught(self) -> bool:
-        """Whether its weights are worth fitting to."""
+    def has_trained_weights(self) -> bool:
+        """Whether its weights come from a training, so that fitting to them makes sense."""
         return self.pretrained or self.checkpoint is not None
 
     def example(self, batch: int = 1) -> Tensor:
-        """An input of zeros."""
+        """Return an input of zeros."""
         return torch.zeros(batch, *self.input_shape)
 
     def make(self) -> nn.Module:
-        """The dense network, in evaluation mode."""
+        """Make the dense network, in evaluation mode."""
         return dense_backbone(
             self.name,
             pretrained=self.pretrained,

@@ -1,1 +1,6 @@
-"""Does a backbone go all the way: plan, compress, forward, backward, materialize, save, load."""
+"""Check that a backbone can be planned, compressed, trained, materialized, saved and loaded.
+
+``check``: take one backbone through all stages; ``nes_lab.check_backbone`` is here.
+``result``: what came of it, one row of the zoo's table.
+``random_weights``: weights under which a network's output depends on its input, so that outputs can be compared.
+"""

@@ -1,4 +1,4 @@
-"""Taking one backbone all the way, with random weights."""
+"""Take one backbone with random weights through all stages: plan, compress, forward, backward, materialize, save, load."""
 
 from __future__ import annotations
 
@@ -22,18 +22,34 @@ from nes_lab.planning.planner import plan_for_budget
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.surgery.replace import compress, materialize
-from nes_lab.zoo.random_weights import numbers_of, outputs, set_norms_, spread, wake_
+from nes_lab.text import format_shape
+from nes_lab.zoo.random_weights import draw_constants_, float_tensors, outputs, set_norms_, spread
 from nes_lab.zoo.result import ZooRow
 
 __all__ = ["check_backbone"]
 
-_ROUNDING = 1e-4  # of the spread; sums in another order, in float32
-_EXACT = 1e-9  # the same in float64
+MAX_FLOAT32_DIFFERENCE = 1e-4
+"""Largest difference of outputs, as a share of their spread, that another order of summation may cause in float32."""
+
+MAX_FLOAT64_DIFFERENCE = 1e-9
+"""The same in float64."""
+
+MIN_RELATIVE_SPREAD = 1e-2
+"""Outputs whose spread is smaller than this share of their size hardly depend on the input."""
+
+MAX_OUTPUT = 1e6
+"""Outputs larger than this explode."""
 
 
 @dataclass
-class _Journey:
-    """What is known so far."""
+class _CheckState:
+    """What is known about a backbone so far.
+
+    Args:
+        row: The result so far.
+        seconds: Time of each stage that has ended.
+        stage: The stage at work.
+    """
 
     row: ZooRow
     seconds: dict[str, float] = field(default_factory=dict)
@@ -47,11 +63,11 @@ class _Journey:
         finally:
             self.seconds[stage] = round(time.perf_counter() - begun, 2)
 
-    def learn(self, **facts: Any) -> None:
+    def update(self, **facts: Any) -> None:
         self.row = replace(self.row, **facts)
 
     def note(self, text: str) -> None:
-        self.learn(note=f"{self.row.note}; {text}".removeprefix("; "))
+        self.update(note=f"{self.row.note}; {text}".removeprefix("; "))
 
 
 def check_backbone(
@@ -59,138 +75,134 @@ def check_backbone(
 ) -> ZooRow:
     """Plan, compress, forward, backward, materialize, save and load a backbone with random weights.
 
-    Each stage is compared with what it promises: counts with the plan's, gradients with the dense model's, outputs with those of the
-    materialized and of the loaded model. A failure is a row too. The global random state is left alone.
+    Counts are compared with the plan's, gradients with the dense model's, and outputs with those of the materialized and of the
+    loaded model. A failure is reported in the result, not raised. The global random state is not changed.
 
     Args:
         name: As :func:`nes_lab.create_backbone` takes it.
-        params: Params to keep, as a share of the dense model; where that cannot be reached, the least that can plus a tenth.
-        seed: Of weights and inputs.
-        input_size: ``(channels, height, width)``; None: the model's default.
-        **options: Of the backbone.
+        params: Params to keep, as a share of the dense model's. If that cannot be reached: 1.1 times the smallest number that can.
+        seed: Seed of weights and inputs.
+        input_size: ``(channels, height, width)`` of the image; None: the model's default.
+        **options: Further arguments of :func:`nes_lab.create_backbone`.
 
     Raises:
-        OptionError: If no backbone has that name.
+        OptionError: If no backbone has that name; names the closest ones.
 
     Examples:
         >>> row = check_backbone("small_mobilenetv2", input_size=(3, 16, 16))
         >>> row.status, row.reached_params <= 0.6 * row.params
         ('passed', True)
     """
-    journey = _Journey(ZooRow(name, "passed"))
+    state = _CheckState(ZooRow(name, "passed"))
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-        model = _create(journey, name, seed, input_size, options)
+        model = _create(state, name, seed, input_size, options)
         try:
-            _travel(journey, model, params, seed)
+            _pass_stages(state, model, params, seed)
         except NesLabError as error:
-            journey.learn(status="refused", stage=journey.stage, reason=str(error))
-        except Exception as error:  # noqa: BLE001 -- a network written by anyone may raise anything, and is a row all the same
-            journey.learn(status="failed", stage=journey.stage, reason=f"{type(error).__name__}: {error}")
-    return replace(journey.row, seconds=journey.seconds)
+            state.update(status="refused", stage=state.stage, reason=str(error))
+        except Exception as error:  # noqa: BLE001 -- a network may raise anything; that is a result too
+            state.update(status="failed", stage=state.stage, reason=f"{type(error).__name__}: {error}")
+    return replace(state.row, seconds=state.seconds)
 
 
-def _create(journey: _Journey, name: str, seed: int, size: Any, options: dict[str, Any]) -> nn.Module:
-    with journey.at("create"):
-        model = _again(name, seed, options)
+def _create(state: _CheckState, name: str, seed: int, size: Any, options: dict[str, Any]) -> nn.Module:
+    with state.at("create"):
+        model = _make(name, seed, options)
         config = getattr(model, "default_cfg", None) or {}
         default = tuple(config.get("input_size") or (3, 224, 224))
-        journey.learn(input_shape=(1, *(size or default)))
+        state.update(input_shape=(1, *(size or default)))
         if size and config.get("input_size") and tuple(size) != default:
-            journey.note(f"input {_times(size)} instead of the default {_times(default)}")
+            state.note(f"input {format_shape(size[1:])} instead of the default {format_shape(default[1:])}")
     return model
 
 
-def _times(size: tuple[int, ...]) -> str:
-    return " x ".join(map(str, size[1:]))
-
-
-def _again(name: str, seed: int, options: dict[str, Any]) -> nn.Module:
+def _make(name: str, seed: int, options: dict[str, Any]) -> nn.Module:
     torch.manual_seed(seed)
     return create_backbone(name, **options).eval()
 
 
-def _travel(journey: _Journey, model: nn.Module, params: float, seed: int) -> None:
+def _pass_stages(state: _CheckState, model: nn.Module, params: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn((2, *journey.row.input_shape[1:]), generator=generator)
-    with journey.at("create"):
-        _awake(journey, model, x, generator)
-    with journey.at("plan"):
-        plan = _plan(journey, model, params, x[:1])
-    with journey.at("compress"):
+    x = torch.randn((2, *state.row.input_shape[1:]), generator=generator)
+    with state.at("create"):
+        _make_input_matter(state, model, x, generator)
+    with state.at("plan"):
+        plan = _plan(state, model, params, x[:1])
+    with state.at("compress"):
         small = compress(model, plan)
-    with journey.at("count"):
-        _counted(journey, small, plan, x[:1])
-    with journey.at("forward"):
-        found = outputs(small, x)
-    with journey.at("materialize"):
-        _compare(journey, small, found, materialize(small), model, x)
-    with journey.at("backward"):
-        _gradients(journey, small, model, plan, x)
+    with state.at("count"):
+        _check_counts(state, small, plan, x[:1])
+    with state.at("forward"):
+        compressed = outputs(small, x)
+    with state.at("materialize"):
+        _check_materialized(state, small, compressed, materialize(small), model, x)
+    with state.at("backward"):
+        _check_gradients(state, small, model, plan, x)
     with tempfile.TemporaryDirectory() as folder:
-        with journey.at("save"):
+        with state.at("save"):
             saved = save_pretrained(small, Path(folder) / "saved", plan=plan)
-        with journey.at("load"):
-            _same(outputs(small, x), outputs(from_pretrained(saved), x))
+        with state.at("load"):
+            _check_equal(outputs(small, x), outputs(from_pretrained(saved), x))
 
 
-def _awake(journey: _Journey, model: nn.Module, x: Tensor, generator: torch.Generator) -> None:
-    """See to it that the input matters to the output."""
+def _make_input_matter(state: _CheckState, model: nn.Module, x: Tensor, generator: torch.Generator) -> None:
+    """Change the random weights, and the norms if need be, so that the output depends on the input."""
     broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
     if broken:
-        raise PlanError(f"its fresh weights are no numbers: {broken[0]} holds NaN or infinity")
-    wake_(model, generator)
-    found = outputs(model, x)
-    if not _lively(found):
+        raise PlanError(f"its fresh weights are not finite: {broken[0]} holds NaN or infinity")
+    draw_constants_(model, generator)
+    depends = _depends_on_input(outputs(model, x))
+    if not depends:
         set_norms_(model, x)
-        journey.note("batch norms set up on the inputs, as the untrained network fades or explodes")
-        found = outputs(model, x)
-    if not _lively(found):
+        state.note("batch norms set up on the inputs, as the untrained network fades or explodes")
+        depends = _depends_on_input(outputs(model, x))
+    if not depends:
         raise PlanError("with random weights its output does not depend on the input, so there is nothing to compare")
 
 
-def _lively(found: list[Tensor]) -> bool:
-    scale = max((float(t.abs().max()) for t in found), default=0.0)
-    return 0 < scale < 1e6 and spread(found) > 1e-2 * scale
+def _depends_on_input(tensors: list[Tensor]) -> bool:
+    scale = max((float(t.abs().max()) for t in tensors), default=0.0)
+    return 0 < scale < MAX_OUTPUT and spread(tensors) > MIN_RELATIVE_SPREAD * scale
 
 
-def _plan(journey: _Journey, model: nn.Module, params: float, x: Tensor) -> CompressionPlan:
+def _plan(state: _CheckState, model: nn.Module, params: float, x: Tensor) -> CompressionPlan:
     try:
         plan = plan_for_budget(model, Budget(params=params), x)
-        journey.learn(asked=params)
+        state.update(asked=params)
     except BudgetError as error:
         if error.least is None:
             raise
         dense = sum(p.numel() for p in model.parameters())
         limit = 1.1 * error.least.params
-        journey.learn(params=dense, least=error.least.params / dense, asked=limit / dense)
+        state.update(params=dense, least=error.least.params / dense, asked=limit / dense)
         if limit >= dense:
             raise
         plan = plan_for_budget(model, Budget(params=limit), x)
-    journey.learn(params=plan.dense.params, madds=plan.dense.madds)
-    journey.learn(replaced=len(plan.layers), kept=len(plan.kept_layers))
+    state.update(params=plan.dense.params, madds=plan.dense.madds)
+    state.update(replaced=len(plan.layers), kept=len(plan.kept_layers))
     return plan
 
 
-def _counted(journey: _Journey, small: nn.Module, plan: CompressionPlan, x: Tensor) -> None:
+def _check_counts(state: _CheckState, small: nn.Module, plan: CompressionPlan, x: Tensor) -> None:
     report = count(small, x)
-    journey.learn(reached_params=report.params, reached_madds=report.madds)
+    state.update(reached_params=report.params, reached_madds=report.madds)
     if (report.params, report.madds) != (plan.predicted.params, plan.predicted.madds):
         raise AssertionError(
             f"counted {report.params:,} params and {report.madds:,} madds; the plan predicts {plan.predicted}"
         )
 
 
-def _gradients(journey: _Journey, small: nn.Module, model: nn.Module, plan: CompressionPlan, x: Tensor) -> None:
-    """A backward pass in training mode reaches every epitome whose dense weight it reaches."""
+def _check_gradients(state: _CheckState, small: nn.Module, model: nn.Module, plan: CompressionPlan, x: Tensor) -> None:
+    """Check that a backward pass in training mode reaches every epitome whose dense weight it reaches."""
     _backward(small, x)
-    lacking = [name for name, layer in epitome_layers(small) if not _reached(layer.epitome)]
-    journey.learn(gradients=len(plan.layers) - len(lacking))
-    if lacking:
+    without = [name for name, layer in epitome_layers(small) if not _has_gradient(layer.epitome)]
+    state.update(gradients=len(plan.layers) - len(without))
+    if without:
         _backward(model, x)
-        lost = [name for name in lacking if _reached(model.get_submodule(name).weight)]  # type: ignore[arg-type]
+        lost = [name for name in without if _has_gradient(model.get_submodule(name).weight)]  # type: ignore[arg-type]
         if lost:
             raise AssertionError(f"no gradient reaches the epitome of {lost[0]!r}, though one reaches the dense weight")
-        journey.note(f"{len(lacking)} layers take no part in training's forward, dense or compressed")
+        state.note(f"{len(without)} layers are not used in training mode, dense or compressed")
     for net in (small, model):
         net.zero_grad(set_to_none=True)
         net.eval()
@@ -198,41 +210,45 @@ def _gradients(journey: _Journey, small: nn.Module, model: nn.Module, plan: Comp
 
 def _backward(model: nn.Module, x: Tensor) -> None:
     for module in model.modules():
-        if hasattr(module, "drop_prob"):  # stochastic depth leaves whole blocks out of a batch of two
+        if hasattr(module, "drop_prob"):  # stochastic depth would skip blocks
             module.drop_prob = 0.0  # type: ignore[assignment]
-    found = numbers_of(model.train()(x))
+    tensors = float_tensors(model.train()(x))
     generator = torch.Generator().manual_seed(1)
     total = torch.zeros(())
-    for t in found:
+    for t in tensors:
         total = total + (t * torch.randn(t.shape, generator=generator).to(t)).sum()
     total.backward()
 
 
-def _reached(parameter: Tensor) -> bool:
+def _has_gradient(parameter: Tensor) -> bool:
     return parameter.grad is not None and bool(parameter.grad.isfinite().all()) and bool(parameter.grad.any())
 
 
-def _compare(
-    journey: _Journey, small: nn.Module, found: list[Tensor], plain: nn.Module, model: nn.Module, x: Tensor
+def _check_materialized(
+    state: _CheckState, small: nn.Module, compressed: list[Tensor], plain: nn.Module, model: nn.Module, x: Tensor
 ) -> None:
-    """The materialized model is plain, has the dense model's state dict, and gives the compressed one's outputs."""
+    """Check that the materialized model is plain, has the dense model's state dict, and gives the compressed one's outputs."""
     ours = [name for name, module in plain.named_modules() if type(module).__module__.startswith("nes_lab.nn")]
     if ours:
         raise AssertionError(f"{ours[0]!r} is still a layer of this package after materialize")
     if {k: v.shape for k, v in plain.state_dict().items()} != {k: v.shape for k, v in model.state_dict().items()}:
         raise AssertionError("the materialized model's state dict has other names or shapes than the dense model's")
-    off = _difference(found, outputs(plain, x))
-    if off > _ROUNDING:
-        exact = _difference(outputs(small.double(), x.double()), outputs(plain.double(), x.double()))
+    difference = _difference(compressed, outputs(plain, x))
+    if difference > MAX_FLOAT32_DIFFERENCE:
+        state.note(
+            f"in float32 rounding grows to {difference:.0e}, as deep untrained networks make it; float64 compared"
+        )
+        difference = _difference(outputs(small.double(), x.double()), outputs(plain.double(), x.double()))
         small.float()
-        journey.note(f"in float32 rounding grows to {off:.0e}, as deep untrained networks make it; float64 compared")
-        off = exact
-        if off > _EXACT:
-            raise AssertionError(f"compressed and materialized outputs differ by {off:.1e} of the spread in float64")
-    journey.learn(agreement=float(f"{off:.2g}"))
+        if difference > MAX_FLOAT64_DIFFERENCE:
+            raise AssertionError(
+                f"compressed and materialized outputs differ by {difference:.1e} of the spread in float64"
+            )
+    state.update(agreement=float(f"{difference:.2g}"))
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:
+    """Return the largest difference between two outputs, as a share of the spread of the first."""
     if [t.shape for t in a] != [t.shape for t in b]:
         raise AssertionError(f"outputs have shapes {[tuple(t.shape) for t in b]}, not {[tuple(t.shape) for t in a]}")
     if not all(bool(t.isfinite().all()) for t in (*a, *b)):
@@ -240,6 +256,6 @@ def _difference(a: list[Tensor], b: list[Tensor]) -> float:
     return max(float((s - t).abs().max()) for s, t in zip(a, b, strict=True)) / max(spread(a), 1e-30)
 
 
-def _same(a: list[Tensor], b: list[Tensor]) -> None:
+def _check_equal(a: list[Tensor], b: list[Tensor]) -> None:
     if not all(torch.equal(s, t) for s, t in zip(a, b, strict=True)):
         raise AssertionError("the loaded model gives other outputs than the saved one")

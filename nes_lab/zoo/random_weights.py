@@ -1,7 +1,7 @@
 """Random weights under which a network's output depends on its input, so that comparing outputs means something.
 
-Networks are born quiet: last layers, residual scales and norms at zero, so that training begins gently. A comparison of such
-outputs would pass whatever the layers do.
+Many networks begin with last layers, residual scales and norms at zero, so that training starts gently. Their first outputs do
+not depend on most layers, so a comparison of these outputs would pass even if a layer were wrong.
 """
 
 from __future__ import annotations
@@ -14,16 +14,26 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_iter
 
-__all__ = ["numbers_of", "outputs", "set_norms_", "spread", "wake_"]
+__all__ = ["draw_constants_", "float_tensors", "outputs", "set_norms_", "spread"]
 
-_QUIET = 0.1  # constants below it hold back what they scale
+SMALLEST_KEPT_CONSTANT = 0.1
+"""A parameter whose entries all equal one number smaller than this is drawn again: it suppresses what it scales."""
 
 
-def wake_(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw parameters that are small constants anew: matrices by their fan, biases small, scales between 0.5 and 1."""
+def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
+    """Replace parameters that are small constants by random numbers, so that no layer's output is suppressed.
+
+    Matrices become normal with a variance of 1 / fan-in, biases normal and small, scales uniform between 0.5 and 1.
+
+    Args:
+        model: The network; changed.
+        generator: Where the random numbers come from.
+    """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.numel() == 0 or parameter.max() != parameter.min() or abs(float(parameter.max())) >= _QUIET:
+            if parameter.numel() == 0 or parameter.max() != parameter.min():
+                continue
+            if abs(float(parameter.max())) >= SMALLEST_KEPT_CONSTANT:
                 continue
             if sum(size > 1 for size in parameter.shape) > 1:
                 parameter.normal_(0, prod(parameter.shape[1:]) ** -0.5, generator=generator)
@@ -34,7 +44,10 @@ def wake_(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def set_norms_(model: nn.Module, *inputs: Any) -> None:
-    """Give batch norms the statistics of these inputs, so that a deep network neither fades nor explodes; modes are kept."""
+    """Set the statistics of all batch norms to those of these inputs, so that outputs neither vanish nor explode with depth.
+
+    Modes and momenta are kept.
+    """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     before = [(norm, norm.training, norm.momentum) for norm in norms]
     for norm in norms:
@@ -50,17 +63,20 @@ def set_norms_(model: nn.Module, *inputs: Any) -> None:
 
 
 def outputs(model: nn.Module, *inputs: Any) -> list[Tensor]:
-    """All floating tensors a model puts out, in evaluation and without gradients."""
+    """Run a model without gradients, in the mode it is in, and return the floating-point tensors of its output."""
     with torch.no_grad():
-        return numbers_of(model(*inputs))
+        return float_tensors(model(*inputs))
 
 
-def numbers_of(found: Any) -> list[Tensor]:
-    """The floating tensors in whatever a model puts out."""
-    found = vars(found) if hasattr(found, "__dict__") and not isinstance(found, Tensor | dict) else found
-    return [leaf for leaf in tree_iter(found) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+def float_tensors(output: Any) -> list[Tensor]:
+    """Return the floating-point tensors in a model's output: a tensor, or any nesting of containers, or an object."""
+    output = vars(output) if hasattr(output, "__dict__") and not isinstance(output, Tensor | dict) else output
+    return [leaf for leaf in tree_iter(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
-def spread(found: list[Tensor]) -> float:
-    """How far outputs differ between the first and the last sample of a batch; 0 where the input does not matter."""
-    return max((float((t[0] - t[-1]).abs().max()) for t in found if t.ndim and t.shape[0] > 1), default=0.0)
+def spread(tensors: list[Tensor]) -> float:
+    """Return the largest difference between the outputs for the first and the last sample of a batch.
+
+    It is 0 if the output does not depend on the input.
+    """
+    return max((float((t[0] - t[-1]).abs().max()) for t in tensors if t.ndim and t.shape[0] > 1), default=0.0)

@@ -1,4 +1,4 @@
-"""What became of one backbone on its way through the zoo. Torch-free."""
+"""What came of one backbone in the zoo: one row of its table. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 __all__ = ["STAGES", "ZooRow"]
 
 STAGES = ("create", "plan", "compress", "count", "forward", "materialize", "backward", "save", "load")
-"""In this order; a row that did not pass names the one it ended in."""
+"""The stages of the check, in order; a row that did not pass names the stage it ended in."""
 
 
 @dataclass(frozen=True)
 class ZooRow:
-    """A backbone with random weights, taken all the way or stopped.
+    """Result of checking one backbone with random weights.
 
     Args:
-        model: Its name.
-        status: ``"passed"``; ``"refused"``: a stage said what it cannot do; ``"failed"``: it went wrong.
-        stage: The stage it ended in; empty when it passed.
-        reason: What that stage said.
-        input_shape: Of the example, one image.
-        params, madds: Of the dense model.
+        model: Name of the backbone.
+        status: ``"passed"``; ``"refused"``: a stage said that it cannot do this; ``"failed"``: a stage went wrong.
+        stage: The stage it ended in; empty if it passed.
+        reason: The message of that stage; empty if it passed.
+        input_shape: Shape of the example input, one image.
+        params, madds: Counts of the dense model.
         asked: The params budget, as a share of the dense model.
-        least: The least share of params that could be reached; None where the budget asked for could be.
-        reached_params, reached_madds: After compressing, counted.
-        replaced, kept: Layers replaced, and layers with a weight matrix that stay dense.
-        gradients: Epitomes that a backward pass reached.
-        agreement: Largest difference between compressed and materialized outputs, over the largest difference between the
-            outputs for two images: 0 is the same, 1 as far off as another image.
-        seconds: Time of each stage.
-        note: What a reader should know, such as a smaller input or norms set up first.
-        family: Module of timm, where it stands for one.
+        least: The smallest share of params that can be reached; None if the budget asked for could be met.
+        reached_params, reached_madds: Counts of the compressed model.
+        replaced, kept: Number of layers replaced, and of layers with a weight matrix that stay dense.
+        gradients: Number of epitomes that a backward pass reached.
+        agreement: Largest difference between compressed and materialized outputs, divided by the largest difference between the
+            outputs for two images. 0: the outputs are equal; 1: they differ as much as those of another image.
+        seconds: Time of each stage, by name.
+        note: What a reader should know, such as a smaller input; empty if there is nothing.
+        family: The timm module that the backbone represents; empty if it represents none.
 
     Examples:
         >>> row = ZooRow("small", "refused", stage="plan", reason="nothing to replace")
@@ -61,16 +61,16 @@ class ZooRow:
 
     @property
     def passed(self) -> bool:
-        """Whether it went all the way."""
+        """Whether all stages passed."""
         return self.status == "passed"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ZooRow:
-        """Read :meth:`to_dict`, also after a trip through JSON; what else it holds is left out."""
+        """Read the data of :meth:`to_dict`, before or after JSON; other keys are ignored."""
         known: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         known["input_shape"] = tuple(known.get("input_shape", ()))
         return cls(**known)

@@ -13,20 +13,20 @@ from tests.shared_data import reader
 @pytest.mark.parametrize(
     ("layers", "thousands", "millions"), [(20, 270, 40.55), (32, 464, 68.86), (44, 659, 97.17), (56, 853, 125.49)]
 )
-def test_sizes_are_those_published(layers, thousands, millions):
+def test_cifar_resnet_has_the_published_size(layers, thousands, millions):
     net = nes_lab.create_backbone(f"cifar_resnet{layers}")
     report = nes_lab.count(net, torch.randn(1, 3, 32, 32))
     assert round(report.params / 1e3) == thousands
     assert report.madds / 1e6 == pytest.approx(millions, abs=0.01)
 
 
-def test_names_of_the_state_dict():
+def test_cifar_resnet_has_the_published_names():
     keys = set(nes_lab.create_backbone("cifar_resnet20").state_dict())
     assert {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "layer3.2.bn2.running_var", "linear.bias"} <= keys
     assert not any("shortcut" in key or "downsample" in key for key in keys)
 
 
-def test_options():
+def test_cifar_resnet_takes_its_options():
     net = nes_lab.create_backbone("cifar_resnet20", num_classes=7, in_channels=1, width=0.5)
     assert net(torch.randn(2, 1, 15, 17)).shape == (2, 7) and net.conv1.out_channels == 8
     with pytest.raises(OptionError, match="width=0"):
@@ -34,7 +34,7 @@ def test_options():
 
 
 @pytest.mark.slow
-def test_pretrained_weights_score_what_was_published():
+def test_cifar_resnet_scores_what_was_published_with_published_weights():
     load = reader()
     net = nes_lab.create_backbone("cifar_resnet56").eval()
     net.load_state_dict({k: torch.from_numpy(v) for k, v in load.state_dict("cifar10_resnet56").items()})

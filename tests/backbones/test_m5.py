@@ -19,7 +19,7 @@ def m5(**options) -> torch.nn.Module:
     return create_backbone("m5", in_channels=1, **options)
 
 
-def test_size_is_that_of_the_paper_up_to_the_linear_layer() -> None:
+def test_m5_has_the_size_of_the_paper_up_to_the_linear_layer() -> None:
     """Convolutions 80x128 + 3x128x128 + 3x128x256 + 3x256x512, norms, and 512 x 10 + 10."""
     convolutions = 80 * 128 + 3 * 128 * 128 + 3 * 128 * 256 + 3 * 256 * 512
     norms = 2 * (128 + 128 + 256 + 512)
@@ -27,21 +27,21 @@ def test_size_is_that_of_the_paper_up_to_the_linear_layer() -> None:
 
 
 @pytest.mark.parametrize("length", [1024, 1025, 7999, 40000])
-def test_any_length_from_1024_samples_on(length: int) -> None:
+def test_m5_takes_any_length_from_1024_samples_on(length: int) -> None:
     net = m5(num_classes=4, width=0.125).eval()
     assert net(torch.randn(2, 1, length)).shape == (2, 4)
 
 
-def test_wrong_input_is_named() -> None:
+def test_m5_refuses_wrong_input() -> None:
     with pytest.raises(OptionError, match=r"clips of 1023 samples are too short for m5, which needs 1024"):
         m5()(torch.zeros(1, 1, 1023))
-    with pytest.raises(OptionError, match=r"shape \(1, 1, 32, 32\): m5 hears sound"):
+    with pytest.raises(OptionError, match=r"shape \(1, 1, 32, 32\): m5 takes sound"):
         m5()(torch.zeros(1, 1, 32, 32))
     with pytest.raises(OptionError, match=r"width=0"):
         m5(width=0)
 
 
-def test_half_the_params_compress_train_and_materialize() -> None:
+def test_m5_compresses_trains_and_materializes() -> None:
     net, example = m5(num_classes=4, width=0.25), torch.zeros(1, 1, 2000)
     plan = plan_for_budget(net, Budget(params="50%"), example)
     small = compress(net, plan, weights="fit")

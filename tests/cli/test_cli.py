@@ -329,7 +329,7 @@ def test_data_is_loaded_once(config, monkeypatch):
     [
         (["--training.optimizer_options", '{"foo": 1}'], "unexpected keyword argument 'foo'"),
         (["--data.batch_size", "40", "--training.accumulate", "2"], "one step takes batch_size=40 x accumulate=2"),
-        (["--backbone.name", "m5"], "m5 hears sound"),
+        (["--backbone.name", "m5"], "m5 takes sound"),
     ],
 )
 def test_a_training_that_cannot_begin_makes_no_run(config, words, message, capsys):

@@ -73,7 +73,7 @@ def test_a_teacher_that_knows_nothing_is_refused(weights):
 def test_a_classifier_of_another_size_is_drawn_anew_only_when_asked(weights, tmp_path):
     tensors = _read(weights) | {"classifier.weight": torch.zeros(7, 64), "classifier.bias": torch.zeros(7)}
     save_file(tensors, tmp_path / "seven.safetensors")
-    with pytest.raises(CheckpointError, match=r"new_head draws the classifier anew"):
+    with pytest.raises(CheckpointError, match=r"new_head gives the classifier fresh weights"):
         build(config(backbone={"checkpoint": str(tmp_path / "seven.safetensors")}))
     model = build(config(backbone={"checkpoint": str(tmp_path / "seven.safetensors"), "new_head": True})).model
     found = model.state_dict()

@@ -1,4 +1,4 @@
-"""The zoo's check tells what passed from what did not, and where it stopped."""
+"""The check of the zoo tells what passed from what did not, and where it stopped."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from nes_lab.errors import OptionError
 from nes_lab.surgery.replace import materialize
 from nes_lab.zoo import check
 from nes_lab.zoo.check import check_backbone
-from nes_lab.zoo.random_weights import outputs, set_norms_, spread, wake_
 from nes_lab.zoo.result import STAGES, ZooRow
 
 SIZE = (3, 16, 16)
 
 
 class _Net(nn.Module):
-    """Born quiet: its last layer is zero."""
+    """A network whose last layer begins at zero."""
 
     def __init__(self, num_classes: int, in_channels: int, width: float, fault: str = "") -> None:
         super().__init__()
@@ -44,7 +43,7 @@ def net(monkeypatch):
     return "zoo_net"
 
 
-def test_a_quiet_network_passes_once_awake(net):
+def test_check_backbone_passes_a_network_whose_last_layer_is_zero(net):
     before = torch.get_rng_state()
     row = check_backbone(net, input_size=SIZE)
     assert row.passed and not row.stage and not row.reason
@@ -56,7 +55,7 @@ def test_a_quiet_network_passes_once_awake(net):
     assert "passed" in str(row)
 
 
-def test_a_budget_that_cannot_be_met_becomes_the_least_and_a_tenth(net):
+def test_check_backbone_relaxes_a_budget_that_cannot_be_met(net):
     row = check_backbone(net, input_size=SIZE, params=0.001)
     assert row.passed and row.least > 0.001
     assert row.asked == pytest.approx(1.1 * row.least) and row.reached_params <= row.asked * row.params
@@ -70,7 +69,7 @@ def test_a_budget_that_cannot_be_met_becomes_the_least_and_a_tenth(net):
         ("training", "failed", "backward", "KeyError: 'no training here'"),
     ],
 )
-def test_what_stops_a_network_stands_in_its_row(net, fault, status, stage, says):
+def test_check_backbone_reports_what_stopped_a_network(net, fault, status, stage, says):
     row = check_backbone(net, input_size=SIZE, fault=fault)
     assert (row.status, row.stage) == (status, stage) and says in row.reason
     assert stage in str(row) and not row.passed
@@ -80,7 +79,7 @@ def test_what_stops_a_network_stands_in_its_row(net, fault, status, stage, says)
     ("stage", "says"),
     [("materialize", "differ by"), ("count", "the plan predicts"), ("backward", "no gradient reaches")],
 )
-def test_a_promise_that_is_broken_is_found(net, stage, says, monkeypatch):
+def test_check_backbone_detects_a_fault_of_the_library(net, stage, says, monkeypatch):
     def altered(model: nn.Module) -> nn.Module:
         plain = materialize(model)
         plain.head.weight.data[0] *= 1.01
@@ -103,24 +102,6 @@ def test_a_promise_that_is_broken_is_found(net, stage, says, monkeypatch):
     assert (row.status, row.stage) == ("failed", stage) and says in row.reason
 
 
-def test_an_unknown_backbone_is_an_error():
+def test_check_backbone_refuses_an_unknown_name():
     with pytest.raises(OptionError, match="Did you mean"):
         check_backbone("small_mobilenet_v2")
-
-
-def test_norms_set_up_keep_modes_and_momentum():
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, momentum=0.2), nn.BatchNorm2d(8)).eval()
-    model[2].train()
-    x = torch.randn(4, 3, 8, 8) * 100
-    set_norms_(model, x)
-    assert [m.training for m in model] == [False, False, True] and model[1].momentum == 0.2
-    assert float(outputs(model.eval(), x)[0].std()) == pytest.approx(1, abs=0.1)
-
-
-def test_waking_leaves_what_is_awake():
-    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 8))
-    nn.init.zeros_(model[2].weight)
-    before = model[0].weight.clone(), model[1].weight.clone()
-    wake_(model, torch.Generator().manual_seed(0))
-    assert torch.equal(before[0], model[0].weight) and torch.equal(before[1], model[1].weight)
-    assert model[2].weight.any() and spread(outputs(model, torch.randn(2, 8))) > 0

@@ -11,12 +11,12 @@ from nes_lab.backbones.families import families
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_page_is_generated():
+def test_page_is_what_its_generator_writes():
     assert zoo.PAGE == ROOT / "docs" / "zoo.md"
     assert zoo.PAGE.read_text(encoding="utf-8") == page(zoo.read())
 
 
-def test_every_family_has_a_row_and_nineteen_of_twenty_pass():
+def test_page_has_every_family_and_19_of_20_pass():
     rows = zoo.read()
     assert set(rows) == set(families())
     assert all(rows[name]["model"] == family.model for name, family in families().items())
@@ -25,7 +25,7 @@ def test_every_family_has_a_row_and_nineteen_of_twenty_pass():
     assert all(row["reason"] for row in rows.values() if row["status"] != "passed")
 
 
-def test_the_page_of_other_rows():
+def test_page_of_other_rows():
     base = {"torch": "2", "timm": "1", "seed": 0, "input_shape": [1, 3, 8, 8]}
     good = {"model": "a_tiny", "status": "passed", "params": 100, "madds": 200, "asked": 0.6, "agreement": 1e-6}
     good |= {"reached_params": 59, "reached_madds": 120, "replaced": 2, "kept": 1, "note": "smaller input; odd"}
@@ -37,13 +37,13 @@ def test_the_page_of_other_rows():
         "least": 0.99,
         "asked": 1.09,
     }
-    found = page({"b": base | bad, "a": base | good})
-    assert "**1 of 2 families pass (50.0%).**" in found
-    assert "| a | a_tiny | 3×8×8 | 100 | 200 | 60.0% | 59.0% | 60.0% | 2 / 1 | 1e-06 | passed |" in found
-    assert "109.0% *" in found and "**refused** at plan: two lines \\| a bar |" in found
-    assert "- Odd: a." in found and "cannot be reached, as too much must stay dense: b." in found
+    text = page({"b": base | bad, "a": base | good})
+    assert "**1 of 2 families pass (50.0%).**" in text
+    assert "| a | a_tiny | 3×8×8 | 100 | 200 | 60.0% | 59.0% | 60.0% | 2 / 1 | 1e-06 | passed |" in text
+    assert "109.0% *" in text and "**refused** at plan: two lines \\| a bar |" in text
+    assert "- Odd: a." in text and "cannot be reached, as too much must stay dense: b." in text
 
 
-def test_what_is_still_to_do():
+def test_wanted_tells_what_is_still_to_do():
     assert zoo.wanted(None, False) and not zoo.wanted({"status": "passed"}, True)
     assert zoo.wanted({"status": "failed"}, True) and not zoo.wanted({"status": "failed"}, False)
