@@ -153,7 +153,7 @@ def saving_arguments(options: SaveFlags) -> dict[str, Any]:
     plan = None if options.plan is None else read_plan(options.plan, options)
     wanted = None if plan else compression_config(options)
     where = {"source": dense_source(options), "folder": options.folder, "overwrite": options.overwrite}
-    return where | {"wanted": wanted, "plan": plan} | search_options(options)
+    return where | {"compression": wanted, "plan": plan} | search_options(options)
 
 
 def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:

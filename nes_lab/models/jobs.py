@@ -68,7 +68,7 @@ class SavedModel:
 
 def plan_backbone(
     source: DenseSource,
-    wanted: Any,
+    compression: Any,
     *,
     seconds: float = 60.0,
     progress: bool = False,
@@ -78,7 +78,7 @@ def plan_backbone(
 
     Args:
         source: The dense network.
-        wanted: Budget or preset and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with its fields.
+        compression: Budget or preset and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with its fields.
         seconds: About how long the search for a limit on time may take.
         progress: Show a bar on standard error.
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
@@ -96,7 +96,7 @@ def plan_backbone(
     return plan_as_wanted(
         source.make(),
         source.example(),
-        wanted,
+        compression,
         source.seed,
         seconds=seconds,
         progress=progress,
@@ -109,7 +109,7 @@ def compress_to_folder(
     source: DenseSource,
     folder: str | Path,
     *,
-    wanted: Any = None,
+    compression: Any = None,
     plan: CompressionPlan | None = None,
     initial_weights: str | None = None,
     overwrite: bool = False,
@@ -122,8 +122,8 @@ def compress_to_folder(
     Args:
         source: The dense network.
         folder: Folder to write. It must not exist, unless it holds a saved model and ``overwrite`` is True.
-        wanted: What to plan for, as :func:`plan_backbone` takes it; None: ``plan`` is given instead.
-        plan: A plan made before; None: ``wanted`` is given instead.
+        compression: What to plan for, as :func:`plan_backbone` takes it; None: ``plan`` is given instead.
+        plan: A plan made before; None: ``compression`` is given instead.
         initial_weights: ``"fit"`` or ``"reset"``, as :func:`nes_lab.compress` takes it; None: ``"fit"`` if the source has trained
             weights, otherwise ``"reset"``.
         overwrite: Replace a saved model.
@@ -135,7 +135,7 @@ def compress_to_folder(
         NesLabError: If an option, the plan or the weights are wrong, or the budget cannot be met. Nothing is written then.
     """
     dense = source.make()
-    plan = _plan(dense, source, wanted, plan, seconds, progress, on_progress)
+    plan = _plan(dense, source, compression, plan, seconds, progress, on_progress)
     chosen = initial_weights or ("fit" if source.has_trained_weights else "reset")
     small = compress(dense, plan, weights=chosen, generator=torch.Generator().manual_seed(source.seed))
     return _save(small, plan, source, folder, overwrite)
@@ -146,7 +146,7 @@ def fit_to_folder(
     source: DenseSource,
     folder: str | Path,
     *,
-    wanted: Any = None,
+    compression: Any = None,
     plan: CompressionPlan | None = None,
     search_starts: bool = False,
     snap: bool = False,
@@ -162,8 +162,8 @@ def fit_to_folder(
     Args:
         source: The dense network, with trained weights.
         folder: Folder to write. It must not exist, unless it holds a saved model and ``overwrite`` is True.
-        wanted: What to plan for, as :func:`plan_backbone` takes it; None: ``plan`` is given instead.
-        plan: A plan made before; None: ``wanted`` is given instead.
+        compression: What to plan for, as :func:`plan_backbone` takes it; None: ``plan`` is given instead.
+        plan: A plan made before; None: ``compression`` is given instead.
         search_starts: Choose the starts too, as :func:`nes_lab.fit` does.
         snap: Round the starts to integers for good.
         calibration: The data section of a config. Its training images, without augmentation, are used to minimize the error of
@@ -185,7 +185,7 @@ def fit_to_folder(
         )
     batches = None if calibration is None else _batches(calibration, source, batch_size)
     dense = source.make()
-    plan = _plan(dense, source, wanted, plan, seconds, progress, on_progress)
+    plan = _plan(dense, source, compression, plan, seconds, progress, on_progress)
     chosen: dict[str, Any] = {
         "search_starts": search_starts,
         "snap": snap,
@@ -200,18 +200,18 @@ def fit_to_folder(
 def _plan(
     dense: nn.Module,
     source: DenseSource,
-    wanted: Any,
+    compression: Any,
     plan: CompressionPlan | None,
     seconds: float,
     progress: bool,
     on_progress: OnProgress | None,
 ) -> CompressionPlan:
-    if (wanted is None) == (plan is None):
+    if (compression is None) == (plan is None):
         raise PlanError("give either a budget or preset to plan for, or a plan made before")
     if plan is not None:
         return plan
     return plan_as_wanted(
-        dense, source.example(), wanted, source.seed, seconds=seconds, progress=progress, on_progress=on_progress
+        dense, source.example(), compression, source.seed, seconds=seconds, progress=progress, on_progress=on_progress
     )
 
 

@@ -49,22 +49,22 @@ def _problem(seed, scaled, weighted):
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10_000), scaled=st.booleans(), weighted=st.booleans())
-def test_any_layer_is_fitted_as_a_dense_solver_does(seed, scaled, weighted):
+def test_fit_epitome_agrees_with_a_dense_solver(seed, scaled, weighted):
     problem = _problem(seed, scaled, weighted)
     routing_map, weight, row_scale, moment = problem
-    found = fit_epitome(routing_map, weight, row_scale=row_scale, moment=moment)
-    wanted, how = _oracle(*problem), {"row_scale": row_scale, "moment": moment}
-    residuals = [relative_residual(routing_map, weight, e, **how) for e in (found, wanted)]
+    epitome = fit_epitome(routing_map, weight, row_scale=row_scale, moment=moment)
+    expected, how = _oracle(*problem), {"row_scale": row_scale, "moment": moment}
+    residuals = [relative_residual(routing_map, weight, e, **how) for e in (epitome, expected)]
     assert residuals[0] == pytest.approx(residuals[1], abs=1e-6)
     values = torch.linalg.svdvals(_dense(routing_map, row_scale, moment)[0])
     least = values[values > 1e-12 * values.max()].min()
     if fit_method(routing_map, moment) != "conjugate gradients" or values.max() < 30 * least:  # iterations see no more
-        assert (found - wanted).abs().max() <= EXACT * float(wanted.abs().max()) * float(values.max() / least)
+        assert (epitome - expected).abs().max() <= EXACT * float(expected.abs().max()) * float(values.max() / least)
 
 
 @pytest.mark.parametrize("scope", ["separable", "joint"])
 @pytest.mark.parametrize("boundary", ["clamp", "circular"])
-def test_every_method_has_its_turn(scope, boundary):
+def test_fit_epitome_solves_by_each_method(scope, boundary):
     geometry = EpitomeGeometry((6, 5, 3), (4, 5, 3), (2, 2), scope, boundary)
     for values, moment, method in [
         ([0.0, 1.0, 2.0], None, "averages"),
@@ -76,35 +76,35 @@ def test_every_method_has_its_turn(scope, boundary):
         routing_map = RoutingMap(geometry, (starts, None, None), "free")
         assert fit_method(routing_map, moment) == method
         weight = torch.randn(6, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        found = fit_epitome(routing_map, weight, moment=moment)
-        assert (found - _oracle(routing_map, weight)).abs().max() <= EXACT
+        epitome = fit_epitome(routing_map, weight, moment=moment)
+        assert (epitome - _oracle(routing_map, weight)).abs().max() <= EXACT
 
 
-def test_cells_never_read_are_zero_and_the_fit_keeps_dtype_and_gradients_out():
+def test_fit_epitome_keeps_the_dtype_and_leaves_unread_cells_zero():
     geometry = EpitomeGeometry((4, 2), (5, 2), (2, 2))
     routing_map = RoutingMap(geometry, (torch.tensor([0, 1]), None), "free")
     weight = torch.randn(4, 2, requires_grad=True)
-    found = fit_epitome(routing_map, weight)
-    assert found.dtype == torch.float32 and not found.requires_grad
-    assert torch.equal(found[3:], torch.zeros(2, 2)) and bool((found[:3] != 0).all())
+    epitome = fit_epitome(routing_map, weight)
+    assert epitome.dtype == torch.float32 and not epitome.requires_grad
+    assert torch.equal(epitome[3:], torch.zeros(2, 2)) and bool((epitome[:3] != 0).all())
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10_000), scaled=st.booleans(), weighted=st.booleans())
-def test_no_other_epitome_leaves_less(seed, scaled, weighted):
+def test_fit_epitome_leaves_the_smallest_residual(seed, scaled, weighted):
     routing_map, weight, row_scale, moment = _problem(seed, scaled, weighted)
     how = {"row_scale": row_scale, "moment": moment}
-    found = fit_epitome(routing_map, weight, **how)
-    best = relative_residual(routing_map, weight, found, **how)
+    epitome = fit_epitome(routing_map, weight, **how)
+    best = relative_residual(routing_map, weight, epitome, **how)
     assert best == pytest.approx(relative_residual(routing_map, weight, **how), abs=1e-7)
     draw = torch.Generator().manual_seed(seed)
     for size in (1e-3, 1e-1):
-        other = found + size * torch.randn(found.shape, generator=draw, dtype=torch.float64)
+        other = epitome + size * torch.randn(epitome.shape, generator=draw, dtype=torch.float64)
         assert relative_residual(routing_map, weight, other, **how) >= best - 1e-12
     assert 0 <= best <= 1
 
 
-def test_residual_by_hand_and_of_nothing():
+def test_relative_residual_by_hand_and_of_zeros():
     tiled = RoutingMap(EpitomeGeometry((2, 1), (1, 1)), (torch.tensor([0, 0]), None), "tiled")
     assert relative_residual(tiled, torch.tensor([[3.0], [5.0]])) == pytest.approx((2 / 34) ** 0.5)
     assert relative_residual(tiled, torch.tensor([[3.0], [5.0]]), torch.zeros(1, 1)) == 1.0
