@@ -107,7 +107,7 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
     from nes_lab.experiment.build import recipe_of
     from nes_lab.models.create import dense_backbone
     from nes_lab.nn.inspect import epitome_layers
-    from nes_lab.planning.from_config import plan_as_wanted
+    from nes_lab.planning.from_config import plan_from_config
     from nes_lab.surgery.replace import compress
     from nes_lab.training.hooks import Hooks
     from nes_lab.training.loop import Trainer
@@ -134,7 +134,7 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
         wanted = config.compression.model_copy(
             update={"initial_weights": "reset", "search_starts": False, "calibration": 0}
         )
-        model = compress(dense, plan_as_wanted(dense, torch.zeros(1, 3, 224, 224), wanted), weights="reset")
+        model = compress(dense, plan_from_config(dense, torch.zeros(1, 3, 224, 224), wanted), weights="reset")
         if wanted.snap:
             for _, layer in epitome_layers(model):
                 layer.snap()

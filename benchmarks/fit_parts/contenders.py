@@ -40,7 +40,7 @@ class Setting:
 
     def sized(self) -> dict[str, Any]:
         """Options of a plan whose layers are sized by what a search finds in each."""
-        report = nes_lab.measure_sensitivity(self.dense, X, starts="search", **ONES)
+        report = nes_lab.measure_sensitivity(self.dense, X, search_starts=True, **ONES)
         return ONES | {"strategy": "sensitivity", "sensitivity": report}
 
     def scratch(self, plan: dict[str, Any]) -> Built:

@@ -19,7 +19,7 @@ from nes_lab.errors import OptionError
 from nes_lab.fitting.fit import fit
 from nes_lab.models.create import dense_backbone
 from nes_lab.nn.inspect import epitome_layers
-from nes_lab.planning.from_config import plan_as_wanted
+from nes_lab.planning.from_config import plan_from_config
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
 from nes_lab.records.fit_report import FitReport
@@ -86,7 +86,7 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
     if config.compression is None:
         return Built(dense, None, data, dense_cost, dense_cost, teacher)
     resumed = plan is not None
-    plan = plan or plan_as_wanted(dense, example, config.compression, config.seed)
+    plan = plan or plan_from_config(dense, example, config.compression, config.seed)
     if config.compression.search_starts and not resumed:
         model, report = _searched(config, plan, dense, data)
     else:
@@ -130,7 +130,7 @@ def check(config: ExperimentConfig) -> DatasetSpec | None:
     if config.compression is None:
         count(dense, example)  # such inputs may be none for this network
     else:
-        plan_as_wanted(dense, example, config.compression, config.seed)
+        plan_from_config(dense, example, config.compression, config.seed)
     check_training(recipe, data, dense, config.training.processes)
     return data
 

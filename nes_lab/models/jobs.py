@@ -15,7 +15,7 @@ from nes_lab.errors import DataError, OptionError, PlanError, check_int
 from nes_lab.export.pretrained import save_pretrained
 from nes_lab.fitting.fit import fit, plan_or_search
 from nes_lab.models.source import DenseSource
-from nes_lab.planning.from_config import plan_as_wanted
+from nes_lab.planning.from_config import plan_from_config
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport
@@ -93,7 +93,7 @@ def plan_backbone(
         >>> plan.predicted.madds <= 0.75 * plan.dense.madds
         True
     """
-    return plan_as_wanted(
+    return plan_from_config(
         source.make(),
         source.example(),
         compression,
@@ -210,7 +210,7 @@ def _plan(
         raise PlanError("give either a budget or preset to plan for, or a plan made before")
     if plan is not None:
         return plan
-    return plan_as_wanted(
+    return plan_from_config(
         dense, source.example(), compression, source.seed, seconds=seconds, progress=progress, on_progress=on_progress
     )
 

@@ -1,4 +1,4 @@
-"""From the fields of a configuration to a compression plan: one reading for experiments and the command line."""
+"""Make the plan that a CompressionConfig describes."""
 
 from __future__ import annotations
 
@@ -12,56 +12,45 @@ from nes_lab.planning.presets import preset
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.options import PlanOptions
 
-__all__ = ["plan_as_wanted"]
+__all__ = ["plan_from_config"]
 
 
-def plan_as_wanted(
+def plan_from_config(
     model: nn.Module,
     example_input: Any,
-    wanted: Any,
+    config: Any,
     seed: int = 0,
     *,
     seconds: float = 60.0,
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> CompressionPlan:
-    """Plan a model's compression as a configuration asks.
+    """Make the plan that a configuration describes, for a preset or for a budget.
 
     Args:
-        model: Left as it was.
-        example_input: As :func:`nes_lab.count` takes it.
-        wanted: A ``CompressionConfig``, or any object with its fields; configs end here, layers take flat arguments.
-        seed: Of ``random`` routing.
-        seconds: About how long a search for a limit on time may take.
+        model: The dense model; it is not changed.
+        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
+        config: A ``CompressionConfig``, or any object with its fields.
+        seed: Seed of random routing.
+        seconds: About how many seconds a search for a limit on time may take.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
         OptionError: If an option is not among its choices.
         BudgetError: If the budget cannot be met; names the least that can be reached.
     """
-    if wanted.preset is not None:
-        return preset(wanted.preset, model, example_input)
-    knobs = {name: getattr(wanted, name) for name in routing_mode(wanted.routing).options} or None
+    if config.preset is not None:
+        return preset(config.preset, model, example_input)
+    options = {name: getattr(config, name) for name in PlanOptions.names() if hasattr(config, name)}
+    options["layer_options"] = {name: getattr(config, name) for name in routing_mode(config.routing).options}
     return plan_for_budget(
         model,
-        Budget(params=wanted.params, madds=wanted.madds, latency_ms=wanted.latency_ms),
+        Budget(params=config.params, madds=config.madds, latency_ms=config.latency_ms),
         example_input,
-        include=wanted.include or None,
-        exclude=wanted.exclude or None,
-        overrides=wanted.overrides or None,
-        routing=wanted.routing,
-        scope=wanted.scope,
-        boundary=wanted.boundary,
-        patch_channels=wanted.patch_channels,
-        round_to=wanted.round_to,
-        wiring=wanted.wiring,
-        min_channels=wanted.min_channels,
-        strategy=wanted.strategy,
-        seed=seed,
-        layer_options=knobs,
-        seconds=seconds,
+        **options | {"seed": seed, "seconds": seconds},
         progress=progress,
         on_progress=on_progress,
     )

@@ -1,34 +1,35 @@
-"""The ladder of states from the dense model down to the least one, in one order that no budget changes.
+"""The ladder: every size a model can shrink to, in one fixed order.
 
-Every rung is one rounding step of one layer. A budget is answered by the first rung that meets it, and along the way neither
-total ever rises: more budget never means fewer params. Steps that would raise a layer's params or multiply-adds are joined with
-later ones.
+Rung 0 is the dense model, and each further rung shrinks one layer by one step. A budget gets the first rung that meets it. From rung
+to rung no count rises (params, multiply-adds), so more budget never means fewer params. A step that would raise a count of its layer is
+joined with later ones.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, groupby
 
-from nes_lab.planning.layer_plans import EpitomeOptions, plan_layer
+from nes_lab.planning.layer_plans import plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.compression_plan import LayerPlan
 from nes_lab.records.counts import Counts, total
+from nes_lab.records.options import PlanOptions
 
-__all__ = ["Ladder", "LayerSteps", "Step", "axes_of", "layer_steps", "uniform_steps"]
+__all__ = ["Ladder", "LayerSteps", "Step", "layer_steps", "shrinking_axes", "uniform_steps"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A layer's next state on its way down.
+    """One layer shrunk to its next smaller size.
 
     Args:
-        key: Steps are taken by this, smallest first, then in module order.
-        layer: Index among the survey's layers.
-        plan: The state.
+        key: Sort key: steps are taken smallest key first, then in module order.
+        layer: Index of the layer in the survey.
+        plan: Plan of the layer after the step.
     """
 
     key: tuple[float, ...]
@@ -38,12 +39,12 @@ class Step:
 
 @dataclass(frozen=True)
 class LayerSteps:
-    """All states of one layer on the way down.
+    """Every size one layer can shrink to, largest first.
 
     Args:
-        index: Among the survey's layers.
-        ratios: Share of each axis at which each state falls due, falling.
-        plans: The states; params and multiply-adds fall.
+        index: Index of the layer in the survey.
+        ratios: Ratio at which ``uniform`` takes each step, in decreasing order.
+        plans: Plan of the layer at each size; no count rises from one to the next.
     """
 
     index: int
@@ -53,70 +54,83 @@ class LayerSteps:
 
 @dataclass(frozen=True)
 class Ladder:
-    """States of a whole model: rung 0 is dense, each further rung takes one step.
+    """All shrink steps of a model, in the order in which they are taken.
 
     Args:
-        found: The survey.
-        steps: In order.
-        fixed: Layers whose state is set, on every rung.
-        scope: Of the layers, but for overrides.
+        survey: The survey of the model.
+        steps: The steps; rung *n* takes the first *n* of them.
+        fixed: Plans of the layers whose size ``overrides`` sets, by index; they are the same on every rung.
+        options: Options of planning, with a scope that is not ``auto``.
     """
 
-    found: Survey
+    survey: Survey
     steps: tuple[Step, ...]
-    fixed: Mapping[int, LayerPlan] = field(default_factory=dict)
-    scope: str = "separable"
+    fixed: Mapping[int, LayerPlan]
+    options: PlanOptions
 
     @cached_property
     def totals(self) -> tuple[Counts, ...]:
-        """Counts of the whole model on every rung; neither ever rises."""
+        """Counts of the whole model on every rung; none rises from rung to rung."""
         last: dict[int, LayerPlan] = {}
         changes: list[Counts] = []
         for step in self.steps:
             before = last[step.layer].predicted if step.layer in last else step.plan.dense
             changes.append(step.plan.predicted - before)
             last[step.layer] = step.plan
-        begin = self.found.report.counts + total(p.predicted - p.dense for p in self.fixed.values())
+        begin = self.survey.dense + total(p.predicted - p.dense for p in self.fixed.values())
         return tuple(accumulate(changes, initial=begin))
 
+    def steps_by_layer(self) -> list[LayerSteps]:
+        """Return the steps of each layer, without the ratios at which ``uniform`` takes them."""
+        steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
+        groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}
+        return [LayerSteps(index, (), tuple(step.plan for step in group)) for index, group in groups.items()]
+
     def first_within(self, limits: Mapping[str, float]) -> int | None:
-        """Return the first rung that meets all limits (:meth:`Budget.limits`), or None where the last does not."""
+        """Return the first rung that meets all limits (:meth:`Budget.limits`), or None if the last rung does not."""
         totals, rung = self.totals, 0
         for name, limit in limits.items():
             rung = max(rung, bisect_left(totals, -limit, key=lambda counts, name=name: -getattr(counts, name)))
         return rung if rung < len(totals) else None
 
-    def state(self, rung: int) -> dict[int, LayerPlan]:
-        """The plan of every layer that is replaced on a rung, by index."""
+    def layer_plans(self, rung: int) -> dict[int, LayerPlan]:
+        """Return the plan of every layer that is replaced on a rung, by its index in the survey."""
         return dict(self.fixed) | {step.layer: step.plan for step in self.steps[:rung]}
 
 
-def layer_steps(
-    index: int,
-    layer: SurveyedLayer,
-    found: Survey,
-    options: EpitomeOptions,
-    round_to: int,
-    axes: Sequence[int],
-    why: str = "",
-) -> LayerSteps:
-    """A layer's states on the way down, each no dearer than the one before in params and in multiply-adds."""
-    dense = layer.dense(found.report)
-    shape = list(layer.weight_shape)
-    falls = [(ratio, axis, size) for axis in axes for ratio, size in _roundings(shape[axis], round_to)]
-    best, states = dense, []
-    for ratio, axis, size in sorted(falls, key=lambda fall: (-fall[0], fall[1])):
+def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> LayerSteps:
+    """List the sizes that one layer can shrink to, largest first.
+
+    1. Round each axis that the wiring shrinks down to every multiple of ``round_to``.
+    2. Take the roundings of all axes in one order, by the ratio at which they fall due.
+    3. Leave out sizes that have a larger count (params, multiply-adds) than the one before.
+
+    Args:
+        layer: The dense layer.
+        options: Options of planning, as they are for this layer.
+        why: What set the options, if it was an override.
+    """
+    shape, smallest = list(layer.weight_shape), layer.dense
+    roundings = [
+        (ratio, axis, size)
+        for axis in shrinking_axes(layer, options.wiring)
+        for ratio, size in _roundings(shape[axis], options.round_to)
+    ]
+    ratios: list[float] = []
+    plans: list[LayerPlan] = []
+    for ratio, axis, size in sorted(roundings, key=lambda rounding: (-rounding[0], rounding[1])):
         shape[axis] = size
-        plan = plan_layer(layer, index, tuple(shape), dense, options, why)
-        now = plan.predicted
-        if now.within(best) and now != best:
-            best = now
-            states.append((ratio, plan))
-    return LayerSteps(index, tuple(ratio for ratio, _ in states), tuple(plan for _, plan in states))
+        plan = plan_layer(layer, tuple(shape), options, why)
+        counts = plan.predicted
+        if counts.within(smallest) and counts != smallest:
+            smallest = counts
+            ratios.append(ratio)
+            plans.append(plan)
+    return LayerSteps(layer.index, tuple(ratios), tuple(plans))
 
 
 def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
-    """One ratio for all layers: steps by the ratio at which they fall due, then in module order."""
+    """Order the steps of all layers by the ratio at which they fall due, then in module order."""
     steps = [
         Step((-ratio,), item.index, plan)
         for item in layers
@@ -125,8 +139,8 @@ def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
     return tuple(sorted(steps, key=lambda s: (s.key, s.layer)))
 
 
-def axes_of(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
-    """The channel axes of a layer that may shrink."""
+def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
+    """Return the channel axes of a layer that a wiring shrinks: 0 (output), 1 (input) or both."""
     if wiring == "narrow_axis":
         c_out, c_in = layer.weight_shape[:2]
         read, written = layer.positions
@@ -135,7 +149,7 @@ def axes_of(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
 
 
 def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
-    """Sizes below ``size`` that are multiples of ``round_to``, each with the ratio at which rounding arrives there."""
+    """Yield the multiples of ``round_to`` below ``size``, each with the ratio from which on rounding to the nearest gives it."""
     above = size
     for below in range((size - 1) // round_to * round_to, 0, -round_to):
         yield (above + below) / (2 * size), below

@@ -1,88 +1,49 @@
-"""Plans of single layers: the counts a layer will have for a given epitome, and all of them put together."""
+"""Plan one layer for a given epitome shape, with exact params and MAdds, and join layer plans into a CompressionPlan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import Any, get_args
 
-from nes_lab.errors import OptionError, check_choice, check_int
 from nes_lab.execution.base import AxisState, LayerForm
 from nes_lab.execution.registry import EXECUTIONS
-from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, sampled_axes
-from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import LAYER_OPTIONS, CompressionPlan, KeptLayer, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPlan
 from nes_lab.records.counts import Counts, total
+from nes_lab.records.options import PlanOptions
 
-__all__ = ["EpitomeOptions", "assemble", "plan_layer"]
+__all__ = ["assemble", "plan_layer"]
 
-_LEARNED_PATCH = 16
-_BYPASSED = "its parent uses its weight and bypasses its forward"
+LEARNED_PATCH_CHANNELS = 16
+"""Patch length where starts are learned and ``patch_channels`` is not given."""
 
-
-@dataclass(frozen=True)
-class EpitomeOptions:
-    """What all epitome layers of a plan share, but for overrides.
-
-    Args:
-        routing, scope, boundary: As the layers take them.
-        patch_channels: Patch length along both channel axes, or one for each; None: the whole axis, or 16 where starts are learned.
-        seed: Of ``random``; the layer's index is added.
-        layer: Further keyword arguments of the layers, such as ``reach``.
-    """
-
-    routing: str = "tiled"
-    scope: str = "separable"
-    boundary: str = "clamp"
-    patch_channels: int | tuple[int, int] | None = None
-    seed: int = 0
-    layer: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        routing_mode(self.routing)
-        check_choice("scope", self.scope, get_args(Scope))
-        check_choice("boundary", self.boundary, get_args(Boundary))
-        _check_patch(self.patch_channels)
-        check_int("seed", self.seed, 0)
-        for name in self.layer or ():
-            check_choice("layer_options", name, LAYER_OPTIONS)
-        check_learner_options(**(self.layer or {}))
-
-    def patch(self, epitome_shape: Sequence[int]) -> tuple[int, int]:
-        """Patch of a layer, at most as long as its epitome."""
-        learned = routing_mode(self.routing).learned
-        length = self.patch_channels or (_LEARNED_PATCH if learned else max(epitome_shape[:2]))
-        out, inner = length if isinstance(length, tuple) else (length, length)
-        return min(out, epitome_shape[0]), min(inner, epitome_shape[1])
-
-
-def _check_patch(value: object) -> None:
-    if isinstance(value, tuple):
-        if len(value) != 2:
-            raise OptionError(f"patch_channels={value!r}; give one whole number, or a pair: (output, input) channels")
-        for length in value:
-            check_int("patch_channels", length, 1)
-    elif value is not None:
-        check_int("patch_channels", value, 1)
+BYPASSED_REASON = "its parent uses its weight and bypasses its forward"
 
 
 def plan_layer(
     layer: SurveyedLayer,
-    index: int,
     epitome_shape: tuple[int, ...],
-    dense: Counts,
-    options: EpitomeOptions,
+    options: PlanOptions,
     why: str = "",
 ) -> LayerPlan:
-    """Plan of one layer for a given epitome shape, with the counts it will have under every execution plan."""
-    patch = options.patch(epitome_shape)
+    """Plan one layer for a given epitome shape, with the counts it will have under every execution plan.
+
+    Args:
+        layer: The dense layer.
+        epitome_shape: Shape of its epitome, in cells.
+        options: Options of planning, with a scope that is not ``auto``.
+        why: What set the shape, if it was not the budget alone.
+
+    Raises:
+        GeometryError: If a patch does not fit in the epitome.
+    """
+    patch, dense = _patch(epitome_shape, options), layer.dense
     geometry = EpitomeGeometry(layer.weight_shape, epitome_shape, patch, options.scope, options.boundary)
     sampled, learned = sampled_axes(geometry, options.routing), routing_mode(options.routing).learned
-    executions, unavailable = _executions(layer, geometry, sampled, dense, learned)
+    executions, unavailable = _executions(layer, geometry, sampled, learned)
     execution = "materialize" if layer.bypassed else "auto"
     stored = sum(prod(geometry.starts_shape(a)) for a in sampled) if learned else 0
     params = dense.params - prod(layer.weight_shape) + prod(epitome_shape) + stored
@@ -95,22 +56,32 @@ def plan_layer(
         scope=options.scope,
         boundary=options.boundary,
         execution=execution,
-        seed=options.seed + index,
+        seed=options.seed + layer.index,
         dense=dense,
         predicted=Counts(params, min(executions.values())),
-        options=dict(options.layer or {}),
+        options=dict(options.layer_options or {}),
         executions=executions,
         unavailable=unavailable,
         why=why,
     )
 
 
+def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int]:
+    """Return the patch lengths of a layer, at most as long as its epitome."""
+    learned = routing_mode(options.routing).learned
+    length = options.patch_channels or (LEARNED_PATCH_CHANNELS if learned else max(epitome_shape[:2]))
+    out, inner = length if isinstance(length, tuple) else (length, length)
+    return min(out, epitome_shape[0]), min(inner, epitome_shape[1])
+
+
 def _executions(
-    layer: SurveyedLayer, geometry: EpitomeGeometry, sampled: Sequence[int], dense: Counts, learned: bool
+    layer: SurveyedLayer, geometry: EpitomeGeometry, sampled: Sequence[int], learned: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Multiply-adds under the execution plans that can run a layer, and why the others cannot."""
+    """Return the multiply-adds under each execution plan that can run a layer, and why the others cannot."""
     if layer.bypassed:
-        return {"materialize": dense.madds}, {name: _BYPASSED for name in EXECUTIONS if name != "materialize"}
+        return {"materialize": layer.dense.madds}, {
+            name: BYPASSED_REASON for name in EXECUTIONS if name != "materialize"
+        }
     moving: AxisState = "fractional" if learned else "integer"
     states: list[AxisState] = [moving if a in sampled else "identity" for a in range(len(geometry.axes))]
     form = LayerForm(geometry, tuple(states), layer.op)
@@ -121,22 +92,30 @@ def _executions(
 
 
 def assemble(
-    found: Survey, chosen: Mapping[int, LayerPlan], budget: Budget | None, origin: str, untouched: str
+    survey: Survey, layer_plans: Mapping[int, LayerPlan], budget: Budget | None, origin: str, untouched: str
 ) -> CompressionPlan:
-    """A compression plan from the layers chosen, the rest kept with their reasons."""
-    layers = {layer.name: chosen[i] for i, layer in enumerate(found.layers) if i in chosen}
+    """Join layer plans into a compression plan; all other layers are kept dense, with their reasons.
+
+    Args:
+        survey: The survey of the model.
+        layer_plans: Plan of each layer that is replaced, by its index in the survey.
+        budget: The budget that the plan was made for; None if there was none.
+        origin: How the plan was made, for people to read.
+        untouched: Reason of the layers that might be replaced and are not.
+    """
+    layers = {layer.name: layer_plans[layer.index] for layer in survey.layers if layer.index in layer_plans}
     kept = {
-        layer.name: KeptLayer(layer.kind, layer.weight_shape, layer.reason or untouched, layer.dense(found.report))
-        for i, layer in enumerate(found.layers)
-        if i not in chosen
+        layer.name: KeptLayer(layer.kind, layer.weight_shape, layer.reason or untouched, layer.dense)
+        for layer in survey.layers
+        if layer.index not in layer_plans
     }
     return CompressionPlan(
         layers=layers,
         kept_layers=kept,
-        dense=found.report.counts,
-        predicted=found.report.counts + total(p.predicted - p.dense for p in layers.values()),
+        dense=survey.dense,
+        predicted=survey.dense + total(p.predicted - p.dense for p in layers.values()),
         budget=budget,
-        input_shape=found.report.input_shape,
-        order=tuple(layer.name for layer in found.layers),
+        input_shape=survey.report.input_shape,
+        order=tuple(layer.name for layer in survey.layers),
         origin=origin,
     )

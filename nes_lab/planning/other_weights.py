@@ -1,4 +1,4 @@
-"""Matrices that no layer of their own holds: attention's input projection, recurrent layers, embeddings, tables of a model."""
+"""Weight matrices outside Linear and Conv layers (attention, RNN, embedding). They are counted, never replaced."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from torch import Tensor, nn
 
 from nes_lab.nn.kinds import BASES
 
-__all__ = ["bare_matrices", "bare_reason"]
+__all__ = ["other_weight_reason", "other_weights"]
 
-_ALWAYS = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear, nn.Embedding, nn.EmbeddingBag)
-_SHARE = 0.01  # of all params: what is smaller holds no budget and would only lengthen the plan
+ALWAYS_LISTED = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear, nn.Embedding, nn.EmbeddingBag)
+"""Modules that a plan lists however small their matrices are."""
+
+MIN_SHARE_LISTED = 0.01
+"""Smallest share of all params at which other matrices are listed: smaller ones decide no budget and would lengthen the plan."""
 
 
-def bare_matrices(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
-    """Name, module and largest parameter of modules that hold matrices themselves, where they are known or large.
+def other_weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
+    """Yield name, module and name of the largest matrix of each module that holds weight matrices but is not a layer.
 
     A matrix of the model itself has no module to be named after, so the name is the parameter's.
 
     Examples:
-        >>> [(name, parameter) for name, _, parameter in bare_matrices(nn.Sequential(nn.MultiheadAttention(8, 2)))]
+        >>> [(name, parameter) for name, _, parameter in other_weights(nn.Sequential(nn.MultiheadAttention(8, 2)))]
         [('0', 'in_proj_weight')]
     """
     total = sum(p.numel() for p in model.parameters())
@@ -31,7 +34,7 @@ def bare_matrices(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
         if not matrices:
             continue
         largest = max(matrices, key=lambda n: matrices[n].numel())
-        if isinstance(module, _ALWAYS) or matrices[largest].numel() >= _SHARE * total:
+        if isinstance(module, ALWAYS_LISTED) or matrices[largest].numel() >= MIN_SHARE_LISTED * total:
             yield name or largest, module, largest
 
 
@@ -39,9 +42,13 @@ def _is_matrix(parameter: Tensor) -> bool:
     return sum(size > 1 for size in parameter.shape) > 1
 
 
-def bare_reason(module: nn.Module, parameter: str) -> str:
-    """Why the matrix stays dense."""
-    kind = type(module).__name__
+def other_weight_reason(module: nn.Module, parameter: str) -> str:
+    """Return why such a matrix stays dense.
+
+    Examples:
+        >>> other_weight_reason(nn.MultiheadAttention(8, 2), "in_proj_weight")
+        'in_proj_weight belongs to MultiheadAttention itself; there is no Linear layer to replace'
+    """
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "an embedding is looked up row by row, not multiplied"
-    return f"{parameter} is a bare parameter of {kind}, which uses it itself: no layer's place to put another in"
+    return f"{parameter} belongs to {type(module).__name__} itself; there is no Linear layer to replace"

@@ -1,43 +1,40 @@
-"""Choosing each layer's epitome shape for a budget: the strategies ``uniform`` and ``sensitivity``.
+"""Choose epitome shapes for a budget.
 
-Either strategy puts the rounding steps of all layers in one order, and the first state that meets every budget is taken; see
-:mod:`nes_lab.planning.ladder`. ``uniform`` orders them by one ratio for all layers, ``sensitivity`` by what each is found to cost.
+1. :func:`~nes_lab.planning.build_ladder.build_ladder` lists every size each layer can shrink to.
+2. A strategy (:mod:`nes_lab.planning.strategies`) puts these steps in one order.
+3. The first rung that meets every limit becomes the plan.
+4. For a limit on time, :mod:`nes_lab.planning.latency` measures further rungs until one is fast enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
-from nes_lab.errors import BudgetError, OptionError, check_choice, check_int
-from nes_lab.geometry.start_rules import routing_mode
-from nes_lab.planning.ladder import Ladder, axes_of, layer_steps, uniform_steps
-from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer
-from nes_lab.planning.overrides import choices
-from nes_lab.planning.survey import Survey, survey
+from nes_lab.errors import BudgetError, OptionError
+from nes_lab.planning.build_ladder import build_ladder
+from nes_lab.planning.ladder import Ladder
+from nes_lab.planning.latency import meet_latency
+from nes_lab.planning.layer_plans import assemble
+from nes_lab.planning.strategies import STRATEGIES
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
-from nes_lab.records.counts import Counts
-from nes_lab.records.options import ScopeOption, Strategy, Wiring
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.options import PlanOptions
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.text import format_number
 
-__all__ = [
-    "EpitomeOptions",
-    "Wishes",
-    "assemble",
-    "look_over",
-    "plan_for_budget",
-    "plan_layer",
-]
+__all__ = ["plan_for_budget"]
 
-_TIGHT = 0.98
-_HOLDERS = 3
+MIN_BUDGET_USE = 0.98
+"""Share of a limit below which the plan's note says what prevents using more of it."""
+
+LARGEST_LAYERS_SHOWN = 3
+"""Number of layers that the message about an unreachable budget names."""
 
 
 @renamed_arguments(progress=progress_or_callback)
@@ -104,7 +101,7 @@ def plan_for_budget(
         layer_options: More arguments of the epitome layers, such as ``{"reach": 2.0}`` of the index learner.
         seconds: About how many seconds a search for a limit on time may take.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
         BudgetError: If the budget cannot be met; names the least that can be reached and the layers that hold it.
@@ -117,32 +114,22 @@ def plan_for_budget(
         >>> plan.predicted.madds / plan.dense.madds <= 0.5
         True
     """
-    check_choice("strategy", strategy, get_args(Strategy))
+    options = PlanOptions.among(locals())
     if not isinstance(budget, Budget):
         raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=..., latency_ms=...)")
     if sensitivity is not None and strategy != "sensitivity":
         raise OptionError(f"sensitivity is given and strategy={strategy!r}; it goes with strategy='sensitivity'")
-    options = EpitomeOptions(routing, "separable", boundary, patch_channels, seed, layer_options)
-    wishes = Wishes(options, scope, round_to, wiring, min_channels, include, exclude, overrides)
-    ladder = look_over(model, example_input, wishes, budget)
-    if strategy == "sensitivity":
-        from nes_lab.planning.sensitivity.measure import sensitive
-
-        ladder = sensitive(model, ladder, wishes, budget, sensitivity, progress, on_progress)
-    plan = _first_within(ladder, budget, wishes, strategy)
+    ladder = build_ladder(model, example_input, options, budget)
+    steps = STRATEGIES[strategy](ladder, model, budget, sensitivity, progress, on_progress)
+    ladder = replace(ladder, steps=steps)
+    first = _first_rung(ladder, budget)
     if budget.latency_ms is None:
-        return plan
-    from nes_lab.planning.latency import meet_latency
-
-    def at(rung: int) -> CompressionPlan:
-        return _plan(ladder, rung, budget, wishes, strategy)
-
-    begin = _rung(ladder, budget, wishes)
+        return _with_notes(_plan_at(ladder, first, budget), ladder, first)
     return meet_latency(
         model,
         example_input,
-        at,
-        begin,
+        lambda rung: _plan_at(ladder, rung, budget),
+        first,
         len(ladder.steps),
         budget,
         seconds=seconds,
@@ -151,134 +138,76 @@ def plan_for_budget(
     )
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What a user asks of a plan beside its budget; arguments as :func:`plan_for_budget` takes them."""
-
-    options: EpitomeOptions
-    scope: str = "separable"
-    round_to: int = 8
-    wiring: str = "both_axes"
-    min_channels: int = 1
-    include: Sequence[str] | str | None = None
-    exclude: Sequence[str] | str | None = None
-    overrides: Mapping[str, Mapping[str, Any]] | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("wiring", self.wiring, get_args(Wiring))
-        check_choice("scope", self.scope, get_args(ScopeOption))
-        check_int("round_to", self.round_to, 1)
-        check_int("min_channels", self.min_channels, 1)
-
-    def words(self, scope: str) -> str:
-        """The options that decide what can be reached, for messages."""
-        parts = [f"round_to={self.round_to}", f"scope={scope!r}"]
-        parts += [f"wiring={self.wiring!r}"] if self.wiring != "both_axes" else []
-        parts += [f"min_channels={self.min_channels}"] if self.min_channels != 1 else []
-        return ", ".join(parts)
-
-
-def look_over(model: nn.Module, example_input: Any, wishes: Wishes, budget: Budget | None = None) -> Ladder:
-    """Survey a model and line up the steps of every layer that may be replaced, in the order of ``uniform``.
-
-    Raises:
-        BudgetError: If there is no layer to replace.
-        OptionError: If an option is not among its choices, or a pattern matches no layer.
-    """
-    found = survey(model, example_input, wishes.include, wishes.exclude)
-    _keep_thin(found, wishes.min_channels)
-    scope = _binding_scope(found, budget, wishes.options.routing) if wishes.scope == "auto" else wishes.scope
-    options = replace(wishes.options, scope=scope)
-    chosen = choices(found, wishes.overrides, options, wishes.wiring, wishes.round_to)
-    if not found.layers:
-        raise BudgetError(f"{type(model).__name__} has no convolution or linear layer that an epitome could replace")
-    steps = [
-        layer_steps(i, found.layers[i], found, c.options, wishes.round_to, axes_of(found.layers[i], c.wiring), c.why)
-        for i, c in chosen.items()
-        if c.fixed is None
-    ]
-    return Ladder(found, uniform_steps(steps), {i: c.fixed for i, c in chosen.items() if c.fixed is not None}, scope)
-
-
-def _binding_scope(found: Survey, budget: Budget | None, routing: str) -> str:
-    """``separable`` when multiply-adds or time must fall, ``joint`` when only the params must.
-
-    The rules ``tiled`` and ``stride`` give a block the same start in either scope: the same weight, which ``separable`` runs cheaper.
-    """
-    if budget is None or budget.latency_ms is not None or routing_mode(routing).separable:
-        return "separable"
-    madds_limit = budget.limits(found.report.counts).get("madds")
-    return "joint" if madds_limit is None or madds_limit >= found.report.madds else "separable"
-
-
-def _keep_thin(found: Survey, min_channels: int) -> None:
-    """Leave layers dense that have too few channels on a side and were not asked for by name."""
-    for layer in found.layers:
-        if not layer.reason and not layer.asked:
-            fewest = min(layer.weight_shape[0], layer.weight_shape[1] * layer.op.groups)
-            layer.reason = f"{fewest} channels, below min_channels={min_channels}" if fewest < min_channels else ""
-
-
-def _first_within(ladder: Ladder, budget: Budget, wishes: Wishes, strategy: str) -> CompressionPlan:
-    rung = _rung(ladder, budget, wishes)
-    return _with_notes(_plan(ladder, rung, budget, wishes, strategy), ladder, rung, wishes.round_to)
-
-
-def _rung(ladder: Ladder, budget: Budget, wishes: Wishes) -> int:
+def _first_rung(ladder: Ladder, budget: Budget) -> int:
     """Return the first rung that meets the limits on counted quantities."""
-    limits = budget.limits(ladder.found.report.counts)
+    limits = budget.limits(ladder.survey.dense)
     rung = ladder.first_within(limits)
     if rung is None:
-        raise _infeasible(ladder, limits, wishes.words(ladder.scope))
+        raise _unreachable(ladder, limits)
     return rung
 
 
-def _plan(ladder: Ladder, rung: int, budget: Budget, wishes: Wishes, strategy: str) -> CompressionPlan:
-    origin = f"{strategy}, routing={wishes.options.routing}, " + wishes.words(ladder.scope).replace("'", "")
-    return assemble(ladder.found, ladder.state(rung), budget, origin, untouched="the budget is met without it")
+def _plan_at(ladder: Ladder, rung: int, budget: Budget) -> CompressionPlan:
+    options = ladder.options
+    origin = f"{options.strategy}, routing={options.routing}, {_reach_options(options)}".replace("'", "")
+    return assemble(ladder.survey, ladder.layer_plans(rung), budget, origin, untouched="the budget is met without it")
 
 
-def _infeasible(ladder: Ladder, limits: Mapping[str, float], how: str) -> BudgetError:
-    found, least, state = ladder.found, ladder.totals[-1], ladder.state(len(ladder.steps))
-    parts = []
-    for what, limit in limits.items():
-        reached = getattr(least, what)
-        if reached <= limit:
-            continue
-        parts.append(
-            f"{what}={format_number(limit)} cannot be met: the least reachable is {format_number(reached)} ({reached:,}, "
-            f"{reached / getattr(found.report, what):.1%} of dense) with {how}; most of it is held by {_holders(found, state, what)}"
-        )
-    return BudgetError(". ".join(parts), least=least)
+def _reach_options(options: PlanOptions) -> str:
+    """Name the options that decide which budgets can be reached, with their values, for messages."""
+    parts = [f"round_to={options.round_to}", f"scope={options.scope!r}"]
+    parts += [f"wiring={options.wiring!r}"] if options.wiring != "both_axes" else []
+    parts += [f"min_channels={options.min_channels}"] if options.min_channels != 1 else []
+    return ", ".join(parts)
 
 
-def _holders(found: Survey, state: Mapping[int, LayerPlan], what: str) -> str:
-    """The layers that cost most in a state, and why those are dense that are."""
-    counts: list[Counts] = [
-        state[i].predicted if i in state else layer.dense(found.report) for i, layer in enumerate(found.layers)
+def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
+    """Return the error that names the least reachable counts, and the layers that hold most of them."""
+    least = ladder.totals[-1]
+    sentences = []
+    for quantity, limit in limits.items():
+        reached = getattr(least, quantity)
+        if reached > limit:
+            share = reached / getattr(ladder.survey.dense, quantity)
+            sentences.append(
+                f"{quantity}={format_number(limit)} cannot be met: the least reachable is {format_number(reached)} ({reached:,}, "
+                f"{share:.1%} of dense) with {_reach_options(ladder.options)}; "
+                f"most of it is held by {_largest_layers(ladder, quantity)}"
+            )
+    return BudgetError(". ".join(sentences), least=least)
+
+
+def _largest_layers(ladder: Ladder, quantity: str) -> str:
+    """Name the layers that cost most on the last rung, and say why the dense ones among them are dense."""
+    plans = ladder.layer_plans(len(ladder.steps))
+    layers = ladder.survey.layers
+    costs = [
+        getattr(plans[layer.index].predicted if layer.index in plans else layer.dense, quantity) for layer in layers
     ]
-    rows = [(getattr(c, what), layer.name, layer.reason) for c, layer in zip(counts, found.layers, strict=True)]
-    most = sorted(rows, reverse=True)[:_HOLDERS]
-    return "; ".join(f"{name} {format_number(n)}" + (f" (dense: {why})" if why else "") for n, name, why in most)
+    largest = sorted(zip(costs, [(layer.name, layer.reason) for layer in layers], strict=True), reverse=True)
+    return "; ".join(
+        f"{name} {format_number(cost)}" + (f" (dense: {reason})" if reason else "")
+        for cost, (name, reason) in largest[:LARGEST_LAYERS_SHOWN]
+    )
 
 
-def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int, round_to: int) -> CompressionPlan:
-    """Say how much of the tighter limit is used, and which rounding leaves more than 2 % of it."""
+def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int) -> CompressionPlan:
+    """Add a note that says how much of the tighter limit is used, and what prevents using more of it."""
     assert plan.budget is not None  # a plan for a budget
     limits = plan.budget.limits(plan.dense)
-    used = [(getattr(plan.predicted, what) / limit, what) for what, limit in limits.items() if limit]
+    used = [(getattr(plan.predicted, quantity) / limit, quantity) for quantity, limit in limits.items() if limit]
     if not used:
         return plan
-    share, what = max(used)
-    note = f"uses {share:.1%} of the {what} budget"
-    if share < _TIGHT and rung:
-        last = ladder.steps[rung - 1]
-        name = ladder.found.layers[last.layer].name
-        note += f"; the step of {name} to an epitome of {last.plan.epitome_shape} (channels in multiples of {round_to}) prevents more"
-    elif share < _TIGHT:
-        note += (
-            "; the dense model already meets the budget"
-            if not ladder.fixed
-            else "; the overrides alone meet the budget"
-        )
+    share, quantity = max(used)
+    note = f"uses {share:.1%} of the {quantity} budget"
+    if share < MIN_BUDGET_USE:
+        note += f"; {_what_prevents_more(ladder, rung)}"
     return replace(plan, notes=(*plan.notes, note))
+
+
+def _what_prevents_more(ladder: Ladder, rung: int) -> str:
+    if rung:
+        step = ladder.steps[rung - 1]
+        name, shape = ladder.survey.layers[step.layer].name, step.plan.epitome_shape
+        return f"the step of {name} to an epitome of {shape} (channels in multiples of {ladder.options.round_to}) prevents more"
+    return "the overrides alone meet the budget" if ladder.fixed else "the dense model already meets the budget"

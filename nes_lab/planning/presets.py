@@ -1,25 +1,27 @@
-"""Compression plans by name: the wiring that was published, and the plain ones to compare it with."""
+"""Make compression plans by name: the published wiring, and plain ones to compare it with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from nes_lab.errors import OptionError, PlanError, check_choice, check_int
-from nes_lab.planning.ladder import axes_of
-from nes_lab.planning.layer_plans import EpitomeOptions, assemble, plan_layer
-from nes_lab.planning.survey import Survey, survey
+from nes_lab.planning.ladder import shrinking_axes
+from nes_lab.planning.layer_plans import assemble, plan_layer
+from nes_lab.planning.survey import Survey, SurveyedLayer, survey
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.options import PlanOptions
 
 __all__ = ["PRESETS", "preset"]
 
-_AXES = ("input_axis", "output_axis", "both_axes")
-PRESETS = ("released_x2", *_AXES)
-_OUT, _IN = 0, 1
-_BLOCKS = {"InvertedResidual": ("conv_pw", "conv_pwl"), "InvertedBlock": ("expand.0", "project.0")}
-"""Class name of an inverted-residual block -> names of its expand and project convolutions (timm's and ours)."""
+AXES_PRESETS = ("input_axis", "output_axis", "both_axes")
+PRESETS = ("released_x2", *AXES_PRESETS)
+OUTPUT_AXIS, INPUT_AXIS = 0, 1
+EXPAND_AND_PROJECT = {"InvertedResidual": ("conv_pw", "conv_pwl"), "InvertedBlock": ("expand.0", "project.0")}
+"""Names of the expand and project convolutions by class name of the inverted-residual block (timm's and ours)."""
 
 
 def preset(
@@ -33,27 +35,28 @@ def preset(
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
 ) -> CompressionPlan:
-    """A compression plan by name, without a budget. Starts are tiled, none are learned.
+    """Make a compression plan by name, without a budget. Starts are tiled; none are learned.
 
-    ``released_x2`` is the wiring of the NES authors' released code: in inverted-residual blocks the expand 1x1 convolution samples
-    its output axis from half the cells, the project 1x1 its input axis. In EfficientNet the 1x1 of the first stage's
-    depthwise-separable blocks (those with squeeze-excite) samples its input axis too.
+    ``released_x2`` is the wiring of the NES authors' released code: in inverted-residual blocks, the expand 1x1 convolution samples
+    its output axis from half the cells and the project 1x1 convolution its input axis. In EfficientNet, the 1x1 convolution of the
+    first stage's depthwise-separable blocks (those with squeeze-excite) samples its input axis too.
 
-    ``input_axis``, ``output_axis`` and ``both_axes`` do the same along these axes in every layer that may be replaced.
+    ``input_axis``, ``output_axis`` and ``both_axes`` shrink these axes in every layer that may be replaced.
 
     Args:
         name: ``"released_x2"``, ``"input_axis"``, ``"output_axis"`` or ``"both_axes"``.
-        model: Left as it was; for ``released_x2`` a MobileNetV2 or EfficientNet of timm, or our small one.
-        example_input: As :func:`nes_lab.count` takes it.
-        head: ``released_x2``: also the head 1x1 convolution, along its input axis.
-        wiring: ``released_x2``: ``"expand_project"``, or ``"expand_head"`` for expand and head only.
-        factor: Weights that share a cell along an axis; ``released_x2`` is 2 by its name.
-        include: Of the other presets, as :func:`nes_lab.plan_for_budget` takes it.
-        exclude: Likewise.
+        model: The dense model; it is not changed. ``released_x2`` needs a MobileNetV2 or EfficientNet of timm, or
+            ``small_mobilenetv2``.
+        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
+        head: Also compress the head 1x1 convolution along its input axis; for ``released_x2`` only.
+        wiring: ``"expand_project"``, or ``"expand_head"`` for expand and head only; for ``released_x2`` only.
+        factor: Number of weights that share one cell along an axis; 2 for ``released_x2``.
+        include: Name patterns or types of the layers to replace, as in :func:`nes_lab.plan_for_budget`; not for ``released_x2``.
+        exclude: Name patterns or types of layers that stay dense; not for ``released_x2``.
 
     Raises:
-        OptionError: If a preset, wiring or option is not known, does not go with the preset, or a pattern matches no layer.
-        PlanError: If the model has nothing that the preset knows.
+        OptionError: If a preset, wiring or option is not known or does not go with the preset, or a pattern matches no layer.
+        PlanError: If the model has no layer that the preset replaces.
 
     Examples:
         >>> import torch, nes_lab
@@ -68,12 +71,12 @@ def preset(
     check_choice("name", name, PRESETS)
     check_choice("wiring", wiring, ("expand_project", "expand_head"))
     check_int("factor", factor, 2)
-    given = {"head": head, "wiring": wiring != "expand_project"} if name in _AXES else {}
-    given |= {"include": include, "exclude": exclude, "factor": factor != 2} if name not in _AXES else {}
+    given = {"head": head, "wiring": wiring != "expand_project"} if name in AXES_PRESETS else {}
+    given |= {"include": include, "exclude": exclude, "factor": factor != 2} if name not in AXES_PRESETS else {}
     for option, value in given.items():
         if value:
             raise OptionError(f"{option} does not go with the preset {name!r}")
-    if name in _AXES:
+    if name in AXES_PRESETS:
         return _along_axes(name, model, example_input, factor, include, exclude)
     return _released(name, model, example_input, head, wiring)
 
@@ -86,54 +89,53 @@ def _along_axes(
     include: Sequence[str] | str | None,
     exclude: Sequence[str] | str | None,
 ) -> CompressionPlan:
-    found = survey(model, example_input, include, exclude)
-    axes: dict[str, tuple[int, ...]] = {}
-    for layer in found.layers:
-        wanted = axes_of(layer, name)
-        if not layer.reason and any(layer.weight_shape[a] < factor for a in wanted):
-            layer.reason = f"fewer than factor={factor} channels on an axis of {name}"
-        if not layer.reason:
-            axes[layer.name] = wanted
+    surveyed = survey(model, example_input, PlanOptions(include=include, exclude=exclude))
+    layers = tuple(_dense_if_thin(layer, name, factor) for layer in surveyed.layers)
+    axes = {layer.name: shrinking_axes(layer, name) for layer in layers if not layer.reason}
     if not axes:
         raise PlanError(f"preset {name!r}: {type(model).__name__} has no layer that may be replaced")
-    chosen = _shared(found, axes, factor)
-    return assemble(found, chosen, None, f"{name}, factor={factor}", untouched=f"not in the wiring of {name}")
+    return _assemble(replace(surveyed, layers=layers), axes, factor, name, f"factor={factor}")
+
+
+def _dense_if_thin(layer: SurveyedLayer, name: str, factor: int) -> SurveyedLayer:
+    """Return the layer, with a reason to stay dense if an axis has fewer channels than share a cell."""
+    if layer.reason or all(layer.weight_shape[axis] >= factor for axis in shrinking_axes(layer, name)):
+        return layer
+    return replace(layer, reason=f"fewer than factor={factor} channels on an axis of {name}")
 
 
 def _released(name: str, model: nn.Module, example_input: Any, head: bool, wiring: str) -> CompressionPlan:
-    found = survey(model, example_input)
+    surveyed = survey(model, example_input)
     axes = dict(_expand_project(model))
     if not axes:
         raise PlanError(
             f"preset {name!r} knows the inverted-residual blocks of timm's MobileNetV2 and EfficientNet and of small_mobilenetv2; "
-            f"{type(model).__name__} has none. The presets {', '.join(_AXES)} take any model"
+            f"{type(model).__name__} has none. The presets {', '.join(AXES_PRESETS)} take any model"
         )
     if wiring == "expand_head":
-        axes = {layer: axis for layer, axis in axes.items() if axis == _OUT}
+        axes = {layer: axis for layer, axis in axes.items() if axis == OUTPUT_AXIS}
     if head or wiring == "expand_head":
         axes |= dict(_head(model))
-    chosen = _shared(found, {layer: (axis,) for layer, axis in axes.items()}, 2)
-    return assemble(
-        found, chosen, None, f"{name}, wiring={wiring}, head={head}", untouched=f"not in the wiring of {name}"
-    )
+    by_layer = {layer: (axis,) for layer, axis in axes.items()}
+    return _assemble(surveyed, by_layer, 2, name, f"wiring={wiring}, head={head}")
 
 
 def _expand_project(model: nn.Module) -> Iterator[tuple[str, int]]:
     for name, module in model.named_modules():
         kind = type(module).__name__
-        if kind in _BLOCKS:
-            expand, project = _BLOCKS[kind]
+        if kind in EXPAND_AND_PROJECT:
+            expand, project = EXPAND_AND_PROJECT[kind]
             if isinstance(_find(module, expand), nn.Conv2d):
-                yield f"{name}.{expand}", _OUT
-                yield f"{name}.{project}", _IN
+                yield f"{name}.{expand}", OUTPUT_AXIS
+                yield f"{name}.{project}", INPUT_AXIS
         elif kind == "DepthwiseSeparableConv" and not isinstance(getattr(module, "se", nn.Identity()), nn.Identity):
-            yield f"{name}.conv_pw", _IN
+            yield f"{name}.conv_pw", INPUT_AXIS
 
 
 def _head(model: nn.Module) -> Iterator[tuple[str, int]]:
     for name in ("conv_head", "head.0"):
         if isinstance(_find(model, name), nn.Conv2d):
-            yield name, _IN
+            yield name, INPUT_AXIS
 
 
 def _find(module: nn.Module, path: str) -> nn.Module | None:
@@ -144,12 +146,12 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
     return module
 
 
-def _shared(found: Survey, axes: Mapping[str, Sequence[int]], factor: int) -> dict[int, LayerPlan]:
-    """Plans of the named layers, with ``factor`` weights to a cell along their axes."""
-    chosen = {}
-    for index, layer in enumerate(found.layers):
+def _assemble(surveyed: Survey, axes: Mapping[str, Sequence[int]], factor: int, name: str, how: str) -> CompressionPlan:
+    """Plan the named layers so that ``factor`` weights share one epitome cell along each given axis."""
+    layer_plans: dict[int, LayerPlan] = {}
+    for layer in surveyed.layers:
         if layer.name in axes:
-            mine = axes[layer.name]
-            shape = tuple(-(-size // factor) if a in mine else size for a, size in enumerate(layer.weight_shape))
-            chosen[index] = plan_layer(layer, index, shape, layer.dense(found.report), EpitomeOptions())
-    return chosen
+            sizes = enumerate(layer.weight_shape)
+            shape = tuple(-(-size // factor) if axis in axes[layer.name] else size for axis, size in sizes)
+            layer_plans[layer.index] = plan_layer(layer, shape, PlanOptions())
+    return assemble(surveyed, layer_plans, None, f"{name}, {how}", untouched=f"not in the wiring of {name}")

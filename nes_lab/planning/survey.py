@@ -1,253 +1,165 @@
-"""Looking over a model before compressing it: which layers there are, what they cost, which stay dense and why."""
+"""List the layers of a model before it is compressed: what they are, what they cost, which stay dense and why."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 from torch import nn
 
 from nes_lab.cost.count import count, counting_kernels, evaluating, input_shape, run_example
-from nes_lab.errors import OptionError, closest
 from nes_lab.execution.base import LayerOp
-from nes_lab.nn.kinds import BASES, kind_of, layer_op, why_not
-from nes_lab.planning.other_weights import bare_matrices, bare_reason
+from nes_lab.nn.kinds import BASES, kind_of, layer_op
+from nes_lab.planning.dense_rules import Replaceable, dense_context, dense_reason, replaceable
+from nes_lab.planning.other_weights import other_weights
 from nes_lab.records.cost_report import CostReport
 from nes_lab.records.counts import Counts, total
+from nes_lab.records.options import PlanOptions
 
-__all__ = ["Survey", "SurveyedLayer", "matching", "survey"]
-
-_SQUEEZE = ("squeezeexcit", "semodule", "sqexcit")
+__all__ = ["Survey", "SurveyedLayer", "survey"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class SurveyedLayer:
-    """A layer with a weight matrix, as found in a model.
+    """A module of a model that holds a weight matrix.
 
     Args:
-        name: Its first name in the model.
-        module: The layer.
-        kind: Of its epitome layer (:mod:`nes_lab.nn.kinds`), or the class name of what is never replaced.
-        op: Its operation.
-        calls: Shape of the input of each call.
-        reason: Why it stays dense; empty when it may be replaced.
-        asked_only: Whether an ``include`` pattern may overrule the reason.
-        asked: Whether one names it.
-        never: Whether no epitome layer can stand in for it, whatever is asked.
-        bare: Name of the matrix in a module that is no layer with a weight (attention's ``in_proj_weight``).
-        bypassed: A parent uses its weight without calling it, so it always runs materialized.
+        index: Position among the layers of the survey.
+        name: First name of the module in the model.
+        module: The module itself.
+        kind: Kind of epitome layer that can replace it (:mod:`nes_lab.nn.kinds`), or its class name if there is none.
+        op: Operation that it performs.
+        dense: Its params and multiply-adds.
+        calls: Shape of the input at each call in one forward pass.
+        parameter: Name of the weight matrix.
+        is_layer: False if it is not a linear layer or convolution (attention, recurrent layers, embeddings).
+        bypassed: True if a parent uses its weight without calling it; it then always runs materialized.
+        replaceable: ``"yes"``, ``"if_named"`` (only if ``include`` or ``overrides`` names it) or ``"never"``.
+        reason: Why it stays dense; empty if it may be replaced.
     """
 
+    index: int
     name: str
     module: nn.Module
     kind: str
     op: LayerOp
-    calls: list[tuple[int, ...]] = field(default_factory=list)
-    reason: str = ""
-    asked_only: bool = False
-    asked: bool = False
-    never: bool = False
+    dense: Counts
+    calls: tuple[tuple[int, ...], ...] = ()
+    parameter: str = "weight"
+    is_layer: bool = True
     bypassed: bool = False
-    bare: str = ""
+    replaceable: Replaceable = "yes"
+    reason: str = ""
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Shape of its weight."""
-        weight = getattr(self.module, self.bare or "weight", None)
+        """Shape of its weight; empty if it stores none."""
+        weight = getattr(self.module, self.parameter, None)
         return tuple(weight.shape) if weight is not None else ()
 
     @property
     def positions(self) -> tuple[int, int]:
-        """Input positions read and output positions, over all calls."""
+        """Input positions read and output positions written, over all calls."""
         pairs = [self.op.positions(shape) for shape in self.calls]
         return sum(p[0] for p in pairs), sum(p[1] for p in pairs)
-
-    def dense(self, report: CostReport) -> Counts:
-        """Its counts in a report of the dense model."""
-        row = next((r for r in report.by_layer if r.name == self.name), None)
-        if row is None:  # not called and without params of its own, or a parameter of the model itself
-            return replace(total([]), params=prod(self.weight_shape) if self.bare else 0)
-        return row.counts
 
 
 @dataclass(frozen=True)
 class Survey:
-    """All layers with a weight matrix, in module order, and the report of the dense model."""
+    """All layers with a weight matrix, in module order, and the cost report of the dense model."""
 
     layers: tuple[SurveyedLayer, ...]
     report: CostReport
 
+    @property
+    def dense(self) -> Counts:
+        """Params and multiply-adds of the dense model."""
+        return self.report.counts
 
-def survey(
-    model: nn.Module,
-    example_input: Any,
-    include: Sequence[str] | str | None = None,
-    exclude: Sequence[str] | str | None = None,
-) -> Survey:
-    """Run a model once and list its layers.
+
+def survey(model: nn.Module, example_input: Any, options: PlanOptions | None = None) -> Survey:
+    """Run a model once, list its layers and say which stay dense.
 
     Args:
-        model: Left as it was.
-        example_input: As :func:`nes_lab.count` takes it.
-        include: Name patterns (``"blocks.*.conv_pw"``) or types (``"Linear"``, ``"conv1d"``); only these are replaced. What a
-            pattern names is replaced also where it stays dense by default; a type does not ask for that.
-        exclude: Name patterns or types that stay dense.
+        model: The dense model; it is not changed.
+        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
+        options: Options of planning, which name layers to include, exclude or keep; None takes the defaults.
 
     Raises:
-        OptionError: If a pattern matches no layer; gives the closest names.
+        OptionError: If a pattern matches no layer (suggests the closest names), or a setting of ``overrides`` is wrong.
+
+    Examples:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Linear(8, 8), nn.Embedding(4, 8))
+        >>> [(layer.name, layer.replaceable) for layer in survey(model[:1], torch.zeros(1, 8)).layers]
+        [('0', 'yes')]
     """
     report = count(model, example_input)
-    layers = _list_layers(model)
-    _record_calls(model, example_input, layers)
-    _mark_dense(model, layers)
-    _apply_patterns(layers, _patterns("include", include), _patterns("exclude", exclude))
-    return Survey(tuple(layers), report)
+    layers = _list_layers(model, report, _record_calls(model, example_input))
+    context = dense_context(model, layers, options or PlanOptions())
+    layers = [replace(layer, replaceable=replaceable(layer, context)) for layer in layers]
+    return Survey(tuple(replace(layer, reason=dense_reason(layer, context)) for layer in layers), report)
 
 
-def _list_layers(model: nn.Module) -> list[SurveyedLayer]:
-    """All that holds a matrix, in module order."""
-    bare = {id(module): (name, parameter) for name, module, parameter in bare_matrices(model)}
-    layers = []
-    for name, module in model.named_modules():
-        if isinstance(module, (*BASES, nn.modules.conv._ConvTransposeNd)):
-            layers.append(_describe(name, module))
-        elif id(module) in bare:
-            shown, parameter = bare[id(module)]
-            reason = bare_reason(module, parameter)
-            layers.append(SurveyedLayer(shown, module, type(module).__name__, LayerOp(), reason=reason, bare=parameter))
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, (*BASES, nn.modules.conv._ConvTransposeNd))
+
+
+def _list_layers(
+    model: nn.Module, report: CostReport, calls: Mapping[int, Sequence[tuple[int, ...]]]
+) -> list[SurveyedLayer]:
+    """List all modules that hold a matrix, in module order."""
+    modules = dict(model.named_modules())
+    others = {id(module): (name, parameter) for name, module, parameter in other_weights(model)}
+    counts = {row.name: row.counts for row in report.by_layer}
+    layers: list[SurveyedLayer] = []
+    for name, module in modules.items():
+        if _is_layer(module):
+            parent = modules.get(name.rpartition(".")[0])
+            layer = SurveyedLayer(
+                index=len(layers),
+                name=name,
+                module=module,
+                kind=kind_of(module) or type(module).__name__,
+                op=layer_op(module) if kind_of(module) else LayerOp(),
+                dense=counts.get(name, total([])),
+                calls=tuple(calls[id(module)]),
+                bypassed=not calls[id(module)] or isinstance(parent, nn.TransformerEncoderLayer),
+            )
+            layers.append(layer)
+        elif id(module) in others:
+            shown, parameter = others[id(module)]
+            layers.append(_other_weight(len(layers), shown, module, parameter, counts))
     return layers
 
 
-def _describe(name: str, module: nn.Module) -> SurveyedLayer:
-    reason = why_not(module)
-    if reason:
-        return SurveyedLayer(name, module, type(module).__name__, LayerOp(), reason=reason)
-    return SurveyedLayer(name, module, kind_of(module) or "", layer_op(module))
+def _other_weight(
+    index: int, name: str, module: nn.Module, parameter: str, counts: Mapping[str, Counts]
+) -> SurveyedLayer:
+    # a parameter of the model itself is not in the report
+    stored = replace(total([]), params=prod(getattr(module, parameter).shape))
+    kind, dense = type(module).__name__, counts.get(name, stored)
+    return SurveyedLayer(
+        index, name, module, kind, LayerOp(), dense, parameter=parameter, is_layer=False, bypassed=True
+    )
 
 
-def _record_calls(model: nn.Module, example_input: Any, layers: list[SurveyedLayer]) -> None:
-    def watch(layer: SurveyedLayer) -> Any:
-        return lambda module, args, kwargs, output: layer.calls.append(input_shape((args, kwargs)))
+def _record_calls(model: nn.Module, example_input: Any) -> dict[int, list[tuple[int, ...]]]:
+    """Run the model once and return the shapes of the inputs of each layer, by the module's ``id``."""
+    calls: dict[int, list[tuple[int, ...]]] = defaultdict(list)
 
-    watched = [layer for layer in layers if not layer.bare]
-    handles = [layer.module.register_forward_hook(watch(layer), with_kwargs=True) for layer in watched]
+    def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        calls[id(module)].append(input_shape((args, kwargs)))
+
+    watched = [module for module in model.modules() if _is_layer(module)]
+    handles = [module.register_forward_hook(record, with_kwargs=True) for module in watched]
     try:
         with evaluating(model), counting_kernels():
             run_example(model, example_input)
     finally:
         for handle in handles:
             handle.remove()
-    parents = dict(model.named_modules())
-    for layer in layers:
-        parent = parents.get(layer.name.rpartition(".")[0])
-        layer.bypassed = not layer.calls or isinstance(parent, nn.TransformerEncoderLayer)
-
-
-def _mark_dense(model: nn.Module, layers: list[SurveyedLayer]) -> None:
-    users = _users_of_weights(model)
-    squeezes = [n for n, m in model.named_modules() if any(s in type(m).__name__.lower() for s in _SQUEEZE)]
-    declared = dict(_declared(model))
-    for layer in layers:
-        if not layer.reason:
-            layer.reason = _cannot(layer, users)
-        layer.never = bool(layer.reason)
-        if layer.never:
-            continue
-        layer.reason = _default_dense(layer, squeezes, declared)
-        layer.asked_only = bool(layer.reason)
-
-
-def _cannot(layer: SurveyedLayer, users: dict[int, list[str]]) -> str:
-    """Why a layer can never be replaced in this model, or nothing."""
-    others = [user for user in users[id(layer.module.weight)] if user != layer.name]
-    return f"its weight is tied to that of {others[0]!r}" if others else ""
-
-
-def _default_dense(layer: SurveyedLayer, squeezes: list[str], declared: dict[str, str]) -> str:
-    """Why a layer stays dense unless asked for, or nothing."""
-    if layer.op.groups > 1 and layer.weight_shape[1] == 1:
-        return "depthwise: there are no input channels to share, and a weight this small saves nothing"
-    for name in squeezes:
-        if layer.name == name or layer.name.startswith(f"{name}."):
-            return f"squeeze-excite ({name})"
-    for name, role in declared.items():
-        if layer.name == name or layer.name.startswith(f"{name}."):
-            return f"{role}, as the model declares"
-    return ""
-
-
-def _users_of_weights(model: nn.Module) -> dict[int, list[str]]:
-    users: dict[int, list[str]] = defaultdict(list)
-    for name, module in model.named_modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                users[id(parameter)].append(name)
-    return users
-
-
-def _declared(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Stem and classifier where the model declares them, as timm's do in ``default_cfg``."""
-    config = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None)
-    if not config:
-        return
-    get = config.get if isinstance(config, dict) else lambda key: getattr(config, key, None)
-    for key, role in (("first_conv", "stem"), ("classifier", "classifier")):
-        names = get(key) or ()
-        for name in [names] if isinstance(names, str) else names:
-            yield name, role
-
-
-def _patterns(argument: str, value: Any) -> list[str] | None:
-    if value is None:
-        return None
-    patterns = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [value]
-    for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise OptionError(f"{argument}={value!r}; give name patterns such as 'blocks.*.conv_pw'")
-    return patterns
-
-
-def _apply_patterns(layers: list[SurveyedLayer], include: list[str] | None, exclude: list[str] | None) -> None:
-    taken: set[str] = set()
-    for pattern in include or ():
-        found, by_type = matching(layers, "include", pattern)
-        taken.update(layer.name for layer in found)
-        for layer in found:
-            layer.asked = layer.asked or not by_type
-    for layer in layers:
-        if layer.asked and layer.asked_only:
-            layer.reason = ""
-        elif include and layer.name not in taken and not layer.reason:
-            layer.reason = "not among the patterns of include="
-    for pattern in exclude or ():
-        for layer in matching(layers, "exclude", pattern)[0]:
-            layer.reason = "excluded by a pattern of exclude="
-
-
-def matching(layers: Sequence[SurveyedLayer], argument: str, pattern: str) -> tuple[list[SurveyedLayer], bool]:
-    """The layers a user means by a pattern: those whose names match, else those of a type.
-
-    Args:
-        layers: Of a survey.
-        argument: Its name, for the message.
-        pattern: Of names, with ``*`` and the like; where it matches no name, a class name or kind (``"Conv2d"``, ``"conv2d"``).
-
-    Returns:
-        The layers, and whether they were found by type.
-
-    Raises:
-        OptionError: If it is neither; gives the closest names.
-    """
-    named = [layer for layer in layers if fnmatchcase(layer.name, pattern)]
-    types = {layer.name: (type(layer.module).__name__, layer.kind) for layer in layers}
-    typed = [layer for layer in layers if pattern in types[layer.name]]
-    if not named and not typed:
-        known = [*types, *sorted({name for names in types.values() for name in names})]
-        raise OptionError(
-            f"{argument}={pattern!r} matches no layer of the model and is no type of one.{closest(pattern, known)}"
-        )
-    return (named, False) if named else (typed, True)
+    return calls

@@ -77,7 +77,7 @@ def test_layers_that_are_dense_by_default_are_taken_when_set():
         ({"0": {"epitome_shape": (8,)}}, "epitome_shape="),
         ({"0": {"epitome_shape": (8, 8)}}, r"epitome_shape=\(8, 8\) for '0' should have the axes of its weight"),
         ({"0": {"epitome_shape": (128, 16, 1, 1)}}, "no more channels"),
-        ({"0": {"routing": "tild"}}, r"overrides\['0'\]\['routing'\]='tild'"),
+        ({"0": {"routing": "tild"}}, r"overrides\['0'\]: routing='tild'"),
         ({"0": {"patch_channels": 0}}, "patch_channels=0"),
         ({"0": {"patch_channels": (1, 2, 3)}}, "patch_channels="),
         ({"0": {"keep": True, "ratio": 0.5}}, "sets keep and ratio"),

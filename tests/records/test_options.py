@@ -12,6 +12,7 @@ from nes_lab.config import CompressionConfig
 from nes_lab.errors import OptionError
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.geometry.start_rules import ROUTING_MODES
+from nes_lab.planning.strategies import STRATEGIES
 from nes_lab.records import options
 from nes_lab.records.options import CHOICES, LearnerOptions, PlanOptions, option_default, option_help
 
@@ -46,6 +47,10 @@ def test_plan_options_are_the_keywords_of_functions(function: Any, absent: set[s
     documented = " ".join((inspect.getdoc(function) or "").replace("``", "").split())
     sentences = {name: option_help(name).removesuffix(".").partition(": ")[0] for name in expected}
     assert [name for name, text in sentences.items() if f"{name}: {text}" not in documented] == []
+
+
+def test_strategies_are_the_names_of_the_option():
+    assert tuple(STRATEGIES) == get_args(options.Strategy)
 
 
 def test_plan_options_are_the_fields_of_the_config():

@@ -70,7 +70,7 @@ def test_attention_of_torch(batch_first):
     """The input projection is a bare parameter; the output projection is used without being called."""
     x = torch.randn(1, 6, W)
     plan, small, plain = _there_and_back(Attending(batch_first), x, "80%")
-    assert "in_proj_weight is a bare parameter" in plan.kept["attention"]
+    assert "in_proj_weight belongs to MultiheadAttention itself" in plan.kept["attention"]
     assert plan.kept_layers["attention"].dense.params == 3 * W * W + 3 * W
     assert isinstance(small.attention.out_proj, EpitomeLinear)
     assert plan.layers["attention.out_proj"].execution == "materialize"
@@ -195,7 +195,7 @@ def test_other_kinds_are_kept_with_a_reason():
 def test_recurrent_layers_are_named_as_what_holds_the_budget():
     model = nn.ModuleDict({"lstm": nn.LSTM(W, 2 * W, batch_first=True), "head": nn.Linear(2 * W, W)})
     model.forward = lambda x: model["head"](model["lstm"](x)[0])  # type: ignore[method-assign]
-    with pytest.raises(BudgetError, match=r"lstm .* \(dense: weight_hh_l0 is a bare parameter of LSTM"):
+    with pytest.raises(BudgetError, match=r"lstm .* \(dense: weight_hh_l0 belongs to LSTM itself"):
         nes_lab.plan_for_budget(model, Budget(params="50%"), torch.randn(1, 5, W))
 
 

@@ -1,4 +1,4 @@
-"""A model's loss on calibration data, with one weight changed at a time."""
+"""Compute the loss on calibration data, with one weight replaced at a time."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.utils._pytree import tree_iter
 from nes_lab.cost.count import evaluating, run_example
 from nes_lab.errors import OptionError
 
-__all__ = ["Judge", "Loss", "read_batches"]
+__all__ = ["CalibrationLoss", "Loss", "read_batches"]
 
 Loss = Callable[[Any, Any], Tensor]
 
 
-class Judge:
-    """The loss of a model on calibration data, also with other numbers in one of its weights.
+class CalibrationLoss:
+    """Loss of a model on calibration data, as it is or with one of its weights replaced.
 
     Args:
-        model: Its weights are written to for a moment.
-        batches: From :func:`read_batches`.
-        loss: From the model's output and the target to one number, a mean over the batch.
+        model: The model; :meth:`loss_with` writes to its weights and puts them back.
+        batches: Batches of ``(input, target)``, from :func:`read_batches`.
+        loss: Function from the model's output and the target to one number, a mean over the batch.
     """
 
     def __init__(self, model: nn.Module, batches: list[tuple[Any, Any]], loss: Loss) -> None:
@@ -31,11 +31,15 @@ class Judge:
         self.name = getattr(loss, "__qualname__", type(loss).__qualname__)
 
     def tensors(self) -> list[Tensor]:
-        """All tensors of the batches."""
+        """Return all tensors of the batches."""
         return [leaf for leaf in tree_iter(self.batches) if isinstance(leaf, Tensor)]
 
     def loss(self) -> float:
-        """Mean over the samples."""
+        """Return the mean loss over all samples.
+
+        Raises:
+            OptionError: If the loss function cannot take the model's output and the target.
+        """
         total = 0.0
         with evaluating(self.model):
             for inputs, target in self.batches:
@@ -47,10 +51,10 @@ class Judge:
         try:
             return float(self._loss(output, target))
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-            raise OptionError(f"loss={self.name}: it cannot take the model's output and the target: {error}") from error
+            raise OptionError(f"loss={self.name} cannot take the model's output and the target: {error}") from error
 
     def loss_with(self, weight: Tensor, other: Tensor) -> float:
-        """The same with other numbers in ``weight``, one of the model's; they are put back."""
+        """Return the loss with other values in ``weight``, a parameter of the model, and put its own values back."""
         before = weight.clone()
         try:
             weight.copy_(other)
@@ -64,18 +68,18 @@ def _length(target: Any) -> int:
 
 
 def read_batches(calibration: Any) -> list[tuple[Any, Any]]:
-    """Batches of ``(input, target)``, all at hand.
+    """Return batches of ``(input, target)`` as a list.
 
     Raises:
-        OptionError: If there is none, or one is no pair.
+        OptionError: If there is no batch, or one is not a pair.
     """
-    right = "give batches of (input, target), such as a data loader"
+    expected = "give batches of (input, target), such as a data loader"
     if isinstance(calibration, Tensor | Mapping | str) or not isinstance(calibration, Iterable):
-        raise OptionError(f"calibration is a {type(calibration).__name__}; {right}")
+        raise OptionError(f"calibration is a {type(calibration).__name__}; {expected}")
     batches = list(calibration)
     if not batches:
-        raise OptionError(f"calibration holds no batch; {right}")
+        raise OptionError(f"calibration has no batches; {expected}")
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise OptionError(f"calibration holds a {type(batch).__name__} that is no pair; {right}")
+            raise OptionError(f"calibration holds a {type(batch).__name__} where a pair is expected; {expected}")
     return [(inputs, target) for inputs, target in batches]

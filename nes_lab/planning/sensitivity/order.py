@@ -1,8 +1,8 @@
-"""The order of steps by what they cost for what they save. Torch-free.
+"""Order shrink steps by loss per saving (lower convex hull).
 
-Along one layer the costs of its states over their savings are replaced by the lower convex hull: a step that saves little may
-lead to one that saves much, and then both are worth the slope between. Slopes of a hull rise, so that the steps of a layer keep
-their order when all layers' steps are sorted by slope.
+Along one layer, the costs of its sizes over their savings are replaced by the lower convex hull: a step that saves little may lead to
+one that saves much, and then both get the slope between them. The slopes of a hull never fall, so the steps of a layer keep their
+order when the steps of all layers are sorted by slope.
 """
 
 from __future__ import annotations
@@ -10,48 +10,106 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import inf, prod
+from typing import Any
 
-from nes_lab.planning.ladder import LayerSteps, Step
+from torch import nn
+
+from nes_lab.errors import OptionError
+from nes_lab.planning.ladder import Ladder, LayerSteps, Step
+from nes_lab.planning.sensitivity.measure import measure_ladder, measured_options
+from nes_lab.progress_bar import OnProgress
+from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import LayerPlan
 from nes_lab.records.counts import Counts
 from nes_lab.records.sensitivity_report import COSTS, SensitivityReport
 
-__all__ = ["hull_slopes", "sensitive_steps"]
+__all__ = ["hull_slopes", "order_by_sensitivity"]
 
 
-def sensitive_steps(
-    layers: Iterable[LayerSteps], names: Sequence[str], report: SensitivityReport, dense: Counts, saved: Sequence[str]
+def order_by_sensitivity(
+    ladder: Ladder,
+    model: nn.Module,
+    budget: Budget,
+    sensitivity: Any,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Step, ...]:
-    """Steps by rising cost per saving; of equal losses, by the residual; then in module order.
+    """Order steps by their cost per saving of what the budget limits.
 
     Args:
-        layers: All states of the layers.
-        names: Of the survey's layers.
+        ladder: The steps, in any order.
+        model: The dense model.
+        budget: Limits below the dense model's counts say which savings count; a limit on time counts multiply-adds.
+        sensitivity: Report of :func:`nes_lab.measure_sensitivity`; None measures the residuals of the fit here.
+        progress: Show a bar on standard error.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
+
+    Raises:
+        PlanError: If the report is of another model.
+        OptionError: If it is of other epitomes, or not a report.
+    """
+    report = (
+        measure_ladder(model, ladder, progress=progress, on_progress=on_progress)
+        if sensitivity is None
+        else sensitivity
+    )
+    if not isinstance(report, SensitivityReport):
+        raise OptionError(f"sensitivity is a {type(report).__name__}; give what nes_lab.measure_sensitivity returns")
+    surveyed, steps_by_layer = ladder.survey.layers, ladder.steps_by_layer()
+    shapes = {surveyed[steps.index].name: surveyed[steps.index].weight_shape for steps in steps_by_layer}
+    report.check(shapes, measured_options(ladder))
+    names = [layer.name for layer in surveyed]
+    return _by_slope(
+        steps_by_layer, names, report, ladder.survey.dense, _limited_quantities(budget, ladder.survey.dense)
+    )
+
+
+def _limited_quantities(budget: Budget, dense: Counts) -> tuple[str, ...]:
+    """Return which of params and multiply-adds the budget limits; both if it limits neither."""
+    binding = [name for name, limit in budget.limits(dense).items() if limit < getattr(dense, name)]
+    if budget.latency_ms is not None and "madds" not in binding:
+        binding.append("madds")
+    return tuple(binding) or ("params", "madds")
+
+
+def _by_slope(
+    layers: Iterable[LayerSteps],
+    names: Sequence[str],
+    report: SensitivityReport,
+    dense: Counts,
+    quantities: Sequence[str],
+) -> tuple[Step, ...]:
+    """Order steps by rising cost per saving; of equal losses, by the residual; then in module order.
+
+    Args:
+        layers: Every size that each layer can shrink to.
+        names: Names of the layers of the survey.
         report: What shrinking costs.
         dense: Counts of the dense model.
-        saved: What counts as saving: ``"params"``, ``"madds"`` or both, each as a share of the dense model's.
+        quantities: What counts as a saving (``"params"``, ``"madds"`` or both), each as a share of the dense model's.
     """
-    kinds = COSTS[COSTS.index(report.measured_by) :]
+    cost_kinds = COSTS[COSTS.index(report.measured_by) :]
     steps = []
-    for item in layers:
-        curve = report.by_name[names[item.index]]
-        savings = [0.0, *(_saving(plan, dense, saved) for plan in item.plans)]
-        ratios = [prod(plan.epitome_shape) / prod(plan.weight_shape) for plan in item.plans]
-        slopes = [hull_slopes(savings, [0.0, *(curve.cost(r, by) for r in ratios)]) for by in kinds]
-        steps += [Step(key, item.index, plan) for key, plan in zip(zip(*slopes, strict=True), item.plans, strict=True)]
+    for layer in layers:
+        curve = report.by_name[names[layer.index]]
+        savings = [0.0, *(_saving(plan, dense, quantities) for plan in layer.plans)]
+        ratios = [prod(plan.epitome_shape) / prod(plan.weight_shape) for plan in layer.plans]
+        slopes = [hull_slopes(savings, [0.0, *(curve.cost(ratio, kind) for ratio in ratios)]) for kind in cost_kinds]
+        keys = zip(*slopes, strict=True)
+        steps += [Step(key, layer.index, plan) for key, plan in zip(keys, layer.plans, strict=True)]
     return tuple(sorted(steps, key=lambda s: (s.key, s.layer)))
 
 
-def _saving(plan: LayerPlan, dense: Counts, saved: Sequence[str]) -> float:
-    return sum((getattr(plan.dense, w) - getattr(plan.predicted, w)) / max(getattr(dense, w), 1) for w in saved)
+def _saving(plan: LayerPlan, dense: Counts, quantities: Sequence[str]) -> float:
+    return sum((getattr(plan.dense, q) - getattr(plan.predicted, q)) / max(getattr(dense, q), 1) for q in quantities)
 
 
 def hull_slopes(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
-    """Per step from one point to the next, the slope of the lower convex hull there; slopes never fall.
+    """Return the slope of the lower convex hull between each point and the next; slopes never fall.
 
     Args:
-        xs: Rising, steps of nothing allowed.
-        ys: Any.
+        xs: Values that never fall from one point to the next.
+        ys: Value at each of them.
 
     Examples:
         >>> hull_slopes([0, 1, 2, 3], [0, 2, 2, 5])

@@ -69,16 +69,18 @@ def test_where_starts_will_be_searched_their_search_is_measured():
     model, x = _rows_in_pairs(), torch.randn(1, 16)
     chosen = {"routing": "free", "patch_channels": 1, "wiring": "output_axis", "ratios": (0.5,), "include": "0"}
     batches = [(torch.randn(64, 16), torch.randint(8, (64,)))]
-    found = {}
-    for starts in ("plan", "search"):
-        report = nes_lab.measure_sensitivity(model, x, starts=starts, calibration=batches, **chosen)
-        found[starts] = next(p for p in report.by_name["0"].points if p.ratio == 0.5)
-    assert found["plan"].residual > 0.5 and found["search"].residual < 1e-4
-    assert abs(found["search"].loss_increase) < 1e-5 < abs(found["plan"].loss_increase)
-    rule = nes_lab.measure_sensitivity(model, x, starts="search", ratios=(0.5,), include="0")
+    points = {}
+    for search in (False, True):
+        report = nes_lab.measure_sensitivity(model, x, search_starts=search, calibration=batches, **chosen)
+        points[search] = next(p for p in report.by_name["0"].points if p.ratio == 0.5)
+    assert points[False].residual > 0.5 and points[True].residual < 1e-4
+    assert abs(points[True].loss_increase) < 1e-5 < abs(points[False].loss_increase)
+    rule = nes_lab.measure_sensitivity(model, x, search_starts=True, ratios=(0.5,), include="0")
     assert (
         rule.layers == nes_lab.measure_sensitivity(model, x, ratios=(0.5,), include="0").layers
     )  # tiled stores no starts
+    with pytest.warns(FutureWarning, match="search_starts="):
+        assert nes_lab.measure_sensitivity(model, x, starts="search", ratios=(0.5,), include="0").layers == rule.layers
     with pytest.raises(OptionError, match="starts='serch'"):
         nes_lab.measure_sensitivity(model, x, starts="serch")
 
@@ -220,7 +222,7 @@ def test_a_report_of_another_model_or_other_epitomes_is_refused():
 
 def test_it_is_read_from_the_cache_until_weights_options_or_data_change(tmp_path):
     model, x, seen = _three(), torch.randn(1, 32), []
-    ways = {"cache": tmp_path / "new" / "folder", "progress": seen.append}
+    ways = {"cache": tmp_path / "new" / "folder", "on_progress": seen.append}
     first = nes_lab.measure_sensitivity(model, x, calibration=_batches(model), **ways)
     assert seen and seen[-1]["done"] == seen[-1]["total"] == 3
     seen.clear()
@@ -302,7 +304,7 @@ def test_json_round_trip():
         ({"ratios": (1.5,)}, "between 0 and 1"),
         ({"calibration": []}, "no batch"),
         ({"calibration": torch.ones(3)}, "calibration is a Tensor"),
-        ({"calibration": [torch.ones(3)]}, "no pair"),
+        ({"calibration": [torch.ones(3)]}, "where a pair is expected"),
         ({"loss": nn.functional.mse_loss}, "without calibration"),
         ({"calibration": [(torch.ones(2, 5), torch.ones(2))]}, "cannot run it"),
         ({"calibration": [(torch.ones(2, 32), "label")]}, "cannot take the model's output"),
@@ -316,6 +318,11 @@ def test_json_round_trip():
 def test_wrong_options(options, says):
     with pytest.raises(OptionError, match=says):
         nes_lab.measure_sensitivity(_three(), torch.randn(1, 32), **options)
+
+
+def test_measure_sensitivity_passes_by_modules_that_hold_no_weight_of_their_own():
+    model, x = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval(), torch.randn(1, 3, 16)
+    assert "linear1" in nes_lab.measure_sensitivity(model, x, ratios=(0.5,)).by_name  # attention is passed by
 
 
 def test_weights_without_numbers():

@@ -1,0 +1,101 @@
+"""Build the ladder of a model: survey it, and line up the shrink steps of every layer that may be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from nes_lab.errors import BudgetError, OptionError
+from nes_lab.geometry.start_rules import routing_mode
+from nes_lab.nn.index_learner import check_learner_options
+from nes_lab.planning.ladder import Ladder, LayerSteps, layer_steps, uniform_steps
+from nes_lab.planning.layer_plans import plan_layer
+from nes_lab.planning.overrides import LayerSettings, settings_by_layer
+from nes_lab.planning.survey import Survey, SurveyedLayer, survey
+from nes_lab.records.budget import Budget
+from nes_lab.records.compression_plan import LayerPlan
+from nes_lab.records.options import PlanOptions
+
+__all__ = ["build_ladder"]
+
+
+def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, budget: Budget | None = None) -> Ladder:
+    """Survey a model and line up the steps of every layer that may be replaced, in the order of ``uniform``.
+
+    Args:
+        model: The dense model; it is not changed.
+        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
+        options: Options of planning.
+        budget: Decides what ``scope="auto"`` means; None takes ``separable``.
+
+    Raises:
+        BudgetError: If the model has no layer that an epitome could replace.
+        OptionError: If an option is wrong, or a pattern matches no layer.
+    """
+    check_learner_options(**(options.layer_options or {}))
+    surveyed = survey(model, example_input, options)
+    if not surveyed.layers:
+        raise BudgetError(f"{type(model).__name__} has no convolution or linear layer that an epitome could replace")
+    options = replace(options, scope=_resolved_scope(surveyed, budget, options))
+    settings = settings_by_layer(surveyed.layers, options.overrides)
+    steps: list[LayerSteps] = []
+    fixed: dict[int, LayerPlan] = {}
+    for layer in surveyed.layers:
+        layer_settings = settings.get(layer.name)
+        if layer_settings and layer_settings.sets_size:
+            fixed[layer.index] = _fixed_plan(layer, layer_settings, options)
+        elif not layer.reason:
+            own, why = (layer_settings.options(options), layer_settings.why) if layer_settings else (options, "")
+            steps.append(layer_steps(layer, own, why))
+    return Ladder(surveyed, uniform_steps(steps), fixed, options)
+
+
+def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions) -> Any:
+    """Return the scope; ``auto`` becomes ``joint`` if only params must fall, and ``separable`` otherwise.
+
+    A rule that gives both scopes the same weight is ``separable`` too, because that is computed with fewer multiply-adds.
+    """
+    if options.scope != "auto":
+        return options.scope
+    if budget is None or budget.latency_ms is not None or routing_mode(options.routing).separable:
+        return "separable"
+    madds_limit = budget.limits(surveyed.dense).get("madds")
+    return "joint" if madds_limit is None or madds_limit >= surveyed.dense.madds else "separable"
+
+
+def _fixed_plan(layer: SurveyedLayer, settings: LayerSettings, options: PlanOptions) -> LayerPlan:
+    """Plan a layer whose ratio or epitome shape ``overrides`` sets."""
+    if layer.reason:
+        raise OptionError(
+            f"overrides[{settings.patterns}] asks for {layer.name!r}, which must stay dense: {layer.reason}"
+        )
+    own, values = settings.options(options), settings.values
+    shape = values["epitome_shape"] if "epitome_shape" in values else _shape_for_ratio(layer, values["ratio"], own)
+    _check_epitome_shape(layer, shape)
+    return plan_layer(layer, shape, own, settings.why)
+
+
+def _check_epitome_shape(layer: SurveyedLayer, shape: Sequence[int]) -> None:
+    weight = layer.weight_shape
+    if len(shape) != len(weight) or any(e > w for e, w in zip(shape[:2], weight, strict=False)):
+        raise OptionError(
+            f"overrides: epitome_shape={shape} for {layer.name!r} should have the axes of its weight {weight}, and no more channels"
+        )
+
+
+def _shape_for_ratio(layer: SurveyedLayer, ratio: float, options: PlanOptions) -> tuple[int, ...]:
+    """Return the largest epitome shape on the layer's way down that has at most ``ratio`` of the weight's cells."""
+    weight = layer.weight_shape
+    shapes = [weight, *(plan.epitome_shape for plan in layer_steps(layer, options).plans)]
+    small_enough = [shape for shape in shapes if prod(shape) <= ratio * prod(weight)]
+    if not small_enough:
+        least = prod(shapes[-1]) / prod(weight)
+        raise OptionError(
+            f"overrides: ratio={ratio!r} for {layer.name!r} cannot be met: the least is {least:.4g}, an epitome of "
+            f"{shapes[-1]} for its weight {weight}, with channels in multiples of {options.round_to}"
+        )
+    return small_enough[0]

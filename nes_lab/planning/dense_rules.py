@@ -1,0 +1,201 @@
+"""Rules that keep a layer dense. They are asked in order, and the first reason counts.
+
+To add a rule, write a function ``(layer, context) -> reason`` that returns an empty string if the layer may be replaced, and enter
+it in one of the three tuples below. What a rule needs to know besides the layer is a field of :class:`DenseContext`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from torch import nn
+
+from nes_lab.nn.kinds import why_not
+from nes_lab.planning.other_weights import other_weight_reason
+from nes_lab.planning.overrides import LayerSettings, settings_by_layer
+from nes_lab.planning.patterns import matching_layers, pattern_list
+from nes_lab.records.options import PlanOptions
+
+if TYPE_CHECKING:
+    from nes_lab.planning.survey import SurveyedLayer
+
+__all__ = ["RULES", "DenseContext", "Replaceable", "dense_context", "dense_reason", "replaceable"]
+
+Replaceable = Literal["yes", "if_named", "never"]
+"""Whether a layer may be replaced: by default, only if ``include`` or ``overrides`` names it, or never."""
+
+SQUEEZE_EXCITE_CLASSES = ("squeezeexcit", "semodule", "sqexcit")
+"""Parts of lower-case class names by which squeeze-excite modules are recognized."""
+
+
+@dataclass(frozen=True)
+class DenseContext:
+    """What the rules know besides the layer: facts of the model, and the user's options.
+
+    Args:
+        weight_users: Names of the modules that use a parameter, by the parameter's ``id``.
+        squeeze_excite: Names of the squeeze-excite modules.
+        declared: Name and role of the stem and classifier that the model declares.
+        included: Names of the layers that ``include`` matches; None if it is not given.
+        named: Names of the layers that a name pattern of ``include`` matches.
+        excluded: Names of the layers that ``exclude`` matches.
+        settings: Settings from ``overrides``, by layer name.
+        min_channels: Layers with fewer input or output channels stay dense.
+    """
+
+    weight_users: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    squeeze_excite: tuple[str, ...] = ()
+    declared: Mapping[str, str] = field(default_factory=dict)
+    included: frozenset[str] | None = None
+    named: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    settings: Mapping[str, LayerSettings] = field(default_factory=dict)
+    min_channels: int = 1
+
+
+Rule = Callable[["SurveyedLayer", DenseContext], str]
+
+
+def kept_by_override(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say that ``overrides`` keeps the layer dense."""
+    settings = context.settings.get(layer.name)
+    return f"overrides[{settings.patterns}] keeps it" if settings and settings.values.get("keep") else ""
+
+
+def excluded(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say that ``exclude`` names the layer."""
+    return "excluded by a pattern of exclude=" if layer.name in context.excluded else ""
+
+
+def no_epitome_layer(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say why no epitome layer computes what this module does."""
+    return why_not(layer.module) if layer.is_layer else other_weight_reason(layer.module, layer.parameter)
+
+
+def tied(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say that another module uses the same weight."""
+    users = context.weight_users.get(id(layer.module._parameters.get(layer.parameter)), ())
+    others = [user for user in users if user != layer.name]
+    return f"its weight is tied to that of {others[0]!r}" if others else ""
+
+
+def depthwise(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say that the layer is a depthwise convolution."""
+    if layer.op.groups > 1 and layer.weight_shape[1] == 1:
+        return "depthwise: there are no input channels to share, and a weight this small saves nothing"
+    return ""
+
+
+def squeeze_excite(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say that the layer belongs to a squeeze-excite module."""
+    module = _module_around(layer.name, context.squeeze_excite)
+    return f"squeeze-excite ({module})" if module is not None else ""
+
+
+def declared(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say that the model declares the layer as its stem or classifier."""
+    module = _module_around(layer.name, context.declared)
+    return f"{context.declared[module]}, as the model declares" if module is not None else ""
+
+
+def not_included(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say that ``include`` is given and does not match the layer."""
+    return "" if context.included is None or layer.name in context.included else "not among the patterns of include="
+
+
+def too_thin(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Say that the layer has fewer channels than ``min_channels``."""
+    fewest = min(layer.weight_shape[0], layer.weight_shape[1] * layer.op.groups)
+    too_few = fewest < context.min_channels and layer.name not in context.named
+    return f"{fewest} channels, below min_channels={context.min_channels}" if too_few else ""
+
+
+NEVER: tuple[Rule, ...] = (no_epitome_layer, tied)
+"""Rules that no option can overrule."""
+
+UNLESS_NAMED: tuple[Rule, ...] = (depthwise, squeeze_excite, declared)
+"""Rules that hold unless ``include`` or ``overrides`` names the layer."""
+
+RULES: tuple[Rule, ...] = (kept_by_override, excluded, *NEVER, *UNLESS_NAMED, not_included, too_thin)
+
+
+def dense_reason(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Return the reason of the first rule that keeps a layer dense; empty if it may be replaced."""
+    settings = context.settings.get(layer.name)
+    if settings and settings.sets_size and layer.replaceable != "never":
+        return ""  # overrides asks for this epitome, whatever else is said
+    skipped = UNLESS_NAMED if layer.name in context.named else ()
+    return _first_reason((rule for rule in RULES if rule not in skipped), layer, context)
+
+
+def replaceable(layer: SurveyedLayer, context: DenseContext) -> Replaceable:
+    """Return whether a layer may be replaced, by the facts of the model alone."""
+    if _first_reason(NEVER, layer, context):
+        return "never"
+    return "if_named" if _first_reason(UNLESS_NAMED, layer, context) else "yes"
+
+
+def _first_reason(rules: Iterable[Rule], layer: SurveyedLayer, context: DenseContext) -> str:
+    return next((reason for rule in rules if (reason := rule(layer, context))), "")
+
+
+def _module_around(name: str, modules: Iterable[str]) -> str | None:
+    """Return the first of some modules that is the layer or holds it."""
+    return next((module for module in modules if name == module or name.startswith(f"{module}.")), None)
+
+
+def dense_context(model: nn.Module, layers: Sequence[SurveyedLayer], options: PlanOptions) -> DenseContext:
+    """Collect what the rules need to know about a model and the options.
+
+    Raises:
+        OptionError: If a pattern matches no layer, or a setting of ``overrides`` is wrong.
+    """
+    named: set[str] = set()
+    included: set[str] = set()
+    for pattern in pattern_list("include", options.include):
+        matches, by_name = matching_layers(layers, "include", pattern)
+        included |= {layer.name for layer in matches}
+        named |= {layer.name for layer in matches if by_name}
+    excluded_layers = [
+        layer
+        for pattern in pattern_list("exclude", options.exclude)
+        for layer in matching_layers(layers, "exclude", pattern)[0]
+    ]
+    return DenseContext(
+        weight_users=_weight_users(model),
+        squeeze_excite=tuple(name for name, module in model.named_modules() if _is_squeeze_excite(module)),
+        declared=dict(_declared_roles(model)),
+        included=frozenset(included) if included else None,
+        named=frozenset(named),
+        excluded=frozenset(layer.name for layer in excluded_layers),
+        settings=settings_by_layer(layers, options.overrides),
+        min_channels=options.min_channels,
+    )
+
+
+def _is_squeeze_excite(module: nn.Module) -> bool:
+    return any(part in type(module).__name__.lower() for part in SQUEEZE_EXCITE_CLASSES)
+
+
+def _weight_users(model: nn.Module) -> dict[int, list[str]]:
+    users: dict[int, list[str]] = defaultdict(list)
+    for name, module in model.named_modules():
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                users[id(parameter)].append(name)
+    return users
+
+
+def _declared_roles(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield name and role of stem and classifier if the model declares them, as timm's do in ``default_cfg``."""
+    config = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None)
+    if not config:
+        return
+    get = config.get if isinstance(config, dict) else lambda key: getattr(config, key, None)
+    for key, role in (("first_conv", "stem"), ("classifier", "classifier")):
+        names = get(key) or ()
+        for name in [names] if isinstance(names, str) else names:
+            yield name, role

@@ -1,0 +1,57 @@
+"""Planning strategies: the order in which the steps of a ladder are taken.
+
+To add one, write ``planning/NAME.py`` with a function like :class:`OrderSteps`, enter it in :data:`STRATEGIES`, and add its name and
+meaning to ``records/options.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import nn
+
+from nes_lab.planning.ladder import Ladder, Step
+from nes_lab.planning.sensitivity.order import order_by_sensitivity
+from nes_lab.progress_bar import OnProgress
+from nes_lab.records.budget import Budget
+
+__all__ = ["STRATEGIES", "OrderSteps"]
+
+
+class OrderSteps(Protocol):
+    """Function that orders the steps of a ladder.
+
+    Each layer's steps must stay in their order, and the order must not depend on how large the budget is: then more budget never
+    means fewer params.
+    """
+
+    def __call__(
+        self,
+        ladder: Ladder,
+        model: nn.Module,
+        budget: Budget,
+        sensitivity: Any,
+        progress: bool,
+        on_progress: OnProgress | None,
+    ) -> tuple[Step, ...]:
+        """Return the steps of ``ladder`` in the order in which to take them.
+
+        Args:
+            ladder: The steps, in the order of ``uniform``.
+            model: The dense model.
+            budget: What the plan must meet.
+            sensitivity: What the user gave as ``sensitivity=``, or None.
+            progress: Show a bar on standard error.
+            on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
+        """
+        ...
+
+
+def keep_order(
+    ladder: Ladder, model: nn.Module, budget: Budget, sensitivity: Any, progress: bool, on_progress: OnProgress | None
+) -> tuple[Step, ...]:
+    """Return the steps as they are: ladders are built in the order of one ratio for all layers."""
+    return ladder.steps
+
+
+STRATEGIES: dict[str, OrderSteps] = {"uniform": keep_order, "sensitivity": order_by_sensitivity}
