@@ -9,7 +9,7 @@ import streamlit as st
 from app.cached import plan, store
 from app.components.errors import say_error
 from app.components.plot import plot
-from app.components.tables import layer_table, reasons_table
+from app.components.tables import reasons_table, shapes_table
 from app.inputs import BACKBONES, field_input, text_or_none
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
@@ -141,7 +141,7 @@ def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFa
     with bars:
         plot(layer_bars(found["rows"]), key="plan-bars")
     with table:
-        layer_table(found["rows"], key="plan-table")
+        shapes_table(found["rows"], key="plan-table")
         with st.expander("Why every layer is as it is"):
             reasons_table(found["rows"], key="plan-reasons")
     return True

@@ -5,7 +5,7 @@ import streamlit as st
 from app.cached import choose_run, store
 from app.components.errors import guarded, say_error
 from app.components.plot import live_plot, load_library, plot
-from app.components.tables import layer_table, run_list
+from app.components.tables import run_list, shapes_table
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
@@ -95,7 +95,7 @@ def details(info: RunInfo) -> None:
         st.subheader("Layers")
         plot(layer_bars(layers), key="layers")
         with st.expander("Table of layers"):
-            layer_table(layers, key="layer-table")
+            shapes_table(layers, key="layer-table")
     with st.expander("Configuration"):
         st.json(info.config, expanded=2)
 

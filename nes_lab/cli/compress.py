@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.plan_flags import SaveFlags, saving_arguments
+from nes_lab.cli.tables import print_counts
 
 if TYPE_CHECKING:
     from nes_lab.models.jobs import SavedModel
@@ -43,9 +44,7 @@ def print_saved(options: SaveFlags, saved: SavedModel) -> None:
         return
     if saved.fit is not None:
         print(saved.fit)
-    dense = saved.plan.dense
-    for name, now, before in (("params", saved.params, dense.params), ("madds", saved.madds, dense.madds)):
-        print(f"{name:<6} {before:>15,} -> {now:>15,}  ({now / before:.1%} of the dense network)")
+    print_counts(saved.plan.dense, replace(saved.plan.predicted, params=saved.params, madds=saved.madds))
     for note in saved.plan.notes:
         print(note)
     print(f"saved in {saved.folder} ({saved.file_bytes:,} bytes); go on with: nes-lab export {saved.folder} model.onnx")

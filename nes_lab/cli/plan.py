@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.plan_flags import PlanFlags, compression_config, dense_source, search_options
-from nes_lab.cli.tables import print_table, printable
+from nes_lab.cli.tables import print_counts, print_table, printable
 from nes_lab.errors import OptionError
-from nes_lab.text import format_shape
 
 if TYPE_CHECKING:
     from nes_lab.records.compression_plan import CompressionPlan
@@ -60,23 +59,14 @@ def _write(path: Path, text: str) -> None:
 
 def _show(plan: CompressionPlan, backbone: str) -> None:
     print(f"{backbone}: {len(plan.layers)} layers compressed, {len(plan.kept)} kept dense")
-    head = ("layer", "weight", "epitome", "params", "dense", "madds", "dense", "why kept")
-    print_table(head, [_cells(row) for row in plan.rows()], numbers=range(3, 7))
+    print_table(plan.table())
     _show_totals(plan)
 
 
 def _show_totals(plan: CompressionPlan) -> None:
-    for name in ("params", "madds"):
-        dense, now = getattr(plan.dense, name), getattr(plan.predicted, name)
-        print(f"{name:<6} {dense:>15,} -> {now:>15,}  ({now / dense:.1%} of the dense network)")
+    print_counts(plan.dense, plan.predicted)
     for note in plan.notes:
         print(note)
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    shapes = [format_shape(row[key]) for key in ("weight_shape", "epitome_shape")]
-    counts = [f"{row[key]:,}" for key in ("params", "params_dense", "madds", "madds_dense")]
-    return [row["name"], *shapes, *counts, printable(row["reason"] or "", 60)]
 
 
 def _explain(plan: CompressionPlan) -> None:

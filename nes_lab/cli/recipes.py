@@ -14,6 +14,8 @@ from nes_lab.cli.tables import print_table
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError
 from nes_lab.recipes.registry import NamedRecipe, recipe, recipe_names
+from nes_lab.records.columns import columns
+from nes_lab.records.table import Table
 
 __all__ = ["run_command"]
 
@@ -64,9 +66,10 @@ def _list() -> None:
     for chosen in map(recipe, recipe_names()):
         print(f"{chosen.name}: {chosen.about}")
         for variant, about in chosen.variants.items():
-            rows.append([chosen.name, variant + (" (default)" if variant == chosen.default else ""), about])
+            default = " (default)" if variant == chosen.default else ""
+            rows.append({"recipe": chosen.name, "variant": variant + default, "training": about})
     print()
-    print_table(("recipe", "variant", "training"), rows, numbers=())
+    print_table(Table(columns("recipe", "variant", "training"), rows))
 
 
 def _plain(chosen: NamedRecipe) -> dict[str, Any]:

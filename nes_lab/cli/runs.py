@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from rich.text import Text
+from typing import Any
 
 from nes_lab.cli.options import parse
-from nes_lab.cli.tables import print_table, printable, shorten, state_style
+from nes_lab.cli.tables import print_table, printable, shorten
 from nes_lab.errors import OptionError
+from nes_lab.records.columns import columns
+from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.store import RunStore
@@ -51,8 +52,8 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _show(shown: Sequence[RunInfo], count: int, store: RunStore) -> None:
-    head = ("run", "label", "state", "progress", "top-1", "params", "madds", "age")
-    print_table(head, [_cells(info) for info in shown], numbers=range(3, 8))
+    keys = ("run", "label", "state", "progress", "top1", "params", "madds", "age")
+    print_table(Table(columns(*keys), [_row(info) for info in shown]))
     for info in shown:
         if info.state in ("lost", "failed") and info.reason:
             print(f"{info.id} is {info.state}: {printable(info.reason, 300)}")
@@ -60,24 +61,11 @@ def _show(shown: Sequence[RunInfo], count: int, store: RunStore) -> None:
         print(f"{count - len(shown)} more in {store.root}; --limit 0 shows all")
 
 
-def _cells(info: RunInfo) -> list[str | Text]:
-    summary = info.summary
-    top1 = summary.get("top1")
-    return [
-        info.id,
-        shorten(printable(info.label, 200), 40),
-        Text(info.state, style=state_style(info.state)),
-        f"{info.progress:.0%}",
-        f"{top1:.1f}" if isinstance(top1, int | float) else "",
-        *(_scaled(summary.get(name)) for name in ("params", "madds")),
-        _age(info.created),
-    ]
-
-
-def _scaled(value: object) -> str:
-    if not isinstance(value, int | float):
-        return ""
-    return f"{value / 1e6:.2f} M" if value >= 1e5 else f"{value:,.0f}"
+def _row(info: RunInfo) -> dict[str, Any]:
+    numbers = {key: v for key in ("top1", "params", "madds") if isinstance(v := info.summary.get(key), int | float)}
+    label = shorten(printable(info.label, 200), 40)
+    row = {"run": info.id, "label": label, "state": info.state, "progress": info.progress, "age": _age(info.created)}
+    return row | numbers
 
 
 def _age(created: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -20,6 +20,8 @@ from nes_lab.cli.tables import print_table, printable
 from nes_lab.config import load_sweep
 from nes_lab.errors import RunError
 from nes_lab.progress_bar import OnProgress, ProgressEvent
+from nes_lab.records.columns import columns, number_column
+from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
@@ -174,15 +176,15 @@ def _line(sweep: Sweep, info: RunInfo) -> str:
 
 def print_result(result: SweepResult, sweep: Sweep) -> None:
     """Print the trials of a sweep, the means over seeds, the Pareto front, and what remains to be done."""
-    columns = list(dict.fromkeys([*result.objectives, *SHOWN]))
+    shown = [number_column(name) for name in dict.fromkeys([*result.objectives, *SHOWN])]
     best, has_seeds = result.front, any(len(setting.trials) > 1 for setting in result.settings)
     stars = set() if has_seeds else {number for setting in best for number in setting.trials}
-    rows = [_row(trial, columns, trial.number in stars) for trial in result.trials]
-    print_table(("", "trial", *columns, "state", "run"), rows, range(2, 2 + len(columns)), ids=3 + len(columns))
+    rows = [_row(trial, trial.number in stars) for trial in result.trials]
+    print_table(Table((*columns("best", "trial"), *shown, *columns("state", "run")), rows), ids="run")
     print(f"{len(result.trials) - len(result.unfinished)} of {result.planned} trials finished")
     if has_seeds and best:
-        rows = [_setting_row(setting, columns, setting in best) for setting in result.settings]
-        print_table(("", "mean over seeds", "seeds", *columns), rows, range(2, 3 + len(columns)))
+        rows = [_setting_row(setting, setting in best) for setting in result.settings]
+        print_table(Table((*columns("best", "setting", "seeds"), *shown), rows))
         print("±: sample standard deviation over seeds")
     if best:
         print(
@@ -210,15 +212,15 @@ def _reasons(trials: Iterable[tuple[str, str, str]]) -> Iterator[str]:
         yield f"{list_some(labels, 3)} {'is' if len(labels) == 1 else 'are'} {state}: {reason}"
 
 
-def _row(trial: SweepTrial, columns: Sequence[str], is_best: bool) -> list[str]:
-    numbers = [format_value(trial.numbers[name]) if name in trial.numbers else "" for name in columns]
-    return ["*" if is_best else "", printable(trial.label, 80), *numbers, trial.state, trial.run]
+def _row(trial: SweepTrial, is_best: bool) -> dict[str, Any]:
+    row = {"best": "*" if is_best else "", "trial": trial.label, "state": trial.state, "run": trial.run}
+    return row | dict(trial.numbers)
 
 
-def _setting_row(setting: SweepSetting, columns: Sequence[str], is_best: bool) -> list[str]:
+def _setting_row(setting: SweepSetting, is_best: bool) -> dict[str, Any]:
     count = str(setting.n) if setting.n == len(setting.trials) else f"{setting.n} of {len(setting.trials)}"
-    cells = [_mean(setting, name) if name in setting.mean else "" for name in columns]
-    return ["*" if is_best else "", printable(setting.label, 80), count, *cells]
+    means = {name: _mean(setting, name) for name in setting.mean}
+    return {"best": "*" if is_best else "", "setting": setting.label, "seeds": count} | means
 
 
 def _mean(setting: SweepSetting, name: str) -> str:

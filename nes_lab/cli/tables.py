@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+import rich.table
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from nes_lab.records.counts import QUANTITIES, Counts
+from nes_lab.records.table import Table
 from nes_lab.runs.states import STATES
+from nes_lab.text import format_share
 
-__all__ = ["SHORT_ID", "print_table", "printable", "shorten", "state_style", "tail"]
+__all__ = ["SHORT_ID", "print_counts", "print_table", "printable", "shorten", "state_style", "tail"]
 
 PIPE_WIDTH = 160
+LONGEST_CELL = 80
 SHORT_ID = 7
 TONES = {"waiting": "cyan", "working": "blue", "warning": "yellow", "good": "green", "bad": "red"}
 
@@ -27,47 +31,56 @@ def state_style(state: str) -> str:
     return TONES[STATES[state].tone]
 
 
-def print_table(
-    head: Sequence[str], rows: Iterable[Sequence[str | Text]], numbers: Iterable[int], ids: int | None = None
-) -> None:
-    """Print rows under a head.
+def print_table(table: Table, ids: str = "") -> None:
+    """Print a table without its lines of text before and after.
 
     Args:
-        head: Column names.
-        rows: Cells; text is shown as it is, markup is not interpreted.
-        numbers: Indices of the columns that hold numbers.
-        ids: The column that gives way where the terminal is narrow, down to the ends of its run ids, which name a run as
-            well. Without it the first column is the one that is never cut.
+        table: Its text is shown as it is; markup is not interpreted. A column named ``state`` is colored.
+        ids: Key of the column that gives way where the terminal is narrow, down to the ends of its run ids, which name a run
+            as well. Without it the first column is the one that is never cut.
     """
-    cells, right = list(rows), set(numbers)
-    table, needed = _table(head, cells, right)
+    cells = [[printable(cell, LONGEST_CELL) for cell in table.cells(row)] for row in table.rows]
+    keys = [column.key for column in table.columns]
+    grid, needed = _grid(table, cells)
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(PIPE_WIDTH, needed))  # a file or a pipe has no width of its own
-    elif needed > console.width and ids is not None:
-        table = _narrow(head, cells, right, ids, needed - console.width)
+    elif needed > console.width and ids:
+        grid = _narrow(table, cells, keys.index(ids), needed - console.width)
     elif needed > console.width:
-        table.columns[0].min_width = max((len(str(cell)) for cell in table.columns[0].cells), default=0)
-    console.print(table)
+        grid.columns[0].min_width = max((len(str(cell)) for cell in grid.columns[0].cells), default=0)
+    console.print(grid)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str | Text]], right: set[int]) -> tuple[Table, int]:
-    table = Table(box=None, pad_edge=False)
-    for index, name in enumerate(head):
-        table.add_column(name, justify="right" if index in right else "left", no_wrap=True, overflow="ellipsis")
+def _grid(table: Table, rows: Sequence[Sequence[str]]) -> tuple[rich.table.Table, int]:
+    grid = rich.table.Table(box=None, pad_edge=False)
+    for column in table.columns:
+        justify = "right" if column.is_number else "left"
+        grid.add_column(column.title, justify=justify, no_wrap=True, overflow="ellipsis")
+    styles = [state_style if column.key == "state" else (lambda _: "") for column in table.columns]
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    return table, Console(width=10_000).measure(table).maximum
+        grid.add_row(*(Text(cell, style=style(cell)) for style, cell in zip(styles, row, strict=True)))
+    return grid, Console(width=10_000).measure(grid).maximum
 
 
-def _narrow(head: Sequence[str], rows: Sequence[Sequence[str | Text]], right: set[int], ids: int, excess: int) -> Table:
-    """Cut the ids, and if that is not enough the text that is no number; numbers stay whole."""
-    room = max(SHORT_ID, max(len(str(row[ids])) for row in [head, *rows]) - excess)
-    cut = [[tail(str(cell), room) if index == ids else cell for index, cell in enumerate(row)] for row in rows]
-    table, _ = _table(head, cut, right)
-    for index in (*right, ids):
-        table.columns[index].min_width = max(len(str(row[index])) for row in [head, *cut])
-    return table
+def _narrow(table: Table, rows: Sequence[Sequence[str]], ids: int, excess: int) -> rich.table.Table:
+    """Cut the ids, and if that is not enough the text that is no number; numbers are never cut."""
+    lines = [table.titles, *rows]
+    room = max(SHORT_ID, max(len(row[ids]) for row in lines) - excess)
+    cut = [[tail(cell, room) if index == ids else cell for index, cell in enumerate(row)] for row in rows]
+    grid, _ = _grid(table, cut)
+    for index in (*table.numbers, ids):
+        grid.columns[index].min_width = max(len(row[index]) for row in [table.titles, *cut])
+    return grid
+
+
+def print_counts(dense: Counts, compressed: Counts) -> None:
+    """Print one line per quantity: before, after, and the share that is left."""
+    width = max(map(len, QUANTITIES))
+    for name in QUANTITIES:
+        before, after = getattr(dense, name), getattr(compressed, name)
+        share = format_share(after, before)
+        print(f"{name:<{width}} {before:>15,} -> {after:>15,}  ({share} of the dense network)")
 
 
 def tail(text: str, room: int) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
-from nes_lab.cli.tables import print_table, printable
+from nes_lab.cli.tables import print_table
 from nes_lab.errors import BudgetError
 from nes_lab.records.budget import parse_quantity
-from nes_lab.text import format_number
+from nes_lab.records.columns import columns
+from nes_lab.records.table import Table
 
 if TYPE_CHECKING:
     from nes_lab.zoo.result import ZooRow
@@ -46,8 +47,8 @@ def run_command(words: Sequence[str]) -> int:
     if options.json:
         print_json([row.to_dict() for row in rows])
     else:
-        head = ("backbone", "result", "params", "dense", "madds", "dense", "agreement", "why")
-        print_table(head, [_cells(row) for row in rows], numbers=range(2, 7))
+        shown = columns("backbone", "result", "params", "params_dense", "madds", "madds_dense", "agreement", "why")
+        print_table(Table(shown, [_row(row) for row in rows]))
     return 0 if all(row.passed for row in rows) else 1
 
 
@@ -65,15 +66,21 @@ def _list(as_json: bool) -> int:
     if as_json:
         print_json({name: asdict(family) for name, family in known_families.items()})
     else:
-        print_table(
-            ("family", "smallest backbone", "params"),
-            [(n, f.model, format_number(f.params)) for n, f in known_families.items()],
-            [2],
-        )
+        rows = [
+            {"family": n, "backbone": family.model, "params": family.params} for n, family in known_families.items()
+        ]
+        print_table(Table(columns("family", "backbone", "params"), rows))
     return 0
 
 
-def _cells(row: ZooRow) -> list[str]:
-    counts = [format_number(n) if n else "" for n in (row.reached_params, row.params, row.reached_madds, row.madds)]
-    agreement = "" if row.agreement is None else f"{row.agreement:.0e}"
-    return [row.model, row.status, *counts, agreement, printable(row.reason or row.note, 80)]
+def _row(row: ZooRow) -> dict[str, Any]:
+    return {
+        "backbone": row.model,
+        "result": row.status,
+        "params": row.reached_params or None,
+        "params_dense": row.params or None,
+        "madds": row.reached_madds or None,
+        "madds_dense": row.madds or None,
+        "agreement": row.agreement,
+        "why": row.reason or row.note,
+    }

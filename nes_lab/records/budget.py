@@ -132,9 +132,14 @@ class Budget:
         madds: float | int | str | None = None,
         latency_ms: float | int | str | None = None,
     ) -> None:
-        object.__setattr__(self, "params", parse_quantity(params, "params"))
-        object.__setattr__(self, "madds", parse_quantity(madds, "madds"))
-        object.__setattr__(self, "latency_ms", parse_latency(latency_ms, "latency_ms"))
+        for name, value in (("params", params), ("madds", madds), ("latency_ms", latency_ms)):
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        for name in ("params", "madds"):
+            object.__setattr__(self, name, parse_quantity(getattr(self, name), name))
+        object.__setattr__(self, "latency_ms", parse_latency(self.latency_ms, "latency_ms"))
         if self.params is None and self.madds is None and self.latency_ms is None:
             raise BudgetError("Budget() limits nothing; give params=, madds=, latency_ms= or several")
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nes_lab.errors import PlanError, closest
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.records.budget import Budget
-from nes_lab.records.counts import Counts, total
-from nes_lab.records.record import check_schema, load_json
+from nes_lab.records.counts import QUANTITIES, Counts, total
+from nes_lab.records.plan_table import explanation, layer_table
+from nes_lab.records.record import Part, Record
+from nes_lab.records.table import Table
+from nes_lab.renamed import warn_renamed
 
 LAYER_OPTIONS = ("reach", "squash", "momentum", "learner")
 """What ``LayerPlan.options`` may hold: knobs of the index learner, which change no count."""
 
-__all__ = ["LAYER_OPTIONS", "SCHEMA", "CompressionPlan", "KeptLayer", "LayerPlan"]
-
-SCHEMA = 1
+__all__ = ["LAYER_OPTIONS", "CompressionPlan", "KeptLayer", "LayerPlan"]
 
 
 @dataclass(frozen=True)
-class LayerPlan:
+class LayerPlan(Part):
     """How one layer is replaced.
 
     Args:
@@ -82,11 +82,17 @@ class LayerPlan:
         return self.predicted.params / self.dense.params
 
     @property
-    def runs(self) -> str:
-        """The execution plan that will run: what ``auto`` resolves to by count; ``auto`` itself where counts are not known."""
+    def resolved_execution(self) -> str:
+        """The execution plan that is used: what ``auto`` resolves to by count, or ``auto`` if the counts are not known."""
         if self.execution != "auto" or not self.executions:
             return self.execution
         return min(self.executions, key=lambda name: self.executions[name])  # the first of equals, as auto takes it
+
+    @property
+    def runs(self) -> str:
+        """The old name of :attr:`resolved_execution`."""
+        warn_renamed("LayerPlan.runs", "LayerPlan.resolved_execution")
+        return self.resolved_execution
 
     def with_execution(self, execution: str) -> LayerPlan:
         """The same layer under another execution plan, with the multiply-adds that gives.
@@ -105,7 +111,7 @@ class LayerPlan:
                 f"execution={execution!r} is not known; choose one of {', '.join(known)}.{closest(execution, known)}"
             )
         changed = replace(self, execution=execution)
-        madds = self.executions.get(changed.runs, self.predicted.madds)
+        madds = self.executions.get(changed.resolved_execution, self.predicted.madds)
         return replace(changed, predicted=replace(self.predicted, madds=madds))
 
     def layer_arguments(self) -> dict[str, Any]:
@@ -123,7 +129,7 @@ class LayerPlan:
 
 
 @dataclass(frozen=True)
-class KeptLayer:
+class KeptLayer(Part):
     """A layer that stays dense: why, and what it costs."""
 
     kind: str
@@ -133,7 +139,7 @@ class KeptLayer:
 
 
 @dataclass(frozen=True)
-class CompressionPlan:
+class CompressionPlan(Record):
     """Module name -> layer plan, with the counts it predicts.
 
     Args:
@@ -152,6 +158,8 @@ class CompressionPlan:
         >>> CompressionPlan.from_json(plan.to_json()) == plan
         True
     """
+
+    NAME = "compression plan"
 
     layers: Mapping[str, LayerPlan]
     kept_layers: Mapping[str, KeptLayer]
@@ -179,20 +187,22 @@ class CompressionPlan:
         source = layer or kept
         assert source is not None  # order holds names of either
         after = source.dense if layer is None else layer.predicted
+        counts = {name: getattr(after, name) for name in QUANTITIES}
+        dense = {f"{name}_dense": getattr(source.dense, name) for name in QUANTITIES}
+        execution = layer and layer.resolved_execution
         return {
             "name": name,
             "kind": source.kind,
             "weight_shape": source.weight_shape,
             "epitome_shape": layer and layer.epitome_shape,
             "routing": layer and layer.routing,
-            "params_dense": source.dense.params,
-            "params": after.params,
-            "madds_dense": source.dense.madds,
-            "madds": after.madds,
+            **counts,
+            **dense,
             "reason": kept.reason if kept else "",
             "ratio": after.params / source.dense.params if source.dense.params else 1.0,
             "scope": layer and layer.scope,
-            "runs": layer and layer.runs,
+            "execution": execution,
+            "runs": execution,  # the key of older versions
             "executions": dict(layer.executions) if layer else {},
             "unavailable": dict(layer.unavailable) if layer else {},
             "why": layer.why if layer else "",
@@ -222,53 +232,21 @@ class CompressionPlan:
         changes = total(layer.predicted - self.layers[name].predicted for name, layer in layers.items())
         return replace(self, layers=dict(self.layers) | dict(layers), predicted=self.predicted + changes)
 
+    def table(self) -> Table:
+        """Return one row per layer with a weight matrix, replaced or dense, and the counts of the complete model."""
+        counts = {name: getattr(self.predicted, name) for name in QUANTITIES}
+        dense = {f"{name}_dense": getattr(self.dense, name) for name in QUANTITIES}
+        total = {"name": "complete model", "execution": " ", "routing": " "} | counts | dense
+        return layer_table(self.rows(), total=total, before=[*str(self).splitlines(), ""])
+
     def explain(self) -> str:
-        """Every layer in a table of text: why it stays dense, or its epitome, ratio and multiply-adds per execution plan.
+        """Return every layer in a table of text: why it is as it is, and its multiply-adds under every execution plan.
 
         Examples:
             >>> print(CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3)).explain().splitlines()[0])
             CompressionPlan (): 0 layers replaced, 0 kept dense
         """
-        from nes_lab.records.plan_table import explain
-
-        return explain(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, with the schema's number."""
-        return {"schema": SCHEMA, **asdict(self)}
-
-    def to_json(self, indent: int | None = 2) -> str:
-        """The plan as JSON text."""
-        return json.dumps(self.to_dict(), indent=indent)
-
-    @classmethod
-    def from_json(cls, text: str) -> CompressionPlan:
-        """Read :meth:`to_json`.
-
-        Raises:
-            PlanError: If it is no JSON, of another schema, or lacks a field; names it.
-        """
-        return cls.from_dict(load_json(text, "compression plan"))
-
-    @classmethod
-    def from_dict(cls, data: Any) -> CompressionPlan:
-        """Read :meth:`to_dict`."""
-        data = check_schema(data, "compression plan", SCHEMA)
-        try:
-            return cls(
-                layers={name: _layer(LayerPlan, layer) for name, layer in data["layers"].items()},
-                kept_layers={name: _layer(KeptLayer, layer) for name, layer in data["kept_layers"].items()},
-                dense=Counts(**data["dense"]),
-                predicted=Counts(**data["predicted"]),
-                budget=None if data["budget"] is None else Budget(**data["budget"]),
-                input_shape=tuple(data["input_shape"]),
-                notes=tuple(data["notes"]),
-                order=tuple(data["order"]),
-                origin=data["origin"],
-                latency_ms=data.get("latency_ms"),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise PlanError(f"the compression plan lacks or misnames a field: {error}") from error
+        return explanation(self.rows(), before=[*str(self).splitlines(), ""]).text()
 
     def __str__(self) -> str:
         share = (self.predicted.params / max(self.dense.params, 1), self.predicted.madds / max(self.dense.madds, 1))
@@ -280,9 +258,3 @@ class CompressionPlan:
             f"madds {self.predicted.madds:,} of {self.dense.madds:,} ({share[1]:.1%}) at input {self.input_shape}"
         )
         return "\n".join([head, counts, *self.notes])
-
-
-def _layer(kind: type, data: dict[str, Any]) -> Any:
-    fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-    counts = {name: Counts(**data[name]) for name in ("dense", "predicted") if name in data}
-    return kind(**(fixed | counts))

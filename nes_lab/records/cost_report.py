@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from html import escape
-from typing import Any
 
+from nes_lab.records.columns import columns
 from nes_lab.records.counts import QUANTITIES, Counts
-from nes_lab.text import format_number
+from nes_lab.records.record import Part, Record
+from nes_lab.records.table import Table
+from nes_lab.text import format_number, format_shape
 
 __all__ = ["CostReport", "LatencyReport", "LayerCost"]
 
 
 @dataclass(frozen=True)
-class LayerCost:
+class LayerCost(Part):
     """One row of a :class:`CostReport`.
 
     Args:
@@ -46,7 +47,7 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
-class CostReport:
+class CostReport(Record):
     """Params and multiply-adds of a model for one example input; prints as a table.
 
     Args:
@@ -64,6 +65,9 @@ class CostReport:
         True
     """
 
+    NAME = "cost report"
+    SCHEMA = None
+
     params: int
     madds: int
     learner_params: int
@@ -78,71 +82,24 @@ class CostReport:
         """The quantities that a budget can limit."""
         return _counts(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> CostReport:
-        """Read back :meth:`to_dict`, also after a trip through JSON."""
-        rows = tuple(_layer_cost(row) for row in data["by_layer"])
-        known = {f.name: data[f.name] for f in fields(cls)}
-        return cls(**(known | {"by_layer": rows, "input_shape": tuple(data["input_shape"])}))
-
-    def _rows(self) -> list[tuple[str, ...]]:
-        rows = [
-            (
-                c.name or "(model)",
-                c.kind,
-                str(c.epitome_shape or c.weight_shape or ""),
-                format_number(c.params),
-                format_number(c.madds),
-                c.execution or "",
-            )
-            for c in self.by_layer
-        ]
-        total = ("total", "", f"input {self.input_shape}", format_number(self.params), format_number(self.madds), "")
-        return [*rows, total]
-
-    _HEAD = ("layer", "kind", "shape", "params", "madds", "execution")
-
-    def __str__(self) -> str:
-        rows = [self._HEAD, *self._rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self._HEAD))]
-        lines = [
-            "  ".join(
-                cell.rjust(w) if i in (3, 4) else cell.ljust(w)
-                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        rule = "-" * max(map(len, lines))
-        learner = (
-            f"\nindex learners (training only): {format_number(self.learner_params)} params"
-            if self.learner_params
-            else ""
+    def table(self) -> Table:
+        """Return one row per layer, with totals."""
+        rows = [asdict(layer) for layer in self.by_layer]
+        learner = f"index learners (training only): {format_number(self.learner_params)} params"
+        return Table(
+            columns("name", "kind", "weight_shape", "epitome_shape", *QUANTITIES, "execution"),
+            rows,
+            total={"name": "total", **asdict(self.counts)},
+            after=[f"input {format_shape(self.input_shape)}", *([learner] if self.learner_params else [])],
         )
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]) + learner
-
-    def _repr_html_(self) -> str:
-        def cells(row: tuple[str, ...], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
-
-        body = "".join(cells(row, "td") for row in self._rows())
-        return f"<table><thead>{cells(self._HEAD, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def _counts(cost: LayerCost | CostReport) -> Counts:
     return Counts(**{name: getattr(cost, name) for name in QUANTITIES})
 
 
-def _layer_cost(row: dict[str, Any]) -> LayerCost:
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-    return LayerCost(**plain)
-
-
 @dataclass(frozen=True)
-class LatencyReport:
+class LatencyReport(Record):
     """Measured time of one forward.
 
     Args:
@@ -155,6 +112,9 @@ class LatencyReport:
         1.5
     """
 
+    NAME = "latency report"
+    SCHEMA = None
+
     median_ms: float
     p90_ms: float
     repeats: int
@@ -163,6 +123,6 @@ class LatencyReport:
     device: str
     dtype: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+    def table(self) -> Table:
+        """Return one row."""
+        return Table(columns(*(field.name for field in fields(self))), [asdict(self)])

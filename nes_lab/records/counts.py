@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
+from nes_lab.records.record import Part
+
 __all__ = ["QUANTITIES", "Counts", "total"]
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(Part):
     """Counts of a model or a layer; they add and subtract field by field.
 
     Args:

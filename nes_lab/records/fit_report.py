@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any
 
-from nes_lab.errors import PlanError
-from nes_lab.records.record import check_schema, load_json
+from nes_lab.records.columns import columns
+from nes_lab.records.record import Part, Record
+from nes_lab.records.table import Table
 
 __all__ = ["FitReport", "LayerFit"]
 
-_SCHEMA = 1
-
 
 @dataclass(frozen=True)
-class LayerFit:
+class LayerFit(Part):
     """One layer's fit.
 
     Args:
@@ -49,7 +46,7 @@ class LayerFit:
 
 
 @dataclass(frozen=True)
-class FitReport:
+class FitReport(Record):
     """Residual of every layer, before and after, and what was done to the network.
 
     Args:
@@ -69,6 +66,8 @@ class FitReport:
         >>> FitReport.from_json(report.to_json()) == report, report.residual
         (True, 0.4)
     """
+
+    NAME = "fit report"
 
     layers: tuple[LayerFit, ...]
     starts: str
@@ -97,51 +96,12 @@ class FitReport:
         """One dict a layer, for tables and pictures."""
         return [asdict(layer) for layer in self.layers]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, with the schema's number."""
-        return {"schema": _SCHEMA, **asdict(self)}
-
-    def to_json(self, indent: int | None = 2) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.to_dict(), indent=indent)
-
-    @classmethod
-    def from_json(cls, text: str) -> FitReport:
-        """Read :meth:`to_json`.
-
-        Raises:
-            PlanError: If it is no JSON, of another schema, or lacks a field; names it.
-        """
-        return cls.from_dict(load_json(text, "fit report"))
-
-    @classmethod
-    def from_dict(cls, data: Any) -> FitReport:
-        """Read :meth:`to_dict`."""
-        data = check_schema(data, "fit report", _SCHEMA)
-        rest = {name: value for name, value in data.items() if name != "schema"}
-        try:
-            return cls(**{**rest, "layers": tuple(LayerFit(**row) for row in rest["layers"])})
-        except (KeyError, TypeError) as error:
-            raise PlanError(f"the fit report lacks or misnames a field: {error}") from error
-
-    def _table(self) -> list[tuple[str, ...]]:
-        errors = any(layer.error_after is not None for layer in self.layers)
-        head = (
-            "layer",
-            "residual before",
-            "after",
-            *(("output before", "after") if errors else ()),
-            "s",
-            "starts",
-            "how",
-        )
-        rows: list[tuple[str, ...]] = [head]
-        for x in self.layers:
-            numbers = [x.residual_before, x.residual_after, *((x.error_before, x.error_after) if errors else ())]
-            shown = ["–" if n is None else f"{n:.3f}" for n in numbers]
-            how = x.method + (f", rows scaled in {x.norm}" if x.norm else "")
-            rows.append((x.name or "(model)", *shown, f"{x.seconds:.2f}", x.starts, how))
-        return rows
+    def table(self) -> Table:
+        """Return one row per layer, with residuals and errors before and after."""
+        errors = ("error_before", "error_after") if any(layer.error_after is not None for layer in self.layers) else ()
+        keys = ("name", "residual_before", "residual_after", *errors, "seconds", "starts", "method")
+        rows = [asdict(x) | ({"method": f"{x.method}, rows scaled in {x.norm}"} if x.norm else {}) for x in self.layers]
+        return Table(columns(*keys), rows, after=[self._summary()])
 
     def _summary(self) -> str:
         parts = [f"all weights: residual {self.residual_before:.3f} before, {self.residual:.3f} after"]
@@ -150,22 +110,3 @@ class FitReport:
         if self.norm_batches:
             parts.append(f"norms measured anew on {self.norm_batches} batches")
         return "; ".join([*parts, f"{self.seconds:.1f} s"])
-
-    def __str__(self) -> str:
-        rows = self._table()
-        last = len(rows[0]) - 2
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                c.rjust(w) if 0 < i < last else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        rule = "-" * max(map(len, lines))
-        return "\n".join([lines[0], rule, *lines[1:], rule, self._summary()])
-
-    def _repr_html_(self) -> str:
-        head, *body = [[escape(cell) for cell in row] for row in self._table()]
-        table = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)
-        titles = "".join(f"<th>{cell}</th>" for cell in head)
-        return f"<table><thead><tr>{titles}</tr></thead><tbody>{table}</tbody></table><p>{escape(self._summary())}</p>"

@@ -1,87 +1,60 @@
-"""A compression plan as a table of text that explains every layer. Torch-free."""
+"""Tables of a compression plan, made from its rows, so that the app can show them without the plan."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from nes_lab.text import format_shape, list_some
+from nes_lab.records.columns import columns, madds_as
+from nes_lab.records.counts import QUANTITIES
+from nes_lab.records.table import Table
+from nes_lab.text import list_some
 
-if TYPE_CHECKING:
-    from nes_lab.records.compression_plan import CompressionPlan
+__all__ = ["explanation", "layer_table"]
 
-__all__ = ["execution_names", "explain"]
-
-_MOST_NAMES = 3
-
-
-def execution_names(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Execution plans that at least one of a plan's rows can run, in the order they are known.
-
-    Examples:
-        >>> execution_names([{"executions": {"materialize": 8, "factored": 2}}, {"executions": {}}])
-        ['materialize', 'factored']
-    """
-    return list(dict.fromkeys(name for row in rows for name in row["executions"]))
+Rows = Sequence[Mapping[str, Any]]
 
 
-def explain(plan: CompressionPlan) -> str:
-    """The plan's heading, one line a layer, and below which execution plans are out and why.
+def layer_table(rows: Rows, **around: Any) -> Table:
+    """Return one row per layer: shapes, and every quantity before and after.
 
     Args:
-        plan: Any plan; one that an older version wrote has no counts per execution plan.
-
-    Returns:
-        Lines of text; the multiply-adds of the execution plan that runs have a star.
+        rows: As :meth:`CompressionPlan.rows` returns them.
+        around: ``total``, ``before`` and ``after`` of the :class:`Table`.
     """
-    rows = plan.rows()
-    names = execution_names(rows)
-    head = ("layer", "weight", "epitome", "params", "ratio", *(f"{name} madds" for name in names), "why")
-    table = [head, *(_cells(row, names) for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-    lines = ["  ".join(_placed(cells, widths)).rstrip() for cells in table]
-    rule = "-" * max(map(len, lines))
-    return "\n".join([str(plan), "", lines[0], rule, *lines[1:], *_unavailable(rows)])
+    counts = [key for name in QUANTITIES for key in (name, f"{name}_dense")]
+    shown = ("name", "kind", "weight_shape", "epitome_shape", "routing", "ratio", *counts, "execution", "reason")
+    return Table(columns(*shown), rows, **around)
 
 
-def _placed(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    numbers = range(3, len(cells) - 1)
-    return [
-        cell.rjust(w) if i in numbers else cell.ljust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
-    ]
+def explanation(rows: Rows, before: Sequence[str] = ()) -> Table:
+    """Return one row per layer: its multiply-adds under every execution plan, and why it is as it is.
 
-
-def _cells(row: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    counts = (_count(row, name) for name in names)
-    why = f"kept dense: {row['reason']}" if row["reason"] else row["why"]
-    ratio = f"{row['ratio']:.1%}" if row["epitome_shape"] else "dense"
-    return (
-        row["name"] or "(model)",
-        format_shape(row["weight_shape"]),
-        format_shape(row["epitome_shape"]),
-        f"{row['params']:,}",
-        ratio,
-        *counts,
-        why,
+    Args:
+        rows: As :meth:`CompressionPlan.rows` returns them; plans of older versions tell no multiply-adds per execution plan.
+        before: Lines of text above the table.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row["executions"]))
+    shown = columns("name", "weight_shape", "epitome_shape", "params", "ratio")
+    return Table(
+        (*shown, *map(madds_as, names), *columns("why")), [_explain(r) for r in rows], None, before, _notes(rows)
     )
 
 
-def _count(row: dict[str, Any], name: str) -> str:
-    if not row["epitome_shape"]:
-        return f"{row['madds']:,} " if name == "materialize" else ""
-    if name not in row["executions"]:
-        return "- "
-    return f"{row['executions'][name]:,}" + ("*" if name == row["runs"] else " ")
+def _explain(row: Mapping[str, Any]) -> dict[str, Any]:
+    madds = row["executions"] if row["epitome_shape"] else {"materialize": row["madds"]}
+    why = row["why"] or f"shrunk by the plan, computed by {row['execution']}"
+    why = f"kept dense: {row['reason']}" if row["reason"] else why
+    unavailable = "; ".join(f"{name}: {reason}" for name, reason in row["unavailable"].items())
+    return {**row, "why": why, "unavailable": unavailable} | {f"madds_{name}": count for name, count in madds.items()}
 
 
-def _unavailable(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Each reason once, with the layers it holds for."""
-    held: dict[tuple[str, str], list[str]] = defaultdict(list)
+def _notes(rows: Rows) -> list[str]:
+    """Say what the star means, and each reason against an execution plan once, with the layers it holds for."""
+    layers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         for name, reason in row["unavailable"].items():
-            held[name, reason].append(row["name"])
-    lines = ["", "* the execution plan that runs"] if any(row["executions"] for row in rows) else []
-    for (name, reason), layers in held.items():
-        lines.append(f"no {name}: {reason} ({list_some(layers, _MOST_NAMES)})")
-    return lines
+            layers[name, reason].append(row["name"])
+    star = ["", "* the execution plan that runs"] if any(row["executions"] for row in rows) else []
+    return star + [f"no {name}: {reason} ({list_some(held, 3)})" for (name, reason), held in layers.items()]

@@ -1,34 +1,135 @@
-"""Reading what this package writes as JSON: text to data of a known schema, or an error that says what was found. Torch-free."""
+"""Record: the base class of plans and reports. JSON in and out, checked when it is read; tables, text and HTML.
+
+A new kind of record is a frozen dataclass that inherits from :class:`Record`, names itself, and makes its table::
+
+    @dataclass(frozen=True)
+    class DeviceReport(Record):
+        NAME = "device report"
+        seconds: float
+
+        def table(self) -> Table:
+            return Table(columns("seconds"), [asdict(self)])
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from nes_lab.errors import PlanError
+from nes_lab.records.table import Table
 
-__all__ = ["check_schema", "load_json"]
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
+
+__all__ = ["Part", "Record"]
+
+R = TypeVar("R", bound="Record")
+_LONGEST_VALUE = 60
 
 
-def load_json(text: str, what: str) -> Any:
-    """The data in a JSON text.
+class Part:
+    """Base class of the dataclasses inside a record: when they are read, unknown fields are refused."""
 
-    Raises:
-        PlanError: If the text is no JSON; names ``what`` it should have held.
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+
+class Record(Part):
+    """Base class of frozen dataclasses that are kept as JSON and shown as tables.
+
+    Args:
+        NAME: What the record is called in messages.
+        SCHEMA: Number of its JSON format, written into it; raised when older versions cannot read the new one. None writes none.
     """
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise PlanError(f"this is no {what} in JSON: {error}") from error
+
+    NAME: ClassVar[str] = "record"
+    SCHEMA: ClassVar[int | None] = 1
+
+    def table(self) -> Table:
+        """Return the rows, with a heading and notes, as a table."""
+        raise NotImplementedError
+
+    def to_csv(self) -> str:
+        """Return the rows as CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
+        return self.table().csv()
+
+    def __str__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, with the number of the schema."""
+        number = {} if self.SCHEMA is None else {"schema": self.SCHEMA}
+        return number | asdict(self)  # type: ignore[call-overload]
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the record as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_json(cls: type[R], text: str) -> R:
+        """Read :meth:`to_json`.
+
+        Raises:
+            PlanError: If the text is not JSON, has another schema, or a field is missing, unknown or of a wrong type;
+                names the field and its value.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise PlanError(f"this is no {cls.NAME} in JSON: {error}") from error
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls: type[R], data: Any) -> R:
+        """Read :meth:`to_dict`; raises as :meth:`from_json` does."""
+        from pydantic import ValidationError
+
+        fields_of_it = cls.upgrade(cls._without_schema(data))
+        try:
+            return _reader(cls).validate_json(json.dumps(fields_of_it), strict=True)
+        except ValidationError as error:
+            raise PlanError(f"the {cls.NAME} {_problem(error.errors()[0])}") from error
+        except (TypeError, ValueError) as error:
+            raise PlanError(f"the {cls.NAME} cannot be read: {error}") from error
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Turn the fields of an older version's JSON into those of today. Records that have changed override it."""
+        return data
+
+    @classmethod
+    def _without_schema(cls, data: Any) -> dict[str, Any]:
+        number = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        if cls.SCHEMA is None and isinstance(data, dict):
+            return {name: value for name, value in data.items() if name != "schema"}
+        if not isinstance(number, int) or not 1 <= number <= (cls.SCHEMA or 0):
+            known = " or ".join(str(n) for n in range(1, (cls.SCHEMA or 0) + 1))
+            raise PlanError(f"schema={number!r}; this version reads {cls.NAME}s of schema {known or 'none'}")
+        return {name: value for name, value in data.items() if name != "schema"}
 
 
-def check_schema(data: Any, what: str, schema: int) -> dict[str, Any]:
-    """The data, when it is a record of this schema.
+@cache
+def _reader(kind: type[R]) -> TypeAdapter[R]:
+    from pydantic import TypeAdapter
 
-    Raises:
-        PlanError: If it is none; names the schema found and the one that can be read.
-    """
-    if not isinstance(data, dict) or data.get("schema") != schema:
-        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-        raise PlanError(f"schema={found!r}; this version reads {what}s of schema {schema}")
-    return data
+    return TypeAdapter(kind)
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Say what is wrong with one field: its place, its value, and what would be right."""
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] in ("missing", "missing_argument"):
+        return f"lacks or misnames a field: {place} is missing"
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"lacks or misnames a field: {place} is not known"
+    value = repr(error["input"])
+    shown = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
+    return (
+        f"has {place}={shown}; {error['msg'].removeprefix('Value error, ').replace('Input should be', 'it should be')}"
+    )

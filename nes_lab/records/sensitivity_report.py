@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,17 +11,18 @@ from math import log
 from typing import Any
 
 from nes_lab.errors import OptionError, PlanError, check_choice, closest
-from nes_lab.records.record import check_schema, load_json
+from nes_lab.records.columns import columns
+from nes_lab.records.record import Part, Record
+from nes_lab.records.table import Table
 
 __all__ = ["COSTS", "LayerSensitivity", "SensitivityPoint", "SensitivityReport"]
 
-SCHEMA = 1
 COSTS = ("loss", "residual")
 _LEAST_KEPT = 1e-9  # of a weight's energy, so that its logarithm stays finite
 
 
 @dataclass(frozen=True)
-class SensitivityPoint:
+class SensitivityPoint(Part):
     """One epitome of one layer.
 
     Args:
@@ -49,7 +49,7 @@ class SensitivityPoint:
 
 
 @dataclass(frozen=True)
-class LayerSensitivity:
+class LayerSensitivity(Part):
     """One layer's cost of shrinking.
 
     Args:
@@ -96,7 +96,7 @@ class LayerSensitivity:
 
 
 @dataclass(frozen=True)
-class SensitivityReport:
+class SensitivityReport(Record):
     """Costs of shrinking, layer by layer, for a kind of epitome.
 
     Args:
@@ -114,6 +114,8 @@ class SensitivityReport:
         >>> SensitivityReport.from_json(report.to_json()) == report, report.measured_by
         (True, 'residual')
     """
+
+    NAME = "sensitivity report"
 
     key: str
     options: Mapping[str, Any]
@@ -169,32 +171,14 @@ class SensitivityReport:
             for point in layer.points
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, with the schema's number."""
-        return {"schema": SCHEMA, **asdict(self)}
-
     def to_json(self, indent: int | None = 1) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.to_dict(), indent=indent)
+        """Return the report as JSON text."""
+        return super().to_json(indent)
 
-    @classmethod
-    def from_json(cls, text: str) -> SensitivityReport:
-        """Read :meth:`to_json`.
-
-        Raises:
-            PlanError: If it is no JSON, of another schema, or lacks a field; names it.
-        """
-        return cls.from_dict(load_json(text, "sensitivity report"))
-
-    @classmethod
-    def from_dict(cls, data: Any) -> SensitivityReport:
-        """Read :meth:`to_dict`."""
-        data = check_schema(data, "sensitivity report", SCHEMA)
-        rest = {name: value for name, value in data.items() if name not in ("schema", "layers")}
-        try:
-            return cls(layers=tuple(_layer(layer) for layer in data["layers"]), **rest)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise PlanError(f"the sensitivity report lacks or misnames a field: {error}") from error
+    def table(self) -> Table:
+        """Return one row per layer and epitome."""
+        loss = ("loss_increase",) if self.measured_by == "loss" else ()
+        return Table(columns("name", "weight_shape", "epitome_shape", "ratio", "residual", *loss, "cost"), self.rows())
 
     def __str__(self) -> str:
         points = sum(len(layer.points) for layer in self.layers)
@@ -207,9 +191,3 @@ class SensitivityReport:
         """The layers in which half of the cells cost most."""
         costs = sorted(((layer.cost(0.5, self.measured_by), layer.name) for layer in self.layers), reverse=True)
         return [f"  {name or '(model)'}: {cost:.4g} at half of its cells" for cost, name in costs[:5]]
-
-
-def _layer(data: dict[str, Any]) -> LayerSensitivity:
-    points = tuple(SensitivityPoint(**(p | {"epitome_shape": tuple(p["epitome_shape"])})) for p in data["points"])
-    fixed: dict[str, Any] = data | {"points": points, "weight_shape": tuple(data["weight_shape"])}
-    return LayerSensitivity(**fixed)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from html import escape
-from typing import Any
+from dataclasses import dataclass, replace
 
 from nes_lab.errors import PlanError
+from nes_lab.records.columns import columns, ms_as
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
-from nes_lab.records.record import check_schema, load_json
+from nes_lab.records.record import Part, Record
+from nes_lab.records.table import Table
 from nes_lab.text import list_some
 
 __all__ = ["LayerTuning", "TuneKey", "TuneReport"]
 
-_SCHEMA = 1
 _NOTE = "executions tuned on "
 
 
 @dataclass(frozen=True)
-class TuneKey:
+class TuneKey(Part):
     """The conditions a choice holds under.
 
     Args:
@@ -50,7 +48,7 @@ class TuneKey:
 
 
 @dataclass(frozen=True)
-class LayerTuning:
+class LayerTuning(Part):
     """One layer's times and the choice.
 
     Args:
@@ -86,7 +84,7 @@ class LayerTuning:
 
 
 @dataclass(frozen=True)
-class TuneReport:
+class TuneReport(Record):
     """Times per layer and execution plan, the choices, and the tuned network against the materialized one.
 
     Args:
@@ -112,6 +110,8 @@ class TuneReport:
         >>> report.executions
         {'fc': 'factored'}
     """
+
+    NAME = "tuning report"
 
     key: TuneKey
     layers: tuple[LayerTuning, ...]
@@ -167,44 +167,15 @@ class TuneReport:
             None if any(rest for _, rest in scaled.values()) else {name: whole for name, (whole, _) in scaled.items()}
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, with the schema's number."""
-        return {"schema": _SCHEMA, **asdict(self)}
-
-    def to_json(self, indent: int | None = 2) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.to_dict(), indent=indent)
-
-    @classmethod
-    def from_json(cls, text: str) -> TuneReport:
-        """Read :meth:`to_json`.
-
-        Raises:
-            PlanError: If it is no JSON, of another schema, or lacks a field; names it.
-        """
-        return cls.from_dict(load_json(text, "tuning report"))
-
-    @classmethod
-    def from_dict(cls, data: Any) -> TuneReport:
-        """Read :meth:`to_dict`."""
-        data = check_schema(data, "tuning report", _SCHEMA)
-        rest = {name: value for name, value in data.items() if name != "schema"}
-        try:
-            key, layers = (
-                TuneKey(**_tuples(rest.pop("key"))),
-                tuple(LayerTuning(**_tuples(r)) for r in rest.pop("layers")),
-            )
-            return cls(key=key, layers=layers, **_tuples(rest))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise PlanError(f"the tuning report lacks or misnames a field: {error}") from error
-
-    def _rows(self) -> list[tuple[str, ...]]:
-        plans = list(dict.fromkeys(name for layer in self.layers for name in layer.times_ms))
-        rows = [("layer", *(f"{name} ms" for name in plans), "choice", "reason")]
-        for layer in self.layers:
-            times = [f"{layer.times_ms[p]:.3f}" if p in layer.times_ms else "" for p in plans]
-            rows.append((layer.name or "(model)", *times, layer.execution, layer.reason))
-        return rows
+    def table(self) -> Table:
+        """Return one row per layer, with its time under every execution plan, and the choice."""
+        names = list(dict.fromkeys(name for layer in self.layers for name in layer.times_ms))
+        rows = [
+            {"name": x.name, "choice": x.execution, "why": x.reason} | {f"ms_{n}": ms for n, ms in x.times_ms.items()}
+            for x in self.layers
+        ]
+        shown = (*columns("name"), *map(ms_as, names), *columns("choice", "why"))
+        return Table(shown, rows, after=self._lines())
 
     def _lines(self) -> tuple[str, str]:
         low, high = self.ratio_quartiles
@@ -212,33 +183,9 @@ class TuneReport:
         ratio = f"ratio {self.ratio:.3f}, half of {self.rounds} rounds in {low:.3f} to {high:.3f}"
         return f"network: {whole}; {ratio}", f"on {self.key}"
 
-    def __str__(self) -> str:
-        rows = self._rows()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.rjust(w) if 0 < i < len(widths) - 2 else cell.ljust(w)
-                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        rule = "-" * max(map(len, lines))
-        return "\n".join([lines[0], rule, *lines[1:], rule, *self._lines()])
-
-    def _repr_html_(self) -> str:
-        head, *body = [[escape(cell) for cell in row] for row in self._rows()]
-        table = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)
-        titles = "".join(f"<th>{cell}</th>" for cell in head)
-        lines = "".join(f"<p>{escape(line)}</p>" for line in self._lines())
-        return f"<table><thead><tr>{titles}</tr></thead><tbody>{table}</tbody></table>{lines}"
-
 
 def _with_madds(plan: CompressionPlan, madds: Mapping[str, int]) -> CompressionPlan:
     chosen = {name: plan.layers[name] for name in madds}
     return plan.with_layers(
         {name: replace(p, predicted=replace(p.predicted, madds=madds[name])) for name, p in chosen.items()}
     )
-
-
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
 import statistics
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nes_lab.errors import check_choice
+from nes_lab.records.table import csv_text
 from nes_lab.runs.info import RunInfo
 
 __all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table", "unbeaten"]
@@ -49,17 +48,7 @@ class RunTable:
             >>> run_table([RunInfo("a", label="=1+1")]).to_csv().splitlines()[1].split(",")[1]
             "'=1+1"
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([_cell(row[column]) for column in COLUMNS] for row in self.rows)
-        return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return "" if value is None else value
+        return csv_text(COLUMNS, ([row[column] for column in COLUMNS] for row in self.rows))
 
 
 def run_table(infos: Iterable[RunInfo]) -> RunTable:

@@ -112,10 +112,10 @@ def test_a_plan_is_asked_for_by_the_command_line(home, planner):
     ):
         assert part in text
     assert [metric.value for metric in at.metric][:2] == ["180 k", "1 k"]
-    assert "60.0 % of the dense 300 k" in words(at)
+    assert "60.0% of the dense 300 k" in words(at)
     reasons = at.dataframe[1].value
     assert list(reasons["why"])[-1] == "kept dense: head" and "factored" in reasons["why"][0]
-    assert reasons["factored"][0] == 32768 and "product_map: it has no sampled" in reasons["not available"][0]
+    assert reasons["madds_factored"][0] == 32768 and "product_map: it has no sampled" in reasons["unavailable"][0]
     at.text_input(key="field-compression.madds").set_value("40%").run()
     assert "--madds 40%" in " ".join(planner.commands[-1])
     at.text_input(key="field-compression.latency_ms").set_value("75%").run()

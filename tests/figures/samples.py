@@ -53,7 +53,7 @@ def make_rows(layers=6):
             "reason": "",
             "ratio": 0.5,
             "scope": "separable",
-            "runs": "factored",
+            "execution": "factored",
             "executions": {"materialize": 65536 * (1 + index), "factored": 32768 * (1 + index)},
             "unavailable": {"product_map": "it has no sampled kernel axis"},
             "why": "",
@@ -61,7 +61,7 @@ def make_rows(layers=6):
         for index in range(layers)
     ]
     kept = dict(rows[0], name="classifier", epitome_shape=None, routing=None, params=1024, madds=65536, reason="head")
-    kept |= {"ratio": 1.0, "scope": None, "runs": None, "executions": {}, "unavailable": {}}
+    kept |= {"ratio": 1.0, "scope": None, "execution": None, "executions": {}, "unavailable": {}}
     return [*rows, kept]
 
 

@@ -69,7 +69,7 @@ def test_a_layer_whose_parent_uses_its_weight_says_so():
     model = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval()
     plan = nes_lab.plan_for_budget(model, Budget(params="80%"), torch.randn(1, 6, 32))
     assert "bypasses its forward" in plan.layers["linear1"].unavailable["factored"]
-    assert plan.layers["linear1"].runs == "materialize"
+    assert plan.layers["linear1"].resolved_execution == "materialize"
 
 
 def test_plans_of_older_versions_load_and_compress():
@@ -77,7 +77,7 @@ def test_plans_of_older_versions_load_and_compress():
     old = CompressionPlan.from_json(_as_schema_1_was(plan))
     assert old.predicted == plan.predicted and old.layers.keys() == plan.layers.keys() and old.latency_ms is None
     layer = next(iter(old.layers.values()))
-    assert layer.executions == {} and layer.runs == "auto"
+    assert layer.executions == {} and layer.resolved_execution == "auto"
     a, b = nes_lab.compress(SMALL, plan), nes_lab.compress(SMALL, old)
     assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
     assert old.explain().count("kept dense") >= len(old.kept)

@@ -1,0 +1,193 @@
+"""Columns of tables, each defined once: title, help text, and how its values are shown.
+
+To add a column, add one line to ``_COLUMNS``; tables, CSV, command line and app name columns by their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nes_lab.errors import OptionError, closest
+from nes_lab.text import NO_VALUE, format_shape, format_share, format_value
+
+__all__ = ["STYLES", "Column", "Style", "columns", "madds_as", "ms_as", "number_column"]
+
+Style = Literal["text", "count", "residual", "ms", "seconds", "share", "percent", "progress", "tiny", "shape"]
+
+STYLES: Mapping[Style, Callable[[Any], str]] = {
+    "text": str,
+    "count": format_value,
+    "residual": lambda value: f"{value:.3f}",
+    "ms": lambda value: f"{value:.3f}",
+    "seconds": lambda value: f"{value:.2f}",
+    "share": format_share,
+    "percent": lambda value: f"{value:.2f}",
+    "progress": lambda value: format_share(value, digits=0),
+    "tiny": lambda value: f"{value:.0e}",
+    "shape": format_shape,
+}
+"""How the values of a column are written; columns of numbers keep their decimals, so that they stand in line."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Args:
+        key: Name of its value in a row.
+        title: Its head.
+        help: One sentence that says what it holds, for tooltips.
+        style: How a value is written.
+        empty: Shown where there is no value.
+        mark: Text after the value, made from the row.
+    """
+
+    key: str
+    title: str
+    help: str
+    style: Style = "text"
+    empty: str = ""
+    mark: Callable[[Mapping[str, Any]], str] | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """True if values are numbers, which are aligned on the right."""
+        return self.style not in ("text", "shape")
+
+    def cell(self, row: Mapping[str, Any]) -> str:
+        """Return the value of a row as it is shown."""
+        value = row.get(self.key)
+        if value is None or value == "":
+            return self.empty
+        if isinstance(value, str):
+            return value + (self.mark(row) if self.mark else "")
+        return STYLES[self.style](value) + (self.mark(row) if self.mark else "")
+
+
+_COLUMNS = (
+    Column("name", "layer", "Name of the layer in the model.", empty="(model)"),
+    Column("kind", "kind", "Kind of the layer."),
+    Column("weight_shape", "weight", "Shape of the dense weight.", "shape", empty=NO_VALUE),
+    Column("epitome_shape", "epitome", "Shape of the epitome; none if the layer is dense.", "shape", empty=NO_VALUE),
+    Column("routing", "routing", "How the starting indices are set.", empty="dense"),
+    Column("ratio", "ratio", "Params after, as a share of those before.", "share"),
+    Column("params", "params", "Stored numbers.", "count"),
+    Column("params_dense", "params, dense", "Stored numbers of the dense layer.", "count"),
+    Column("madds", "madds", "Multiply-adds of one forward of the example input.", "count"),
+    Column("madds_dense", "madds, dense", "Multiply-adds of the dense layer.", "count"),
+    Column("execution", "execution", "The execution plan that computes the layer.", empty="dense"),
+    Column("reason", "why dense", "Why the layer stays dense."),
+    Column("why", "why", "Why the layer is dense, or as large as it is."),
+    Column("unavailable", "not available", "Execution plans that cannot run the layer, and why."),
+    Column("residual_before", "residual before", "||W - T(E)|| / ||W|| with the plan's starts.", "residual"),
+    Column("residual_after", "residual after", "||W - T(E)|| / ||W|| of the fitted layer.", "residual"),
+    Column(
+        "error_before",
+        "output error before",
+        "Relative error of the output, plan's starts.",
+        "residual",
+        empty=NO_VALUE,
+    ),
+    Column("error_after", "output error after", "Relative error of the output, fitted.", "residual", empty=NO_VALUE),
+    Column("cost", "cost", "What this epitome costs the model; the higher, the worse.", "residual"),
+    Column("residual", "residual", "||W - T(E)|| / ||W|| of the nearest epitome.", "residual"),
+    Column(
+        "loss_increase",
+        "loss increase",
+        "Rise of the loss with only this layer compressed.",
+        "residual",
+        empty=NO_VALUE,
+    ),
+    Column("top1", "top-1 %", "Correct predictions on the validation split.", "percent"),
+    Column("best_top1", "best top-1 %", "Highest top-1 of all evaluations.", "percent"),
+    Column("top5", "top-5 %", "Labels among the five likeliest classes, on the validation split.", "percent"),
+    Column("latency_ms", "latency ms", "Median time of one forward, on the machine that trained it.", "ms"),
+    Column("run", "run", "Id of the run."),
+    Column("label", "label", "Name of the run, for people."),
+    Column("id", "run", "Id of the run."),
+    Column("dataset", "data set", "Data set it was trained on."),
+    Column("width", "width", "Width of the backbone, as a multiple of its default.", "count"),
+    Column("seed", "seed", "Seed of everything drawn at random."),
+    Column("scope", "scope", "Whether starting indices belong to an axis (separable) or to a patch (joint)."),
+    Column("group", "group", "Sweep or demo that the run belongs to."),
+    Column("state", "state", "What the run is doing."),
+    Column("progress", "progress", "Steps done, as a share of all.", "progress"),
+    Column("age", "age", "Time since the run was created."),
+    Column("best", "", "A star marks the Pareto front."),
+    Column("trial", "trial", "Options of the trial."),
+    Column("setting", "mean over seeds", "Options that the seeds share."),
+    Column("seeds", "seeds", "Finished trials of the setting.", "count"),
+    Column("backbone", "backbone", "Name of the model."),
+    Column("family", "family", "Family of models in timm."),
+    Column("result", "result", "Outcome of the check."),
+    Column("agreement", "agreement", "Largest difference of outputs, relative to the largest output.", "tiny"),
+    Column("recipe", "recipe", "Name of the recipe."),
+    Column("variant", "variant", "Variant of the recipe."),
+    Column("training", "training", "What the variant trains."),
+    Column("split", "split", "Part of the data set."),
+    Column("examples", "examples", "Number of examples.", "count"),
+    Column("classes", "classes", "Classes with an example.", "count"),
+    Column("of a class (min, median, max)", "min, median, max", "Examples per class."),
+    Column("decoded", "decoded", "Examples that were read and decoded.", "count"),
+    Column("sizes", "sizes", "Most frequent sizes."),
+    Column("modes", "modes", "Color modes or sample rates, and how many examples have each."),
+    Column("mean", "mean", "Mean per channel."),
+    Column("std", "std", "Standard deviation per channel."),
+    Column("starts", "starts", "Where the starting indices come from."),
+    Column("method", "method", "How the epitome was fitted."),
+    Column("seconds", "s", "Seconds it took.", "seconds"),
+    Column("choice", "choice", "The execution plan chosen."),
+    Column("median_ms", "median ms", "Median time of one forward.", "ms"),
+    Column("p90_ms", "p90 ms", "90th percentile of the time of one forward.", "ms"),
+    Column("repeats", "repeats", "Timed forwards.", "count"),
+    Column("batch", "batch", "Images in the input.", "count"),
+    Column("threads", "threads", "Threads of torch on the CPU.", "count"),
+    Column("device", "device", "Where it was measured."),
+    Column("dtype", "dtype", "Type of the numbers."),
+)
+_BY_KEY = {column.key: column for column in _COLUMNS}
+
+
+def columns(*keys: str) -> tuple[Column, ...]:
+    """Return columns by key, in the order given.
+
+    Raises:
+        OptionError: If a key is not known; gives the closest one.
+
+    Examples:
+        >>> [column.title for column in columns("name", "madds")]
+        ['layer', 'madds']
+    """
+    for key in keys:
+        if key not in _BY_KEY:
+            raise OptionError(f"column {key!r} is not known.{closest(key, _BY_KEY)}")
+    return tuple(_BY_KEY[key] for key in keys)
+
+
+def number_column(key: str) -> Column:
+    """Return the column of a number of a run: a known one, or one with the number's name as its title.
+
+    Examples:
+        >>> number_column("top1").title, number_column("my_score").title
+        ('top-1 %', 'my_score')
+    """
+    return _BY_KEY.get(key) or Column(key, key, "A number of the run.", "count")
+
+
+def madds_as(execution: str) -> Column:
+    """Return the column of multiply-adds under one execution plan; a star marks the one that is used."""
+    return Column(
+        f"madds_{execution}",
+        f"{execution} madds",
+        f"Multiply-adds if the layer is computed by {execution}; * marks the execution plan in use.",
+        "count",
+        empty=NO_VALUE,
+        mark=lambda row: "*" if row.get("execution") == execution else "",
+    )
+
+
+def ms_as(execution: str) -> Column:
+    """Return the column of measured milliseconds under one execution plan."""
+    return Column(f"ms_{execution}", f"{execution} ms", f"Median time of the layer's calls under {execution}.", "ms")

@@ -1,0 +1,123 @@
+"""Tables as data, which text, HTML, CSV, pandas and the app's grid read.
+
+A table's columns come from :mod:`nes_lab.records.columns`; nothing else names, orders or aligns them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from nes_lab.records.columns import Column
+
+__all__ = ["Table", "csv_text"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with columns, and the lines of text around them.
+
+    Args:
+        columns: What is shown, in order.
+        rows: One dict per row, by the keys of the columns; a missing key or None shows nothing.
+        total: Row of totals at the end, or None.
+        before, after: Lines of text above and below.
+
+    Examples:
+        >>> from nes_lab.records.columns import columns
+        >>> table = Table(columns("name", "params"), [{"name": "fc", "params": 1024}], total={"name": "total", "params": 1024})
+        >>> print(table.text())
+        layer      params
+        -------  --------
+        fc          1,024
+        -------  --------
+        total       1,024
+        >>> print(table.csv())
+        layer,params
+        fc,1024
+        <BLANKLINE>
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    total: Row | None = None
+    before: Sequence[str] = ()
+    after: Sequence[str] = ()
+
+    @property
+    def titles(self) -> list[str]:
+        """Heads of the columns."""
+        return [column.title for column in self.columns]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Positions of the columns that hold numbers."""
+        return [place for place, column in enumerate(self.columns) if column.is_number]
+
+    def cells(self, row: Row) -> list[str]:
+        """Return a row as it is shown."""
+        return [column.cell(row) for column in self.columns]
+
+    def text(self) -> str:
+        """Return the table as text with aligned columns."""
+        from tabulate import SEPARATING_LINE, tabulate
+
+        body: list[Any] = [self.cells(row) for row in self.rows]
+        if self.total is not None:
+            body += [SEPARATING_LINE, self.cells(self.total)]
+        align = ["right" if column.is_number else "left" for column in self.columns]
+        shown = tabulate(body, self.titles, "simple", colalign=align if body else None, disable_numparse=True)
+        return "\n".join([*self.before, *(line.rstrip() for line in shown.splitlines()), *self.after])
+
+    def html(self) -> str:
+        """Return the table as HTML, for notebooks."""
+        rows = [*self.rows, *([] if self.total is None else [self.total])]
+        body = "".join(self._html_row(self.cells(row), "td") for row in rows)
+        before, after = ("".join(f"<p>{escape(line)}</p>" for line in lines) for lines in (self.before, self.after))
+        head = self._html_row(self.titles, "th")
+        return f"{before}<table><thead>{head}</thead><tbody>{body}</tbody></table>{after}"
+
+    def _html_row(self, cells: Sequence[str], tag: str) -> str:
+        sides = ("right" if column.is_number else "left" for column in self.columns)
+        shown = (f'<{tag} style="text-align: {s}">{escape(c)}</{tag}>' for s, c in zip(sides, cells, strict=True))
+        return f"<tr>{''.join(shown)}</tr>"
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Return the rows as plain data for a grid: numbers as they are, other values as text, by key."""
+        return [{c.key: row.get(c.key) if c.is_number else c.cell(row) for c in self.columns} for row in self.rows]
+
+    def csv(self) -> str:
+        """Return the table as CSV; see :func:`csv_text`."""
+        return csv_text(self.titles, ([row[column.key] for column in self.columns] for row in self.grid()))
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a ``pandas.DataFrame``; pandas must be installed."""
+        import pandas
+
+        return pandas.DataFrame(self.grid(), columns=[column.key for column in self.columns])
+
+
+def csv_text(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Write CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+
+    Examples:
+        >>> csv_text(["layer"], [["=1+1"], [-1], [None]]).splitlines()
+        ['layer', "'=1+1", '-1', '""']
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(titles)
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return "" if value is None else value
