@@ -1,4 +1,4 @@
-"""What pages read, remembered where reading is slow. Runs are files, so they are read afresh."""
+"""Read what the pages show. Slow reads are cached; runs are files that may change, so they are read each time."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from app.components.errors import say_error
+from app.components.errors import show_error
 from nes_lab.errors import RunError
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
@@ -16,7 +16,7 @@ __all__ = ["Answer", "choose_run", "layers_at", "plan", "store"]
 
 
 class Answer(NamedTuple):
-    """What a command said."""
+    """Answer of a command: whether it succeeded, its output or error message, and details for an expander."""
 
     ok: bool
     text: str
@@ -24,61 +24,69 @@ class Answer(NamedTuple):
 
 
 def store() -> RunStore:
-    """The runs of this computer: ``$NES_LAB_HOME/runs``, else ``data/runs``."""
+    """Return the store of all runs on this computer: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that is not set."""
     return RunStore()
 
 
-@st.cache_data(max_entries=64, show_spinner="Planning every layer… (the first plan loads the network library)")
+@st.cache_data(max_entries=64, show_spinner="Planning every layer… The first plan takes a few seconds longer.")
 def plan(arguments: tuple[str, ...]) -> Answer:
-    """Ask the command line for a compression plan, in a process of its own: this one loads no torch."""
+    """Make a compression plan with the command line, in a child process, so that the app never loads torch."""
     command = [sys.executable, "-m", "nes_lab.cli", "plan", *arguments, "--json"]
     root = str(Path(__file__).resolve().parents[1])
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, cwd=root)
     except subprocess.TimeoutExpired:
-        return Answer(False, "Planning took longer than three minutes and was stopped; try a smaller network.", "")
+        return Answer(False, "Planning took longer than three minutes and was stopped. Try a smaller network.", "")
     if done.returncode == 0:
         return Answer(True, done.stdout, done.stderr)
     if done.returncode == 2:
-        return Answer(False, done.stderr.rpartition("nes-lab: ")[2].strip(), "")  # without what libraries said before
-    return Answer(False, "The planner stopped unexpectedly; the details are below.", done.stderr.strip())
+        return Answer(
+            False, done.stderr.rpartition("nes-lab: ")[2].strip(), ""
+        )  # without what libraries printed before
+    return Answer(False, "The planner stopped unexpectedly. The details below say more.", done.stderr.strip())
 
 
 @st.cache_data(max_entries=256, show_spinner="Reading epitomes…")
 def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
-    """Snapshots of all layers at one step; ``latest`` makes the memory forget when a new snapshot comes."""
+    """Return the snapshots of all layers at one step.
+
+    Args:
+        root: Folder of all runs.
+        run_id: Id of the run.
+        step: Training step of the snapshot.
+        latest: Step of the newest snapshot; part of the cache key, so that a new snapshot is read.
+    """
     del latest
     return RunStore(root).snapshot(run_id, step)
 
 
 def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
-    """Let the reader choose a run; the choice lives in the address, so a reload or a second tab restores it.
+    """Let the user choose a run. The choice is kept in the page's address, so that a reload or a second tab restores it.
 
-    Where the id in the address is no run's, the page says so and stops there.
+    If the address names a run that does not exist, show an error and stop the page.
     """
-    wanted = st.query_params.get("run")
+    run_id = st.query_params.get("run")
     ids = [info.id for info in runs]
-    if wanted is not None and wanted not in ids:
-        say_what_is_wrong(wanted)
+    if run_id is not None and run_id not in ids:
+        explain_wrong_run(run_id)
     by_id = {info.id: info for info in runs}
     chosen = st.selectbox(
         label,
         ids,
-        index=ids.index(wanted) if wanted in ids else 0,
-        format_func=lambda run_id: run_title(by_id[run_id]),
+        index=ids.index(run_id) if run_id in ids else 0,
+        format_func=lambda each: run_title(by_id[each]),
     )
-    if chosen != wanted:
+    if chosen != run_id:
         st.query_params["run"] = chosen
     return by_id[chosen]
 
 
-def say_what_is_wrong(run_id: str) -> None:
-    """Say why the address leads nowhere, offer the way back, and draw nothing else."""
+def explain_wrong_run(run_id: str) -> None:
+    """Show why the run in the address cannot be shown, offer the newest one, and stop the page."""
     try:
-        found = store().get(run_id)
-        say_error(f"run {found.id} has nothing that this page could show yet")
+        show_error(f"run {store().get(run_id).id} has nothing to show on this page yet")
     except RunError as error:
-        say_error(str(error))
+        show_error(str(error))
     if st.button("Show the newest run", icon=":material/arrow_forward:"):
         del st.query_params["run"]
         st.rerun()
@@ -86,5 +94,5 @@ def say_what_is_wrong(run_id: str) -> None:
 
 
 def run_title(info: RunInfo) -> str:
-    """How a run is named in lists."""
+    """Return the name of a run in lists: its label or id, its group and its state."""
     return " · ".join(part for part in (info.label or info.id, info.group, info.state) if part)

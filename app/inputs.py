@@ -1,4 +1,4 @@
-"""Widgets for the fields of the configuration: label, help, default and range are the field's own."""
+"""Draw a widget for a field of the configuration. Help, default and range come from the field itself."""
 
 from typing import Any, get_args
 
@@ -32,10 +32,10 @@ _DEFAULTS = {knob.path: knob for knob in knobs()}
 
 
 def field_input(path: str, **options: Any) -> Any:
-    """Draw the widget that fits a field of the configuration and return its value.
+    """Draw the widget that fits a field of the configuration, and return its value.
 
     Args:
-        path: Dotted path such as ``training.lr``.
+        path: Dotted path of the field, such as ``training.lr``.
         options: Passed on to the widget; ``value`` replaces the field's default.
     """
     knob, info = _DEFAULTS[path], _info(path)
@@ -62,7 +62,7 @@ def field_input(path: str, **options: Any) -> Any:
 
 
 def text_or_none(value: str | None) -> str | None:
-    """An empty field means none."""
+    """Return the text without surrounding spaces, or None if it is empty."""
     return (value or "").strip() or None
 
 
@@ -77,11 +77,11 @@ def _info(path: str) -> FieldInfo:
 
 
 def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
-    """The field's bound; an open one is checked by the configuration itself when it is put together."""
+    """Return the bound of a field, or None. An open bound counts as closed here; the configuration checks it exactly."""
     for rule in info.metadata:
-        found = getattr(rule, closed, getattr(rule, opened, None))
-        if found is not None:
-            return number(found)
+        bound = getattr(rule, closed, getattr(rule, opened, None))
+        if bound is not None:
+            return number(bound)
     return None
 
 

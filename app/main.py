@@ -1,4 +1,4 @@
-"""The router: ``streamlit run app/main.py``. Every page is one file in views/."""
+"""Start the app with ``streamlit run app/main.py``. Each page is one file in ``views/``; to add a page, add it to the list below."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Errors as a person wants them: what happened, why, what to do; the traceback only for those who open it."""
+"""Show errors with what happened and what to do. The traceback is in an expander."""
 
 import traceback
 from collections.abc import Callable, Iterator
@@ -9,20 +9,20 @@ import streamlit as st
 
 from nes_lab.errors import NesLabError
 
-__all__ = ["guarded", "say_error", "shown_errors"]
+__all__ = ["guarded", "show_error", "shown_errors"]
 
 
 @contextmanager
 def shown_errors() -> Iterator[None]:
-    """Show an error where it happened instead of a red traceback box."""
+    """Show an error where it happened, as a message instead of a traceback."""
     try:
         yield
     except NesLabError as error:
-        say_error(str(error))
-    except Exception as error:  # noqa: BLE001 - the last net under a page: it shows whatever went wrong, and how to go on
+        show_error(str(error))
+    except Exception as error:  # noqa: BLE001 - the last resort of a page: show whatever went wrong, and what to do
         st.error(
-            f"**This page could not be drawn.** {type(error).__name__}. Your runs are untouched. Reload the page; "
-            "if it happens again, please report it with the details below.",
+            f"**This page could not be shown** ({type(error).__name__}). Your runs are not affected. Reload the page. "
+            "If it happens again, please report it with the details below.",
             icon=":material/error:",
         )
         with st.expander("Details"):
@@ -30,7 +30,7 @@ def shown_errors() -> Iterator[None]:
 
 
 def guarded(draw: Callable[..., None]) -> Callable[..., None]:
-    """Let a fragment, which runs apart from its page, show its errors in the same way."""
+    """Make a fragment show its errors like a page does; Streamlit runs a fragment separately from its page."""
 
     @wraps(draw)
     def inner(*args: object, **options: object) -> None:
@@ -40,7 +40,7 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
     return inner
 
 
-def say_error(message: str) -> None:
-    """Show a message of the library, which says already what is wrong and what would be right, as plain text."""
+def show_error(message: str) -> None:
+    """Show an error message of the library as plain text. It says what is wrong and what would be right."""
     st.error("This did not work:", icon=":material/error:")
     st.code(message, language=None, wrap_lines=True)

@@ -1,7 +1,7 @@
-"""Figures of nes_lab.figures on a page: still ones through Streamlit, moving ones through our own component.
+"""Show figures of ``nes_lab.figures`` on a page: static ones through Streamlit, live ones through a component defined here.
 
-``st.plotly_chart`` builds a new plot at every change of data and forgets the zoom. The component calls ``Plotly.react``
-on the node that is there. plotly.js itself (5 MB) travels once, with a second component, and not with every change.
+``st.plotly_chart`` builds a new plot whenever the data changes and loses the zoom. The component calls ``Plotly.react``
+on the existing node instead. plotly.js itself (5 MB) is sent once, by a second component, not with each change.
 """
 
 import json
@@ -45,17 +45,17 @@ def _is_dark() -> bool:
 
 
 def plot(figure: Any, key: str) -> None:
-    """Draw a figure that does not change by itself."""
+    """Draw a static figure."""
     themed = apply_theme(figure, _is_dark(), see_through=True)
     st.plotly_chart(themed, width="stretch", theme=None, key=key, config=_CONFIG)
 
 
 def load_library() -> None:
-    """Send plotly.js to the browser, once a page, before the first live plot."""
+    """Send plotly.js to the browser. Call it once per page, before the first live plot."""
     _library(key="plotly-library", height=1)
 
 
 def live_plot(figure: Any, key: str) -> None:
-    """Draw a figure that moves; zoom and hidden series stay as the reader left them."""
+    """Draw a figure whose data changes. The zoom and hidden series stay as the user left them."""
     spec = figure_json(apply_theme(figure, _is_dark(), see_through=True)) | {"config": _CONFIG}
     _plot(key=key, data={"figure": json.dumps(spec)}, height="content")

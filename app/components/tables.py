@@ -1,4 +1,4 @@
-"""Tables of runs and of layers."""
+"""Show tables of runs and of layers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ RESULTS += ("dataset", "backbone", "group", "state", "id")
 
 
 def run_list(runs: Sequence[RunInfo], key: str) -> str | None:
-    """List runs with their states; returns the id of the row that was chosen, if any."""
+    """List runs with their states. Return the id of the run whose row is selected, or None."""
     rows = [
         {
             "label": info.label or info.id,
@@ -40,7 +40,7 @@ def run_list(runs: Sequence[RunInfo], key: str) -> str | None:
 
 
 def results_table(runs: Sequence[RunInfo], key: str) -> None:
-    """Settings and results of runs, with the file to take away."""
+    """Show settings and results of runs, with a button that downloads them as CSV."""
     table = run_table(runs)
     show(Table(columns(*RESULTS), list(table)), key)
     st.download_button("Download as CSV", table.to_csv(), "runs.csv", "text/csv", icon=":material/download:")
@@ -52,13 +52,13 @@ def shapes_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
 
 
 def reasons_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
-    """Show why each layer of a plan is as it is, and its multiply-adds under every execution plan."""
+    """Show why each layer is dense or has its epitome shape, and its multiply-adds with each execution plan."""
     table = explanation(rows)
     show(replace(table, columns=(*table.columns, *columns("unavailable"))), key)
 
 
 def show(table: Table, key: str, **options: Any) -> Any:
-    """Show a table in a grid that can be sorted; its first column stays in view."""
+    """Show a table in a grid that can be sorted. The first column stays visible when scrolling sideways."""
     first, *others = table.columns
     config = {first.key: st.column_config.TextColumn(first.title, help=first.help, pinned=True)}
     config |= {column.key: _grid_column(column) for column in others}

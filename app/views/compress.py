@@ -1,4 +1,4 @@
-"""Compress: a network, a budget, every layer of the plan at once, and the launch."""
+"""Compress page: choose a network and a budget, see the plan for every layer, and start a training run."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from app.cached import plan, store
-from app.components.errors import say_error
+from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import reasons_table, shapes_table
 from app.inputs import BACKBONES, field_input, text_or_none
@@ -18,11 +18,11 @@ from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetFacts
 from nes_lab.runs.launcher import launch
 from nes_lab.text import format_number, format_share
 
-SECONDS = "20"  # about what a search for a time budget takes here; training searches longer
+SECONDS = "20"  # limit on a search for a time budget on this page; a training run searches longer
 
 
 def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
-    """The backbone, the data, and what the data feeds to the network."""
+    """Ask for the backbone and the data set. Return both, and the shape of the network's input."""
     st.subheader("Network and data")
     columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
     with columns[0]:
@@ -30,8 +30,8 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
             "Backbone",
             BACKBONES,
             accept_new_options=True,
-            help="Any name that timm knows may be typed in. small_mobilenetv2 is made for images of 8 to 32 pixels, "
-            "m5 for sound.",
+            help="Choose a network, or type any model name of timm. small_mobilenetv2 is made for images of 8 to 32 "
+            "pixels, m5 for sound.",
         )
     with columns[1]:
         width = field_input("backbone.width")
@@ -40,24 +40,24 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
     facts = DATASET_FACTS[data["name"]]
     size = "data.samples" if facts.kind == "audio" else "data.image_size"
     with columns[3]:
-        asked = field_input(size, placeholder=f"{facts.side}")
-    data[size.removeprefix("data.")] = asked
+        side = field_input(size, placeholder=f"{facts.side}")
+    data[size.removeprefix("data.")] = side
     classes = facts.classes
     if facts.source == "files":
         left, right = st.columns(2)
         with left:
             data["root"] = text_or_none(field_input("data.root"))
         with right:
-            classes = st.number_input("Classes", 2, 100_000, facts.classes, help="Classes in the data set.")
+            classes = st.number_input("Classes", 2, 100_000, facts.classes, help="Number of classes in the data set.")
     elif facts.source == "download":
         data["download"] = field_input("data.download")
-    return {"name": name, "width": width}, data, replace(facts, side=asked or facts.side, classes=classes)
+    return {"name": name, "width": width}, data, replace(facts, side=side or facts.side, classes=classes)
 
 
 def ask_budget() -> dict[str, Any] | None:
-    """The compression asked for; None trains the dense network."""
+    """Ask for the budget and the options of compression. Return None if the dense network is to be trained."""
     st.subheader("Budget")
-    if st.toggle("Train the dense network instead", help="For comparison: nothing is compressed."):
+    if st.toggle("Train the dense network instead", help="Trains the network without compression, for comparison."):
         return None
     columns = st.columns(4, vertical_alignment="bottom")
     with columns[0]:
@@ -68,12 +68,12 @@ def ask_budget() -> dict[str, Any] | None:
         routing = field_input("compression.routing")
     with columns[3]:
         scope = field_input("compression.scope")
-    with st.expander("More: strategy, time, patches, rounding, layers"):
+    with st.expander("More options: strategy, time budget, patches, rounding, layers"):
         left, middle, right = st.columns(3)
         with left:
             strategy = field_input("compression.strategy")
             patch_channels = field_input("compression.patch_channels")
-            include = field_input("compression.include", value="", placeholder="all that can be")
+            include = field_input("compression.include", value="", placeholder="all possible layers")
             min_channels = field_input("compression.min_channels")
         with middle:
             latency_ms = text_or_none(field_input("compression.latency_ms", placeholder="no limit"))
@@ -101,12 +101,12 @@ def ask_budget() -> dict[str, Any] | None:
 
 
 def split(text: str) -> list[str]:
-    """Names separated by commas."""
+    """Split names at commas, and drop empty ones."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> tuple[str, ...]:
-    """The same question on the command line."""
+    """Return the arguments of ``nes-lab plan`` for this network and budget."""
     words = [str(backbone["name"]), "--width", str(backbone["width"]), "--classes", str(facts.classes)]
     words += ["--input", *map(str, facts.input_shape)]
     for name, value in budget.items():
@@ -118,37 +118,37 @@ def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: Data
 
 
 def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> bool:
-    """Draw the plan, or say why there is none; tells whether there is one."""
+    """Draw the plan and return True, or show why there is none and return False."""
     st.subheader("Plan")
     answer = plan(plan_arguments(backbone, budget, facts))
     if not answer.ok:
-        say_error(answer.text)
+        show_error(answer.text)
         if answer.details:
             with st.expander("Details"):
                 st.code(answer.details, language=None, wrap_lines=True)
         return False
-    found = json.loads(answer.text)
-    dense, predicted = found["dense"], found["predicted"]
+    planned = json.loads(answer.text)
+    dense, predicted = planned["dense"], planned["predicted"]
     columns = st.columns(4)
     for column, key, name in ((columns[0], "madds", "MAdds"), (columns[1], "params", "Params")):
         column.metric(name, format_number(predicted[key]), help=f"{predicted[key]:,} of {dense[key]:,}")
         column.caption(f"{format_share(predicted[key], dense[key])} of the dense {format_number(dense[key])}")
-    columns[2].metric("Layers compressed", len(found["layers"]))
-    columns[3].metric("Layers kept dense", len(found["kept_layers"]))
-    for note in found["notes"]:
+    columns[2].metric("Layers compressed", len(planned["layers"]))
+    columns[3].metric("Layers kept dense", len(planned["kept_layers"]))
+    for note in planned["notes"]:
         st.text(note)
     bars, table = st.tabs(["Bars", "Table"])
     with bars:
-        plot(layer_bars(found["rows"]), key="plan-bars")
+        plot(layer_bars(planned["rows"]), key="plan-bars")
     with table:
-        shapes_table(found["rows"], key="plan-table")
-        with st.expander("Why every layer is as it is"):
-            reasons_table(found["rows"], key="plan-reasons")
+        shapes_table(planned["rows"], key="plan-table")
+        with st.expander("Reasons for each layer"):
+            reasons_table(planned["rows"], key="plan-reasons")
     return True
 
 
 def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
-    """How it is trained, and what the run is called."""
+    """Ask for the training options, the seed and the label of the run."""
     st.subheader("Training")
     columns = st.columns(4)
     with columns[0]:
@@ -159,31 +159,31 @@ def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
         batch_size = field_input("data.batch_size")
     with columns[3]:
         seed = field_input("seed")
-    label = field_input("label", placeholder="to recognize the run by")
+    label = field_input("label", placeholder="a name to recognize the run by")
     return {"epochs": epochs, "lr": lr}, {"batch_size": batch_size}, seed, label
 
 
 def start(config: dict[str, Any], label: str) -> str | None:
-    """Check the configuration, make the run, start it; its id, or None after an error was shown."""
+    """Check the configuration, then create and start the run. Return its id, or None after showing an error."""
     try:
         checked = load_config(config)
         run_id = store().create(checked.to_dict(), label=label)
         launch(store(), run_id)
     except NesLabError as error:
-        say_error(str(error))
+        show_error(str(error))
         return None
     return run_id
 
 
 st.title("Compress")
-st.caption("Choose a network and a budget. The plan below follows at once; nothing is trained before you launch.")
+st.caption("Choose a network and a budget. The plan below updates at once. Training starts when you press Launch.")
 backbone, data, facts = ask_network()
 budget = ask_budget()
 ready = True if budget is None else show_plan(backbone, budget, facts)
 training, loading, seed, label = ask_training()
 launches = st.session_state.setdefault("launches", 0)
 if st.button("Launch", type="primary", icon=":material/rocket_launch:", key=f"launch-{launches}", disabled=not ready):
-    st.session_state["launches"] = launches + 1  # a second click meets a button that is no longer there
+    st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing
     config = {
         "label": label,
         "seed": seed,

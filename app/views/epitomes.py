@@ -1,4 +1,4 @@
-"""Epitomes: what a run has learned, layer by layer and step by step."""
+"""Epitomes page: show what a run has learned, for each layer and training step."""
 
 import streamlit as st
 
@@ -13,36 +13,38 @@ from nes_lab.figures.start_trajectories import start_trajectories
 
 VIEWS = ("Atlas", "Patches", "Routing map", "Coverage", "Trajectories")
 HELP = {
-    "Atlas": "Every cell of the epitome, one tile per kernel cell. Red is positive, blue negative.",
-    "Patches": "Each outline is a window that one patch of the weight is read from, at its exact, fractional place.",
-    "Routing map": "Where each patch begins to read, at the first step and at the step shown.",
-    "Coverage": "How many channel pairs of the weight read each cell of the epitome.",
-    "Trajectories": "One line per starting index over training. Dead ones never moved; collapsed ones crowd together.",
+    "Atlas": "All cells of the epitome, with one tile per kernel position. Red is positive, blue is negative.",
+    "Patches": "Each outline is the window of the epitome that one patch of the weight is read from. Its position may "
+    "lie between cells.",
+    "Routing map": "The starting index of each patch, at the first step and at the step shown.",
+    "Coverage": "The number of channel pairs of the weight that read each cell of the epitome.",
+    "Trajectories": "Each line is one starting index during training. Dead ones never moved. Collapsed ones have come "
+    "close together.",
 }
 
 
 def choose(label: str, name: str, options: list[str], usual: str) -> str:
-    """A choice that lives in the address; ``usual`` when the address says nothing."""
-    wanted = st.query_params.get(name)
-    chosen = st.selectbox(label, options, index=options.index(wanted if wanted in options else usual))
+    """Let the user choose, and keep the choice in the page's address; ``usual`` is chosen if the address has none."""
+    before = st.query_params.get(name)
+    chosen = st.selectbox(label, options, index=options.index(before if before in options else usual))
     st.query_params[name] = chosen
     return chosen
 
 
 def choose_step(steps: list[int]) -> int:
-    """The step slider; one step needs none."""
+    """Let the user choose a training step with a slider; if there is one step only, return it."""
     if len(steps) == 1:
-        st.caption(f"One snapshot, at step {steps[0]}.")
+        st.caption(f"This run has one snapshot, at step {steps[0]}.")
         return steps[0]
-    wanted = st.query_params.get("step", "")
-    start = int(wanted) if wanted.isdecimal() and int(wanted) in steps else steps[-1]
+    before = st.query_params.get("step", "")
+    start = int(before) if before.isdecimal() and int(before) in steps else steps[-1]
     step = st.select_slider("Training step", steps, value=start)
     st.query_params["step"] = str(step)
     return step
 
 
 def draw(run_id: str, steps: list[int], step: int, name: str, view: str) -> None:
-    """Draw the chosen picture of the chosen layer."""
+    """Draw the selected picture of one layer."""
     root, latest = str(store().root), steps[-1]
     layer = layers_at(root, run_id, step, latest)[name]
     first = layers_at(root, run_id, steps[0], latest).get(name)
@@ -50,8 +52,8 @@ def draw(run_id: str, steps: list[int], step: int, name: str, view: str) -> None
     if view == "Atlas":
         if layer.epitome is None:
             st.info(
-                f"At step {step} only the starts were kept. The whole epitome is there at step {steps[0]} and at step "
-                f"{latest}; the other pictures work at every step.",
+                f"Only the starting indices were saved at step {step}. The epitome itself was saved at step {steps[0]} "
+                f"and at step {latest}. The other pictures work at every step.",
                 icon=":material/info:",
             )
             return
@@ -71,25 +73,25 @@ def draw(run_id: str, steps: list[int], step: int, name: str, view: str) -> None
 
 st.title("Epitomes")
 runs = store().list()
-having = [info for info in runs if info.state != "queued" and store().snapshots(info.id)]
-if not having:
+with_epitomes = [info for info in runs if info.state != "queued" and store().snapshots(info.id)]
+if not with_epitomes:
     st.info(
-        "No run has an epitome to show yet. Launch one under **Compress**, or run `make demo` in a terminal.",
+        "No run has an epitome to show yet. Start one on the page **Compress**, or run `make demo` in a terminal.",
         icon=":material/info:",
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")
 else:
     left, middle = st.columns(2)
     with left:
-        run = choose_run(having)
-    found = store().snapshots(run.id)
+        run = choose_run(with_epitomes)
+    snapshot_steps = store().snapshots(run.id)
     with middle:
-        layers = layers_at(str(store().root), run.id, found[-1], found[-1])
+        layers = layers_at(str(store().root), run.id, snapshot_steps[-1], snapshot_steps[-1])
         chosen_layer = choose("Layer", "layer", list(layers), usual=largest_layers(layers)[0])
-    chosen_step = choose_step(found)
-    wanted_view = st.query_params.get("view")
+    chosen_step = choose_step(snapshot_steps)
+    view_before = st.query_params.get("view")
     chosen_view = st.segmented_control(
-        "Picture", VIEWS, default=wanted_view if wanted_view in VIEWS else VIEWS[0], required=True
+        "Picture", VIEWS, default=view_before if view_before in VIEWS else VIEWS[0], required=True
     )
     st.query_params["view"] = chosen_view
-    draw(run.id, found, chosen_step, chosen_layer, chosen_view)
+    draw(run.id, snapshot_steps, chosen_step, chosen_layer, chosen_view)

@@ -1,9 +1,9 @@
-"""Run: choose a run, watch it, stop it, go on with it."""
+"""Run page: choose a run, watch it, cancel it or resume it."""
 
 import streamlit as st
 
 from app.cached import choose_run, store
-from app.components.errors import guarded, say_error
+from app.components.errors import guarded, show_error
 from app.components.plot import live_plot, load_library, plot
 from app.components.tables import run_list, shapes_table
 from nes_lab.errors import NesLabError
@@ -20,9 +20,11 @@ COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "gr
 
 
 def buttons(info: RunInfo) -> None:
-    """Cancel what goes on, resume what has stopped."""
+    """Draw the buttons that the run's state allows: cancel, resume, or links to its results."""
     if info.state in ("queued", "running"):
-        if st.button("Cancel", icon=":material/stop_circle:", help="Stops within one step, after a checkpoint."):
+        if st.button(
+            "Cancel", icon=":material/stop_circle:", help="The run saves a checkpoint after the present step and stops."
+        ):
             act(info, stop=True)
     elif info.is_resumable:
         if st.button("Resume", icon=":material/play_circle:", type="primary"):
@@ -31,7 +33,10 @@ def buttons(info: RunInfo) -> None:
         left, right = st.columns(2)
         with left:
             st.page_link(
-                "views/epitomes.py", label="Its epitomes", icon=":material/grid_on:", query_params={"run": info.id}
+                "views/epitomes.py",
+                label="Epitomes of this run",
+                icon=":material/grid_on:",
+                query_params={"run": info.id},
             )
         with right:
             st.download_button(
@@ -45,21 +50,21 @@ def buttons(info: RunInfo) -> None:
 
 
 def act(info: RunInfo, stop: bool) -> None:
-    """Ask the launcher; a refusal is shown, anything else shows by itself."""
+    """Cancel or resume a run, and show an error if that is refused."""
     try:
         if stop:
             cancel(store(), info.id)
         else:
             launch(store(), info.id)
     except NesLabError as error:
-        say_error(str(error))
+        show_error(str(error))
         return
     st.rerun()
 
 
 @guarded
 def live(run_id: str, state_when_drawn: str) -> None:
-    """The part that moves: state, progress, curves, log."""
+    """Draw the part of the page that updates by itself: state, progress, curves and log."""
     info = store().get(run_id)
     if info.state != state_when_drawn:
         st.rerun(scope="app")
@@ -77,15 +82,18 @@ def live(run_id: str, state_when_drawn: str) -> None:
     if metrics:
         live_plot(live_run(metrics, events), key=f"live-{run_id}")
     elif info.is_final or info.state == "lost":
-        st.info("It ended before its first measurement.", icon=":material/info:")
+        st.info("The run ended before its first measurement.", icon=":material/info:")
     else:
-        st.info("No measurement yet: the first one comes a few seconds after the start.", icon=":material/hourglass:")
+        st.info(
+            "There is no measurement yet. The first one comes a few seconds after the start.",
+            icon=":material/hourglass:",
+        )
     with st.expander("Log", expanded=STATES[info.state].tone == "bad"):
         st.code(store().log_tail(run_id) or "The log is empty.", language=None, wrap_lines=True, height=260)
 
 
 def details(info: RunInfo) -> None:
-    """What was found, what was planned, what was asked for."""
+    """Draw the results of a run, its layers and its configuration."""
     if info.summary:
         st.subheader("Results")
         rows = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]
@@ -105,7 +113,7 @@ start_waiting(store())
 runs = store().list()
 if not runs:
     st.info(
-        "There are no runs yet. Launch one under **Compress**, or run `make demo` in a terminal.",
+        "There are no runs yet. Start one on the page **Compress**, or run `make demo` in a terminal.",
         icon=":material/info:",
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")

@@ -1,4 +1,4 @@
-"""Start: what this is, and the newest demo."""
+"""Start page: say what NES Lab is, and show the newest demo or the newest runs."""
 
 import streamlit as st
 
@@ -10,19 +10,19 @@ from nes_lab.runs.query import run_table
 
 st.title("NES Lab")
 st.markdown(
-    "Make a network smaller and cheaper by **Neural Epitome Search**: every large weight is read, patch by patch, from "
-    "a small learned tensor, the *epitome*. Where each patch is read, its *starting index*, can be learned too. You give "
-    "a budget of params and multiply-adds (MAdds); NES Lab plans every layer to meet it, trains the network and "
-    "measures it."
+    "NES Lab makes neural networks smaller and cheaper by **Neural Epitome Search**. Each large weight is sampled, patch "
+    "by patch, from a small learned tensor, the *epitome*. The position where a patch is read, its *starting index*, can "
+    "be learned too. You give a budget of parameters (params) and multiply-adds (MAdds). NES Lab plans every layer to "
+    "meet it, trains the network, and measures the result."
 )
 cards = st.columns(4)
 for card, (view, name, text) in zip(
     cards,
     (
-        ("compress", "Compress", "Give a budget, see every layer before any training, launch."),
-        ("run", "Run", "Watch a training live; cancel and resume it."),
-        ("epitomes", "Epitomes", "Look at what was learned: cells, patches, routing."),
-        ("trade_off", "Trade-off", "Compare accuracy and multiply-adds of all runs."),
+        ("compress", "Compress", "Choose a budget, see the plan for every layer, and start a training run."),
+        ("run", "Run", "Watch a run while it trains. Cancel or resume it."),
+        ("epitomes", "Epitomes", "Look at what a run has learned: cells, patches and routing."),
+        ("trade_off", "Trade-off", "Compare the accuracy and the multiply-adds of all runs."),
     ),
     strict=True,
 ):
@@ -34,18 +34,18 @@ runs = store().list()
 demo = next((info.group for info in runs if info.group.startswith("demo")), None)
 if not runs:
     st.info(
-        "There are no runs yet. Plan and launch one under **Compress**, or run `make demo` in a terminal: it trains "
-        "dense and epitome networks on real digits in about six minutes, and they appear here.",
+        "There are no runs yet. Start one on the page **Compress**, or run `make demo` in a terminal. The demo trains "
+        "dense and compressed networks on handwritten digits in about six minutes; they then appear here.",
         icon=":material/info:",
     )
 elif demo is None:
     st.subheader("Newest runs")
     run_list(runs[:5], key="newest")
-    st.caption("`make demo` in a terminal trains dense and epitome networks side by side; its result appears here.")
+    st.caption("Run `make demo` in a terminal to train dense and compressed networks for comparison. They appear here.")
 else:
     members = [info for info in runs if info.group == demo]
-    st.subheader("The newest demo")
+    st.subheader("Newest demo")
     rows = run_table(members)
     plot(accuracy_vs_madds(list(rows)), key="demo")
     run_list(members, key="demo-runs")
-st.caption(f"Runs are kept in `{store().root}`. The server listens on this computer only; there is no login.")
+st.caption(f"Runs are stored in `{store().root}`. Only this computer can open the app, so there is no login.")

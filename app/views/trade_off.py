@@ -1,9 +1,9 @@
-"""Trade-off: accuracy against multiply-adds over all runs, the table first."""
+"""Trade-off page: compare accuracy and multiply-adds of all finished runs, in a table and a figure."""
 
 import streamlit as st
 
 from app.cached import store
-from app.components.errors import say_error
+from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import results_table
 from nes_lab.errors import BudgetError
@@ -14,16 +14,18 @@ from nes_lab.runs.query import run_table
 
 
 def read_budget(text: str) -> float | None:
-    """The budget line; a fraction has no meaning here, because the runs have different dense networks."""
+    """Return the multiply-adds of the budget line, or None. Shares are refused, because runs have different dense networks."""
     if not text.strip():
         return None
     try:
         madds = parse_quantity(text)
     except BudgetError as error:
-        say_error(str(error))
+        show_error(str(error))
         return None
     if madds is not None and madds <= 1:
-        say_error(f"budget {text!r} is a fraction; a line across different networks needs a number, such as 1.2M")
+        show_error(
+            f"budget {text!r} is a share; give a number such as 1.2M, because the runs have different dense networks"
+        )
         return None
     return madds
 
@@ -33,22 +35,24 @@ runs = store().list()
 finished = [info for info in runs if info.state == "finished"]
 if not finished:
     st.info(
-        "No run has finished yet, so there is nothing to compare. Launch one under **Compress**, or run `make demo`.",
+        "No run has finished yet, so there is nothing to compare. Start one on the page **Compress**, or run "
+        "`make demo` in a terminal.",
         icon=":material/info:",
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")
 groups = sorted({info.group for info in finished if info.group})
 left, right = st.columns([2, 1], vertical_alignment="bottom")
-chosen = left.multiselect("Groups", groups, placeholder="all runs", help="Empty shows every finished run.")
+chosen = left.multiselect("Groups", groups, placeholder="all runs", help="Show only the runs of these groups.")
 budget_text = right.text_input(
-    "MAdds budget", placeholder="such as 1.2M", help="Draws a line and marks the best below it."
+    "MAdds budget", placeholder="such as 1.2M", help="Draw a line at this many MAdds, and mark the best run below it."
 )
 shown = [info for info in finished if not chosen or info.group in chosen]
 if shown:
     results_table(shown, key="results")
 reported = st.toggle(
     "Show published ImageNet numbers",
-    help="Reported by others, gray and dashed: another task than digits, so compare shapes, not heights.",
+    help="Results that papers report on ImageNet, in gray with dashes. If your runs use other data, compare the shapes "
+    "of the curves, not their heights.",
 )
 if shown or reported:
     figure = accuracy_vs_madds(list(run_table(shown)), read_budget(budget_text), IMAGENET if reported else ())

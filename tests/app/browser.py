@@ -31,9 +31,9 @@ START_SECONDS = 90  # two busy cores
 @contextlib.contextmanager
 def serve(home, log):
     """Run the app on a folder of runs; yields its address, and ends the whole process group."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.headless", "true"]
     with log.open("wb") as output:
         process = subprocess.Popen(

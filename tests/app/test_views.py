@@ -188,10 +188,10 @@ def test_a_bad_address_is_a_friendly_error(store, name, run_id, message):
 
 
 def test_the_address_restores_run_layer_step_and_picture(store):
-    wanted = write_run(store, label="older")
+    chosen = write_run(store, label="older")
     write_run(store, label="newer")
-    at = open_page("epitomes", run=wanted, layer="blocks.1", step="30", view="Trajectories")
-    assert at.selectbox[0].value == wanted
+    at = open_page("epitomes", run=chosen, layer="blocks.1", step="30", view="Trajectories")
+    assert at.selectbox[0].value == chosen
     assert at.selectbox[1].value == "blocks.1"
     assert at.select_slider[0].value == 30
     assert "Starts of blocks.1" in figures(at)[0]["layout"]["title"]["text"]
@@ -232,7 +232,7 @@ def test_a_run_that_ended_early_promises_no_measurement(store):
     cancel(store, run_id)
     text = words(open_page("run", run=run_id))
     assert "ended before its first measurement" in text
-    assert "No measurement yet" not in text and "starts" not in text
+    assert "There is no measurement yet" not in text and "starts" not in text
 
 
 def test_the_trade_off_takes_a_budget_and_explains_a_wrong_one(store):
@@ -241,7 +241,7 @@ def test_the_trade_off_takes_a_budget_and_explains_a_wrong_one(store):
     at.text_input[0].set_value("1.2M").run()
     assert any(shape["x0"] == 1_200_000 for shape in figures(at)[0]["layout"]["shapes"])
     at.text_input[0].set_value("50%").run()
-    assert "is a fraction" in words(at)
+    assert "is a share" in words(at)
     at.text_input[0].set_value("many").run()
     assert "cannot be read" in words(at)
     assert figures(at)
@@ -251,6 +251,6 @@ def test_a_broken_page_hides_its_traceback(store, monkeypatch):
     write_run(store)
     monkeypatch.setattr(RunStore, "list", lambda self: 1 / 0)
     at = open_page("trade_off")
-    assert "could not be drawn" in at.error[0].value
+    assert "could not be shown" in at.error[0].value
     assert "ZeroDivisionError" in at.error[0].value
     assert at.expander[0].label == "Details"

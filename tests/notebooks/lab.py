@@ -24,9 +24,9 @@ def serve_lab(notebook, home):
     folder = home / "notebooks"
     folder.mkdir(parents=True)
     shutil.copy(notebook, folder)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     options = [f"--port={port}", "--port-retries=0", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
     options += [f"--notebook-dir={folder}", f"--IdentityProvider.token={TOKEN}"]
     quiet = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
