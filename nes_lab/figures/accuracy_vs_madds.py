@@ -1,4 +1,4 @@
-"""Accuracy against multiply-adds: our runs as measured, other people's numbers as reported."""
+"""Draw accuracy against multiply-adds: runs as measured here, and published results as reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nes_lab.text import format_number
 __all__ = ["MeasuredPoint", "ReportedPoint", "accuracy_vs_madds", "measured_points", "series_name"]
 
 WIDE = 30
-"""The MAdds axis is logarithmic when its largest value is so many times the smallest."""
+"""The MAdds axis is logarithmic if its largest value is more than this many times its smallest."""
 _TRAINING = ("epochs", "lr", "limit")
 _LINE = ("dataset", "backbone", "recipe")
 _SHOWN = ("dataset", "backbone", "width", "routing", "scope", "params", "madds")
@@ -25,14 +25,14 @@ _SETTING = (*_SHOWN, *_TRAINING, "recipe", "setting")
 
 @dataclass(frozen=True)
 class ReportedPoint:
-    """A number from the literature.
+    """A published result.
 
     Args:
-        name: The network, as the source calls it.
-        madds: Multiply-adds, absolute.
-        top1: Accuracy in percent.
-        source: Where it was reported; always shown.
-        series: Points of one series are joined by a dashed line.
+        name: Name of the network in its source.
+        madds: Number of multiply-adds.
+        top1: Top-1 accuracy in percent.
+        source: Where the result was published; always shown.
+        series: Name of the series. A dashed line joins its points. Empty: the point stands alone.
     """
 
     name: str
@@ -44,10 +44,10 @@ class ReportedPoint:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """Runs that differ by their seed only: mean accuracy, its standard error and the number of seeds.
+    """Result of runs that differ only by their seed: mean accuracy, its standard error and the number of seeds.
 
-    ``line`` is equal for points that a line may join: same data, backbone and training. ``detail`` says in what the
-    point differs from others of its series that look like it.
+    ``line`` is equal for points that a line may join: same data, backbone and training. ``detail`` says how the point
+    differs from points of its series that otherwise have the same description.
     """
 
     series: str
@@ -62,7 +62,7 @@ class MeasuredPoint:
 
 
 def series_name(row: Mapping[str, Any]) -> str:
-    """The series a run belongs to: who sets its starts, or that it is dense.
+    """Return the series of a run: ``"dense"``, or ``"epitome"`` with its routing.
 
     Examples:
         >>> series_name({"routing": "free"}), series_name({"routing": None})
@@ -72,10 +72,10 @@ def series_name(row: Mapping[str, Any]) -> str:
 
 
 def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
-    """Join runs that differ by their seed only; runs without accuracy or MAdds are left out.
+    """Combine runs that differ only by their seed into one point. Runs without accuracy or MAdds are left out.
 
     Args:
-        rows: Flat rows of a run table. Of those with the same setting and seed only the newest counts.
+        rows: Flat rows of a run table. If several have the same setting and seed, only the newest counts.
 
     Examples:
         >>> rows = [{"routing": None, "madds": 10, "top1": top1} for top1 in (90.0, 92.0)]
@@ -93,7 +93,7 @@ def _usable(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Keep the newest run (ids begin with the time) of every setting and seed; rows that tell neither all stay."""
+    """Keep the newest run (ids begin with the time) of every setting and seed. Rows without setting or seed all stay."""
     kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for place, row in enumerate(rows):
         known = row.get("setting") is not None and row.get("seed") is not None
@@ -104,18 +104,18 @@ def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _detail(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    """What of the training is not the same all over the series; the setting's own name where that is not enough."""
-    alike = [other for other in groups if series_name(other) == series_name(group)]
+    """Return the training options that vary within the series, and the setting's name if those do not tell points apart."""
+    series = [other for other in groups if series_name(other) == series_name(group)]
     texts = {
         "epochs": f"{group['epochs']} epochs",
         "lr": f"lr {group['lr']}",
         "limit": "all training images" if group["limit"] is None else f"{group['limit']} training images",
     }
-    names = [name for name in _TRAINING if any(other[name] != group[name] for other in alike)]
+    names = [name for name in _TRAINING if any(other[name] != group[name] for other in series)]
     visible = (*_SHOWN, *names)
-    twins = [other for other in alike if all(other[name] == group[name] for name in visible)]
+    duplicates = [other for other in series if all(other[name] == group[name] for name in visible)]
     words = [texts[name] for name in names]
-    if len(twins) > 1:
+    if len(duplicates) > 1:
         words.append(f"setting {group['setting']}")
     return ", ".join(words)
 
@@ -143,32 +143,30 @@ def accuracy_vs_madds(
     """Draw top-1 accuracy against multiply-adds.
 
     Args:
-        rows: Flat rows of a run table; seeds of one setting become one point with its standard error.
-        budget: Multiply-adds of the budget line.
-        reported: Numbers of others: gray, dashed, hollow, each with its source, never joined to ours.
+        rows: Flat rows of a run table. The runs of one setting become one point with its standard error over seeds.
+        budget: Multiply-adds of the budget line; None draws no line.
+        reported: Published results, drawn in gray with dashes and hollow markers, each with its source.
 
     Returns:
-        One series per routing mode, a line of its own for every recipe in it, and a star on the best measured point within the budget.
+        One series per routing, with one line per recipe, and a star on the best measured point within the budget.
     """
     points = measured_points(rows)
     seeds = sum(point.n for point in points)
     repeats = len(_usable(rows)) - seeds
-    left_out = f"; {repeats} older with the same seed left out" if repeats else ""
+    left_out = f"; {repeats} older {'run' if repeats == 1 else 'runs'} with the same seed left out" if repeats else ""
+    measured = f"{len(points)} setting{'' if len(points) == 1 else 's'}, {seeds} run{'' if seeds == 1 else 's'}"
     figure = new_figure(
-        f"Top-1 accuracy against multiply-adds: {len(points)} measured settings ({seeds} runs), "
-        f"{len(reported)} reported points.",
+        f"Top-1 accuracy against multiply-adds: {measured} measured, {len(reported)} reported points.",
         title={
             "text": "Accuracy against multiply-adds",
-            "subtitle": {
-                "text": f"measured: {len(points)} settings, {seeds} runs{left_out}; bars: standard error over seeds"
-            },
+            "subtitle": {"text": f"measured: {measured}{left_out}; bars show the standard error over seeds"},
         },
         margin_t=84,
     )
     for place, name in enumerate(_series_in_order(points)):
-        mine = [point for point in points if point.series == name]
-        for number, line in enumerate(dict.fromkeys(point.line for point in mine)):
-            _add_measured(figure, [point for point in mine if point.line == line], place, in_legend=number == 0)
+        series = [point for point in points if point.series == name]
+        for number, line in enumerate(dict.fromkeys(point.line for point in series)):
+            _add_measured(figure, [point for point in series if point.line == line], place, in_legend=number == 0)
     _add_best(figure, points, budget)
     for name in dict.fromkeys(point.series for point in reported):
         _add_reported(figure, [point for point in reported if point.series == name])
@@ -208,7 +206,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
-    """Dense first, so that a series keeps its color whatever else is drawn."""
+    """Return the names of the series, dense first, so that a series keeps its color whatever else is drawn."""
     known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
     names = {point.series for point in points}
     return [name for name in known if name in names] + sorted(names - set(known))
@@ -226,7 +224,7 @@ def _add_measured(figure: go.Figure, points: Sequence[MeasuredPoint], place: int
                 format_number(point.madds),
                 format_number(point.params),
                 point.n,
-                "one seed, spread unknown" if point.error is None else f"± {point.error:.2f} (standard error)",
+                "(one seed, so no standard error)" if point.error is None else f"± {point.error:.2f} (standard error)",
             ]
             for point in points
         ],
@@ -274,7 +272,7 @@ def _add_reported(figure: go.Figure, points: Sequence[ReportedPoint]) -> None:
 def _add_budget(figure: go.Figure, budget: float, is_log: bool) -> None:
     figure.add_vline(x=budget, line={"dash": "dot", "color": OKABE_ITO[3], "width": 2})
     figure.add_annotation(
-        x=math.log10(budget) if is_log else budget,  # annotations, unlike lines, want the logarithm
+        x=math.log10(budget) if is_log else budget,  # annotations, unlike lines, take the logarithm
         y=1,
         yref="paper",
         yanchor="bottom",

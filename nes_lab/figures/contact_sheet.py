@@ -1,4 +1,4 @@
-"""Examples of every class side by side: images, or the outlines of sounds."""
+"""Draw examples of every class side by side: images, or the outlines of sounds."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ _QUALITIES = (88, 70, 45, 20, 5)
 
 
 def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Examples by class") -> go.Figure:
-    """Draw a grid, one row a class.
+    """Draw a grid of examples with one row per class.
 
     Args:
-        examples: By class name: images ``(H, W)`` or ``(H, W, 3)``, uint8, or sounds ``(T,)``.
-        title: Of the figure.
+        examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds ``(T,)``.
+        title: Title of the figure.
 
     Returns:
-        The figure; its payload stays under 2 MB. Sounds are drawn as the range of their samples, each to its own scale.
+        A figure of less than 2 MB. Sounds are drawn as the range of their samples, each scaled to its own maximum.
 
     Raises:
-        OptionError: When there is nothing to draw, too much, or an array is neither.
+        OptionError: If there are no examples or too many, or an array has another shape or type.
     """
     rows = [(name, list(items)) for name, items in examples.items() if len(items)]
     if not rows:
-        raise OptionError("examples is empty: there is no example to draw.")
+        raise OptionError("examples is empty; give at least one image or sound")
     count = sum(len(items) for _, items in rows)
     if count > _MOST_TILES:
-        raise OptionError(f"examples holds {count} examples; at most {_MOST_TILES} can be told apart and sent")
+        raise OptionError(f"examples holds {count} examples; give at most {_MOST_TILES}, as more are too small to see")
     kind = "audio" if rows[0][1][0].ndim == 1 else "image"
     columns = max(len(items) for _, items in rows)
     what = "sounds" if kind == "audio" else "images"
     figure = new_figure(
-        f"{count} {what} of {len(rows)} classes, one row a class.",
+        f"{count} {what} of {len(rows)} classes, one row per class.",
         title={"text": plain(title), "subtitle": {"text": f"{count} {what} of {len(rows)} classes"}},
         height=84 + 16 + _ROW_PIXELS[kind] * len(rows),
         margin={"t": 84, "b": 16, "l": 12, "r": 12},
@@ -71,7 +71,7 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
 
 
 def _add_images(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarray]) -> None:
-    """Place pictures on the axes, and a point to hover over in the middle of each."""
+    """Place images on the axes, with an invisible point in the middle of each that shows the hover text."""
     for column, image in enumerate(items):
         figure.add_layout_image(
             source=_data_uri(image),
@@ -102,11 +102,11 @@ def _data_uri(image: np.ndarray) -> str:
 
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise OptionError(
-            f"an example has shape {image.shape} and type {image.dtype}; images are (H, W) or (H, W, 3) uint8"
+            f"an example has shape {image.shape} and type {image.dtype}; an image should be (H, W) or (H, W, 3) and uint8"
         )
     picture = Image.fromarray(image)
     longest = max(picture.size)
-    if longest < _LEAST_SIDE:  # whole pixels, so that 8x8 digits stay sharp
+    if longest < _LEAST_SIDE:  # an integer factor, so that 8x8 digits stay sharp
         factor = ceil(_LEAST_SIDE / longest)
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     picture.thumbnail((_MOST_SIDE, _MOST_SIDE))
@@ -135,10 +135,10 @@ def _add_sounds(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarr
 
 
 def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
-    """Smallest and largest sample of each short stretch, in turn, scaled to -1..1."""
+    """Return positions and heights of an outline: the smallest and the largest sample of each short part, scaled to -1..1."""
     values = np.asarray(wave, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise OptionError(f"an example has shape {values.shape}; sounds are (T,), finite and not empty")
+        raise OptionError(f"an example has shape {values.shape}; a sound should be (T,), finite and not empty")
     edges = np.unique(np.linspace(0, len(values), min(_POINTS, len(values)) + 1).astype(int))[:-1]
     low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
     peak = max(float(np.abs(values).max()), 1e-9)
@@ -147,7 +147,7 @@ def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def short_name(name: str) -> str:
-    """Shorten a class name in its middle, since names of one set often begin alike.
+    """Shorten a class name in its middle, because the names of a data set often begin with the same words.
 
     Examples:
         >>> short_name("dog"), short_name("a rather long class name number 7")

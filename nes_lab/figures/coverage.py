@@ -1,4 +1,4 @@
-"""How often each cell of an epitome is read: map, margins and distribution."""
+"""Draw how often each cell of an epitome is read: as a map, per row and column, and as a distribution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["coverage", "gini"]
 
 
 def gini(counts: np.ndarray) -> float:
-    """Inequality of reuse: 0 when all cells are read equally often, near 1 when few cells take all reads.
+    """Return the Gini coefficient of reads: 0 if all cells are read equally often, near 1 if a few cells take all reads.
 
     Examples:
         >>> gini(np.array([2, 2, 2])), round(gini(np.array([0, 0, 0, 4])), 2)
@@ -39,12 +39,14 @@ def coverage(snapshot: LayerSnapshot) -> go.Figure:
         snapshot: The layer; its ``coverage()`` gives the counts, ``(E_out, E_in)``.
 
     Returns:
-        The map with the mean reads per row and column beside it, and below it the share of cells read at most so
-        often. The subtitle has the covered share and the Gini coefficient.
+        The map of reads, the mean reads per row and column, and below them, for each number of reads, the share of cells
+        that are read at most that often. The subtitle has the share of cells read and the Gini coefficient.
     """
     reads = np.asarray(snapshot.coverage())
     share = float((reads > 0).mean())
-    note = f"{share:.1%} of the cells are read; mean {reads.mean():.3g} reads a cell; Gini {gini(reads):.2f}"
+    note = (
+        f"{share:.1%} of the cells are read; mean {reads.mean():.3g} reads per cell; Gini coefficient {gini(reads):.2f}"
+    )
     figure = go.Figure(
         make_subplots(
             rows=3,

@@ -1,4 +1,4 @@
-"""A data set on one self-contained page: what was found, the numbers, and a few examples."""
+"""Write a page about a data set: what the check reports, statistics, and a few examples."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _MOST_SHOWN = 4
 
 
 def data_page(report: DataReport, examples: Mapping[str, Sequence[np.ndarray]]) -> str:
-    """Write the page.
+    """Return the page as one HTML document.
 
     Args:
-        report: From :func:`nes_lab.check_data`.
-        examples: By class name, as :func:`~nes_lab.figures.contact_sheet.contact_sheet` takes them.
+        report: Report of :func:`nes_lab.check_data`.
+        examples: Class name -> examples, as :func:`~nes_lab.figures.contact_sheet.contact_sheet` takes them.
     """
     verdict = "It can be used as it is." if report.usable else "It cannot be used as it is:"
     sections = [
         Section(
-            "What was found",
+            "Result of the check",
             text="\n\n".join([verdict, *report.problems]),
             table=[split_row(split) for split in report.splits],
             note="; ".join(report.notes),
@@ -49,7 +49,7 @@ def data_page(report: DataReport, examples: Mapping[str, Sequence[np.ndarray]]) 
 
 
 def split_row(split: SplitReport) -> dict[str, Any]:
-    """What a table shows of one split.
+    """Return the row of a table about one split.
 
     Examples:
         >>> from nes_lab.datasets.check.report import SplitReport

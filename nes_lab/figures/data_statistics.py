@@ -1,4 +1,4 @@
-"""How many examples each class has in each split, and how large they are."""
+"""Draw how many examples each class has in each split, and which sizes they have."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ _FILLS = ("", "/")
 
 
 def data_statistics(report: DataReport) -> go.Figure:
-    """Draw examples per class above sizes, both splits side by side.
+    """Draw the number of examples per class and, below it, the most frequent sizes, for all splits.
 
-    Up to 40 classes are bars in the order of their labels; more are curves of the classes from largest to smallest.
+    Up to 40 classes are drawn as bars in the order of their labels. More are drawn as a curve per split, with the largest
+    class first.
 
     Args:
-        report: From :func:`nes_lab.check_data`.
+        report: Report of :func:`nes_lab.check_data`.
 
     Raises:
-        OptionError: When the report has no class or no example.
+        OptionError: If the report has no class or no example.
     """
     if not report.classes or not any(split.total for split in report.splits):
-        raise OptionError("report has no example: there is nothing to draw.")
+        raise OptionError("report has no example; give the report of a data set that has some")
     what = "clips" if report.kind == "audio" else "images"
     totals = ", ".join(f"{split.total:,} in {split.name}" for split in report.splits)
     few = len(report.classes) <= _MOST_BARS
@@ -54,7 +55,7 @@ def data_statistics(report: DataReport) -> go.Figure:
             f"Examples of {len(report.classes):,} classes ({totals}), and the most frequent sizes.",
             title={
                 "text": f"{what.capitalize()} of {len(report.classes):,} classes",
-                "subtitle": {"text": f"{totals};<br>a class has {_range(report)}"},
+                "subtitle": {"text": f"{totals};<br>per class: {_range(report)}"},
             },
             barmode="group",
             bargap=0.25,
@@ -119,7 +120,7 @@ def _marker(index: int) -> dict:
 
 
 def _frequent_sizes(report: DataReport) -> list[tuple[int, int]]:
-    """The most frequent sizes of both splits together."""
+    """Return the most frequent sizes, counted over all splits."""
     totals: dict[tuple[int, int], int] = {}
     for split in report.splits:
         for width, height, count in split.sizes:
@@ -157,4 +158,4 @@ def _set_axes(figure: go.Figure, report: DataReport, what: str, few: bool, sizes
     ]
     places = {"tickvals": list(range(len(labels))), "ticktext": labels, "range": [max(len(labels), 2) - 0.4, -0.6]}
     figure.update_yaxes(**places, showgrid=False, row=2, col=1)
-    figure.update_xaxes(title_text=f"{what} of this size, of those decoded", rangemode="tozero", row=2, col=1)
+    figure.update_xaxes(title_text=f"decoded {what} of this size", rangemode="tozero", row=2, col=1)

@@ -1,4 +1,4 @@
-"""The report of the demo: the table, the verdict, and the pictures of one epitome network."""
+"""Write the report of the demo: the table, the verdict, and figures of one compressed network."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def demo_report(
     """Write the demo's report as one HTML document.
 
     Args:
-        store: Where the runs are.
-        runs: Ids of the runs by contender.
-        table: One row a contender.
-        contests: Epitome networks against narrower ones of equal multiply-adds.
+        store: The store that holds the runs.
+        runs: Name of each network -> ids of its runs.
+        table: One row per network.
+        contests: Comparisons of compressed networks with narrower dense ones of equal multiply-adds.
         facts: Seeds, epochs, device and versions.
         shown: Id of the run whose epitomes are drawn.
     """
@@ -51,16 +51,16 @@ def demo_report(
         sections += layer_sections(name, history)
     settings = [{"fact": name, "value": str(value)} for name, value in facts.items()]
     return report_html(
-        "NES Lab demo: epitomes and narrower networks on handwritten digits",
+        "NES Lab demo: compressed and narrower networks on handwritten digits",
         [*sections, Section("How it was measured", table=settings)],
     )
 
 
 def verdict_text(contests: Sequence[Contest], facts: Mapping[str, Any]) -> str:
-    """The outcome in plain words: ahead, behind or within noise, and what the noise is."""
+    """Return the result in words: which networks are better, worse or equal within the noise, and how large the noise is."""
     noise = (
         f"A difference counts when it is more than two standard errors. With {facts['seeds']} seeds of 360 test digits, "
-        "one standard error of a mean near 98 % is about half a point, so small effects cannot be seen here."
+        "the standard error of a mean near 98 % is about half a point, so the demo cannot show small effects."
     )
     return "\n\n".join([tally(contests), "\n".join(c.sentence() for c in contests), noise])
 
@@ -77,8 +77,8 @@ def _contest_row(contest: Contest) -> dict[str, Any]:
 
 def _measured(facts: Mapping[str, Any]) -> str:
     return (
-        "(0.7): as many madds as the dense network of that width. Lowest and highest are over seeds. ms x64: median time of one "
-        f"forward of 64 images on {facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, all networks in turn. "
-        "In networks this small the time goes to depthwise convolutions, norms and per-operation overhead, not to what "
-        "epitomes save."
+        "(0.7): as many madds as the dense network of width 0.7. Lowest and highest are over seeds. ms x64: median time of one "
+        f"forward of 64 images on {facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, with all networks "
+        "timed in turn. Networks this small spend most of their time on depthwise convolutions, norms and the overhead of "
+        "each operation, which epitomes do not reduce."
     )

@@ -1,4 +1,4 @@
-"""The epitome itself: every slice of it in one heatmap, with one robust scale around zero."""
+"""Draw the epitome itself: all its slices in one heatmap, with one color scale around zero that ignores outliers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["atlas_pages", "epitome_atlas"]
 
 
 def atlas_pages(snapshot: LayerSnapshot) -> int:
-    """How many pages the atlas of this layer has (64 kernel cells a page)."""
+    """Return how many pages the atlas of this layer has, with 64 kernel positions per page."""
     return kernel_slices(np.empty(snapshot.epitome_shape, dtype=np.int8)).count
 
 
@@ -29,21 +29,21 @@ def epitome_atlas(
     mode: Literal["value", "change"] = "value",
     page: int = 1,
 ) -> go.Figure:
-    """Draw an epitome as tiled ``(E_out, E_in)`` slices, one per kernel cell.
+    """Draw an epitome as ``(E_out, E_in)`` slices side by side, one per kernel position.
 
     Args:
         snapshot: The layer at the step shown.
         initial: The layer before training; needed for ``mode="change"``.
-        mode: ``"value"``, or ``"change"`` since ``initial``.
-        page: Page of the atlas, from 1, when the kernel has more than 64 cells.
+        mode: ``"value"`` of each cell, or its ``"change"`` since ``initial``.
+        page: Page of the atlas, from 1, if the kernel has more than 64 positions.
 
     Returns:
-        A heatmap; hover tells the cell, its value and how many channel pairs of the weight read it. Above 256
-        cells a side each point is the mean of a block of cells, and the subtitle says so.
+        A heatmap. The hover text shows a cell, its value and how many channel pairs of the weight read it. If a side has
+        more than 256 cells, each point is the mean of a block of cells, and the subtitle says so.
 
     Raises:
-        OptionError: For an unknown mode, a snapshot that kept its starts only, or ``"change"`` without an initial
-            epitome of the same shape.
+        OptionError: If the mode is unknown, the snapshot has no epitome, or ``mode="change"`` has no initial epitome of
+            the same shape.
     """
     check_choice("mode", mode, ("value", "change"))
     values = _values(snapshot, initial, mode)
@@ -83,7 +83,7 @@ def epitome_atlas(
 def _values(snapshot: LayerSnapshot, initial: LayerSnapshot | None, mode: str) -> np.ndarray:
     if snapshot.epitome is None:
         raise OptionError(
-            f"the snapshot of {snapshot.name} kept its starts only; the first and the latest step have the epitome."
+            f"the snapshot of {snapshot.name} has starts but no epitome; use the snapshot of the first or the latest step"
         )
     values = np.asarray(snapshot.epitome, dtype=np.float32)
     if mode == "value":
@@ -99,7 +99,7 @@ def _block_note(block: tuple[int, int]) -> str:
 
 
 def _canvas(tiles: list[list[np.ndarray]], reads: np.ndarray, block: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Lay tiles side by side with NaN gutters; the second array tells each point's cell and reads."""
+    """Place tiles side by side, separated by NaN. The second array holds the cell and the reads of each point."""
     height, width = reads.shape
     gap = max(1, round(0.04 * max(height, width))) if len(tiles) * len(tiles[0]) > 1 else 0
     rows, columns = len(tiles), len(tiles[0])
@@ -127,13 +127,13 @@ def _label_axes(figure: go.Figure, pages: Pages, tile: tuple[int, ...], block: t
         middles_x = [index * (width + gap) + (width - 1) / 2 for index in range(columns)]
         middles_y = [index * (height + gap) + (height - 1) / 2 for index in range(rows)]
         figure.update_xaxes(
-            title_text="kernel cell; inside a tile, input channel (cell)",
+            title_text="kernel position; inside a tile: input channel (cell)",
             tickvals=middles_x,
             ticktext=pages.column_names,
             showgrid=False,
         )
         figure.update_yaxes(
-            title_text="kernel cell; inside, output channel (cell)",
+            title_text="kernel position; inside: output channel (cell)",
             tickvals=middles_y,
             ticktext=pages.row_names,
             showgrid=False,
@@ -142,7 +142,7 @@ def _label_axes(figure: go.Figure, pages: Pages, tile: tuple[int, ...], block: t
 
 
 def _cell_ticks(count: int, block: int) -> dict[str, Any]:
-    """About six round cell numbers, at the points that show them."""
+    """Return tick positions and labels for about six round cell numbers."""
     cells = count * block
     step = next(size for size in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10**9) if cells / size <= 8)
     marks = list(range(0, cells, step))

@@ -1,4 +1,4 @@
-"""How near fitted epitomes come to the weights, layer by layer, before and after."""
+"""Draw how close fitted epitomes are to the weights of each layer, before and after fitting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PANELS = (("residual", "of the weight (%)"), ("error", "of the output (%)"))
 _POINTS = (
     (
         "before",
-        "plan's starts, weights alone",
+        "before: starts of the plan, fitted to the weights alone",
         {"symbol": "circle-open", "size": 9, "color": "#8A8A8A", "line": {"width": 1.5}},
     ),
     ("after", "fitted", {"symbol": "circle", "size": 9, "color": OKABE_ITO[0]}),
@@ -26,20 +26,20 @@ _POINTS = (
 
 
 def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Draw two points a layer, before and after fitting, joined by a line; a second panel for the output where it was calibrated.
+    """Draw two points per layer, before and after fitting, and a second panel for the layers' outputs if it was calibrated.
 
     Args:
         rows: ``FitReport.rows()``: ``name``, ``residual_before``, ``residual_after``, ``error_before``, ``error_after``, and for the
             hover ``starts``, ``method``, ``norm``, ``seconds``; ``weight_energy`` weighs the mean in the subtitle.
 
     Returns:
-        Relative residuals in percent: 0 where the weight is met, 100 where zeros would do as well.
+        Relative residuals in percent: 0 if the weight is matched exactly, 100 if zeros would be as close.
 
     Raises:
-        OptionError: When there are no rows.
+        OptionError: If there are no rows.
     """
     if not rows:
-        raise OptionError("rows is empty: a fit has at least one layer.")
+        raise OptionError("rows is empty; give the rows of a fit with at least one layer")
     panels = [p for p in _PANELS if any(row.get(f"{p[0]}_after") is not None for row in rows)]
     note = (
         f"all weights together: {100 * _whole(rows, 'before'):.1f} % before, {100 * _whole(rows, 'after'):.1f} % after"
@@ -48,7 +48,7 @@ def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_layout(
         new_figure(
             f"Relative residuals of {len(rows)} fitted layers, before and after; {note}.",
-            title={"text": "What the epitomes leave unsaid", "subtitle": {"text": note}},
+            title={"text": "Relative residual of each layer", "subtitle": {"text": note}},
             margin_t=88,
         ).layout
     )
@@ -102,7 +102,7 @@ def _hover(row: Mapping[str, Any]) -> str:
 
 
 def _whole(rows: Sequence[Mapping[str, Any]], when: str) -> float:
-    """Relative residual of all weights taken as one vector."""
+    """Return the relative residual of all weights taken as one vector."""
     energy = sum(row["weight_energy"] for row in rows)
     left = sum(row["weight_energy"] * row[f"residual_{when}"] ** 2 for row in rows)
     return (left / energy) ** 0.5 if energy > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Large arrays made small enough to draw, and epitomes cut into slices: what several pictures share."""
+"""Make large arrays small enough to draw, and cut epitomes into slices. Several figures share these functions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 __all__ = ["LIMIT", "Pages", "axis_names", "kernel_slices", "shrink", "symmetric_limit", "thin"]
 
 LIMIT = 256
-"""No heatmap has more rows or columns than this; larger arrays are drawn as means of blocks of cells."""
+"""Largest number of rows or columns of a heatmap. Larger arrays are drawn as means of blocks of cells."""
 
 
 @dataclass(frozen=True)
 class Pages:
-    """Slices of an epitome on one page: ``(rows, columns, E_out, E_in)`` and the kernel cells they belong to."""
+    """Slices of an epitome on one page, ``(rows, columns, E_out, E_in)``, with the names of their kernel positions."""
 
     slices: np.ndarray
     row_names: tuple[str, ...]
@@ -32,7 +32,7 @@ def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[in
         limit: Longest side allowed.
 
     Returns:
-        The float32 matrix and the block, ``(1, 1)`` when nothing had to be averaged.
+        The float32 matrix and the shape of the averaged blocks; ``(1, 1)`` if nothing was averaged.
 
     Examples:
         >>> small, block = shrink(np.ones((600, 10)))
@@ -53,7 +53,7 @@ def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[in
 
 
 def symmetric_limit(values: np.ndarray) -> float:
-    """A robust bound for a color scale around zero: the 99th percentile of the magnitudes, never 0.
+    """Return a bound for a color scale around zero that ignores outliers: the 99th percentile of the magnitudes, never 0.
 
     Examples:
         >>> symmetric_limit(np.zeros((2, 2)))
@@ -67,7 +67,7 @@ def symmetric_limit(values: np.ndarray) -> float:
 
 
 def thin(count: int, limit: int) -> np.ndarray:
-    """Evenly spread indices of at most ``limit`` of ``count`` points; the first and the last are among them.
+    """Return at most ``limit`` evenly spaced indices of ``count`` points, among them the first and the last.
 
     Examples:
         >>> thin(10, 4).tolist()
@@ -79,7 +79,7 @@ def thin(count: int, limit: int) -> np.ndarray:
 
 
 def axis_names(weight_shape: Sequence[int]) -> tuple[str, ...]:
-    """Names of a weight's axes, as they stand in titles.
+    """Return the names of a weight's axes, for titles.
 
     Examples:
         >>> axis_names((8, 4, 3, 3))
@@ -90,12 +90,12 @@ def axis_names(weight_shape: Sequence[int]) -> tuple[str, ...]:
 
 
 def kernel_slices(epitome: np.ndarray, page: int = 1, per_page: int = 64) -> Pages:
-    """Cut an epitome into one ``(E_out, E_in)`` slice per kernel cell and take one page of them.
+    """Cut an epitome into one ``(E_out, E_in)`` slice per kernel position, and return one page of the slices.
 
     Args:
-        epitome: ``(E_out, E_in, *E_k)``.
-        page: Page, from 1; a number beyond the last page means the last.
-        per_page: Slices a page at most.
+        epitome: Array ``(E_out, E_in, *E_k)``.
+        page: Number of the page, from 1. A number beyond the last page means the last one.
+        per_page: Largest number of slices on a page.
     """
     kernel = epitome.shape[2:]
     rows, columns = (1, 1) if not kernel else (1, kernel[0]) if len(kernel) == 1 else (kernel[0], kernel[1])

@@ -1,4 +1,4 @@
-"""Params and MAdds of every layer, dense beside compressed."""
+"""Draw the params and MAdds of every layer, dense and compressed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from nes_lab.text import format_number, format_shape, shorten_name
 
 __all__ = ["layer_bars"]
 
-_PANELS = (("params", "params stored"), ("madds", "multiply-adds"))
+_PANELS = (("params", "stored params"), ("madds", "multiply-adds"))
 
 
 def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Draw one bar per layer and cost: a hollow bar for the dense layer, a filled one inside for the compressed.
+    """Draw the params and the MAdds of each layer as a hollow bar (dense) with a filled bar inside (compressed).
 
     Args:
         rows: ``CompressionPlan.rows()``: ``name``, ``params_dense``, ``params``, ``madds_dense``, ``madds``, and for
             the hover ``weight_shape``, ``epitome_shape``, ``routing``, ``reason``.
 
     Raises:
-        OptionError: When there are no rows.
+        OptionError: If there are no rows.
     """
     if not rows:
-        raise OptionError("rows is empty: a plan has at least one layer.")
+        raise OptionError("rows is empty; give the rows of a plan with at least one layer")
     total = {key: sum(row[key] for row in rows) for key in ("params_dense", "params", "madds_dense", "madds")}
     note = "; ".join(
         f"{name} {format_number(total[f'{key}_dense'])} → {format_number(total[key])}"
         for key, name in (("params", "params"), ("madds", "MAdds"))
     )
-    note = f"in these layers: {note}"  # norms and biases of other modules have no row
+    note = f"in these layers: {note}"  # norms, and biases of other modules, have no row
     figure = go.Figure(make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05))
     figure.update_layout(
         new_figure(

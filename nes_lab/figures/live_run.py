@@ -1,4 +1,4 @@
-"""The curves of one run while it trains: loss, accuracy, learning rate, and what happened when."""
+"""Draw the curves of one run: loss, accuracy, learning rate and throughput, with marks for checkpoints and resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure
 __all__ = ["live_run"]
 
 MOST_POINTS = 1500
-"""Points drawn of one series at most, evenly chosen."""
+"""Largest number of points drawn for one series; if there are more, evenly spaced ones are drawn."""
 _MARKS = {"resume": ("dash", OKABE_ITO[1]), "checkpoint": ("dot", "#8A8A8A")}
 _MOST_MARKS = 30
 
@@ -26,11 +26,11 @@ def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str,
     Args:
         metrics: Rows with ``step``, ``split`` ("train" or "val") and any of ``loss``, ``top1``, ``lr``,
             ``images_per_s``.
-        events: Rows with ``kind`` and ``step``; checkpoints become marks under the curves, as do resumes, which the
-            metrics tell by their ``attempt``.
+        events: Rows with ``kind`` and ``step``. Checkpoints become marks under the curves. Resumes do too; they are
+            recognized by the ``attempt`` of the metrics.
 
     Returns:
-        Four panels that share their step axis. Its ``uirevision`` never changes, so a live view keeps its zoom.
+        Four panels that share their step axis. The figure's ``uirevision`` never changes, so a live view keeps its zoom.
     """
     figure = go.Figure(
         make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.3, 0.3, 0.2, 0.2])
@@ -41,7 +41,7 @@ def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str,
             title={"text": "Training curves"},
         ).layout
     )
-    legend_below(figure, 690, entries=5)  # those that come later have their room, so that nothing jumps
+    legend_below(figure, 690, entries=5)  # leaves room for entries that come later, so that the plot does not jump
     for place, split in enumerate(("train", "val")):
         rows = [row for row in metrics if row.get("split") == split]
         _add_curve(figure, rows, "loss", split, place, row=1)
@@ -105,7 +105,7 @@ def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _marks(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Steps of checkpoints, as the events tell, and of resumes: where a later attempt has its first row."""
+    """Return the steps of checkpoints (from the events) and of resumes (the first metrics of each later attempt)."""
     begins: dict[int, int] = {}
     for row in metrics:
         if isinstance(row.get("attempt"), int) and "step" in row:

@@ -1,4 +1,4 @@
-"""A patch read from an epitome of one axis: the cells, the window at its start, the samples between the cells."""
+"""Draw a patch read from an epitome of one axis: the cells, the window at its start, and the samples between the cells."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["PatchReading", "patch_and_gradient", "patch_by_hand"]
 
 @dataclass(frozen=True)
 class PatchReading:
-    """A patch as it was read along one axis.
+    """A patch that was read along one axis.
 
     Args:
-        start: In epitome cells.
+        start: Start of the patch, in epitome cells.
         patch: The samples, ``(b,)``.
-        gradient: Derivative of each sample by the start, per cell, ``(b,)``; None where it is not shown.
-        name: Shown in the legend.
+        gradient: Derivative of each sample with respect to the start, per cell, ``(b,)``; None if it is not shown.
+        name: Name in the legend.
     """
 
     start: float
@@ -34,14 +34,14 @@ class PatchReading:
 
 
 def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.Figure:
-    """Draw an epitome of one axis as bars, and over it the windows that patches read.
+    """Draw an epitome of one axis as bars, with the windows that patches read from it.
 
     Args:
-        epitome: Its cells, ``(n,)``.
-        readings: The patches; each has a color, a dash and a marker.
+        epitome: The cells, ``(n,)``.
+        readings: The patches; each gets its own color, dash and marker.
 
     Returns:
-        A figure where a sample stands at its position ``start + j``, on the line through the cells' values.
+        A figure that shows sample ``j`` of a patch at its position ``start + j``, on the line through the cells' values.
 
     Raises:
         OptionError: If there is no reading, or if the epitome has more than one axis.
@@ -67,12 +67,12 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
 
 
 def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
-    """Draw one patch on its epitome, below it the filter it is, and how the filter changes with the start.
+    """Draw one patch on its epitome and, below it, its samples and their derivatives with respect to the start.
 
-    Scales depend on the epitome only, so that figures of several starts can be compared, or shown one after another.
+    The scales depend only on the epitome, so that figures of several starts can be compared.
 
     Args:
-        epitome: Its cells, ``(n,)``.
+        epitome: The cells, ``(n,)``.
         reading: The patch, with its gradient.
 
     Raises:
@@ -90,7 +90,10 @@ def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
         horizontal_spacing=0.12,
     )
     figure = go.Figure(grid)
-    title = {"text": "A patch, and its gradient by the start", "subtitle": {"text": f"start {reading.start:.2f} cells"}}
+    title = {
+        "text": "A patch and its gradient with respect to the start",
+        "subtitle": {"text": f"start {reading.start:.2f} cells"},
+    }
     alt = (
         f"A patch of {len(reading.patch)} samples read at start {reading.start:.2f}, and the derivative of each sample."
     )
@@ -114,10 +117,10 @@ def _one_axis(epitome: np.ndarray) -> np.ndarray:
 
 
 def _limits(values: np.ndarray) -> list[float]:
-    """A range around the values and zero, with some air."""
+    """Return a range that includes the values and zero, with a margin."""
     low, high = float(min(0.0, values.min(initial=0.0))), float(max(0.0, values.max(initial=0.0)))
-    air = 0.12 * (high - low) or 1.0
-    return [low - air, high + air]
+    margin = 0.12 * (high - low) or 1.0
+    return [low - margin, high + margin]
 
 
 def _add_cells(figure: go.Figure, cells: np.ndarray, **place: int) -> None:

@@ -1,4 +1,4 @@
-"""The windows that patches read, drawn on the epitome at their sub-cell positions."""
+"""Draw the windows that patches read on the epitome, at their exact positions between cells."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["patches_on_epitome"]
 
 MOST_TRACES = 12
-"""Output patches drawn at most; of more, an even choice is drawn and the subtitle says so."""
+"""Largest number of output patches drawn; if there are more, evenly spaced ones are drawn and the subtitle says so."""
 
 
 def patches_on_epitome(snapshot: LayerSnapshot) -> go.Figure:
-    """Outline every sampled window on the epitome; color and dash tell the output patch.
+    """Outline every sampled window on the epitome. Color and dash show which output patch reads it.
 
     Args:
-        snapshot: The layer at the step shown. The picture behind is the mean over its kernel cells, and empty where
-            only the starts were kept.
+        snapshot: The layer at the step shown. The background is the mean over its kernel positions, or empty if the
+            snapshot has starts but no epitome.
 
     Returns:
-        A heatmap with outlines. Windows that lie upon each other hide each other: the subtitle counts the distinct
-        ones.
+        A heatmap with outlines. Windows at the same position hide each other, so the subtitle counts the distinct ones.
     """
     rows, columns = snapshot.geometry.patch_grid
     chosen = np.unique(np.linspace(0, rows - 1, min(rows, MOST_TRACES)).round().astype(int))
     spots = np.stack([start_grid(snapshot, 0), start_grid(snapshot, 1)], axis=-1).reshape(-1, 2)
     distinct = len(np.unique(spots.round(3), axis=0))
-    note = f"{rows} × {columns} patches at {distinct} distinct places; color: output patch"
+    note = f"{rows} × {columns} patches at {distinct} distinct positions; color: output patch"
     if len(chosen) < rows:
         note += f" ({len(chosen)} of {rows} drawn)"
     figure = new_figure(
@@ -55,7 +54,7 @@ def patches_on_epitome(snapshot: LayerSnapshot) -> go.Figure:
 
 
 def _add_background(figure: go.Figure, snapshot: LayerSnapshot) -> None:
-    if snapshot.epitome is None:  # kept its starts only: outlines on an empty ground
+    if snapshot.epitome is None:  # starts only: outlines on an empty background
         return
     epitome = np.asarray(snapshot.epitome, dtype=np.float32)
     mean = epitome.reshape(*epitome.shape[:2], -1).mean(axis=-1)
@@ -103,12 +102,12 @@ def _add_outlines(figure: go.Figure, snapshot: LayerSnapshot, row: int, place: i
 
 
 def _box(start: float, length: int) -> tuple[float, float]:
-    """Edges of a window: cell ``c`` reaches from ``c - 0.5`` to ``c + 0.5``."""
+    """Return the edges of a window; cell ``c`` reaches from ``c - 0.5`` to ``c + 0.5``."""
     return start - 0.5, start + length - 0.5
 
 
 def _copies(snapshot: LayerSnapshot, y: float, x: float, size: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """The window, and under a circular boundary also the parts that come in again at the other side."""
+    """Return the window and, with a circular boundary, the parts of it that continue at the opposite side."""
     if snapshot.boundary != "circular":
         yield y, x
         return

@@ -1,4 +1,4 @@
-"""A run's progress in words: steps, epoch, speed, time left, best so far."""
+"""Describe the progress of a run in one line: steps, epoch, speed, time left and best accuracy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["progress_text", "queue_text"]
 
 
 def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Say in one line how far a run is; speed and time left only while it is active.
+    """Return one line about the progress of a run, with speed and time left while it is active.
 
     Args:
-        info: The run.
-        metrics: Its rows of metrics, in order of steps.
+        info: State of the run.
+        metrics: Rows of metrics, in order of steps.
 
     Examples:
         >>> rows = [{"step": 20, "split": "train", "epoch": 2, "images_per_s": 950.4}]
@@ -42,7 +42,10 @@ def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]]) -> str:
 
 
 def queue_text(before: int) -> str:
-    """Say when a queued run starts.
+    """Return a sentence that says when a queued run starts.
+
+    Args:
+        before: Number of runs before it in the queue.
 
     Examples:
         >>> queue_text(0), queue_text(1)

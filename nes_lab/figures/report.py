@@ -1,4 +1,4 @@
-"""One self-contained HTML document: text, tables and figures, readable without a network."""
+"""Write text, tables and figures as one HTML document that can be read without a network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Section:
     """One part of a report.
 
     Args:
-        title: Heading, also in the table of contents.
-        text: Paragraphs, separated by blank lines; shown as written.
-        figure: A figure of this package.
-        table: Rows as mappings with the same keys; the keys are the columns.
-        note: A small remark under the table or figure.
+        title: Heading, also shown in the table of contents.
+        text: Paragraphs separated by blank lines, shown as written.
+        figure: Figure of this package; None: the section has none.
+        table: Rows as mappings with the same keys, which are the titles of the columns.
+        note: Remark in small print under the table or figure.
     """
 
     title: str
@@ -38,7 +38,7 @@ class Section:
 
 
 def plotly_js() -> str:
-    """The source of plotly.js as the plotly package ships it."""
+    """Return the source of plotly.js that comes with the plotly package."""
     return get_plotlyjs()
 
 
@@ -47,7 +47,7 @@ def report_html(title: str, sections: Sequence[Section]) -> str:
 
     Args:
         title: Title of the document.
-        sections: Its parts in order. plotly.js is inlined once, and only if some section has a figure.
+        sections: Parts of the report in order. plotly.js is included once, and only if a section has a figure.
 
     Returns:
         The document. It follows the reader's light or dark setting; all text is escaped.
@@ -120,7 +120,7 @@ def _figure(figure: go.Figure) -> str:
 
 
 def _json(value: object) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """Make JSON safe inside a ``<script>`` element by escaping ``</``."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 

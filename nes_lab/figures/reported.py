@@ -1,4 +1,4 @@
-"""Published ImageNet numbers, to be drawn beside ours as reported: never in one series with measurements."""
+"""Hold published ImageNet results, to be drawn as reported, never in one series with measurements made here."""
 
 from __future__ import annotations
 

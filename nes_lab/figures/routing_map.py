@@ -1,4 +1,4 @@
-"""The routing map: where each patch begins to read, before training and now."""
+"""Draw the routing map: the starting index of each patch, before training and at a later step."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["routing_map"]
 
 
 def routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None = None) -> go.Figure:
-    """Draw the starts of a layer: rows are output patches, columns input patches, color is the start.
+    """Draw the starts of a layer. Rows are output patches, columns are input patches, color is the start.
 
     Args:
         snapshot: The layer at the step shown.
-        initial: The layer before training, drawn at its left on the same scale.
+        initial: The layer before training, drawn to the left on the same scale; None: it is not drawn.
 
     Returns:
-        One row of heatmaps per sampled axis; a figure that says so when every axis is identity.
+        One row of heatmaps per sampled axis. If no axis is sampled, the figure says so.
     """
     axes = sampled_axes(snapshot)
     alt = f"Starting indices of layer {snapshot.name}: one heatmap per sampled axis, " + (
-        "before training and now." if initial is not None else "at the step shown."
+        "before training and at the step shown." if initial is not None else "at the step shown."
     )
     title = {
         "text": f"Routing map of {plain(snapshot.name)}",
@@ -67,7 +67,7 @@ def _titles(snapshot: LayerSnapshot, initial: LayerSnapshot | None, axes: list[i
             titles.append(f"starts along {names[axis]}")
             continue
         moved = float(np.abs(start_grid(snapshot, axis) - start_grid(initial, axis)).max())
-        titles += [f"{names[axis]},<br>first step", f"now, moved up<br>to {moved:.3g} cells"]
+        titles += [f"{names[axis]},<br>first step", f"this step, moved<br>by at most {moved:.3g} cells"]
     return titles
 
 
@@ -112,13 +112,13 @@ def _add_map(
 
 
 def _ticks(count: int) -> dict[str, Any]:
-    """Whole patches only, about six of them."""
+    """Return ticks at integers only, about six of them."""
     return {"tick0": 0, "dtick": max(1, round(count / 6))}
 
 
 def _nothing_sampled(figure: go.Figure) -> go.Figure:
     figure.add_annotation(
-        text="Every axis is identity: epitome and weight agree in size,<br>so there is nothing to route.",
+        text="The epitome is as large as the weight on every axis,<br>so this layer has no starting indices.",
         showarrow=False,
         x=0.5,
         y=0.5,

@@ -1,4 +1,4 @@
-"""The report of one run: what came out, how it went, what was learned, and what was asked for."""
+"""Write the report of one run: results, training curves, layers, epitomes and configuration."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ __all__ = ["largest_layers", "layer_sections", "plan_rows", "run_report", "run_s
 
 History = Sequence[tuple[int, Mapping[str, "LayerSnapshot"]]]
 MOST_LAYERS = 2
-"""Layers whose pictures a report holds: the largest ones."""
+"""Number of layers that a report draws; it draws the largest ones."""
 
 
 def plan_rows(store: RunStore, run_id: str) -> list[dict[str, Any]]:
-    """Rows of the run's compression plan, empty for a dense network or before it was planned.
+    """Return the rows of a run's compression plan. They are empty for a dense network, and before the plan is made.
 
     Raises:
         RunError: If there is no such run, or its plan is damaged.
-        PlanError: If its plan is of another schema.
+        PlanError: If its plan has another schema.
     """
     try:
         text = (store.path(run_id) / layout.PLAN).read_text(encoding="utf-8")
@@ -53,11 +53,11 @@ def run_report(store: RunStore, run_id: str) -> str:
     """Read one run and write its report as one HTML document.
 
     Args:
-        store: Where the run is.
-        run_id: Its id.
+        store: The store that holds the run.
+        run_id: Id of the run.
 
     Raises:
-        RunError: If there is no such run, or a file of it is damaged.
+        RunError: If there is no such run, or one of its files is damaged.
     """
     info = store.get(run_id)
     history = [(step, store.snapshot(run_id, step)) for step in store.snapshots(run_id)]
@@ -72,18 +72,18 @@ def run_sections(
     layers: Sequence[Mapping[str, Any]],
     history: History,
 ) -> list[Section]:
-    """Arrange what is known about a run.
+    """Return the sections of a run's report.
 
     Args:
-        info: The run.
-        metrics: Its rows of metrics.
-        events: What happened.
-        layers: Rows of its compression plan; may be empty.
+        info: State and summary of the run.
+        metrics: Rows of metrics.
+        events: Rows of events, such as saved checkpoints.
+        layers: Rows of the run's compression plan; may be empty.
         history: Snapshots of all layers at their steps, oldest first; may be empty.
     """
-    told = progress_text(info, metrics)
+    progress = progress_text(info, metrics)
     attempts = f"{info.attempt} attempt{'' if info.attempt == 1 else 's'}"
-    text = f"Run {info.id} is {info.state} after {attempts}: {told}.\n\n{info.reason}"
+    text = f"Run {info.id} is {info.state} after {attempts}: {progress}.\n\n{info.reason}"
     numbers = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]
     sections = [Section("Result", text=text, table=numbers)]
     if metrics:
@@ -97,15 +97,15 @@ def run_sections(
 
 
 def largest_layers(layers: Mapping[str, LayerSnapshot], most: int = MOST_LAYERS) -> list[str]:
-    """Names of the layers with the most epitome cells, the largest first."""
+    """Return the names of the layers with the most epitome cells, largest first."""
     return sorted(layers, key=lambda name: -math.prod(layers[name].epitome_shape))[:most]
 
 
 def layer_sections(name: str, history: History) -> list[Section]:
-    """Pictures of one layer at the latest step: epitome, patches, coverage; routing and starts from the beginning on.
+    """Return figures of one layer: epitome, patches and coverage at the latest step; routing map and starts over training.
 
     Args:
-        name: The layer.
+        name: Name of the layer.
         history: Snapshots of all layers at their steps, oldest first.
     """
     path = [(step, layers[name]) for step, layers in history if name in layers]

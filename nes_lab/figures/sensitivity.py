@@ -1,4 +1,4 @@
-"""What shrinking each layer costs, beside what a plan made of it."""
+"""Draw what shrinking each layer costs, and how much a plan shrinks it."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ if TYPE_CHECKING:
 __all__ = ["sensitivity"]
 
 _SHARES = tuple(round(1 - 0.05 * i, 2) for i in range(20))
-"""Cells kept, from all to a twentieth: the columns."""
-_TITLES = {"loss": "loss added", "residual": "−log of the energy kept"}
+"""Shares of cells kept, from all to a twentieth: the columns of the heatmap."""
+_TITLES = {"loss": "increase of the loss", "residual": "−log of the energy kept"}
 
 
 def sensitivity(report: SensitivityReport, plan: CompressionPlan | None = None) -> go.Figure:
-    """Draw the cost of every layer against the share of cells it keeps, and where a plan stopped.
+    """Draw the cost of every layer against the share of cells it keeps, and the shares that a plan chose.
 
     Args:
-        report: From :func:`nes_lab.measure_sensitivity`.
-        plan: Its layers get a marker at the share they keep; layers it keeps dense get one at 100 %.
+        report: Report of :func:`nes_lab.measure_sensitivity`.
+        plan: Plan whose layers get a marker at the share they keep, 100 % if they stay dense; None: no markers.
 
     Returns:
-        A heat map, one row a layer in module order; measured shares have a small dot, what lies between is read off.
+        A heatmap with one row per layer in module order. Small dots mark the measured shares; the costs between them are
+        interpolated.
 
     Raises:
-        OptionError: When the report has no layer, or the plan is of another model.
+        OptionError: If the report has no layer, or the plan belongs to another model.
     """
     if not report.layers:
-        raise OptionError("report has no layer: nothing was measured yet.")
+        raise OptionError("report has no layer; give a report with at least one measured layer")
     names = [layer.name for layer in report.layers]
     by = report.measured_by
     rows = [[layer.cost(share, by) for share in _SHARES] for layer in report.layers]
     bound = _robust([value for row in rows for value in row])
     note = _note(report)
     figure = new_figure(
-        f"Heat map of the cost of shrinking {len(names)} layers, one at a time, against the share of cells kept; {note}.",
+        f"Heatmap of the cost of shrinking {len(names)} layers, one at a time, against the share of cells kept; {note}.",
         title={"text": "What shrinking each layer costs", "subtitle": {"text": note}},
         margin_t=84,
     )
@@ -101,7 +102,7 @@ def _add_plan(figure: go.Figure, names: Sequence[str], plan: CompressionPlan) ->
     known = {**plan.layers, **plan.kept_layers}
     missing = next((name for name in names if name not in known), None)
     if missing is not None:
-        raise OptionError(f"plan has no layer {missing!r}: it is of another model than the report.")
+        raise OptionError(f"plan has no layer {missing!r}, but the report has; give a plan for the same model")
     kept = [_share(plan, name) for name in names]
     figure.add_scatter(
         x=kept,
@@ -124,11 +125,11 @@ def _share(plan: CompressionPlan, name: str) -> float:
 
 def _note(report: SensitivityReport) -> str:
     if report.dense_loss is None:
-        return "by the residual of the nearest epitome"
-    return f"by the loss on {report.samples:,} samples, {report.dense_loss:.3g} when dense"
+        return "measured by the residual of the closest epitome"
+    return f"measured by the loss on {report.samples:,} samples; the dense model has {report.dense_loss:.3g}"
 
 
 def _robust(values: Sequence[float]) -> float:
-    """An end of the color scale that one layer alone does not set."""
+    """Return an upper end of the color scale that ignores the largest few values."""
     ordered = sorted(values)
     return max(ordered[int(0.97 * (len(ordered) - 1))], 1e-12)

@@ -1,4 +1,4 @@
-"""What a start does: a patch and its derivative over all starts, and one start on its way down a loss."""
+"""Draw what a start does: a patch and its derivative over all starts, and a start that gradient descent moves."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["gradient_over_starts", "start_descent"]
 
 
 def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
-    """Draw each sample of a patch, and its derivative by the start, as the start goes along the epitome.
+    """Draw each sample of a patch, and its derivative with respect to the start, over all starts.
 
     Args:
-        readings: The same patch at rising starts, all with gradients. Whole starts among them get a dot, because there
-            the derivative jumps and one side must be chosen.
+        readings: The same patch at increasing starts, all with gradients. Integer starts get a dot, because the
+            derivative jumps there and the sampler takes one of the two sides.
 
     Raises:
-        OptionError: If there are fewer than two readings, or one without a gradient.
+        OptionError: If there are fewer than two readings, or one has no gradient.
     """
     if len(readings) < 2:
         raise OptionError(f"readings has {len(readings)} entries; a curve needs at least 2.")
@@ -32,7 +32,7 @@ def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
     gradients = np.stack([_gradient(reading) for reading in readings])
     figure = go.Figure(make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08))
     subtitle = (
-        "above: lines with a kink at whole starts; below: constant inside a cell, a dot marks the side taken there"
+        "above: samples, with a kink at integer starts; below: derivatives, constant between them, with dots at them"
     )
     figure.update_layout(
         new_figure(
@@ -57,8 +57,8 @@ def start_descent(starts: np.ndarray, losses: np.ndarray, target: float | None =
 
     Args:
         starts: Start before each step, in cells, ``(steps,)``.
-        losses: Loss at each of these, ``(steps,)``.
-        target: The start that made the target, drawn as a line; None where there is none.
+        losses: Loss at each of these starts, ``(steps,)``.
+        target: Start that the descent should reach, drawn as a line; None: no line.
 
     Raises:
         OptionError: If the two do not have the same length, or are empty.
@@ -108,7 +108,7 @@ def _gradient(reading: PatchReading) -> np.ndarray:
 def _add_sample(figure: go.Figure, sample: int, starts: np.ndarray, values: np.ndarray, slopes: np.ndarray) -> None:
     style = series_style(sample)
     line = {"color": style.color, "dash": style.dash, "width": 2}
-    name, whole = f"sample {sample}", starts == np.round(starts)
+    name, is_integer = f"sample {sample}", starts == np.round(starts)
     group = {"name": name, "legendgroup": name}
     hover = "start %{x:.2f}: %{y:.3f}<extra></extra>"
     figure.add_scatter(x=starts, y=values, mode="lines", line=line, hovertemplate=hover, row=1, col=1, **group)
@@ -117,8 +117,8 @@ def _add_sample(figure: go.Figure, sample: int, starts: np.ndarray, values: np.n
         x=starts, y=slopes, mode="lines", line=steps, hovertemplate=hover, showlegend=False, row=2, col=1, **group
     )
     figure.add_scatter(
-        x=starts[whole],
-        y=slopes[whole],
+        x=starts[is_integer],
+        y=slopes[is_integer],
         mode="markers",
         marker={"color": style.color, "symbol": style.symbol, "size": 8},
         hovertemplate=hover,

@@ -1,4 +1,4 @@
-"""How starts move over training: small multiples, with those that never moved and those that crowd together."""
+"""Draw how starts move over training, and mark those that never move and those that come close together."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["collapsed_starts", "dead_starts", "start_trajectories"]
 
 STILL = 1e-3
-"""Cells: a start that moved less than this never moved."""
+"""A start that moves less than this many cells counts as dead."""
 NEAR = 0.5
-"""Cells: starts nearer than this lie in one crowd."""
+"""Starts less than this many cells apart count as neighbors."""
 _MOST_LINES = 200
 _MOST_STEPS = 200
 _KINDS = (("moving", OKABE_ITO[0], "solid"), ("dead", "#8A8A8A", "dash"), ("collapsed", OKABE_ITO[1], "dot"))
 
 
 def dead_starts(paths: np.ndarray) -> np.ndarray:
-    """Starts that never moved.
+    """Return which starts never moved, ``(starts,)``.
 
     Args:
-        paths: ``(steps, starts)``, in cells.
+        paths: Starts at each step, ``(steps, starts)``, in cells.
 
     Examples:
         >>> dead_starts(np.array([[0.0, 4.0], [0.0, 4.5]])).tolist()
@@ -42,12 +42,12 @@ def dead_starts(paths: np.ndarray) -> np.ndarray:
 
 
 def collapsed_starts(paths: np.ndarray) -> np.ndarray:
-    """Starts that crowd together: at the end more of the others lie within half a cell than at the beginning.
+    """Return which starts have collapsed, ``(starts,)``: they have at least two neighbors more at the end than at first.
 
-    Two or more newcomers make a crowd, so that a chance meeting of two patches is not one.
+    A neighbor is a start less than half a cell away. One new neighbor may be chance, so it does not count.
 
     Args:
-        paths: ``(steps, starts)``, in cells.
+        paths: Starts at each step, ``(steps, starts)``, in cells.
 
     Examples:
         >>> collapsed_starts(np.array([[0.0, 3.0, 6.0, 9.0], [4.0, 4.1, 4.2, 9.0]])).tolist()
@@ -64,17 +64,17 @@ def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figur
     """Draw the starts of one layer over training steps, one panel per sampled axis.
 
     Args:
-        history: ``(step, snapshot)`` pairs of one layer, oldest first.
+        history: Pairs ``(step, snapshot)`` of one layer, oldest first.
 
     Returns:
-        One line per start: where it is, and beside it how far it has moved since the first step. Gray dashes never
-        moved (dead); dotted orange ones crowd together (collapsed).
+        One line per start: at the left its position, at the right how far it has moved since the first step. Gray dashed
+        lines never moved (dead); orange dotted lines came close together (collapsed).
 
     Raises:
-        OptionError: When the history is empty.
+        OptionError: If the history is empty.
     """
     if not history:
-        raise OptionError("history is empty: a trajectory needs at least one (step, snapshot) pair.")
+        raise OptionError("history is empty; give at least one (step, snapshot) pair")
     layer = history[-1][1]
     kept = [history[index] for index in thin(len(history), _MOST_STEPS)]
     axes = sampled_axes(layer)
@@ -83,7 +83,7 @@ def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figur
     if not axes:
         figure = new_figure(alt, title=title, height=240)
         figure.add_annotation(
-            text="Every axis is identity: no starts.", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+            text="This layer has no starting indices.", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
         )
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
@@ -119,7 +119,7 @@ def _summary(name: str, paths: np.ndarray) -> str:
 
 
 def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int, column: int) -> None:
-    """Lines of one axis: where the starts are, or in the second column how far they have moved."""
+    """Draw the lines of one axis: positions of the starts in column 1, how far they have moved in column 2."""
     heights = paths if column == 1 else paths - paths[:1]
     kinds = np.where(collapsed_starts(paths), 2, np.where(dead_starts(paths), 1, 0))
     drawn = thin(paths.shape[1], _MOST_LINES)

@@ -1,7 +1,7 @@
-"""Colors, templates and number formats of every figure, in one place.
+"""Define the colors, fonts and templates of all figures.
 
-Series differ by color (Okabe-Ito), dash and marker at once, so that they stay apart in gray print and for color-blind
-readers. Values around zero use a diverging RdBu scale, counts and positions use cividis.
+Series differ by color (Okabe-Ito), dash and marker at once, so that they can be told apart in gray print and by color-blind
+readers. Values around zero use a diverging RdBu scale; counts and positions use cividis.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FONT = "Inter, 'Source Sans 3', 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How one series is drawn: color, dash and marker change together."""
+    """Color, dash and marker of one series. All three differ from series to series."""
 
     color: str
     dash: str
@@ -47,7 +47,7 @@ class SeriesStyle:
 
 
 def series_style(index: int) -> SeriesStyle:
-    """Style of the ``index``-th series.
+    """Return the style of the ``index``-th series.
 
     Examples:
         >>> series_style(0)
@@ -61,7 +61,7 @@ def series_style(index: int) -> SeriesStyle:
 
 
 def plain(text: object) -> str:
-    """Escape a user's text so that plotly, which reads a little HTML, shows it as it was typed.
+    """Escape a user's text so that plotly, which interprets some HTML, shows it as it was typed.
 
     Examples:
         >>> plain("<b>x</b>")
@@ -71,10 +71,10 @@ def plain(text: object) -> str:
 
 
 def new_figure(alt: str, **layout: Any) -> go.Figure:
-    """Begin a figure in the house style, with its alternative text.
+    """Create an empty figure with the template of this package and an alternative text.
 
     Args:
-        alt: One sentence that says what the figure shows; kept in ``figure.layout.meta["alt"]``.
+        alt: One sentence that says what the figure shows, stored in ``figure.layout.meta["alt"]``.
         layout: Further layout properties.
     """
     figure = go.Figure()
@@ -83,26 +83,26 @@ def new_figure(alt: str, **layout: Any) -> go.Figure:
 
 
 def legend_below(figure: go.Figure, height: int, entries: int) -> None:
-    """Put the legend below the plot, with room for one entry a line as narrow pages need, and set the height.
+    """Put the legend below the plot, with room for one entry per line, as narrow pages need, and set the height.
 
     Args:
         figure: Figure to change.
-        height: Of title and plot, in pixels, without what is below the axis.
-        entries: Of the legend.
+        height: Height of title and plot in pixels, without the space below the axis.
+        entries: Number of entries of the legend.
     """
     room = 90 + 21 * entries
-    whole = height + room
-    legend = {"yref": "container", "yanchor": "top", "y": (room - 62) / whole}
-    figure.update_layout(height=whole, margin_b=room, legend=legend)
+    total = height + room
+    legend = {"yref": "container", "yanchor": "top", "y": (room - 62) / total}
+    figure.update_layout(height=total, margin_b=room, legend=legend)
 
 
 def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.Figure:
-    """Give the figure the light or the dark template; returns the same figure.
+    """Give a figure the light or the dark template, and return the same figure.
 
     Args:
         figure: Figure to change.
-        dark: Whether the page is dark.
-        see_through: Let the page's own ground show, instead of the template's.
+        dark: True for the dark template.
+        see_through: Make the background transparent, so that the page's background shows.
     """
     figure.update_layout(template="nes_dark" if dark else "nes_light")
     if see_through:
@@ -111,12 +111,12 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
 
 
 def figure_json(figure: go.Figure) -> dict[str, Any]:
-    """The figure as the plain dict that ``Plotly.react`` takes: ``data`` and ``layout``."""
+    """Return a figure as the plain dict that ``Plotly.react`` takes, with ``data`` and ``layout``."""
     return json.loads(pio.to_json(figure, validate=False) or "{}")
 
 
 def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:
-    """A slim color bar whose title stands beside it, so that it never meets the plot's own title."""
+    """Return the options of a narrow color bar with its title at the side, where it cannot overlap the title of the plot."""
     return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, **options}
 
 

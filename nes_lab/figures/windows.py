@@ -1,4 +1,4 @@
-"""Where the patches of a layer lie on its epitome: shared by the pictures of patches, routing and trajectories."""
+"""Compute where the patches of a layer read its epitome, for the figures of patches, routing maps and trajectories."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["sampled_axes", "start_grid"]
 
 
 def sampled_axes(snapshot: LayerSnapshot) -> list[int]:
-    """Weight axes that have starts; the others are read as they are."""
+    """Return the weight axes that have starts; the other axes are copied without sampling."""
     return [axis for axis, starts in enumerate(snapshot.starts) if starts is not None]
 
 
 def start_grid(snapshot: LayerSnapshot, axis: int) -> np.ndarray:
-    """Start of every patch along ``axis``, in epitome cells, as a ``(R_out, R_in)`` array.
+    """Return the start of every patch along ``axis``, in epitome cells, as a ``(R_out, R_in)`` array.
 
-    Separable starts are repeated along the axis they do not depend on; an identity axis begins where the patch's
-    channels begin.
+    Separable starts are repeated along the axis they do not depend on. On an axis without starts, a patch begins where
+    its channels begin.
     """
     rows, columns = snapshot.geometry.patch_grid
     starts = snapshot.starts[axis]

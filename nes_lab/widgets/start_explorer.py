@@ -1,4 +1,4 @@
-"""A slider for a starting index: the patch it reads from an epitome of one axis, and its gradient."""
+"""Show a slider for a starting index, the patch it reads from an epitome of one axis, and the patch's gradient."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patc
     """Read one patch from an epitome of one axis with the library's sampler, and the derivative of each sample.
 
     Args:
-        epitome: Its cells, ``(n,)``.
-        start: In cells, from 0 to ``n - length``.
-        length: Samples of the patch.
-        name: Shown in figures.
+        epitome: The cells, ``(n,)``.
+        start: Start of the patch in cells, from 0 to ``n - length``.
+        length: Number of samples in the patch.
+        name: Name of the patch in figures.
 
     Raises:
         GeometryError: If the patch does not fit in the epitome.
@@ -38,11 +38,13 @@ def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patc
     """
     cells = torch.as_tensor(np.asarray(epitome), dtype=torch.float64)
     if cells.ndim != 1:
-        raise OptionError(f"epitome has shape {tuple(cells.shape)}; it needs one axis, (n,).")
+        raise OptionError(f"epitome has shape {tuple(cells.shape)}; give one axis, (n,)")
     geometry = EpitomeGeometry((length, 1), (max(1, cells.numel()), 1), patch_channels=(length, 1))
     limit = cells.numel() - length
     if not 0 <= start <= limit:
-        raise OptionError(f"start={start}; it must lie from 0 to {limit}, cells less length of the patch.")
+        raise OptionError(
+            f"start={start} should be from 0 to {limit}, the number of cells minus the length of the patch"
+        )
 
     def sample(where: torch.Tensor) -> torch.Tensor:
         taps = (axis_taps(where, geometry, 0, fractional=True), None)
@@ -56,13 +58,13 @@ def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patc
 
 
 class StartExplorer(ipywidgets.VBox):
-    """A slider for a start, over the patch it reads and its gradient; drag it, or use the arrow keys.
+    """Slider for a start, above the patch it reads and the patch's gradient. Drag it, or use the arrow keys.
 
     Args:
-        epitome: Cells of one axis, ``(n,)``.
-        length: Samples of the patch.
-        start: Where the slider begins, in cells.
-        step: Of the slider, in cells.
+        epitome: The cells of one axis, ``(n,)``.
+        length: Number of samples in the patch.
+        start: First value of the slider, in cells.
+        step: Step of the slider, in cells.
 
     Raises:
         GeometryError: If the patch does not fit in the epitome.
@@ -99,12 +101,12 @@ class StartExplorer(ipywidgets.VBox):
 
     def _redraw(self, change: dict[str, Any]) -> None:
         self._reading = read_patch(self._epitome, change["new"], self._length)
-        shown: Any = self.figure
-        fresh: Any = self._draw()
-        with shown.batch_update():
-            for old, new in zip(shown.data, fresh.data, strict=True):
+        figure: Any = self.figure
+        redrawn: Any = self._draw()
+        with figure.batch_update():
+            for old, new in zip(figure.data, redrawn.data, strict=True):
                 old.update(x=new.x, y=new.y)
-            shown.layout.meta = fresh.layout.meta
+            figure.layout.meta = redrawn.layout.meta
 
     def _draw(self) -> go.Figure:
         figure = patch_and_gradient(self._epitome, self._reading)

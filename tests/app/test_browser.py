@@ -108,7 +108,7 @@ def test_from_nothing_through_a_training_to_the_trade_off(tmp_path):
         assert info.id in page.url
         page.get_by_role("link", name="Trade-off").click()
         page.locator(".js-plotly-plot .main-svg").first.wait_for()
-        page.get_by_text("measured: 1 settings, 1 runs").wait_for()
+        page.get_by_text("measured: 1 setting, 1 run").wait_for()
         page.get_by_role("link", name="Epitomes").click()
         page.locator(".js-plotly-plot .main-svg").first.wait_for()
         assert not faults

@@ -93,7 +93,7 @@ def test_the_newest_demo_greets(store):
     write_run(store, label="old", group="demo-1")
     write_run(store, label="new", group="demo-2", madds=123_456)
     chart = figures(open_page("start"))[0]
-    assert "1 settings, 1 runs" in chart["layout"]["title"]["subtitle"]["text"]
+    assert "1 setting, 1 run" in chart["layout"]["title"]["subtitle"]["text"]
 
 
 def test_a_plan_is_asked_for_by_the_command_line(home, planner):

@@ -327,5 +327,5 @@ def test_sensitivity_refuses_nothing_and_another_model():
     report = make_sensitivity(2)
     with pytest.raises(OptionError, match="no layer"):
         sensitivity(replace(report, layers=()))
-    with pytest.raises(OptionError, match=r"no layer 'blocks.1.fc'.*another model"):
+    with pytest.raises(OptionError, match=r"no layer 'blocks.1.fc'.*the same model"):
         sensitivity(report, _plan_of(make_sensitivity(1), []))
