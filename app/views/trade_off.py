@@ -50,7 +50,7 @@ shown = [info for info in finished if not chosen or info.group in chosen]
 if shown:
     results_table(shown, key="results")
 reported = st.toggle(
-    "Show published ImageNet numbers",
+    "Show published ImageNet results",
     help="Results that papers report on ImageNet, in gray with dashes. If your runs use other data, compare the shapes "
     "of the curves, not their heights.",
 )

@@ -67,7 +67,7 @@ def _titles(snapshot: LayerSnapshot, initial: LayerSnapshot | None, axes: list[i
             titles.append(f"starts along {names[axis]}")
             continue
         moved = float(np.abs(start_grid(snapshot, axis) - start_grid(initial, axis)).max())
-        titles += [f"{names[axis]},<br>first step", f"this step, moved<br>by at most {moved:.3g} cells"]
+        titles += [f"{names[axis]},<br>first step", f"this step, moved<br>up to {moved:.3g} cells"]
     return titles
 
 

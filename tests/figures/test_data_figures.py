@@ -64,7 +64,7 @@ def test_the_largest_sheet_stays_under_two_megabytes() -> None:
     [
         ({}, "examples is empty"),
         ({"a": []}, "examples is empty"),
-        ({"a": [noise(2, 2)] * 241}, "holds 241 examples; at most 240"),
+        ({"a": [noise(2, 2)] * 241}, "holds 241 examples; give at most 240"),
         ({"a": [noise(2, 2).astype(float)]}, r"has shape \(2, 2\) and type float64"),
         ({"a": [np.array([np.nan])]}, "finite and not empty"),
     ],
@@ -85,7 +85,7 @@ def test_statistics_show_each_class_and_size_of_each_split() -> None:
     ]
     assert figure.layout.yaxis.ticktext[0] == "&lt;i&gt;class&lt;/i&gt; 0"
     assert list(figure.layout.yaxis2.ticktext) == ["32×32", "64×48"]
-    assert "6 in train, 3 in val;<br>a class has 1 to 3 in train, 1 in val" in figure.layout.title.subtitle.text
+    assert "6 in train, 3 in val;<br>per class: 1 to 3 in train, 1 in val" in figure.layout.title.subtitle.text
 
 
 def test_many_classes_are_curves_from_large_to_small() -> None:

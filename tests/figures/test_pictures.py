@@ -167,7 +167,7 @@ def test_a_tiny_move_does_not_look_like_a_jump():
 def test_routing_map_of_an_identity_layer_says_so():
     layer = make_snapshot()
     figure = routing_map(type(layer)(**{**layer.__dict__, "starts": (None, None, None, None)}))
-    assert "identity" in figure.layout.annotations[0].text
+    assert "no starting indices" in figure.layout.annotations[0].text
 
 
 def test_trajectories_flag_the_dead():

@@ -34,7 +34,7 @@ def test_a_patch_as_long_as_the_epitome_cannot_move():
 @pytest.mark.parametrize(
     ("cells", "start", "length", "error", "message"),
     [
-        (CELLS, 5.1, 3, OptionError, r"start=5.1; it must lie from 0 to 5"),
+        (CELLS, 5.1, 3, OptionError, r"start=5.1 should be from 0 to 5"),
         (CELLS, -0.1, 3, OptionError, "start=-0.1"),
         (CELLS, float("nan"), 3, OptionError, "start=nan"),
         (CELLS, 0.0, 9, GeometryError, "needs 9 epitome cells and has 8"),
