@@ -100,7 +100,7 @@ def load_imagenette(*, root: Path | None, download: bool = False, **options: Unp
     """Load Imagenette: 9,469 training and 3,925 validation images of ten classes.
 
     Args:
-        root: The unpacked folder, or the folder that holds it or shall hold it; None means the default place.
+        root: The unpacked folder, or the folder that holds it or will hold it; None means the default place.
         download: Download it if it is absent, in the smallest of its three sizes that is not below ``image_size``.
         options: How images are served: ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``
             of :class:`~nes_lab.datasets.knobs.FileOptions`.

@@ -28,13 +28,13 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
     from scipy.io import wavfile
 
     try:
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             rate, samples = wavfile.read(path)
     except _READ_ERRORS as error:
         reason = str(error) if isinstance(error, OSError | ValueError) and str(error) else "a damaged header"
         raise DataError(f"sound {str(path)!r} cannot be read as WAV ({reason})") from error
-    if cut := [str(entry.message) for entry in said if "prematurely" in str(entry.message)]:
+    if cut := [str(entry.message) for entry in caught if "prematurely" in str(entry.message)]:
         raise DataError(f"sound {str(path)!r} is cut short ({cut[0]})")
     if samples.size == 0 or rate <= 0:
         raise DataError(f"sound {str(path)!r} is empty: {samples.size} samples at {rate} per second")

@@ -30,7 +30,7 @@ def save_image(path: Path, seed: int = 0, grey: bool = False, size: int = 20) ->
 def make_tree(
     root: Path, train: int = 4, val: int = 2, names: tuple[str, ...] = ("cat", "dog"), size: int = 20
 ) -> Path:
-    """A folder of images; the second of each class is grey."""
+    """Write a folder of images; the second image of each class is grey."""
     for base, (split, count) in enumerate((("train", train), ("val", val))):
         for label, name in enumerate(names):
             for i in range(count):
@@ -50,14 +50,16 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def make_shards(tree: Path, root: Path, per_shard: int = 3, suffix: str = "cls", classes: bool = True) -> Path:
-    """The images of a tree in archives, with their very bytes, in the tree's order."""
+    """Write the images of a tree into archives, byte for byte and in the same order."""
     names = sorted(path.name for path in (tree / "train").iterdir())
     for split in ("train", "val"):
         (root / split).mkdir(parents=True)
-        found = [(label, path) for label, name in enumerate(names) for path in sorted((tree / split / name).iterdir())]
-        for number, begin in enumerate(range(0, len(found), per_shard)):
+        labeled = [
+            (label, path) for label, name in enumerate(names) for path in sorted((tree / split / name).iterdir())
+        ]
+        for number, begin in enumerate(range(0, len(labeled), per_shard)):
             with tarfile.open(root / split / f"{number:06d}.tar", "w") as archive:
-                for index, (label, path) in enumerate(found[begin : begin + per_shard], begin):
+                for index, (label, path) in enumerate(labeled[begin : begin + per_shard], begin):
                     add(archive, f"{index:06d}{path.suffix.lower()}", path.read_bytes())
                     text = f'{{"label": {label}}}' if suffix == "json" else str(label)
                     add(archive, f"{index:06d}.{suffix}", text.encode())
@@ -74,7 +76,7 @@ def make_sounds(
     length: int = 1200,
     rate: int = 8000,
 ) -> Path:
-    """Sounds in ESC-50's layout; the classes are 10 and 20, so that they must be counted anew."""
+    """Write sounds in ESC-50's layout. Class numbers are 10 and 20, so they differ from the labels 0 and 1."""
     from scipy.io import wavfile
 
     (root / "audio").mkdir(parents=True)
@@ -99,7 +101,7 @@ def write_table(root: Path, rows: list[dict]) -> None:
 
 
 def write_cifar10(root: Path, train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> None:
-    """The five training files and the test file that torchvision reads; images ``(N, 3, 32, 32)`` uint8."""
+    """Write the five training files and the test file that torchvision reads, from images ``(N, 3, 32, 32)`` uint8."""
     from torchvision.datasets import CIFAR10
 
     folder = root / CIFAR10.base_folder

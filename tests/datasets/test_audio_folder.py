@@ -54,13 +54,13 @@ def test_load_audio_folder_cuts_or_pads_clips(sounds: Path) -> None:
 def test_clip_split_batches_resume_and_shard(sounds: Path, augment: str) -> None:
     train = load(sounds, augment=augment).train
     before = torch.get_rng_state()
-    whole = batches(train, size=3)
+    complete = batches(train, size=3)
     assert torch.get_rng_state().equal(before)
-    assert same(whole[1:], batches(train, size=3, start=1))
+    assert same(complete[1:], batches(train, size=3, start=1))
     for rank in (0, 1):
-        assert same(batches(train, size=3, shard=(rank, 2)), [(x[rank::2], y[rank::2]) for x, y in whole])
+        assert same(batches(train, size=3, shard=(rank, 2)), [(x[rank::2], y[rank::2]) for x, y in complete])
     plain = {tuple(clip.flatten().tolist()) for clip, _ in train.eval_batches(1)}
-    kept = [tuple(clip.flatten().tolist()) in plain for clips, _ in whole for clip in clips]
+    kept = [tuple(clip.flatten().tolist()) in plain for clips, _ in complete for clip in clips]
     assert all(kept) if augment == "none" else not any(kept)
 
 
@@ -102,7 +102,7 @@ def damaged(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("cut", "is cut short"),
         ("header only", "cannot be read as WAV"),
@@ -113,9 +113,9 @@ def damaged(path: Path, how: str) -> None:
         ("loud", "float sample of 3; floats should be -1 to 1"),
     ],
 )
-def test_load_audio_folder_names_a_damaged_sound(sounds: Path, how: str, said: str) -> None:
+def test_load_audio_folder_names_a_damaged_sound(sounds: Path, how: str, message: str) -> None:
     damaged(sounds / "audio" / "2-rain-1.wav", how)
-    with pytest.raises(DataError, match=rf"2-rain-1\.wav' .*{said}|2-rain-1\.wav' {said}"):
+    with pytest.raises(DataError, match=rf"2-rain-1\.wav' .*{message}|2-rain-1\.wav' {message}"):
         load(sounds)
 
 
@@ -129,7 +129,7 @@ ROW = {"filename": "1-dog-0.wav", "fold": 1, "target": 0, "category": "dog"}
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([{"filename": "a"}], r"has no column fold, target, category"),
         ([{"filename;fold;target;category": "a"}], r"commas between them, and begins with filename;fold;target;category$"),
@@ -148,9 +148,9 @@ ROW = {"filename": "1-dog-0.wav", "fold": 1, "target": 0, "category": "dog"}
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
-def test_read_audio_table_names_what_is_wrong(sounds: Path, rows: list[dict], said: str) -> None:
+def test_read_audio_table_names_what_is_wrong(sounds: Path, rows: list[dict], message: str) -> None:
     write_table(sounds, rows)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         load(sounds)
 
 

@@ -1,4 +1,4 @@
-"""Every knob changes what it should, batches stay functions of (seed, epoch, position), and wrong texts are named."""
+"""Every option changes images as it should, batches depend on (seed, epoch, position) only, and wrong policies are named."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def folder(root: Path, workers: int = 0, **knobs):
 def test_each_image_keeps_batches_resumable_and_leaves_global_generators_alone(knobs: dict) -> None:
     train = digits(**knobs).train
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-    whole = batches(train)
+    complete = batches(train)
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
-    assert len(whole) == 4
-    assert all(images.dtype == torch.float32 and images.isfinite().all() for images, _ in whole)
-    assert same(whole[2:], batches(train, start=2))
+    assert len(complete) == 4
+    assert all(images.dtype == torch.float32 and images.isfinite().all() for images, _ in complete)
+    assert same(complete[2:], batches(train, start=2))
     halves = [batches(train, shard=(rank, 2)) for rank in (0, 1)]
     for rank, half in enumerate(halves):
-        assert same(half, [(images[rank::2], labels[rank::2]) for images, labels in whole])
+        assert same(half, [(images[rank::2], labels[rank::2]) for images, labels in complete])
     plain = batches(digits().train)
-    assert not same(whole, plain)
+    assert not same(complete, plain)
 
 
 @pytest.mark.parametrize("knobs", LOADED, ids=str)
@@ -57,20 +57,21 @@ def test_train_transform_keeps_batches_resumable_and_leaves_global_generators_al
 ) -> None:
     train = folder(make_tree(tmp_path), **knobs).train
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-    whole = batches(train, size=2)
+    complete = batches(train, size=2)
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
     random.random(), np.random.rand(), torch.rand(1)
-    assert same(whole[2:], batches(train, size=2, start=2))
-    assert not same(whole, batches(folder(tmp_path).train, size=2))
+    assert same(complete[2:], batches(train, size=2, start=2))
+    assert not same(complete, batches(folder(tmp_path).train, size=2))
 
 
 def test_train_transform_gives_the_same_batches_with_any_number_of_workers(tmp_path: Path) -> None:
     make_tree(tmp_path)
     knobs = {"augment": "rand-m9-mstd0.5-inc1", "erase": 0.5, "color_jitter": 0.2, "interpolation": "bicubic"}
-    alone, helped = folder(tmp_path, **knobs).train, folder(tmp_path, workers=2, **knobs).train
-    assert same(batches(alone, size=2), batches(helped, size=2))
+    without_workers, with_workers = folder(tmp_path, **knobs).train, folder(tmp_path, workers=2, **knobs).train
+    assert same(batches(without_workers, size=2), batches(with_workers, size=2))
     assert same(
-        batches(alone, size=2, epoch=2, start=1, shard=(1, 2)), batches(helped, size=2, epoch=2, start=1, shard=(1, 2))
+        batches(without_workers, size=2, epoch=2, start=1, shard=(1, 2)),
+        batches(with_workers, size=2, epoch=2, start=1, shard=(1, 2)),
     )
 
 
@@ -88,9 +89,9 @@ def test_train_transform_erases_a_rectangle_and_crops_by_crop_scale(tmp_path: Pa
     assert (share > 0).float().mean() > 0.8
     assert share.max() < 0.6
     make_tree(tmp_path)
-    whole = batches(folder(tmp_path, crop_scale=1.0).train, size=8)[0][0]
+    complete = batches(folder(tmp_path, crop_scale=1.0).train, size=8)[0][0]
     parts = batches(folder(tmp_path, crop_scale=0.08).train, size=8)[0][0]
-    assert whole.std() < parts.std()  # a small part of noise, enlarged, keeps more contrast than the whole, shrunk
+    assert complete.std() < parts.std()  # an enlarged part of noise has more contrast than the shrunken image
 
 
 def test_interpolation_changes_pixels_in_files_and_in_memory(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_interpolation_changes_pixels_in_files_and_in_memory(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("random", r"data.augment='random' is not known.*standard, none, rand"),
         ("standrad", r"mean 'standard'"),
@@ -115,10 +116,10 @@ def test_interpolation_changes_pixels_in_files_and_in_memory(tmp_path: Path) -> 
         ("original-m9", r"'m9' is not known to 'original'"),
     ],
 )
-def test_check_augment_names_wrong_policies(text: str, said: str) -> None:
-    with pytest.raises(OptionError, match=said):
+def test_check_augment_names_wrong_policies(text: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         check_augment(text)
-    with pytest.raises(OptionError, match=said):
+    with pytest.raises(OptionError, match=message):
         digits(augment=text)
 
 
@@ -136,7 +137,7 @@ def test_check_augment_accepts_policies_that_timm_runs(tmp_path: Path, text: str
     "text", ["rand-m10-n9-p1-inc1", "rand-m0-n9-p1-inc0", "rand-m20-n9-p1-mmax20-inc1", "augmix-m10", "v0", "originalr"]
 )
 def test_each_image_runs_every_operation_at_its_extremes(text: str, mode: str) -> None:
-    """Pillow 13 refuses to keep 0 bits of a pixel, which timm's posterize asks for at full magnitude."""
+    """At full magnitude timm's posterize keeps 0 bits of a pixel, which Pillow 13 refuses."""
     knobs = ImageKnobs(augment=text)
     each = EachImage(knobs, 12, (0.5,) * (3 if mode == "RGB" else 1), 255.0)
     pixels = torch.randint(0, 256, (1, len(each.mean), 12, 12), dtype=torch.uint8).expand(60, -1, -1, -1)

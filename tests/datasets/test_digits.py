@@ -11,9 +11,9 @@ from nes_lab.datasets.in_memory import TensorSplit
 def test_load_digits_splits_within_classes_by_seed() -> None:
     spec = load_digits(seed=5)
     assert (len(spec.train), len(spec.val)) == (1437, 360)
-    whole = torch.bincount(torch.cat([spec.train.labels, spec.val.labels]))
-    shares = torch.bincount(spec.val.labels) / whole
-    assert whole.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    complete = torch.bincount(torch.cat([spec.train.labels, spec.val.labels]))
+    shares = torch.bincount(spec.val.labels) / complete
+    assert complete.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert shares.sub(0.2).abs().max() < 0.005  # one image of 174 is 0.0057
     rows = torch.cat([spec.train.images, spec.val.images]).flatten(1)
     again, other = load_digits(seed=5), load_digits(seed=6)

@@ -20,15 +20,15 @@ def load(root: Path, **options):
 @pytest.mark.parametrize("number", [0, 59])
 def test_file_split_replaces_an_image_that_breaks_later(large_tree: Path, number: int) -> None:
     """The replacement depends on the files alone: not on workers, order or where the run resumed."""
-    alone, untouched = load(large_tree, skip_broken=0.01), load(large_tree)
-    helped = load(large_tree, skip_broken=0.01, workers=2)
+    without_workers, untouched = load(large_tree, skip_broken=0.01), load(large_tree)
+    with_workers = load(large_tree, skip_broken=0.01, workers=2)
     order = sorted((large_tree / "train" / "dog").iterdir())
     gone = order[number]  # after the last image of a class comes the first again
     shown = untouched.train.plain_transform(read_rgb(order[(number + 1) % 60]))
-    before = batches(alone.train, size=8)
+    before = batches(without_workers.train, size=8)
     assert same(before, batches(untouched.train, size=8))
     break_file(gone)
-    for spec in (alone, helped):
+    for spec in (without_workers, with_workers):
         with pytest.warns(
             UserWarning, match=rf"dog/{gone.name}' cannot be read; the next of its class is shown instead \(1 so far\)"
         ):
@@ -40,9 +40,9 @@ def test_file_split_replaces_an_image_that_breaks_later(large_tree: Path, number
         assert torch.cat([y for _, y in after]).equal(torch.cat([y for _, y in before]))
         assert spec.train.replaced == {spec.train.items.index(gone)}
         assert same(batches(spec.train, size=8, start=differ.index(1)), after[differ.index(1) :])
-    assert same(batches(alone.train), batches(helped.train))
-    served = torch.cat([images for images, _ in alone.train.eval_batches(50)])
-    assert served[alone.train.items.index(gone)].equal(shown)
+    assert same(batches(without_workers.train), batches(with_workers.train))
+    served = torch.cat([images for images, _ in without_workers.train.eval_batches(50)])
+    assert served[without_workers.train.items.index(gone)].equal(shown)
     with pytest.raises(DataError, match=rf"dog/{gone.name}' .*cannot be read"):
         batches(untouched.train)
 
@@ -59,18 +59,18 @@ def test_file_split_refuses_more_broken_images_than_allowed(large_tree: Path) ->
 
 
 def test_file_split_batches_depend_on_no_worker_position_or_generator(tree: Path) -> None:
-    alone = load_image_folder(root=tree, image_size=16).train
-    helped = load_image_folder(root=tree, image_size=16, workers=1).train
+    without_workers = load_image_folder(root=tree, image_size=16).train
+    with_workers = load_image_folder(root=tree, image_size=16, workers=1).train
     before = torch.get_rng_state()
-    whole = list(alone.train_batches(4, seed=0, epoch=1))
+    complete = list(without_workers.train_batches(4, seed=0, epoch=1))
     assert torch.get_rng_state().equal(before)
     torch.rand(3)
-    rest = list(helped.train_batches(4, seed=0, epoch=1, start=1))
-    assert len(whole) == 2
+    rest = list(with_workers.train_batches(4, seed=0, epoch=1, start=1))
+    assert len(complete) == 2
     assert len(rest) == 1
-    assert whole[1][0].equal(rest[0][0])
-    assert whole[1][1].equal(rest[0][1])
-    assert not whole[0][0].equal(next(alone.train_batches(4, seed=0, epoch=2))[0])
+    assert complete[1][0].equal(rest[0][0])
+    assert complete[1][1].equal(rest[0][1])
+    assert not complete[0][0].equal(next(without_workers.train_batches(4, seed=0, epoch=2))[0])
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,4 +1,4 @@
-"""Trees in ImageNet's layout: good ones load, bad ones are named."""
+"""Class folders of images load; what is missing, empty or different is named."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_check_same_classes_names_both_sides(tree: Path) -> None:
 
 
 def test_list_image_folder_notes_what_it_leaves_out(tree: Path) -> None:
-    """A class of GIFs lost its images without a word, and a notebook's hidden copies were trained on."""
+    """GIFs were once left out without a note, and hidden copies of a notebook were trained on."""
     save_image(tree / "train" / "cat" / "moving.gif")
     (tree / "train" / "cat" / "boxes.txt").write_text("0 0 9 9")
     save_image(tree / "train" / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png")

@@ -36,28 +36,28 @@ def test_load_image_shards_serves_the_batches_of_the_folder(tmp_path: Path, suff
 
 def test_load_image_shards_with_workers_resumes_and_shards(shards: Path) -> None:
     config = DataConfig(name="image_shards", root=shards, image_size=16, augment="rand-m5", erase=0.5)
-    alone = load_dataset(config).train
-    helped = load_dataset(config.model_copy(update={"workers": 2})).train
-    whole = batches(alone, size=2)
-    assert same(whole, batches(helped, size=2))
-    assert same(whole[2:], batches(helped, size=2, start=2))
+    without_workers = load_dataset(config).train
+    with_workers = load_dataset(config.model_copy(update={"workers": 2})).train
+    complete = batches(without_workers, size=2)
+    assert same(complete, batches(with_workers, size=2))
+    assert same(complete[2:], batches(with_workers, size=2, start=2))
     for rank in (0, 1):
-        part = [(images[rank::2], labels[rank::2]) for images, labels in whole]
-        assert same(part, batches(alone, size=2, shard=(rank, 2)))
+        part = [(images[rank::2], labels[rank::2]) for images, labels in complete]
+        assert same(part, batches(without_workers, size=2, shard=(rank, 2)))
 
 
 def test_read_shard_accepts_any_member_name(tmp_path: Path, shards: Path) -> None:
     path = shards / "train" / "000000.tar"
-    odd = os.fsdecode(b"../caf\xe9 1")
-    rewritten(path, {name.replace("000000", odd): content for name, content in contents(path).items()})
+    odd_name = os.fsdecode(b"../caf\xe9 1")
+    rewritten(path, {name.replace("000000", odd_name): content for name, content in contents(path).items()})
     spec = load_image_shards(root=shards, image_size=16)
-    assert spec.train.items[0].name == odd + ".png"
+    assert spec.train.items[0].name == odd_name + ".png"
     assert len(batches(spec.train)) == 2
     assert sorted(tmp_path.iterdir()) == [tmp_path / "shards", tmp_path / "tree"]
 
 
 def test_read_shard_prefers_cls_to_json(shards: Path) -> None:
-    """ImageNet's usual archives hold KEY.jpg, KEY.cls and KEY.json, and were refused as if made wrongly."""
+    """ImageNet's usual archives hold KEY.jpg, KEY.cls and KEY.json; they were once refused."""
     path = shards / "train" / "000000.tar"
     plain = read_shard(path)
     members = contents(path)
@@ -88,13 +88,13 @@ def test_shard_classes_are_numbers_without_classes_txt(tmp_path: Path) -> None:
 
 
 def test_read_shard_notices_every_torn_length(shards: Path) -> None:
-    """Cut after every block: whatever is missing, it is never a smaller data set."""
+    """An archive cut after any block is an error, never a smaller data set."""
     path = shards / "train" / "000000.tar"
-    whole = path.read_bytes()
-    end = len(whole.rstrip(b"\0")) // 512 * 512 + 512
+    complete = path.read_bytes()
+    end = len(complete.rstrip(b"\0")) // 512 * 512 + 512
     assert len(read_shard(path)) == 3
     for length in [*range(0, end + 1, 512), 100, end - 7]:
-        path.write_bytes(whole[:length])
+        path.write_bytes(complete[:length])
         with pytest.raises(DataError, match=r"000000\.tar"):
             read_shard(path)
 
@@ -122,7 +122,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"000000.cls": None}, r"1 images without a label \(000000\)"),
         ({"000000.png": None}, r"1 labels without an image \(000000\)"),
@@ -140,11 +140,11 @@ def contents(path: Path) -> dict[str, bytes]:
     ],
     ids=str,
 )
-def test_load_image_shards_names_what_is_wrong_in_an_archive(shards: Path, change: dict, said: str) -> None:
+def test_load_image_shards_names_what_is_wrong_in_an_archive(shards: Path, change: dict, message: str) -> None:
     path = shards / "train" / "000000.tar"
     members = {name: content for name, content in (contents(path) | change).items() if content is not None}
     rewritten(path, members)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         load_image_shards(root=shards, image_size=16)
 
 

@@ -44,7 +44,7 @@ def test_check_images_samples_large_sets_evenly(tree: Path) -> None:
 
 
 def test_read_rgb_keeps_the_shades_of_16_bit_grey(tree: Path) -> None:
-    """Pillow's own conversion cuts them off at 255: nearly every pixel became white, and nobody said so."""
+    """Pillow's own conversion clips them at 255, so nearly every pixel became white without a message."""
     shades = np.linspace(0, 65535, 24 * 24).reshape(24, 24).astype(np.uint16)
     for suffix in (".png", ".tif"):
         Image.fromarray(shades).save(tree / "val" / "cat" / f"deep{suffix}")

@@ -10,14 +10,14 @@ from nes_lab.datasets.in_memory import random_flip, random_shift
 
 def test_tensor_split_batches_repeat_and_resume() -> None:
     split = load_digits(limit=200).train
-    whole = list(split.train_batches(32, seed=1, epoch=3))
+    complete = list(split.train_batches(32, seed=1, epoch=3))
     rest = list(split.train_batches(32, seed=1, epoch=3, start=4))
-    assert len(whole) == 6
+    assert len(complete) == 6
     assert len(rest) == 2
-    for (x, y), (x_again, y_again) in zip(whole[4:], rest, strict=True):
+    for (x, y), (x_again, y_again) in zip(complete[4:], rest, strict=True):
         assert x.equal(x_again)
         assert y.equal(y_again)
-    assert not whole[0][0].equal(next(split.train_batches(32, seed=1, epoch=4))[0])
+    assert not complete[0][0].equal(next(split.train_batches(32, seed=1, epoch=4))[0])
 
 
 def test_tensor_split_evaluates_every_image_once() -> None:

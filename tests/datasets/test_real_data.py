@@ -49,12 +49,12 @@ def test_load_dataset_serves_the_same_batches_from_a_folder_and_its_archives(tin
     files = load_dataset(DataConfig(name="image_folder", root=tiny, **knobs))
     packed = load_dataset(DataConfig(name="image_shards", root=shards, workers=2, **knobs))
     assert (len(files.train), len(files.val), files.num_classes) == (1000, 500, 10)
-    whole = batches(files.train, size=125)
-    assert len(whole) == 8
-    assert same(whole, batches(packed.train, size=125))
-    assert same(whole[5:], batches(packed.train, size=125, start=5))
+    complete = batches(files.train, size=125)
+    assert len(complete) == 8
+    assert same(complete, batches(packed.train, size=125))
+    assert same(complete[5:], batches(packed.train, size=125, start=5))
     assert same(list(files.val.eval_batches(100)), list(packed.val.eval_batches(100)))
-    assert all(images.isfinite().all() for images, _ in whole)
+    assert all(images.isfinite().all() for images, _ in complete)
 
 
 def test_check_data_finds_the_fifteen_grey_images(tiny: Path, tmp_path: Path) -> None:
@@ -101,6 +101,6 @@ def test_load_torchvision_set_reads_real_cifar10(tmp_path: Path, monkeypatch: py
     spec = load_dataset(
         DataConfig(name="cifar10", root=tmp_path, augment="rand-m9-mstd0.5-inc1", erase=0.25, limit=400)
     )
-    whole = batches(spec.train, size=100)
-    assert same(whole[2:], batches(spec.train, size=100, start=2))
+    complete = batches(spec.train, size=100)
+    assert same(complete[2:], batches(spec.train, size=100, start=2))
     assert (len(spec.train), len(spec.val)) == (400, 10_000)

@@ -10,6 +10,6 @@ from nes_lab.errors import OptionError
 
 
 def test_load_dataset_suggests_the_closest_name() -> None:
-    odd = DataConfig().model_copy(update={"name": "digit"})
+    unknown = DataConfig().model_copy(update={"name": "digit"})
     with pytest.raises(OptionError, match=r"data.name='digit'.*mean 'digits'"):
-        load_dataset(odd)
+        load_dataset(unknown)

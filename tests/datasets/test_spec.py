@@ -36,11 +36,11 @@ def test_train_batches_of_all_ranks_are_those_of_one_process(
     tmp_path: Path, load: Callable[[Path], DatasetSpec], world: int
 ) -> None:
     train = load(tmp_path).train
-    whole = list(train.train_batches(5, seed=3, epoch=2, start=1))
+    complete = list(train.train_batches(5, seed=3, epoch=2, start=1))
     parts = [list(train.train_batches(5, seed=3, epoch=2, start=1, shard=(rank, world))) for rank in range(world)]
-    assert len(whole) > 0
-    assert {len(part) for part in parts} == {len(whole)}
-    for number, (images, labels) in enumerate(whole):
+    assert len(complete) > 0
+    assert {len(part) for part in parts} == {len(complete)}
+    for number, (images, labels) in enumerate(complete):
         for rank, part in enumerate(parts):
             assert part[number][0].equal(images[rank::world])
             assert part[number][1].equal(labels[rank::world])
@@ -49,11 +49,11 @@ def test_train_batches_of_all_ranks_are_those_of_one_process(
 @LOADERS
 def test_eval_batches_of_all_ranks_cover_every_batch_once(tmp_path: Path, load: Callable[[Path], DatasetSpec]) -> None:
     val = load(tmp_path).val
-    whole = list(val.eval_batches(4))
-    for world in (2, len(whole) + 1):
+    complete = list(val.eval_batches(4))
+    for world in (2, len(complete) + 1):
         parts = [list(val.eval_batches(4, shard=(rank, world))) for rank in range(world)]
-        assert sum(map(len, parts)) == len(whole)
-        for number, batch in enumerate(whole):
+        assert sum(map(len, parts)) == len(complete)
+        for number, batch in enumerate(complete):
             assert same([parts[number % world][number // world]], [batch])
 
 

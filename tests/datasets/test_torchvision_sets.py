@@ -22,7 +22,7 @@ def test_load_torchvision_set_says_how_to_get_absent_files(tmp_path: Path, name:
 
 
 def test_load_torchvision_set_reads_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The layout torchvision reads, with ten images a file and the checksums of these files."""
+    """The files have torchvision's layout with ten images each; their checksums are not tested."""
     from torchvision.datasets import CIFAR10
 
     folder = tmp_path / CIFAR10.base_folder

@@ -34,8 +34,8 @@ def test_read_wav_notices_a_cut_anywhere(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     for wave in (np.arange(40, dtype=np.int16), np.zeros((9, 2), np.float32)):
         wavfile.write(path, 8000, wave)
-        whole = path.read_bytes()
-        for length in range(len(whole)):
-            path.write_bytes(whole[:length])
+        complete = path.read_bytes()
+        for length in range(len(complete)):
+            path.write_bytes(complete[:length])
             with pytest.raises(DataError, match=r"a\.wav' (cannot be read as WAV|is cut short|is empty)"):
                 read_wav(path)

@@ -1,4 +1,4 @@
-"""A check of a data set reports what is there, and every fault that was put in."""
+"""A check of a data set reports what it holds and every fault."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def test_check_data_reports_all_faults_at_once(tree: Path) -> None:
     (tree / "val" / "dog" / "1.png").write_bytes((tree / "val" / "dog" / "1.png").read_bytes()[:99])
     (tree / "train" / "emu").mkdir()
     report = check(tree)
-    said = "\n".join(report.problems)
-    assert "train: 1 of 8 images checked cannot be read" in said and "cat/0.png' (not an image)" in said
-    assert "val: 1 of 4 images checked cannot be read" in said and "dog/1.png'" in said
-    assert "1 class folder(s) without an image: emu" in said
-    assert "only in train: emu" in said
+    message = "\n".join(report.problems)
+    assert "train: 1 of 8 images checked cannot be read" in message and "cat/0.png' (not an image)" in message
+    assert "val: 1 of 4 images checked cannot be read" in message and "dog/1.png'" in message
+    assert "1 class folder(s) without an image: emu" in message
+    assert "only in train: emu" in message
     assert len(report.problems) == 4
 
 
@@ -146,10 +146,10 @@ def test_check_data_on_sounds(tmp_path: Path) -> None:
     wavfile.write(root / "audio" / "2-dog-0.wav", 44100, np.ones(900, np.int16))
     wavfile.write(root / "audio" / "3-dog-0.wav", 8000, np.zeros(0, np.int16))
     report = check(root, val_fold=3)
-    said = "\n".join(report.problems)
-    assert "1-dog-1.wav' holds 900 samples that are NaN" in said
-    assert "3-dog-0.wav' is empty" in said
-    assert "clips differ in sampling rate (44,100 Hz, 8,000 Hz)" in said
+    message = "\n".join(report.problems)
+    assert "1-dog-1.wav' holds 900 samples that are NaN" in message
+    assert "3-dog-0.wav' is empty" in message
+    assert "clips differ in sampling rate (44,100 Hz, 8,000 Hz)" in message
     assert len(report.problems) == 3
     assert "train: 1 clips are silent: 1-dog-0.wav" in report.notes
     assert "data.val_fold=5" in "\n".join(check(root).problems)
