@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import tyro
+from pydantic.fields import FieldInfo
 
 from nes_lab.config import BackboneConfig, CompressionConfig, load_config
 from nes_lab.errors import BudgetError, OptionError
+from nes_lab.records.options import PlanOptions, option_default, option_help
 
 if TYPE_CHECKING:
     from nes_lab.models.source import DenseSource
@@ -27,25 +30,33 @@ __all__ = [
 ]
 
 MOST_PIXELS, MOST_SAMPLES, MOST_CLASSES = 10**5, 10**8, 10**6
-_DEFAULT = {name: field.default for name, field in CompressionConfig.model_fields.items()}
+COMPRESSION_FIELDS = {
+    name: field
+    for name, field in CompressionConfig.model_fields.items()
+    if name in ("params", "madds", "latency_ms", "preset", *PlanOptions.names())
+}
+"""Fields of the config's compression section that are flags too, with the same default and description."""
+
+
+def _compression_flag(name: str, field: FieldInfo) -> tuple[str, Any, Any]:
+    """Return name, type and default of a flag; a field that is neither a number nor a list is text that the config reads."""
+    kind, default = field.annotation, field.default
+    if not (set(get_args(kind)) or {kind}) <= {int, NoneType} and kind != tuple[str, ...]:
+        kind, default = (str, default) if isinstance(default, str) else (str | None, None)
+    return name, Annotated[kind, tyro.conf.arg(help=field.description)], default
+
+
+CompressionFlags: Any = make_dataclass(
+    "CompressionFlags", [_compression_flag(*item) for item in COMPRESSION_FIELDS.items()], frozen=True, kw_only=True
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanFlags:
+class PlanFlags(CompressionFlags):
     """Flags that name a backbone and say how to compress it."""
 
     backbone: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="BACKBONE")]]
     """Name of the network: small_mobilenetv2, or any model name of timm."""
-    params: str | None = None
-    """Parameter budget: a share of the dense network such as 50%, or a number such as 1.2M."""
-    madds: str | None = None
-    """Multiply-add budget: a share of the dense network such as 75%, or a number such as 225M."""
-    latency_ms: str | None = None
-    """Time budget, measured on this machine: milliseconds such as 12.5, or a share of the dense network's time such as 75%."""
-    preset: str | None = None
-    """Named compression to use instead of a budget: released_x2, input_axis, output_axis or both_axes."""
-    strategy: str = _DEFAULT["strategy"]
-    """How layers share the compression: all by one ratio (uniform), or most where an epitome fits the weights best (sensitivity)."""
     input: tuple[int, ...] = (3, 224, 224)
     """Shape of one input: channels, height and width of an image, or channels and samples of a sound."""
     classes: int = 1000
@@ -58,28 +69,7 @@ class PlanFlags:
     """Seed for random initial weights, for random routing and for every search."""
     width: float = BackboneConfig.model_fields["width"].default
     """Multiply the number of channels of every layer by this."""
-    routing: str = _DEFAULT["routing"]
-    """How the starting indices are set: by a rule (tiled, stride or random), or learned (free or learner)."""
-    scope: str = _DEFAULT["scope"]
-    """One start per axis (separable), one per patch (joint), or whichever suits the tighter budget (auto)."""
-    boundary: str = _DEFAULT["boundary"]
-    """What a patch does at the end of an epitome axis: stop there (clamp) or continue at the beginning (circular)."""
-    patch_channels: int | None = None
-    """Number of channels sampled in one piece; by default the planner chooses."""
-    round_to: int = _DEFAULT["round_to"]
-    """Make the channel counts of epitomes multiples of this."""
-    wiring: str = _DEFAULT["wiring"]
-    """Which channel axes of a weight shrink: both_axes, input_axis, output_axis or narrow_axis."""
-    min_channels: int = _DEFAULT["min_channels"]
-    """Keep layers dense that have fewer input or output channels than this; compressing them saves no time."""
-    include: tuple[str, ...] = ()
-    """Layers to compress, by name, pattern or type (such as Linear or conv2d); by default all that can be compressed."""
-    exclude: tuple[str, ...] = ()
-    """Layers to keep dense, by name, pattern or type."""
-    overrides: str | None = None
-    """Settings for single layers as JSON, such as '{"head*": {"ratio": 0.5}, "classifier": {"keep": true}}'."""
-    seconds: float = 60.0
-    """Approximate limit on the seconds that a search for --latency-ms takes."""
+    seconds: Annotated[float, tyro.conf.arg(help=option_help("seconds"))] = option_default("seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +98,7 @@ def compression_config(options: PlanFlags) -> CompressionConfig:
         raise BudgetError(
             "give a budget, such as --madds 75%, --params 1.2M or --latency-ms 75%, or a --preset such as released_x2"
         )
-    known = CompressionConfig.model_fields
-    settings: dict[str, Any] = {f.name: getattr(options, f.name) for f in fields(PlanFlags) if f.name in known}
+    settings: dict[str, Any] = {name: getattr(options, name) for name in COMPRESSION_FIELDS}
     settings["overrides"] = options.overrides or {}
     compression = load_config({"backbone": _backbone(options), "compression": settings}).compression
     assert compression is not None  # it was given

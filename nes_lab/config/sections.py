@@ -26,6 +26,7 @@ from nes_lab.records.options import (
     Squash,
     Strategy,
     Wiring,
+    choices_help,
     option_default,
     option_help,
 )
@@ -161,7 +162,7 @@ class CompressionConfig(Section):
     learner: LearnerKind = option_field("learner")
     initial_weights: InitialWeights = Field(
         default="reset",
-        description="Weights of the epitomes before training: fit (to the dense weights) or reset (new).",
+        description=f"Weights of the epitomes before training: {choices_help('initial_weights')}.",
     )
     search_starts: bool = Field(
         default=False, description="Also search the starts with which epitomes fit the dense weights best."

@@ -94,8 +94,8 @@ def plan_for_budget(
             multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer the axis that costs less to
             fold or expand, which runs fastest and loses most rank).
         min_channels: Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.
-        strategy: Which layers shrink most: ``"uniform"`` (none, one ratio for all layers) or ``"sensitivity"`` (layers that
-            shrinking hurts least). For a fixed scope, strategy and set of limits, more budget never means fewer params.
+        strategy: How layers share the compression: ``"uniform"`` (all shrink by one ratio) or ``"sensitivity"`` (layers that
+            lose least shrink most). For a fixed scope, strategy and set of limits, more budget never means fewer params.
         sensitivity: Report of :func:`nes_lab.measure_sensitivity`; None measures it here, by the residuals of the fit.
         seed: Seed of random routing.
         layer_options: More arguments of the epitome layers, such as ``{"reach": 2.0}`` of the index learner.
@@ -109,6 +109,7 @@ def plan_for_budget(
         PlanError: If the sensitivities were measured on another model or for other epitomes.
 
     Examples:
+        >>> import torch
         >>> model, x = nn.Sequential(nn.Conv2d(64, 128, 1), nn.Conv2d(128, 64, 1)), torch.randn(1, 64, 8, 8)
         >>> plan = plan_for_budget(model, Budget(madds="50%"), x)
         >>> plan.predicted.madds / plan.dense.madds <= 0.5

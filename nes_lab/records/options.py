@@ -27,6 +27,7 @@ __all__ = [
     "Squash",
     "Strategy",
     "Wiring",
+    "choices_help",
     "option_default",
     "option_help",
 ]
@@ -57,12 +58,12 @@ CHOICES: dict[str, dict[str, str]] = {
         "narrow_axis": "in each layer the axis that costs less to fold or expand, which runs fastest and loses most rank",
     },
     "strategy": {
-        "uniform": "none, one ratio for all layers",
-        "sensitivity": "layers that shrinking hurts least",
+        "uniform": "all shrink by one ratio",
+        "sensitivity": "layers that lose least shrink most",
     },
     "initial_weights": {
-        "fit": "fit epitomes to the present weights",
-        "reset": "draw new weights",
+        "fit": "fitted to the dense weights",
+        "reset": "random",
     },
     "squash": {
         "tanh": "moves one by at most reach",
@@ -112,7 +113,7 @@ class PlanOptions:
         int,
         "Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.",
     ] = 1
-    strategy: Annotated[Strategy, "Which layers shrink most."] = "uniform"
+    strategy: Annotated[Strategy, "How layers share the compression."] = "uniform"
     seed: Annotated[int, "Seed of random routing."] = 0
     layer_options: Annotated[
         Mapping[str, Any] | None, 'More arguments of the epitome layers, such as {"reach": 2.0} of the index learner.'
@@ -185,9 +186,17 @@ def option_help(name: str) -> str:
     """
     owner = PlanOptions if name in PlanOptions.names() else LearnerOptions
     sentence = get_type_hints(owner, include_extras=True)[name].__metadata__[0]
-    if name not in CHOICES:
-        return sentence
-    return f"{sentence[:-1]}: {', '.join(f'{choice} ({text})' for choice, text in CHOICES[name].items())}."
+    return f"{sentence[:-1]}: {choices_help(name)}." if name in CHOICES else sentence
+
+
+def choices_help(name: str) -> str:
+    """List the choices of an option, with what each means.
+
+    Examples:
+        >>> choices_help("initial_weights")
+        'fit (fitted to the dense weights), reset (random)'
+    """
+    return ", ".join(f"{choice} ({text})" for choice, text in CHOICES[name].items())
 
 
 def _check_patch_channels(value: object) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from typing import Any, get_args
 
 import pytest
 
 import nes_lab
+from nes_lab.cli.plan_flags import PlanFlags
 from nes_lab.config import CompressionConfig
 from nes_lab.errors import OptionError
 from nes_lab.geometry.epitome_geometry import Boundary
@@ -49,14 +51,22 @@ def test_plan_options_are_the_keywords_of_functions(function: Any, absent: set[s
     assert [name for name, text in sentences.items() if f"{name}: {text}" not in documented] == []
 
 
+def test_plan_options_are_flags_of_the_command_line():
+    flags = {flag.name: flag.default for flag in fields(PlanFlags)}
+    assert {*IN_CONFIG, "seed", "seconds"} - set(LearnerOptions.names()) <= flags.keys()
+    assert {
+        name: d for name, d in flags.items() if name in IN_CONFIG and (d or None) != (option_default(name) or None)
+    } == {}
+
+
 def test_strategies_are_the_names_of_the_option():
     assert tuple(STRATEGIES) == get_args(options.Strategy)
 
 
 def test_plan_options_are_the_fields_of_the_config():
-    fields = {name: f for name, f in CompressionConfig.model_fields.items() if name in IN_CONFIG}
-    assert fields.keys() == IN_CONFIG
-    for name, field in fields.items():
+    sections = {name: f for name, f in CompressionConfig.model_fields.items() if name in IN_CONFIG}
+    assert sections.keys() == IN_CONFIG
+    for name, field in sections.items():
         assert field.description == option_help(name)
         assert (field.default or None) == (option_default(name) or None), name
 
