@@ -13,8 +13,6 @@ from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError, closest
-from nes_lab.records.columns import columns
-from nes_lab.records.table import Table
 
 if TYPE_CHECKING:
     from nes_lab.datasets.check.listing import DatasetFiles
@@ -81,13 +79,10 @@ def _write_page(path: Path, report: DataReport, files: DatasetFiles) -> None:
 
 
 def _show(report: DataReport, page: Path | None) -> None:
-    from nes_lab.figures.data_page import split_row
-
     where = "" if report.root is None else f" in {printable(report.root, 200)}"
     print(f"{report.name}{where}: {len(report.classes):,} classes ({_named(report)})")
     if report.splits:
-        rows = [split_row(split) for split in report.splits]
-        print_table(Table(columns(*rows[0]), rows))
+        print_table(report.table())
     if report.shared == 0:
         print("no validation example is also in the training split")
     for note in report.notes:

@@ -129,7 +129,7 @@ _COLUMNS = (
     Column("split", "split", "Part of the data set."),
     Column("examples", "examples", "Number of examples.", "count"),
     Column("classes", "classes", "Classes with an example.", "count"),
-    Column("of a class (min, median, max)", "min, median, max", "Examples per class."),
+    Column("per_class", "min, median, max", "Smallest, median and largest number of examples per class."),
     Column("decoded", "decoded", "Examples that were read and decoded.", "count"),
     Column("sizes", "sizes", "Most frequent sizes."),
     Column("modes", "modes", "Color modes or sample rates, and how many examples have each."),

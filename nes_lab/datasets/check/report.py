@@ -10,7 +10,14 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+from nes_lab.records.columns import columns
+from nes_lab.records.table import Table
+from nes_lab.text import format_shape, list_some
+
 __all__ = ["DataReport", "SplitReport"]
+
+SIZES_SHOWN = 4
+"""Number of different sizes that a table shows."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,24 @@ class SplitReport:
         """Number of examples in the largest class."""
         return max(self.counts, default=0)
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """The split as a row of the table of :meth:`DataReport.table`."""
+        sizes = [
+            format_shape((width, height)) if height > 1 else f"{width:,} samples" for width, height, _ in self.sizes
+        ]
+        return {
+            "split": self.name,
+            "examples": self.total,
+            "classes": sum(count > 0 for count in self.counts),
+            "per_class": f"{self.least:,}, {self.median:,g}, {self.most:,}",
+            "decoded": self.examined,
+            "sizes": list_some(sizes, SIZES_SHOWN),
+            "modes": ", ".join(f"{mode}: {count:,}" for mode, count in self.modes.items()),
+            "mean": " ".join(f"{round(value, 4) + 0.0:.4f}" for value in self.mean),  # + 0.0 turns -0.0 into 0.0
+            "std": " ".join(f"{value:.4f}" for value in self.std),
+        }
+
 
 @dataclass(frozen=True)
 class DataReport:
@@ -94,6 +119,19 @@ class DataReport:
     def usable(self) -> bool:
         """Whether training can use it as it is."""
         return not self.problems
+
+    def table(self) -> Table:
+        """Return the numbers of the splits as a table, one row per split.
+
+        Examples:
+            >>> split = SplitReport("val", (3, 5), 8, ((8, 8, 8),), {"L": 8}, (0.25,), (0.5,))
+            >>> print(DataReport("digits", None, "image", ("0", "1"), (split,)).table().text())
+            split      examples    classes  min, median, max      decoded  sizes    modes    mean    std
+            -------  ----------  ---------  ------------------  ---------  -------  -------  ------  ------
+            val               8          2  3, 4, 5                     8  8×8      L: 8     0.2500  0.5000
+        """
+        keys = ("split", "examples", "classes", "per_class", "decoded", "sizes", "modes", "mean", "std")
+        return Table(columns(*keys), [split.row for split in self.splits])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and properties as values for JSON."""
