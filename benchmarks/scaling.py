@@ -134,7 +134,7 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
         wanted = config.compression.model_copy(
             update={"initial_weights": "reset", "search_starts": False, "calibration": 0}
         )
-        model = compress(dense, plan_from_config(dense, torch.zeros(1, 3, 224, 224), wanted), weights="reset")
+        model = compress(dense, plan_from_config(dense, torch.zeros(1, 3, 224, 224), wanted), initial_weights="reset")
         if wanted.snap:
             for _, layer in epitome_layers(model):
                 layer.snap()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
 
 
 @dataclass

@@ -48,7 +48,7 @@ class Setting:
         torch.manual_seed(self.seed)
         fresh = nes_lab.create_backbone("cifar_resnet56")
         made = nes_lab.plan_for_budget(fresh, nes_lab.Budget(params="50%"), X, **plan)
-        return nes_lab.compress(fresh, made, weights="reset"), None
+        return nes_lab.compress(fresh, made, initial_weights="reset"), None
 
     def half(self) -> tuple[list[str], int, int]:
         """Layers an epitome plan replaces, and its params and multiply-adds: what opponents must meet."""

@@ -65,7 +65,9 @@ def _contenders(name: str, share: float, settings: Settings) -> dict[str, nn.Mod
         found[PRUNED] = nes_lab.fuse(_finished(pruned(dense, madds, x), settings))
     for kind in (DEFAULT, FOR_SPEED) if share == BUDGETS[name][0] else (FOR_SPEED,):
         plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, **plan_options(name, share, kind))
-        found[f"epitome, {kind}"] = nes_lab.fuse(_finished(nes_lab.compress(dense, plan, weights="reset"), settings))
+        found[f"epitome, {kind}"] = nes_lab.fuse(
+            _finished(nes_lab.compress(dense, plan, initial_weights="reset"), settings)
+        )
     return {key: model.requires_grad_(False) for key, model in found.items()}
 
 

@@ -45,7 +45,7 @@ def _epitome(dense: nn.Module, name: str, share: float, settings: Settings, rout
     x = torch.randn(1, 3, _pixels(name, settings), _pixels(name, settings))
     options = plan_options(name, share, kind)
     plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, routing=routing, **options)
-    model = nes_lab.compress(dense, plan, weights="reset")
+    model = nes_lab.compress(dense, plan, initial_weights="reset")
     for layer in _layers(model):
         layer.execution = "factored" if "factored" in layer.available_executions() else "auto"
     return model.train()

@@ -27,7 +27,7 @@ class RoutingMap:
         mode: Who set them.
 
     Examples:
-        >>> from nes_lab.nn import EpitomeConv2d
+        >>> from nes_lab.nn.conv import EpitomeConv2d
         >>> layer = EpitomeConv2d(4, 8, 3, epitome_shape=(4, 4, 3, 3), patch_channels=(2, 4))
         >>> layer.routing_map().starts
         (tensor([0, 2, 0, 2]), None, None, None)

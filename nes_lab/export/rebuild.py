@@ -14,8 +14,9 @@ from nes_lab.backbones.registry import create_backbone
 from nes_lab.errors import CheckpointError, NesLabError
 from nes_lab.export.outline import FOLDED_NORM, first_difference, layer_record, named_epitome_layers, outline
 from nes_lab.export.tensors import unsaved_buffers
-from nes_lab.nn.kinds import build, kind_of
+from nes_lab.nn.kinds import kind_of
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.registry import epitome_layer_for
 from nes_lab.nn.starts import FrozenStarts
 from nes_lab.surgery.fuse import FoldedBatchNorm1d
 
@@ -113,7 +114,7 @@ def _dense_difference(name: str, module: nn.Module, record: Mapping[str, Any]) -
 def _epitome_layer(name: str, module: nn.Module, record: Mapping[str, Any]) -> EpitomeLayer:
     shapes = {key: tuple(record[key]) for key in ("epitome_shape", "patch_channels")}
     try:
-        return build(module, "none", **shapes, **{k: record[k] for k in _ARGUMENTS}, **record["options"])
+        return epitome_layer_for(module, "none", **shapes, **{k: record[k] for k in _ARGUMENTS}, **record["options"])
     except (NesLabError, TypeError) as error:
         raise CheckpointError(f"epitome layer {name!r} cannot be created: {error}") from error
 

@@ -104,7 +104,7 @@ def fit(
         if not isinstance(value, bool):
             raise OptionError(f"{argument}={value!r}; give True or False")
     check_int("seed", seed, 0)
-    student = compress(model, plan, weights="reset", generator=torch.Generator().manual_seed(seed))
+    student = compress(model, plan, initial_weights="reset", generator=torch.Generator().manual_seed(seed))
     if any(p.is_meta for p in student.parameters()):
         raise OptionError("model is on the meta device, where there are no weights to fit; load them first")
     if calibration is norms and isinstance(norms, Iterator):

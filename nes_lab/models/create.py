@@ -88,7 +88,7 @@ def create_model(
     )
     is_trained = pretrained or checkpoint is not None
     model = compress(
-        dense, plan, weights="fit" if is_trained else "reset", generator=torch.Generator().manual_seed(seed)
+        dense, plan, initial_weights="fit" if is_trained else "reset", generator=torch.Generator().manual_seed(seed)
     )
     model.nes_lab_plan = plan  # type: ignore[assignment]
     return model

@@ -19,6 +19,7 @@ from nes_lab.planning.from_config import plan_from_config
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport
+from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments, warn_renamed
 from nes_lab.surgery.replace import compress
 
@@ -111,7 +112,7 @@ def compress_to_folder(
     *,
     compression: Any = None,
     plan: CompressionPlan | None = None,
-    initial_weights: str | None = None,
+    initial_weights: EpitomeInit | None = None,
     overwrite: bool = False,
     seconds: float = 60.0,
     progress: bool = False,
@@ -137,7 +138,7 @@ def compress_to_folder(
     dense = source.make()
     plan = _plan(dense, source, compression, plan, seconds, progress, on_progress)
     chosen = initial_weights or ("fit" if source.has_trained_weights else "reset")
-    small = compress(dense, plan, weights=chosen, generator=torch.Generator().manual_seed(source.seed))
+    small = compress(dense, plan, initial_weights=chosen, generator=torch.Generator().manual_seed(source.seed))
     return _save(small, plan, source, folder, overwrite)
 
 

@@ -1,25 +1,13 @@
-"""Epitome layers as plain torch modules."""
+"""Epitome layers as plain torch modules.
 
-from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d
-from nes_lab.nn.layer import EpitomeLayer, SnapReport
-from nes_lab.nn.linear import EpitomeLinear
-from nes_lab.nn.same import EpitomeConv2dSame
-from nes_lab.nn.std_conv import EpitomeStdConv2d
-
-__all__ = [
-    "LAYERS",
-    "EpitomeConv1d",
-    "EpitomeConv2d",
-    "EpitomeConv2dSame",
-    "EpitomeConv3d",
-    "EpitomeLayer",
-    "EpitomeLinear",
-    "EpitomeStdConv2d",
-    "SnapReport",
-]
-
-LAYERS: dict[str, type[EpitomeLayer]] = {
-    layer.kind: layer
-    for layer in (EpitomeLinear, EpitomeConv1d, EpitomeConv2d, EpitomeConv3d, EpitomeConv2dSame, EpitomeStdConv2d)
-}
-"""Kind -> epitome layer; :mod:`nes_lab.nn.kinds` says which dense layer is of which kind."""
+``layer``: what all epitome layers share: epitome, starts, execution, sampled weight.
+``conv``, ``linear``, ``same``, ``std_conv``: one file per kind of layer.
+``registry``: all kinds by name, and the making of a layer in place of a dense one.
+``kinds``: which dense layers an epitome layer can replace, and why others not.
+``dense``: exchange weights with a plain torch layer, in both directions.
+``init``: initial epitomes: random, copied from a weight, or fitted to it.
+``starts``: modules that hold starting indices: a fixed rule, parameters, or a frozen table.
+``index_learner``: predict starting indices from the layer's input.
+``all_reduce``: sum a tensor over all ranks, with gradients.
+``inspect``: list the epitome layers of a model, and copy their epitomes and starts.
+"""

@@ -1,4 +1,4 @@
-"""What layers need of the other processes of a training; torch's own differentiable sum is deprecated since 2.15."""
+"""Sum a tensor over all ranks, with gradients. Our own function, because torch 2.15 deprecates its own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["sum_over_ranks"]
+__all__ = ["all_reduce_sum"]
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """Each process depends on every process's tensor alike, so gradients are summed over all of them too."""
+class _AllReduceSum(torch.autograd.Function):
+    """Every rank's result depends on every rank's tensor, so gradients are summed over all ranks too."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -22,16 +22,16 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _SumOverRanks.apply(gradients[0])  # pyright: ignore[reportReturnType]
+        return _AllReduceSum.apply(gradients[0])  # pyright: ignore[reportReturnType]
 
 
-def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """Sum a tensor over all processes of the default group, differentiably.
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """Sum a tensor over all ranks of the default process group, differentiably. Every rank must call it.
 
     Args:
-        tensor: Of the same shape in all processes, which all must call this.
+        tensor: This rank's tensor; it must have the same shape on every rank.
 
     Returns:
-        The sum, the same in all of them; the gradient of a loss that is summed over them flows back to each.
+        The sum, the same on every rank. The gradient that reaches each rank's tensor is that of the ranks' losses added up.
     """
-    return _SumOverRanks.apply(tensor)  # pyright: ignore[reportReturnType]
+    return _AllReduceSum.apply(tensor)  # pyright: ignore[reportReturnType]

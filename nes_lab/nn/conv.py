@@ -12,6 +12,8 @@ from nes_lab.errors import GeometryError, OptionError
 from nes_lab.execution.base import LayerOp
 from nes_lab.nn.dense import fill_dense
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.records.options import EpitomeInit
+from nes_lab.renamed import renamed_arguments
 
 __all__ = ["EpitomeConv1d", "EpitomeConv2d", "EpitomeConv3d"]
 
@@ -82,17 +84,18 @@ class _EpitomeConv(EpitomeLayer):
         return op
 
     @classmethod
-    def from_conv(cls, conv: nn.modules.conv._ConvNd, weights: str = "fit", **epitome: Any) -> Self:
-        """An epitome layer in place of a dense convolution, with its hyperparameters, bias, dtype, device and mode.
+    @renamed_arguments(weights="initial_weights")
+    def from_conv(cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
+        """Make the epitome layer that replaces a dense convolution, with its hyperparameters, bias, dtype, device and mode.
 
         Args:
             conv: The dense layer; it stays untouched.
-            weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that read it;
-                ``"none"``: fresh numbers.
+            initial_weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that
+                read it; ``"none"``: fresh random numbers.
             **epitome: ``epitome_shape`` and the other epitome arguments of the constructor.
 
         Raises:
-            GeometryError: If a patch does not fit, or if ``conv`` is no convolution of this dimension.
+            GeometryError: If a patch does not fit, or if ``conv`` is not a convolution of this dimension.
 
         Examples:
             >>> conv = nn.Conv2d(4, 8, 3)
@@ -118,7 +121,7 @@ class _EpitomeConv(EpitomeLayer):
             conv.weight.dtype,
             **epitome,
         )
-        return layer.take_over_(conv, weights)  # type: ignore[return-value]
+        return layer.copy_dense_state_(conv, initial_weights)
 
     def plain(self) -> nn.Module:
         """A plain torch convolution with the sampled weight; outputs agree to rounding."""

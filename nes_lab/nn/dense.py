@@ -1,24 +1,118 @@
-"""The way back: plain torch layers with the sampled weight, of the class the epitome layer was made from."""
+"""Exchange weights between an epitome layer and a plain torch layer, in both directions."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import Self, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.epitome.routing_map import RoutingMap
+from nes_lab.errors import GeometryError, OptionError, check_choice
+from nes_lab.nn.init import copy_epitome, fit_epitome
+from nes_lab.nn.kinds import class_kind
+from nes_lab.records.options import EpitomeInit
+from nes_lab.renamed import renamed_arguments
 
-__all__ = ["fill_dense", "hollow", "refilled"]
+__all__ = ["DenseExchange", "fill_dense", "hollow_copy"]
 
 
-def hollow(module: nn.Module) -> nn.Module:
-    """A copy of a layer without its numbers and hooks: class and settings alone.
+class DenseExchange(nn.Module, ABC):
+    """Base of epitome layers: copies the state of a dense layer, and makes a dense layer again."""
+
+    kind: str
+    """Name of the kind of layer, as compression plans write it."""
+    shell: nn.Module | None = None
+    """The dense layer it was made from, without numbers, if that is of a class other than torch's own."""
+    dense: type[nn.Module]
+    """Torch's own class of this kind of layer."""
+    epitome: nn.Parameter
+    bias: nn.Parameter | None
+    scale: Tensor | None
+
+    @abstractmethod
+    def routing_map(self) -> RoutingMap:
+        """Return the starts that inference uses."""
+
+    @abstractmethod
+    def materialize(self) -> Tensor:
+        """Sample the weight."""
+
+    @abstractmethod
+    def plain(self) -> nn.Module:
+        """Make a layer of torch's own class with the sampled weight."""
+
+    @renamed_arguments(weights="initial_weights")
+    def load_dense_(self, weight: Tensor, bias: Tensor | None, initial_weights: EpitomeInit = "fit") -> Self:
+        """Set epitome and bias from a dense layer's weight and bias, in place. Returns the layer.
+
+        Tensors on the meta device have no numbers: then nothing changes.
+
+        Args:
+            weight: Weight of the dense layer, ``geometry.weight_shape``.
+            bias: Its bias; None leaves the layer's bias as it is.
+            initial_weights: ``"fit"``: the epitome nearest to the weight; ``"reset"``: each cell takes one of the weights that read
+                it; ``"none"``: nothing changes.
+
+        Raises:
+            OptionError: If the weight holds NaN or infinity, or ``initial_weights`` is not among its choices.
+            GeometryError: If the weight is of another shape.
+        """
+        check_choice("initial_weights", initial_weights, get_args(EpitomeInit))
+        if initial_weights == "none" or weight.is_meta or self.epitome.is_meta:
+            return self
+        if not bool(weight.isfinite().all()):
+            raise OptionError("weight holds NaN or infinity; an epitome cannot be made from it")
+        make = fit_epitome if initial_weights == "fit" else copy_epitome
+        self.scale = None
+        with torch.inference_mode(False), torch.no_grad():
+            self.epitome.copy_(make(self.routing_map(), weight))
+            if self.bias is not None and bias is not None:
+                self.bias.copy_(bias)
+        return self
+
+    def copy_dense_state_(self, dense: nn.Module, initial_weights: EpitomeInit = "fit") -> Self:
+        """Copy a dense layer's weight and bias, train/eval mode and ``requires_grad`` flags, in place. Returns the layer.
+
+        Args:
+            dense: A layer of this layer's kind and shape; it stays untouched.
+            initial_weights: As :meth:`load_dense_` takes it.
+
+        Raises:
+            GeometryError: If ``dense`` is of another kind.
+        """
+        if class_kind(type(dense)) != self.kind:
+            raise GeometryError(
+                f"{type(self).__name__} cannot replace a {type(dense).__name__}, which computes something else"
+            )
+        self.load_dense_(dense.weight, dense.bias, initial_weights)  # type: ignore[arg-type]
+        for name, parameter in self.named_parameters(recurse=False):
+            source = getattr(dense, "weight" if name == "epitome" else name)
+            parameter.requires_grad_(source.requires_grad)
+        if type(dense) is not self.dense:
+            object.__setattr__(self, "shell", hollow_copy(dense))  # not a child: it holds no numbers
+        return self.train(dense.training)
+
+    def to_dense(self) -> nn.Module:
+        """Make a plain layer with the sampled weight, of the class this one was made from; outputs agree to rounding."""
+        if self.shell is None:
+            return self.plain()
+        dense = copy.deepcopy(self.shell)
+        with torch.no_grad():
+            dense.weight = nn.Parameter(self.materialize().detach().clone())
+        for name, parameter in self.named_parameters(recurse=False):
+            if name != "epitome":
+                setattr(dense, name, nn.Parameter(parameter.detach().clone()))
+        return _copy_flags(dense, self)
+
+
+def hollow_copy(module: nn.Module) -> nn.Module:
+    """Copy a layer without its numbers and hooks: its class and settings alone.
 
     Examples:
-        >>> hollow(nn.Linear(2, 3)).weight is None
+        >>> hollow_copy(nn.Linear(2, 3)).weight is None
         True
     """
     shell = module.__new__(type(module))
@@ -28,29 +122,16 @@ def hollow(module: nn.Module) -> nn.Module:
     return shell
 
 
-def refilled(shell: nn.Module, layer: EpitomeLayer) -> nn.Module:
-    """A layer of the shell's class with the sampled weight and the other numbers of an epitome layer."""
-    dense = copy.deepcopy(shell)
-    with torch.no_grad():
-        weight = layer.materialize().detach().clone()
-    dense.weight = nn.Parameter(weight)
-    for name, parameter in layer.named_parameters(recurse=False):
-        if name != "epitome":
-            setattr(dense, name, nn.Parameter(parameter.detach().clone()))
-    return _like(dense, layer)
-
-
-def fill_dense(module: nn.Module, layer: EpitomeLayer) -> nn.Module:
-    """Copy the sampled weight, bias and mode of an epitome layer into a dense module."""
+def fill_dense(module: nn.Module, layer: DenseExchange) -> nn.Module:
+    """Copy the sampled weight, bias, mode and ``requires_grad`` flags of an epitome layer into a dense module, and return it."""
     with torch.no_grad():
         module.weight.copy_(layer.materialize())  # type: ignore[union-attr, operator]
         if layer.bias is not None:
             module.bias.copy_(layer.bias)  # type: ignore[union-attr, operator]
-    return _like(module, layer)
+    return _copy_flags(module, layer)
 
 
-def _like(dense: nn.Module, layer: EpitomeLayer) -> nn.Module:
-    """Mode, and what learns, as in the epitome layer."""
+def _copy_flags(dense: nn.Module, layer: DenseExchange) -> nn.Module:
     for name, parameter in dense.named_parameters(recurse=False):
         parameter.requires_grad_(getattr(layer, "epitome" if name == "weight" else name).requires_grad)
     return dense.train(layer.training)

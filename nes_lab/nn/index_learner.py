@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nes_lab.epitome.taps import start_limits
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
-from nes_lab.nn.all_reduce import sum_over_ranks
+from nes_lab.nn.all_reduce import all_reduce_sum
 from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
 
 __all__ = ["LEARNERS", "SQUASHES", "IndexLearner", "LearnerStarts"]
@@ -249,7 +249,7 @@ class LearnerStarts(Starts):
         total = self.learner(batched).to(dtype).sum(0) if samples else batched.new_zeros(outputs, dtype=dtype)
         if not distributed:
             return total / samples, samples
-        joined = sum_over_ranks(torch.cat([total, total.new_tensor([samples])]))
+        joined = all_reduce_sum(torch.cat([total, total.new_tensor([samples])]))
         everywhere = int(joined[-1])
         return (joined[:-1] / everywhere, everywhere) if everywhere else (joined, None)
 

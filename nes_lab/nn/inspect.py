@@ -21,7 +21,7 @@ def snapshot_layers(model: nn.Module) -> dict[str, LayerSnapshot]:
     """Copies of all epitomes and starts, as numpy arrays.
 
     Examples:
-        >>> from nes_lab.nn import EpitomeLinear
+        >>> from nes_lab.nn.linear import EpitomeLinear
         >>> list(snapshot_layers(nn.Sequential(EpitomeLinear(4, 8, epitome_shape=(4, 4)))))
         ['0']
     """

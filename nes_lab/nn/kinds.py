@@ -1,24 +1,19 @@
-"""Which dense layers have an epitome layer, why others have none, and the making of one.
+"""Which dense layers an epitome layer can replace, and why it cannot replace others.
 
-Classes of other packages are known by package and name, so that none need be installed. A subclass is plain when it leaves the
-forward of its base alone and adds no numbers: what it is called does not change what it computes.
+Classes of other packages are recognized by package and class name, so that these need not be installed. A subclass counts as its
+base class if it does not change the forward and adds no parameters: another name does not change what it computes.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from nes_lab.errors import OptionError
 from nes_lab.execution.base import SAME_TF, LayerOp
 
-if TYPE_CHECKING:
-    from nes_lab.nn.layer import EpitomeLayer
-
-__all__ = ["BASES", "build", "class_kind", "kind_of", "layer_op", "why_not"]
+__all__ = ["BASES", "class_kind", "kind_of", "layer_op", "why_not"]
 
 BASES: dict[type[nn.Module], str] = {
     nn.Linear: "linear",
@@ -40,11 +35,11 @@ _BY_NAME: dict[tuple[str, str], str] = {
 """Package and class name -> kind, for subclasses with a forward of their own."""
 
 _OWN_NUMBERS = {"conv2d_std": ("gain",)}
-"""Parameters, beside weight and bias, that an epitome layer of the kind takes over."""
+"""Kind -> parameters besides weight and bias that its epitome layer has too."""
 
 
 def class_kind(kind: type[nn.Module]) -> str | None:
-    """Name of the kind of epitome layer a class would have, or None.
+    """Return the kind of epitome layer that replaces layers of a class; None if there is none.
 
     Examples:
         >>> class_kind(nn.Conv2d), class_kind(nn.LazyConv2d), class_kind(nn.ConvTranspose2d)
@@ -62,7 +57,7 @@ def class_kind(kind: type[nn.Module]) -> str | None:
 
 
 def kind_of(module: nn.Module) -> str | None:
-    """Name of the epitome layer's kind that can stand in for a module; None where there is none (:func:`why_not`).
+    """Return the kind of epitome layer that can replace a module; None if there is none (:func:`why_not` says why).
 
     Examples:
         >>> kind_of(nn.Linear(2, 3)), kind_of(nn.ReLU()), kind_of(nn.Conv2d(2, 3, 3, padding_mode="circular"))
@@ -72,7 +67,7 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def why_not(module: nn.Module) -> str:
-    """Why no epitome layer can stand in for a module; empty where one can.
+    """Return why no epitome layer can replace a module; empty if one can.
 
     Examples:
         >>> why_not(nn.Conv2d(2, 3, 3, padding_mode="circular"))
@@ -89,12 +84,12 @@ def why_not(module: nn.Module) -> str:
     if getattr(module, "padding_mode", "zeros") != "zeros":
         return f"padding_mode={module.padding_mode!r}; epitome layers pad with zeros only"
     if "forward" in vars(module):
-        return "its forward was replaced on this very layer, so what it computes is not known"
+        return "the forward of this one layer was replaced, so what it computes is not known"
     known = {"weight", "bias", *_OWN_NUMBERS.get(kind, ())}
     others = [*(n for n in module._parameters if n not in known), *module._buffers, *module._modules]
     if others:
-        return f"{type(module).__name__} holds {others[0]!r} beside weight and bias, so what it computes is not known"
-    assert weight is not None  # asked above
+        return f"{type(module).__name__} holds {others[0]!r} besides weight and bias, so what it computes is not known"
+    assert weight is not None  # checked above
     return "" if weight.is_floating_point() else f"its weight is {weight.dtype}, not floating point"
 
 
@@ -109,7 +104,7 @@ def _no_kind(module: nn.Module) -> str:
 
 
 def layer_op(module: nn.Module) -> LayerOp:
-    """The operation a replaceable layer performs.
+    """Return the operation that a replaceable layer performs.
 
     Examples:
         >>> layer_op(nn.Conv1d(4, 8, 3, padding=1))
@@ -122,32 +117,3 @@ def layer_op(module: nn.Module) -> LayerOp:
     same = kind == "conv2d_same" or getattr(module, "same_pad", False) is True
     op = replace(op, padding=SAME_TF) if same else op
     return replace(op, standardized=True) if kind == "conv2d_std" else op
-
-
-def build(module: nn.Module, weights: str = "fit", **layer_arguments: Any) -> EpitomeLayer:
-    """An epitome layer in place of a dense one.
-
-    Args:
-        module: The dense layer; it stays untouched.
-        weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that read it;
-            ``"none"``: fresh numbers; whether there is a bias, dtype, device and mode are the layer's.
-        **layer_arguments: ``epitome_shape`` and the other epitome arguments of the layer.
-
-    Raises:
-        OptionError: If there is no epitome layer for the module; says why.
-        GeometryError: If a patch does not fit.
-
-    Examples:
-        >>> build(nn.Conv2d(4, 8, 3), epitome_shape=(4, 4, 3, 3)).kind
-        'conv2d'
-    """
-    from nes_lab.nn import LAYERS  # they ask this module for kinds
-
-    reason = why_not(module)
-    if reason:
-        raise OptionError(f"module: {reason}")
-    kind = class_kind(type(module))
-    assert kind is not None  # else there is a reason
-    layer = LAYERS[kind]
-    make = layer.from_linear if kind == "linear" else layer.from_conv  # type: ignore[attr-defined]
-    return make(module, weights, **layer_arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.epitome.routing_map import RoutingMap
-from nes_lab.errors import GeometryError, OptionError, check_choice
+from nes_lab.errors import GeometryError, OptionError
 from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Taps
 from nes_lab.execution.choice import ExecutionChoice
 from nes_lab.execution.inference_cache import InferenceCache
@@ -18,10 +17,9 @@ from nes_lab.execution.layer_taps import LayerTaps
 from nes_lab.execution.registry import EXECUTIONS, available_executions
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode
-from nes_lab.nn.dense import hollow, refilled
+from nes_lab.nn.dense import DenseExchange
 from nes_lab.nn.index_learner import check_learner_options
-from nes_lab.nn.init import copy_epitome, fit_epitome, reset_epitome_
-from nes_lab.nn.kinds import class_kind
+from nes_lab.nn.init import reset_epitome_
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
 from nes_lab.renamed import warn_renamed
 
@@ -41,7 +39,7 @@ class SnapReport:
     relative_change: float
 
 
-class EpitomeLayer(nn.Module, ABC):
+class EpitomeLayer(DenseExchange):
     """Base of the epitome layers; use :class:`EpitomeConv2d`, :class:`EpitomeLinear` or one of their relatives.
 
     Args:
@@ -58,15 +56,6 @@ class EpitomeLayer(nn.Module, ABC):
         reach, squash, momentum, learner: Of ``learner`` routing; see :class:`~nes_lab.nn.index_learner.LearnerStarts`.
     """
 
-    kind: str
-    """Name of the kind of layer, as compression plans write it."""
-    shell: nn.Module | None = None
-    """The dense layer it was made from, without numbers, where that is of a class of its own."""
-    dense: type[nn.Module]
-    """Torch's own class."""
-    epitome: nn.Parameter
-    bias: nn.Parameter | None
-    scale: Tensor | None
     routing: Starts
 
     def __init__(
@@ -262,50 +251,6 @@ class EpitomeLayer(nn.Module, ABC):
         ]
         change = (self.materialize().detach() - before).norm() / before.norm().clamp_min(1e-12)
         return SnapReport(max(moves, default=0.0), float(change))
-
-    def load_dense_(self, weight: Tensor, bias: Tensor | None, weights: str = "fit") -> EpitomeLayer:
-        """Take over a dense layer's weight: ``"fit"`` the nearest epitome, ``"reset"`` one of the readers per cell."""
-        check_choice("weights", weights, ("fit", "reset"))
-        make = fit_epitome if weights == "fit" else copy_epitome
-        if weight.is_meta or self.epitome.is_meta:
-            return self  # there are no numbers to take over
-        if not bool(weight.isfinite().all()):
-            raise OptionError("weight holds NaN or infinity; an epitome cannot be made from it")
-        self.scale = None
-        with torch.inference_mode(False), torch.no_grad():
-            self.epitome.copy_(make(self.routing_map(), weight))
-            if self.bias is not None and bias is not None:
-                self.bias.copy_(bias)
-        return self
-
-    def take_over_(self, dense: nn.Module, weights: str) -> EpitomeLayer:
-        """Stand in for a dense layer: its numbers as ``weights`` says (``"none"``: fresh ones), mode and what learns.
-
-        Args:
-            dense: A layer of this layer's kind and shape.
-            weights: ``"fit"``, ``"reset"`` (:meth:`load_dense_`) or ``"none"``.
-        """
-        check_choice("weights", weights, ("fit", "reset", "none"))
-        if class_kind(type(dense)) != self.kind:
-            raise GeometryError(
-                f"{type(self).__name__} cannot stand in for a {type(dense).__name__}: it computes otherwise"
-            )
-        if weights != "none":
-            self.load_dense_(dense.weight, dense.bias, weights)  # type: ignore[arg-type]
-        for name, parameter in self.named_parameters(recurse=False):
-            source = getattr(dense, "weight" if name == "epitome" else name)
-            parameter.requires_grad_(source.requires_grad)
-        if type(dense) is not self.dense:
-            object.__setattr__(self, "shell", hollow(dense))  # not a child: it holds no numbers
-        return self.train(dense.training)
-
-    def to_dense(self) -> nn.Module:
-        """A plain layer with the sampled weight, of the class this one was made from; outputs agree to rounding."""
-        return self.plain() if self.shell is None else refilled(self.shell, self)
-
-    @abstractmethod
-    def plain(self) -> nn.Module:
-        """A layer of torch's own class with the sampled weight."""
 
     def extra_repr(self) -> str:
         """Shapes and options."""

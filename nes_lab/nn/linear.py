@@ -11,6 +11,8 @@ from nes_lab.errors import GeometryError
 from nes_lab.execution.base import LayerOp
 from nes_lab.nn.dense import fill_dense
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.records.options import EpitomeInit
+from nes_lab.renamed import renamed_arguments
 
 __all__ = ["EpitomeLinear"]
 
@@ -84,7 +86,8 @@ class EpitomeLinear(EpitomeLayer):
         self.in_features, self.out_features = in_features, out_features
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear, weights: str = "fit", **epitome: Any) -> Self:
+    @renamed_arguments(weights="initial_weights")
+    def from_linear(cls, linear: nn.Linear, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
         """An epitome layer in place of a dense linear layer; see :meth:`~nes_lab.nn.conv.EpitomeConv2d.from_conv`.
 
         Examples:
@@ -103,7 +106,7 @@ class EpitomeLinear(EpitomeLayer):
             linear.weight.dtype,
             **epitome,
         )
-        return layer.take_over_(linear, weights)  # type: ignore[return-value]
+        return layer.copy_dense_state_(linear, initial_weights)
 
     def plain(self) -> nn.Linear:
         """A plain torch linear layer with the sampled weight; outputs agree to rounding."""

@@ -17,6 +17,8 @@ from nes_lab.epitome.sampling import sample_patches
 from nes_lab.execution.base import SAME_TF, LayerOp
 from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.same import EpitomeConv2dSame
+from nes_lab.records.options import EpitomeInit
+from nes_lab.renamed import renamed_arguments
 
 __all__ = ["EpitomeStdConv2d"]
 
@@ -68,13 +70,14 @@ class EpitomeStdConv2d(EpitomeConv2d):
         return replace(op, standardized=True)
 
     @classmethod
-    def from_conv(cls, conv: nn.modules.conv._ConvNd, weights: str = "fit", **epitome: Any) -> Self:
+    @renamed_arguments(weights="initial_weights")
+    def from_conv(cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
         """An epitome layer in place of timm's ``StdConv2d`` or ``ScaledStdConv2d``, padded as it is."""
         gain = getattr(conv, "gain", None)
         settings = {"eps": conv.eps, "same_pad": getattr(conv, "same_pad", False), "gain": gain is not None}
         settings |= {} if gain is None else {"gain_scale": conv.scale}
-        layer = super().from_conv(conv, weights, **settings, **epitome)
-        if layer.gain is not None and gain is not None and not gain.is_meta and weights != "none":
+        layer = super().from_conv(conv, initial_weights, **settings, **epitome)
+        if layer.gain is not None and gain is not None and not gain.is_meta and initial_weights != "none":
             layer.gain.data.copy_(gain.detach())
         return layer
 

@@ -208,7 +208,7 @@ class RealClock:
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
         """Tune, keep to the limit on multiply-adds, and compare with the dense model."""
-        net, slowest = compress(self.model, plan, weights="reset").eval(), ""
+        net, slowest = compress(self.model, plan, initial_weights="reset").eval(), ""
         if plan.layers:
             report = tune(net, self.example_input, seconds=_TUNING * seconds)
             plan = self._within_madds(report.apply(plan), report)

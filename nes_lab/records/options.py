@@ -18,6 +18,7 @@ from nes_lab.geometry.start_rules import ROUTING_MODES, routing_mode
 
 __all__ = [
     "CHOICES",
+    "EpitomeInit",
     "InitialWeights",
     "LearnerKind",
     "LearnerOptions",
@@ -37,6 +38,8 @@ ScopeOption = Literal[Scope, "auto"]
 Wiring = Literal["both_axes", "input_axis", "output_axis", "narrow_axis"]
 Strategy = Literal["uniform", "sensitivity"]
 InitialWeights = Literal["fit", "reset"]
+EpitomeInit = Literal["fit", "reset", "none"]
+"""How one epitome begins: nearest to a dense weight, one of the weights that read each cell, or fresh random numbers."""
 Squash = Literal["tanh", "sigmoid"]
 LearnerKind = Literal["mlp", "conv"]
 

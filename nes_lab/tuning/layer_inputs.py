@@ -72,7 +72,7 @@ def record_calls(model: nn.Module, example_input: Any) -> Calls:
         OptionError: If the model cannot run the example input.
 
     Examples:
-        >>> from nes_lab.nn import EpitomeLinear
+        >>> from nes_lab.nn.linear import EpitomeLinear
         >>> layer = EpitomeLinear(4, 8, epitome_shape=(4, 4))
         >>> [(x.shape, n) for x, n in record_calls(nn.Sequential(layer), torch.randn(2, 4))["0"].items()]
         [((2, 4), 1)]

@@ -80,7 +80,7 @@ def tune(
         OptionError: If the model has no epitome layer, is on the meta device, or cannot run the example input.
 
     Examples:
-        >>> from nes_lab.nn import EpitomeLinear
+        >>> from nes_lab.nn.linear import EpitomeLinear
         >>> model = nn.Sequential(EpitomeLinear(64, 64, epitome_shape=(32, 32)))
         >>> report = tune(model, torch.randn(4, 64), seconds=0.1)
         >>> model[0].execution == report.executions["0"]

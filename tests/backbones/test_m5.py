@@ -44,7 +44,7 @@ def test_m5_refuses_wrong_input() -> None:
 def test_m5_compresses_trains_and_materializes() -> None:
     net, example = m5(num_classes=4, width=0.25), torch.zeros(1, 1, 2000)
     plan = plan_for_budget(net, Budget(params="50%"), example)
-    small = compress(net, plan, weights="fit")
+    small = compress(net, plan, initial_weights="fit")
     assert any(isinstance(module, EpitomeConv1d) for module in small.modules())
     assert count(small, example).params <= 0.5 * count(net, example).params
     optimizer = torch.optim.SGD(small.parameters(), lr=0.02)

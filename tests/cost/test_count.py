@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nes_lab
 from nes_lab.errors import OptionError
-from nes_lab.nn import EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv2d
+from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.records.cost_report import CostReport
 
 

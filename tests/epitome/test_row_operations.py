@@ -14,7 +14,7 @@ from nes_lab.epitome.sampling import expand, fold, sampling_matrix
 from nes_lab.epitome.slices import axis_slices
 from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
-from nes_lab.nn import EpitomeConv2d
+from nes_lab.nn.conv import EpitomeConv2d
 
 LAYOUTS = {
     "conv2d": ((2, 0, 5, 4), 1),

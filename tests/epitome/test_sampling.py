@@ -13,7 +13,8 @@ from nes_lab.epitome.sampling import expand, fold, sampling_matrix
 from nes_lab.epitome.taps import axis_taps, clamp_starts, start_limits
 from nes_lab.errors import GeometryError
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
-from nes_lab.nn import EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv2d
+from nes_lab.nn.linear import EpitomeLinear
 from tests import oracles
 from tests.geometries import random_case
 

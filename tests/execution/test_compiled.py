@@ -9,7 +9,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from nes_lab.execution.registry import EXECUTIONS
-from nes_lab.nn import EpitomeConv1d, EpitomeConv2d
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
 from nes_lab.nn.layer import EpitomeLayer
 
 

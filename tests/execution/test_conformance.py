@@ -15,8 +15,10 @@ from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import PlanError
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
-from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeConv2dSame, EpitomeConv3d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
+from nes_lab.nn.same import EpitomeConv2dSame
 from nes_lab.nn.starts import start_name
 from tests.geometries import Case, random_case
 

@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from nes_lab.errors import GeometryError, PlanError
 from nes_lab.execution.base import ExecutionCost, LayerForm
 from nes_lab.execution.registry import EXECUTIONS
-from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.nn.starts import start_name
 from tests import oracles
 from tests.geometries import random_case

@@ -10,7 +10,7 @@ from nes_lab import Budget, compress, count, create_backbone, export_onnx, fuse,
 from nes_lab.errors import CheckpointError, ExportError, OptionError
 from nes_lab.export import onnx as exporter
 from nes_lab.export.graph import GraphLayer, prepare_for_export
-from nes_lab.nn import EpitomeConv1d
+from nes_lab.nn.conv import EpitomeConv1d
 from tests.export.networks import MODES, Net, compressed, stirred
 
 onnx = pytest.importorskip("onnx")

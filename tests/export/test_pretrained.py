@@ -10,8 +10,9 @@ from torch import nn
 from nes_lab import create_backbone, from_pretrained, fuse, materialize, save_pretrained
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.export.saved_config import read_saved_config
-from nes_lab.nn import EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.index_learner import LearnerStarts
+from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.nn.starts import FixedStarts, FrozenStarts
 from tests.export.networks import MODES, Net, Tied, compressed, same_state
 

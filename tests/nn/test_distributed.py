@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from nes_lab.nn import EpitomeConv2d
+from nes_lab.nn.conv import EpitomeConv2d
 
 
 def _layer() -> EpitomeConv2d:

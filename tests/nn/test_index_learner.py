@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
+from nes_lab.nn.linear import EpitomeLinear
 
 
 def _layer(**options) -> EpitomeConv2d:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nes_lab.nn import EpitomeConv2d
+from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.layer import EpitomeLayer
 
 C_IN, C_OUT, E_IN, E_OUT, SIDE = 32, 48, 16, 24, 20

@@ -11,9 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nes_lab
 from nes_lab.errors import GeometryError, OptionError, PlanError
-from nes_lab.nn import LAYERS, EpitomeConv2d, EpitomeConv2dSame, EpitomeConv3d, EpitomeStdConv2d
-from nes_lab.nn.kinds import build, kind_of, why_not
-from nes_lab.nn.same import Conv2dSame
+from nes_lab.nn.conv import EpitomeConv2d, EpitomeConv3d
+from nes_lab.nn.kinds import kind_of, why_not
+from nes_lab.nn.registry import LAYERS, epitome_layer_for
+from nes_lab.nn.same import Conv2dSame, EpitomeConv2dSame
+from nes_lab.nn.std_conv import EpitomeStdConv2d
 
 timm_layers = pytest.importorskip("timm.layers")
 
@@ -33,7 +35,9 @@ def test_tensorflow_padding_under_every_plan(kernel, stride, dilation, groups, s
     torch.manual_seed(0)
     conv = timm_layers.Conv2dSame(16, 24, kernel, stride=stride, dilation=dilation, groups=groups).double()
     cells = [k + (2 if groups == 1 else 0) for k in conv.kernel_size]
-    layer = build(conv, epitome_shape=(12, 16 // groups // 2, *cells), patch_channels=(4, 2), routing="free")
+    layer = epitome_layer_for(
+        conv, epitome_shape=(12, 16 // groups // 2, *cells), patch_channels=(4, 2), routing="free"
+    )
     with torch.no_grad():
         for _, table in layer.routing.tables():
             table.add_(0.3)
@@ -56,7 +60,7 @@ def test_tensorflow_padding_under_every_plan(kernel, stride, dilation, groups, s
 
 def test_factored_with_tensorflow_padding():
     conv, x = timm_layers.Conv2dSame(16, 24, 3, stride=2).double(), _image(9, 8)
-    layer = build(conv, epitome_shape=(12, 8, 3, 3), execution="factored")
+    layer = epitome_layer_for(conv, epitome_shape=(12, 8, 3, 3), execution="factored")
     assert torch.allclose(layer(x), layer.to_dense()(x), atol=1e-12)
     assert layer.op.positions((2, 16, 9, 8)) == (2 * 72, 2 * 20)
 
@@ -80,9 +84,9 @@ def test_standardized_weights(name):
     if name.startswith("Scaled"):
         nn.init.uniform_(conv.gain, 0.5, 2)
     x = _image(9, 8)
-    whole = build(conv, epitome_shape=tuple(conv.weight.shape))
+    whole = epitome_layer_for(conv, epitome_shape=tuple(conv.weight.shape))
     assert isinstance(whole, EpitomeStdConv2d) and torch.allclose(whole(x), conv(x), atol=1e-12)
-    layer = build(conv, epitome_shape=(12, 8, 3, 3), routing="free", patch_channels=(4, 4))
+    layer = epitome_layer_for(conv, epitome_shape=(12, 8, 3, 3), routing="free", patch_channels=(4, 4))
     dense = layer.to_dense()
     assert type(dense) is type(conv) and torch.allclose(dense(x), layer(x), atol=1e-12)
     assert torch.allclose(layer.plain()(x), layer(x), atol=1e-12)
@@ -102,7 +106,7 @@ def test_standardized_weights(name):
 def test_fresh_numbers_take_a_state_dict(make):
     conv, options = make(), {"epitome_shape": (12, 8, 3, 3), "routing": "free", "patch_channels": (4, 4)}
     conv.weight.requires_grad_(False)
-    layer, fresh = build(conv, **options), build(conv, "none", **options)
+    layer, fresh = epitome_layer_for(conv, **options), epitome_layer_for(conv, "none", **options)
     assert not fresh.epitome.requires_grad and fresh.training == conv.training
     assert not torch.equal(fresh.epitome, layer.epitome)
     fresh.load_state_dict(layer.state_dict())
@@ -154,10 +158,10 @@ def test_plain_subclasses_are_known_and_come_back():
             self.setting = "kept"
 
     for module in (Named(), timm_layers.Linear(16, 16), nn.MultiheadAttention(16, 2).out_proj):
-        layer = build(module, epitome_shape=(8, 8, *module.weight.shape[2:]))
+        layer = epitome_layer_for(module, epitome_shape=(8, 8, *module.weight.shape[2:]))
         back = nes_lab.materialize(nn.Sequential(layer))[0]
         assert type(back) is type(module) and torch.equal(back.weight, layer.weight)
-    assert build(Named(), epitome_shape=(8, 8, 3, 3)).to_dense().setting == "kept"
+    assert epitome_layer_for(Named(), epitome_shape=(8, 8, 3, 3)).to_dense().setting == "kept"
 
 
 class _Gated(nn.Linear):
@@ -175,7 +179,7 @@ class _Adapted(nn.Linear):
     ("module", "says"),
     [
         (_Gated(8, 8), "_Gated is a subclass of Linear with a forward of its own"),
-        (_Adapted(), "_Adapted holds 'low' beside weight and bias"),
+        (_Adapted(), "_Adapted holds 'low' besides weight and bias"),
         (nn.ConvTranspose1d(8, 8, 3), "transposed"),
         (nn.Linear(8, 8, dtype=torch.complex64), "complex64"),
         (nn.LayerNorm(8), "kind without an epitome layer"),
@@ -185,11 +189,11 @@ class _Adapted(nn.Linear):
 def test_what_cannot_be_replaced_says_why(module, says):
     assert kind_of(module) is None and says in why_not(module)
     with pytest.raises(OptionError, match=says):
-        build(module, epitome_shape=(4, 4))
+        epitome_layer_for(module, epitome_shape=(4, 4))
 
 
 def test_a_layer_of_another_kind_is_not_stood_in_for():
     """A plain epitome convolution would pad Conv2dSame otherwise."""
-    with pytest.raises(GeometryError, match="cannot stand in for a Conv2dSame"):
+    with pytest.raises(GeometryError, match="cannot replace a Conv2dSame"):
         EpitomeConv2d.from_conv(timm_layers.Conv2dSame(16, 8, 3, stride=2), epitome_shape=(8, 8, 3, 3))
     assert set(LAYERS) == {"linear", "conv1d", "conv2d", "conv3d", "conv2d_same", "conv2d_std"}

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from nes_lab.errors import GeometryError, OptionError
-from nes_lab.nn import EpitomeConv1d, EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
 from nes_lab.nn.inspect import snapshot_layers
+from nes_lab.nn.linear import EpitomeLinear
 
 
 def _free(**options) -> EpitomeConv2d:

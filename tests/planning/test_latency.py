@@ -163,7 +163,7 @@ def test_a_real_network_meets_a_real_limit():
     """ResNet-18 in three quarters of its time; measured again, it stays there but for the noise of a busy machine."""
     model, x = nes_lab.create_backbone("resnet18").eval(), torch.randn(1, 3, 160, 160)
     plan = nes_lab.plan_for_budget(model, Budget(latency_ms="80%"), x, wiring="narrow_axis", round_to=32, seconds=20)
-    net = nes_lab.compress(model, plan, weights="reset").eval()
+    net = nes_lab.compress(model, plan, initial_weights="reset").eval()
     with torch.inference_mode():
         again = nes_lab.measure_latency({"dense": model, "net": net}, x, pairs=30)
     assert plan.layers and again["net"].median_ms / again["dense"].median_ms <= 0.9

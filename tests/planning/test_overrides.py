@@ -20,7 +20,7 @@ X = torch.randn(1, 16, 4, 4)
 
 def _plan(overrides, budget=None, **options):
     plan = nes_lab.plan_for_budget(MODEL, budget or Budget(params=1.0), X, overrides=overrides, **options)
-    report = nes_lab.count(nes_lab.compress(MODEL, plan, weights="reset"), X)
+    report = nes_lab.count(nes_lab.compress(MODEL, plan, initial_weights="reset"), X)
     assert (report.params, report.madds) == (plan.predicted.params, plan.predicted.madds)
     return plan
 

@@ -218,7 +218,7 @@ def test_rules_that_know_no_blocks_give_one_weight_in_both_scopes(routing):
     for scope in ("separable", "joint"):
         chosen = {"scope": scope, "round_to": 2, "patch_channels": 4, "routing": routing}
         plan = nes_lab.plan_for_budget(SMALL, Budget(params="60%"), X8, **chosen)
-        weights.append(nes_lab.compress(SMALL, plan, weights="reset").get_submodule("head.0").weight)
+        weights.append(nes_lab.compress(SMALL, plan, initial_weights="reset").get_submodule("head.0").weight)
     assert torch.equal(*weights)
 
 

@@ -31,7 +31,7 @@ def test_counts_under_every_execution_plan_are_those_that_run(routing, scope):
     for name in ("materialize", "factored", "wrapped", "product_map"):
         able = {n: name for n, layer in plan.layers.items() if name in layer.executions}
         other = plan.with_execution(able)
-        report = nes_lab.count(nes_lab.compress(SMALL, other, weights="reset"), X8)
+        report = nes_lab.count(nes_lab.compress(SMALL, other, initial_weights="reset"), X8)
         assert report.madds == other.predicted.madds
         rows = {row.name: row.madds for row in report.by_layer}
         assert all(plan.layers[n].executions[name] == rows[n] for n in able)

@@ -12,7 +12,9 @@ from torch.nn.utils import prune
 import nes_lab
 from nes_lab import Budget
 from nes_lab.errors import BudgetError, PlanError
-from nes_lab.nn import EpitomeConv2d, EpitomeConv3d, EpitomeLayer, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv2d, EpitomeConv3d
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
 from tests.foreign_networks import Attending, Boxes, Grouped, TiedHead, Twice, TwoInputs, Volume, Wave, numbers
 
 W = 32

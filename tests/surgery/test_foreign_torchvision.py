@@ -10,7 +10,8 @@ from torch import nn
 
 import nes_lab
 from nes_lab import Budget
-from nes_lab.nn import EpitomeConv3d, EpitomeLayer
+from nes_lab.nn.conv import EpitomeConv3d
+from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.zoo.random_weights import set_norms_
 from tests.foreign_networks import numbers
 

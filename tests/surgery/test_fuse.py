@@ -56,7 +56,7 @@ def backbone(name: str, seed: int = 0) -> nn.Module:
 def compressed(name: str, form: str, size: int = 64) -> nn.Module:
     model, options = backbone(name), FORMS[form]
     plan = nes_lab.plan_for_budget(model, options["budget"], torch.randn(1, 3, size, size), **_rest(options))
-    return nes_lab.compress(model, plan, weights="reset")
+    return nes_lab.compress(model, plan, initial_weights="reset")
 
 
 def _rest(options: dict) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from torch import nn
 import nes_lab
 from nes_lab import Budget
 from nes_lab.errors import OptionError, PlanError
-from nes_lab.nn import EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
 
 X = torch.randn(2, 3, 64, 64)
 
@@ -77,12 +79,12 @@ def test_a_plan_for_another_model_is_refused_before_anything_is_copied():
     for other, says in [
         (nn.Sequential(nn.Linear(32, 64)), r"weight of shape \(64, 32\)"),
         (nn.Sequential(nn.Conv1d(32, 32, 1)), "made for a linear layer"),
-        (nn.ModuleDict({"first": nn.Linear(32, 32)}), "which the model has not"),
+        (nn.ModuleDict({"first": nn.Linear(32, 32)}), "which the model does not have"),
     ]:
         with pytest.raises(PlanError, match=says):
             nes_lab.compress(other, plan)
-    with pytest.raises(OptionError, match="weights='random'"):
-        nes_lab.compress(model, plan, weights="random")
+    with pytest.raises(OptionError, match="initial_weights='random'"):
+        nes_lab.compress(model, plan, initial_weights="random")
 
 
 def test_compressing_moves_no_global_state_and_follows_its_generator():
@@ -102,7 +104,7 @@ def test_reset_keeps_the_initial_distribution_and_fit_is_nearer():
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(256, 256)), torch.randn(1, 256)
     plan = nes_lab.plan_for_budget(model, Budget(params="25%"), x)
-    fit, reset = nes_lab.compress(model, plan)[0], nes_lab.compress(model, plan, weights="reset")[0]
+    fit, reset = nes_lab.compress(model, plan)[0], nes_lab.compress(model, plan, initial_weights="reset")[0]
     weight = model[0].weight
     assert float(reset.weight.std()) == pytest.approx(float(weight.std()), rel=0.05)
     assert (fit.weight - weight).norm() < (reset.weight - weight).norm()
@@ -148,3 +150,17 @@ def test_materialize_leaves_the_random_state_alone():
     before = torch.get_rng_state()
     nes_lab.materialize(model)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_compress_is_a_plain_function_and_takes_weights_by_its_old_name():
+    assert inspect.isfunction(nes_lab.compress) and "initial_weights" in inspect.signature(nes_lab.compress).parameters
+    model, x = nn.Sequential(nn.Linear(32, 32)), torch.randn(1, 32)
+    plan = nes_lab.plan_for_budget(model, Budget(params="50%"), x)
+    with pytest.warns(FutureWarning, match=r"compress\(weights=...\) is now called initial_weights="):
+        old = nes_lab.compress(model, plan, weights="reset")
+    new = nes_lab.compress(model, plan, "reset")
+    assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
+    fresh = nes_lab.compress(model, plan, initial_weights="none")
+    assert type(fresh) is type(model) and any(
+        not torch.equal(a, b) for a, b in zip(fresh.parameters(), new.parameters(), strict=True)
+    )

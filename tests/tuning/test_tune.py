@@ -15,9 +15,10 @@ from torch import nn
 import nes_lab
 from nes_lab import Budget
 from nes_lab.errors import OptionError
-from nes_lab.nn import EpitomeConv2d, EpitomeLinear
+from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.tuning.layer_inputs import record_calls
 from tests.tuning.fake_clock import script_times
 

@@ -160,7 +160,7 @@ def test_never_over_budget_and_always_the_same(params, madds, round_to, strategy
     assert params is None or plan.predicted.params <= params * plan.dense.params
     assert madds is None or plan.predicted.madds <= madds * plan.dense.madds
     assert plan == nes_lab.plan_for_budget(SMALL, Budget(params, madds), X8, **ways)
-    report = nes_lab.count(nes_lab.compress(SMALL, plan, weights="reset"), X8)
+    report = nes_lab.count(nes_lab.compress(SMALL, plan, initial_weights="reset"), X8)
     assert (report.params, report.madds) == (plan.predicted.params, plan.predicted.madds)
 
 

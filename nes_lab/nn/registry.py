@@ -1,0 +1,57 @@
+"""All kinds of epitome layers by name, and the making of one in place of a dense layer.
+
+To add a kind, write ``nn/NAME.py`` with a subclass of :class:`~nes_lab.nn.layer.EpitomeLayer` that sets ``kind``, ``dense`` and
+``operation``, enter it in :data:`LAYERS`, and say in :mod:`nes_lab.nn.kinds` which dense layers are of that kind.
+
+Tests: tests/nn/test_kinds.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from nes_lab.errors import OptionError
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d
+from nes_lab.nn.kinds import class_kind, why_not
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.linear import EpitomeLinear
+from nes_lab.nn.same import EpitomeConv2dSame
+from nes_lab.nn.std_conv import EpitomeStdConv2d
+from nes_lab.records.options import EpitomeInit
+
+__all__ = ["LAYERS", "epitome_layer_for"]
+
+LAYERS: dict[str, type[EpitomeLayer]] = {
+    layer.kind: layer
+    for layer in (EpitomeLinear, EpitomeConv1d, EpitomeConv2d, EpitomeConv3d, EpitomeConv2dSame, EpitomeStdConv2d)
+}
+"""Kind of layer -> epitome layer."""
+
+
+def epitome_layer_for(module: nn.Module, initial_weights: EpitomeInit = "fit", **layer_arguments: Any) -> EpitomeLayer:
+    """Make the epitome layer that replaces a dense one, with its dtype, device, mode and bias.
+
+    Args:
+        module: The dense layer; it stays untouched.
+        initial_weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that read it;
+            ``"none"``: fresh random numbers.
+        **layer_arguments: ``epitome_shape`` and the other epitome arguments of the layer.
+
+    Raises:
+        OptionError: If there is no epitome layer for the module; says why.
+        GeometryError: If a patch does not fit.
+
+    Examples:
+        >>> epitome_layer_for(nn.Conv2d(4, 8, 3), epitome_shape=(4, 4, 3, 3)).kind
+        'conv2d'
+    """
+    reason = why_not(module)
+    if reason:
+        raise OptionError(f"module: {reason}")
+    kind = class_kind(type(module))
+    assert kind is not None  # otherwise there is a reason
+    layer = LAYERS[kind]
+    make = layer.from_linear if kind == "linear" else layer.from_conv  # type: ignore[attr-defined]
+    return make(module, initial_weights, **layer_arguments)
