@@ -91,7 +91,10 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
         model, report = _searched(config, plan, dense, data)
     else:
         initial_weights = "reset" if resumed else config.compression.initial_weights
-        model, report = compress(dense, plan, initial_weights=initial_weights, generator=keyed_generator(config.seed, 2)), None
+        model, report = (
+            compress(dense, plan, initial_weights=initial_weights, generator=keyed_generator(config.seed, 2)),
+            None,
+        )
         if config.compression.snap:  # the starts to come are those of a search among whole cells
             for _, layer in epitome_layers(model):
                 layer.snap()
