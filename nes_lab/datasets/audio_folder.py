@@ -1,4 +1,4 @@
-"""``audio_folder``: sounds in ESC-50's layout, ``audio/*.wav`` and ``meta/*.csv`` with folds and classes, held in memory."""
+"""Load ``audio_folder``: sounds in ESC-50's layout, ``audio/*.wav`` and ``meta/*.csv`` with folds and classes, held in memory."""
 
 from __future__ import annotations
 

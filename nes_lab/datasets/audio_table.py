@@ -1,4 +1,4 @@
-"""The table of an audio set in ESC-50's layout: which clip belongs to which class and fold.
+"""Read the table of an audio set in ESC-50's layout: the class and the fold of every clip.
 
 Tests: tests/datasets/test_audio_folder.py
 """

@@ -1,4 +1,4 @@
-"""``digits``: 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, without a download."""
+"""Load ``digits``: 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, without a download."""
 
 from __future__ import annotations
 

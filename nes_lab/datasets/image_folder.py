@@ -1,4 +1,4 @@
-"""``image_folder``: any images in ImageNet's layout, ``root/train/<class>/*`` and ``root/val/<class>/*``."""
+"""Load ``image_folder``: any images in ImageNet's layout, ``root/train/<class>/*`` and ``root/val/<class>/*``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``image_shards``: images in tar archives (WebDataset), ``root/{train,val}/*.tar`` with ``key.jpg`` beside ``key.cls``.
+"""Load ``image_shards``: images in tar archives (WebDataset), ``root/{train,val}/*.tar`` with ``key.jpg`` beside ``key.cls``.
 
 The archives are indexed once, by reading their headers, and images are then read at their offsets. So shuffling, resuming
 and sharing among workers and processes are exactly those of an image folder.
@@ -31,7 +31,7 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
     """List the images of one archive with their labels, in the order of the archive.
 
     Raises:
-        DataError: If the archive is cut short or damaged, a key is there twice, or an image has no label.
+        DataError: If the archive is cut short or damaged, a key occurs twice, or an image has no label.
     """
     images: dict[str, Member] = {}
     by_kind: dict[str, dict[str, Member]] = {suffix: {} for suffix in _LABELS}
@@ -39,7 +39,7 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
         key, suffix = _split_name(member.name)
         if (by_key := images if suffix in IMAGE_SUFFIXES else by_kind.get(suffix)) is not None:
             if key in by_key:
-                raise DataError(f"{str(member)!r}: the key {key!r} is there twice; {_HINT}")
+                raise DataError(f"{str(member)!r}: the key {key!r} occurs twice; {_HINT}")
             by_key[key] = member
     labels = {key: _read_label(member) for key, member in (by_kind[".json"] | by_kind[".cls"]).items()}
     unlabeled = [key for key in images if key not in labels]

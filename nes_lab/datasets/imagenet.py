@@ -1,4 +1,4 @@
-"""``imagenet``: ImageNet-1k as class folders; and ``imagenette``, ten classes of it that are easy to tell apart."""
+"""Load ``imagenet``, ImageNet-1k as class folders, and ``imagenette``, ten of its classes that are easy to tell apart."""
 
 from __future__ import annotations
 

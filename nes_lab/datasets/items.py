@@ -1,4 +1,4 @@
-"""Where one image lies: in a file of its own, or inside a tar archive.
+"""Describe where one image lies: in a file of its own, or inside a tar archive.
 
 Tests: tests/datasets/test_image_shards.py
 """

@@ -33,8 +33,8 @@ class Dataset:
     """The two functions of a data set.
 
     Attributes:
-        load: From the data section of a configuration and a seed to the checked set.
-        list_files: From the folder and the validation fold (for audio) to the files, not yet decoded.
+        load: Takes the data section of a configuration and a seed; returns the checked set.
+        list_files: Takes the folder and the validation fold (for audio); returns the files, not yet decoded.
     """
 
     load: Callable[[DataConfig, int], DatasetSpec]

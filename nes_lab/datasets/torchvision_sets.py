@@ -1,4 +1,4 @@
-"""``cifar10``, ``cifar100`` and ``fashion_mnist``, read by torchvision and downloaded only on request."""
+"""Load ``cifar10``, ``cifar100`` and ``fashion_mnist`` with torchvision, downloaded only on request."""
 
 from __future__ import annotations
 

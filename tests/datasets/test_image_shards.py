@@ -132,7 +132,7 @@ def contents(path: Path) -> dict[str, bytes]:
         ({"000000.cls": b"1.5"}, r"'1.5' is not a label"),
         ({"000000.cls": b"true"}, r"'true' is not a label"),
         ({"000000.cls": b'{"class": 1}'}, r"is not a label"),
-        ({"000000.jpg": b"x"}, r"the key '000000' is there twice"),
+        ({"000000.jpg": b"x"}, r"the key '000000' occurs twice"),
         (
             {"000000.png": b"no pixels"},
             r"1 of 8 images checked cannot be read: .*000000\.tar:000000\.png' \(not an image\)",

@@ -35,7 +35,7 @@ _HEAD_BYTES = 4096
 
 @dataclass
 class DecodedSplit:
-    """What decoding a split showed.
+    """The result of decoding a split.
 
     Attributes:
         report: The numbers of the split.
@@ -102,7 +102,7 @@ def _decode_images(name: str, items: Sequence[Item], counts: tuple[int, ...]) ->
 
 
 def _moments(histograms: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of 0..1 pixels from their histograms ``(C, 256)``, without rounding errors."""
+    """Return mean and standard deviation of 0..1 pixels from their histograms ``(C, 256)``, exact for any number of images."""
     total = histograms.sum(1)
     if not total.all():
         return (), ()
