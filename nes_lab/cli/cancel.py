@@ -1,4 +1,7 @@
-"""``nes-lab cancel``: stop a run after it has saved a checkpoint, so that it can be resumed."""
+"""``nes-lab cancel``: stop a run after it has saved a checkpoint, so that it can be resumed.
+
+Tests: tests/cli/test_train.py
+"""
 
 from __future__ import annotations
 

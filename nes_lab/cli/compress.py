@@ -1,4 +1,7 @@
-"""``nes-lab compress``: compress a backbone to a budget, and save it in a folder that can be trained, exported and shared."""
+"""``nes-lab compress``: compress a backbone to a budget, and save it in a folder that can be trained, exported and shared.
+
+Tests: tests/cli/test_models.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``nes-lab demo``: train dense and compressed networks on handwritten digits, compare them, and write a report."""
+"""``nes-lab demo``: train dense and compressed networks on handwritten digits, compare them, and write a report.
+
+Tests: tests/experiment/test_demo.py
+"""
 
 from __future__ import annotations
 

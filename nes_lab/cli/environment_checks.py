@@ -1,4 +1,7 @@
-"""Check what this machine has: Python, memory, disk, torch, GPUs and packages. Each finding says how to get what is missing."""
+"""Check what this machine has: Python, memory, disk, torch, GPUs and packages. Each finding says how to get what is missing.
+
+Tests: tests/cli/test_doctor.py
+"""
 
 from __future__ import annotations
 

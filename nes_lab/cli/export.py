@@ -1,4 +1,7 @@
-"""``nes-lab export``: write a saved network, or the network of a run, as one file for other runtimes."""
+"""``nes-lab export``: write a saved network, or the network of a run, as one file for other runtimes.
+
+Tests: tests/cli/test_models.py, tests/experiment/test_trained.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``nes-lab fit``: compress a pretrained backbone, fit its epitomes to its weights, and save it in a folder."""
+"""``nes-lab fit``: compress a pretrained backbone, fit its epitomes to its weights, and save it in a folder.
+
+Tests: tests/cli/test_models.py
+"""
 
 from __future__ import annotations
 

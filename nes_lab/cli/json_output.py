@@ -1,4 +1,7 @@
-"""Print for ``--json``: one JSON value on standard output, and everything meant for people on standard error."""
+"""Print for ``--json``: one JSON value on standard output, and everything meant for people on standard error.
+
+Tests: tests/cli/test_train.py
+"""
 
 from __future__ import annotations
 

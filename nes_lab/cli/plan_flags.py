@@ -1,4 +1,7 @@
-"""Define the flags that ``plan``, ``compress`` and ``fit`` share: which backbone to compress, and how."""
+"""Define the flags that ``plan``, ``compress`` and ``fit`` share: which backbone to compress, and how.
+
+Tests: tests/cli/test_models.py
+"""
 
 from __future__ import annotations
 

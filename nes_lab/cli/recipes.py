@@ -1,4 +1,7 @@
-"""``nes-lab recipes``: list the recipes that ``nes-lab train`` accepts by name, or print one."""
+"""``nes-lab recipes``: list the recipes that ``nes-lab train`` accepts by name, or print one.
+
+Tests: tests/recipes/test_registry.py
+"""
 
 from __future__ import annotations
 

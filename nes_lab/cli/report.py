@@ -1,4 +1,7 @@
-"""``nes-lab report``: write the configuration, results, curves and layers of a run into one HTML file."""
+"""``nes-lab report``: write the configuration, results, curves and layers of a run into one HTML file.
+
+Tests: tests/cli/test_train.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``nes-lab sweep``: train many settings of one experiment, on this machine or on a Ray cluster, or continue doing so."""
+"""``nes-lab sweep``: train many settings of one experiment, on this machine or on a Ray cluster, or continue doing so.
+
+Tests: tests/sweeps/test_cli.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Print tables in a terminal. Names are never shortened, but long text in the last column is."""
+"""Print tables in a terminal. Names are never shortened, but long text in the last column is.
+
+Tests: tests/sweeps/test_cli.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw curves with characters, for a terminal."""
+"""Draw curves with characters, for a terminal.
+
+Tests: tests/cli/test_watch.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Train a run in this process: show progress, handle Ctrl-C and print a last line. For ``train``, ``resume`` and ``_run``."""
+"""Train a run in this process: show progress, handle Ctrl-C and print a last line. For ``train``, ``resume`` and ``_run``.
+
+Tests: tests/cli/test_train.py
+"""
 
 from __future__ import annotations
 

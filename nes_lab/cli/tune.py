@@ -1,4 +1,7 @@
-"""``nes-lab tune``: measure which execution plan is fastest for each layer of a saved network, and store the choice."""
+"""``nes-lab tune``: measure which execution plan is fastest for each layer of a saved network, and store the choice.
+
+Tests: tests/cli/test_models.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw what ``nes-lab watch`` shows: many runs as a table or, in a narrow terminal, as blocks of lines; one run in detail."""
+"""Draw what ``nes-lab watch`` shows: many runs as a table or, in a narrow terminal, as blocks of lines; one run in detail.
+
+Tests: tests/cli/test_watch.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``nes-lab zoo``: test that a backbone can be planned, compressed, trained for a step, materialized, saved and loaded."""
+"""``nes-lab zoo``: test that a backbone can be planned, compressed, trained for a step, materialized, saved and loaded.
+
+Tests: tests/cli/test_models.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw accuracy against multiply-adds: runs as measured here, and published results as reported."""
+"""Draw accuracy against multiply-adds: runs as measured here, and published results as reported.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw examples of every class side by side: images, or the outlines of sounds."""
+"""Draw examples of every class side by side: images, or the outlines of sounds.
+
+Tests: tests/figures/test_data_figures.py
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -55,7 +59,9 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
         showlegend=False,
     )
     for row, (name, items) in enumerate(rows):
-        (_add_sounds if kind == "audio" else _add_images)(figure, row, name, items)
+        (_add_sounds if kind == "audio" else _add_hover)(figure, row, name, items)
+    if kind == "image":
+        figure.update_layout(images=_layout_images(rows))
     figure.update_xaxes(range=[0, columns], visible=False, fixedrange=True)
     figure.update_yaxes(
         range=[len(rows), 0],
@@ -70,22 +76,8 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
     return figure
 
 
-def _add_images(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarray]) -> None:
-    """Place images on the axes, with an invisible point in the middle of each that shows the hover text."""
-    for column, image in enumerate(items):
-        figure.add_layout_image(
-            source=_data_uri(image),
-            xref="x",
-            yref="y",
-            x=column + 0.5,
-            y=row + 0.5,
-            sizex=1 - 2 * _GAP,
-            sizey=1 - 2 * _GAP,
-            xanchor="center",
-            yanchor="middle",
-            sizing="contain",
-            layer="below",
-        )
+def _add_hover(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarray]) -> None:
+    """Add an invisible point in the middle of each image, which shows the hover text."""
     sizes = [f"{image.shape[1]}×{image.shape[0]} pixels as drawn" for image in items]
     figure.add_scatter(
         x=[column + 0.5 for column in range(len(items))],
@@ -95,6 +87,17 @@ def _add_images(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarr
         text=sizes,
         hovertemplate=f"<b>{plain(name)}</b><br>%{{text}}<extra></extra>",
     )
+
+
+def _layout_images(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> list[dict[str, Any]]:
+    """Return all images at their places. They are added to a figure at once, because plotly checks all at each addition."""
+    place = {"xref": "x", "yref": "y", "xanchor": "center", "yanchor": "middle", "sizing": "contain", "layer": "below"}
+    place |= {"sizex": 1 - 2 * _GAP, "sizey": 1 - 2 * _GAP}
+    return [
+        place | {"source": _data_uri(image), "x": column + 0.5, "y": row + 0.5}
+        for row, (_, items) in enumerate(rows)
+        for column, image in enumerate(items)
+    ]
 
 
 def _data_uri(image: np.ndarray) -> str:

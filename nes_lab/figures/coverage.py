@@ -1,4 +1,7 @@
-"""Draw how often each cell of an epitome is read: as a map, per row and column, and as a distribution."""
+"""Draw how often each cell of an epitome is read: as a map, per row and column, and as a distribution.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

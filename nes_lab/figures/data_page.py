@@ -1,4 +1,7 @@
-"""Write a page about a data set: what the check reports, statistics, and a few examples."""
+"""Write a page about a data set: what the check reports, statistics, and a few examples.
+
+Tests: tests/figures/test_data_figures.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw how many examples each class has in each split, and which sizes they have."""
+"""Draw how many examples each class has in each split, and which sizes they have.
+
+Tests: tests/figures/test_data_figures.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Write the report of the demo: the table, the verdict, and figures of one compressed network."""
+"""Write the report of the demo: the table, the verdict, and figures of one compressed network.
+
+Tests: tests/experiment/test_demo.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw the epitome itself: all its slices in one heatmap, with one color scale around zero that ignores outliers."""
+"""Draw the epitome itself: all its slices in one heatmap, with one color scale around zero that ignores outliers.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Make large arrays small enough to draw, and cut epitomes into slices. Several figures share these functions."""
+"""Make large arrays small enough to draw, and cut epitomes into slices. Several figures share these functions.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

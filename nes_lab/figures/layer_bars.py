@@ -1,4 +1,7 @@
-"""Draw the params and MAdds of every layer, dense and compressed."""
+"""Draw the params and MAdds of every layer, dense and compressed.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw the curves of one run: loss, accuracy, learning rate and throughput, with marks for checkpoints and resumes."""
+"""Draw the curves of one run: loss, accuracy, learning rate and throughput, with marks for checkpoints and resumes.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

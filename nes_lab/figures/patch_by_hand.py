@@ -1,4 +1,7 @@
-"""Draw a patch read from an epitome of one axis: the cells, the window at its start, and the samples between the cells."""
+"""Draw a patch read from an epitome of one axis: the cells, the window at its start, and the samples between the cells.
+
+Tests: tests/figures/test_by_hand.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw the windows that patches read on the epitome, at their exact positions between cells."""
+"""Draw the windows that patches read on the epitome, at their exact positions between cells.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Describe the progress of a run in one line: steps, epoch, speed, time left and best accuracy."""
+"""Describe the progress of a run in one line: steps, epoch, speed, time left and best accuracy.
+
+Tests: tests/runs/test_run_progress.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Hold published ImageNet results, to be drawn as reported, never in one series with measurements made here."""
+"""Hold published ImageNet results, to be drawn as reported, never in one series with measurements made here.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

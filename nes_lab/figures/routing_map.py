@@ -1,4 +1,7 @@
-"""Draw the routing map: the starting index of each patch, before training and at a later step."""
+"""Draw the routing map: the starting index of each patch, before training and at a later step.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

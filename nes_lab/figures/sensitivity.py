@@ -1,4 +1,7 @@
-"""Draw what shrinking each layer costs, and how much a plan shrinks it."""
+"""Draw what shrinking each layer costs, and how much a plan shrinks it.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

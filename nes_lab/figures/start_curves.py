@@ -1,4 +1,7 @@
-"""Draw what a start does: a patch and its derivative over all starts, and a start that gradient descent moves."""
+"""Draw what a start does: a patch and its derivative over all starts, and a start that gradient descent moves.
+
+Tests: tests/figures/test_by_hand.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw how starts move over training, and mark those that never move and those that come close together."""
+"""Draw how starts move over training, and mark those that never move and those that come close together.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Series differ by color (Okabe-Ito), dash and marker at once, so that they can be told apart in gray print and by color-blind
 readers. Values around zero use a diverging RdBu scale; counts and positions use cividis.
+
+Tests: tests/figures/test_pictures.py
 """
 
 from __future__ import annotations

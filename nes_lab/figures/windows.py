@@ -1,4 +1,7 @@
-"""Compute where the patches of a layer read its epitome, for the figures of patches, routing maps and trajectories."""
+"""Compute where the patches of a layer read its epitome, for the figures of patches, routing maps and trajectories.
+
+Tests: tests/figures/test_pictures.py
+"""
 
 from __future__ import annotations
 

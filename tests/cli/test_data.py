@@ -17,7 +17,7 @@ def tree(tmp_path: Path) -> Path:
     return make_tree(tmp_path / "tree")
 
 
-def test_a_good_set_is_usable(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_check_says_that_a_good_set_is_usable(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(tree)]) == 0
     said = capsys.readouterr().out
     assert f"image_folder in {tree}: 2 classes (cat, dog)" in said
@@ -25,7 +25,7 @@ def test_a_good_set_is_usable(tree: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "no validation example is also in the training split" in said
 
 
-def test_a_bad_set_is_not(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_check_names_the_problems_of_a_bad_set(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "val" / "cat" / "0.png").write_bytes(b"no pixels")
     assert main(["data", "check", str(tree)]) == 2
     said = capsys.readouterr().out
@@ -33,7 +33,7 @@ def test_a_bad_set_is_not(tree: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert said.endswith("not usable: 1 problem(s)\n")
 
 
-def test_many_problems_are_cut_short(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_check_shows_the_first_twenty_problems(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A mistake that every archive of a set has filled the screen a thousand times."""
     shards = make_shards(tree, tree / "shards")
     text = next((shards / "train").glob("*.tar")).read_bytes()[:700]
@@ -45,7 +45,7 @@ def test_many_problems_are_cut_short(tree: Path, capsys: pytest.CaptureFixture[s
     assert "and 10 more problems; --json lists all" in lines
 
 
-def test_json_is_one_value(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_check_prints_one_json_value(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(tree), "--json", "--all"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["usable"] is True
@@ -53,7 +53,7 @@ def test_json_is_one_value(tree: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("kind", ["images", "sounds"])
-def test_the_page_holds_everything_and_needs_nothing(tmp_path: Path, tree: Path, kind: str) -> None:
+def test_data_check_writes_a_page_that_needs_no_network(tmp_path: Path, tree: Path, kind: str) -> None:
     root = tree if kind == "images" else make_sounds(tmp_path / "sounds", names=("<b>dog", "rain"))
     page = tmp_path / "page.html"
     assert main(["data", "check", str(root), "--val-fold", "3", "--html", str(page)]) == 0
@@ -73,27 +73,27 @@ def test_the_page_holds_everything_and_needs_nothing(tmp_path: Path, tree: Path,
         (["check", "digits", "--html", "no/such/folder/a.html"], "--html no/such/folder/a.html cannot be written"),
     ],
 )
-def test_mistakes_are_named_with_status_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_check_names_mistakes_and_exits_with_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["data", *words]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_help_explains(capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_check_help_explains_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--help"], ["check", "--help"]):
         assert main(["data", *words]) == 0
         assert "PATH|NAME" in capsys.readouterr().out
 
 
-def test_control_characters_in_names_do_not_reach_the_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_data_check_prints_no_control_characters_of_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_tree(tmp_path / "tree", names=("c\x1b[31mat", "dog"))
     (root / "val" / "c\x1b[31mat" / "0.png").write_bytes(b"")
     assert main(["data", "check", str(root)]) == 2
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_names_that_are_no_utf8_do_no_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_check_accepts_file_names_that_are_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_tree(tmp_path / "tree", names=(os.fsdecode(b"caf\xe9"), "dog"))
     page = tmp_path / "page.html"
     assert main(["data", "check", str(root), "--html", str(page)]) == 0

@@ -35,7 +35,7 @@ def findings(capsys, status=0):
     return {finding["name"]: finding for finding in told["findings"]}
 
 
-def test_this_machine_is_fit(capsys, tmp_path):
+def test_doctor_finds_nothing_missing_on_this_machine(capsys, tmp_path):
     found = findings(capsys)
     assert {"python", "cpu cores", "memory", "run root", "free disk", "torch", "gpu", "chromium"} <= set(found)
     assert {"numpy", "accelerate", "timm", "streamlit", "optuna", "ray", "onnx"} <= set(found)
@@ -43,13 +43,13 @@ def test_this_machine_is_fit(capsys, tmp_path):
     assert not (tmp_path / "home").exists()  # looking leaves nothing
 
 
-def test_words_for_people(capsys, quick):
+def test_doctor_prints_text_for_people(capsys, quick):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "CPU build, 3 threads" in out and "everything essential is installed" in out
 
 
-def test_torch_that_breaks_is_essential(capsys, monkeypatch):
+def test_doctor_reports_a_torch_that_cannot_be_imported(capsys, monkeypatch):
     broken = subprocess.CompletedProcess([], -11, "", "x\nImportError: libcudart.so.13")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: broken)
     found = findings(capsys, 1)["torch"]
@@ -59,7 +59,7 @@ def test_torch_that_breaks_is_essential(capsys, monkeypatch):
     assert "missing and essential: torch" in capsys.readouterr().out
 
 
-def test_a_gpu_that_torch_does_not_see(capsys, quick, monkeypatch):
+def test_doctor_notes_a_gpu_that_torch_does_not_see(capsys, quick, monkeypatch):
     assert findings(capsys)["gpu"]["state"] == "ok"
     monkeypatch.setattr("shutil.which", lambda name: "/bin/x" if name == "nvidia-smi" else None)
     found = findings(capsys)
@@ -78,7 +78,7 @@ def test_a_gpu_that_torch_does_not_see(capsys, quick, monkeypatch):
         (os, "fsync", "written"),
     ],
 )
-def test_a_root_that_cannot_hold_runs_is_essential(capsys, quick, monkeypatch, module, name, message):
+def test_doctor_reports_a_root_that_cannot_hold_runs(capsys, quick, monkeypatch, module, name, message):
     def refuse(*_, **__):
         raise OSError(95, "Operation not supported")
 
@@ -87,12 +87,12 @@ def test_a_root_that_cannot_hold_runs_is_essential(capsys, quick, monkeypatch, m
     assert found["state"] == "missing" and message in found["value"] and "NES_LAB_HOME" in found["advice"]
 
 
-def test_a_file_system_that_gives_a_lock_twice(capsys, quick, monkeypatch):
+def test_doctor_reports_a_file_system_that_gives_a_lock_twice(capsys, quick, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     assert "same file lock" in findings(capsys, 1)["run root"]["value"]
 
 
-def test_packages_that_are_old_or_missing(capsys, quick, monkeypatch):
+def test_doctor_reports_old_and_missing_packages(capsys, quick, monkeypatch):
     lines = ["numpy>=999", "nothere>=1 ; extra == 'app'", "rich>=1.0", "never; extra == 'dev'"]
     monkeypatch.setattr(environment_checks, "requires", lambda _: lines)
     found = findings(capsys, 1)
@@ -101,7 +101,7 @@ def test_packages_that_are_old_or_missing(capsys, quick, monkeypatch):
     assert found["rich"]["state"] == "ok" and "never" not in found
 
 
-def test_little_room(capsys, quick, monkeypatch):
+def test_doctor_notes_little_disk_and_memory(capsys, quick, monkeypatch):
     monkeypatch.setattr(environment_checks, "LEAST_DISK", 1 << 60)
     monkeypatch.setattr(environment_checks, "LEAST_MEMORY", 1 << 60)
     found = findings(capsys)

@@ -33,7 +33,7 @@ def said(capsys, *words):
     return json.loads(capsys.readouterr().out)
 
 
-def test_from_a_plan_to_a_file_that_other_runtimes_run(here, capsys):
+def test_plan_compress_tune_and_export_make_a_file_for_other_runtimes(here, capsys):
     import numpy as np
     import onnxruntime
 
@@ -62,7 +62,7 @@ def told_input(form):
     return onnx.load(f"{form}.onnx").graph.input[0].name
 
 
-def test_fit_comes_nearer_than_the_plans_starts_and_says_by_how_much(weights, capsys):
+def test_fit_with_searched_starts_is_closer_than_with_the_plans_starts(weights, capsys):
     budget = [*NET, "--madds", "75%", "--checkpoint", weights]
     searched = said(capsys, "fit", *budget, "a")
     with pytest.warns(FutureWarning, match="--starts plan is now called --no-search-starts"):
@@ -84,11 +84,11 @@ def test_fit_calibrates_on_images(weights, capsys):
     assert said(capsys, *words)["fit"]["calibration_batches"] == 2
 
 
-def test_zoo_lists_families_and_takes_a_backbone_all_the_way(capsys):
+def test_zoo_lists_families(capsys):
     assert said(capsys, "zoo")["mobilenetv3"]["model"] == "mobilenetv3_small_050"
 
 
-def test_words_for_people(here, capsys):
+def test_compress_and_plan_print_text_for_people(here, capsys):
     with pytest.warns(FutureWarning, match="--weights is now called --initial-weights"):
         assert main(["compress", *NET, "small", "--params", "80%", "--weights=reset"]) == 0
     out = capsys.readouterr().out
@@ -119,7 +119,7 @@ def test_words_for_people(here, capsys):
         (["zoo", "resnet18", "--params", "2M"], "a share of the dense network"),
     ],
 )
-def test_a_mistake_is_one_message_exit_2_and_nothing_written(weights, words, message, capsys):
+def test_model_commands_write_nothing_after_a_mistake(weights, words, message, capsys):
     state = load_file(weights)
     save_file(state | {"head.0.weight": state["head.0.weight"] * float("nan")}, "nan.safetensors")
     save_file({"fc.weight": torch.ones(2, 2)}, "other.safetensors")
@@ -130,7 +130,7 @@ def test_a_mistake_is_one_message_exit_2_and_nothing_written(weights, words, mes
     assert sorted(Path().iterdir()) == before
 
 
-def test_mistakes_over_a_saved_model(here, capsys):
+def test_model_commands_leave_a_saved_model_unchanged_after_a_mistake(here, capsys):
     assert main(["compress", *NET, "small", "--madds", "75%"]) == 0
     before = {file.name: file.read_bytes() for file in Path("small").iterdir()}
     for words, message in [
@@ -152,7 +152,7 @@ def test_mistakes_over_a_saved_model(here, capsys):
     assert "model.safetensors" in capsys.readouterr().err
 
 
-def test_a_sound_has_channels_and_samples(capsys):
+def test_plan_takes_channels_and_samples_of_a_sound(capsys):
     assert main(["plan", "m5", "--params", "25%", "--input", "1", "8000", "--classes", "10", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["predicted"]["params"] <= 0.25 * found["dense"]["params"]

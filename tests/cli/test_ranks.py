@@ -44,7 +44,7 @@ def rank_of(pid: int, rank: int) -> int:
     raise AssertionError(f"no rank {rank} under {pid}")
 
 
-def test_processes_are_checked_before_there_is_a_run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_of_refuses_another_number_of_processes(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("nes_lab.experiment.build.pick_device", lambda name: __import__("torch").device("cuda"))
     with pytest.raises(OptionError, match="processes=2: device='cuda' can serve 1 "):
@@ -59,7 +59,7 @@ def test_processes_are_checked_before_there_is_a_run(tmp_path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_cancelled_and_terminated_it_resumes_and_the_queue_goes_on(tmp_path) -> None:
+def test_ranks_resume_after_cancel_and_sigterm_and_the_queue_continues(tmp_path) -> None:
     store = RunStore(tmp_path)
     run_id, after = create(store), create(store, epochs=1, processes=1)
     parent = launcher.launch(store, run_id)
@@ -84,7 +84,7 @@ def test_cancelled_and_terminated_it_resumes_and_the_queue_goes_on(tmp_path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_the_run_with_a_reason(tmp_path, rank: int) -> None:
+def test_ranks_fail_the_run_with_a_reason_when_one_is_killed(tmp_path, rank: int) -> None:
     store = RunStore(tmp_path)
     run_id = create(store)
     parent = launcher.launch(store, run_id)
@@ -98,7 +98,7 @@ def test_a_killed_process_ends_the_run_with_a_reason(tmp_path, rank: int) -> Non
 
 
 @pytest.mark.slow
-def test_without_their_parent_they_save_and_stop(tmp_path) -> None:
+def test_ranks_save_and_stop_without_their_parent(tmp_path) -> None:
     store = RunStore(tmp_path)
     run_id = create(store)
     parent = launcher.launch(store, run_id)

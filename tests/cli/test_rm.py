@@ -37,7 +37,7 @@ def answer(monkeypatch, text):
     monkeypatch.setattr(sys, "stdin", Person())
 
 
-def test_deletes_what_is_named_and_says_how_much(store, capsys):
+def test_rm_deletes_named_runs_and_prints_their_size(store, capsys):
     gone, stays = make(store), make(store)
     (store.path(gone) / "log.txt").write_bytes(b"x" * 5000)
     size = store.size(gone)
@@ -49,7 +49,7 @@ def test_deletes_what_is_named_and_says_how_much(store, capsys):
     assert "deleted 1 run," in capsys.readouterr().out
 
 
-def test_by_state(store):
+def test_rm_deletes_by_state(store):
     failed, lost, finished = make(store, "failed"), make(store), make(store)
     (store.path(lost) / "status.json").write_text("{")
     old = make(store)
@@ -60,7 +60,7 @@ def test_by_state(store):
 
 
 @pytest.mark.parametrize(("text", "status", "left"), [("n\n", 1, 1), ("", 1, 1), ("y\n", 0, 0), ("YES\n", 0, 0)])
-def test_a_person_is_asked(store, monkeypatch, capsys, text, status, left):
+def test_rm_asks_on_a_terminal(store, monkeypatch, capsys, text, status, left):
     run_id = make(store)
     answer(monkeypatch, text)
     assert main(["rm", run_id]) == status
@@ -68,7 +68,7 @@ def test_a_person_is_asked(store, monkeypatch, capsys, text, status, left):
     assert len(store.list()) == left
 
 
-def test_nobody_to_ask_is_a_mistake(store, monkeypatch, capsys):
+def test_rm_needs_yes_without_a_terminal(store, monkeypatch, capsys):
     run_id = make(store)
     with open(os.devnull) as nobody:
         monkeypatch.setattr(sys, "stdin", nobody)
@@ -77,7 +77,7 @@ def test_nobody_to_ask_is_a_mistake(store, monkeypatch, capsys):
     assert len(store.list()) == 1
 
 
-def test_one_at_work_keeps_all(store, capsys):
+def test_rm_deletes_nothing_if_one_run_is_active(store, capsys):
     ended, busy = make(store), store.create({})
     with RunWriter(store, busy) as writer:
         assert main(["rm", ended, busy, "--yes"]) == 2
@@ -100,14 +100,14 @@ def test_one_at_work_keeps_all(store, capsys):
         (["--state", "fialed"], "Did you mean 'failed'"),
     ],
 )
-def test_mistakes(store, words, message, capsys):
+def test_rm_names_mistakes(store, words, message, capsys):
     make(store)
     assert main(["rm", *words, "--yes"]) == 2
     assert message in capsys.readouterr().err
     assert len(store.list()) == 1
 
 
-def test_links_are_neither_followed_nor_counted(store, tmp_path):
+def test_rm_neither_follows_nor_counts_links(store, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_bytes(b"x" * 10_000)
@@ -120,7 +120,7 @@ def test_links_are_neither_followed_nor_counted(store, tmp_path):
     assert (outside / "precious").exists()
 
 
-def test_what_a_killed_process_left_is_cleaned_when_it_is_old(store):
+def test_rm_cleans_old_files_of_killed_processes(store):
     make(store)
     for name, age in ((".trash-a", 9999), (".new-b", 9999), (".trash-young", 0), (".other", 9999)):
         (store.root / name).mkdir()

@@ -47,7 +47,7 @@ def picture(store, width, names=(), height=40):
 
 
 @pytest.mark.parametrize("width", [60, 80, 110, 132, 200])
-def test_every_state_fits_every_width(store, width):
+def test_watch_fits_every_state_into_every_width(store, width):
     lost = make(store)
     status = store.path(lost) / "status.json"
     status.write_text(
@@ -73,14 +73,14 @@ def test_every_state_fits_every_width(store, width):
     assert shown.index("running") < shown.index("queued") < shown.index("no. 1") if width < 110 else True
 
 
-def test_no_runs_and_a_low_terminal(store):
+def test_watch_without_runs_and_on_a_low_terminal(store):
     assert "no runs in" in picture(store, 60)
     for _ in range(5):
         make(store)
     assert "3 more" in picture(store, 132, height=6)
 
 
-def test_all_runs_are_counted_though_few_are_shown(store):
+def test_watch_counts_all_runs_though_few_are_shown(store):
     for state in ("finished", "failed", "finished", "cancelled"):
         make(store, state)
     for width in (80, 132):
@@ -89,7 +89,7 @@ def test_all_runs_are_counted_though_few_are_shown(store):
 
 
 @pytest.mark.parametrize("width", [50, 80, 120, 200])
-def test_runs_of_a_sweep_can_be_told_apart(store, width):
+def test_watch_shows_different_labels_for_runs_of_a_sweep(store, width):
     base = "backbone=cifar_resnet56 madds=50% routing=learner epochs=20 seed="
     ids = [make(store, label=f"{base}{seed}") for seed in range(3)]
     shown = picture(store, width)
@@ -99,14 +99,14 @@ def test_runs_of_a_sweep_can_be_told_apart(store, width):
     assert width < 150 or base in shown
 
 
-def test_one_reason_is_told_once(store):
+def test_watch_shows_a_shared_reason_once(store):
     first, second = (make(store, "failed", reason="no such backbone") for _ in range(2))
     shown = " ".join(picture(store, 132).split())
     assert shown.count("no such backbone") == 1 and f"{second} and 1 more are failed: no such backbone" in shown
     assert first[-6:] in shown
 
 
-def test_a_group_alone(store, capsys):
+def test_watch_shows_one_group(store, capsys):
     mine, other = (store.create({}, group=group) for group in ("front", ""))
     for command in ("watch --once", "runs", "watch --json"):
         assert main([*command.split(), "--group", "front"]) == 0
@@ -118,7 +118,7 @@ def test_a_group_alone(store, capsys):
     assert "give one of them" in capsys.readouterr().err
 
 
-def test_in_a_pipe_the_gap_between_two_trials_of_a_sweep_is_no_end(store, monkeypatch, capsys):
+def test_watch_in_a_pipe_waits_between_two_trials_of_a_sweep(store, monkeypatch, capsys):
     first, ticks, naps, later = store.create({}), itertools.count(step=0.1), itertools.count(), []
 
     def nap(_):
@@ -140,7 +140,7 @@ def test_in_a_pipe_the_gap_between_two_trials_of_a_sweep_is_no_end(store, monkey
     ]
 
 
-def test_one_run_in_depth(store):
+def test_watch_shows_one_run_in_detail(store):
     run_id = make(store)
     (store.path(run_id) / "log.txt").write_text("a\nb \x1b[31mred\n")
     assert [picture(store, width, [run_id]).count(run_id) for width in (40, 60, 132)] == [1, 1, 1]
@@ -159,7 +159,7 @@ def test_one_run_in_depth(store):
     assert "missing or damaged" in picture(store, 60, [run_id])
 
 
-def test_a_run_that_vanishes_and_metrics_that_tear(store):
+def test_watch_survives_deleted_runs_and_torn_metrics(store):
     run_id, other = make(store), make(store)
     watcher = Watcher(store, [run_id])
     path = store.path(other) / "metrics.jsonl"
@@ -176,7 +176,7 @@ def test_a_run_that_vanishes_and_metrics_that_tear(store):
     assert "schema_version" in picture(store, 132)
 
 
-def test_sketches():
+def test_plot_and_sparkline():
     assert sparkline([1.0] * 100, 7) == "▁" * 7
     assert sparkline(list(range(100)), 4)[-1] == "█"
     assert plot([], 40, 5) == []
@@ -185,7 +185,7 @@ def test_sketches():
     assert all(len(row) <= 30 for row in plot([(i, float(i)) for i in range(1000)], 30, 3))
 
 
-def test_once_json_and_mistakes(store, capsys):
+def test_watch_once_json_and_mistakes(store, capsys):
     run_id = make(store)
     assert main(["watch", "--once"]) == 0
     assert run_id in capsys.readouterr().out
@@ -199,7 +199,7 @@ def test_once_json_and_mistakes(store, capsys):
     assert "--every" in capsys.readouterr().err
 
 
-def test_in_a_pipe_lines_are_written_until_nothing_runs(store):
+def test_watch_in_a_pipe_writes_lines_until_no_run_is_active(store):
     first, second = make(store), make(store, "failed", reason="no luck")
     done = subprocess.run([sys.executable, "-m", "nes_lab.cli", "watch"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0
@@ -207,7 +207,7 @@ def test_in_a_pipe_lines_are_written_until_nothing_runs(store):
     assert "no luck" in done.stdout
 
 
-def test_a_terminal_shows_it_live_and_ctrl_c_leaves_with_0(store):
+def test_watch_is_live_on_a_terminal_and_ctrl_c_exits_with_0(store):
     """In a pseudo-terminal: a run that appears later is shown, Ctrl-C is no error, the cursor is given back."""
     main_end, child_end = pty.openpty()
     words = [sys.executable, "-m", "nes_lab.cli", "watch", "--every", "0.1"]

@@ -7,7 +7,7 @@ from nes_lab.runs.store import RunStore
 
 
 @pytest.mark.parametrize(("words", "goes_on"), [([], True), (["--alone"], False)])
-def test_the_queue_goes_on_unless_another_engine_decides(tmp_path, monkeypatch, words, goes_on):
+def test_worker_starts_the_next_run_except_with_alone(tmp_path, monkeypatch, words, goes_on):
     """On a node of a Ray cluster the next run of the queue would take what Ray has promised to a trial."""
     started = []
     monkeypatch.setattr(worker, "train_here", lambda store, run_id: 0)
