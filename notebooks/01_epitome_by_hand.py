@@ -57,8 +57,8 @@ def table(head, *rows):
 #
 # $$\text{patch}[j] = (1 - f)\,E[u + j] + f\,E[u + j + 1].$$
 #
-# The same thing, said from the cell's side: cell $c$ has the weight of a **hat function** that is 1 at $c$ and falls to 0
-# at its neighbors,
+# The same sum can be written over the cells: cell $c$ is weighted by a **hat function** that is 1 at $c$ and falls to 0 at
+# the neighbors of $c$,
 #
 # $$\text{patch}[j] = \sum_c \max(0,\ 1 - |s + j - c|)\; E[c].$$
 
@@ -92,27 +92,26 @@ readings = [PatchReading(s, read(s), name=f"patch {r}") for r, s in enumerate(st
 patch_by_hand(epitome, readings)
 
 # %% [markdown]
-# Patch 0 starts at a whole cell, so it is a plain slice: `[0.5, 1.5, 3.0]`. Patch 1 starts a quarter of a cell
+# Patch 0 starts exactly at a cell, so it is a plain slice: `[0.5, 1.5, 3.0]`. Patch 1 starts a quarter of a cell
 # after cell 3, so each of its samples is three parts of one cell and one part of the next. The windows may overlap: both
-# patches read cell 3. That sharing is where the compression comes from; a weight ten times as long could be read from the same eight
-# cells.
+# patches read cell 3. This sharing is what compresses: a weight ten times as long could be read from the same eight cells.
 #
 # ## 2. Drag the start
 #
-# Move the slider (or give it the focus and use the arrow keys). The filter at the lower left changes smoothly. Its
-# gradient at the lower right does not: it jumps when the start enters another cell.
+# Move the slider (or select it and use the arrow keys). The samples at the lower left change smoothly. Their derivatives
+# at the lower right do not: they jump when the start enters another cell.
 
 # %%
 explorer = StartExplorer(epitome, length=b, start=3.25)
 explorer
 
 # %% [markdown]
-# A slider needs a running kernel. The same picture for every start at once: each sample is a line with a kink at every
-# whole start, so its derivative by the start,
+# A slider needs a running kernel. The next figure shows all starts at once. Each sample is a line with a kink at every
+# integer start, so its derivative with respect to the start,
 #
 # $$\frac{\partial\,\text{patch}[j]}{\partial s} = E[u + j + 1] - E[u + j],$$
 #
-# is constant inside a cell. At a whole start the two sides differ and one must be chosen: the **right** derivative
+# is constant between two cells. At an integer start the two sides differ. The library takes the **right** derivative
 # (towards the next cell), and the **left** one at the last start $n - b$, where there is no next cell.
 
 
@@ -127,7 +126,7 @@ sweep = np.round(np.arange(0, n - b + 0.01, 0.05), 2)
 gradient_over_starts([PatchReading(s, read(s), slope(s)) for s in sweep])
 
 # %% [markdown]
-# The library's sampler gets the same numbers from autograd, at every one of these starts:
+# The library's sampler and autograd give the same numbers at each of these starts:
 
 # %%
 for s in sweep:
@@ -141,8 +140,8 @@ print("at 5, the last start, the left one:", slope(5))
 # %% [markdown]
 # ## 3. Learn a start
 #
-# A gradient by the start means that the start can be learned like a weight. The target is the patch that start 3.4 reads. We begin at
-# 1.2, know only the target patch, and follow the gradient of the squared error:
+# Because a start has a gradient, it can be learned like a weight. The target is the patch that start 3.4 reads. We begin
+# at 1.2, know only the target patch, and follow the gradient of the squared error:
 #
 # $$L(s) = \tfrac12\,\lVert \text{patch}(s) - \text{target} \rVert^2, \qquad
 # \frac{dL}{ds} = \Big\langle \text{patch}(s) - \text{target},\ \frac{\partial\,\text{patch}}{\partial s} \Big\rangle.$$
@@ -165,8 +164,8 @@ print(f"start {path[0]} -> {path[-1]:.4f}, loss {losses[0]:.3f} -> {losses[-1]:.
 start_descent(path, losses, target=3.4)
 
 # %% [markdown]
-# It finds 3.4. It need not: $L$ is not convex. From start 0 the loss towards 4.9 first rises, so the step points to the
-# left, out of the epitome, and the start stays where it is.
+# Gradient descent finds 3.4. This is not guaranteed, because $L$ is not convex. If we begin at 0 with target 4.9, the loss
+# first rises towards the target. The step then points to the left, out of the epitome, and the start stays at 0.
 
 # %%
 stuck, stuck_losses = descend(0.0, target=read(4.9))
@@ -174,11 +173,11 @@ print(f"start {stuck[0]} -> {stuck[-1]:.4f}, loss {stuck_losses[0]:.3f} -> {stuc
 start_descent(stuck, stuck_losses, target=4.9)
 
 # %% [markdown]
-# So it matters where learning begins. The library begins at an integer tiling and lets starts move from there.
+# So it matters where learning begins. The library begins at a tiling with integer starts.
 #
-# **At the boundary.** A start must stay in $0 \le s \le n - b$, so the library clamps it. What gradient a clamp passes at
-# the bound itself is a convention, and many starts lie exactly there: with patches of half the epitome, every tiled one
-# does. The rule here is that at a bound the gradient passes only if the descent step points *inside*.
+# **At the boundary.** A start must stay in $0 \le s \le n - b$, so the library clamps it. Which gradient a clamp passes at
+# the bound itself is a convention. It matters, because many starts lie exactly there: if patches are half as long as the
+# epitome, all tiled starts do. Here, the gradient passes at a bound only if the descent step points *inside*.
 
 # %%
 at_bounds = torch.tensor([0.0, 0.0, 5.0, 5.0], requires_grad=True)
@@ -195,13 +194,13 @@ table(
 # %% [markdown]
 # ## 4. Two axes
 #
-# A weight has an output and an input axis. With **separable** routing the start along an axis depends on the patch's
-# place along that axis only, so we read one axis after the other. As matrices,
+# A weight has an output and an input axis. With **separable** routing, the start along an axis depends only on the patch's
+# place along that axis, so we can sample one axis after the other. In matrices,
 #
 # $$W = A_{\text{out}}\; E\; A_{\text{in}}^{\mathsf T},$$
 #
-# where the hat functions are the rows of the $A$: at most two non-zeros each, and they sum to 1. Here an
-# epitome of $6 \times 5$ cells gives a weight of $8 \times 9$, in patches of $4 \times 3$.
+# where each row of $A_{\text{out}}$ and $A_{\text{in}}$ holds the hat functions of one sample: at most two numbers that are
+# not zero, with sum 1. Here an epitome of $6 \times 5$ cells gives a weight of $8 \times 9$, in patches of $4 \times 3$.
 
 # %%
 torch.manual_seed(0)
@@ -226,9 +225,9 @@ print(f"by hand and by the library: shape {by_hand.shape}, largest difference {d
 # %% [markdown]
 # ## 5. A convolution
 #
-# `EpitomeConv2d` takes the arguments of `torch.nn.Conv2d`, and the shape of its epitome. The kernel window is always read
-# whole; only the two channel axes are sampled. This layer has 32 output and 16 input channels; its epitome has half of
-# each. Routing `free` makes every start a parameter; we set them a little off their tiling.
+# `EpitomeConv2d` takes the arguments of `torch.nn.Conv2d` and the shape of its epitome. Only the two channel axes are
+# sampled; the kernel positions are copied. This layer has 32 output and 16 input channels, and its epitome has half as many
+# of each. Routing `free` makes every start a parameter; we move the starts a little away from the tiling.
 
 # %%
 torch.manual_seed(1)
@@ -243,38 +242,39 @@ now = snapshot_layers(model)["conv"]
 layer
 
 # %% [markdown]
-# The epitome, one tile per cell of the kernel window. Hover to see how often a cell is read.
+# This is the epitome, with one tile per kernel position. Hover over a cell to see how often it is read.
 
 # %%
 epitome_atlas(now)
 
 # %% [markdown]
-# The sixteen windows that its patches read, four output by four input patches. Their edges lie between cells.
+# Its patches read sixteen windows: four output patches times four input patches. The edges of the windows lie between
+# cells.
 
 # %%
 patches_on_epitome(now)
 
 # %% [markdown]
-# The **routing map** is the table of all starts. With the epitome and the bias it is all that inference needs.
+# The **routing map** is the table of all starts. Inference needs only the routing map, the epitome and the bias.
 
 # %%
 routing_map(now, before)
 
 # %% [markdown]
-# And how often each cell is used. Starts that crowd together leave other cells idle.
+# The next figure shows how often each cell is read. If starts come close together, other cells are not used.
 
 # %%
 coverage(now)
 
 # %% [markdown]
-# Now the law that everything rests on. `materialize()` samples the whole weight; the layer gives what the dense convolution with
-# that weight gives, whichever **execution plan** computes it:
+# All of this rests on one law. `materialize()` samples the complete weight. The layer gives the same output as the dense
+# convolution with that weight, whichever **execution plan** computes it:
 #
-# | plan | how |
+# | execution | how |
 # |---|---|
 # | `materialize` | build $W$, one dense convolution |
 # | `wrapped` | fold input channels onto the epitome's, $z = A_{\text{in}}^{\mathsf T} x$; convolve with $A_{\text{out}} E$ |
-# | `factored` | $y = A_{\text{out}}\,\mathrm{conv}(A_{\text{in}}^{\mathsf T} x,\ E)$: the whole layer runs in epitome space |
+# | `factored` | $y = A_{\text{out}}\,\mathrm{conv}(A_{\text{in}}^{\mathsf T} x,\ E)$: convolve with the epitome itself |
 
 # %%
 x = torch.randn(4, 16, 12, 12)
@@ -287,9 +287,9 @@ print("equal to the dense convolution under:", ", ".join(layer.available_executi
 # %% [markdown]
 # ## 6. The same result at lower cost
 #
-# Sharing parameters alone saves no multiply-adds: a layer that materializes its weight runs the full convolution. In epitome
-# space, patches that read the same cells share their products. `nes_lab.count` counts the plan that runs, and with
-# fractional starts also the interpolation, $2\,C\,HW$ madds on each axis.
+# Sharing parameters alone saves no multiply-adds: a layer that materializes its weight computes the full convolution. When
+# the convolution uses the epitome itself, patches that read the same cells share their products. `nes_lab.count` counts what
+# the layer's execution plan computes. With fractional starts this includes the interpolation, $2\,C\,HW$ madds on each axis.
 
 # %%
 one = x[:1]
@@ -313,7 +313,7 @@ assert nes_lab.count(layer, one).madds < 0.3 * full.madds
 nes_lab.count(layer, one)
 
 # %% [markdown]
-# Gradients obey the law too, for the epitome and for the starts, so a layer can be trained in epitome space.
+# The law also holds for the gradients of the epitome and of the starts, so a layer can be trained with any execution plan.
 
 # %%
 learned = [layer.epitome, layer.routing.starts_out, layer.routing.starts_in]
@@ -327,17 +327,17 @@ for found in gradients.values():
 print("gradient of the output starts:", gradients["factored"][1].numpy().round(4))
 
 # %% [markdown]
-# ## 7. Who sets the starts
+# ## 7. How the starts are set
 #
 # | routing | starts | stored |
 # |---|---|---|
-# | `tiled` | whole cells, laid side by side and around again; the default | nothing, it is a rule |
-# | `stride` | whole cells, spread evenly over the epitome | nothing |
-# | `random` | whole cells, drawn from a seed | the seed |
-# | `free` | learned: one number each, beginning at the tiling | every start |
-# | `learner` | learned: an index learner predicts a move from the layer's input (the paper) | every start; not the learner |
+# | `tiled` | integers: side by side, and again from the first cell after the last; the default | nothing, as it is a rule |
+# | `stride` | integers, evenly spaced over the epitome | nothing |
+# | `random` | integers, drawn with a seed | the seed |
+# | `free` | learned: one parameter per start, beginning at the tiling | every start |
+# | `learner` | learned: an index learner predicts them from the layer's input (the paper) | every start; not the learner |
 #
-# What learning the starts buys over a plain tiling is an open question, and asking it is what this lab is for.
+# How much learned starts gain over a tiling is an open question. NES Lab is made to answer it.
 
 # %%
 rows = []
@@ -349,9 +349,9 @@ for routing in ROUTING_MODES:
 table(["routing", "output starts at first", "params", "index learner", "madds"], *rows)
 
 # %% [markdown]
-# Learned starts are fractional, so they pay for the interpolation; the index learner is a training aid and is not part of
-# the params. `layer.snap()` rounds the starts to whole cells after training and reports how far that changes the weight.
-# Here it changes it much, because neighboring cells of this untrained epitome have nothing to do with each other.
+# Learned starts are fractional, so they need interpolation. The index learner is used only in training, so its parameters
+# are not counted. `layer.snap()` rounds the starts to integers after training, and reports how much that changes the weight.
+# Here the change is large, because neighboring cells of this untrained epitome are independent random numbers.
 
 # %%
 layer.execution = "factored"
@@ -362,10 +362,11 @@ print(f"madds now {nes_lab.count(layer, one).madds:,}, for the plan {layer.execu
 # %% [markdown]
 # ## What next
 #
-# * A whole network: `nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%", madds="75%"), images)` chooses the epitome
-#   of every layer, and `nes_lab.compress(model, plan)` makes the smaller network.
-# * From a terminal: `make demo` trains dense, narrower and epitome networks on real digits and compares them at equal madds.
-# * `make app` shows the same pictures for your own runs.
+# * For a complete network, `nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%", madds="75%"), images)` chooses the
+#   epitome of every layer, and `nes_lab.compress(model, plan)` makes the smaller network.
+# * In a terminal, `make demo` trains dense, narrower and compressed networks on handwritten digits, and compares them at
+#   equal madds.
+# * `make app` shows the same figures for your own runs.
 #
 # Source of the method: Zhou et al., *Neural Epitome Search for Architecture-Agnostic Network Compression*, ICLR 2020,
 # [arXiv:1907.05642](https://arxiv.org/abs/1907.05642).

@@ -1,4 +1,4 @@
-"""A server on a free port and a real browser, for what a simulated page cannot see."""
+"""Serve the app on a free port and open it in Chromium, for what a simulated page cannot show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ START_SECONDS = 90  # two busy cores
 
 @contextlib.contextmanager
 def serve(home, log):
-    """Run the app on a folder of runs; yields its address, and ends the whole process group."""
+    """Serve the app with this home for runs, yield its address, and end its process group."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -70,7 +70,7 @@ def wait_for(url, process, log):
 
 @contextlib.contextmanager
 def browse(width=1200, height=1000):
-    """Open a page in Chromium; yields it with the list of faults it meets on its console or on the network."""
+    """Open a page in Chromium, and yield it with the list of errors on its console and of requests to other machines."""
     from playwright.sync_api import sync_playwright
 
     faults = []
@@ -92,12 +92,12 @@ def note(message, faults):
 
 
 def note_foreign(request, faults):
-    """The app must work without a network: nothing is asked of another machine."""
+    """Note a request to another machine; the app must work without a network."""
     if request.url.startswith(("http", "ws")) and "//127.0.0.1" not in request.url:
         faults.append(f"foreign: {request.url}")
 
 
 def settle(page):
-    """Wait until the page has been drawn."""
+    """Wait until the page is drawn."""
     page.wait_for_selector("h1")
     page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")

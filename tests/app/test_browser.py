@@ -1,6 +1,8 @@
-"""What a reader does, in a real browser."""
+"""The app in a real browser: what a simulated page cannot show. One server serves all tests."""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 
@@ -12,6 +14,21 @@ from tests.figures.samples import write_run
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 PAGES = {"": "NES Lab", "compress": "Compress", "run": "Run", "epitomes": "Epitomes", "trade_off": "Trade-off"}
 TRAINING_SECONDS = 240  # three epochs of digits take about 10 s; two cores may be busy with other tests
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    with serve(home, home / "server.log") as url:
+        yield url, home / "runs"
+
+
+@pytest.fixture
+def app(server):
+    """The address of the app, and its store without runs."""
+    url, root = server
+    shutil.rmtree(root, ignore_errors=True)
+    return url, RunStore(root)
 
 
 def see_every_page_without_runs(page, url):
@@ -26,11 +43,11 @@ def see_every_page_without_runs(page, url):
             page.get_by_text("make demo").first.wait_for()
 
 
-def test_every_page_with_runs_at_700_pixels(tmp_path):
-    store = RunStore(tmp_path / "runs")
+def test_pages_with_runs_fit_700_pixels(app):
+    url, store = app
     for routing in ("free", None):
         run_id = write_run(store, label="<img src=x onerror=alert(1)>", group="demo-1", routing=routing)
-    with serve(tmp_path, tmp_path / "server.log") as url, browse(width=700) as (page, faults):
+    with browse(width=700) as (page, faults):
         for path in ("", "run", "epitomes", "trade_off"):
             page.goto(f"{url}/{path}")
             settle(page)
@@ -44,14 +61,13 @@ def test_every_page_with_runs_at_700_pixels(tmp_path):
         assert not faults
 
 
-def test_live_curves_keep_their_zoom(tmp_path):
-    store = RunStore(tmp_path / "runs")
+def test_live_plot_keeps_its_zoom(app):
+    url, store = app
     run_id = store.create({}, label="live")
     points = "node => node.calcdata[0].length"
     zoom = "node => node._fullLayout.xaxis.range.map(Number)"
     with (
         RunWriter(store, run_id) as writer,
-        serve(tmp_path, tmp_path / "server.log") as url,
         browse() as (page, faults),
     ):
         writer.status("running", step=40, total=100)
@@ -83,8 +99,9 @@ def test_live_curves_keep_their_zoom(tmp_path):
         assert not faults
 
 
-def test_from_nothing_through_a_training_to_the_trade_off(tmp_path):
-    with serve(tmp_path, tmp_path / "server.log") as url, browse() as (page, faults):
+def test_pages_from_no_runs_through_a_training_to_the_trade_off(app):
+    url, store = app
+    with browse() as (page, faults):
         see_every_page_without_runs(page, url)
         page.goto(f"{url}/compress")
         settle(page)
@@ -98,7 +115,7 @@ def test_from_nothing_through_a_training_to_the_trade_off(tmp_path):
         page.wait_for_timeout(500)  # the last field's rerun
         page.get_by_role("button", name="Launch").click()
         page.wait_for_url("**/run?run=*")
-        (info,) = RunStore(tmp_path / "runs").list()
+        (info,) = store.list()
         assert info.config["compression"]["madds"] == "60%"
         page.locator(".nes-plot[data-drawn]").wait_for(timeout=TRAINING_SECONDS * 1000)
         page.get_by_text("finished", exact=True).first.wait_for(timeout=TRAINING_SECONDS * 1000)
@@ -112,4 +129,4 @@ def test_from_nothing_through_a_training_to_the_trade_off(tmp_path):
         page.get_by_role("link", name="Epitomes").click()
         page.locator(".js-plotly-plot .main-svg").first.wait_for()
         assert not faults
-    assert RunStore(tmp_path / "runs").get(info.id).state == "finished"
+    assert store.get(info.id).state == "finished"

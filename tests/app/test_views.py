@@ -70,7 +70,7 @@ def figures(at):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_is_empty_without_runs(home, planner, name):
+def test_pages_are_not_empty_without_runs(home, planner, name):
     at = open_page(name)
     assert len(at.title) == 1
     assert not at.error
@@ -79,7 +79,7 @@ def test_no_page_is_empty_without_runs(home, planner, name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_is_empty_with_runs(store, planner, name):
+def test_pages_are_not_empty_with_runs(store, planner, name):
     for routing in ("free", "tiled", None):
         write_run(store, label=f"{routing} <b>bold</b>", group="demo-1", routing=routing)
     at = open_page(name)
@@ -89,14 +89,14 @@ def test_no_page_is_empty_with_runs(store, planner, name):
         assert figures(at)
 
 
-def test_the_newest_demo_greets(store):
+def test_start_shows_the_newest_demo(store):
     write_run(store, label="old", group="demo-1")
     write_run(store, label="new", group="demo-2", madds=123_456)
     chart = figures(open_page("start"))[0]
     assert "1 setting, 1 run" in chart["layout"]["title"]["subtitle"]["text"]
 
 
-def test_a_plan_is_asked_for_by_the_command_line(home, planner):
+def test_compress_plans_with_the_command_line(home, planner):
     at = open_page("compress")
     command = planner.commands[-1]
     assert command[:4] == [sys.executable, "-m", "nes_lab.cli", "plan"]
@@ -138,7 +138,7 @@ def test_compress_plans_for_the_input_of_the_data_set(home, planner):
         assert command[command.index("--classes") + 1] == str(facts.classes)
 
 
-def test_an_impossible_budget_is_explained_and_cannot_be_launched(home, planner):
+def test_compress_explains_an_impossible_budget_and_disables_launch(home, planner):
     planner.answer = (2, "", "a warning\nnes-lab: madds budget 100 cannot be met; the least reachable is 80,000 <b>")
     at = open_page("compress")
     assert "least reachable is 80,000 <b>" in words(at)
@@ -148,7 +148,7 @@ def test_an_impossible_budget_is_explained_and_cannot_be_launched(home, planner)
     assert launch.disabled
 
 
-def test_launch_checks_the_configuration_and_goes_to_the_run(store, planner, monkeypatch):
+def test_compress_launch_checks_the_configuration_and_opens_the_run(store, planner, monkeypatch):
     launched = []
     monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: launched.append(run_id))
     at = open_page("compress")
@@ -165,7 +165,7 @@ def test_launch_checks_the_configuration_and_goes_to_the_run(store, planner, mon
     assert at.query_params["run"] == info.id
 
 
-def test_a_dense_network_needs_no_plan(store, planner, monkeypatch):
+def test_compress_needs_no_plan_for_a_dense_network(store, planner, monkeypatch):
     monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: None)
     at = open_page("compress")
     next(toggle for toggle in at.toggle if toggle.label.startswith("Train the dense")).set_value(True).run()
@@ -178,7 +178,7 @@ def test_a_dense_network_needs_no_plan(store, planner, monkeypatch):
 @pytest.mark.parametrize(
     ("run_id", "message"), [("../../etc", "not a run id"), ("%2e%2e", "not a run id"), ("no-such-run", "no run")]
 )
-def test_a_bad_address_is_a_friendly_error(store, name, run_id, message):
+def test_choose_run_explains_a_wrong_address(store, name, run_id, message):
     write_run(store)
     at = open_page(name, run=run_id)
     assert message in words(at)
@@ -187,7 +187,7 @@ def test_a_bad_address_is_a_friendly_error(store, name, run_id, message):
     assert not at.error
 
 
-def test_the_address_restores_run_layer_step_and_picture(store):
+def test_epitomes_restores_run_layer_step_and_picture_from_the_address(store):
     chosen = write_run(store, label="older")
     write_run(store, label="newer")
     at = open_page("epitomes", run=chosen, layer="blocks.1", step="30", view="Trajectories")
@@ -197,18 +197,18 @@ def test_the_address_restores_run_layer_step_and_picture(store):
     assert "Starts of blocks.1" in figures(at)[0]["layout"]["title"]["text"]
 
 
-def test_a_step_without_epitomes_says_where_they_are(store):
+def test_epitomes_says_which_steps_have_epitomes(store):
     at = open_page("epitomes", run=write_run(store), step="30", view="Atlas")
     assert "step 0 and at step 60" in words(at)
 
 
 @pytest.mark.parametrize("view", ["Atlas", "Patches", "Routing map", "Coverage", "Trajectories"])
-def test_every_picture_of_an_epitome(store, view):
+def test_epitomes_draws_every_picture(store, view):
     at = open_page("epitomes", run=write_run(store), view=view)
     assert "blocks.0" in figures(at)[0]["layout"]["title"]["text"]
 
 
-def test_a_failed_run_says_why_and_can_be_resumed(store, monkeypatch):
+def test_run_explains_a_failed_run_and_resumes_it(store, monkeypatch):
     launched = []
     monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: launched.append(run_id))
     run_id = write_run(store, state="failed")
@@ -218,7 +218,7 @@ def test_a_failed_run_says_why_and_can_be_resumed(store, monkeypatch):
     assert launched == [run_id]
 
 
-def test_a_queued_run_can_be_cancelled(store):
+def test_run_cancels_a_queued_run(store):
     run_id = store.create({}, label="waiting")
     at = open_page("run", run=run_id)
     next(button for button in at.button if button.label == "Cancel").click().run()
@@ -226,7 +226,7 @@ def test_a_queued_run_can_be_cancelled(store):
     assert "cancelled" in words(at)
 
 
-def test_a_run_that_ended_early_promises_no_measurement(store):
+def test_run_promises_no_measurement_of_a_run_that_ended(store):
     run_id = store.create({}, label="never began")
     assert "It starts in a moment" in words(open_page("run", run=run_id))
     cancel(store, run_id)
@@ -235,7 +235,7 @@ def test_a_run_that_ended_early_promises_no_measurement(store):
     assert "There is no measurement yet" not in text and "starts" not in text
 
 
-def test_the_trade_off_takes_a_budget_and_explains_a_wrong_one(store):
+def test_trade_off_takes_a_budget_and_explains_a_wrong_one(store):
     write_run(store, madds=900_000)
     at = open_page("trade_off")
     at.text_input[0].set_value("1.2M").run()
@@ -247,7 +247,7 @@ def test_the_trade_off_takes_a_budget_and_explains_a_wrong_one(store):
     assert figures(at)
 
 
-def test_a_broken_page_hides_its_traceback(store, monkeypatch):
+def test_shown_errors_hides_the_traceback_of_a_broken_page(store, monkeypatch):
     write_run(store)
     monkeypatch.setattr(RunStore, "list", lambda self: 1 / 0)
     at = open_page("trade_off")

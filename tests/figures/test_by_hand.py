@@ -26,7 +26,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_every_picture_keeps_the_habits(name):
+def test_figures_have_size_units_theme_and_alt_text(name):
     spec = figure_json(PICTURES[name]())
     assert len(json.dumps(spec)) < 100_000
     assert len(spec["layout"]["meta"]["alt"]) > 20
@@ -36,7 +36,7 @@ def test_every_picture_keeps_the_habits(name):
     assert len([text for text in titles if text]) >= 2
 
 
-def test_samples_stand_at_start_plus_j_inside_their_window():
+def test_patch_by_hand_draws_samples_at_start_plus_j_in_their_window():
     cells, _, window, samples = patch_by_hand(CELLS, [READING]).data
     np.testing.assert_array_equal(cells.y, CELLS)
     np.testing.assert_array_equal(samples.x, [1.5, 2.5])
@@ -44,14 +44,14 @@ def test_samples_stand_at_start_plus_j_inside_their_window():
     assert (min(window.x), max(window.x)) == (1.0, 3.0)
 
 
-def test_patches_differ_in_color_dash_and_marker():
+def test_patch_by_hand_gives_patches_their_own_color_dash_and_marker():
     samples = [t for t in PICTURES["patches"]().data if t.type == "scatter" and t.mode == "lines+markers"]
     styles = [(t.line.color, t.line.dash, t.marker.symbol) for t in samples]
     assert all(a != b for a, b in zip(*styles, strict=True))
     assert samples[1].name == "&lt;i&gt;b&lt;/i&gt;, start 0"
 
 
-def test_scales_do_not_move_with_the_start():
+def test_patch_and_gradient_keeps_its_scales_over_starts():
     other = PatchReading(3.0, np.array([2.0, -1.0]), np.array([-3.0, -3.0]))
     ranges = [
         [figure.layout[axis].range for axis in ("xaxis", "yaxis", "yaxis2", "yaxis3")]
@@ -62,7 +62,7 @@ def test_scales_do_not_move_with_the_start():
     assert low < -3 and high > 2, "the steepest steps between cells fit"
 
 
-def test_the_sweep_marks_whole_starts():
+def test_gradient_over_starts_marks_integer_starts():
     figure = gradient_over_starts(SWEEP)
     steps = next(t for t in figure.data if t.line.shape == "hv")
     dots = next(t for t in figure.data if t.mode == "markers")
@@ -71,7 +71,7 @@ def test_the_sweep_marks_whole_starts():
     np.testing.assert_allclose(dots.y, [0, 1, 2])
 
 
-def test_the_descent_shows_loss_start_and_target():
+def test_start_descent_shows_loss_start_and_target():
     figure = PICTURES["descent"]()
     np.testing.assert_allclose(figure.data[0].y[[0, -1]], [3, 0])
     np.testing.assert_allclose(figure.data[1].y[[0, -1]], [0, 2])
@@ -89,6 +89,6 @@ def test_the_descent_shows_loss_start_and_target():
         (lambda: start_descent(np.zeros(2), np.zeros(3)), "one number per step"),
     ],
 )
-def test_mistakes_are_named(draw, message):
+def test_figures_by_hand_name_mistakes(draw, message):
     with pytest.raises(OptionError, match=message):
         draw()

@@ -31,7 +31,7 @@ def report(classes: int = 3, kind: str = "image", **options) -> DataReport:
     return DataReport("image_folder", "here", kind, names, (train, val), 0, **options)
 
 
-def test_every_example_is_placed_in_the_row_of_its_class() -> None:
+def test_contact_sheet_places_examples_in_the_row_of_their_class() -> None:
     figure = contact_sheet({"cat": [noise(8, 8)] * 3, "<b>": [noise(40, 90, 3)]})
     places = [(image.x, image.y) for image in figure.layout.images]
     assert places == [(0.5, 0.5), (1.5, 0.5), (2.5, 0.5), (0.5, 1.5)]
@@ -41,7 +41,7 @@ def test_every_example_is_placed_in_the_row_of_its_class() -> None:
     assert [picture.size for picture in decoded] == [(64, 64)] * 3 + [(90, 40)]
 
 
-def test_sounds_are_drawn_to_their_own_scale_within_their_tile() -> None:
+def test_contact_sheet_scales_each_sound_to_its_tile() -> None:
     wave = np.concatenate([np.zeros(500), np.sin(np.arange(500)) * 900]).astype(np.int16)
     figure = contact_sheet({"dog": [wave, wave // 100], "rain": [np.zeros(7, np.int16)]})
     first = [(x, y) for x, y in zip(figure.data[0].x, figure.data[0].y, strict=True) if x is not None]
@@ -52,7 +52,7 @@ def test_sounds_are_drawn_to_their_own_scale_within_their_tile() -> None:
     assert {y for y in figure.data[1].y if y is not None} == {1.5}
 
 
-def test_the_largest_sheet_stays_under_two_megabytes() -> None:
+def test_contact_sheet_stays_under_two_megabytes() -> None:
     pictures = contact_sheet({f"class {index}": [noise(96, 96, 3)] * 8 for index in range(30)})
     sounds = contact_sheet({f"class {index}": [noise(50_000).astype(np.int16)] * 8 for index in range(30)})
     for figure in (pictures, sounds):
@@ -69,12 +69,12 @@ def test_the_largest_sheet_stays_under_two_megabytes() -> None:
         ({"a": [np.array([np.nan])]}, "finite and not empty"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(examples: dict, said: str) -> None:
+def test_contact_sheet_refuses_what_it_cannot_draw(examples: dict, said: str) -> None:
     with pytest.raises(OptionError, match=said):
         contact_sheet(examples)
 
 
-def test_statistics_show_each_class_and_size_of_each_split() -> None:
+def test_data_statistics_show_each_class_and_size_of_each_split() -> None:
     figure = data_statistics(report())
     bars = [(list(bar.x), list(bar.y)) for bar in figure.data]
     assert bars == [
@@ -88,7 +88,7 @@ def test_statistics_show_each_class_and_size_of_each_split() -> None:
     assert "6 in train, 3 in val;<br>per class: 1 to 3 in train, 1 in val" in figure.layout.title.subtitle.text
 
 
-def test_many_classes_are_curves_from_large_to_small() -> None:
+def test_data_statistics_draw_many_classes_as_curves() -> None:
     figure = data_statistics(report(1000))
     curve = figure.data[0]
     assert curve.type == "scatter"
@@ -96,25 +96,25 @@ def test_many_classes_are_curves_from_large_to_small() -> None:
     assert len(json.dumps(figure_json(figure))) < 2e6
 
 
-def test_sounds_have_lengths() -> None:
+def test_data_statistics_show_the_lengths_of_sounds() -> None:
     split = SplitReport("train", (4,), 4, ((40000, 1, 4),), {"8,000 Hz": 4})
     figure = data_statistics(DataReport("audio_folder", None, "audio", ("dog",), (split,)))
     assert list(figure.layout.yaxis2.ticktext) == ["40 k samples"]
     assert figure.layout.title.text == "Clips of 1 classes"
 
 
-def test_nothing_to_draw_is_said() -> None:
+def test_data_statistics_refuse_an_empty_report() -> None:
     with pytest.raises(OptionError, match="no example"):
         data_statistics(DataReport("image_folder", None, "image", (), ()))
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_both_themes_apply(dark: bool) -> None:
+def test_data_figures_apply_both_themes(dark: bool) -> None:
     for figure in (contact_sheet({"a": [noise(4, 4)]}), data_statistics(report())):
         assert apply_theme(figure, dark).layout.template.layout.paper_bgcolor == ("#0E1117" if dark else "#FFFFFF")
 
 
-def test_a_page_of_a_set_that_cannot_be_used_says_why() -> None:
+def test_data_page_says_why_a_set_cannot_be_used() -> None:
     page = data_page(report(problems=("1 image is <broken>",)), {})
     assert "It cannot be used as it is:" in page
     assert "1 image is &lt;broken&gt;" in page

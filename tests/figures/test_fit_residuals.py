@@ -36,7 +36,7 @@ def _report(errors=True, layers=5):
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("errors", [False, True])
-def test_points_are_the_residuals_in_percent(errors, dark):
+def test_fit_residuals_draws_residuals_in_percent(errors, dark):
     report = _report(errors)
     figure = apply_theme(fit_residuals(report.rows()), dark)
     spec = figure_json(figure)
@@ -52,7 +52,7 @@ def test_points_are_the_residuals_in_percent(errors, dark):
     assert "layer<0>" not in json.dumps(spec), "names are escaped"
 
 
-def test_big_networks_stay_small_and_empty_ones_are_refused():
+def test_fit_residuals_stays_small_and_refuses_no_rows():
     assert len(json.dumps(figure_json(fit_residuals(_report(layers=300).rows())))) < 2_000_000
     with pytest.raises(OptionError, match="rows is empty"):
         fit_residuals([])

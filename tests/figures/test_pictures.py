@@ -71,7 +71,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_every_picture_keeps_the_habits(name):
+def test_figures_have_size_units_theme_and_alt_text(name):
     figure = PICTURES[name]()
     spec = figure_json(figure)
     assert len(json.dumps(spec)) < 2 * MEGABYTE
@@ -125,7 +125,7 @@ def test_atlas_says_what_is_wrong(snapshot, mode, message):
         epitome_atlas(snapshot, mode=mode)
 
 
-def test_windows_lie_at_their_sub_cell_positions(moved):
+def test_patches_on_epitome_draws_windows_between_cells(moved):
     figure = patches_on_epitome(moved)
     outline = next(trace for trace in figure.data if trace.name == "3")
     assert min(np.asarray(outline.y)[:5]) == pytest.approx(moved.starts[0][3] - 0.5)
@@ -133,13 +133,13 @@ def test_windows_lie_at_their_sub_cell_positions(moved):
     assert "48" in figure.layout.meta["alt"]
 
 
-def test_many_patches_are_thinned_aloud():
+def test_patches_on_epitome_says_how_many_patches_it_draws():
     figure = patches_on_epitome(_big())
     assert len([trace for trace in figure.data if trace.type == "scatter"]) == MOST_TRACES
     assert f"{MOST_TRACES} of 80 drawn" in figure.layout.title.subtitle.text
 
 
-def test_circular_windows_come_in_again():
+def test_patches_on_epitome_continues_circular_windows():
     layer = make_snapshot((8, 8, 1, 1), (8, 8, 1, 1), patch=(8, 8), boundary="circular")
     layer.starts[0][:] = 3.0
     outline = next(trace for trace in patches_on_epitome(layer).data if trace.name == "0")
@@ -157,20 +157,20 @@ def test_routing_map_has_rows_of_output_patches(moved, snapshot):
     assert figure.data[0].zmax == figure.data[1].zmax
 
 
-def test_a_tiny_move_does_not_look_like_a_jump():
+def test_routing_map_shows_a_tiny_move_as_tiny():
     layer = make_snapshot((8, 8, 1, 1), (16, 8, 1, 1), patch=(8, 8))
     layer.starts[0][:] = [0.0, 0.01]
     heat = routing_map(layer).data[0]
     assert heat.zmax - heat.zmin == 1.0
 
 
-def test_routing_map_of_an_identity_layer_says_so():
+def test_routing_map_says_that_a_layer_has_no_starts():
     layer = make_snapshot()
     figure = routing_map(type(layer)(**{**layer.__dict__, "starts": (None, None, None, None)}))
     assert "no starting indices" in figure.layout.annotations[0].text
 
 
-def test_trajectories_flag_the_dead():
+def test_start_trajectories_marks_dead_starts():
     titles = [note.text for note in start_trajectories(_history()).layout.annotations]
     assert titles[0].startswith("output channels: 8 starts, ")
     figure = start_trajectories(_history())
@@ -188,7 +188,7 @@ def test_coverage_counts_what_is_read(snapshot):
     assert gini(np.array([0, 0, 0, 0])) == 0.0
 
 
-def test_bars_keep_every_layer_and_tell_kept_from_compressed():
+def test_layer_bars_draws_every_layer_compressed_or_kept():
     rows = make_rows()
     figure = layer_bars(rows)
     kept = next(trace for trace in figure.data if trace.name == "kept dense")
@@ -200,7 +200,7 @@ def test_bars_keep_every_layer_and_tell_kept_from_compressed():
         layer_bars([])
 
 
-def test_seeds_become_one_point_with_its_standard_error():
+def test_measured_points_join_seeds_with_their_standard_error():
     points = measured_points(make_table())
     assert len(points) == 6
     dense = [point for point in points if point.series == "dense"]
@@ -227,7 +227,7 @@ def _runs(*found):
     )
 
 
-def test_other_trainings_are_other_points_and_lines_and_say_so():
+def test_measured_points_of_other_trainings_are_apart_and_say_so():
     short, long = {"epochs": 2}, {"epochs": 9}
     rows = _runs(("a", 0, 50.0, 100, short), ("b", 0, 90.0, 100, long), ("c", 0, 95.0, 200, long))
     assert sorted((point.top1, point.n) for point in measured_points(rows)) == [(50.0, 1), (90.0, 1), (95.0, 1)]
@@ -239,19 +239,19 @@ def test_other_trainings_are_other_points_and_lines_and_say_so():
     assert "lr" not in hovers[50.0]  # the same everywhere
 
 
-def test_a_difference_that_no_column_shows_is_named_by_its_setting():
+def test_measured_points_name_the_setting_if_no_column_differs():
     rows = _runs(("a", 0, 50.0, 100, {}), ("b", 0, 90.0, 100, {"weight_decay": 0.01}))
     assert {point.detail for point in measured_points(rows)} == {f"setting {row['setting']}" for row in rows}
 
 
-def test_a_repeated_seed_counts_once_and_the_newest_wins():
+def test_measured_points_count_the_newest_run_of_a_repeated_seed():
     rows = _runs(("20260102", 0, 92.0, 100, {}), ("20260101", 0, 60.0, 100, {}), ("20260101-b", 1, 94.0, 100, {}))
     (point,) = measured_points(rows)
     assert (point.top1, point.n, point.error) == (93.0, 2, pytest.approx(1.0))
     assert "2 runs; 1 older" in accuracy_vs_madds(rows).layout.title.subtitle.text
 
 
-def test_reported_numbers_stay_apart_and_name_their_source():
+def test_accuracy_vs_madds_keeps_reported_points_apart_with_their_source():
     figure = accuracy_vs_madds(make_table(), 1.5e6, [ReportedPoint("<i>A</i>", 1e6, 90.0, "model card", "A")])
     reported = next(trace for trace in figure.data if "reported" in trace.name)
     assert "model card" in reported.name
@@ -264,18 +264,18 @@ def test_reported_numbers_stay_apart_and_name_their_source():
 
 
 @pytest.mark.parametrize("name", ["bars", "live", "accuracy"])
-def test_a_legend_lies_below_the_plot_where_no_title_is(name):
+def test_legend_below_lies_below_the_plot(name):
     layout = PICTURES[name]().layout
     assert layout.legend.yref == "container"
     assert 0 < layout.legend.y * layout.height < layout.margin.b
 
 
-def test_titles_of_routing_maps_fit_side_by_side_on_a_phone(moved, snapshot):
+def test_routing_map_titles_fit_side_by_side_on_a_phone(moved, snapshot):
     titles = [note.text for note in routing_map(moved, snapshot).layout.annotations]
     assert max(len(line) for title in titles for line in title.split("<br>")) <= 20
 
 
-def test_a_wide_range_of_costs_is_drawn_on_a_logarithmic_axis():
+def test_accuracy_vs_madds_uses_a_logarithmic_axis_for_a_wide_range():
     far = accuracy_vs_madds(make_table(), 1e6, IMAGENET)
     assert far.layout.xaxis.type == "log"
     assert far.layout.annotations[0].x == pytest.approx(6.0)
@@ -295,7 +295,7 @@ def test_live_run_marks_checkpoints_and_resumes():
     assert {(line.x0, line.line.dash) for line in figure.layout.shapes} == {(3, "dot"), (5, "dash")}
 
 
-def test_names_with_markup_are_shown_as_text():
+def test_figures_show_names_with_markup_as_text():
     figure = epitome_atlas(make_snapshot(name="<img src=x>"))
     assert "<img" not in figure.layout.title.text
     assert "&lt;img" in layer_bars([dict(make_rows()[0], name="<img src=x>")]).layout.yaxis.ticktext[0]
@@ -323,7 +323,7 @@ def test_sensitivity_draws_costs_measured_points_and_what_was_chosen():
     assert "<img" not in json.dumps(figure_json(sensitivity(make_sensitivity(1, name="<img src=x>")))["data"])
 
 
-def test_sensitivity_refuses_nothing_and_another_model():
+def test_sensitivity_refuses_an_empty_report_and_another_model():
     report = make_sensitivity(2)
     with pytest.raises(OptionError, match="no layer"):
         sensitivity(replace(report, layers=()))

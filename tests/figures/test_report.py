@@ -44,27 +44,27 @@ class _Scripts(HTMLParser):
             self.links.append(values["href"])
 
 
-def test_user_text_never_becomes_markup(page):
+def test_report_html_escapes_text(page):
     parser = _Scripts()
     parser.feed(page)
     assert parser.kinds == ["application/json", "application/json", None, None]
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
 
 
-def test_it_needs_no_network(page):
+def test_report_html_needs_no_network(page):
     parser = _Scripts()
     parser.feed(page)
     assert parser.links == ["data:,"]
     assert not re.search(r"@import|url\(\s*['\"]?http", page[: page.index("<body>")])
 
 
-def test_plotly_is_inlined_once_and_only_when_drawn(page):
+def test_report_html_includes_plotly_once_and_only_for_figures(page):
     assert page.count("prefers-color-scheme: dark") >= 2
     assert len(re.findall(r"plotly\.js v\d", page)) == 1
     assert len(report_html("Text", [Section("a", text="b")])) < 10_000
 
 
-def test_table_numbers_are_readable(page):
+def test_report_html_formats_numbers_of_tables(page):
     assert "225 M" in page
     assert "91.25" in page
     assert "<td>–</td>" in report_html("t", [Section("s", table=[{"a": None}])])

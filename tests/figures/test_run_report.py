@@ -11,7 +11,7 @@ from nes_lab.runs.store import RunStore
 from tests.figures.samples import make_rows, make_snapshot, write_run
 
 
-def test_a_finished_run_tells_everything(tmp_path):
+def test_run_report_of_a_finished_run_has_every_section(tmp_path):
     store = RunStore(tmp_path)
     run_id = write_run(store, label="<b>free</b>")
     info = store.get(run_id)
@@ -26,7 +26,7 @@ def test_a_finished_run_tells_everything(tmp_path):
     assert "training.lr" in page
 
 
-def test_a_queued_run_has_a_report_too(tmp_path):
+def test_run_report_of_a_queued_run(tmp_path):
     store = RunStore(tmp_path)
     run_id = store.create({"seed": 3})
     assert plan_rows(store, run_id) == []
@@ -35,7 +35,7 @@ def test_a_queued_run_has_a_report_too(tmp_path):
     assert "not started yet" in run_report(store, run_id)
 
 
-def test_a_damaged_plan_is_named(tmp_path):
+def test_run_report_names_a_damaged_plan(tmp_path):
     store = RunStore(tmp_path)
     run_id = store.create({})
     (store.path(run_id) / PLAN).write_bytes(b"\xff\xfe")
@@ -45,6 +45,6 @@ def test_a_damaged_plan_is_named(tmp_path):
         run_report(store, "nothing-here")
 
 
-def test_the_largest_layers_come_first():
+def test_largest_layers_come_first():
     layers = {"small": make_snapshot((8, 8, 1, 1)), "big": make_snapshot((32, 48, 1, 1)), "mid": make_snapshot()}
     assert largest_layers(layers) == ["big", "mid"]

@@ -25,7 +25,7 @@ def bars(page):
 
 
 @pytest.mark.browser
-def test_by_hand_in_jupyterlab(tmp_path):
+def test_notebook_by_hand_runs_in_jupyterlab(tmp_path):
     count = sum(cell["cell_type"] == "code" for cell in json.loads(NOTEBOOK.read_text())["cells"])
     with serve_lab(NOTEBOOK, tmp_path) as address, browse() as (page, faults):
         run_all(page, address, count)

@@ -56,20 +56,20 @@ def by_hand(tmp_path_factory):
     return execute(nbformat.read(source, as_version=4), tmp_path_factory.mktemp("jupyter"))
 
 
-def test_there_are_notebooks():
+def test_notebooks_exist():
     assert [path.stem for path in SOURCES][:1] == ["01_epitome_by_hand"]
     assert {path.stem for path in SOURCES} == {path.stem for path in FOLDER.glob("*.ipynb")}
 
 
 @pytest.mark.parametrize("source", SOURCES, **IDS)
-def test_both_files_hold_the_same_cells(source):
+def test_notebooks_and_their_python_files_hold_the_same_cells(source):
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     assert cells(jupytext.read(source)) == cells(notebook), PAIRING.format(source.stem)
     assert notebook.metadata.jupytext.formats == "ipynb,py:percent"
 
 
 @pytest.mark.parametrize("source", SOURCES, **IDS)
-def test_the_paired_file_is_valid_and_stripped(source):
+def test_notebooks_are_valid_and_without_output(source):
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     nbformat.validate(notebook)
     dirty = [c.source for c in notebook.cells if c.get("outputs") or c.get("execution_count") is not None]
@@ -77,7 +77,7 @@ def test_the_paired_file_is_valid_and_stripped(source):
     assert "widgets" not in notebook.metadata
 
 
-def test_by_hand_runs_and_says_what_it_promises(by_hand):
+def test_notebook_by_hand_runs_and_prints_what_it_promises(by_hand):
     code = [cell for cell in by_hand.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     text = printed(by_hand)
@@ -89,7 +89,7 @@ def test_by_hand_runs_and_says_what_it_promises(by_hand):
     assert "errors" not in text and "Warning" not in text
 
 
-def test_by_hand_counts_what_the_plan_costs(by_hand):
+def test_notebook_by_hand_counts_the_cost_of_its_executions(by_hand):
     # 3x3 on 12 x 12: dense 144*9*16*32; factored 144*9*8*16 + 2*(16 + 32)*144 for fractional starts; snapped without.
     text = printed(by_hand)
     assert "| dense convolution | 4,640 | 100% | 663,552 | 100% |" in text
@@ -97,7 +97,7 @@ def test_by_hand_counts_what_the_plan_costs(by_hand):
     assert "madds now 165,888, for the plan factored" in text
 
 
-def test_by_hand_draws(by_hand):
+def test_notebook_by_hand_draws_its_figures(by_hand):
     titles = [spec["layout"]["title"]["text"] for spec in figures(by_hand)]
     assert titles == [
         "2 patches read from 8 cells",
@@ -119,7 +119,7 @@ def test_by_hand_draws(by_hand):
     assert len(widgets) == 1
 
 
-def test_a_failing_cell_would_be_noticed(tmp_path):
+def test_notebook_runner_notices_a_failing_cell(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 == 2, 'not equal'")])
     with pytest.raises(CellExecutionError, match="not equal"):
         execute(notebook, tmp_path)

@@ -19,13 +19,13 @@ CELLS = np.array([0.0, 0.5, 1.5, 3.0, 2.0, 1.0, -0.5, -1.0])
         (5.0, [1.0, -0.5, -1.0], [-1.0, -1.5, -0.5]),  # left derivative at the last
     ],
 )
-def test_a_patch_and_its_gradient_by_hand(start, patch, gradient):
+def test_read_patch_agrees_with_a_computation_by_hand(start, patch, gradient):
     reading = read_patch(CELLS, start, 3)
     np.testing.assert_allclose(reading.patch, patch, atol=1e-12)
     np.testing.assert_allclose(reading.gradient, gradient, atol=1e-12)
 
 
-def test_a_patch_as_long_as_the_epitome_cannot_move():
+def test_read_patch_has_no_gradient_if_the_patch_cannot_move():
     reading = read_patch(CELLS, 0.0, 8)
     np.testing.assert_array_equal(reading.patch, CELLS)
     np.testing.assert_array_equal(reading.gradient, np.zeros(8))
@@ -41,12 +41,12 @@ def test_a_patch_as_long_as_the_epitome_cannot_move():
         (CELLS[None], 0.0, 3, OptionError, r"shape \(1, 8\)"),
     ],
 )
-def test_mistakes_are_named(cells, start, length, error, message):
+def test_read_patch_names_mistakes(cells, start, length, error, message):
     with pytest.raises(error, match=message):
         read_patch(cells, start, length)
 
 
-def test_the_figure_follows_the_slider():
+def test_start_explorer_figure_follows_the_slider():
     explorer = StartExplorer(CELLS, length=3, start=3.25)
     assert explorer.children == (explorer.slider, explorer.figure)
     assert (explorer.slider.min, explorer.slider.max) == (0.0, 5.0)
@@ -62,7 +62,7 @@ def test_the_figure_follows_the_slider():
     assert "4.00" in explorer.figure.layout.meta["alt"]
 
 
-def test_explorers_do_not_share_state():
+def test_start_explorers_do_not_share_state():
     first, second = StartExplorer(CELLS, length=3), StartExplorer(CELLS, length=3)
     first.slider.value = 2.5
     assert (first.reading.start, second.reading.start) == (2.5, 0.0)
