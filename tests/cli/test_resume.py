@@ -11,7 +11,7 @@ from nes_lab.runs.writer import RunWriter
 def test_resume_and_train_print_json_after_an_interrupt(config, monkeypatch, capsys):
     import nes_lab.experiment.run
 
-    def stop(store, run_id, progress=None, data=None):
+    def stop(store, run_id, on_progress=None, data=None):
         sys.stdout.write("something a library says")
         with RunWriter(store, run_id) as writer:
             writer.status("cancelled", step=3, total=9, reason="SIGINT received")

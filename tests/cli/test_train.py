@@ -89,7 +89,7 @@ def test_train_marks_a_run_that_cannot_start_as_failed(config, monkeypatch, caps
 def test_train_says_how_to_continue_after_an_interrupt(config, monkeypatch, capsys):
     import nes_lab.experiment.run
 
-    def stop(store, run_id, progress=None, data=None):
+    def stop(store, run_id, on_progress=None, data=None):
         with RunWriter(store, run_id) as writer:
             writer.status("cancelled", step=3, total=9, reason="SIGINT received")
 

@@ -64,8 +64,8 @@ def test_a_table_a_front_and_what_failed(file, capsys):
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert "2 of 3 trials finished" in lines and "seed=13 is failed: ValueError: boom" in lines
-    assert any(line.split()[:2] == ["seed=0", "50"] and " finished " in line for line in lines)
-    assert ["*", "all", "seeds", "2", "of", "3", "50.50", "±", "0.71", "100.50", "±", "0.71", "10.00"] in [
+    assert any(line.split()[:2] == ["seed=0", "50.00"] and " finished " in line for line in lines)
+    assert ["*", "all", "seeds", "2", "of", "3", "50.5", "±", "0.7071", "100.5", "±", "0.7071", "10"] in [
         line.split() for line in lines
     ]
     assert "* the Pareto front of top1, madds and params: 1 of 1 settings" in lines
@@ -109,8 +109,8 @@ def test_a_narrow_terminal_cuts_run_ids_and_neither_numbers_nor_settings(capsys,
     label, run = "madds=50% lr=1", "20261122-232851-madds-50-routing-tiled-s-0e1ec8"
     lines = shown(capsys, [SweepTrial(0, label, {"training.lr": 1}, run, "finished", numbers)])
     head, row = (re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines[:2])
-    assert len(row.rstrip()) <= width and "top1" in head and "params" in head
-    assert all(word in row for word in (label, "42.5", "1,234,567", "31,914", "finished", "0e1ec8"))
+    assert len(row.rstrip()) <= width and "top-1" in head and "params" in head
+    assert all(word in row for word in (label, "42.50", "1,234,567", "31,914", "finished", "0e1ec8"))
 
 
 @pytest.mark.slow
