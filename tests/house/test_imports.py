@@ -51,7 +51,7 @@ def test_import_directions_hold():
         ("nes_lab/unplaced/__init__.py", "", "Imports point downwards"),
         ("nes_lab/epitome/extra.py", "import plotly.graph_objects", "plotly is imported in figures and widgets only"),
         ("nes_lab/nn/extra.py", "def f():\n    import timm", "timm and torchvision are imported in"),
-        ("nes_lab/planning/extra.py", "from pydantic import BaseModel", "pydantic and tyro are imported in"),
+        ("nes_lab/planning/extra.py", "from pydantic import BaseModel", "pydantic is imported in"),
         ("nes_lab/cost/extra.py", "import streamlit", "streamlit belongs to app/"),
         ("nes_lab/cost/extra.py", "import captum.attr", "captum is imported in attribution only"),
     ],
