@@ -87,7 +87,7 @@ def tune(
         True
     """
     begun = time.perf_counter()
-    _check(model, seconds)
+    _check_arguments(model, seconds)
     device = next(epitome_layers(model))[1].epitome.device
     with progress_reporter(progress, on_progress) as report, _keep_random_state(device), torch.inference_mode(False):
         trial = copy.deepcopy(model).eval()
@@ -136,7 +136,7 @@ def choose_execution(times: Times) -> tuple[str, str]:
     return best, f"{others[best].median:.2f} of the time materialized"
 
 
-def _check(model: nn.Module, seconds: float) -> None:
+def _check_arguments(model: nn.Module, seconds: float) -> None:
     if not isinstance(model, nn.Module):
         raise OptionError(f"model is a {type(model).__name__}; tune takes a module with epitome layers")
     layers = [layer for _, layer in epitome_layers(model)]
