@@ -7,22 +7,20 @@ operations that run, plus the fractional taps of epitome layers by their plan's 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from nes_lab.errors import OptionError
+from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_example
 from nes_lab.execution.base import ExecutionCost
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.cost_report import CostReport, LayerCost
+from nes_lab.records.counts import Counts, total
 
-__all__ = ["count", "evaluating", "input_shape", "run_example", "stored_params"]
+__all__ = ["count", "stored_params", "tensor_counts"]
 
 
 def count(model: nn.Module, example_input: Any) -> CostReport:
@@ -61,8 +59,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
             handle.remove()
     rows = tuple(_rows(model, own, extra, executions))
     return CostReport(
-        params=stored_params(model),
-        madds=sum(r.madds for r in rows),
+        **asdict(replace(tensor_counts(_stored(model)), madds=sum(r.madds for r in rows))),
         learner_params=sum(r.learner_params for r in rows),
         bytes=sum(t.numel() * t.element_size() for t in _stored(model)),
         adds=sum(r.adds for r in rows),
@@ -70,6 +67,16 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
         input_shape=input_shape(example_input),
         by_layer=rows,
     )
+
+
+def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
+    """Return the counts of tensors that are stored and take part in no operation.
+
+    Examples:
+        >>> tensor_counts([torch.zeros(2, 3), torch.zeros(4)]).params
+        10
+    """
+    return replace(total([]), params=sum(t.numel() for t in tensors))
 
 
 def stored_params(model: nn.Module) -> int:
@@ -186,22 +193,19 @@ def _rows(
         if isinstance(module, EpitomeLayer):
             tensors += [t for t in module.routing.parameters(recurse=False) if id(t) not in seen]
         seen.update(map(id, tensors))
-        params, taps = sum(t.numel() for t in tensors), extra.get(name, ExecutionCost(0))
-        madds = own.get(name, 0) + taps.tap_madds
-        if params or madds:
-            yield _row(name, module, params, madds, taps, executions.get(name))
+        taps = extra.get(name, ExecutionCost(0))
+        counts = replace(tensor_counts(tensors), madds=own.get(name, 0) + taps.tap_madds)
+        if counts.params or counts.madds:
+            yield _row(name, module, counts, taps, executions.get(name))
 
 
-def _row(
-    name: str, module: nn.Module, params: int, madds: int, taps: ExecutionCost, execution: str | None
-) -> LayerCost:
+def _row(name: str, module: nn.Module, counts: Counts, taps: ExecutionCost, execution: str | None) -> LayerCost:
     is_epitome = isinstance(module, EpitomeLayer)
     weight = None if is_epitome else getattr(module, "weight", None)
     return LayerCost(
         name=name,
         kind=type(module).__name__,
-        params=params,
-        madds=madds,
+        **asdict(counts),
         adds=taps.adds,
         weight_madds=taps.weight_madds,
         learner_params=module.learner_params() if is_epitome else 0,
@@ -213,54 +217,3 @@ def _row(
         else None,
         epitome_shape=module.geometry.epitome_shape if is_epitome else None,
     )
-
-
-# ---- running a model to look at it ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module's own mode is restored."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def counting_kernels() -> Iterator[None]:
-    """Attention computed by products the counter sees: no fused fast path."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
-def run_example(model: nn.Module, example_input: Any) -> Any:
-    """Call a model with a tensor, a tuple of arguments or a dict of keyword arguments.
-
-    Raises:
-        OptionError: If the call fails; names the input and the reason.
-    """
-    try:
-        if isinstance(example_input, Mapping):
-            return model(**example_input)
-        return model(*example_input) if isinstance(example_input, tuple | list) else model(example_input)
-    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, ArithmeticError) as error:
-        raise OptionError(
-            f"example_input of shape {input_shape(example_input)}: {type(model).__name__} cannot run it: {error}"
-        ) from error
-
-
-def input_shape(example_input: Any) -> tuple[int, ...]:
-    """Shape of the (first) tensor of an example input, however deep it lies (detection networks take lists of images)."""
-    example_input = dict(example_input) if isinstance(example_input, Mapping) else example_input
-    first = next((leaf for leaf in tree_iter(example_input) if isinstance(leaf, Tensor)), None)
-    return () if first is None else tuple(first.shape)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from nes_lab.cost.count import evaluating
+from nes_lab.cost.probe import evaluating
 from nes_lab.errors import OptionError
 from nes_lab.records.cost_report import LatencyReport
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from nes_lab.cost.count import evaluating, run_example
+from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import ExportError, OptionError
 
 __all__ = ["ExampleInput", "check_example", "outputs_of"]

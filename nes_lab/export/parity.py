@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes_lab.cost.count import evaluating, run_example
+from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.cost.timing import time_rounds
 from nes_lab.errors import ExportError
 from nes_lab.export.example import ExampleInput, outputs_of

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from nes_lab.cost.count import counting_kernels
+from nes_lab.cost.probe import counting_kernels
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.export.atomic_write import new_file
 from nes_lab.export.example import ExampleInput, check_example

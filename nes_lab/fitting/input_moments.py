@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes_lab.cost.count import evaluating, run_example
+from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import calibration_batches, number_of_batches
 from nes_lab.progress_bar import OnProgress

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nes_lab.cost.count import run_example
+from nes_lab.cost.probe import run_example
 from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import calibration_batches, number_of_batches
 from nes_lab.progress_bar import OnProgress, progress_reporter

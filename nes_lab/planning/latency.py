@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from nes_lab.cost.count import run_example
+from nes_lab.cost.probe import run_example
 from nes_lab.cost.timing import compare, time_rounds
 from nes_lab.errors import BudgetError, OptionError
 from nes_lab.nn.inspect import epitome_layers

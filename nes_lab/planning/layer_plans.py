@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 from nes_lab.execution.base import AxisState, LayerForm
@@ -12,7 +13,7 @@ from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPlan
-from nes_lab.records.counts import Counts, total
+from nes_lab.records.counts import total
 from nes_lab.records.options import PlanOptions
 
 __all__ = ["assemble", "plan_layer"]
@@ -58,7 +59,7 @@ def plan_layer(
         execution=execution,
         seed=options.seed + layer.index,
         dense=dense,
-        predicted=Counts(params, min(executions.values())),
+        predicted=replace(dense, params=params, madds=min(executions.values())),
         options=dict(options.layer_options or {}),
         executions=executions,
         unavailable=unavailable,

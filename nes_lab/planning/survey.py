@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 from torch import nn
 
-from nes_lab.cost.count import count, counting_kernels, evaluating, input_shape, run_example
+from nes_lab.cost.count import count, tensor_counts
+from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_example
 from nes_lab.execution.base import LayerOp
 from nes_lab.nn.kinds import BASES, kind_of, layer_op
 from nes_lab.planning.dense_rules import Replaceable, dense_context, dense_reason, replaceable
@@ -140,7 +140,7 @@ def _other_weight(
     index: int, name: str, module: nn.Module, parameter: str, counts: Mapping[str, Counts]
 ) -> SurveyedLayer:
     # a parameter of the model itself is not in the report
-    stored = replace(total([]), params=prod(getattr(module, parameter).shape))
+    stored = tensor_counts([getattr(module, parameter)])
     kind, dense = type(module).__name__, counts.get(name, stored)
     return SurveyedLayer(
         index, name, module, kind, LayerOp(), dense, parameter=parameter, is_layer=False, bypassed=True

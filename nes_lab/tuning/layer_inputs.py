@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes_lab.cost.count import input_shape, run_example
+from nes_lab.cost.probe import input_shape, run_example
 from nes_lab.cost.timing import device_name
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer

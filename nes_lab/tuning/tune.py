@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nes_lab.cost.count import run_example
+from nes_lab.cost.probe import run_example
 from nes_lab.cost.timing import Ratio, compare, time_rounds
 from nes_lab.errors import OptionError
 from nes_lab.execution.registry import EXECUTIONS

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
-from nes_lab.cost.count import evaluating, run_example
+from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
 
 __all__ = ["CalibrationLoss", "Loss", "read_batches"]

@@ -1,0 +1,64 @@
+"""Run a model once to look at it: the example input, the mode it runs in, and kernels that can be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_iter
+
+from nes_lab.errors import OptionError
+
+__all__ = ["counting_kernels", "evaluating", "input_shape", "run_example"]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode without gradients, and restore the mode of every module afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def counting_kernels() -> Iterator[None]:
+    """Turn off fused attention kernels, which the counter cannot see into."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def run_example(model: nn.Module, example_input: Any) -> Any:
+    """Call a model with a tensor, a tuple of arguments or a dict of keyword arguments.
+
+    Raises:
+        OptionError: If the call fails; names the input and the reason.
+    """
+    try:
+        if isinstance(example_input, Mapping):
+            return model(**example_input)
+        return model(*example_input) if isinstance(example_input, tuple | list) else model(example_input)
+    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, ArithmeticError) as error:
+        raise OptionError(
+            f"example_input of shape {input_shape(example_input)}: {type(model).__name__} cannot run it: {error}"
+        ) from error
+
+
+def input_shape(example_input: Any) -> tuple[int, ...]:
+    """Return the shape of the first tensor of an example input, also inside lists and dicts; ``()`` if there is none."""
+    example_input = dict(example_input) if isinstance(example_input, Mapping) else example_input
+    first = next((leaf for leaf in tree_iter(example_input) if isinstance(leaf, Tensor)), None)
+    return () if first is None else tuple(first.shape)
