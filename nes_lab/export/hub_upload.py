@@ -54,8 +54,8 @@ def push_to_hub(
     check_repo_id(repo_id)
     hub = require_hub()
     if isinstance(folder_or_model, nn.Module):
-        with tempfile.TemporaryDirectory() as place:
-            folder = save_pretrained(folder_or_model, Path(place) / "model", **saving)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = save_pretrained(folder_or_model, Path(temporary) / "model", **saving)
             return push_to_hub(
                 folder,
                 repo_id,

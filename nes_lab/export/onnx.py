@@ -62,8 +62,8 @@ def export_onnx(
 
     Examples:
         >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     report = export_onnx(nn.Linear(4, 3), torch.randn(1, 4), f"{place}/net.onnx")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = export_onnx(nn.Linear(4, 3), torch.randn(1, 4), f"{folder}/net.onnx")
         >>> report.params, report.madds, report.batches
         (15, 12, (1, 2))
     """

@@ -74,8 +74,8 @@ def save_pretrained(
         >>> import tempfile, nes_lab
         >>> net = nn.Sequential(nn.Linear(64, 64))
         >>> small = nes_lab.compress(net, nes_lab.plan_for_budget(net, nes_lab.Budget(params="50%"), torch.randn(1, 64)))
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     again = from_pretrained(save_pretrained(small, f"{place}/small"), model=net)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = from_pretrained(save_pretrained(small, f"{folder}/small"), model=net)
         >>> torch.equal(again[0].epitome, small[0].epitome)
         True
     """
@@ -125,8 +125,8 @@ def from_pretrained(
     Examples:
         >>> import tempfile
         >>> net = nn.Linear(2, 3)
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     again = from_pretrained(save_pretrained(net, f"{place}/net"), model=nn.Linear(2, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = from_pretrained(save_pretrained(net, f"{folder}/net"), model=nn.Linear(2, 3))
         >>> torch.equal(again.weight, net.weight), again.training
         (True, False)
     """

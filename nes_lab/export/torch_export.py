@@ -54,8 +54,8 @@ def export_torch(
 
     Examples:
         >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     report = export_torch(nn.Linear(4, 3), torch.randn(1, 4), f"{place}/net.pt2")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = export_torch(nn.Linear(4, 3), torch.randn(1, 4), f"{folder}/net.pt2")
         >>> report.params, report.madds, report.batches
         (15, 12, (1, 2))
     """

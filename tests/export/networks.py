@@ -92,12 +92,11 @@ def stirred(model, seed=0):
 
 def same_state(one, other):
     """Whether two models hold the same tensors, bit for bit, in the same layouts."""
-    mine, theirs = one.state_dict(), other.state_dict()
-    assert list(mine) == list(theirs)
-    for name, tensor in mine.items():
-        found = theirs[name]
-        assert found.dtype == tensor.dtype and torch.equal(found, tensor), name
-        assert found.stride() == tensor.stride(), name
+    expected, tensors = one.state_dict(), other.state_dict()
+    assert list(expected) == list(tensors)
+    for name, tensor in expected.items():
+        assert tensors[name].dtype == tensor.dtype and torch.equal(tensors[name], tensor), name
+        assert tensors[name].stride() == tensor.stride(), name
     grads = [{n: p.requires_grad for n, p in m.named_parameters()} for m in (one, other)]
     assert grads[0] == grads[1]
     return True

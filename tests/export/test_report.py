@@ -14,12 +14,20 @@ FULL = ExportReport(
 )
 
 
-def test_there_and_back():
+def test_export_report_round_trip():
     assert ExportReport.from_dict(json.loads(json.dumps(FULL.to_dict()))) == FULL
     assert FULL.ratio == 0.5 and ExportReport("a", "onnx", "factored", 1, 1, 1).ratio is None
 
 
-def test_text():
+def test_export_report_of_0_1_0_loads_and_its_bytes_warn():
+    old = FULL.to_dict()
+    old["bytes"] = old.pop("file_bytes")
+    assert ExportReport.from_dict(old) == FULL
+    with pytest.warns(FutureWarning, match="ExportReport.file_bytes"):
+        assert FULL.bytes == 10
+
+
+def test_export_report_as_text():
     assert str(FULL) == (
         "m.onnx: onnx, factored, opset 20, 10 bytes, 4 params, unknown madds; differs from PyTorch by at most 1.0e-06 "
         "(batches 1, 2); 1.50 ms a call, PyTorch 3.00 ms, 2 threads"
@@ -27,7 +35,7 @@ def test_text():
 
 
 @pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"path": None, "remove": "file_bytes"}])
-def test_foreign_data(change):
+def test_export_report_refuses_foreign_data(change):
     data = FULL.to_dict() | change
     data.pop(data.pop("remove", "none"), None)
     with pytest.raises(OptionError, match=r"schema=2|lacks a field or has an unknown one"):
@@ -36,6 +44,6 @@ def test_foreign_data(change):
         ExportReport.from_dict([])
 
 
-def test_it_needs_no_torch():
+def test_export_report_needs_no_torch():
     program = "import sys, nes_lab.export.report, nes_lab.export.saved_config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

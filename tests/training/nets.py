@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -46,3 +48,15 @@ def trainer(
     if changes.get("kd_weight"):
         teacher = teacher or tiny_net(seed=9)
     return Trainer(net or tiny_net(), data or tiny_data(), tiny_recipe(**changes), seed=3, hooks=hooks, teacher=teacher)
+
+
+class Poison(nn.Module):
+    """Turns the loss to NaN at one forward pass in training."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at, self.calls = at, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += self.training
+        return x * math.nan if self.training and self.calls == self.at else x

@@ -45,30 +45,33 @@ def epitome_net(routing: str, scope: str = "separable", boundary: str = "clamp")
     return nn.Sequential(net[0], net[1], net[2], middle, nn.Flatten(), nn.Dropout(0.2), head)
 
 
-def check(folder: Path, stop_at: int, make, **changes) -> None:
-    """Compare an interrupted training with an uninterrupted one: tensors, last numbers, and all rows of metrics."""
+def check_resumed(folder: Path, stops: list[int], make, **changes) -> None:
+    """Compare a training that is stopped, saved and loaded at each of ``stops`` with an uninterrupted one.
+
+    Tensors, last numbers, and all rows of metrics must be equal.
+    """
     data, rows, split_rows = tiny_data(), [], []
     whole = trainer(make(), data, Hooks(metric=rows.append), **changes)
     assert whole.fit()
 
-    first = trainer(make(), data, **changes)
-    hooks = Hooks(
-        metric=split_rows.append, should_stop=lambda: first.step >= stop_at, checkpoint=lambda tr: save(tr, folder)
-    )
-    first.hooks = hooks
-    assert not first.fit()
-    assert first.step == stop_at
+    part = trainer(make(), data, **changes)
+    for stop_at in stops:
+        part.hooks = Hooks(
+            metric=split_rows.append,
+            should_stop=lambda part=part, stop_at=stop_at: part.step >= stop_at,
+            checkpoint=lambda tr: save(tr, folder),
+        )
+        assert not part.fit()
+        assert part.step == stop_at
+        random.random(), np.random.rand(), torch.rand(1)  # another process has other global states
+        part = load(trainer(make(), data, Hooks(metric=split_rows.append), **changes), folder)
+        assert part.step == stop_at
+    assert part.fit()
 
-    random.random(), np.random.rand(), torch.rand(1)  # another process has other global states
-    second = load(trainer(make(), data, Hooks(metric=split_rows.append), **changes), folder)
-    assert second.step == stop_at
-    assert second.fit()
-
-    expected, found = outcome(whole), outcome(second)
-    assert expected.keys() == found.keys()
-    different = [name for name in expected if not expected[name].equal(found[name])]
-    assert different == []
-    assert whole.last == second.last
-    assert whole.best_top1 == second.best_top1
+    expected, resumed = outcome(whole), outcome(part)
+    assert expected.keys() == resumed.keys()
+    assert [name for name in expected if not expected[name].equal(resumed[name])] == []
+    assert whole.last == part.last
+    assert whole.best_top1 == part.best_top1
     timeless = [[{k: v for k, v in row.items() if k != "images_per_s"} for row in some] for some in (rows, split_rows)]
     assert timeless[0] == timeless[1]

@@ -42,7 +42,7 @@ def model():
 
 
 @pytest.mark.parametrize("saved", [True, False])
-def test_a_model_goes_to_the_hub_and_comes_back(model, tmp_path, saved, monkeypatch):
+def test_push_to_hub_sends_a_model_that_comes_back(model, tmp_path, saved, monkeypatch):
     api = Api(tmp_path / "hub")
     given = save_pretrained(model, tmp_path / "m") if saved else model
     assert push_to_hub(given, "someone/small-net", api=api) == "hub/someone/small-net"
@@ -58,21 +58,21 @@ def test_a_model_goes_to_the_hub_and_comes_back(model, tmp_path, saved, monkeypa
     assert asked == {"revision": "v1", "allow_patterns": ["config.json", "model.safetensors"]}
 
 
-def test_a_plain_path_never_asks_the_hub(model, monkeypatch):
+def test_from_pretrained_does_not_ask_the_hub_for_a_plain_path(model, monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", lambda *a, **k: pytest.fail("the Hub was asked"))
     with pytest.raises(CheckpointError, match="holds no saved model"):
         from_pretrained("someone/small-net", model=Net())
 
 
 @pytest.mark.parametrize("repo", ["net", "a/b/c", "../b", "a/..", "", 3, "a b/c", "a/b@x"])
-def test_wrong_names_of_repositories(model, repo, tmp_path):
+def test_push_to_hub_refuses_wrong_names_of_repositories(model, repo, tmp_path):
     api = Api(tmp_path)
     with pytest.raises(OptionError, match="repo_id="):
         push_to_hub(model, repo, api=api)
     assert not api.repos
 
 
-def test_a_damaged_folder_is_not_sent(model, tmp_path):
+def test_push_to_hub_does_not_send_a_damaged_folder(model, tmp_path):
     folder, api = save_pretrained(model, tmp_path / "m"), Api(tmp_path / "hub")
     (folder / "model.safetensors").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="truncated"):
@@ -80,18 +80,18 @@ def test_a_damaged_folder_is_not_sent(model, tmp_path):
     assert not api.repos
 
 
-def test_arguments_of_saving_are_for_models(model, tmp_path):
+def test_push_to_hub_takes_saving_arguments_for_models_only(model, tmp_path):
     folder = save_pretrained(model, tmp_path / "m")
     with pytest.raises(OptionError, match="metadata= is an argument for saving a model"):
         push_to_hub(folder, "someone/net", api=Api(tmp_path), metadata={})
 
 
-def test_what_the_hub_refuses_is_told(model, tmp_path):
+def test_push_to_hub_tells_what_the_hub_refuses(model, tmp_path):
     with pytest.raises(CheckpointError, match=r"the Hub refused .* no quota"):
         push_to_hub(model, "someone/net", api=Api(tmp_path, OSError("no quota")))
 
 
-def test_without_the_package(model, monkeypatch):
+def test_require_hub_says_how_to_install_the_package(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for call in (lambda: push_to_hub(model, "someone/net"), lambda: from_pretrained("hf://someone/net")):
         with pytest.raises(OptionError, match=r"pip install 'nes-lab\[export\]'"):
