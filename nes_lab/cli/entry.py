@@ -21,7 +21,7 @@ from nes_lab.errors import NesLabError, OptionError, closest
 __all__ = ["VERBS", "main"]
 
 VERBS = {
-    "demo": ("demo", "train and compare small networks on real digits; writes a report"),
+    "demo": ("demo", "train dense and compressed networks on handwritten digits, compare them, write a report"),
     "plan": ("plan", "show how a backbone would be compressed to a budget, and what each layer would cost"),
     "compress": ("compress", "compress a backbone to a budget and save it in a folder"),
     "fit": ("fit", "compress a pretrained backbone, fit its epitomes to its weights, and save it in a folder"),

@@ -51,67 +51,84 @@ class DataConfig(Section):
         default="digits", description="Data set; digits comes with scikit-learn and needs no download."
     )
     root: Path | None = Field(default=None, description="Folder that holds the data; empty means data/<name>.")
-    download: bool = Field(default=False, description="Fetch the data set when it is not on disk yet.")
+    download: bool = Field(default=False, description="Download the data set if it is not on disk yet.")
     image_size: int | None = Field(
-        default=None, ge=4, le=2048, description="Side of the square images in pixels; empty keeps the data set's own."
+        default=None,
+        ge=4,
+        le=2048,
+        description="Height and width of the images in pixels; empty keeps the size of the data set.",
     )
     batch_size: int = Field(
         default=64,
         ge=1,
         le=65536,
-        description="Images a process takes at a time; accumulate and processes multiply it.",
+        description="Number of images per batch and process; one training step takes batch_size x accumulate x processes images.",
     )
     workers: int = Field(
-        default=0, ge=0, le=256, description="Processes that load images; 0 loads in the training process."
+        default=0,
+        ge=0,
+        le=256,
+        description="Number of processes that load images; 0 loads them in the training process.",
     )
     limit: int | None = Field(
         default=None, ge=1, le=10**9, description="Use at most this many training images; empty uses all."
     )
     augment: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         default="standard",
-        description="standard (crop and mirror, or shift), none, or timm's name of a policy such as rand-m9-mstd0.5-inc1.",
+        description="Augmentation: standard (crop and mirror, or shift), none, or a policy of timm such as rand-m9-mstd0.5-inc1.",
     )
     color_jitter: float = Field(
-        default=0.0, ge=0, le=1, description="Strength of random brightness, contrast and saturation; 0 is off."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Strength of random changes of brightness, contrast and saturation; 0 turns them off.",
     )
     erase: float = Field(default=0.0, ge=0, le=1, description="Probability that a random rectangle is erased.")
     crop_scale: float = Field(
-        default=0.08, gt=0, le=1, description="Smallest share of an image's area that a random crop shows."
+        default=0.08, gt=0, le=1, description="Smallest share of an image's area that a random crop may keep."
     )
     interpolation: Literal["bilinear", "bicubic"] = Field(
-        default="bilinear", description="How images of folders and shards are resized."
+        default="bilinear", description="Interpolation for resizing images of folders and shards."
     )
     normalize: Literal["own", "imagenet", "half"] = Field(
-        default="own", description="Mean and deviation: the data set's own, ImageNet's, or 0.5 and 0.5."
+        default="own",
+        description="Mean and standard deviation for normalizing: those of the data set (own), of ImageNet, or 0.5 and 0.5 (half).",
     )
     skip_broken: float = Field(
         default=0.0,
         ge=0,
         le=0.01,
-        description="Largest share of unreadable images that is left out instead of refused.",
+        description="Share of unreadable images up to which they are left out; if there are more, the data set is refused.",
     )
     samples: int | None = Field(
         default=None,
         ge=16,
         le=10**8,
-        description="Samples of an audio clip the network hears; empty takes the longest.",
+        description="Number of samples of an audio clip that the network gets; empty takes the length of the longest clip.",
     )
-    val_fold: int = Field(default=5, ge=1, le=1000, description="Fold of an audio set that validates; others train.")
+    val_fold: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Fold of an audio set used for validation; the other folds are used for training.",
+    )
 
 
 class BackboneConfig(Section):
     """Which network, before compression."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
-        default="small_mobilenetv2", description="Backbone: small_mobilenetv2 or any name that timm knows."
+        default="small_mobilenetv2", description="Name of the network: small_mobilenetv2, or any model name of timm."
     )
-    width: float = Field(default=1.0, gt=0, le=8, description="Width multiplier on the channels of every layer.")
-    pretrained: bool = Field(default=False, description="Begin with timm's pretrained weights, fetched on first use.")
+    width: float = Field(default=1.0, gt=0, le=8, description="Multiply the number of channels of every layer by this.")
+    pretrained: bool = Field(
+        default=False, description="Start from timm's pretrained weights, which are downloaded on first use."
+    )
     checkpoint: Path | None = Field(
-        default=None, description="Begin with the weights of this .safetensors file of the dense network."
+        default=None, description="Start from the dense network's weights in this .safetensors file."
     )
     new_head: bool = Field(
-        default=False, description="Draw the classifier anew where the checkpoint's has another number of classes."
+        default=False, description="Draw a random classifier if the checkpoint has another number of classes."
     )
     options: dict[str, Any] = Field(
         default={}, description='Further options of the backbone, such as {"drop_rate": 0.2, "pad_type": "same"}.'
@@ -171,11 +188,11 @@ class CompressionConfig(Section):
         default=0,
         ge=0,
         le=10**6,
-        description="Training images the fit is calibrated on, batch norms measured anew; 0: the weights alone decide.",
+        description="Number of training images for calibrating the fit and measuring batch norms again; 0 fits to the weights alone.",
     )
     snap: bool = Field(
         default=False,
-        description="Search among whole cells only: nothing is blended, which saves madds, and the starts learn no more.",
+        description="Search integer starts only and keep them fixed in training. They need no interpolation, which saves madds.",
     )
 
     @model_validator(mode="before")
@@ -226,16 +243,19 @@ class ExperimentConfig(Section):
     """One experiment from data to summary; the file a run stores as ``config.json``."""
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this file format.")
-    label: Text = Field(default="", description="Free text to recognize the run by.")
+    label: Text = Field(default="", description="Free text to recognize the run.")
     seed: int = Field(
-        default=0, ge=0, le=2**31 - 1, description="Seed of the split, the initial weights and the order."
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        description="Seed for the split of the data, the initial weights and the order of images.",
     )
-    data: DataConfig = Field(default_factory=DataConfig, description="Which images, and how they are served.")
-    backbone: BackboneConfig = Field(default_factory=BackboneConfig, description="Which network.")
+    data: DataConfig = Field(default_factory=DataConfig, description="The data set, and how it is loaded.")
+    backbone: BackboneConfig = Field(default_factory=BackboneConfig, description="The network before compression.")
     compression: CompressionConfig | None = Field(
-        default=None, description="How it is compressed; empty trains it dense."
+        default=None, description="How the network is compressed; empty trains the dense network."
     )
-    training: TrainingConfig = Field(default_factory=TrainingConfig, description="The training recipe.")
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="How the network is trained.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, as they are stored in a run directory."""

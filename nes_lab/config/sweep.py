@@ -37,8 +37,10 @@ class Range(Section):
 
     low: int | float = Field(description="Smallest value.")
     high: int | float = Field(description="Largest value.")
-    log: bool = Field(default=False, description="Draw the logarithm evenly, for values over several magnitudes.")
-    step: int | float | None = Field(default=None, gt=0, description="Distance of two neighbours; a grid needs it.")
+    log: bool = Field(default=False, description="Draw values evenly on a logarithmic scale.")
+    step: int | float | None = Field(
+        default=None, gt=0, description="Distance between two neighboring values; a grid needs it."
+    )
 
     @property
     def is_whole(self) -> bool:
@@ -85,29 +87,32 @@ class SweepConfig(Section):
         description="Name of the sweep, in lower-case letters, digits and dashes; the group of its runs."
     )
     base: str | dict[str, Any] = Field(
-        default={}, description="The experiment: its sections, a YAML file, a recipe's name, or recipe/variant."
+        default={},
+        description="The base experiment: its sections, a YAML file, the name of a recipe, or recipe/variant.",
     )
     space: dict[str, Axis] = Field(
-        min_length=1, description="What varies: dotted field to a list of values, or to low, high, log, step."
+        min_length=1, description="Fields that vary: dotted field -> a list of values, or low, high, log and step."
     )
     sampler: Literal["grid", "random", "tpe", "nsga2"] = Field(
-        default="grid", description="All combinations, independent draws, or draws that learn from finished trials."
+        default="grid",
+        description="How trials are chosen: all combinations, independent random draws, or draws that learn from finished trials.",
     )
     trials: int | None = Field(
-        default=None, ge=1, le=MOST_TRIALS, description="How many; empty takes all of a grid. Others need a number."
+        default=None,
+        ge=1,
+        le=MOST_TRIALS,
+        description="Number of trials; empty takes all combinations of a grid. Other samplers need a number.",
     )
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the sampler; runs have their own.")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the sampler; the runs have their own seeds.")
     objectives: dict[str, Direction] = Field(
         default={"top1": "maximize", "madds": "minimize", "params": "minimize"},
         min_length=1,
-        description="Numbers of a run's summary that are to be high or low.",
+        description="Numbers of a run's summary -> maximize or minimize.",
     )
     storage: str = Field(
-        default="", description="URL of Optuna's database; empty: SQLite in sweeps/<name> beside the runs."
+        default="", description="URL of Optuna's database; empty uses SQLite in sweeps/<name> next to the runs."
     )
-    retries: int = Field(
-        default=2, ge=0, le=100, description="How often a trial whose process died is resumed before it is given up."
-    )
+    retries: int = Field(default=2, ge=0, le=100, description="How often a trial is resumed after its process died.")
 
     @field_validator("space", mode="before")
     @classmethod
