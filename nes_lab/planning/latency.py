@@ -1,8 +1,8 @@
-"""Meeting a limit on measured time: tune states of the ladder on this device until the first that is fast enough is found.
+"""Meet a limit on measured time: tune rungs of the ladder on this device, by bisection, until the first fast enough one is known.
 
-Time is noisy. The network and the dense model are timed in turn, round by round, and medians are compared. During the search a
-state counts as fast enough when it stays below the limit by :data:`MARGIN` and two standard errors; the plan that is returned
-was then measured once more, and its median lies within the limit.
+Times are noisy. Therefore the network and the dense model are timed in turn, round by round, and their medians are compared. During
+the search, a rung counts as fast enough if its time is below the limit by :data:`MARGIN` and two standard errors. The plan that is
+returned is measured once more, for longer, and its median is within the limit.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ from nes_lab.surgery.replace import compress
 from nes_lab.text import format_ms
 from nes_lab.tuning.tune import tune
 
-__all__ = ["MARGIN", "Clock", "RealClock", "Timing", "meet_latency"]
+__all__ = ["MARGIN", "DeviceTimer", "PlanTimer", "Timing", "meet_latency"]
 
 MARGIN = 0.02
-_PROBES = 8
-_TRIES = 3  # of the last measurement
-_TUNING = 0.6  # of a probe's time; the rest compares with the dense model
-_LEAST_ROUNDS = 7
-_HOLDERS = 3
+MAX_MEASURED_RUNGS = 8
+MAX_LAST_MEASUREMENTS = 3
+TUNING_SHARE = 0.6
+"""Share of a measurement's time that goes to tuning; the rest goes to the comparison with the dense model."""
+MIN_ROUNDS = 7
+SLOWEST_LAYERS_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How fast one state is.
+    """Measured time of one plan.
 
     Args:
-        plan: With the tuned execution plans and the multiply-adds these give.
-        ms, dense_ms: Medians of the network and of the dense model, timed in the same rounds.
-        error: Standard error of their ratio, as a share.
-        rounds: Of each.
-        slowest: The layers that take longest, for a message.
+        plan: The plan, with the tuned execution plans and the multiply-adds they need.
+        ms, dense_ms: Median times of the network and of the dense model, measured in the same rounds.
+        error: Standard error of the ratio of the two times, as a share of it.
+        rounds: Number of times each was measured.
+        slowest: The slowest layers, for messages.
     """
 
     plan: CompressionPlan
@@ -59,18 +60,18 @@ class Timing:
     slowest: str = ""
 
 
-class Clock(Protocol):
-    """Tunes and times a plan in about so many seconds."""
+class PlanTimer(Protocol):
+    """Function that tunes and times a plan."""
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Measure."""
+        """Tune and time ``plan`` in about ``seconds`` seconds."""
         ...
 
 
 def meet_latency(
     model: nn.Module,
     example_input: Any,
-    at: Callable[[int], CompressionPlan],
+    plan_at: Callable[[int], CompressionPlan],
     first: int,
     last: int,
     budget: Budget,
@@ -78,60 +79,67 @@ def meet_latency(
     seconds: float = 60.0,
     progress: bool = False,
     on_progress: OnProgress | None = None,
-    clock: Clock | None = None,
+    timer: PlanTimer | None = None,
 ) -> CompressionPlan:
-    """The plan of the first rung that is fast enough, by bisection, with its tuned execution plans.
+    """Return the plan of the first rung that is fast enough, with its tuned execution plans.
 
     Args:
-        model: The dense model, left as it was.
-        example_input: As :func:`nes_lab.count` takes it, with the batch that is to be served.
-        at: The plan of a rung.
-        first: The first rung that meets the other limits; all below it do.
-        last: The last rung.
-        budget: With ``latency_ms``.
-        seconds: About how long all may take.
+        model: The dense model; it is not changed.
+        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it, with the batch size that will be used.
+        plan_at: Function from a rung to its plan.
+        first: First rung that meets the other limits; later rungs meet them too.
+        last: Last rung.
+        budget: Budget with a limit ``latency_ms``.
+        seconds: About how many seconds the search may take.
         progress: Show a bar on standard error.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each piece of work; None: nobody is.
-        clock: What measures; None: this device.
+        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
+        timer: Measures a plan; None measures on the model's device.
 
     Raises:
-        BudgetError: If no rung measured is fast enough; names the least time that was.
-        OptionError: If the model has no numbers (meta device), or ``seconds`` is no positive number.
+        BudgetError: If no measured rung is fast enough; names the shortest time that was measured.
+        OptionError: If the model is on the meta device, or ``seconds`` is not a positive number.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
-        raise OptionError(f"seconds={seconds!r}; give a positive number")
-    clock = clock or RealClock(model, example_input, budget)
-    search = _Search(at, clock, budget, seconds / (_PROBES + 2))
-    with progress_reporter(progress, on_progress, "measuring") as show:
-        search.show = show
+        raise OptionError(f"seconds={seconds!r}; give a positive number of seconds")
+    timer = timer or DeviceTimer(model, example_input, budget)
+    search = _Search(plan_at, timer, budget, seconds / (MAX_MEASURED_RUNGS + 2))
+    with progress_reporter(progress, on_progress, "measuring") as report:
+        search.report = report
         return _with_notes(search.run(first, last), budget, search)
 
 
 class _Search:
     """Bisection between a rung that is too slow and one that is fast enough."""
 
-    def __init__(self, at: Callable[[int], CompressionPlan], clock: Clock, budget: Budget, share: float) -> None:
-        self.at, self.clock, self.budget, self.share = at, clock, budget, share
-        self.known: dict[int, Timing] = {}
-        self.show: OnProgress = lambda news: None
+    def __init__(
+        self, plan_at: Callable[[int], CompressionPlan], timer: PlanTimer, budget: Budget, share: float
+    ) -> None:
+        self.plan_at, self.timer, self.budget, self.share = plan_at, timer, budget, share
+        self.timings: dict[int, Timing] = {}
+        self.report: OnProgress = lambda event: None
         self.begun = time.perf_counter()
 
     def run(self, first: int, last: int) -> Timing:
-        """The timing of the rung to take."""
-        if self.fast(first):
+        """Return the timing of the rung to take.
+
+        1. Bisect between a rung that is too slow and one that is fast enough.
+        2. Measure the result once more, for longer; if its median is within the limit, take it.
+        3. Otherwise bisect again, up to the next rung that is fast enough.
+        """
+        if self.is_fast_enough(first):
             low, high = first - 1, first
-        elif first == last or not self.fast(last):
+        elif first == last or not self.is_fast_enough(last):
             raise self.too_slow()
         else:
             low, high = first, last
-        for _ in range(_TRIES):
+        for _ in range(MAX_LAST_MEASUREMENTS):
             high = self.bisect(low, high)
             timing = self.measure(high, 2 * self.share, "last measurement")
-            self.known[high] = timing
+            self.timings[high] = timing
             if timing.ms <= self.limit(timing):
                 return timing
-            better = [rung for rung in self.known if rung > high and self.enough(self.known[rung])]
-            if not better and high < last and self.fast(last):
+            better = [rung for rung in self.timings if rung > high and self.within_limit(self.timings[rung])]
+            if not better and high < last and self.is_fast_enough(last):
                 better = [last]
             if not better:
                 break
@@ -139,78 +147,88 @@ class _Search:
         raise self.too_slow()
 
     def bisect(self, low: int, high: int) -> int:
-        """The least fast rung that was found fast enough, ``low`` being too slow and ``high`` fast enough."""
-        while high - low > 1 and len(self.known) < _PROBES:
+        """Return the first rung above ``low`` (too slow) and up to ``high`` (fast enough) that was measured as fast enough."""
+        while high - low > 1 and len(self.timings) < MAX_MEASURED_RUNGS:
             middle = (low + high) // 2
-            if self.fast(middle):
+            if self.is_fast_enough(middle):
                 high = middle
             else:
                 low = middle
         return high
 
-    def fast(self, rung: int) -> bool:
-        """Whether a rung is fast enough, with the margin."""
-        if rung not in self.known:
-            self.known[rung] = self.measure(rung, self.share, f"step {rung}")
-        return self.enough(self.known[rung])
+    def is_fast_enough(self, rung: int) -> bool:
+        """Return True if a rung is fast enough, with the margin; measure it if it was not yet."""
+        if rung not in self.timings:
+            self.timings[rung] = self.measure(rung, self.share, f"step {rung}")
+        return self.within_limit(self.timings[rung])
 
     def measure(self, rung: int, seconds: float, label: str) -> Timing:
-        self.show({"done": len(self.known), "total": _PROBES + 1, "phase": "latency", "label": label})
-        return self.clock(self.at(rung), seconds)
+        """Tune and time the plan of a rung."""
+        self.report({"done": len(self.timings), "total": MAX_MEASURED_RUNGS + 1, "phase": "latency", "label": label})
+        return self.timer(self.plan_at(rung), seconds)
 
-    def enough(self, timing: Timing) -> bool:
+    def within_limit(self, timing: Timing) -> bool:
+        """Return True if a time is below the limit by the margin and two standard errors."""
         return timing.ms * (1 + MARGIN + 2 * timing.error) <= self.limit(timing)
 
     def limit(self, timing: Timing) -> float:
+        """Return the limit in milliseconds, given the dense model's time."""
         limit = self.budget.latency_limit(timing.dense_ms)
-        assert limit is not None  # or nobody would search
+        assert limit is not None  # otherwise there is nothing to search for
         return limit
 
     def too_slow(self) -> BudgetError:
-        least = min(self.known.values(), key=lambda t: t.ms / self.limit(t))
-        where = "; ".join(note for note in least.plan.notes if "tuned on" in note)
-        return BudgetError(
-            f"latency_ms={self.budget.latency_ms!r} cannot be met: the least measured is {format_ms(least.ms)} "
-            f"({least.ms / least.dense_ms:.0%} of the dense model's {format_ms(least.dense_ms)}), where {format_ms(self.limit(least))} are "
-            f"asked for with a margin of {MARGIN:.0%} and two standard errors ({least.error:.1%} each)"
-            + (f"; slowest there: {least.slowest}" if least.slowest else "")
-            + (f"; {where}" if where else ""),
-            least=least.plan.predicted,
+        """Return the error that names the shortest measured time."""
+        least = min(self.timings.values(), key=lambda t: t.ms / self.limit(t))
+        times = (
+            f"the shortest measured time is {format_ms(least.ms)} ({least.ms / least.dense_ms:.0%} of the dense model's "
+            f"{format_ms(least.dense_ms)}); the limit is {format_ms(self.limit(least))}, with a margin of {MARGIN:.0%} and two "
+            f"standard errors ({least.error:.1%} each)"
         )
+        slowest = [f"slowest there: {least.slowest}"] if least.slowest else []
+        tuned = [note for note in least.plan.notes if "tuned on" in note]
+        message = f"latency_ms={self.budget.latency_ms!r} cannot be met: " + "; ".join([times, *slowest, *tuned])
+        return BudgetError(message, least=least.plan.predicted)
 
 
 def _with_notes(timing: Timing, budget: Budget, search: _Search) -> CompressionPlan:
     share = f", which is {budget.latency_ms} of dense" if isinstance(budget.latency_ms, str) else ""
     note = (
-        f"{format_ms(timing.ms)} measured: median of {timing.rounds} rounds, in turn with the dense model's {format_ms(timing.dense_ms)}; "
-        f"limit {format_ms(search.limit(timing))}{share}; searched with a margin of {MARGIN:.0%} and two standard errors "
-        f"(now {timing.error:.1%} each), {len(search.known)} states tuned in {time.perf_counter() - search.begun:.0f} s"
+        f"{format_ms(timing.ms)} measured (median of {timing.rounds} rounds, in turn with the dense model's "
+        f"{format_ms(timing.dense_ms)}); the limit is {format_ms(search.limit(timing))}{share}; searched with a margin of {MARGIN:.0%} "
+        f"and two standard errors (now {timing.error:.1%} each), by tuning {len(search.timings)} sizes in "
+        f"{time.perf_counter() - search.begun:.0f} s"
     )
     return replace(timing.plan, notes=(*timing.plan.notes, note), latency_ms=timing.ms)
 
 
-class RealClock:
-    """Measures on the model's device; weights do not matter for time, so the epitomes get any.
+class DeviceTimer:
+    """Tunes and times plans on the model's device. Epitomes get random weights, since weights do not change the time.
 
     Args:
-        model: The dense model, left as it was.
-        example_input: On its device.
-        budget: Its limit on multiply-adds holds for tuned networks too.
+        model: The dense model; it is not changed.
+        example_input: Input of one forward pass, on the model's device.
+        budget: Budget whose limit on multiply-adds must hold for tuned networks too.
+
+    Raises:
+        OptionError: If the model is on the meta device.
     """
 
     def __init__(self, model: nn.Module, example_input: Any, budget: Budget) -> None:
         tensor = next((t for t in (*model.parameters(), *model.buffers())), None)
         self.device = torch.device("cpu") if tensor is None else tensor.device
         if self.device.type == "meta":
-            raise OptionError("model lies on the meta device, where nothing takes time; move it to a real one")
+            raise OptionError(
+                "model is on the meta device, which computes nothing and so takes no time; move it to a real device"
+            )
         self.model, self.example_input, self.budget = model, example_input, budget
         self.dense = copy.deepcopy(model).eval()
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Tune, keep to the limit on multiply-adds, and compare with the dense model."""
+        """Tune a plan within the limit on multiply-adds, and time it in turn with the dense model."""
         net, slowest = compress(self.model, plan, initial_weights="reset").eval(), ""
         if plan.layers:
-            report = tune(net, self.example_input, seconds=_TUNING * seconds)
+            report = tune(net, self.example_input, seconds=TUNING_SHARE * seconds)
             plan = self._within_madds(report.apply(plan), report)
             for name, layer in epitome_layers(net):
                 layer.execution = plan.layers[name].execution
@@ -221,14 +239,14 @@ class RealClock:
         }
         with torch.inference_mode():
             times = time_rounds(
-                contenders, self.device, (1 - _TUNING) * seconds, least=_LEAST_ROUNDS, most=400, precision=0.0025
+                contenders, self.device, (1 - TUNING_SHARE) * seconds, least=MIN_ROUNDS, most=400, precision=0.0025
             )
         ratio = compare(times["net"], times["dense"])
         ms, dense_ms = median(times["net"]), median(times["dense"])
         return Timing(plan, ms, dense_ms, ratio.error / max(ratio.median, 1e-9), ratio.rounds, slowest)
 
     def _within_madds(self, tuned: CompressionPlan, report: TuneReport) -> CompressionPlan:
-        """Where the fastest execution plans exceed the limit on multiply-adds, cheaper ones, losing least time first."""
+        """Take execution plans with fewer multiply-adds until the limit on them is met, those that cost least time first."""
         limit = self.budget.limits(tuned.dense).get("madds")
         offers = []
         for layer in report.layers:
@@ -247,4 +265,4 @@ class RealClock:
 
 def _slowest(report: TuneReport) -> str:
     times = sorted(((t.times_ms[t.execution], t.name) for t in report.layers if t.times_ms), reverse=True)
-    return ", ".join(f"{name} {format_ms(ms)}" for ms, name in times[:_HOLDERS])
+    return ", ".join(f"{name} {format_ms(ms)}" for ms, name in times[:SLOWEST_LAYERS_SHOWN])

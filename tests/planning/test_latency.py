@@ -1,4 +1,4 @@
-"""Budgets of time: the search, with a clock that is scripted; and once for real."""
+"""Budgets of time: the search, with a timer that is scripted; and once for real."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import nes_lab
 from nes_lab import Budget
 from nes_lab.errors import BudgetError, OptionError
 from nes_lab.planning import latency
-from nes_lab.planning.latency import MARGIN, RealClock, Timing
+from nes_lab.planning.latency import MARGIN, DeviceTimer, Timing
 
 MODEL = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 128)).eval()
 X = torch.randn(4, 128)
 
 
-class FakeClock:
+class FakeTimer:
     """Time goes by multiply-adds: ``dense_ms`` for the dense model; scripted errors for the calls in order."""
 
     def __init__(self, dense_ms: float = 10.0, floor: float = 0.0, noise: list[float] | None = None) -> None:
@@ -33,17 +33,17 @@ class FakeClock:
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def timer(monkeypatch):
     def use(**options):
-        fake = FakeClock(**options)
-        monkeypatch.setattr(latency, "RealClock", lambda *args: fake)
+        fake = FakeTimer(**options)
+        monkeypatch.setattr(latency, "DeviceTimer", lambda *args: fake)
         return fake
 
     return use
 
 
-def test_the_first_state_that_is_fast_enough_is_found(clock):
-    fake = clock()
+def test_meet_latency_takes_the_first_rung_that_is_fast_enough(timer):
+    fake = timer()
     plan = nes_lab.plan_for_budget(MODEL, Budget(latency_ms="60%"), X, round_to=16)
     share = plan.predicted.madds / plan.dense.madds
     assert share * (1 + MARGIN) <= 0.6 and plan.latency_ms == pytest.approx(10 * share)
@@ -55,14 +55,14 @@ def test_the_first_state_that_is_fast_enough_is_found(clock):
     assert nes_lab.CompressionPlan.from_json(plan.to_json()) == plan
 
 
-def test_milliseconds_are_milliseconds_also_below_one(clock):
-    clock(dense_ms=1.0)
+def test_meet_latency_reads_numbers_below_1_as_milliseconds(timer):
+    timer(dense_ms=1.0)
     plan = nes_lab.plan_for_budget(MODEL, Budget(latency_ms=0.5), X)
     assert 0.4 < plan.latency_ms <= 0.5
 
 
-def test_the_other_limits_hold_too(clock):
-    clock()
+def test_meet_latency_keeps_to_the_other_limits(timer):
+    timer()
     plan = nes_lab.plan_for_budget(MODEL, Budget(params=0.3, latency_ms="90%"), X)
     assert plan.predicted.params <= 0.3 * plan.dense.params
     assert plan == replace(  # fast enough at once: the search ends where the other limit does
@@ -75,33 +75,34 @@ def test_the_other_limits_hold_too(clock):
     assert plan.predicted.madds <= 0.3 * plan.dense.madds
 
 
-def test_fast_enough_when_dense(clock):
-    clock()
+def test_meet_latency_keeps_a_dense_model_that_is_fast_enough(timer):
+    timer()
     plan = nes_lab.plan_for_budget(MODEL, Budget(latency_ms=20), X)
     assert not plan.layers and plan.latency_ms == 10
 
 
-def test_what_cannot_be_met_names_the_least_measured(clock):
-    clock(floor=0.4)
+def test_meet_latency_names_the_shortest_time_if_the_limit_cannot_be_met(timer):
+    timer(floor=0.4)
     with pytest.raises(
-        BudgetError, match=r"the least measured is 4 ms \(40% of the dense model's 10 ms\).*3 ms.*slowest there: 0"
+        BudgetError,
+        match=r"the shortest measured time is 4 ms \(40% of the dense model's 10 ms\).*3 ms.*slowest there: 0",
     ) as caught:
         nes_lab.plan_for_budget(MODEL, Budget(latency_ms="30%"), X)
     assert caught.value.least.params < 0.2 * 33_024
 
 
-def test_a_last_measurement_that_fails_is_followed_by_a_smaller_state(clock):
-    fake = clock(noise=[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.5])
+def test_meet_latency_shrinks_further_if_the_last_measurement_fails(timer):
+    fake = timer(noise=[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.5])
     plan = nes_lab.plan_for_budget(MODEL, Budget(latency_ms="60%"), X, round_to=1)
     taken = plan.predicted.madds / plan.dense.madds
     assert len(fake.seen) > 9 and taken < fake.seen[8][0] and fake.seen[-1][0] == taken
-    fake = clock(noise=[1.0, 1.0] + [1e6] * 30)
+    fake = timer(noise=[1.0, 1.0] + [1e6] * 30)
     with pytest.raises(BudgetError, match="cannot be met"):
         nes_lab.plan_for_budget(MODEL, Budget(latency_ms="60%"), X)
 
 
-def test_time_is_shared_among_the_measurements_and_told(clock):
-    fake, told = clock(), []
+def test_meet_latency_divides_its_time_and_reports_progress(timer):
+    fake, told = timer(), []
     nes_lab.plan_for_budget(MODEL, Budget(latency_ms="60%"), X, round_to=1, seconds=5, on_progress=told.append)
     assert sum(seconds for _, seconds in fake.seen) <= 5
     assert [news["done"] for news in told] == list(range(len(told))) and told[-1]["label"] == "last measurement"
@@ -110,24 +111,24 @@ def test_time_is_shared_among_the_measurements_and_told(clock):
             nes_lab.plan_for_budget(MODEL, Budget(latency_ms="60%"), X, seconds=seconds)
 
 
-def test_sensitivity_and_joint_layers_go_with_time(clock):
-    clock()
+def test_meet_latency_works_with_sensitivity_and_scope_auto(timer):
+    timer()
     plan = nes_lab.plan_for_budget(MODEL, Budget(latency_ms="60%"), X, strategy="sensitivity", scope="auto")
     assert plan.predicted.madds <= 0.6 * plan.dense.madds
     assert {layer.scope for layer in plan.layers.values()} == {"separable"}
 
 
-def test_nothing_takes_time_on_the_meta_device():
+def test_device_timer_refuses_the_meta_device():
     model = nn.Sequential(nn.Linear(64, 64)).to("meta")
-    with pytest.raises(OptionError, match="meta device, where nothing takes time"):
+    with pytest.raises(OptionError, match="meta device, which computes nothing"):
         nes_lab.plan_for_budget(model, Budget(latency_ms="50%"), torch.randn(1, 64, device="meta"))
 
 
-def test_a_real_clock_tunes_and_leaves_the_model_alone():
+def test_device_timer_tunes_and_leaves_the_model_unchanged():
     before = {name: value.clone() for name, value in MODEL.state_dict().items()}
     random = torch.random.get_rng_state()
     plan = nes_lab.plan_for_budget(MODEL, Budget(madds=0.5), X)
-    timing = RealClock(MODEL, X, Budget(madds=0.5, latency_ms=5))(plan, 0.2)
+    timing = DeviceTimer(MODEL, X, Budget(madds=0.5, latency_ms=5))(plan, 0.2)
     assert timing.ms > 0 and timing.rounds >= 7 and any("executions tuned on" in n for n in timing.plan.notes)
     assert {layer.execution for layer in timing.plan.layers.values()} <= {"materialize", "factored", "wrapped"}
     assert timing.plan.predicted.madds <= 0.5 * plan.dense.madds  # although materialized may be faster
@@ -137,7 +138,7 @@ def test_a_real_clock_tunes_and_leaves_the_model_alone():
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
-def test_tuned_execution_plans_keep_to_the_limit_on_multiply_adds(monkeypatch):
+def test_device_timer_keeps_to_the_limit_on_multiply_adds(monkeypatch):
     """Where the fastest plan of a layer costs all its multiply-adds, the next that saves some is taken instead."""
 
     def rounds(contenders, device, seconds, **options):
@@ -151,15 +152,15 @@ def test_tuned_execution_plans_keep_to_the_limit_on_multiply_adds(monkeypatch):
         lambda c, d, e: ({"tuned": [1.0], "materialize": [1.0]}, latency.compare([1.0], [1.0])),
     )
     plan = nes_lab.plan_for_budget(MODEL, Budget(madds=0.75), X)
-    free = RealClock(MODEL, X, Budget(latency_ms=5))(plan, 0.1).plan
+    free = DeviceTimer(MODEL, X, Budget(latency_ms=5))(plan, 0.1).plan
     assert {layer.execution for layer in free.layers.values()} == {"materialize"}
     assert free.predicted.madds == free.dense.madds
-    held = RealClock(MODEL, X, Budget(madds=0.75, latency_ms=5))(plan, 0.1).plan
+    held = DeviceTimer(MODEL, X, Budget(madds=0.75, latency_ms=5))(plan, 0.1).plan
     assert held.predicted.madds <= 0.75 * held.dense.madds
 
 
 @pytest.mark.slow
-def test_a_real_network_meets_a_real_limit():
+def test_meet_latency_on_a_real_network():
     """ResNet-18 in three quarters of its time; measured again, it stays there but for the noise of a busy machine."""
     model, x = nes_lab.create_backbone("resnet18").eval(), torch.randn(1, 3, 160, 160)
     plan = nes_lab.plan_for_budget(model, Budget(latency_ms="80%"), x, wiring="narrow_axis", round_to=32, seconds=20)
