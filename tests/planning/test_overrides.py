@@ -1,4 +1,4 @@
-"""Settings for single layers, and layers named by type."""
+"""Settings for single layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _plan(overrides, budget=None, **options):
     return plan
 
 
-def test_a_ratio_a_shape_and_a_layer_that_stays():
+def test_overrides_set_a_ratio_or_a_shape_or_keep_a_layer():
     plan = _plan(
         {"0": {"ratio": 0.5}, "1": {"epitome_shape": (32, 32, 4, 3)}, "3": {"keep": True}}, Budget(params=0.48)
     )
@@ -36,7 +36,7 @@ def test_a_ratio_a_shape_and_a_layer_that_stays():
     assert plan.predicted.params <= 0.48 * plan.dense.params  # the rest is what the budget moves
 
 
-def test_how_a_layer_is_made():
+def test_overrides_set_how_a_layer_is_made():
     how = {"routing": "free", "patch_channels": 8, "scope": "joint", "boundary": "circular", "wiring": "input_axis"}
     plan = _plan({"1": how}, Budget(params=0.5))
     layer = plan.layers["1"]
@@ -46,7 +46,7 @@ def test_how_a_layer_is_made():
     assert _plan({"1": {"patch_channels": [16, 4]}}, Budget(params=0.5)).layers["1"].patch_channels == (16, 4)
 
 
-def test_later_patterns_win_setting_by_setting():
+def test_settings_by_layer_lets_later_patterns_win():
     plan = _plan({"*": {"ratio": 0.5, "routing": "stride"}, "3": {"keep": True}, "4": {"epitome_shape": (8, 8)}})
     assert plan.kept["3"].startswith("overrides['*', '3']")
     assert plan.layers["4"].epitome_shape == (8, 8) and plan.layers["4"].routing == "stride"
@@ -55,7 +55,7 @@ def test_later_patterns_win_setting_by_setting():
     assert plan.layers["3"].ratio < 0.4 and plan.layers["4"].ratio < 0.4
 
 
-def test_layers_that_are_dense_by_default_are_taken_when_set():
+def test_overrides_replace_layers_that_are_dense_by_default():
     plan = nes_lab.plan_for_budget(
         SMALL, Budget(params=0.9), X8, overrides={"classifier": {"ratio": 0.5}}, min_channels=32
     )
@@ -86,12 +86,12 @@ def test_layers_that_are_dense_by_default_are_taken_when_set():
         ([0.5], "give patterns with settings"),
     ],
 )
-def test_wrong_overrides(overrides, says):
+def test_check_overrides_refuses_wrong_settings(overrides, says):
     with pytest.raises(OptionError, match=says):
         nes_lab.plan_for_budget(MODEL, Budget(params=0.5), X, overrides=overrides)
 
 
-def test_what_can_never_be_replaced_says_why():
+def test_overrides_of_layers_that_can_never_be_replaced_say_why():
     model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
     model[1].weight = model[0].weight
     with pytest.raises(OptionError, match="asks for '1', which must stay dense: its weight is tied to that of '0'"):
@@ -100,48 +100,7 @@ def test_what_can_never_be_replaced_says_why():
     assert not kept.layers
 
 
-def test_a_patch_longer_than_an_epitome_is_cut_and_a_window_longer_is_refused():
+def test_overrides_cut_long_patches_and_refuse_long_windows():
     assert _plan({"1": {"epitome_shape": (8, 8, 3, 3), "patch_channels": 32}}).layers["1"].patch_channels == (8, 8)
     with pytest.raises(GeometryError, match="axis 'k0'"):
         _plan({"1": {"epitome_shape": (8, 8, 2, 3)}})
-
-
-# ---- types --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("entry", ["Linear", "linear"])
-def test_layers_by_type(entry):
-    plan = nes_lab.plan_for_budget(MODEL, Budget(params=0.95), X, include=entry)
-    assert set(plan.layers) <= {"3", "4"} and plan.layers
-    plan = nes_lab.plan_for_budget(MODEL, Budget(params=0.9), X, exclude=[entry])
-    assert set(plan.layers) <= {"0", "1"} and plan.kept["3"] == "excluded by a pattern of exclude="
-
-
-def test_a_type_takes_what_may_be_replaced_by_default_and_a_name_takes_it_in_any_case():
-    by_type = nes_lab.plan_for_budget(SMALL, Budget(params=0.9), X8, include="Conv2d", round_to=2)
-    assert "depthwise" in by_type.kept["blocks.1.depthwise.0"] and "stem" in by_type.kept["stem.0"]
-    with pytest.raises(nes_lab.BudgetError, match=r"100\.0% of dense"):  # the classifier stays
-        nes_lab.plan_for_budget(SMALL, Budget(params=0.9), X8, include="Linear", round_to=2)
-    by_name = nes_lab.plan_for_budget(SMALL, Budget(params=0.99), X8, include="classifier", round_to=2)
-    assert list(by_name.layers) == ["classifier"]
-    with pytest.raises(nes_lab.BudgetError, match="32 channels, below min_channels=64"):
-        nes_lab.plan_for_budget(MODEL, Budget(params=0.95), X, include="Linear", min_channels=64)
-
-
-def test_a_name_comes_before_a_type():
-    model = nn.ModuleDict({"linear": nn.Linear(32, 32), "other": nn.Linear(32, 32)})
-
-    class Both(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear, self.other = model["linear"], model["other"]
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.other(self.linear(x))
-
-    plan = nes_lab.plan_for_budget(Both(), Budget(params=0.9), torch.randn(1, 32), include="linear")
-    assert list(plan.layers) == ["linear"] and "other" in plan.kept
-    assert set(nes_lab.plan_for_budget(Both(), Budget(params=0.5), torch.randn(1, 32), include="Linear").layers) == {
-        "linear",
-        "other",
-    }

@@ -35,11 +35,11 @@ def _row(name: str, options: dict | None) -> tuple[str, str]:
         ("efficientnet_b1", {}, "5.463", "327.2"),
     ],
 )
-def test_published_counts(name, options, params, madds):
+def test_preset_released_x2_has_the_published_counts(name, options, params, madds):
     assert _row(name, options) == (params, madds)
 
 
-def test_our_small_network_has_the_wiring_too():
+def test_preset_released_x2_knows_small_mobilenetv2():
     model, x = nes_lab.create_backbone("small_mobilenetv2", in_channels=1), torch.randn(1, 1, 8, 8)
     plan = nes_lab.preset("released_x2", model, x)
     assert plan.layers["blocks.1.expand.0"].epitome_shape == (32, 16, 1, 1)
@@ -47,7 +47,7 @@ def test_our_small_network_has_the_wiring_too():
     assert "blocks.0.project.0" in plan.kept  # no expand convolution in the first block
 
 
-def test_refusals():
+def test_preset_refuses_unknown_names_and_models():
     x = torch.randn(1, 3, 64, 64)
     with pytest.raises(PlanError, match="ResNet has none"):
         nes_lab.preset("released_x2", nes_lab.create_backbone("resnet18"), x)
@@ -65,7 +65,7 @@ def test_refusals():
         ("output_axis", 3, (22, 16, 1, 1)),
     ],
 )
-def test_plain_tilings_of_every_layer_that_may_be_replaced(name, factor, shape):
+def test_preset_along_axes_replaces_every_layer_that_may_be(name, factor, shape):
     model, x = nes_lab.create_backbone("small_mobilenetv2", in_channels=1), torch.randn(1, 1, 8, 8)
     plan = nes_lab.preset(name, model, x, factor=factor)
     assert plan.layers["blocks.1.expand.0"].epitome_shape == shape
@@ -76,7 +76,7 @@ def test_plain_tilings_of_every_layer_that_may_be_replaced(name, factor, shape):
     assert (report.params, report.madds) == (plan.predicted.params, plan.predicted.madds)
 
 
-def test_thin_layers_stay_and_patterns_hold():
+def test_preset_along_axes_keeps_thin_layers_and_follows_patterns():
     model = nn.Sequential(nn.Conv2d(1, 16, 1), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 32, 1))
     x = torch.randn(1, 1, 4, 4)
     plan = nes_lab.preset("input_axis", model, x, exclude="2")
@@ -95,7 +95,7 @@ def test_thin_layers_stay_and_patterns_hold():
         ("released_x2", {"include": "0"}, "include does not go"),
     ],
 )
-def test_options_that_do_not_go_with_a_preset(name, options, says):
+def test_preset_refuses_options_of_other_presets(name, options, says):
     model = nes_lab.create_backbone("small_mobilenetv2", in_channels=1)
     with pytest.raises(OptionError, match=says):
         nes_lab.preset(name, model, torch.randn(1, 1, 8, 8), **options)
