@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_ex
 from nes_lab.execution.base import ExecutionCost
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.cost_report import CostReport, LayerCost
-from nes_lab.records.counts import Counts, total
+from nes_lab.records.counts import Counts
 
 __all__ = ["count", "stored_params", "tensor_counts"]
 
@@ -59,9 +59,10 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
             handle.remove()
     rows = tuple(_rows(model, own, extra, executions))
     return CostReport(
-        **asdict(replace(tensor_counts(_stored(model)), madds=sum(r.madds for r in rows))),
+        params=stored_params(model),
+        madds=sum(r.madds for r in rows),
+        stored_bytes=tensor_counts(_saved(model.modules(), _learner_modules(model), set())).stored_bytes,
         learner_params=sum(r.learner_params for r in rows),
-        bytes=sum(t.numel() * t.element_size() for t in _stored(model)),
         adds=sum(r.adds for r in rows),
         weight_madds=sum(r.weight_madds for r in rows),
         input_shape=input_shape(example_input),
@@ -76,7 +77,9 @@ def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
         >>> tensor_counts([torch.zeros(2, 3), torch.zeros(4)]).params
         10
     """
-    return replace(total([]), params=sum(t.numel() for t in tensors))
+    tensors = list(tensors)
+    stored_bytes = sum(t.numel() * t.element_size() for t in tensors)
+    return Counts(sum(t.numel() for t in tensors), 0, stored_bytes)
 
 
 def stored_params(model: nn.Module) -> int:
@@ -103,6 +106,20 @@ def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
         yield from (t for _, t in starts.tables() if not isinstance(t, nn.Parameter))
     if isinstance(module, EpitomeLayer) and module.scale is not None:
         yield module.scale
+
+
+def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> list[Tensor]:
+    """List the parameters and persistent buffers of the modules themselves, except those already seen."""
+    tensors = []
+    for module in modules:
+        if id(module) in learners:
+            continue
+        kept = (b for name, b in module._buffers.items() if name not in module._non_persistent_buffers_set)
+        for tensor in (*module._parameters.values(), *kept):
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                tensors.append(tensor)
+    return tensors
 
 
 def _learner_modules(model: nn.Module) -> set[int]:
@@ -185,7 +202,7 @@ class _Meter:
 def _rows(
     model: nn.Module, own: dict[str, int], extra: dict[str, ExecutionCost], executions: dict[str, str]
 ) -> Iterator[LayerCost]:
-    learners, seen = _learner_modules(model), set()
+    learners, seen, saved = _learner_modules(model), set(), set()
     for name, module in model.named_modules():
         if id(module) in learners or (name.rpartition(".")[0] in executions and name.endswith(".routing")):
             continue
@@ -194,7 +211,9 @@ def _rows(
             tensors += [t for t in module.routing.parameters(recurse=False) if id(t) not in seen]
         seen.update(map(id, tensors))
         taps = extra.get(name, ExecutionCost(0))
-        counts = replace(tensor_counts(tensors), madds=own.get(name, 0) + taps.tap_madds)
+        parts = (module, module.routing) if isinstance(module, EpitomeLayer) else (module,)
+        stored_bytes = tensor_counts(_saved(parts, learners, saved)).stored_bytes
+        counts = Counts(tensor_counts(tensors).params, own.get(name, 0) + taps.tap_madds, stored_bytes)
         if counts.params or counts.madds:
             yield _row(name, module, counts, taps, executions.get(name))
 

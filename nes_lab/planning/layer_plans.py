@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import prod
 
 from nes_lab.execution.base import AxisState, LayerForm
@@ -13,7 +12,7 @@ from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPlan
-from nes_lab.records.counts import total
+from nes_lab.records.counts import Counts, total
 from nes_lab.records.options import PlanOptions
 
 __all__ = ["assemble", "plan_layer"]
@@ -47,7 +46,14 @@ def plan_layer(
     executions, unavailable = _executions(layer, geometry, sampled, learned)
     execution = "materialize" if layer.bypassed else "auto"
     stored = sum(prod(geometry.starts_shape(a)) for a in sampled) if learned else 0
-    params = dense.params - prod(layer.weight_shape) + prod(epitome_shape) + stored
+    fewer = prod(layer.weight_shape) - prod(epitome_shape)
+    cell_bytes = layer.module.weight.element_size()  # type: ignore[union-attr]
+    start_bytes = 8 if cell_bytes == 8 else 4  # starts are float64 in a float64 layer, float32 in any other
+    predicted = Counts(
+        params=dense.params - fewer + stored,
+        madds=min(executions.values()),
+        stored_bytes=dense.stored_bytes - fewer * cell_bytes + stored * start_bytes,
+    )
     return LayerPlan(
         kind=layer.kind,
         weight_shape=layer.weight_shape,
@@ -59,7 +65,7 @@ def plan_layer(
         execution=execution,
         seed=options.seed + layer.index,
         dense=dense,
-        predicted=replace(dense, params=params, madds=min(executions.values())),
+        predicted=predicted,
         options=dict(options.layer_options or {}),
         executions=executions,
         unavailable=unavailable,

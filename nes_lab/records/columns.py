@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nes_lab.errors import OptionError, closest
-from nes_lab.text import NO_VALUE, format_shape, format_share, format_value
+from nes_lab.text import NO_VALUE, format_bytes, format_shape, format_share, format_value
 
 __all__ = ["STYLES", "Column", "Style", "columns", "madds_as", "ms_as", "number_column"]
 
-Style = Literal["text", "count", "residual", "ms", "seconds", "share", "percent", "progress", "tiny", "shape"]
+Style = Literal["text", "count", "residual", "ms", "seconds", "share", "percent", "progress", "tiny", "bytes", "shape"]
 
 STYLES: Mapping[Style, Callable[[Any], str]] = {
     "text": str,
@@ -26,6 +26,7 @@ STYLES: Mapping[Style, Callable[[Any], str]] = {
     "percent": lambda value: f"{value:.2f}",
     "progress": lambda value: format_share(value, digits=0),
     "tiny": lambda value: f"{value:.0e}",
+    "bytes": lambda value: format_bytes(value) if value else NO_VALUE,
     "shape": format_shape,
 }
 """How the values of a column are written; columns of numbers keep their decimals, so that they stand in line."""
@@ -77,6 +78,10 @@ _COLUMNS = (
     Column("params_dense", "params, dense", "Stored numbers of the dense layer.", "count"),
     Column("madds", "madds", "Multiply-adds of one forward of the example input.", "count"),
     Column("madds_dense", "madds, dense", "Multiply-adds of the dense layer.", "count"),
+    Column(
+        "stored_bytes", "stored bytes", "Bytes of its parameters and persistent buffers in a file.", "bytes", NO_VALUE
+    ),
+    Column("stored_bytes_dense", "stored bytes, dense", "Bytes of the dense layer in a file.", "bytes", NO_VALUE),
     Column("execution", "execution", "The execution plan that computes the layer.", empty="dense"),
     Column("reason", "why dense", "Why the layer stays dense."),
     Column("why", "why", "Why the layer is dense, or as large as it is."),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from nes_lab.records.columns import columns
 from nes_lab.records.counts import QUANTITIES, Counts
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
+from nes_lab.renamed import warn_renamed
 from nes_lab.text import format_number, format_shape
 
 __all__ = ["CostReport", "LatencyReport", "LayerCost"]
@@ -27,6 +29,7 @@ class LayerCost(Part):
         learner_params: Numbers of its index learner, dropped after training.
         execution: The execution plan that ran, for epitome layers.
         weight_shape, epitome_shape: For layers that have them.
+        stored_bytes: Bytes of its parameters and persistent buffers.
     """
 
     name: str
@@ -39,6 +42,7 @@ class LayerCost(Part):
     execution: str | None = None
     weight_shape: tuple[int, ...] | None = None
     epitome_shape: tuple[int, ...] | None = None
+    stored_bytes: int = 0
 
     @property
     def counts(self) -> Counts:
@@ -54,7 +58,7 @@ class CostReport(Record):
         params: Stored numbers: epitomes, stored starts, biases, norms and all that stays dense; shared tensors once.
         madds: Multiply-adds of convolutions, linear layers and attention products for the whole example input.
         learner_params: Numbers of index learners, a training aid, not part of ``params``.
-        bytes: Size of the ``params`` in memory.
+        stored_bytes: Bytes of all parameters and persistent buffers, each once, as :class:`Counts` has them.
         adds, weight_madds: Totals of the layers' columns.
         input_shape: Of the example input.
         by_layer: Rows with params or madds, in module order.
@@ -71,7 +75,7 @@ class CostReport(Record):
     params: int
     madds: int
     learner_params: int
-    bytes: int
+    stored_bytes: int
     adds: int
     weight_madds: int
     input_shape: tuple[int, ...]
@@ -81,6 +85,17 @@ class CostReport(Record):
     def counts(self) -> Counts:
         """The quantities that a budget can limit."""
         return _counts(self)
+
+    @property
+    def bytes(self) -> int:
+        """The old name of :attr:`stored_bytes`."""
+        warn_renamed("CostReport.bytes", "CostReport.stored_bytes")
+        return self.stored_bytes
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Read ``bytes``, as version 0.1 called it."""
+        return {"stored_bytes" if name == "bytes" else name: value for name, value in data.items()}
 
     def table(self) -> Table:
         """Return one row per layer, with totals."""

@@ -20,16 +20,19 @@ class Counts(Part):
     Args:
         params: Stored numbers, without those of index learners.
         madds: Multiply-adds of one forward of the example input.
+        stored_bytes: Every parameter and persistent buffer once, at its dtype: exactly the tensors of the file that
+            ``save_pretrained`` writes, without those of index learners. 0 in records of older versions, which do not tell.
 
     Examples:
         >>> Counts(10, 20) - Counts(4, 5)
-        Counts(params=6, madds=15)
+        Counts(params=6, madds=15, stored_bytes=0)
         >>> Counts(4, 5).within(Counts(4, 20))
         True
     """
 
     params: int
     madds: int
+    stored_bytes: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(**{name: getattr(self, name) + getattr(other, name) for name in QUANTITIES})
@@ -51,6 +54,6 @@ def total(counts: Iterable[Counts]) -> Counts:
 
     Examples:
         >>> total([Counts(1, 2), Counts(3, 4)]), total([])
-        (Counts(params=4, madds=6), Counts(params=0, madds=0))
+        (Counts(params=4, madds=6, stored_bytes=0), Counts(params=0, madds=0, stored_bytes=0))
     """
     return sum(counts, start=Counts(**dict.fromkeys(QUANTITIES, 0)))

@@ -6,10 +6,12 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import nes_lab
+from nes_lab import Budget
 from nes_lab.errors import OptionError
 from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.linear import EpitomeLinear
@@ -32,7 +34,8 @@ def test_by_hand():
     conv, grouped, linear = 64 * 9 * 3 * 8, 36 * 9 * 4 * 8, 288 * 5
     assert [r.madds for r in report.by_layer] == [conv, 0, grouped, linear]
     assert report.madds == conv + grouped + linear
-    assert report.params == (216 + 8) + 16 + (288 + 8) + (1440 + 5) and report.bytes == 4 * report.params
+    assert report.params == (216 + 8) + 16 + (288 + 8) + (1440 + 5)
+    assert report.stored_bytes == 4 * report.params + 4 * 2 * 8 + 8  # and the norm's statistics, and its int64 counter
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_tied_weights_are_stored_once():
     model = nn.Sequential(nn.Embedding(30, 8), nn.Linear(8, 30, bias=False))
     model[1].weight = model[0].weight
     report = nes_lab.count(model, torch.zeros(1, 4, dtype=torch.long))
-    assert report.params == 240 == sum(r.params for r in report.by_layer) and report.bytes == 960
+    assert report.params == 240 == sum(r.params for r in report.by_layer) and report.stored_bytes == 960
 
 
 def test_the_scale_that_fuse_leaves_is_stored_too():
@@ -172,3 +175,28 @@ def test_a_module_called_from_elsewhere_counts_under_its_own_name():
     model.forward = lambda x: model["caller"](x)
     report = nes_lab.count(model, torch.randn(1, 4))
     assert {r.name: r.madds for r in report.by_layer} == {"parts.a": 32, "caller.own": 16}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("routing", ["tiled", "free", "learner"])
+def test_stored_bytes_are_predicted_counted_and_in_the_file(tmp_path, routing, dtype):
+    model, x = _net().to(dtype), torch.randn(1, 3, 8, 8, dtype=dtype)
+    plan = nes_lab.plan_for_budget(model, Budget(params="70%"), x, routing=routing, min_channels=1, round_to=1)
+    student = nes_lab.compress(model, plan)
+    report = nes_lab.count(student, x)
+    assert report.counts == plan.predicted and len(plan.layers) > 1
+    assert report.stored_bytes == sum(row.stored_bytes for row in report.by_layer)
+    nes_lab.save_pretrained(student, tmp_path / "saved")
+    tensors = load_file(tmp_path / "saved" / "model.safetensors")
+    saved = sum(t.nbytes for name, t in tensors.items() if ".learner." not in name)
+    assert report.stored_bytes == saved
+
+
+def test_bytes_is_the_old_name_of_stored_bytes():
+    report = nes_lab.count(_net(), torch.randn(1, 3, 8, 8))
+    old = {"bytes" if name == "stored_bytes" else name: value for name, value in report.to_dict().items()}
+    for row in old["by_layer"]:
+        del row["stored_bytes"]
+    again = CostReport.from_dict(old)
+    with pytest.warns(FutureWarning, match="CostReport.stored_bytes"):
+        assert again.bytes == report.stored_bytes
