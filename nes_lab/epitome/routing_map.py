@@ -1,4 +1,4 @@
-"""The routing map: the frozen table of starts; with the epitome (and bias) all that inference needs."""
+"""The routing map: a fixed table of starts. Epitome, routing map and bias are all that inference needs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["RoutingMap"]
 
 @dataclass(frozen=True)
 class RoutingMap:
-    """Where each patch is read from.
+    """Says where each patch of a weight is read in the epitome.
 
     Args:
         geometry: Shapes, scope and boundary.
-        starts: Per weight axis None (identity) or starts in cells: ``(R_axis,)`` separable, ``(R_out, R_in)`` joint; kernel
+        starts: Per weight axis None (read cell by cell) or starts in cells: ``(R_axis,)`` separable, ``(R_out, R_in)`` joint; kernel
             axes ``(R_out,)`` separable.
-        mode: Who set them.
+        mode: Routing mode that set the starts.
 
     Examples:
         >>> from nes_lab.nn.conv import EpitomeConv2d
@@ -38,18 +38,18 @@ class RoutingMap:
     mode: str
 
     def taps(self, axis: int) -> AxisTaps | None:
-        """Cells and shares an axis reads; None where it is identity."""
+        """Return the cells an axis reads, and the shares; None where it is read cell by cell."""
         starts = self.starts[axis]
         if starts is None:
             return None
         return axis_taps(starts, self.geometry, axis, fractional=starts.is_floating_point())
 
     def materialize(self, epitome: Tensor) -> Tensor:
-        """The weight ``T(E)`` these starts sample; linear in ``epitome``."""
+        """Sample the weight ``T(E)``, which is linear in ``epitome``."""
         return sample_patches(epitome, [self.taps(axis) for axis in range(len(self.starts))], self.geometry)
 
     def matrix(self, axis: int) -> Tensor:
-        """Sampling matrix ``A`` of a separable channel axis, ``(C, n)``; every row sums to 1.
+        """Return the sampling matrix ``A`` of a separable channel axis, ``(C, n)``; every row sums to 1.
 
         Raises:
             GeometryError: For joint scope, kernel axes and identity axes, which have no such matrix.
@@ -60,6 +60,6 @@ class RoutingMap:
         return sampling_matrix(taps)
 
     def read_counts(self) -> np.ndarray:
-        """How many channel pairs of the weight read each epitome cell, ``(E_out, E_in)``."""
+        """Count the channel pairs of the weight that read each epitome cell, ``(E_out, E_in)``."""
         starts = [None if s is None else s.detach().cpu().numpy() for s in self.starts]
         return read_counts(self.geometry, starts)

@@ -1,9 +1,10 @@
-"""Row operations: a sampling matrix, kept as compressed sparse rows, times one axis of a tensor.
+"""Row operations: multiply a sampling matrix, kept as compressed sparse rows, with one axis of a tensor.
 
-Fold and expansion are one trilinear form ``T(a, b, s) = sum_k s_k <a[channel_k], b[cell_k]>``: the expansion is its derivative in
-``a``, the fold in ``b``, the gradient of the shares in ``s``. Three kernels of memory-bound work, no matrix, no loop over patches.
+Entry ``k`` of the matrix has a channel, a cell and a share ``s_k``. With ``a`` indexed by channel and ``b`` by cell, expansion and
+fold belong to one form that is linear in each argument, ``T(a, b, s) = sum_k s_k <a[channel_k], b[cell_k]>``: its derivative in
+``a`` is the expansion, in ``b`` the fold, in ``s`` the gradient of the shares. So three memory-bound kernels suffice.
 
-On CPU the kernels are torch's embedding bags, which read rows at memory speed; on CUDA Triton's (:mod:`.triton_rows`).
+On CPU the kernels are torch's embedding bags, which read rows at memory speed; on CUDA they are Triton's (:mod:`.triton_rows`).
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes_lab.epitome.constants import constant, places
+from nes_lab.epitome.constants import arange_column, constant
 from nes_lab.epitome.slices import channels_inside, like_format, same_layout
 from nes_lab.epitome.taps import AxisTaps
 
-__all__ = ["combine", "combine_rows", "kernels_for", "row_dots", "rows_serve", "tracing", "weight_in_one_pass"]
+__all__ = ["combine", "combine_rows", "kernels_for", "row_dots", "rows_supported", "tracing", "weight_in_one_pass"]
 
 _BothTaps = Sequence[AxisTaps | None]
 _ByAxis = Callable[[Tensor, _BothTaps], Tensor]
 
-_SHORTEST_ROW = 8
-"""Entries behind the axis from which a CPU row operation beats plain indexing."""
+_MIN_ROW_LENGTH = 8
+"""Elements per row from which a CPU row operation is faster than plain indexing."""
 
 
 @cache
@@ -42,12 +43,12 @@ def _triton() -> ModuleType | None:
 
 
 def kernels_for(tensor: Tensor) -> ModuleType | None:
-    """The Triton kernels where they serve: on CUDA, with triton installed."""
+    """Return the module of Triton kernels for a CUDA tensor if triton is installed, otherwise None."""
     return _triton() if tensor.device.type == "cuda" else None
 
 
 def tracing() -> bool:
-    """Whether a tracer or transform other than plain autograd follows the operations, so that all must be plain torch."""
+    """Return True if a tracer or transform other than plain autograd is active, so that every operation must be plain torch."""
     return (
         torch._C._are_functorch_transforms_active()
         or torch.jit.is_tracing()
@@ -56,28 +57,28 @@ def tracing() -> bool:
     )
 
 
-def rows_serve(tensor: Tensor, dim: int) -> bool:
-    """Whether the row operations know this tensor's device, dtype and layout; otherwise plain indexing serves."""
+def rows_supported(tensor: Tensor, dim: int) -> bool:
+    """Return True if row operations support this tensor's device, dtype and layout; if not, use plain indexing."""
     if tracing() or not tensor.is_floating_point():
         return False
     if kernels_for(tensor) is not None:
         return True
     inner = prod(tensor.shape[dim + 1 :])
-    return tensor.device.type == "cpu" and inner >= _SHORTEST_ROW and not (dim == 1 and channels_inside(tensor))
+    return tensor.device.type == "cpu" and inner >= _MIN_ROW_LENGTH and not (dim == 1 and channels_inside(tensor))
 
 
 def combine_rows(
     tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool = False
 ) -> Tensor:
-    """A sparse matrix in compressed rows times ``tensor`` along ``dim``; no gradient is recorded.
+    """Multiply a sparse matrix in compressed rows with ``tensor`` along ``dim``. Records no gradient.
 
     Args:
-        tensor: Floating, any shape.
+        tensor: Floating-point tensor of any shape.
         dim: Axis, not negative.
         index: Column of each entry, int64 ``(entries,)``.
         offsets: First entry of each row, int64 ``(rows + 1,)``.
         share: Value of each entry, or None for ones.
-        uniform: Whether all rows have equally many entries.
+        uniform: True if all rows have the same number of entries.
 
     Returns:
         ``rows`` entries along ``dim``; dtype and channels-last layout kept.
@@ -88,7 +89,7 @@ def combine_rows(
 
 
 def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
-    """``d[k] = <a[left_k], b[right_k]>`` over all other axes, in float32 or better; no gradient is recorded."""
+    """Compute ``d[k] = <a[left_k], b[right_k]>`` over all other axes, in float32 or float64. Records no gradient."""
     if torch.compiler.is_compiling():
         return torch.ops.nes_lab.row_dots(a, b, dim, left, right)
     return _row_dots(a, b, dim, left, right)
@@ -108,8 +109,8 @@ def _combine_rows(
         return tensor.new_zeros(shape)
     entries, offsets = index.shape[0], offsets[:-1]
     if outer > 1:
-        index = (index + constant(index, places, outer, columns)).view(-1)
-        offsets = (offsets + constant(index, places, outer, entries)).view(-1)
+        index = (index + constant(index, arange_column, outer, columns)).view(-1)
+        offsets = (offsets + constant(index, arange_column, outer, entries)).view(-1)
         share = None if share is None else share.repeat(outer)
     table = tensor.contiguous().view(outer * columns, -1)
     share = None if share is None else share.to(table.dtype)
@@ -128,10 +129,10 @@ def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Te
     rows = [t.to(wide).contiguous().view(outer * t.shape[dim], -1) for t in (a, b)]
     bag, index = left, right
     if outer > 1:
-        bag = (left + constant(left, places, outer, a.shape[dim])).view(-1)
-        index = (right + constant(left, places, outer, b.shape[dim])).view(-1)
-    found = torch.ops.aten._embedding_bag_per_sample_weights_backward(rows[0], rows[1], index, bag, bag, 0)
-    return found if outer == 1 else found.view(outer, -1).sum(0)
+        bag = (left + constant(left, arange_column, outer, a.shape[dim])).view(-1)
+        index = (right + constant(left, arange_column, outer, b.shape[dim])).view(-1)
+    dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(rows[0], rows[1], index, bag, bag, 0)
+    return dots if outer == 1 else dots.view(outer, -1).sum(0)
 
 
 @torch.library.custom_op("nes_lab::combine_rows", mutates_args=())
@@ -157,7 +158,7 @@ def _(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Combine(torch.autograd.Function):
-    """The form's derivative in ``a`` (expansion) or in ``b`` (fold)."""
+    """Computes the derivative of the form ``T`` in ``a`` (expansion) or in ``b`` (fold)."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -188,7 +189,7 @@ def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
 
 
 class _Dots(torch.autograd.Function):
-    """The form's derivative in the shares."""
+    """Computes the derivative of the form ``T`` in the shares."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
@@ -206,13 +207,13 @@ class _Dots(torch.autograd.Function):
 
 
 def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
-    """``A tensor`` or, folding, ``A^T tensor`` along ``dim``; differentiable, also twice.
+    """Multiply ``A``, or ``A^T`` to fold, with ``tensor`` along ``dim``. Differentiable, also twice.
 
     Args:
-        tensor: Where :func:`rows_serve` says yes.
-        taps: Of a separable channel axis.
+        tensor: Tensor for which :func:`rows_supported` returns True.
+        taps: Taps of a separable channel axis.
         dim: Axis, not negative.
-        fold: Whether to use the transpose.
+        fold: Use the transpose.
     """
     rows, share = taps.rows(), taps.shares()
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
@@ -224,38 +225,38 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
 
 
 class _Weight(torch.autograd.Function):
-    """Both channel axes of a weight in one pass; the way back goes axis by axis."""
+    """Samples both channel axes of a weight in one pass; the backward pass goes axis by axis."""
 
     @staticmethod
     def forward(ctx: Any, epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis, *frac: Tensor) -> Tensor:  # type: ignore[override]
         ctx.taps, ctx.by_axis = taps, by_axis
         ctx.save_for_backward(epitome, *frac)
         kernels = kernels_for(epitome)
-        assert kernels is not None  # the caller has asked
+        assert kernels is not None  # the caller has checked
         return kernels.expand_weight(epitome, *[None if t is None else (t.lower, t.upper, t.frac) for t in taps])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         inputs, twice = ctx.saved_tensors, torch.is_grad_enabled()
-        asked = [i for i, needed in enumerate((ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])) if needed]
+        needed_inputs = [i for i, needed in enumerate((ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])) if needed]
         with torch.enable_grad():
             frac = iter(inputs[1:])
             taps = [t if t is None or t.frac is None else replace(t, frac=next(frac)) for t in ctx.taps]
             weight = ctx.by_axis(inputs[0], taps)
-            found = torch.autograd.grad(weight, [inputs[i] for i in asked], grad, create_graph=twice)
+            gradients = torch.autograd.grad(weight, [inputs[i] for i in needed_inputs], grad, create_graph=twice)
         grads: list[Tensor | None] = [None] * len(inputs)
-        for i, gradient in zip(asked, found, strict=True):
+        for i, gradient in zip(needed_inputs, gradients, strict=True):
             grads[i] = gradient
         return grads[0], None, None, *grads[1:]
 
 
 def weight_in_one_pass(epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis) -> Tensor:
-    """Sample both channel axes where :func:`kernels_for` says yes; differentiable through ``by_axis``.
+    """Sample both channel axes with one Triton kernel; differentiable through ``by_axis``.
 
     Args:
-        epitome: ``(E_out, E_in, *E_k)``.
-        taps: Of the output and the input axis; None reads the axis cell by cell.
-        by_axis: The same in differentiable operations, for the backward pass.
+        epitome: ``(E_out, E_in, *E_k)``, a tensor for which :func:`kernels_for` returns kernels.
+        taps: Taps of the output and of the input axis; None reads the axis cell by cell.
+        by_axis: Function that samples the same axes by differentiable operations, for the backward pass.
     """
     frac = [t.frac for t in taps if t is not None and t.frac is not None]
     return _Weight.apply(epitome, taps, by_axis, *frac)  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
-r"""The sampler: reading a weight from an epitome at real-valued starting indices, and the adjoint of that reading.
+r"""The sampler: read a weight from an epitome at real-valued starting indices, and the adjoint of reading.
 
 Along one axis, with start ``s``, ``u = floor(s)`` and ``f = s - u``: ``patch[j] = (1 - f) E[u + j] + f E[u + j + 1]``. As a
-matrix, ``W = A_out E A_in^T``, where each row of an ``A`` has at most two non-zeros and sums to 1; :func:`expand` is a
-product with ``A``, :func:`fold` one with ``A^T``. No matrix is built: few contiguous reads are slices, all else are row
-operations (:mod:`nes_lab.epitome.row_operations`) or, where those do not serve, plain indexing, which is also their reference.
+matrix product, ``W = A_out E A_in^T``, where each row of an ``A`` has at most two non-zeros and sums to 1; :func:`expand`
+multiplies with ``A``, :func:`fold` with ``A^T``. No matrix is built. A few contiguous reads are done as slices, all others by row
+operations (:mod:`nes_lab.epitome.row_operations`), or by plain indexing where row operations do not support the tensor.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
 """
@@ -16,7 +16,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from nes_lab.epitome.row_operations import combine, kernels_for, rows_serve, tracing, weight_in_one_pass
+from nes_lab.epitome.row_operations import combine, kernels_for, rows_supported, tracing, weight_in_one_pass
 from nes_lab.epitome.slices import apply_slices, expand_slices, fold_slices, same_layout, trace_expand, trace_fold
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -25,18 +25,18 @@ __all__ = ["expand", "expand_kernel", "fold", "sample_patches", "sampling_matrix
 
 
 def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """Read an axis of ``cells`` entries at the taps: the product with ``A``, then per entry ``scale * . + bias``.
+    """Read an axis at the taps (the product with ``A``), then multiply each entry by ``scale`` and add ``bias``.
 
     Args:
         tensor: Any shape with ``taps.cells`` entries along ``dim``.
-        taps: Of a separable channel axis.
+        taps: Taps of a separable channel axis.
         dim: Axis of ``tensor``.
-        scale: One factor per entry of the result, ``(C,)``, or None; in the same pass over memory where slices serve and no
-            gradient is asked for.
-        bias: One number likewise.
+        scale: One factor per entry of the result, ``(C,)``; None: no factor. Applied in the same pass over memory where slices are
+            read and no gradient is recorded.
+        bias: One number per entry of the result, ``(C,)``; None: nothing is added.
 
     Returns:
-        The same shape but ``C`` entries along ``dim``; dtype and channels-last layout kept.
+        The shape of ``tensor``, with ``C`` entries along ``dim``; dtype and channels-last layout are kept.
 
     Examples:
         >>> taps = AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5]))
@@ -53,7 +53,7 @@ def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None
 
 
 def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
-    """Scatter-add an axis of ``C`` entries onto its cells: the product with ``A^T``, the adjoint of :func:`expand`.
+    """Add an axis of ``C`` entries onto its cells: the product with ``A^T``, the adjoint of :func:`expand`.
 
     Examples:
         >>> taps = AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5]))
@@ -67,7 +67,7 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
         if not torch.is_grad_enabled():
             return fold_slices(tensor, taps.slices, taps.cells, dim)
         return apply_slices(tensor, taps.slices, taps.cells, dim, fold=True)
-    if rows_serve(tensor, dim):
+    if rows_supported(tensor, dim):
         return combine(tensor, taps, dim, fold=True)
     shape = list(tensor.shape)
     shape[dim] = taps.cells
@@ -84,7 +84,7 @@ def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
         if _traced():
             return trace_expand(tensor, taps.slices, dim)
         return apply_slices(tensor, taps.slices, taps.cells, dim, fold=False)
-    if rows_serve(tensor, dim) and (taps.fractional or not torch.compiler.is_compiling()):
+    if rows_supported(tensor, dim) and (taps.fractional or not torch.compiler.is_compiling()):
         return combine(tensor, taps, dim, fold=False)
     low = tensor.index_select(dim, taps.lower)
     if taps.frac is None or taps.upper is None:
@@ -102,11 +102,11 @@ def expand_kernel(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
 
     Args:
         tensor: ``(C_out, ..., cells, ...)`` with ``cells`` entries along ``dim``.
-        taps: Of a separable kernel axis, ``(C_out, K)``.
+        taps: Taps of a separable kernel axis, ``(C_out, K)``.
         dim: Kernel axis of ``tensor``, at least 2.
 
     Returns:
-        The same shape but ``K`` entries along ``dim``.
+        The shape of ``tensor``, with ``K`` entries along ``dim``.
     """
     shape = [1] * tensor.ndim
     shape[0], shape[dim] = taps.lower.shape
@@ -118,11 +118,11 @@ def expand_kernel(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
 
 
 def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: EpitomeGeometry) -> Tensor:
-    """Sample the whole weight from the epitome.
+    """Sample the complete weight from the epitome.
 
     Args:
-        epitome: ``geometry.epitome_shape``, any floating dtype.
-        taps: One per weight axis; None reads the axis cell by cell.
+        epitome: Tensor of shape ``geometry.epitome_shape``, any floating-point dtype.
+        taps: Taps of each weight axis; None reads the axis cell by cell.
         geometry: Shapes and scope.
 
     Returns:
@@ -146,7 +146,7 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
 
 
 def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor:
-    """The two channel axes of a separable weight, one after the other."""
+    """Sample the two channel axes of a separable weight, one after the other."""
     for axis in (1, 0):
         t = taps[axis]
         if t is not None:
@@ -155,7 +155,7 @@ def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor
 
 
 def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: EpitomeGeometry) -> Tensor:
-    """Joint scope: every block has its own start tuple, so all axes are read at once, one gather per tap."""
+    """Sample with joint scope: every block has its own starts, so all axes are read at once, one gather per tap."""
     choices = [_joint_levels(t, axis, geometry, epitome) for axis, t in enumerate(taps)]
     weight = None
     for combination in product(*choices):
@@ -170,7 +170,7 @@ def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: Ep
 def _joint_levels(
     t: AxisTaps | None, axis: int, geometry: EpitomeGeometry, epitome: Tensor
 ) -> list[tuple[Tensor, Tensor | None]]:
-    """Taps of one axis, shaped to broadcast over ``weight_shape``."""
+    """Return the taps of one axis, shaped to broadcast over ``weight_shape``."""
     ndim = len(geometry.weight_shape)
     shape = [1] * ndim
     if t is None:
@@ -183,7 +183,7 @@ def _joint_levels(
 
 
 def sampling_matrix(taps: AxisTaps) -> Tensor:
-    """The matrix ``A`` of a separable channel axis, for tests, fits and pictures; layers never build it.
+    """Build the matrix ``A`` of a separable channel axis, for tests, fits and figures; layers never build it.
 
     Returns:
         ``(C, cells)``, float; every row sums to 1.
@@ -193,7 +193,7 @@ def sampling_matrix(taps: AxisTaps) -> Tensor:
 
 
 def _along(frac: Tensor, tensor: Tensor, dim: int) -> Tensor:
-    """The shares, in the tensor's dtype, shaped to broadcast along ``dim``."""
+    """Return the shares in the tensor's dtype, shaped to broadcast along ``dim``."""
     shape = [1] * tensor.ndim
     shape[dim] = frac.shape[0]
     return frac.to(tensor.dtype).view(shape)

@@ -1,7 +1,6 @@
-"""Reading and folding an axis in few contiguous slices: slices, without an index tensor.
+"""Read and fold an axis in a few contiguous slices, without an index tensor.
 
-Outside compilation one pass writes each slice into place; a compiler gets the same as concatenations and padded sums, which it
-fuses with their neighbors.
+Outside compilation each slice is written into place. A compiler sees concatenations and padded sums instead, which it can fuse.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ CellSlice = tuple[int, int, int]
 """A contiguous read of a channel axis: first weight index, first cell, length."""
 
 MAX_SLICES = 8
-"""With more contiguous reads than this, one operation over an index is faster than as many over slices."""
+"""With more contiguous reads than this, one operation with an index is faster than one operation per slice."""
 
 
 def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tuple[CellSlice, ...] | None:
-    """The contiguous reads of a separable channel axis with integer starts, neighbors that continue each other joined.
+    """Return the contiguous reads of a separable channel axis with integer starts; adjacent reads are joined.
 
     Args:
         starts: Integers of shape ``geometry.starts_shape(axis)``, in cells.
@@ -47,7 +46,7 @@ def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tup
         axis: Weight axis.
 
     Returns:
-        At most :data:`MAX_SLICES` slices in the order of the axis, or None where there are more, or no such slices.
+        At most :data:`MAX_SLICES` slices in the order of the axis; None where there are more, for kernel axes and for joint scope.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4), (6, 4), patch_channels=(3, 4))
@@ -66,17 +65,17 @@ def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tup
 
 
 def channels_inside(tensor: Tensor) -> bool:
-    """Whether a 4-D tensor holds its channels innermost (channels_last)."""
+    """Return True for a 4-D tensor whose channels are innermost in memory (channels_last)."""
     return tensor.ndim == 4 and tensor.stride(1) < tensor.stride(3)
 
 
 def same_layout(result: Tensor, tensor: Tensor) -> Tensor:
-    """The result with its channels innermost where ``tensor`` has them so."""
+    """Return the result in channels_last format if ``tensor`` has that format."""
     return result.contiguous(memory_format=torch.channels_last) if channels_inside(tensor) else result
 
 
 def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
-    """An empty tensor with ``length`` entries along ``dim``, channels innermost where they are in ``tensor``."""
+    """Make an empty tensor in the memory format of ``tensor``, with ``length`` entries along ``dim``."""
     shape = list(tensor.shape)
     shape[dim] = length
     fmt = torch.channels_last if channels_inside(tensor) else torch.contiguous_format
@@ -86,14 +85,14 @@ def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
 def expand_slices(
     tensor: Tensor, slices: Sequence[CellSlice], dim: int, scale: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
-    """``scale * A tensor + bias``, the affine in the same pass; no gradient is recorded.
+    """Expand ``tensor`` along ``dim`` by the given slices, then scale and add the bias. Records no gradient.
 
     Args:
-        tensor: Any shape with the epitome's cells along ``dim``.
+        tensor: Tensor of any shape, with the epitome's cells along ``dim``.
         slices: Contiguous reads that cover the axis of the result.
         dim: Axis, not negative.
-        scale: One factor per entry of the result's axis, shaped to broadcast along ``dim``, or None.
-        bias: One number likewise.
+        scale: One factor per entry of the result's axis, shaped to broadcast along ``dim``; None: no factor.
+        bias: One number per entry, shaped like ``scale``; None: nothing is added.
     """
     cells = tensor.shape[dim]
     if scale is None and bias is None:
@@ -103,8 +102,8 @@ def expand_slices(
         return _affine(tensor.unsqueeze(dim), *copies).flatten(dim, dim + 1)  # one operation for all slices
     out = like_format(tensor, dim, sum(length for _, _, length in slices))
     for begin, cell, length in slices:
-        mine = [None if t is None else t.narrow(dim, begin, length) for t in (scale, bias)]
-        _affine(_part(tensor, dim, cell, length), *mine, out=out.narrow(dim, begin, length))
+        affine = [None if t is None else t.narrow(dim, begin, length) for t in (scale, bias)]
+        _affine(_part(tensor, dim, cell, length), *affine, out=out.narrow(dim, begin, length))
     return out
 
 
@@ -119,22 +118,22 @@ def _affine(tensor: Tensor, scale: Tensor | None, bias: Tensor | None, out: Tens
 
 
 def fold_slices(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: int) -> Tensor:
-    """``A^T tensor``: each slice added onto its cells; no gradient is recorded."""
-    whole = [part for part in slices if part[2] == cells]
+    """Fold ``tensor`` along ``dim``: add each slice onto its cells. Records no gradient."""
+    full = [part for part in slices if part[2] == cells]
     parts = [part for part in slices if part[2] < cells]
-    if len(whole) > 1:
-        first, second = (tensor.narrow(dim, begin, cells) for begin, _, _ in whole[:2])
+    if len(full) > 1:
+        first, second = (tensor.narrow(dim, begin, cells) for begin, _, _ in full[:2])
         out = first + second
     else:
         out = like_format(tensor, dim, cells)
-        out.copy_(tensor.narrow(dim, whole[0][0], cells)) if whole else out.zero_()
-    for begin, cell, length in (*whole[2:], *parts):
+        out.copy_(tensor.narrow(dim, full[0][0], cells)) if full else out.zero_()
+    for begin, cell, length in (*full[2:], *parts):
         _part(out, dim, cell, length).add_(tensor.narrow(dim, begin, length))
     return out
 
 
 class _Slices(torch.autograd.Function):
-    """Expansion or fold along slices; each is the other's adjoint."""
+    """Expands or folds along slices; each is the adjoint of the other."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim: int, fold: bool) -> Tensor:  # type: ignore[override]
@@ -147,17 +146,17 @@ class _Slices(torch.autograd.Function):
 
 
 def apply_slices(tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim: int, fold: bool) -> Tensor:
-    """The expansion or the fold, differentiable."""
+    """Expand or fold ``tensor`` along ``dim``, differentiably."""
     return _Slices.apply(tensor, slices, cells, dim, fold)  # type: ignore[no-any-return]
 
 
 def trace_expand(tensor: Tensor, slices: Sequence[CellSlice], dim: int) -> Tensor:
-    """The expansion in operations that every tracer knows."""
+    """Expand by operations that every tracer supports."""
     return torch.cat([tensor.narrow(dim, cell, length) for _, cell, length in slices], dim)
 
 
 def trace_fold(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: int) -> Tensor:
-    """The fold in operations that every tracer knows."""
+    """Fold by operations that every tracer supports."""
     total = None
     for begin, cell, length in slices:
         part = tensor.narrow(dim, begin, length)

@@ -1,4 +1,4 @@
-"""Taps: which epitome cells the entries of a weight axis read, and how much of each.
+"""Taps: which epitome cells a weight axis reads, and how much of each.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
 """
@@ -21,16 +21,15 @@ __all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_limits"]
 
 @dataclass(frozen=True)
 class AxisTaps:
-    """Which epitome cells an axis of the weight reads, and how much of the upper one.
+    """Says which epitome cells an axis of the weight reads, and how much of the upper one.
 
     Args:
         lower: Cells of the lower tap, int64: ``(C,)`` for a separable channel axis, ``(C_out, K)`` for a separable kernel
             axis, ``(C_out, C_in)`` and ``(C_out, C_in, K)`` under joint scope.
         cells: Length of the epitome axis.
-        upper: Cells of the upper tap, or None where all starts are integers.
-        frac: Weight of the upper tap, in [0, 1], shape of ``lower``.
-        slices: Where integer starts of a channel axis are known on the host and few: its contiguous reads, so that slices
-            serve instead of index tensors.
+        upper: Cells of the upper tap; None if all starts are integers.
+        frac: Weight of the upper tap, in [0, 1], shape of ``lower``; None if all starts are integers.
+        slices: Contiguous reads of a channel axis, which replace index tensors; None where they are many or not known on the host.
     """
 
     lower: Tensor
@@ -41,17 +40,17 @@ class AxisTaps:
 
     @property
     def fractional(self) -> bool:
-        """Whether two cells are read for a weight."""
+        """Whether each weight reads two cells."""
         return self.frac is not None
 
     def levels(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Pairs ``(cells, share)``, one per tap; the share is None for a plain copy."""
+        """Return pairs ``(cells, share)``, one per tap; the share is None for a plain copy."""
         if self.frac is None or self.upper is None:
             return [(self.lower, None)]
         return [(self.lower, 1 - self.frac), (self.upper, self.frac)]
 
     def rows(self) -> RowTable:
-        """The matrix ``A`` of a channel axis and its transpose, as lists of entries; made once."""
+        """Return the matrix ``A`` of a channel axis and its transpose, as lists of entries; made once."""
         return _row_table(self) if torch.compiler.is_compiling() else self._rows
 
     @cached_property
@@ -59,7 +58,7 @@ class AxisTaps:
         return _row_table(self)
 
     def shares(self) -> Tensor | None:
-        """The matrix's entries in the order of ``rows().cell``; None where all are ones."""
+        """Return the values of the matrix's entries, in the order of ``rows().cell``; None if all are 1."""
         if self.frac is None or self.frac.requires_grad or torch.compiler.is_compiling():
             return _shares(self)
         return self._fixed_shares
@@ -70,7 +69,7 @@ class AxisTaps:
 
     @cached_property
     def shares_by_cell(self) -> Tensor | None:
-        """The entries ordered by cell, for folds without gradient."""
+        """Values of the matrix's entries ordered by cell, for folds without gradient; None if all are 1."""
         shares = self.shares()
         return None if shares is None else shares.detach()[self.rows().order]
 
@@ -81,14 +80,14 @@ def _shares(taps: AxisTaps) -> Tensor | None:
 
 @dataclass(frozen=True)
 class RowTable:
-    """A sampling matrix ``A`` of ``C`` rows with ``per_row`` entries each, and its transpose, as compressed sparse rows.
+    """Holds a sampling matrix ``A`` of ``C`` rows with ``per_row`` entries each, and its transpose, as compressed sparse rows.
 
     Args:
         cell: Cell of each entry, in the order of the weight's axis, ``(C * per_row,)``.
         offsets: First entry of each weight index, ``(C + 1,)``.
         order: Entries ordered by cell, ``(C * per_row,)``.
-        channel: Weight index of the entries in that order.
-        cell_offsets: First of these entries of each cell, ``(cells + 1,)``.
+        channel: Weight index of each entry, ordered by cell.
+        cell_offsets: First entry of each cell in that order, ``(cells + 1,)``.
         per_row: 1 for integer starts, 2 for fractional ones.
     """
 
@@ -114,7 +113,7 @@ def _numbers(count: int, step: int, device: torch.device) -> Tensor:
 
 
 class _ClampStarts(torch.autograd.Function):
-    """Clamp whose gradient at a bound passes only if the descent step points inside."""
+    """Clamps starts; at a bound the gradient passes only if a descent step would move inside."""
 
     @staticmethod
     def forward(ctx: Any, starts: Tensor, upper: Tensor) -> Tensor:  # type: ignore[override]
@@ -129,9 +128,9 @@ class _ClampStarts(torch.autograd.Function):
 
 
 def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
-    """Clamp starts to ``[0, upper]``; at or beyond a bound the gradient passes only if descent moves inside.
+    """Clamp starts to ``[0, upper]``. At or beyond a bound the gradient passes only if a descent step would move inside.
 
-    Where ``upper`` is 0 (a patch as long as the epitome axis) the gradient is 0. ``torch.clamp`` is not used, because
+    Where ``upper`` is 0 (a patch as long as the epitome axis) the gradient is 0. ``torch.clamp`` is not used because
     its gradient at the bound differs between versions.
 
     Args:
@@ -148,9 +147,9 @@ def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
 
 
 def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
-    """Largest start of each patch under clamp, as a tensor of the dtype and device of ``like``.
+    """Return the largest start of each patch under clamp, as a tensor of the dtype and device of ``like``.
 
-    The same numbers as ``geometry.limits(axis)``, from torch operations so that compiled code can trace them.
+    The numbers are those of ``geometry.limits(axis)``, computed by torch operations so that compilers can trace them.
     """
     return constant(like, _limits, geometry, axis, like.dtype, 0)
 
@@ -176,12 +175,12 @@ def axis_taps(
         starts: Shape ``geometry.starts_shape(axis)``, in cells; under clamp already inside their limits.
         geometry: Shapes, scope and boundary.
         axis: Weight axis.
-        fractional: False promises integer starts and reads one cell a weight; True reads two, and carries gradients.
-        slices: The contiguous reads of integer starts, where they are known (:func:`~nes_lab.epitome.slices.axis_slices`).
+        fractional: False for integer starts: each weight reads one cell. True: each reads two, and gradients reach the starts.
+        slices: Contiguous reads of integer starts, from :func:`~nes_lab.epitome.slices.axis_slices`; None where not known.
     """
     a = geometry.axes[axis]
     circular = geometry.boundary == "circular"
-    # a start that is no number must not become an address; it stays in the share, so the weight shows it
+    # a NaN start must not become an address; it stays in the share, so that the weight becomes NaN
     base = starts.detach().floor().nan_to_num(0, 0, 0) if fractional else starts.detach().round()
     if fractional and not circular:
         base = torch.minimum(base, constant(base, _limits, geometry, axis, base.dtype, 1)).clamp_min(0)
@@ -196,7 +195,7 @@ def axis_taps(
 
 
 def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) -> Tensor:
-    """From one number per patch to one per weight index; ``local`` adds the position inside the patch."""
+    """Repeat one number per patch for each weight index; ``local`` adds the position inside the patch."""
     if geometry.scope == "joint":
         table = table.index_select(0, constant(table, _patch_of, geometry.axes[0]))
         table = table.index_select(1, constant(table, _patch_of, geometry.axes[1]))

@@ -1,25 +1,25 @@
-"""The kernels behind :mod:`nes_lab.epitome.triton_rows`, and how their tiles lie in memory.
+"""The Triton kernels that :mod:`nes_lab.epitome.triton_rows` launches, and how their tiles lie in memory.
 
-All are bound by memory, so each reads its inputs and writes its output once, neighbouring threads touch neighbouring addresses,
-and programs that read the same rows follow each other, so that re-reads meet a cache. Sums run in float32 (float64 for
-float64) in a fixed order: the same call gives the same bits.
+All kernels are limited by memory bandwidth. Each reads its inputs and writes its output once, neighboring threads access
+neighboring addresses, and programs that read the same rows run one after another, so that repeated reads hit the cache. Sums are
+computed in float32 (float64 for float64) in a fixed order: the same call gives the same bits.
 """
-# ruff: noqa: ANN001, ANN202 -- a kernel's arguments are what the compiler makes of each launch
+# ruff: noqa: ANN001, ANN202 -- Triton decides the types of a kernel's arguments at each launch
 
 import triton
 import triton.language as tl
 
 __all__ = ["POSITIONS", "ROWS", "WIDE_POSITIONS", "combine_kernel", "dots_kernel", "weight_kernel"]
 
-# Which axis of a tile neighbouring threads walk along, and how. What a compiler picks for a tile of gathered addresses differs
-# between versions of triton, so such a tile is flattened: then threads walk along its last axis, whatever the version. Its
-# stores are declared not contiguous: else each thread takes 16 bytes of them, and its gathers lie 16 bytes apart in a warp.
+# The axis of a tile along which neighboring threads work, and how. For a tile of gathered addresses that choice differs between
+# versions of triton, so such a tile is flattened: then threads work along its last axis in every version. Its stores are declared
+# not contiguous: otherwise each thread would store 16 bytes, and the gathers of a warp would be 16 bytes apart.
 WIDE_POSITIONS, POSITIONS, ROWS = 0, 1, 2  # positions by 16-byte accesses; positions one by one; rows one by one
 
 
 @triton.jit
 def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """One value per row of a tile, for each of its elements."""
+    """Broadcast one value per row over the tile, in the tile's memory layout."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 0), [BLOCK_P, BLOCK_R])
     else:
@@ -29,7 +29,7 @@ def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexp
 
 @triton.jit
 def _by_position(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """One value per position of a tile, for each of its elements."""
+    """Broadcast one value per position over the tile, in the tile's memory layout."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 1), [BLOCK_P, BLOCK_R])
     else:
@@ -49,7 +49,7 @@ def combine_kernel(
     PER_ROW: tl.constexpr, UNROLL: tl.constexpr, SHARED: tl.constexpr, WIDE: tl.constexpr, ACC: tl.constexpr,
     LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """``out[r] = sum over a row's entries of share * x[index]``, a tile of rows x positions a program."""
+    """Compute ``out[r] = sum of share * x[index]`` over the entries of row ``r``; one tile of rows x positions per program."""
     # fmt: on
     row_blocks = (rows + BLOCK_R - 1) // BLOCK_R
     block = tl.program_id(0) // row_blocks
@@ -92,7 +92,7 @@ def dots_kernel(
     a, b, out, left, right, entries, positions, inner, chunk, a_outer, a_row, a_inner, b_outer, b_row, b_inner,
     WIDE: tl.constexpr, ACC: tl.constexpr, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """``out[split, k]``: the product of two rows over one of the splits of all positions."""
+    """Compute ``out[split, k]``: the dot product of two rows over one split of the positions."""
     # fmt: on
     blocks = (entries + BLOCK_R - 1) // BLOCK_R
     split = tl.program_id(0) // blocks
@@ -122,7 +122,7 @@ def dots_kernel(
 
 @triton.jit
 def _near_far(lower, upper, share):
-    """The nearer cell, the farther one and its share, at most a half: from there a blend is exact at both ends."""
+    """Return the nearer cell, the farther cell and the farther one's share, at most 1/2; so a blend is exact at both ends."""
     below = share < 0.5
     return tl.where(below, lower, upper), tl.where(below, upper, lower), tl.where(below, share, 1 - share)
 
@@ -142,7 +142,10 @@ def weight_kernel(
     OUT: tl.constexpr, IN: tl.constexpr, IN_LAST: tl.constexpr, ACC: tl.constexpr,
     LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """A tile of output channels x (input channels and kernel); ``OUT``, ``IN``: cells read per weight, 0 for the identity."""
+    """Sample one tile of output channels x (input channels and kernel).
+
+    ``OUT`` and ``IN`` are the cells read per weight along the axis; 0 where it is read cell by cell.
+    """
     # fmt: on
     width = c_in * taps
     column_blocks = (width + BLOCK_P - 1) // BLOCK_P

@@ -1,8 +1,7 @@
-"""Triton kernels for the row operations on CUDA: rows combined, rows multiplied with each other, a weight in one pass.
+"""Row operations on CUDA: cut tensors of any memory layout into tiles, and launch the Triton kernels. Records no gradients.
 
-How tensors of any layout become tiles, and the launches; the kernels are in :mod:`nes_lab.epitome.triton_kernels`. No autograd here.
-
-Importing this module imports triton; :mod:`nes_lab.epitome.row_operations` does so only for a CUDA tensor.
+The kernels are in :mod:`nes_lab.epitome.triton_kernels`. Importing this module imports triton, so
+:mod:`nes_lab.epitome.row_operations` imports it only for CUDA tensors.
 """
 
 from collections.abc import Sequence
@@ -29,17 +28,19 @@ __all__ = ["combine_rows", "expand_weight", "row_dots"]
 
 AxisRows = tuple[Tensor, Tensor | None, Tensor | None] | None
 
-TILE = 2048  # elements of a program's tile: 16 a thread, enough loads in flight to hide a miss
-ROW_LANES = 128  # tile's length along rows where these are innermost in memory
-POSITION_LANES = 256  # tile's length along positions where those are: 16-byte accesses by a warp, in 2-byte floats
-UNROLL = 4  # entries of a ragged row whose loads are issued together
-UNROLL_UP_TO = 8  # rows of at most so many entries each, all alike, are unrolled whole
-PROGRAMS = 2048  # enough to fill any GPU of today evenly; a constant, so that sums are split alike on every device
-WIDE_FROM = 2**30  # positions from which 64 bits number them: the last tiles reach beyond the last position
+TILE = 2048  # elements of a program's tile: 16 per thread, enough loads in flight to hide a cache miss
+ROW_LANES = 128  # tile length along rows where rows are innermost in memory
+POSITION_LANES = 256  # tile length along positions where positions are innermost: 16-byte accesses for 2-byte floats
+UNROLL = 4  # entries whose loads are issued together, in rows of different lengths
+UNROLL_UP_TO = 8  # rows of equal length with at most this many entries are unrolled completely
+PROGRAMS = 2048  # enough for any GPU of today; a constant, so that sums are split in the same way on every device
+WIDE_FROM = (
+    2**30
+)  # positions from which indices have 64 bits; half of 2**31, because the last tiles reach beyond the end
 
 
 class _Rows(NamedTuple):
-    """A tensor as ``(outer, rows, inner)``, with a stride for each."""
+    """A tensor viewed as ``(outer, rows, inner)``, with a stride for each."""
 
     data: Tensor
     outer: int
@@ -52,19 +53,19 @@ class _Rows(NamedTuple):
 
     @property
     def layout(self) -> int:
-        """How threads walk through a tile of these rows."""
+        """The order in which threads go through a tile of these rows: one of the kernels' layouts."""
         if self.inner == 1:
             return ROWS
         return WIDE_POSITIONS if self.strides[2] == 1 and self.inner % 16 == 0 else POSITIONS
 
 
 def _order(x: Tensor) -> tuple[int, ...]:
-    """Axes from the slowest to the fastest of what :func:`like_format` makes like ``x``."""
+    """Return the memory order of the axes of a tensor made by ``like_format(x)``: slowest axis first."""
     return (0, 2, 3, 1) if channels_inside(x) else tuple(range(x.ndim))
 
 
 def _merged(x: Tensor, axes: range) -> tuple[int, int] | None:
-    """Axes as one: size and stride, or None where no single stride walks them."""
+    """Return size and stride of axes seen as one axis; None where no single stride describes them."""
     size, stride = 1, 0
     for axis in reversed(axes):
         n, step = x.shape[axis], x.stride(axis)
@@ -77,7 +78,7 @@ def _merged(x: Tensor, axes: range) -> tuple[int, int] | None:
 
 
 def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
-    """See ``x`` as rows with the axes in the given order; copied where its strides do not allow that."""
+    """View ``x`` as rows with the axes in the given order; copy it where its strides do not allow a view."""
     view, at = x.permute(*order), order.index(dim)
     outer, inner = _merged(view, range(at)), _merged(view, range(at + 1, view.ndim))
     if outer is None or inner is None:
@@ -86,7 +87,7 @@ def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
 
 
 def _tile(rows: int, positions: int, layout: int) -> dict[str, int]:
-    """Tile lengths along rows and positions: long on the axis that threads walk along, no longer than needed."""
+    """Return tile lengths along rows and positions: long on the axis that threads work along, and no longer than needed."""
     rows, positions = triton.next_power_of_2(rows), triton.next_power_of_2(positions)
     if layout == ROWS:
         rows = min(rows, ROW_LANES, TILE)
@@ -102,10 +103,9 @@ def _blocks(rows: int, positions: int, tile: dict[str, int]) -> tuple[int, int]:
 
 
 def _launch(kernel: Any, programs: int, data: Tensor, *args: Any, **constants: Any) -> None:
-    """Run a kernel on the device that holds the data, be it the current one or not."""
-    with torch.cuda.device_of(
-        data
-    ):  # fused multiply-adds by name: releases of triton differ in what they take for granted
+    """Launch a kernel on the device that holds the data, whichever device is current."""
+    # fused multiply-adds are asked for by name: the default differs between releases of triton
+    with torch.cuda.device_of(data):
         kernel[(programs,)](data, *args, **constants, enable_fp_fusion=True)
 
 
@@ -124,12 +124,12 @@ def combine_rows(
     """Multiply a sparse matrix in CSR form with ``x`` along an axis: ``out[r] = sum of share[k] * x[index[k]]`` over row r.
 
     Args:
-        x: Any floating dtype and strides; read in place if contiguous, channels_last or otherwise regular around ``dim``.
+        x: Tensor of any floating-point dtype and strides; read in place if its axes before and after ``dim`` each have one stride.
         dim: Axis of ``x`` that the entries of ``index`` count along.
-        index: ``(nnz,)``, whole numbers in ``[0, x.shape[dim])``; not checked, since that would wait for the device.
+        index: ``(nnz,)``, integers in ``[0, x.shape[dim])``; not checked, because that would synchronize with the GPU.
         offsets: ``(rows + 1,)``; row r has the entries ``offsets[r]`` up to, not including, ``offsets[r + 1]``.
-        share: ``(nnz,)``, any floating dtype; None for ones.
-        per_row: Number of entries where all rows have the same; saves reading ``offsets``, and loops.
+        share: ``(nnz,)``, any floating-point dtype; None: all 1.
+        per_row: Number of entries per row if it is the same for all rows, which saves reading ``offsets``; None: rows differ.
 
     Returns:
         ``offsets.numel() - 1`` rows along ``dim``; dtype and memory format of ``x``. A row without entries is zero.
@@ -161,14 +161,14 @@ def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Ten
     """Multiply rows of two tensors with each other: ``d[k] = sum over all other axes of a[left[k]] * b[right[k]]``.
 
     Args:
-        a: Any floating dtype and strides.
-        b: Of the same shape but along ``dim``; read in place if its memory format is that of ``a``.
+        a: Tensor of any floating-point dtype and strides.
+        b: Tensor with the shape of ``a`` except along ``dim``; read in place if its memory format is that of ``a``.
         dim: Axis that holds the rows.
-        left: ``(nnz,)``, rows of ``a``; not checked, since that would wait for the device.
+        left: ``(nnz,)``, rows of ``a``; not checked, because that would synchronize with the GPU.
         right: ``(nnz,)``, rows of ``b``.
 
     Returns:
-        ``(nnz,)``, float32, or float64 where ``a`` is; every call on the same numbers gives the same bits.
+        ``(nnz,)``, float32, or float64 if ``a`` is float64; every call on the same numbers gives the same bits.
 
     Raises:
         GeometryError: If the shapes differ elsewhere than along ``dim``.
@@ -176,7 +176,7 @@ def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Ten
     dim, entries = dim % a.ndim, left.numel()
     if a.ndim != b.ndim or any(a.shape[d] != b.shape[d] for d in range(a.ndim) if d != dim):
         raise GeometryError(
-            f"a of shape {tuple(a.shape)} and b of shape {tuple(b.shape)}; they may differ along dim={dim} alone"
+            f"a of shape {tuple(a.shape)} and b of shape {tuple(b.shape)}; they may differ along dim={dim} only"
         )
     dtype = torch.float64 if a.dtype == torch.float64 else torch.float32
     view_a, view_b = _as_rows(a, dim, _order(a)), _as_rows(b, dim, _order(a))
@@ -199,13 +199,13 @@ def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Ten
     """Sample both channel axes of an epitome in one pass that writes the weight once.
 
     Args:
-        epitome: ``(E_out, E_in, *K)``, any floating dtype; a channels_last memory format is kept.
-        out_rows: ``(lower, upper, frac)``, each ``(C_out,)``, the latter two None where all starts are integers; None for
-            an axis read cell by cell. Cells are not checked, since that would wait for the device.
+        epitome: ``(E_out, E_in, *K)``, any floating-point dtype; a channels_last memory format is kept.
+        out_rows: ``(lower, upper, frac)``, each ``(C_out,)``; ``upper`` and ``frac`` are None if all starts are integers.
+            None: the axis is read cell by cell. Cells are not checked, because that would synchronize with the GPU.
         in_rows: The same for the input axis.
 
     Returns:
-        ``(C_out, C_in, *K)``, dtype of ``epitome``; integer starts copy bits, and equal cells give that very value.
+        ``(C_out, C_in, *K)``, dtype of ``epitome``; integer starts copy bits, and blending equal cells gives their value exactly.
     """
     order, in_last = _order(epitome), channels_inside(epitome)
     kept = torch.channels_last if in_last else torch.contiguous_format
@@ -220,7 +220,7 @@ def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Ten
         return weight
     e_out, e_in, layout, width = epitome.stride(0), epitome.stride(1), POSITIONS, c_in * taps
     row = _merged(epitome.permute(order), range(1, epitome.ndim))
-    if in_rows is None and row is not None:  # a row of the weight lies in the epitome as it is
+    if in_rows is None and row is not None:  # a row of the weight is a row of the epitome
         c_in, taps, e_in, layout = width, 1, row[1], WIDE_POSITIONS if row[1] == 1 else POSITIONS
     tile, blends = _tile(c_out, width, layout), 2 in (_reads(out_rows), _reads(in_rows))
     _launch(
@@ -232,10 +232,10 @@ def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Ten
 
 
 def _reads(rows: AxisRows) -> int:
-    """Cells read for a weight along an axis, 0 for the identity."""
+    """Return the number of cells read per weight along an axis; 0 where it is read cell by cell."""
     return 0 if rows is None else 1 if rows[2] is None else 2
 
 
 def _axis(rows: AxisRows, unused: Tensor) -> list[Tensor]:
-    """The three tensors a kernel takes for an axis; ``unused`` where it reads none."""
+    """Return the three tensors that a kernel takes for an axis; ``unused`` stands for those it does not read."""
     return [unused if part is None else part.contiguous() for part in rows or (None, None, None)]

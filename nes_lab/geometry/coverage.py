@@ -1,4 +1,4 @@
-"""How often each epitome cell is read. Torch-free."""
+"""Count how often each epitome cell is read. Torch-free."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["read_counts"]
 
 
 def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) -> np.ndarray:
-    """How many ``(output, input)`` channel pairs of the weight read each epitome cell.
+    """Count the ``(output, input)`` channel pairs of the weight that read each epitome cell.
 
-    A fractional start reads two neighboring cells; a cell of the channel plane counts once for a pair however many taps
-    of its kernel are read.
+    A fractional start reads two neighboring cells. A cell of the channel plane counts once per pair, however many kernel
+    positions are read there.
 
     Args:
         geometry: Shapes, scope and boundary.
-        starts: Per weight axis None or the table of starts, in cells.
+        starts: Per weight axis the table of starts, in cells; None where the axis is read cell by cell.
 
     Returns:
         Integers of shape ``(E_out, E_in)``.
@@ -36,15 +36,15 @@ def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) 
     out, inner = geometry.axes[:2]
     counts = np.zeros(geometry.epitome_shape[:2], np.int64)
     for i in range(out.patches):
-        mine = out.patch_of == i
+        in_row = out.patch_of == i
         for j in range(inner.patches):
-            theirs = inner.patch_of == j
-            counts += np.outer(rows[mine, j if rows.ndim == 3 else 0].sum(0), cols[theirs, i].sum(0))
+            in_column = inner.patch_of == j
+            counts += np.outer(rows[in_row, j if rows.ndim == 3 else 0].sum(0), cols[in_column, i].sum(0))
     return counts
 
 
 def _reads(geometry: EpitomeGeometry, axis: int, starts: np.ndarray | None) -> np.ndarray:
-    """0/1: does weight index ``c`` read cell ``p``; separable ``(C, n)``, joint ``(C, other patches, n)``."""
+    """Return 1 where weight index ``c`` reads cell ``p``, otherwise 0: separable ``(C, n)``, joint ``(C, other patches, n)``."""
     a = geometry.axes[axis]
     other = geometry.patch_grid[1 - axis]
     if starts is None:

@@ -1,4 +1,4 @@
-"""Sizes of weight, epitome and patch, and whether a patch fits. Torch-free.
+"""Shapes of weight, epitome and patch, and the check that a patch fits. Torch-free.
 
 Axis order is PyTorch's: ``(C_out, C_in/groups, *K)``. Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
 """
@@ -23,7 +23,7 @@ Scope = Literal["separable", "joint"]
 
 
 def axis_name(index: int) -> str:
-    """Short name of a weight axis: ``out``, ``in``, ``k0``, ``k1``.
+    """Return the short name of a weight axis: ``out``, ``in``, ``k0``, ``k1``.
 
     Examples:
         >>> [axis_name(i) for i in range(4)]
@@ -69,7 +69,7 @@ class Axis:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Length of each patch, shape ``(R,)``: ``b`` but for the cropped last one."""
+        """Length of each patch, shape ``(R,)``: ``b``, except for the cropped last one."""
         begin = np.arange(self.patches) * self.patch
         return np.minimum(self.patch, self.size - begin)
 
@@ -86,12 +86,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class EpitomeGeometry:
-    """How a weight is cut into patches and where those may lie in the epitome.
+    """Cuts a weight into patches, and says where they may lie in the epitome.
 
     Args:
         weight_shape: ``(C_out, C_in/groups, *K)``.
         epitome_shape: ``(E_out, E_in, *E_k)``, as many axes as the weight.
-        patch_channels: ``(b_out, b_in)``; None takes the whole epitome axis. A patch always holds the whole kernel window.
+        patch_channels: ``(b_out, b_in)``; None: the length of the epitome axis. A patch always holds the complete kernel window.
         scope: ``"separable"`` (a start depends on the patch's index along its own axis) or ``"joint"``.
         boundary: ``"clamp"`` or ``"circular"``.
 
@@ -147,7 +147,7 @@ class EpitomeGeometry:
         return prod(self.weight_shape[2:])
 
     def starts_shape(self, axis: int) -> tuple[int, ...]:
-        """Shape of the table of starts of a sampled axis.
+        """Return the shape of the table of starts of a sampled axis.
 
         Separable: ``(R_out,)``, ``(R_in,)``, and ``(R_out,)`` for kernel axes. Joint: ``(R_out, R_in)`` for every axis.
         """
@@ -156,26 +156,26 @@ class EpitomeGeometry:
         return (self.patch_grid[1] if axis == 1 else self.patch_grid[0],)
 
     def owner(self, axis: int) -> int:
-        """The channel axis whose patch index a rule uses for ``axis``: kernel axes follow the output patch."""
+        """Return the channel axis whose patch index decides the starts of ``axis``: kernel axes follow the output patch."""
         return 1 if axis == 1 else 0
 
     def limits(self, axis: int) -> np.ndarray:
-        """Largest start of each patch under clamp, ``n - b_r``, of shape :meth:`starts_shape`."""
+        """Return the largest start of each patch under clamp, ``n - b_r``, of shape :meth:`starts_shape`."""
         a = self.axes[axis]
         per_patch = a.cells - (a.lengths if axis < 2 else np.full(self.patch_grid[0], a.size))
         return self.spread(per_patch, axis)
 
     def spread(self, per_patch: np.ndarray, axis: int) -> np.ndarray:
-        """Repeat one number per patch of the owning channel axis over the whole table of starts."""
+        """Repeat one number per patch of the owning channel axis over the table of starts."""
         if self.scope == "separable":
             return per_patch
         column = per_patch[None, :] if axis == 1 else per_patch[:, None]
         return np.broadcast_to(column, self.patch_grid).copy()
 
     def can_move(self, axis: int) -> bool:
-        """Whether any start of ``axis`` has room to move.
+        """Return True if any start of ``axis`` has room to move.
 
-        Kernel axes as long as the window stay where they are under either boundary: rotating a kernel is not sampling.
+        A kernel axis as long as its window never moves, with either boundary: that would only rotate the kernel.
         """
         a = self.axes[axis]
         if axis >= 2 and a.size == a.cells:
@@ -184,13 +184,13 @@ class EpitomeGeometry:
 
 
 def _shape(name: str, value: Sequence[int], length: int | None = None) -> tuple[int, ...]:
-    """Check a shape: whole positive numbers, of the length asked for."""
+    """Check that a shape holds positive integers and has the required length."""
     try:
         shape = tuple(value)
     except TypeError:
-        raise GeometryError(f"{name}={value!r}; give a sequence of whole numbers") from None
+        raise GeometryError(f"{name}={value!r}; give a sequence of integers") from None
     if any(isinstance(v, bool) or not isinstance(v, Integral) or v < 1 for v in shape):
-        raise GeometryError(f"{name}={shape}; every length must be a whole number of at least 1")
+        raise GeometryError(f"{name}={shape}; every length must be an integer of at least 1")
     if length is not None and len(shape) != length:
         raise GeometryError(f"{name}={shape}; it needs {length} numbers and has {len(shape)}")
     if len(shape) < 2:

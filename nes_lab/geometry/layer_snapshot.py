@@ -1,4 +1,4 @@
-"""A layer's epitome and starts at one moment, as numpy arrays: what pictures draw and runs store. Torch-free."""
+"""A layer's epitome and starts at one moment, as numpy arrays. Figures draw snapshots and runs store them. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["LayerSnapshot"]
 
 @dataclass(frozen=True)
 class LayerSnapshot:
-    """Epitome and starts of one layer.
+    """Holds the epitome and starts of one layer.
 
     Args:
         name: Module name in its model.
-        epitome: ``(E_out, E_in, *E_k)`` float32, or None where only starts were kept.
-        starts: Per weight axis None (identity) or starts in cells.
+        epitome: ``(E_out, E_in, *E_k)`` float32, or None if only the starts were kept.
+        starts: Per weight axis the starts in cells; None where the axis is read cell by cell.
         weight_shape, epitome_shape, patch_shape: As in :class:`~nes_lab.geometry.epitome_geometry.EpitomeGeometry`.
-        scope, boundary, routing: As the layer has them.
+        scope, boundary, routing: The layer's options of these names.
     """
 
     name: str
@@ -41,5 +41,5 @@ class LayerSnapshot:
         return EpitomeGeometry(self.weight_shape, self.epitome_shape, patch, self.scope, self.boundary)
 
     def coverage(self) -> np.ndarray:
-        """How many channel pairs of the weight read each epitome cell, integers ``(E_out, E_in)``."""
+        """Count the channel pairs of the weight that read each epitome cell: integers ``(E_out, E_in)``."""
         return read_counts(self.geometry, self.starts)

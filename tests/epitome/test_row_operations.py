@@ -123,7 +123,7 @@ def test_plain_indexing_is_the_fallback_and_the_reference(monkeypatch):
     taps, results = _taps("fractional"), []
     frac_source = taps.frac
     for serve in (True, False):
-        monkeypatch.setattr(sampling, "rows_serve", lambda *_, s=serve: s)
+        monkeypatch.setattr(sampling, "rows_supported", lambda *_, s=serve: s)
         x, dim = _tensor("conv2d", 11)
         x.requires_grad_()
         y = expand(fold(x, taps, dim).sin(), taps, dim)

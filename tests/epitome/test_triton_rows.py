@@ -231,7 +231,7 @@ def test_row_dots_in_every_dtype(place, layout, dtype):
 def test_row_dots_refuse_other_shapes(place):
     index = torch.arange(2, device=place.device)
     a = torch.zeros(3, 4, device=place.device)
-    with pytest.raises(GeometryError, match=r"they may differ along dim=0 alone"):
+    with pytest.raises(GeometryError, match=r"they may differ along dim=0 only"):
         place.kernels.row_dots(a, torch.zeros(3, 5, device=place.device), 0, index, index)
 
 
