@@ -19,6 +19,7 @@ __all__ = [
     "format_value",
     "list_all",
     "list_some",
+    "shorten_middle",
     "shorten_name",
 ]
 
@@ -175,3 +176,20 @@ def shorten_name(name: str, limit: int = 26) -> str:
         ('…block3.denselayer24.conv1', 'conv1')
     """
     return name if len(name) <= limit else "…" + name[1 - limit :]
+
+
+def shorten_middle(text: str, limit: int) -> str:
+    """Shorten text in its middle, for names that often have the same beginning.
+
+    Args:
+        text: Such as the label of a run or the name of a class.
+        limit: Characters kept at most.
+
+    Examples:
+        >>> shorten_middle("madds=50% routing=tiled seed=2", 17)
+        'madds=50…d seed=2'
+    """
+    if len(text) <= limit:
+        return text
+    end = max(0, limit - 1) // 2
+    return text[: max(0, limit - 1 - end)] + "…" + text[len(text) - end :]

@@ -143,9 +143,9 @@ def saving_arguments(options: SaveFlags) -> dict[str, Any]:
         BudgetError, OptionError, PlanError: As :func:`read_plan` and :func:`compression_config`.
     """
     plan = None if options.plan is None else read_plan(options.plan, options)
-    wanted = None if plan else compression_config(options)
+    compression = None if plan else compression_config(options)
     where = {"source": dense_source(options), "folder": options.folder, "overwrite": options.overwrite}
-    return where | {"compression": wanted, "plan": plan} | search_options(options)
+    return where | {"compression": compression, "plan": plan} | search_options(options)
 
 
 def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from nes_lab.cli.options import parse
-from nes_lab.cli.tables import print_table, printable, shorten
+from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.store import RunStore
+from nes_lab.text import shorten_middle
 
 __all__ = ["run_command"]
 
@@ -63,7 +64,7 @@ def _show(shown: Sequence[RunInfo], count: int, store: RunStore) -> None:
 
 def _row(info: RunInfo) -> dict[str, Any]:
     numbers = {key: v for key in ("top1", "params", "madds") if isinstance(v := info.summary.get(key), int | float)}
-    label = shorten(printable(info.label, 200), 40)
+    label = shorten_middle(printable(info.label, 200), 40)
     row = {"run": info.id, "label": label, "state": info.state, "progress": info.progress, "age": _age(info.created)}
     return row | numbers
 

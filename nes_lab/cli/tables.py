@@ -16,7 +16,7 @@ from nes_lab.records.table import Table
 from nes_lab.runs.states import STATES
 from nes_lab.text import format_share
 
-__all__ = ["SHORT_ID", "print_counts", "print_table", "printable", "shorten", "state_style", "tail"]
+__all__ = ["SHORT_ID", "print_counts", "print_table", "printable", "state_style", "tail"]
 
 PIPE_WIDTH = 160
 LONGEST_CELL = 80
@@ -38,9 +38,9 @@ def print_table(table: Table, ids: str = "") -> None:
     """Print a table without its lines of text before and after.
 
     Args:
-        table: Its text is shown as it is; markup is not interpreted. A column named ``state`` is colored.
-        ids: Key of the column that gives way where the terminal is narrow, down to the ends of its run ids, which name a run
-            as well. Without it the first column is the one that is never cut.
+        table: The table. Its text is shown as it is, without markup. A column named ``state`` is colored.
+        ids: Key of a column of run ids. In a narrow terminal they are shortened to their ends, which are enough to name a
+            run. Empty: the last columns are shortened, and the first one never is.
     """
     cells = [[printable(cell, LONGEST_CELL) for cell in table.cells(row)] for row in table.rows]
     keys = [column.key for column in table.columns]
@@ -67,7 +67,7 @@ def _grid(table: Table, rows: Sequence[Sequence[str]]) -> tuple[rich.table.Table
 
 
 def _narrow(table: Table, rows: Sequence[Sequence[str]], ids: int, excess: int) -> rich.table.Table:
-    """Cut the ids, and if that is not enough the text that is no number; numbers are never cut."""
+    """Shorten the ids and, if that is not enough, other text. Numbers are never shortened."""
     lines = [table.titles, *rows]
     room = max(SHORT_ID, max(len(row[ids]) for row in lines) - excess)
     cut = [[tail(cell, room) if index == ids else cell for index, cell in enumerate(row)] for row in rows]
@@ -87,7 +87,7 @@ def print_counts(dense: Counts, compressed: Counts) -> None:
 
 
 def tail(text: str, room: int) -> str:
-    """Shorten text to its end, as the end of a run's id names the run as well as the whole does.
+    """Shorten text to its end, because the end of a run's id is enough to name the run.
 
     Examples:
         >>> tail("20261122-seed-0-3c9511", 7)
@@ -96,21 +96,8 @@ def tail(text: str, room: int) -> str:
     return text if len(text) <= room else "…" + text[len(text) + 1 - room :]
 
 
-def shorten(text: str, room: int) -> str:
-    """Shorten text in its middle: labels of one sweep begin alike, and often end alike.
-
-    Examples:
-        >>> shorten("madds=50% routing=tiled seed=2", 17)
-        'madds=50…d seed=2'
-    """
-    if len(text) <= room:
-        return text
-    end = max(0, room - 1) // 2
-    return text[: max(0, room - 1 - end)] + "…" + text[len(text) - end :]
-
-
 def printable(text: str, most: int) -> str:
-    r"""Shorten text and keep its control characters from reaching the terminal.
+    r"""Shorten text, and replace control characters by spaces so that they do not reach the terminal.
 
     Examples:
         >>> printable("a\x1b[31mb", 20), printable("abcdefgh", 6)

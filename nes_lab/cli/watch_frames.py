@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nes_lab.cli.tables import SHORT_ID, printable, shorten, state_style, tail
+from nes_lab.cli.tables import SHORT_ID, printable, state_style, tail
 from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
@@ -25,7 +25,7 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.run_progress import RunProgress
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
-from nes_lab.text import format_bytes, format_seconds
+from nes_lab.text import format_bytes, format_seconds, shorten_middle
 
 __all__ = ["run_frame", "run_line", "runs_frame"]
 
@@ -65,7 +65,7 @@ def _table(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> l
         side = "right" if index in NUMBERS else "left"
         table.add_column(head, justify=side, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in rows:
-        table.add_row(tail(str(row[0]), ids), shorten(str(row[1]), labels), *row[2:])
+        table.add_row(tail(str(row[0]), ids), shorten_middle(str(row[1]), labels), *row[2:])
     return [table, *_reasons([run.info for run in runs if _needs_reason(run.info)])]
 
 
@@ -102,7 +102,7 @@ def _blocks(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> 
             f"{_left(run, waiting)} left" if run.seconds_left is not None else "",
             f"waits as {_left(run, waiting)}" if info.id in waiting else "",
         ]
-        label = [Text(shorten(printable(info.label, MOST_LABEL), width), style="dim")] * bool(info.label)
+        label = [Text(shorten_middle(printable(info.label, MOST_LABEL), width), style="dim")] * bool(info.label)
         numbers = [Text("  ".join(filter(None, words)))] * any(words)
         parts += [first, *label, *numbers]
         if _needs_reason(info):

@@ -16,15 +16,17 @@ import plotly.graph_objects as go
 
 from nes_lab.errors import OptionError
 from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
+from nes_lab.text import shorten_middle
 
-__all__ = ["contact_sheet", "short_name"]
+__all__ = ["MAX_NAME", "contact_sheet"]
 
 _GAP = 0.04
 _ROW_PIXELS = {"image": 78, "audio": 54}
 _LEAST_SIDE, _MOST_SIDE = 64, 96
 _POINTS = 120
 _MOST_TILES = 240
-_MOST_NAME = 22
+MAX_NAME = 22
+"""Largest number of characters of a class name in a figure."""
 _MOST_BYTES = 5600  # of one picture: 240 of them, in base64, are 1.8 MB
 _QUALITIES = (88, 70, 45, 20, 5)
 
@@ -66,7 +68,7 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
     figure.update_yaxes(
         range=[len(rows), 0],
         tickvals=[row + 0.5 for row in range(len(rows))],
-        ticktext=[plain(short_name(name)) for name, _ in rows],
+        ticktext=[plain(shorten_middle(name, MAX_NAME)) for name, _ in rows],
         showgrid=False,
         zeroline=False,
         showline=False,
@@ -147,13 +149,3 @@ def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
     peak = max(float(np.abs(values).max()), 1e-9)
     heights = np.stack([low, high], axis=1).ravel() / peak
     return np.repeat(edges / len(values), 2).tolist(), heights.tolist()
-
-
-def short_name(name: str) -> str:
-    """Shorten a class name in its middle, because the names of a data set often begin with the same words.
-
-    Examples:
-        >>> short_name("dog"), short_name("a rather long class name number 7")
-        ('dog', 'a rather lo…e number 7')
-    """
-    return name if len(name) <= _MOST_NAME else f"{name[: _MOST_NAME // 2]}…{name[-(_MOST_NAME // 2 - 1) :]}"

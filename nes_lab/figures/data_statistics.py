@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
-from nes_lab.figures.contact_sheet import short_name
+from nes_lab.figures.contact_sheet import MAX_NAME
 from nes_lab.figures.theme import legend_below, new_figure, plain, series_style
-from nes_lab.text import format_number
+from nes_lab.text import format_number, shorten_middle
 
 if TYPE_CHECKING:
     from nes_lab.datasets.check.report import DataReport, SplitReport
@@ -149,7 +149,7 @@ def _add_sizes(figure: go.Figure, split: SplitReport, sizes: list[tuple[int, int
 
 def _set_axes(figure: go.Figure, report: DataReport, what: str, few: bool, sizes: list[tuple[int, int]]) -> None:
     if few:
-        names = [plain(short_name(name)) for name in report.classes]
+        names = [plain(shorten_middle(name, MAX_NAME)) for name in report.classes]
         places = {"tickvals": list(range(len(names))), "ticktext": names, "range": [len(names) - 0.4, -0.6]}
         figure.update_yaxes(**places, showgrid=False, row=1, col=1)
         figure.update_xaxes(title_text=f"{what} of the class", rangemode="tozero", row=1, col=1)

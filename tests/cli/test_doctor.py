@@ -36,10 +36,10 @@ def findings(capsys, status=0):
 
 
 def test_doctor_finds_nothing_missing_on_this_machine(capsys, tmp_path):
-    found = findings(capsys)
-    assert {"python", "cpu cores", "memory", "run root", "free disk", "torch", "gpu", "chromium"} <= set(found)
-    assert {"numpy", "accelerate", "timm", "streamlit", "optuna", "ray", "onnx"} <= set(found)
-    assert found["torch"]["state"] == found["run root"]["state"] == "ok"
+    results = findings(capsys)
+    assert {"python", "cpu cores", "memory", "run root", "free disk", "torch", "gpu", "chromium"} <= set(results)
+    assert {"numpy", "accelerate", "timm", "streamlit", "optuna", "ray", "onnx"} <= set(results)
+    assert results["torch"]["state"] == results["run root"]["state"] == "ok"
     assert not (tmp_path / "home").exists()  # looking leaves nothing
 
 
@@ -52,9 +52,9 @@ def test_doctor_prints_text_for_people(capsys, quick):
 def test_doctor_reports_a_torch_that_cannot_be_imported(capsys, monkeypatch):
     broken = subprocess.CompletedProcess([], -11, "", "x\nImportError: libcudart.so.13")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: broken)
-    found = findings(capsys, 1)["torch"]
-    assert (found["state"], found["value"]) == ("missing", "ImportError: libcudart.so.13")
-    assert "pip install torch" in found["advice"]
+    results = findings(capsys, 1)["torch"]
+    assert (results["state"], results["value"]) == ("missing", "ImportError: libcudart.so.13")
+    assert "pip install torch" in results["advice"]
     assert main(["doctor"]) == 1
     assert "missing and essential: torch" in capsys.readouterr().out
 
@@ -62,9 +62,9 @@ def test_doctor_reports_a_torch_that_cannot_be_imported(capsys, monkeypatch):
 def test_doctor_notes_a_gpu_that_torch_does_not_see(capsys, quick, monkeypatch):
     assert findings(capsys)["gpu"]["state"] == "ok"
     monkeypatch.setattr("shutil.which", lambda name: "/bin/x" if name == "nvidia-smi" else None)
-    found = findings(capsys)
-    assert "CUDA build" in found["gpu"]["advice"]
-    assert found["chromium"]["state"] == "note" and "apt-get install chromium" in found["chromium"]["advice"]
+    results = findings(capsys)
+    assert "CUDA build" in results["gpu"]["advice"]
+    assert results["chromium"]["state"] == "note" and "apt-get install chromium" in results["chromium"]["advice"]
     quick(gpus=["H, 9 GiB"], cuda="13.0")
     assert findings(capsys)["gpu"]["value"] == "H, 9 GiB"
 
@@ -83,8 +83,8 @@ def test_doctor_reports_a_root_that_cannot_hold_runs(capsys, quick, monkeypatch,
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(module, name, refuse)
-    found = findings(capsys, 1)["run root"]
-    assert found["state"] == "missing" and message in found["value"] and "NES_LAB_HOME" in found["advice"]
+    results = findings(capsys, 1)["run root"]
+    assert results["state"] == "missing" and message in results["value"] and "NES_LAB_HOME" in results["advice"]
 
 
 def test_doctor_reports_a_file_system_that_gives_a_lock_twice(capsys, quick, monkeypatch):
@@ -95,15 +95,15 @@ def test_doctor_reports_a_file_system_that_gives_a_lock_twice(capsys, quick, mon
 def test_doctor_reports_old_and_missing_packages(capsys, quick, monkeypatch):
     lines = ["numpy>=999", "nothere>=1 ; extra == 'app'", "rich>=1.0", "never; extra == 'dev'"]
     monkeypatch.setattr(environment_checks, "requires", lambda _: lines)
-    found = findings(capsys, 1)
-    assert found["numpy"]["state"] == "missing" and "does not meet >=999" in found["numpy"]["value"]
-    assert found["nothere"]["state"] == "note" and found["nothere"]["advice"] == "pip install 'nes-lab[app]'"
-    assert found["rich"]["state"] == "ok" and "never" not in found
+    results = findings(capsys, 1)
+    assert results["numpy"]["state"] == "missing" and "does not meet >=999" in results["numpy"]["value"]
+    assert results["nothere"]["state"] == "note" and results["nothere"]["advice"] == "pip install 'nes-lab[app]'"
+    assert results["rich"]["state"] == "ok" and "never" not in results
 
 
 def test_doctor_notes_little_disk_and_memory(capsys, quick, monkeypatch):
     monkeypatch.setattr(environment_checks, "LEAST_DISK", 1 << 60)
     monkeypatch.setattr(environment_checks, "LEAST_MEMORY", 1 << 60)
-    found = findings(capsys)
-    assert found["free disk"]["state"] == found["memory"]["state"] == "note"
-    assert "nes-lab rm" in found["free disk"]["advice"]
+    results = findings(capsys)
+    assert results["free disk"]["state"] == results["memory"]["state"] == "note"
+    assert "nes-lab rm" in results["free disk"]["advice"]

@@ -50,10 +50,10 @@ def test_plan_compress_tune_and_export_make_a_file_for_other_runtimes(here, caps
         told = said(capsys, "export", "small", f"{form}.onnx", "--form", form)
         assert told["file_bytes"] == Path(f"{form}.onnx").stat().st_size
         x = torch.randn(3, 1, 8, 8)
-        found = onnxruntime.InferenceSession(f"{form}.onnx").run(None, {told_input(form): x.numpy()})[0]
+        output = onnxruntime.InferenceSession(f"{form}.onnx").run(None, {told_input(form): x.numpy()})[0]
         with torch.no_grad():
-            wanted = model(x).numpy()
-        assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+            expected = model(x).numpy()
+        assert np.abs(output - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
 def told_input(form):
@@ -154,7 +154,7 @@ def test_model_commands_leave_a_saved_model_unchanged_after_a_mistake(here, caps
 
 def test_plan_takes_channels_and_samples_of_a_sound(capsys):
     assert main(["plan", "m5", "--params", "25%", "--input", "1", "8000", "--classes", "10", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["predicted"]["params"] <= 0.25 * found["dense"]["params"]
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["predicted"]["params"] <= 0.25 * plan["dense"]["params"]
     assert main(["plan", "m5", "--params", "25%", "--input", "8000"]) == 2
     assert "--input 8000: give channels, height and width" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from nes_lab.errors import OptionError
 
 
 @pytest.mark.parametrize(
-    ("words", "rest", "found"),
+    ("words", "rest", "overrides"),
     [
         (["a", "--x.y", "1", "--detach"], ["a", "--detach"], {"x.y": "1"}),
         (["--x.y=1=2", "a"], ["a"], {"x.y": "1=2"}),
@@ -18,8 +18,8 @@ from nes_lab.errors import OptionError
         (["-h"], ["-h"], {}),
     ],
 )
-def test_split_overrides_separates_them_from_other_words(words, rest, found):
-    assert split_overrides(words, own=["--detach"]) == (rest, found)
+def test_split_overrides_separates_them_from_other_words(words, rest, overrides):
+    assert split_overrides(words, own=["--detach"]) == (rest, overrides)
 
 
 @pytest.mark.parametrize("words", [["--x.y"], ["--x.y", "--detach"], ["--x.y", "1", "--x.y", "2"]])

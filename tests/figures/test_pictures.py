@@ -211,7 +211,7 @@ def test_measured_points_join_seeds_with_their_standard_error():
     assert measured_points([{"madds": 5, "top1": 3.0}])[0].error is None
 
 
-def _runs(*found):
+def _runs(*settings):
     """Rows of real runs, each (id, seed, top1, madds, what of the training differs)."""
     return list(
         run_table(
@@ -222,7 +222,7 @@ def _runs(*found):
                 config=load_config({"seed": seed, "label": name, "training": training}).to_dict(),
                 summary={"params": 10, "madds": madds, "top1": top1},
             )
-            for name, seed, top1, madds, training in found
+            for name, seed, top1, madds, training in settings
         )
     )
 

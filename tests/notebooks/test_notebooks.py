@@ -36,12 +36,12 @@ def cells(notebook):
 
 def printed(notebook):
     """All text that the cells printed or showed."""
-    found = []
+    texts = []
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
-            found.append(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
-    return "\n".join(found)
+            texts.append(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
+    return "\n".join(texts)
 
 
 def figures(notebook):
