@@ -1,4 +1,7 @@
-"""The example input of an export: its tensors, which axes are the batch, and the same example with another batch size."""
+"""The example input of an export: its tensors, which axes are the batch, and the same example with another batch size.
+
+Tests: tests/export/test_onnx.py
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ A fold adds entries of the input onto the cells of the epitome axis. Runtimes ar
 cell gathers the entries that are added onto it: in as many rounds as the most-read cell has entries, or as slices where the entries
 are a few contiguous pieces. A joint weight is gathered by an index that the graph computes from one number per patch; runtimes do
 that once, when they load the file.
+
+Tests: tests/export/test_graph.py
 """
 
 from __future__ import annotations

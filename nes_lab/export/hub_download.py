@@ -1,4 +1,7 @@
-"""Get a saved model from the Hugging Face Hub, if ``huggingface_hub`` is installed."""
+"""Get a saved model from the Hugging Face Hub, if ``huggingface_hub`` is installed.
+
+Tests: tests/export/test_hub_upload.py
+"""
 
 from __future__ import annotations
 

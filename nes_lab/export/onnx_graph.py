@@ -1,4 +1,7 @@
-"""Read facts off an ONNX graph: its params, its multiply-adds, and which operators an opset lacks."""
+"""Read facts off an ONNX graph: its params, its multiply-adds, and which operators an opset lacks.
+
+Tests: tests/export/test_onnx.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Describe a model without its tensors: its modules, and the arguments of its epitome layers."""
+"""Describe a model without its tensors: its modules, and the arguments of its epitome layers.
+
+Tests: tests/export/test_rebuild.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Compare the outputs of an exported file with those of PyTorch, and measure how long both take."""
+"""Compare the outputs of an exported file with those of PyTorch, and measure how long both take.
+
+Tests: tests/export/test_onnx.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What both exporters do before and around tracing."""
+"""What both exporters do before and around tracing.
+
+Tests: tests/export/test_onnx.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Find the device that a name stands for, and set how many CPU threads a training uses."""
+"""Find the device that a name stands for, and set how many CPU threads a training uses.
+
+Tests: tests/experiment/test_run.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The callbacks through which a training reports what happens and learns when to stop."""
+"""The callbacks through which a training reports what happens and learns when to stop.
+
+Tests: tests/training/test_reporter.py
+"""
 
 from __future__ import annotations
 

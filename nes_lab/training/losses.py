@@ -1,4 +1,7 @@
-"""Compute the losses of a training: cross entropy with hard or soft targets, and distillation from a teacher."""
+"""Compute the losses of a training: cross entropy with hard or soft targets, and distillation from a teacher.
+
+Tests: tests/training/test_objective.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Choose the dtype of the forward pass: mixed precision where the device has it, or where the recipe demands it."""
+"""Choose the dtype of the forward pass: mixed precision where the device has it, or where the recipe demands it.
+
+Tests: tests/training/test_recipe_checks.py
+"""
 
 from __future__ import annotations
 

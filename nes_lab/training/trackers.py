@@ -2,6 +2,8 @@
 
 NES Lab itself reads only ``metrics.jsonl``. In each tracker a run keeps its name, and a resumed run continues under it instead
 of becoming a second one.
+
+Tests: tests/experiment/test_trackers.py
 """
 
 from __future__ import annotations

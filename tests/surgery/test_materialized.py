@@ -1,4 +1,4 @@
-"""Whoever quantizes, prunes, copies or compiles a materialized model must not notice that an epitome was ever there."""
+"""A materialized model can be quantized, pruned, copied and pickled like a model that never had an epitome."""
 
 import copy
 import pickle
@@ -35,17 +35,17 @@ def never_compressed(model, make):
 
 
 @pytest.mark.parametrize("routing", ["tiled", "free"])
-def test_eight_bit_weights_of_torchao(routing):
+def test_materialize_gives_a_model_that_torchao_quantizes(routing):
     torchao = pytest.importorskip("torchao.quantization")
-    ours = materialize(compressed(Mlp(), ["first", "second"], routing=routing))
-    theirs = never_compressed(ours, Mlp)
+    materialized = materialize(compressed(Mlp(), ["first", "second"], routing=routing))
+    plain = never_compressed(materialized, Mlp)
     x = torch.randn(5, 64)
-    exact = ours(x)
-    for model in (ours, theirs):
+    exact = materialized(x)
+    for model in (materialized, plain):
         torchao.quantize_(model, torchao.Int8WeightOnlyConfig())
-    assert type(ours.first.weight) is type(theirs.first.weight) is not nn.Parameter
-    assert torch.equal(ours(x), theirs(x))
-    change = (ours(x) - exact).abs().max()
+    assert type(materialized.first.weight) is type(plain.first.weight) is not nn.Parameter
+    assert torch.equal(materialized(x), plain(x))
+    change = (materialized(x) - exact).abs().max()
     assert 0 < change < 0.05 * exact.abs().max()  # a rounding to 8 bits, and nothing worse
 
 
@@ -59,18 +59,18 @@ def pruned(model, torch_pruning):
 
 
 @pytest.mark.parametrize("routing", ["tiled", "learner"])
-def test_torch_pruning(routing):
+def test_materialize_gives_a_model_that_torch_pruning_prunes(routing):
     torch_pruning = pytest.importorskip("torch_pruning")
-    ours = materialize(compressed(Net(), NAMES, routing=routing))
-    theirs = never_compressed(ours, Net)
-    ours, theirs = pruned(ours, torch_pruning), pruned(theirs, torch_pruning)
-    shapes = [{name: tuple(t.shape) for name, t in model.state_dict().items()} for model in (ours, theirs)]
-    assert shapes[0] == shapes[1] and ours.conv.in_channels == 14
+    materialized = materialize(compressed(Net(), NAMES, routing=routing))
+    plain = never_compressed(materialized, Net)
+    materialized, plain = pruned(materialized, torch_pruning), pruned(plain, torch_pruning)
+    shapes = [{name: tuple(t.shape) for name, t in model.state_dict().items()} for model in (materialized, plain)]
+    assert shapes[0] == shapes[1] and materialized.conv.in_channels == 14
     x = torch.randn(2, 3, 8, 8)
-    assert torch.equal(ours(x), theirs(x))
+    assert torch.equal(materialized(x), plain(x))
 
 
-def test_copies_and_pickles_and_torch_save(tmp_path):
+def test_materialize_gives_a_model_that_is_copied_pickled_and_saved(tmp_path):
     model = materialize(compressed(Net(), NAMES))
     x = torch.randn(2, 3, 8, 8)
     for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
