@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, ClassVar
 
 from nes_lab import __version__
-from nes_lab.errors import OptionError
+from nes_lab.records.columns import columns
+from nes_lab.records.record import Record
+from nes_lab.records.table import Table
 from nes_lab.renamed import warn_renamed
 
 __all__ = ["ExportReport", "versions_of"]
 
-_SCHEMA = 1
-
 
 @dataclass(frozen=True)
-class ExportReport:
+class ExportReport(Record):
     """One exported file.
 
     Args:
@@ -44,6 +44,7 @@ class ExportReport:
         a.onnx: onnx, factored, opset 20, 2,048 bytes, 500 params, 1,000 madds; not compared
     """
 
+    NAME: ClassVar[str] = "export report"
     path: str
     format: str
     form: str
@@ -71,30 +72,14 @@ class ExportReport:
         """Time of the file as a share of PyTorch's; None if not timed."""
         return None if self.exported_ms is None or not self.torch_ms else self.exported_ms / self.torch_ms
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, with the number of the schema."""
-        return {"schema": _SCHEMA, **asdict(self), "versions": dict(self.versions), "batches": list(self.batches)}
-
     @classmethod
-    def from_dict(cls, data: Any) -> ExportReport:
-        """Read what :meth:`to_dict` returned, also in version 0.1.0, which wrote ``bytes`` for ``file_bytes``.
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Rename ``bytes``, as version 0.1.0 wrote it."""
+        return {"file_bytes" if name == "bytes" else name: value for name, value in data.items()}
 
-        Raises:
-            OptionError: If the data is not an export report, or of another schema.
-        """
-        if not isinstance(data, Mapping) or data.get("schema") != _SCHEMA:
-            schema = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
-            raise OptionError(f"schema={schema!r}; this version reads export reports of schema {_SCHEMA}")
-        known = {f.name for f in fields(cls)}
-        try:
-            values: dict[str, Any] = {k: tuple(v) if k == "batches" else v for k, v in data.items() if k != "schema"}
-            if "bytes" in values:
-                values.setdefault("file_bytes", values.pop("bytes"))
-            if values.keys() - known:
-                raise TypeError(f"{min(values.keys() - known)!r} is not known")
-            return cls(**values)
-        except TypeError as error:
-            raise OptionError(f"the export report lacks a field or has an unknown one: {error}") from error
+    def table(self) -> Table:
+        """Return one row; the line above names the file and says how it was checked."""
+        return Table(columns("params", "madds"), [asdict(self)], before=[str(self)])
 
     def __str__(self) -> str:
         opset = "" if self.opset is None else f", opset {self.opset}"
