@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
@@ -19,11 +19,10 @@ from nes_lab.errors import OptionError, check_choice
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.all_reduce import all_reduce_sum
 from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
+from nes_lab.records.options import LearnerKind, Squash
 
-__all__ = ["LEARNERS", "SQUASHES", "IndexLearner", "LearnerStarts"]
+__all__ = ["IndexLearner", "LearnerStarts"]
 
-LEARNERS = ("mlp", "conv")
-SQUASHES = ("tanh", "sigmoid")
 _CONV_AND_NORM = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}
 
 
@@ -35,8 +34,8 @@ def check_learner_options(
     Raises:
         OptionError: Names the option, its value and what would be right.
     """
-    check_choice("squash", squash, SQUASHES)
-    check_choice("learner", learner, LEARNERS)
+    check_choice("squash", squash, get_args(Squash))
+    check_choice("learner", learner, get_args(LearnerKind))
     if isinstance(momentum, bool) or not isinstance(momentum, Real) or not 0 <= momentum < 1:
         raise OptionError(f"momentum={momentum!r}; the moving average needs a number in [0, 1)")
     if isinstance(reach, bool) or not isinstance(reach, Real) or not 0 < reach < float("inf"):
@@ -73,7 +72,7 @@ class IndexLearner(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_choice("learner", kind, LEARNERS)
+        check_choice("learner", kind, get_args(LearnerKind))
         if kind == "conv" and spatial == 0:
             raise OptionError("learner='conv' needs a convolution's input; a linear layer takes learner='mlp'")
         self.spatial, self.kind = spatial, kind

@@ -62,12 +62,12 @@ Rule = Callable[["SurveyedLayer", DenseContext], str]
 def kept_by_override(layer: SurveyedLayer, context: DenseContext) -> str:
     """Say that ``overrides`` keeps the layer dense."""
     settings = context.settings.get(layer.name)
-    return f"overrides[{settings.patterns}] keeps it" if settings and settings.values.get("keep") else ""
+    return f"overrides[{settings.patterns}] keeps it dense" if settings and settings.values.get("keep") else ""
 
 
 def excluded(layer: SurveyedLayer, context: DenseContext) -> str:
     """Say that ``exclude`` names the layer."""
-    return "excluded by a pattern of exclude=" if layer.name in context.excluded else ""
+    return "a pattern of exclude= matches it" if layer.name in context.excluded else ""
 
 
 def no_epitome_layer(layer: SurveyedLayer, context: DenseContext) -> str:
@@ -85,7 +85,7 @@ def tied(layer: SurveyedLayer, context: DenseContext) -> str:
 def depthwise(layer: SurveyedLayer, context: DenseContext) -> str:
     """Say that the layer is a depthwise convolution."""
     if layer.op.groups > 1 and layer.weight_shape[1] == 1:
-        return "depthwise: there are no input channels to share, and a weight this small saves nothing"
+        return "depthwise: it has no input channels to share, and its weight is too small to save anything"
     return ""
 
 
@@ -98,12 +98,12 @@ def squeeze_excite(layer: SurveyedLayer, context: DenseContext) -> str:
 def declared(layer: SurveyedLayer, context: DenseContext) -> str:
     """Say that the model declares the layer as its stem or classifier."""
     module = _module_around(layer.name, context.declared)
-    return f"{context.declared[module]}, as the model declares" if module is not None else ""
+    return f"the model declares it as its {context.declared[module]}" if module is not None else ""
 
 
 def not_included(layer: SurveyedLayer, context: DenseContext) -> str:
     """Say that ``include`` is given and does not match the layer."""
-    return "" if context.included is None or layer.name in context.included else "not among the patterns of include="
+    return "" if context.included is None or layer.name in context.included else "no pattern of include= matches it"
 
 
 def too_thin(layer: SurveyedLayer, context: DenseContext) -> str:

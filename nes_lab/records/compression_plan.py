@@ -10,15 +10,13 @@ from nes_lab.errors import PlanError, closest
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.records.budget import Budget
 from nes_lab.records.counts import QUANTITIES, Counts, total
+from nes_lab.records.options import LearnerOptions
 from nes_lab.records.plan_table import explanation, layer_table
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 from nes_lab.renamed import warn_renamed
 
-LAYER_OPTIONS = ("reach", "squash", "momentum", "learner")
-"""What ``LayerPlan.options`` may hold: knobs of the index learner, which change no count."""
-
-__all__ = ["LAYER_OPTIONS", "CompressionPlan", "KeptLayer", "LayerPlan"]
+__all__ = ["CompressionPlan", "KeptLayer", "LayerPlan"]
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,9 @@ class LayerPlan(Part):
 
     def __post_init__(self) -> None:
         for name in self.options:
-            if name not in LAYER_OPTIONS:
-                known = ", ".join(LAYER_OPTIONS)
+            if name not in (known := LearnerOptions.names()):
                 raise PlanError(
-                    f"layer option {name!r} is not known; choose among {known}.{closest(name, LAYER_OPTIONS)}"
+                    f"layer option {name!r} is not known; choose among {', '.join(known)}.{closest(name, known)}"
                 )
 
     @property

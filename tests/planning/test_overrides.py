@@ -31,7 +31,7 @@ def test_overrides_set_a_ratio_or_a_shape_or_keep_a_layer():
     )
     assert 0.3 < plan.layers["0"].epitome_shape[0] * plan.layers["0"].epitome_shape[1] / (64 * 16) <= 0.5
     assert plan.layers["1"].epitome_shape == (32, 32, 4, 3)
-    assert plan.kept["3"] == "overrides['3'] keeps it"
+    assert plan.kept["3"] == "overrides['3'] keeps it dense"
     assert plan.layers["0"].why == "ratio set by overrides['0']" and "overrides['1']" in plan.explain()
     assert plan.predicted.params <= 0.48 * plan.dense.params  # the rest is what the budget moves
 
