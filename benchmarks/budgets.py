@@ -1,7 +1,8 @@
-"""The claim of docs/budgets.md: budgets are met, from 2 % below, on backbones of twelve families, and what is predicted is counted.
+"""Check budgets on twelve backbones, and write docs/budgets.md: no limit is exceeded, and counts equal the predicted ones.
 
-Plans are made for real weights (the strategy ``sensitivity`` reads them); the compressed networks are counted on the meta device,
-where counting gives the same numbers and takes no arithmetic. A few minutes on one core; ``--page`` only writes the page anew.
+Plans are made for real weights, because the strategy ``sensitivity`` reads them. The compressed networks are counted on the meta
+device, which gives the same numbers without arithmetic. This takes a few minutes on one core. ``--page`` writes the page from
+the results and measures nothing.
 """
 
 from __future__ import annotations
@@ -38,17 +39,18 @@ BACKBONES = {
 """Backbone -> its default input."""
 STRATEGIES = ("uniform", "sensitivity")
 TIGHT = 0.1
-"""The tight budget leaves this part of the way from the least reachable to the dense model."""
+"""The tight budget is the least reachable cost plus this share of the distance to the dense cost."""
 WITHIN = 0.98
+"""A plan should use at least this share of the tighter limit, or give the reason why it does not."""
 
 
 def budgets(model: nn.Module, example: Any, round_to: int) -> dict[str, Any]:
-    """Four budgets for a model: each limit alone, both, and both near the least that can be reached."""
+    """Return four budgets for a model: each limit alone, both limits, and both limits near the least that can be reached."""
     import nes_lab
 
     try:
         nes_lab.plan_for_budget(model, nes_lab.Budget(params=2, madds=2), example, round_to=round_to)
-        raise AssertionError("a network of two params was found")
+        raise AssertionError("a budget of two params did not raise BudgetError")
     except nes_lab.BudgetError as error:
         least = error.least
     dense = nes_lab.count(model, example)
@@ -65,7 +67,7 @@ def budgets(model: nn.Module, example: Any, round_to: int) -> dict[str, Any]:
 
 
 def rows_of(name: str, shape: Sequence[int], strategies: Sequence[str] = STRATEGIES) -> Iterator[dict[str, Any]]:
-    """One row per strategy and budget: what was asked, planned and counted."""
+    """Yield one row per strategy and budget: the limits, the predicted counts and the measured ones."""
     import torch
 
     import nes_lab
@@ -99,18 +101,18 @@ def rows_of(name: str, shape: Sequence[int], strategies: Sequence[str] = STRATEG
 
 
 def used(row: dict[str, Any]) -> float:
-    """Share of the tighter limit that a row uses."""
+    """Return the share of the tighter limit that a row uses."""
     return max(row["counted"][what] / limit for what, limit in row["limits"].items() if limit is not None)
 
 
 def holds(row: dict[str, Any]) -> bool:
-    """Whether a row keeps its promise: counted as predicted, within every limit, and near the tighter one or with the reason."""
+    """Check a row: counted as predicted, within every limit, and close to the tighter limit unless its note gives a reason."""
     near = used(row) >= WITHIN or "prevents more" in row["note"]
     return row["counted"] == row["predicted"] and used(row) <= 1 and near
 
 
 def measure() -> dict[str, Any]:
-    """All rows, and where they come from."""
+    """Return all rows, with the versions, commit, date and seed they were made with."""
     import timm
     import torch
 
@@ -131,36 +133,42 @@ def measure() -> dict[str, Any]:
 
 
 def page(data: dict[str, Any]) -> str:
-    """The page as Markdown, from the result file's contents alone."""
+    """Return the page as Markdown. It depends on the contents of the result file only."""
     rows = data["rows"]
-    near = sum(used(row) >= WITHIN for row in rows)
     backbones = list(dict.fromkeys(row["backbone"] for row in rows))
     lines = [
-        "# Budgets: asked, planned, counted",
+        "# Budgets: asked for, predicted, counted",
         "<!-- Written by benchmarks/budgets.py from benchmarks/results/budgets.json; do not edit. -->",
-        f"{len(backbones)} backbones of different families, four budgets each, two strategies: {len(rows)} plans. In all of them "
-        f"the compressed network's counts are those the plan predicted: {_yes(r['counted'] == r['predicted'] for r in rows)}. "
-        f"No limit is exceeded: {_yes(used(r) <= 1 for r in rows)}. The tighter limit is used to at least {WITHIN:.0%} in "
-        f"{near}; in the other {len(rows) - near} one rounding step is larger than that, and the plan names it: "
-        f"{_yes(holds(r) for r in rows)}.",
-        "`params` and `madds` limit one of the two, `both` limits both, `tight` leaves "
-        f"{TIGHT:.0%} of the way from the least reachable to the dense network. Shares are of the dense network, rounded; limits hold "
-        "exactly. The strategy `sensitivity` spends the same budget otherwise: whether that is better is a question of accuracy, "
-        "which is not asked here.",
-        f"commit {data['commit']}, {data['date']}, torch {data['torch']}, timm {data['timm']}, seed {data['seed']}; starts tiled, "
-        "scope separable; channels in multiples of 8, small_mobilenetv2 of 2; batch 1 at the default input.",
+        f"Plans were made for {len(backbones)} backbones of different families, with four budgets and two strategies each: "
+        f"{len(rows)} plans.",
+        "\n".join(_claims(rows)),
+        "The budget `params` limits params only, `madds` limits multiply-adds only, `both` limits both. `tight` limits both to the "
+        f"least reachable cost plus {TIGHT:.0%} of the distance to the dense cost. Percentages are shares of the dense network. They "
+        "are rounded here, but the limits hold exactly. The strategy `sensitivity` distributes the same budget differently over the "
+        "layers. This page does not measure whether that improves accuracy.",
+        f"Made at commit {data['commit']}, {data['date']}, with torch {data['torch']}, timm {data['timm']}, seed {data['seed']}: tiled "
+        "starts, scope separable, channels in multiples of 8 (of 2 in small_mobilenetv2), batch 1 at the default input size.",
         "## All plans",
         _table(rows),
-        "## Where a rounding step leaves more than 2 %",
+        "## Plans that use less than 98 % of the tighter limit",
         _notes([row for row in rows if used(row) < WITHIN]),
-        "Counted on the meta device. Again: `python -m benchmarks.budgets`.",
+        "The networks were counted on the meta device. `python -m benchmarks.budgets` repeats everything.",
     ]
     return "\n\n".join(lines) + "\n"
 
 
-def _yes(all_of: Iterator[bool]) -> str:
-    found = list(all_of)
-    return "yes" if all(found) else f"**no, in {found.count(False)}**"
+def _claims(rows: list[dict[str, Any]]) -> Iterator[str]:
+    near = sum(used(row) >= WITHIN for row in rows)
+    yield f"- The counts of the compressed network equal the predicted ones: {_yes(r['counted'] == r['predicted'] for r in rows)}."
+    yield f"- No limit is exceeded: {_yes(used(r) <= 1 for r in rows)}."
+    yield f"- Plans that use at least {WITHIN:.0%} of the tighter limit: {near} of {len(rows)}."
+    if near < len(rows):
+        yield f"- The others give the reason, a rounding step that is too large: {_yes(holds(row) for row in rows)}."
+
+
+def _yes(claims: Iterator[bool]) -> str:
+    holding = list(claims)
+    return "yes" if all(holding) else f"**no, in {holding.count(False)}**"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -181,12 +189,12 @@ def _line(row: dict[str, Any]) -> str:
 
 def _notes(rows: list[dict[str, Any]]) -> str:
     if not rows:
-        return "Nowhere."
+        return "None."
     return "\n".join(f"- {row['backbone']}, {row['budget']}, {row['strategy']}: {row['note']}" for row in rows)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and write the results, then the page; returns 1 where a promise is broken."""
+    """Measure, write the results and the page. Return 1 if a row does not hold."""
     if "--page" not in arguments:
         data = measure()
         temporary = RESULTS.with_suffix(".tmp")

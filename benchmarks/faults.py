@@ -1,6 +1,6 @@
-"""The claim "a run survives": every fault injected by tests/faults, counted; and docs/faults.md drawn from the counts.
+"""Count the faults that tests/faults injects, and write docs/faults.md from the counts.
 
-The suite is run (minutes); ``--page`` only draws. Nothing is written unless every test passed.
+This runs the tests, which takes minutes, and writes nothing unless all of them pass. ``--page`` only writes the page.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from benchmarks.zoo import commit
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "faults.json"
 PAGE = HERE.parent / "docs" / "faults.md"
-SMALL = 75  # a fault done so often is a small one
+SMALL = 75  # a fault that is injected at least this often counts as a small one
 
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--page", action="store_true", help="draw docs/faults.md from the counts there are")
+    words.add_argument("--page", action="store_true", help="write docs/faults.md from the counts in the result file")
     if not words.parse_args().page:
-        found = json.dumps(run(), indent=1, ensure_ascii=False) + "\n"
+        counts = json.dumps(run(), indent=1, ensure_ascii=False) + "\n"
         fresh = RESULTS.with_suffix(".part")
-        fresh.write_text(found, encoding="utf-8")
+        fresh.write_text(counts, encoding="utf-8")
         os.replace(fresh, RESULTS)
     PAGE.write_text(page(read()), encoding="utf-8")
 
 
 def read() -> dict[str, Any]:
-    """The counts, with when and with what they were made."""
+    """Return the counts, with the date and the versions they were made with."""
     return json.loads(RESULTS.read_text(encoding="utf-8"))
 
 
 def run() -> dict[str, Any]:
-    """Run the suite, and return what it counted."""
+    """Run tests/faults and return its counts."""
     with tempfile.TemporaryDirectory() as folder:
         tally = Path(folder) / "tally.json"
         environment = os.environ | {"NES_LAB_FAULTS_TALLY": str(tally), "OMP_NUM_THREADS": "1"}
@@ -51,7 +51,7 @@ def run() -> dict[str, Any]:
         suite = [sys.executable, "-m", "pytest", "-q", "-rs", "tests/faults"]
         done = subprocess.run(suite, cwd=HERE.parent, env=environment, check=False)
         if done.returncode:
-            raise SystemExit(f"tests/faults did not pass ({done.returncode}); nothing was written")
+            raise SystemExit(f"tests/faults failed (exit status {done.returncode}); nothing was written")
         faults = json.loads(tally.read_text(encoding="utf-8"))
     return {
         "when": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -64,32 +64,32 @@ def run() -> dict[str, Any]:
     }
 
 
-def page(found: dict[str, Any]) -> str:
-    """docs/faults.md for these counts."""
-    rows = found["faults"]
+def page(counts: dict[str, Any]) -> str:
+    """Return docs/faults.md for these counts."""
+    rows = counts["faults"]
     total = {name: sum(row[name] for row in rows) for name in ("injected", "resumed", "identical", "lost")}
     small = sum(row["injected"] for row in rows if row["injected"] >= SMALL)
     total |= {"small": small, "others": total["injected"] - small}
     lines = [f"| {_cell(row['fault'])} | {_cell(row['answer'])} | {_numbers(row)} |" for row in rows]
-    return TEXT.format(**{**found, "commit": found["commit"][:12], "rows": "\n".join(lines)}, **total)
+    return TEXT.format(**{**counts, "commit": counts["commit"][:12], "rows": "\n".join(lines)}, **total)
 
 
 TEXT = """\
 # What a run survives
 
-A run is a process of its own and a directory that only it writes to; the app, the command line, notebooks and sweeps only read
-that directory. So there is little that can be lost. To know, `tests/faults` breaks things on purpose, and counts. This page is
-written by `python -m benchmarks.faults`.
+A run is one process, and it has a directory that only this process writes to. The app, the command line, notebooks and sweeps only
+read that directory, so little can be lost. `tests/faults` checks this: it breaks things on purpose and counts what happens.
+`python -m benchmarks.faults` writes this page.
 
-**{injected:,} faults injected; {resumed} runs resumed, {identical} of them bit for bit as an undisturbed run; {lost} data lost.**
-{small:,} of the faults are small ones, done by the dozen: values for a config, random clicks, runs in a list. The other {others:,} are
-single acts on processes, disks, checkpoints, data and names.
+**{injected:,} faults were injected. {resumed} runs were resumed; {identical} of them ended bit for bit like a run without a fault. Data
+losses: {lost}.** {small:,} of the faults are small and come in large numbers: values in a config, random clicks, runs in a list. The
+other {others:,} are single faults in processes, disks, checkpoints, data and names.
 
-* *Resumed*: the run was taken up after the fault and trained to its end. Where the answer is a refusal, there is nothing to resume.
-* *Bit for bit*: final weights (bytes), and every row of metrics but for times and speeds, equal those of a run that nobody
-  disturbed. CPU, one thread, digits, epitomes with free and with learned starts.
-* *Lost*: a checkpoint that was whole, or a row of metrics up to it, that could not be found again. Steps after the last checkpoint
-  are done anew; they are not counted as lost.
+* *Resumed*: the run was resumed after the fault and trained to its end. If NES Lab refuses the input, there is nothing to resume.
+* *Bit for bit*: the bytes of the final weights, and every row of metrics except times and speeds, equal those of a run without a
+  fault (digits on a CPU with one thread; epitomes with free and with learned starts).
+* *Lost*: an intact checkpoint, or a row of metrics before it, is missing afterwards. Steps after the last checkpoint are repeated and do
+  not count as lost.
 
 | fault | what happens | injected | resumed | bit for bit | lost |
 |---|---|---|---|---|---|
@@ -97,27 +97,30 @@ single acts on processes, disks, checkpoints, data and names.
 
 ## How
 
-* **Checkpoints** are written beside the old ones, listed with their SHA-256, announced last. A flipped bit is found before torch
-  reads the file; the checkpoint before is taken, with an event that says so; if none is whole the run says so and does not begin anew.
-* **States are concluded, not believed**: a run is *lost* when its process is gone (pid, start time, machine and the machine's last
-  start are compared; a zombie does not count) or has been silent for three heartbeats. A thread beats, so a long validation is no
-  silence. Of another machine's process only the heartbeat is known, and 45 s of patience allow for clocks that differ.
-* **One writer**: a lock of the kernel, gone with its process. A stopped process keeps it, so nobody writes beside it when it wakes.
-* **The queue** goes on after SIGKILL with nobody looking: while runs wait, one small process sleeps until a place is free. There is
-  no daemon: an empty queue has none.
-* **Nothing is unpickled**: weights are safetensors, the rest is read by torch with `weights_only`; ids and paths stay inside the
-  root; links are not followed.
+* **Checkpoints** are written as new files. Their SHA-256 is stored, and the list of checkpoints is updated last. A flipped bit is
+  noticed before torch reads the file. The run then continues from the checkpoint before it and records an event that says so. If no
+  checkpoint is intact, the run fails with a message; it never starts again from scratch.
+* **States are derived from evidence**: a run is *lost* if its process has ended or has sent no heartbeat for three intervals. The process
+  is identified by its pid, its start time, the machine and the time when that machine was started; a zombie counts as ended. A
+  thread sends the heartbeats, so a long validation does not interrupt them. For a process on another machine, only the heartbeat is
+  known. It may be 45 s late, because clocks differ.
+* **One writer**: a file lock that the operating system releases when its process ends. A stopped process keeps the lock, so no
+  other process writes to the run before it continues.
+* **The queue** continues after SIGKILL by itself: while runs wait, one small process sleeps until there is room for the next. There
+  is no daemon: if no run waits, no process runs.
+* **Nothing is unpickled**: weights are stored as safetensors, and torch reads the rest with `weights_only`. Ids and paths stay
+  inside the root folder of the runs, and links are not followed.
 
-Not injected here: a machine that loses power (files are synced before they are announced), a real CUDA device out of memory (its
-error is raised in its place), network file systems.
+These faults are not injected: a power failure (files are synced to disk before they are listed), a real CUDA device out of memory (the
+tests raise its error instead), and faults of network file systems.
 
-Measured {when} with torch {torch}, Python {python}, {system}, in {seconds} s, commit {commit}.
+Measured on {when} with torch {torch}, Python {python}, {system}, in {seconds} s, at commit {commit}.
 """
 
 
 def _numbers(row: dict[str, Any]) -> str:
-    went_on = [f"{row['resumed']}", f"{row['identical']}"] if row["resumed"] else ["", ""]
-    return " | ".join([f"{row['injected']:,}", *went_on, str(row["lost"])])
+    resumed = [f"{row['resumed']}", f"{row['identical']}"] if row["resumed"] else ["", ""]
+    return " | ".join([f"{row['injected']:,}", *resumed, str(row["lost"])])
 
 
 def _cell(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The claim "architecture-agnostic": one model of every timm family taken all the way, and docs/zoo.md drawn from the rows.
+"""Check one model of every timm family, and write docs/zoo.md from the rows.
 
-Each row is written to results/zoo.json as it is done; a second call goes on where the first stopped. ``--only`` names families,
-``--redo`` runs again what did not pass, ``--page`` only draws, ``--families`` looks for the smallest models anew (minutes).
+Each model is planned, compressed, trained for one step, saved and loaded. Its row is written to results/zoo.json at once, so that a
+second call continues where the first stopped.
 """
 
 from __future__ import annotations
@@ -28,25 +28,29 @@ RESULTS = HERE / "results" / "zoo.json"
 PAGE = HERE.parent / "docs" / "zoo.md"
 SEED = 0
 SMALLER = {"deepseek_vit": 224, "gemma4_vit": 256, "hieradet_sam2": 448, "qwen3_vit": 256}
-"""Side of the image where a default of 546 to 896 pixels would take minutes per forward on two cores; the rows say so."""
+"""Image side of models whose default, 546 to 896 pixels, would take minutes per forward on two cores; the row has a note."""
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--only", nargs="*", default=None, metavar="FAMILY", help="these families alone, again")
-    words.add_argument("--redo", action="store_true", help="run again what did not pass")
-    words.add_argument("--page", action="store_true", help="draw docs/zoo.md from the rows there are")
-    words.add_argument("--families", action="store_true", help="look for the smallest model of each family anew")
+    words = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    words.add_argument(
+        "--only", nargs="*", default=None, metavar="FAMILY", help="check only these families, also if they have a row"
+    )
+    words.add_argument("--redo", action="store_true", help="check the families again that did not pass")
+    words.add_argument("--page", action="store_true", help="only write docs/zoo.md from the rows in the result file")
+    words.add_argument(
+        "--families", action="store_true", help="search for the smallest model of each family again (minutes)"
+    )
     options = words.parse_args()
     if options.families:
-        look_for_families()
+        find_smallest_models()
     if not (options.page or options.families):
         run(options.only, options.redo)
     PAGE.write_text(page(read()), encoding="utf-8")
 
 
 def read() -> dict[str, dict[str, Any]]:
-    """Family -> its row, with when and with what it was made."""
+    """Return the row of each family, with the date and the versions it was made with."""
     return json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else {}
 
 
@@ -56,23 +60,23 @@ def run(only: list[str] | None, redo: bool) -> None:
     known = families()
     unknown = [name for name in only or () if name not in known]
     if unknown:
-        raise SystemExit(f"--only {unknown[0]}: no such family; choose among {', '.join(known)}")
+        raise SystemExit(f"--only {unknown[0]}: timm has no such family; choose from {', '.join(known)}")
     rows = read()
-    names = [n for n in known if n in only] if only else [n for n in known if wanted(rows.get(n), redo)]
+    names = [n for n in known if n in only] if only else [n for n in known if is_pending(rows.get(n), redo)]
     names.sort(key=lambda name: known[name].params)
     facts = {"torch": version("torch"), "timm": version("timm"), "commit": commit(), "seed": SEED}
     with Progress() as bar:
         task = bar.add_task("families", total=len(names))
         for name in names:
             bar.update(task, description=f"{name}: {known[name].model}")
-            row = apart(known[name])
+            row = check_in_process(known[name])
             rows = read() | {name: row.to_dict() | facts | {"when": f"{datetime.now(UTC):%Y-%m-%d %H:%M}"}}
             write(rows)
             bar.console.print(f"{name:26}{row}")
             bar.advance(task)
 
 
-def wanted(row: dict[str, Any] | None, redo: bool) -> bool:
+def is_pending(row: dict[str, Any] | None, redo: bool) -> bool:
     return row is None or (redo and row["status"] != "passed")
 
 
@@ -84,12 +88,12 @@ def write(rows: dict[str, Any]) -> None:
 
 
 def commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    return found.stdout.strip() or os.environ.get("NES_LAB_COMMIT", "")
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    return answer.stdout.strip() or os.environ.get("NES_LAB_COMMIT", "")
 
 
-def apart(family: Family) -> ZooRow:
-    """The row of a family, made in a process of its own: its memory comes back, and a killed one is a row too."""
+def check_in_process(family: Family) -> ZooRow:
+    """Check a family in a new process, whose memory is freed; if the process is killed, return a row that says so."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=child, args=(theirs, family))
@@ -99,9 +103,11 @@ def apart(family: Family) -> ZooRow:
         return ZooRow.from_dict(ours.recv())
     except EOFError:
         process.join()
-        reason = f"its process ended with code {process.exitcode} (-9: killed, most likely for memory)"
+        reason = (
+            f"the process ended with exit code {process.exitcode} (-9 means killed, most likely because memory ran out)"
+        )
         return ZooRow(family.model, "failed", stage="create", reason=reason, family=family.name)
-    finally:  # also when this script is interrupted: nothing stays behind
+    finally:  # also when this script is interrupted: no process stays behind
         process.terminate()
         process.join()
 
@@ -114,7 +120,7 @@ def child(pipe: Connection, family: Family) -> None:
     pipe.close()
 
 
-def look_for_families() -> None:
+def find_smallest_models() -> None:
     import timm
     from rich.progress import track
 

@@ -64,7 +64,7 @@ def test_cut_at_every_tenth_and_flipped_anywhere(copy, tally, which):
     assert store.latest_checkpoint(run_id).step == 8
     tally(
         "a checkpoint cut at every tenth, or with a bit flipped at 50 places",
-        "its SHA-256 tells; the one before is taken, with an event that says so",
+        "its SHA-256 differs; the checkpoint before it is used, and an event says so",
         injected=len(spoiled),
         lost=len(spoiled) - fell_back,
     )
@@ -88,7 +88,7 @@ def test_a_damaged_run_still_ends_exactly(copy, ends_exactly, tally, how):
     assert len(falls) == 1 and ("manifest" in falls[0] if "manifest" in how else "step 8" in falls[0])
     tally(
         "resumed with the newest checkpoint cut, flipped, empty or gone, or its manifest missing or damaged",
-        "goes on from the one before, never silently from scratch",
+        "continues from the checkpoint before it, never from scratch",
         resumed=1,
         identical=same,
     )
@@ -102,7 +102,7 @@ def test_when_all_are_damaged_it_says_so_and_does_not_begin_anew(copy, zygote, t
     assert "no checkpoint of run" in (tmp_path / "log").read_text()
     assert store.get(run_id).state == "failed"
     assert len(store.metrics(run_id)) > 8
-    tally("every checkpoint damaged", "failed, with all reasons; never silently from scratch")
+    tally("every checkpoint damaged", "fails, with all reasons; never starts again from scratch")
 
 
 def forge(store, run_id, kind, content):
@@ -139,7 +139,10 @@ def test_a_hostile_state_is_not_run(copy, zygote, tally, tmp_path, form):
     assert "CheckpointError" in (tmp_path / "log").read_text()
     assert store.get(run_id).state == "failed" and "cannot be read" in store.get(run_id).reason
     assert not mark.exists()
-    tally("a .pt that would run a command, with a manifest that vouches for it", "refused, nothing is run; failed")
+    tally(
+        "a .pt file that would run a command, with a manifest that matches it",
+        "refused; nothing is executed; the run fails",
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,7 @@ def test_an_absurd_header_is_refused_at_once(copy, zygote, tally, tmp_path, head
     assert zygote.train(store, run_id, output=tmp_path / "log") == 2
     assert time.monotonic() - began < 30  # and no memory is taken for what the header promises
     assert "CheckpointError" in (tmp_path / "log").read_text()
-    tally("a safetensors file with an absurd header", "refused with a message; failed")
+    tally("a safetensors file with an impossible header", "refused with a message; the run fails")
 
 
 @pytest.mark.parametrize("how", ["shape", "missing", "unknown"])
@@ -172,7 +175,7 @@ def test_weights_of_another_network_are_named(copy, zygote, tally, tmp_path, how
     forge(store, run_id, "weights", (tmp_path / "w.safetensors").read_bytes())
     assert zygote.train(store, run_id, output=tmp_path / "log") == 2
     assert (name if how != "unknown" else "stranger") in store.get(run_id).reason
-    tally("weights with wrong shapes or names", "failed; the message names them")
+    tally("weights with wrong shapes or names", "fails; the message names them")
 
 
 def test_a_link_is_not_a_checkpoint(copy, tally, tmp_path):
@@ -185,7 +188,7 @@ def test_a_link_is_not_a_checkpoint(copy, tally, tmp_path):
         older.unlink()
     with pytest.raises(CheckpointError, match="no checkpoint"):
         store.latest_checkpoint(run_id)
-    tally("a checkpoint that is a link", "passed over")
+    tally("a checkpoint that is a link", "ignored")
 
 
 def test_the_undisturbed_copy_ends_exactly(copy, ends_exactly, calm):

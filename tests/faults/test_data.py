@@ -1,4 +1,4 @@
-"""Data sets with something wrong: named before the first step, and no run is left half-way."""
+"""Data sets with something wrong: named before the first step, and no run is left halfway."""
 
 import numpy as np
 import pytest
@@ -105,4 +105,7 @@ def test_arrays_with_something_wrong(tally, what, part):
     options = {"augment": lambda _: lambda batch, generator: random_shift(batch, generator, 1), "knobs": ImageKnobs()}
     with pytest.raises(DataError, match=part):
         in_memory_spec("wrong", ("a", "b"), splits["train"], splits["val"], **options)
-    tally("NaN pixels, pixels or labels out of range, an empty split", "refused before step 1, by split and number")
+    tally(
+        "NaN pixels, pixels or labels out of range, an empty split",
+        "refused before step 1; the split and the example's number are named",
+    )

@@ -43,7 +43,7 @@ def test_the_disk_is_full(disk, tmp_path, zygote, ends_exactly, tally, name, num
     (disk / "ballast").unlink()
     tally(
         "the disk is full at a row, a status or a checkpoint",
-        "failed, and says what could not be written; the last checkpoint stays; goes on when there is room",
+        "fails and says what could not be written; the last checkpoint stays; continues when there is room",
         resumed=1,
         identical=ends_exactly(store, run_id),
         lost=count_lost(store, run_id, before),
@@ -65,8 +65,8 @@ def test_the_disk_turns_read_only(disk, tmp_path, zygote, ends_exactly, tally, n
     before = saved(store, run_id)
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
     tally(
-        "the run root turns read-only",
-        "lost, the log says why; it can still be read; goes on when it can be written again",
+        "the root folder of the runs becomes read-only",
+        "lost, and the log says why; can still be read; continues when the folder is writable again",
         resumed=1,
         identical=ends_exactly(store, run_id),
         lost=count_lost(store, run_id, before),

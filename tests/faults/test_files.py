@@ -43,8 +43,8 @@ def test_a_damaged_file_costs_nothing_but_itself(store, zygote, ends_exactly, ta
     same = ends_exactly(store, run_id)
     assert store.get(run_id).attempt == 2
     tally(
-        "metrics torn, doubled or foreign; status, events, summary, claim or lock damaged",
-        "lost, with the file named where it matters; rows are whole or passed over; goes on",
+        "metrics cut short, duplicated or from another run; status, events, summary, claim or lock damaged",
+        "lost, with the name of the file if it matters; incomplete rows are ignored; continues",
         resumed=1,
         identical=same,
         lost=count_lost(store, run_id, before),
@@ -71,7 +71,10 @@ def test_a_directory_of_another_schema(store, tally, monkeypatch, capsys, versio
         assert "schema_version" in err and "Traceback" not in err
     assert main(["rm", old, "--yes"]) == 0
     assert [info.id for info in store.list()] == [good]
-    tally("a run directory of an older or newer schema", "listed with the reason, refused by name; spoils no list")
+    tally(
+        "a run directory of an older or newer schema",
+        "listed with the reason; refused when it is opened; lists still work",
+    )
 
 
 def test_two_hundred_runs_of_ten_thousand_points(store, tally, monkeypatch):
@@ -95,7 +98,7 @@ def test_two_hundred_runs_of_ten_thousand_points(store, tally, monkeypatch):
     began = time.perf_counter()
     assert len(store.metrics(first)) == 10_000
     assert time.perf_counter() - began < 2.0
-    tally("200 runs of 10,000 points", "listed in under two seconds; no curve is read for that", injected=200)
+    tally("200 runs of 10,000 points", "listed in under two seconds; the curves are not read for it", injected=200)
 
 
 def test_logs_rotate_under_a_process_that_writes(store, tally):
@@ -110,4 +113,4 @@ def test_logs_rotate_under_a_process_that_writes(store, tally):
     sizes = [log.stat().st_size, log.with_name("log.txt.1").stat().st_size]
     assert max(sizes) <= 20_100
     assert log.read_text().splitlines()[-1].startswith("line 001999") or log.stat().st_size == 0
-    tally("a log that grows without end", "rotated in place; its end is kept")
+    tally("a log that grows without end", "shortened in place; its end is kept")

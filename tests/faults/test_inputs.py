@@ -42,7 +42,11 @@ def test_hostile_ids(store, tally, tmp_path):
             with pytest.raises(RunError, match="is not a run id"):
                 getattr(store, act)(name)
     assert (sorted(os.listdir(tmp_path)), sorted(os.listdir(store.root))) == before
-    tally("run ids like ../../etc, %2e%2e, NUL", "refused as no ids; nothing outside the root is touched", len(IDS))
+    tally(
+        "run ids like ../../etc, %2e%2e, NUL",
+        "refused because they are not ids; nothing outside the root folder is changed",
+        len(IDS),
+    )
 
 
 def test_links_lead_nowhere(store, tally, tmp_path):
@@ -106,7 +110,11 @@ def test_any_value_for_any_field_is_taken_or_named(tally):
             assert not _infinite(found), (path, value)
     assert nameless == []
     assert refused > 500
-    tally("negative, huge, NaN and foreign values for every field of a config", "taken, or refused by path", refused)
+    tally(
+        "negative, huge, NaN and wrongly typed values for every field of a config",
+        "accepted, or refused with the path of the field",
+        refused,
+    )
 
 
 def _infinite(tree):
@@ -132,7 +140,7 @@ def test_any_tree_is_a_config_or_an_option_error(tally):
             load_config(config)
 
     check()
-    tally("configs of any shape", "taken, or refused with a message", injected=80)
+    tally("random configs", "accepted, or refused with a message", injected=80)
 
 
 MISTAKES = [
@@ -160,7 +168,10 @@ def test_mistakes_of_a_config_exit_2_and_leave_no_run(home, tally, tmp_path, cap
         err = capsys.readouterr().err
         assert message in err and "Traceback" not in err
     assert home.list() == []
-    tally("impossible budgets, unknown keys and wrong values on the command line", "exit 2, the field's path, no run")
+    tally(
+        "impossible budgets, unknown keys and wrong values on the command line",
+        "exit status 2 and the path of the field; no run is created",
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +184,10 @@ def test_files_that_are_no_config(home, tally, tmp_path, content):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.count("\n") <= 3 and "Traceback" not in done.stderr
     assert RunStore(home.root).list() == []
-    tally("files that are no YAML, or YAML that would run something", "exit 2 with one message; nothing is run")
+    tally(
+        "files that are not YAML, or YAML that would execute something",
+        "exit status 2 with one message; nothing is executed",
+    )
 
 
 def test_every_error_of_a_user_is_one_family():

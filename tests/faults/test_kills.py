@@ -42,8 +42,8 @@ def test_killed_inside_a_save(store, zygote, ends_exactly, tally, number):
     litter = [path.name for path in (store.path(run_id) / "checkpoints").iterdir() if path.name.startswith(".")]
     assert litter == []
     tally(
-        "SIGKILL inside a save: before the write, half-way, before and after each rename",
-        "lost; goes on from the newest whole checkpoint; what was half written is swept",
+        "SIGKILL inside a save: before the write, halfway, before and after each rename",
+        "lost; continues from the newest complete checkpoint; half-written files are removed",
         resumed=1,
         identical=same,
         lost=count_lost(store, run_id, before),
@@ -70,7 +70,7 @@ def test_killed_at_a_random_moment(store, zygote, ends_exactly, tally, number, w
     same = ends_exactly(store, run_id, routing) if state != "finished" else 1
     tally(
         "SIGKILL at random moments of training, validating and starting",
-        "lost, with the reason, at once; goes on from the last checkpoint",
+        "lost at once, with the reason; continues from the last checkpoint",
         resumed=1,
         identical=same,
         lost=count_lost(store, run_id, before),
@@ -102,7 +102,7 @@ def test_the_server_is_killed_and_then_both(store, calm, tally, wait):
     server.communicate()
     wait(lambda: store.get(first).state == "finished")
     same = int(ending(store, first) == calm())
-    tally("SIGKILL of the server that launched a run", "the run goes on and finishes", resumed=1, identical=same)
+    tally("SIGKILL of the server that launched a run", "the run continues and finishes", resumed=1, identical=same)
 
     second = store.create(config())
     server, pid = serve(store, second)
@@ -116,7 +116,7 @@ def test_the_server_is_killed_and_then_both(store, calm, tally, wait):
     wait(lambda: store.get(second).state == "finished")
     tally(
         "SIGKILL of server and training together",
-        "lost; launched again it goes on from the last checkpoint",
+        "lost; continues from the last checkpoint when it is launched again",
         resumed=1,
         identical=int(ending(store, second) == calm()),
         lost=count_lost(store, second, before),
@@ -133,4 +133,4 @@ def test_the_queue_goes_on_after_a_kill_with_nobody_looking(store, tally, wait, 
         os.kill(info.pid, signal.SIGKILL)
     wait(lambda: store.get(last).state == "finished")
     assert store.get(last).attempt == 1
-    tally("SIGKILL of the only training while others wait", "the next begins, once, with nobody looking", injected=3)
+    tally("SIGKILL of the only training while others wait", "the next run starts by itself, exactly once", injected=3)

@@ -106,7 +106,7 @@ def test_double_clicks(store, tally, wait):
         lambda: [freed for freed in at_once(lambda: store.delete(run_id)) if freed is not RunError] or not store.list()
     )
     assert store.list() == []
-    tally("double clicks: eight times the same at once", "one counts", injected=24)
+    tally("double clicks: the same request eight times at once", "only one has an effect", injected=24)
 
 
 def test_a_delete_and_a_launch_at_once_leave_a_whole_run_or_none(store, tally):
@@ -133,4 +133,4 @@ def test_a_delete_and_a_launch_at_once_leave_a_whole_run_or_none(store, tally):
         assert errors == []
     for info in store.list():
         assert info.state in STATES and info.config
-    tally("a launch and a delete of one run at once", "a whole run or none", injected=10)
+    tally("launching and deleting one run at the same time", "the run is complete or deleted", injected=10)

@@ -30,7 +30,7 @@ def test_asked_to_stop(store, zygote, ends_exactly, tally, row, numbers):
     name = numbers[0].name + (" twice" if len(numbers) > 1 else "")
     tally(
         name,
-        "a checkpoint within the step, then cancelled; goes on from there",
+        "writes a checkpoint within the step, then is cancelled; continues from there",
         resumed=1,
         identical=ends_exactly(store, run_id),
         lost=count_lost(store, run_id, before),
@@ -57,7 +57,9 @@ def test_a_process_that_stands_still_and_wakes(store, zygote, calm, tally, wait,
     gate.touch()
     assert zygote.wait(pid) == 0
     same = int(ending(store, run_id) == calm())
-    tally("SIGSTOP, then SIGCONT", "lost while silent, no second writer; runs on when awake", resumed=1, identical=same)
+    tally(
+        "SIGSTOP, then SIGCONT", "lost while stopped, and no second writer; then continues", resumed=1, identical=same
+    )
 
 
 def test_two_processes_resume_one_run(store, zygote, ends_exactly, tally, wait, tmp_path):
@@ -72,7 +74,7 @@ def test_two_processes_resume_one_run(store, zygote, ends_exactly, tally, wait, 
     zygote.wait(first)
     tally(
         "two processes resume one run",
-        "the second ends with 2 and names the pid of the first",
+        "the second ends with exit status 2 and names the pid of the first",
         resumed=1,
         identical=ends_exactly(store, run_id),
         lost=count_lost(store, run_id, before),
@@ -101,8 +103,8 @@ def test_a_zombie_and_a_reused_number(store, zygote, ends_exactly, tally, wait):
         bystander.kill()
         bystander.communicate()
     tally(
-        "a zombie; a pid that another process has now",
-        "lost, and says which; a stranger is never signalled",
+        "a zombie process; a pid that now belongs to another process",
+        "lost, with the reason; the other process never gets a signal",
         injected=2,
         resumed=1,
         identical=ends_exactly(store, run_id),
@@ -121,7 +123,10 @@ def test_the_heart_beats_while_a_validation_or_a_save_takes_long(store, zygote, 
     wait(lambda: seen.add(store.get(run_id).state) or "finished" in seen)
     assert zygote.wait(pid) == 0
     assert seen <= {"queued", "running", "finished"}
-    tally("validations and saves longer than the patience for heartbeats", "runs all the time: a thread beats")
+    tally(
+        "validations and saves that take longer than the limit for missing heartbeats",
+        "shown as running all the time, because a thread sends the heartbeats",
+    )
 
 
 @pytest.mark.parametrize("seconds", [-3600, -86400 * 365, 3600])
@@ -135,7 +140,7 @@ def test_a_clock_that_steps(store, zygote, calm, tally, seconds, wait):
     assert zygote.wait(pid) == 0
     assert seen <= {"queued", "running", "finished"}
     same = int(ending(store, run_id) == calm())
-    tally("the clock steps back, by a year, or forward", "runs all the time", resumed=1, identical=same)
+    tally("the clock jumps back, forward, or by a year", "shown as running all the time", resumed=1, identical=same)
 
 
 def test_a_lock_is_let_go_when_a_writer_leaves_by_an_error(store):

@@ -18,7 +18,7 @@ def test_nan_stops_with_the_last_good_checkpoint(store, zygote, ends_exactly, ta
     assert before[0] == (batch - 1) // 4 * 4
     tally(
         "a loss that is NaN",
-        "failed, with the step, the learning rate and what to try; the last good checkpoint stays",
+        "fails; the message has the step, the learning rate and what to try; the last good checkpoint stays",
         resumed=1,
         identical=ends_exactly(store, run_id),
         lost=count_lost(store, run_id, before),
@@ -34,7 +34,7 @@ def test_out_of_memory_says_the_batch_to_try(store, zygote, ends_exactly, tally,
     before = saved(store, run_id)
     tally(
         "CUDA out of memory",
-        "failed; names the batch size and the one to try; can be resumed",
+        "fails; the message names the batch size and a smaller one to try; can be resumed",
         resumed=1,
         identical=ends_exactly(store, run_id),
         lost=count_lost(store, run_id, before),

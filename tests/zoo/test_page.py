@@ -41,9 +41,9 @@ def test_page_of_other_rows():
     assert "**1 of 2 families pass (50.0%).**" in text
     assert "| a | a_tiny | 3×8×8 | 100 | 200 | 60.0% | 59.0% | 60.0% | 2 / 1 | 1e-06 | passed |" in text
     assert "109.0% *" in text and "**refused** at plan: two lines \\| a bar |" in text
-    assert "- Odd: a." in text and "cannot be reached, as too much must stay dense: b." in text
+    assert "- Odd: a." in text and "cannot be reached, because too much must stay dense: b." in text
 
 
-def test_wanted_tells_what_is_still_to_do():
-    assert zoo.wanted(None, False) and not zoo.wanted({"status": "passed"}, True)
-    assert zoo.wanted({"status": "failed"}, True) and not zoo.wanted({"status": "failed"}, False)
+def test_is_pending_for_missing_rows_and_with_redo_for_failed_ones():
+    assert zoo.is_pending(None, False) and not zoo.is_pending({"status": "passed"}, True)
+    assert zoo.is_pending({"status": "failed"}, True) and not zoo.is_pending({"status": "failed"}, False)
