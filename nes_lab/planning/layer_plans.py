@@ -11,7 +11,7 @@ from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan, Epitome, KeptLayer, LayerPlan
 from nes_lab.records.counts import Counts, total
 from nes_lab.records.options import PlanOptions
 
@@ -125,4 +125,11 @@ def assemble(
         input_shape=survey.report.input_shape,
         order=tuple(layer.name for layer in survey.layers),
         origin=origin,
+        epitomes={
+            layer.name: Epitome.of(
+                layers[layer.name].epitome_shape, str(layer.module.weight.dtype).removeprefix("torch.")
+            )  # type: ignore[union-attr]
+            for layer in survey.layers
+            if layer.name in layers
+        },
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
 from typing import Any
 
 from nes_lab.errors import PlanError, closest
@@ -16,7 +19,39 @@ from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 from nes_lab.renamed import warn_renamed
 
-__all__ = ["CompressionPlan", "KeptLayer", "LayerPlan"]
+__all__ = ["CompressionPlan", "Epitome", "KeptLayer", "LayerPlan"]
+
+
+@dataclass(frozen=True)
+class Epitome(Part):
+    """An epitome, which one or several layers read.
+
+    Args:
+        shape: In PyTorch's axis order, in cells.
+        dtype: Type of its numbers, such as ``"float32"``; empty in plans of older versions, which do not tell.
+        params: Number of its cells.
+        stored_bytes: Bytes of its cells in a file; 0 where the dtype is not known.
+
+    Examples:
+        >>> Epitome.of((32, 64), "float32")
+        Epitome(shape=(32, 64), dtype='float32', params=2048, stored_bytes=8192)
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    params: int
+    stored_bytes: int
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], dtype: str = "") -> Epitome:
+        """Make the entry of an epitome from its shape and the name of its dtype."""
+        bits = re.search(r"[0-9]+", dtype)
+        return cls(shape, dtype, prod(shape), prod(shape) * int(bits[0]) // 8 if bits else 0)
+
+    @property
+    def counts(self) -> Counts:
+        """What the epitome adds to the counts of a model."""
+        return Counts(self.params, 0, self.stored_bytes)
 
 
 @dataclass(frozen=True)
@@ -33,6 +68,7 @@ class LayerPlan(Part):
         executions: Multiply-adds under every execution plan that can run the layer; empty in plans of older versions.
         unavailable: Execution plans that cannot, and why.
         why: What set its epitome shape, where it was not the budget alone.
+        reads: Name of the epitome that the layer reads (:attr:`CompressionPlan.epitomes`); empty: the layer's own name.
 
     Examples:
         >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
@@ -56,6 +92,7 @@ class LayerPlan(Part):
     executions: Mapping[str, int] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
+    reads: str = ""
 
     def __post_init__(self) -> None:
         for name in self.options:
@@ -149,6 +186,10 @@ class CompressionPlan(Record):
         order: Names of all rows in module order.
         origin: How it was made, for people: strategy or preset and its options.
         latency_ms: Median measured time of a forward, where the budget limited it; the notes say on what it holds.
+        epitomes: Every epitome by name. Entries that are missing, as in JSON of schema 1, are made: one per layer.
+
+    Raises:
+        PlanError: If a layer reads an epitome of another shape than its own; names both.
 
     Examples:
         >>> plan = CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3))
@@ -157,6 +198,7 @@ class CompressionPlan(Record):
     """
 
     NAME = "compression plan"
+    SCHEMA = 2
 
     layers: Mapping[str, LayerPlan]
     kept_layers: Mapping[str, KeptLayer]
@@ -168,6 +210,34 @@ class CompressionPlan(Record):
     order: tuple[str, ...] = ()
     origin: str = ""
     latency_ms: float | None = None
+    epitomes: Mapping[str, Epitome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        made = {layer.reads or name: Epitome.of(layer.epitome_shape) for name, layer in self.layers.items()}
+        epitomes = made | {name: entry for name, entry in self.epitomes.items() if name in made}
+        object.__setattr__(self, "epitomes", epitomes)
+        for name, layer in self.layers.items():
+            if epitomes[layer.reads or name].shape != layer.epitome_shape:
+                raise PlanError(
+                    f"layer {name!r} has epitome_shape={layer.epitome_shape} and reads the epitome "
+                    f"{layer.reads or name!r} of shape {epitomes[layer.reads or name].shape}; they must be equal"
+                )
+
+    @cached_property
+    def readers(self) -> dict[str, list[str]]:
+        """Name of each epitome -> the layers that read it, in module order."""
+        names = [name for name in (*self.order, *self.layers) if name in self.layers]
+        readers: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            readers.setdefault(self.layers[name].reads or name, []).append(name)
+        return readers
+
+    def layer_counts(self, name: str) -> Counts:
+        """Return the predicted counts of a replaced layer; the first of the layers that share an epitome counts it."""
+        layer = self.layers[name]
+        epitome = layer.reads or name
+        is_first = self.readers[epitome][0] == name
+        return layer.predicted if is_first else layer.predicted - self.epitomes[epitome].counts
 
     @property
     def kept(self) -> dict[str, str]:
@@ -183,7 +253,7 @@ class CompressionPlan(Record):
         layer, kept = self.layers.get(name), self.kept_layers.get(name)
         source = layer or kept
         assert source is not None  # order holds names of either
-        after = source.dense if layer is None else layer.predicted
+        after = source.dense if layer is None else self.layer_counts(name)
         counts = {name: getattr(after, name) for name in QUANTITIES}
         dense = {f"{name}_dense": getattr(source.dense, name) for name in QUANTITIES}
         execution = layer and layer.resolved_execution
@@ -225,9 +295,18 @@ class CompressionPlan(Record):
         return self.with_layers(layers)
 
     def with_layers(self, layers: Mapping[str, LayerPlan]) -> CompressionPlan:
-        """Return the plan with other plans for its layers, and the counts these give the model."""
-        changes = total(layer.predicted - self.layers[name].predicted for name, layer in layers.items())
-        return replace(self, layers=dict(self.layers) | dict(layers), predicted=self.predicted + changes)
+        """Return the plan with other plans for its layers, and the counts these give the model.
+
+        Raises:
+            PlanError: If a layer would read an epitome of another shape than its own.
+        """
+        merged = dict(self.layers) | dict(layers)
+        dtypes = {self.layers[n].reads or n: self.epitomes[self.layers[n].reads or n].dtype for n in self.layers}
+        owners = {layer.reads or name: layer.epitome_shape for name, layer in reversed(merged.items())}
+        epitomes = {name: Epitome.of(shape, dtypes.get(name, "")) for name, shape in owners.items()}
+        plan = replace(self, layers=merged, epitomes=epitomes)
+        changes = total(plan.layer_counts(n) - self.layer_counts(n) for n in merged)
+        return replace(plan, predicted=self.predicted + changes)
 
     def table(self) -> Table:
         """Return one row per layer with a weight matrix, replaced or dense, and the counts of the complete model."""

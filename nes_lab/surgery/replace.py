@@ -83,7 +83,7 @@ def compress(
 
     with _keep_random_state(), torch.inference_mode(False):
         torch.manual_seed(0 if generator is None else generator.initial_seed())
-        return _replace_modules(model, replacement)
+        return _tie_epitomes(_replace_modules(model, replacement), plan)
 
 
 def materialize(model: Model) -> Model:
@@ -107,6 +107,14 @@ def materialize(model: Model) -> Model:
         return _replace_modules(
             model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None
         )
+
+
+def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
+    """Give layers that read the same epitome one parameter: that of the first of them."""
+    for first, *others in plan.readers.values():
+        for name in others:
+            model.get_submodule(name).epitome = model.get_submodule(first).epitome
+    return model
 
 
 def _keep_random_state() -> AbstractContextManager[None]:
