@@ -1,7 +1,7 @@
 """Planning strategies: the order in which the steps of a ladder are taken.
 
 To add one, write ``planning/NAME.py`` with a function like :class:`OrderSteps`, enter it in :data:`STRATEGIES`, and add its name and
-meaning to ``records/options.py``.
+meaning to ``records/options.py``. ``tests/planning/test_strategies.py`` then checks that it meets budgets.
 """
 
 from __future__ import annotations
