@@ -19,7 +19,7 @@ __all__ = ["EpitomeConv1d", "EpitomeConv2d", "EpitomeConv3d"]
 
 
 class _EpitomeConv(EpitomeLayer):
-    """A convolution of ``spatial`` axes; the public classes set that number."""
+    """Base of the epitome convolutions; each public class sets the number of its ``spatial`` axes."""
 
     spatial: int
     dense: type[nn.Module]
@@ -80,7 +80,7 @@ class _EpitomeConv(EpitomeLayer):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """The operation of this kind of layer, from that of a plain convolution with its arguments."""
+        """Return the operation of this kind of layer, given that of a plain convolution with its arguments."""
         return op
 
     @classmethod
@@ -124,7 +124,7 @@ class _EpitomeConv(EpitomeLayer):
         return layer.copy_dense_state_(conv, initial_weights)
 
     def plain(self) -> nn.Module:
-        """A plain torch convolution with the sampled weight; outputs agree to rounding."""
+        """Make a plain torch convolution with the sampled weight; outputs agree to rounding."""
         conv = self.dense(
             self.in_channels,
             self.out_channels,
@@ -164,22 +164,25 @@ class EpitomeConv2d(_EpitomeConv):
     The weight is cut into patches; patch *p* is read from the epitome at a real-valued starting index by
     multilinear interpolation. Only epitome, routing map and bias are stored.
 
-    Law: every execution plan gives the output of ``F.conv2d(x, layer.materialize(), ...)``, and its gradients.
+    Law: every execution gives the output of ``F.conv2d(x, layer.materialize(), ...)``, and its gradients.
 
     Args:
         in_channels: Channels of the input.
         out_channels, kernel_size, stride, padding, dilation, groups, bias, device, dtype: As :class:`torch.nn.Conv2d`.
         padding_mode: Only ``"zeros"``.
-        epitome_shape: ``(E_out, E_in, E_h, E_w)``, in cells. Smaller than the weight ``(C_out, C_in/groups, K_h, K_w)``
-            compresses.
-        patch_channels: Output and input channels sampled in one piece; the last patch is cropped. None: the whole epitome axis.
-        routing: ``"tiled" | "stride" | "random" | "free" | "learner"``: who sets the starting indices.
+        epitome_shape: ``(E_out, E_in, E_h, E_w)``, in cells. The layer is compressed if this is smaller than the weight,
+            ``(C_out, C_in/groups, K_h, K_w)``.
+        patch_channels: Output and input channels sampled in one piece; the last patch is cropped. None: as long as the epitome axis.
+        routing: What sets the starts. ``"tiled"``: 0, b, 2b, ... for patches of length b, wrapping around; ``"stride"``: evenly
+            spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters; ``"learner"``: predicted from the input.
         scope: ``"separable"``: a start depends on the patch's index along its own axis; ``"joint"``: one start tuple per block.
-        boundary: ``"clamp"`` or ``"circular"``.
+        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: they continue at the beginning of the axis.
         execution: ``"auto"`` (cheapest by count), ``"materialize"``, ``"wrapped"``, ``"factored"``, ``"product_map"``.
-        seed: Of ``"random"``.
-        reach, squash, momentum, learner: Of ``"learner"``: largest move in cells, ``"tanh"`` or ``"sigmoid"``, moving average,
-            ``"mlp"`` or ``"conv"``.
+        seed: Seed of ``"random"`` routing; other routings ignore it.
+        reach: Largest move of a start from the tiling, in cells (``learner`` routing with ``squash="tanh"``).
+        squash: ``"tanh"`` or ``"sigmoid"``, the paper's (``learner`` routing).
+        momentum: Share of the old starts in the moving average, in [0, 1) (``learner`` routing).
+        learner: ``"mlp"`` or ``"conv"``, the network that predicts the starts (``learner`` routing).
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, H_out, W_out)`` as :class:`torch.nn.Conv2d`
@@ -196,8 +199,8 @@ class EpitomeConv2d(_EpitomeConv):
         >>> layer.epitome.numel() / layer.weight.numel()
         0.5
 
-    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: starts begin at the integer tiling, learned
-    or not; separable routing lets the layer run in epitome space.
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: all starts begin at the integer tiling; with
+    separable scope the layer can be computed in epitome space.
     """
 
     kind, spatial = "conv2d", 2
@@ -227,7 +230,7 @@ def _numbers(name: str, value: int | tuple[int, ...], n: int, least: int) -> tup
         tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * n
     )
     if len(numbers) != n or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in numbers):
-        raise OptionError(f"{name}={value!r}; give one whole number or {n} of them, each at least {least}")
+        raise OptionError(f"{name}={value!r}; give one integer or {n} of them, each at least {least}")
     return numbers
 
 

@@ -1,7 +1,7 @@
-"""The index learner: starting indices predicted from the layer's input, and their moving average.
+"""The index learner: predict starting indices from the layer's input, and average them over training steps.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: by default the learner predicts a move of at most
-``reach`` cells from the integer tiling (``squash="tanh"``); ``squash="sigmoid"`` is the paper's free range.
+``reach`` cells from the integer tiling (``squash="tanh"``); ``squash="sigmoid"`` lets starts move anywhere, as in the paper.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONV_AND_NORM = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)
 def check_learner_options(
     reach: float = 1.0, squash: str = "tanh", momentum: float = 0.9, learner: str = "mlp"
 ) -> None:
-    """Refuse wrong options of an index learner.
+    """Check the options of an index learner.
 
     Raises:
         OptionError: Names the option, its value and what would be right.
@@ -43,10 +43,11 @@ def check_learner_options(
 
 
 class IndexLearner(nn.Module):
-    """The network ``eta``: layer input to one number per start, one row per sample.
+    """The network ``eta``, which maps the layer's input to one number per start and sample.
 
-    ``mlp``: global average pool, then two linear layers, the last one at zero. ``conv``: 3-tap stride-2 convolution, batch norm,
-    ReLU6, 1-tap convolution, batch norm (its scale at zero), pool. Both put out zeros before training.
+    ``mlp``: global average pooling, then two linear layers, the last one initialized to zero. ``conv``: convolution with 3 taps and
+    stride 2, batch norm, ReLU6, convolution with 1 tap, batch norm with its scale initialized to zero, pooling. Before training
+    both return zeros.
 
     Args:
         channels: Input channels of the layer.
@@ -94,7 +95,7 @@ class IndexLearner(nn.Module):
             nn.init.zeros_(parameter)
 
     def reset_parameters(self) -> None:
-        """Draw all layers anew; the last one is zero."""
+        """Draw the weights of all layers again; the last layer becomes zero."""
         for part in self.body:
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
@@ -102,7 +103,7 @@ class IndexLearner(nn.Module):
         self._begin_at_zero()
 
     def forward(self, x: Tensor) -> Tensor:
-        """One row of raw outputs per sample."""
+        """Return the raw outputs, one row per sample."""
         if self.kind == "conv":
             return self.body(x).flatten(2).mean(2)
         if self.spatial:
@@ -166,7 +167,7 @@ class LearnerStarts(Starts):
         )
 
     def options(self) -> dict[str, Any]:
-        """The index learner's layer arguments."""
+        """Return the layer arguments of the index learner."""
         kind = "mlp" if self.learner is None else self.learner.kind
         return {"reach": self.reach, "squash": self.squash, "momentum": self.momentum, "learner": kind}
 
@@ -186,7 +187,7 @@ class LearnerStarts(Starts):
         return tiling if self.squash == "tanh" else torch.zeros_like(tiling) + self._range(axis, tiling) * 0.5
 
     def reset(self) -> None:
-        """Back to the beginning: the anchors as routing map, a fresh index learner."""
+        """Set the routing map back to the anchors and draw the index learner's weights again."""
         super().reset()
         for axis, table in self.tables():
             table.copy_(self._begin(axis, table.dtype, table.device))
@@ -197,24 +198,24 @@ class LearnerStarts(Starts):
         has = [name for name in state_dict if name.startswith(prefix)]
         if has and self.learner is not None and not any(name.startswith(f"{prefix}learner.") for name in has):
             errors: Sequence[str] = rest[-1]
-            assert isinstance(errors, list)  # torch hands its list of messages down
+            assert isinstance(errors, list)  # torch passes its list of messages
             errors.append(
                 f"{prefix[:-1]} holds the starts of a frozen layer; call freeze() on this layer before loading"
             )
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def derive(self) -> None:
-        """The anchors, into their buffers."""
+        """Write the anchors into their buffers."""
         for axis in self.sampled:
             anchor = getattr(self, self._name("anchor", axis))
             anchor.copy_(self._begin(axis, anchor.dtype, anchor.device))
 
     def read(self, axis: int) -> Tensor:
-        """The routing map, clamped."""
+        """Return the stored starts, clamped to their limits."""
         return self.inside(self.table(axis), axis)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """In training predict, average and store; in evaluation read the routing map."""
+        """In training predict starts, average and store them; in evaluation return the stored starts."""
         if not self.training or self.learner is None:
             return self.current()
         raw, samples = self._predict(x)
@@ -236,7 +237,7 @@ class LearnerStarts(Starts):
         return tuple(starts)
 
     def _predict(self, x: Tensor) -> tuple[Tensor, int | None]:
-        """Mean raw output over all samples, and their number; None when no rank has a sample."""
+        """Return the mean raw output over all samples, and their number; None if no rank has a sample."""
         assert self.learner is not None  # forward has checked
         dtype = self.table(self.sampled[0]).dtype
         batched = x if x.ndim > self.spatial + 1 or (self.spatial == 0 and x.ndim == 2) else x.unsqueeze(0)
@@ -259,7 +260,7 @@ class LearnerStarts(Starts):
 
 
 def _inside_backward() -> bool:
-    """Whether this forward is a recomputation under activation checkpointing, which must not move the routing map."""
+    """Return True if activation checkpointing repeats this forward, which must then not change the routing map."""
     if torch.compiler.is_compiling():
         return False
     return torch._C._current_graph_task_id() != -1

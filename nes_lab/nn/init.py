@@ -1,7 +1,8 @@
-"""Initial values of epitomes: fresh, copied from a weight, or fitted to it.
+"""Initial epitomes: random, copied from a weight, or fitted to it.
 
-For given starts the sampled weight is linear in the epitome, so the nearest epitome is a least-squares solution. Integer starts
-give averages; a separable layer gives two small problems, one per channel axis; all else is solved by conjugate gradients.
+For given starts the sampled weight is linear in the epitome, so the nearest epitome is a least-squares solution. With integer
+starts it consists of averages; for a separable layer it follows from two small problems, one per channel axis; otherwise it is
+computed by conjugate gradients.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ __all__ = ["copy_epitome", "fit_epitome", "fit_method", "relative_residual", "re
 def reset_epitome_(
     epitome: Tensor, bias: Tensor | None, weight_shape: tuple[int, ...], generator: torch.Generator | None = None
 ) -> None:
-    """Fill in place as torch fills a dense layer: uniform within ``1/sqrt(fan)``, of the *target's* fan.
+    """Fill epitome and bias in place as torch fills a dense layer: uniform within ``1/sqrt(fan_in)`` of the dense weight.
 
-    The epitome's own, smaller shape must not set the variance: the sampled weight is what the layer multiplies with.
+    The dense weight's shape sets the bound, not the epitome's, because the layer multiplies with the sampled weight.
     """
     bound = 1 / math.sqrt(math.prod(weight_shape[1:]))
     with torch.no_grad():
@@ -35,21 +36,21 @@ def reset_epitome_(
 def copy_epitome(routing_map: RoutingMap, weight: Tensor) -> Tensor:
     """Give each cell one of the weights that read it, the first in memory; the weight's distribution is kept.
 
-    For training from scratch: whatever initialization the dense layer had, its variance survives, which averaging would
-    shrink. Fractional starts are rounded for the assignment; cells never read get values drawn from the weight in order.
+    For training from scratch: the variance of the dense layer's initialization is kept, which averaging would
+    shrink. Fractional starts are rounded first. Cells that nothing reads get values of the weight, in order.
 
     Args:
-        routing_map: Starts.
-        weight: ``geometry.weight_shape``.
+        routing_map: Starts of the layer.
+        weight: Dense weight, ``geometry.weight_shape``.
 
     Returns:
         ``geometry.epitome_shape``, dtype and device of ``weight``.
     """
     _check(routing_map, weight)
     cells = math.prod(routing_map.geometry.epitome_shape)
-    whole = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)
+    rounded = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)
     numbers = torch.arange(cells, dtype=torch.float64, device=weight.device).view(routing_map.geometry.epitome_shape)
-    reads = RoutingMap(routing_map.geometry, whole, routing_map.mode).materialize(numbers).long().flatten()
+    reads = RoutingMap(routing_map.geometry, rounded, routing_map.mode).materialize(numbers).long().flatten()
     first = torch.full((cells,), reads.numel(), dtype=torch.long, device=weight.device)
     first = first.scatter_reduce(0, reads, torch.arange(reads.numel(), device=weight.device), "amin")
     fallback = torch.arange(cells, device=weight.device) % reads.numel()
@@ -65,17 +66,17 @@ def fit_epitome(
     steps: int = 2000,
     tolerance: float = 1e-24,
 ) -> Tensor:
-    """The epitome whose sampled weight is nearest: ``argmin ||weight - T(E)||^2``, of least norm.
+    """Compute the epitome whose sampled weight is nearest: ``argmin ||weight - T(E)||^2``, with the least norm.
 
     Exact in closed form where the starts are integers (averages) or separable (two small problems ``E = pinv(A_out) W
-    pinv(A_in)^T``); otherwise conjugate gradients from zero, which is where their answer has the least norm. Cells never read are 0.
+    pinv(A_in)^T``); otherwise by conjugate gradients that begin at zero and so end at the solution of least norm. Cells never read are 0.
 
     Args:
-        routing_map: Starts.
-        weight: ``geometry.weight_shape``.
-        row_scale: A factor per output channel, ``(C_out,)``: then ``row_scale * T(E)`` is to be near; None for ones.
+        routing_map: Starts of the layer.
+        weight: Dense weight, ``geometry.weight_shape``.
+        row_scale: One factor per output channel, ``(C_out,)``, so that ``row_scale * T(E)`` is fitted; None: all 1.
         moment: Second moment ``S`` of what the weight is multiplied with, ``(n, n)`` with ``n = prod(weight_shape[1:])``, positive
-            definite: then ``tr (W - T(E)) S (W - T(E))^T``, the mean squared error of the output, is least; None: the weight's.
+            definite. Minimizes ``tr (W - T(E)) S (W - T(E))^T``, the mean squared error of the output. None: the error of the weight.
         steps: At most this many iterations of the conjugate gradients.
         tolerance: Squared residual of their normal equations, relative to its beginning, at which they stop.
 
@@ -103,9 +104,9 @@ def fit_epitome(
 
 
 def fit_method(routing_map: RoutingMap, moment: Tensor | None = None) -> str:
-    """How :func:`fit_epitome` solves: ``averages``, ``axis by axis`` or ``conjugate gradients``."""
-    whole = all(s is None or not _exact_starts(s).is_floating_point() for s in routing_map.starts)
-    if whole and moment is None:
+    """Return how :func:`fit_epitome` solves: ``averages``, ``axis by axis`` or ``conjugate gradients``."""
+    all_integers = all(s is None or not _exact_starts(s).is_floating_point() for s in routing_map.starts)
+    if all_integers and moment is None:
         return "averages"
     channels_only = routing_map.geometry.scope == "separable" and all(s is None for s in routing_map.starts[2:])
     return "axis by axis" if channels_only else "conjugate gradients"
@@ -119,14 +120,14 @@ def relative_residual(
     row_scale: Tensor | None = None,
     moment: Tensor | None = None,
 ) -> float:
-    """``||W - T(E)|| / ||W||``: 0 where the weight is met, 1 where an epitome of zeros would do as well.
+    """Compute ``||W - T(E)|| / ||W||``: 0 if the epitome gives the weight exactly, 1 if it is no better than zeros.
 
     Args:
-        routing_map: Starts.
-        weight: ``geometry.weight_shape``; the residual of a weight of zeros is 0.
+        routing_map: Starts of the layer.
+        weight: Dense weight, ``geometry.weight_shape``; the residual of a weight of zeros is 0.
         epitome: ``geometry.epitome_shape``; None: the nearest one.
-        row_scale: As :func:`fit_epitome`.
-        moment: As :func:`fit_epitome`; with one both norms are those of the output.
+        row_scale: One factor per output channel; None: all 1.
+        moment: As :func:`fit_epitome` takes it; both norms are then those of the output.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -140,8 +141,8 @@ def relative_residual(
         epitome = fit_epitome(routing_map, target, row_scale=row_scale, moment=moment)
     sampled = _exact(routing_map).materialize(epitome.detach().double())
     sampled = sampled if row_scale is None else _rows(row_scale.detach().double(), sampled) * sampled
-    whole = _energy(target, moment)
-    return (_energy(target - sampled, moment) / whole).sqrt().item() if whole > 0 else 0.0
+    energy = _energy(target, moment)
+    return (_energy(target - sampled, moment) / energy).sqrt().item() if energy > 0 else 0.0
 
 
 def _energy(weight: Tensor, moment: Tensor | None) -> Tensor:
@@ -150,12 +151,12 @@ def _energy(weight: Tensor, moment: Tensor | None) -> Tensor:
 
 
 def _exact_starts(starts: Tensor) -> Tensor:
-    """Detached, in float64; as integers where all are whole, so that one cell is read a weight."""
+    """Detach starts and convert them to float64, or to integers if all are integers, so that each weight reads one cell."""
     starts = starts.detach()
     if not starts.is_floating_point():
         return starts
-    whole = starts.round()
-    return whole.long() if bool((starts == whole).all()) else starts.double()
+    rounded = starts.round()
+    return rounded.long() if bool((starts == rounded).all()) else starts.double()
 
 
 def _exact(routing_map: RoutingMap) -> RoutingMap:
@@ -168,7 +169,7 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> Tensor:
-    """Every weight reads one cell: the normal equations are diagonal."""
+    """Solve where every weight reads one cell: the normal equations are diagonal."""
     ones = torch.ones_like(target)
     count = _adjoint(routing_map, ones if scale is None else ones * _rows(scale.square(), target))
     total = _adjoint(routing_map, target if scale is None else target * _rows(scale, target))
@@ -176,7 +177,7 @@ def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> 
 
 
 def _axis_by_axis(routing_map: RoutingMap, target: Tensor, scale: Tensor | None, moment: Tensor | None) -> Tensor:
-    """``T`` is a Kronecker product, and so is its pseudoinverse; the moment lives on the input side alone."""
+    """Solve one channel axis after the other: ``T`` is a Kronecker product, and so is its pseudoinverse."""
     c_out, c_in = target.shape[:2]
     solved = target.reshape(c_out, c_in, -1)
     a_out, a_in = (
@@ -197,7 +198,7 @@ def _axis_by_axis(routing_map: RoutingMap, target: Tensor, scale: Tensor | None,
 
 
 def _pinv(matrix: Tensor) -> Tensor:
-    """The pseudoinverse; from the normal equations where these are so sound that nothing of float64 is lost that matters."""
+    """Compute the pseudoinverse, from the normal equations where they are well conditioned enough for float64."""
     factor, failed = torch.linalg.cholesky_ex(matrix.T @ matrix)
     pivots = factor.diagonal()
     if int(failed) == 0 and float(pivots.min()) > 1e-2 * float(pivots.max()):
@@ -206,7 +207,7 @@ def _pinv(matrix: Tensor) -> Tensor:
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """``right @ pinv(gram)`` of a positive semidefinite matrix: by Cholesky on the cells that are read, where that is sound."""
+    """Compute ``right @ pinv(gram)`` of a positive semidefinite matrix, by Cholesky where it is well conditioned."""
     read = gram.diagonal() > 0
     factor, failed = torch.linalg.cholesky_ex(gram[read][:, read])
     pivots = factor.diagonal()
@@ -242,7 +243,7 @@ def _conjugate_gradients(
 
 
 def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """``T`` and ``T^T``; where every weight reads one cell, its number is looked up once and both are plain indexing."""
+    """Return ``T`` and ``T^T`` as functions; if every weight reads one cell, both are plain indexing with one table."""
     if any(s is not None and s.is_floating_point() for s in routing_map.starts):
         return routing_map.materialize, lambda weight: _adjoint(routing_map, weight)
     shape = routing_map.geometry.epitome_shape
@@ -255,7 +256,7 @@ def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor]
 
 
 def _adjoint(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """``T^T`` of a tensor of the weight's shape; the gradient of ``<T(E), weight>``."""
+    """Apply ``T^T`` to a tensor of the weight's shape, as the gradient of ``<T(E), weight>``."""
     with torch.enable_grad():
         epitome = torch.zeros(
             routing_map.geometry.epitome_shape, dtype=weight.dtype, device=weight.device, requires_grad=True

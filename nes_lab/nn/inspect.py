@@ -1,4 +1,4 @@
-"""Looking at the epitome layers of a model."""
+"""List the epitome layers of a model, and copy their epitomes and starts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["epitome_layers", "snapshot_layers"]
 
 
 def epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
-    """Names and modules of the epitome layers, each once, in module order."""
+    """Iterate over names and modules of the epitome layers, each once, in module order."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, EpitomeLayer))
 
 
 def snapshot_layers(model: nn.Module) -> dict[str, LayerSnapshot]:
-    """Copies of all epitomes and starts, as numpy arrays.
+    """Copy all epitomes and starts as numpy arrays, by layer name.
 
     Examples:
         >>> from nes_lab.nn.linear import EpitomeLinear

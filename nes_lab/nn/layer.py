@@ -1,4 +1,4 @@
-"""What the epitome layers share: epitome, starts, choice of execution plan, and the way back to a weight."""
+"""The base class of epitome layers: it holds epitome and starts, computes the layer, and samples its weight."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["EpitomeLayer", "SnapReport"]
 
 @dataclass(frozen=True)
 class SnapReport:
-    """What rounding the starts changed.
+    """Says what rounding the starts changed.
 
     Args:
-        largest_move: Farthest any start moved, in cells.
+        largest_move: Largest distance that a start moved, in cells.
         relative_change: ``||W_after - W_before|| / ||W_before||`` of the sampled weight.
     """
 
@@ -44,16 +44,21 @@ class EpitomeLayer(DenseExchange):
 
     Args:
         weight_shape: ``(C_out, C_in/groups, *K)`` of the dense layer.
-        op: The operation the weight is used with.
-        bias: Whether there is a bias of ``C_out`` numbers.
+        op: The operation that uses the weight.
+        bias: True for a bias of ``C_out`` numbers.
         epitome_shape: ``(E_out, E_in, *E_k)``, in cells.
-        patch_channels: ``(b_out, b_in)``; None: the whole epitome axis.
-        routing: Who sets the starts: ``tiled``, ``stride``, ``random``, ``free``, ``learner``.
+        patch_channels: ``(b_out, b_in)``; None: as long as the epitome axes.
+        routing: What sets the starts. ``"tiled"``: 0, b, 2b, ... for patches of length b, wrapping around; ``"stride"``: evenly
+            spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters; ``"learner"``: predicted from the input.
         scope: ``separable`` or ``joint``.
         boundary: ``clamp`` or ``circular``.
-        execution: ``auto`` (cheapest by count) or the name of an execution plan.
-        seed: Of ``random`` routing.
-        reach, squash, momentum, learner: Of ``learner`` routing; see :class:`~nes_lab.nn.index_learner.LearnerStarts`.
+        execution: ``auto`` (cheapest by count) or the name of an execution.
+        seed: Seed of ``"random"`` routing; other routings ignore it.
+        reach: Largest move of a start from the tiling, in cells (``learner`` routing with ``squash="tanh"``).
+        squash: ``"tanh"`` or ``"sigmoid"``, the paper's (``learner`` routing).
+        momentum: Share of the old starts in the moving average, in [0, 1) (``learner`` routing).
+        learner: ``"mlp"`` or ``"conv"``, the network that predicts the starts (``learner`` routing).
+        device, dtype: As torch's layers take them; the dtype must be floating-point.
     """
 
     routing: Starts
@@ -82,16 +87,16 @@ class EpitomeLayer(DenseExchange):
         routing_mode(routing)
         check_learner_options(reach, squash, momentum, learner)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise OptionError(f"seed={seed!r}; give a whole number of at least 0")
+            raise OptionError(f"seed={seed!r}; give an integer of at least 0")
         if dtype is not None and not dtype.is_floating_point:
             raise OptionError(f"dtype={dtype}; an epitome needs a real floating-point type")
         self.geometry = EpitomeGeometry(weight_shape, epitome_shape, patch_channels, scope, boundary)
         self.op = op
-        self._channels = (weight_shape[1] * op.groups, op.channel_dim)  # of an input, and where
+        self._channels = (weight_shape[1] * op.groups, op.channel_dim)  # of an input, and the index of their axis
         where = {"device": device, "dtype": dtype}
         self.epitome = nn.Parameter(torch.empty(self.geometry.epitome_shape, **where))
         self.register_parameter("bias", nn.Parameter(torch.empty(weight_shape[0], **where)) if bias else None)
-        self.register_buffer("scale", None)  # a factor per output channel, which nes_lab.fuse takes from a norm
+        self.register_buffer("scale", None)  # one factor per output channel, set by nes_lab.fuse
         options = {"reach": reach, "squash": squash, "momentum": momentum, "learner": learner}
         facts = LayerFacts(self.geometry, self._channels[0], op.spatial, seed, options, device, dtype)
         self.routing = make_starts(routing, facts)
@@ -101,7 +106,7 @@ class EpitomeLayer(DenseExchange):
         reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw epitome and bias anew; the variance follows the dense layer's fan. Starts go back to their beginning."""
+        """Draw epitome and bias again, with the variance of the dense layer, and reset the starts."""
         self.routing.reset()
         reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape, generator)
 
@@ -189,58 +194,62 @@ class EpitomeLayer(DenseExchange):
     # ---- the weight ------------------------------------------------------------------------------------------------
 
     def routing_map(self) -> RoutingMap:
-        """The starts inference uses, detached; integers where no start is fractional."""
+        """Return the starts that inference uses, detached; integers where no start is fractional."""
         starts = tuple(None if s is None else s.detach().clone() for s in self.routing.current())
         return RoutingMap(self.geometry, starts, self.routing_mode)
 
     @property
     def routing_mode(self) -> str:
-        """Who set the starts, also after ``freeze()``."""
+        """Name of the routing that set the starts; ``freeze()`` does not change it."""
         return self.routing.mode
 
     @property
     def frozen(self) -> bool:
-        """Whether the starts no longer learn."""
+        """Whether training leaves the starts as they are."""
         return not self.routing.learned
 
     def materialize(self) -> Tensor:
-        """The weight ``T(E)`` of ``weight_shape``, differentiable in the epitome and in ``free`` starts."""
+        """Sample the weight ``T(E)``, differentiable in the epitome and in ``free`` starts.
+
+        Returns:
+            A tensor of the dense weight's shape, times ``scale`` per output channel where a batch norm was folded.
+        """
         weight = EXECUTIONS["materialize"].prepare(self.epitome, self.taps(), self.geometry, self.scale).weight
         return weight.view_as(weight) if weight is self.epitome else weight
 
     @property
     def weight(self) -> Tensor:
-        """The sampled weight, read-only: some parents use a layer's weight and bypass its forward.
+        """The sampled weight, for parent modules that use a layer's weight and bypass its forward.
 
-        It is made at each access: writing into it changes nothing; change ``epitome``, or fit one by ``load_dense_``.
+        It is sampled at each access, so writing into it changes nothing; change ``epitome``, or call ``load_dense_``.
         """
         return self.materialize()
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """As torch's, but ``layer.weight = ...`` is refused with what to do instead."""
+        """Register a parameter, but refuse ``layer.weight = ...`` and say what to do instead."""
         if name == "weight":
             raise AttributeError("weight is sampled from the epitome and cannot be set; use load_dense_(weight, bias)")
         super().register_parameter(name, param)
 
     def stored_params(self) -> int:
-        """Numbers stored for inference: epitome, starts, bias, scale; the index learner is not among them."""
+        """Count the numbers stored for inference: epitome, starts, bias and scale, without the index learner."""
         rest = sum(t.numel() for t in (self.bias, self.scale) if t is not None)
         return self.epitome.numel() + self.routing.stored_params() + rest
 
     def learner_params(self) -> int:
-        """Numbers of the index learner, a training aid."""
+        """Count the parameters of the index learner, which only training needs."""
         return self.routing.learner_params()
 
-    # ---- life of the starts ----------------------------------------------------------------------------------------
+    # ---- freezing and snapping starts ----------------------------------------------------------------------------------------
 
     def freeze(self) -> EpitomeLayer:
-        """Stop learning the starts and drop the index learner; the result stays the same. Returns the layer."""
+        """Stop learning the starts and drop the index learner; the output stays the same. Returns the layer."""
         if self.routing.learned:
             self.routing = FrozenStarts(self.routing).train(self.training)
         return self
 
     def snap(self) -> SnapReport:
-        """Round the starts to integers for good, so that inference reads one cell a weight; reports the change."""
+        """Round the starts to integers permanently, so that each weight reads one cell, and report the change."""
         before, old = self.materialize().detach(), self.routing.current()
         if self.routing.stored:
             self.routing = FrozenStarts(self.routing, snap=True).train(self.training)
@@ -253,7 +262,7 @@ class EpitomeLayer(DenseExchange):
         return SnapReport(max(moves, default=0.0), float(change))
 
     def extra_repr(self) -> str:
-        """Shapes and options."""
+        """Return shapes and options for ``repr``."""
         g = self.geometry
         return (
             f"weight={g.weight_shape}, epitome={g.epitome_shape}, patch_channels={g.patch_channels}, scope={g.scope}, "

@@ -20,7 +20,7 @@ __all__ = ["EpitomeLinear"]
 class EpitomeLinear(EpitomeLayer):
     r"""Linear layer whose weight is sampled from a smaller tensor, the epitome.
 
-    Law: every execution plan gives the output of ``F.linear(x, layer.materialize(), bias)``, and its gradients.
+    Law: every execution gives the output of ``F.linear(x, layer.materialize(), bias)``, and its gradients.
 
     Args:
         in_features, out_features, bias, device, dtype: As :class:`torch.nn.Linear`.
@@ -88,7 +88,7 @@ class EpitomeLinear(EpitomeLayer):
     @classmethod
     @renamed_arguments(weights="initial_weights")
     def from_linear(cls, linear: nn.Linear, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
-        """An epitome layer in place of a dense linear layer; see :meth:`~nes_lab.nn.conv.EpitomeConv2d.from_conv`.
+        """Make the epitome layer that replaces a dense linear layer; arguments as :meth:`~nes_lab.nn.conv.EpitomeConv2d.from_conv`.
 
         Examples:
             >>> linear = nn.Linear(4, 8)
@@ -109,7 +109,7 @@ class EpitomeLinear(EpitomeLayer):
         return layer.copy_dense_state_(linear, initial_weights)
 
     def plain(self) -> nn.Linear:
-        """A plain torch linear layer with the sampled weight; outputs agree to rounding."""
+        """Make a plain torch linear layer with the sampled weight; outputs agree to rounding."""
         linear = nn.Linear(
             self.in_features, self.out_features, self.bias is not None, self.epitome.device, self.epitome.dtype
         )

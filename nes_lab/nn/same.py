@@ -14,7 +14,7 @@ __all__ = ["Conv2dSame", "EpitomeConv2dSame"]
 
 
 class Conv2dSame(nn.Conv2d):
-    """A dense convolution padded so that there are ``ceil(size / stride)`` outputs; ``padding`` is not looked at.
+    """A dense convolution padded so that there are ``ceil(size / stride)`` outputs; ``padding`` is ignored.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, ceil(H / stride), ceil(W / stride))``
@@ -34,7 +34,7 @@ class Conv2dSame(nn.Conv2d):
 class EpitomeConv2dSame(EpitomeConv2d):
     r"""Two-dimensional convolution with TensorFlow's ``SAME`` padding, its weight sampled from a smaller tensor.
 
-    As :class:`~nes_lab.nn.conv.EpitomeConv2d`, but ``padding`` is not looked at: zeros are added, an odd one at the end, so that there
+    As :class:`~nes_lab.nn.conv.EpitomeConv2d`, but ``padding`` is ignored: zeros are added, an odd one at the end, so that there
     are ``ceil(size / stride)`` outputs. Made from timm's ``Conv2dSame``, it becomes one again.
 
     Shape:
@@ -51,11 +51,11 @@ class EpitomeConv2dSame(EpitomeConv2d):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """With padding that follows the input."""
+        """Return the operation with padding that follows the size of the input."""
         return replace(op, padding=SAME_TF)
 
     def plain(self) -> nn.Module:
-        """Torch's own convolution where the padding is the same for every input and even on both sides, else :class:`Conv2dSame`."""
+        """Make torch's own convolution if every input gets the same padding on both sides, otherwise a :class:`Conv2dSame`."""
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         static = all(s == 1 for s in self.stride) and all(r % 2 == 0 for r in reach)
         make, padding = (nn.Conv2d, tuple(r // 2 for r in reach)) if static else (Conv2dSame, (0, 0))

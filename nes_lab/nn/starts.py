@@ -38,13 +38,13 @@ LEARNED_STARTS: dict[str, type[Starts]] = {}
 
 
 def start_name(geometry: EpitomeGeometry, axis: int) -> str:
-    """Name under which an axis's starts are kept in a state dict."""
+    """Return the name of an axis's starts in a state dict."""
     return f"starts_{geometry.axes[axis].name}"
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What a layer tells the holder of its starts.
+    """Facts about a layer that its starts depend on.
 
     Args:
         geometry: Shapes, scope and boundary.
@@ -92,10 +92,10 @@ def make_starts(routing: str, facts: LayerFacts) -> Starts:
 
 
 class Starts(nn.Module):
-    """Base of the holders of starts.
+    """Base of the modules that hold starts.
 
-    Starts are numbers of cells up to a few thousand: in bfloat16 they would lose whole cells, so floating tables never
-    fall below float32, whatever dtype the model is cast to.
+    Floating-point starts stay in float32 or float64, whatever dtype the model is cast to: bfloat16 cannot represent a start of
+    257.5 cells.
 
     Args:
         geometry: Shapes, scope and boundary.
@@ -139,7 +139,7 @@ class Starts(nn.Module):
 
     @property
     def state_name(self) -> str:
-        """What became of the starts, as saved models write it: ``rule``, a learned routing, ``frozen`` or ``snapped``."""
+        """State of the starts, as saved models write it: ``rule``, a learned routing, ``frozen`` or ``snapped``."""
         return self.mode if self.learned else "rule"
 
     @property
@@ -156,44 +156,44 @@ class Starts(nn.Module):
         return 0
 
     def table(self, axis: int) -> Tensor:
-        """Starts of a sampled axis as they are stored."""
+        """Return the stored starts of a sampled axis."""
         return getattr(self, start_name(self.geometry, axis))
 
     def tables(self) -> Iterator[tuple[int, Tensor]]:
-        """Sampled axes and their stored starts."""
+        """Iterate over the sampled axes and their stored starts."""
         return ((axis, self.table(axis)) for axis in self.sampled)
 
     def stored_tables(self) -> list[Tensor | None]:
-        """The stored starts alone; quick, as every inference asks."""
+        """Return the stored starts without their axes. Called at every inference."""
         return [getattr(self, name) for name in self._names]
 
     def current(self) -> tuple[Tensor | None, ...]:
-        """Starts per weight axis, as inference uses them; integers where no start is fractional."""
+        """Return the starts per weight axis as inference uses them; integers where no start is fractional."""
         return tuple(self.read(axis) if axis in self.sampled else None for axis in range(len(self.geometry.axes)))
 
     def read(self, axis: int) -> Tensor:
-        """Starts of one sampled axis, inside their limits."""
+        """Return the starts of one sampled axis, inside their limits."""
         return self.table(axis)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """The contiguous reads of a sampled axis, where the host knows them to be few."""
+        """Return the contiguous reads of a sampled axis; None where they are many, or known only to the GPU."""
         return None
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Starts for this batch; training may move what is stored."""
+        """Return the starts for this batch; in training this may change the stored starts."""
         return self.current()
 
     def stored_params(self) -> int:
-        """Numbers that must be stored for inference."""
+        """Count the numbers that must be stored for inference."""
         return sum(t.numel() for _, t in self.tables()) if self.stored else 0
 
     def anchors(self, axis: int, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
-        """The rule's starts as real numbers."""
+        """Return the rule's starts as real numbers."""
         rule = rule_starts(self.geometry, self.mode, self.seed)[axis]
         return torch.as_tensor(rule).to(device=device, dtype=dtype)
 
     def inside(self, starts: Tensor, axis: int) -> Tensor:
-        """Clamp to the limits under ``clamp``; unwrapped and untouched under ``circular``."""
+        """Clamp starts to their limits. With the circular boundary return them unchanged."""
         if self.geometry.boundary == "circular":
             return starts
         return clamp_starts(starts, start_limits(self.geometry, axis, starts))
@@ -208,14 +208,14 @@ class Starts(nn.Module):
         return self
 
     def derive(self) -> None:
-        """Write anew what a rule gives and no state dict holds; ``to_empty()`` after the meta device needs it."""
+        """Compute buffers that no state dict holds again, as needed after ``to_empty()`` from the meta device."""
 
     def reset(self) -> None:
-        """Back to the beginning, as after construction."""
+        """Set the starts back to their values after construction."""
         self.derive()
 
     def leave_meta(self, device: torch.device) -> None:
-        """Give buffers that no state dict holds a place where the layer's epitome has one (``load_state_dict(assign=True)``)."""
+        """Move buffers that no state dict holds from the meta device to ``device``, after ``load_state_dict(assign=True)``."""
         if device.type == "meta":
             return
         for name in self._non_persistent_buffers_set:
@@ -225,7 +225,7 @@ class Starts(nn.Module):
         self.derive()
 
     def extra_repr(self) -> str:
-        """Mode and the shapes of the tables."""
+        """Return mode and shapes of the tables for ``repr``."""
         return ", ".join([self.mode, *(f"{self.geometry.axes[a].name}={tuple(t.shape)}" for a, t in self.tables())])
 
 
@@ -235,7 +235,7 @@ def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 class FixedStarts(Starts):
-    """Starts by a rule (``tiled``, ``stride``, ``random``): integers, nothing stored."""
+    """Starts set by a fixed rule: integers that are not stored with the model."""
 
     def __init__(
         self, geometry: EpitomeGeometry, mode: str, seed: int = 0, device: torch.device | str | None = None
@@ -252,11 +252,11 @@ class FixedStarts(Starts):
         return cls(facts.geometry, routing, facts.seed, facts.device)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """The rule's reads: integers that never change."""
+        """Return the contiguous reads of the rule's starts, which never change."""
         return self._slices[axis]
 
     def derive(self) -> None:
-        """The rule's starts, into the buffers."""
+        """Write the rule's starts into the buffers."""
         rule = rule_starts(self.geometry, self.mode, self.seed)
         for axis, table in self.tables():
             table.copy_(torch.as_tensor(rule[axis]))
@@ -280,17 +280,17 @@ class FreeStarts(Starts):
         return cls(facts.geometry, facts.starts_dtype, facts.device)
 
     def reset(self) -> None:
-        """Back to the integer tiling."""
+        """Set the starts back to the integer tiling."""
         with torch.no_grad():
             for axis, table in self.tables():
                 table.copy_(self.anchors(axis, table.dtype, table.device))
 
     def read(self, axis: int) -> Tensor:
-        """The parameter, clamped."""
+        """Return the parameter, clamped to its limits."""
         return self.inside(self.table(axis), axis)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Starts for this batch; in training the stored ones are first projected back into their limits."""
+        """Return the starts for this batch; in training the stored ones are first moved back inside their limits."""
         if self.training and self.geometry.boundary == "clamp":
             with torch.no_grad():
                 for axis, table in self.tables():
@@ -299,11 +299,11 @@ class FreeStarts(Starts):
 
 
 class FrozenStarts(Starts):
-    """A table of starts that no longer learns: what ``freeze()`` and ``snap()`` leave.
+    """A table of starts that training no longer changes, made by ``freeze()`` and ``snap()``.
 
     Args:
-        source: The holder whose current starts are kept.
-        snap: Round them to integers, so that one cell is read a weight.
+        source: The module whose current starts are kept.
+        snap: Round them to integers, so that each weight reads one cell.
     """
 
     stored = True
@@ -323,13 +323,16 @@ class FrozenStarts(Starts):
         return "frozen" if self.fractional else "snapped"
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """The reads of snapped starts, read off the table; not while compiling, which must not wait for the device."""
+        """Return the contiguous slices of the snapped starts, or None.
+
+        None while compiling, because reading the table would synchronize with the GPU.
+        """
         table = self.table(axis)
         if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:
             return None
         return axis_slices(table.detach().cpu().round().long().numpy(), self.geometry, axis)
 
     def read(self, axis: int) -> Tensor:
-        """The table; as integers when snapped."""
+        """Return the table, as integers if snapped."""
         table = self.inside(self.table(axis), axis)
         return table if self.fractional else table.round().long()

@@ -26,15 +26,15 @@ __all__ = ["EpitomeStdConv2d"]
 class EpitomeStdConv2d(EpitomeConv2d):
     r"""Two-dimensional convolution whose weight is sampled from a smaller tensor and then standardized.
 
-    It stands in for timm's ``StdConv2d`` and ``ScaledStdConv2d``. The sampled weight is standardized whole, so only the plan
+    It replaces timm's ``StdConv2d`` and ``ScaledStdConv2d``. Standardizing takes the complete sampled weight, so only the execution
     ``materialize`` is available: params fall, multiply-adds do not. :attr:`weight` is the weight before standardization, as in timm.
 
     Args:
         *args: As :class:`~nes_lab.nn.conv.EpitomeConv2d`.
         eps: Added to the variance.
-        gain: Whether each output channel has a gain, multiplied with ``gain_scale``.
-        gain_scale: See ``gain``.
-        same_pad: TensorFlow's ``SAME`` padding, as :class:`~nes_lab.nn.same.EpitomeConv2dSame`.
+        gain: True to multiply each output channel by a learned gain.
+        gain_scale: Constant factor of all gains.
+        same_pad: True for TensorFlow's ``SAME`` padding, as :class:`~nes_lab.nn.same.EpitomeConv2dSame`.
         **options: As :class:`~nes_lab.nn.conv.EpitomeConv2d`.
 
     Shape:
@@ -66,13 +66,13 @@ class EpitomeStdConv2d(EpitomeConv2d):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Whose weight must be whole."""
+        """Return the operation, marked as one that needs the complete weight."""
         return replace(op, standardized=True)
 
     @classmethod
     @renamed_arguments(weights="initial_weights")
     def from_conv(cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
-        """An epitome layer in place of timm's ``StdConv2d`` or ``ScaledStdConv2d``, padded as it is."""
+        """Make the epitome layer that replaces timm's ``StdConv2d`` or ``ScaledStdConv2d``, with its padding."""
         gain = getattr(conv, "gain", None)
         settings = {"eps": conv.eps, "same_pad": getattr(conv, "same_pad", False), "gain": gain is not None}
         settings |= {} if gain is None else {"gain_scale": conv.scale}
@@ -82,23 +82,23 @@ class EpitomeStdConv2d(EpitomeConv2d):
         return layer
 
     def forward(self, input: Tensor) -> Tensor:
-        """Sample, standardize, convolve."""
+        """Sample the weight, standardize it, and apply the convolution."""
         weight = sample_patches(self.epitome, self._taps.get(self.routing, self.routing(input)), self.geometry)
         return self.op(input, self.standardized(weight), self.bias)
 
     def standardized(self, weight: Tensor) -> Tensor:
-        """Each output channel's weights with mean 0 and variance 1, times its gain."""
+        """Shift and scale each output channel's weights to mean 0 and variance 1, then multiply by its gain."""
         factor = None if self.gain is None else (self.gain * self.gain_scale).flatten()
-        rows = weight.reshape(1, self.out_channels, -1)
-        rows = F.batch_norm(rows, None, None, weight=factor, training=True, momentum=0.0, eps=self.eps)
-        return rows.reshape_as(weight)
+        channels = weight.reshape(1, self.out_channels, -1)
+        channels = F.batch_norm(channels, None, None, weight=factor, training=True, momentum=0.0, eps=self.eps)
+        return channels.reshape_as(weight)
 
     def stored_params(self) -> int:
-        """Numbers stored for inference, the gain among them."""
+        """Count the numbers stored for inference, including the gain."""
         return super().stored_params() + (0 if self.gain is None else self.gain.numel())
 
     def plain(self) -> nn.Module:
-        """A plain convolution with the standardized weight."""
+        """Make a plain convolution with the standardized weight."""
         make = EpitomeConv2dSame if self.same_pad else EpitomeConv2d
         conv = make.plain(self)  # type: ignore[arg-type]
         with torch.no_grad():

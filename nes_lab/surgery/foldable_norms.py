@@ -1,6 +1,8 @@
-"""Which batch norms follow a layer so closely that it can take them in: read off the traced forward.
+"""Find the batch norms that can be folded into the layer before them, by tracing the model's forward.
 
-Reading is careful rather than complete: a norm that is not seen to be the only reader of a layer's output is not named.
+The search is conservative: a norm is listed only if the trace shows that it alone reads the output of its layer.
+
+Tests: tests/surgery/test_fuse.py
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ _NORM_OF: dict[str, type[_BatchNorm]] = {
     **dict.fromkeys(("conv2d", "conv2d_same"), nn.BatchNorm2d),
     "conv3d": nn.BatchNorm3d,
 }
-"""Kinds of layers that are linear in the weight they store (standardized ones are not)."""
+"""Kind of layer -> class of batch norm that follows it. Standardized layers are not linear in their weight, so not listed."""
 
 
 def fusable(model: nn.Module) -> dict[str, str]:
-    """Which norms :func:`fuse` folds, and into which layers, by their names.
+    """List the norms that :func:`nes_lab.fuse` folds, and the layers it folds them into: name of norm -> name of layer.
 
     Raises:
-        OptionError: If ``model`` is no module.
+        OptionError: If ``model`` is not a module.
 
     Examples:
         >>> fusable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8)))
@@ -48,12 +50,12 @@ def fusable(model: nn.Module) -> dict[str, str]:
     _read(skeleton, graphs, unread, set())
     barred = _barred(skeleton, graphs, bool(unread))
     names = {module: name for name, module in skeleton.named_modules()}
-    found = chain.from_iterable(_pairs(root, graph, barred) for root, graph in graphs)
-    return {names[norm]: names[layer] for norm, layer in found}
+    pairs = chain.from_iterable(_pairs(root, graph, barred) for root, graph in graphs)
+    return {names[norm]: names[layer] for norm, layer in pairs}
 
 
 def _skeleton(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode without numbers: whatever a traced forward leaves in it, the model never sees."""
+    """Copy a model to the meta device in evaluation mode, so that tracing its forward cannot change the model."""
     memo: dict[int, Any] = {}
     for tensor in chain(model.parameters(), model.buffers()):
         if type(tensor) in (Tensor, nn.Parameter):
@@ -63,7 +65,7 @@ def _skeleton(model: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Sees layers and norms as single calls, and remembers the innermost module that cannot be traced."""
+    """Traces layers and norms as single calls, and remembers the innermost module that cannot be traced."""
 
     proxy_buffer_attributes = True
 
@@ -89,7 +91,7 @@ def _is_atom(module: nn.Module) -> bool:
 
 
 def _touched(module: nn.Module) -> bool:
-    """Whether calling the module does more than its class says: hooks, or a forward of its own."""
+    """Return True if calling the module does more than its class says: it has hooks, or its forward was replaced."""
     hooks = (
         module._forward_hooks,
         module._forward_pre_hooks,
@@ -100,7 +102,7 @@ def _touched(module: nn.Module) -> bool:
 
 
 def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: list[nn.Module], seen: set) -> None:
-    """Trace a module; parts that cannot be traced are opaque to it and read on their own."""
+    """Trace a module; parts that cannot be traced become opaque calls and are traced on their own."""
     if root in seen or _is_atom(root):
         return
     seen.add(root)
@@ -126,13 +128,13 @@ def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: lis
 
 
 def _defaults(root: nn.Module) -> dict[str, Any]:
-    """Optional arguments of a forward, but the input, at values the tracer may take for constants."""
+    """Return the defaults of a forward's arguments after the input that the tracer may treat as constants."""
     parameters = list(inspect.signature(type(root).forward).parameters.values())[2:]
     return {p.name: p.default for p in parameters if p.default is None or type(p.default) in (bool, int, float, str)}
 
 
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
-    """Modules with another use than one plain call: called again, read by others, hooked, tied."""
+    """Collect the modules with any use besides one plain call: called twice, accessed by other code, hooked, tied."""
     calls: Counter[nn.Module] = Counter()
     barred = {module for module in model.modules() if _touched(module)}
     for root, graph in graphs:
@@ -147,13 +149,13 @@ def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: 
     homes = Counter(module for _, module in model.named_modules(remove_duplicate=False))
     for module in model.modules():
         tied = any(p is not None and users[id(p)] > 1 for p in module._parameters.values())
-        if tied or (unread and homes[module] > 1):  # what was not read may call it by its other name
+        if tied or (unread and homes[module] > 1):  # what was not traced may call it by its other name
             barred.add(module)
     return barred
 
 
 def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Norms and the layers whose output is theirs alone, in the order of the calls."""
+    """Iterate over norms, and the layers whose output only they read, in the order of the calls."""
     through: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op != "call_module":
@@ -170,7 +172,7 @@ def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator
 
 
 def _source(node: fx.Node, through: set[fx.Node]) -> fx.Node | None:
-    """The call whose output this node alone reads; calls that pass their input on are looked through."""
+    """Return the call whose output only this node reads, skipping calls that return their input; None if there is none."""
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]
         if node not in through:

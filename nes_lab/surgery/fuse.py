@@ -1,8 +1,8 @@
-"""Folding batch norms into the layers before them, so that inference does not pass over activations for them.
+"""Fold batch norms into the layers before them, so that inference needs no extra pass over the activations.
 
-In evaluation a batch norm is one affine map per channel, ``s y + t``. A dense layer takes it into weight and bias. An epitome
-layer takes ``s`` into the rows of its epitome where all copies of a row share it, and otherwise into its buffer ``scale``,
-which the gather of output channels applies in the pass that adds the bias.
+In evaluation a batch norm is one affine map per channel, ``s y + t``. A dense layer absorbs it in weight and bias. An epitome
+layer absorbs ``s`` in its epitome if all output channels that read a cell have the same ``s``. Otherwise it keeps ``s`` in the
+buffer ``scale``, which is applied together with the bias.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ from nes_lab.epitome.taps import axis_taps
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.surgery.foldable_norms import fusable
+from nes_lab.surgery.replace import Model
 
-__all__ = ["FoldedBatchNorm1d", "fusable", "fuse"]
+__all__ = ["FoldedBatchNorm1d", "fuse"]
 
 
-def fuse(model: nn.Module) -> nn.Module:
-    """A copy of a model, for inference, with batch norms folded into the layers before them.
+def fuse(model: Model) -> Model:
+    """Copy a model for inference, with batch norms folded into the layers before them.
 
-    A norm is folded where its only input is the output of one convolution or linear layer, dense or epitome, which nothing else
-    reads, and both are called once; :func:`fusable` lists which. An identity stands in its place, or the activation it held. Norms
-    in training form (without running statistics), and layers with tied weights, hooks or parametrizations, are left alone.
-    Multiply-adds stay the same. The copy is in evaluation mode and its starts are frozen: training it would train another network.
+    A norm is folded if it alone reads the output of one convolution or linear layer, dense or epitome, and both are called once;
+    :func:`~nes_lab.surgery.foldable_norms.fusable` lists which. It is replaced by an identity, or by the activation it held. Norms
+    without running statistics, and layers with tied weights, hooks or parametrizations, are left as they are. Multiply-adds stay
+    the same. The copy is in evaluation mode and its starts are frozen; it is not meant to be trained.
 
     Args:
-        model: Any module, left as it was. Its forward is read with optional arguments at their defaults; where it cannot be
-            traced, its parts are read one by one, taken to be called through their own forward.
+        model: Any module; it stays untouched. Its forward is traced with optional arguments at their defaults. Where that fails,
+            its parts are traced one by one, assuming that each is called through its own forward.
+
+    Returns:
+        The copy, of the model's class.
 
     Raises:
-        OptionError: If ``model`` is no module.
+        OptionError: If ``model`` is not a module.
 
     Examples:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()).eval()
@@ -52,7 +56,9 @@ def fuse(model: nn.Module) -> nn.Module:
         for norm, layer in pairs.items():
             remains = _remains(model.get_submodule(norm), model.get_submodule(layer), memo)
             memo[id(model.get_submodule(norm))] = remains
-        fused = copy.deepcopy(model, memo).eval()  # what the memo holds stands in wherever the norm is referred to
+        fused = copy.deepcopy(
+            model, memo
+        ).eval()  # deepcopy takes the memo's modules wherever the norms are referred to
         for module in list(fused.modules()):
             if isinstance(module, EpitomeLayer):
                 module.freeze()
@@ -93,16 +99,16 @@ def _fold(layer: nn.Module, norm: _BatchNorm) -> None:
     layer.bias = _like(weight, shift)
     if isinstance(layer, EpitomeLayer):
         factor = factor if layer.scale is None else factor * layer.scale.to(factor)
-        rows = _row_factors(layer, factor)
-        layer.scale = factor.to(weight.dtype) if rows is None else None
-        if rows is None:
+        cell_factors = _cell_factors(layer, factor)
+        layer.scale = factor.to(weight.dtype) if cell_factors is None else None
+        if cell_factors is None:
             return
-        factor = rows
+        factor = cell_factors
     setattr(layer, name, _like(weight, weight.to(factor) * factor.view(-1, *[1] * (weight.ndim - 1))))
 
 
 def _affine(norm: _BatchNorm, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Factor and shift of a norm, on the weight's device, in float32 or better."""
+    """Return factor and shift of a norm, on the weight's device, in float32 or float64."""
     mean, var = norm.running_mean, norm.running_var
     assert mean is not None and var is not None  # a norm without them is not folded
     wide = torch.promote_types(torch.promote_types(weight.dtype, var.dtype), torch.float32)
@@ -117,8 +123,8 @@ def _like(weight: nn.Parameter, value: Tensor) -> nn.Parameter:
     return nn.Parameter(value.to(weight.dtype), weight.requires_grad)
 
 
-def _row_factors(layer: EpitomeLayer, factor: Tensor) -> Tensor | None:
-    """One factor per row of the epitome that gives each output channel its own; None where readers of a row differ."""
+def _cell_factors(layer: EpitomeLayer, factor: Tensor) -> Tensor | None:
+    """Return one factor per output cell of the epitome; None if output channels that read a cell have different factors."""
     if 0 not in layer.routing.sampled:
         return factor
     starts = layer.routing.current()[0]

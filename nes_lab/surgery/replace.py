@@ -18,7 +18,7 @@ from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
 
-__all__ = ["compress", "materialize"]
+__all__ = ["Model", "compress", "materialize"]
 
 _HOOKS = (
     "_forward_pre_hooks",

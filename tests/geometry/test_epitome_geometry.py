@@ -40,8 +40,8 @@ def test_the_rule_holds_under_either_boundary(boundary):
     [
         ({"epitome_shape": (4, 4, 3)}, GeometryError, "3 axes"),
         ({"epitome_shape": (0, 4)}, GeometryError, "at least 1"),
-        ({"epitome_shape": (2.5, 4)}, GeometryError, "whole number"),
-        ({"epitome_shape": "ab"}, GeometryError, "whole number"),
+        ({"epitome_shape": (2.5, 4)}, GeometryError, "integer"),
+        ({"epitome_shape": "ab"}, GeometryError, "integer"),
         ({"epitome_shape": 4}, GeometryError, "sequence"),
         ({"epitome_shape": (4, 4), "patch_channels": (1, 2, 3)}, GeometryError, "needs 2 numbers"),
         ({"epitome_shape": (4, 4), "scope": "jiont"}, OptionError, "Did you mean 'joint'"),

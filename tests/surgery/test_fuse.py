@@ -17,7 +17,8 @@ from nes_lab.errors import OptionError
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.surgery.fuse import fusable, fuse
+from nes_lab.surgery.foldable_norms import fusable
+from nes_lab.surgery.fuse import fuse
 from tests.geometries import random_case, scatter_starts
 
 NORMS = {"mobilenetv2_100": 52, "efficientnet_b0": 49, "resnet18": 20, "resnet50": 53}
