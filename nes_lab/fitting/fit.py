@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -122,7 +122,7 @@ def fit(
         norm_count = 0 if norms is None else reestimate_norms_(student, norms, "norms", report)
         report({"done": 1, "total": 1, "phase": "fit", "label": "done"})
     starts, seconds = "search" if search_starts else "plan", time.perf_counter() - begun
-    return cast(Model, student), FitReport(tuple(layers), starts, snap, calibration_count, norm_count, seed, seconds)
+    return student, FitReport(tuple(layers), starts, snap, calibration_count, norm_count, seed, seconds)
 
 
 @dataclass(frozen=True)
