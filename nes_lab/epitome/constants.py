@@ -1,4 +1,7 @@
-"""Small tensors that depend on shapes alone, made once per device because making them takes time in every training step."""
+"""Small tensors that depend on shapes alone, made once per device because making them takes time in every training step.
+
+Tests: tests/epitome/test_sampling.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The routing map: a fixed table of starts. Epitome, routing map and bias are all that inference needs."""
+"""The routing map: a fixed table of starts. Epitome, routing map and bias are all that inference needs.
+
+Tests: tests/epitome/test_sampling.py
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Read and fold an axis in a few contiguous slices, without an index tensor.
 
 Outside compilation each slice is written into place. A compiler sees concatenations and padded sums instead, which it can fuse.
+
+Tests: tests/epitome/test_sampling.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Taps: which epitome cells a weight axis reads, and how much of each.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
+
+Tests: tests/epitome/test_sampling.py
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 All kernels are limited by memory bandwidth. Each reads its inputs and writes its output once, neighboring threads access
 neighboring addresses, and programs that read the same rows run one after another, so that repeated reads hit the cache. Sums are
 computed in float32 (float64 for float64) in a fixed order: the same call gives the same bits.
+
+Tests: tests/epitome/test_triton_rows.py
 """
 # ruff: noqa: ANN001, ANN202 -- Triton decides the types of a kernel's arguments at each launch
 

@@ -2,6 +2,8 @@
 
 To add an execution, write ``execution/NAME.py`` with a class of the protocol :class:`Execution` and enter it in
 :data:`nes_lab.execution.registry.EXECUTIONS`. The smallest example is :mod:`nes_lab.execution.materialize`.
+
+Tests: tests/execution/test_conformance.py
 """
 
 from __future__ import annotations

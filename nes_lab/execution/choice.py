@@ -1,4 +1,7 @@
-"""Choose how one layer is computed: the execution that was set, or the cheapest for each input shape."""
+"""Choose how one layer is computed: the execution that was set, or the cheapest for each input shape.
+
+Tests: tests/execution/test_conformance.py
+"""
 
 from __future__ import annotations
 

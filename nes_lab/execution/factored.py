@@ -1,4 +1,7 @@
-"""The execution ``factored``: compute the layer in epitome space, ``y = A_out op(A_in^T x, E)``."""
+"""The execution ``factored``: compute the layer in epitome space, ``y = A_out op(A_in^T x, E)``.
+
+Tests: tests/execution/test_conformance.py
+"""
 
 from __future__ import annotations
 

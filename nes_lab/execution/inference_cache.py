@@ -1,4 +1,7 @@
-"""Keep what was built from tensors while these stay the same, so that inference does not build it twice."""
+"""Keep what was built from tensors while these stay the same, so that inference does not build it twice.
+
+Tests: tests/nn/test_layer.py
+"""
 
 from __future__ import annotations
 

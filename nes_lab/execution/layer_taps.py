@@ -1,4 +1,7 @@
-"""Turn the starts of a layer into taps, and keep them while the starts stay the same."""
+"""Turn the starts of a layer into taps, and keep them while the starts stay the same.
+
+Tests: tests/nn/test_layer.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The execution ``materialize``: sample the complete weight, then one dense operation. Always available."""
+"""The execution ``materialize``: sample the complete weight, then one dense operation. Always available.
+
+Tests: tests/execution/test_conformance.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""All executions by name, and the choice of the cheapest. To add one, enter it in :data:`EXECUTIONS`."""
+"""All executions by name, and the choice of the cheapest. To add one, enter it in :data:`EXECUTIONS`.
+
+Tests: tests/execution/test_conformance.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The execution ``wrapped``: channel wrapping, ``y = op(A_in^T x, A_out E)``."""
+"""The execution ``wrapped``: channel wrapping, ``y = op(A_in^T x, A_out E)``.
+
+Tests: tests/execution/test_conformance.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Count how often each epitome cell is read. Torch-free."""
+"""Count how often each epitome cell is read. Torch-free.
+
+Tests: tests/geometry/test_start_rules.py
+"""
 
 from __future__ import annotations
 

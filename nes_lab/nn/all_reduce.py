@@ -1,4 +1,7 @@
-"""Sum a tensor over all ranks, with gradients. Our own function, because torch 2.15 deprecates its own."""
+"""Sum a tensor over all ranks, with gradients. Our own function, because torch 2.15 deprecates its own.
+
+Tests: tests/nn/test_distributed.py
+"""
 
 from __future__ import annotations
 

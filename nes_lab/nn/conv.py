@@ -1,4 +1,7 @@
-"""Epitome convolutions, with the arguments of their torch counterparts."""
+"""Epitome convolutions, with the arguments of their torch counterparts.
+
+Tests: tests/nn/test_layer.py
+"""
 
 from __future__ import annotations
 

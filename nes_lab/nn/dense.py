@@ -1,4 +1,7 @@
-"""Exchange weights between an epitome layer and a plain torch layer, in both directions."""
+"""Exchange weights between an epitome layer and a plain torch layer, in both directions.
+
+Tests: tests/surgery/test_replace.py, tests/nn/test_kinds.py
+"""
 
 from __future__ import annotations
 

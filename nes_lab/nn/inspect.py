@@ -1,4 +1,7 @@
-"""List the epitome layers of a model, and copy their epitomes and starts."""
+"""List the epitome layers of a model, and copy their epitomes and starts.
+
+Tests: tests/tuning/test_tune.py
+"""
 
 from __future__ import annotations
 

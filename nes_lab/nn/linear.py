@@ -1,4 +1,7 @@
-"""The epitome linear layer, with the arguments of :class:`torch.nn.Linear`."""
+"""The epitome linear layer, with the arguments of :class:`torch.nn.Linear`.
+
+Tests: tests/nn/test_layer.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Convolutions with TensorFlow's ``SAME`` padding, which follows the size of the input."""
+"""Convolutions with TensorFlow's ``SAME`` padding, which follows the size of the input.
+
+Tests: tests/nn/test_kinds.py
+"""
 
 from __future__ import annotations
 

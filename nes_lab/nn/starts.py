@@ -3,6 +3,8 @@
 The index learner is in :mod:`nes_lab.nn.index_learner`. To add a learned routing, write a subclass of :class:`Starts` with
 ``learned = True``, register it with :func:`learned_starts`, and describe it with
 :func:`nes_lab.geometry.start_rules.learned_routing`.
+
+Tests: tests/nn/test_layer.py, tests/geometry/test_start_rules.py
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Source: Qiao et al., *Micro-Batch Training with Batch-Channel Normalization and Weight Standardization*, arXiv:1903.10520; with a gain
 per output channel: Brock et al., arXiv:2101.08692.
+
+Tests: tests/nn/test_kinds.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""torch.compile: one graph for every plan, compiled once, whatever the starts do from step to step."""
+"""torch.compile: one graph for every execution, compiled once, whatever the starts do from step to step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nes_lab.nn.layer import EpitomeLayer
 
 
 def _layer(name: str, routing: str) -> tuple[EpitomeLayer, torch.Tensor]:
-    """A layer that can run the plan: with a longer epitome kernel for ``product_map``."""
+    """A layer that the execution can compute: with a longer epitome kernel for ``product_map``."""
     torch.manual_seed(0)
     if name == "product_map":
         layer: EpitomeLayer = EpitomeConv1d(

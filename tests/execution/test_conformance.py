@@ -85,7 +85,7 @@ def _shaped(frac: torch.Tensor, axis: int, g: EpitomeGeometry) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("block", range(10))
 def test_two_hundred_random_geometries(block, dtype):
-    """Values and all gradients of every available plan against the dense operation with the materialized weight."""
+    """Values and all gradients of every available execution against the dense operation with the materialized weight."""
     for seed in range(block * 20, block * 20 + 20):
         _conforms(random_case(seed, dtype), dtype, seed)
 
@@ -93,7 +93,7 @@ def test_two_hundred_random_geometries(block, dtype):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("block", range(5))
 def test_a_hundred_random_geometries_with_windows(block, dtype):
-    """The same where a kernel axis is sampled, which is rare above: the plan ``product_map`` runs every one."""
+    """The same where a kernel axis is sampled, which is rare above: the execution ``product_map`` computes every one."""
     for seed in range(block * 20, block * 20 + 20):
         assert "product_map" in _conforms(random_case(seed, dtype, windows=True), dtype, seed)
 
@@ -108,7 +108,7 @@ def test_random_geometries_of_the_other_convolutions(make, windows):
 
 
 def _conforms(case: Case, dtype: torch.dtype, seed: int) -> tuple[str, ...]:
-    """Check every available plan; returns their names."""
+    """Check every available execution; returns their names."""
     layer, x = case.layer, case.input(dtype, seed).requires_grad_()
     expected = _dense(layer, x)
     wanted = _grads(expected, x, layer, seed)
@@ -129,7 +129,7 @@ def _conforms(case: Case, dtype: torch.dtype, seed: int) -> tuple[str, ...]:
 @pytest.mark.parametrize("windows", [False, True], ids=["any", "windows"])
 @pytest.mark.parametrize("seed", range(40))
 def test_counted_madds_are_the_measured_ones(seed, windows):
-    """The convolution column of a plan's formula equals FlopCounterMode / 2 for the plan that runs."""
+    """The convolution column of an execution's cost formula equals FlopCounterMode / 2."""
     _costs_what_it_says(random_case(seed, torch.float32, windows=windows))
 
 

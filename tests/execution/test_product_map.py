@@ -1,4 +1,4 @@
-"""The plan ``product_map`` by itself: answers worked by hand, nested loops, gradients, precision, and when it pays."""
+"""The execution ``product_map`` by itself: answers worked by hand, nested loops, gradients, precision, and when it pays."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Epitom
 
 @pytest.mark.parametrize("seed", range(30))
 def test_nested_loops(seed):
-    """Weight and convolution from loops that share no code with the plan; rounding of float64."""
+    """Weight and convolution from loops that share no code with the execution; rounding of float64."""
     case = random_case(seed, small=True, windows=True)
     layer, x = case.layer, case.input(torch.float64, seed)
     layer.execution = "product_map"
