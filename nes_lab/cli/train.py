@@ -45,7 +45,7 @@ def run_command(words: Sequence[str]) -> int:
     own, overrides = split_overrides(words, own=("--detach", "--dense", "--json", "--help"), valued=("--variant",))
     options = parse(TrainCommand, "train", own, description=_description())
     config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)
-    from nes_lab.experiment.run import check
+    from nes_lab.experiment.build import check
 
     data = check(config)  # before a run is created, so that a mistake leaves no run behind
     store = RunStore()

@@ -1,4 +1,12 @@
-"""The one source of every knob. See ``sections`` for the fields and ``load`` for how they are read."""
+"""Every field of an experiment and of a sweep, defined once: type, default, range and description.
+
+``base``: what all sections share: frozen, no unknown fields, clear messages.
+``sections``: the experiment and its sections: data, backbone, compression.
+``training``: the training section.
+``sweep``: the sweep file.
+``load``: read a configuration from a file or a mapping, and list its fields.
+``renamed_fields``: read fields under the names that older versions gave them.
+"""
 
 from nes_lab.config.base import Section
 from nes_lab.config.load import Knob, knobs, load_config, read_yaml

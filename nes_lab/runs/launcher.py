@@ -1,4 +1,4 @@
-"""Start and stop the processes that train. Detached: closing a terminal, a tab or the app ends none."""
+"""Start and stop the processes that train. They are detached: closing a terminal, a browser tab or the app ends none."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from nes_lab.runs.info import RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.store import RunStore
 
-__all__ = ["cancel", "holders", "launch", "requeue", "runs_before", "settle", "start_waiting"]
+__all__ = ["cancel", "holders", "launch", "max_parallel_runs", "requeue", "runs_before", "settle", "start_waiting"]
 
-PLACES = 1  # runs at a time; $NES_LAB_PLACES changes it
+DEFAULT_PARALLEL_RUNS = 1  # $NES_LAB_PLACES changes it
 
 
-def places() -> int:
+def max_parallel_runs() -> int:
     """Return how many queued runs may train at the same time."""
-    text = os.environ.get("NES_LAB_PLACES", str(PLACES))
+    text = os.environ.get("NES_LAB_PLACES", str(DEFAULT_PARALLEL_RUNS))
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise RunError(f"NES_LAB_PLACES={text!r} should be a number from 1 to 1024")
     return int(text)
 
 
 def launch(store: RunStore, run_id: str) -> int | None:
-    """Queue a run and start it as soon as there is a place.
+    """Queue a run and start it as soon as fewer than :func:`max_parallel_runs` train.
 
     Calling it twice starts it once. A finished run is refused; a cancelled, failed or lost one is resumed.
 
@@ -69,25 +69,25 @@ def _status(info: RunInfo, state: str, reason: str) -> dict[str, Any]:
     return {"state": state, "reason": reason, "step": info.step, "total": info.total, "attempt": info.attempt}
 
 
-def start_waiting(store: RunStore, keeper: bool = True) -> dict[str, int]:
-    """Start as many waiting runs as there are places, first come first.
+def start_waiting(store: RunStore, start_runner: bool = True) -> dict[str, int]:
+    """Start waiting runs in the order of the queue, up to :func:`max_parallel_runs` at a time.
 
-    Every process does so when its run ends, the keeper when one died, and whoever lists runs. While runs wait there is
-    a keeper: see :mod:`nes_lab.runs.queue_runner`.
+    A training process calls this when its run ends, and every list of runs calls it. While runs wait, the process of
+    :mod:`nes_lab.runs.queue_runner` calls it when a training process dies.
 
     Args:
         store: The runs.
-        keeper: Start a keeper if runs still wait and there is none.
+        start_runner: Start the queue runner if runs still wait and none is there.
 
     Returns:
-        Pid by run id, of what was started.
+        The pid of each started process, by run id.
     """
     started: dict[str, int] = {}
     spawn.reap()
     if not queue.tickets(store.root):
         return started
     with queue.hold_queue(store.root) as folder:
-        free = places() - len(_busy(store))
+        free = max_parallel_runs() - len(_busy(store))
         for ticket, run_id in queue.tickets(store.root):
             if free <= 0:
                 break
@@ -96,9 +96,9 @@ def start_waiting(store: RunStore, keeper: bool = True) -> dict[str, int]:
             if pid is not None:
                 started[run_id] = pid
                 free -= 1
-        if keeper and queue.tickets(store.root):
-            with contextlib.suppress(OSError):  # without a keeper the queue still goes on, at the end of each run
-                spawn.start_keeper(store.root)
+        if start_runner and queue.tickets(store.root):
+            with contextlib.suppress(OSError):  # without it the queue still continues at the end of each run
+                spawn.start_queue_runner(store.root)
     return started
 
 
@@ -107,27 +107,27 @@ def runs_before(store: RunStore, run_id: str) -> int:
     waiting = [waits for _, waits in queue.tickets(store.root)]
     if run_id not in waiting:
         return 0
-    return max(0, len(_busy(store)) + waiting.index(run_id) + 1 - places())
+    return max(0, len(_busy(store)) + waiting.index(run_id) + 1 - max_parallel_runs())
 
 
 def _busy(store: RunStore) -> list[str]:
-    """Return the runs that occupy a place: a process works on them, or is about to."""
-    found = []
+    """Return the runs that a process works on or is about to; they count as parallel runs."""
+    busy = []
     for name in layout.names(store.root):
         with contextlib.suppress(RunError):
             if claims.is_claimed(store.root / name) or read_info(store.root / name).is_active:
-                found.append(name)
-    return found
+                busy.append(name)
+    return busy
 
 
 def holders(store: RunStore) -> list[process.Identity]:
-    """Return the processes that occupy places, as their claims and runs tell."""
-    found = []
+    """Return the processes that work on runs or are about to, from the claims and the statuses of the runs."""
+    identities = []
     for name in _busy(store):
         for file in (layout.CLAIM, layout.STATUS):
             with contextlib.suppress(FileNotFoundError, RunError):
-                found.append(process.Identity.read(read_json(store.root / name / file)))
-    return [holder for holder in found if holder is not None]
+                identities.append(process.Identity.read(read_json(store.root / name / file)))
+    return [identity for identity in identities if identity is not None]
 
 
 def _start(store: RunStore, run_id: str) -> int | None:
@@ -189,9 +189,9 @@ def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
 
 
 def _signal(folder: Path) -> None:
-    """Wake the process: SIGTERM to its group if it leads one, and to nobody if its number belongs to another now.
+    """Send SIGTERM to the process of a run, and to its group if it leads one; not if another process has its pid now.
 
-    A process that is still starting is left to find the request by itself.
+    A process that is still starting gets no signal; it reads the cancel request when it begins.
     """
     with contextlib.suppress(FileNotFoundError, RunError, ProcessLookupError):
         holder = process.Identity.read(read_json(folder / layout.STATUS))

@@ -14,7 +14,7 @@ from nes_lab.errors import check_choice
 from nes_lab.records.table import csv_text
 from nes_lab.runs.info import RunInfo
 
-__all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table", "unbeaten"]
+__all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table", "nondominated"]
 
 SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
 RECIPE = ("epochs", "lr", "limit", "recipe", "setting")
@@ -111,16 +111,16 @@ def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = 
         [True, True, False]
     """
     pairs = ((_finite(row.get(cost)), _finite(row.get(value))) for row in rows)
-    return unbeaten([(math.nan, math.nan) if x is None or y is None else (x, -y) for x, y in pairs])
+    return nondominated([(math.nan, math.nan) if x is None or y is None else (x, -y) for x, y in pairs])
 
 
-def unbeaten(points: Sequence[tuple[float, ...]]) -> list[bool]:
+def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
     """Tell for each point whether no other is at most as large in every coordinate, and smaller in one.
 
     Points with a coordinate that is not finite are never on the front. Equal points are on it together.
 
     Examples:
-        >>> unbeaten([(1, 5, 5), (5, 1, 5), (5, 5, 5), (math.nan, 0, 0)])
+        >>> nondominated([(1, 5, 5), (5, 1, 5), (5, 5, 5), (math.nan, 0, 0)])
         [True, True, False, False]
     """
     best: set[tuple[float, ...]] = set()

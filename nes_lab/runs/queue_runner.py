@@ -1,8 +1,8 @@
-"""``python -m nes_lab.runs.queue_runner ROOT LOCK``: lives as long as runs wait, and starts each when its turn has come.
+"""``python -m nes_lab.runs.queue_runner ROOT LOCK``: start each waiting run when its turn comes, and exit at an empty queue.
 
-Whoever queues a run behind another starts one (a lock allows one a root). It sleeps until a process that occupies a
-place ends, however it ends; so a queue goes on after SIGKILL with nobody looking. Killed itself, it is replaced by the
-next launch, by the end of any run, and by every list of runs. It is no service: an empty queue has none.
+Whoever queues a run behind another starts this process; a lock allows one per root. It sleeps until a training process
+ends, in whatever way, so the queue continues even after SIGKILL while nobody looks. If it is killed itself, the next
+launch, the end of any run, and every list of runs start it again.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from nes_lab.errors import RunError
 from nes_lab.runs import launcher, process, queue
 from nes_lab.runs.store import RunStore
 
-__all__ = ["keep"]
+__all__ = ["run_queue"]
 
-GLANCE_SECONDS = 10.0  # between two looks when no process ends: for hung ones, and those of other machines
-MOST_FAILURES = 60
+MAX_WAIT_SECONDS = 10.0  # hung processes and those of other machines do not end, so the queue is read again
+MAX_FAILURES = 60
 
 
-def keep(store: RunStore, lock: int) -> None:
-    """Start waiting runs as places become free, until none waits.
+def run_queue(store: RunStore, lock: int) -> None:
+    """Start waiting runs as training processes end, until none waits.
 
     Args:
         store: The runs.
-        lock: The open, locked file that says a keeper is here; closed while nobody can queue a run, so none is missed.
+        lock: Handle of the locked file that shows that a queue runner is there. It is closed while the queue is held, so
+            that no run can be queued unseen.
 
     Raises:
         RunError: If the queue could not be read or written for ten minutes.
@@ -37,11 +38,11 @@ def keep(store: RunStore, lock: int) -> None:
     failures = 0
     while True:
         try:
-            launcher.start_waiting(store, keeper=False)
+            launcher.start_waiting(store, start_runner=False)
             failures = 0
         except RunError:
             failures += 1
-            if failures >= MOST_FAILURES:
+            if failures >= MAX_FAILURES:
                 raise
         if not queue.tickets(store.root):  # also when the whole root was deleted
             with contextlib.suppress(RunError), queue.hold_queue(store.root, make=False):
@@ -50,20 +51,20 @@ def keep(store: RunStore, lock: int) -> None:
                     return
             if not store.root.exists():
                 return
-        process.wait_for_an_end(launcher.holders(store), GLANCE_SECONDS)
+        process.wait_for_an_end(launcher.holders(store), MAX_WAIT_SECONDS)
 
 
 def main() -> None:
-    """Keep the queue of the root that the command line names."""
+    """Run the queue of the root that the command line names."""
     root, lock = Path(sys.argv[1]), int(sys.argv[2])
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # inherited already, but not on every file system
     except OSError:
         return
     try:
-        keep(RunStore(root), lock)
+        run_queue(RunStore(root), lock)
     except RunError as error:
-        sys.exit(f"{time.strftime('%F %T')} the queue is no longer kept: {error}; nes-lab runs goes on with it")
+        sys.exit(f"{time.strftime('%F %T')} the queue stands still: {error}; nes-lab runs starts it again")
 
 
 if __name__ == "__main__":

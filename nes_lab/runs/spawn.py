@@ -14,10 +14,10 @@ from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json, rotate
 
-__all__ = ["end_python", "reap", "start_keeper", "start_python", "start_worker"]
+__all__ = ["end_python", "reap", "start_queue_runner", "start_python", "start_worker"]
 
 LOG_BYTES, LOG_KEEP = 1 << 20, 1 << 18
-KEEPER_LOCK, KEEPER_LOG = "keeper.lock", "keeper.txt"
+QUEUE_RUNNER_LOCK, QUEUE_RUNNER_LOG = "keeper.lock", "keeper.txt"
 _children: list[subprocess.Popen[bytes]] = []
 
 
@@ -32,7 +32,7 @@ def start_worker(root: Path, run: Path) -> int:
     return _start(words, run / layout.LOG, cwd=_birthplace(run))
 
 
-def start_keeper(root: Path) -> int | None:
+def start_queue_runner(root: Path) -> int | None:
     """Start the process that keeps the queue, unless one does. Call it while holding the queue.
 
     The lock that tells is taken here and inherited, so that there is no moment in which two could be started.
@@ -44,11 +44,13 @@ def start_keeper(root: Path) -> int | None:
         OSError: If it cannot be started.
     """
     folder = root / layout.QUEUE
-    handle = os.open(folder / KEEPER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    handle = os.open(folder / QUEUE_RUNNER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        rotate(folder / KEEPER_LOG, LOG_BYTES, LOG_KEEP)
-        return _start(["-m", "nes_lab.runs.queue_runner", str(root), str(handle)], folder / KEEPER_LOG, keep=(handle,))
+        rotate(folder / QUEUE_RUNNER_LOG, LOG_BYTES, LOG_KEEP)
+        return _start(
+            ["-m", "nes_lab.runs.queue_runner", str(root), str(handle)], folder / QUEUE_RUNNER_LOG, keep=(handle,)
+        )
     except BlockingIOError:
         return None
     finally:

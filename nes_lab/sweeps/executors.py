@@ -64,7 +64,7 @@ class LocalExecutor:
     def open(self) -> Iterator[None]:
         """Let the queue start as many runs at a time as there are jobs."""
         before = os.environ.get("NES_LAB_PLACES")
-        os.environ["NES_LAB_PLACES"] = str(max(self.jobs, launcher.places()))  # what it starts reads it too
+        os.environ["NES_LAB_PLACES"] = str(max(self.jobs, launcher.max_parallel_runs()))  # what it starts reads it too
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from nes_lab.runs.query import unbeaten
+from nes_lab.runs.query import nondominated
 from nes_lab.sweeps.space import describe
 
 __all__ = ["SweepResult", "SweepSetting", "SweepTrial", "front", "settings_of"]
@@ -147,7 +147,9 @@ def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tu
         ['small']
     """
     points = [_point(setting, objectives) for setting in settings]
-    best = [pair for pair, is_best in zip(zip(points, settings, strict=True), unbeaten(points), strict=True) if is_best]
+    best = [
+        pair for pair, is_best in zip(zip(points, settings, strict=True), nondominated(points), strict=True) if is_best
+    ]
     return tuple(setting for _, setting in sorted(best, key=lambda pair: pair[0]))
 
 

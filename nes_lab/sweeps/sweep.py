@@ -152,7 +152,7 @@ class Sweep:
         Returns:
             The reason, by the trial's key.
         """
-        from nes_lab.experiment.run import check
+        from nes_lab.experiment.build import check
 
         reasons: dict[str, str] = {}
         found: dict[str, str] = {}

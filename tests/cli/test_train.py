@@ -80,7 +80,7 @@ def test_train_marks_a_run_that_cannot_start_as_failed(config, monkeypatch, caps
     def fail(*_, **__):
         raise OptionError("no such thing")
 
-    monkeypatch.setattr("nes_lab.experiment.run.build", fail)
+    monkeypatch.setattr("nes_lab.experiment.attempt.build", fail)
     assert main(["train", config]) == 2
     assert "no such thing" in capsys.readouterr().err
     assert RunStore().list()[0].state == "failed"

@@ -7,7 +7,7 @@ import torch
 
 from nes_lab.config import load_config
 from nes_lab.errors import BudgetError, DataError, OptionError
-from nes_lab.experiment.run import build
+from nes_lab.experiment.build import build
 from nes_lab.nn.inspect import epitome_layers
 
 SMALL = {"data": {"limit": 64}, "backbone": {"width": 0.5}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nes_lab.config import load_config
-from nes_lab.experiment.run import build
+from nes_lab.experiment.build import build
 from nes_lab.nn.inspect import epitome_layers
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from nes_lab.config import load_config
 from nes_lab.errors import CheckpointError, OptionError
-from nes_lab.experiment.run import build
+from nes_lab.experiment.build import build
 
 SMALL = {"data": {"limit": 64}, "backbone": {"name": "small_mobilenetv2", "width": 0.5}}
 BUDGET = {"params": "70%", "round_to": 1, "min_channels": 8}

@@ -40,13 +40,14 @@ def test_the_whole_demo_on_few_digits(tmp_path, monkeypatch, capfd):
     """Through the command line: the table, the verdict, runs that the app will list, and a report that needs no network."""
     monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
     monkeypatch.setattr(demo, "WIDTHS", (0.5,))
+    monkeypatch.setattr(demo, "ROUTINGS", ("free",))
     assert main(["demo", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path / "out")]) == 0
     told = capfd.readouterr().out
-    assert "dense, width 0.5" in told and "equal multiply-adds" in told and "5 of 5 runs" in told
+    assert "dense, width 0.5" in told and "equal multiply-adds" in told and "3 of 3 runs" in told
     runs = RunStore().list()
-    assert len(runs) == 5 and {r.state for r in runs} == {"finished"} and len({r.group for r in runs}) == 1
+    assert len(runs) == 3 and {r.state for r in runs} == {"finished"} and len({r.group for r in runs}) == 1
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert len(results["table"]) == 5 and len(results["contests"]) == 3 and results["facts"]["torch"]
+    assert len(results["table"]) == 3 and len(results["contests"]) == 1 and results["facts"]["torch"]
     report = (tmp_path / "out" / "report.html").read_text()
     assert all(
         word in report for word in ("Accuracy against multiply-adds", "Epitome of", "Routing map of", "Layers of")

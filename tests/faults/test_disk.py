@@ -7,7 +7,7 @@ import pytest
 
 from nes_lab.errors import RunError
 from nes_lab.runs.store import RunStore
-from tests.faults.conftest import config, count_lost, saved
+from tests.faults.conftest import config, corners, count_lost, saved
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +26,12 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("left", [0, 4096, 30_000])
+WRITES = (("metric", 6), ("status", 3), ("checkpoint_paths", 2), ("commit_checkpoint", 2))
+
+
 @pytest.mark.parametrize(
-    ("name", "number"), [("metric", 6), ("status", 3), ("checkpoint_paths", 2), ("commit_checkpoint", 2)]
+    ("name", "number", "left"),
+    corners([(*write, left) for write in WRITES for left in (0, 4096, 30_000)], (0, 4, 6, 8, 9)),
 )
 def test_the_disk_is_full(disk, tmp_path, zygote, ends_exactly, tally, name, number, left):
     store = RunStore(disk / "runs")

@@ -5,20 +5,23 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 
 from nes_lab.runs import launcher, process
 from nes_lab.runs.process import Identity
 from nes_lab.runs.writer import RunWriter
-from tests.faults.conftest import STEPS, config, count_lost, saved
+from tests.faults.conftest import STEPS, config, corners, count_lost, saved
 
 pytestmark = pytest.mark.slow
 PATIENCE = 3.0  # thirty of the quick heartbeats: a busy machine may keep a thread waiting
 
 
-@pytest.mark.parametrize("row", [2, 5, 9])
-@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM] * 2, [signal.SIGINT] * 2])
+SIGNALS = ([signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM] * 2, [signal.SIGINT] * 2)
+
+
+@pytest.mark.parametrize(("numbers", "row"), corners(list(product(SIGNALS, (2, 5, 9))), (0, 4, 8, 9)))
 def test_asked_to_stop(store, zygote, ends_exactly, tally, row, numbers):
     run_id = store.create(config())
     order = {"row": row, "numbers": [int(number) for number in numbers]}

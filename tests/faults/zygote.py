@@ -237,10 +237,10 @@ def train(order) -> None:
 
 def warm_up(config) -> None:
     """Train once, so that all lazy imports are done; and measure latencies of later runs in one round."""
-    from nes_lab.experiment import run
+    from nes_lab.experiment import attempt, run
     from nes_lab.runs.store import RunStore
 
-    run._LATENCY_ROUNDS = 1
+    attempt.LATENCY_ROUNDS = 1
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(folder)
         run.run_experiment(store, store.create(config))

@@ -54,8 +54,9 @@ SMALL_IMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", ["imagenet_mobilenetv2", "imagenet_efficientnet_b0"])
-@pytest.mark.parametrize("variant", ["authors", "modern"])
+@pytest.mark.parametrize(
+    ("name", "variant"), [("imagenet_mobilenetv2", "authors"), ("imagenet_efficientnet_b0", "modern")]
+)
 def test_imagenet_from_scratch(home, name, variant):
     root = str(shared_data.FOLDER / "tiny_imagenet10")
     info = train(name, "--variant", variant, data__root=root, **SMALL_IMAGES)
@@ -132,7 +133,7 @@ def test_audio(home):
         for number in range(0, len(clips), 2):
             write_wav(root / "audio" / f"{number}.wav", clips[number])
             table.writerow([f"{number}.wav", int(folds[number]), int(labels[number]), names[int(labels[number])]])
-    info = train("audio", data__root=str(root), training__epochs="4")
+    info = train("audio", data__root=str(root), data__samples="16000", training__epochs="4")
     assert info.summary["params"] <= 0.25 * info.summary["dense_params"]
     assert info.summary["top1"] > 15  # ten classes
 

@@ -251,7 +251,7 @@ def test_places_are_checked(monkeypatch):
     for text in ("0", "x", "-1", "1.5", "99999"):
         monkeypatch.setenv("NES_LAB_PLACES", text)
         with pytest.raises(RunError, match="NES_LAB_PLACES"):
-            launcher.places()
+            launcher.max_parallel_runs()
 
 
 def test_without_psutil_the_message_says_what_to_install(store, monkeypatch):

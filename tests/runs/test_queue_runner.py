@@ -1,4 +1,4 @@
-"""The queue goes on by itself: after SIGKILL, behind a run in the foreground, and when its keeper is killed too."""
+"""The queue goes on by itself: after SIGKILL, behind a run in the foreground, and when its runner is killed too."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ from nes_lab.runs.writer import RunWriter
 pytestmark = pytest.mark.usefixtures("fake_training")
 
 
-def keepers(store):
+def queue_runners(store):
     found = []
     for item in psutil.process_iter(["cmdline", "status"]):
         words = item.info["cmdline"] or []
@@ -30,7 +30,7 @@ def _no_leftovers(store):
     yield
     for ticket, _ in queue.tickets(store.root):
         (store.root / ".queue" / ticket).unlink(missing_ok=True)
-    for item in keepers(store):
+    for item in queue_runners(store):
         item.kill()
     for info in store.list():
         if info.pid and info.is_active and info.pid != os.getpid():
@@ -55,20 +55,20 @@ def test_killed_again_and_again_each_waiting_run_still_runs_once(store, wait):
     wait(lambda: all(state(store, run_id) == "finished" for run_id in last))  # get() reads and starts nothing
     assert [store.get(run_id).attempt for run_id in last] == [1, 1]
     assert [state(store, run_id) for run_id in doomed] == ["lost", "lost"]
-    wait(lambda: not keepers(store))  # an empty queue has none
+    wait(lambda: not queue_runners(store))  # an empty queue has none
 
 
-def test_a_killed_keeper_is_replaced_and_there_is_only_one(store, wait):
+def test_queue_runner_is_replaced_when_killed_and_there_is_only_one(store, wait):
     first, *others = [store.create({"steps": 900, "sleep": 0.02}), *(store.create({"steps": 1}) for _ in range(3))]
     for run_id in (first, *others[:2]):
         launcher.launch(store, run_id)
-    (before,) = wait(lambda: keepers(store))
+    (before,) = wait(lambda: queue_runners(store))
     launcher.start_waiting(store)
-    assert [item.pid for item in keepers(store)] == [before.pid]
+    assert [item.pid for item in queue_runners(store)] == [before.pid]
     before.kill()
-    wait(lambda: not keepers(store))
+    wait(lambda: not queue_runners(store))
     launcher.launch(store, others[2])
-    (after,) = wait(lambda: keepers(store))
+    (after,) = wait(lambda: queue_runners(store))
     assert after.pid != before.pid
     os.kill(wait(lambda: store.get(first).pid), signal.SIGKILL)
     wait(lambda: all(state(store, run_id) == "finished" for run_id in others))
@@ -78,7 +78,7 @@ def test_a_run_behind_one_of_the_foreground_begins_when_that_ends(store, wait):
     mine, waiting = store.create({}), store.create({"steps": 1})
     with RunWriter(store, mine) as writer:
         assert launcher.launch(store, waiting) is None
-        wait(lambda: keepers(store))
+        wait(lambda: queue_runners(store))
         writer.status("finished")
     wait(lambda: state(store, waiting) == "finished")
 
@@ -92,14 +92,14 @@ def test_whoever_starts_it_a_run_begins_where_it_was_created(store, wait, tmp_pa
     assert os.readlink(f"/proc/{pid}/cwd") == str(tmp_path / "home")
 
 
-def test_a_deleted_root_ends_the_keeper(store, tmp_path):
+def test_run_queue_ends_when_the_root_is_deleted(store, tmp_path):
     handle = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    queue_runner.keep(store, handle)  # returns, and makes no folder
+    queue_runner.run_queue(store, handle)  # returns, and makes no folder
     assert not store.root.exists()
 
 
-def test_a_keeper_that_can_do_nothing_gives_up(store, monkeypatch):
+def test_run_queue_gives_up_when_it_can_do_nothing(store, monkeypatch):
     def fail(*_, **__):
         raise RunError("read-only")
 
@@ -108,7 +108,7 @@ def test_a_keeper_that_can_do_nothing_gives_up(store, monkeypatch):
     monkeypatch.setattr(process, "wait_for_an_end", lambda *_: None)
     store.create({})
     with pytest.raises(RunError, match="read-only"):
-        queue_runner.keep(store, os.open(os.devnull, os.O_RDONLY))
+        queue_runner.run_queue(store, os.open(os.devnull, os.O_RDONLY))
 
 
 def test_an_end_is_noticed_at_once_and_patience_has_a_limit(python):

@@ -1,8 +1,10 @@
-"""Twelve real trainings here, and on a Ray cluster of two nodes that loses a training, a worker and a node."""
+"""Six real trainings here, and on a Ray cluster of two nodes that loses a training, a worker and a node."""
 
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -20,12 +22,11 @@ TREE = {
     "name": "front",
     "base": {
         "data": {"limit": 256, "batch_size": 16},
-        "compression": {"round_to": 2},
+        "compression": {"round_to": 2, "routing": "free"},
         "training": {"epochs": 3, "warmup_epochs": 0, "threads": 1, "log_every_steps": 1, "device": "cpu"},
     },
     "space": {
         "compression.madds": ["50%", "75%"],
-        "compression.routing": ["tiled", "free"],
         "seed": [0, 1, 2],
     },
 }
@@ -164,7 +165,7 @@ def rows(store, run_id):
 def test_a_cluster_in_trouble_finds_what_this_machine_finds(calm, rough):
     (_, here), (_, there, trouble) = calm, rough
     assert set(trouble.hit) == {"training", "worker", "node"}
-    assert len(here.trials) == 12 and not here.unfinished and not there.unfinished
+    assert len(here.trials) == 6 and not here.unfinished and not there.unfinished
     assert numbers(there.trials) == numbers(here.trials)
     assert there.front and there.front == here.front
 
@@ -198,3 +199,23 @@ def test_a_finished_sweep_is_not_trained_again_elsewhere(rough, cluster):
     store, found, _ = rough
     again = run_sweep(TREE, executor="ray", address=cluster.address, root=store.root)
     assert again == found
+
+
+def test_sweep_command_on_a_cluster_saves_the_running_trials_at_sigterm(tmp_path, cluster, wait, monkeypatch):
+    """Ray installs a handler of its own for SIGTERM, under which the process would end at once."""
+    monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
+    training = {**TREE["base"]["training"], "epochs": 500}
+    tree = {"name": "long", "base": TREE["base"] | {"training": training}, "space": {"seed": [0]}}
+    (tmp_path / "sweep.yaml").write_text(json.dumps(tree))
+    words = ["sweep", str(tmp_path / "sweep.yaml"), "--executor", "ray", "--address", cluster.address]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nes_lab.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    store = RunStore(tmp_path / "runs")
+    wait(lambda: process.poll() is not None or [info for info in store.list() if info.step > 2], 240)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    (info,) = store.list()
+    assert info.state == "cancelled" and "continues from the last checkpoints" in out
+    assert store.latest_checkpoint(info.id).step == info.step > 2

@@ -1,0 +1,233 @@
+"""One attempt at a run: build the experiment, train it, and write rows, checkpoints, snapshots and the summary."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nes_lab.config import ExperimentConfig
+from nes_lab.cost.count import count
+from nes_lab.cost.measure import measure_latency
+from nes_lab.errors import CheckpointError
+from nes_lab.experiment.build import Built, build, recipe_of
+from nes_lab.nn.inspect import snapshot_layers
+from nes_lab.progress_bar import OnProgress, ProgressEvent
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.runs import layout
+from nes_lab.runs.checkpoints import Checkpoint
+from nes_lab.runs.files import read_json
+from nes_lab.runs.writer import RunWriter
+from nes_lab.training import distributed
+from nes_lab.training.checkpoint import load_training, save_training
+from nes_lab.training.device import pick_device
+from nes_lab.training.hooks import Hooks
+from nes_lab.training.loop import Trainer
+from nes_lab.training.signals import StopSignals
+from nes_lab.training.trackers import Trackers
+from nes_lab.training.training_state import TrainingState
+
+if TYPE_CHECKING:
+    from nes_lab.datasets.spec import DatasetSpec
+
+__all__ = ["Attempt", "make_trainer"]
+
+MAX_SNAPSHOTS = 60
+LATENCY_ROUNDS = 20
+TRACKERS_FOLDER = "trackers"
+
+
+def make_trainer(config: ExperimentConfig, built: Built, hooks: Hooks) -> Trainer:
+    """Return the trainer of a built experiment, on the device that its config names."""
+    device = pick_device(config.training.device)
+    options: dict[str, Any] = {"seed": config.seed, "device": device, "hooks": hooks, "teacher": built.teacher}
+    return Trainer(built.model, built.data, recipe_of(config), **options)
+
+
+class Attempt:
+    """Trains a run from its latest checkpoint, or from the start, and writes what happens into the run's files.
+
+    Args:
+        writer: Writes the run's files; it is entered already.
+        config: The run's configuration.
+        signals: Tells whether the process was asked to stop.
+        on_progress: Called with each progress event.
+        data: The data that the config names, if it was loaded before; None loads it.
+    """
+
+    def __init__(
+        self,
+        writer: RunWriter,
+        config: ExperimentConfig,
+        signals: StopSignals,
+        on_progress: OnProgress,
+        data: DatasetSpec | None,
+    ) -> None:
+        self.writer, self.config, self.signals, self.on_progress = writer, config, signals, on_progress
+        self.data = data
+        self.trackers: Trackers | None = None
+        self.begun, self.seconds_before = time.perf_counter(), 0.0
+        self.stride = -(-config.training.epochs // (MAX_SNAPSHOTS - 1))
+
+    def run(self) -> dict[str, Any]:
+        """Build, train and summarize.
+
+        Returns:
+            The run's ``state`` (finished or cancelled) and its summary.
+
+        Raises:
+            CheckpointError: If the checkpoint to resume from has no training state.
+        """
+        checkpoint = self.writer.latest_checkpoint()
+        if checkpoint is not None and checkpoint.state is None:
+            raise CheckpointError(f"the checkpoint of step {checkpoint.step} has weights but no state to resume from")
+        built = self._build(checkpoint)
+        trainer = make_trainer(self.config, built, self._hooks())
+        if checkpoint is None:
+            self._record(built)
+            self._snapshot(trainer)
+        else:
+            self._restore(trainer, checkpoint)
+        self.writer.status(step=trainer.step, total=trainer.total)
+        if not self._fit(trainer):
+            asked = self.writer.cancel_requested()  # whoever asks also sends a signal, to wake the process
+            reason = "cancelled on request" if asked else f"{self.signals.received or 'a signal'} received"
+            self.writer.status("cancelled", step=trainer.step, reason=reason)
+            return {"state": "cancelled", "step": trainer.step, "total": trainer.total}
+        summary = self._summary(built, trainer)
+        self.writer.summary(**summary)
+        self.writer.status("finished", step=trainer.step)
+        return {"state": "finished", **summary}
+
+    def _build(self, checkpoint: Checkpoint | None) -> Built:
+        """Build in this process first, so that the others find its downloads and its plan."""
+        plan = None if checkpoint is None else self._stored_plan()
+        built = build(self.config, plan, self.data)
+        if distributed.world_size() == 1:
+            return built
+        distributed.broadcast(
+            {
+                "plan": None if built.plan is None else built.plan.to_dict(),
+                "weights": None if checkpoint is None else str(checkpoint.weights),
+                "state": None if checkpoint is None else str(checkpoint.state),
+            }
+        )
+        distributed.raise_on_all_ranks(None)
+        return built
+
+    def _fit(self, trainer: Trainer) -> bool:
+        config = self.config
+        if not config.training.trackers:
+            return trainer.fit()
+        self.trackers = Trackers(
+            config.training.trackers,
+            self.writer.store.root.parent / TRACKERS_FOLDER,
+            self.writer.run_id,
+            config.to_dict(),
+            on_failure=lambda name, reason: self.writer.event("tracker_failed", tracker=name, reason=reason),
+        )
+        try:
+            return trainer.fit()
+        finally:
+            self.trackers.finish()
+
+    def _hooks(self) -> Hooks:
+        return Hooks(
+            metric=self._metric,
+            epoch_end=self._epoch_end,
+            checkpoint=self._checkpoint,
+            on_progress=self._progress,
+            event=lambda about: self.writer.event(**about),
+            should_stop=lambda: bool(self.signals.received) or self.writer.cancel_requested(),
+        )
+
+    def _metric(self, row: dict[str, Any]) -> None:
+        self.writer.metric(**row)
+        if self.trackers is not None:
+            self.trackers.log(row)
+
+    def _stored_plan(self) -> CompressionPlan | None:
+        try:
+            return CompressionPlan.from_dict(read_json(self.writer.folder / layout.PLAN))
+        except FileNotFoundError:
+            return None
+
+    def _record(self, built: Built) -> None:
+        """Store what is known before the first step: plan, costs and the number of images."""
+        if built.plan is not None:
+            self.writer.plan_json(built.plan.to_json())
+        self._record_cost(built)
+        self.writer.summary(**_costs(built))
+        if (fit := built.fit) is not None:
+            about = {"residual": fit.residual, "residual_before": fit.residual_before, "seconds": fit.seconds}
+            self.writer.event("fit", starts=fit.starts, calibration_batches=fit.calibration_batches, **about)
+        train, val, notes = len(built.data.train), len(built.data.val), list(built.data.notes)
+        self.writer.event(
+            "data", name=built.data.name, train=train, val=val, classes=built.data.num_classes, notes=notes
+        )
+
+    def _record_cost(self, built: Built) -> None:
+        self.writer.cost({"dense": built.dense_cost.to_dict(), "cost": built.cost.to_dict()})
+
+    def _restore(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
+        assert checkpoint.state is not None  # run() has checked
+        state = load_training(trainer, checkpoint.weights, checkpoint.state)
+        self.seconds_before = float(state.get("seconds", 0.0))
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.begun
+
+    def _checkpoint(self, trainer: TrainingState) -> None:
+        weights, state = self.writer.checkpoint_paths(trainer.step)
+        save_training(trainer, weights, state, seconds=self._seconds())
+        validated = trainer.step == trainer.validated * trainer.steps_per_epoch  # not in the middle of an epoch
+        top1 = trainer.last.get("top1") if validated else None
+        self.writer.commit_checkpoint(trainer.step, [weights, state], self.config.training.keep_checkpoints, top1)
+
+    def _epoch_end(self, trainer: TrainingState) -> None:
+        if trainer.epoch % self.stride == 0 or trainer.step >= trainer.total:
+            self._snapshot(trainer)
+
+    def _snapshot(self, trainer: TrainingState) -> None:
+        layers = snapshot_layers(trainer.model)
+        if layers:
+            self.writer.snapshot(trainer.step, layers)
+
+    def _progress(self, event: ProgressEvent) -> None:
+        self.writer.status(step=int(event["done"]))
+        self.on_progress(event)
+
+    def _summary(self, built: Built, trainer: Trainer) -> dict[str, Any]:
+        example = torch.zeros(1, *built.data.input_shape, device=trainer.device)
+        if trainer.routing.snapped:  # starts on whole cells need no blending, so the network costs less now
+            built = replace(built, cost=count(trainer.model, example))
+            self._record_cost(built)
+        latency = measure_latency({"model": trainer.model}, example, pairs=LATENCY_ROUNDS)["model"]
+        accuracy = {name: value for name, value in trainer.last.items() if not name.endswith("loss")}
+        return {
+            **_costs(built),
+            **accuracy,
+            "best_top1": trainer.best_top1,
+            "latency_ms": latency.median_ms,
+            "latency_p90_ms": latency.p90_ms,
+            "threads": latency.threads,
+            "epochs": self.config.training.epochs,
+            "seconds": self._seconds(),
+            "device": latency.device,
+            "precision": trainer.precision.name,
+            "processes": distributed.world_size(),
+            "torch": torch.__version__,
+            "seed": self.config.seed,
+        }
+
+
+def _costs(built: Built) -> dict[str, int]:
+    return {
+        "params": built.cost.params,
+        "learner_params": built.cost.learner_params,
+        "madds": built.cost.madds,
+        "dense_params": built.dense_cost.params,
+        "dense_madds": built.dense_cost.madds,
+    }
