@@ -1,4 +1,4 @@
-"""Counting params and multiply-adds of a model, dense or compressed.
+"""Count params, multiply-adds and stored bytes of a model, dense or compressed.
 
 Multiply-adds are those of convolutions, linear layers and attention products: torch's ``FlopCounterMode`` / 2 for the
 operations that run, plus the fractional taps of epitome layers by their plan's formula.
@@ -83,7 +83,10 @@ def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
 
 
 def stored_params(model: nn.Module) -> int:
-    """Stored numbers of a model: all parameters but the index learners', and the starts kept in buffers; shared ones once."""
+    """Return the stored numbers of a model: all parameters except those of index learners, and starts kept in buffers.
+
+    Tensors that several modules share count once.
+    """
     return sum(t.numel() for t in _stored(model))
 
 
@@ -139,7 +142,7 @@ def _watch(name: str, extra: dict[str, ExecutionCost], executions: dict[str, str
 
 
 class _Nowhere:
-    """In place of a counter's own tracker of modules, which fails without gradients where a module is given a parameter."""
+    """Replaces the counter's tracker of modules, which fails without gradients if a module is called with a parameter."""
 
     parents = frozenset({"Global"})
 
@@ -151,7 +154,7 @@ class _Nowhere:
 
 
 class _Counter(FlopCounterMode):
-    """torch's counter, totals alone."""
+    """torch's counter of operations, for totals only."""
 
     def __init__(self) -> None:
         super().__init__(display=False)
@@ -159,9 +162,9 @@ class _Counter(FlopCounterMode):
 
 
 class _Meter:
-    """Splits what a counter counts among the modules, each operation to the innermost one that was called.
+    """Assigns what a counter counts to modules: each operation to the innermost module that was called.
 
-    By calls, not by names: a shared module counts under its first name however often and wherever it is called.
+    A shared module counts under its first name, however often and wherever it is called.
     """
 
     def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
@@ -179,7 +182,7 @@ class _Meter:
         ]
 
     def _switch(self, entered: str | None) -> None:
-        """Book what was counted since the last switch, then enter a module or leave the present one."""
+        """Assign what was counted since the last switch, then enter a module, or leave the current one if None."""
         name, since = self._open.pop()
         total = self.counter.get_total_flops()
         self.own[name] += total - since
@@ -189,7 +192,7 @@ class _Meter:
             self._open.append((self._open.pop()[0], total))
 
     def close(self) -> dict[str, int]:
-        """Multiply-adds of each module itself, by its name; the hooks are gone."""
+        """Remove the hooks, and return the multiply-adds of each module itself, by name."""
         for handle in self._handles:
             handle.remove()
         while len(self._open) > 1:

@@ -1,4 +1,4 @@
-"""Measuring: latency of contenders in turn, so that a drifting machine drifts for all, and the memory of a step."""
+"""Measure the latency of models in turn, so that a slow phase of the machine slows all, and the peak memory of a step."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def measure_latency(
     """Time one forward of each model, alternating between them.
 
     Args:
-        models: Contenders by name, on the device of ``x``; each is left in the mode it had.
-        x: Input, with its batch.
-        pairs: Timed rounds; a round runs every model once.
-        warmup: Untimed rounds before.
+        models: Models by name, on the device of ``x``; each keeps its training or evaluation mode.
+        x: Input, with its batch axis.
+        pairs: Number of timed rounds; a round runs every model once.
+        warmup: Number of rounds before them that are not timed.
 
     Returns:
-        Median and 90th percentile per name, in milliseconds, with device, dtype, batch and threads.
+        Name of each model -> median and 90th percentile in milliseconds, with device, dtype, batch and threads.
 
     Raises:
         OptionError: If ``pairs`` is below 1.
@@ -55,15 +55,15 @@ def measure_latency(
 
 
 def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Bytes of the tensors that a step makes, at the moment when most of them are alive.
+    """Return the bytes of the tensors that a step makes, at the moment when most of them are alive.
 
     Tensors that were there before the step (parameters, the batch) do not count; gradients and what autograd keeps do. On CUDA it
     is the allocator's peak above what it held before; elsewhere every operation's new storages are followed until they die, so
     that scratch memory inside an operation is not seen.
 
     Args:
-        step: Called once; such as a forward and backward pass.
-        device: Where it runs.
+        step: Function that is called once, such as a forward and backward pass.
+        device: Device on which it runs.
 
     Raises:
         OptionError: If ``step`` cannot be called.

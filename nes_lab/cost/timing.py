@@ -1,4 +1,4 @@
-"""Timing contenders in turn, round by round, until their ratios stand or the time is up."""
+"""Time candidates round by round, until the ratios of their times are known well enough or the time is up."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _BURST_MS, _BURST_MOST = 1.0, 20
 
 @dataclass(frozen=True)
 class Ratio:
-    """How long one contender takes, as a share of another's time in the same round.
+    """How long one candidate takes, as a share of another's time in the same round.
 
     Args:
-        median: Over the rounds.
+        median: Median of the ratios over the rounds.
         error: Standard error of the median, from the median absolute deviation, so that single interruptions do not count.
         low, high: Quartiles: half of the rounds lie between.
-        rounds: Their number.
+        rounds: Number of rounds.
     """
 
     median: float
@@ -38,7 +38,7 @@ class Ratio:
 
 
 def compare(times: Sequence[float], base: Sequence[float]) -> Ratio:
-    """Ratio of two contenders' times, round by round: a machine that slows down slows both.
+    """Compare two candidates within each round and return the median ratio. Pairing cancels slow phases of the machine.
 
     Examples:
         >>> compare([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
@@ -60,21 +60,21 @@ def time_rounds(
     most: int = 100,
     precision: float = 0.005,
 ) -> dict[str, list[float]]:
-    """Milliseconds of each contender per round; every round runs all of them, each time another one first.
+    """Return the milliseconds of each candidate in every round. A round runs all candidates, each time another one first.
 
-    On CUDA a sample is a burst of calls that are waited for together, as calls inside a network are.
+    On CUDA one sample is a burst of calls that are waited for together, as calls inside a network are.
 
     Args:
-        contenders: Functions by name; the others are compared with the first.
-        device: Where they run.
-        seconds: No round begins later than this after the first, but for the ``least`` rounds.
-        least: Rounds in any case, after two that are not timed.
-        most: Rounds at most.
-        precision: Enough once every ratio to the first contender is known to this standard error.
+        contenders: Functions by name; all others are compared with the first.
+        device: Device on which they run.
+        seconds: Time after which no further round begins, once ``least`` rounds are done.
+        least: Smallest number of timed rounds; two rounds before them are not timed.
+        most: Largest number of timed rounds.
+        precision: Standard error of every ratio to the first candidate at which timing stops.
 
     Examples:
-        >>> found = time_rounds({"a": lambda: None, "b": lambda: None}, torch.device("cpu"), 1.0, most=7)
-        >>> {name: len(times) for name, times in found.items()}
+        >>> times_by_name = time_rounds({"a": lambda: None, "b": lambda: None}, torch.device("cpu"), 1.0, most=7)
+        >>> {name: len(times) for name, times in times_by_name.items()}
         {'a': 7, 'b': 7}
     """
     names = list(contenders)
@@ -112,7 +112,7 @@ def _stands(times: Mapping[str, Sequence[float]], done: int, precision: float) -
 
 
 def device_name(device: torch.device) -> str:
-    """Model of a device, as its maker names it: of the GPU, or of the processor."""
+    """Return the model name of the GPU or processor, as its maker writes it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":

@@ -1,4 +1,4 @@
-"""Budgets of params, multiply-adds and time, and the one parser for Python, YAML, command line and app. Torch-free."""
+"""Budget: limits on params, multiply-adds and time, and the one parser for Python, YAML, command line and app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is replaced in a model, by what, and what that will cost. Torch-free; JSON."""
+"""CompressionPlan: which layers of a model are replaced, by which epitomes, and what the model will then cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen records of counted and measured cost. Torch-free, so that app and figures read them without it."""
+"""CostReport and LatencyReport: the counted and the measured cost of a model."""
 
 from __future__ import annotations
 

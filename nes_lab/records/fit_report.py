@@ -1,4 +1,4 @@
-"""How near the epitomes of a fitted network come to the weights they stand for, layer by layer. Torch-free; JSON."""
+"""FitReport: how closely each epitome of a fitted network reproduces the weight that it replaces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LayerFit(Part):
         residual_after: The same for what was made, factors included.
         error_before, error_after: The same of the layer's output on the calibration batches; None without them.
         iterations: Alternations of the beginning that won.
-        seconds: What it took.
+        seconds: Duration of the fit of this layer.
     """
 
     name: str
@@ -55,8 +55,8 @@ class FitReport(Record):
         snapped: Whether stored starts were made integers for good.
         calibration_batches: Batches behind the output errors; 0: the weights' residual alone was made least.
         norm_batches: Batches from which the batch norms' statistics were measured anew; 0: they were kept.
-        seed: Of all that is drawn.
-        seconds: What all of it took.
+        seed: Seed of everything drawn at random.
+        seconds: Duration of the complete fit.
 
     Examples:
         >>> how = {"routing": "free", "scope": "separable", "method": "averages", "starts": "searched", "norm": ""}
@@ -84,7 +84,7 @@ class FitReport(Record):
 
     @property
     def residual_before(self) -> float:
-        """The same for the plan's starts, without factors or calibration."""
+        """Relative residual of all weights with the plan's starts, without factors or calibration."""
         return self._whole("residual_before")
 
     def _whole(self, field: str) -> float:
@@ -93,7 +93,7 @@ class FitReport(Record):
         return (left / energy) ** 0.5 if energy > 0 else 0.0
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a layer, for tables and pictures."""
+        """Return one dict per layer, for tables and figures."""
         return [asdict(layer) for layer in self.layers]
 
     def table(self) -> Table:

@@ -1,4 +1,4 @@
-"""What shrinking single layers was found to cost, one layer at a time. Torch-free; JSON."""
+"""SensitivityReport: what shrinking each layer alone costs, in loss or in the residual of its fit."""
 
 from __future__ import annotations
 
@@ -155,8 +155,8 @@ class SensitivityReport(Record):
                     f"the sensitivities are of a layer {name!r} with a weight of {mine.weight_shape}; here it is {shape}"
                 )
         for name, value in options.items():
-            if (found := self.options.get(name)) != value:
-                raise OptionError(f"{name}={value!r}; the sensitivities were measured with {name}={found!r}")
+            if (measured := self.options.get(name)) != value:
+                raise OptionError(f"{name}={value!r}; the sensitivities were measured with {name}={measured!r}")
 
     def rows(self) -> list[dict[str, Any]]:
         """One plain dict per layer and epitome, for tables and figures."""

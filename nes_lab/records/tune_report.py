@@ -1,4 +1,4 @@
-"""What tuning measured and chose: layer by layer, with the conditions it holds under. Torch-free; JSON."""
+"""TuneReport: the measured times of every execution plan of every layer, the choices, and where they hold."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _NOTE = "executions tuned on "
 
 @dataclass(frozen=True)
 class TuneKey(Part):
-    """The conditions a choice holds under.
+    """The conditions under which a choice was measured.
 
     Args:
         device: Model of the GPU or processor.
-        dtype: Of the weights; ``autocast`` and the type where autocast is on.
-        input_shape: Of the example input, with its batch.
-        memory_format: ``contiguous``, or ``channels_last`` where the layers' inputs are.
-        threads: Of torch on the CPU.
-        torch: Its version.
+        dtype: Type of the weights; ``autocast`` and its type if autocast is on.
+        input_shape: Shape of the example input, with its batch.
+        memory_format: ``contiguous``, or ``channels_last`` if the inputs of the layers are.
+        threads: Number of threads that torch uses on the CPU.
+        torch: Version of torch.
     """
 
     device: str
@@ -75,11 +75,11 @@ class LayerTuning(Part):
     reason: str
 
     def differs(self, plan: LayerPlan) -> str:
-        """What makes a layer of a compression plan another one than this, or nothing."""
+        """Return what differs between this layer and one of a compression plan; empty if nothing does."""
         for field in ("weight_shape", "epitome_shape", "patch_channels", "scope", "boundary", "routing"):
-            mine, its = getattr(self, field), getattr(plan, field)
-            if mine != its:
-                return f"{self.name!r} has {field}={its!r} in the plan and {mine!r} here"
+            tuned, planned = getattr(self, field), getattr(plan, field)
+            if tuned != planned:
+                return f"{self.name!r} has {field}={planned!r} in the plan and {tuned!r} here"
         return ""
 
 
@@ -150,10 +150,10 @@ class TuneReport(Record):
     def _check(self, plan: CompressionPlan) -> None:
         if not isinstance(plan, CompressionPlan):
             raise PlanError(f"plan is a {type(plan).__name__}; apply takes a CompressionPlan")
-        mine = {layer.name: layer for layer in self.layers}
-        wrong = [f"{name!r} is not in the plan" for name in mine if name not in plan.layers]
-        wrong += [f"{name!r} was not tuned" for name in plan.layers if name not in mine]
-        wrong += [d for name, p in plan.layers.items() if name in mine and (d := mine[name].differs(p))]
+        tuned = {layer.name: layer for layer in self.layers}
+        wrong = [f"{name!r} is not in the plan" for name in tuned if name not in plan.layers]
+        wrong += [f"{name!r} was not tuned" for name in plan.layers if name not in tuned]
+        wrong += [d for name, p in plan.layers.items() if name in tuned and (d := tuned[name].differs(p))]
         if wrong:
             raise PlanError("the report was made for another model than the plan: " + list_some(wrong, 3))
 
