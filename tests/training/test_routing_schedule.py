@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.nn.inspect import epitome_layers
@@ -36,10 +37,16 @@ def test_routing_schedule_warms_up_starts_and_changes_momentum() -> None:
         trainer(epitome_net("learner"), starts_momentum_end=0.5, compile=True)
 
 
+def starts(net: torch.nn.Module) -> list[list]:
+    return [table.tolist() for _, layer in epitome_layers(net) for _, table in layer.routing.tables()]
+
+
 def test_routing_schedule_reports_and_keeps_frozen_and_snapped_starts(tmp_path: Path) -> None:
     events, net = [], epitome_net("free")
     changes = {"starts_freeze_epoch": 1, "starts_snap_epoch": 2, "epochs": 3}
-    tr = trainer(net, hooks=Hooks(event=events.append), ema_decay=0.9, **changes)
+    same: list[bool] = []
+    hooks = Hooks(event=events.append, epoch_end=lambda t: same.append(starts(t.model) == starts(t.ema.module)))
+    tr = trainer(net, hooks=hooks, ema_decay=0.9, **changes)
     assert "starts" in {group["name"] for group in tr.optimizer.param_groups}
     assert tr.fit()
     assert [(e["kind"], e["step"], e["epoch"], e["layers"]) for e in events] == [
@@ -47,6 +54,7 @@ def test_routing_schedule_reports_and_keeps_frozen_and_snapped_starts(tmp_path: 
         ("starts_snapped", 8, 2, 1),
     ]
     assert events[1]["largest_move"] > 0
+    assert same == [True] * 3  # the average takes the frozen starts of the network
     assert "starts" not in {group["name"] for group in tr.optimizer.param_groups}
     for network in (net, tr.ema.module):
         ((_, layer),) = epitome_layers(network)
