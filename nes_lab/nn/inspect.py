@@ -1,6 +1,6 @@
 """List the epitome layers of a model, and copy their epitomes and starts.
 
-Tests: tests/tuning/test_tune.py
+Tests: tests/nn/test_layer.py
 """
 
 from __future__ import annotations
