@@ -1,4 +1,4 @@
-"""One writer a run: a lock of the kernel, gone with the process that held it."""
+"""One writer per run, enforced by a file lock that the operating system releases when the process ends."""
 
 from __future__ import annotations
 

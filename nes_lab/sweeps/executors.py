@@ -1,4 +1,7 @@
-"""Who trains the trials: processes of this machine here, a Ray cluster in ``ray_executor``. Both train ordinary runs."""
+"""Train the runs of trials with detached processes of this machine. A Ray cluster does the same in ``ray_executor``.
+
+To add another way, write a class with the methods of :class:`Executor` and name it in ``sweep.EXECUTORS``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Executor(Protocol):
     """Trains runs until told to stop."""
 
     def open(self) -> contextlib.AbstractContextManager[None]:
-        """Be ready, and clean up afterwards."""
+        """Prepare for training, and clean up afterwards."""
         ...
 
     def places(self) -> int:
@@ -50,7 +53,7 @@ class LocalExecutor:
 
     Args:
         store: The runs.
-        jobs: Trials at a time. Other runs that wait come first, and count.
+        jobs: Number of trials at a time. Runs that wait already come first and count.
         retries: How often a run whose process died is resumed.
     """
 

@@ -1,4 +1,4 @@
-"""Trials as tasks of a Ray cluster, or of a Ray that is started on this machine for the time of the sweep."""
+"""Train trials as tasks of a Ray cluster, or of a Ray that is started on this machine while the sweep runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import stop_runs
 from nes_lab.sweeps.ray_task import train_run
 
-__all__ = ["RayExecutor"]
+__all__ = ["RayExecutor", "import_ray"]
 
 OBJECT_STORE_BYTES = 100_000_000  # trials exchange nothing but ids
 
@@ -51,7 +51,7 @@ class RayExecutor:
         """Connect to the cluster or start one, and leave it, or end it, in any case."""
         if self.address not in ("", "auto"):
             _knock(self.address)
-        ray = _import_ray(self.address)
+        ray = import_ray(self.address)
         mine = not ray.is_initialized()
         try:
             if mine:
@@ -137,7 +137,7 @@ class RayExecutor:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep what this process does on SIGTERM: Ray would exit at once, and the trials would not be saved."""
+    """Restore this process's signal handlers afterwards: those of Ray exit at once, before trials save a checkpoint."""
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if is_main else {}
     try:
@@ -147,8 +147,8 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _import_ray(address: str) -> Any:
-    """Import Ray so that it calls nobody, and uses the loopback interface for what stays on this machine."""
+def import_ray(address: str) -> Any:
+    """Import Ray with telemetry off, and bind local services to the loopback interface."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address or address.startswith(("127.0.0.1:", "localhost:")):
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # its name for: prefer 127.0.0.1
@@ -172,7 +172,7 @@ def _split(address: str) -> tuple[str, int]:
 
 
 def _knock(address: str) -> None:
-    """See that somebody listens, since Ray itself tries for minutes."""
+    """Check that something listens at the address, because Ray itself would try for minutes."""
     try:
         socket.create_connection(_split(address), timeout=10).close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a Ray worker does with one trial. Called again after any accident, it goes on where the run stands."""
+"""Train one run in a Ray worker. If the worker dies, Ray calls this again and the run continues from its checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> s
 
     Args:
         root: The folder of all runs, on a file system that all machines share.
-        run_id: Which one.
+        run_id: Id of the run.
         first: Attempts at the run before the trial was handed out.
         retries: How often it is resumed when its process dies.
         place: Folder to work in, as relative paths of the experiment mean it.
@@ -53,7 +53,7 @@ def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> s
 
 
 def is_over(folder: Path, info: RunInfo) -> bool:
-    """Whether nobody should go on with a run by itself: finished, failed, or stopped because someone asked for it.
+    """Whether no program should resume a run: it is finished, failed, or was stopped on request.
 
     One that got a signal without being asked, as when a machine is shut down, is to be resumed.
     """

@@ -1,4 +1,4 @@
-"""What a sweep found: trials, their means over seeds, and the Pareto front. Plain numbers; nothing heavy is imported."""
+"""The result of a sweep as plain data: trials, their means over seeds, and the Pareto front. Imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a sweep to its trials: which settings, which experiment each stands for, and what Optuna is told of it."""
+"""List and check the trials of a sweep: their settings, their experiments, and the values that Optuna stores."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def _grid(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
 
 
 def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
-    """Draw each number anew a while, so that a small space may give all it has, then end."""
+    """Draw more points than trials, so that a small space can give all its points, then end."""
     for number in range((sweep.trials or 0) + _REDRAWS):
         chance = random.Random(f"{sweep.seed}-{number}")
         yield {path: _draw(axis, chance) for path, axis in sweep.space.items()}

@@ -1,4 +1,4 @@
-"""Run a sweep: hand out trials, note what came of them, and go on where it was left."""
+"""Run a sweep or continue it: train its trials and record their results in a study."""
 
 from __future__ import annotations
 

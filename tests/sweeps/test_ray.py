@@ -13,7 +13,7 @@ import pytest
 
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
-from nes_lab.sweeps.ray_executor import _import_ray
+from nes_lab.sweeps.ray_executor import import_ray
 from nes_lab.sweeps.sweep import run_sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -42,7 +42,7 @@ def calm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray = _import_ray("")
+    ray = import_ray("")
     from ray.cluster_utils import Cluster
 
     look = ray._private.services.get_node

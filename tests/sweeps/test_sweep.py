@@ -18,7 +18,7 @@ from nes_lab.errors import OptionError, RunError
 from nes_lab.runs import launcher
 from nes_lab.runs.lock import hold_lock
 from nes_lab.sweeps.executors import LocalExecutor
-from nes_lab.sweeps.ray_executor import RayExecutor, _import_ray
+from nes_lab.sweeps.ray_executor import RayExecutor, import_ray
 from nes_lab.sweeps.result import SweepResult, SweepTrial, front, settings_of
 from nes_lab.sweeps.study import shown_storage
 from nes_lab.sweeps.sweep import Sweep, run_sweep
@@ -265,7 +265,7 @@ def test_an_address_without_a_cluster_is_said_at_once(store, tree, address, mess
 
 
 def test_a_cluster_that_asks_for_a_token_is_no_riddle(store, monkeypatch):
-    ray = _import_ray("")
+    ray = import_ray("")
 
     def refuse(*_, **__):
         raise ConnectionError("Failed to connect to Ray cluster")
