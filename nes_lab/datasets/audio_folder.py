@@ -1,4 +1,4 @@
-"""Load ``audio_folder``: sounds in ESC-50's layout, ``audio/*.wav`` and ``meta/*.csv`` with folds and classes, held in memory."""
+"""Load the data set ``audio_folder``: sounds in ESC-50's layout, ``audio/*.wav`` with folds and classes in ``meta/*.csv``."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from nes_lab.text import list_some
 __all__ = ["MAX_BYTES", "ClipSplit", "list_audio_folder", "load_audio_folder", "random_delay", "random_gain"]
 
 MAX_BYTES = 4 << 30
-"""Largest size of a set in memory, where clips are int16; a larger set is an error."""
+"""Largest size of a data set of sounds in memory, as int16 samples; a larger data set is an error."""
 MAX_DELAY = 0.1
-"""Training moves a clip by up to this share of its length."""
+"""Training shifts a clip in time by up to this share of its length."""
 MAX_GAIN_DB = 6.0
 """Training makes a clip louder or quieter by up to this many decibels."""
 
 
 def random_delay(clips: Tensor, generator: torch.Generator, most: int) -> Tensor:
-    """Move every clip in time by up to ``most`` samples, and fill with zeros.
+    """Shift every clip in time by a random number of samples, at most ``most``, and fill the gap with zeros.
 
     Shape:
         - clips ``(N, 1, T)``, any dtype; the result has the same shape and dtype
@@ -56,7 +56,7 @@ def random_delay(clips: Tensor, generator: torch.Generator, most: int) -> Tensor
 
 
 def random_gain(clips: Tensor, generator: torch.Generator, decibels: float = MAX_GAIN_DB) -> Tensor:
-    """Make every clip louder or quieter, by up to ``decibels``.
+    """Make every clip louder or quieter by a random amount, at most ``decibels``.
 
     Examples:
         >>> quiet = random_gain(torch.ones(1, 1, 4), torch.Generator().manual_seed(0), decibels=0.0)
@@ -69,12 +69,14 @@ def random_gain(clips: Tensor, generator: torch.Generator, decibels: float = MAX
 
 @dataclass
 class ClipSplit:
-    """Sounds in memory. A batch has each clip scaled to mean 0 and standard deviation 1; silence stays 0.
+    """A training or validation split of sounds in memory. Batches hold clips scaled to mean 0 and standard deviation 1.
+
+    A silent clip stays 0.
 
     Args:
         clips: Clips ``(N, T)``, int16.
         labels: Labels ``(N,)``, int64.
-        augment: Whether training moves clips in time and changes their loudness.
+        augment: Whether training shifts clips in time and changes their loudness.
 
     Examples:
         >>> split = ClipSplit(torch.randint(-9, 9, (4, 32), dtype=torch.int16), torch.arange(4))
@@ -94,14 +96,15 @@ class ClipSplit:
         values = clips.to(torch.float32)
         values = values - values.mean(-1, keepdim=True)
         deviation = values.square().mean(-1, keepdim=True).sqrt()
-        return (values / deviation.clamp(min=1e-3))[
-            :, None
-        ]  # a clip of int16 that is not silent has a larger deviation
+        return (values / deviation.clamp(min=1e-3))[:, None]  # any int16 clip that is not silent has a larger deviation
 
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on; see :class:`Split`."""
+        """Yield the shuffled and augmented training batches ``(clips, labels)`` of one epoch, from batch number ``start`` on.
+
+        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its share of every batch.
+        """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
             clips = self._scaled(self.clips[batches[position]])
@@ -112,7 +115,10 @@ class ClipSplit:
             yield share_of(clips, shard), self.labels[share_of(batches[position], shard)]
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every clip once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
+        """Yield every clip once, with its label, in batches, in order and without augmentation.
+
+        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets every ``world``-th batch.
+        """
         rank, world = check_shard(shard)
         pairs = zip(self.clips.split(batch_size), self.labels.split(batch_size), strict=True)
         for clips, labels in islice(pairs, rank, None, world):
@@ -120,11 +126,11 @@ class ClipSplit:
 
 
 def list_audio_folder(root: Path, val_fold: int) -> DatasetFiles:
-    """List the clips of ``root/meta/*.csv`` and collect what is wrong with the table.
+    """List the sound files named in the table ``root/meta/*.csv``, and collect what is wrong with the table.
 
     Args:
         root: Folder that holds ``audio`` and ``meta``.
-        val_fold: Number of the validation fold; the other folds train.
+        val_fold: Number of the fold used for validation; the other folds are used for training.
     """
     problems: list[str] = []
     table = collect_error(problems, read_audio_table, root)
@@ -150,21 +156,21 @@ def load_audio_folder(
     limit: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
-    """Load sounds in ESC-50's layout: mono, with one sampling rate, cut or padded with zeros to one length.
+    """Load a data set of sounds in ESC-50's layout. Clips become mono and are cut or padded with zeros to one length.
 
-    The ``standard`` augmentation moves a clip by up to a tenth of its length and changes its loudness by up to 6 dB.
+    The ``standard`` augmentation shifts a clip by up to a tenth of its length and changes its loudness by up to 6 dB.
 
     Args:
         root: Folder that holds ``audio`` and ``meta``.
-        samples: Samples per clip: longer clips are cut at the end, shorter ones padded. None takes the longest clip's.
-        val_fold: Number of the validation fold; the other folds train.
+        samples: Samples per clip: longer clips are cut at the end, shorter ones padded. None means the longest clip's length.
+        val_fold: Number of the fold used for validation; the other folds are used for training.
         augment: ``standard`` or ``none``.
-        limit: At most this many training clips, with every class in proportion; None keeps all.
-        seed: Seed for the clips that ``limit`` keeps.
+        limit: Keep at most this many training clips, each class in proportion to its size; None keeps all.
+        seed: Seed for choosing the clips that ``limit`` keeps.
 
     Raises:
-        DataError: Names what is missing, unreadable, empty or has another sampling rate.
-        OptionError: If ``augment`` names a policy for images.
+        DataError: If a file is missing, unreadable or empty, or clips differ in sampling rate; the message names the files.
+        OptionError: If ``augment`` names an augmentation policy for images.
     """
     if augment not in ("standard", "none"):
         raise OptionError(f"data.augment={augment!r} is a policy for images; for audio give standard or none")
@@ -214,7 +220,7 @@ def _read_all(clips: Sequence[Clip]) -> tuple[int, list[np.ndarray]]:
 
 
 def _to_length(waves: Sequence[np.ndarray], length: int) -> np.ndarray:
-    """Cut or pad every clip to ``length`` samples."""
+    """Cut every clip, or pad it with zeros, to ``length`` samples; return one array ``(clips, length)``, int16."""
     if len(waves) * length * 2 > MAX_BYTES:
         raise DataError(
             f"{len(waves)} clips of {length:,} samples are more than {MAX_BYTES >> 30} GB; give a smaller data.samples"

@@ -1,4 +1,4 @@
-"""Read the table of an audio set in ESC-50's layout: the class and the fold of every clip.
+"""Read the table of a data set of sounds in ESC-50's layout, which has the class and the fold of every clip.
 
 Tests: tests/datasets/test_audio_folder.py
 """
@@ -19,7 +19,7 @@ _COLUMNS = ("filename", "fold", "target", "category")
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the table: its file, fold, class number and class name."""
+    """One sound in the table of a data set: its file, fold, class number and class name."""
 
     path: Path
     fold: int
@@ -29,12 +29,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class AudioTable:
-    """All clips of an audio set, with its classes.
+    """The table of a data set of sounds: all clips and all classes.
 
     Attributes:
         clips: Clips in the order of the table.
         classes: Class names; their positions are the labels.
-        targets: Class numbers of the table, in the order of ``classes``.
+        targets: Class numbers that the table uses, in the order of ``classes``.
     """
 
     clips: tuple[Clip, ...]
@@ -43,19 +43,19 @@ class AudioTable:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """Numbers of the folds, in increasing order."""
+        """Return the numbers of the folds, in increasing order."""
         return tuple(sorted({clip.fold for clip in self.clips}))
 
     def labels(self, clips: tuple[Clip, ...]) -> list[int]:
-        """Return the labels of clips: positions in ``classes``."""
+        """Return the label of each clip, which is the position of its class in ``classes``."""
         place = {target: index for index, target in enumerate(self.targets)}
         return [place[clip.target] for clip in clips]
 
     def split(self, val_fold: int) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-        """Split the clips into training clips and the clips of the validation fold.
+        """Return the training clips and the validation clips, which are those of fold ``val_fold``.
 
         Raises:
-            DataError: If there is no such fold, no other fold is left to train on, or a class is missing on either side.
+            DataError: If the fold does not exist, if it is the only one, or if a class has no clip in one of the two parts.
         """
         if val_fold not in self.folds or len(self.folds) < 2:
             raise DataError(
@@ -73,10 +73,13 @@ class AudioTable:
 
 
 def read_audio_table(root: Path) -> AudioTable:
-    """Read ``root/meta/*.csv``. If it has a column ``esc10`` and the folder's name contains ``esc10``, keep only those clips.
+    """Read ``root/meta/*.csv``, the table of a data set of sounds.
+
+    If the table has a column ``esc10`` and the name of the folder ``root`` contains ``esc10``, only clips that the column
+    marks as true are kept.
 
     Raises:
-        DataError: If there is no such table, a column or a file is missing, or a row is wrong; names the line.
+        DataError: If the table, a column or a sound file is missing, or a row is wrong; the message names the line.
     """
     if not root.is_dir():
         raise DataError(f"data.root={str(root)!r} is not a folder; it should hold audio/*.wav and meta/*.csv")

@@ -1,7 +1,7 @@
-"""Turn an image into the tensor that the network gets: crop, policy, color jitter, normalization, erasing.
+"""Turn an image into the network's input: crop, change colors, apply an augmentation policy, normalize, erase.
 
-torchvision and timm draw from the global generators of Python, NumPy and torch. :func:`seeded` seeds these for each image
-and restores them, so that the augmentation of an image depends on its own seed alone.
+torchvision and timm draw from the global generators of Python, NumPy and torch. :func:`seeded` seeds these
+generators for each image and restores them, so that the augmentation of an image depends only on that image's seed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _EXAMPLE = "rand-m9-mstd0.5-inc1, augmix-m5-w4 or original"
 
 
 def check_augment(text: str) -> str | None:
-    """Return the policy that ``data.augment`` names, or None for ``standard`` and ``none``.
+    """Check the name of an augmentation policy and return it, or None for ``standard`` and ``none``.
 
-    timm ignores the parts of a policy's name that it does not know. Here they are errors.
+    timm ignores the parts of a policy's name that it does not know. Here such a part is an error.
 
     Raises:
-        OptionError: If part of the name is wrong; names the part and gives an example.
+        OptionError: If part of the name is wrong; the message names the part and gives an example.
 
     Examples:
         >>> check_augment("standard"), check_augment("rand-m9-mstd0.5-inc1")
@@ -71,7 +71,7 @@ def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -
         "interpolation": str_to_pil_interp(interpolation),
     }
     if text.startswith("augmix"):
-        settings["translate_pct"] = 0.3  # as in timm: AugMix moves an image by a share of its size
+        settings["translate_pct"] = 0.3  # timm's value: AugMix shifts an image by up to this share of its size
         policy = timm_policies.augment_and_mix_transform(text, settings)
     elif text.startswith("rand"):
         policy = timm_policies.rand_augment_transform(text, settings)
@@ -85,7 +85,7 @@ def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -
 
 
 def posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the highest bits of every channel. At full magnitude timm keeps none; Pillow 13 refuses that, so return black."""
+    """Keep the ``bits`` highest bits of every channel of an image; 0 bits give a black image, where Pillow 13 would raise."""
     if bits >= _BITS:
         return image
     return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
@@ -119,7 +119,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:
-    """Return the steps that change the colors or the shape of a PIL image, as far as they are turned on."""
+    """Return the augmentation steps for PIL images that the options turn on: color jitter, then the policy."""
     from torchvision.transforms import v2
 
     steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []
@@ -143,7 +143,11 @@ def _center(size: int, interpolation: str) -> list[Any]:
 def train_transform(
     size: int, knobs: ImageKnobs, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Callable[[Image.Image], Tensor]:
-    """Return the training transform: crop and mirror (unless ``none``), jitter, policy, tensor, normalize, erase."""
+    """Return the function that turns a PIL image into a training input at random.
+
+    The image is cropped and mirrored at random (with ``augment="none"`` its center is cropped), its colors are changed, the
+    policy is applied, and the image becomes a normalized tensor in which a rectangle may be erased.
+    """
     from torchvision.transforms import InterpolationMode, v2
 
     mode = InterpolationMode(knobs.interpolation)
@@ -162,7 +166,10 @@ def train_transform(
 def eval_transform(
     size: int, knobs: ImageKnobs, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Callable[[Image.Image], Tensor]:
-    """Return the transform without randomness: resize the shorter side to ``size * 256 / 224``, then crop the center."""
+    """Return the function that turns a PIL image into an evaluation input, without randomness.
+
+    The shorter side is resized to ``size * 256 / 224`` pixels, the center is cropped and the pixels are normalized.
+    """
     from torchvision.transforms import v2
 
     return v2.Compose([*_center(size, knobs.interpolation), *_to_tensor(mean, std)])
@@ -170,12 +177,12 @@ def eval_transform(
 
 @dataclass(frozen=True)
 class EachImage:
-    """Changes single images of a set in memory at random: jitter and policy before normalizing, erasing after it.
+    """Random changes to single images in memory: color jitter and a policy before normalization, erasing after it.
 
     Args:
-        knobs: Which changes are turned on, and how strong.
+        knobs: Options that say which changes are turned on, and how strong they are.
         size: Side of the images, in pixels.
-        mean: Mean per channel; it fills the area that a policy leaves empty.
+        mean: Mean per channel; the area that a policy leaves empty is filled with it.
         white: Pixel value that means white. The changes are made on pixels scaled to 0..255.
     """
 
@@ -186,14 +193,14 @@ class EachImage:
 
     @property
     def on(self) -> bool:
-        """Whether any change is turned on."""
+        """Return whether color jitter, a policy or erasing is turned on."""
         return bool(self.knobs.color_jitter or self.knobs.erase or check_augment(self.knobs.augment))
 
     def __call__(self, images: Tensor, seeds: list[int], normalize: Callable[[Tensor], Tensor]) -> Tensor:
-        """Change and normalize a batch, each image with its own seed.
+        """Augment and normalize a batch of images, each with its own seed.
 
         Shape:
-            - images ``(N, C, H, W)`` with values 0..white; the result is float32, normalized
+            - images ``(N, C, H, W)`` with values 0..white; the result has the same shape, is normalized and float32
         """
         steps = _on_pictures(self.knobs, self.size, self.mean)
         erase = _eraser(self.knobs.erase) if self.knobs.erase else None

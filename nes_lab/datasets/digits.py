@@ -1,4 +1,4 @@
-"""Load ``digits``: 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, without a download."""
+"""Load the data set ``digits``: 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, without a download."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ def _shift(size: int) -> Augment:
 
 
 def load_digits(**options: Unpack[ImageOptions]) -> DatasetSpec:
-    """Load the digits, split 80/20 within every class by ``seed``: 1,437 to train, 360 to validate.
+    """Load scikit-learn's handwritten digits: 1,437 training and 360 validation images, split at random by ``seed``.
 
-    Training images are moved by up to one pixel. Mean and standard deviation are those of the training split.
+    Every class is split 80/20. Training images are shifted by up to one pixel. Images are normalized with the mean and
+    standard deviation of the training split.
 
     Args:
-        options: How images are served: ``image_size``, ``limit``, ``seed`` and ``knobs`` of
-            :class:`~nes_lab.datasets.knobs.ImageOptions`.
+        options: Any of ``image_size``, ``limit``, ``seed`` and ``knobs``, which
+            :class:`~nes_lab.datasets.knobs.ImageOptions` describes.
 
     Examples:
         >>> spec = load_digits()
@@ -59,7 +60,7 @@ def load_digits(**options: Unpack[ImageOptions]) -> DatasetSpec:
 
 
 def list_digits() -> DatasetFiles:
-    """Read the digits for a check, split by seed 0."""
+    """Read scikit-learn's handwritten digits, split with seed 0, so that they can be checked."""
     splits = {
         split: SplitFiles(images.numpy(), labels.tolist(), _WHITE)
         for split, (images, labels) in zip(SPLITS, _splits(0), strict=True)

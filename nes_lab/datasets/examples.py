@@ -1,4 +1,4 @@
-"""Read a few examples of every class, small enough to draw."""
+"""Read a few examples of every class of a data set, small enough to draw."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from nes_lab.errors import DataError
 __all__ = ["examples_by_class"]
 
 CANDIDATES = 3
-"""Examples considered per example shown, so that others can replace the unreadable ones."""
+"""Number of candidates per example shown; the spare ones replace examples that cannot be read."""
 
 
 def examples_by_class(
     files: DatasetFiles, classes: int = 20, each: int = 8, size: int = 64
 ) -> dict[str, list[np.ndarray]]:
-    """Read the same number of examples of each class, evenly spaced over the training split (or the only split).
+    """Read a few examples of each class, evenly spaced over the training split (or over the only split).
 
     Args:
         files: The listed data set.
-        classes: Largest number of classes, evenly spaced over all classes.
+        classes: Largest number of classes to read, evenly spaced over all classes.
         each: Largest number of examples per class.
-        size: Longer side of an image, in pixels; smaller images keep their size.
+        size: Longer side of an image after shrinking, in pixels; smaller images keep their size.
 
     Returns:
-        By class name: images ``(H, W)`` or ``(H, W, 3)``, uint8, or sounds ``(T,)``, int16. Unreadable ones are left out.
+        A list of examples by class name: images ``(H, W)`` or ``(H, W, 3)``, uint8, or sounds ``(T,)``, int16. Examples
+        that cannot be read are left out.
     """
     split = files.splits.get("train") or next(iter(files.splits.values()), None)
     if split is None or not len(split.labels):
@@ -48,12 +49,12 @@ def examples_by_class(
 
 
 def _spread(values: np.ndarray, most: int) -> np.ndarray:
-    """Return at most ``most`` of the values, evenly spaced."""
+    """Return at most ``most`` entries of an array, evenly spaced."""
     return values[np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))]
 
 
 def _in_order(candidates: np.ndarray, each: int) -> Iterator[int]:
-    """Yield ``each`` evenly spaced candidates first, then the others, which replace unreadable ones."""
+    """Return the candidates in the order to try them: first ``each`` evenly spaced ones, then the rest as replacements."""
     first = _spread(np.arange(len(candidates)), each).tolist()
     rest = sorted(set(range(len(candidates))) - set(first))
     return (int(candidates[index]) for index in [*first, *rest])

@@ -1,4 +1,4 @@
-"""A split of images in files or archives, decoded when they are needed, by any number of processes."""
+"""Serve a split of images in files or archives; worker processes decode each image when it is needed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from nes_lab.errors import DataError
 __all__ = ["FileSplit"]
 
 Key = tuple[int, int]
-"""Position of an image and the seed of its augmentation."""
+"""Position of an image in the split, and the seed of its augmentation."""
 Transform = Callable[[Image.Image], Tensor]
 MAX_TRIES = 20
-"""Images of the same class that are tried in place of an unreadable one."""
+"""Largest number of images of the same class that are tried in place of an unreadable one."""
 
 
 class _Images(Dataset):
-    """Reads one image at a time and augments it with a seed of its own, so that it does not matter which worker does it."""
+    """A torch data set that reads one image and augments it with the image's own seed, so any worker gives the same result."""
 
     def __init__(self, items: Sequence[Item], labels: Tensor, transform: Transform, replace: bool) -> None:
         self.items, self.labels, self.transform, self.replace = items, labels, transform, replace
@@ -42,7 +42,11 @@ class _Images(Dataset):
             return self.transform(image), self.labels[position], broken
 
     def _readable(self, position: int) -> tuple[Image.Image, int]:
-        """Read an image, or the next readable one of its class; the choice depends on the files alone."""
+        """Read the image at a position, or in its place the next readable image of the same class.
+
+        Returns:
+            The image, and -1 if it is the one at the position, otherwise the position, whose image cannot be read.
+        """
         try:
             return read_rgb(self.items[position]), -1
         except DataError:
@@ -59,7 +63,7 @@ class _Images(Dataset):
 
 
 class _Batches:
-    """Batches that a loader reads next. They are set before each pass, so that workers stay alive between epochs."""
+    """A batch sampler whose batches are set before each pass, so that worker processes stay alive between epochs."""
 
     def __init__(self) -> None:
         self.batches: list[Tensor] = []
@@ -75,16 +79,16 @@ class _Batches:
 
 @dataclass
 class FileSplit:
-    """Images in files, read by worker processes. The number of workers never changes a batch.
+    """A training or validation split of images in files or archives. The number of worker processes never changes a batch.
 
     Args:
-        items: Files or members of archives.
+        items: Image files, or members of tar archives.
         labels: Labels ``(N,)``, int64.
         transform: Turns a PIL image into a normalized tensor for training. Its random parts use the global generators of
             Python, NumPy and torch, which are seeded for each image and restored afterwards.
         plain_transform: Turns a PIL image into a normalized tensor for :meth:`eval_batches`, without randomness.
-        workers: Number of processes that read and transform; 0 does it in this process.
-        max_replaced: Largest number of unreadable images that are replaced by the next of their class, each with a
+        workers: Number of processes that read and transform images; 0 means that this process does it.
+        max_replaced: Largest number of unreadable images that are replaced, each by the next image of its class and with a
             warning; one more is an error.
     """
 
@@ -105,12 +109,18 @@ class FileSplit:
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on; see :class:`Split`."""
+        """Yield the shuffled and augmented training batches ``(images, labels)`` of one epoch, from batch number ``start`` on.
+
+        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its share of every batch.
+        """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
         return self._read([share_of(batch, shard) for batch in batches], (seed, epoch, 1), training=True)
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
+        """Yield every image once, with its label, in batches, in order and without augmentation.
+
+        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets every ``world``-th batch.
+        """
         rank, world = check_shard(shard)
         batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)
         return self._read(batches[rank::world], (), training=False)
@@ -118,7 +128,7 @@ class FileSplit:
     def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
         loader = self._loader(training)
         sampler = loader.batch_sampler
-        assert isinstance(sampler, _Batches)  # _loader makes no other
+        assert isinstance(sampler, _Batches)  # _loader uses this class only
         sampler.batches, sampler.key = batches, key
         try:
             for images, labels, broken in loader:
@@ -141,10 +151,10 @@ class FileSplit:
             transform = self.transform if training else self.plain_transform
             self._loaders[training] = DataLoader(
                 _Images(self.items, self.labels, transform, self.max_replaced > 0),
-                batch_sampler=_Batches(),  # type: ignore[arg-type]  # any iterable of lists will do
+                batch_sampler=_Batches(),  # type: ignore[arg-type]  # any iterable of lists works
                 num_workers=self.workers,
                 persistent_workers=self.workers > 0 and training,
                 pin_memory=torch.cuda.is_available(),
-                generator=torch.Generator(),  # without it, every pass draws from the global generator
+                generator=torch.Generator(),  # without this generator, every pass would draw from the global one
             )
         return self._loaders[training]

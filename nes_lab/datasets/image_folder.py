@@ -1,4 +1,4 @@
-"""Load ``image_folder``: any images in ImageNet's layout, ``root/train/<class>/*`` and ``root/val/<class>/*``."""
+"""Load the data set ``image_folder``: any images in ImageNet's layout, ``root/train/<class>/*`` and ``root/val/<class>/*``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["list_image_folder", "load_image_folder"]
 
 
 def list_image_folder(root: Path, name: str = "image_folder") -> DatasetFiles:
-    """List the images of ``root/{train,val}/<class>/*`` and collect what is wrong with them.
+    """List the images of ``root/{train,val}/<class>/*`` without decoding them, and collect what is wrong with the folders.
 
     Args:
         root: Folder that holds ``train`` and ``val``.
@@ -51,14 +51,15 @@ def _labeled(by_class: dict[str, list[Path]], classes: tuple[str, ...]) -> Split
 
 
 def load_image_folder(*, root: Path | None, **options: Unpack[FileOptions]) -> DatasetSpec:
-    """Load the images of ``root/{train,val}/<class>/*``, checked before anything is trained. Grey images become RGB.
+    """Load and check images in one folder per class, ``root/{train,val}/<class>/*``. Gray images become RGB.
 
     Args:
         root: Folder that holds ``train`` and ``val``.
-        options: How images are served: ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``
-            of :class:`~nes_lab.datasets.knobs.FileOptions`.
+        options: Any of ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``, which
+            :class:`~nes_lab.datasets.knobs.FileOptions` describes.
 
     Raises:
-        DataError: Names what is missing, empty, different or unreadable.
+        DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
+            classes; the message names it.
     """
     return tree_dataset(list_image_folder(required_root("image_folder", root)), **options)

@@ -1,7 +1,7 @@
-"""Load ``image_shards``: images in tar archives (WebDataset), ``root/{train,val}/*.tar`` with ``key.jpg`` beside ``key.cls``.
+"""Load the data set ``image_shards``: images in tar archives, ``root/{train,val}/*.tar``, in the WebDataset layout.
 
-The archives are indexed once, by reading their headers, and images are then read at their offsets. So shuffling, resuming
-and sharing among workers and processes are exactly those of an image folder.
+An archive holds each image ``key.jpg`` beside its label ``key.cls``. The headers of an archive are read once, and images are
+then read at their offsets. So shuffling, resuming and sharing among processes work exactly as for a folder of images.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from nes_lab.text import list_some
 
 __all__ = ["label_problems", "list_image_shards", "load_image_shards", "read_shard", "shard_archives", "shard_classes"]
 
-_LABELS = (".cls", ".json")  # where a sample has both, .cls is the label and .json holds something else
+_LABELS = (".cls", ".json")  # if an image has both files, .cls holds the label and .json something else
 _MOST_LABEL_BYTES = _MOST_TAIL_BYTES = 1 << 20
 _HINT = "make it again, or fetch it again"
 
 
 def read_shard(path: Path) -> list[tuple[Member, int]]:
-    """List the images of one archive with their labels, in the order of the archive.
+    """List the images of one tar archive with their labels, in the order of the archive.
 
     Raises:
         DataError: If the archive is cut short or damaged, a key occurs twice, or an image has no label.
@@ -53,14 +53,14 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """Split ``dir/key.ext`` into key and extension at the first dot of the file name, as WebDataset does."""
+    """Split the name ``dir/key.ext`` into ``dir/key`` and ``.ext`` at the first dot of the file name, as WebDataset does."""
     path = PurePosixPath(name)
     stem, dot, rest = path.name.partition(".")
     return str(path.parent / stem), (dot + rest).lower()
 
 
 def _members(path: Path) -> list[Member]:
-    """Read the headers of an archive. Without the end mark of the format, part of the archive is missing."""
+    """Read the headers of a tar archive and return its files; refuse an archive that lacks the end mark, as it was cut short."""
     try:
         with tarfile.open(path, "r:") as archive:
             members = [Member(path, item.name, item.offset_data, item.size) for item in archive if item.isfile()]
@@ -94,10 +94,10 @@ def _read_label(member: Member) -> int:
 
 
 def shard_archives(root: Path, split: str) -> list[Path]:
-    """List ``root/split/*.tar``.
+    """Return the paths of the tar archives of one split, ``root/split/*.tar``.
 
     Raises:
-        DataError: If there is none.
+        DataError: If the split has no tar archive, or ``root`` is not a folder.
     """
     if not root.is_dir():
         raise DataError(f"data.root={str(root)!r} is not a folder; it should hold train/*.tar and val/*.tar")
@@ -110,10 +110,10 @@ def shard_archives(root: Path, split: str) -> list[Path]:
 
 
 def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
-    """Read class names from ``root/classes.txt``, one per line. Without the file they are the labels of the training split.
+    """Read class names from ``root/classes.txt``, one per line. Without this file, the training labels become the names.
 
     Raises:
-        DataError: If the file names a class twice or cannot be read, or labels leave a gap.
+        DataError: If the file names a class twice or cannot be read, or, without the file, labels are not 0, 1, 2 ...
     """
     path = root / "classes.txt"
     if not path.exists():
@@ -134,7 +134,7 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
 
 
 def label_problems(root: Path, split: str, classes: Sequence[str], pairs: Sequence[tuple[Member, int]]) -> list[str]:
-    """Return a sentence about labels that are out of range, and one about classes without an image."""
+    """Check the labels of a split; return a sentence about labels out of range and one about classes without an image."""
     problems = []
     odd = [f"{str(member)!r} has label {label}" for member, label in pairs if not 0 <= label < len(classes)]
     if odd:
@@ -149,7 +149,7 @@ def label_problems(root: Path, split: str, classes: Sequence[str], pairs: Sequen
 
 
 def list_image_shards(root: Path) -> DatasetFiles:
-    """List the images of ``root/{train,val}/*.tar`` with their labels, and collect what is wrong with them."""
+    """List the images in the archives ``root/{train,val}/*.tar`` with their labels, and collect what is wrong with them."""
     problems: list[str] = []
     pairs: dict[str, list[tuple[Member, int]]] = {}
     for split in SPLITS:
@@ -170,14 +170,15 @@ def list_image_shards(root: Path) -> DatasetFiles:
 
 
 def load_image_shards(*, root: Path | None, **options: Unpack[FileOptions]) -> DatasetSpec:
-    """Load images from tar archives, checked in the same way as a folder of images.
+    """Load and check images from tar archives, ``root/{train,val}/*.tar``.
 
     Args:
         root: Folder that holds ``train/*.tar``, ``val/*.tar`` and optionally ``classes.txt``.
-        options: How images are served: ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``
-            of :class:`~nes_lab.datasets.knobs.FileOptions`.
+        options: Any of ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``, which
+            :class:`~nes_lab.datasets.knobs.FileOptions` describes.
 
     Raises:
-        DataError: Names what is missing, cut short, out of range or unreadable.
+        DataError: If an archive is missing or cut short, a label is out of range, or an image cannot be read; the message
+            names it.
     """
     return tree_dataset(list_image_shards(required_root("image_shards", root)), **options)

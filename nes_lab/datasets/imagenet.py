@@ -1,4 +1,4 @@
-"""Load ``imagenet``, ImageNet-1k as class folders, and ``imagenette``, ten of its classes that are easy to tell apart."""
+"""Load the data sets ``imagenet`` (ImageNet-1k) and ``imagenette`` (ten of its classes that are easy to tell apart)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FOLDERS = {"160px": "imagenette2-160", "320px": "imagenette2-320", "full": "ima
 
 
 def imagenet_notes(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a note if a set is not ImageNet-1k, whose classes are 1,000 WordNet ids (wnids) in sorted order.
+    """Return a note if class names are not those of ImageNet-1k, which has 1,000 WordNet ids (wnids) such as n01440764.
 
     Examples:
         >>> imagenet_notes(("cat", "dog"))[0]
@@ -59,27 +59,30 @@ def imagenet_notes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def list_imagenet(root: Path) -> DatasetFiles:
-    """List the images of ``root/{train,val}/<wnid>/*``, with a note if they are not the complete ImageNet-1k."""
+    """List the images in ImageNet's folders ``root/{train,val}/<wnid>/*``; add a note if the set is not all of ImageNet-1k."""
     files = list_image_folder(root, "imagenet")
     return replace(files, notes=(*imagenet_notes(files.classes), *files.notes))
 
 
 def load_imagenet(*, root: Path | None, **options: Unpack[FileOptions]) -> DatasetSpec:
-    """Load ``root/{train,val}/<wnid>/*``; the position of a wnid in sorted order is its class index.
+    """Load ImageNet-1k from ``root/{train,val}/<wnid>/*``, where each class has a WordNet id (wnid).
+
+    The class index of a wnid is its position in sorted order.
 
     Args:
         root: Folder that holds ``train`` and ``val``; None means ``$NES_LAB_HOME/imagenet`` or ``data/imagenet``.
-        options: How images are served: ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``
-            of :class:`~nes_lab.datasets.knobs.FileOptions`.
+        options: Any of ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``, which
+            :class:`~nes_lab.datasets.knobs.FileOptions` describes.
 
     Raises:
-        DataError: Names what is missing, empty, different or unreadable.
+        DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
+            classes; the message names it.
     """
     return tree_dataset(list_imagenet(root or default_data_root("imagenet")), **options)
 
 
 def list_imagenette(root: Path) -> DatasetFiles:
-    """List Imagenette's images, in ``root`` or in the folder of an unpacked download inside it."""
+    """List the images of Imagenette, which lie in ``root`` or in the folder of an unpacked download inside ``root``."""
     problems: list[str] = []
     folder = collect_error(problems, imagenette_folder, root)
     return _list_folder(folder) if folder else DatasetFiles("imagenette", root, problems=tuple(problems))
@@ -100,13 +103,16 @@ def load_imagenette(*, root: Path | None, download: bool = False, **options: Unp
     """Load Imagenette: 9,469 training and 3,925 validation images of ten classes.
 
     Args:
-        root: The unpacked folder, or the folder that holds it or will hold it; None means the default place.
-        download: Download it if it is absent, in the smallest of its three sizes that is not below ``image_size``.
-        options: How images are served: ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``
-            of :class:`~nes_lab.datasets.knobs.FileOptions`.
+        root: The unpacked folder, or the folder that holds it or will hold it; None means ``$NES_LAB_HOME/imagenette`` or
+            ``data/imagenette``.
+        download: Download the set if it is absent: the smallest of its versions (160 pixels, 320 pixels, full) that is not
+            below ``image_size``.
+        options: Any of ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``, which
+            :class:`~nes_lab.datasets.knobs.FileOptions` describes.
 
     Raises:
-        DataError: Names what is missing, empty, different or unreadable.
+        DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
+            classes; the message names it.
     """
     size = options.get("image_size") or DATASET_FACTS["imagenette"].side
     folder = imagenette_folder(Path(root or default_data_root("imagenette")), download, size)
@@ -114,15 +120,15 @@ def load_imagenette(*, root: Path | None, download: bool = False, **options: Unp
 
 
 def imagenette_folder(root: Path, download: bool = False, size: int = 224) -> Path:
-    """Return the unpacked folder; download it if it is absent and ``download`` is set.
+    """Return the folder of the unpacked Imagenette; download the set if it is absent and ``download`` is true.
 
     Args:
-        root: The folder itself, or the one that holds it.
-        download: Whether to download it if it is absent.
+        root: The unpacked folder itself, or the folder that holds it.
+        download: Download the set if it is absent.
         size: Side of the images that training needs, in pixels; the smallest version that is large enough is preferred.
 
     Raises:
-        DataError: If it is absent and ``download`` is not set, or the download fails.
+        DataError: If the folder is absent and ``download`` is false, or the download fails.
     """
     if (root / "train").is_dir():
         return root

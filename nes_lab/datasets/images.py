@@ -24,27 +24,27 @@ __all__ = [
 ]
 
 MAX_DECODED = 5000
-"""Largest number of images that a check decodes; of more images it decodes an even sample."""
+"""Largest number of images of a split that a check decodes; of a larger split it decodes an even sample."""
 IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for damaged files and for files that are not images."""
+"""Errors that Pillow raises for damaged files and for files that are not images."""
 
 
 def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0.0) -> tuple[int, list[int]]:
-    """Decode images and find those that cannot be read.
+    """Decode images and return the positions of those that cannot be read.
 
     All images are decoded if there are at most ``most``, otherwise an even sample of that size. An unreadable image
-    outside the sample is named when training reaches it.
+    outside the sample is reported when training reaches it.
 
     Args:
-        items: Files or members of archives.
+        items: Image files, or members of tar archives.
         most: Largest number of images to decode.
-        skip: Largest share of unreadable images that is not an error.
+        skip: Largest share of the decoded images that may be unreadable without an error.
 
     Returns:
         The number of decoded images, and the positions of those that cannot be read.
 
     Raises:
-        DataError: If more images than ``skip`` allows cannot be read; names the first five.
+        DataError: If more images than ``skip`` allows cannot be read; the message names the first five.
     """
     chosen = range(0, len(items), max(1, -(-len(items) // most)))
     problems = {index: problem for index in chosen if (problem := image_problem(items[index]))}
@@ -58,7 +58,7 @@ def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0
 
 
 def image_problem(item: Item) -> str:
-    """Return why an image cannot be read, or an empty string. A JPEG is decoded to its end, but at reduced size."""
+    """Return why an image cannot be read; empty if it can. A JPEG is decoded to its end, but at reduced size."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -72,16 +72,16 @@ def image_problem(item: Item) -> str:
 
 
 def unreadable_text(item: Item, error: Exception) -> str:
-    """Return the path of an image with the reason why it cannot be read."""
+    """Return the path of an unreadable image, followed by the reason why it cannot be read."""
     reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
     return f"{str(item)!r} ({reason})"
 
 
 def read_rgb(item: Item) -> Image.Image:
-    """Read an image as RGB; grey images get three equal channels.
+    """Read an image as RGB; gray images get three equal channels.
 
     Raises:
-        DataError: If it cannot be read; names the path.
+        DataError: If the image cannot be read; the message names its path.
     """
     try:
         with item.open("rb") as file, Image.open(file) as image:
@@ -91,10 +91,10 @@ def read_rgb(item: Item) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Return an image as RGB. Of 16-bit grey the upper 8 bits are kept; Pillow alone would clip it at 255.
+    """Return an image as RGB. 16-bit gray keeps its upper 8 bits; Pillow alone would clip it at 255.
 
     Raises:
-        ValueError: If it is not known which pixel value means white.
+        ValueError: If the image has float or 32-bit pixels, for which no pixel value is known to mean white.
 
     Examples:
         >>> as_rgb(Image.fromarray(np.array([[0, 65535]], dtype=np.uint16))).getpixel((1, 0))
@@ -107,17 +107,20 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _check_white_is_known(image: Image.Image) -> None:
-    """Raise for float and 32-bit pixels. Pillow reads a PGM of 16 bits as 32 bits with 65,535 as white, which is fine."""
+    """Raise a ValueError if an image has float or 32-bit pixels, for which no value is known to mean white.
+
+    A PGM file of 16 bits is accepted. Pillow gives its pixels 32 bits, but 65,535 is white.
+    """
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         raise ValueError(f"pixels of mode {image.mode!r} have no fixed value for white; save it with 8 or 16 bits")
 
 
 def pixel_problems(images: np.ndarray, white: float = 255.0) -> list[str]:
-    """Return what is wrong with the pixels of images in memory: NaN, infinite, or outside 0 to white.
+    """Return sentences about wrong pixels of images in memory: NaN, infinite, or outside 0 to ``white``.
 
     Args:
         images: Images ``(N, C, H, W)``.
-        white: Largest value allowed.
+        white: Pixel value that means white, the largest value allowed.
 
     Examples:
         >>> pixel_problems(np.array([[[[np.nan, 0.0]]]]))

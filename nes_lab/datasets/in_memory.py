@@ -1,4 +1,4 @@
-"""Images in memory: a split is one uint8 tensor, and batches are made by indexing, without worker processes."""
+"""Serve images from memory: a split is one uint8 tensor, and a batch is made by indexing it, without worker processes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ __all__ = [
 ]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""Changes a batch of raw images with a given generator."""
+"""A function that augments a batch of raw images with the given random generator."""
 
 
 def random_shift(images: Tensor, generator: torch.Generator, pixels: int) -> Tensor:
-    """Move every image by up to ``pixels`` in both directions, filling with zeros.
+    """Shift every image at random by at most ``pixels``, along both axes, and fill the gap with zeros.
 
     Shape:
         - images ``(N, C, H, W)``, any dtype; the result has the same shape and dtype
@@ -72,7 +72,7 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def resized(images: Tensor, image_size: int | None, interpolation: str = "bilinear") -> Tensor:
-    """Return uint8 images resized to a square of ``image_size`` pixels; None returns them unchanged."""
+    """Resize uint8 images to squares whose side is ``image_size`` pixels; None returns the images unchanged."""
     if image_size is None or images.shape[-2:] == (image_size, image_size):
         return images
     size = (image_size, image_size)
@@ -82,14 +82,14 @@ def resized(images: Tensor, image_size: int | None, interpolation: str = "biline
 
 
 def channel_statistics(images: Tensor, white: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel, of pixels scaled to 0..1 by ``white``."""
+    """Return mean and standard deviation of images per channel, after dividing pixels by ``white``, which scales them to 0..1."""
     pixels = images.double().div(white).transpose(0, 1).flatten(1)
     return tuple(pixels.mean(1).tolist()), tuple(pixels.std(1, correction=0).tolist())
 
 
 @dataclass
 class TensorSplit:
-    """Images and labels in memory.
+    """A training or validation split with its images and labels in memory.
 
     Args:
         images: Images ``(N, C, H, W)``, uint8.
@@ -97,8 +97,8 @@ class TensorSplit:
         mean: Mean per channel, of pixels scaled to 0..1.
         std: Standard deviation per channel, of pixels scaled to 0..1.
         white: Pixel value that means white (16 for digits).
-        augment: Changes a raw batch, in training only; None changes nothing.
-        each: Changes single images after ``augment``, in training only; None changes nothing.
+        augment: Augments a batch of raw images, in training only; None changes nothing.
+        each: Augments single images after ``augment``, in training only; None changes nothing.
 
     Examples:
         >>> split = TensorSplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.arange(8), (0.5,), (0.5,))
@@ -129,9 +129,10 @@ class TensorSplit:
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield shuffled, augmented batches of one epoch, from batch number ``start`` on; see :class:`Split`.
+        """Yield the shuffled and augmented training batches ``(images, labels)`` of one epoch, from batch number ``start`` on.
 
-        A complete batch is augmented before a process takes its share, because all its images draw from one random stream.
+        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its share of every batch.
+        The complete batch is augmented first, because all its images draw from one random generator.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
@@ -146,7 +147,10 @@ class TensorSplit:
                 yield self._normalized(images), self.labels[chosen]
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
+        """Yield every image once, with its label, in batches, in order and without augmentation.
+
+        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets every ``world``-th batch.
+        """
         rank, world = check_shard(shard)
         pairs = zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True)
         for images, labels in islice(pairs, rank, None, world):
@@ -166,19 +170,19 @@ def in_memory_spec(
     limit: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
-    """Check, limit, resize and normalize two splits of images in memory.
+    """Make a data set from images in memory: check its two splits, limit, resize and normalize them.
 
     Args:
         name: Name of the data set.
         classes: Class names.
         train: Training images ``(N, C, H, W)``, uint8, and labels ``(N,)``.
-        val: Validation images and labels.
-        augment: Returns the standard augmentation for images of a given side in pixels.
-        knobs: Augmentation, interpolation and normalization.
+        val: Validation images and labels, in the same form.
+        augment: Takes the side of the images in pixels and returns their standard augmentation.
+        knobs: Options of augmentation, interpolation and normalization.
         white: Pixel value that means white.
         image_size: Side of the images that the network gets, in pixels; None keeps their size.
-        limit: At most this many training images, with every class in proportion; None keeps all.
-        seed: Seed for the images that ``limit`` keeps.
+        limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
+        seed: Seed for choosing the images that ``limit`` keeps.
 
     Raises:
         DataError: If a split is empty, or pixels or labels are NaN or out of range.

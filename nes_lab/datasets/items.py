@@ -1,4 +1,4 @@
-"""Describe where one image lies: in a file of its own, or inside a tar archive.
+"""Describe where an image lies: in its own file, or inside a tar archive.
 
 Tests: tests/datasets/test_image_shards.py
 """
@@ -22,13 +22,13 @@ __all__ = ["Item", "Member", "Members", "select_items"]
 
 @dataclass(frozen=True)
 class Member:
-    """One file inside an uncompressed tar archive.
+    """A file inside an uncompressed tar archive, which can be opened without unpacking the archive.
 
     Args:
         archive: Path of the archive.
         name: Name of the file in the archive.
-        offset: Position of its first byte.
-        size: Number of its bytes.
+        offset: Position of the file's first byte in the archive.
+        size: Size of the file in bytes.
     """
 
     archive: Path
@@ -37,7 +37,7 @@ class Member:
     size: int
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Return the member as a file. If the archive was cut short meanwhile, the file holds the bytes that are left."""
+        """Return the archived file, opened for reading. If the archive has been cut short since it was listed, bytes are missing."""
         with self.archive.open("rb") as file:
             file.seek(self.offset)
             return io.BytesIO(file.read(self.size))
@@ -50,10 +50,10 @@ Item = Path | Member
 
 
 class Members(Sequence[Item]):
-    """Many members, stored as arrays: a million of them take tens of megabytes instead of gigabytes.
+    """A sequence of files in tar archives, stored as arrays: a million files take tens of megabytes instead of gigabytes.
 
     Args:
-        members: The members, in the order of the data set.
+        members: The archived files, in the order of the data set.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -67,7 +67,7 @@ class Members(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def __getitem__(self, index: int) -> Member:  # type: ignore[override]  # nobody asks for a slice
+    def __getitem__(self, index: int) -> Member:  # type: ignore[override]  # slices are not used
         return Member(
             self._archives[self._archive[index]],
             os.fsdecode(self._names[index]),
@@ -80,10 +80,10 @@ class Members(Sequence[Item]):
 
 
 def select_items(items: Sequence[Item], indices: Tensor | slice) -> Sequence[Item]:
-    """Return the items at the given positions, archive members again as :class:`Members`.
+    """Return the image files or archive members at the given positions; from :class:`Members` come :class:`Members`.
 
     Args:
-        items: Files or members.
+        items: Image files, or members of tar archives.
         indices: Positions ``(N,)``, or ``slice(None)`` for all of them.
 
     Examples:

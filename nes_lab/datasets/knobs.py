@@ -1,4 +1,4 @@
-"""Options that say how examples are served, and an error for options without a meaning for a data set."""
+"""Define the options for augmenting, resizing and limiting examples, and refuse options that a data set does not use."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Channels = tuple[float, ...]
 _WHY_UNUSED = {
     "samples": "is the length of audio clips",
-    "val_fold": "is the fold of an audio set that validates",
+    "val_fold": "is the validation fold of an audio set",
     "skip_broken": "leaves out image files; this set has none",
-    "crop_scale": "is for images of folders and shards; this set is moved and mirrored instead",
+    "crop_scale": "is for images in folders and archives; images of this set are shifted or mirrored instead",
     "image_size": "is for images; audio has data.samples",
     "color_jitter": "is for images",
     "erase": "is for images",
     "interpolation": "is for images",
     "normalize": "is for images; every clip is scaled to mean 0 and deviation 1",
-    "root": "is where data lies; the digits come with scikit-learn",
+    "root": "is the folder of a data set; the digits come with scikit-learn",
     "download": "has nothing to fetch here: put the files in data.root",
 }
 
 
 @dataclass(frozen=True)
 class ImageKnobs:
-    """How images are augmented, resized and normalized.
+    """Options that say how images are augmented, resized and normalized.
 
     Args:
-        augment: ``standard``, ``none``, or timm's name of a policy that is applied in addition to standard.
+        augment: ``standard``, ``none``, or timm's name of an augmentation policy that is applied in addition to ``standard``.
         color_jitter: Strength of random brightness, contrast and (for RGB) saturation.
         erase: Probability that a random rectangle is filled with noise.
-        crop_scale: Smallest share of the area that a random crop shows.
-        interpolation: ``bilinear`` or ``bicubic``.
-        normalize: ``own``, ``imagenet`` or ``half``.
+        crop_scale: Smallest share of an image's area that a random crop shows.
+        interpolation: How images are resized: ``bilinear`` or ``bicubic``.
+        normalize: Mean and standard deviation used: ``own`` (the data set's), ``imagenet`` (ImageNet's) or ``half`` (0.5).
     """
 
     augment: str = "standard"
@@ -62,7 +62,7 @@ class ImageKnobs:
 
     @classmethod
     def of(cls, data: DataConfig) -> ImageKnobs:
-        """Return the knobs that the data section of a configuration sets.
+        """Return the image options in the data section of a configuration.
 
         Raises:
             OptionError: If ``crop_scale`` is set and ``augment="none"`` turns cropping off.
@@ -76,18 +76,18 @@ class ImageKnobs:
 
 
 STANDARD = ImageKnobs()
-"""Knobs of a configuration that sets none."""
+"""The image options of a configuration that sets none of them."""
 
 
 class ImageOptions(TypedDict, total=False):
-    """Options of every set of images; each may be left out.
+    """Options of every data set of images, given as keywords; each may be left out.
 
     Attributes:
-        image_size: Side of the images that the network gets, in pixels; None keeps the size of images in memory, and
+        image_size: Side of the images that the network gets, in pixels; None keeps the size of images in memory and
             means 224 for images in files.
-        limit: At most this many training images, with every class in proportion; None keeps all.
-        seed: Seed for the images that ``limit`` keeps, and for splits that are drawn.
-        knobs: Augmentation, interpolation and normalization.
+        limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
+        seed: Seed for choosing the images that ``limit`` keeps, and for random splits.
+        knobs: Options of augmentation, interpolation and normalization.
     """
 
     image_size: int | None
@@ -97,11 +97,11 @@ class ImageOptions(TypedDict, total=False):
 
 
 class FileOptions(ImageOptions, total=False):
-    """Options of images that lie in files or archives.
+    """Options of data sets whose images lie in files or archives, given as keywords; each may be left out.
 
     Attributes:
         workers: Number of processes that read images; 0 reads in this process.
-        skip_broken: Largest share of unreadable images that is left out; above it they are an error.
+        skip_broken: Leave out unreadable images up to this share of all images; more of them are an error.
     """
 
     workers: int
@@ -109,10 +109,10 @@ class FileOptions(ImageOptions, total=False):
 
 
 def refuse_unused(data: DataConfig) -> None:
-    """Raise if a field is set that has no meaning for the data set.
+    """Raise if a configuration sets an option that its data set does not use.
 
     Raises:
-        OptionError: Names the field, its value and why it does not apply.
+        OptionError: If there is such an option; the message gives its value and says why it does not apply.
     """
     fields = type(data).model_fields
     for name in DATASET_FACTS[data.name].unused:
@@ -122,14 +122,14 @@ def refuse_unused(data: DataConfig) -> None:
 
 
 def statistics(normalize: str, own: tuple[Channels, Channels]) -> tuple[Channels, Channels]:
-    """Return the mean and standard deviation by which images are normalized.
+    """Return the mean and standard deviation that images are normalized with.
 
     Args:
-        normalize: ``own``, ``imagenet`` or ``half``.
+        normalize: ``own`` returns the argument ``own``, ``imagenet`` ImageNet's statistics, ``half`` 0.5 for both.
         own: Mean and standard deviation of the data set, one number per channel.
 
     Raises:
-        OptionError: If ImageNet's statistics for three channels are requested for grey images.
+        OptionError: If ImageNet's statistics for three channels are requested for gray images.
 
     Examples:
         >>> statistics("half", ((0.3,), (0.2,)))

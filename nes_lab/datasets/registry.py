@@ -1,7 +1,7 @@
-"""Data sets by name: how each is loaded for training and listed for a check.
+"""Look up data sets by name: load one for training, or list its files for a check.
 
-To add a data set: write ``datasets/NAME.py`` with a function that loads it and one that lists its files, enter both in
-``DATASETS``, and add a row of facts to ``nes_lab/records/dataset_facts.py``.
+To add a data set, write ``datasets/NAME.py`` with a function that loads it and one that lists its files, enter both
+functions in ``DATASETS``, and add a row of facts to ``nes_lab/records/dataset_facts.py``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ __all__ = ["DATASETS", "Dataset", "load_dataset"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """The two functions of a data set.
+    """The two functions of a data set: one loads it for training, the other lists its files for a check.
 
     Attributes:
-        load: Takes the data section of a configuration and a seed; returns the checked set.
-        list_files: Takes the folder and the validation fold (for audio); returns the files, not yet decoded.
+        load: Takes the data section of a configuration and a seed; returns the loaded and checked data set.
+        list_files: Takes the folder of the data set and the validation fold (used for audio only); returns the files
+            without decoding them.
     """
 
     load: Callable[[DataConfig, int], DatasetSpec]
@@ -97,15 +98,15 @@ DATASETS: dict[str, Dataset] = {
 
 
 def load_dataset(data: DataConfig, *, seed: int = 0) -> DatasetSpec:
-    """Load a data set, checked and ready to train on.
+    """Load the data set that a configuration names, checked and ready to train on.
 
     Args:
         data: The data section of a configuration.
-        seed: Seed for splits that are drawn, and for the examples that ``data.limit`` keeps.
+        seed: Seed for random splits, and for choosing the examples that ``data.limit`` keeps.
 
     Raises:
-        OptionError: If ``data.name`` is unknown, or a field is set that has no meaning for this data set.
-        DataError: If the data is missing, incomplete or damaged; says what to do.
+        OptionError: If ``data.name`` is unknown, or an option is set that this data set does not use.
+        DataError: If the data is missing, incomplete or damaged; the message says what to do.
     """
     dataset = DATASETS[check_choice("data.name", data.name, DATASETS)]
     refuse_unused(data)

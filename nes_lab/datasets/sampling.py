@@ -1,8 +1,8 @@
-"""Choose the order of images and seed their augmentation, from seed, epoch and position alone.
+"""Choose the order of examples and seed their augmentation, from seed, epoch and position only.
 
-Nothing here has a state. The order of an epoch and the randomness of a batch or an image are functions of
+No function here keeps a state. The order of an epoch and the randomness of a batch or an image are functions of
 ``(seed, epoch, position)``, so a run that stops in the middle of an epoch and resumes sees exactly the images and crops
-that it would have seen.
+that it would have seen without the stop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Shard = tuple[int, int]
-"""Part of every batch that this process reads: ``(rank, world)``; ``(0, 1)`` is all of it."""
+"""A pair ``(rank, world)``: the number of this process, and the number of processes that share each batch."""
 
 _MASK = (1 << 64) - 1
 
@@ -33,7 +33,7 @@ _MASK = (1 << 64) - 1
 def stream_seed(*key: int) -> int:
     """Hash integers into a 63-bit seed.
 
-    Neighboring keys give unrelated seeds, so ``(seed=1, epoch=2)`` and ``(seed=2, epoch=1)`` share no random numbers.
+    Similar integers give unrelated seeds, so ``(seed=1, epoch=2)`` and ``(seed=2, epoch=1)`` share no random numbers.
 
     Args:
         key: Any integers, for example seed, epoch and position.
@@ -52,7 +52,7 @@ def stream_seed(*key: int) -> int:
 
 
 def keyed_generator(*key: int) -> torch.Generator:
-    """Return a CPU generator seeded by :func:`stream_seed` of ``key``.
+    """Return a CPU random generator whose seed is a hash of the integers ``key``.
 
     Examples:
         >>> a, b = keyed_generator(0, 1), keyed_generator(0, 1)
@@ -63,7 +63,7 @@ def keyed_generator(*key: int) -> torch.Generator:
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
-    """Return the permutation of ``range(size)`` in which an epoch visits the images.
+    """Return the random order, a permutation of ``range(size)``, in which an epoch visits the examples.
 
     Examples:
         >>> sorted(epoch_order(4, seed=0, epoch=1).tolist())
@@ -73,12 +73,13 @@ def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
 
 
 def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tensor]:
-    """Cut an order into batches.
+    """Cut a list of image indices into batches.
 
     Args:
         order: Indices of images ``(N,)``, in the order in which they are visited.
         batch_size: Images per batch.
-        drop_last: Leave out a short last batch, whose statistics would disturb batch norm, unless it is the only batch.
+        drop_last: Leave out a short last batch, because it would disturb the statistics of batch norm. A short batch that
+            is the only one is kept.
 
     Examples:
         >>> [len(b) for b in batch_indices(torch.arange(10), 4, drop_last=True)]
@@ -93,7 +94,7 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
 
 
 def check_shard(shard: Shard) -> Shard:
-    """Return ``shard`` if a process of that rank exists, else raise.
+    """Check that a shard ``(rank, world)`` names one of ``world`` processes, and return it.
 
     Raises:
         OptionError: Unless ``0 <= rank < world``.
@@ -113,10 +114,10 @@ def share_of(batch: Tensor, shard: Shard) -> Tensor:
 
     Args:
         batch: Tensor with one entry per image along its first axis.
-        shard: ``(rank, world)``.
+        shard: Number of this process, and number of processes: ``(rank, world)``.
 
     Raises:
-        DataError: If the batch has fewer images than there are processes; one would have nothing to do, and all would hang.
+        DataError: If the batch has fewer images than there are processes; a process without an image would make all hang.
 
     Examples:
         >>> share_of(torch.arange(5), (1, 2)).tolist()
@@ -132,15 +133,15 @@ def share_of(batch: Tensor, shard: Shard) -> Tensor:
 
 
 def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
-    """Choose ``size`` positions so that every class keeps its share, rounded by the largest-remainder method.
+    """Choose ``size`` examples at random so that every class keeps its share (rounded by the largest-remainder method).
 
     Args:
-        labels: Class of every image, ``(N,)``.
-        size: Number of positions, at most ``N``.
+        labels: Class of every example, ``(N,)``.
+        size: Number of examples to choose, at most ``N``.
         seed: Seed for the choice within a class.
 
     Returns:
-        The chosen positions, in increasing order.
+        The positions of the chosen examples, in increasing order.
 
     Examples:
         >>> chosen = stratified_subset(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 4, seed=0)
@@ -164,14 +165,14 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
 def limit_examples(
     labels: Tensor, limit: int | None, seed: int, classes: int, what: str = "training images"
 ) -> tuple[Tensor | slice, tuple[str, ...]]:
-    """Choose the examples that ``data.limit`` keeps, with every class in proportion.
+    """Choose at most ``limit`` examples, each class in proportion to its size.
 
     Args:
         labels: Class of every example, ``(N,)``.
         limit: Largest number of examples to keep; None keeps all.
         seed: Seed for the choice.
         classes: Number of classes.
-        what: Name of the examples, for the note.
+        what: Name of the examples in the note.
 
     Returns:
         The positions to keep (``slice(None)`` for all), and a note if any example is left out.

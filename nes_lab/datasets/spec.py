@@ -1,4 +1,4 @@
-"""A data set as the rest of the library sees it: two splits that yield normalized batches, and a few facts."""
+"""Define a loaded data set: two splits that yield normalized batches, and a few facts about it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["DatasetSpec", "Split"]
 
 
 class Split(Protocol):
-    """A training or validation split: its labels and its batches.
+    """The interface of a training or validation split: its labels and its batches.
 
-    Batches depend only on the arguments, never on what was read before; therefore an interrupted run resumes exactly.
+    Batches depend only on the arguments, never on what was read before, so an interrupted run resumes exactly.
     With ``shard=(rank, world)`` each process gets its part of the batches that a single process would get, with the same
     augmentation of every image, so that several processes together train on the same data.
     """
@@ -34,13 +34,17 @@ class Split(Protocol):
             batch_size: Images per step, over all processes.
             seed: Seed of the run.
             epoch: Number of the epoch, from 0.
-            start: Number of the first batch to yield.
-            shard: ``(rank, world)``: the part ``batch[rank::world]`` of every batch is yielded.
+            start: Number of the first batch to yield, from 0.
+            shard: Number of this process and number of processes, ``(rank, world)``; it gets ``batch[rank::world]`` of every
+                batch.
         """
         ...
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in order, without augmentation; process ``rank`` every ``world``-th batch."""
+        """Yield every image once, with its label, in batches, in order and without augmentation.
+
+        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets every ``world``-th batch.
+        """
         ...
 
 
@@ -49,15 +53,15 @@ class DatasetSpec:
     """A data set that is loaded, checked and ready to train on.
 
     Attributes:
-        name: Name of the data set, as ``data.name`` takes it.
+        name: Name of the data set in a configuration (``data.name``).
         classes: Class names; their positions are the labels.
         image_size: Height and width in pixels; 0 for audio.
-        in_channels: Channels of an example: 1 (grey, or one microphone) or 3 (RGB).
+        in_channels: Channels of an example: 1 (gray, or one microphone) or 3 (RGB).
         train: The split that the network learns from.
         val: The split that it is evaluated on.
-        mean: Mean per channel by which examples are normalized, for pixels scaled to 0..1.
-        std: Standard deviation per channel by which examples are normalized, for pixels scaled to 0..1.
-        notes: What a reader should know, for example that a limit was applied.
+        mean: Mean per channel that examples are normalized with, for pixels scaled to 0..1.
+        std: Standard deviation per channel that examples are normalized with, for pixels scaled to 0..1.
+        notes: Sentences about how the data was loaded, for example that a limit was applied.
         length: Samples per clip; None for images.
     """
 
@@ -74,17 +78,17 @@ class DatasetSpec:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes of the data set."""
         return len(self.classes)
 
     @property
     def kind(self) -> str:
-        """Kind of an example: ``"image"`` or ``"audio"``."""
+        """Return the kind of the examples: ``"image"`` or ``"audio"``."""
         return "image" if self.length is None else "audio"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example: ``(channels, height, width)``, or ``(channels, length)`` for audio."""
+        """Return the shape of one example: ``(channels, height, width)``, or ``(channels, length)`` for audio."""
         size = (self.image_size, self.image_size) if self.length is None else (self.length,)
         return (self.in_channels, *size)
 

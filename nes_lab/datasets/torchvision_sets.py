@@ -1,4 +1,4 @@
-"""Load ``cifar10``, ``cifar100`` and ``fashion_mnist`` with torchvision, downloaded only on request."""
+"""Load the data sets ``cifar10``, ``cifar100`` and ``fashion_mnist`` with torchvision, downloaded only on request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TORCHVISION_ERRORS = (
     zlib.error,
     tarfile.TarError,
 )
-"""What torchvision raises when files are absent, cut short or altered, or a download fails (URLError is an OSError)."""
+"""Errors that torchvision raises when files are absent, cut short or altered, or a download fails (URLError is an OSError)."""
 
 
 def _flip_and_shift(images: Tensor, generator: torch.Generator, pixels: int) -> Tensor:
@@ -45,11 +45,14 @@ def _augment(size: int, share: int) -> Augment:
 
 
 TORCHVISION_SETS = {"cifar10": ("CIFAR10", 8), "cifar100": ("CIFAR100", 8), "fashion_mnist": ("FashionMNIST", 14)}
-"""Name -> torchvision's class, and ``n`` such that training moves images by up to 1/n of their side."""
+"""Name -> torchvision's class, and a number ``n``: training shifts images by up to 1/n of their side."""
 
 
 def _arrays(name: str, cls: Callable, root: Path, train: bool, download: bool) -> tuple[Tensor, Tensor, list[str]]:
-    """Read images ``(N, C, H, W)`` uint8, labels and class names of one split; if absent, say how to get them."""
+    """Read one split with torchvision: images ``(N, C, H, W)``, uint8, labels, and class names.
+
+    If the files are absent or damaged, the error says how to get them.
+    """
     try:
         data = cls(root=str(root), train=train, download=download)
     except TORCHVISION_ERRORS as error:
@@ -71,15 +74,18 @@ def _arrays(name: str, cls: Callable, root: Path, train: bool, download: bool) -
 def raw_splits(
     name: str, root: Path | None = None, download: bool = False
 ) -> tuple[tuple[str, ...], tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Read class names, and images ``(N, C, H, W)`` uint8 with labels of the training and the test split.
+    """Read a data set of torchvision: its class names, its training split and its test split.
 
     Args:
-        name: One of :data:`TORCHVISION_SETS`.
+        name: ``cifar10``, ``cifar100`` or ``fashion_mnist``.
         root: Folder of torchvision's files; None means ``$NES_LAB_HOME/<name>`` or ``data/<name>``.
         download: Download the files if they are absent.
 
+    Returns:
+        The class names, then the training split and the test split, each as images ``(N, C, H, W)``, uint8, and labels.
+
     Raises:
-        DataError: If the files are absent or damaged; says how to get them.
+        DataError: If the files are absent or damaged; the message says how to get them.
     """
     import torchvision.datasets
 
@@ -103,7 +109,7 @@ def _check_labels(name: str, part: str, labels: Tensor, classes: int) -> None:
 
 
 def list_torchvision_set(name: str, root: Path) -> DatasetFiles:
-    """Read a set of torchvision from ``root`` for a check; an error becomes its one problem."""
+    """Read a data set of torchvision from ``root`` for a check; an error is stored as its only problem."""
     problems: list[str] = []
     read = collect_error(problems, raw_splits, name, root)
     if read is None:
@@ -118,17 +124,17 @@ def load_torchvision_set(
 ) -> DatasetSpec:
     """Load CIFAR-10 or CIFAR-100 (50,000 + 10,000 images, 32x32) or Fashion-MNIST (60,000 + 10,000, 28x28).
 
-    Training images are mirrored at random and moved, by up to 4 pixels in CIFAR and 2 in Fashion-MNIST.
+    Training images are mirrored and shifted at random, by up to 4 pixels in CIFAR and 2 in Fashion-MNIST.
 
     Args:
         name: ``cifar10``, ``cifar100`` or ``fashion_mnist``.
         root: Folder of torchvision's files; None means ``$NES_LAB_HOME/<name>`` or ``data/<name>``.
         download: Download the files if they are absent.
-        options: How images are served: ``image_size``, ``limit``, ``seed`` and ``knobs`` of
-            :class:`~nes_lab.datasets.knobs.ImageOptions`.
+        options: Any of ``image_size``, ``limit``, ``seed`` and ``knobs``, which
+            :class:`~nes_lab.datasets.knobs.ImageOptions` describes.
 
     Raises:
-        DataError: If the files are absent or damaged; says how to get them.
+        DataError: If the files are absent or damaged; the message says how to get them.
     """
     classes, train, val = raw_splits(name, root, download)
     augment = partial(_augment, share=TORCHVISION_SETS[name][1])

@@ -1,6 +1,7 @@
-"""Serve images that lie in files or archives, whatever the layout: class folders, tar archives, ImageNet.
+"""Make a data set from images in files or archives, for every layout: class folders, tar archives, ImageNet.
 
-A layout lists its files (:class:`~nes_lab.datasets.check.listing.DatasetFiles`); :func:`tree_dataset` does the rest.
+Each layout has a function that lists its files (:class:`~nes_lab.datasets.check.listing.DatasetFiles`).
+:func:`tree_dataset` checks these files and makes the splits.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _DEFAULT_SIZE = 224
 
 
 def required_root(name: str, root: Path | None) -> Path:
-    """Return ``data.root`` of a data set that has no default place.
+    """Return the folder of a data set that has no default folder, or raise if none was given.
 
     Raises:
-        DataError: If it is None; says what the folder should hold.
+        DataError: If ``root`` is None; the message says what the folder should hold.
     """
     if root is None:
         raise DataError(f"data.name={name!r} needs data.root: a folder that holds {DATASET_FACTS[name].layout}")
@@ -50,21 +51,23 @@ def tree_dataset(
     knobs: ImageKnobs = STANDARD,
     skip_broken: float = 0.0,
 ) -> DatasetSpec:
-    """Check the files of a data set and make its two splits.
+    """Check the listed image files of a data set and make its training and validation splits.
 
-    Images are decoded once before training: all of them in splits of up to 5,000, otherwise an even sample.
+    Before training, images are decoded once: all of them in splits of up to 5,000, otherwise an even sample.
 
     Args:
-        files: The listed files.
+        files: The listed files of the data set.
         image_size: Side of the images that the network gets, in pixels; None means 224.
-        limit: At most this many training images, with every class in proportion; None keeps all.
+        limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
         workers: Number of processes that read images; 0 reads in this process.
-        seed: Seed for the images that ``limit`` keeps.
-        knobs: Augmentation, interpolation and normalization; ``own`` means ImageNet's statistics here.
-        skip_broken: Largest share of unreadable images that is left out; above it they are an error.
+        seed: Seed for choosing the images that ``limit`` keeps.
+        knobs: Options of augmentation, interpolation and normalization; here ``normalize="own"`` means ImageNet's
+            statistics.
+        skip_broken: Leave out unreadable images up to this share of all images; more of them are an error.
 
     Raises:
-        DataError: The first problem of the listing, or the names of unreadable images.
+        DataError: If the listing has a problem or too many images cannot be read; the message gives the first problem, or
+            the names of the images.
     """
     if files.problems:
         raise DataError(files.problems[0])
@@ -93,7 +96,11 @@ def _items_and_labels(files: DatasetFiles, split: str) -> tuple[Sequence[Item], 
 def _without_broken(
     items: Sequence[Item], labels: Tensor, split: str, classes: tuple[str, ...], skip_broken: float
 ) -> tuple[Sequence[Item], Tensor, tuple[str, ...]]:
-    """Decode images, leave out the unreadable ones if they are few enough, and add notes about both."""
+    """Decode the images of a split and leave out the unreadable ones, if they are few enough.
+
+    Returns:
+        The remaining images, their labels, and notes about how many were decoded and which were left out.
+    """
     checked, broken = check_images(items, skip=skip_broken)
     notes = () if checked == len(items) else (f"{checked} of {len(items)} images were decoded before step 1",)
     if not broken:

@@ -1,4 +1,4 @@
-"""Read WAV files as mono int16, and refuse damaged ones."""
+"""Read WAV files as mono int16, and refuse damaged files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _READ_ERRORS = (OSError, ValueError, TypeError, struct.error, ArithmeticError, M
 
 
 def read_wav(path: Path) -> tuple[int, np.ndarray]:
-    """Read a WAV file of 8-, 16-, 24- or 32-bit integers, or of floats between -1 and 1. Channels are averaged.
+    """Read a WAV file of 8-, 16-, 24- or 32-bit integers, or of floats between -1 and 1, and average its channels.
 
     Returns:
         The sampling rate in samples per second, and the samples ``(N,)``, int16.
 
     Raises:
-        DataError: If the file is not a WAV, is cut short or empty, or holds NaN or values beyond 1; names the file.
+        DataError: If the file is not a WAV, is cut short or empty, or holds NaN or values beyond 1; the message names the file.
     """
     from scipy.io import wavfile
 
@@ -44,7 +44,7 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
 
 
 def _unit(samples: np.ndarray, path: Path) -> np.ndarray:
-    """Scale samples of any format to -1..1."""
+    """Scale the samples of a WAV file, in any format, to -1..1."""
     if samples.dtype == np.uint8:
         return (samples.astype(np.float64) - 128) / 128
     if samples.dtype in (np.int16, np.int32):

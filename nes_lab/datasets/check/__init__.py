@@ -1,8 +1,8 @@
-"""Check a data set before training: which one it is, what it holds, and what is wrong with it.
+"""Check a data set before training: recognize it, measure what it holds, and report what is wrong with it.
 
-- ``check``: ``check_data``, from a folder or a name to a report.
+- ``check``: check a data set by folder or name and return a report; ``nes_lab.check_data`` is here.
 - ``layouts``: recognize which data set a folder holds.
-- ``listing``: list files without decoding them; the listings are also what the loaders read.
+- ``listing``: list the files of a data set without decoding them, for a check or for loading.
 - ``decode``: decode the files of a split and measure sizes, modes and statistics.
-- ``report``: the result, as plain numbers and sentences.
+- ``report``: hold the result of a check as plain numbers and sentences.
 """

@@ -15,7 +15,7 @@ from nes_lab.text import list_some
 __all__ = ["MAX_SKIP_BROKEN", "check_data", "check_files", "list_dataset"]
 
 MAX_SKIP_BROKEN = 0.01
-"""Largest share of unreadable images that may be left out."""
+"""Largest value of ``skip_broken``, the share of unreadable images that may be left out."""
 
 
 def check_data(
@@ -34,10 +34,10 @@ def check_data(
 
     Args:
         path_or_name: A folder, whose layout is recognized, or the name of a data set.
-        root: Folder of the data set with that name; None means its default place.
+        root: Folder of the data set, if a name is given; None means the data set's default folder.
         everything: Decode every file; by default an even sample of a large split is decoded.
-        skip_broken: Share of unreadable images of a split, at most 0.01, up to which they are a note and not a problem.
-        val_fold: Validation fold, for audio.
+        skip_broken: If at most this share of a split's images is unreadable, they are a note and not a problem; from 0 to 0.01.
+        val_fold: Number of the fold used for validation, in audio data sets.
 
     Raises:
         DataError: If there is no such folder or name, or the layout is not known. Faults inside the data set are not
@@ -54,7 +54,12 @@ def check_data(
 
 
 def list_dataset(path_or_name: str | Path, *, root: Path | None = None, val_fold: int = 5) -> DatasetFiles:
-    """Recognize a data set and list its files without decoding them; the arguments are those of :func:`check_data`.
+    """Recognize a data set and list its files without decoding them.
+
+    Args:
+        path_or_name: A folder, whose layout is recognized, or the name of a data set.
+        root: Folder of the data set, if a name is given; None means the data set's default folder.
+        val_fold: Number of the fold used for validation, in audio data sets.
 
     Raises:
         DataError: If there is no such folder or name, or the layout is not known.
@@ -64,7 +69,12 @@ def list_dataset(path_or_name: str | Path, *, root: Path | None = None, val_fold
 
 
 def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: float = 0.0) -> DataReport:
-    """Decode listed files and report what is wrong; the options are those of :func:`check_data`.
+    """Decode the listed files of a data set, and report what it holds and what is wrong with it.
+
+    Args:
+        files: The listed files of the data set.
+        everything: Decode every file; by default an even sample of a large split is decoded.
+        skip_broken: If at most this share of a split's images is unreadable, they are a note and not a problem; from 0 to 0.01.
 
     Raises:
         OptionError: If ``skip_broken`` is not between 0 and 0.01.
@@ -100,7 +110,11 @@ def _unreadable_sentence(kind: str, decoded: DecodedSplit) -> str:
 
 
 def _count_shared(files: DatasetFiles, everything: bool, notes: list[str]) -> int | None:
-    """Count the validation examples that are also in the training split, and add a note with some of their names."""
+    """Count the validation examples that are also in the training split; add their names to ``notes``.
+
+    Returns:
+        The number, or None if a split is missing or there are too many files to compare.
+    """
     if not all(name in files.splits and files.splits[name].labels for name in SPLITS):
         return None  # nothing to compare
     names = shared_examples(files.splits["train"], files.splits["val"], everything)

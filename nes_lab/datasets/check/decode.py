@@ -1,4 +1,4 @@
-"""Decode the examples of a split: count sizes and modes, measure statistics, and name the files that cannot be read.
+"""Decode the examples of a split: count sizes and modes, measure statistics, and name files that cannot be read.
 
 Tests: tests/datasets/check/test_check.py
 """
@@ -27,21 +27,21 @@ from nes_lab.text import list_some
 __all__ = ["DecodedSplit", "decode_split", "shared_examples"]
 
 MAX_COMPARED = 100_000
-"""Files of equal size beyond this number are compared only when everything is asked for."""
+"""If more files than this agree in size with another file, they are compared only on request (``everything``)."""
 MAX_SIZES = 50
-"""Number of different sizes that a report lists."""
+"""Largest number of different sizes that a report lists."""
 _HEAD_BYTES = 4096
 
 
 @dataclass
 class DecodedSplit:
-    """The result of decoding a split.
+    """The result of decoding a split of a data set: its numbers, and what is wrong with it.
 
     Attributes:
         report: The numbers of the split.
         unreadable: Files that cannot be read, each with the reason.
-        problems: Other faults that keep the split from being used.
-        notes: What a reader should know.
+        problems: Sentences about other faults that keep the split from being used.
+        notes: Sentences about things to know that are not faults.
     """
 
     report: SplitReport
@@ -51,14 +51,14 @@ class DecodedSplit:
 
 
 def decode_split(name: str, kind: str, files: SplitFiles, classes: int, everything: bool = False) -> DecodedSplit:
-    """Decode the examples of a split; of a large split, an even sample.
+    """Decode and measure the examples of a split; of a large split, decode only an even sample.
 
     Args:
         name: Name of the split.
         kind: ``image`` or ``audio``.
         files: The listed examples.
         classes: Number of classes.
-        everything: Decode all examples, however many there are.
+        everything: Decode all examples, also of a large split.
     """
     counts = tuple(np.bincount(np.asarray(files.labels, dtype=np.int64), minlength=classes).tolist())
     if isinstance(files.examples, np.ndarray):
@@ -102,7 +102,7 @@ def _decode_images(name: str, items: Sequence[Item], counts: tuple[int, ...]) ->
 
 
 def _moments(histograms: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of 0..1 pixels from their histograms ``(C, 256)``, exact for any number of images."""
+    """Compute mean and standard deviation per channel of pixels scaled to 0..1, from histograms ``(C, 256)`` of 8-bit pixels."""
     total = histograms.sum(1)
     if not total.all():
         return (), ()
@@ -157,7 +157,7 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
     Args:
         train: The training split.
         val: The validation split.
-        everything: Compare all files whose size occurs in both splits, however many there are.
+        everything: Compare all files whose size occurs in both splits, also if there are very many.
 
     Returns:
         The names, or None if there are too many files to compare.
@@ -176,7 +176,7 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
 def _keep_matching(
     left: list[Item], right: list[Item], key: Callable[[Item], Hashable]
 ) -> tuple[list[Item], list[Item]]:
-    """Keep the items whose key occurs on both sides."""
+    """Keep the items of two lists whose key (such as the file size) occurs in both lists."""
     groups: tuple[dict, dict] = defaultdict(list), defaultdict(list)
     for group, items in zip(groups, (left, right), strict=True):
         for item in items:

@@ -19,8 +19,8 @@ def detect_dataset(path_or_name: str | Path, root: Path | None = None) -> tuple[
     """Return the name of a data set and the folder that holds it.
 
     Args:
-        path_or_name: A folder, whose layout is recognized, or the name of a data set, which is kept.
-        root: Folder of the data set with that name; None means its default place.
+        path_or_name: A folder, whose layout is recognized, or the name of a data set.
+        root: Folder of the data set, if a name is given; None means the data set's default folder.
 
     Raises:
         DataError: If there is no such folder or name, or the layout of the folder is not known.

@@ -1,4 +1,4 @@
-"""List the files of a data set without decoding them. Problems are collected, so that a check reports all of them.
+"""List the files of a data set without decoding them, and collect all problems, so that a check can report them.
 
 Tests: tests/datasets/test_image_folder.py, tests/datasets/check/test_check.py
 """
@@ -38,10 +38,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """The examples of one split, with their labels.
+    """The listed examples of one split of a data set, with their labels.
 
     Attributes:
-        examples: Files and members of archives, or one array ``(N, C, H, W)`` of images in memory.
+        examples: Files or members of archives, or one array ``(N, C, H, W)`` of images in memory.
         labels: Class index of every example.
         white: Pixel value that means white, for images in memory.
     """
@@ -57,12 +57,12 @@ class DatasetFiles:
 
     Attributes:
         name: Name of the data set in the registry.
-        root: Folder that holds it; None for a set that comes with a package.
+        root: Folder that holds the data set; None for a data set that comes with a package.
         kind: ``"image"`` or ``"audio"``.
         classes: Class names; their positions are the labels.
         splits: The splits, by name: ``train`` and ``val``. Empty when nothing could be listed.
-        problems: What keeps the set from being used, one sentence per problem.
-        notes: What a reader should know, such as files that are left out.
+        problems: Faults that keep the data set from being used, one sentence per fault.
+        notes: Sentences about things to know that are not faults, such as files that are left out.
     """
 
     name: str
@@ -75,7 +75,7 @@ class DatasetFiles:
 
 
 def collect_error(problems: list[str], call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
-    """Return the result of a call, or None after adding the message of its DataError to ``problems``.
+    """Call a function and return its result; if it raises a DataError, add the message to ``problems`` and return None.
 
     Examples:
         >>> problems = []
@@ -98,7 +98,7 @@ class ClassFolders:
         folder: Folder of the split.
         images: Sorted images by class name; a class may have none.
         others: Number of files that are not images, by suffix.
-        stray: Number of images that lie beside the class folders and so have no class.
+        stray: Number of images that lie outside the class folders and so have no class.
     """
 
     folder: Path
@@ -108,7 +108,7 @@ class ClassFolders:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about the files that are left out."""
+        """Return sentences about the files of the split that are left out."""
         notes = []
         if self.others:
             by_count = sorted(self.others.items(), key=lambda kind: (-kind[1], kind[0]))
@@ -120,12 +120,12 @@ class ClassFolders:
 
 
 def list_class_folders(root: Path, split: str) -> ClassFolders:
-    """List the images of ``root/split/<class>/``, including subfolders, with classes and files sorted.
+    """List the images of one split, ``root/split/<class>/``, including subfolders, with classes and files sorted.
 
     Hidden files and folders, such as ``.ipynb_checkpoints``, are ignored.
 
     Raises:
-        DataError: If the root or the split is missing.
+        DataError: If the folder ``root`` or the folder of the split is missing.
     """
     if not root.is_dir():
         raise DataError(f"data.root={str(root)!r} is not a folder; it should hold train/<class>/ and val/<class>/")
@@ -144,10 +144,10 @@ def list_class_folders(root: Path, split: str) -> ClassFolders:
 
 
 def check_class_folders(listing: ClassFolders) -> None:
-    """Raise if a split has no class, or a class has no image.
+    """Check that a split has at least one class, and every class at least one image.
 
     Raises:
-        DataError: Names the split, or the classes without an image.
+        DataError: If not; the message names the split, or the classes without an image.
     """
     folder = str(listing.folder)
     if not listing.images:
@@ -162,10 +162,10 @@ def check_class_folders(listing: ClassFolders) -> None:
 
 
 def check_same_classes(train: Sequence[str], val: Sequence[str], root: Path) -> None:
-    """Raise unless both splits have the same classes.
+    """Check that the training and the validation split have the same classes.
 
     Raises:
-        DataError: Names the classes that only one split has.
+        DataError: If not; the message names the classes that only one split has.
     """
     only_train, only_val = sorted(set(train) - set(val)), sorted(set(val) - set(train))
     if only_train or only_val:
@@ -181,7 +181,7 @@ def _is_image(name: str) -> bool:
 def _images_in(folder: Path, others: Counter[str]) -> list[Path]:
     """Return the images in a folder and its subfolders, sorted, and count its other files in ``others``."""
     images = []
-    for place, folders, names in os.walk(folder):  # tells files from folders without one system call per file
+    for place, folders, names in os.walk(folder):  # os.walk tells files from folders without one system call per file
         folders[:] = [name for name in folders if not name.startswith(".")]
         visible = [name for name in names if not name.startswith(".")]
         images += [Path(place, name) for name in visible if _is_image(name)]

@@ -1,4 +1,4 @@
-"""The result of checking a data set: numbers and sentences, ready for JSON.
+"""Hold the result of checking a data set as numbers and sentences, ready for JSON.
 
 Tests: tests/datasets/check/test_check.py
 """
@@ -17,19 +17,19 @@ from nes_lab.text import format_shape, list_some
 __all__ = ["DataReport", "SplitReport"]
 
 SIZES_SHOWN = 4
-"""Number of different sizes that a table shows."""
+"""Largest number of different sizes that a table shows."""
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """Numbers of one split.
+    """Numbers of one split of a data set, measured by a check.
 
     Attributes:
         name: ``train`` or ``val``.
         counts: Number of examples per class, in the order of the classes.
         examined: Number of examples that were decoded.
         sizes: ``(width, height, count)`` of decoded images or ``(samples, 1, count)`` of clips, most frequent first.
-        modes: Number of images per mode (``RGB``, ``L`` for grey, ``CMYK`` ...), or of clips per sampling rate.
+        modes: Number of images per mode (``RGB``, ``L`` for gray, ``CMYK`` ...), or of clips per sampling rate.
         mean: Mean per channel over everything decoded, of pixels scaled to 0..1 or samples scaled to -1..1.
         std: Standard deviation per channel, in the same units.
 
@@ -49,27 +49,27 @@ class SplitReport:
 
     @property
     def total(self) -> int:
-        """Number of examples."""
+        """Return the number of examples in the split."""
         return sum(self.counts)
 
     @property
     def least(self) -> int:
-        """Number of examples in the smallest class."""
+        """Return the number of examples in the smallest class of the split."""
         return min(self.counts, default=0)
 
     @property
     def median(self) -> float:
-        """Median number of examples per class."""
+        """Return the median number of examples per class of the split."""
         return median(self.counts) if self.counts else 0
 
     @property
     def most(self) -> int:
-        """Number of examples in the largest class."""
+        """Return the number of examples in the largest class of the split."""
         return max(self.counts, default=0)
 
     @property
     def row(self) -> dict[str, Any]:
-        """The split as a row of the table of :meth:`DataReport.table`."""
+        """Return the numbers of the split as a table row: values by the key of the column."""
         sizes = [
             format_shape((width, height)) if height > 1 else f"{width:,} samples" for width, height, _ in self.sizes
         ]
@@ -88,17 +88,17 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The result of checking a data set.
+    """The result of checking a data set: what it holds, and what is wrong with it.
 
     Attributes:
-        name: Name of the data set or of its layout, as ``data.name`` takes it.
-        root: Folder that holds it; None for a set that comes with a package.
+        name: Name of the data set or of its layout, in a configuration (``data.name``).
+        root: Folder that holds the data set; None for a data set that comes with a package.
         kind: ``image`` or ``audio``.
         classes: Class names.
         splits: Numbers of each split.
         shared: Number of validation examples that are also in the training split, byte for byte; None if not counted.
-        problems: What keeps the set from being used, one sentence per problem, with paths.
-        notes: What a reader should know.
+        problems: Faults that keep the data set from being used, one sentence per fault, with paths.
+        notes: Sentences about things to know that are not faults.
 
     Examples:
         >>> report = DataReport("image_folder", None, "image", ("cat",), (SplitReport("train", (2,), 2),))
@@ -117,11 +117,11 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Whether training can use it as it is."""
+        """Return whether training can use the data set as it is."""
         return not self.problems
 
     def table(self) -> Table:
-        """Return the numbers of the splits as a table, one row per split.
+        """Return the numbers of a data set as a table, with one row per split.
 
         Examples:
             >>> split = SplitReport("val", (3, 5), 8, ((8, 8, 8),), {"L": 8}, (0.25,), (0.5,))
@@ -134,7 +134,7 @@ class DataReport:
         return Table(columns(*keys), [split.row for split in self.splits])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and properties as values for JSON."""
+        """Return the report as a dictionary for JSON, with its properties."""
         derived = ("total", "least", "median", "most")
         splits = [asdict(split) | {name: getattr(split, name) for name in derived} for split in self.splits]
         return asdict(self) | {"splits": splits, "usable": self.usable}
