@@ -1,7 +1,7 @@
-"""The claim of docs/fit.md: what a pretrained ResNet-56 of half the params still knows, by epitomes and by their opponents.
+"""Compress a pretrained ResNet-56 to half its params, by epitomes and by other methods, and measure its accuracy for docs/fit.md.
 
-Straight after the fit, after measuring the batch norms anew, and after one epoch of training. Results are kept contender by contender
-and stage by stage in results/fit_resnet56.json; a run that was stopped goes on where it was. ``--page`` only writes the page.
+Accuracy is measured right after the fit, after the batch norm statistics are estimated again, and after one epoch of training. Each
+result is written to results/fit_resnet56.json at once, so that a stopped benchmark continues. ``--page`` only writes the page.
 
     NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56
 """
@@ -38,14 +38,14 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("NES_LAB_SHARED") or ROOT.parent / "shared"))
-    parser.add_argument("--only", default="", help="contenders whose key holds this text")
-    parser.add_argument("--no-train", action="store_true", help="leave the epochs of training for another time")
+    parser.add_argument("--only", default="", help="only contenders whose key contains this text")
+    parser.add_argument("--no-train", action="store_true", help="skip the epochs of training")
     parser.add_argument(
-        "--quick", action="store_true", help="few images, into a file of its own: does the script work?"
+        "--quick", action="store_true", help="use few images and another result file, to see whether the script works"
     )
     parser.add_argument("--page", action="store_true", help="only write docs/fit.md from the results")
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="another result file; the page is then left alone"
+        "--results", type=Path, default=RESULTS, help="write to another result file, and do not write the page"
     )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -58,44 +58,44 @@ def run(options: argparse.Namespace, results: Path) -> None:
     data = load_data(options.shared, *((1280, 500) if options.quick else (None, None)))
     batches = [normalize(part) for part in data.train[: BATCHES * BATCH].split(BATCH)]
     setting = Setting(pretrained(options.shared), batches[: BATCHES // 2], options.seed)
-    found = begin(results, facts(options, data.source))
+    record = begin(results, facts(options, data.source))
     chosen = [c for c in CONTENDERS if options.only in c.key]
-    if "dense" not in found["rows"]:
-        dense(found, setting.dense, data, results)
+    if "dense" not in record["rows"]:
+        dense(record, setting.dense, data, results)
     for stage in (before_training, training):
         for number, contender in enumerate(chosen, start=1):
             say(f"{contender.key} ({number} of {len(chosen)})")
             if not (stage is training and options.no_train):
-                stage(found, contender, setting, data, batches, options, lambda: write(results, found))
-    if "mobilenetv2" not in found and not options.quick:
-        found["mobilenetv2"] = fit_mobilenet(options.seed)
-        write(results, found)
+                stage(record, contender, setting, data, batches, options, lambda: write(results, record))
+    if "mobilenetv2" not in record and not options.quick:
+        record["mobilenetv2"] = fit_mobilenet(options.seed)
+        write(results, record)
 
 
-def dense(found: dict[str, Any], model: Any, data: Any, results: Path) -> None:
+def dense(record: dict[str, Any], model: Any, data: Any, results: Path) -> None:
     from benchmarks.fit_parts.contenders import X
     from benchmarks.fit_parts.train import top1
     from nes_lab.cost.count import count
 
     report = count(model, X)
-    found["rows"]["dense"] = {
+    record["rows"]["dense"] = {
         "title": "dense",
         "params": report.params,
         "madds": report.madds,
         "fit": top1(model, data),
     }
-    write(results, found)
+    write(results, record)
 
 
 def before_training(
-    found: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
+    record: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
 ) -> None:
-    """Build a contender; count it; its accuracy as it is, and with norms measured anew."""
+    """Build a contender, count it, and measure its accuracy before and after its batch norms are estimated again."""
     from benchmarks.fit_parts.contenders import X
     from benchmarks.fit_parts.train import top1
     from nes_lab.cost.count import count
 
-    if contender.key in found["rows"]:
+    if contender.key in record["rows"]:
         return
     clock = time.perf_counter()
     model, report = contender.build(setting)
@@ -106,30 +106,30 @@ def before_training(
     if report is not None:
         row |= {"residual_before": round(report.residual_before, 4), "residual": round(report.residual, 4)}
     if contender.pretrained:
-        row |= {"fit": top1(model, data), "norms": top1(renewed(model, batches), data)}
-    found["rows"][contender.key] = row
+        row |= {"fit": top1(model, data), "norms": top1(with_new_norms(model, batches), data)}
+    record["rows"][contender.key] = row
     keep()
     say(json.dumps(row))
 
 
-def renewed(model: Any, batches: list) -> Any:
+def with_new_norms(model: Any, batches: list) -> Any:
     import nes_lab
 
     return nes_lab.reestimate_norms(model, batches)
 
 
 def training(
-    found: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
+    record: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
 ) -> None:
-    """One epoch from where the norms have been measured anew."""
+    """Train one epoch, from the network whose batch norms were estimated again."""
     from benchmarks.fit_parts.train import top1, train
 
-    row = found["rows"][contender.key]
+    row = record["rows"][contender.key]
     if contender.lr is None or "epoch" in row:
         return
     clock = time.perf_counter()
     model, _ = contender.build(setting)
-    model = (renewed(model, batches) if contender.pretrained else model).requires_grad_(True)
+    model = (with_new_norms(model, batches) if contender.pretrained else model).requires_grad_(True)
     train(model, data, contender.lr, 1, options.seed, lambda text: say(f"  {contender.key}: {text}"))
     row |= {
         "epoch": top1(model, data),
@@ -141,7 +141,7 @@ def training(
 
 
 def fit_mobilenet(seed: int) -> dict[str, Any]:
-    """Seconds to fit all of MobileNetV2 at half the params, with search, on two threads."""
+    """Measure the seconds to fit MobileNetV2 at half its params, with searched starts, on two threads."""
     import timm
     import torch
 
@@ -152,12 +152,12 @@ def fit_mobilenet(seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     model, x = timm.create_model("mobilenetv2_100").eval(), torch.zeros(1, 3, 224, 224)
     seconds = {}
-    for name, how in (
+    for name, options in (
         ("ones", {"patch_channels": 1}),
         ("sixteens", {"patch_channels": 16}),
         ("joint", {"scope": "joint"}),
     ):
-        plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x, routing="free", **how)
+        plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x, routing="free", **options)
         seconds[name] = round(nes_lab.fit(model, plan, search_starts=True)[1].seconds, 1)
         say(f"MobileNetV2, {name}: {seconds[name]} s")
     torch.set_num_threads(threads)
@@ -168,14 +168,16 @@ def fit_mobilenet(seed: int) -> dict[str, Any]:
 
 
 def begin(results: Path, now: dict[str, Any]) -> dict[str, Any]:
-    """The record to go on with, or a new one."""
+    """Return the record in the result file, or a new one; refuse a record of another device, seed or data."""
     if not results.exists():
         return {"facts": now, "rows": {}}
-    found = json.loads(results.read_text(encoding="utf-8"))
-    changed = [k for k in ("seed", "quick", "device", "torch", "data") if found["facts"][k] != now[k]]
+    record = json.loads(results.read_text(encoding="utf-8"))
+    changed = [k for k in ("seed", "quick", "device", "torch", "data") if record["facts"][k] != now[k]]
     if changed:
-        raise SystemExit(f"{results.name} was made with another {', '.join(changed)}; move it away to begin anew")
-    return found
+        raise SystemExit(
+            f"{results.name} was made with another {', '.join(changed)}; move the file away to start again"
+        )
+    return record
 
 
 def facts(options: argparse.Namespace, source: str) -> dict[str, Any]:
@@ -204,7 +206,7 @@ def facts(options: argparse.Namespace, source: str) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit measured, with ``+`` where the library's files differ from it."""
+    """Return the commit that is measured, with ``+`` if files of the library differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
@@ -223,11 +225,11 @@ def commit() -> str:
     return git("rev-parse", "HEAD")[:12] + ("+" if changed else "")
 
 
-def write(results: Path, found: dict[str, Any]) -> None:
-    """Replace the file at once, so that a killed run leaves a whole one."""
+def write(results: Path, record: dict[str, Any]) -> None:
+    """Write a new file and rename it, so that a killed process leaves a complete one."""
     results.parent.mkdir(parents=True, exist_ok=True)
     fresh = results.with_suffix(".new")
-    fresh.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    fresh.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     os.replace(fresh, results)
 
 

@@ -1,7 +1,7 @@
-"""The claim of docs/formats.md: what a compressed network weighs in each format, and how fast ONNX Runtime runs both ONNX forms.
+"""Measure the file size of compressed networks in each format, and the time ONNX Runtime takes for both ONNX forms.
 
-Every network that is done is kept at once in results/formats.json, from which the page's table is made; a second call goes on where
-the first stopped.
+The results of each network are written to results/formats.json at once, so that a second call continues where the first stopped. The
+table of docs/formats.md is made from that file.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ PARAMS, SIZE, ROUNDS, SECONDS = "50%", 224, 60, 20.0
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/formats.py", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--again", action="store_true", help="measure anew what the result file has already")
-    parser.add_argument("--page", action="store_true", help="only write the page's table anew from the result file")
+    parser.add_argument("--again", action="store_true", help="measure everything again, also what the result file has")
+    parser.add_argument(
+        "--page", action="store_true", help="only write the table of docs/formats.md from the result file"
+    )
     options = parser.parse_args(arguments)
     if not options.page:
         measure_all(options.again)
@@ -89,7 +91,7 @@ def measure(backbone: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def off_the_integers(model: Any) -> Any:
-    """Learned starts somewhere between two cells, as training leaves them; the model, in evaluation mode."""
+    """Move learned starts between two cells, as training does, and return the model in evaluation mode."""
     import torch
 
     draw = torch.Generator().manual_seed(0)
@@ -112,32 +114,35 @@ def runner(path: str, x: Any) -> Callable[[], Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The page's table, of the result file alone."""
+    """Return the table of docs/formats.md. It depends on the result file only."""
     lines = [
-        f"Networks at {result['params']} of their params, {result['size']} px, batch 1; sizes as shares of the dense network's",
-        f"safetensors file. Time: ONNX Runtime {result['versions']['onnxruntime']}, the factored file against the materialized one,",
-        f"taking turns, median and quartiles; {result['device']}, {result['cores']} cores, {result['threads']} threads.",
+        f"The networks have {result['params']} of the dense params, inputs of {result['size']} px and batch 1. Sizes are shares of the",
+        "dense network's safetensors file. *time ratio* is the time of the factored file divided by that of the materialized one, measured in",
+        f"turns: median and quartiles, ONNX Runtime {result['versions']['onnxruntime']}, {result['device']}, {result['cores']} cores, "
+        f"{result['threads']} threads.",
         "",
-        "| network | dense file, MB | saved folder | ONNX, materialized | ONNX, factored | madds of the factored graph | its time |",
+        "| network | dense file, MB | saved folder | ONNX, materialized | ONNX, factored | madds, factored / materialized | time ratio |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in result["networks"].items():
-        whole, plain, factored = row["dense_bytes"], row["materialized"], row["factored"]
-        shares = [f"{size / whole:.1%}" for size in (row["folder_bytes"], plain["bytes"], factored["bytes"])]
+        dense_bytes, plain, factored = row["dense_bytes"], row["materialized"], row["factored"]
+        shares = [f"{size / dense_bytes:.1%}" for size in (row["folder_bytes"], plain["bytes"], factored["bytes"])]
         low, high = row["quartiles"]
-        madds = f"{factored['madds'] / plain['madds']:.1%} of the materialized one's"
+        madds = f"{factored['madds'] / plain['madds']:.1%}"
         lines.append(
-            f"| {name} | {whole / 1e6:.2f} | {' | '.join(shares)} | {madds} | {row['time_ratio']:.2f} ({low:.2f} to {high:.2f}) |"
+            f"| {name} | {dense_bytes / 1e6:.2f} | {' | '.join(shares)} | {madds} | {row['time_ratio']:.2f} ({low:.2f} to {high:.2f}) |"
         )
     worst = max(
         max(row[form]["relative_difference"] for form in ("materialized", "factored"))
         for row in result["networks"].values()
     )
-    return "\n".join([*lines, "", f"Largest difference from PyTorch, as a share of the largest output: {worst:.1e}."])
+    return "\n".join(
+        [*lines, "", f"The largest difference from PyTorch's outputs is {worst:.1e} of the largest output."]
+    )
 
 
 def page(text: str, result: dict[str, Any]) -> str:
-    """The page with its table made anew."""
+    """Return the page with its table replaced."""
     head, rest = text.split(BEGIN)
     return f"{head}{BEGIN}\n{table(result)}\n{END}{rest.split(END)[1]}"
 

@@ -1,7 +1,7 @@
-"""The claim of docs/scaling.md: what a full training costs per backbone, where the loader becomes the limit, what a sweep needs.
+"""Measure training steps, data loaders, two processes and the overhead of sweeps, and write the tables of docs/scaling.md.
 
-Measured on whatever device torch sees; each device keeps its own part of results/scaling.json, from which the page's tables are
-made. ``--only steps`` (or loader, ranks, sweep) measures one part anew.
+This runs on the device that torch sees. Each device has its own part of results/scaling.json, from which the tables are made.
+``--only steps`` (or loader, ranks, sweep) measures one part again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "scaling.md"
 BEGIN, END = "<!-- written by benchmarks/scaling.py -->", "<!-- end of what benchmarks/scaling.py writes -->"
 PARTS = ("steps", "loader", "ranks", "sweep")
 RECIPES = ("imagenet_mobilenetv2", "imagenet_efficientnet_b0", "imagenet_finetune")
-IMAGES = 1_281_167  # of ImageNet-1k's training split
+IMAGES = 1_281_167  # size of the training split of ImageNet-1k
 ROUNDS = 3
 JPEG_SIZE, JPEG_QUALITY, JPEG_COUNT = (500, 375), 97, 96
 TRIALS = 1000
@@ -30,8 +30,12 @@ TRIALS = 1000
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/scaling.py", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", choices=PARTS, action="append", help="measure this part anew; may be given again")
-    parser.add_argument("--page", action="store_true", help="only write the page's tables anew from the result file")
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", help="measure only this part; may be given several times"
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="only write the tables of docs/scaling.md from the result file"
+    )
     options = parser.parse_args(arguments)
     if not options.page:
         measure_all(options.only or list(PARTS))
@@ -50,11 +54,11 @@ def measure_all(parts: list[str]) -> None:
     name = torch.cuda.get_device_name() if cuda else processor()
     facts = {"kind": "gpu" if cuda else "cpu", "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     facts |= {"torch": torch.__version__, "timm": timm.__version__}
-    mine = kept["devices"].setdefault(name, {})
-    mine |= facts
+    device = kept["devices"].setdefault(name, {})
+    device |= facts
     for part in parts:
         print(f"{name}: {part}", file=sys.stderr, flush=True)
-        mine[part] = globals()[f"measure_{part}"]() | {"commit": commit(), "seed": 0}
+        device[part] = globals()[f"measure_{part}"]() | {"commit": commit(), "seed": 0}
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
@@ -66,7 +70,7 @@ def measure_steps() -> dict[str, Any]:
 
 
 def _step_times(name: str) -> dict[str, Any]:
-    """Images a second of dense and compressed network under the recipe's own training, alternating."""
+    """Return the images per second of the dense and the compressed network in training steps of the recipe, measured in turns."""
     import torch
 
     from nes_lab.config import load_config
@@ -77,7 +81,7 @@ def _step_times(name: str) -> dict[str, Any]:
     batch = 128 if cuda else 16
     trainers, speeds, sizes = {}, {"dense": [], "epitome": []}, {}
     for kind in speeds:
-        config = load_config(recipe(name).tree(dense=kind == "dense") | {"backbone": _untaught(name)})
+        config = load_config(recipe(name).tree(dense=kind == "dense") | {"backbone": _untrained_backbone(name)})
         trainers[kind] = lambda config=config, kind=kind: _trainer(config, batch, kind)
     for _ in range(ROUNDS):
         for kind, make in trainers.items():
@@ -88,12 +92,12 @@ def _step_times(name: str) -> dict[str, Any]:
                 files = [Path(place) / "w.safetensors", Path(place) / "s.pt"]
                 save_training(trainer, *files)
                 sizes[kind] = sum(file.stat().st_size for file in files)
-    measured = {kind: {"images_per_s": statistics.median(found), "all": found} for kind, found in speeds.items()}
+    measured = {kind: {"images_per_s": statistics.median(values), "all": values} for kind, values in speeds.items()}
     return {"batch": batch, "image_size": 224, "checkpoint_bytes": sizes, "rounds": ROUNDS} | measured
 
 
-def _untaught(name: str) -> dict[str, Any]:
-    """The recipe's backbone with fresh weights: the speed of a step does not depend on them."""
+def _untrained_backbone(name: str) -> dict[str, Any]:
+    """Return the recipe's backbone with fresh weights; the speed of a step does not depend on them."""
     from nes_lab.recipes.registry import recipe
 
     return {k: v for k, v in recipe(name).tree()["backbone"].items() if k != "pretrained"}
@@ -131,11 +135,13 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
     dense = dense_backbone(config.backbone.name, num_classes=1000, **config.backbone.options)
     model, teacher = dense, None
     if kind == "epitome":
-        wanted = config.compression.model_copy(
+        compression = config.compression.model_copy(
             update={"initial_weights": "reset", "search_starts": False, "calibration": 0}
         )
-        model = compress(dense, plan_from_config(dense, torch.zeros(1, 3, 224, 224), wanted), initial_weights="reset")
-        if wanted.snap:
+        model = compress(
+            dense, plan_from_config(dense, torch.zeros(1, 3, 224, 224), compression), initial_weights="reset"
+        )
+        if compression.snap:
             for _, layer in epitome_layers(model):
                 layer.snap()
         teacher = dense.eval().requires_grad_(False) if config.training.kd_weight else None
@@ -149,21 +155,21 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
 
 
 def measure_loader() -> dict[str, Any]:
-    """Images a second out of JPEG files of about ImageNet's size, by workers and by augmentation."""
+    """Return the images per second read from JPEG files of about ImageNet's size, per number of workers and augmentation."""
     from nes_lab.config import DataConfig
     from nes_lab.datasets.registry import load_dataset
 
-    found: dict[str, Any] = {"image": list(JPEG_SIZE), "quality": JPEG_QUALITY}
+    speeds: dict[str, Any] = {"image": list(JPEG_SIZE), "quality": JPEG_QUALITY}
     with tempfile.TemporaryDirectory() as place:
-        found["mean_kb"] = _write_images(Path(place))
+        speeds["mean_kb"] = _write_images(Path(place))
         for title, options in (("standard", {}), ("modern", {"augment": "rand-m9-mstd0.5-inc1", "erase": 0.2})):
             for workers in (0, os.cpu_count() or 1):
                 data = DataConfig(
                     name="image_folder", root=Path(place), workers=workers, interpolation="bicubic", **options
                 )
                 split = load_dataset(data, seed=0).train
-                found[f"{title}, {workers} workers"] = statistics.median(_read_all(split, epoch) for epoch in range(4))
-    return found
+                speeds[f"{title}, {workers} workers"] = statistics.median(_read_all(split, epoch) for epoch in range(4))
+    return speeds
 
 
 def _read_all(split: Any, epoch: int) -> float:
@@ -174,7 +180,7 @@ def _read_all(split: Any, epoch: int) -> float:
 
 
 def _write_images(place: Path) -> float:
-    """Photographs of the shared sample, enlarged to the usual size of ImageNet's training images."""
+    """Write photographs of the shared sample, enlarged to the usual size of ImageNet's training images; return their mean size in kB."""
     from PIL import Image
 
     from tests.shared_data import FOLDER
@@ -197,27 +203,27 @@ def _write_images(place: Path) -> float:
 
 
 def measure_ranks() -> dict[str, Any]:
-    """Images a second of one and of two processes, one thread (or one GPU) each, alternating."""
+    """Return the images per second of one and of two processes with one thread (or one GPU) each, measured in turns."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.device_count() < 2:
         return {"skipped": "one GPU only"}
     speeds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(3):
-        for processes, found in speeds.items():
-            found.append(_train_run(processes)["images_per_s"])
-    medians = {str(n): statistics.median(found) for n, found in speeds.items()}
+        for processes, measured in speeds.items():
+            measured.append(_train_run(processes)["images_per_s"])
+    medians = {str(n): statistics.median(measured) for n, measured in speeds.items()}
     return {"task": "small_mobilenetv2 on digits at 32 pixels, 64 images a process", "images_per_s": medians}
 
 
 def _train_run(processes: int = 1, **training: Any) -> dict[str, float]:
-    """One detached run of the digits, from the command line's start to its end."""
+    """Train one detached run on the digits, and return its speed, its seconds from start to end and its size on disk."""
     from nes_lab.config import load_config
     from nes_lab.runs import launcher
     from nes_lab.runs.store import RunStore
 
-    wanted = {"epochs": 4, "warmup_epochs": 0, "threads": 1, "log_every_steps": 1, "processes": processes}
-    config = load_config({"data": {"image_size": 32}, "training": wanted | training})
+    settings = {"epochs": 4, "warmup_epochs": 0, "threads": 1, "log_every_steps": 1, "processes": processes}
+    config = load_config({"data": {"image_size": 32}, "training": settings | training})
     with tempfile.TemporaryDirectory() as place:
         store = RunStore(place)
         begin = time.perf_counter()
@@ -239,7 +245,7 @@ def _train_run(processes: int = 1, **training: Any) -> dict[str, float]:
 
 
 def measure_sweep() -> dict[str, Any]:
-    """What a trial costs besides its training, and what a thousand of them cost those who read them."""
+    """Measure what a trial costs besides its training, and how long it takes to list and to record a thousand trials."""
     runs = [_train_run(epochs=1) for _ in range(3)]
     overhead = statistics.median(run["seconds"] - run["trained_s"] for run in runs)
     return {"overhead_s": overhead, "run_bytes": runs[0]["bytes"], "trials": TRIALS, **_many_runs(), **_many_trials()}
@@ -289,7 +295,7 @@ def write_page() -> None:
 
 
 def page(text: str, content: dict[str, Any]) -> str:
-    """The page with its tables made from the results; what stands around them stays."""
+    """Return the page with its tables made from the results; the text around them stays."""
     before, _, rest = text.partition(BEGIN)
     return before + BEGIN + "\n" + tables(content) + "\n" + END + rest.partition(END)[2]
 
@@ -319,8 +325,8 @@ def _costs(devices: dict[str, Any]) -> str:
 
     head = "| recipe | variant | epochs | device | batch | dense, images/s | compressed, images/s | ratio | {} | {} |"
     lines = [head.format("1 device: dense / compressed", "8 devices, if linear"), "|" + "---|" * 10]
-    for device, found in devices.items():
-        for name, row in found.get("steps", {}).items():
+    for device, parts in devices.items():
+        for name, row in parts.get("steps", {}).items():
             if name in ("commit", "seed"):
                 continue
             for variant in recipe(name).variants:
@@ -342,8 +348,8 @@ def _days(seconds: float) -> str:
 def _loaders(devices: dict[str, Any]) -> str:
     lines = ["| device | augmentation | images/s | cores to feed 1,000 images/s |", "|---|---|---|---|"]
     sizes = set()
-    for device, found in devices.items():
-        loader = found.get("loader", {})
+    for device, parts in devices.items():
+        loader = parts.get("loader", {})
         for title, speed in loader.items():
             if "workers" in title:
                 workers = int(title.split(", ")[1].split()[0])
@@ -352,25 +358,26 @@ def _loaders(devices: dict[str, Any]) -> str:
         if loader:
             width, height = loader["image"]
             sizes.add(f"{width}x{height} pixels, JPEG of {loader['mean_kb']:.0f} kB on average, resized to 224")
-    return "### Where the loader becomes the limit\n\n" + "; ".join(sizes) + ".\n\n" + "\n".join(lines)
+    return "### How fast the loader reads images\n\n" + "; ".join(sizes) + ".\n\n" + "\n".join(lines)
 
 
 def _ranks(devices: dict[str, Any]) -> str:
     lines = ["| device | task | 1 process, images/s | 2 processes, images/s | ratio |", "|---|---|---|---|---|"]
-    for device, found in devices.items():
-        if speeds := found.get("ranks", {}).get("images_per_s"):
+    for device, parts in devices.items():
+        if speeds := parts.get("ranks", {}).get("images_per_s"):
             one, two = speeds["1"], speeds["2"]
-            lines.append(f"| {device} | {found['ranks']['task']} | {one:.0f} | {two:.0f} | {two / one:.2f} |")
+            lines.append(f"| {device} | {parts['ranks']['task']} | {one:.0f} | {two:.0f} | {two / one:.2f} |")
     return "### Two processes against one\n\n" + "\n".join(lines)
 
 
 def _sweeps(devices: dict[str, Any]) -> str:
     lines = [
-        "| device | besides training, a trial | its directory | list all | their front | study: ask and tell all | its file |"
+        "| device | overhead per trial | size of its directory | listing all | finding the front | "
+        "asking and telling the study | size of the study |"
     ]
     lines += ["|---|---|---|---|---|---|---|"]
-    for device, found in devices.items():
-        if row := found.get("sweep"):
+    for device, parts in devices.items():
+        if row := parts.get("sweep"):
             cells = [device, f"{row['overhead_s']:.1f} s", f"{row['run_bytes'] / 1e6:.2f} MB", f"{row['list_s']:.2f} s"]
             cells += [
                 f"{1000 * row['front_s']:.0f} ms",

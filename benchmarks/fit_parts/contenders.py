@@ -1,4 +1,4 @@
-"""Who is compared: every way to half the params (or multiply-adds) of the pretrained network."""
+"""The contenders: each way to halve the params (or multiply-adds) of the pretrained network."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ X = torch.zeros(1, 3, 32, 32)
 
 @dataclass
 class Setting:
-    """What contenders are made of.
+    """The network and images from which contenders are built.
 
     Args:
         dense: The pretrained network.
         calibration: Batches of training images, without labels.
-        seed: Of the search.
+        seed: Seed of the search for starts.
     """
 
     dense: nn.Module
@@ -34,28 +34,28 @@ class Setting:
     seed: int = 0
 
     def epitomes(self, plan: dict[str, Any], **fit: Any) -> Built:
-        """An epitome network of half the params."""
-        made = nes_lab.plan_for_budget(self.dense, nes_lab.Budget(params="50%"), X, **plan)
-        return nes_lab.fit(self.dense, made, seed=self.seed, **fit)
+        """Return an epitome network of half the params, fitted to the dense one."""
+        compression_plan = nes_lab.plan_for_budget(self.dense, nes_lab.Budget(params="50%"), X, **plan)
+        return nes_lab.fit(self.dense, compression_plan, seed=self.seed, **fit)
 
     def sized(self) -> dict[str, Any]:
-        """Options of a plan whose layers are sized by what a search finds in each."""
+        """Return options for a plan whose layer sizes follow the residuals measured after a search for starts."""
         report = nes_lab.measure_sensitivity(self.dense, X, search_starts=True, **ONES)
         return ONES | {"strategy": "sensitivity", "sensitivity": report}
 
     def scratch(self, plan: dict[str, Any]) -> Built:
-        """The same network from fresh weights."""
+        """Return the same network with fresh weights."""
         torch.manual_seed(self.seed)
         fresh = nes_lab.create_backbone("cifar_resnet56")
-        made = nes_lab.plan_for_budget(fresh, nes_lab.Budget(params="50%"), X, **plan)
-        return nes_lab.compress(fresh, made, initial_weights="reset"), None
+        compression_plan = nes_lab.plan_for_budget(fresh, nes_lab.Budget(params="50%"), X, **plan)
+        return nes_lab.compress(fresh, compression_plan, initial_weights="reset"), None
 
     def half(self) -> tuple[list[str], int, int]:
-        """Layers an epitome plan replaces, and its params and multiply-adds: what opponents must meet."""
-        made = nes_lab.plan_for_budget(self.dense, nes_lab.Budget(params="50%"), X, **PAIRS)
-        small = nes_lab.fit(self.dense, made, row_scales=False, snap=True)[0]
+        """Return the layers that the joint plan replaces, and the params and multiply-adds that opponents must match."""
+        plan = nes_lab.plan_for_budget(self.dense, nes_lab.Budget(params="50%"), X, **PAIRS)
+        small = nes_lab.fit(self.dense, plan, row_scales=False, snap=True)[0]
         report = nes_lab.count(small, X)
-        return list(made.layers), report.params, report.madds
+        return list(plan.layers), report.params, report.madds
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Contender:
     Args:
         key: Its name in the result file.
         title: Its name on the page.
-        build: Makes it.
-        lr: Of the epoch of fine-tuning; None: it is not trained.
-        pretrained: Whether it begins from trained weights; only then its accuracy before the epoch means anything.
+        build: A function that builds the network from a setting.
+        lr: Learning rate of the epoch of fine-tuning. None: it is not trained.
+        pretrained: Whether it starts from trained weights. Otherwise its accuracy before the epoch means nothing.
     """
 
     key: str
@@ -91,8 +91,8 @@ def _svd(kind: str, calibrated: bool = False) -> Callable[[Setting], Built]:
 
 
 def _ones_madds(setting: Setting) -> int:
-    made = nes_lab.plan_for_budget(setting.dense, nes_lab.Budget(params="50%"), X, **ONES)
-    return nes_lab.count(nes_lab.fit(setting.dense, made, row_scales=False, snap=True)[0], X).madds
+    plan = nes_lab.plan_for_budget(setting.dense, nes_lab.Budget(params="50%"), X, **ONES)
+    return nes_lab.count(nes_lab.fit(setting.dense, plan, row_scales=False, snap=True)[0], X).madds
 
 
 CONTENDERS = (
@@ -157,4 +157,4 @@ CONTENDERS = (
     Contender("svd_channels", "SVD, 3x3 to few channels, then 1x1", _svd("channels")),
     Contender("svd_channels_calibrated", "SVD, 3x3 to few channels, then 1x1, calibrated", _svd("channels", True)),
 )
-"""In the order of the work: those that are trained come first, and of them the four that answer the question."""
+"""Contenders in the order in which they are measured: first those that are trained for an epoch."""

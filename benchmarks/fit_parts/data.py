@@ -1,4 +1,4 @@
-"""CIFAR-10 and pretrained weights from a shared folder, read by the reader that lies beside them; nothing is copied."""
+"""Load CIFAR-10 and pretrained weights from a shared folder, by the script data/load.py in that folder; nothing is copied."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Data:
 
     Args:
         train, train_labels, test, test_labels: The two splits.
-        source: What was read.
+        source: The name of the data set, for the page.
     """
 
     train: Tensor
@@ -37,7 +37,7 @@ class Data:
 def _reader(folder: Path) -> ModuleType:
     path = folder / "data" / "load.py"
     if not path.exists():
-        raise SystemExit(f"{path} is missing; give the folder that holds data/load.py by --shared or NES_LAB_SHARED")
+        raise SystemExit(f"{path} is missing; set --shared or NES_LAB_SHARED to the folder that contains data/load.py")
     spec = importlib.util.spec_from_file_location("shared_load", path)
     assert spec is not None and spec.loader is not None  # the file exists
     module = importlib.util.module_from_spec(spec)
@@ -46,7 +46,7 @@ def _reader(folder: Path) -> ModuleType:
 
 
 def load_data(folder: Path, train: int | None = None, test: int | None = None) -> Data:
-    """The first images of both splits; their order is a fixed shuffle."""
+    """Return the first images of both splits, in a fixed shuffled order."""
     load = _reader(folder)
     parts = []
     for split, limit in (("train", train), ("test", test)):
@@ -56,7 +56,7 @@ def load_data(folder: Path, train: int | None = None, test: int | None = None) -
 
 
 def pretrained(folder: Path) -> nn.Module:
-    """The dense ResNet-56 with its trained weights."""
+    """Return the dense ResNet-56 with its trained weights."""
     model = nes_lab.create_backbone("cifar_resnet56").eval()
     state = _reader(folder).state_dict("cifar10_resnet56")
     model.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
@@ -64,13 +64,13 @@ def pretrained(folder: Path) -> nn.Module:
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Bytes to the numbers the network was trained on."""
+    """Convert bytes to the normalized numbers the network was trained on."""
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (_MEAN, _STD))
     return (images.float() / 255 - mean) / std
 
 
 def augmented(data: Data, batch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: shuffled, each image flipped at random and cut at random out of a frame of 4 black pixels."""
+    """Yield the batches of one epoch: shuffled, flipped at random, padded by 4 black pixels and cropped at random."""
     order = torch.randperm(len(data.train), generator=generator)
     pixels = torch.arange(32)
     for chosen in order.split(batch):

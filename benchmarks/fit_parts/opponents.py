@@ -1,4 +1,4 @@
-"""Other ways to halve a pretrained ResNet: SVD of equal params, Torch-Pruning of equal multiply-adds."""
+"""Two other ways to halve a pretrained ResNet: SVD at equal params, and Torch-Pruning at equal multiply-adds."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ __all__ = ["pruned", "split_by_svd"]
 def split_by_svd(
     model: nn.Module, names: Collection[str], params: int, kind: str, calibration: Any = None
 ) -> nn.Module:
-    """Each named convolution as two of low rank, all of the same share of params, to ``params`` in all.
+    """Replace each named convolution by two of low rank. All keep the same share of their params.
 
     Args:
         model: The dense network.
-        names: Its convolutions to be split.
-        params: Of the whole network.
+        names: Names of the convolutions to split.
+        params: Params that the complete network should have.
         kind: ``"channels"``: k x k to few channels, then 1x1; ``"window"``: k x 1, then 1 x k.
-        calibration: Batches: then the output's error is made least instead of the weight's (``"channels"`` only).
+        calibration: Batches of images; then the error of the outputs is minimized, not that of the weights (``"channels"`` only).
+            None: the error of the weights is minimized.
 
     Source: Jaderberg et al., BMVC 2014 (window); Zhang et al., TPAMI 2016 (channels, on activations).
     """
     roots, means = {}, {}
     if calibration is not None:
-        moments, _ = input_moments(model, list(names), calibration, lambda news: None)
+        moments, _ = input_moments(model, list(names), calibration, lambda event: None)
         roots = {name: torch.linalg.cholesky(m.second(centered=True)) for name, m in moments.items()}
         means = {name: m.mean for name, m in moments.items()}
     factors = {name: _factors(model.get_submodule(name).weight, kind, roots.get(name)) for name in names}  # type: ignore[arg-type]
@@ -55,7 +56,7 @@ def _split(model: nn.Module, factors: dict, kind: str, share: float, means: dict
     fresh: dict[int, Any] = {}
     for name, (u, s, v) in factors.items():
         conv = model.get_submodule(name)
-        assert isinstance(conv, nn.Conv2d)  # the networks' layers are
+        assert isinstance(conv, nn.Conv2d)  # ResNet-56 has only such layers
         rank = max(1, min(len(s), round(share * conv.weight.numel() / (u.shape[0] + v.shape[1]))))
         fresh[id(conv)] = _two(conv, u[:, :rank] * s[:rank].sqrt(), s[:rank].sqrt().unsqueeze(1) * v[:rank], kind)
     small = copy.deepcopy(model, fresh)
@@ -87,9 +88,9 @@ def _two(conv: nn.Conv2d, left: Tensor, right: Tensor, kind: str) -> nn.Sequenti
 
 
 def pruned(model: nn.Module, madds: float, x: Tensor) -> nn.Module:
-    """Torch-Pruning, bisected to the multiply-adds: channels of least norm taken out between the two convolutions of every block.
+    """Remove the channels of smallest norm between the two convolutions of every block, until ``madds`` is met (Torch-Pruning).
 
-    The residual stream keeps its channels: shortcuts of option A pad it with zeros, which the dependency graph does not follow.
+    The residual stream keeps its channels: shortcuts of option A pad it with zeros, which Torch-Pruning cannot trace.
     """
     return bisect(lambda kept: _prune(model, 1.0 - kept), lambda m: count(m, x).madds, madds, 0.05, 1.0)
 

@@ -1,4 +1,4 @@
-"""docs/fit.md, made of the result file alone: the same file gives the same page."""
+"""Write docs/fit.md from the result file only: the same file gives the same page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Data = dict[str, Any]
 
 
 def page(data: Data) -> str:
-    """The whole page as Markdown.
+    """Return the complete page as Markdown.
 
     Args:
-        data: The result file's contents.
+        data: The contents of the result file.
     """
     parts = [
         _head(data),
@@ -31,8 +31,8 @@ def _head(data: Data) -> str:
         "# Fitting epitomes to a pretrained network: measured\n\n"
         "<!-- Written by benchmarks/fit_resnet56.py from benchmarks/results/fit_resnet56.json; do not edit. -->\n\n"
         f"A CIFAR-10 ResNet-56 ({dense['params']:,} params, {dense['madds'] / 1e6:.1f} M multiply-adds, {dense['fit']:.2f} % top-1 on "
-        "the 10,000 test images) is brought to half its params. How much does it still know straight after the fit, after measuring "
-        "the batch norms anew on unlabelled training images, and after one epoch of training?"
+        "the 10,000 test images) is compressed to half its params. The table shows its accuracy at three stages: right after the fit; "
+        "after its batch norm statistics are estimated again on training images, without labels; and after one epoch of training."
     )
 
 
@@ -40,7 +40,7 @@ def _table(data: Data) -> str:
     rows = [row for key, row in data["rows"].items() if key != "dense"]
     rows.sort(key=lambda r: (-_last(r), r["title"]))
     lines = [
-        "| contender | params k | MAdds M | residual of the weights | after the fit | norms anew | one epoch |",
+        "| contender | params k | MAdds M | residual of the weights | after the fit | new norms | one epoch |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for r in rows:
@@ -51,27 +51,27 @@ def _table(data: Data) -> str:
         )
     return (
         "\n".join(lines)
-        + "\n\nTop-1 in percent. One seed: differences of a few tenths are noise. A dash: not measured."
+        + "\n\nTop-1 in percent, one seed: differences of a few tenths are noise. A dash means not measured."
     )
 
 
 def _last(row: Data) -> float:
-    """Rows are ordered by the stage that all pretrained contenders have."""
+    """Return the accuracy that rows are ordered by: that with new norms, which all pretrained contenders have."""
     return row.get("norms", row.get("epoch", 0.0))
 
 
 def _verdict(data: Data) -> str:
-    """What won at each stage, from the numbers themselves."""
+    """Return a list of the best epitome and the best opponent at each stage."""
     rows = {key: row for key, row in data["rows"].items() if key != "dense"}
     lines = []
     for stage, name in (
-        ("fit", "Straight after the fit"),
-        ("norms", "With norms measured anew"),
+        ("fit", "Right after the fit"),
+        ("norms", "With new norms"),
         ("epoch", "After one epoch"),
     ):
-        those = {key: row[stage] for key, row in rows.items() if stage in row}
-        ours = {k: v for k, v in those.items() if not k.startswith(("svd", "pruned"))}
-        theirs = {k: v for k, v in those.items() if k.startswith(("svd", "pruned"))}
+        scores = {key: row[stage] for key, row in rows.items() if stage in row}
+        ours = {k: v for k, v in scores.items() if not k.startswith(("svd", "pruned"))}
+        theirs = {k: v for k, v in scores.items() if k.startswith(("svd", "pruned"))}
         if not ours or not theirs:
             continue
         best, rival = max(ours, key=lambda k: ours[k]), max(theirs, key=lambda k: theirs[k])
@@ -83,16 +83,16 @@ def _verdict(data: Data) -> str:
 
 
 def _seconds(data: Data) -> str:
-    found = data.get("mobilenetv2")
+    mobilenet = data.get("mobilenetv2")
     lines = [f"- ResNet-56, {r['title']}: {r['seconds']:.0f} s" for r in data["rows"].values() if "residual" in r]
-    if found:
+    if mobilenet:
         names = {"ones": "patches of one channel", "sixteens": "patches of 16", "joint": "joint, patches of 16"}
-        for key, seconds in found["seconds"].items():
+        for key, seconds in mobilenet["seconds"].items():
             lines.append(
-                f"- MobileNetV2 at half its params ({found['layers']} layers at most), starts searched, {names[key]}: {seconds:.0f} s "
-                f"on {found['threads']} threads"
+                f"- MobileNetV2 at half its params (up to {mobilenet['layers']} layers), starts searched, {names[key]}: {seconds:.0f} s "
+                f"on {mobilenet['threads']} threads"
             )
-    return "\n".join(lines) + "\n\nOther work ran on the machine at the same time: read these as upper bounds."
+    return "\n".join(lines) + "\n\nOther programs ran on the machine at the same time, so these are upper bounds."
 
 
 def _method(data: Data) -> str:
@@ -101,16 +101,17 @@ def _method(data: Data) -> str:
     commits = dict.fromkeys(r[k] for r in data["rows"].values() for k in ("commit", "train_commit") if k in r)
     recipe = f["recipe"]
     return (
-        "`NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56` goes on where it was stopped. Weights: the public ResNet-56 of "
-        "akamaster/pytorch_resnet_cifar10, whose authors chose the checkpoint on the test set: a start, not a clean baseline. Epitome "
-        "contenders are given half the dense params by `nes_lab.plan_for_budget`, stored starts included; stem and classifier stay dense "
-        "for all. SVD is bisected to the params of the joint epitome network, Torch-Pruning to the multiply-adds of the separable one "
-        "with one-channel patches. Torch-Pruning prunes the channels inside the blocks only, so that the zero-padded shortcuts of "
-        "option A stay as they are. Which epitomes and which SVD were trained was decided by their accuracy on test images in a first "
-        "look; the network from scratch follows the tiled plan, unlike the searched ones.\n\n"
-        f"Calibration: {f['calibration']} training images; norms: {f['norms']}; no labels. The epoch: all 50,000 training images, "
-        f"{recipe['optimizer']}, batch {recipe['batch']}, lr {recipe['lr']} ({recipe['lr_scratch']} from scratch, which has more way to "
-        f"go), {recipe['schedule']}, weight decay {recipe['weight_decay']}, flips and shifts by up to 4 pixels; every contender sees the "
-        f"same batches.\n\n{f['data']}; seed {f['seed']}; {f['device']}, {f['threads']} thread(s); torch {f['torch']}, {packages}; "
+        "`NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56` makes these numbers; if it is stopped, it continues. The weights are "
+        "the public ResNet-56 of akamaster/pytorch_resnet_cifar10. Its authors chose the checkpoint on the test set, so its accuracy is not a "
+        "clean baseline. `nes_lab.plan_for_budget` gives epitome contenders half the dense params, stored starts included. Stem and "
+        "classifier stay dense in all contenders. The rank of SVD is chosen by bisection to match the params of the joint epitome network, "
+        "and the pruning ratio to match the multiply-adds of the separable one with one-channel patches. Torch-Pruning removes channels "
+        "inside the blocks only, because the shortcuts of option A pad with zeros. Which epitomes and which SVD were trained was decided "
+        "by their accuracy on test images in a first experiment. The network from scratch has the tiled plan.\n\n"
+        f"Calibration uses {f['calibration']} training images and new norms {f['norms']}, both without labels. The epoch uses all 50,000 "
+        f"training images: {recipe['optimizer']}, batch {recipe['batch']}, lr {recipe['lr']} ({recipe['lr_scratch']} from scratch, which "
+        f"has more to learn), {recipe['schedule']}, weight decay {recipe['weight_decay']}, flips and shifts by up to 4 pixels; every "
+        f"contender sees the same batches.\n\n"
+        f"{f['data']}; seed {f['seed']}; {f['device']}, {f['threads']} thread(s); torch {f['torch']}, {packages}; "
         f"commit {', '.join(commits)}; {f['date']}."
     )

@@ -1,4 +1,4 @@
-"""Top-1 on the test images, and one epoch of fine-tuning by one recipe."""
+"""Measure top-1 on the test images, and fine-tune by one recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECIPE = {"optimizer": "SGD, momentum 0.9, Nesterov", "batch": 128, "weight_deca
 
 
 def top1(model: nn.Module, data: Data) -> float:
-    """Percent of the test images named rightly."""
+    """Return the percentage of test images that are classified correctly."""
     plain = nes_lab.materialize(model).eval()
     with torch.no_grad():
         guesses = torch.cat([plain(normalize(part)).argmax(1) for part in data.test.split(250)])
@@ -26,7 +26,7 @@ def top1(model: nn.Module, data: Data) -> float:
 
 
 def train(model: nn.Module, data: Data, lr: float, epochs: int, seed: int, say: Callable[[str], None]) -> nn.Module:
-    """Train in place; order and augmentation follow the seed alone, so that all contenders see the same batches."""
+    """Train in place. Order and augmentation depend on the seed only, so that all contenders see the same batches."""
     batch = int(RECIPE["batch"])
     total = epochs * (len(data.train) // batch)
     optimizer = torch.optim.SGD(

@@ -1,4 +1,4 @@
-"""docs/fit.md is what the script writes from its result file, and says what the numbers say."""
+"""docs/fit.md is written from its result file, and its verdict follows from the numbers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ DATA = {
 }  # fmt: skip
 
 
-def test_the_page_is_the_scripts():
+def test_page_is_written_from_the_committed_results():
     if not RESULTS.exists():
         pytest.skip("benchmarks/results/fit_resnet56.json is not there yet; benchmarks/fit_resnet56.py makes it")
     assert PAGE.read_text(encoding="utf-8") == page(json.loads(RESULTS.read_text(encoding="utf-8")))
 
 
-def test_the_verdict_follows_the_numbers():
+def test_page_names_the_best_contenders_by_their_numbers():
     text = page(DATA)
     assert "epitome A (30.00) loses to SVD (85.00) by 55.00 points" in text
     assert "| SVD | 400.0 | 60.0 | – | 85.00 | 89.50 | – |" in text and text.index("| SVD |") < text.index(
@@ -39,4 +39,4 @@ def test_the_verdict_follows_the_numbers():
     )
     other = copy.deepcopy(DATA)
     other["rows"]["ones"]["norms"] = 91.0
-    assert "With norms measured anew: epitome A (91.00) leads SVD (89.50) by 1.50 points" in page(other)
+    assert "With new norms: epitome A (91.00) leads SVD (89.50) by 1.50 points" in page(other)

@@ -1,4 +1,4 @@
-"""The formats benchmark: its page says what its result file says."""
+"""docs/formats.md has the table of its result file, and the text around it stays."""
 
 import json
 
@@ -25,27 +25,27 @@ RESULT = {
 }
 
 
-def test_the_table():
+def test_table_shows_what_was_measured():
     text = formats.table(RESULT)
-    assert "| net | 0.00 | 50.0% | 99.0% | 52.0% | 45.0% of the materialized one's | 0.80 (0.70 to 0.90) |" in text
-    assert "output: 3.0e-06." in text
+    assert "| net | 0.00 | 50.0% | 99.0% | 52.0% | 45.0% | 0.80 (0.70 to 0.90) |" in text
+    assert "is 3.0e-06 of the largest output." in text
 
 
-def test_only_the_table_is_written_anew():
+def test_page_replaces_only_the_table():
     text = f"before\n{formats.BEGIN}\nstale\n{formats.END}\nafter\n"
     new = formats.page(text, RESULT)
     assert new.startswith("before\n") and new.endswith("\nafter\n") and "stale" not in new
     assert formats.page(new, RESULT) == new
 
 
-def test_the_committed_page_is_made_of_the_committed_result():
+def test_page_is_written_from_the_committed_results():
     text, result = formats.PAGE.read_text(encoding="utf-8"), json.loads(formats.RESULTS.read_text(encoding="utf-8"))
     assert formats.page(text, result) == text
     assert list(result["networks"]) == list(formats.JOBS)
 
 
 @pytest.mark.parametrize("name", formats.JOBS)
-def test_what_the_figures_promise(name):
+def test_results_keep_the_limits_of_size_and_difference(name):
     row = json.loads(formats.RESULTS.read_text(encoding="utf-8"))["networks"][name]
     assert row["folder_bytes"] <= 0.52 * row["dense_bytes"]
     assert (

@@ -1,4 +1,4 @@
-"""The scaling benchmark: its page says what its result file says, and leaves the words around the tables alone."""
+"""docs/scaling.md has the tables of its result file, and the text around them stays."""
 
 import json
 
@@ -43,7 +43,7 @@ RESULT = {
 }
 
 
-def test_the_tables_say_what_was_measured():
+def test_tables_show_what_was_measured():
     text = scaling.tables(RESULT)
     days = 300 * scaling.IMAGES / 20 / 86400
     assert (
@@ -57,18 +57,18 @@ def test_the_tables_say_what_was_measured():
     assert "| a processor | 9.5 s | 2.00 MB | 0.50 s | 2 ms | 30 s | 1.00 MB |" in text
 
 
-def test_a_measured_gpu_takes_the_place_of_the_warning():
+def test_tables_warn_only_while_no_gpu_is_measured():
     devices = {"a gpu": RESULT["devices"]["a processor"] | {"kind": "gpu"}}
     assert "No GPU" not in scaling.tables({"devices": devices})
 
 
-def test_only_the_tables_are_written_anew():
+def test_page_replaces_only_the_tables():
     text = f"before\n{scaling.BEGIN}\nstale\n{scaling.END}\nafter\n"
     new = scaling.page(text, RESULT)
     assert new.startswith("before\n") and new.endswith("\nafter\n") and "stale" not in new
     assert scaling.page(new, RESULT) == new
 
 
-def test_the_page_is_what_the_result_file_says():
+def test_page_is_written_from_the_committed_results():
     text = scaling.PAGE.read_text(encoding="utf-8")
     assert scaling.page(text, json.loads(scaling.RESULTS.read_text())) == text
