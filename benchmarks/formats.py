@@ -118,8 +118,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"The networks have {result['params']} of the dense params, inputs of {result['size']} px and batch 1. Sizes are shares of the",
         "dense network's safetensors file. *time ratio* is the time of the factored file divided by that of the materialized one,",
-        f"measured in turns: median and quartiles, ONNX Runtime {result['versions']['onnxruntime']}, {result['device']}, {result['cores']} cores, "
-        f"{result['threads']} threads.",
+        f"measured in turns: median and quartiles, ONNX Runtime {result['versions']['onnxruntime']}, {result['device']}, "
+        f"{result['cores']} cores, {result['threads']} threads.",
         "",
         "| network | dense file, MB | saved folder | ONNX, materialized | ONNX, factored | madds, factored / materialized | time ratio |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -1,7 +1,7 @@
-"""The claim of docs/speed.md: how fast epitome layers and networks are, beside dense, narrower, pruned and factorized ones.
+"""Measure the speed of epitome layers and networks beside dense, narrower, pruned and factorized ones, for docs/speed.md.
 
-Contenders take turns in one process; every finished part is kept at once in results/speed.json, and the page is made of it.
-``--quick`` shows in about a minute that all parts work; its numbers mean nothing and go to build/.
+Contenders run in turns in one process. The results of every job are written to results/speed.json at once; the page is made from
+that file. ``--quick`` shows in about a minute that all parts work. Its numbers mean nothing and are written to build/.
 """
 
 from __future__ import annotations
@@ -30,20 +30,23 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "4000000000",
     "MALLOC_TOP_PAD_": "268435456",
 }
-"""glibc otherwise gives large tensors back to the system at every call and pays for their pages again, which hides what is measured."""
+"""Settings of glibc's allocator. By default it returns large tensors to the system after every call and fetches their pages
+again, which takes longer than the operations that are measured."""
 SAME = ALLOCATOR | {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "PYTHONPATH": str(ROOT)}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks/speed.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two rounds on small inputs; for tests of the benchmark")
-    parser.add_argument("--only", metavar="TEXT", action="append", help="only jobs whose name contains this")
-    parser.add_argument("--resume", action="store_true", help="keep the jobs already in the result file")
-    parser.add_argument("--again", action="store_true", help="keep the other jobs, but measure the matching ones anew")
-    parser.add_argument("--list", action="store_true", help="print the jobs' names")
-    parser.add_argument("--page", action="store_true", help="only write the page anew from the result file")
-    parser.add_argument("--out", type=Path, help="another result file; then no page is written")
-    parser.add_argument("--threads", type=int, help="threads of torch")
+    parser.add_argument("--quick", action="store_true", help="run two rounds on small inputs, to test the benchmark")
+    parser.add_argument("--only", metavar="TEXT", action="append", help="run only jobs whose name contains this text")
+    parser.add_argument("--resume", action="store_true", help="skip the jobs that the result file already has")
+    parser.add_argument(
+        "--again", action="store_true", help="measure the chosen jobs again; keep the others of the result file"
+    )
+    parser.add_argument("--list", action="store_true", help="print the names of the jobs and exit")
+    parser.add_argument("--page", action="store_true", help="only write docs/speed.md from the result file")
+    parser.add_argument("--out", type=Path, help="write to another result file, and do not write the page")
+    parser.add_argument("--threads", type=int, help="number of torch's threads (default: torch decides)")
     return parser.parse_args(arguments)
 
 
@@ -84,7 +87,7 @@ def begin(out: Path, settings: Settings, options: argparse.Namespace) -> Record:
 
 
 def run(chosen: list[Job], record: Record, again: bool = False) -> list[str]:
-    """Measure the jobs that are not in the record yet; returns the names of those that failed."""
+    """Measure the jobs that are not in the record yet, and return the names of those that failed."""
     failed: list[str] = []
     at, start = commit(), time.perf_counter()
     for number, job in enumerate(chosen, 1):
@@ -117,10 +120,10 @@ def run(chosen: list[Job], record: Record, again: bool = False) -> list[str]:
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
-    judged = [row["met"] for row in rows if row["met"] is not None]
+    targets_met = [row["met"] for row in rows if row["met"] is not None]
     ratios = ", ".join(f"{row['ratio']:.2f}" for row in rows[:8])
     return f"{ratios}{' ...' if len(rows) > 8 else ''}" + (
-        f"; targets met: {sum(judged)} of {len(judged)}" if judged else ""
+        f"; targets met: {sum(targets_met)} of {len(targets_met)}" if targets_met else ""
     )
 
 
@@ -152,7 +155,7 @@ def facts(settings: Settings) -> dict[str, Any]:
 
 
 def relu_ms() -> dict[str, float]:
-    """Median milliseconds of a relu with the allocator's settings and without them, each in a process of its own."""
+    """Return the median milliseconds of a relu with the allocator's default settings and with ours, each in a new process."""
     from benchmarks.speed_parts.settings import RELU_MIB
 
     program = (
@@ -163,15 +166,15 @@ def relu_ms() -> dict[str, float]:
         "print(statistics.median(times[20:]) * 1e3)"
     )
     plain = {key: value for key, value in os.environ.items() if key not in ALLOCATOR}
-    found = {}
+    times = {}
     for name, environment in (("default", plain), ("here", plain | ALLOCATOR)):
         command = [sys.executable, "-c", program]
-        found[name] = float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-    return {name: round(value, 2) for name, value in found.items()}
+        times[name] = float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    return {name: round(value, 2) for name, value in times.items()}
 
 
 def processor() -> str:
-    """Name of the CPU, and the widest vectors torch uses on it."""
+    """Return the name of the CPU, and the widest vector instructions that torch uses on it."""
     import torch
 
     cpuinfo = Path("/proc/cpuinfo")
@@ -183,7 +186,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit measured, with ``+`` where the library's files differ from it."""
+    """Return the commit that is measured, with ``+`` if files of the library differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
@@ -210,6 +213,6 @@ def say(text: str) -> None:
 
 if __name__ == "__main__":
     if any(os.environ.get(key) != value for key, value in SAME.items()):
-        # the allocator reads its settings when a process begins
+        # the allocator reads its settings when a process starts
         os.execve(sys.executable, [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:]], os.environ | SAME)
     sys.exit(main())

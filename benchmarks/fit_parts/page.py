@@ -102,9 +102,9 @@ def _method(data: Data) -> str:
     recipe = f["recipe"]
     return (
         "`NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56` makes these numbers; if it is stopped, it continues. The weights are "
-        "the public ResNet-56 of akamaster/pytorch_resnet_cifar10. Its authors chose the checkpoint on the test set, so its accuracy is not "
-        "a clean baseline. `nes_lab.plan_for_budget` gives epitome contenders half the dense params, stored starts included. Stem and "
-        "classifier stay dense in all contenders. The rank of SVD is chosen by bisection to match the params of the joint epitome network, "
+        "the public ResNet-56 of akamaster/pytorch_resnet_cifar10. Its authors chose the checkpoint on the test set, so its accuracy "
+        "is not a clean baseline. `nes_lab.plan_for_budget` gives epitome contenders half the dense params, stored starts included. Stem "
+        "and classifier always stay dense. The rank of SVD is chosen by bisection to match the params of the joint epitome network, "
         "and the pruning ratio to match the multiply-adds of the separable one with one-channel patches. Torch-Pruning removes channels "
         "inside the blocks only, because the shortcuts of option A pad with zeros. Which epitomes and which SVD were trained was decided "
         "by their accuracy on test images in a first experiment. The network from scratch has the tiled plan.\n\n"

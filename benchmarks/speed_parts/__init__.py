@@ -1,1 +1,10 @@
-"""The parts of benchmarks/speed.py: what is measured, how it is timed and kept, and the page made of it."""
+"""Parts of benchmarks/speed.py.
+
+- ``settings``: options of a run, and the jobs it consists of.
+- ``networks``, ``training``, ``layers``, ``audio``, ``expansion``, ``gpu``: the jobs, by what they measure.
+- ``floors``: the least time that an execution plan can take.
+- ``timing``: time several calls in turns.
+- ``record``: the result file.
+- ``targets``: the targets, and the keys that rows use for them.
+- ``page``, ``tables``, ``words``: the page docs/speed.md, its tables and its sentences.
+"""

@@ -1,4 +1,4 @@
-"""Long one-dimensional kernels whose windows overlap in one epitome filter: WSNet's case, where products are shared."""
+"""Measure one-dimensional layers with long kernels, whose windows overlap in one epitome filter and share products (as in WSNet)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KERNEL, CELLS, FILTERS, WINDOWS, LENGTH = 32, 96, 8, 16, 1000
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    """One job per number of input channels and batch."""
+    """Yield one job per number of input channels and batch."""
     for channels in (64, 256):
         for batch in (1, 8):
             yield Job(
@@ -32,9 +32,9 @@ def jobs(settings: Settings) -> Iterator[Job]:
 
 def _measure(channels: int, batch: int, settings: Settings) -> list[Row]:
     torch.manual_seed(settings.seed)
-    made = {}
+    layers = {}
     for name in ("materialize", "wrapped", "product_map"):
-        made[name] = EpitomeConv1d(
+        layers[name] = EpitomeConv1d(
             channels,
             FILTERS * WINDOWS,
             KERNEL,
@@ -44,17 +44,17 @@ def _measure(channels: int, batch: int, settings: Settings) -> list[Row]:
             routing="stride",
             execution=name,
         ).eval()
-    dense: nn.Module = made["materialize"].to_dense().eval()
+    dense: nn.Module = layers["materialize"].to_dense().eval()
     x = torch.randn(batch, channels, LENGTH)
     with torch.inference_mode():
-        calls: dict[str, Callable[[], object]] = {n: partial(m, x) for n, m in {"dense": dense, **made}.items()}
+        calls: dict[str, Callable[[], object]] = {n: partial(m, x) for n, m in {"dense": dense, **layers}.items()}
         times = take_turns(calls, settings.effort(2.0))
     full, rows = count(dense, x), []
-    for name, layer in made.items():
-        found = count(layer, x)
+    for name, layer in layers.items():
+        cost = count(layer, x)
         shares: dict[str, Any] = {
-            "madd_ratio": found.madds / full.madds,
-            "params_ratio": found.params / full.params,
+            "madd_ratio": cost.madds / full.madds,
+            "params_ratio": cost.params / full.params,
         }
         case = f"{channels}-{FILTERS * WINDOWS}, kernel {KERNEL}, length {LENGTH}"
         rows.append(compare(times, name, "dense", case, batch=batch, **shares))

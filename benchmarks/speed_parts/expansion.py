@@ -1,4 +1,4 @@
-"""From epitome to weight: bytes read and written per second by ``materialize()``, against a copy's."""
+"""Measure ``materialize()``: the bytes it reads and writes per second, as a share of those of a copy."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SHAPES = (
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    """One job per device there is."""
+    """Yield one job for the CPU and one for a GPU."""
     yield Job("expansion/cpu", partial(_measure, "cpu", settings))
-    missing = None if torch.cuda.is_available() else "no GPU was at hand"
+    missing = None if torch.cuda.is_available() else "this machine has no GPU"
     yield Job("expansion/cuda", partial(_measure, "cuda", settings), missing)
 
 

@@ -1,7 +1,7 @@
-"""The least an execution plan can take: the convolution that runs, with a plain dense layer, and the bytes that must move.
+"""Floors: the least time that the execution plan ``factored`` can take.
 
-A floor computes nothing of use. It runs ``torch.nn.functional``'s convolution of the epitome's own shape (what ``factored``
-runs) and copies as many bytes as the fold must read and write and the expansion must read and write.
+A floor runs a plain convolution with the epitome's shape, as ``factored`` does, and copies as many bytes as folding the input
+and expanding the output must read and write. Its output means nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["LayerFloor", "floor_network"]
 
 
 class LayerFloor(nn.Module):
-    """The floor of one layer, for inputs of one shape.
+    """The floor of one layer, for inputs of one shape: call it to run one convolution and one copy.
 
     Args:
-        layer: An epitome convolution; its shapes are what counts.
+        layer: An epitome convolution, from which the shapes are taken.
         x: An input.
-        whole_copies: Copy what the fold reads and what the expansion writes, both read and written, as the GPU's target asks;
-            otherwise only the bytes that cannot be saved.
+        whole_copies: Whether to copy all that the fold reads and all that the expansion writes, as the target for GPUs says.
+            Otherwise only the bytes that must move are copied.
     """
 
     def __init__(self, layer: EpitomeConv2d, x: Tensor, whole_copies: bool = False) -> None:
@@ -44,7 +44,7 @@ class LayerFloor(nn.Module):
         self.copies = moved > 0
 
     def forward(self, x: Tensor | None = None) -> Tensor:
-        """Convolve what stands ready and copy."""
+        """Run the convolution on a stored input, and the copy."""
         y = self.conv(self.folded)
         if self.copies:
             self.target.copy_(self.source)
@@ -52,7 +52,7 @@ class LayerFloor(nn.Module):
 
 
 class _InPlace(nn.Module):
-    """A floor inside a network: takes the layer's input, gives a tensor of the output's shape."""
+    """A floor inside a network: it takes the layer's input and returns a tensor with the shape of its output."""
 
     def __init__(self, layer: EpitomeConv2d) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _InPlace(nn.Module):
         self.bias = nn.Parameter(torch.zeros(e_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Read only the first channels, as a copy; repeat the output's."""
+        """Copy the first input channels, convolve them, and repeat the output channels."""
         op = self.op
         if x.shape[1] != self.e_in:
             x, op = op.skip_unread(x)
@@ -73,9 +73,9 @@ class _InPlace(nn.Module):
 
 
 def floor_network(model: nn.Module) -> nn.Module:
-    """A copy of a fused network in which every layer that can run ``factored`` is a plain convolution and plain copies.
+    """Return a copy of a fused network in which every layer that can run ``factored`` is replaced by its floor.
 
-    Its output means nothing: it folds by leaving channels out and expands by repeating them.
+    Its output means nothing: it folds by dropping channels and expands by repeating them.
     """
     fresh: dict[int, object] = {}
     for module in model.modules():

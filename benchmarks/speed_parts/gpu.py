@@ -1,4 +1,4 @@
-"""The GPU's part: compiled ``factored`` convolutions against their floor, in bfloat16 at batch 256."""
+"""Measure compiled ``factored`` convolutions on a GPU beside their floor, in bfloat16 at batch 256."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from nes_lab.nn.conv import EpitomeConv2d
 __all__ = ["jobs", "measure_shape"]
 
 HALF = {"input axis": (1.0, 0.5), "output axis": (0.5, 1.0), "both axes": (0.5**0.5, 0.5**0.5)}
-"""Ways to halve the multiply-adds: shares of the output and of the input axis."""
+"""Ways to halve the multiply-adds: the shares of the output axis and the input axis that are kept."""
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    """One job per ResNet-50 shape."""
-    missing = None if torch.cuda.is_available() else "no GPU was at hand"
+    """Yield one job per ResNet-50 shape."""
+    missing = None if torch.cuda.is_available() else "this machine has no GPU"
     for shape in RESNET50[: 1 if settings.quick else None]:
         yield Job(f"gpu/{shape}/batch 256", partial(measure_shape, shape, 256, "cuda", settings), missing)
 
 
 def measure_shape(shape: Shape, batch: int, device: str, settings: Settings) -> list[Row]:
-    """The speed of a layer at half the multiply-adds, as a share of its floor's.
+    """Measure the speed of a layer at half the multiply-adds, as a share of the speed of its floor.
 
-    The floor is the convolution of the epitome's own shape, a copy of what the fold reads and a copy of what the expansion
-    writes, where there is one.
+    The floor is a convolution with the epitome's shape, a copy of what the fold reads, and a copy of what the expansion
+    writes, if the layer folds or expands.
     """
     torch.manual_seed(settings.seed)
     rows = []
@@ -45,7 +45,7 @@ def measure_shape(shape: Shape, batch: int, device: str, settings: Settings) -> 
             floor = LayerFloor(layer, x, whole_copies=True)
             floor = floor.to(memory_format=torch.channels_last)
             floor.folded = floor.folded.contiguous(memory_format=torch.channels_last)
-            torch.compiler.reset()  # every layer is compiled anew: dynamo keeps only a few graphs of one class
+            torch.compiler.reset()  # dynamo keeps only a few graphs of one class, so every layer is compiled from scratch
             dense = torch.compile(plain, dynamic=False)
             compiled = torch.compile(layer, fullgraph=True, dynamic=False)
             with torch.no_grad():
@@ -56,7 +56,9 @@ def measure_shape(shape: Shape, batch: int, device: str, settings: Settings) -> 
 
 
 def _row(shape: Shape, batch: int, layer: EpitomeConv2d, axes: str, starts: str, times: Times) -> Row:
-    found = compare(times, "epitome", "floor", str(shape), network=shape.network, batch=batch, axes=axes, starts=starts)
+    measured = compare(
+        times, "epitome", "floor", str(shape), network=shape.network, batch=batch, axes=axes, starts=starts
+    )
     share = layer.geometry.epitome_shape[0] * layer.geometry.epitome_shape[1] / (shape.c_in * shape.c_out)
     speed = float(f"{times.ratio('floor', 'epitome'):.4g}")
     more = {
@@ -68,4 +70,4 @@ def _row(shape: Shape, batch: int, layer: EpitomeConv2d, axes: str, starts: str,
         "conv_ratio": share,
     }
     dense = {"dense_ms": times.median("dense"), "dense_ratio": times.ratio("epitome", "dense")}
-    return found | more | dense
+    return measured | more | dense

@@ -1,4 +1,4 @@
-"""Single convolutions: ``factored`` against the dense layer, with the floor of each; and factorized layers of equal params."""
+"""Measure single convolutions: ``factored`` and its floor beside the dense layer, and factorized layers of equal params."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from nes_lab.nn.layer import EpitomeLayer
 __all__ = ["AXES", "MOBILENETV2", "RESNET50", "Shape", "dense_layer", "epitome_layer", "jobs"]
 
 AXES = {"input axis": (1.0, 0.5), "output axis": (0.5, 1.0), "both axes": (0.5, 0.5)}
-"""Cells of the output and of the input axis, as a share of the channels."""
+"""Cells of the output axis and of the input axis, as shares of the channels."""
 ALLOWANCE = {"integer": 0.15, "fractional": 0.25}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A convolution of stride 1 as networks have it; ``size`` is the height and width of its input."""
+    """The shape of a convolution of stride 1; ``size`` is the height and width of its input."""
 
     network: str
     kernel: int
@@ -42,12 +42,12 @@ class Shape:
 
     @property
     def madds(self) -> int:
-        """Multiply-adds of the dense layer for one image."""
+        """Return the multiply-adds of the dense layer for one image."""
         return self.size**2 * self.kernel**2 * self.c_in * self.c_out
 
     @property
     def has_target(self) -> bool:
-        """Whether it is among the layers that the target speaks of."""
+        """Check whether the target for single layers applies."""
         return self.madds >= 20e6 and min(self.c_in, self.c_out) >= 64
 
 
@@ -67,7 +67,7 @@ MOBILENETV2 = tuple(
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    """One job per shape and batch, and one for the factorized layers."""
+    """Yield one job per shape and batch, and one for the factorized layers."""
     shapes = (RESNET50[4], MOBILENETV2[4]) if settings.quick else (*RESNET50, *MOBILENETV2)
     for shape in shapes:
         for batch in (1, 32):
@@ -83,13 +83,13 @@ def jobs(settings: Settings) -> Iterator[Job]:
 def epitome_layer(
     shape: Shape, shares: tuple[float, float], starts: str, seed: int, round_to: int = 4
 ) -> EpitomeConv2d:
-    """An epitome convolution run as ``factored``: tiled, or with frozen fractional starts of patches of at most 16 channels."""
+    """Return an epitome convolution that runs ``factored``: tiled, or with frozen fractional starts and patches of up to 16 channels."""
     channels = (shape.c_out, shape.c_in)
     cells = [
         c if share == 1 else int(c * share) // round_to * round_to for c, share in zip(channels, shares, strict=True)
     ]
     fractional = starts == "fractional"
-    # a patch as long as its axis cannot move, so an axis that is not shrunk is read cell by cell
+    # a patch as long as its axis has one start only, so an axis that is not shrunk has the complete axis as its patch
     patch = tuple(min(16, n // 2) if n < c else n for n, c in zip(cells, channels, strict=True))
     layer = EpitomeConv2d(
         shape.c_in,
@@ -109,7 +109,7 @@ def epitome_layer(
 
 
 def _move(layer: EpitomeLayer, seed: int) -> None:
-    """Move every start by a random fraction of a cell, to where none is whole."""
+    """Move every start to a random position between two cells."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for axis, table in layer.routing.tables():
@@ -126,7 +126,7 @@ def _measure(shape: Shape, batch: int, settings: Settings) -> list[Row]:
         for starts in ALLOWANCE:
             layer = epitome_layer(
                 shape, shares, starts, settings.seed
-            )  # made outside: inference tensors are never cached
+            )  # outside inference_mode: its tensors are never cached
             with torch.inference_mode():
                 rows.append(_one(shape, x, dense, layer, axes, starts, settings) | {"batch": batch})
     return rows
@@ -139,7 +139,7 @@ def _one(
     calls = {"dense": partial(dense, x), "epitome": partial(layer, x), "floor": floor}
     times = take_turns(calls, settings.effort(0.5))
     share = layer.cost(tuple(x.shape)).madds / (shape.madds * x.shape[0])
-    targeted = {"key": f"layer_{starts}", "target": share + ALLOWANCE[starts]} if shape.has_target else {}
+    target = {"key": f"layer_{starts}", "target": share + ALLOWANCE[starts]} if shape.has_target else {}
     return compare(
         times,
         "epitome",
@@ -151,18 +151,18 @@ def _one(
         madd_ratio=share,
         params_ratio=layer.stored_params() / dense.weight.numel(),  # type: ignore[union-attr, operator]
         floor=times.ratio("floor", "dense"),
-        **targeted,
+        **target,
     )
 
 
 def dense_layer(shape: Shape) -> nn.Conv2d:
-    """The dense convolution of a shape."""
+    """Return the dense convolution of a shape."""
     conv = nn.Conv2d(shape.c_in, shape.c_out, shape.kernel, padding=shape.kernel // 2, bias=False)
     return conv.eval().requires_grad_(False)
 
 
 def _factorized(shape: Shape, batch: int, settings: Settings) -> list[Row]:
-    """Layers of about half the params: tiled epitomes, Tucker, CP."""
+    """Measure layers of about half the params: tiled epitomes, Tucker, CP."""
     torch.manual_seed(settings.seed)
     x = torch.randn(settings.batch(batch), shape.c_in, shape.size, shape.size)
     dense = dense_layer(shape)
@@ -178,7 +178,7 @@ def _factorized(shape: Shape, batch: int, settings: Settings) -> list[Row]:
     full = count(dense, x)
     rows = []
     for name, layer in layers.items():
-        found = count(layer, x)
-        shares = {"madd_ratio": found.madds / full.madds, "params_ratio": found.params / full.params}
+        cost = count(layer, x)
+        shares = {"madd_ratio": cost.madds / full.madds, "params_ratio": cost.params / full.params}
         rows.append(compare(times, name, "dense", str(shape), batch=batch, **shares))
     return rows

@@ -1,4 +1,4 @@
-"""Whole networks at inference on the CPU: epitomes tuned and fused, against dense, narrower and pruned ones."""
+"""Measure inference of complete networks on the CPU: tuned and fused epitome networks beside dense, narrower and pruned ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["BUDGETS", "jobs"]
 BUDGETS = {"resnet50": (0.5, 0.25), "mobilenetv2_100": (0.75, 0.5)}
 BATCHES = (1, 16)
 TUNE_S = 10.0
-"""Seconds that ``tune`` may take for each network and batch, about."""
+"""Approximate seconds that ``tune`` may take for each network and batch."""
 WIDTH, PRUNED = "width multiplier, fused", "Torch-Pruning, fused"
 COMPILED = f"epitome, {FOR_SPEED}"
 TARGETS = {
@@ -38,9 +38,9 @@ TARGETS = {
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    """One job per network, budget and batch, and one per network for compiled ones, next to those that share its networks."""
+    """Yield one job per network, budget and batch, and one job per network for ``torch.compile``, which reuses the tuned networks."""
     compiler = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
-    missing = None if compiler else "torch.compile needs a C++ compiler, and there is none on PATH"
+    missing = None if compiler else "torch.compile needs a C++ compiler, and no g++, c++ or clang++ is on PATH"
     for name, budgets in list(BUDGETS.items())[1 if settings.quick else 0 :]:
         for share in budgets[: 1 if settings.quick else None]:
             where = f"{name}/{share:.0%}"
@@ -53,22 +53,22 @@ def jobs(settings: Settings) -> Iterator[Job]:
 
 @lru_cache(maxsize=1)
 def _contenders(name: str, share: float, settings: Settings) -> dict[str, nn.Module]:
-    """All networks of one budget but for their tuning, which depends on the batch; both kinds of plan where there is a target."""
+    """Return all networks of one budget, not tuned yet; with both kinds of plan if the budget has a target."""
     gc.collect()
     torch.manual_seed(settings.seed)
     x = torch.randn(1, 3, settings.pixels, settings.pixels)
     dense = _finished(wide_network(name), settings)
-    found: dict[str, nn.Module] = {"dense": dense, "dense, fused": nes_lab.fuse(dense)}
+    models: dict[str, nn.Module] = {"dense": dense, "dense, fused": nes_lab.fuse(dense)}
     madds = share * nes_lab.count(dense, x).madds
-    found[WIDTH] = nes_lab.fuse(_finished(narrower(name, madds, x), settings))
+    models[WIDTH] = nes_lab.fuse(_finished(narrower(name, madds, x), settings))
     if find_spec("torch_pruning"):
-        found[PRUNED] = nes_lab.fuse(_finished(pruned(dense, madds, x), settings))
+        models[PRUNED] = nes_lab.fuse(_finished(pruned(dense, madds, x), settings))
     for kind in (DEFAULT, FOR_SPEED) if share == BUDGETS[name][0] else (FOR_SPEED,):
         plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, **plan_options(name, share, kind))
-        found[f"epitome, {kind}"] = nes_lab.fuse(
+        models[f"epitome, {kind}"] = nes_lab.fuse(
             _finished(nes_lab.compress(dense, plan, initial_weights="reset"), settings)
         )
-    return {key: model.requires_grad_(False) for key, model in found.items()}
+    return {key: model.requires_grad_(False) for key, model in models.items()}
 
 
 def _finished(model: nn.Module, settings: Settings) -> nn.Module:
@@ -79,7 +79,7 @@ def _finished(model: nn.Module, settings: Settings) -> nn.Module:
 def _tuned(
     name: str, share: float, batch: int, settings: Settings
 ) -> tuple[dict[str, nn.Module], Tensor, dict[str, float]]:
-    """The networks, an input, and the epitome networks tuned for it in place, with the seconds that took."""
+    """Tune the epitome networks in place; return all networks, the input, and the seconds of each tuning."""
     contenders, seconds = _contenders(name, share, settings), {}
     torch.manual_seed(settings.seed)
     x = torch.randn(settings.batch(batch), 3, settings.pixels, settings.pixels)
@@ -126,17 +126,17 @@ def _rows(
             yield compare(times, contender, baseline, f"{name}, {share:.0%}", **more)
 
 
-def _sizes(found: nes_lab.CostReport, full: nes_lab.CostReport) -> dict[str, Any]:
+def _sizes(cost: nes_lab.CostReport, full: nes_lab.CostReport) -> dict[str, Any]:
     return {
-        "madds": found.madds,
-        "params": found.params,
-        "madd_ratio": found.madds / full.madds,
-        "params_ratio": found.params / full.params,
+        "madds": cost.madds,
+        "params": cost.params,
+        "madd_ratio": cost.madds / full.madds,
+        "params_ratio": cost.params / full.params,
     }
 
 
 def _measure_compiled(name: str, share: float, batch: int, settings: Settings) -> list[Row]:
-    """Fused networks under ``torch.compile``, each compiled anew; the first call is the compilation."""
+    """Measure fused networks under ``torch.compile``, and the seconds of compilation, which is the first call."""
     contenders, x, _ = _tuned(name, share, batch, settings)
     chosen = {n: contenders[n] for n in ("dense, fused", COMPILED)}
     calls: dict[str, Callable[[], object]] = {}

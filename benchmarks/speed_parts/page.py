@@ -1,4 +1,4 @@
-"""docs/speed.md, made of the result file alone: the same file gives the same page."""
+"""Write docs/speed.md from the result file only: the same file gives the same page."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Data = dict[str, Any]
 
 
 def page(data: Data) -> str:
-    """The whole page as Markdown.
+    """Return the complete page as Markdown.
 
     Args:
-        data: The result file's contents.
+        data: The contents of the result file.
     """
     sections = [
         _head(data),
         "## The targets\n\n" + _targets(data),
-        "## What was missed\n\n" + _missed(data),
-        "## When epitomes make a network faster, and when they only make it smaller\n\n" + advice(data),
-        "## Whole networks, inference\n\n" + network_tables(data),
-        "### Compiled\n\n" + compiled_table(data),
+        "## Targets that were missed\n\n" + _missed(data),
+        "## When epitomes make a network faster, and when only smaller\n\n" + advice(data),
+        "## Inference of complete networks\n\n" + network_tables(data),
+        "### With torch.compile\n\n" + compiled_table(data),
         "## Training steps\n\n" + training_table(data),
         "### Peak memory of a step\n\n" + memory_table(data),
         "## Single layers\n\n" + layer_tables(data),
-        "### Beside factorized layers of equal params\n\n" + factorized_table(data),
+        "### Factorized layers of equal params\n\n" + factorized_table(data),
         "### Long one-dimensional kernels with shared products\n\n" + audio_table(data),
         "## From epitome to weight\n\n" + expansion_table(data),
         "## GPU\n\n" + gpu_table(data),
@@ -52,15 +52,17 @@ def page(data: Data) -> str:
 def _head(data: Data) -> str:
     f = data["facts"]
     quick = (
-        "\n\n**Made with `--quick`: it shows that the script works. The numbers mean nothing.**" if f["quick"] else ""
+        "\n\n**Made with `--quick`, which shows that the script works. The numbers mean nothing.**"
+        if f["quick"]
+        else ""
     )
     gpu = f"; GPU: {f['gpu']}" if f["gpu"] else ""
     return (
-        "# How fast: measured\n\n"
+        "# Measured speed\n\n"
         "<!-- Written by benchmarks/speed.py from benchmarks/results/speed.json; do not edit. -->\n\n"
-        "Times are ratios to a dense layer or network that took turns with the contender in one process. Everything is exact: an "
-        "execution plan changes how a result is computed, never which.\n\n"
-        f"{f['device']}, {f['cores']} cores, {f['threads']} used, {f['dtype']}, torch {f['torch']}{gpu}; commit "
+        "Times are ratios to the time of a dense layer or network that ran in turns with the contender, in one process. All execution "
+        "plans are exact: they compute the same result in different ways.\n\n"
+        f"{f['device']}, {f['cores']} cores, {f['threads']} threads, {f['dtype']}, torch {f['torch']}{gpu}; commit "
         f"{', '.join(_commits(data))}; {f['date']}.{quick}"
     )
 
@@ -70,11 +72,11 @@ def _commits(data: Data) -> list[str]:
 
 
 def _targets(data: Data) -> str:
-    lines = [(t.what, t.limit.replace("<=", "≤").replace(">=", "≥"), *_judged(t, data)) for t in TARGETS]
+    lines = [(t.what, t.limit.replace("<=", "≤").replace(">=", "≥"), *_target_result(t, data)) for t in TARGETS]
     return table(("what", "target", "measured", "met"), lines)
 
 
-def _judged(target: Target, data: Data) -> tuple[str, str]:
+def _target_result(target: Target, data: Data) -> tuple[str, str]:
     rows = [r for r in rows_of(data) if r.get("key") == target.key]
     if not rows:
         why = next((j["skipped"] for n, j in data["jobs"].items() if j["skipped"] and n.startswith(target.part)), None)
@@ -84,14 +86,14 @@ def _judged(target: Target, data: Data) -> tuple[str, str]:
     if len(rows) > 8:
         order = sorted(rows, key=lambda r: r["ratio"] / r["target"], reverse=not target.at_least)
         nearest, middle = order[0], sorted(r["ratio"] for r in rows)[len(rows) // 2]
-        return f"median {middle:.2f}; farthest off: {nearest['ratio']:.2f} ({named(nearest)})", verdict
+        return f"median {middle:.2f}; farthest from the target: {nearest['ratio']:.2f} ({named(nearest)})", verdict
     return "; ".join(f"{r['ratio']:.2f} ({named(r)})" for r in rows), verdict
 
 
 def _missed(data: Data) -> str:
     note = (
-        "The floor is what a plan would take if folding and expanding cost no more than moving their bytes: the dense convolution of "
-        "the epitome's own shape, and copies. Where the floor is above the target, the target is out of reach on this machine."
+        "The floor is the time an execution plan would take if folding and expanding cost no more than moving their bytes: a dense "
+        "convolution with the epitome's shape, plus copies. If the floor is above the target, this machine cannot reach the target."
     )
     rows = [r for r in rows_of(data) if r["met"] is False]
     layers = [r for r in rows if r["part"] == "layers"]
@@ -99,21 +101,22 @@ def _missed(data: Data) -> str:
     parts = [note, _missed_layers(layers, data)]
     if others:
         lines = [
-            (named(r), r["baseline"], f"{r['ratio']:.2f}", f"{r['target']:.2f}", _floor(r), _reading(r)) for r in others
+            (named(r), r["baseline"], f"{r['ratio']:.2f}", f"{r['target']:.2f}", _floor(r), _conclusion(r))
+            for r in others
         ]
-        parts.append(table(("what", "against", "measured", "target", "floor", "reading"), lines))
-    return "\n\n".join(part for part in parts if part) if rows else "Nothing that was measured."
+        parts.append(table(("what", "baseline", "measured", "target", "floor", "conclusion"), lines))
+    return "\n\n".join(part for part in parts if part) if rows else "None of those that were measured."
 
 
 def _missed_layers(missed: list[dict[str, Any]], data: Data) -> str:
     if not missed:
         return ""
-    judged = sum(r["met"] is not None for r in rows_of(data, "layers"))
-    barred = [r for r in missed if r["floor"] > r["target"]]
+    with_target = sum(r["met"] is not None for r in rows_of(data, "layers"))
+    unreachable = [r for r in missed if r["floor"] > r["target"]]
     over = sorted(r["ratio"] - r["target"] for r in missed)
     return (
-        f"Single layers: {len(missed)} of {judged} missed, by {over[len(over) // 2]:.2f} in the median and {over[-1]:.2f} at most; for "
-        f"{len(barred)} of them the floor itself is above the target. The table of single layers has each with its floor."
+        f"Single layers: {len(missed)} of {with_target} miss their target, by {over[len(over) // 2]:.2f} in the median and by up to "
+        f"{over[-1]:.2f}. For {len(unreachable)} of them the floor is above the target. The table of single layers has all floors."
     )
 
 
@@ -121,10 +124,10 @@ def _floor(row: dict[str, Any]) -> str:
     return f"{row['floor']:.2f}" if row.get("floor") is not None else "–"
 
 
-def _reading(row: dict[str, Any]) -> str:
+def _conclusion(row: dict[str, Any]) -> str:
     floor = row.get("floor")
     if floor is None:
-        return f"off by {abs(row['ratio'] - row['target']):.2f}"
+        return f"missed by {abs(row['ratio'] - row['target']):.2f}"
     if floor > row["target"]:
         return f"out of reach: the floor is {floor - row['target']:.2f} above the target"
     return f"within reach: {row['ratio'] - floor:.2f} above the floor"
@@ -136,15 +139,17 @@ def _method(data: Data) -> str:
     packages = ", ".join(f"{name} {v}" for name, v in f["versions"].items() if v)
     allocator = " ".join(f"{key}={value}" for key, value in f["allocator"].items())
     return (
-        "`make bench` runs it all; `.venv/bin/python benchmarks/speed.py` this page alone (`--list`, `--only TEXT`, `--resume` and "
-        f"`--again` choose parts, `--quick` tries them). It took {seconds / 60:.0f} minutes. Every contender runs once a round, in turn, "
-        "for at least 20 rounds; a ratio is the median of the rounds' own ratios, and [the result file]"
-        "(../benchmarks/results/speed.json) also holds medians and 90th percentiles in milliseconds.\n\n"
-        f"The process runs with `{allocator}`, for dense and epitome networks alike. By default glibc gives large tensors back to the "
-        f"system at every call and fetches their pages again: a relu on {RELU_MIB} MiB took {f['relu_ms']['default']:.1f} ms so and "
-        f"{f['relu_ms']['here']:.1f} ms here. Whoever serves large batches on a CPU gains by the same settings, or by jemalloc; without "
-        "them dense and epitome networks are both slower, and the ratios differ from these.\n\n"
-        "Weights are random, batch norms have random numbers (equal ones fold more cheaply than trained ones). Width multiplier and "
-        "Torch-Pruning are bisected to the epitome network's multiply-adds, as near as channels in multiples of 8 come; all are fused. "
+        "`make bench SCRIPTS=speed` repeats the measurements of this page. `.venv/bin/python benchmarks/speed.py` does too; its options "
+        "`--list`, `--only TEXT`, `--resume` and `--again` choose jobs, and `--quick` tests them. All jobs took "
+        f"{seconds / 60:.0f} minutes. In each round every contender runs once, in turns, for at least 20 rounds. A ratio is the median of "
+        "the ratios of the rounds. [The result file](../benchmarks/results/speed.json) also has medians and 90th percentiles in "
+        "milliseconds.\n\n"
+        f"Dense and epitome networks ran with the same settings of the allocator: `{allocator}`. By default glibc returns large tensors to "
+        f"the system after every call and fetches their pages again. A relu on {RELU_MIB} MiB took {f['relu_ms']['default']:.1f} ms with "
+        f"the defaults and {f['relu_ms']['here']:.1f} ms with these settings. If you serve large batches on a CPU, use the same settings "
+        "or jemalloc; without them dense and epitome networks are slower, and the ratios differ.\n\n"
+        "Weights are random. Batch norms have random numbers too, because equal numbers could be folded more cheaply than trained ones. "
+        "The width of narrower networks and the ratio of Torch-Pruning are chosen by bisection to match the multiply-adds of the epitome "
+        "network, as closely as channels in multiples of 8 allow. All networks are fused. "
         f"A copy of 64 MiB moved {f['copy_gb_per_s']} GB/s. Seed {f['seed']}; Python {f['python']}; {packages}; {f['system']}."
     )

@@ -1,4 +1,4 @@
-"""The result file: facts of the machine, and the rows of each finished job, written as soon as it ends."""
+"""The result file: facts about the machine, and the rows of each finished job, written as soon as it ends."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Row = dict[str, Any]
 
 
 def row(case: str, contender: str, baseline: str, ratio: float, **more: Any) -> Row:
-    """One measured comparison; ``met`` follows from ``target`` and ``at_least``.
+    """Return one measured comparison; ``met`` follows from ``target`` and ``at_least``.
 
     Args:
-        case: What was measured, in words.
-        contender: What is judged.
-        baseline: What it is divided by.
-        ratio: Time (or memory) of the contender over the baseline's; a share of bandwidth for expansions.
-        **more: ``key`` and ``target`` where a target applies, ``floor``, ``median_ms``, ``madd_ratio`` and what else is known.
+        case: Short description of what was measured.
+        contender: Name of the network, layer or call that was measured.
+        baseline: Name of what its time is divided by.
+        ratio: Time (or memory) of the contender divided by the baseline's; for expansions, the share of a copy's bandwidth.
+        **more: ``key`` and ``target`` if a target applies, ``floor``, ``median_ms``, ``madd_ratio`` and others.
     """
     target = more.get("target")
     met = None if target is None else (ratio >= target if more.get("at_least") else ratio <= target)
-    found = {"case": case, "contender": contender, "baseline": baseline, "ratio": ratio, **more, "met": met}
-    return {key: _short(value) for key, value in found.items()}
+    values = {"case": case, "contender": contender, "baseline": baseline, "ratio": ratio, **more, "met": met}
+    return {key: _short(value) for key, value in values.items()}
 
 
 def compare(times: Times, contender: str, baseline: str, case: str, **more: Any) -> Row:
-    """A row of two contenders that took turns."""
+    """Return the row of a contender and a baseline that were timed in turns."""
     return row(
         case,
         contender,
@@ -53,7 +53,7 @@ def _short(value: Any) -> Any:
 
 
 def version_of(package: str) -> str | None:
-    """Version of an installed distribution, or None."""
+    """Return the version of an installed package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -65,9 +65,9 @@ class Record:
     """A result file.
 
     Args:
-        path: Where it is.
-        facts: Of the machine, the software and the settings.
-        jobs: By name: when, at which commit, how long, and the rows, or why it was skipped.
+        path: Path of the file.
+        facts: Names, versions and settings of the machine and the software.
+        jobs: For each job's name, its date, commit, seconds and rows, or the reason why it was skipped.
     """
 
     path: Path
@@ -76,10 +76,10 @@ class Record:
 
     @classmethod
     def begin(cls, path: Path, facts: dict[str, Any], keep: bool) -> Record:
-        """A new file, or one that goes on with the jobs that stand in it.
+        """Start a new file, or continue one and keep its jobs.
 
         Raises:
-            SystemExit: If jobs were to be kept that another machine, torch or setting measured.
+            SystemExit: If the jobs to keep were measured with another machine, torch or setting.
         """
         jobs = {}
         if keep and path.exists():
@@ -90,12 +90,12 @@ class Record:
             ]
             if changed:
                 raise SystemExit(
-                    f"{path.name} was measured with another {', '.join(changed)}; begin anew, without --resume"
+                    f"{path.name} was measured with another {', '.join(changed)}; run it without --resume to start again"
                 )
         return cls(path, facts, jobs)
 
     def add(self, name: str, seconds: float, commit: str, rows: list[Row], skipped: str | None = None) -> None:
-        """Keep what a job measured, or why it could not."""
+        """Store the rows of a job, or the reason why it was skipped, and write the file."""
         when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
         self.jobs[name] = {
             "seconds": round(seconds, 1),
@@ -107,7 +107,7 @@ class Record:
         self.write()
 
     def write(self) -> None:
-        """Replace the file at once, so that a killed run leaves a whole one."""
+        """Write a new file and rename it, so that a killed process leaves a complete one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".new")
         fresh.write_text(json.dumps({"facts": self.facts, "jobs": self.jobs}, indent=1) + "\n", encoding="utf-8")

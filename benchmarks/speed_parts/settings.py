@@ -1,4 +1,4 @@
-"""What every part of the benchmark is given, and what it gives back: jobs."""
+"""Settings that every part of the benchmark reads, and the jobs that the parts return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.speed_parts.timing import Effort
 __all__ = ["DEFAULT", "FOR_SPEED", "RELU_MIB", "Job", "Settings", "plan_options"]
 
 DEFAULT, FOR_SPEED = "default plan", "plan for speed"
-"""Two ways to reach a budget: the planner's defaults, and what was found to run fastest on the CPU."""
+"""Two kinds of plan for a budget: by the planner's defaults, and by the options that ran fastest on the CPU."""
 
 _FOR_SPEED: dict[tuple[str, float], dict[str, Any]] = {
     ("mobilenetv2_100", 0.75): {"wiring": "narrow_axis", "min_channels": 64},
@@ -20,23 +20,23 @@ _FOR_SPEED: dict[tuple[str, float], dict[str, Any]] = {
 
 
 def plan_options(network: str, share: float, kind: str) -> dict[str, Any]:
-    """Arguments of :func:`nes_lab.plan_for_budget` besides budget and routing."""
+    """Return the arguments of :func:`nes_lab.plan_for_budget` besides budget and routing."""
     if kind == DEFAULT:
         return {}
     return _FOR_SPEED.get((network, share), {"wiring": "input_axis", "round_to": 32})
 
 
 RELU_MIB = 49
-"""Size of the tensor on which the allocator's part is shown."""
+"""Size in MiB of the tensor that shows the effect of the allocator's settings."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run.
+    """Settings of one run of the benchmark.
 
     Args:
-        quick: Few rounds on small inputs: shows that everything works, measures nothing.
-        seed: Of weights, inputs and starts.
+        quick: Whether to run few rounds on small inputs, which shows that everything works but measures nothing.
+        seed: Seed of weights, inputs and starts.
     """
 
     quick: bool = False
@@ -44,26 +44,26 @@ class Settings:
 
     @property
     def pixels(self) -> int:
-        """Image size of whole networks."""
+        """Return the image size for complete networks."""
         return 64 if self.quick else 224
 
     def effort(self, seconds: float, most: int = 60) -> Effort:
-        """At least 20 rounds, more while ``seconds`` last."""
+        """Return how long to measure: at least 20 rounds, and more until ``seconds`` have passed."""
         return Effort(2, 2, 0.0, 1) if self.quick else Effort(20, most, seconds)
 
     def batch(self, size: int) -> int:
-        """A batch, smaller when in a hurry."""
+        """Return the batch size, or 2 if ``quick`` is set and it is larger."""
         return min(size, 2) if self.quick else size
 
 
 @dataclass(frozen=True)
 class Job:
-    """A part that is measured and kept as a whole.
+    """A part of the benchmark that is measured and stored as a unit.
 
     Args:
-        name: In the result file; ``--only`` matches it.
-        measure: Gives the rows.
-        why_not: Why it cannot be measured here, or None.
+        name: Its name in the result file, which ``--only`` compares.
+        measure: A function that measures and returns the rows.
+        why_not: The reason why this machine cannot measure it. None: it can.
     """
 
     name: str

@@ -32,7 +32,7 @@ def _of(row: Row, key: str) -> str:
 
 
 def network_tables(data: Data) -> str:
-    """Every contender of a network and budget, with both baselines; ONNX Runtime is said to be missing."""
+    """Return one table per network, budget and batch, with every contender and its ratios to three baselines."""
     rows = list(rows_of(data, "networks"))
     parts = []
     for case in dict.fromkeys(r["case"] for r in rows):
@@ -40,9 +40,9 @@ def network_tables(data: Data) -> str:
             here = [r for r in rows if r["case"] == case and r["batch"] == batch]
             parts.append(f"{case} multiply-adds, batch {batch}:\n\n" + _network_table(here))
     note = (
-        "Eager. *Floor*: the same epitome network with every layer that can run `factored` replaced by a plain convolution and plain "
-        "slices and concatenations, against the same baseline. *Execution*: how many layers `tune` gave to which plan; multiply-adds "
-        "are those that then run. ONNX Runtime is not measured yet: the export that it needs is not part of the library so far."
+        "In eager mode. *floor*: the time of the same epitome network in which every layer that can run `factored` is replaced by a plain "
+        "convolution with plain slices and concatenations, divided by the same baseline. *execution*: the number of layers for which "
+        "`tune` chose each execution plan. Multiply-adds are those of the chosen plans. Times in ONNX Runtime: [formats.md](formats.md)."
     )
     return "\n\n".join([note, *(parts or [_skipped(data, "networks")])])
 
@@ -75,7 +75,7 @@ _BASELINES = ("dense", "dense, fused", "width multiplier, fused")
 
 
 def compiled_table(data: Data) -> str:
-    """torch.compile, with the time it takes to compile."""
+    """Return the table of networks under ``torch.compile``, with the seconds of compilation."""
     rows = list(rows_of(data, "compiled"))
     if not rows:
         return _skipped(data, "compiled")
@@ -95,7 +95,7 @@ def compiled_table(data: Data) -> str:
 
 
 def training_table(data: Data) -> str:
-    """Time of a step."""
+    """Return the table of times of a training step."""
     lines = [
         (
             r["case"],
@@ -109,22 +109,22 @@ def training_table(data: Data) -> str:
         for r in rows_of(data, "training")
     ]
     note = (
-        "Forward, backward and SGD with momentum, eager; every layer that can runs `factored`. `free` starts are fractional and learn, "
-        "`tiled` ones are fixed, `learner` predicts them from the batch."
+        "A step is forward, backward and SGD with momentum, in eager mode. Every layer that can run `factored` does. `free` starts are "
+        "fractional and learned, `tiled` starts are fixed, and `learner` predicts the starts from the batch."
     )
     head = ("what", "starts, wiring", "baseline", "ms", "ratio", "target", "MAdd ratio")
     return note + "\n\n" + (table(head, lines) if lines else _skipped(data, "training"))
 
 
 def memory_table(data: Data) -> str:
-    """Bytes alive at the peak of a step."""
+    """Return the table of peak memory of a training step."""
     lines = [
         (r["case"], r["contender"], f"{r['mib']:.0f}", f"{r['baseline_mib']:.0f}", verdict(r), _target(r))
         for r in rows_of(data, "memory")
     ]
     note = (
-        "Bytes of the tensors that forward and backward make, at their peak: activations kept for the backward pass, and gradients. "
-        "`free` starts need one more tensor a layer, the output before it is expanded."
+        "The most bytes of tensors that forward and backward use at once: activations kept for the backward pass, and gradients. `free` "
+        "starts need one more tensor per layer: the output before it is expanded."
     )
     head = ("what", "starts", "MiB", "dense MiB", "ratio", "target")
     return note + "\n\n" + (table(head, lines) if lines else _skipped(data, "memory"))
@@ -135,12 +135,13 @@ def _target(row: Row) -> str:
 
 
 def layer_tables(data: Data) -> str:
-    """Integer and fractional starts side by side, one line per shape, batch and axis."""
+    """Return the table of single layers: one line per shape, batch and axis, with integer and fractional starts."""
     rows = list(rows_of(data, "layers"))
     note = (
-        "`factored`, bias-free, inference, against the dense convolution. Each cell: time (target; floor). Bold: target missed. Rows "
-        "without a target are thinner than 20 M multiply-adds or 64 channels. *Input axis*, *output axis*: that axis halved, half the "
-        "multiply-adds; *both axes*: a quarter. Fractional starts: patches of 16 channels, each start between two cells."
+        "Inference of `factored` layers without bias, compared with the dense convolution. Each cell is time (target; floor), in bold if "
+        "the target was missed. Layers below 20 M multiply-adds or 64 channels have no target. *input axis*, *output axis*: that axis is "
+        "halved, and so are the multiply-adds. *both axes*: a quarter of the multiply-adds. Fractional starts: patches of 16 channels, "
+        "and every start lies between two cells."
     )
     lines = []
     for key in dict.fromkeys((r["network"], r["case"], r["batch"], r["axes"]) for r in rows):
@@ -165,12 +166,12 @@ def _layer(row: Row | None) -> str:
 
 
 def factorized_table(data: Data) -> str:
-    """tensorly-torch layers and epitomes of about half the params."""
+    """Return the table of tensorly-torch layers and epitomes of about half the params."""
     return _shares_table(data, "factorized")
 
 
 def audio_table(data: Data) -> str:
-    """Execution plans of one-dimensional layers with long kernels."""
+    """Return the table of execution plans of one-dimensional layers with long kernels."""
     return _shares_table(data, "audio")
 
 
@@ -184,7 +185,7 @@ def _shares_table(data: Data, part: str) -> str:
 
 
 def expansion_table(data: Data) -> str:
-    """Bandwidth of ``materialize()``."""
+    """Return the table of the bandwidth of ``materialize()``."""
     lines = [
         (
             r["device"],
@@ -199,15 +200,15 @@ def expansion_table(data: Data) -> str:
         for r in rows_of(data, "expansion")
     ]
     note = (
-        "`materialize()`: bytes of the epitome read and of the weight written per second, against a copy of the weight between two "
-        "tensors that stand. Inference does this once and keeps the weight."
+        "`materialize()` reads the epitome and writes the weight. *share* is its bytes per second divided by those of a copy of the weight "
+        "between two existing tensors. Inference materializes once and keeps the weight."
     )
     head = ("device", "what", "MiB", "shrunk", "starts", "GB/s", "copy GB/s", "share")
     return note + "\n\n" + (table(head, lines) if lines else _skipped(data, "expansion"))
 
 
 def gpu_table(data: Data) -> str:
-    """The speed of compiled layers as a share of their floor's."""
+    """Return the table of the speed of compiled layers on a GPU, as shares of the speed of their floors."""
     rows = list(rows_of(data, "gpu"))
     if not rows:
         return _skipped(data, "gpu")
@@ -224,8 +225,8 @@ def gpu_table(data: Data) -> str:
         for r in rows
     ]
     note = (
-        "`factored` at half the multiply-adds, batch 256, bfloat16, channels last, compiled. Share: speed against a dense convolution of "
-        "the epitome's own shape plus a copy of what the fold reads and one of what the expansion writes."
+        "`factored` at half the multiply-adds, batch 256, bfloat16, channels last, compiled. *share*: the speed divided by that of a dense "
+        "convolution with the epitome's shape, a copy of what the fold reads, and a copy of what the expansion writes."
     )
     head = ("layer", "shrunk", "starts", "ms", "floor ms", "share", "/ dense")
     return note + "\n\n" + table(head, lines)

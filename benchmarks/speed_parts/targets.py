@@ -1,4 +1,4 @@
-"""What is to be reached: the targets that rows of the result name by their key. Torch-free."""
+"""The targets of speed and memory; rows of the result name them by their key. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Target:
     """A line of the target table.
 
     Args:
-        key: As rows name it.
-        what: What is measured.
-        limit: The target in words.
-        part: Jobs whose names begin so measure it.
+        key: The name by which rows refer to it.
+        what: Description of the measurement.
+        limit: The target as text.
+        part: The beginning of the names of the jobs that measure it.
         at_least: Whether more is better.
     """
 
@@ -84,7 +84,7 @@ TARGETS = (
     Target(
         "gpu_layer",
         "GPU: `factored` at 50 % on resnet50 shapes, batch 256, bfloat16, compiled",
-        ">= 0.90 of the speed of a dense convolution of the epitome's own shape plus two copies",
+        ">= 0.90 of the speed of a dense convolution with the epitome's shape plus two copies",
         "gpu",
         at_least=True,
     ),

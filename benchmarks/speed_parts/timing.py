@@ -1,4 +1,4 @@
-"""Timing contenders in turn, in one process: a machine that drifts, drifts for all of them."""
+"""Time contenders in turns, in one process, so that changes in the machine's speed affect all of them equally."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 __all__ = ["Effort", "Times", "copy_bandwidth", "take_turns"]
 
 FAULTS = 2000
-"""Page faults a round (8 MB) above which the allocator has not yet settled."""
+"""Page faults per round (8 MB); the warm-up continues while a round has more, because the allocator still asks the system for memory."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """Limits on the rounds of a measurement. In each round every contender runs once.
 
     Args:
-        pairs: Fewest timed rounds; in each every contender runs once.
-        most: Most rounds.
-        seconds: Rounds are added up to this time.
-        warmup: Untimed rounds before; up to 8 more while the allocator still asks the system for memory.
+        pairs: Fewest timed rounds.
+        most: Most timed rounds.
+        seconds: Time in seconds after which no round beyond ``pairs`` is started.
+        warmup: Untimed rounds before; up to 8 more follow while the allocator still asks the system for memory.
     """
 
     pairs: int = 20
@@ -35,39 +35,39 @@ class Effort:
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds per round, by contender."""
+    """Milliseconds of every round, by contender."""
 
     rounds: dict[str, list[float]]
 
     @property
     def pairs(self) -> int:
-        """Timed rounds."""
+        """Return the number of timed rounds."""
         return len(next(iter(self.rounds.values())))
 
     def median(self, name: str) -> float:
-        """Median time of a contender."""
+        """Return the median time of a contender in milliseconds."""
         return median(self.rounds[name])
 
     def p90(self, name: str) -> float:
-        """The time that nine rounds in ten stay within."""
+        """Return the 90th percentile of the times of a contender."""
         ordered = sorted(self.rounds[name])
         return ordered[min(len(ordered) - 1, -(-9 * len(ordered) // 10) - 1)]
 
     def ratio(self, name: str, baseline: str) -> float:
-        """Median of the rounds' own ratios."""
+        """Return the median over rounds of the ratio of two contenders in the same round."""
         return median(a / b for a, b in zip(self.rounds[name], self.rounds[baseline], strict=True))
 
 
 def take_turns(
     calls: Mapping[str, Callable[[], object]], effort: Effort, device: str = "cpu", inner: int | None = None
 ) -> Times:
-    """Run every contender once a round, every second round in reverse order.
+    """Run every contender once per round, in reverse order in every second round.
 
     Args:
-        calls: What to time, by name.
-        effort: How many rounds.
-        device: Where the calls run; on ``cuda`` each time ends with a synchronization.
-        inner: Calls that one time is the mean of; None: 1, or 10 on ``cuda``, whose queue would hide short ones.
+        calls: The functions to time, by name.
+        effort: Limits on the number of rounds.
+        device: Device on which the calls run; on ``cuda`` each timing ends with a synchronization.
+        inner: Number of calls whose mean is one time. None: 1, or 10 on ``cuda``, where a synchronization takes longer than a short call.
     """
     inner = inner or (10 if device == "cuda" else 1)
     _warm_up(calls, effort, device)
@@ -104,7 +104,7 @@ def _time(call: Callable[[], object], device: str, inner: int) -> float:
 
 
 def copy_bandwidth(nbytes: int, device: str, effort: Effort) -> float:
-    """Bytes read and written per second by a copy of ``nbytes`` between two tensors that stand."""
+    """Return the bytes read and written per second when ``nbytes`` are copied between two existing tensors."""
     source = torch.ones(max(1, nbytes // 4), device=device)
     target = torch.empty_like(source)
     times = take_turns({"copy": lambda: target.copy_(source)}, effort, device)

@@ -1,4 +1,4 @@
-"""Training steps: time and peak memory of forward, backward and SGD, epitome against dense, eager on the CPU."""
+"""Measure time and peak memory of training steps (forward, backward, SGD) of epitome and dense networks, eager on the CPU."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["CASES", "jobs"]
 
 PIXELS = {"resnet50": 160, "mobilenetv2_100": 224}
 CASES = (("resnet50", 0.5, 4), ("resnet50", 0.75, 4), ("mobilenetv2_100", 0.75, 16))
-"""Network, share of multiply-adds, batch."""
+"""Triples of network, share of multiply-adds, and batch."""
 LEAST = ("resnet50", 0.75)
-"""The case in which only what has a target is timed."""
+"""In this case only contenders that have a target are timed."""
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    """Time and memory of each case."""
+    """Yield a job for the time and one for the memory of each case."""
     for name, share, batch in CASES[2:] if settings.quick else CASES:
         where = f"{name}/{share:.0%}/batch {settings.batch(batch)} at {_pixels(name, settings)} px"
         yield Job(f"training/{where}", partial(_time, name, share, batch, settings))
@@ -41,7 +41,7 @@ def _pixels(name: str, settings: Settings) -> int:
 
 
 def _epitome(dense: nn.Module, name: str, share: float, settings: Settings, routing: str, kind: str) -> nn.Module:
-    """An epitome network whose layers run ``factored`` wherever they can."""
+    """Return an epitome network in training mode, whose layers run ``factored`` if they can."""
     x = torch.randn(1, 3, _pixels(name, settings), _pixels(name, settings))
     options = plan_options(name, share, kind)
     plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, routing=routing, **options)
@@ -90,8 +90,8 @@ def _time(name: str, share: float, batch: int, settings: Settings) -> list[Row]:
     full = nes_lab.count(dense, x[:1])
     rows = []
     for key, model in models.items():
-        found = nes_lab.count(model, x[:1])
-        sizes = {"madd_ratio": found.madds / full.madds, "params_ratio": found.params / full.params}
+        cost = nes_lab.count(model, x[:1])
+        sizes = {"madd_ratio": cost.madds / full.madds, "params_ratio": cost.params / full.params}
         rows.append(compare(times, key, "dense", case, **more, **sizes, **_target(name, share, key)))
     learner, free = (f"{routing}, {FOR_SPEED}" for routing in ("learner", "free"))
     if learner in models:
@@ -108,11 +108,11 @@ def _target(name: str, share: float, contender: str) -> dict[str, Any]:
 
 
 def _memory(name: str, share: float, batch: int, settings: Settings) -> list[Row]:
-    """Peak bytes of tensors alive during forward and backward; the first step, which fills caches, is not measured."""
+    """Measure the peak bytes of tensors during forward and backward, not in the first step, which fills caches."""
     dense = _dense(name, settings)
     x, y = _batch(name, batch, settings)
-    made = (("tiled", "tiled", DEFAULT), (f"tiled, {FOR_SPEED}", "tiled", FOR_SPEED), ("free", "free", DEFAULT))
-    models = {key: _epitome(dense, name, share, settings, routing, kind) for key, routing, kind in made}
+    variants = (("tiled", "tiled", DEFAULT), (f"tiled, {FOR_SPEED}", "tiled", FOR_SPEED), ("free", "free", DEFAULT))
+    models = {key: _epitome(dense, name, share, settings, routing, kind) for key, routing, kind in variants}
     models["free, then frozen"] = _epitome(dense, name, share, settings, "free", DEFAULT)
     for layer in _layers(models["free, then frozen"]):
         layer.freeze()

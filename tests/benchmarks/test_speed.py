@@ -1,4 +1,4 @@
-"""The speed benchmark's own parts: opponents of the wanted cost, the page made of the result file, a run of two rounds."""
+"""Parts of benchmarks/speed.py: opponents of a given cost, the page written from the result file, a run of two rounds."""
 
 import json
 import os
@@ -69,45 +69,45 @@ def layer_row(ratio, floor, starts="integer"):
 # ---- the page -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_committed_page_is_made_of_the_committed_results():
+def test_page_is_written_from_the_committed_results():
     if not speed.RESULTS.exists():
         pytest.skip("benchmarks/results/speed.json is not there yet; `make bench` writes it")
-    found = json.loads(speed.RESULTS.read_text(encoding="utf-8"))
-    assert speed.PAGE.read_text(encoding="utf-8") == page(found), "run benchmarks/speed.py --page"
-    assert not found["facts"]["quick"]
+    data = json.loads(speed.RESULTS.read_text(encoding="utf-8"))
+    assert speed.PAGE.read_text(encoding="utf-8") == page(data), "run benchmarks/speed.py --page"
+    assert not data["facts"]["quick"]
 
 
-def test_a_page_of_no_results_says_so_for_every_target():
+def test_page_without_results_says_so_for_every_target():
     text = page(result())
     assert text.count("not measured: not run yet") == len(TARGETS)
-    assert "Nothing that was measured." in text
+    assert "None of those that were measured." in text
 
 
-def test_a_target_counts_its_rows_and_a_floor_above_it_is_told():
+def test_page_counts_the_rows_of_a_target_and_the_floors_above_it():
     text = page(result(layers_a=job(layer_row(0.60, 0.5), layer_row(0.80, 0.7, "fractional"))))
-    targets = text.split("## What was missed")[0]
+    targets = text.split("## Targets that were missed")[0]
     assert "0.60 (3x3 64-64 at 56 px, input axis, integer, batch 1) | yes" in targets
     assert "0.80 (3x3 64-64 at 56 px, input axis, fractional, batch 1) | no" in targets
-    assert "1 of 2 missed, by 0.15 in the median and 0.15 at most; for 1 of them the floor itself is above" in text
+    assert "1 of 2 miss their target, by 0.15 in the median and by up to 0.15. For 1 of them the floor is above" in text
     assert "| 0.60 (≤ 0.65; floor 0.50) | **0.80** (≤ 0.65; floor 0.70) |" in text
 
 
-def test_a_network_is_shown_with_its_plans_and_what_stands_in_the_way():
+def test_page_shows_the_executions_of_a_network_and_its_distance_from_the_floor():
     row_ = row("resnet50, 50%", "epitome, plan for speed", "dense", 0.62, key="resnet50_50", target=0.6, **NETWORK)
     text = page(result(**{"networks_resnet50_50%_batch 16": job(row_)}))
     assert "40 factored, 9 materialize" in text
     assert "| dense | 0.62 | 0.60 | 0.55 | within reach: 0.07 above the floor |" in text
 
 
-def test_what_was_skipped_is_told_with_its_reason():
+def test_page_gives_the_reason_for_skipped_jobs():
     text = page(
-        result(**{"gpu_a": job(skipped="no GPU was at hand"), "expansion_cuda": job(skipped="no GPU was at hand")})
+        result(**{"gpu_a": job(skipped="this machine has no GPU"), "expansion_cuda": job(skipped="this machine has no GPU")})
     )
-    assert text.split("## The targets")[1].split("##")[0].count("not measured: no GPU was at hand") == 2
-    assert "## GPU\n\nNot measured: no GPU was at hand." in text
+    assert text.split("## The targets")[1].split("##")[0].count("not measured: this machine has no GPU") == 2
+    assert "## GPU\n\nNot measured: this machine has no GPU." in text
 
 
-def test_a_hurried_run_is_marked():
+def test_page_marks_a_quick_run():
     assert "The numbers mean nothing" in page({"facts": FACTS | {"quick": True}, "jobs": {}})
 
 
@@ -117,16 +117,16 @@ def test_a_hurried_run_is_marked():
 @pytest.mark.parametrize(
     ("ratio", "more", "met"), [(0.6, {}, None), (0.6, {"target": 0.6}, True), (0.7, {"target": 0.6}, False)]
 )
-def test_a_target_is_met_at_its_limit(ratio, more, met):
+def test_row_meets_a_target_at_its_limit(ratio, more, met):
     assert row("a", "b", "c", ratio, **more)["met"] is met
 
 
-def test_more_is_better_where_it_is_said():
+def test_row_with_at_least_meets_its_target_above_it():
     assert row("a", "b", "c", 0.8, target=0.7, at_least=True)["met"]
     assert not row("a", "b", "c", 0.6, target=0.7, at_least=True)["met"]
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+def test_run_measures_only_jobs_that_the_record_lacks(tmp_path):
     path, measured = tmp_path / "speed.json", []
     jobs = [Job(name, lambda name=name: measured.append(name) or []) for name in "ab"]
     speed.run(jobs[:1], Record.begin(path, FACTS, keep=False))
@@ -137,13 +137,13 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     assert list(json.loads(path.read_text())["jobs"]) == ["a", "b"]
 
 
-def test_results_of_another_machine_are_not_mixed(tmp_path):
+def test_record_begin_refuses_results_of_other_settings(tmp_path):
     Record.begin(tmp_path / "speed.json", FACTS, keep=False).write()
     with pytest.raises(SystemExit, match="another threads"):
         Record.begin(tmp_path / "speed.json", FACTS | {"threads": 1}, keep=True)
 
 
-def test_a_job_that_fails_is_named_and_the_others_go_on(tmp_path, capsys):
+def test_run_names_a_failed_job_and_continues(tmp_path, capsys):
     record = Record.begin(tmp_path / "speed.json", FACTS, keep=False)
     assert speed.run([Job("a", lambda: 1 // 0), Job("b", list)], record) == ["a"]
     assert list(record.jobs) == ["b"]
@@ -153,14 +153,14 @@ def test_a_job_that_fails_is_named_and_the_others_go_on(tmp_path, capsys):
 # ---- timing -------------------------------------------------------------------------------------------------------------
 
 
-def test_contenders_take_turns_and_every_second_round_goes_back():
+def test_take_turns_reverses_every_second_round():
     order = []
     times = take_turns({n: lambda n=n: order.append(n) for n in "ab"}, Effort(pairs=3, most=3, seconds=0, warmup=1))
     assert times.pairs == 3
     assert "".join(order[-6:]) == "abbaab"
 
 
-def test_a_ratio_is_the_median_of_the_rounds_ratios():
+def test_times_ratio_is_the_median_of_the_ratios_of_rounds():
     times = Times({"a": [1.0, 2.0, 9.0], "b": [2.0, 2.0, 3.0]})
     assert times.ratio("a", "b") == 1.0
     assert times.median("a") == 2.0
@@ -170,14 +170,14 @@ def test_a_ratio_is_the_median_of_the_rounds_ratios():
 # ---- what is measured ---------------------------------------------------------------------------------------------------
 
 
-def test_targets_hold_for_the_large_layers_only():
+def test_shape_has_target_for_large_layers_only():
     assert all(shape.has_target for shape in RESNET50)
     assert [str(shape) for shape in MOBILENETV2 if shape.has_target] == ["1x1 320-1280 at 7 px"]
 
 
 @pytest.mark.parametrize("axes", AXES)
 @pytest.mark.parametrize("starts", ["integer", "fractional"])
-def test_a_layers_shrunk_axes_alone_are_sampled_and_its_fractions_are_real(axes, starts):
+def test_epitome_layer_samples_only_shrunk_axes_at_integer_or_fractional_starts(axes, starts):
     layer = epitome_layer(Shape("a", 3, 32, 64, 7), AXES[axes], starts, seed=0)
     shrunk = [share < 1 for share in AXES[axes]]
     states = layer.axis_states()
@@ -187,7 +187,7 @@ def test_a_layers_shrunk_axes_alone_are_sampled_and_its_fractions_are_real(axes,
     assert all(bool((table % 1 > 0).all()) == (starts == "fractional") for table in tables)
 
 
-def test_a_floor_moves_the_bytes_that_fold_and_expansion_must():
+def test_layer_floor_copies_the_bytes_that_fold_and_expansion_move():
     layer = epitome_layer(Shape("a", 3, 32, 64, 7), AXES["both axes"], "integer", seed=0)
     x = torch.zeros(2, 32, 7, 7)
     assert LayerFloor(layer, x).source.numel() == 2 * 49 * (32 + 16 + 64 + 32) // 2
@@ -195,7 +195,7 @@ def test_a_floor_moves_the_bytes_that_fold_and_expansion_must():
     assert LayerFloor(layer, x)().shape == (2, 32, 7, 7)
 
 
-def test_a_floor_network_runs_as_many_multiply_adds_as_the_factored_one():
+def test_floor_network_has_the_multiply_adds_of_the_factored_network():
     dense = nn.Sequential(nn.Conv2d(32, 64, 1, stride=2), nn.BatchNorm2d(64), nn.Conv2d(64, 48, 3, padding=1)).eval()
     x = torch.randn(1, 32, 8, 8)
     model = fuse(compress(dense, plan_for_budget(dense, Budget(madds=0.5), x)))
@@ -207,41 +207,41 @@ def test_a_floor_network_runs_as_many_multiply_adds_as_the_factored_one():
 # ---- opponents ----------------------------------------------------------------------------------------------------------
 
 
-def test_bisection_finds_the_nearest_cost():
-    found = opponents.bisect(lambda dial: nn.Linear(round(dial), 1, bias=False), stored_params, 70, 1, 100)
-    assert stored_params(found) == 70
+def test_bisect_finds_the_nearest_cost():
+    layer = opponents.bisect(lambda dial: nn.Linear(round(dial), 1, bias=False), stored_params, 70, 1, 100)
+    assert stored_params(layer) == 70
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2_100", "resnet50"])
-def test_a_narrower_network_has_the_wanted_cost(name):
+def test_narrower_has_the_asked_multiply_adds(name):
     pytest.importorskip("timm")
     x = torch.randn(1, 3, 32, 32)
-    wanted = 0.5 * count(opponents.wide_network(name), x).madds
-    found = opponents.narrower(name, wanted, x)
-    assert count(found, x).madds == pytest.approx(wanted, rel=0.1)  # its channels go in steps of 8
+    madds = 0.5 * count(opponents.wide_network(name), x).madds
+    network = opponents.narrower(name, madds, x)
+    assert count(network, x).madds == pytest.approx(madds, rel=0.1)  # its channels go in steps of 8
 
 
-def test_a_pruned_network_has_the_wanted_cost_and_all_its_classes():
+def test_pruned_has_the_asked_multiply_adds_and_all_classes():
     pytest.importorskip("torch_pruning", reason="torch-pruning comes with the extra bench")
     pytest.importorskip("timm")
     dense = opponents.wide_network("mobilenetv2_100", 0.5).eval()
     x = torch.randn(1, 3, 32, 32)
-    wanted = 0.6 * count(dense, x).madds
-    found = opponents.pruned(dense, wanted, x)
-    assert count(found, x).madds == pytest.approx(wanted, rel=0.1)  # its channels go in steps of 8
-    assert found(x).shape == (1, 1000)
+    madds = 0.6 * count(dense, x).madds
+    network = opponents.pruned(dense, madds, x)
+    assert count(network, x).madds == pytest.approx(madds, rel=0.1)  # its channels go in steps of 8
+    assert network(x).shape == (1, 1000)
 
 
 @pytest.mark.parametrize("kind", ["tucker", "cp"])
-def test_a_factorized_layer_has_the_wanted_params(kind):
+def test_factorized_layer_has_the_asked_params(kind):
     pytest.importorskip("tltorch", reason="tensorly-torch comes with the extra bench")
     conv = nn.Conv2d(32, 48, 3, padding=1, bias=False)
-    found = opponents.factorized_layer(conv, conv.weight.numel() / 2, kind)
-    assert stored_params(found) == pytest.approx(conv.weight.numel() / 2, rel=0.05)
-    assert found(torch.randn(1, 32, 8, 8)).shape == (1, 48, 8, 8)
+    layer = opponents.factorized_layer(conv, conv.weight.numel() / 2, kind)
+    assert stored_params(layer) == pytest.approx(conv.weight.numel() / 2, rel=0.05)
+    assert layer(torch.randn(1, 32, 8, 8)).shape == (1, 48, 8, 8)
 
 
-def test_no_two_norms_are_alike():
+def test_randomize_norms_gives_every_channel_its_own_numbers():
     norm = opponents.randomize_norms(nn.Sequential(nn.BatchNorm2d(16)), seed=0)[0]
     assert len(norm.weight.unique()) == len(norm.running_var.unique()) == 16
 
@@ -249,22 +249,22 @@ def test_no_two_norms_are_alike():
 # ---- the script ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_target_has_a_job_that_could_fill_it():
+def test_jobs_have_unique_names_and_cover_every_target():
     names = [job.name for job in speed.jobs(Settings())]
     assert len(names) == len(set(names))
     assert all(any(name.startswith(target.part) for name in names) for target in TARGETS)
 
 
 @pytest.mark.slow
-def test_two_rounds_of_every_part_make_a_result_and_a_page(tmp_path):
+def test_quick_run_of_every_part_writes_results_and_a_page(tmp_path):
     out = tmp_path / "speed.json"
     command = [sys.executable, "benchmarks/speed.py", "--quick", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=280, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    found = json.loads(out.read_text())
-    assert found["facts"]["allocator"]["MALLOC_TRIM_THRESHOLD_"]
-    assert {name.split("/")[0] for name, job in found["jobs"].items() if job["rows"]} >= {
+    data = json.loads(out.read_text())
+    assert data["facts"]["allocator"]["MALLOC_TRIM_THRESHOLD_"]
+    assert {name.split("/")[0] for name, job in data["jobs"].items() if job["rows"]} >= {
         "networks",
         "training",
         "layers",
     }
-    assert "The numbers mean nothing" in page(found)
+    assert "The numbers mean nothing" in page(data)
