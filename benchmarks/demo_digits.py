@@ -1,7 +1,7 @@
-"""The claim of the README's picture: epitome and narrower networks of equal multiply-adds, on handwritten digits.
+"""Train epitome networks and narrower networks of equal multiply-adds on handwritten digits, and draw the README's picture.
 
-Runs the demo in a folder of its own, keeps its numbers in results/demo_digits.json, and draws docs/images/accuracy_vs_madds.png
-where there is a Chromium. ``--redraw`` only draws again.
+This runs the demo in a temporary folder and writes its numbers to results/demo_digits.json. If Chromium is installed, it draws
+docs/images/accuracy_vs_madds.png. ``--redraw`` only draws the picture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nes_lab.progress_bar import ProgressEvent
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "demo_digits.json"
 PICTURE = HERE.parent / "docs" / "images" / "accuracy_vs_madds.png"
-WIDTH, HEIGHT, TOP = 900, 640, 140  # TOP: the document's heading above the figure, cut away
+WIDTH, HEIGHT, TOP = 900, 640, 140  # TOP: height of the heading above the figure, which is cut off
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run")
 QUIET = (
     "--disable-background-networking",
@@ -35,24 +35,24 @@ def measure() -> None:
     from nes_lab.runs.store import RunStore
 
     with tempfile.TemporaryDirectory() as folder:
-        result = run_demo(RunStore(Path(folder) / "runs"), seeds=3, on_progress=show)
-        found = json.loads(result.results.read_text(encoding="utf-8"))
+        result = run_demo(RunStore(Path(folder) / "runs"), seeds=3, on_progress=print_progress)
+        results = json.loads(result.results.read_text(encoding="utf-8"))
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE, check=True).stdout
-    found["facts"] |= {"commit": commit.strip(), "script": "benchmarks/demo_digits.py"}
+    results["facts"] |= {"commit": commit.strip(), "script": "benchmarks/demo_digits.py"}
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
-def show(event: ProgressEvent) -> None:
+def print_progress(event: ProgressEvent) -> None:
     left = event.get("seconds_left")
-    shown = "" if left is None else f", {left:.0f} s left"
-    print(f"\r{event.get('finished')} of {event['total']} runs{shown}    ", end="", flush=True)
+    estimate = "" if left is None else f", {left:.0f} s left"
+    print(f"\r{event.get('finished')} of {event['total']} runs{estimate}    ", end="", flush=True)
 
 
 def draw() -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        print("no Chromium on PATH: the picture was not drawn", file=sys.stderr)
+        print("neither chromium nor google-chrome is on PATH: the picture was not drawn", file=sys.stderr)
         return
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,12 @@
-"""How clear are our docstrings on first reading? Draw a random sample for a reader, and keep the verdicts.
+"""Draw a random sample of docstrings for a reader, and store the verdicts: how clear are they on first reading?
 
 ::
 
-    python -m benchmarks.docstring_sample draw --seed 7 > texts.json      # what the reader is given: numbered texts, nothing else
-    python -m benchmarks.docstring_sample record verdicts.json --seed 7   # {"1": "clear", "2": "twice", ...} -> results, page
+    python -m benchmarks.docstring_sample draw --seed 7 > texts.json      # the reader gets numbered texts, nothing else
+    python -m benchmarks.docstring_sample record verdicts.json --seed 7   # {"1": "clear", "2": "twice", ...} -> results
 
 A reader who knows torch and the README's vocabulary reads each text once, without the code around it, and says ``clear``
-(understood on first reading), ``twice`` (needs a second reading) or ``riddle`` (not understood then either).
+(understood on first reading), ``twice`` (needs a second reading) or ``riddle`` (not understood after that).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COUNT = 150
 
 
 def docstrings() -> list[tuple[str, str]]:
-    """Return every docstring of the library and the app: ``(file:name, text)``, modules, classes and functions."""
+    """Return the docstrings of all modules, classes and functions of the library and the app, as ``(file:name, text)``."""
     texts = []
     for path in sorted([*(ROOT / "nes_lab").rglob("*.py"), *(ROOT / "app").rglob("*.py")]):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -42,13 +42,13 @@ def draw(seed: int, count: int = COUNT) -> list[tuple[str, str]]:
 
 
 def record(verdicts: dict[str, str], seed: int, reader: str) -> dict:
-    """Join the texts with their verdicts; refuse a missing or unknown verdict."""
+    """Combine the texts with their verdicts; refuse a missing or unknown verdict."""
     sample = draw(seed)
     rows = []
     for number, (place, text) in enumerate(sample, 1):
         verdict = verdicts.get(str(number))
         if verdict not in VERDICTS:
-            raise SystemExit(f"text {number}: verdict {verdict!r}; give one of {', '.join(VERDICTS)}")
+            raise SystemExit(f"text {number}: the verdict is {verdict!r}; it must be one of {', '.join(VERDICTS)}")
         rows.append({"number": number, "place": place, "verdict": verdict, "text": text})
     counts = Counter(row["verdict"] for row in rows)
     total = {name: counts[name] for name in VERDICTS}

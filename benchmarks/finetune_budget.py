@@ -1,7 +1,7 @@
-"""What a pretrained MobileNetV2 still knows straight after the fit of ``imagenet_finetune``, by budget: why its budget is mild.
+"""Measure top-1 of a pretrained MobileNetV2 right after the fit of ``imagenet_finetune``, by budget, to choose the recipe's budget.
 
-Top-1 on photographs of the shared sample (one a class, most of them training images of the weights: agreement with the dense
-network, no accuracy). Writes results/finetune_budget.json.
+The photographs are the shared sample, one per class. Most of them are training images of the pretrained weights, so top-1 shows
+agreement with the dense network, not accuracy. Writes results/finetune_budget.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "finetune_budget.json"
 SIZE, IMAGES, CALIBRATION = 160, 200, 256
-BETWEEN: dict[str, Any] = {"snap": False}  # starts may lie between two cells
+BETWEEN: dict[str, Any] = {"snap": False}  # starts may be fractional
 BUDGETS: tuple[tuple[str, dict[str, Any] | None], ...] = (
     ("dense", None),
     ("params 90%", {"params": "90%"} | BETWEEN),
@@ -40,7 +40,7 @@ def main() -> int:
 
     weights, photographs = FOLDER / "pretrained" / "mobilenetv2_100.safetensors", FOLDER / "imagenet_sample" / "val"
     if not weights.exists() or not photographs.exists():
-        sys.exit(f"no weights or photographs in {FOLDER}: set NES_LAB_SHARED to the folder that holds them in data/")
+        sys.exit(f"{FOLDER} has no weights or photographs: set NES_LAB_SHARED to the folder whose data/ has them")
     facts = {"script": "benchmarks/finetune_budget.py", "device": processor(), "torch": torch.__version__}
     facts |= {"timm": timm.__version__, "commit": commit(), "seed": 0, "image_size": SIZE, "images": IMAGES}
     rows: dict[str, Any] = {}
@@ -63,8 +63,8 @@ def measure(place: str, weights: Path, budget: dict[str, Any] | None) -> dict[st
     tree["data"] = {"name": "imagenet", "root": place, "image_size": SIZE, "normalize": "half"}
     tree["backbone"] = {"name": "mobilenetv2_100", "checkpoint": str(weights), "options": {"pad_type": "same"}}
     if budget is not None:
-        mild = {key: value for key, value in tree["compression"].items() if key not in ("params", "madds")}
-        tree["compression"] = mild | {"calibration": CALIBRATION} | budget
+        options = {key: value for key, value in tree["compression"].items() if key not in ("params", "madds")}
+        tree["compression"] = options | {"calibration": CALIBRATION} | budget
         tree["training"]["kd_weight"] = 0.0
     begin = time.perf_counter()
     built = build(load_config(tree))
@@ -75,7 +75,7 @@ def measure(place: str, weights: Path, budget: dict[str, Any] | None) -> dict[st
 
 
 def top1(model: Any, split: Any) -> float:
-    """Percent right among evenly spread photographs."""
+    """Return the percentage of evenly spaced photographs that are classified correctly."""
     import torch
 
     every, right, count = len(split) // IMAGES, 0, 0

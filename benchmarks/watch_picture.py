@@ -1,4 +1,7 @@
-"""Draws docs/images/watch.png: `nes-lab watch` over real runs on digits, in a wide and in a narrow terminal. Needs Chromium; a minute."""
+"""Draw docs/images/watch.png: `nes-lab watch` with real runs on digits, in a wide and a narrow terminal.
+
+This needs Chromium and takes about a minute.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ FLAGS = [
 def main() -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        raise SystemExit("chromium is not on PATH")
+        raise SystemExit("neither chromium nor google-chrome is on PATH")
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder) / "runs")
         pages = pictures(store)
@@ -51,15 +54,15 @@ def main() -> None:
 
 
 def crop(path: Path, margin: int = 8) -> None:
-    """Cut the white below what was drawn."""
+    """Crop the white space below the drawing."""
     picture = Image.open(path).convert("RGB")
-    found = ImageChops.difference(picture, Image.new("RGB", picture.size, "white")).getbbox()
-    assert found is not None, "nothing was drawn"
-    picture.crop((0, 0, picture.width, min(picture.height, found[3] + margin))).save(path, optimize=True)
+    box = ImageChops.difference(picture, Image.new("RGB", picture.size, "white")).getbbox()
+    assert box is not None, "nothing was drawn"
+    picture.crop((0, 0, picture.width, min(picture.height, box[3] + margin))).save(path, optimize=True)
 
 
 def pictures(store: RunStore) -> list[str]:
-    """Train, fail, be killed and wait; and draw all that in two terminals."""
+    """Make runs that finish, fail, are killed, train and wait; return pictures of two terminals that show them."""
     begin(store, "dense", lambda info: info.state == "finished", compression=None, epochs=8)
     begin(
         store, "no images", lambda info: info.state == "failed", data={"name": "image_folder", "root": "/data/photos"}

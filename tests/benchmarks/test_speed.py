@@ -101,7 +101,12 @@ def test_page_shows_the_executions_of_a_network_and_its_distance_from_the_floor(
 
 def test_page_gives_the_reason_for_skipped_jobs():
     text = page(
-        result(**{"gpu_a": job(skipped="this machine has no GPU"), "expansion_cuda": job(skipped="this machine has no GPU")})
+        result(
+            **{
+                "gpu_a": job(skipped="this machine has no GPU"),
+                "expansion_cuda": job(skipped="this machine has no GPU"),
+            }
+        )
     )
     assert text.split("## The targets")[1].split("##")[0].count("not measured: this machine has no GPU") == 2
     assert "## GPU\n\nNot measured: this machine has no GPU." in text
