@@ -1,17 +1,17 @@
-"""The command line: one file per command, which parses, calls the library once, and prints.
+"""The command line has one file per command. The file parses the flags, calls the library once, and prints.
 
 Commands: ``plan``, ``compress``, ``fit``, ``export``, ``tune``, ``zoo``, ``recipes``, ``train``, ``sweep``, ``resume``, ``runs``,
-``watch``, ``report``, ``cancel``, ``rm``, ``data``, ``demo`` and ``doctor``. Each first line says what the command does.
+``watch``, ``report``, ``cancel``, ``rm``, ``data``, ``demo`` and ``doctor``. The first line of each file says what it does.
 
 ``entry``: find the module of a command, run it, and turn mistakes into one message and an exit status.
-``worker``: the hidden command ``_run``, which trains a queued run in a background process.
+``worker``: run the hidden command ``_run``, which trains a queued run in a background process.
 ``options``: parse flags and config overrides.
-``plan_flags``: the flags that ``plan``, ``compress`` and ``fit`` share.
-``train_here``: train a run in this process, with progress and a last line.
+``plan_flags``: define the flags that ``plan``, ``compress`` and ``fit`` share.
+``train_here``: train a run in this process, and show its progress and its result.
 ``ranks``: train one run in several processes.
-``environment_checks``: what ``doctor`` checks.
-``watch_frames``: what ``watch`` draws.
-``tables``, ``terminal_plot``, ``json_output``: tables, curves and JSON on a terminal.
+``environment_checks``: check what the machine has, for ``doctor``.
+``watch_frames``: draw what ``watch`` shows.
+``tables``, ``terminal_plot``, ``json_output``: print tables, curves and JSON.
 """
 
 from nes_lab.cli.entry import main

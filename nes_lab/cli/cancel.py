@@ -30,7 +30,7 @@ class CancelCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Ask a run to stop."""
+    """Cancel the run that the command line names, and print its state."""
     options = parse(CancelCommand, "cancel", words)
     store = RunStore()
     info = launcher.cancel(store, store.find(options.run).id)

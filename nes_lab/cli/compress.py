@@ -29,7 +29,7 @@ class CompressCommand(SaveFlags):
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Compress and save."""
+    """Compress the backbone that the command line names, and save it in a folder."""
     options = parse(CompressCommand, "compress", words, renamed={"--weights": "--initial-weights"})
     arguments = saving_arguments(options)
     with stdout_to_stderr():
@@ -41,7 +41,7 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def print_saved(options: SaveFlags, saved: SavedModel) -> None:
-    """Print what was saved: as JSON, or in a few lines."""
+    """Print a compressed network that was just saved: as JSON, or its counts and its folder in a few lines."""
     if options.json:
         print_json(saved.to_dict())
         return

@@ -32,11 +32,11 @@ class DataCheckCommand:
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PATH|NAME")]]
     """Folder of images, tar archives, sounds, or files that torchvision unpacks (the layout is recognized), or the name of a data set."""
     root: Path | None = None
-    """Folder of the data set of that name; by default data/NAME."""
+    """Folder of the data set, if its name is given; by default data/NAME."""
     all: bool = False
     """Decode every file; by default an even sample of each large split is decoded."""
     skip_broken: float = 0.0
-    """Share of unreadable images, at most 0.01, up to which they are reported as a note instead of a problem."""
+    """Largest share of unreadable images, at most 0.01, that is reported as a note instead of a problem."""
     val_fold: int = 5
     """Fold of an audio set to use for validation."""
     html: Path | None = None
@@ -73,7 +73,7 @@ def _write_page(path: Path, report: DataReport, files: DatasetFiles) -> None:
 
     page = data_page(report, examples_by_class(files))
     try:
-        path.write_text(page, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
+        path.write_text(page, encoding="utf-8", errors="replace")  # a file name may not be valid UTF-8
     except OSError as error:
         raise OptionError(f"--html {path} cannot be written: {error.strerror or error}") from error
 

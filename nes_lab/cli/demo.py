@@ -82,7 +82,7 @@ def _run(options: DemoCommand) -> DemoResult:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    caption = "(0.7): as many madds as the dense network of width 0.7; x64: one forward of 64 images"
+    caption = "(0.7): as many madds as the dense network of width 0.7; x64: one forward pass of 64 images"
     title = "Handwritten digits, 8x8: accuracy and cost, measured on this machine"
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name in ("network", "params", "madds", "ms x1", "ms x64", "top-1 %", "seeds"):
@@ -99,7 +99,7 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def _display(console: Console) -> Iterator[OnProgress]:
-    """Show a bar on a terminal; elsewhere print a line whenever a run finishes or a phase begins."""
+    """Show a progress bar on a terminal; elsewhere print a line whenever a run finishes or a phase begins."""
     if not console.is_terminal:
         yield _line_printer()
         return

@@ -29,7 +29,7 @@ class DoctorCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Check the machine and print what to do."""
+    """Check this machine and print the findings. Return 1 if something essential is missing, otherwise 0."""
     options = parse(DoctorCommand, "doctor", words)
     findings = list(check_environment(layout.default_root().absolute()))
     if options.json:

@@ -62,13 +62,13 @@ INTERRUPTED, MISTAKE = 130, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command of the ``nes-lab`` program.
 
     Args:
-        argv: The words after the program's name; None: those of this process.
+        argv: The words after the program's name; None: the arguments of this process.
 
     Returns:
-        The exit status: 0, 2 for a user's mistake, 130 for an interrupted training.
+        The exit status: 0 for success, 1 if the command reports a failure, 2 for a user's mistake, 130 for an interrupt.
     """
     with _note_interrupts() as interrupts:
         try:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _note_interrupts() -> Iterator[list[int]]:
-    """Record each Ctrl-C, because a package that is being imported may replace it by an error of its own, as numpy does."""
+    """Record each Ctrl-C. A package that is being imported may turn its KeyboardInterrupt into another error, as numpy does."""
     interrupts: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

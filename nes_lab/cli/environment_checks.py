@@ -44,7 +44,7 @@ class Finding:
     Attributes:
         part: Group of the check: machine, runs, torch, tools or packages.
         name: What was checked.
-        state: ``"ok"``, ``"note"`` (something optional is missing) or ``"missing"`` (something essential is).
+        state: ``"ok"``, ``"note"`` (something optional is missing) or ``"missing"`` (something essential is missing).
         value: What the machine has.
         advice: What to do; empty if nothing needs to be done.
     """
@@ -109,7 +109,7 @@ def _run_root(root: Path) -> Iterator[Finding]:
 
 
 def _why_unfit(place: Path) -> str:
-    """Try in a folder what runs do there: write, lock, replace and link files. Return what fails, or an empty text."""
+    """Try to write, lock, link and replace files in a folder, as runs do. Return what fails, or an empty text."""
     trial = place / f".doctor-{os.getpid()}-{os.urandom(3).hex()}"
     other = trial.with_name(f"{trial.name}-2")
     what = "be written"
@@ -137,7 +137,7 @@ def _why_unfit(place: Path) -> str:
 
 
 def _torch() -> Iterator[Finding]:
-    """Import torch in a child process: a broken build can crash the process that imports it."""
+    """Check torch and its GPUs in a child process, because a broken build of torch can crash the process that imports it."""
     cure = "pip install torch, in the build for this machine"
     try:
         done = subprocess.run(
@@ -147,7 +147,7 @@ def _torch() -> Iterator[Finding]:
         yield Finding("torch", "torch", "missing", f"could not be imported: {error}", cure)
         return
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"its import ended with {done.returncode}"])[-1]
+        last = (done.stderr.strip().splitlines() or [f"its import ended with status {done.returncode}"])[-1]
         yield Finding("torch", "torch", "missing", last[:200], cure)
         return
     about = json.loads(done.stdout.splitlines()[-1])
@@ -170,7 +170,7 @@ def _tools() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Compare the packages that nes-lab requires with those installed, each under the first extra that requires it."""
+    """Check the version of each package that nes-lab requires, and list it under the first extra that requires it."""
     try:
         lines = requires("nes-lab") or []
     except PackageNotFoundError:

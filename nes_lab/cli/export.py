@@ -27,7 +27,7 @@ __all__ = ["run_command"]
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Export a saved network, or the network that a run has trained. The file is compared with PyTorch before it gets its name."""
+    """Export a saved network, or the network of a run. The file appears only after its outputs were compared with PyTorch's."""
 
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER|RUN")]]
     """Folder that nes-lab compress or nes-lab fit has written; or a run, by its id or its folder."""
@@ -38,9 +38,9 @@ class ExportCommand:
     averaged: bool = False
     """Export the averaged weights of a run; training.ema_decay must have been set."""
     best: bool = False
-    """Export the checkpoint of a run with the best validation top-1, instead of the newest."""
+    """Export the run's checkpoint with the best validation top-1, instead of its newest one."""
     form: Literal["materialized", "factored"] = "materialized"
-    """Write plain convolutions (materialized), or keep the reuse of products in the graph (factored), which needs less space and time."""
+    """Write plain convolutions (materialized), or compute with the epitomes themselves (factored), which needs less space and time."""
     opset: int | None = None
     """Version of the ONNX operator set; by default torch chooses."""
     input: tuple[int, ...] | None = None
@@ -50,12 +50,12 @@ class ExportCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Export a folder or a run."""
+    """Export the saved network or the run that the command line names."""
     options = parse(ExportCommand, "export", words)
     run = _find_run(options.source)
     if run is None and (options.averaged or options.best or options.format == "folder"):
         raise OptionError(f"--averaged, --best and --format folder need a run, and {options.source} is not a run")
-    with stdout_to_stderr():  # exporters print
+    with stdout_to_stderr():  # exporters print messages
         report = _export(options, options.source, options.input) if run is None else _export_run(options, *run)
     if options.json:
         print_json({"folder": str(options.path)} if report is None else report.to_dict())

@@ -35,15 +35,15 @@ class FitCommand(SaveFlags):
     learnable: bool = False
     """Keep the starts learnable, for further training; by default they are fixed at integers, which run faster."""
     calibration: str | None = None
-    """Images for calibrating the fit and measuring batch norms again: digits, cifar10, fashion_mnist, or a folder with train/ and val/."""
+    """Images to calibrate the fit and measure batch norms again: digits, cifar10, fashion_mnist, or a folder with train/ and val/."""
     images: int = 256
     """Largest number of calibration images."""
     batch_size: int = 32
-    """Number of calibration images in one forward."""
+    """Number of calibration images in one forward pass."""
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Fit and save."""
+    """Compress the backbone that the command line names, fit its epitomes, and save it in a folder."""
     options = parse(FitCommand, "fit", words, renamed=RENAMED)
     arguments = saving_arguments(options)
     arguments["progress"] = True
@@ -63,7 +63,7 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _data_config(options: FitCommand, calibration: str) -> DataConfig:
-    """Return the data section of a config for the name of a data set, or for a folder of images."""
+    """Return the data section of a config for the calibration images, given by a data set's name or by a folder."""
     data = {"image_size": options.input[-1], "limit": options.images}
     if options.input[-1] != options.input[-2]:
         shape = " ".join(map(str, options.input))

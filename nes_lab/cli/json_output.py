@@ -1,4 +1,4 @@
-"""Print for ``--json``: one JSON value on standard output, and everything meant for people on standard error.
+"""Support the flag ``--json``: one JSON value goes to standard output, and everything meant for people to standard error.
 
 Tests: tests/cli/test_train.py
 """

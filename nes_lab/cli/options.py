@@ -1,4 +1,4 @@
-"""Parse a command line: tyro reads the flags of a command, ``--section.field value`` becomes an override of the config."""
+"""Parse a command line: tyro reads the flags of a command, and ``--section.field value`` becomes an override of the config."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def parse(
     description: str | None = None,
     renamed: Mapping[str, str] | None = None,
 ) -> Options:
-    """Read the flags that a dataclass describes. A mistake prints what is wrong and exits with 2.
+    """Parse the flags that a dataclass describes. If a flag is wrong, print the mistake and exit with status 2.
 
     Args:
-        options: The dataclass; each field is a flag, its docstring the help.
+        options: The dataclass. Each of its fields is a flag, and the field's docstring is the help text.
         verb: Name of the command, for the help.
-        words: The command line.
+        words: The words after the command's name.
         description: Text at the top of the help; None: the docstring of ``options``.
-        renamed: Flags of older versions, as :func:`present_flags` takes them; None: there are none.
+        renamed: Flags of older versions, each with the flag that replaces it; None: there are none.
     """
     config = (tyro.conf.FlagCreatePairsOff,)
     args = present_flags(words, renamed or {})
@@ -39,11 +39,12 @@ def parse(
 
 
 def present_flags(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
-    """Replace flags of older versions by the present ones, with a warning.
+    """Replace flags of older versions with today's flags, and warn about each.
 
     Args:
-        words: The command line.
-        renamed: Old flag, or old flag and one of its values, and the flag that replaces it; empty: what happens without a flag.
+        words: The words after the command's name.
+        renamed: The flag that replaces each old flag. A key is an old flag, or an old flag and one of its values. An empty
+            replacement drops the old flag, because it asks for what is now the default.
 
     Examples:
         >>> import warnings
@@ -73,10 +74,10 @@ def present_flags(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]
 def split_overrides(
     words: Sequence[str], own: Sequence[str], valued: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, str]]:
-    """Separate the words of a command from overrides, ``--section.field value`` or ``--section.field=value``.
+    """Separate the words of a command from config overrides: ``--section.field value`` or ``--section.field=value``.
 
     Args:
-        words: The command line.
+        words: The words after the command's name.
         own: Flags of the command that take no value.
         valued: Flags of the command that take one value.
 
@@ -120,5 +121,5 @@ def split_overrides(
 
 
 def _is_switch(path: str, following: str, switches: set[str]) -> bool:
-    """Return True for a yes/no field given without a value, so that the next word is a new argument."""
+    """Return True if the config field ``path`` is a yes/no field, and the following word is not a value for it."""
     return path in switches and following.lower() not in ("true", "false", "yes", "no", "on", "off", "0", "1")

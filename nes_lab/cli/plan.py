@@ -32,10 +32,10 @@ class PlanCommand(PlanFlags):
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Make and print a plan."""
+    """Make the compression plan that the command line asks for, and print it."""
     options = parse(PlanCommand, "plan", words)
     compression, dense = compression_config(options), dense_source(options)
-    with stdout_to_stderr():  # what other libraries print must not end up in the JSON
+    with stdout_to_stderr():  # so that the output of other libraries does not end up in the JSON
         from nes_lab.models.jobs import plan_backbone
 
         plan = plan_backbone(dense, compression, **search_options(options))

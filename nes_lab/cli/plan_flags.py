@@ -42,7 +42,10 @@ COMPRESSION_FIELDS = {
 
 
 def _compression_flag(name: str, field: FieldInfo) -> tuple[str, Any, Any]:
-    """Return name, type and default of a flag; a field that is neither a number nor a list is text that the config reads."""
+    """Return the name, type and default of the flag for one field of the compression config.
+
+    Fields of integers or lists of names keep their type. The flag for any other field takes text, which the config parses.
+    """
     kind, default = field.annotation, field.default
     if not (set(get_args(kind)) or {kind}) <= {int, NoneType} and kind != tuple[str, ...]:
         kind, default = (str, default) if isinstance(default, str) else (str | None, None)
@@ -90,7 +93,7 @@ class SaveFlags(PlanFlags):
 
 
 def compression_config(options: PlanFlags) -> CompressionConfig:
-    """Return the compression section of a config that the flags describe, checked.
+    """Return the compression section of the config that the flags describe, after checking it.
 
     Raises:
         BudgetError: If there is neither a budget nor a preset.
@@ -104,7 +107,7 @@ def compression_config(options: PlanFlags) -> CompressionConfig:
     settings: dict[str, Any] = {name: getattr(options, name) for name in COMPRESSION_FIELDS}
     settings["overrides"] = options.overrides or {}
     compression = load_config({"backbone": _backbone(options), "compression": settings}).compression
-    assert compression is not None  # it was given
+    assert compression is not None  # the line above set it
     return compression
 
 
@@ -132,15 +135,17 @@ def dense_source(options: PlanFlags) -> DenseSource:
 
 
 def search_options(options: PlanFlags) -> dict[str, Any]:
-    """Return the arguments of a search for --latency-ms: its seconds, and whether it shows a bar, as it does on a terminal."""
+    """Return the arguments of the search that ``--latency-ms`` starts: its time limit, and whether it shows a progress bar."""
     return {"seconds": options.seconds, "progress": options.latency_ms is not None and sys.stderr.isatty()}
 
 
 def saving_arguments(options: SaveFlags) -> dict[str, Any]:
-    """Return what ``compress_to_folder`` and ``fit_to_folder`` both take: the plan or how to make one, and where to save.
+    """Return the arguments of ``compress_to_folder`` and ``fit_to_folder``: a plan or a config to make one, and a folder.
 
     Raises:
-        BudgetError, OptionError, PlanError: As :func:`read_plan` and :func:`compression_config`.
+        BudgetError: If there is neither a plan, a budget nor a preset.
+        OptionError: If a flag's value is wrong, or the plan's file cannot be read.
+        PlanError: If the plan's file does not hold a plan.
     """
     plan = None if options.plan is None else read_plan(options.plan, options)
     compression = None if plan else compression_config(options)

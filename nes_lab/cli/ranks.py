@@ -1,9 +1,10 @@
 """Train one run in several processes, started here (``training.processes``), by torchrun or by ``accelerate launch``.
 
-The parent starts each rank as ``nes-lab _run ID``. The ranks find each other through a file in a private folder and talk over
-the loopback interface, because torchrun's rendezvous would listen on every network interface of the machine. To stop the
-training, cancel the run, or send SIGTERM to the parent or to the process of the run: all ranks stop at the same step. If one
-rank fails, all stop; the parent records the failure if no rank could.
+A rank is one of these processes. For ``training.processes`` a parent process starts each rank as ``nes-lab _run ID``. The
+ranks find each other through a file in a private folder and talk over the loopback interface, because torchrun's rendezvous
+would listen on every network interface of the machine. To stop the training, cancel the run, or send SIGTERM to the parent or
+to the process of the run: all ranks stop at the same step. If one rank fails, all stop; the parent records the failure if no
+rank was able to.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["is_first", "is_rank", "only_first", "processes_of", "train_as_rank", "train_in_ranks"]
 
 Value = TypeVar("Value")
-NOTICE_SECONDS = 60.0  # how long the other ranks may take to notice that one has ended
-LAST_SECONDS = 60.0  # how long a rank may take to end after it was told to
+NOTICE_SECONDS = 60.0  # time for the other ranks to notice that one has ended
+LAST_SECONDS = 60.0  # time for a rank to end after it was told to
 MEETING = "NES_LAB_MEETING"
-"""Environment variable: the file through which ranks started here find each other. Without it torchrun's settings count."""
+"""Environment variable with the file through which ranks find each other. Without it they use torchrun's variables."""
 _POLL_SECONDS = 0.1
 
 
@@ -108,9 +109,8 @@ def train_as_rank(store: RunStore, run_id: str, on_progress: OnProgress | None) 
     processes_of(store, run_id)
     begins = only_first(lambda: _begins(store, run_id))
     if begins:
-        warnings.filterwarnings(
-            "ignore", message="Grad strides do not match bucket view strides"
-        )  # of 1x1 convolutions
+        # torch warns about the gradients of 1x1 convolutions, which is harmless
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         with _stopped_without_parent():
             run_experiment(store, run_id, on_progress=on_progress if is_first() else None)
     return 0
@@ -128,7 +128,7 @@ def _begins(store: RunStore, run_id: str) -> bool:
 
 @contextlib.contextmanager
 def _stopped_without_parent() -> Iterator[None]:
-    """Send SIGTERM to this process when its parent has ended. SIGTERM stops a training after a checkpoint."""
+    """While the block runs, send SIGTERM to this process if its parent ends. SIGTERM stops a training after a checkpoint."""
     parent, over = os.getppid(), threading.Event()
 
     def watch() -> None:
@@ -145,7 +145,7 @@ def _stopped_without_parent() -> Iterator[None]:
 
 
 def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
-    """Train a run in several processes on this machine. Afterwards the run has a final state.
+    """Train a run in several processes on this machine, wait for them, and make sure that the run has a final state.
 
     Raises:
         RunError: If the processes cannot be started.
@@ -171,7 +171,7 @@ def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
 
 
 def _how(status: int) -> str:
-    """Return how a process ended, as text.
+    """Return how a process ended, as text: the name of the signal that killed it, or its exit status.
 
     Examples:
         >>> _how(-9), _how(1)
@@ -181,14 +181,14 @@ def _how(status: int) -> str:
 
 
 def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], signals: StopSignals) -> None:
-    """Wait for all ranks. If one fails, give the others ``NOTICE_SECONDS`` to notice it and stop."""
+    """Wait until all processes of a run have ended. If one fails, give the others ``NOTICE_SECONDS`` to notice it and stop."""
     asked, patience = False, math.inf
     while any(child.poll() is None for child in ranks):
         if signals.received and not asked:
             asked = True
             with contextlib.suppress(RunError):
                 if cancel(store, run_id).state == "cancelled":
-                    return  # it had not begun
+                    return  # the run had not started
         if patience == math.inf and any(child.poll() for child in ranks):
             patience = time.monotonic() + NOTICE_SECONDS
         if time.monotonic() > patience:
@@ -197,7 +197,10 @@ def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], si
 
 
 def _start(store: RunStore, run_id: str, rank: int, processes: int, place: Path) -> subprocess.Popen[bytes]:
-    """Start a rank in its own process session, so that Ctrl-C reaches only the parent, which then asks for a checkpoint."""
+    """Start one of the processes that train a run, in its own process session.
+
+    Ctrl-C then reaches only the parent, which asks for a checkpoint.
+    """
     environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     environment |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), MEETING: str(place / "meeting")}
     defaults = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}

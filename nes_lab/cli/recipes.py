@@ -38,7 +38,7 @@ class RecipesCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """List recipes, or print one."""
+    """List all recipes, or print the one that the command line names."""
     options = parse(RecipesCommand, "recipes", words)
     if not options.name and (options.variant is not None or options.dense):
         raise OptionError("--variant and --dense need the name of a recipe; give one of " + ", ".join(recipe_names()))

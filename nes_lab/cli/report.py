@@ -31,7 +31,7 @@ class ReportCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Write the report into the folder of the run."""
+    """Write the report of a run into the run's folder, and print its path."""
     options = parse(ReportCommand, "report", words)
     from nes_lab.figures.run_report import run_report
 

@@ -34,7 +34,7 @@ class ResumeCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Resume a run."""
+    """Continue the run that the command line names, in this process or in the background."""
     options = parse(ResumeCommand, "resume", words)
     store = RunStore()
     info = store.find(options.run)

@@ -40,7 +40,7 @@ class RmCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Delete all chosen runs, or none if one of them is active."""
+    """Delete all runs that the command line names, or none if one of them is active."""
     options = parse(RmCommand, "rm", words)
     store = RunStore()
     chosen = _chosen(store, options)

@@ -34,7 +34,7 @@ class RunsCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """List runs, and restart a queue that a crash has stopped."""
+    """Print a list of the runs, and restart the queue if a crash has stopped it."""
     options = parse(RunsCommand, "runs", words)
     if options.limit < 0:
         raise OptionError(f"--limit {options.limit} should be the largest number of runs to list, or 0 for all")
@@ -71,7 +71,7 @@ def _row(info: RunInfo) -> dict[str, Any]:
 
 def _age(created: float) -> str:
     if not created:
-        return ""  # its files are damaged
+        return ""  # the run's files are damaged
     seconds = max(0.0, time.time() - created)
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

@@ -1,4 +1,4 @@
-"""``nes-lab sweep``: train many settings of one experiment, on this machine or on a Ray cluster, or continue doing so.
+"""``nes-lab sweep``: train many settings of one experiment, on this machine or on a Ray cluster.
 
 Tests: tests/sweeps/test_cli.py
 """
@@ -40,14 +40,14 @@ __all__ = ["print_result", "run_command"]
 
 @dataclass(frozen=True)
 class SweepCommand:
-    """Train many settings of one experiment. If it is interrupted, the same command continues it."""
+    """Train many settings of one experiment. If the sweep is interrupted, the same command continues it."""
 
     sweep: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SWEEP.yaml")]]
     """YAML file of the sweep: its name, the base experiment, the settings to vary, and the objectives."""
     executor: Literal["local", "ray"] = "local"
     """Where trials train: in processes on this machine (local), or on the workers of a Ray cluster (ray)."""
     jobs: int | None = None
-    """Number of trials at the same time; by default 1, or with Ray as many as fit."""
+    """Number of trials that train at the same time; by default 1, or with Ray as many as fit."""
     address: str = ""
     """Address of the Ray cluster: host:port, or auto; by default Ray is started on this machine."""
     cpus_per_trial: float = 1.0
@@ -63,7 +63,7 @@ class SweepCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Run or continue a sweep."""
+    """Start or continue the sweep that the command line names, and print its results."""
     options = parse(SweepCommand, "sweep", words)
     sweep = Sweep(load_sweep(options.sweep), RunStore())
     problems: dict[str, str] = {}
@@ -203,7 +203,9 @@ def print_result(result: SweepResult, sweep: Sweep) -> None:
 
 
 def _reasons(trials: Iterable[tuple[str, str, str]]) -> Iterator[str]:
-    """Yield one line per reason, with the labels of its trials: what is wrong with one setting is wrong with every seed.
+    """Yield one line per reason why trials did not finish, with the labels of these trials.
+
+    Trials are grouped because a setting that fails usually fails with every seed.
 
     Args:
         trials: State, reason and label of each trial.

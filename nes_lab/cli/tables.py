@@ -35,12 +35,12 @@ def state_style(state: str) -> str:
 
 
 def print_table(table: Table, ids: str = "") -> None:
-    """Print a table without its lines of text before and after.
+    """Print the rows of a table in the terminal, without the lines of text that belong before and after it.
 
     Args:
         table: The table. Its text is shown as it is, without markup. A column named ``state`` is colored.
-        ids: Key of a column of run ids. In a narrow terminal they are shortened to their ends, which are enough to name a
-            run. Empty: the last columns are shortened, and the first one never is.
+        ids: Key of the column of run ids. In a narrow terminal they are shortened to their ends, which are enough to name a
+            run. Empty: the last columns are shortened instead, and the first column never is.
     """
     cells = [[printable(cell, LONGEST_CELL) for cell in table.cells(row)] for row in table.rows]
     keys = [column.key for column in table.columns]
@@ -67,7 +67,7 @@ def _grid(table: Table, rows: Sequence[Sequence[str]]) -> tuple[rich.table.Table
 
 
 def _narrow(table: Table, rows: Sequence[Sequence[str]], ids: int, excess: int) -> rich.table.Table:
-    """Shorten the ids and, if that is not enough, other text. Numbers are never shortened."""
+    """Return a table for a narrow terminal: run ids are shortened and, if that is not enough, other text. Numbers never are."""
     lines = [table.titles, *rows]
     room = max(SHORT_ID, max(len(row[ids]) for row in lines) - excess)
     cut = [[tail(cell, room) if index == ids else cell for index, cell in enumerate(row)] for row in rows]
@@ -78,7 +78,7 @@ def _narrow(table: Table, rows: Sequence[Sequence[str]], ids: int, excess: int) 
 
 
 def print_counts(dense: Counts, compressed: Counts) -> None:
-    """Print one line per quantity: before, after, and the share that is left."""
+    """Print the params and multiply-adds of a network, one line each: dense, compressed, and the share that is left."""
     width = max(map(len, QUANTITIES))
     for name in QUANTITIES:
         before, after = getattr(dense, name), getattr(compressed, name)
@@ -87,7 +87,7 @@ def print_counts(dense: Counts, compressed: Counts) -> None:
 
 
 def tail(text: str, room: int) -> str:
-    """Shorten text to its end, because the end of a run's id is enough to name the run.
+    """Shorten a run's id by cutting off its beginning, because the end of an id is enough to name the run.
 
     Examples:
         >>> tail("20261122-seed-0-3c9511", 7)
@@ -97,7 +97,7 @@ def tail(text: str, room: int) -> str:
 
 
 def printable(text: str, most: int) -> str:
-    r"""Shorten text, and replace control characters by spaces so that they do not reach the terminal.
+    r"""Shorten text, and replace control characters with spaces so that they do not reach the terminal.
 
     Examples:
         >>> printable("a\x1b[31mb", 20), printable("abcdefgh", 6)

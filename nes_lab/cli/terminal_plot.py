@@ -1,4 +1,4 @@
-"""Draw curves with characters, for a terminal.
+"""Draw curves in a terminal with block characters.
 
 Tests: tests/cli/test_watch.py
 """
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 __all__ = ["plot", "sparkline"]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-MAX_POINT_COLUMNS = 4  # a point is drawn at most this wide, when there are few points
+MAX_POINT_COLUMNS = 4  # largest width of one point, used when there are few points
 
 
 def sparkline(values: Sequence[float], width: int = 12) -> str:
-    """Draw values in one line of blocks. If there are more values than ``width``, each block shows the mean of several.
+    """Draw a list of values as one line of block characters. If there are more than ``width``, each block is a mean of several.
 
     Examples:
         >>> sparkline([0, 1, 2, 3]), sparkline([5, 5]), sparkline([])
@@ -30,13 +30,13 @@ def sparkline(values: Sequence[float], width: int = 12) -> str:
 
 
 def plot(points: Sequence[tuple[float, float]], width: int, height: int, number: str = "{:.1f}") -> list[str]:
-    """Draw a curve as columns of blocks, with its range at the left and the first and last x below.
+    """Draw a curve as columns of block characters, with the range of y at the left and the first and last x below.
 
     Args:
         points: Pairs (x, y) in order of x.
         width: Number of columns of the terminal, including labels.
-        height: Number of lines of the curve; one more line shows x.
-        number: Format of y.
+        height: Number of lines of the curve. One more line is added for x.
+        number: Format string for the values of y at the left.
 
     Examples:
         >>> for line in plot([(1, 0.0), (2, 5.0), (3, 10.0)], width=9, height=2):

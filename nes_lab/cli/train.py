@@ -26,7 +26,7 @@ __all__ = ["run_command", "start_detached"]
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Train a recipe, or the experiment described in a YAML file. Set any field of it with --section.field value."""
+    """Train a recipe, or the experiment described in a YAML file. Change any of its fields with --section.field VALUE."""
 
     config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RECIPE|CONFIG.yaml")]]
     """Name of a recipe (nes-lab recipes lists them), or a YAML file."""
@@ -41,7 +41,7 @@ class TrainCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Create a run and train it."""
+    """Create a run from a recipe or a YAML file, and train it in this process or in the background."""
     own, overrides = split_overrides(words, own=("--detach", "--dense", "--json", "--help"), valued=("--variant",))
     options = parse(TrainCommand, "train", own, description=_description())
     config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)

@@ -1,4 +1,4 @@
-"""Train a run in this process: show progress, handle Ctrl-C and print a last line. For ``train``, ``resume`` and ``_run``.
+"""Train a run in this process: show its progress, handle Ctrl-C and print its result. Used by ``train``, ``resume``, ``_run``.
 
 Tests: tests/cli/test_train.py
 """
@@ -39,7 +39,7 @@ def train_here(store: RunStore, run_id: str, data: DatasetSpec | None = None) ->
     Args:
         store: The store that holds the run.
         run_id: Id of the run.
-        data: The run's data, already loaded and checked; None: it is loaded here.
+        data: The run's data, already loaded and checked; None: this function loads it.
 
     Returns:
         0 if the run finished, 130 if it was interrupted, 1 if it ended in any other way.
@@ -104,11 +104,11 @@ def _display() -> Iterator[OnProgress]:
 
 
 def _ignore_event(event: ProgressEvent) -> None:
-    """Print nothing. All processes of a run but the first use it."""
+    """Ignore a progress event. All processes of a run except the first use this function."""
 
 
 def _line_printer() -> OnProgress:
-    """Print one line per epoch, for logs, where a bar that is redrawn would fill the file."""
+    """Return a function that prints one line per epoch. In a log file a progress bar would add a line at each update."""
     last = -1
 
     def show(event: ProgressEvent) -> None:
@@ -121,7 +121,7 @@ def _line_printer() -> OnProgress:
 
 
 def progress_line(event: Mapping[str, Any]) -> str:
-    """Return one line about the progress of a training.
+    """Return one line of text about the progress of a training.
 
     Examples:
         >>> progress_line({"epoch": 2, "epochs": 5, "images_per_s": 812.3, "loss": 0.51, "top1": None, "seconds_left": 75})

@@ -25,7 +25,7 @@ class TuneCommand:
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
     """Folder that nes-lab compress or nes-lab fit has written."""
     batch: int = 1
-    """Number of inputs in one forward; use the number the network will be used with."""
+    """Number of inputs in one forward pass; give the number that the network will be used with."""
     seconds: float = 60.0
     """Approximate limit on the seconds that tuning takes."""
     input: tuple[int, ...] | None = None
@@ -37,7 +37,7 @@ class TuneCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Tune the network in a folder."""
+    """Measure the execution plans of the network in a folder, and store the fastest ones."""
     options = parse(TuneCommand, "tune", words)
     with stdout_to_stderr():
         from nes_lab.models.folders import tune_folder

@@ -1,4 +1,4 @@
-"""``nes-lab watch``: show runs live in the terminal, or write a line per change into a file or pipe."""
+"""``nes-lab watch``: show runs live in the terminal, or write one line per change into a file or pipe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["run_command"]
 
 LINES_A_RUN = {True: 1, False: 4}
 QUEUE_SECONDS, MOST_LINES = 10.0, 64
-PAUSE_SECONDS = 2.0  # a sweep makes its next run when one has ended
+PAUSE_SECONDS = 2.0  # waited after the last run: a sweep creates its next run only when one has ended
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class WatchCommand:
     group: str = ""
     """Show only the runs of this group. The runs of a sweep have the sweep's name as their group."""
     once: bool = False
-    """Show the present state once and quit."""
+    """Show the current state once and quit."""
     every: float = 1.0
     """Seconds between two updates."""
     json: bool = False
-    """Print the present state as one JSON value on standard output, and quit."""
+    """Print the current state as one JSON value on standard output, and quit."""
 
 
 class Watcher:
-    """Read the runs to show. Runs may appear and disappear at any time."""
+    """Reads the runs that ``nes-lab watch`` shows, at each update. Runs may appear and disappear at any time."""
 
     def __init__(self, store: RunStore, names: Sequence[str], group: str = "") -> None:
         self.store, self.reader, self.group = store, RunProgressReader(store), group
@@ -60,10 +60,10 @@ class Watcher:
         self._queue_seen = float("-inf")
 
     def read(self) -> tuple[list[RunInfo], list[str]]:
-        """Return the runs (active ones, then the queue in order, then the newest first), and the ids in the queue."""
+        """Return the runs (active ones, then the queued ones in order, then the newest first), and the ids of the queued runs."""
         if time.monotonic() - self._queue_seen > QUEUE_SECONDS:
             self._queue_seen = time.monotonic()
-            with contextlib.suppress(RunError):  # a root that cannot be written can still be watched
+            with contextlib.suppress(RunError):  # runs can be watched even if their folder cannot be written
                 start_waiting(self.store)
         waiting = [run_id for _, run_id in queue.tickets(self.store.root)]
         infos = [info for info in self.store.list() if self.group in ("", info.group)]
@@ -75,7 +75,7 @@ class Watcher:
         return infos, waiting
 
     def frame(self, width: int, height: int) -> RenderableType:
-        """Draw the present state for a terminal of ``width`` columns and ``height`` lines."""
+        """Draw the current state of the runs for a terminal of ``width`` columns and ``height`` lines."""
         infos, waiting = self.read()
         if len(self.ids) == 1:
             return watch_frames.run_frame(self.store, self.reader.read(infos[0]), waiting, width)
@@ -88,13 +88,13 @@ class Watcher:
         return watch_frames.runs_frame(shown, waiting, infos, width)
 
     def all_runs(self) -> tuple[list[RunProgress], list[str]]:
-        """Return the progress of all runs, and the queue."""
+        """Return the progress of all runs, and the ids of the queued runs."""
         infos, waiting = self.read()
         return [self.reader.read(info) for info in infos], waiting
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Watch runs until Ctrl-C."""
+    """Show runs live until Ctrl-C, or print their current state once."""
     options = parse(WatchCommand, "watch", words)
     if not 0.1 <= options.every <= 3600:
         raise OptionError(f"--every {options.every:g} should be from 0.1 to 3600 seconds")
@@ -118,7 +118,7 @@ def _live(watcher: Watcher, console: Console, every: float) -> None:
     def draw() -> RenderableType:
         try:
             return watcher.frame(console.width, console.height)
-        except RunError as error:  # the root was taken away; it may come back
+        except RunError as error:  # the folder of the runs is unavailable; it may come back
             return Text(str(error), style="red")
 
     with Live(draw(), console=console, auto_refresh=False, vertical_overflow="crop") as live:

@@ -1,4 +1,4 @@
-"""Draw what ``nes-lab watch`` shows: many runs as a table or, in a narrow terminal, as blocks of lines; one run in detail.
+"""Draw what ``nes-lab watch`` shows: one run in detail, or many as a table or (in a narrow terminal) as blocks of lines.
 
 Tests: tests/cli/test_watch.py
 """
@@ -38,7 +38,7 @@ CURVE_LINES, LOG_LINES, CHECKPOINTS = 8, 6, 3
 def runs_frame(
     runs: Sequence[RunProgress], waiting: Sequence[str], infos: Sequence[RunInfo], width: int
 ) -> RenderableType:
-    """Draw several runs, one below the other.
+    """Draw several runs for ``nes-lab watch``, one below the other.
 
     Args:
         runs: The runs to show, in this order.
@@ -112,10 +112,10 @@ def _blocks(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> 
 
 
 def run_frame(store: RunStore, run: RunProgress, waiting: Sequence[str], width: int) -> RenderableType:
-    """Draw one run: its progress, its curve, its checkpoints and the last lines of its log."""
+    """Draw one run in detail: its progress, its top-1 or loss curve, its checkpoints and the last lines of its log."""
     info = run.info
     parts = _blocks([run], waiting, width)
-    if info.id not in str(parts[0]):  # it was shortened
+    if info.id not in str(parts[0]):  # the first line shows a shortened id
         parts.insert(0, Text(info.id, style="bold"))
     facts = [f"attempt {info.attempt}" if info.attempt > 1 else "", f"process {info.pid}" if info.is_active else ""]
     facts += [f"step {info.step:,} of {info.total:,}" if info.total else ""]
@@ -196,7 +196,7 @@ def _needs_reason(info: RunInfo) -> bool:
 
 
 def _reasons(infos: Sequence[RunInfo]) -> list[RenderableType]:
-    """Return one line per reason, because the runs of a sweep often fail for the same one."""
+    """Return one line per reason why runs ended early. One line can stand for many runs of a sweep that failed alike."""
     groups: dict[tuple[str, str], list[str]] = {}
     for info in infos:
         groups.setdefault((info.state, printable(info.reason, 300)), []).append(info.id)

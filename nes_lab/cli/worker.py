@@ -29,7 +29,7 @@ class WorkerCommand:
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
     """Id of the run."""
     root: Path | None = None
-    """Folder of all runs."""
+    """Folder of all runs; by default $NES_LAB_HOME/runs."""
     alone: bool = False
     """Do not start the next queued run afterwards, because another scheduler, such as Ray, decides what this machine does."""
 

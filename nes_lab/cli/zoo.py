@@ -32,7 +32,7 @@ class ZooCommand:
     backbones: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="BACKBONE")]] = ()
     """Names of networks: small_mobilenetv2, m5, or any model name of timm. Without names, the known families are listed."""
     params: str = "60%"
-    """Parameter budget as a share of the dense network. If it is out of reach, the smallest reachable budget plus a tenth is used."""
+    """Parameter budget as a share of the dense network. If a network cannot shrink that much, its smallest size plus a tenth is used."""
     json: bool = False
     """Print one JSON value to standard output; all else goes to standard error."""
 
