@@ -62,7 +62,7 @@ def measure(backbone: str, settings: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from nes_lab import Budget, compress, create_backbone, export_onnx, plan_for_budget, save_pretrained
-    from nes_lab.cost.timing import compare, time_rounds
+    from nes_lab.cost.timing import ratio_of_times, time_rounds
 
     torch.manual_seed(0)
     dense, x = create_backbone(backbone).eval(), torch.randn(1, 3, SIZE, SIZE)
@@ -82,7 +82,7 @@ def measure(backbone: str, settings: dict[str, Any]) -> dict[str, Any]:
             row |= {form: kept, "opset": report.opset, "versions": dict(report.versions)}
             calls[form] = runner(f"{place}/{form}.onnx", x)
         times = time_rounds(calls, torch.device("cpu"), SECONDS, most=ROUNDS)
-    ratio = compare(times["factored"], times["materialized"])
+    ratio = ratio_of_times(times["factored"], times["materialized"])
     return row | {
         "time_ratio": round(ratio.median, 3),
         "quartiles": [round(ratio.low, 3), round(ratio.high, 3)],

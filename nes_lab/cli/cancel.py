@@ -16,7 +16,7 @@ from nes_lab.cli.options import parse
 from nes_lab.runs import launcher
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run_command"]
+__all__ = ["CancelCommand", "run_command"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from nes_lab.cli.tables import print_counts
 if TYPE_CHECKING:
     from nes_lab.models.jobs import SavedModel
 
-__all__ = ["run_command", "print_saved"]
+__all__ = ["CompressCommand", "print_saved", "run_command"]
 
 
 @dataclass(frozen=True, kw_only=True)

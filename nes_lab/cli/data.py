@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nes_lab.datasets.check.listing import DatasetFiles
     from nes_lab.datasets.check.report import DataReport
 
-__all__ = ["run_command"]
+__all__ = ["DataCheckCommand", "run_command"]
 
 _VERBS = ("check",)
 _USABLE, _UNUSABLE = 0, 2

@@ -25,7 +25,7 @@ from nes_lab.text import format_number, format_seconds, format_value
 if TYPE_CHECKING:
     from nes_lab.experiment.demo import DemoResult
 
-__all__ = ["run_command"]
+__all__ = ["DemoCommand", "demo_display", "run_command"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _run(options: DemoCommand) -> DemoResult:
     from nes_lab.experiment.demo import run_demo
     from nes_lab.runs.compare import tally
 
-    with _display(console) as on_progress:
+    with demo_display(console) as on_progress:
         result = run_demo(
             RunStore(),
             seeds=options.seeds,
@@ -98,7 +98,7 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
-def _display(console: Console) -> Iterator[OnProgress]:
+def demo_display(console: Console) -> Iterator[OnProgress]:
     """Show a progress bar on a terminal; elsewhere print a line whenever a run finishes or a phase begins."""
     if not console.is_terminal:
         yield _line_printer()

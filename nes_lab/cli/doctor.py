@@ -14,7 +14,7 @@ from nes_lab.cli.options import parse
 from nes_lab.cli.tables import printable
 from nes_lab.runs import layout
 
-__all__ = ["run_command"]
+__all__ = ["DoctorCommand", "run_command"]
 
 MISSING = 1
 STYLE = {"ok": "green", "note": "yellow", "missing": "red"}

@@ -22,7 +22,7 @@ from nes_lab.runs.store import RunStore
 if TYPE_CHECKING:
     from nes_lab.export.report import ExportReport
 
-__all__ = ["run_command"]
+__all__ = ["ExportCommand", "run_command"]
 
 
 @dataclass(frozen=True)

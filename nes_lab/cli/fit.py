@@ -16,7 +16,7 @@ from nes_lab.cli.plan_flags import SaveFlags, saving_arguments
 from nes_lab.config import DataConfig, load_config
 from nes_lab.errors import OptionError
 
-__all__ = ["run_command"]
+__all__ = ["FitCommand", "run_command"]
 
 RENAMED = {"--starts plan": "--no-search-starts", "--starts search": ""}
 """Flags of older versions, and what they are called now."""

@@ -16,7 +16,7 @@ from nes_lab.errors import OptionError
 if TYPE_CHECKING:
     from nes_lab.records.compression_plan import CompressionPlan
 
-__all__ = ["run_command"]
+__all__ = ["PlanCommand", "run_command"]
 
 
 @dataclass(frozen=True, kw_only=True)

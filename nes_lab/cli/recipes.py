@@ -20,7 +20,7 @@ from nes_lab.recipes.registry import NamedRecipe, recipe, recipe_names
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
 
-__all__ = ["run_command"]
+__all__ = ["RecipesCommand", "run_command"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from nes_lab.runs import layout
 from nes_lab.runs.files import write_bytes
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run_command"]
+__all__ = ["ReportCommand", "run_command"]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import requeue
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run_command"]
+__all__ = ["ResumeCommand", "run_command"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 from nes_lab.text import format_bytes
 
-__all__ = ["run_command"]
+__all__ = ["RmCommand", "run_command"]
 
 REMOVABLE = tuple(name for name, state in STATES.items() if not state.active)
 DECLINED = 1

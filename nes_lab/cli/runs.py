@@ -18,7 +18,7 @@ from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.store import RunStore
 from nes_lab.text import shorten_middle
 
-__all__ = ["run_command"]
+__all__ = ["RunsCommand", "run_command"]
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from nes_lab.sweeps.trials import OnRun
 from nes_lab.text import format_value, list_all, list_some
 from nes_lab.training.signals import StopSignals
 
-__all__ = ["print_result", "run_command"]
+__all__ = ["SweepCommand", "print_result", "run_command"]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from nes_lab.runs.store import RunStore
 if TYPE_CHECKING:
     from nes_lab.datasets.spec import DatasetSpec
 
-__all__ = ["run_command", "start_detached"]
+__all__ = ["TrainCommand", "run_command", "start_detached"]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from nes_lab.text import format_seconds, format_value
 if TYPE_CHECKING:
     from nes_lab.datasets.spec import DatasetSpec
 
-__all__ = ["create_run", "train_here"]
+__all__ = ["create_run", "progress_line", "train_here"]
 
 EXIT = {"finished": 0, "cancelled": 130}
 

@@ -15,7 +15,7 @@ import tyro
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 
-__all__ = ["run_command"]
+__all__ = ["TuneCommand", "run_command"]
 
 
 @dataclass(frozen=True)

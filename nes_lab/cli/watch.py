@@ -24,7 +24,7 @@ from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.run_progress import RunProgress, RunProgressReader
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run_command"]
+__all__ = ["WatchCommand", "Watcher", "run_command"]
 
 LINES_A_RUN = {True: 1, False: 4}
 QUEUE_SECONDS, MOST_LINES = 10.0, 64

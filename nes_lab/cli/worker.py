@@ -19,7 +19,7 @@ from nes_lab.runs.claims import adopt_claim, release_claim
 from nes_lab.runs.launcher import settle, start_waiting
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run_command"]
+__all__ = ["WorkerCommand", "run_command"]
 
 
 @dataclass(frozen=True)

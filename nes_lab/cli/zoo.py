@@ -22,7 +22,7 @@ from nes_lab.records.table import Table
 if TYPE_CHECKING:
     from nes_lab.zoo.result import ZooRow
 
-__all__ = ["run_command"]
+__all__ = ["ZooCommand", "run_command"]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from nes_lab.records.options import (
     option_help,
 )
 
-__all__ = ["BackboneConfig", "CompressionConfig", "DataConfig", "ExperimentConfig"]
+__all__ = ["BackboneConfig", "CompressionConfig", "DataConfig", "ExperimentConfig", "option_field"]
 
 SCHEMA_VERSION = 1
 LARGEST_BUDGET = 1e15

@@ -12,7 +12,7 @@ from statistics import median, quantiles
 
 import torch
 
-__all__ = ["Ratio", "compare", "device_name", "time_rounds"]
+__all__ = ["Ratio", "ratio_of_times", "device_name", "time_rounds"]
 
 _WARMUP = 2
 _CHECK_EVERY = 10
@@ -37,11 +37,11 @@ class Ratio:
     rounds: int
 
 
-def compare(times: Sequence[float], base: Sequence[float]) -> Ratio:
+def ratio_of_times(times: Sequence[float], base: Sequence[float]) -> Ratio:
     """Compare two candidates within each round and return the median ratio. Pairing cancels slow phases of the machine.
 
     Examples:
-        >>> compare([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+        >>> ratio_of_times([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
         Ratio(median=0.5, error=0.0, low=0.5, high=0.5, rounds=3)
     """
     ratios = [t / b for t, b in zip(times, base, strict=True)]
@@ -108,7 +108,7 @@ def _wait(device: torch.device) -> None:
 
 def _stands(times: Mapping[str, Sequence[float]], done: int, precision: float) -> bool:
     base, *others = times.values()
-    return done % _CHECK_EVERY == 0 and all(compare(t, base).error <= precision for t in others)
+    return done % _CHECK_EVERY == 0 and all(ratio_of_times(t, base).error <= precision for t in others)
 
 
 def device_name(device: torch.device) -> str:

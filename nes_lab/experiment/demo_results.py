@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nes_lab.cost.measure import measure_latency
-from nes_lab.runs.compare import Contest, compare
+from nes_lab.runs.compare import Contest, compare_accuracy
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def compare_contenders(
 def _contests(settings: Sequence[Contender], top1: dict[str, list[float]], images: int) -> Iterator[Contest]:
     for contender in settings:
         if contender.rival is not None:
-            yield compare(contender.name, top1[contender.name], contender.rival, top1[contender.rival], images)
+            yield compare_accuracy(contender.name, top1[contender.name], contender.rival, top1[contender.rival], images)

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from nes_lab.errors import CheckpointError
 from nes_lab.nn.layer import EpitomeLayer
 
-__all__ = ["Slot", "StoredTensors", "collect_tensors", "fill", "slots", "unsaved_buffers"]
+__all__ = ["Slot", "StoredTensors", "check_numbers", "collect_tensors", "fill", "slots", "unsaved_buffers"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import axis_names, shrink
 from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain
-from nes_lab.figures.windows import sampled_axes, start_grid
+from nes_lab.figures.windows import axes_with_starts, start_grid
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -31,7 +31,7 @@ def routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None = None) -
     Returns:
         One row of heatmaps per sampled axis. If no axis is sampled, the figure says so.
     """
-    axes = sampled_axes(snapshot)
+    axes = axes_with_starts(snapshot)
     alt = f"Starting indices of layer {snapshot.name}: one heatmap per sampled axis, " + (
         "before training and at the step shown." if initial is not None else "at the step shown."
     )

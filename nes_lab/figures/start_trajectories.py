@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 from nes_lab.errors import OptionError
 from nes_lab.figures.grids import axis_names, thin
 from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
-from nes_lab.figures.windows import sampled_axes
+from nes_lab.figures.windows import axes_with_starts
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -80,7 +80,7 @@ def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figur
         raise OptionError("history is empty; give at least one (step, snapshot) pair")
     layer = history[-1][1]
     kept = [history[index] for index in thin(len(history), _MOST_STEPS)]
-    axes = sampled_axes(layer)
+    axes = axes_with_starts(layer)
     alt = f"Starting indices of layer {layer.name} over {len(history)} snapshots of training."
     title = {"text": f"Starts of {plain(layer.name)} over training"}
     if not axes:

@@ -25,6 +25,7 @@ __all__ = [
     "apply_theme",
     "figure_json",
     "heat_colorbar",
+    "legend_below",
     "new_figure",
     "plain",
     "series_style",

@@ -12,10 +12,10 @@ import numpy as np
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
-__all__ = ["sampled_axes", "start_grid"]
+__all__ = ["axes_with_starts", "start_grid"]
 
 
-def sampled_axes(snapshot: LayerSnapshot) -> list[int]:
+def axes_with_starts(snapshot: LayerSnapshot) -> list[int]:
     """Return the weight axes that have starts; the other axes are copied without sampling."""
     return [axis for axis, starts in enumerate(snapshot.starts) if starts is not None]
 

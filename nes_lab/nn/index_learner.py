@@ -21,7 +21,7 @@ from nes_lab.nn.all_reduce import all_reduce_sum
 from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
 from nes_lab.records.options import LearnerKind, Squash
 
-__all__ = ["IndexLearner", "LearnerStarts"]
+__all__ = ["IndexLearner", "LearnerStarts", "check_learner_options"]
 
 _CONV_AND_NORM = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}
 

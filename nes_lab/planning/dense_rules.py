@@ -22,7 +22,23 @@ from nes_lab.records.options import PlanOptions
 if TYPE_CHECKING:
     from nes_lab.planning.survey import SurveyedLayer
 
-__all__ = ["RULES", "DenseContext", "Replaceable", "dense_context", "dense_reason", "replaceable"]
+__all__ = [
+    "RULES",
+    "DenseContext",
+    "Replaceable",
+    "declared",
+    "dense_context",
+    "dense_reason",
+    "depthwise",
+    "excluded",
+    "kept_by_override",
+    "no_epitome_layer",
+    "not_included",
+    "replaceable",
+    "squeeze_excite",
+    "tied",
+    "too_thin",
+]
 
 Replaceable = Literal["yes", "if_named", "never"]
 """Whether a layer may be replaced: by default, only if ``include`` or ``overrides`` names it, or never."""

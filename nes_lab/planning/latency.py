@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from nes_lab.cost.probe import run_example
-from nes_lab.cost.timing import compare, time_rounds
+from nes_lab.cost.timing import ratio_of_times, time_rounds
 from nes_lab.errors import BudgetError, OptionError
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.progress_bar import OnProgress, progress_reporter
@@ -241,7 +241,7 @@ class DeviceTimer:
             times = time_rounds(
                 contenders, self.device, (1 - TUNING_SHARE) * seconds, least=MIN_ROUNDS, most=400, precision=0.0025
             )
-        ratio = compare(times["net"], times["dense"])
+        ratio = ratio_of_times(times["net"], times["dense"])
         ms, dense_ms = median(times["net"]), median(times["dense"])
         return Timing(plan, ms, dense_ms, ratio.error / max(ratio.median, 1e-9), ratio.rounds, slowest)
 

@@ -15,7 +15,7 @@ from nes_lab.planning.sensitivity.order import order_by_sensitivity
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 
-__all__ = ["STRATEGIES", "OrderSteps"]
+__all__ = ["STRATEGIES", "OrderSteps", "keep_order"]
 
 
 class OrderSteps(Protocol):

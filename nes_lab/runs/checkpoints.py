@@ -17,7 +17,7 @@ from nes_lab.errors import CheckpointError, RunError
 from nes_lab.runs import layout
 from nes_lab.runs.files import TEMPORARY, explain, read_json, sha256_of, sync, write_json
 
-__all__ = ["Checkpoint", "best", "best_of", "commit", "drop_unfinished", "empty_manifest", "latest"]
+__all__ = ["Checkpoint", "best", "best_of", "commit", "drop_unfinished", "empty_manifest", "file_name", "latest"]
 
 _KINDS = {".safetensors": "weights", ".pt": "state"}
 

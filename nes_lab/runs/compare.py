@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nes_lab.errors import OptionError
 
-__all__ = ["Contest", "compare", "standard_error", "tally"]
+__all__ = ["Contest", "compare_accuracy", "standard_error", "tally"]
 
 VERDICTS = ("ahead", "behind", "within noise")
 
@@ -74,11 +74,11 @@ def standard_error(top1: Sequence[float], images: int) -> float:
     return max(binomial, spread)
 
 
-def compare(name: str, top1: Sequence[float], rival: str, rival_top1: Sequence[float], images: int) -> Contest:
+def compare_accuracy(name: str, top1: Sequence[float], rival: str, rival_top1: Sequence[float], images: int) -> Contest:
     """Compare two settings by their seeds.
 
     Examples:
-        >>> compare("a", [90.0, 90.0], "b", [80.0, 80.0], 360).verdict
+        >>> compare_accuracy("a", [90.0, 90.0], "b", [80.0, 80.0], 360).verdict
         'ahead'
     """
     error = math.hypot(standard_error(top1, images), standard_error(rival_top1, images))

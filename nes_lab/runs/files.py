@@ -15,7 +15,11 @@ from nes_lab.errors import RunError
 
 __all__ = [
     "append_line",
+    "as_json",
+    "explain",
+    "open_to_append",
     "overwrite",
+    "read_bytes",
     "read_json",
     "read_lines",
     "read_tail",
@@ -23,6 +27,7 @@ __all__ = [
     "rotate",
     "sha256_of",
     "sync",
+    "write_bytes",
     "write_json",
 ]
 

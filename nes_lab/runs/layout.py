@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nes_lab.errors import RunError, closest
 
-__all__ = ["SCHEMA_VERSION", "check_id", "default_root", "new_id", "resolve"]
+__all__ = ["SCHEMA_VERSION", "check_id", "default_root", "names", "new_id", "resolve"]
 
 SCHEMA_VERSION = 1
 RUN, CONFIG, STATUS, SUMMARY = "run.json", "config.json", "status.json", "summary.json"

@@ -15,7 +15,7 @@ from nes_lab.errors import RunError
 from nes_lab.runs import layout, process
 from nes_lab.runs.queue import why_no_lock
 
-__all__ = ["hold_lock", "lock", "unlock"]
+__all__ = ["Lock", "hold_lock", "lock", "unlock"]
 
 PATIENCE_SECONDS = 5.0  # a killed process may be a zombie while its last threads still hold its files
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()

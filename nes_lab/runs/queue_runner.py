@@ -18,7 +18,7 @@ from nes_lab.errors import RunError
 from nes_lab.runs import launcher, process, queue
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run_queue"]
+__all__ = ["main", "run_queue"]
 
 MAX_WAIT_SECONDS = 10.0  # hung processes and those of other machines do not end, so the queue is read again
 MAX_FAILURES = 60

@@ -20,7 +20,7 @@ from nes_lab.errors import RunError
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.runs.files import write_bytes
 
-__all__ = ["add_snapshot", "read_snapshot", "snapshot_steps", "write_snapshot"]
+__all__ = ["add_snapshot", "read_snapshot", "snapshot_path", "snapshot_steps", "write_snapshot"]
 
 _NAME = re.compile(r"step-(\d{8,12})\.safetensors")
 _PREFIX = "layer:"

@@ -26,6 +26,7 @@ __all__ = [
     "check_corners",
     "check_space",
     "decode",
+    "describe",
     "encode",
     "enumerate_trials",
     "has_grown",

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from nes_lab.cost.probe import run_example
-from nes_lab.cost.timing import Ratio, compare, time_rounds
+from nes_lab.cost.timing import Ratio, ratio_of_times, time_rounds
 from nes_lab.errors import OptionError
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.inspect import epitome_layers
@@ -125,7 +125,7 @@ def choose_execution(times: Times) -> tuple[str, str]:
         >>> choose_execution({"materialize": [2.0, 2.1, 2.0], "factored": [1.99, 2.1, 1.99]})[0]
         'materialize'
     """
-    others = {name: compare(t, times[BASELINE]) for name, t in times.items() if name != BASELINE}
+    others = {name: ratio_of_times(t, times[BASELINE]) for name, t in times.items() if name != BASELINE}
     if not others:
         return BASELINE, "no other execution can compute this layer"
     clearly_faster = [name for name, r in others.items() if r.median + 2 * r.error < 1 - MIN_GAIN]
@@ -285,7 +285,7 @@ def _time_networks(
         is_second = bool(times[BASELINE])
         for name, values in rounds.items():
             times[name] += values
-        ratio = compare(times["tuned"], times[BASELINE])
+        ratio = ratio_of_times(times["tuned"], times[BASELINE])
         if is_second or time.perf_counter() > end or not 1 < ratio.median <= 1 + 2 * ratio.error:
             return times, ratio
 

@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 import torch
 
-from nes_lab.cost.timing import compare, device_name, time_rounds
+from nes_lab.cost.timing import device_name, ratio_of_times, time_rounds
 
 CPU = torch.device("cpu")
 
@@ -36,22 +36,22 @@ def test_known_well_enough_is_enough(monkeypatch):
 
 def test_a_ratio_is_taken_round_by_round():
     base = [1.0, 1.0, 2.0, 2.0, 9.0]
-    ratio = compare([0.5 * b for b in base], base)
+    ratio = ratio_of_times([0.5 * b for b in base], base)
     assert (ratio.median, ratio.error, ratio.low, ratio.high, ratio.rounds) == (0.5, 0.0, 0.5, 0.5, 5)
-    disturbed = compare([0.5, 0.5, 1.0, 50.0, 4.5], base)
+    disturbed = ratio_of_times([0.5, 0.5, 1.0, 50.0, 4.5], base)
     assert disturbed.median == 0.5 and disturbed.error == 0.0
 
 
 def test_the_error_is_that_of_a_median():
     generator = torch.Generator().manual_seed(0)
     draws = (1 + 0.1 * torch.randn(2000, 51, generator=generator)).tolist()
-    errors = [compare(row, [1.0] * 51).error for row in draws]
+    errors = [ratio_of_times(row, [1.0] * 51).error for row in draws]
     spread = torch.tensor([median(row) for row in draws]).std()
     assert median(errors) == pytest.approx(float(spread), rel=0.15)
 
 
 def test_one_round_has_no_spread():
-    assert compare([3.0], [2.0]).low == compare([3.0], [2.0]).high == 1.5
+    assert ratio_of_times([3.0], [2.0]).low == ratio_of_times([3.0], [2.0]).high == 1.5
 
 
 def test_devices_have_names():

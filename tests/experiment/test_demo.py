@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from nes_lab.cli import main
-from nes_lab.cli.demo import _display
+from nes_lab.cli.demo import demo_display
 from nes_lab.errors import OptionError, RunError
 from nes_lab.experiment import demo
 from nes_lab.experiment.demo import ROUTINGS, WIDTHS, contenders, run_demo
@@ -83,7 +83,7 @@ def test_the_work_after_training_is_told(tmp_path, monkeypatch):
     for terminal in (False, True):
         console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
         told = io.StringIO()
-        with contextlib.redirect_stdout(told), _display(console) as show:
+        with contextlib.redirect_stdout(told), demo_display(console) as show:
             for item in news:
                 show(item)
         shown = told.getvalue() + console.file.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nes_lab.errors import OptionError
-from nes_lab.runs.compare import Contest, compare, standard_error, tally
+from nes_lab.runs.compare import Contest, compare_accuracy, standard_error, tally
 
 
 def test_standard_error_is_the_larger_of_seeds_and_test_set():
@@ -25,7 +25,7 @@ def test_standard_error_is_the_larger_of_seeds_and_test_set():
     ],
 )
 def test_verdicts(mine, rival, verdict):
-    contest = compare("a", mine, "b", rival, 360)
+    contest = compare_accuracy("a", mine, "b", rival, 360)
     assert contest.verdict == verdict and verdict.split()[0] in contest.sentence()
     assert contest.difference == pytest.approx(sum(mine) / 2 - sum(rival) / 2)
 
