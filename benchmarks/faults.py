@@ -106,8 +106,8 @@ other {others:,} are single faults in processes, disks, checkpoints, data and na
   known. It may be 45 s late, because clocks differ.
 * **One writer**: a file lock that the operating system releases when its process ends. A stopped process keeps the lock, so no
   other process writes to the run before it continues.
-* **The queue** continues after SIGKILL by itself: while runs wait, one small process sleeps until there is room for the next. There
-  is no daemon: if no run waits, no process runs.
+* **The queue** continues after SIGKILL by itself: while runs wait, one small process sleeps until there is room for the next. If
+  no run waits, no such process runs.
 * **Nothing is unpickled**: weights are stored as safetensors, and torch reads the rest with `weights_only`. Ids and paths stay
   inside the root folder of the runs, and links are not followed.
 
