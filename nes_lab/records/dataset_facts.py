@@ -36,7 +36,7 @@ class DatasetFacts:
     Attributes:
         contents: What an example is, in a few words.
         classes: Number of classes.
-        channels: Channels of an example: 1 (grey, or one microphone) or 3 (RGB).
+        channels: Channels of an example: 1 (gray, or one microphone) or 3 (RGB).
         side: Pixels per side of an image, or samples of a clip, when the configuration does not say.
         source: How to get it: it is ``bundled`` with a package, a ``download`` can fetch it, or it is ``files`` that the
             user provides.
@@ -78,7 +78,7 @@ _TORCHVISION = "`--data.download` (torchvision)"
 
 DATASET_FACTS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(
-        contents="handwritten digits, grey",
+        contents="handwritten digits, gray",
         classes=10,
         channels=1,
         side=8,
@@ -113,7 +113,7 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         examples=(50_000, 10_000),
     ),
     "fashion_mnist": DatasetFacts(
-        contents="clothes, grey",
+        contents="clothes, gray",
         classes=10,
         channels=1,
         side=28,
@@ -191,7 +191,7 @@ def markdown_table() -> str:
 
     Examples:
         >>> markdown_table().splitlines()[2]
-        '| `digits` | handwritten digits, grey | 1,437 + 360 | 1×8×8 | 10 | | comes with scikit-learn |'
+        '| `digits` | handwritten digits, gray | 1,437 + 360 | 1×8×8 | 10 | | comes with scikit-learn |'
     """
     head = ("name", "contents", "train + val", "input", "classes", "files below `data.root`", "how to get it")
     rows = [head, ("---",) * len(head), *(_markdown_row(name, facts) for name, facts in DATASET_FACTS.items())]
