@@ -1,12 +1,12 @@
-"""From the weights of a trained network to epitomes that sample weights close to them.
+"""Fit epitomes to the weights of a trained network, so that the weights sampled from them are close to the trained ones.
 
 ``fit``: compress a pretrained model and fit every layer; this is ``nes_lab.fit``.
-``search``: choose the starts of one weight, in turn with its epitome.
-``start_search``: the best start of every patch along one axis, under separable scope.
-``joint_start_search``: the best start of every patch, under joint scope.
-``row_clusters``: clusters of similar channels, the first guess of the search where patches are one channel long.
-``input_moments``: mean and covariance of the inputs of each layer, over calibration batches.
-``calibration_batches``: read the inputs in a data loader or a list of batches.
+``search``: choose the starts of one weight and fit its epitome, alternately.
+``start_search``: find the best start of every patch along one axis, for layers of separable scope.
+``joint_start_search``: find the best starts of every patch along both channel axes, for layers of joint scope.
+``row_clusters``: cluster similar channels, as the first guess of the search where patches are one channel long.
+``input_moments``: measure the mean and covariance of the inputs of each layer over calibration batches.
+``calibration_batches``: read model inputs from a data loader or a list of batches.
 ``norm_statistics``: measure the statistics of batch norms again, on given batches.
 ``row_scales``: move the factors of a layer's output channels into the batch norm after it.
 """

@@ -1,4 +1,4 @@
-"""Read model inputs from a data loader or a list of batches, and refuse everything else."""
+"""Read model inputs from a data loader or a list of batches, and raise an error for anything else."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ __all__ = ["calibration_batches", "number_of_batches"]
 
 
 def calibration_batches(argument: str, batches: Any) -> Iterator[Any]:
-    """Yield the model inputs of each batch.
+    """Yield the model input of each calibration batch.
 
-    A batch is a tensor; a dict of keyword arguments; or a tuple or list whose first entry is the input, as loaders give
-    ``(images, labels)``: its other entries are ignored. For a model with several positional inputs, give ``((a, b), labels)``.
+    A batch has one of these forms:
+
+    - a tensor;
+    - a dict of keyword arguments of the model;
+    - a tuple or list, such as ``(images, labels)``: its first entry is the input, and the other entries are ignored;
+    - ``((a, b), labels)``, for a model with several positional inputs.
 
     Args:
-        argument: Name of the caller's argument, for messages.
+        argument: Name of the caller's argument that holds the batches, for messages.
         batches: An iterable of batches. One tensor or one dict counts as one batch.
 
     Raises:
-        OptionError: While reading, at the first batch of another kind; at the end, if there was no batch.
+        OptionError: If a batch has another form (raised when that batch is read), or if there is no batch.
 
     Examples:
         >>> [x.shape for x in calibration_batches("norms", [(torch.zeros(2, 3), torch.zeros(2)), torch.zeros(4, 3)])]
@@ -48,7 +52,7 @@ def calibration_batches(argument: str, batches: Any) -> Iterator[Any]:
 
 
 def number_of_batches(batches: Any) -> int:
-    """Return how many batches there are; 0 where that is not known before reading them.
+    """Return the number of batches in a loader or list; 0 if it is not known before they are read.
 
     Examples:
         >>> number_of_batches([torch.zeros(1), torch.zeros(1)]), number_of_batches(iter([torch.zeros(1)]))

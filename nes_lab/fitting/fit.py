@@ -1,4 +1,4 @@
-"""Compress a pretrained model and fit its epitomes to its weights."""
+"""Compress a pretrained model and fit the epitomes to the model's weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def plan_or_search(starts: str) -> dict[str, bool]:
-    """Translate ``starts="plan"`` and ``starts="search"`` of older versions, for :func:`~nes_lab.renamed.renamed_arguments`.
+    """Translate the argument ``starts`` of older versions, ``"plan"`` or ``"search"``, to ``search_starts``.
+
+    It is called by :func:`~nes_lab.renamed.renamed_arguments`.
 
     Raises:
         OptionError: If ``starts`` is neither.
@@ -56,39 +58,41 @@ def fit(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Model, FitReport]:
-    """Compress a pretrained model, and fit its epitomes to its weights as closely as they can.
+    """Compress a pretrained model, and fit the epitome of each layer to the layer's trained weight.
 
-    For given starts the nearest epitome is a least-squares solution in closed form. ``search_starts=True`` also chooses the
-    starts, where the routing stores them (``free``). With ``patch_channels=1`` this is co-clustering of output channels and input
-    channels, which comes much nearer than any fixed rule. The chosen starts are integers or lie between two cells; they stay
-    learnable.
+    For given starts, the epitome whose sampled weight is closest is a least-squares solution in closed form.
+    ``search_starts=True`` also chooses the starts of layers that store them (routing ``free``). With ``patch_channels=1`` this is
+    co-clustering of output channels and input channels, which comes much closer than any fixed rule. The chosen starts are
+    integers or lie between two cells, and can still be trained afterwards.
 
-    Where a batch norm is the only reader of a layer's output, each output channel may have a signed factor. The factor goes into
-    the norm's statistics and weight, so nothing more is stored, and channels that share cells need to agree in direction only.
+    If a batch norm is the only reader of a layer's output, each output channel may have a signed factor. The factor is moved into
+    the norm's statistics and weight, so nothing more is stored. Channels that share cells then only need the same direction, not
+    the same length or sign.
 
     Args:
         model: The dense model; it is not changed.
-        plan: From :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
+        plan: The compression plan, made by :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
         search_starts: Choose the starts too. This needs routing ``free``: the rules ``tiled``, ``stride`` and ``random`` store
-            no starts, and an index learner moves its own. For these only the epitome is fitted, and the report says so.
-        calibration: Batches of inputs. With them the squared error of each layer's *output* is minimized, instead of that of its
-            weight, and the shift of the output's mean is corrected in the bias or the norm. Layer inputs are recorded in one pass
-            through the dense model. A data loader or a list of tensors, ``(inputs, labels)`` or dicts of arguments, on the
-            model's device. None: the weights alone decide.
+            no starts, and an index learner computes its own. For layers with other routing only the epitome is fitted, and the
+            report says so.
+        calibration: Batches of inputs on the model's device: a data loader, or a list of tensors, ``(inputs, labels)`` or dicts
+            of arguments. Their layer inputs are recorded in one pass through the dense model. Then the squared error of each
+            layer's *output* is minimized instead of the error of its weight, and the shift of the output's mean is corrected in
+            the bias or the norm. None: the error of the weight is minimized.
         norms: Batches on which the statistics of all batch norms are measured again at the end
             (:func:`nes_lab.reestimate_norms`). None: they are not measured again.
         row_scales: Allow the factors of output channels described above.
-        snap: Round stored starts to integers for good: they then cost no multiply-adds, and no longer learn.
+        snap: Round stored starts to integers permanently: they then cost no multiply-adds, and are no longer trained.
         seed: Seed of the search, and of the sample drawn from the calibration batches.
-        progress: Show a bar on standard error.
-        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per piece of work; None: no call.
+        progress: Show a progress bar on standard error.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each step; None: nothing is called.
 
     Returns:
-        The compressed model, of the same class (a model that is itself a layer becomes an epitome layer), and a report with the
-        residuals of each layer.
+        The compressed model and a report with the residuals of each layer. The model has the class of ``model``; if ``model`` is
+        itself a single layer, it becomes an epitome layer.
 
     Raises:
-        PlanError: If the plan is for another model, or a weight holds NaN.
+        PlanError: If the plan was made for another model, or a weight contains NaN.
         OptionError: If an option has a wrong value, the model is on the meta device, or a batch is not an input of the model.
 
     Examples:
@@ -127,13 +131,16 @@ def fit(
 
 @dataclass(frozen=True)
 class _LayerTask:
-    """How to fit one layer.
+    """The options for fitting one layer of a model.
 
     Args:
-        name: Its module name.
-        search_starts, row_scales, snap, seed: As :func:`fit` takes them.
-        moments: Moments of its inputs; None: its weight alone decides.
-        norm: Name of the batch norm that may take the factors of its output channels; empty: there is none.
+        name: Module name of the layer.
+        search_starts: Choose the starts too.
+        row_scales: Allow a factor for each output channel.
+        snap: Round stored starts to integers permanently.
+        seed: Seed of the search.
+        moments: Moments of the layer's inputs, to minimize the error of its output; None: minimize the error of its weight.
+        norm: Name of the batch norm that may take the factors of the output channels; empty: there is none.
     """
 
     name: str
@@ -148,7 +155,7 @@ class _LayerTask:
 def _fit_layer(task: _LayerTask, model: nn.Module, student: nn.Module) -> LayerFit:
     begun = time.perf_counter()
     dense, layer = model.get_submodule(task.name), student.get_submodule(task.name)
-    assert isinstance(layer, EpitomeLayer)  # compress has put it there
+    assert isinstance(layer, EpitomeLayer)  # compress replaced the dense layer by an epitome layer
     weight: Tensor = dense.weight.detach().double()  # type: ignore[operator, union-attr, assignment]
     planned, why_not = layer.routing_map(), why_not_searchable(layer.routing_map(), layer.routing_mode)
     corrects_mean = bool(task.norm) or layer.bias is not None
@@ -183,7 +190,10 @@ def _fit_layer(task: _LayerTask, model: nn.Module, student: nn.Module) -> LayerF
 
 
 def _center_factors(state: SearchState) -> SearchState:
-    """Bring the factors' geometric mean to 1, so that the epitome's entries are as large as the weight's, which optimizers need."""
+    """Rescale the factors of the output channels to a geometric mean of 1, and the epitome to compensate.
+
+    The epitome's entries are then about as large as the weight's, which optimizers need.
+    """
     if state.row_scale is None:
         return state
     mean = state.row_scale.abs().log().mean().exp()
@@ -191,19 +201,22 @@ def _center_factors(state: SearchState) -> SearchState:
 
 
 def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
-    """Copy the epitome and the stored starts into the layer."""
+    """Copy the epitome and the starts that a search chose into the layer."""
     layer.epitome.copy_(state.epitome)
     if layer.routing.searchable:
         for axis, table in layer.routing.tables():
             starts = state.routing_map.starts[axis]
-            assert starts is not None  # the search samples the same axes
+            assert starts is not None  # the routing map has starts for every sampled axis of the layer
             table.copy_(starts)
     if snap:
         layer.snap()
 
 
 def _correct_output(layer: EpitomeLayer, state: SearchState, norm: nn.Module | None, moments: Moments | None) -> None:
-    """Move the factors into the norm after the layer, and the shift of the output's mean into that norm or the bias."""
+    """Move the factors of a layer's output channels into the batch norm after it, and correct the mean of its output.
+
+    The shift of the mean is corrected in that norm, or in the layer's bias if there is no norm.
+    """
     shift = None
     if moments is not None:
         mean = moments.mean.to(state.weight.device)

@@ -1,6 +1,7 @@
-"""Mean and covariance of the inputs of each layer, over calibration batches.
+"""Measure the mean and covariance of the inputs of each layer over calibration batches.
 
-The squared error of a layer's output is a quadratic form of the error of its weight; the covariance of the inputs is its matrix.
+They are used to minimize the error of a layer's output: its square is a quadratic form in the error of the layer's weight, and
+the matrix of this form is the covariance of the layer's inputs.
 """
 
 from __future__ import annotations
@@ -21,22 +22,31 @@ from nes_lab.progress_bar import OnProgress
 __all__ = ["Moments", "input_moments"]
 
 DAMPING = 0.01
-"""Share of the mean variance that is added to every variance, so that directions which the batches hardly show keep a weight."""
+"""The share of the mean variance of a layer's inputs that is added to each variance on the diagonal of the covariance.
+
+Directions that hardly occur in the calibration batches then still count.
+"""
 
 WINDOWS_PER_ENTRY = 4
-"""Windows used per batch and entry of a window, drawn at random where there are more: enough for a covariance."""
+"""The number of input windows used per batch is this times the length of a window, which is enough for a covariance.
+
+If a batch has more windows, this many are drawn at random, but never fewer than ``MIN_WINDOWS``.
+"""
 
 MIN_WINDOWS = 2048
-"""Windows that are used per batch in any case, if there are so many."""
+"""Number of input windows of a batch up to which all of them are used."""
 
 
 @dataclass
 class Moments:
-    """Sums over the windows of a layer's input: the vectors ``x`` of length ``prod(weight_shape[1:])`` that meet the weight.
+    """Sums over the windows of a layer's input, from which their mean and covariance are computed.
+
+    A window ``x`` is one of the input vectors that the weight of an output channel is multiplied with. Its length is
+    ``prod(weight_shape[1:])``.
 
     Args:
-        total: Sum of ``x``.
-        square: Sum of ``x x^T``.
+        total: Sum of all windows ``x``.
+        square: Sum of all outer products ``x x^T``.
         count: Number of windows.
     """
 
@@ -46,14 +56,15 @@ class Moments:
 
     @property
     def mean(self) -> Tensor:
-        """Mean window."""
+        """The mean of the windows of the layer's input."""
         return self.total / max(self.count, 1)
 
     def second(self, centered: bool) -> Tensor:
-        """Return the damped second moment of the windows, which is positive definite.
+        """Return the damped second moment of the windows of the layer's input, a positive definite matrix.
 
         Args:
-            centered: Subtract the mean (covariance), for a layer whose bias or norm corrects a shift of the mean.
+            centered: Subtract the mean, which gives the covariance. This is right for a layer whose bias or norm corrects a shift
+                of the mean.
         """
         moment = self.square / max(self.count, 1)
         moment = moment - torch.outer(self.mean, self.mean) if centered else moment
@@ -64,22 +75,22 @@ class Moments:
 def input_moments(
     model: nn.Module, names: Collection[str], batches: Any, report: OnProgress, seed: int = 0
 ) -> tuple[dict[str, Moments], int]:
-    """Return the moments of the inputs of dense layers, all measured in the same passes through the dense model.
+    """Return the moments of the inputs of dense layers, measured in one pass over calibration batches.
 
-    The groups of a grouped convolution share one moment, their average.
+    The groups of a grouped convolution share one moment: the average over the groups.
 
     Args:
         model: The dense model; it runs in evaluation mode and is not changed.
         names: Module names of convolutions and linear layers.
-        batches: As :func:`~nes_lab.fitting.calibration_batches.calibration_batches` takes them.
-        report: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` per batch.
+        batches: A data loader or a list of batches: tensors, ``(inputs, labels)`` or dicts of arguments.
+        report: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each batch.
         seed: Seed of the sample of windows.
 
     Returns:
-        Moments by name, without layers that are not called, and the number of batches.
+        The moments by layer name, without the layers that the model does not call, and the number of batches.
 
     Raises:
-        OptionError: If a batch is not an input of the model, or holds NaN.
+        OptionError: If a batch is not an input of the model, or contains NaN.
     """
     draw = torch.Generator().manual_seed(seed)
     moments: dict[str, Moments] = {}
@@ -125,12 +136,15 @@ def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> 
 
 
 def _windows(module: nn.Module, x: Tensor) -> Tensor:
-    """Return the vectors that each output channel's weight is multiplied with, ``(positions, prod(weight_shape[1:]))``."""
+    """Return the windows of a layer's input, ``(windows, prod(weight_shape[1:]))``.
+
+    A window is a vector that the weight of an output channel is multiplied with: one for each position (and each group).
+    """
     if isinstance(module, nn.Linear):
         return x.reshape(-1, x.shape[-1])
     assert isinstance(module, nn.modules.conv._ConvNd)  # a plan names no other layers
     channels, taps = module.in_channels, module.weight[0, 0].numel()
-    unfold = copy.copy(module)  # the layer's own forward, with a weight that copies each tap into a channel of its own
+    unfold = copy.copy(module)  # run the layer's own forward with a weight that copies each tap into a separate channel
     unit = (
         torch.eye(taps, dtype=x.dtype, device=x.device)
         .view(taps, 1, *module.kernel_size)

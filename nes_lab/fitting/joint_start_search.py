@@ -1,6 +1,7 @@
-"""The best integer starts of every patch under joint scope: each patch is compared with all places in the epitome at once.
+"""Find the best integer starts of every patch under joint scope, by comparing each patch with all places in the epitome.
 
-The comparison is a correlation of the epitome with the patches of the weight, computed as one convolution.
+A place is a pair of starts, one along each channel axis. All comparisons are one correlation of the epitome with the patches of
+the weight, computed as a convolution.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 __all__ = ["best_joint_starts"]
 
 MAX_MADDS_PER_SEARCH = 2e9
-"""Multiply-adds that one search of all patches may take; where it would take more, only places on a lattice are compared."""
+"""Limit on the multiply-adds of one search over all patches. If it would take more, only places on a lattice are compared."""
 
 MIN_GAIN = 1e-5
-"""Share of a patch's energy by which its residual must fall for the patch to move: well above single-precision rounding."""
+"""A patch moves only if its squared residual falls by this share of its squared norm, well above single-precision rounding."""
 
 
 def best_joint_starts(
     routing_map: RoutingMap, weight: Tensor, epitome: Tensor, row_scale: Tensor | None = None
 ) -> RoutingMap:
-    """Move every patch to the place in the given epitome where its residual is smallest.
+    """Move every patch of a weight to the place in the given epitome where its residual is smallest.
 
     A patch stays where it is unless another place is clearly better, so the residual never rises. If there are too many places
-    to compare, they are taken from a lattice, which is shifted after every move.
+    to compare, only those on a lattice are compared, and the lattice is shifted after every move.
 
     Args:
-        routing_map: Integer starts, of joint scope.
-        weight: ``geometry.weight_shape``, float64.
-        epitome: ``geometry.epitome_shape``, float64.
+        routing_map: Present integer starts, of joint scope.
+        weight: The weight to approximate, in ``geometry.weight_shape``, float64.
+        epitome: The epitome, in ``geometry.epitome_shape``, float64.
         row_scale: ``(C_out,)`` factor of each output channel; None: all are 1.
 
     Returns:
@@ -72,7 +73,11 @@ def best_joint_starts(
 
 
 def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
-    """Cut a tensor of the weight's shape into its patches, ``(R_out * R_in, taps, b_out, b_in)``, with zeros beyond its end."""
+    """Cut a tensor of the weight's shape into patches, padded with zeros at its end.
+
+    Returns:
+        ``(R_out * R_in, taps, b_out, b_in)``: one entry per patch, with its kernel taps, output channels and input channels.
+    """
     out, inner = geometry.axes[:2]
     grid = weight.reshape(out.size, inner.size, -1)
     grid = F.pad(grid, (0, 0, 0, inner.patches * inner.patch - inner.size, 0, out.patches * out.patch - out.size))
@@ -83,9 +88,12 @@ def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
 def _residuals(
     products: Tensor, squares: Tensor, epitome: Tensor, geometry: EpitomeGeometry, step: int, shift: int
 ) -> Tensor:
-    """Return the squared residual of each patch at each place, minus the patch's energy, ``(patches, places out, places in)``.
+    """Return the squared residual of each patch at each place in the epitome, minus the squared norm of the patch.
 
-    In single precision, which :data:`MIN_GAIN` allows for.
+    It is computed in single precision; :data:`MIN_GAIN` is large enough for its rounding errors.
+
+    Returns:
+        ``(patches, starts along the output axis, starts along the input axis)``.
     """
     out, inner = geometry.axes[:2]
     image = epitome.reshape(out.cells, inner.cells, -1).permute(2, 0, 1).unsqueeze(0).float()
@@ -97,7 +105,11 @@ def _residuals(
 
 
 def _allowed(routing_map: RoutingMap, axis: int, places: Tensor) -> Tensor:
-    """Return which of ``places`` each patch may start at along an axis, ``(patches, places)`` booleans."""
+    """Check which of the starts in ``places`` each patch may have along an axis.
+
+    Returns:
+        ``(patches, places)`` booleans.
+    """
     geometry = routing_map.geometry
     a = geometry.axes[axis]
     if routing_map.starts[axis] is None:

@@ -24,17 +24,18 @@ Model = TypeVar("Model", bound=nn.Module)
 def reestimate_norms(
     model: Model, batches: Any, *, progress: bool = False, on_progress: OnProgress | None = None
 ) -> Model:
-    """Return a copy of a model whose batch norms have the mean and variance of these batches.
+    """Return a copy of a model with the running mean and variance of its batch norms measured on these batches.
 
-    A compressed model feeds its norms other numbers than those whose statistics they keep. A few hundred examples correct
-    that, without labels or gradients. The new statistics are plain averages over the batches. All norms are measured in the same
-    passes, in which each normalizes by the batch; everything else runs in evaluation mode. Modes and momenta are kept.
+    Compression changes the inputs of a model's batch norms, so their stored statistics are wrong. A few hundred examples correct
+    them, without labels or gradients. The new statistics are plain averages over the batches. All norms are measured in one pass:
+    each normalizes by the statistics of the batch, and all other modules run in evaluation mode. The copy has the modes and
+    momenta of the model.
 
     Args:
         model: The model; it is not changed.
         batches: A data loader or a list of batches, on the model's device: tensors, ``(inputs, labels)`` or dicts of arguments.
-        progress: Show a bar on standard error.
-        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per batch; None: no call.
+        progress: Show a progress bar on standard error.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each batch; None: nothing is called.
 
     Raises:
         OptionError: If there is no batch, if one is not an input of the model, or if a statistic is not finite.
@@ -54,13 +55,13 @@ def reestimate_norms(
 
 
 def reestimate_norms_(model: nn.Module, batches: Any, argument: str, report: OnProgress) -> int:
-    """Measure the norms of a model in place, as :func:`reestimate_norms` does in a copy.
+    """Measure the running statistics of a model's batch norms again, on given batches and in place.
 
     Args:
-        model: The model; its norms are changed.
-        batches: As :func:`reestimate_norms` takes them.
+        model: The model; the statistics of its batch norms are changed.
+        batches: A data loader or a list of batches: tensors, ``(inputs, labels)`` or dicts of arguments.
         argument: Name of the caller's argument that holds the batches, for messages.
-        report: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` per batch.
+        report: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each batch.
 
     Returns:
         The number of batches.

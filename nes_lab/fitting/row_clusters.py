@@ -1,4 +1,7 @@
-"""Cluster similar rows (Ward): the first guess of the start search where patches are one channel long."""
+"""Cluster similar rows of a matrix by Ward's method.
+
+The search for starts uses the clusters as its first guess where patches are one channel long: the channels are the rows.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,23 @@ __all__ = ["cluster_rows"]
 
 
 def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
-    """Assign each row to a cluster so that little is lost when all rows of a cluster share one vector.
+    """Assign each row of a matrix to a cluster, so that one vector per cluster approximates the rows well.
 
-    Clusters are merged one pair at a time, always the pair that loses least:
+    At first each row is a cluster. Then two clusters are merged at a time, always the pair with the smallest increase in error:
 
-    - without ``scaled`` the vector is the cluster's mean, and the loss is the increase of the squared distance to it (Ward);
-    - with ``scaled`` each row is a multiple of the vector, and the loss is the increase of the energy outside its direction.
+    - without ``scaled`` the vector is the cluster's mean, and the error is the squared distance of the rows to it (Ward);
+    - with ``scaled`` each row is approximated by a multiple of the vector, and the error is the squared length of the rows
+      perpendicular to it.
 
-    Only inner products are used, so the cost does not depend on the length of the rows after these are computed.
+    Only inner products of rows are used, so once these are computed the cost does not depend on the length of the rows.
 
     Args:
-        rows: ``(n, d)``.
-        clusters: Number of clusters that remain, at most.
-        scaled: Let each row have a factor of its own, of either sign.
+        rows: The matrix, ``(n, d)``.
+        clusters: Largest number of clusters to return.
+        scaled: Allow a separate factor for each row, of either sign.
 
     Returns:
-        Cluster of each row, ``(n,)`` integers, numbered in the order in which the clusters first appear.
+        The cluster of each row, ``(n,)`` integers, numbered in the order in which the clusters first appear.
 
     Examples:
         >>> cluster_rows(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.1, 0.0]]), 2).tolist()
@@ -50,12 +54,12 @@ def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
         cluster[cluster == merged] = kept
         loss[kept] = loss[:, kept] = _merge_losses(gram, sizes, kept, scaled)
         loss[merged] = loss[:, merged] = float("inf")
-    # until here a cluster's number is that of one of its rows, the first one, so sorting the numbers keeps the order
+    # here the number of a cluster is the index of its first row, so unique() numbers the clusters in order of appearance
     return torch.unique(cluster, return_inverse=True)[1].to(rows.device)
 
 
 def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
-    """Return what would be lost by merging cluster ``i`` with each other cluster."""
+    """Return the increase in error that merging cluster ``i`` with each other cluster would cause."""
     energy, product = gram.diagonal(), gram[i]
     if scaled:  # the smaller eigenvalue of the 2 x 2 matrix of inner products
         mean, half_difference = (energy + energy[i]) / 2, (energy - energy[i]) / 2
@@ -68,7 +72,10 @@ def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
 
 
 def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
-    """Return the weights of two clusters' vectors in the vector of both: for the mean, or for the first singular vector."""
+    """Return the two coefficients that combine the vectors of clusters ``i`` and ``j`` into the vector of the merged cluster.
+
+    That vector is the mean of all rows or, with ``scaled``, the first singular vector.
+    """
     if not scaled:
         total = float(sizes[i] + sizes[j])
         return float(sizes[i]) / total, float(sizes[j]) / total

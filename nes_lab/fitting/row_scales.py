@@ -1,4 +1,4 @@
-"""Move the factors of a layer's output channels into the batch norm that reads the layer."""
+"""Move the factors of a layer's output channels into the batch norm that reads the layer's output."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["move_into_norm_", "scaling_norms"]
 
 
 def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
-    """Return the layers whose output channels may have factors, and the batch norm that takes the factors.
+    """Return the batch norm that can take the factors of a layer's output channels, for each layer that has one.
 
     The norm must have a weight and be the only reader of the layer's output.
 
     Args:
         model: The dense model.
-        names: Module names of the layers to look at.
+        names: Module names of the layers to check.
 
     Returns:
-        Name of the norm by name of the layer; layers without such a norm are left out.
+        A dict from the name of each layer to the name of its norm. Layers without such a norm are left out.
 
     Examples:
         >>> scaling_norms(nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), ["0", "2"])
@@ -35,16 +35,16 @@ def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
 
 
 def move_into_norm_(norm: nn.Module, bias: Tensor | None, row_scale: Tensor | None, shift: Tensor | None) -> None:
-    """Change a batch norm so that in evaluation it gives for ``y / row_scale + shift`` what it gave for ``y``.
+    """Change a batch norm so that its output in evaluation stays the same when its input ``y`` becomes ``y / row_scale + shift``.
 
-    The norm's variance takes the size of each factor and its weight takes the sign: statistics that are measured again then
-    divide the factor out once more. A channel with a variance close to 0 (where ``eps`` matters) keeps its small weight.
+    The size of each factor goes into the norm's variance and its sign into the norm's weight. If the statistics are measured
+    again later, the factor cancels again. A channel with a variance close to 0 (where ``eps`` matters) keeps its small output.
 
     Args:
-        norm: Batch norm with running statistics and a weight; changed.
-        bias: Bias of the layer that the norm reads, or None; changed.
+        norm: Batch norm with running statistics and a weight; changed in place.
+        bias: Bias of the layer whose output the norm reads, changed in place; None: the layer has no bias.
         row_scale: ``(channels,)`` factors by which the weight of each output channel was divided; None: all are 1.
-        shift: ``(channels,)`` change of the mean of the layer's output, after the division; None: no change.
+        shift: ``(channels,)`` change in the mean of the layer's output, after the division; None: no change.
     """
     mean, var, weight = (getattr(norm, name) for name in ("running_mean", "running_var", "weight"))
     with torch.no_grad():

@@ -1,15 +1,17 @@
-"""Choose the starts of one weight, in turn with the epitome that is fitted to it.
+"""Choose the starts of one weight and fit its epitome, alternately.
 
-From each of several first guesses of the starts (``_first_guesses``):
+The search does this, beginning from each of several first guesses of the starts (``_first_guesses``):
 
-1. ``refit_epitome``: fit the epitome to the starts and channel factors, by least squares.
-2. ``move_starts``: move every patch to the start where this epitome leaves the smallest residual, axis by axis.
-3. ``rescale_rows``: set the factor of every output channel, where channels have factors.
-4. ``alternate``: repeat 1 to 3 until the squared residual falls by less than ``SearchOptions.min_gain``.
-5. ``search_starts``: take the best guess, then improve it with starts between two cells, and by the error of the layer's output.
+1. ``refit_epitome``: fit the epitome to the weight by least squares, for the present starts and channel factors.
+2. ``move_starts``: move every patch to the start with the smallest residual for this epitome, axis by axis.
+3. ``rescale_rows``: set the factor of every output channel, if channels have factors.
+4. ``alternate``: repeat steps 1 to 3 until the squared residual falls by less than ``SearchOptions.min_gain``.
 
-Each step solves its own part exactly, so the residual never rises. With one-channel patches and integer starts this is
-co-clustering of output channels and input channels.
+Then ``search_starts`` takes the best result and improves it twice: with starts between two cells, and by the error of the layer's
+output instead of its weight.
+
+Each step solves its part exactly, so the residual never rises. With one-channel patches and integer starts this is co-clustering
+of output channels and input channels.
 """
 
 from __future__ import annotations
@@ -42,30 +44,31 @@ __all__ = [
 ]
 
 FIT_STEPS = 200
-"""Steps of conjugate gradients for the first epitome of a guess, where the fit has no closed form."""
+"""Number of conjugate gradient steps that fit the first epitome of a search, if the fit has no closed form."""
 
 REFIT_STEPS = 20
-"""Steps of conjugate gradients for each further epitome, which begins from the one before."""
+"""Number of conjugate gradient steps that fit each later epitome of a search, beginning from the previous epitome."""
 
 MAX_POLISH_ROUNDS = 25
-"""Rounds of ``rescale_rows`` and ``refit_epitome`` after the starts are final, at most."""
+"""Largest number of rounds of ``rescale_rows`` and ``refit_epitome`` after the starts are final."""
 
 MIN_POLISH_GAIN = 1e-4
-"""The share by which such a round must lower the squared residual for another one to follow."""
+"""A round of ``rescale_rows`` and ``refit_epitome`` is the last if it lowers the squared residual by no more than this share."""
 
 SMALLEST_FACTOR = 1e-6
-"""Factors of output channels are at least this share of the largest one, because they are divided by later."""
+"""Each output channel's factor is at least this share of the largest factor, because the factors are divided by later."""
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How to search, and for how long.
+    """Options of the search for the starts of a weight.
 
     Args:
         fractional: Allow starts between two cells.
-        restarts: Random first guesses, besides the given starts and, for one-channel patches, clusters of channels.
-        rounds: Rounds of :func:`alternate` from each first guess, at most.
-        min_gain: A round that lowers the squared residual by less than this share is the last.
+        restarts: Number of random first guesses, in addition to the given starts. They are not used for one-channel patches of
+            separable scope, where clusters of similar channels are the first guess.
+        rounds: Largest number of rounds of :func:`alternate` from each first guess.
+        min_gain: A round is the last if it lowers the squared residual by no more than this share.
         seed: Seed of the random first guesses.
     """
 
@@ -78,16 +81,16 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SearchState:
-    """A weight, and the starts, epitome and channel factors that stand for it at some point of the search.
+    """A weight, and the starts, epitome and channel factors that approximate it at one point of the search.
 
     Args:
-        weight: The weight to come close to, ``geometry.weight_shape``, float64.
-        routing_map: The starts.
-        epitome: ``geometry.epitome_shape``, float64.
-        row_scale: ``(C_out,)`` factor of each output channel; None: there are none.
-        moment: Second moment of the layer's inputs, as :func:`~nes_lab.nn.init.fit_epitome` takes it: the residual is then that of
-            the layer's output. None: that of the weight.
-        options: How to search.
+        weight: The weight to approximate, in ``geometry.weight_shape``, float64.
+        routing_map: The present starts.
+        epitome: The present epitome, in ``geometry.epitome_shape``, float64.
+        row_scale: ``(C_out,)`` factor of each output channel; None: channels have no factors.
+        moment: Second moment of the layer's inputs, ``(n, n)`` with ``n = prod(weight_shape[1:])``, to measure the residual of the
+            layer's output; None: the residual of the weight is measured.
+        options: Options of the search.
         residuals: Relative residual after each fit of the epitome; it never rises.
     """
 
@@ -100,36 +103,37 @@ class SearchState:
     residuals: tuple[float, ...] = ()
 
     def sampled(self) -> Tensor:
-        """Return the weight that the epitome gives, with the factors of the output channels."""
+        """Return the weight sampled from the epitome, times the factors of the output channels."""
         return _scaled(self.routing_map.materialize(self.epitome), self.row_scale)
 
 
 def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
-    """Return why the starts of a layer cannot be searched for; empty if they can.
+    """Return the reason why the starts of a layer cannot be searched, as a sentence; empty if they can.
 
     Args:
         routing_map: Present starts of the layer.
-        mode: Its routing, such as ``"free"``.
+        mode: The layer's routing, such as ``"free"``.
     """
     if routing_mode(mode).not_searched:
         return routing_mode(mode).not_searched
     if all(s is None for s in routing_map.starts):
         return "no patch has room to move"
     if any(s is not None for s in routing_map.starts[2:]):
-        return "its kernel axes are sampled; the search moves starts along channel axes only"
+        return "the layer's kernel axes are sampled; the search moves starts along channel axes only"
     return ""
 
 
 def fit_to_starts(
     routing_map: RoutingMap, weight: Tensor, scaled: bool = False, moment: Tensor | None = None
 ) -> SearchState:
-    """Fit epitome and channel factors to a weight for given starts, without moving the starts.
+    """Fit an epitome and channel factors to a weight for given starts, without moving the starts.
 
     Args:
-        routing_map: The starts.
-        weight: ``geometry.weight_shape``.
-        scaled: Give every output channel a factor of its own.
-        moment: As :class:`SearchState` takes it.
+        routing_map: The given starts.
+        weight: The weight to approximate, in ``geometry.weight_shape``.
+        scaled: Allow a factor for each output channel.
+        moment: Second moment of the layer's inputs, to minimize the error of the layer's output; None: minimize the error of the
+            weight.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -147,16 +151,17 @@ def search_starts(
     moment: Tensor | None = None,
     options: SearchOptions | None = None,
 ) -> SearchState:
-    """Search starts along the channel axes, and fit epitome and channel factors to them.
+    """Search the starts of a weight along its channel axes, and fit an epitome and channel factors to them.
 
     Args:
         routing_map: Starts to begin from; the result is never worse than these.
-        weight: ``geometry.weight_shape``.
-        scaled: Give every output channel a factor of its own.
-        moment: As :class:`SearchState` takes it. The starts are first searched by the residual of the weight; then output starts,
-            factors and epitome are improved by the residual of the output. Input starts stay, as the moment couples all input
-            channels.
-        options: How to search; None: :class:`SearchOptions` with its defaults.
+        weight: The weight to approximate, in ``geometry.weight_shape``.
+        scaled: Allow a factor for each output channel.
+        moment: Second moment of the layer's inputs. The starts are first searched by the residual of the weight. Then the starts
+            along the output axis, the factors and the epitome are improved by the residual of the layer's output. The starts
+            along the input axis stay, because the moment couples all input channels. None: only the residual of the weight is
+            used.
+        options: Options of the search; None: :class:`SearchOptions` with its defaults.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -183,10 +188,12 @@ def search_starts(
 def _first_guesses(
     routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions
 ) -> Iterator[SearchState]:
-    """Yield the given starts; then clusters where patches are one channel long, otherwise epitomes made of pieces of the weight.
+    """Yield the states that a search of starts begins from.
 
-    Averages of patches that have nothing in common look the same everywhere, so no patch gains by moving. If each cell instead
-    holds one of the weights that read it, some patches are met exactly and the others find their place among them.
+    The first state has the given starts. For one-channel patches of separable scope, the second has one cell for each cluster of
+    similar channels. Otherwise the further states have epitomes copied from pieces of the weight: an epitome of averages over
+    unlike patches looks the same everywhere, so no patch gains by moving, but with copies some patches are approximated exactly
+    and the others move to the copy that is most similar.
     """
     geometry = routing_map.geometry
     given = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)
@@ -194,7 +201,7 @@ def _first_guesses(
     yield _first_state(RoutingMap(geometry, given, "free"), weight, scaled, None, options)
     if clustered is not None:
         yield _first_state(RoutingMap(geometry, clustered, "free"), weight, scaled, None, options)
-        return  # no other guess ever came near this one
+        return  # in our measurements no other guess came close to this one
     for k in range(options.restarts + 1):
         drawn = rule_starts(geometry, "random", options.seed + k - 1) if k else given
         starts = tuple(None if s is None else torch.as_tensor(drawn[a]).to(s.device) for a, s in enumerate(given))
@@ -207,7 +214,10 @@ def _first_guesses(
 def _clustered_starts(
     starts: tuple[Tensor | None, ...], weight: Tensor, geometry: EpitomeGeometry, scaled: bool
 ) -> tuple[Tensor | None, ...] | None:
-    """Return starts that give each cluster of similar channels one cell; None if no patch is one channel long."""
+    """Return starts that give each cluster of similar channels one cell.
+
+    None if patches are longer than one channel on both axes, or the scope is not separable.
+    """
     axes = [a for a in (0, 1) if starts[a] is not None and geometry.axes[a].patch == 1]
     if geometry.scope != "separable" or not axes:
         return None
@@ -225,17 +235,23 @@ def _first_state(
     moment: Tensor | None,
     options: SearchOptions,
 ) -> SearchState:
-    """Fit the first epitome. Scaled channels begin with equal length and sign, so that none outweighs or cancels another."""
+    """Return the state of a search with the first epitome, fitted to the given starts.
+
+    With ``scaled``, the factors give all output channels equal length and sign, so that none dominates or cancels another.
+    """
     scale = None
     if scaled:
         length = _products(weight, weight, moment).sqrt()
         scale = torch.where(length > 0, length, 1) * _signs(routing_map, weight)
-    # the epitome is replaced by the first fit, which does not look at it
+    # `weight` in place of the epitome is a placeholder: the first fit replaces it without reading it
     return refit_epitome(SearchState(weight, routing_map, weight, scale, moment, options))
 
 
 def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Return a sign per output channel: -1 if it points away from the first channel that reads the same cell, else 1."""
+    """Return the first sign of each output channel's factor, ``(C_out,)``.
+
+    It is -1 if the inner product with the first channel that reads the same cell is negative, else 1.
+    """
     taps = routing_map.taps(0) if routing_map.geometry.scope == "separable" else None
     if taps is None:
         return weight.new_ones(weight.shape[0])
@@ -249,12 +265,12 @@ def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
 
 
 def alternate(state: SearchState) -> SearchState:
-    """Move the starts and refit the epitome in turn, until the squared residual hardly falls."""
+    """Move the starts and refit the epitome alternately, until the squared residual hardly falls."""
     return _repeat(state, move_starts, state.options.rounds, state.options.min_gain)
 
 
 def _polish(state: SearchState) -> SearchState:
-    """Rescale output channels and refit the epitome in turn, with the starts as they are."""
+    """Rescale the output channels and refit the epitome alternately, without moving the starts."""
     return state if state.row_scale is None else _repeat(state, rescale_rows, MAX_POLISH_ROUNDS, MIN_POLISH_GAIN)
 
 
@@ -270,7 +286,10 @@ def _repeat(
 
 
 def refit_epitome(state: SearchState) -> SearchState:
-    """Fit the epitome to the starts and channel factors; where that takes iterations, begin from the present epitome."""
+    """Fit the epitome to the weight for the present starts and channel factors.
+
+    If the fit has no closed form, it takes steps of conjugate gradients from the present epitome.
+    """
     routing_map, scale, moment = state.routing_map, state.row_scale, state.moment
     if state.residuals and fit_method(routing_map, moment) == "conjugate gradients":
         error = state.weight - state.sampled()
@@ -282,7 +301,7 @@ def refit_epitome(state: SearchState) -> SearchState:
 
 
 def rescale_rows(state: SearchState) -> SearchState:
-    """Set the factor of every output channel to the best one for the present epitome and starts."""
+    """Set the factor of every output channel to the one with the smallest residual for the present epitome and starts."""
     if state.row_scale is None:
         return state
     sampled = state.routing_map.materialize(state.epitome)
@@ -294,9 +313,10 @@ def rescale_rows(state: SearchState) -> SearchState:
 
 
 def move_starts(state: SearchState) -> SearchState:
-    """Move every patch to its best start for the present epitome, along one axis after the other, and rescale each time.
+    """Move every patch to its best start for the present epitome, and rescale the output channels.
 
-    With a moment only the output axis of separable layers moves, as the moment couples all input channels.
+    Under separable scope this is done for one axis after the other. If the state has a moment of the layer's inputs, starts move
+    only along the output axis and only under separable scope, because the moment couples all input channels.
     """
     if state.routing_map.geometry.scope == "joint":
         if state.moment is None:
@@ -323,7 +343,7 @@ def _move_along(state: SearchState, axis: int) -> SearchState:
 
 
 def _channels_and_cells(state: SearchState, axis: int) -> tuple[Tensor, Tensor]:
-    """Return the weight's channels along an axis, ``(C, d)``, and the cells that the starts may read, ``(n, d)``."""
+    """Return the channels of the weight along an axis, ``(C, d)``, and the epitome cells they may be sampled from, ``(n, d)``."""
     weight, taps = state.weight, state.routing_map.taps(1 - axis)
     cells = state.epitome if taps is None else expand(state.epitome, taps, 1 - axis)
     if axis == 1:

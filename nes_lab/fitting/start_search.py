@@ -1,4 +1,4 @@
-"""The best start of every patch along one axis: all starts of all patches are compared by one matrix product."""
+"""Find the best start of every patch along one axis, by comparing all starts of all patches in one matrix product."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ STARTS_PER_CELL = 16
 """Fractional starts are multiples of 1/16 of a cell. Finer ones gain nothing and leave cells that are hardly read."""
 
 MIN_GAIN = 1e-12
-"""Share by which a start must be better for its patch to move: equally good starts would be exchanged forever."""
+"""A patch moves only if its residual falls by this share; otherwise it could switch between equally good starts forever."""
 
 
 def best_integer_starts(
     channels: Tensor, cells: Tensor, scaled: bool, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the integer start of smallest residual for every patch along one axis, for the given epitome.
+    """Return the integer start with the smallest residual for every patch along one axis, for the given epitome.
 
     Args:
-        channels: ``(C, d)``, the weight's channels along the axis, one per row.
-        cells: ``(n, d)``, the epitome's cells along the axis, as the starts of the other axis sample them.
-        scaled: Each channel has a factor of its own: then only directions are compared.
-        old: ``(R,)`` present integer starts; a patch keeps its start unless another one is better.
-        geometry: Geometry of a separable layer.
+        channels: ``(C, d)``: the channels of the weight along the axis, one per row.
+        cells: ``(n, d)``: the cells of the epitome along the axis, sampled along the other axis at its present starts.
+        scaled: Each channel has a separate factor, so only directions are compared.
+        old: ``(R,)``: the present integer start of each patch; a patch keeps it unless another start is better.
+        geometry: Geometry of a layer of separable scope.
         axis: 0 (output channels) or 1 (input channels).
 
     Returns:
-        Starts, int64, in the shape of ``old``.
+        ``(R,)``: the new start of each patch, int64.
     """
     products, energy = channels @ cells.T, cells.square().sum(1)
     if scaled:
@@ -48,24 +48,24 @@ def best_integer_starts(
 def best_fractional_starts(
     channels: Tensor, cells: Tensor, scale: Tensor | None, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the start of smallest residual for every patch along one axis, also between two cells.
+    """Return the start with the smallest residual for every patch along one axis; starts may lie between two cells.
 
-    Between two neighboring cells the residual is a parabola in the start, whose minimum has a closed form.
+    Between two neighboring cells the squared residual is a parabola in the start, and its minimum has a closed form.
 
     Args:
-        channels: ``(C, d)``, as :func:`best_integer_starts` takes them.
-        cells: ``(n, d)``, as :func:`best_integer_starts` takes them.
-        scale: ``(C,)`` factor of each channel; None: all are 1.
-        old: ``(R,)`` present starts, which may lie between cells; a patch keeps its start unless another one is better.
-        geometry: Geometry of a separable layer.
+        channels: ``(C, d)``: the channels of the weight along the axis, one per row.
+        cells: ``(n, d)``: the cells of the epitome along the axis, sampled along the other axis at its present starts.
+        scale: ``(C,)``: the factor of each channel; None: all are 1.
+        old: ``(R,)``: the present start of each patch, which may lie between cells; a patch keeps it unless another is better.
+        geometry: Geometry of a layer of separable scope.
         axis: 0 (output channels) or 1 (input channels).
 
     Returns:
-        Starts, float64, in the shape of ``old``.
+        ``(R,)``: the new start of each patch, float64.
     """
     scale = torch.ones_like(channels[:, :1]) if scale is None else scale.unsqueeze(1)
     products, energy, step = channels @ cells.T, cells.square().sum(1), cells.roll(-1, 0) - cells
-    # residual at cell + share, minus the patch's energy: constant - 2 share slope + share^2 curvature
+    # residual at the start cell + share, minus the patch's squared norm: constant - 2 share slope + share^2 curvature
     curvature = _sum_over_patches(scale.square() * step.square().sum(1), geometry, axis)
     slope = scale * (channels @ step.T) - scale.square() * (cells * step).sum(1)
     slope = _sum_over_patches(slope, geometry, axis)
@@ -87,7 +87,10 @@ def _is_better(least: Tensor, present: Tensor) -> Tensor:
 
 
 def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) -> Tensor:
-    """Sum ``(C, n)`` residuals of channels at cells over each patch, ``(R, n)``: channel j reads the j-th cell from the start."""
+    """Sum the residuals of channels at cells, ``(C, n)``, over the channels of each patch, for every start: ``(R, n)``.
+
+    Channel ``j`` of a patch reads the cell ``j`` places after the patch's start.
+    """
     a = geometry.axes[axis]
     missing = a.patches * a.patch - a.size
     table = F.pad(residual, (0, 0, 0, missing)).view(a.patches, a.patch, a.cells)
@@ -97,7 +100,13 @@ def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) ->
 
 
 def _beyond_limits(geometry: EpitomeGeometry, axis: int, margin: int, device: torch.device) -> Tensor:
-    """Return which starts lie beyond each patch's limit minus ``margin``, ``(R, n)``; none with the circular boundary."""
+    """Check which starts are too large for each patch of an axis: larger than its limit minus ``margin``.
+
+    With the circular boundary none is too large.
+
+    Returns:
+        ``(R, n)`` booleans, for each patch and each integer start.
+    """
     a = geometry.axes[axis]
     limits = torch.as_tensor(geometry.limits(axis), device=device).unsqueeze(1)
     if geometry.boundary == "circular":
