@@ -1,4 +1,4 @@
-"""The ResNets for 32-pixel images of the paper that introduced them: 6n + 2 layers, 0.27 to 0.85 M params."""
+"""Define ResNet-20, -32, -44 and -56 for 32-pixel images, as in the paper that introduced ResNets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _WIDTHS = (16, 32, 64)
 
 
 class CifarBlock(nn.Module):
-    """Two 3x3 convolutions with batch norms, and a shortcut without params (option A of the paper).
+    """Residual block: two 3x3 convolutions with batch norms, and a shortcut without params (option A of the ResNet paper).
 
-    If the shape changes, the shortcut takes every other pixel and pads the channels with zeros, half of them on each side.
+    If the shape changes, the shortcut keeps every ``stride``-th pixel and pads the channels with zeros, half of
+    them on each side.
 
     Args:
         c_in, c_out: Channels of input and output.
@@ -37,7 +38,7 @@ class CifarBlock(nn.Module):
         self.stride, self.more = stride, c_out - c_in
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the block."""
+        """Return the output of the residual block for input ``x``."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.stride != 1 or self.more:
             before = self.more // 2
@@ -48,7 +49,7 @@ class CifarBlock(nn.Module):
 class CifarResNet(nn.Module):
     """ResNet of ``6 * blocks + 2`` layers for images of about 32 pixels.
 
-    The keys of its state dict are those of published weights: ``conv1 bn1 layerS.B.{conv1,bn1,conv2,bn2} linear``.
+    The names in its state dict are those of published weights: ``conv1``, ``bn1``, ``layer1.0.conv1`` ... ``linear``.
 
     Args:
         blocks: Residual blocks per stage: 3, 5, 7, 9 for ResNet-20, -32, -44, -56.
@@ -84,7 +85,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the class scores (logits)."""
+        """Return the class scores (logits) of a batch of images."""
         x = F.relu(self.bn1(self.conv1(x)))
         return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
 
@@ -98,4 +99,4 @@ def _stage(c_in: int, c_out: int, blocks: int, stride: int) -> nn.Sequential:
 CIFAR_RESNETS: dict[str, Callable[..., nn.Module]] = {
     f"cifar_resnet{6 * blocks + 2}": partial(CifarResNet, blocks) for blocks in (3, 5, 7, 9)
 }
-"""Constructors by the name that :func:`nes_lab.create_backbone` takes."""
+"""Constructors of the CIFAR ResNets, by name, from ``cifar_resnet20`` to ``cifar_resnet56``."""

@@ -1,4 +1,4 @@
-"""The smallest model of every timm family, for the zoo."""
+"""List the smallest model of every timm family, for the zoo, which checks one backbone per family."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ FAMILIES_FILE = Path(__file__).with_name("families.json")
 
 @dataclass(frozen=True)
 class Family:
-    """A timm family and its smallest model.
+    """A timm family (a module of timm with related models) and its smallest model.
 
     Args:
         name: Name of timm's module, such as ``"mobilenetv3"``.
-        model: Name of the model with the fewest params; among equal ones, the one with the smaller input, then the first by name.
+        model: Name of the model with the fewest params. Among equal models it is the one with the smallest input, then the
+            first by name.
         params: Number of params of the model.
         input_size: Default input of the model, ``(channels, height, width)``.
     """
@@ -35,7 +36,7 @@ class Family:
 
 
 def families() -> dict[str, Family]:
-    """Return the timm families listed in ``families.json``, by name (each entry was made by :func:`smallest_model`).
+    """Return the timm families listed in the file ``families.json``, by name, each with its smallest model.
 
     Examples:
         >>> families()["mobilenetv3"].model
@@ -46,15 +47,15 @@ def families() -> dict[str, Family]:
 
 
 def smallest_model(family: str) -> Family:
-    """Return the smallest model of a timm family. Its models are made on the meta device, without weights.
+    """Return the smallest model of a timm family. Its models are built on torch's meta device, which allocates no weights.
 
-    Models that timm keeps for its own tests (``test_*``) do not count.
+    Models that timm keeps for its own tests (``test_*``) are ignored.
 
     Args:
         family: Name of timm's module.
 
     Raises:
-        OptionError: If timm has no such module; names the closest ones.
+        OptionError: If timm has no such module; the message names the closest ones.
     """
     import timm
 
@@ -79,11 +80,11 @@ def _order(family: Family) -> tuple[int, int, str]:
 
 
 def write_list(measured: list[Family], timm_version: str) -> None:
-    """Write ``families.json``, as ``benchmarks/zoo.py --families`` does.
+    """Write ``families.json``, the list of timm families with their smallest models.
 
     Args:
-        measured: One entry per family.
-        timm_version: The version of timm they were made with.
+        measured: The families, one entry each.
+        timm_version: Version of timm that the families were read from.
     """
     rows = [asdict(family) for family in sorted(measured, key=lambda f: f.name)]
     FAMILIES_FILE.write_text(json.dumps({"timm": timm_version, "families": rows}, indent=1) + "\n", encoding="utf-8")

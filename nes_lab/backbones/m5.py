@@ -1,4 +1,4 @@
-"""M5, a convolutional network for raw sound."""
+"""Define M5, a convolutional network for raw sound."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _SHORTEST = _FIRST_STRIDE * _POOL**4
 
 
 class M5(nn.Module):
-    """Four 1-D convolutions, each with batch norm, ReLU and max pooling, then the mean over time and a linear layer.
+    """M5, a network for raw sound: four 1-D convolutions with batch norm, ReLU and max pooling, and a linear classifier.
 
-    The first kernel spans 80 samples (10 ms at 8 kHz) in steps of 4, so that it can become a bank of band filters.
+    The classifier gets the mean over time. The first convolution has a kernel of 80 samples (10 ms at 8 kHz) and stride 4, so
+    that it can learn a bank of band-pass filters.
 
     Args:
         num_classes: Number of outputs.
@@ -34,8 +35,8 @@ class M5(nn.Module):
         >>> M5(num_classes=10, width=0.25)(torch.zeros(2, 1, 4000)).shape
         torch.Size([2, 10])
 
-    Source: Dai et al., ICASSP 2017, arXiv:1610.00087, table 1 (M5). Departs from the paper: it has a linear layer and no
-    softmax at the end, and pads so that a length need not be a multiple of the strides.
+    Source: Dai et al., ICASSP 2017, arXiv:1610.00087, table 1 (M5). Differences from the paper: this network ends with a linear
+    layer and without softmax, and it pads, so the length need not be a multiple of the strides.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, width: float = 1.0) -> None:
@@ -55,7 +56,7 @@ class M5(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the class scores (logits)."""
+        """Return the class scores (logits) of a batch of sounds."""
         if x.ndim != 3:
             raise OptionError(
                 f"input of shape {tuple(x.shape)}: m5 takes sound, (batch, channels, samples); for images choose another "

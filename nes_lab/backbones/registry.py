@@ -1,6 +1,6 @@
 """Make a backbone by name. To add one, call ``register_backbone`` in this file.
 
-timm is imported only if the name is not one of ours.
+timm is imported only for names that are not registered here.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ _OURS: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register_backbone(name: str, make: Callable[..., nn.Module]) -> None:
-    """Add a backbone of your own.
+    """Register a backbone of your own, so that :func:`create_backbone` can make it by name.
 
     Args:
         name: Name of the backbone; must not be in use.
-        make: Returns the model; called with ``num_classes``, ``in_channels``, ``width`` and further options as keywords.
+        make: Function that returns the model; it is called with ``num_classes``, ``in_channels``, ``width`` and further
+            options as keywords.
 
     Raises:
         OptionError: If the name is in use.
@@ -42,7 +43,7 @@ for _name, _make in CIFAR_RESNETS.items():
 
 
 def backbone_names(timm_too: bool = True) -> list[str]:
-    """Return the names that :func:`create_backbone` knows, ours first.
+    """Return the names of all backbones that :func:`create_backbone` can make, beginning with our own.
 
     Args:
         timm_too: Include the names of timm's models, which imports timm.
@@ -61,14 +62,15 @@ def create_backbone(
     """Make a backbone by name, with fresh weights.
 
     Args:
-        name: One of ours (``small_mobilenetv2``) or any timm model name.
-        num_classes: Number of outputs; None: the model's default (10 for ours).
+        name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model.
+        num_classes: Number of outputs; None means the model's default, which is 10 for our backbones.
         in_channels: Channels of the input.
         width: Width multiplier of our own backbones; timm models have their widths in their names.
-        **options: Further arguments of the model.
+        **options: Further keyword arguments of the model.
 
     Raises:
-        OptionError: If no backbone has that name (names the closest ones), or if it takes no width multiplier.
+        OptionError: If no backbone has that name (the message names the closest ones), or if ``width`` is not 1 for a timm
+            model.
 
     Examples:
         >>> create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
@@ -95,6 +97,6 @@ def create_backbone(
 
 
 def _stamped(model: nn.Module, stamp: dict[str, Any]) -> nn.Module:
-    """Store on the model how it was made, so that a saved model can be rebuilt; copies of the model keep this."""
+    """Store the name and arguments of a backbone in the model, so that a saved model or a copy can be rebuilt."""
     model.nes_lab_backbone = stamp  # type: ignore[assignment]
     return model

@@ -1,4 +1,4 @@
-"""A small MobileNetV2 for small images, made of the same blocks as the large one."""
+"""Define a small MobileNetV2 for small images, made of the same blocks as the original."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from nes_lab.errors import OptionError
 
 __all__ = ["InvertedBlock", "SmallMobileNetV2"]
 
-# expansion, channels, blocks, stride: Sandler et al., CVPR 2018, scaled down to images of 8 to 32 pixels
+# Stages as (expansion, channels, blocks, stride), from Sandler et al., CVPR 2018, scaled down to images of 8 to 32 pixels
 _STAGES = ((1, 16, 1, 1), (4, 24, 2, 1), (4, 40, 2, 2), (4, 64, 1, 1))
 _STEM, _HEAD = 16, 128
 
 
 class InvertedBlock(nn.Module):
-    """Inverted residual block: 1x1 expand, 3x3 depthwise, 1x1 project, with a residual if input and output have one shape.
+    """Inverted residual block: 1x1 expand, 3x3 depthwise, 1x1 project, plus the input if the output has its shape.
 
     Args:
         c_in, c_out: Channels of input and output.
-        expansion: Hidden channels are ``c_in * expansion``; with 1 there is no expand convolution.
+        expansion: Number of hidden channels per input channel; with 1 there is no expand convolution.
         stride: Stride of the depthwise convolution.
 
     Shape:
@@ -34,7 +34,7 @@ class InvertedBlock(nn.Module):
         self.project = _conv_norm(hidden, c_out, 1, activation=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the block."""
+        """Return the output of the inverted residual block for input ``x``."""
         y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.residual else y
 
@@ -75,7 +75,7 @@ class SmallMobileNetV2(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the class scores (logits)."""
+        """Return the class scores (logits) of a batch of images."""
         return self.classifier(self.head(self.blocks(self.stem(x))).mean((2, 3)))
 
 

@@ -1,4 +1,4 @@
-"""Load the weights of a dense backbone from a safetensors file. Pickles are never opened."""
+"""Load the weights of a dense backbone from a safetensors file. Pickle files are never opened."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ NORM_COUNTER = "num_batches_tracked"
 
 
 def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = False) -> nn.Module:
-    """Load the weights of a file into a model of the same architecture.
+    """Load the weights in a safetensors file into a model of the same architecture.
 
     Everything is checked before the first tensor is copied, so an error leaves the model as it was. The counters of batch norms
-    may be missing, because they are not used in evaluation.
+    (``num_batches_tracked``) may be missing from the file, because evaluation does not use them.
 
     Args:
-        model: The model; changed in place.
+        model: The model, which is changed in place.
         path: A ``.safetensors`` file with the names of the model's state dict.
-        new_head: Keep the model's own classifier if the one in the file has another number of classes, as for fine-tuning.
+        new_head: Keep the model's own classifier if the one in the file has another number of classes, for fine-tuning.
 
     Returns:
-        The model.
+        The same model.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, a pickle, of another architecture (names what differs), or holds NaN.
+        CheckpointError: If the file is missing, damaged or a pickle, is of another architecture (the message names the
+            differences), or holds NaN or infinity.
 
     Examples:
         >>> import tempfile
@@ -65,7 +66,7 @@ def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = F
 
 
 def _head(model: nn.Module) -> set[str]:
-    """Return the state-dict names of the classifier, which timm and our own backbones name in ``default_cfg``."""
+    """Return the state-dict names of a model's classifier, which timm and our own backbones name in ``default_cfg``."""
     listed = (getattr(model, "default_cfg", None) or {}).get("classifier", ())
     names = (listed,) if isinstance(listed, str) else tuple(listed)
     return {f"{name}.{part}" for name in names for part in ("weight", "bias")}
