@@ -29,26 +29,26 @@ from nes_lab.zoo.result import ZooRow
 __all__ = ["check_backbone"]
 
 MAX_FLOAT32_DIFFERENCE = 1e-4
-"""Largest difference of outputs, as a share of their spread, that another order of summation may cause in float32."""
+"""Largest difference between outputs that rounding may cause in float32, as a share of the outputs' spread."""
 
 MAX_FLOAT64_DIFFERENCE = 1e-9
-"""The same in float64."""
+"""Largest difference between outputs that rounding may cause in float64, as a share of the outputs' spread."""
 
 MIN_RELATIVE_SPREAD = 1e-2
-"""Outputs whose spread is smaller than this share of their size hardly depend on the input."""
+"""Smallest spread, as a share of the largest output, at which outputs count as dependent on the input."""
 
 MAX_OUTPUT = 1e6
-"""Outputs larger than this explode."""
+"""Largest output of a usable network; a larger one means that outputs explode with depth."""
 
 
 @dataclass
 class _CheckState:
-    """What is known about a backbone so far.
+    """The result of checking a backbone so far, and the stage that is running.
 
     Args:
         row: The result so far.
-        seconds: Time of each stage that has ended.
-        stage: The stage at work.
+        seconds: Time in seconds of each stage that has ended.
+        stage: The stage that is running.
     """
 
     row: ZooRow
@@ -57,11 +57,11 @@ class _CheckState:
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
-        self.stage, begun = stage, time.perf_counter()
+        self.stage, started = stage, time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] = round(time.perf_counter() - begun, 2)
+            self.seconds[stage] = round(time.perf_counter() - started, 2)
 
     def update(self, **facts: Any) -> None:
         self.row = replace(self.row, **facts)
@@ -73,20 +73,22 @@ class _CheckState:
 def check_backbone(
     name: str, *, params: float = 0.6, seed: int = 0, input_size: tuple[int, int, int] | None = None, **options: Any
 ) -> ZooRow:
-    """Plan, compress, forward, backward, materialize, save and load a backbone with random weights.
+    """Check that a backbone with random weights can be planned, compressed, run, trained, materialized, saved and loaded.
 
-    Counts are compared with the plan's, gradients with the dense model's, and outputs with those of the materialized and of the
-    loaded model. A failure is reported in the result, not raised. The global random state is not changed.
+    Counts are compared with the plan's, and gradients with the dense model's. Outputs are compared with those of the
+    materialized model and of the loaded model. A failure is reported in the result, not raised. The global random state
+    is not changed.
 
     Args:
-        name: As :func:`nes_lab.create_backbone` takes it.
-        params: Params to keep, as a share of the dense model's. If that cannot be reached: 1.1 times the smallest number that can.
-        seed: Seed of weights and inputs.
-        input_size: ``(channels, height, width)`` of the image; None: the model's default.
+        name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model.
+        params: Params to keep, as a share of the dense model's. If this budget cannot be met, it becomes 1.1 times the smallest
+            number of params that can be reached.
+        seed: Seed of the random weights and inputs.
+        input_size: Shape ``(channels, height, width)`` of the images; None means the model's default.
         **options: Further arguments of :func:`nes_lab.create_backbone`.
 
     Raises:
-        OptionError: If no backbone has that name; names the closest ones.
+        OptionError: If no backbone has that name; the message names the closest ones.
 
     Examples:
         >>> row = check_backbone("small_mobilenetv2", input_size=(3, 16, 16))
@@ -146,7 +148,7 @@ def _pass_stages(state: _CheckState, model: nn.Module, params: float, seed: int)
 
 
 def _make_input_matter(state: _CheckState, model: nn.Module, x: Tensor, generator: torch.Generator) -> None:
-    """Change the random weights, and the norms if need be, so that the output depends on the input."""
+    """Change a network's random weights, and if necessary its batch norms, so that its output depends on its input."""
     broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
     if broken:
         raise PlanError(f"its fresh weights are not finite: {broken[0]} holds NaN or infinity")
@@ -193,7 +195,7 @@ def _check_counts(state: _CheckState, small: nn.Module, plan: CompressionPlan, x
 
 
 def _check_gradients(state: _CheckState, small: nn.Module, model: nn.Module, plan: CompressionPlan, x: Tensor) -> None:
-    """Check that a backward pass in training mode reaches every epitome whose dense weight it reaches."""
+    """Check in training mode that every epitome gets a gradient if the weight it replaces gets one in the dense model."""
     _backward(small, x)
     without = [name for name, layer in epitome_layers(small) if not _has_gradient(layer.epitome)]
     state.update(gradients=len(plan.layers) - len(without))
@@ -227,7 +229,11 @@ def _has_gradient(parameter: Tensor) -> bool:
 def _check_materialized(
     state: _CheckState, small: nn.Module, compressed: list[Tensor], plain: nn.Module, model: nn.Module, x: Tensor
 ) -> None:
-    """Check that the materialized model is plain, has the dense model's state dict, and gives the compressed one's outputs."""
+    """Check a materialized model.
+
+    It must have no layer of this package, the names and shapes of the dense model's state dict, and the outputs of the
+    compressed model.
+    """
     ours = [name for name, module in plain.named_modules() if type(module).__module__.startswith("nes_lab.nn")]
     if ours:
         raise AssertionError(f"{ours[0]!r} is still a layer of this package after materialize")
@@ -248,7 +254,7 @@ def _check_materialized(
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:
-    """Return the largest difference between two outputs, as a share of the spread of the first."""
+    """Return the largest difference between the outputs of two models, as a share of the spread of the first model's outputs."""
     if [t.shape for t in a] != [t.shape for t in b]:
         raise AssertionError(f"outputs have shapes {[tuple(t.shape) for t in b]}, not {[tuple(t.shape) for t in a]}")
     if not all(bool(t.isfinite().all()) for t in (*a, *b)):

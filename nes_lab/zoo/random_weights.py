@@ -1,7 +1,7 @@
-"""Random weights under which a network's output depends on its input, so that comparing outputs means something.
+"""Draw random weights with which a network's output depends on its input, so that outputs can be compared.
 
-Many networks begin with last layers, residual scales and norms at zero, so that training starts gently. Their first outputs do
-not depend on most layers, so a comparison of these outputs would pass even if a layer were wrong.
+Many networks set their last layers, residual scales and norms to zero at first, because this makes training stable. Before
+training, the output of such a network does not depend on most layers, so comparing outputs would not reveal a wrong layer.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from torch.utils._pytree import tree_iter
 __all__ = ["draw_constants_", "float_tensors", "outputs", "set_norms_", "spread"]
 
 SMALLEST_KEPT_CONSTANT = 0.1
-"""A parameter whose entries all equal one number smaller than this is drawn again: it suppresses what it scales."""
+"""A parameter is drawn again if all its entries equal one number below this, because it would suppress what it scales."""
 
 
 def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
     """Replace parameters that are small constants by random numbers, so that no layer's output is suppressed.
 
-    Matrices become normal with a variance of 1 / fan-in, biases normal and small, scales uniform between 0.5 and 1.
+    Matrices are drawn from a normal distribution with variance 1 / fan-in, biases from a narrow normal distribution, and scales
+    uniformly between 0.5 and 1.
 
     Args:
-        model: The network; changed.
-        generator: Where the random numbers come from.
+        model: The network, which is changed in place.
+        generator: Random generator of the numbers.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -44,9 +45,9 @@ def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def set_norms_(model: nn.Module, *inputs: Any) -> None:
-    """Set the statistics of all batch norms to those of these inputs, so that outputs neither vanish nor explode with depth.
+    """Set the statistics of all batch norms to those of the given inputs, so that outputs do not vanish or explode with depth.
 
-    Modes and momenta are kept.
+    The mode and the momentum of each batch norm stay as they were.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     before = [(norm, norm.training, norm.momentum) for norm in norms]
@@ -63,13 +64,13 @@ def set_norms_(model: nn.Module, *inputs: Any) -> None:
 
 
 def outputs(model: nn.Module, *inputs: Any) -> list[Tensor]:
-    """Run a model without gradients, in the mode it is in, and return the floating-point tensors of its output."""
+    """Run a model without gradients, in its present mode, and return the floating-point tensors of its output."""
     with torch.no_grad():
         return float_tensors(model(*inputs))
 
 
 def float_tensors(output: Any) -> list[Tensor]:
-    """Return the floating-point tensors in a model's output: a tensor, or any nesting of containers, or an object."""
+    """Return the floating-point tensors in a model's output, which may be a tensor, nested containers or an object."""
     output = vars(output) if hasattr(output, "__dict__") and not isinstance(output, Tensor | dict) else output
     return [leaf for leaf in tree_iter(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 

@@ -1,4 +1,4 @@
-"""What came of one backbone in the zoo: one row of its table. Imports no torch."""
+"""Hold the result of checking one backbone, which is one row of the zoo's table. This file does not import torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["STAGES", "ZooRow"]
 
 STAGES = ("create", "plan", "compress", "count", "forward", "materialize", "backward", "save", "load")
-"""The stages of the check, in order; a row that did not pass names the stage it ended in."""
+"""The stages of checking a backbone, in order; the result of a backbone that did not pass names the stage it stopped at."""
 
 
 @dataclass(frozen=True)
@@ -18,20 +18,22 @@ class ZooRow:
 
     Args:
         model: Name of the backbone.
-        status: ``"passed"``; ``"refused"``: a stage said that it cannot do this; ``"failed"``: a stage went wrong.
-        stage: The stage it ended in; empty if it passed.
-        reason: The message of that stage; empty if it passed.
-        input_shape: Shape of the example input, one image.
+        status: ``"passed"``, ``"refused"`` (a stage does not support the backbone) or ``"failed"`` (a stage raised an unexpected
+            error).
+        stage: The stage at which the check stopped; empty if the backbone passed.
+        reason: The error message of that stage; empty if the backbone passed.
+        input_shape: Shape of the example input, a batch of one image.
         params, madds: Counts of the dense model.
-        asked: The params budget, as a share of the dense model.
-        least: The smallest share of params that can be reached; None if the budget asked for could be met.
+        asked: The params budget, as a share of the dense model's params; None if planning stopped early.
+        least: The smallest share of params that can be reached; None if the requested budget could be met.
         reached_params, reached_madds: Counts of the compressed model.
-        replaced, kept: Number of layers replaced, and of layers with a weight matrix that stay dense.
+        replaced, kept: Number of layers that were replaced, and of layers with a weight matrix that stay dense.
         gradients: Number of epitomes that a backward pass reached.
         agreement: Largest difference between compressed and materialized outputs, divided by the largest difference between the
-            outputs for two images. 0: the outputs are equal; 1: they differ as much as those of another image.
-        seconds: Time of each stage, by name.
-        note: What a reader should know, such as a smaller input; empty if there is nothing.
+            outputs for two images. With 0 the outputs are equal; with 1 they differ as much as those for another image.
+            None if the check did not get that far.
+        seconds: Time in seconds of each stage, by name.
+        note: Remarks, for example that a smaller input was used; empty if there are none.
         family: The timm module that the backbone represents; empty if it represents none.
 
     Examples:
@@ -61,16 +63,16 @@ class ZooRow:
 
     @property
     def passed(self) -> bool:
-        """Whether all stages passed."""
+        """Return whether the backbone passed all stages."""
         return self.status == "passed"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
+        """Return the result as a dictionary of plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ZooRow:
-        """Read the data of :meth:`to_dict`, before or after JSON; other keys are ignored."""
+        """Return the result that :meth:`to_dict` wrote, also after a round trip through JSON; other keys are ignored."""
         known: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         known["input_shape"] = tuple(known.get("input_shape", ()))
         return cls(**known)
