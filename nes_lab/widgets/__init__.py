@@ -1,4 +1,4 @@
-"""Widgets for notebooks, built on the figures.
+"""Show interactive widgets in notebooks, built on the figures.
 
-``start_explorer``: a slider for a starting index, the patch it reads and the patch's gradient.
+- ``start_explorer``: show a slider for a starting index, the patch that is read there and the patch's gradient.
 """

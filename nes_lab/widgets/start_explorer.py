@@ -1,4 +1,4 @@
-"""Show a slider for a starting index, the patch it reads from an epitome of one axis, and the patch's gradient."""
+"""Show a slider for a starting index, the patch that is read there from an epitome of one axis, and the patch's gradient."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["StartExplorer", "read_patch"]
 
 
 def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patch") -> PatchReading:
-    """Read one patch from an epitome of one axis with the library's sampler, and the derivative of each sample.
+    """Sample one patch from an epitome of one axis; also return the derivative of each sample with respect to the start.
 
     Args:
-        epitome: The cells, ``(n,)``.
+        epitome: The cells of the epitome, ``(n,)``.
         start: Start of the patch in cells, from 0 to ``n - length``.
         length: Number of samples in the patch.
         name: Name of the patch in figures.
 
     Raises:
         GeometryError: If the patch does not fit in the epitome.
-        OptionError: If the start lies outside its limits, or if the epitome has more than one axis.
+        OptionError: If the start is below 0 or above ``n - length``, or if the epitome has more than one axis.
 
     Examples:
         >>> reading = read_patch(np.array([0.0, 10.0, 30.0, 20.0]), start=0.5, length=2)
@@ -58,17 +58,19 @@ def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patc
 
 
 class StartExplorer(ipywidgets.VBox):
-    """Slider for a start, above the patch it reads and the patch's gradient. Drag it, or use the arrow keys.
+    """Notebook widget: a slider for a starting index, above a figure of the patch that is read there and the patch's gradient.
+
+    The slider moves by mouse or by the arrow keys.
 
     Args:
-        epitome: The cells of one axis, ``(n,)``.
+        epitome: The cells of an epitome of one axis, ``(n,)``.
         length: Number of samples in the patch.
         start: First value of the slider, in cells.
         step: Step of the slider, in cells.
 
     Raises:
         GeometryError: If the patch does not fit in the epitome.
-        OptionError: If the start lies outside its limits.
+        OptionError: If the start is below 0 or above ``n - length``.
 
     Examples:
         >>> explorer = StartExplorer(np.array([0.0, 10.0, 30.0, 20.0]), length=2)
@@ -96,7 +98,7 @@ class StartExplorer(ipywidgets.VBox):
 
     @property
     def reading(self) -> PatchReading:
-        """The patch at the slider's start."""
+        """Return the patch at the slider's present value, with its gradient."""
         return self._reading
 
     def _redraw(self, change: dict[str, Any]) -> None:
