@@ -1,6 +1,6 @@
-"""NES Lab: compress networks by Neural Epitome Search, to exact params and multiply-add budgets.
+"""NES Lab compresses neural networks by Neural Epitome Search, to exact budgets of params and multiply-adds.
 
-Public names are listed once, in ``__init__.pyi``, and load when they are first used: ``import nes_lab`` imports no torch.
+Public names are listed only in ``__init__.pyi`` and load when they are first used, so ``import nes_lab`` does not import torch.
 
 Source: Zhou et al., *Neural Epitome Search for Architecture-Agnostic Network Compression*, ICLR 2020, arXiv:1907.05642.
 """

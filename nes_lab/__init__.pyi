@@ -1,4 +1,4 @@
-"""The public names of NES Lab: the one list, for type checkers and, read by ``__init__.py``, at run time."""
+"""List the public names of NES Lab, for type checkers and for ``__init__.py``, which reads this list at run time."""
 
 from nes_lab.backbones.registry import create_backbone as create_backbone
 from nes_lab.cost.count import count as count

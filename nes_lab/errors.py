@@ -1,7 +1,7 @@
-"""Every error a user can meet: one parent, one child per kind of mistake.
+"""Define the errors that NES Lab raises on purpose: ``NesLabError``, and one subclass per kind of mistake.
 
-Messages name the argument, the value it had, and what would be right. The command line prints them as they are and
-exits with 2.
+A message names the argument, the value it had, and which values are right. The command line prints the message and exits
+with status 2.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ __all__ = [
 
 
 class NesLabError(Exception):
-    """Parent of all errors that NES Lab raises on purpose."""
+    """Parent class of all errors that NES Lab raises on purpose."""
 
 
 class GeometryError(NesLabError, ValueError):
-    """A patch does not fit in its epitome, or shapes do not agree; names the axis, what it needs and what it has."""
+    """Raised if a patch does not fit in its epitome, or shapes do not agree; the message names the axis and both sizes."""
 
 
 class BudgetError(NesLabError, ValueError):
-    """A budget cannot be read or cannot be met; names the least value that can be reached.
+    """Raised if a budget cannot be read or cannot be met; the message names the smallest budget that can be met.
 
     Args:
         args: The message.
-        least: The least counts that can be reached, with ``params`` and ``madds``, where a budget cannot be met.
+        least: The smallest counts that can be reached, with ``params`` and ``madds``; None if they are not known.
 
     Examples:
         >>> BudgetError("params=10 cannot be met").least is None
@@ -52,39 +52,39 @@ class BudgetError(NesLabError, ValueError):
 
 
 class PlanError(NesLabError, ValueError):
-    """An execution plan is not available for a layer, or a compression plan does not fit a model; says why."""
+    """Raised if a plan or report cannot be read or does not fit a model, or a layer cannot be computed as requested."""
 
 
 class OptionError(NesLabError, ValueError):
-    """An option has a value outside its choices or range."""
+    """Raised if the value of an option is outside its choices or its range."""
 
 
 class RunError(NesLabError):
-    """A run cannot be found, opened, locked or started."""
+    """Raised if a training run cannot be found, opened, locked or started."""
 
 
 class CheckpointError(NesLabError):
-    """A checkpoint is missing, altered or of another schema."""
+    """Raised if a checkpoint is missing, has been altered or has an unknown format."""
 
 
 class ExportError(NesLabError):
-    """A model cannot be exported as asked, or the file does not agree with PyTorch; nothing was written."""
+    """Raised if a model cannot be exported, or the exported file does not agree with PyTorch; no file is left behind."""
 
 
 class DataError(NesLabError):
-    """A dataset is missing, empty, or holds what it should not."""
+    """Raised if a data set is missing, empty or damaged, or has wrong contents."""
 
 
 def closest(name: object, known: Iterable[str], n: int = 3) -> str:
-    """Suggest the nearest known names, as the tail of an error message.
+    """Return a question that suggests the known names most similar to a wrong one, for the end of an error message.
 
     Args:
-        name: What the user wrote.
-        known: Names that exist.
-        n: At most this many suggestions.
+        name: The name that the user wrote.
+        known: The names that exist.
+        n: Largest number of suggestions.
 
     Returns:
-        ``" Did you mean 'x'?"`` with a leading space, or an empty string when nothing is near.
+        ``" Did you mean 'x'?"`` with a leading space, or an empty string if no known name is similar.
 
     Examples:
         >>> closest("jiont", ["joint", "separable"])
@@ -97,15 +97,15 @@ def closest(name: object, known: Iterable[str], n: int = 3) -> str:
 
 
 def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
-    """Return ``value`` when it is one of ``choices``, else raise.
+    """Check that the value of an argument is one of ``choices``, and return it.
 
     Args:
-        argument: The argument's name, for the message.
-        value: What was given.
-        choices: The names allowed.
+        argument: Name of the argument, for the message.
+        value: The value of the argument.
+        choices: The allowed values.
 
     Raises:
-        OptionError: With all choices and the closest match.
+        OptionError: If the value is not one of them; the message lists all choices and suggests the closest.
 
     Examples:
         >>> check_choice("scope", "joint", ["separable", "joint"])
@@ -118,15 +118,15 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
 
 
 def check_int(argument: str, value: object, least: int) -> int:
-    """Return ``value`` when it is an integer of at least ``least``, else raise.
+    """Check that the value of an argument is an integer of at least ``least``, and return it.
 
     Args:
-        argument: The argument's name, for the message.
-        value: What was given.
-        least: Smallest value allowed.
+        argument: Name of the argument, for the message.
+        value: The value of the argument.
+        least: Smallest allowed value.
 
     Raises:
-        OptionError: If it is not an integer, or too small.
+        OptionError: If the value is not an integer, or is too small.
 
     Examples:
         >>> check_int("round_to", 8, 1)

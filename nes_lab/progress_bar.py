@@ -1,6 +1,6 @@
-"""Progress of long work: one event, one callback, one estimate of the time left, and a bar on standard error.
+"""Report the progress of long work to a function and to a bar on standard error, and estimate the time left.
 
-The bar redraws only when the work reports progress, so it takes no time from code that is being timed.
+The bar redraws only when the work reports progress, so it does not slow down code that is being timed.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from nes_lab.errors import OptionError
 __all__ = ["RECENT_ROWS", "OnProgress", "ProgressEvent", "check_progress", "progress_reporter", "seconds_left"]
 
 RECENT_ROWS = 30
-"""The pace is that of the latest rows: a training that slowed down is judged by how fast it is now."""
+"""Number of latest rows of metrics whose pace gives the time left, so that a training that slowed down is estimated well."""
 
 
 class ProgressEvent(TypedDict):
-    """How far a piece of long work is.
+    """A report of how far long work has come, given to ``on_progress`` functions.
 
     Attributes:
-        phase: What is being done now, such as ``"layers"`` or ``"training"``.
-        done: Units of work that are complete; a fraction where parts of a unit count.
-        total: Units of work in this phase.
-        label: The unit at work, such as a layer's name; may be empty.
-        epoch, epochs: Epochs done and planned, in a training.
+        phase: Name of the present phase of the work, such as ``"layers"`` or ``"training"``.
+        done: Number of complete units of work in this phase; it may be a fraction.
+        total: Number of units of work in this phase.
+        label: Name of the unit in progress, such as a layer's name; may be empty.
+        epoch, epochs: Number of epochs done and planned, in a training.
         loss, top1: Latest training loss, and validation accuracy in percent.
         images_per_s: Images per second.
-        seconds_left: Estimated seconds to the end.
-        running: Completed share (0 to 1) by name of the runs that train now, where several train at once.
-        finished: Number of runs that have ended, where several train.
+        seconds_left: Estimated seconds until the work ends; None if there is no estimate yet.
+        running: Completed share (0 to 1) of each run that is training now, by name, if several runs train at once.
+        finished: Number of runs that have ended, if several runs train.
     """
 
     phase: str
@@ -49,14 +49,14 @@ class ProgressEvent(TypedDict):
 
 
 OnProgress = Callable[[ProgressEvent], object]
-"""A function that is called with each :class:`ProgressEvent`."""
+"""A function that long work calls with each :class:`ProgressEvent`."""
 
 
 def check_progress(progress: object, on_progress: object) -> None:
-    """Refuse a ``progress`` that is not a bool, or an ``on_progress`` that cannot be called.
+    """Check that ``progress`` is a bool and that ``on_progress`` is a function or None.
 
     Raises:
-        OptionError: Names the argument and what would be right.
+        OptionError: If not; the message names the argument and says which values are right.
 
     Examples:
         >>> check_progress(True, None)
@@ -73,11 +73,11 @@ def check_progress(progress: object, on_progress: object) -> None:
 def progress_reporter(
     progress: bool = False, on_progress: OnProgress | None = None, what: str = "tuning"
 ) -> Iterator[OnProgress]:
-    """Yield the function that long work calls with each event.
+    """Yield the function that long work calls with each progress event.
 
     Args:
-        progress: Show a bar on standard error.
-        on_progress: Also called with each event; None: nobody is.
+        progress: Show a progress bar on standard error.
+        on_progress: Function that is also called with each event; None means no function.
         what: Name of the work, shown before the phase.
 
     Examples:
@@ -108,7 +108,7 @@ def _bar(what: str) -> Iterator[OnProgress]:
 
     columns = (TextColumn(f"{what} {{task.fields[phase]}}"), BarColumn(), TimeElapsedColumn())
     label = TextColumn("{task.fields[label]}")
-    # auto_refresh=False: a thread that redraws the bar would take time from what is timed
+    # auto_refresh=False, because a thread that redraws the bar would slow down the code that is timed
     with Progress(*columns, label, console=Console(stderr=True), auto_refresh=False) as bars:
         task = bars.add_task(what, phase="", label="")
         yield lambda event: bars.update(
@@ -124,16 +124,16 @@ def _bar(what: str) -> Iterator[OnProgress]:
 def seconds_left(
     rows: Sequence[Mapping[str, Any]], total: int, *, attempt: int | None = None, now: float | None = None
 ) -> float | None:
-    """Estimate the seconds until the last step, at the pace of the latest rows.
+    """Estimate the seconds until the last step of a training, at the pace of its latest rows of metrics.
 
     Args:
         rows: Rows of metrics in order of steps, with ``step``, ``time`` (seconds since 1970) and ``attempt``.
-        total: Steps in all.
-        attempt: Rows of other attempts are left out; None: the latest attempt among the rows.
-        now: Present time in seconds since 1970; None: the clock's.
+        total: Number of all steps.
+        attempt: Number of the attempt (start or resume of the run) whose rows are used; None means the latest attempt.
+        now: Present time in seconds since 1970; None reads the clock.
 
     Returns:
-        Seconds, at least 0; None while there is no pace yet.
+        Seconds, at least 0; None while there are too few rows to know the pace.
 
     Examples:
         >>> seconds_left([{"step": 10, "time": 100.0}, {"step": 20, "time": 110.0}], 50, now=112.0)

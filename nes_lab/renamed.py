@@ -1,4 +1,4 @@
-"""Old names of arguments go on working, with a warning that names the new one."""
+"""Let old names of arguments still work, with a warning that gives the new name."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ Translate = Callable[[Any], Mapping[str, Any]]
 
 
 def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
-    """Warn that a name has changed, at the line of the caller.
+    """Warn that a name has changed, pointing at the line of code that used the old name.
 
     Args:
-        old: Name that was used, as the user wrote it.
-        new: What to write instead.
-        stacklevel: As :func:`warnings.warn` takes it.
+        old: The old name, as the user wrote it.
+        new: The name to write instead.
+        stacklevel: Number of calls from :func:`warnings.warn` up to the line that used the old name; 3 means
+            the caller of the function that calls this one.
 
     Examples:
         >>> import warnings
@@ -42,16 +43,16 @@ def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
 
 
 def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function accept keywords under their old names, with a warning.
+    """Return a decorator that lets a function accept keywords under their old names, with a warning.
 
-    ``help`` and the signature show the new names only.
+    ``help`` and the signature of the function show only the new names.
 
     Args:
-        old_names: Old keyword -> the new one, or a function that turns the old value into new keywords and their values.
-            A function may return its old keyword too: then the value is passed on and nothing is said.
+        old_names: Old keyword -> the new keyword, or a function that turns the old value into new keywords and their values.
+            If this function returns the old keyword too, its value is passed on without a warning.
 
     Raises:
-        OptionError: On a call that gives both the old and the new keyword.
+        OptionError: If a call gives both the old and the new keyword.
 
     Examples:
         >>> import warnings
@@ -77,7 +78,7 @@ def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]]
 
 
 def progress_or_callback(value: Any) -> dict[str, Any]:
-    """Translate ``progress=`` of older versions, which also took a function, for :func:`renamed_arguments`.
+    """Return the new arguments for an old ``progress=``: a function becomes ``on_progress=``, a bool stays ``progress=``.
 
     Examples:
         >>> progress_or_callback(True), list(progress_or_callback(print))
@@ -87,7 +88,9 @@ def progress_or_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_callback(value: Any) -> dict[str, Any]:
-    """Translate ``progress=`` of older trainings, whose functions read the keys ``step`` and ``eta_s``.
+    """Return the new arguments for an old ``progress=`` of the functions that train, which could be a bool or a function.
+
+    A function becomes ``on_progress=``. It still gets the old keys ``step`` and ``eta_s``.
 
     Examples:
         >>> progress_or_old_callback(lambda event: print(event["step"]))["on_progress"]({"done": 3, "total": 4})
@@ -99,7 +102,9 @@ def progress_or_old_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_demo_callback(value: Any) -> dict[str, Any]:
-    """Translate ``progress=`` of older demos, whose functions read ``eta_s`` and ``running`` as a list of texts.
+    """Return the new arguments for an old ``progress=`` of the function that trains the demo: a bool or a function.
+
+    A function becomes ``on_progress=``. It still gets the old key ``eta_s``, and ``running`` as a list of texts.
 
     Examples:
         >>> event = {"done": 1, "total": 2, "running": {"dense": 0.5}}

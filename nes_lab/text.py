@@ -1,4 +1,4 @@
-"""Numbers, shares, durations, sizes, shapes and lists as text: the only place that formats them.
+"""Format numbers, shares, durations, sizes, shapes and lists as text; no other file formats them.
 
 Every table, figure, message and page uses these functions, so that one quantity reads the same everywhere. ``k`` is 1,000.
 """
@@ -24,16 +24,16 @@ __all__ = [
 ]
 
 NO_VALUE = "–"
-"""Shown where there is no value."""
+"""The dash that is shown where there is no value."""
 
 _TIME_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 def format_number(value: float | None) -> str:
-    """Write a number with four significant digits and a metric prefix.
+    """Format a number with four significant digits and a metric prefix.
 
     Args:
-        value: The number; a dash stands for None and for what is not finite.
+        value: The number; None, NaN and infinity become a dash.
 
     Examples:
         >>> format_number(300_774_272), format_number(225e6), format_number(950), format_number(None)
@@ -50,10 +50,10 @@ def format_number(value: float | None) -> str:
 
 
 def format_value(value: object, digits: int = 4) -> str:
-    """Write any value in full: integers with thousands apart, floats rounded, other values as they print.
+    """Format any value without a prefix: integers with commas between thousands, floats rounded, other values as ``str`` does.
 
     Args:
-        value: A number, None (a dash), or anything else.
+        value: A number, None, which becomes a dash, or any other value.
         digits: Significant digits of a float below 1,000.
 
     Examples:
@@ -70,12 +70,12 @@ def format_value(value: object, digits: int = 4) -> str:
 
 
 def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:
-    """Write a part as a percentage of a total.
+    """Format a part of a total as a percentage.
 
     Args:
         part: The part.
-        total: What it is a part of; 1 if ``part`` is a fraction already.
-        digits: Decimals.
+        total: The total; 1 if ``part`` is already a fraction. A total of 0 gives a dash.
+        digits: Number of decimals.
 
     Examples:
         >>> format_share(225, 300), format_share(0.5, digits=0), format_share(1, 0)
@@ -85,10 +85,10 @@ def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """Write a duration in its two largest units.
+    """Format a duration in its two largest units.
 
     Args:
-        seconds: The duration; a dash stands for None and for what is not finite, and less than 0 counts as 0.
+        seconds: The duration; None, NaN and infinity become a dash, and a negative number counts as 0.
 
     Examples:
         >>> [format_seconds(s) for s in (0.25, 42, 125, 7260, 200_000)]
@@ -106,7 +106,7 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def format_ms(milliseconds: float) -> str:
-    """Write a measured time in milliseconds with three significant digits.
+    """Format a measured time in milliseconds with three significant digits.
 
     Examples:
         >>> format_ms(0.12345), format_ms(12.3456), format_ms(1234.5)
@@ -116,7 +116,7 @@ def format_ms(milliseconds: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Write a size in bytes; a kB is 1,000 bytes.
+    """Format a number of bytes with a unit; a kB is 1,000 bytes.
 
     Examples:
         >>> format_bytes(512), format_bytes(1536), format_bytes(5e9)
@@ -128,7 +128,7 @@ def format_bytes(count: float) -> str:
 
 
 def format_shape(shape: Sequence[int] | None) -> str:
-    """Write a shape with multiplication signs, and a dash for None or the shape of a scalar.
+    """Format a shape with multiplication signs; None and the shape of a scalar become a dash.
 
     Examples:
         >>> format_shape((64, 3, 3, 3)), format_shape(None)
@@ -141,8 +141,8 @@ def list_some(names: Sequence[object], most: int = 5) -> str:
     """Join the first names with commas, and say how many more there are.
 
     Args:
-        names: What is listed.
-        most: Names written out at most.
+        names: The names, or other things, to list.
+        most: Largest number of names that are written out.
 
     Examples:
         >>> list_some(["a", "b"]), list_some("abcdefg")
@@ -165,11 +165,11 @@ def list_all(names: Sequence[object]) -> str:
 
 
 def shorten_name(name: str, limit: int = 26) -> str:
-    """Cut a long dotted name at its beginning, where the names of layers differ least.
+    """Shorten a long dotted name by cutting off its beginning, where the names of layers differ least.
 
     Args:
-        name: Such as the name of a module.
-        limit: Characters kept at most.
+        name: The name, for example of a module.
+        limit: Largest number of characters of the result.
 
     Examples:
         >>> shorten_name("features.denseblock3.denselayer24.conv1"), shorten_name("conv1")
@@ -179,11 +179,11 @@ def shorten_name(name: str, limit: int = 26) -> str:
 
 
 def shorten_middle(text: str, limit: int) -> str:
-    """Shorten text in its middle, for names that often have the same beginning.
+    """Shorten a long text by cutting out its middle, for names that often have the same beginning.
 
     Args:
-        text: Such as the label of a run or the name of a class.
-        limit: Characters kept at most.
+        text: The text, for example the label of a run or the name of a class.
+        limit: Largest number of characters of the result.
 
     Examples:
         >>> shorten_middle("madds=50% routing=tiled seed=2", 17)
