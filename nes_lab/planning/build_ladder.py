@@ -1,4 +1,4 @@
-"""Build the ladder of a model: survey it, and line up the shrink steps of every layer that may be replaced."""
+"""Build the ladder of a model: list its layers, and order the shrink steps of all layers that may be replaced."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["build_ladder"]
 
 
 def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, budget: Budget | None = None) -> Ladder:
-    """Survey a model and line up the steps of every layer that may be replaced, in the order of ``uniform``.
+    """Build the ladder of a model: list its layers, and order their shrink steps as the strategy ``uniform`` takes them.
 
     Args:
         model: The dense model; it is not changed.
-        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
+        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         options: Options of planning.
-        budget: Decides what ``scope="auto"`` means; None takes ``separable``.
+        budget: Budget that decides if ``scope="auto"`` means ``joint`` or ``separable``; with None it means ``separable``.
 
     Raises:
         BudgetError: If the model has no layer that an epitome could replace.
@@ -55,9 +55,9 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
 
 
 def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions) -> Any:
-    """Return the scope; ``auto`` becomes ``joint`` if only params must fall, and ``separable`` otherwise.
+    """Return the scope of the epitomes; ``auto`` becomes ``joint`` if only params must fall, and ``separable`` otherwise.
 
-    A rule that gives both scopes the same weight is ``separable`` too, because that is computed with fewer multiply-adds.
+    If a routing gives the same weight with both scopes, ``auto`` becomes ``separable`` too: it needs fewer multiply-adds.
     """
     if options.scope != "auto":
         return options.scope
@@ -68,7 +68,7 @@ def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOption
 
 
 def _fixed_plan(layer: SurveyedLayer, settings: LayerSettings, options: PlanOptions) -> LayerPlan:
-    """Plan a layer whose ratio or epitome shape ``overrides`` sets."""
+    """Plan a layer whose ratio or epitome shape the user sets with ``overrides``."""
     if layer.reason:
         raise OptionError(
             f"overrides[{settings.patterns}] asks for {layer.name!r}, which must stay dense: {layer.reason}"
@@ -83,19 +83,19 @@ def _check_epitome_shape(layer: SurveyedLayer, shape: Sequence[int]) -> None:
     weight = layer.weight_shape
     if len(shape) != len(weight) or any(e > w for e, w in zip(shape[:2], weight, strict=False)):
         raise OptionError(
-            f"overrides: epitome_shape={shape} for {layer.name!r} should have the axes of its weight {weight}, and no more channels"
+            f"overrides: epitome_shape={shape} for {layer.name!r} should have as many axes as its weight {weight}, and no more channels"
         )
 
 
 def _shape_for_ratio(layer: SurveyedLayer, ratio: float, options: PlanOptions) -> tuple[int, ...]:
-    """Return the largest epitome shape on the layer's way down that has at most ``ratio`` of the weight's cells."""
+    """Return the largest epitome shape of a layer that has at most ``ratio`` times the cells of its weight."""
     weight = layer.weight_shape
     shapes = [weight, *(plan.epitome_shape for plan in layer_steps(layer, options).plans)]
     small_enough = [shape for shape in shapes if prod(shape) <= ratio * prod(weight)]
     if not small_enough:
         least = prod(shapes[-1]) / prod(weight)
         raise OptionError(
-            f"overrides: ratio={ratio!r} for {layer.name!r} cannot be met: the least is {least:.4g}, an epitome of "
+            f"overrides: ratio={ratio!r} for {layer.name!r} cannot be met: the smallest ratio is {least:.4g}, an epitome of "
             f"{shapes[-1]} for its weight {weight}, with channels in multiples of {options.round_to}"
         )
     return small_enough[0]

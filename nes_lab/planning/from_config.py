@@ -1,4 +1,4 @@
-"""Make the plan that a CompressionConfig describes."""
+"""Make the compression plan that a CompressionConfig describes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def plan_from_config(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> CompressionPlan:
-    """Make the plan that a configuration describes, for a preset or for a budget.
+    """Make the compression plan that a configuration describes, from its preset or its budget.
 
     Args:
         model: The dense model; it is not changed.
-        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
+        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         config: A ``CompressionConfig``, or any object with its fields.
         seed: Seed of random routing.
         seconds: About how many seconds a search for a limit on time may take.
@@ -40,7 +40,7 @@ def plan_from_config(
 
     Raises:
         OptionError: If an option is not among its choices.
-        BudgetError: If the budget cannot be met; names the least that can be reached.
+        BudgetError: If the budget cannot be met; the message names the smallest counts that can be reached.
     """
     if config.preset is not None:
         return preset(config.preset, model, example_input)

@@ -1,8 +1,8 @@
 """The ladder: every size a model can shrink to, in one fixed order.
 
-Rung 0 is the dense model, and each further rung shrinks one layer by one step. A budget gets the first rung that meets it. From rung
-to rung no count rises (params, multiply-adds), so more budget never means fewer params. A step that would raise a count of its layer is
-joined with later ones.
+Rung 0 is the dense model, and each further rung shrinks one layer by one step. For a budget, the first rung that meets it is taken.
+No count (params, multiply-adds) rises from one rung to the next, so a larger budget never means fewer params. If a step would raise
+a count of its layer, it is merged with the steps after it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ __all__ = ["Ladder", "LayerSteps", "Step", "layer_steps", "shrinking_axes", "uni
 
 @dataclass(frozen=True)
 class Step:
-    """One layer shrunk to its next smaller size.
+    """A step of the ladder: one layer shrunk to its next smaller size.
 
     Args:
-        key: Sort key: steps are taken smallest key first, then in module order.
+        key: Sort key. Steps with smaller keys are taken first; steps with equal keys are taken in module order.
         layer: Index of the layer in the survey.
         plan: Plan of the layer after the step.
     """
@@ -43,8 +43,8 @@ class LayerSteps:
 
     Args:
         index: Index of the layer in the survey.
-        ratios: Ratio at which ``uniform`` takes each step, in decreasing order.
-        plans: Plan of the layer at each size; no count rises from one to the next.
+        ratios: Ratio (epitome channels / weight channels) at which the strategy ``uniform`` takes each step, in decreasing order.
+        plans: Plan of the layer at each size; its counts never rise from one size to the next.
     """
 
     index: int
@@ -57,10 +57,10 @@ class Ladder:
     """All shrink steps of a model, in the order in which they are taken.
 
     Args:
-        survey: The survey of the model.
-        steps: The steps; rung *n* takes the first *n* of them.
-        fixed: Plans of the layers whose size ``overrides`` sets, by index; they are the same on every rung.
-        options: Options of planning, with a scope that is not ``auto``.
+        survey: List of the layers of the model.
+        steps: The steps in order; on rung *n* the first *n* of them are taken.
+        fixed: Plans of the layers whose size ``overrides`` sets, by index in the survey; they are the same on every rung.
+        options: Options of planning; their scope is not ``auto``.
     """
 
     survey: Survey
@@ -70,7 +70,7 @@ class Ladder:
 
     @cached_property
     def totals(self) -> tuple[Counts, ...]:
-        """Counts of the whole model on every rung; none rises from rung to rung."""
+        """Counts of the complete model on every rung of the ladder; they never rise from one rung to the next."""
         last: dict[int, LayerPlan] = {}
         changes: list[Counts] = []
         for step in self.steps:
@@ -81,34 +81,38 @@ class Ladder:
         return tuple(accumulate(changes, initial=begin))
 
     def steps_by_layer(self) -> list[LayerSteps]:
-        """Return the steps of each layer, without the ratios at which ``uniform`` takes them."""
+        """Group the steps of the ladder by layer. The ratios at which ``uniform`` takes them are left empty."""
         steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
         groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}
         return [LayerSteps(index, (), tuple(step.plan for step in group)) for index, group in groups.items()]
 
     def first_within(self, limits: Mapping[str, float]) -> int | None:
-        """Return the first rung that meets all limits (:meth:`Budget.limits`), or None if the last rung does not."""
+        """Return the first rung that meets all limits, or None if even the last one does not.
+
+        Args:
+            limits: Absolute limits by quantity, from :meth:`Budget.limits`.
+        """
         totals, rung = self.totals, 0
         for name, limit in limits.items():
             rung = max(rung, bisect_left(totals, -limit, key=lambda counts, name=name: -getattr(counts, name)))
         return rung if rung < len(totals) else None
 
     def layer_plans(self, rung: int) -> dict[int, LayerPlan]:
-        """Return the plan of every layer that is replaced on a rung, by its index in the survey."""
+        """Return the plans of the layers that are replaced on a rung, by index of the layer in the survey."""
         return dict(self.fixed) | {step.layer: step.plan for step in self.steps[:rung]}
 
 
 def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> LayerSteps:
     """List the sizes that one layer can shrink to, largest first.
 
-    1. Round each axis that the wiring shrinks down to every multiple of ``round_to``.
-    2. Take the roundings of all axes in one order, by the ratio at which they fall due.
-    3. Leave out sizes that have a larger count (params, multiply-adds) than the one before.
+    1. List, for each axis that the wiring shrinks, every multiple of ``round_to`` below its length.
+    2. Sort these lengths of all axes by the ratio at which rounding gives them, largest first, and shrink the axes in this order.
+    3. Leave out sizes that have a larger count (params, multiply-adds) than the size before.
 
     Args:
         layer: The dense layer.
-        options: Options of planning, as they are for this layer.
-        why: What set the options, if it was an override.
+        options: Options of planning for this layer.
+        why: Overrides that set the options, for messages; empty if there are none.
     """
     shape, smallest = list(layer.weight_shape), layer.dense
     roundings = [
@@ -130,7 +134,7 @@ def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> La
 
 
 def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
-    """Order the steps of all layers by the ratio at which they fall due, then in module order."""
+    """Order the steps of all layers by their ratio, largest first, then in module order."""
     steps = [
         Step((-ratio,), item.index, plan)
         for item in layers
@@ -149,7 +153,10 @@ def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
 
 
 def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
-    """Yield the multiples of ``round_to`` below ``size``, each with the ratio from which on rounding to the nearest gives it."""
+    """Yield ``(ratio, multiple)`` for each multiple of ``round_to`` below ``size``, largest first.
+
+    Rounding ``ratio * size`` to the nearest multiple gives this multiple if the ratio is just below the one yielded.
+    """
     above = size
     for below in range((size - 1) // round_to * round_to, 0, -round_to):
         yield (above + below) / (2 * size), below

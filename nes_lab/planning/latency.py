@@ -1,4 +1,6 @@
-"""Meet a limit on measured time: tune rungs of the ladder on this device, by bisection, until the first fast enough one is known.
+"""Meet a limit on measured time: find the first rung of the ladder that is fast enough on this device, by bisection.
+
+Every rung that is tried is tuned, which picks the fastest way to compute each layer, and then timed.
 
 Times are noisy. Therefore the network and the dense model are timed in turn, round by round, and their medians are compared. During
 the search, a rung counts as fast enough if its time is below the limit by :data:`MARGIN` and two standard errors. The plan that is
@@ -35,21 +37,21 @@ MARGIN = 0.02
 MAX_MEASURED_RUNGS = 8
 MAX_LAST_MEASUREMENTS = 3
 TUNING_SHARE = 0.6
-"""Share of a measurement's time that goes to tuning; the rest goes to the comparison with the dense model."""
+"""Share of the time for one rung that goes to tuning; the rest goes to the comparison with the dense model."""
 MIN_ROUNDS = 7
 SLOWEST_LAYERS_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Measured time of one plan.
+    """Measured time of a network that was compressed by one plan.
 
     Args:
-        plan: The plan, with the tuned execution plans and the multiply-adds they need.
-        ms, dense_ms: Median times of the network and of the dense model, measured in the same rounds.
-        error: Standard error of the ratio of the two times, as a share of it.
-        rounds: Number of times each was measured.
-        slowest: The slowest layers, for messages.
+        plan: The compression plan, with the tuned execution plans and the multiply-adds they need.
+        ms, dense_ms: Median times of the compressed network and of the dense model, measured in the same rounds.
+        error: Standard error of the ratio of the two times, as a share of the ratio.
+        rounds: Number of times that each network was measured.
+        slowest: Names and times of the slowest layers, for messages.
     """
 
     plan: CompressionPlan
@@ -61,10 +63,10 @@ class Timing:
 
 
 class PlanTimer(Protocol):
-    """Function that tunes and times a plan."""
+    """Function that tunes and times the network of a compression plan."""
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Tune and time ``plan`` in about ``seconds`` seconds."""
+        """Tune and time the network of ``plan`` in about ``seconds`` seconds."""
         ...
 
 
@@ -81,22 +83,23 @@ def meet_latency(
     on_progress: OnProgress | None = None,
     timer: PlanTimer | None = None,
 ) -> CompressionPlan:
-    """Return the plan of the first rung that is fast enough, with its tuned execution plans.
+    """Return the compression plan of the first rung of the ladder that is fast enough, with its tuned execution plans.
 
     Args:
         model: The dense model; it is not changed.
-        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it, with the batch size that will be used.
-        plan_at: Function from a rung to its plan.
-        first: First rung that meets the other limits; later rungs meet them too.
-        last: Last rung.
+        example_input: Input of one forward pass, with the batch size that will be used: a tensor, a tuple of arguments or a dict
+            of keyword arguments.
+        plan_at: Function that returns the compression plan of a rung.
+        first: First rung that meets the limits on params and multiply-adds; later rungs meet them too.
+        last: Last rung of the ladder.
         budget: Budget with a limit ``latency_ms``.
         seconds: About how many seconds the search may take.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
-        timer: Measures a plan; None measures on the model's device.
+        timer: Function that tunes and times a plan; None measures on the model's device.
 
     Raises:
-        BudgetError: If no measured rung is fast enough; names the shortest time that was measured.
+        BudgetError: If no measured rung is fast enough; the message names the shortest measured time.
         OptionError: If the model is on the meta device, or ``seconds`` is not a positive number.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
@@ -109,7 +112,7 @@ def meet_latency(
 
 
 class _Search:
-    """Bisection between a rung that is too slow and one that is fast enough."""
+    """Search for the first rung that is fast enough, by bisection between a slow rung and a fast one."""
 
     def __init__(
         self, plan_at: Callable[[int], CompressionPlan], timer: PlanTimer, budget: Budget, share: float
@@ -120,7 +123,7 @@ class _Search:
         self.begun = time.perf_counter()
 
     def run(self, first: int, last: int) -> Timing:
-        """Return the timing of the rung to take.
+        """Return the timing of the first rung that is fast enough.
 
         1. Bisect between a rung that is too slow and one that is fast enough.
         2. Measure the result once more, for longer; if its median is within the limit, take it.
@@ -147,7 +150,10 @@ class _Search:
         raise self.too_slow()
 
     def bisect(self, low: int, high: int) -> int:
-        """Return the first rung above ``low`` (too slow) and up to ``high`` (fast enough) that was measured as fast enough."""
+        """Return the first rung that is fast enough, between ``low``, which is too slow, and ``high``, which is fast enough.
+
+        If the number of measured rungs reaches its limit, return the first fast one so far.
+        """
         while high - low > 1 and len(self.timings) < MAX_MEASURED_RUNGS:
             middle = (low + high) // 2
             if self.is_fast_enough(middle):
@@ -157,28 +163,28 @@ class _Search:
         return high
 
     def is_fast_enough(self, rung: int) -> bool:
-        """Return True if a rung is fast enough, with the margin; measure it if it was not yet."""
+        """Return True if a rung is fast enough, with the margin; measure the rung first if it was not measured yet."""
         if rung not in self.timings:
             self.timings[rung] = self.measure(rung, self.share, f"step {rung}")
         return self.within_limit(self.timings[rung])
 
     def measure(self, rung: int, seconds: float, label: str) -> Timing:
-        """Tune and time the plan of a rung."""
+        """Tune and time the network of a rung."""
         self.report({"done": len(self.timings), "total": MAX_MEASURED_RUNGS + 1, "phase": "latency", "label": label})
         return self.timer(self.plan_at(rung), seconds)
 
     def within_limit(self, timing: Timing) -> bool:
-        """Return True if a time is below the limit by the margin and two standard errors."""
+        """Return True if a measured time is below the limit by the margin and two standard errors."""
         return timing.ms * (1 + MARGIN + 2 * timing.error) <= self.limit(timing)
 
     def limit(self, timing: Timing) -> float:
-        """Return the limit in milliseconds, given the dense model's time."""
+        """Return the limit on time in milliseconds; a limit in percent refers to the dense model's time in ``timing``."""
         limit = self.budget.latency_limit(timing.dense_ms)
         assert limit is not None  # otherwise there is nothing to search for
         return limit
 
     def too_slow(self) -> BudgetError:
-        """Return the error that names the shortest measured time."""
+        """Return the error that says the limit on time cannot be met, and names the shortest measured time."""
         least = min(self.timings.values(), key=lambda t: t.ms / self.limit(t))
         times = (
             f"the shortest measured time is {format_ms(least.ms)} ({least.ms / least.dense_ms:.0%} of the dense model's "
@@ -203,12 +209,12 @@ def _with_notes(timing: Timing, budget: Budget, search: _Search) -> CompressionP
 
 
 class DeviceTimer:
-    """Tunes and times plans on the model's device. Epitomes get random weights, since weights do not change the time.
+    """Tunes and times compression plans on the model's device. Epitomes get random numbers, which do not change the time.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass, on the model's device.
-        budget: Budget whose limit on multiply-adds must hold for tuned networks too.
+        budget: Budget whose limit on multiply-adds tuned networks must also meet.
 
     Raises:
         OptionError: If the model is on the meta device.
@@ -225,7 +231,7 @@ class DeviceTimer:
         self.dense = copy.deepcopy(model).eval()
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Tune a plan within the limit on multiply-adds, and time it in turn with the dense model."""
+        """Tune the network of a plan within the limit on multiply-adds, and time it in turn with the dense model."""
         net, slowest = compress(self.model, plan, initial_weights="reset").eval(), ""
         if plan.layers:
             report = tune(net, self.example_input, seconds=TUNING_SHARE * seconds)
@@ -246,7 +252,10 @@ class DeviceTimer:
         return Timing(plan, ms, dense_ms, ratio.error / max(ratio.median, 1e-9), ratio.rounds, slowest)
 
     def _within_madds(self, tuned: CompressionPlan, report: TuneReport) -> CompressionPlan:
-        """Take execution plans with fewer multiply-adds until the limit on them is met, those that cost least time first."""
+        """Give layers execution plans with fewer multiply-adds until their limit is met.
+
+        Changes that cost the least time per saved multiply-add come first.
+        """
         limit = self.budget.limits(tuned.dense).get("madds")
         offers = []
         for layer in report.layers:

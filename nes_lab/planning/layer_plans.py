@@ -1,4 +1,4 @@
-"""Plan one layer for a given epitome shape, with exact params and MAdds, and join layer plans into a CompressionPlan."""
+"""Plan one layer for a given epitome shape, with its exact counts, and join layer plans into a CompressionPlan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nes_lab.records.options import PlanOptions
 __all__ = ["assemble", "plan_layer"]
 
 LEARNED_PATCH_CHANNELS = 16
-"""Patch length where starts are learned and ``patch_channels`` is not given."""
+"""Patch length in channels if starts are learned and ``patch_channels`` is not given."""
 
 BYPASSED_REASON = "its parent uses its weight and bypasses its forward"
 
@@ -34,8 +34,8 @@ def plan_layer(
     Args:
         layer: The dense layer.
         epitome_shape: Shape of its epitome, in cells.
-        options: Options of planning, with a scope that is not ``auto``.
-        why: What set the shape, if it was not the budget alone.
+        options: Options of planning; their scope is not ``auto``.
+        why: Overrides that set the shape or the options, for messages; empty if only the budget did.
 
     Raises:
         GeometryError: If a patch does not fit in the epitome.
@@ -74,7 +74,7 @@ def plan_layer(
 
 
 def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int]:
-    """Return the patch lengths of a layer, at most as long as its epitome."""
+    """Return the patch lengths of a layer along output and input channels, cut to the length of its epitome."""
     learned = routing_mode(options.routing).learned
     length = options.patch_channels or (LEARNED_PATCH_CHANNELS if learned else max(epitome_shape[:2]))
     out, inner = length if isinstance(length, tuple) else (length, length)
@@ -84,7 +84,7 @@ def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int
 def _executions(
     layer: SurveyedLayer, geometry: EpitomeGeometry, sampled: Sequence[int], learned: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the multiply-adds under each execution plan that can run a layer, and why the others cannot."""
+    """Return the multiply-adds of a layer by execution plan, and the reasons of execution plans that cannot run it."""
     if layer.bypassed:
         return {"materialize": layer.dense.madds}, {
             name: BYPASSED_REASON for name in EXECUTIONS if name != "materialize"
@@ -104,11 +104,11 @@ def assemble(
     """Join layer plans into a compression plan; all other layers are kept dense, with their reasons.
 
     Args:
-        survey: The survey of the model.
+        survey: List of the layers of the model.
         layer_plans: Plan of each layer that is replaced, by its index in the survey.
         budget: The budget that the plan was made for; None if there was none.
         origin: How the plan was made, for people to read.
-        untouched: Reason of the layers that might be replaced and are not.
+        untouched: Reason to give for layers that may be replaced and have no layer plan.
     """
     layers = {layer.name: layer_plans[layer.index] for layer in survey.layers if layer.index in layer_plans}
     kept = {

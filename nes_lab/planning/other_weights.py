@@ -11,16 +11,16 @@ from nes_lab.nn.kinds import BASES
 __all__ = ["other_weight_reason", "other_weights"]
 
 ALWAYS_LISTED = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear, nn.Embedding, nn.EmbeddingBag)
-"""Modules that a plan lists however small their matrices are."""
+"""Modules that a plan lists even if their matrices are small."""
 
 MIN_SHARE_LISTED = 0.01
-"""Smallest share of all params at which other matrices are listed: smaller ones decide no budget and would lengthen the plan."""
+"""Share of a model's params from which on a matrix is listed. Smaller ones barely affect a budget and would lengthen the plan."""
 
 
 def other_weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
-    """Yield name, module and name of the largest matrix of each module that holds weight matrices but is not a layer.
+    """Yield ``(name, module, parameter)`` for each module that holds weight matrices but is not a linear layer or convolution.
 
-    A matrix of the model itself has no module to be named after, so the name is the parameter's.
+    ``parameter`` is the name of the module's largest matrix. If the matrix belongs to the model itself, ``name`` is the parameter's.
 
     Examples:
         >>> [(name, parameter) for name, _, parameter in other_weights(nn.Sequential(nn.MultiheadAttention(8, 2)))]
@@ -43,7 +43,7 @@ def _is_matrix(parameter: Tensor) -> bool:
 
 
 def other_weight_reason(module: nn.Module, parameter: str) -> str:
-    """Return why such a matrix stays dense.
+    """Return why a weight matrix outside Linear and Conv layers stays dense.
 
     Examples:
         >>> other_weight_reason(nn.MultiheadAttention(8, 2), "in_proj_weight")

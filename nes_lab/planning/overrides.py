@@ -1,4 +1,4 @@
-"""Settings for single layers: what ``overrides`` may say, by name pattern or type."""
+"""Check the settings that ``overrides`` gives to single layers by name pattern or type, and merge them per layer."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SIZE_SETTINGS = ("keep", "ratio", "epitome_shape")
 """Settings that decide a layer's size; a layer can have one of them."""
 
 OPTION_SETTINGS = ("routing", "scope", "boundary", "patch_channels", "wiring")
-"""Settings that take the place of the option of planning of the same name."""
+"""Settings that replace, for one layer, the planning option of the same name."""
 
 LAYER_SETTINGS = (*SIZE_SETTINGS, *OPTION_SETTINGS)
-"""All settings that ``overrides`` may give a layer."""
+"""All settings that ``overrides`` can give a layer."""
 
 EXAMPLE = "give patterns with settings, such as {'head*': {'ratio': 0.5}}"
 
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """Settings of one layer, merged from all patterns that match it.
+    """Settings that ``overrides`` gives one layer, merged from all patterns that match it.
 
     Args:
-        values: The settings.
-        patterns: The patterns they come from, for messages.
+        values: Settings and their values, such as ``{"ratio": 0.5}``.
+        patterns: Patterns that the settings come from, for messages.
     """
 
     values: Mapping[str, Any]
@@ -47,22 +47,23 @@ class LayerSettings:
 
     @property
     def why(self) -> str:
-        """Which settings the layer has, and from which patterns."""
+        """Sentence that names the settings of the layer and the patterns that set them."""
         return f"{', '.join(self.values)} set by overrides[{self.patterns}]"
 
     def options(self, options: PlanOptions) -> PlanOptions:
-        """Return the options of planning as they are for this layer."""
+        """Return the options of planning with the settings of this layer in place."""
         return replace(options, **{name: self.values[name] for name in OPTION_SETTINGS if name in self.values})
 
 
 def check_overrides(overrides: Any) -> dict[str, dict[str, Any]]:
-    """Check keys and values of overrides without a model, and return them with tuples for lists.
+    """Check the keys and values of ``overrides`` without a model, and return them with lists turned into tuples.
 
     Args:
-        overrides: ``{"pattern": {"ratio": 0.5}}``, or None.
+        overrides: Settings by pattern, such as ``{"head*": {"ratio": 0.5}}``; None returns an empty dict.
 
     Raises:
-        OptionError: If it is not a mapping of mappings, or a key or value is wrong; names the pattern, and the closest key.
+        OptionError: If ``overrides`` is not a mapping of mappings, or a key or value is wrong; the message names the pattern
+            and the closest key.
 
     Examples:
         >>> check_overrides({"head*": {"keep": True}, "Linear": {"epitome_shape": [32, 64]}})
@@ -110,7 +111,7 @@ def _check_sizes(where: str, settings: Mapping[str, Any]) -> None:
 
 
 def settings_by_layer(layers: Sequence[SurveyedLayer], overrides: Any) -> dict[str, LayerSettings]:
-    """Return the settings of each layer that a pattern matches; later patterns win, setting by setting.
+    """Return the settings of each layer that a pattern of ``overrides`` matches. For each setting, the last pattern wins.
 
     Raises:
         OptionError: If a setting is wrong, or a pattern matches no layer.
@@ -120,7 +121,7 @@ def settings_by_layer(layers: Sequence[SurveyedLayer], overrides: Any) -> dict[s
     for pattern, settings in check_overrides(overrides).items():
         for layer in matching_layers(layers, "overrides", pattern)[0]:
             earlier = merged.setdefault(layer.name, {})
-            if any(name in settings for name in SIZE_SETTINGS):  # takes the place of an earlier size
+            if any(name in settings for name in SIZE_SETTINGS):  # replaces an earlier size
                 earlier = {name: value for name, value in earlier.items() if name not in SIZE_SETTINGS}
             merged[layer.name] = earlier | settings
             patterns.setdefault(layer.name, []).append(repr(pattern))

@@ -1,7 +1,4 @@
-"""Find the layers that a user means by a name pattern or a type.
-
-Tests: tests/planning/test_overrides.py
-"""
+"""Find the layers that a user means by a name pattern or a type."""
 
 from __future__ import annotations
 
@@ -18,10 +15,14 @@ __all__ = ["matching_layers", "pattern_list"]
 
 
 def pattern_list(argument: str, value: Any) -> list[str]:
-    """Return the patterns of ``include=`` or ``exclude=`` as a list; empty if None.
+    """Return the patterns of ``include=`` or ``exclude=`` as a list.
+
+    Args:
+        argument: Name of the option, for messages.
+        value: One pattern or several; None gives an empty list.
 
     Raises:
-        OptionError: If one is not a string.
+        OptionError: If a pattern is not a string.
 
     Examples:
         >>> pattern_list("include", "head*"), pattern_list("include", None)
@@ -39,18 +40,18 @@ def pattern_list(argument: str, value: Any) -> list[str]:
 def matching_layers(
     layers: Sequence[SurveyedLayer], argument: str, pattern: str
 ) -> tuple[tuple[SurveyedLayer, ...], bool]:
-    """Return the layers whose names match a pattern or, if there are none, those of that type.
+    """Return the layers whose names match a pattern or, if no name matches, the layers of that type.
 
     Args:
-        layers: The layers of a survey.
+        layers: Layers of the model, from a survey.
         argument: Name of the option that holds the pattern, for messages.
-        pattern: A name with wildcards as in :mod:`fnmatch`, or a class or kind (``"Conv2d"``, ``"conv2d"``).
+        pattern: A layer name with wildcards as in :mod:`fnmatch`, or the name of a class or kind (``"Conv2d"``, ``"conv2d"``).
 
     Returns:
-        The layers, and True if they matched by name.
+        The layers, and True if they matched by name, False if by type.
 
     Raises:
-        OptionError: If no layer matches; suggests the closest names.
+        OptionError: If no layer matches; the message suggests the closest names.
     """
     named = tuple(layer for layer in layers if fnmatchcase(layer.name, pattern))
     types = {layer.name: (type(layer.module).__name__, layer.kind) for layer in layers}
@@ -58,6 +59,6 @@ def matching_layers(
     if not named and not typed:
         known = [*types, *sorted({name for names in types.values() for name in names})]
         raise OptionError(
-            f"{argument}={pattern!r} matches no layer of the model and is not the type of one.{closest(pattern, known)}"
+            f"{argument}={pattern!r} matches no layer of the model, neither by name nor by type.{closest(pattern, known)}"
         )
     return (named, True) if named else (typed, False)

@@ -31,7 +31,7 @@ from nes_lab.text import format_number
 __all__ = ["plan_for_budget"]
 
 MIN_BUDGET_USE = 0.98
-"""Share of a limit below which the plan's note says what prevents using more of it."""
+"""If a plan uses a smaller share of its limit, its note says what prevents using more."""
 
 LARGEST_LAYERS_SHOWN = 3
 """Number of layers that the message about an unreachable budget names."""
@@ -69,8 +69,8 @@ def plan_for_budget(
     Args:
         model: The dense model; it is not changed.
         budget: Limits on params, multiply-adds and measured time; the plan meets all of them.
-        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it. Its batch and size set the multiply-adds and
-            the time.
+        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments. Its batch and size
+            set the multiply-adds and the time.
         include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
             can be. A layer whose name matches is replaced even if it stays dense by default (depthwise convolutions,
             squeeze-excite, and the stem and classifier that the model declares). An entry is a type if it matches no name.
@@ -96,7 +96,8 @@ def plan_for_budget(
         min_channels: Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.
         strategy: How layers share the compression: ``"uniform"`` (all shrink by one ratio) or ``"sensitivity"`` (layers that
             lose least shrink most). For a fixed scope, strategy and set of limits, more budget never means fewer params.
-        sensitivity: Report of :func:`nes_lab.measure_sensitivity`; None measures it here, by the residuals of the fit.
+        sensitivity: Report of :func:`nes_lab.measure_sensitivity`, for the strategy ``"sensitivity"``; None measures it here, by the
+            residuals of the fit.
         seed: Seed of random routing.
         layer_options: More arguments of the epitome layers, such as ``{"reach": 2.0}`` of the index learner.
         seconds: About how many seconds a search for a limit on time may take.
@@ -104,7 +105,8 @@ def plan_for_budget(
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
-        BudgetError: If the budget cannot be met; names the least that can be reached and the layers that hold it.
+        BudgetError: If the budget cannot be met; the message names the smallest counts that can be reached and the layers that
+            hold most of them.
         OptionError: If an option is not among its choices, or a pattern matches no layer.
         PlanError: If the sensitivities were measured on another model or for other epitomes.
 
@@ -140,7 +142,7 @@ def plan_for_budget(
 
 
 def _first_rung(ladder: Ladder, budget: Budget) -> int:
-    """Return the first rung that meets the limits on counted quantities."""
+    """Return the first rung of a ladder that meets the limits of a budget on params and multiply-adds."""
     limits = budget.limits(ladder.survey.dense)
     rung = ladder.first_within(limits)
     if rung is None:
@@ -155,7 +157,7 @@ def _plan_at(ladder: Ladder, rung: int, budget: Budget) -> CompressionPlan:
 
 
 def _reach_options(options: PlanOptions) -> str:
-    """Name the options that decide which budgets can be reached, with their values, for messages."""
+    """Return the options that decide how small a model can become, with their values, as text for messages."""
     parts = [f"round_to={options.round_to}", f"scope={options.scope!r}"]
     parts += [f"wiring={options.wiring!r}"] if options.wiring != "both_axes" else []
     parts += [f"min_channels={options.min_channels}"] if options.min_channels != 1 else []
@@ -163,7 +165,7 @@ def _reach_options(options: PlanOptions) -> str:
 
 
 def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
-    """Return the error that names the least reachable counts, and the layers that hold most of them."""
+    """Return the error that says a budget cannot be met, and names the smallest reachable counts and the layers that hold them."""
     least = ladder.totals[-1]
     sentences = []
     for quantity, limit in limits.items():
@@ -179,7 +181,7 @@ def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
 
 
 def _largest_layers(ladder: Ladder, quantity: str) -> str:
-    """Name the layers that cost most on the last rung, and say why the dense ones among them are dense."""
+    """Return, as text, the layers that cost most on the last rung, and the reasons of those that stay dense."""
     plans = ladder.layer_plans(len(ladder.steps))
     layers = ladder.survey.layers
     costs = [
@@ -193,7 +195,7 @@ def _largest_layers(ladder: Ladder, quantity: str) -> str:
 
 
 def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int) -> CompressionPlan:
-    """Add a note that says how much of the tighter limit is used, and what prevents using more of it."""
+    """Add a note to a plan that says how much of its tighter limit is used, and what prevents using more."""
     assert plan.budget is not None  # a plan for a budget
     limits = plan.budget.limits(plan.dense)
     used = [(getattr(plan.predicted, quantity) / limit, quantity) for quantity, limit in limits.items() if limit]

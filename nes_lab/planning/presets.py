@@ -1,4 +1,4 @@
-"""Make compression plans by name: the published wiring, and plain ones to compare it with."""
+"""Make compression plans by name: the wiring of the NES authors' released code, and simple wirings to compare it with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AXES_PRESETS = ("input_axis", "output_axis", "both_axes")
 PRESETS = ("released_x2", *AXES_PRESETS)
 OUTPUT_AXIS, INPUT_AXIS = 0, 1
 EXPAND_AND_PROJECT = {"InvertedResidual": ("conv_pw", "conv_pwl"), "InvertedBlock": ("expand.0", "project.0")}
-"""Names of the expand and project convolutions by class name of the inverted-residual block (timm's and ours)."""
+"""Class name of an inverted-residual block (of timm or of this library) -> names of its expand and project convolutions."""
 
 
 def preset(
@@ -37,25 +37,27 @@ def preset(
 ) -> CompressionPlan:
     """Make a compression plan by name, without a budget. Starts are tiled; none are learned.
 
-    ``released_x2`` is the wiring of the NES authors' released code: in inverted-residual blocks, the expand 1x1 convolution samples
-    its output axis from half the cells and the project 1x1 convolution its input axis. In EfficientNet, the 1x1 convolution of the
-    first stage's depthwise-separable blocks (those with squeeze-excite) samples its input axis too.
+    ``released_x2`` is the wiring of the NES authors' released code: in inverted-residual blocks, the output axis of the
+    expand 1x1 convolution and the input axis of the project 1x1 convolution are sampled from half as many cells. In EfficientNet, so is
+    the input axis of the 1x1 convolution in the first stage's depthwise-separable blocks (those with squeeze-excite).
 
-    ``input_axis``, ``output_axis`` and ``both_axes`` shrink these axes in every layer that may be replaced.
+    The presets ``input_axis``, ``output_axis`` and ``both_axes`` shrink the channel axes of their name in every layer that may be
+    replaced.
 
     Args:
-        name: ``"released_x2"``, ``"input_axis"``, ``"output_axis"`` or ``"both_axes"``.
+        name: Name of the preset: ``"released_x2"``, ``"input_axis"``, ``"output_axis"`` or ``"both_axes"``.
         model: The dense model; it is not changed. ``released_x2`` needs a MobileNetV2 or EfficientNet of timm, or
             ``small_mobilenetv2``.
-        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
+        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         head: Also compress the head 1x1 convolution along its input axis; for ``released_x2`` only.
-        wiring: ``"expand_project"``, or ``"expand_head"`` for expand and head only; for ``released_x2`` only.
-        factor: Number of weights that share one cell along an axis; 2 for ``released_x2``.
-        include: Name patterns or types of the layers to replace, as in :func:`nes_lab.plan_for_budget`; not for ``released_x2``.
-        exclude: Name patterns or types of layers that stay dense; not for ``released_x2``.
+        wiring: Convolutions to compress: ``"expand_project"``, or ``"expand_head"`` for expand and head convolutions; for
+            ``released_x2`` only.
+        factor: Number of weights along an axis that share one epitome cell; always 2 for ``released_x2``.
+        include: Name patterns or types of the layers to replace; None replaces all that can be. Not for ``released_x2``.
+        exclude: Name patterns or types of layers that stay dense; None keeps no more. Not for ``released_x2``.
 
     Raises:
-        OptionError: If a preset, wiring or option is not known or does not go with the preset, or a pattern matches no layer.
+        OptionError: If a preset or wiring is not known, an option does not go with the preset, or a pattern matches no layer.
         PlanError: If the model has no layer that the preset replaces.
 
     Examples:
@@ -66,7 +68,7 @@ def preset(
         >>> preset("both_axes", model, x).layers["blocks.1.expand.0"].epitome_shape
         (32, 8, 1, 1)
 
-    Source: the authors' release for the MicroNet challenge; counts in the tests.
+    Source: the NES authors' code for the MicroNet challenge. The tests hold its counts.
     """
     check_choice("name", name, PRESETS)
     check_choice("wiring", wiring, ("expand_project", "expand_head"))
@@ -98,7 +100,7 @@ def _along_axes(
 
 
 def _dense_if_thin(layer: SurveyedLayer, name: str, factor: int) -> SurveyedLayer:
-    """Return the layer, with a reason to stay dense if an axis has fewer channels than share a cell."""
+    """Return the layer, with a reason to stay dense if an axis that a preset shrinks has fewer than ``factor`` channels."""
     if layer.reason or all(layer.weight_shape[axis] >= factor for axis in shrinking_axes(layer, name)):
         return layer
     return replace(layer, reason=f"fewer than factor={factor} channels on an axis of {name}")
@@ -147,7 +149,7 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
 
 
 def _assemble(surveyed: Survey, axes: Mapping[str, Sequence[int]], factor: int, name: str, how: str) -> CompressionPlan:
-    """Plan the named layers so that ``factor`` weights share one epitome cell along each given axis."""
+    """Make the compression plan of a preset: along each given axis of a layer, ``factor`` weights share one epitome cell."""
     layer_plans: dict[int, LayerPlan] = {}
     for layer in surveyed.layers:
         if layer.name in axes:

@@ -21,8 +21,8 @@ __all__ = ["STRATEGIES", "OrderSteps", "keep_order"]
 class OrderSteps(Protocol):
     """Function that orders the steps of a ladder.
 
-    Each layer's steps must stay in their order, and the order must not depend on how large the budget is: then more budget never
-    means fewer params.
+    The steps of each layer must stay in their order, and the order must not depend on the size of the budget, so that a larger budget
+    never means fewer params.
     """
 
     def __call__(
@@ -34,13 +34,13 @@ class OrderSteps(Protocol):
         progress: bool,
         on_progress: OnProgress | None,
     ) -> tuple[Step, ...]:
-        """Return the steps of ``ladder`` in the order in which to take them.
+        """Return the steps of a ladder in the order in which to take them.
 
         Args:
-            ladder: The steps, in the order of ``uniform``.
+            ladder: Ladder of the model, with its steps in the order of the strategy ``uniform``.
             model: The dense model.
-            budget: What the plan must meet.
-            sensitivity: What the user gave as ``sensitivity=``, or None.
+            budget: Budget that the plan must meet.
+            sensitivity: Argument ``sensitivity=`` of the user; None if it was not given.
             progress: Show a bar on standard error.
             on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
         """
@@ -50,7 +50,7 @@ class OrderSteps(Protocol):
 def keep_order(
     ladder: Ladder, model: nn.Module, budget: Budget, sensitivity: Any, progress: bool, on_progress: OnProgress | None
 ) -> tuple[Step, ...]:
-    """Return the steps as they are: ladders are built in the order of one ratio for all layers."""
+    """Return the steps of a ladder in their own order, which shrinks all layers by one ratio: the strategy ``uniform``."""
     return ladder.steps
 
 

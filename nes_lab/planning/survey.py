@@ -1,4 +1,4 @@
-"""List the layers of a model before it is compressed: what they are, what they cost, which stay dense and why."""
+"""List the layers of a model before it is compressed: their kind, their cost, and why some must stay dense."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ class SurveyedLayer:
     """A module of a model that holds a weight matrix.
 
     Args:
-        index: Position among the layers of the survey.
-        name: First name of the module in the model.
-        module: The module itself.
+        index: Position of the layer in the survey.
+        name: Name of the module in the model; the first one if it has several.
+        module: The module.
         kind: Kind of epitome layer that can replace it (:mod:`nes_lab.nn.kinds`), or its class name if there is none.
-        op: Operation that it performs.
-        dense: Its params and multiply-adds.
-        calls: Shape of the input at each call in one forward pass.
+        op: Operation that the module performs with its weight, such as a convolution.
+        dense: Counts of the dense module: params, multiply-adds and stored bytes.
+        calls: Shape of the input at each call of the module in one forward pass.
         parameter: Name of the weight matrix.
-        is_layer: False if it is not a linear layer or convolution (attention, recurrent layers, embeddings).
-        bypassed: True if a parent uses its weight without calling it; it then always runs materialized.
-        replaceable: ``"yes"``, ``"if_named"`` (only if ``include`` or ``overrides`` names it) or ``"never"``.
-        reason: Why it stays dense; empty if it may be replaced.
+        is_layer: False if the module is not a linear layer or convolution (attention, recurrent layers, embeddings).
+        bypassed: True if a parent module uses the weight without calling the module; an epitome layer in its place then always
+            computes its complete weight.
+        replaceable: Whether an epitome layer can replace it: ``"yes"``, ``"if_named"`` (only if ``include`` or ``overrides`` names
+            it) or ``"never"``.
+        reason: Why the layer stays dense; empty if it may be replaced.
     """
 
     index: int
@@ -56,13 +58,13 @@ class SurveyedLayer:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Shape of its weight; empty if it stores none."""
+        """Shape of the layer's weight; empty if the module stores no weight."""
         weight = getattr(self.module, self.parameter, None)
         return tuple(weight.shape) if weight is not None else ()
 
     @property
     def positions(self) -> tuple[int, int]:
-        """Input positions read and output positions written, over all calls."""
+        """Numbers of input positions read and of output positions written by the layer, summed over all calls."""
         pairs = [self.op.positions(shape) for shape in self.calls]
         return sum(p[0] for p in pairs), sum(p[1] for p in pairs)
 
@@ -76,7 +78,7 @@ class Survey:
 
     @property
     def dense(self) -> Counts:
-        """Params and multiply-adds of the dense model."""
+        """Counts of the dense model: params, multiply-adds and stored bytes."""
         return self.report.counts
 
 
@@ -85,11 +87,11 @@ def survey(model: nn.Module, example_input: Any, options: PlanOptions | None = N
 
     Args:
         model: The dense model; it is not changed.
-        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
-        options: Options of planning, which name layers to include, exclude or keep; None takes the defaults.
+        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
+        options: Options of planning, which can name layers to include, exclude or keep; None takes the defaults.
 
     Raises:
-        OptionError: If a pattern matches no layer (suggests the closest names), or a setting of ``overrides`` is wrong.
+        OptionError: If a pattern matches no layer (the message suggests the closest names), or a setting of ``overrides`` is wrong.
 
     Examples:
         >>> import torch
@@ -111,7 +113,7 @@ def _is_layer(module: nn.Module) -> bool:
 def _list_layers(
     model: nn.Module, report: CostReport, calls: Mapping[int, Sequence[tuple[int, ...]]]
 ) -> list[SurveyedLayer]:
-    """List all modules that hold a matrix, in module order."""
+    """List all modules that hold a weight matrix, in module order."""
     modules = dict(model.named_modules())
     others = {id(module): (name, parameter) for name, module, parameter in other_weights(model)}
     counts = {row.name: row.counts for row in report.by_layer}
@@ -139,7 +141,7 @@ def _list_layers(
 def _other_weight(
     index: int, name: str, module: nn.Module, parameter: str, counts: Mapping[str, Counts]
 ) -> SurveyedLayer:
-    # a parameter of the model itself is not in the report
+    # the report has no row for a parameter of the model itself
     stored = tensor_counts([getattr(module, parameter)])
     kind, dense = type(module).__name__, counts.get(name, stored)
     return SurveyedLayer(
@@ -148,7 +150,7 @@ def _other_weight(
 
 
 def _record_calls(model: nn.Module, example_input: Any) -> dict[int, list[tuple[int, ...]]]:
-    """Run the model once and return the shapes of the inputs of each layer, by the module's ``id``."""
+    """Run a model once and return, by ``id`` of each layer, the shapes of the inputs of its calls."""
     calls: dict[int, list[tuple[int, ...]]] = defaultdict(list)
 
     def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:

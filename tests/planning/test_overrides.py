@@ -61,7 +61,7 @@ def test_overrides_replace_layers_that_are_dense_by_default():
     )
     assert "classifier" in plan.layers
     conv = nn.Sequential(nn.Conv2d(16, 16, 3, groups=16), nn.Conv2d(16, 16, 1))
-    with pytest.raises(OptionError, match=r"ratio=0\.1 for '0' cannot be met: the least is 0\.5"):
+    with pytest.raises(OptionError, match=r"ratio=0\.1 for '0' cannot be met: the smallest ratio is 0\.5"):
         nes_lab.plan_for_budget(conv, Budget(params=1.0), X, overrides={"0": {"ratio": 0.1}})
 
 
@@ -75,7 +75,7 @@ def test_overrides_replace_layers_that_are_dense_by_default():
         ({"0": {"ratio": True}}, "ratio=True"),
         ({"0": {"keep": "yes"}}, "keep='yes'"),
         ({"0": {"epitome_shape": (8,)}}, "epitome_shape="),
-        ({"0": {"epitome_shape": (8, 8)}}, r"epitome_shape=\(8, 8\) for '0' should have the axes of its weight"),
+        ({"0": {"epitome_shape": (8, 8)}}, r"epitome_shape=\(8, 8\) for '0' should have as many axes as its weight"),
         ({"0": {"epitome_shape": (128, 16, 1, 1)}}, "no more channels"),
         ({"0": {"routing": "tild"}}, r"overrides\['0'\]: routing='tild'"),
         ({"0": {"patch_channels": 0}}, "patch_channels=0"),

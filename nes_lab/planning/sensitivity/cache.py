@@ -24,14 +24,14 @@ SECONDS_BETWEEN_WRITES = 1.0
 
 
 class SensitivityCache:
-    """A sensitivity report that grows layer by layer, and the file it is kept in.
+    """A sensitivity report that grows layer by layer, and the file in which it is saved.
 
-    Use it as a context: what was measured is then written even if measuring is interrupted.
+    Use it in a ``with`` statement: the measurements are then saved even if measuring is interrupted.
 
     Args:
-        path: The file; None keeps nothing.
-        key: Digest of what is measured, from :func:`measurement_key`.
-        options: Options of the epitomes, for the report.
+        path: File of the report; None saves nothing.
+        key: Digest of the weights, options and data that are measured, from :func:`measurement_key`.
+        options: Options of the measured epitomes, for the report.
 
     Raises:
         PlanError: If the file is damaged, or belongs to another measurement.
@@ -47,7 +47,7 @@ class SensitivityCache:
         self._seconds_before = self.report.seconds
 
     def begin(self, dense_loss: float | None, samples: int) -> None:
-        """Note the loss of the dense model on the calibration data, and the number of samples.
+        """Record the loss of the dense model on the calibration data, and the number of samples.
 
         Raises:
             OptionError: If the loss is not finite.
@@ -59,13 +59,13 @@ class SensitivityCache:
         self._change(dense_loss=dense_loss, samples=samples)
 
     def add(self, layer: LayerSensitivity) -> None:
-        """Add a layer; it is on disk at most a second later."""
+        """Add the measurements of a layer; write the file if the last write is more than a second old."""
         self._change(layers=(*self.report.layers, layer))
         if time.perf_counter() - self._saved > SECONDS_BETWEEN_WRITES:
             self._write()
 
     def end(self) -> None:
-        """Mark the report as complete."""
+        """Mark the sensitivity report as complete."""
         self._change(complete=True)
 
     def _change(self, **fields: Any) -> None:
@@ -87,7 +87,7 @@ class SensitivityCache:
 
 
 def _read(path: Path) -> SensitivityReport | None:
-    """Read a report; None if there is no file."""
+    """Read a sensitivity report from a file; None if there is no file."""
     try:
         return SensitivityReport.from_json(read_bytes(path).decode())
     except FileNotFoundError:
@@ -97,7 +97,13 @@ def _read(path: Path) -> SensitivityReport | None:
 
 
 def measurement_key(model: nn.Module, options: object, calibration_loss: CalibrationLoss | None) -> str:
-    """Return the SHA-256 digest of the weights, the options, and the loss and calibration data."""
+    """Return the SHA-256 digest of everything that a measurement of sensitivity depends on.
+
+    Args:
+        model: The model; its weights and buffers are part of the digest.
+        options: Options of the measurement; any object whose ``repr`` tells its values.
+        calibration_loss: Loss function and calibration data; None if only residuals are measured.
+    """
     sha = hashlib.sha256(repr(options).encode())
     tensors = [(name, t) for name, t in model.state_dict(keep_vars=True).items() if isinstance(t, Tensor)]
     if calibration_loss is not None:

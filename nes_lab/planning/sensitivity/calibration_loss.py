@@ -17,10 +17,10 @@ Loss = Callable[[Any, Any], Tensor]
 
 
 class CalibrationLoss:
-    """Loss of a model on calibration data, as it is or with one of its weights replaced.
+    """Computes the loss of a model on calibration data, with the model's own weights or with one of them replaced.
 
     Args:
-        model: The model; :meth:`loss_with` writes to its weights and puts them back.
+        model: The model; :meth:`loss_with` changes a weight and restores it afterwards.
         batches: Batches of ``(input, target)``, from :func:`read_batches`.
         loss: Function from the model's output and the target to one number, a mean over the batch.
     """
@@ -31,11 +31,11 @@ class CalibrationLoss:
         self.name = getattr(loss, "__qualname__", type(loss).__qualname__)
 
     def tensors(self) -> list[Tensor]:
-        """Return all tensors of the batches."""
+        """Return all tensors of the calibration batches."""
         return [leaf for leaf in tree_iter(self.batches) if isinstance(leaf, Tensor)]
 
     def loss(self) -> float:
-        """Return the mean loss over all samples.
+        """Return the mean loss of the model over all calibration samples.
 
         Raises:
             OptionError: If the loss function cannot take the model's output and the target.
@@ -54,7 +54,12 @@ class CalibrationLoss:
             raise OptionError(f"loss={self.name} cannot take the model's output and the target: {error}") from error
 
     def loss_with(self, weight: Tensor, other: Tensor) -> float:
-        """Return the loss with other values in ``weight``, a parameter of the model, and put its own values back."""
+        """Return the mean loss with other values in one weight, and restore the weight afterwards.
+
+        Args:
+            weight: Parameter of the model, or a tensor that shares its memory.
+            other: Values to compute the loss with, of the same shape.
+        """
         before = weight.clone()
         try:
             weight.copy_(other)
@@ -68,10 +73,10 @@ def _length(target: Any) -> int:
 
 
 def read_batches(calibration: Any) -> list[tuple[Any, Any]]:
-    """Return batches of ``(input, target)`` as a list.
+    """Return calibration batches as a list of ``(input, target)``.
 
     Raises:
-        OptionError: If there is no batch, or one is not a pair.
+        OptionError: If there is no batch, or a batch is not a pair.
     """
     expected = "give batches of (input, target), such as a data loader"
     if isinstance(calibration, Tensor | Mapping | str) or not isinstance(calibration, Iterable):

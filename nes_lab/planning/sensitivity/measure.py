@@ -1,4 +1,4 @@
-"""Measure what shrinking each layer costs, one layer at a time; measurements are kept on disk and continued."""
+"""Measure what shrinking each layer costs, one layer at a time. Measurements can be saved on disk and resumed."""
 
 from __future__ import annotations
 
@@ -63,24 +63,24 @@ def measure_sensitivity(
 
     Args:
         model: The dense model; it is not changed.
-        example_input: Input of one forward pass, as :func:`nes_lab.count` takes it.
+        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         calibration: Batches of ``(input, target)``, with a tensor, tuple or dict as input; every epitome is evaluated on all of
             them. None measures residuals only.
         loss: Function from the model's output and the target to one number; None takes cross-entropy.
-        ratios: Sizes to measure, as epitome cells / weight cells. Of each, the nearest size that rounding allows is measured, and
-            in addition the smallest.
-        search_starts: Measure after a search for better starts, as :func:`nes_lab.fit` makes with ``search_starts=True`` (for
-            routing ``free``), and with row scales where a batch norm can take them. This is slower; but if the starts will be
-            searched later, the residuals of the rule's own starts are misleading.
-        cache: Folder in which measurements are kept, under a digest of weights, options and data. The file is written after each
-            layer, so that another call continues an interrupted measurement or reads a finished one. Batches must come in the same
-            order each time. None keeps nothing.
+        ratios: Sizes to measure, as epitome cells / weight cells. For each ratio the nearest size that rounding allows is
+            measured, and in addition the smallest size.
+        search_starts: Search better starts before each measurement, as :func:`nes_lab.fit` does with ``search_starts=True`` (for
+            routing ``free``), and scale the rows of the weight where a batch norm can take the scales. This is slower, but
+            closer to the final network if its starts will be searched.
+        cache: Folder in which measurements are saved, in a file named after a digest of weights, options and data. The file is
+            written during the measurement, so that another call resumes an interrupted measurement or reads a finished one.
+            Batches must come in the same order each time. None saves nothing.
         include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
             can be.
         exclude: Name patterns or types of layers that stay dense.
         overrides: Settings for single layers by name pattern or type, such as ``{"head*": {"ratio": 0.5}}``; layers with a ratio
             or shape are not measured.
-        routing: Who sets the starting indices; learned ones are measured where they begin, or where a search puts them.
+        routing: Who sets the starting indices; learned starts are measured at their initial values, or where a search puts them.
         scope: Whether each axis or each patch has its own starts.
         boundary: What happens at the end of an epitome axis.
         patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 where starts are learned.
@@ -124,7 +124,7 @@ def measure_sensitivity(
 
 
 def measured_options(ladder: Ladder) -> dict[str, Any]:
-    """Return the options that a layer's cost depends on."""
+    """Return the options of a ladder that the sensitivity of a layer depends on."""
     options = ladder.options
     names = ("routing", "scope", "boundary", "patch_channels", "wiring")
     seed = options.seed if options.routing == "random" else 0
@@ -142,15 +142,15 @@ def measure_ladder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SensitivityReport:
-    """Measure the layers of a ladder that was built before.
+    """Measure the sensitivity of the layers of a ladder.
 
     Args:
-        model: The model of the ladder. With ``calibration_loss``, its weights are changed for a moment and put back.
+        model: The model of the ladder. With ``calibration_loss``, its weights are changed for a moment and restored.
         ladder: The sizes that each layer can shrink to.
         ratios: Sizes to measure, as epitome cells / weight cells.
-        calibration_loss: Evaluates the loss with one weight replaced; None measures residuals only.
-        search_starts: Measure after a search for better starts.
-        cache: Folder in which measurements are kept; None keeps nothing.
+        calibration_loss: Computes the loss with one weight replaced; None measures residuals only.
+        search_starts: Search better starts before each measurement.
+        cache: Folder in which measurements are saved; None saves nothing.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
@@ -193,7 +193,7 @@ def _open_cache(
 
 
 def _nearest(plans: Sequence[LayerPlan], ratios: Sequence[float]) -> list[LayerPlan]:
-    """Return the plan nearest to each ratio and the smallest one, each once and in order."""
+    """Return the layer plan whose size is nearest to each ratio, and the smallest one; each once, in the order of ``plans``."""
     shares = [prod(plan.epitome_shape) / prod(plan.weight_shape) for plan in plans]
     indices = {min(range(len(plans)), key=lambda i, r=ratio: abs(shares[i] - r)) for ratio in ratios}
     return [plans[i] for i in sorted(indices | {len(plans) - 1})]

@@ -20,7 +20,7 @@ from nes_lab.records.sensitivity_report import SensitivityPoint
 __all__ = ["measure_point"]
 
 MAX_LOSS_INCREASE = 1e6
-"""Loss increase that is recorded if the loss is not finite."""
+"""Loss increase to record if the loss is not finite."""
 
 
 def measure_point(
@@ -30,15 +30,15 @@ def measure_point(
     dense_loss: float | None,
     norms: Mapping[str, str] | None,
 ) -> SensitivityPoint:
-    """Fit an epitome of the plan's shape to the layer's weight and measure it.
+    """Fit an epitome of the planned shape to a layer's weight, and measure its residual and the loss it adds.
 
     Args:
         layer: The dense layer, with its weight.
-        plan: Shape, routing and patches of the epitome.
-        calibration_loss: Evaluates the loss with the sampled weight in place; None measures the residual only.
-        dense_loss: Loss of the dense model.
-        norms: Name of the batch norm that can take row scales, by layer name; the starts are then searched for. None keeps the
-            starts of the plan.
+        plan: Plan of the layer: shape, routing and patches of the epitome.
+        calibration_loss: Computes the loss with the sampled weight in place; None measures the residual only.
+        dense_loss: Loss of the dense model; None if there is no calibration data.
+        norms: Layer name -> name of the batch norm that can take row scales; starts are then searched. None keeps the starts of
+            the plan.
     """
     weight: Tensor = layer.module.weight.detach()  # type: ignore[assignment, union-attr]
     rule = rule_starts(plan.geometry, plan.routing, plan.seed)
@@ -57,7 +57,7 @@ def measure_point(
 
 
 def _fit(routing_map: RoutingMap, weight: Tensor, routing: str, row_scales: bool | None) -> SearchState:
-    """Fit the epitome, and search the starts too unless ``row_scales`` is None."""
+    """Fit an epitome to a weight, and search its starts too unless ``row_scales`` is None or its starts cannot be searched."""
     if row_scales is None or why_not_searchable(routing_map, routing):
         return SearchState(weight, routing_map, fit_epitome(routing_map, weight))
     return search_starts(routing_map, weight, row_scales, options=SearchOptions(fractional=False))

@@ -1,8 +1,8 @@
 """Order shrink steps by loss per saving (lower convex hull).
 
-Along one layer, the costs of its sizes over their savings are replaced by the lower convex hull: a step that saves little may lead to
-one that saves much, and then both get the slope between them. The slopes of a hull never fall, so the steps of a layer keep their
-order when the steps of all layers are sorted by slope.
+Every size of a layer is a point: what it saves, and what it costs in loss. The lower convex hull of these points gives each step a
+slope, its cost per saving. A step that saves little may lead to one that saves much; then both get the slope of the line over both.
+Slopes along a hull never fall, so the steps of a layer keep their order when the steps of all layers are sorted by slope.
 """
 
 from __future__ import annotations
@@ -34,19 +34,22 @@ def order_by_sensitivity(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Step, ...]:
-    """Order steps by their cost per saving of what the budget limits.
+    """Order the steps of a ladder by cost per saving: the strategy ``sensitivity``.
+
+    Savings count in the quantities that the budget limits.
 
     Args:
-        ladder: The steps, in any order.
+        ladder: Ladder of the model; its steps may be in any order across layers.
         model: The dense model.
-        budget: Limits below the dense model's counts say which savings count; a limit on time counts multiply-adds.
+        budget: Budget whose limits below the dense model's counts say which savings count. With a limit on time, multiply-adds
+            count too.
         sensitivity: Report of :func:`nes_lab.measure_sensitivity`; None measures the residuals of the fit here.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
-        PlanError: If the report is of another model.
-        OptionError: If it is of other epitomes, or not a report.
+        PlanError: If the report was measured on another model.
+        OptionError: If the report was measured for other epitomes, or is not a sensitivity report.
     """
     report = (
         measure_ladder(model, ladder, progress=progress, on_progress=on_progress)
@@ -65,7 +68,7 @@ def order_by_sensitivity(
 
 
 def _limited_quantities(budget: Budget, dense: Counts) -> tuple[str, ...]:
-    """Return which of params and multiply-adds the budget limits; both if it limits neither."""
+    """Return the quantities that the budget limits below the dense model; params and multiply-adds if there are none."""
     binding = [name for name, limit in budget.limits(dense).items() if limit < getattr(dense, name)]
     if budget.latency_ms is not None and "madds" not in binding:
         binding.append("madds")
@@ -79,14 +82,14 @@ def _by_slope(
     dense: Counts,
     quantities: Sequence[str],
 ) -> tuple[Step, ...]:
-    """Order steps by rising cost per saving; of equal losses, by the residual; then in module order.
+    """Order steps by rising cost per saving; by the residual if the loss is equal; then in module order.
 
     Args:
         layers: Every size that each layer can shrink to.
-        names: Names of the layers of the survey.
-        report: What shrinking costs.
+        names: Names of the layers, by index in the survey.
+        report: Costs of shrinking each layer.
         dense: Counts of the dense model.
-        quantities: What counts as a saving (``"params"``, ``"madds"`` or both), each as a share of the dense model's.
+        quantities: Quantities in which savings count (such as ``"params"``), each as a share of the dense model's count.
     """
     cost_kinds = COSTS[COSTS.index(report.measured_by) :]
     steps = []
@@ -105,11 +108,11 @@ def _saving(plan: LayerPlan, dense: Counts, quantities: Sequence[str]) -> float:
 
 
 def hull_slopes(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
-    """Return the slope of the lower convex hull between each point and the next; slopes never fall.
+    """Return the slopes of the lower convex hull of some points, one between each point and the next; they never fall.
 
     Args:
-        xs: Values that never fall from one point to the next.
-        ys: Value at each of them.
+        xs: First coordinate of each point; it never falls from one point to the next.
+        ys: Second coordinate of each point.
 
     Examples:
         >>> hull_slopes([0, 1, 2, 3], [0, 2, 2, 5])
