@@ -5,7 +5,6 @@
 ``training``: the training section.
 ``sweep``: the sweep file.
 ``load``: read a configuration from a file or a mapping, and list its fields.
-``renamed_fields``: read fields under the names that older versions gave them.
 """
 
 from nes_lab.config.base import Section

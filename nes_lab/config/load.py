@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from nes_lab.config.base import Section
-from nes_lab.config.renamed_fields import current_fields, current_tree
 from nes_lab.config.sections import ExperimentConfig
 from nes_lab.errors import OptionError, closest
+from nes_lab.records.renamed_fields import current_fields, current_tree
 
 __all__ = ["Knob", "knobs", "load_config", "read_yaml"]
 

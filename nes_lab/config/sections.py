@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nes_lab.config.base import Section, from_json
-from nes_lab.config.renamed_fields import current_section
 from nes_lab.config.training import TrainingConfig
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.records.budget import parse_latency, parse_quantity
@@ -30,6 +29,7 @@ from nes_lab.records.options import (
     option_default,
     option_help,
 )
+from nes_lab.records.renamed_fields import current_section
 
 __all__ = ["BackboneConfig", "CompressionConfig", "DataConfig", "ExperimentConfig", "option_field"]
 

@@ -20,8 +20,8 @@ from pydantic import (
 
 from nes_lab.config.base import Section
 from nes_lab.config.load import knobs, read_yaml
-from nes_lab.config.renamed_fields import RENAMED
 from nes_lab.errors import OptionError, closest
+from nes_lab.records.renamed_fields import RENAMED
 
 __all__ = ["Range", "SweepConfig", "load_sweep"]
 

@@ -12,5 +12,6 @@
 ``sensitivity_report``: what shrinking single layers costs.
 ``columns``: every column of every table, defined once.
 ``table``: tables as data, which text, HTML, CSV, pandas and the app's grid read.
+``renamed_fields``: reads configurations whose fields have the names of older versions.
 ``dataset_facts``: size, channels and classes of the data sets that are known by name.
 """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nes_lab.errors import check_choice
+from nes_lab.records.renamed_fields import current_tree
 from nes_lab.records.table import csv_text
 from nes_lab.runs.info import RunInfo
 
@@ -62,8 +63,9 @@ def run_table(infos: Iterable[RunInfo]) -> RunTable:
 
 
 def _row(info: RunInfo) -> dict[str, Any]:
-    backbone, data, training = (_section(info.config, name) for name in ("backbone", "data", "training"))
-    compression = _section(info.config, "compression")
+    config = current_tree(info.config, warn=False)  # so that runs of older versions average with runs of this one
+    backbone, data, training = (_section(config, name) for name in ("backbone", "data", "training"))
+    compression = _section(config, "compression")
     settings = {
         "id": info.id,
         "label": info.label,
@@ -73,12 +75,12 @@ def _row(info: RunInfo) -> dict[str, Any]:
         "width": backbone.get("width"),
         "routing": compression.get("routing") if compression else None,
         "scope": compression.get("scope"),
-        "seed": info.config.get("seed"),
+        "seed": config.get("seed"),
         "epochs": training.get("epochs"),
         "lr": training.get("lr"),
         "limit": data.get("limit"),
         "recipe": _fingerprint({"data": data, "training": training} if data or training else {}),
-        "setting": _fingerprint({key: value for key, value in info.config.items() if key not in ("seed", "label")}),
+        "setting": _fingerprint({key: value for key, value in config.items() if key not in ("seed", "label")}),
     }
     return settings | {name: _finite(info.summary.get(name)) for name in NUMBERS} | {"state": info.state}
 

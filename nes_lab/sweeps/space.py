@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.config import ExperimentConfig, load_config
-from nes_lab.config.renamed_fields import current_fields, current_tree
 from nes_lab.config.sweep import Range, SweepConfig
 from nes_lab.errors import OptionError
 from nes_lab.recipes.registry import experiment_tree, recipe_names
+from nes_lab.records.renamed_fields import current_fields, current_tree
 
 __all__ = [
     "Candidate",

@@ -82,3 +82,10 @@ def test_only_what_differs_is_shown():
         "training.lr": [0.1, 0.2], "compression": [None, None], "compression.routing": [None, "free"],
     } or config_difference([one, two]) == {"training.lr": [0.1, 0.2], "compression.routing": [None, "free"]}  # fmt: skip
     assert config_difference([one]) == {}
+
+
+def test_run_table_gives_old_and_new_field_names_one_setting():
+    old = {"compression": {"routing": "free", "weights": "search"}, "seed": 0}
+    new = {"compression": {"routing": "free", "initial_weights": "fit", "search_starts": True}, "seed": 1}
+    rows = run_table([RunInfo("a", config=old), RunInfo("b", config=new)]).rows
+    assert rows[0]["setting"] == rows[1]["setting"] is not None

@@ -22,7 +22,7 @@ RENAMED: dict[tuple[str, str], Callable[[Any], dict[str, Any]]] = {("compression
 """For each (section, old field), the function that turns the old value into current fields and their values."""
 
 
-def current_fields(section: str, field: str, value: Any) -> dict[str, Any]:
+def current_fields(section: str, field: str, value: Any, warn: bool = True) -> dict[str, Any]:
     """Return the current fields that one field and its value stand for; warn if the field has an old name.
 
     Examples:
@@ -32,12 +32,14 @@ def current_fields(section: str, field: str, value: Any) -> dict[str, Any]:
     if (section, field) not in RENAMED:
         return {field: value}
     fields = RENAMED[section, field](value)
+    if not warn:
+        return fields
     told = " and ".join(f"{section}.{name}={str(new).lower()}" for name, new in fields.items())
     warn_renamed(f"{section}.{field}={value}", told, stacklevel=4)
     return fields
 
 
-def current_section(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def current_section(section: str, values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:
     """Return the values of a section under the current names of its fields.
 
     Raises:
@@ -45,15 +47,21 @@ def current_section(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     current: dict[str, Any] = {}
     for field, value in values.items():
-        for name, new in current_fields(section, field, value).items():
+        for name, new in current_fields(section, field, value, warn).items():
             if name in current or (name != field and name in values):
                 raise ValueError(f"{section}.{name} is given twice, once by an old name; give the current name alone")
             current[name] = new
     return current
 
 
-def current_tree(tree: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return the sections of a configuration with the current names of their fields."""
+def current_tree(tree: Mapping[Any, Any], warn: bool = True) -> dict[Any, Any]:
+    """Return the sections of a configuration with the current names of their fields.
+
+    Args:
+        tree: The configuration, section by section.
+        warn: Warn about old names. False for stored runs, whose names nobody can change.
+    """
     return {
-        name: current_section(name, values) if isinstance(values, Mapping) else values for name, values in tree.items()
+        name: current_section(name, values, warn) if isinstance(values, Mapping) else values
+        for name, values in tree.items()
     }
