@@ -1,4 +1,4 @@
-"""Count how often each epitome cell is read. Torch-free.
+"""Count how often a weight reads each epitome cell. Does not import torch.
 
 Tests: tests/geometry/test_start_rules.py
 """
@@ -15,14 +15,14 @@ __all__ = ["read_counts"]
 
 
 def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Count the ``(output, input)`` channel pairs of the weight that read each epitome cell.
+    """Count, for each epitome cell, the ``(output, input)`` channel pairs of the weight that read it.
 
-    A fractional start reads two neighboring cells. A cell of the channel plane counts once per pair, however many kernel
-    positions are read there.
+    A fractional start reads two neighboring cells. A cell of the channel plane counts once per pair, even if the pair reads
+    several kernel positions there.
 
     Args:
-        geometry: Shapes, scope and boundary.
-        starts: Per weight axis the table of starts, in cells; None where the axis is read cell by cell.
+        geometry: Shapes, scope and boundary of the layer.
+        starts: One table of starts per weight axis, in cells; None for an axis that is read cell by cell, without starts.
 
     Returns:
         Integers of shape ``(E_out, E_in)``.
@@ -47,7 +47,11 @@ def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) 
 
 
 def _reads(geometry: EpitomeGeometry, axis: int, starts: np.ndarray | None) -> np.ndarray:
-    """Return 1 where weight index ``c`` reads cell ``p``, otherwise 0: separable ``(C, n)``, joint ``(C, other patches, n)``."""
+    """Return a table that is 1 where index ``c`` of a weight axis reads cell ``p`` of the epitome axis, otherwise 0.
+
+    Its shape is ``(C, n)`` for ``C`` weight indices and ``n`` cells. With joint scope it is ``(C, R, n)``, where ``R`` is the
+    number of patches along the other channel axis.
+    """
     a = geometry.axes[axis]
     other = geometry.patch_grid[1 - axis]
     if starts is None:

@@ -1,6 +1,6 @@
-"""Shapes of weight, epitome and patch, and the check that a patch fits. Torch-free.
+"""Describe the shapes of weight, epitome and patch, and check that a patch fits. Does not import torch.
 
-Axis order is PyTorch's: ``(C_out, C_in/groups, *K)``. Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
+The axes of a weight are in PyTorch's order: ``(C_out, C_in/groups, *K)``. Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Scope = Literal["separable", "joint"]
 
 
 def axis_name(index: int) -> str:
-    """Return the short name of a weight axis: ``out``, ``in``, ``k0``, ``k1``.
+    """Return the short name of a weight axis: ``out``, ``in``, then ``k0``, ``k1``, ... for kernel axes.
 
     Examples:
         >>> [axis_name(i) for i in range(4)]
@@ -34,16 +34,16 @@ def axis_name(index: int) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a weight and of its epitome.
+    """Holds the lengths of one axis: that of the weight, of the epitome and of a patch.
 
     Args:
-        name: ``out``, ``in``, ``k0``...; only for messages and parameter names.
+        name: Short name of the axis, such as ``out``, ``in`` or ``k0``; used only in messages and parameter names.
         size: Length ``C`` of the weight axis.
         cells: Length ``n`` of the epitome axis.
-        patch: Patch length ``b``; the last patch is cropped.
+        patch: Patch length ``b``; the last patch is shorter if ``b`` does not divide ``C``.
 
     Raises:
-        GeometryError: If ``min(b, C) > n``, or if a length is below 1.
+        GeometryError: If a patch is longer than the epitome axis, ``min(b, C) > n``, or if a length is below 1.
     """
 
     name: str
@@ -64,39 +64,41 @@ class Axis:
 
     @property
     def patches(self) -> int:
-        """Number of patches ``R = ceil(C / b)``."""
+        """Number of patches along the axis: ``R = ceil(C / b)`` for ``C`` weight indices and patches of length ``b``."""
         return -(-self.size // self.patch)
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Length of each patch, shape ``(R,)``: ``b``, except for the cropped last one."""
+        """Length of each patch along the axis, shape ``(R,)``. All patches are equally long, except that the last may be shorter."""
         begin = np.arange(self.patches) * self.patch
         return np.minimum(self.patch, self.size - begin)
 
     @cached_property
     def patch_of(self) -> np.ndarray:
-        """Index of the patch that holds each weight position, shape ``(C,)``."""
+        """Index of the patch that holds each index along the weight axis, shape ``(C,)``."""
         return np.arange(self.size) // self.patch
 
     @cached_property
     def within(self) -> np.ndarray:
-        """Position of each weight index inside its patch, shape ``(C,)``."""
+        """Position inside its patch of each index along the weight axis, shape ``(C,)``."""
         return np.arange(self.size) % self.patch
 
 
 @dataclass(frozen=True)
 class EpitomeGeometry:
-    """Cuts a weight into patches, and says where they may lie in the epitome.
+    """Describes how a weight is cut into patches, and where these may lie in the epitome.
 
     Args:
-        weight_shape: ``(C_out, C_in/groups, *K)``.
-        epitome_shape: ``(E_out, E_in, *E_k)``, as many axes as the weight.
-        patch_channels: ``(b_out, b_in)``; None: the length of the epitome axis. A patch always holds the complete kernel window.
-        scope: ``"separable"`` (a start depends on the patch's index along its own axis) or ``"joint"``.
-        boundary: ``"clamp"`` or ``"circular"``.
+        weight_shape: Shape of the weight, ``(C_out, C_in/groups, *K)``.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in, *E_k)``, with as many axes as the weight.
+        patch_channels: Patch lengths ``(b_out, b_in)`` along the channel axes; None: the lengths of the epitome axes. A patch
+            always holds the complete kernel window.
+        scope: ``"separable"``: a start depends only on the patch's index along its own axis; ``"joint"``: each block of the
+            weight (an output patch crossed with an input patch) has its own starts.
+        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: they continue at the beginning of the axis.
 
     Raises:
-        GeometryError: If shapes disagree or a patch does not fit; names the axis, what it needs and what it has.
+        GeometryError: If shapes disagree or a patch does not fit; the message names the axis, what it needs and what it has.
 
     Examples:
         >>> g = EpitomeGeometry((128, 64, 3, 3), (64, 64, 3, 3), patch_channels=(32, 32))
@@ -132,13 +134,13 @@ class EpitomeGeometry:
 
     @property
     def patch_shape(self) -> tuple[int, ...]:
-        """``(b_out, b_in, *K)``."""
+        """Shape of a patch, ``(b_out, b_in, *K)``: output channels, input channels and kernel window."""
         assert self.patch_channels is not None  # set in __post_init__; for the type checker
         return (*self.patch_channels, *self.weight_shape[2:])
 
     @property
     def patch_grid(self) -> tuple[int, int]:
-        """``(R_out, R_in)``: patches along the two channel axes."""
+        """Numbers of patches along the output and the input channels, ``(R_out, R_in)``."""
         return self.axes[0].patches, self.axes[1].patches
 
     @property
@@ -147,35 +149,48 @@ class EpitomeGeometry:
         return prod(self.weight_shape[2:])
 
     def starts_shape(self, axis: int) -> tuple[int, ...]:
-        """Return the shape of the table of starts of a sampled axis.
+        """Return the shape of the table of starts of a weight axis.
 
-        Separable: ``(R_out,)``, ``(R_in,)``, and ``(R_out,)`` for kernel axes. Joint: ``(R_out, R_in)`` for every axis.
+        ``R_out`` and ``R_in`` are the numbers of patches along the output and the input channels. Separable scope: ``(R_in,)``
+        for the input axis, ``(R_out,)`` for the output axis and for kernel axes. Joint scope: ``(R_out, R_in)`` for every axis.
         """
         if self.scope == "joint":
             return self.patch_grid
         return (self.patch_grid[1] if axis == 1 else self.patch_grid[0],)
 
     def owner(self, axis: int) -> int:
-        """Return the channel axis whose patch index decides the starts of ``axis``: kernel axes follow the output patch."""
+        """Return the channel axis whose patches the starts of ``axis`` belong to.
+
+        It is 1 for the input axis, and 0 for the output axis and for kernel axes.
+        """
         return 1 if axis == 1 else 0
 
     def limits(self, axis: int) -> np.ndarray:
-        """Return the largest start of each patch under clamp, ``n - b_r``, of shape :meth:`starts_shape`."""
+        """Return the largest start of each patch that keeps the patch inside the epitome, as a table of starts.
+
+        It is ``n - b_r`` for an epitome axis of ``n`` cells and a patch of length ``b_r``.
+        """
         a = self.axes[axis]
         per_patch = a.cells - (a.lengths if axis < 2 else np.full(self.patch_grid[0], a.size))
         return self.spread(per_patch, axis)
 
     def spread(self, per_patch: np.ndarray, axis: int) -> np.ndarray:
-        """Repeat one number per patch of the owning channel axis over the table of starts."""
+        """Repeat one number per patch until it fills a table of starts of ``axis``.
+
+        Args:
+            per_patch: One number per patch of the channel axis :meth:`owner`.
+            axis: Weight axis.
+        """
         if self.scope == "separable":
             return per_patch
         column = per_patch[None, :] if axis == 1 else per_patch[:, None]
         return np.broadcast_to(column, self.patch_grid).copy()
 
     def can_move(self, axis: int) -> bool:
-        """Return True if any start of ``axis`` has room to move.
+        """Return True if at least one patch can lie at more than one place along ``axis`` of the epitome.
 
-        A kernel axis as long as its window never moves, with either boundary: that would only rotate the kernel.
+        A patch never moves along a kernel axis that is as long as the kernel window, not even with the circular boundary,
+        because that would only rotate the kernel.
         """
         a = self.axes[axis]
         if axis >= 2 and a.size == a.cells:
@@ -184,7 +199,13 @@ class EpitomeGeometry:
 
 
 def _shape(name: str, value: Sequence[int], length: int | None = None) -> tuple[int, ...]:
-    """Check that a shape holds positive integers and has the required length."""
+    """Return a shape as a tuple, after checking that it holds integers of at least 1 and has the required number of axes.
+
+    Args:
+        name: Name of the argument, for messages.
+        value: The shape.
+        length: Required number of axes; None: at least two.
+    """
     try:
         shape = tuple(value)
     except TypeError:

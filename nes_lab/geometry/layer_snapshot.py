@@ -1,4 +1,7 @@
-"""A layer's epitome and starts at one moment, as numpy arrays. Figures draw snapshots and runs store them. Torch-free."""
+"""Hold a layer's epitome and starts at one moment, as numpy arrays. Figures draw these snapshots and runs store them.
+
+Does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ __all__ = ["LayerSnapshot"]
 
 @dataclass(frozen=True)
 class LayerSnapshot:
-    """Holds the epitome and starts of one layer.
+    """Holds the epitome and the starts of one layer at one moment, as numpy arrays.
 
     Args:
-        name: Module name in its model.
-        epitome: ``(E_out, E_in, *E_k)`` float32, or None if only the starts were kept.
-        starts: Per weight axis the starts in cells; None where the axis is read cell by cell.
-        weight_shape, epitome_shape, patch_shape: As in :class:`~nes_lab.geometry.epitome_geometry.EpitomeGeometry`.
+        name: Name of the layer in its model.
+        epitome: The epitome, ``(E_out, E_in, *E_k)``, float32; None if only the starts were kept.
+        starts: One array of starts per weight axis, in cells; None for an axis that is read cell by cell, without starts.
+        weight_shape: Shape of the sampled weight, ``(C_out, C_in/groups, *K)``.
+        epitome_shape: Shape of the epitome.
+        patch_shape: Shape of a patch, ``(b_out, b_in, *K)``.
         scope, boundary, routing: The layer's options of these names.
     """
 
@@ -36,10 +41,10 @@ class LayerSnapshot:
 
     @property
     def geometry(self) -> EpitomeGeometry:
-        """The layer's geometry."""
+        """Shapes, scope and boundary of the layer."""
         patch = (self.patch_shape[0], self.patch_shape[1])
         return EpitomeGeometry(self.weight_shape, self.epitome_shape, patch, self.scope, self.boundary)
 
     def coverage(self) -> np.ndarray:
-        """Count the channel pairs of the weight that read each epitome cell: integers ``(E_out, E_in)``."""
+        """Count, for each epitome cell, the channel pairs of the weight that read it; integers of shape ``(E_out, E_in)``."""
         return read_counts(self.geometry, self.starts)

@@ -1,12 +1,13 @@
-"""Rules that set starting indices, and which axes of a weight have any. Torch-free.
+"""Set starting indices by rules, and decide which axes of a weight need starts. Does not import torch.
 
-To add a rule, write one function from a :class:`RuleAxis` to the start of each patch and register it with :func:`start_rule`::
+To add a rule, write a function that takes a :class:`RuleAxis` and returns the start of each patch. Register it with
+:func:`start_rule`::
 
     @start_rule("reverse", separable=True, help="the tiling in mirrored order")
     def _reverse(axis):
         return axis.inside(axis.patches[::-1] * axis.patch % axis.cells)
 
-A learned routing is registered with :func:`learned_routing`; its class is in :mod:`nes_lab.nn.starts`.
+A learned routing is registered with :func:`learned_routing`; the class that holds its starts is in :mod:`nes_lab.nn.starts`.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the rule ``stride`` is in the spirit of WSNet (Jin et al., ICML 2018).
 """
@@ -36,11 +37,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RuleAxis:
-    """One sampled weight axis, as a start rule sees it.
+    """Describes one weight axis to a start rule, which sets the starts of the patches along it.
 
     Args:
         geometry: Shapes, scope and boundary of the layer.
-        index: Index of the weight axis.
+        index: Index of the weight axis: 0 for output channels, 1 for input channels, then the kernel axes.
         random: Source of random numbers, seeded by the layer's ``seed``.
     """
 
@@ -50,22 +51,22 @@ class RuleAxis:
 
     @property
     def cells(self) -> int:
-        """Length of the epitome axis."""
+        """Number of epitome cells along the axis."""
         return self.geometry.axes[self.index].cells
 
     @property
     def patch(self) -> int:
-        """Length of a patch."""
+        """Length of a patch along the axis."""
         return self.geometry.axes[self.index].patch
 
     @property
     def patches(self) -> np.ndarray:
-        """``0, 1, 2, ...``: the patch indices, shape ``(R,)``. A kernel axis has one start per output patch."""
+        """Indices ``0, 1, 2, ...`` of the patches that get a start, shape ``(R,)``. A kernel axis has one start per output patch."""
         return np.arange(self.geometry.patch_grid[self.geometry.owner(self.index)])
 
     @property
     def circular(self) -> bool:
-        """Whether patches wrap around the end of the epitome axis."""
+        """True if patches wrap around the end of the epitome axis."""
         return self.geometry.boundary == "circular"
 
     @property
@@ -75,7 +76,7 @@ class RuleAxis:
         return axis.cells - (axis.lengths if self.index < 2 else np.full(len(self.patches), axis.size))
 
     def inside(self, starts: np.ndarray) -> np.ndarray:
-        """Move starts back to their limits; with the circular boundary return them unchanged."""
+        """Lower starts until their patches lie inside the epitome; with the circular boundary return the starts unchanged."""
         return starts if self.circular else np.minimum(starts, self.limits)
 
 
@@ -84,14 +85,15 @@ class RoutingMode:
     """One way to set starting indices: a fixed rule, or a learned routing and the rule from which it begins.
 
     Args:
-        name: Value of ``routing=`` that selects it.
-        help: Half a sentence that says what it does.
-        starts: From an axis to its integer starts, ``(R,)``, or a table of shape ``geometry.starts_shape(axis)``.
-        separable: Whether starts along an axis depend on the patch's index along that axis alone, whatever the scope.
-        keeps_equal_axes: Whether an axis whose epitome is as long as the weight is read in order, so that it needs no starts.
-        learned: Whether training moves the starts; they are then stored with the model.
-        not_searched: Why :func:`nes_lab.fit` cannot search for better starts; empty if it can.
-        options: Names of further layer arguments that this mode reads.
+        name: Value of ``routing=`` that selects the mode.
+        help: Phrase that says what the mode does, for help texts.
+        starts: Function that takes an axis and returns its integer starts: one per patch, ``(R,)``, or a table of shape
+            ``geometry.starts_shape(axis)``.
+        separable: True if a start depends only on the patch's index along its own axis, even with joint scope.
+        keeps_equal_axes: True if an axis whose epitome is as long as the weight is read in order, so that it needs no starts.
+        learned: True if training moves the starts; they are then stored with the model.
+        not_searched: Reason why :func:`nes_lab.fit` cannot search for better starts; empty if it can.
+        options: Names of the layer arguments that only this mode reads.
     """
 
     name: str
@@ -111,10 +113,16 @@ ROUTING_MODES: dict[str, RoutingMode] = {}
 def start_rule(
     name: str, *, separable: bool, help: str, keeps_equal_axes: bool = False
 ) -> Callable[[Callable[[RuleAxis], np.ndarray]], Callable[[RuleAxis], np.ndarray]]:
-    """Register a function as a fixed start rule; the arguments are those of :class:`RoutingMode`.
+    """Return a decorator that registers a function as a fixed start rule.
+
+    Args:
+        name: Value of ``routing=`` that selects the rule.
+        separable: True if a start depends only on the patch's index along its own axis, even with joint scope.
+        help: Phrase that says what the rule does, for help texts.
+        keeps_equal_axes: True if an axis whose epitome is as long as the weight is read in order, so that it needs no starts.
 
     Raises:
-        OptionError: If the name is taken.
+        OptionError: If the name is already registered.
     """
 
     def register(starts: Callable[[RuleAxis], np.ndarray]) -> Callable[[RuleAxis], np.ndarray]:
@@ -126,10 +134,16 @@ def start_rule(
 
 
 def learned_routing(name: str, *, help: str, not_searched: str = "", options: tuple[str, ...] = ()) -> None:
-    """Register a routing that training moves away from the integer tiling; arguments as :class:`RoutingMode`.
+    """Register a learned routing: its starts begin at the integer tiling, and training moves them.
+
+    Args:
+        name: Value of ``routing=`` that selects the routing.
+        help: Phrase that says what the routing does, for help texts.
+        not_searched: Reason why :func:`nes_lab.fit` cannot search for better starts; empty if it can.
+        options: Names of the layer arguments that only this routing reads.
 
     Raises:
-        OptionError: If the name is taken.
+        OptionError: If the name is already registered.
     """
     _register(RoutingMode(name, help, _tiled, learned=True, not_searched=not_searched, options=options))
 
@@ -141,10 +155,10 @@ def _register(mode: RoutingMode) -> None:
 
 
 def routing_mode(name: str) -> RoutingMode:
-    """Return the routing mode of that name.
+    """Return the routing mode of a given name.
 
     Raises:
-        OptionError: If no mode has the name; lists all names.
+        OptionError: If no mode has the name; the message lists all names.
 
     Examples:
         >>> routing_mode("free").learned, routing_mode("tiled").separable
@@ -179,16 +193,16 @@ learned_routing("free", help="parameters learned by gradient descent, beginning 
 learned_routing(
     "learner",
     help="predicted from the layer's input by a small network, and averaged over training steps",
-    not_searched="the index learner moves its starts from their anchors; the epitome is fitted to those",
+    not_searched="the index learner predicts the starts; the epitome is fitted to the starts from which it begins",
     options=("reach", "squash", "momentum", "learner"),
 )
 
 
 def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
-    """Return True if an axis is read cell by cell, without starts.
+    """Return True if a weight axis is read cell by cell, without starts.
 
-    Epitome and weight must be equally long, and either the mode keeps such axes as they are or no patch has room to move
-    (the kernel axes of a usual layer).
+    This is so if epitome and weight are equally long along the axis and, in addition, the routing mode keeps such axes as they
+    are or no patch has room to move. Kernel axes are usually read in this way.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4, 3, 3), (4, 4, 3, 3))
@@ -200,24 +214,29 @@ def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
 
 
 def sampled_axes(geometry: EpitomeGeometry, mode: str) -> tuple[int, ...]:
-    """Return the weight axes that have starts, in order."""
+    """Return the indices of the weight axes that have starts under a routing mode, in increasing order."""
     return tuple(i for i in range(len(geometry.axes)) if not is_identity(geometry, i, mode))
 
 
 def rule_starts(geometry: EpitomeGeometry, mode: str, seed: int = 0) -> tuple[np.ndarray | None, ...]:
     """Compute the starts of a fixed rule, or the integer tiling from which a learned routing begins.
 
-    Under clamp, for patch ``r`` of ``R``, with ``n`` cells and patch length ``b`` (``b_r`` of a cropped last patch): ``tiled`` is
-    ``min(r*b mod n, n-b_r)``, ``stride`` is ``round(r*(n-b_r)/max(R-1, 1))``, ``random`` is uniform in ``0..n-b_r``.
-    Circular: ``r*b mod n``, ``floor(r*n/R)``, uniform in ``0..n-1``. Along kernel axes ``r`` is the output patch.
+    The start of patch ``r`` of ``R`` patches of length ``b``, on an epitome axis of ``n`` cells, with the clamp and the circular
+    boundary (``b_r`` is the length of patch ``r``, because the last one may be shorter than ``b``; along kernel axes ``r`` is the
+    index of the output patch):
+
+    - ``tiled``: ``min(r*b mod n, n-b_r)``; circular ``r*b mod n``
+    - ``stride``: ``round(r*(n-b_r)/max(R-1, 1))``; circular ``floor(r*n/R)``
+    - ``random``: uniform in ``0..n-b_r``; circular uniform in ``0..n-1``
 
     Args:
         geometry: Shapes, scope and boundary.
         mode: Name of a routing mode.
-        seed: Seed of ``random``; other modes ignore it.
+        seed: Seed of the mode ``random``; other modes ignore it.
 
     Returns:
-        Per weight axis None (read cell by cell) or integers of shape ``geometry.starts_shape(axis)``, in cells.
+        One entry per weight axis: None if the axis is read cell by cell, otherwise integers of shape
+        ``geometry.starts_shape(axis)``, in cells.
 
     Raises:
         OptionError: If no mode has the name.
