@@ -1,10 +1,11 @@
-"""Sample a weight from an epitome: functions of tensors, without modules or files.
+"""Sample a weight from an epitome. Everything here works on tensors; there are no torch modules.
 
-``sampling``: read a weight from an epitome, and the adjoint of reading.
-``taps``: which epitome cells a weight axis reads, and how much of each.
-``routing_map``: a table of starts, and the weight it samples.
-``slices``: read and fold an axis in a few contiguous slices.
-``row_operations``: products with a sparse sampling matrix along one axis.
-``triton_rows``, ``triton_kernels``: the row operations on CUDA: launches, kernels.
-``constants``: small tensors that depend on shapes alone, kept per device.
+``sampling``: reads a weight from an epitome, and computes the adjoint of reading.
+``taps``: turns starts into taps: the epitome cells that a weight axis reads, and the share of each.
+``routing_map``: holds a layer's starts, and samples its weight with them.
+``slices``: reads or folds an axis in a few contiguous slices.
+``row_operations``: multiplies a sparse sampling matrix with one axis of a tensor.
+``triton_rows``: runs the row operations on CUDA.
+``triton_kernels``: the Triton kernels for that.
+``constants``: keeps small tensors that depend only on shapes.
 """

@@ -1,4 +1,4 @@
-"""Small tensors that depend on shapes alone, made once per device because making them takes time in every training step.
+"""Keep small tensors that depend only on shapes, one per device, so that training steps do not build them again.
 
 Tests: tests/epitome/test_sampling.py
 """
@@ -13,17 +13,18 @@ from torch import Tensor, nn
 __all__ = ["arange_column", "constant"]
 
 _MAX_TENSORS = 8192
-"""Tensors kept, over all devices."""
+"""Largest number of tensors kept, over all devices; when it is reached, all are dropped."""
 _kept: dict[tuple[Hashable, ...], Tensor] = {}
 
 
 def constant(like: Tensor, build: Callable[..., Tensor], *shapes: Hashable) -> Tensor:
-    """Return ``build(*shapes, device)``, made once per device. The result must not be written to.
+    """Return the tensor ``build(*shapes, device)``, which is built once per device and then kept. Do not write into it.
 
     Args:
-        like: Tensor on the device. For fake tensors, and while a compiler traces, the result is made each time.
-        build: Module-level function that makes the tensor; it is the key under which results are kept.
-        shapes: Arguments of ``build``.
+        like: Any tensor on that device. For fake tensors, and while a compiler traces, the result is built at each call.
+        build: Function that builds the tensor. It must be defined at module level, because it is part of the key under which
+            the result is kept.
+        shapes: Arguments of ``build`` before the device.
     """
     if torch.compiler.is_compiling() or type(like) not in (Tensor, nn.Parameter) or like.is_meta:
         return build(*shapes, like.device)
@@ -40,5 +41,5 @@ def constant(like: Tensor, build: Callable[..., Tensor], *shapes: Hashable) -> T
 
 
 def arange_column(count: int, step: int, device: torch.device) -> Tensor:
-    """Return ``0, step, 2 step, ...`` as a column, ``(count, 1)``."""
+    """Return the numbers ``0, step, 2 * step, ...`` as a column of shape ``(count, 1)``."""
     return torch.arange(count, device=device).mul_(step).unsqueeze(1)

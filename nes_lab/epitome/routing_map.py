@@ -1,4 +1,6 @@
-"""The routing map: a fixed table of starts. Epitome, routing map and bias are all that inference needs.
+"""Hold the routing map of a layer: the starts at which the patches of its weight are read.
+
+Inference needs only the epitome, the routing map and the bias.
 
 Tests: tests/epitome/test_sampling.py
 """
@@ -21,13 +23,13 @@ __all__ = ["RoutingMap"]
 
 @dataclass(frozen=True)
 class RoutingMap:
-    """Says where each patch of a weight is read in the epitome.
+    """Says where in the epitome each patch of a weight is read.
 
     Args:
         geometry: Shapes, scope and boundary.
-        starts: Per weight axis None (read cell by cell) or starts in cells: ``(R_axis,)`` separable, ``(R_out, R_in)`` joint; kernel
-            axes ``(R_out,)`` separable.
-        mode: Routing mode that set the starts.
+        starts: One tensor of starts per weight axis, in cells; None for an axis that is read cell by cell. Their shape is
+            ``(R_out, R_in)`` with joint scope. With separable scope it is ``(R_in,)`` for the input axis, ``(R_out,)`` otherwise.
+        mode: Name of the routing mode that set the starts.
 
     Examples:
         >>> from nes_lab.nn.conv import EpitomeConv2d
@@ -41,21 +43,23 @@ class RoutingMap:
     mode: str
 
     def taps(self, axis: int) -> AxisTaps | None:
-        """Return the cells an axis reads, and the shares; None where it is read cell by cell."""
+        """Return the taps of a weight axis (the epitome cells it reads and their shares); None if it is read cell by cell."""
         starts = self.starts[axis]
         if starts is None:
             return None
         return axis_taps(starts, self.geometry, axis, fractional=starts.is_floating_point())
 
     def materialize(self, epitome: Tensor) -> Tensor:
-        """Sample the weight ``T(E)``, which is linear in ``epitome``."""
+        """Sample the weight ``T(E)`` from an epitome ``E``. It is linear in the epitome."""
         return sample_patches(epitome, [self.taps(axis) for axis in range(len(self.starts))], self.geometry)
 
     def matrix(self, axis: int) -> Tensor:
-        """Return the sampling matrix ``A`` of a separable channel axis, ``(C, n)``; every row sums to 1.
+        """Return the matrix that samples one channel axis of a weight with separable scope.
+
+        It has one row per channel and one column per epitome cell, ``(C, n)``; every row sums to 1.
 
         Raises:
-            GeometryError: For joint scope, kernel axes and identity axes, which have no such matrix.
+            GeometryError: For joint scope, kernel axes and axes that are read cell by cell, which have no such matrix.
         """
         taps = self.taps(axis) if axis in (0, 1) and self.geometry.scope == "separable" else None
         if taps is None:
@@ -63,6 +67,6 @@ class RoutingMap:
         return sampling_matrix(taps)
 
     def read_counts(self) -> np.ndarray:
-        """Count the channel pairs of the weight that read each epitome cell, ``(E_out, E_in)``."""
+        """Count, for each epitome cell, the channel pairs of the weight that read it; integers of shape ``(E_out, E_in)``."""
         starts = [None if s is None else s.detach().cpu().numpy() for s in self.starts]
         return read_counts(self.geometry, starts)

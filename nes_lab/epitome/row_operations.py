@@ -1,10 +1,15 @@
-"""Row operations: multiply a sampling matrix, kept as compressed sparse rows, with one axis of a tensor.
+"""Multiply a sparse sampling matrix with one axis of a tensor. These products are called row operations.
 
-Entry ``k`` of the matrix has a channel, a cell and a share ``s_k``. With ``a`` indexed by channel and ``b`` by cell, expansion and
-fold belong to one form that is linear in each argument, ``T(a, b, s) = sum_k s_k <a[channel_k], b[cell_k]>``: its derivative in
-``a`` is the expansion, in ``b`` the fold, in ``s`` the gradient of the shares. So three memory-bound kernels suffice.
+The matrix is stored as compressed sparse rows (CSR). Its entry ``k`` has a channel (row), a cell (column) and a share ``s_k``
+(value). All products are derivatives of one form, ``T(a, b, s) = sum_k s_k <a[channel_k], b[cell_k]>``, where ``a`` is indexed
+by channel and ``b`` by cell:
 
-On CPU the kernels are torch's embedding bags, which read rows at memory speed; on CUDA they are Triton's (:mod:`.triton_rows`).
+- its derivative in ``a`` is the expansion of ``b``, the product with the matrix
+- its derivative in ``b`` is the fold of ``a``, the product with the transpose
+- its derivative in ``s`` is the gradient of the shares, one dot product of rows per entry
+
+On CPU the products are computed by torch's embedding bags, on CUDA by Triton kernels (:mod:`.triton_rows`). Both are limited by
+memory bandwidth.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ _BothTaps = Sequence[AxisTaps | None]
 _ByAxis = Callable[[Tensor, _BothTaps], Tensor]
 
 _MIN_ROW_LENGTH = 8
-"""Elements per row from which a CPU row operation is faster than plain indexing."""
+"""With at least this many elements per row, a row operation on CPU is faster than plain indexing."""
 
 
 @cache
@@ -48,7 +53,7 @@ def kernels_for(tensor: Tensor) -> ModuleType | None:
 
 
 def tracing() -> bool:
-    """Return True if a tracer or transform other than plain autograd is active, so that every operation must be plain torch."""
+    """Return True if a tracer or a transform other than plain autograd is active. Then every operation must be plain torch."""
     return (
         torch._C._are_functorch_transforms_active()
         or torch.jit.is_tracing()
@@ -58,7 +63,7 @@ def tracing() -> bool:
 
 
 def rows_supported(tensor: Tensor, dim: int) -> bool:
-    """Return True if row operations support this tensor's device, dtype and layout; if not, use plain indexing."""
+    """Return True if row operations along ``dim`` support a tensor's device, dtype and layout; otherwise use plain indexing."""
     if tracing() or not tensor.is_floating_point():
         return False
     if kernels_for(tensor) is not None:
@@ -70,18 +75,18 @@ def rows_supported(tensor: Tensor, dim: int) -> bool:
 def combine_rows(
     tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool = False
 ) -> Tensor:
-    """Multiply a sparse matrix in compressed rows with ``tensor`` along ``dim``. Records no gradient.
+    """Multiply a sparse matrix, stored as compressed sparse rows (CSR), with a tensor along one axis. Records no gradient.
 
     Args:
         tensor: Floating-point tensor of any shape.
-        dim: Axis, not negative.
-        index: Column of each entry, int64 ``(entries,)``.
-        offsets: First entry of each row, int64 ``(rows + 1,)``.
-        share: Value of each entry, or None for ones.
+        dim: Axis of ``tensor``, not negative.
+        index: Column of each entry of the matrix, int64 ``(entries,)``.
+        offsets: Number of each row's first entry, then the number of entries, int64 ``(rows + 1,)``.
+        share: Value of each entry; None: all are 1.
         uniform: True if all rows have the same number of entries.
 
     Returns:
-        ``rows`` entries along ``dim``; dtype and channels-last layout kept.
+        A tensor with ``rows`` entries along ``dim``, with the dtype and channels-last layout of ``tensor``.
     """
     if torch.compiler.is_compiling():
         return torch.ops.nes_lab.combine_rows(tensor, dim, index, offsets, share, uniform)
@@ -89,7 +94,10 @@ def combine_rows(
 
 
 def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
-    """Compute ``d[k] = <a[left_k], b[right_k]>`` over all other axes, in float32 or float64. Records no gradient."""
+    """Compute dot products of rows of two tensors, ``d[k] = <a[left[k]], b[right[k]]>``. Records no gradient.
+
+    The rows lie along ``dim``, and each product sums over all other axes. The result is float64 if ``a`` is, otherwise float32.
+    """
     if torch.compiler.is_compiling():
         return torch.ops.nes_lab.row_dots(a, b, dim, left, right)
     return _row_dots(a, b, dim, left, right)
@@ -158,7 +166,7 @@ def _(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Combine(torch.autograd.Function):
-    """Computes the derivative of the form ``T`` in ``a`` (expansion) or in ``b`` (fold)."""
+    """Multiplies a sampling matrix (to expand) or its transpose (to fold) with a tensor, with gradients for tensor and shares."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -189,7 +197,7 @@ def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
 
 
 class _Dots(torch.autograd.Function):
-    """Computes the derivative of the form ``T`` in the shares."""
+    """Computes the gradient of a sampling matrix's shares, one dot product of two rows per share; itself differentiable."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
@@ -207,13 +215,13 @@ class _Dots(torch.autograd.Function):
 
 
 def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
-    """Multiply ``A``, or ``A^T`` to fold, with ``tensor`` along ``dim``. Differentiable, also twice.
+    """Multiply a sampling matrix with a tensor along one axis to expand it, or the transpose to fold it; twice differentiable.
 
     Args:
         tensor: Tensor for which :func:`rows_supported` returns True.
-        taps: Taps of a separable channel axis.
-        dim: Axis, not negative.
-        fold: Use the transpose.
+        taps: Taps of a separable channel axis; they define the matrix.
+        dim: Axis of ``tensor``, not negative.
+        fold: True to multiply with the transpose.
     """
     rows, share = taps.rows(), taps.shares()
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
@@ -225,7 +233,7 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
 
 
 class _Weight(torch.autograd.Function):
-    """Samples both channel axes of a weight in one pass; the backward pass goes axis by axis."""
+    """Samples both channel axes of a weight in one pass. Its backward pass handles one axis after the other."""
 
     @staticmethod
     def forward(ctx: Any, epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis, *frac: Tensor) -> Tensor:  # type: ignore[override]
@@ -251,12 +259,12 @@ class _Weight(torch.autograd.Function):
 
 
 def weight_in_one_pass(epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis) -> Tensor:
-    """Sample both channel axes with one Triton kernel; differentiable through ``by_axis``.
+    """Sample both channel axes of a weight with one Triton kernel; gradients are computed through ``by_axis``.
 
     Args:
-        epitome: ``(E_out, E_in, *E_k)``, a tensor for which :func:`kernels_for` returns kernels.
-        taps: Taps of the output and of the input axis; None reads the axis cell by cell.
-        by_axis: Function that samples the same axes by differentiable operations, for the backward pass.
+        epitome: Epitome of shape ``(E_out, E_in, *E_k)``, a tensor for which :func:`kernels_for` returns kernels.
+        taps: Taps of the output axis and of the input axis; None for an axis that is read cell by cell.
+        by_axis: Function that samples the same axes by differentiable operations; the backward pass uses it.
     """
     frac = [t.frac for t in taps if t is not None and t.frac is not None]
     return _Weight.apply(epitome, taps, by_axis, *frac)  # type: ignore[no-any-return]

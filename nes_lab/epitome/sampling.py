@@ -1,9 +1,11 @@
-r"""The sampler: read a weight from an epitome at real-valued starting indices, and the adjoint of reading.
+r"""Read a weight from an epitome at real-valued starting indices (the sampler), and compute the adjoint of reading.
 
-Along one axis, with start ``s``, ``u = floor(s)`` and ``f = s - u``: ``patch[j] = (1 - f) E[u + j] + f E[u + j + 1]``. As a
-matrix product, ``W = A_out E A_in^T``, where each row of an ``A`` has at most two non-zeros and sums to 1; :func:`expand`
-multiplies with ``A``, :func:`fold` with ``A^T``. No matrix is built. A few contiguous reads are done as slices, all others by row
-operations (:mod:`nes_lab.epitome.row_operations`), or by plain indexing where row operations do not support the tensor.
+Along one axis, a patch that starts at cell ``s`` is ``patch[j] = (1 - f) E[u + j] + f E[u + j + 1]``, with ``u = floor(s)`` and
+``f = s - u``: a real-valued start blends two neighboring cells of the epitome ``E``. As a matrix product the weight is
+``W = A_out E A_in^T``, where each row of the sampling matrices ``A_out`` and ``A_in`` has at most two non-zeros and sums to 1.
+:func:`expand` multiplies with such a matrix, :func:`fold` with its transpose, but no matrix is built. If an axis is read in a few
+contiguous slices, it is copied slice by slice. Otherwise row operations are used (:mod:`nes_lab.epitome.row_operations`), or
+plain indexing where these do not support the tensor.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
 """
@@ -25,18 +27,20 @@ __all__ = ["expand", "expand_kernel", "fold", "sample_patches", "sampling_matrix
 
 
 def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """Read an axis at the taps (the product with ``A``), then multiply each entry by ``scale`` and add ``bias``.
+    """Expand an axis of a tensor from epitome cells to channels, then multiply each channel by ``scale`` and add ``bias``.
+
+    Each channel reads the cells that its taps name; this is the product with the sampling matrix.
 
     Args:
-        tensor: Any shape with ``taps.cells`` entries along ``dim``.
+        tensor: Tensor of any shape with ``taps.cells`` entries along ``dim``.
         taps: Taps of a separable channel axis.
         dim: Axis of ``tensor``.
-        scale: One factor per entry of the result, ``(C,)``; None: no factor. Applied in the same pass over memory where slices are
-            read and no gradient is recorded.
-        bias: One number per entry of the result, ``(C,)``; None: nothing is added.
+        scale: One factor per channel of the result, ``(C,)``; None: no factor. It costs no extra pass over memory if the axis is
+            read in slices and no gradient is recorded.
+        bias: One number per channel of the result, ``(C,)``; None: nothing is added.
 
     Returns:
-        The shape of ``tensor``, with ``C`` entries along ``dim``; dtype and channels-last layout are kept.
+        A tensor with ``C`` entries along ``dim`` and the other axes of ``tensor``; dtype and channels-last layout are kept.
 
     Examples:
         >>> taps = AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5]))
@@ -53,7 +57,9 @@ def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None
 
 
 def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
-    """Add an axis of ``C`` entries onto its cells: the product with ``A^T``, the adjoint of :func:`expand`.
+    """Fold an axis of a tensor from channels to epitome cells: add each channel onto the cells that its taps name.
+
+    This is the product with the transposed sampling matrix, the adjoint of :func:`expand`.
 
     Examples:
         >>> taps = AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5]))
@@ -98,15 +104,15 @@ def _traced() -> bool:
 
 
 def expand_kernel(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
-    """Read a kernel axis, whose taps depend on the output channel.
+    """Expand a kernel axis of a weight from epitome cells to kernel positions. Each output channel has its own taps.
 
     Args:
-        tensor: ``(C_out, ..., cells, ...)`` with ``cells`` entries along ``dim``.
+        tensor: Tensor of shape ``(C_out, ..., cells, ...)``, with ``cells`` entries along ``dim``.
         taps: Taps of a separable kernel axis, ``(C_out, K)``.
         dim: Kernel axis of ``tensor``, at least 2.
 
     Returns:
-        The shape of ``tensor``, with ``K`` entries along ``dim``.
+        A tensor with ``K`` entries along ``dim`` and the other axes of ``tensor``.
     """
     shape = [1] * tensor.ndim
     shape[0], shape[dim] = taps.lower.shape
@@ -122,11 +128,12 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
 
     Args:
         epitome: Tensor of shape ``geometry.epitome_shape``, any floating-point dtype.
-        taps: Taps of each weight axis; None reads the axis cell by cell.
+        taps: Taps of each weight axis; None for an axis that is read cell by cell.
         geometry: Shapes and scope.
 
     Returns:
-        ``geometry.weight_shape``, dtype of ``epitome``; differentiable in ``epitome`` and in the starts behind ``taps``.
+        The weight, of shape ``geometry.weight_shape`` and the dtype of ``epitome``. It is differentiable in ``epitome`` and in the
+        starts from which ``taps`` were made.
 
     Examples:
         >>> from nes_lab.epitome.taps import axis_taps
@@ -155,7 +162,10 @@ def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor
 
 
 def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: EpitomeGeometry) -> Tensor:
-    """Sample with joint scope: every block has its own starts, so all axes are read at once, one gather per tap."""
+    """Sample a weight with joint scope. Every block has its own starts, so all axes are indexed at once.
+
+    One indexing operation is needed per combination of lower and upper taps of the axes.
+    """
     choices = [_joint_levels(t, axis, geometry, epitome) for axis, t in enumerate(taps)]
     weight = None
     for combination in product(*choices):
@@ -170,7 +180,7 @@ def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: Ep
 def _joint_levels(
     t: AxisTaps | None, axis: int, geometry: EpitomeGeometry, epitome: Tensor
 ) -> list[tuple[Tensor, Tensor | None]]:
-    """Return the taps of one axis, shaped to broadcast over ``weight_shape``."""
+    """Return the cells and shares of one axis's taps, shaped to broadcast over the weight."""
     ndim = len(geometry.weight_shape)
     shape = [1] * ndim
     if t is None:
@@ -183,17 +193,17 @@ def _joint_levels(
 
 
 def sampling_matrix(taps: AxisTaps) -> Tensor:
-    """Build the matrix ``A`` of a separable channel axis, for tests, fits and figures; layers never build it.
+    """Build the matrix that samples a separable channel axis, for tests, fits and figures; layers never build it.
 
     Returns:
-        ``(C, cells)``, float; every row sums to 1.
+        Floating-point matrix of shape ``(C, cells)``; every row sums to 1.
     """
     dtype = torch.get_default_dtype() if taps.frac is None else taps.frac.dtype
     return expand(torch.eye(taps.cells, dtype=dtype, device=taps.lower.device), taps, 0)
 
 
 def _along(frac: Tensor, tensor: Tensor, dim: int) -> Tensor:
-    """Return the shares in the tensor's dtype, shaped to broadcast along ``dim``."""
+    """Return one number per entry of ``dim``, in the dtype of ``tensor`` and shaped to broadcast over it."""
     shape = [1] * tensor.ndim
     shape[dim] = frac.shape[0]
     return frac.to(tensor.dtype).view(shape)

@@ -1,6 +1,7 @@
-"""Read and fold an axis in a few contiguous slices, without an index tensor.
+"""Expand or fold an axis of a tensor in a few contiguous slices, instead of with an index tensor.
 
-Outside compilation each slice is written into place. A compiler sees concatenations and padded sums instead, which it can fuse.
+In eager mode the slices are written into the result one by one. For compilers there are versions made of concatenations and
+padded sums, which compilers can fuse.
 
 Tests: tests/epitome/test_sampling.py
 """
@@ -33,22 +34,22 @@ __all__ = [
 
 
 CellSlice = tuple[int, int, int]
-"""A contiguous read of a channel axis: first weight index, first cell, length."""
+"""A contiguous part of a channel axis and the epitome cells it reads: first channel, first cell, length."""
 
 MAX_SLICES = 8
-"""With more contiguous reads than this, one operation with an index is faster than one operation per slice."""
+"""Largest number of slices per axis. With more, one operation with an index tensor is faster than one per slice."""
 
 
 def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tuple[CellSlice, ...] | None:
-    """Return the contiguous reads of a separable channel axis with integer starts; adjacent reads are joined.
+    """Return the contiguous slices in which a weight axis with integer starts is read; adjacent slices are joined.
 
     Args:
-        starts: Integers of shape ``geometry.starts_shape(axis)``, in cells.
+        starts: Starts in cells, integers of shape ``geometry.starts_shape(axis)``.
         geometry: Shapes, scope and boundary.
         axis: Weight axis.
 
     Returns:
-        At most :data:`MAX_SLICES` slices in the order of the axis; None where there are more, for kernel axes and for joint scope.
+        At most :data:`MAX_SLICES` slices in the order of the axis; None if there are more, for kernel axes and for joint scope.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4), (6, 4), patch_channels=(3, 4))
@@ -72,12 +73,12 @@ def channels_inside(tensor: Tensor) -> bool:
 
 
 def same_layout(result: Tensor, tensor: Tensor) -> Tensor:
-    """Return the result in channels_last format if ``tensor`` has that format."""
+    """Convert ``result`` to channels_last memory format if ``tensor`` has that format; otherwise return it unchanged."""
     return result.contiguous(memory_format=torch.channels_last) if channels_inside(tensor) else result
 
 
 def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
-    """Make an empty tensor in the memory format of ``tensor``, with ``length`` entries along ``dim``."""
+    """Make an uninitialized tensor with dtype, device and memory format of ``tensor``, but ``length`` entries along ``dim``."""
     shape = list(tensor.shape)
     shape[dim] = length
     fmt = torch.channels_last if channels_inside(tensor) else torch.contiguous_format
@@ -87,14 +88,16 @@ def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
 def expand_slices(
     tensor: Tensor, slices: Sequence[CellSlice], dim: int, scale: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
-    """Expand ``tensor`` along ``dim`` by the given slices, then scale and add the bias. Records no gradient.
+    """Expand an axis of a tensor from epitome cells to channels, slice by slice, then scale and add the bias.
+
+    Records no gradient.
 
     Args:
         tensor: Tensor of any shape, with the epitome's cells along ``dim``.
-        slices: Contiguous reads that cover the axis of the result.
-        dim: Axis, not negative.
-        scale: One factor per entry of the result's axis, shaped to broadcast along ``dim``; None: no factor.
-        bias: One number per entry, shaped like ``scale``; None: nothing is added.
+        slices: Contiguous slices that cover the axis of the result.
+        dim: Axis of ``tensor``, not negative.
+        scale: One factor per channel of the result, shaped to broadcast along ``dim``; None: no factor.
+        bias: One number per channel of the result, shaped like ``scale``; None: nothing is added.
     """
     cells = tensor.shape[dim]
     if scale is None and bias is None:
@@ -120,7 +123,16 @@ def _affine(tensor: Tensor, scale: Tensor | None, bias: Tensor | None, out: Tens
 
 
 def fold_slices(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: int) -> Tensor:
-    """Fold ``tensor`` along ``dim``: add each slice onto its cells. Records no gradient."""
+    """Fold an axis of a tensor from channels to epitome cells, slice by slice: add each slice onto the cells it reads.
+
+    Records no gradient.
+
+    Args:
+        tensor: Tensor of any shape, with the channels along ``dim``.
+        slices: Contiguous slices that cover the channels.
+        cells: Number of epitome cells.
+        dim: Axis of ``tensor``, not negative.
+    """
     full = [part for part in slices if part[2] == cells]
     parts = [part for part in slices if part[2] < cells]
     if len(full) > 1:
@@ -135,7 +147,7 @@ def fold_slices(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: in
 
 
 class _Slices(torch.autograd.Function):
-    """Expands or folds along slices; each is the adjoint of the other."""
+    """Expands or folds a tensor along slices. Each is the adjoint of the other, so the backward pass of one is the other."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim: int, fold: bool) -> Tensor:  # type: ignore[override]
@@ -148,17 +160,17 @@ class _Slices(torch.autograd.Function):
 
 
 def apply_slices(tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim: int, fold: bool) -> Tensor:
-    """Expand or fold ``tensor`` along ``dim``, differentiably."""
+    """Expand an axis of a tensor slice by slice, or fold it if ``fold`` is True, differentiably."""
     return _Slices.apply(tensor, slices, cells, dim, fold)  # type: ignore[no-any-return]
 
 
 def trace_expand(tensor: Tensor, slices: Sequence[CellSlice], dim: int) -> Tensor:
-    """Expand by operations that every tracer supports."""
+    """Expand an axis of a tensor slice by slice, with operations that every tracer supports."""
     return torch.cat([tensor.narrow(dim, cell, length) for _, cell, length in slices], dim)
 
 
 def trace_fold(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: int) -> Tensor:
-    """Fold by operations that every tracer supports."""
+    """Fold an axis of a tensor slice by slice onto epitome cells, with operations that every tracer supports."""
     total = None
     for begin, cell, length in slices:
         part = tensor.narrow(dim, begin, length)

@@ -1,4 +1,4 @@
-"""Taps: which epitome cells a weight axis reads, and how much of each.
+"""Turn starts into taps: the epitome cells that each index along a weight axis reads, and the share of each cell.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
 
@@ -23,15 +23,18 @@ __all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_limits"]
 
 @dataclass(frozen=True)
 class AxisTaps:
-    """Says which epitome cells an axis of the weight reads, and how much of the upper one.
+    """Holds the epitome cells that each index along a weight axis reads.
+
+    With integer starts that is one cell. With fractional starts it is a lower and an upper cell, which are blended.
 
     Args:
-        lower: Cells of the lower tap, int64: ``(C,)`` for a separable channel axis, ``(C_out, K)`` for a separable kernel
-            axis, ``(C_out, C_in)`` and ``(C_out, C_in, K)`` under joint scope.
+        lower: Lower or only cell, int64: ``(C,)`` for a separable channel axis, ``(C_out, K)`` for a separable kernel axis,
+            ``(C_out, C_in)`` and ``(C_out, C_in, K)`` with joint scope.
         cells: Length of the epitome axis.
-        upper: Cells of the upper tap; None if all starts are integers.
-        frac: Weight of the upper tap, in [0, 1], shape of ``lower``; None if all starts are integers.
-        slices: Contiguous reads of a channel axis, which replace index tensors; None where they are many or not known on the host.
+        upper: Upper cell, shape of ``lower``; None if all starts are integers.
+        frac: Share of the upper cell, in [0, 1], shape of ``lower``; None if all starts are integers.
+        slices: Contiguous slices of a channel axis, which are faster than an index tensor; None if there are too many or if the
+            CPU does not know them.
     """
 
     lower: Tensor
@@ -42,17 +45,17 @@ class AxisTaps:
 
     @property
     def fractional(self) -> bool:
-        """Whether each weight reads two cells."""
+        """True if each index along the weight axis reads two cells, which are blended."""
         return self.frac is not None
 
     def levels(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Return pairs ``(cells, share)``, one per tap; the share is None for a plain copy."""
+        """Return pairs ``(cells, share)``: one for integer starts, otherwise lower and upper; a share of None means 1."""
         if self.frac is None or self.upper is None:
             return [(self.lower, None)]
         return [(self.lower, 1 - self.frac), (self.upper, self.frac)]
 
     def rows(self) -> RowTable:
-        """Return the matrix ``A`` of a channel axis and its transpose, as lists of entries; made once."""
+        """Return the sampling matrix of a channel axis and its transpose, as compressed sparse rows; they are built once."""
         return _row_table(self) if torch.compiler.is_compiling() else self._rows
 
     @cached_property
@@ -60,7 +63,7 @@ class AxisTaps:
         return _row_table(self)
 
     def shares(self) -> Tensor | None:
-        """Return the values of the matrix's entries, in the order of ``rows().cell``; None if all are 1."""
+        """Return the values of the sampling matrix's entries, in the order of ``rows().cell``; None if all are 1."""
         if self.frac is None or self.frac.requires_grad or torch.compiler.is_compiling():
             return _shares(self)
         return self._fixed_shares
@@ -71,7 +74,7 @@ class AxisTaps:
 
     @cached_property
     def shares_by_cell(self) -> Tensor | None:
-        """Values of the matrix's entries ordered by cell, for folds without gradient; None if all are 1."""
+        """Values of the sampling matrix's entries, ordered by cell, for folds that record no gradient; None if all are 1."""
         shares = self.shares()
         return None if shares is None else shares.detach()[self.rows().order]
 
@@ -82,15 +85,17 @@ def _shares(taps: AxisTaps) -> Tensor | None:
 
 @dataclass(frozen=True)
 class RowTable:
-    """Holds a sampling matrix ``A`` of ``C`` rows with ``per_row`` entries each, and its transpose, as compressed sparse rows.
+    """Holds a sampling matrix and its transpose as compressed sparse rows (CSR).
+
+    The matrix has one row per channel, ``C`` in all, with ``per_row`` entries each, and one column per epitome cell.
 
     Args:
-        cell: Cell of each entry, in the order of the weight's axis, ``(C * per_row,)``.
-        offsets: First entry of each weight index, ``(C + 1,)``.
-        order: Entries ordered by cell, ``(C * per_row,)``.
-        channel: Weight index of each entry, ordered by cell.
-        cell_offsets: First entry of each cell in that order, ``(cells + 1,)``.
-        per_row: 1 for integer starts, 2 for fractional ones.
+        cell: Cell (column) of each entry, ordered by channel, ``(C * per_row,)``.
+        offsets: Number of each channel's first entry, then the number of all entries, ``(C + 1,)``.
+        order: Numbers of the entries, ordered by cell, ``(C * per_row,)``.
+        channel: Channel (row) of each entry, ordered by cell, ``(C * per_row,)``.
+        cell_offsets: Place in ``order`` of each cell's first entry, then the number of all entries, ``(cells + 1,)``.
+        per_row: Entries per row: 1 for integer starts, 2 for fractional ones.
     """
 
     cell: Tensor
@@ -104,7 +109,7 @@ class RowTable:
 def _row_table(taps: AxisTaps) -> RowTable:
     per_row = 1 if taps.upper is None else 2
     cell = taps.lower if taps.upper is None else torch.stack((taps.lower, taps.upper), -1).flatten()
-    sorted_cells, order = torch.sort(cell, stable=True)  # stable: sums keep one order, whatever the device
+    sorted_cells, order = torch.sort(cell, stable=True)  # stable: sums have the same order on every device
     cell_offsets = torch.searchsorted(sorted_cells, constant(cell, _numbers, taps.cells + 1, 1))
     offsets = constant(cell, _numbers, cell.shape[0] // per_row + 1, per_row)
     return RowTable(cell, offsets, order, order // per_row, cell_offsets, per_row)
@@ -115,7 +120,7 @@ def _numbers(count: int, step: int, device: torch.device) -> Tensor:
 
 
 class _ClampStarts(torch.autograd.Function):
-    """Clamps starts; at a bound the gradient passes only if a descent step would move inside."""
+    """Clamps starts to their bounds. At a bound the gradient passes only if a step of gradient descent would move inside."""
 
     @staticmethod
     def forward(ctx: Any, starts: Tensor, upper: Tensor) -> Tensor:  # type: ignore[override]
@@ -130,18 +135,18 @@ class _ClampStarts(torch.autograd.Function):
 
 
 def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
-    """Clamp starts to ``[0, upper]``. At or beyond a bound the gradient passes only if a descent step would move inside.
+    """Clamp starts to ``[0, upper]``. At a bound the gradient passes only if a step of gradient descent would move inside.
 
-    Where ``upper`` is 0 (a patch as long as the epitome axis) the gradient is 0. ``torch.clamp`` is not used because
-    its gradient at the bound differs between versions.
+    The same is true beyond a bound. Where ``upper`` is 0 (the patch is as long as the epitome axis) the gradient is 0.
+    ``torch.clamp`` is not used because its gradient at the bound differs between versions of torch.
 
     Args:
-        starts: Real starts, in cells, any shape.
-        upper: Largest start of each, same shape.
+        starts: Real-valued starts, in cells, of any shape.
+        upper: Largest allowed value of each start, of the same shape.
 
     Examples:
         >>> s = torch.tensor([0.0, 3.0], requires_grad=True)
-        >>> clamp_starts(s, torch.tensor([3.0, 3.0])).sum().backward()  # descent lowers both: the first cannot go
+        >>> clamp_starts(s, torch.tensor([3.0, 3.0])).sum().backward()  # descent would lower both; the first is 0 already
         >>> s.grad
         tensor([0., 1.])
     """
@@ -149,9 +154,9 @@ def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
 
 
 def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
-    """Return the largest start of each patch under clamp, as a tensor of the dtype and device of ``like``.
+    """Return the largest start of each patch that keeps it inside the epitome, in the dtype and on the device of ``like``.
 
-    The numbers are those of ``geometry.limits(axis)``, computed by torch operations so that compilers can trace them.
+    The numbers are those of ``geometry.limits(axis)``, but computed by torch operations, which compilers can trace.
     """
     return constant(like, _limits, geometry, axis, like.dtype, 0)
 
@@ -171,18 +176,19 @@ def _limits(geometry: EpitomeGeometry, axis: int, dtype: torch.dtype, less: int,
 def axis_taps(
     starts: Tensor, geometry: EpitomeGeometry, axis: int, fractional: bool, slices: tuple[CellSlice, ...] | None = None
 ) -> AxisTaps:
-    """Turn a table of starts into cells and shares for every weight index of an axis.
+    """Turn the starts of a weight axis into taps: the cells that each index along the axis reads, and their shares.
 
     Args:
-        starts: Shape ``geometry.starts_shape(axis)``, in cells; under clamp already inside their limits.
+        starts: Starts in cells, of shape ``geometry.starts_shape(axis)``; with the clamp boundary already inside their limits.
         geometry: Shapes, scope and boundary.
         axis: Weight axis.
-        fractional: False for integer starts: each weight reads one cell. True: each reads two, and gradients reach the starts.
-        slices: Contiguous reads of integer starts, from :func:`~nes_lab.epitome.slices.axis_slices`; None where not known.
+        fractional: False for integer starts: each index reads one cell. True: each reads two, and gradients reach the starts.
+        slices: Contiguous slices of an axis with integer starts, from :func:`~nes_lab.epitome.slices.axis_slices`; None if they are
+            not known.
     """
     a = geometry.axes[axis]
     circular = geometry.boundary == "circular"
-    # a NaN start must not become an address; it stays in the share, so that the weight becomes NaN
+    # a NaN must not become the number of a cell; it stays in the share, so that the weight becomes NaN
     base = starts.detach().floor().nan_to_num(0, 0, 0) if fractional else starts.detach().round()
     if fractional and not circular:
         base = torch.minimum(base, constant(base, _limits, geometry, axis, base.dtype, 1)).clamp_min(0)
@@ -197,7 +203,14 @@ def axis_taps(
 
 
 def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) -> Tensor:
-    """Repeat one number per patch for each weight index; ``local`` adds the position inside the patch."""
+    """Repeat one number per patch so that every index along a weight axis has its patch's number.
+
+    Args:
+        table: One number per patch, in the shape of the table of starts.
+        geometry: Shapes and scope.
+        axis: Weight axis.
+        local: True to add the position of each index inside its patch.
+    """
     if geometry.scope == "joint":
         table = table.index_select(0, constant(table, _patch_of, geometry.axes[0]))
         table = table.index_select(1, constant(table, _patch_of, geometry.axes[1]))

@@ -1,4 +1,4 @@
-"""The Triton kernels that :mod:`nes_lab.epitome.triton_rows` launches, and how their tiles lie in memory.
+"""Define the Triton kernels that :mod:`nes_lab.epitome.triton_rows` launches, and the memory layouts of their tiles.
 
 All kernels are limited by memory bandwidth. Each reads its inputs and writes its output once, neighboring threads access
 neighboring addresses, and programs that read the same rows run one after another, so that repeated reads hit the cache. Sums are
@@ -13,15 +13,16 @@ import triton.language as tl
 
 __all__ = ["POSITIONS", "ROWS", "WIDE_POSITIONS", "combine_kernel", "dots_kernel", "weight_kernel"]
 
-# The axis of a tile along which neighboring threads work, and how. For a tile of gathered addresses that choice differs between
-# versions of triton, so such a tile is flattened: then threads work along its last axis in every version. Its stores are declared
-# not contiguous: otherwise each thread would store 16 bytes, and the gathers of a warp would be 16 bytes apart.
+# Layouts of a tile: the axis along which neighboring threads work, and the width of their accesses. If a tile reads scattered
+# addresses, versions of triton choose that axis differently. So such a tile is flattened: then threads work along its last axis in
+# every version. Its stores are declared not contiguous, because otherwise each thread would store 16 bytes, and the reads of
+# neighboring threads would be 16 bytes apart.
 WIDE_POSITIONS, POSITIONS, ROWS = 0, 1, 2  # positions by 16-byte accesses; positions one by one; rows one by one
 
 
 @triton.jit
 def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Broadcast one value per row over the tile, in the tile's memory layout."""
+    """Broadcast one value per row over a tile of rows and positions, in the tile's memory layout."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 0), [BLOCK_P, BLOCK_R])
     else:
@@ -31,7 +32,7 @@ def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexp
 
 @triton.jit
 def _by_position(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Broadcast one value per position over the tile, in the tile's memory layout."""
+    """Broadcast one value per position over a tile of rows and positions, in the tile's memory layout."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 1), [BLOCK_P, BLOCK_R])
     else:
@@ -51,7 +52,10 @@ def combine_kernel(
     PER_ROW: tl.constexpr, UNROLL: tl.constexpr, SHARED: tl.constexpr, WIDE: tl.constexpr, ACC: tl.constexpr,
     LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """Compute ``out[r] = sum of share * x[index]`` over the entries of row ``r``; one tile of rows x positions per program."""
+    """Multiply a sparse matrix with rows: ``out[r]`` is the sum of ``share * x[index]`` over the entries of matrix row ``r``.
+
+    Each program computes one tile of rows and positions.
+    """
     # fmt: on
     row_blocks = (rows + BLOCK_R - 1) // BLOCK_R
     block = tl.program_id(0) // row_blocks
@@ -94,7 +98,7 @@ def dots_kernel(
     a, b, out, left, right, entries, positions, inner, chunk, a_outer, a_row, a_inner, b_outer, b_row, b_inner,
     WIDE: tl.constexpr, ACC: tl.constexpr, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """Compute ``out[split, k]``: the dot product of two rows over one split of the positions."""
+    """Compute ``out[split, k]``, the dot product of the ``k``-th pair of rows over one of the parts that positions are split into."""
     # fmt: on
     blocks = (entries + BLOCK_R - 1) // BLOCK_R
     split = tl.program_id(0) // blocks
@@ -124,7 +128,10 @@ def dots_kernel(
 
 @triton.jit
 def _near_far(lower, upper, share):
-    """Return the nearer cell, the farther cell and the farther one's share, at most 1/2; so a blend is exact at both ends."""
+    """Order two cells by their shares: return the nearer cell, the farther cell, and the share of the farther one.
+
+    That share is at most 1/2, so that a blend is exact if one cell has the complete share.
+    """
     below = share < 0.5
     return tl.where(below, lower, upper), tl.where(below, upper, lower), tl.where(below, share, 1 - share)
 
@@ -144,9 +151,10 @@ def weight_kernel(
     OUT: tl.constexpr, IN: tl.constexpr, IN_LAST: tl.constexpr, ACC: tl.constexpr,
     LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """Sample one tile of output channels x (input channels and kernel).
+    """Sample one tile of a weight from the epitome: some output channels, some positions of input channels and kernel.
 
-    ``OUT`` and ``IN`` are the cells read per weight along the axis; 0 where it is read cell by cell.
+    ``OUT`` and ``IN`` are the numbers of cells that a weight reads along the output and the input axis: 1 or 2, or 0 if the axis
+    is read cell by cell.
     """
     # fmt: on
     width = c_in * taps

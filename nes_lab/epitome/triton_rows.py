@@ -1,6 +1,6 @@
-"""Row operations on CUDA: cut tensors of any memory layout into tiles, and launch the Triton kernels. Records no gradients.
+"""Run row operations on CUDA: cut tensors of any memory layout into tiles, and launch the Triton kernels.
 
-The kernels are in :mod:`nes_lab.epitome.triton_kernels`. Importing this module imports triton, so
+No gradients are recorded. The kernels are in :mod:`nes_lab.epitome.triton_kernels`. Importing this module imports triton, so
 :mod:`nes_lab.epitome.row_operations` imports it only for CUDA tensors.
 """
 
@@ -36,11 +36,11 @@ UNROLL_UP_TO = 8  # rows of equal length with at most this many entries are unro
 PROGRAMS = 2048  # enough for any GPU of today; a constant, so that sums are split in the same way on every device
 WIDE_FROM = (
     2**30
-)  # positions from which indices have 64 bits; half of 2**31, because the last tiles reach beyond the end
+)  # from this many positions on, indices have 64 bits; half of 2**31, because the last tiles reach beyond the end
 
 
 class _Rows(NamedTuple):
-    """A tensor viewed as ``(outer, rows, inner)``, with a stride for each."""
+    """Holds a tensor viewed as three axes ``(outer, rows, inner)``, and the stride of each axis."""
 
     data: Tensor
     outer: int
@@ -53,7 +53,7 @@ class _Rows(NamedTuple):
 
     @property
     def layout(self) -> int:
-        """The order in which threads go through a tile of these rows: one of the kernels' layouts."""
+        """Layout of a tile of these rows: the axis along which neighboring threads work, one of the kernels' constants."""
         if self.inner == 1:
             return ROWS
         return WIDE_POSITIONS if self.strides[2] == 1 and self.inner % 16 == 0 else POSITIONS
@@ -65,7 +65,7 @@ def _order(x: Tensor) -> tuple[int, ...]:
 
 
 def _merged(x: Tensor, axes: range) -> tuple[int, int] | None:
-    """Return size and stride of axes seen as one axis; None where no single stride describes them."""
+    """Return size and stride of several axes seen as one axis; None if no single stride describes them."""
     size, stride = 1, 0
     for axis in reversed(axes):
         n, step = x.shape[axis], x.stride(axis)
@@ -78,7 +78,7 @@ def _merged(x: Tensor, axes: range) -> tuple[int, int] | None:
 
 
 def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
-    """View ``x`` as rows with the axes in the given order; copy it where its strides do not allow a view."""
+    """View a tensor as rows along ``dim``, with its axes in the given order; copy it if its strides do not allow a view."""
     view, at = x.permute(*order), order.index(dim)
     outer, inner = _merged(view, range(at)), _merged(view, range(at + 1, view.ndim))
     if outer is None or inner is None:
@@ -87,7 +87,10 @@ def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
 
 
 def _tile(rows: int, positions: int, layout: int) -> dict[str, int]:
-    """Return tile lengths along rows and positions: long on the axis that threads work along, and no longer than needed."""
+    """Return the layout of a tile and its lengths along rows and positions.
+
+    A tile is long along the axis that threads work along, but not longer than needed.
+    """
     rows, positions = triton.next_power_of_2(rows), triton.next_power_of_2(positions)
     if layout == ROWS:
         rows = min(rows, ROW_LANES, TILE)
@@ -104,7 +107,7 @@ def _blocks(rows: int, positions: int, tile: dict[str, int]) -> tuple[int, int]:
 
 def _launch(kernel: Any, programs: int, data: Tensor, *args: Any, **constants: Any) -> None:
     """Launch a kernel on the device that holds the data, whichever device is current."""
-    # fused multiply-adds are asked for by name: the default differs between releases of triton
+    # fused multiply-adds are requested explicitly, because the default differs between releases of triton
     with torch.cuda.device_of(data):
         kernel[(programs,)](data, *args, **constants, enable_fp_fusion=True)
 
@@ -121,25 +124,30 @@ def combine_rows(
     share: Tensor | None = None,
     per_row: int | None = None,
 ) -> Tensor:
-    """Multiply a sparse matrix in CSR form with ``x`` along an axis: ``out[r] = sum of share[k] * x[index[k]]`` over row r.
+    """Multiply a sparse matrix, stored as compressed sparse rows (CSR), with a CUDA tensor along one axis.
+
+    ``out[r]`` is the sum of ``share[k] * x[index[k]]`` over the entries ``k`` of matrix row ``r``.
 
     Args:
         x: Tensor of any floating-point dtype and strides; read in place if its axes before and after ``dim`` each have one stride.
-        dim: Axis of ``x`` that the entries of ``index`` count along.
-        index: ``(nnz,)``, integers in ``[0, x.shape[dim])``; not checked, because that would synchronize with the GPU.
-        offsets: ``(rows + 1,)``; row r has the entries ``offsets[r]`` up to, not including, ``offsets[r + 1]``.
-        share: ``(nnz,)``, any floating-point dtype; None: all 1.
+        dim: Axis of ``x`` that the matrix is multiplied with.
+        index: Column of each entry, ``(nnz,)``, integers in ``[0, x.shape[dim])``; not checked, because that would synchronize with
+            the GPU.
+        offsets: Number of each row's first entry, then the number of entries, ``(rows + 1,)``.
+        share: Value of each entry, ``(nnz,)``, any floating-point dtype; None: all are 1.
         per_row: Number of entries per row if it is the same for all rows, which saves reading ``offsets``; None: rows differ.
 
     Returns:
-        ``offsets.numel() - 1`` rows along ``dim``; dtype and memory format of ``x``. A row without entries is zero.
+        A tensor with one entry along ``dim`` per matrix row, in dtype and memory format of ``x``. A row without entries gives zero.
 
     Raises:
-        GeometryError: If ``per_row`` is not what ``index`` and ``offsets`` hold.
+        GeometryError: If ``per_row`` does not agree with the lengths of ``index`` and ``offsets``.
     """
     dim, rows = dim % x.ndim, offsets.numel() - 1
     if per_row is not None and index.numel() != rows * per_row:
-        raise GeometryError(f"per_row={per_row} for {rows} rows and {index.numel()} entries; give None for ragged rows")
+        raise GeometryError(
+            f"per_row={per_row} for {rows} rows and {index.numel()} entries; give None if rows differ in length"
+        )
     out = like_format(x, dim, rows)
     if out.numel() == 0:
         return out
@@ -158,20 +166,20 @@ def combine_rows(
 
 
 def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
-    """Multiply rows of two tensors with each other: ``d[k] = sum over all other axes of a[left[k]] * b[right[k]]``.
+    """Compute dot products of rows of two CUDA tensors: ``d[k] = sum over all other axes of a[left[k]] * b[right[k]]``.
 
     Args:
         a: Tensor of any floating-point dtype and strides.
         b: Tensor with the shape of ``a`` except along ``dim``; read in place if its memory format is that of ``a``.
         dim: Axis that holds the rows.
-        left: ``(nnz,)``, rows of ``a``; not checked, because that would synchronize with the GPU.
-        right: ``(nnz,)``, rows of ``b``.
+        left: Row of ``a`` in each product, ``(nnz,)``; not checked, because that would synchronize with the GPU.
+        right: Row of ``b`` in each product, ``(nnz,)``; not checked either.
 
     Returns:
-        ``(nnz,)``, float32, or float64 if ``a`` is float64; every call on the same numbers gives the same bits.
+        The products, ``(nnz,)``, float64 if ``a`` is float64, otherwise float32. Every call on the same numbers gives the same bits.
 
     Raises:
-        GeometryError: If the shapes differ elsewhere than along ``dim``.
+        GeometryError: If the shapes differ along another axis than ``dim``.
     """
     dim, entries = dim % a.ndim, left.numel()
     if a.ndim != b.ndim or any(a.shape[d] != b.shape[d] for d in range(a.ndim) if d != dim):
@@ -196,16 +204,18 @@ def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Ten
 
 
 def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Tensor:
-    """Sample both channel axes of an epitome in one pass that writes the weight once.
+    """Sample both channel axes of a weight from an epitome on CUDA, in one pass that writes the weight once.
 
     Args:
-        epitome: ``(E_out, E_in, *K)``, any floating-point dtype; a channels_last memory format is kept.
-        out_rows: ``(lower, upper, frac)``, each ``(C_out,)``; ``upper`` and ``frac`` are None if all starts are integers.
-            None: the axis is read cell by cell. Cells are not checked, because that would synchronize with the GPU.
-        in_rows: The same for the input axis.
+        epitome: Epitome of shape ``(E_out, E_in, *K)``, any floating-point dtype; a channels_last memory format is kept.
+        out_rows: Lower cell, upper cell and share of the upper cell for each output channel, ``(lower, upper, frac)``, each
+            ``(C_out,)``; ``upper`` and ``frac`` are None if all starts are integers. None instead of the tuple: the axis is read cell
+            by cell. Cells are not checked, because that would synchronize with the GPU.
+        in_rows: The same three tensors for the input axis, each ``(C_in,)``; None: the axis is read cell by cell.
 
     Returns:
-        ``(C_out, C_in, *K)``, dtype of ``epitome``; integer starts copy bits, and blending equal cells gives their value exactly.
+        The weight, ``(C_out, C_in, *K)``, in the dtype of ``epitome``. With integer starts its values are exact copies, and a blend
+        of two equal cells gives their value exactly.
     """
     order, in_last = _order(epitome), channels_inside(epitome)
     kept = torch.channels_last if in_last else torch.contiguous_format
@@ -232,10 +242,10 @@ def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Ten
 
 
 def _reads(rows: AxisRows) -> int:
-    """Return the number of cells read per weight along an axis; 0 where it is read cell by cell."""
+    """Return the number of cells that a weight reads along an axis: 1 or 2, or 0 if the axis is read cell by cell."""
     return 0 if rows is None else 1 if rows[2] is None else 2
 
 
 def _axis(rows: AxisRows, unused: Tensor) -> list[Tensor]:
-    """Return the three tensors that a kernel takes for an axis; ``unused`` stands for those it does not read."""
+    """Return the three tensors of one axis that a kernel takes as arguments; ``unused`` replaces those that it does not read."""
     return [unused if part is None else part.contiguous() for part in rows or (None, None, None)]
