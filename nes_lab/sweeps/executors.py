@@ -1,4 +1,4 @@
-"""Train the runs of trials with detached processes of this machine. A Ray cluster does the same in ``ray_executor``.
+"""Train the runs of a sweep with detached processes of this machine. ``ray_executor`` does the same on a Ray cluster.
 
 To add another way, write a class with the methods of :class:`Executor` and name it in ``sweep.EXECUTORS``.
 """
@@ -25,36 +25,36 @@ NEVER_BEGAN = "its process ended before it began; log.txt may say why"
 
 
 class Executor(Protocol):
-    """Trains runs until told to stop."""
+    """Trains the runs of a sweep until it is told to stop."""
 
     def open(self) -> contextlib.AbstractContextManager[None]:
-        """Prepare for training, and clean up afterwards."""
+        """Return a context that prepares for training on entry and cleans up on exit."""
         ...
 
     def places(self) -> int:
-        """Return how many trials may be handed out at the same time."""
+        """Return how many trials may train at the same time."""
         ...
 
     def start(self, run_id: str) -> None:
-        """Hand out a run, which may have been begun before."""
+        """Start to train a run, or resume a run that was started before."""
         ...
 
     def ended(self) -> list[RunInfo]:
-        """Return the handed-out runs that came to an end since the last call."""
+        """Return the runs that have ended since the last call, among those that were started here."""
         ...
 
     def stop(self) -> None:
-        """Ask all handed-out runs to save a checkpoint and stop, and wait a while for it."""
+        """Ask all runs that were started here to save a checkpoint and stop, and wait a while for them."""
         ...
 
 
 class LocalExecutor:
-    """Detached processes of this machine, in the queue that all runs share.
+    """Trains the runs of a sweep with detached processes of this machine, through the queue that all runs share.
 
     Args:
-        store: The runs.
-        jobs: Number of trials at a time. Runs that wait already come first and count.
-        retries: How often a run whose process died is resumed.
+        store: The store of the runs.
+        jobs: Number of runs that train at the same time. Runs that already wait in the queue start first and count too.
+        retries: How often a run is resumed after its process died.
     """
 
     def __init__(self, store: RunStore, jobs: int = 1, retries: int = 2) -> None:
@@ -65,9 +65,9 @@ class LocalExecutor:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Let the queue start as many runs at a time as there are jobs."""
+        """Let the queue train as many runs at the same time as there are jobs, while the context is open."""
         before = os.environ.get("NES_LAB_PLACES")
-        os.environ["NES_LAB_PLACES"] = str(max(self.jobs, launcher.max_parallel_runs()))  # what it starts reads it too
+        os.environ["NES_LAB_PLACES"] = str(max(self.jobs, launcher.max_parallel_runs()))  # child processes read it too
         try:
             yield
         finally:
@@ -76,21 +76,21 @@ class LocalExecutor:
                 os.environ["NES_LAB_PLACES"] = before
 
     def places(self) -> int:
-        """Return the number of jobs."""
+        """Return how many runs may train at the same time: the number of jobs."""
         return self.jobs
 
     def start(self, run_id: str) -> None:
-        """Queue a run."""
+        """Put a run into the queue of runs that wait to be trained."""
         launcher.launch(self.store, run_id)
         self.tries[run_id] = 0
 
     def ended(self) -> list[RunInfo]:
-        """Return the runs that ended; those whose process died are queued again first, as often as allowed."""
+        """Return the runs that have ended. A run whose process died is queued again first, up to ``retries`` times."""
         launcher.start_waiting(self.store)
-        found = [info for run_id in list(self.tries) if (info := self._end_of(run_id)) is not None]
-        for info in found:
+        ended = [info for run_id in list(self.tries) if (info := self._end_of(run_id)) is not None]
+        for info in ended:
             del self.tries[info.id]
-        return found
+        return ended
 
     def _end_of(self, run_id: str) -> RunInfo | None:
         try:
@@ -108,19 +108,19 @@ class LocalExecutor:
         return None
 
     def _is_expected(self, run_id: str) -> bool:
-        with queue.hold_queue(self.store.root):  # between leaving the queue and being claimed there is no moment then
+        with queue.hold_queue(self.store.root):  # under this lock, a run is either in the queue or claimed
             waits = run_id in (name for _, name in queue.tickets(self.store.root))
             return waits or claims.is_claimed(self.store.path(run_id)) or self.store.get(run_id).state != "queued"
 
     def stop(self) -> None:
-        """Cancel the runs that were handed out; they can be resumed."""
+        """Cancel the runs that were started here; they can be resumed."""
         stop_runs(self.store, list(self.tries))
 
 
 def stop_runs(store: RunStore, run_ids: list[str]) -> None:
-    """Ask runs to stop, and wait until they have."""
+    """Ask runs to stop, and wait up to two minutes until they have stopped."""
     for run_id in run_ids:
-        with contextlib.suppress(RunError):  # it has just ended
+        with contextlib.suppress(RunError):  # the run has just ended
             launcher.cancel(store, run_id)
     end = time.monotonic() + STOP_SECONDS
     while time.monotonic() < end and any(_is_working(store, run_id) for run_id in run_ids):

@@ -1,7 +1,7 @@
-"""``python -m nes_lab.sweeps.linked_process PARENT _run ID --root ROOT``: become a training that dies with its parent.
+"""``python -m nes_lab.sweeps.linked_process PARENT _run ID --root ROOT``: train a run until process PARENT dies.
 
-A Ray worker may be killed at any moment; its training must not train on beside the one that is started instead. Linux
-kills the training together with the worker, and the run's lock stops whatever is left.
+A Ray worker may be killed at any moment. Then its training must end before another worker resumes the run. Linux kills the
+training together with the worker; elsewhere the run's lock keeps the new training from writing beside the old one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Ask to be killed when the parent dies, take Ctrl-C again (Ray blocks it), and become the training."""
+    """Ask Linux to kill this process when its parent dies, unblock the signals that Ray blocks, and start the training."""
     parent, *words = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

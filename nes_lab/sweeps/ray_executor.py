@@ -1,4 +1,4 @@
-"""Train trials as tasks of a Ray cluster, or of a Ray that is started on this machine while the sweep runs."""
+"""Train the runs of a sweep as tasks of a Ray cluster, or of a local Ray that exists only while the sweep runs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from nes_lab.sweeps.ray_task import train_run
 
 __all__ = ["RayExecutor", "import_ray"]
 
-OBJECT_STORE_BYTES = 100_000_000  # trials exchange nothing but ids
+OBJECT_STORE_BYTES = 100_000_000  # small, because only the ids of runs pass through Ray
 
 
 class RayExecutor:
-    """Tasks of a Ray cluster, each of which starts the training as a process of its own.
+    """Trains the runs of a sweep as tasks of a Ray cluster. Each task starts a separate training process.
 
     Args:
-        store: The runs, on a file system that all nodes share.
-        jobs: Trials at a time; by default as many as the cluster has room for.
-        address: ``auto`` or host:port of a running cluster; empty starts Ray on this machine, for itself alone.
-        cpus, gpus: What a trial takes.
-        retries: How often a run whose process, worker or node died is resumed.
+        store: The store of the runs, on a file system that all nodes share.
+        jobs: Number of runs that train at the same time; None means as many as the cluster has room for.
+        address: ``auto`` or host:port of a running cluster; empty starts a private Ray on this machine.
+        cpus, gpus: Numbers of CPUs and GPUs that one run reserves.
+        retries: How often a run is resumed after its process, worker or node died.
     """
 
     def __init__(self, store: RunStore, jobs: int | None = None, address: str = "", cpus: float = 1.0,
@@ -48,19 +48,19 @@ class RayExecutor:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Connect to the cluster or start one, and leave it, or end it, in any case."""
+        """Connect to the Ray cluster or start one, and disconnect from it or end it when the context is left."""
         if self.address not in ("", "auto"):
             _knock(self.address)
         ray = import_ray(self.address)
-        mine = not ray.is_initialized()
+        must_connect = not ray.is_initialized()
         try:
-            if mine:
+            if must_connect:
                 self._connect(ray)
             self._check_room(ray)
             self.task = ray.remote(train_run)
             yield
         finally:
-            if mine:
+            if must_connect:
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
@@ -69,7 +69,7 @@ class RayExecutor:
         try:
             with _own_signals():
                 ray.init(self.address or "local", **options)
-        except Exception as error:  # Ray raises the bare class when a node is slow to start
+        except Exception as error:  # Ray raises Exception itself when a node is slow to start
             ray.shutdown()
             if not self.address:
                 raise RunError(f"Ray cannot start: {error}") from error
@@ -79,22 +79,22 @@ class RayExecutor:
 
     def _check_room(self, ray: Any) -> None:
         have = ray.cluster_resources()
-        for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
-            if not self.address and have.get(name, 0) < wanted:
-                raise OptionError(f"{name.lower()}s_per_trial={wanted:g}, and this machine has {have.get(name, 0):g}")
+        for name, needed in (("CPU", self.cpus), ("GPU", self.gpus)):
+            if not self.address and have.get(name, 0) < needed:
+                raise OptionError(f"{name.lower()}s_per_trial={needed:g}, and this machine has {have.get(name, 0):g}")
 
     def places(self) -> int:
-        """Return the number of jobs, or how many trials the cluster has room for now."""
+        """Return how many runs may train at the same time: ``jobs``, or as many as the cluster has room for."""
         import ray
 
         if self.jobs is not None:
             return self.jobs
         have = ray.cluster_resources()
-        wants = (("CPU", self.cpus), ("GPU", self.gpus))
-        return max(1, min(int(have.get(name, 0) // wanted) for name, wanted in wants if wanted))
+        needs = (("CPU", self.cpus), ("GPU", self.gpus))
+        return max(1, min(int(have.get(name, 0) // needed) for name, needed in needs if needed))
 
     def start(self, run_id: str) -> None:
-        """Hand a run to the cluster."""
+        """Start a task of the Ray cluster that trains a run."""
         info = self.store.get(run_id)
         if info.is_resumable:
             launcher.requeue(self.store, info)
@@ -103,7 +103,7 @@ class RayExecutor:
         self.tasks[task.remote(root, run_id, info.attempt, self.retries, place)] = run_id
 
     def ended(self) -> list[RunInfo]:
-        """Return the runs whose tasks ended; one whose worker died is waited for until it has stopped for certain."""
+        """Return the runs whose Ray tasks ended. If a worker died, its run is returned once it is no longer active."""
         import ray
         from ray.exceptions import RayError
 
@@ -115,8 +115,8 @@ class RayExecutor:
                 self.broken[run_id] = ""
             except (RayError, NesLabError) as error:
                 self.broken[run_id] = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
-        found = [self._conclude(run_id, why) for run_id, why in self.broken.items()]
-        ended = [info for info in found if not info.is_active]
+        infos = [self._conclude(run_id, why) for run_id, why in self.broken.items()]
+        ended = [info for info in infos if not info.is_active]
         for info in ended:
             del self.broken[info.id]
         return ended
@@ -131,13 +131,13 @@ class RayExecutor:
         return info
 
     def stop(self) -> None:
-        """Cancel the runs that were handed out; they can be resumed."""
+        """Cancel the runs that were started here; they can be resumed."""
         stop_runs(self.store, [*self.tasks.values(), *self.broken])
 
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Restore this process's signal handlers afterwards: those of Ray exit at once, before trials save a checkpoint."""
+    """Restore the signal handlers of this process on exit, because Ray's handlers end it before runs save a checkpoint."""
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if is_main else {}
     try:
@@ -148,20 +148,25 @@ def _own_signals() -> Iterator[None]:
 
 
 def import_ray(address: str) -> Any:
-    """Import Ray with telemetry off, and bind local services to the loopback interface."""
+    """Import Ray with telemetry off, and let a local Ray listen only on the loopback interface (127.0.0.1)."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address or address.startswith(("127.0.0.1:", "localhost:")):
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # its name for: prefer 127.0.0.1
+        os.environ.setdefault(
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
+        )  # Ray's name of the option that prefers 127.0.0.1
     import ray
 
     return ray
 
 
 def _about_token() -> str:
-    """What to try when a cluster does not answer: Ray shows its token to no address that was given by hand, unless told to."""
+    """Return a hint for a cluster that does not answer, or nothing if ``RAY_AUTH_MODE`` is set.
+
+    Unless that variable is ``token``, Ray does not send its token to an address that the user gave.
+    """
     if "RAY_AUTH_MODE" in os.environ:
         return ""
-    return "; if it asks for a token, as it does where ~/.ray/auth_token was there when it was started, set RAY_AUTH_MODE=token"
+    return "; if the cluster asks for a token (it does if ~/.ray/auth_token existed when it started), set RAY_AUTH_MODE=token"
 
 
 def _split(address: str) -> tuple[str, int]:
@@ -172,7 +177,7 @@ def _split(address: str) -> tuple[str, int]:
 
 
 def _knock(address: str) -> None:
-    """Check that something listens at the address, because Ray itself would try for minutes."""
+    """Check that something listens at the address of a Ray cluster. Ray itself would try for minutes."""
     try:
         socket.create_connection(_split(address), timeout=10).close()
     except OSError as error:

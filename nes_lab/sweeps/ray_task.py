@@ -1,4 +1,4 @@
-"""Train one run in a Ray worker. If the worker dies, Ray calls this again and the run continues from its checkpoint."""
+"""Train one run in a Ray worker. If the worker dies, Ray starts the task again, and the run resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ POLL_SECONDS, GRACE_SECONDS = 0.5, 60.0
 
 
 def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> str:
-    """Train a run to its end on this machine, by the same process as everywhere else.
+    """Train a run to its end on this machine, in a separate training process.
 
-    While another process works on the run (that of a worker given up too early), it only waits: there are never two
-    writers, because a run's lock allows one.
+    If another process still trains the run (Ray may think that a worker is dead when it is not), this function waits
+    for it. A run's lock allows only one writer.
 
     Args:
         root: The folder of all runs, on a file system that all machines share.
         run_id: Id of the run.
-        first: Attempts at the run before the trial was handed out.
-        retries: How often it is resumed when its process dies.
-        place: Folder to work in, as relative paths of the experiment mean it.
+        first: Number of attempts at the run before this task was created.
+        retries: How often the run is resumed after its process died.
+        place: Working folder of the training, from which relative paths in the experiment start.
 
     Returns:
-        The state it is left in.
+        The state of the run at the end.
     """
     store = RunStore(root)
-    begun = 0
+    started = 0
     while True:
         info = store.get(run_id)
         folder = store.path(run_id)
@@ -44,18 +44,18 @@ def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> s
         if info.is_active or info.state == "stopping" or claims.is_claimed(folder):
             time.sleep(POLL_SECONDS)
             continue
-        if begun > retries or info.attempt - first > retries:
+        if started > retries or info.attempt - first > retries:
             return info.state
-        begun += 1
+        started += 1
         if info.state != "queued":
             requeue(store, info)
         _train(store, run_id, place)
 
 
 def is_over(folder: Path, info: RunInfo) -> bool:
-    """Whether no program should resume a run: it is finished, failed, or was stopped on request.
+    """Return whether a run has ended for good: it is finished, failed, or was cancelled on request.
 
-    One that got a signal without being asked, as when a machine is shut down, is to be resumed.
+    A run that was stopped by a signal without a request, for example because a machine shut down, can be resumed.
     """
     if info.state != "cancelled":
         return info.state in ("finished", "failed")
@@ -78,5 +78,5 @@ def _train(store: RunStore, run_id: str, place: str) -> None:
     child = start_python(words, store.path(run_id) / layout.LOG, cwd=place)
     try:
         child.wait()
-    finally:  # the task itself may be cancelled
+    finally:  # also when Ray cancels this task
         end_python(child, GRACE_SECONDS)

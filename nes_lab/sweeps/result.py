@@ -1,4 +1,4 @@
-"""The result of a sweep as plain data: trials, their means over seeds, and the Pareto front. Imports nothing heavy."""
+"""The result of a sweep as plain data: trials, their means over seeds, and the Pareto front. It imports no large package."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class SweepTrial:
     Attributes:
         number: Its number in the study.
         label: Its settings in words.
-        settings: The fields that vary, with the values of this trial.
-        run: Id of its run directory.
-        state: finished or failed for good; cancelled, lost, queued or running are to be continued.
-        numbers: The objectives, and top1, madds and params, as far as they are known.
-        reason: Why it is not finished.
+        settings: The fields that the sweep varies, with the values of this trial.
+        run: Id of its run.
+        state: State of the trial. ``finished`` and ``failed`` are final; ``cancelled``, ``lost``, ``queued`` and ``running``
+            trials can be continued.
+        numbers: Its objectives, top1, madds and params, where they are known.
+        reason: Why it is not finished; empty if it is.
     """
 
     number: int
@@ -42,15 +43,15 @@ class SweepTrial:
 
 @dataclass(frozen=True)
 class SweepSetting:
-    """The trials that differ in their seed only.
+    """One setting of a sweep: the trials that differ only in their seed.
 
     Attributes:
-        label: What they share, in words.
-        settings: The fields that vary, without the seed.
+        label: The settings that these trials share, in words.
+        settings: The fields that the sweep varies, without the seed.
         trials: Numbers of the trials, finished or not.
-        n: How many of them are finished, each run counted once.
-        mean: The numbers of the finished ones, averaged; empty while there is none.
-        std: Their sample standard deviation; empty below two.
+        n: How many of the trials are finished; each run counts once.
+        mean: Means of the numbers of the finished trials; empty while none is finished.
+        std: Sample standard deviations of the same numbers; empty below two finished trials.
     """
 
     label: str
@@ -63,20 +64,20 @@ class SweepSetting:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """A sweep as it stands.
+    """The result of a sweep, finished or not.
 
     Attributes:
-        name: The sweep; the group of its runs.
-        storage: Where the study is, without a password.
-        trials: All that were begun, in order.
-        objectives: Direction by name.
-        planned: How many trials there are to be in all.
-        interrupted: Whether it was asked to stop.
+        name: Name of the sweep, which is also the group of its runs.
+        storage: URL of the study's database, with its password hidden.
+        trials: All trials that were started, in order.
+        objectives: Direction (``maximize`` or ``minimize``) of each objective, by its name.
+        planned: Number of trials that the sweep will have in total.
+        interrupted: Whether the sweep was asked to stop.
 
     Examples:
         >>> trial = SweepTrial(0, "seed=0", {"seed": 0}, "a-run", "failed", reason="loss is nan at step 7")
-        >>> found = SweepResult("seeds", "", (trial,), {"top1": "maximize"}, planned=1)
-        >>> [trial.reason for trial in found.unfinished]
+        >>> result = SweepResult("seeds", "", (trial,), {"top1": "maximize"}, planned=1)
+        >>> [trial.reason for trial in result.unfinished]
         ['loss is nan at step 7']
     """
 
@@ -89,31 +90,31 @@ class SweepResult:
 
     @property
     def unfinished(self) -> tuple[SweepTrial, ...]:
-        """Trials without a result."""
+        """The trials of the sweep that are not finished."""
         return tuple(trial for trial in self.trials if trial.state != "finished")
 
     @property
     def settings(self) -> tuple[SweepSetting, ...]:
-        """The trials averaged over seeds, in order of appearance."""
+        """The settings of the sweep, each with its trials averaged over seeds, in the order in which they were started."""
         return settings_of(self.trials)
 
     @property
     def front(self) -> tuple[SweepSetting, ...]:
-        """The settings whose means no other setting beats."""
+        """The settings on the Pareto front: no other setting has better means."""
         return front(self.settings, self.objectives)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; the front as labels of settings."""
+        """Return the result of the sweep as plain values for JSON; the Pareto front is a list of labels of settings."""
         settings = [asdict(setting) for setting in self.settings]
         return asdict(self) | {"settings": settings, "front": [setting.label for setting in self.front]}
 
 
 def settings_of(trials: Sequence[SweepTrial]) -> tuple[SweepSetting, ...]:
-    """Average trials that differ in their seed only.
+    """Return the settings of some trials, each with the trials averaged that differ only in their seed.
 
     Examples:
         >>> trials = [SweepTrial(i, "", {"seed": i}, f"run-{i}", "finished", {"top1": 60.0 + 2 * i}) for i in (0, 1)]
-        >>> [(found.n, found.mean["top1"], round(found.std["top1"], 3)) for found in settings_of(trials)]
+        >>> [(setting.n, setting.mean["top1"], round(setting.std["top1"], 3)) for setting in settings_of(trials)]
         [(2, 61.0, 1.414)]
     """
     groups: dict[str, list[SweepTrial]] = {}
@@ -136,14 +137,15 @@ def _setting(members: Sequence[SweepTrial]) -> SweepSetting:
 
 
 def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tuple[SweepSetting, ...]:
-    """Return the settings that no other beats: as good in every objective's mean, and better in one.
+    """Return the settings on the Pareto front.
 
-    The best in the first objective comes first; equal ones are on the front together.
+    A setting is off the front if another is at least as good in the mean of every objective and better in one. Settings
+    with equal means are on the front together. The best in the first objective comes first.
 
     Examples:
         >>> small = SweepSetting("small", {}, (0,), 1, {"top1": 60.0, "madds": 5.0})
         >>> large = SweepSetting("large", {}, (1,), 1, {"top1": 50.0, "madds": 9.0})
-        >>> [found.label for found in front([large, small], {"top1": "maximize", "madds": "minimize"})]
+        >>> [setting.label for setting in front([large, small], {"top1": "maximize", "madds": "minimize"})]
         ['small']
     """
     points = [_point(setting, objectives) for setting in settings]
@@ -154,6 +156,6 @@ def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tu
 
 
 def _point(setting: SweepSetting, objectives: Mapping[str, str]) -> tuple[float, ...]:
-    """The means, with the sign that makes less better."""
+    """Return a setting's means of the objectives, with the sign of those to maximize reversed, so that less is better."""
     signs = {"minimize": 1.0, "maximize": -1.0}
     return tuple(signs[direction] * setting.mean.get(name, math.nan) for name, direction in objectives.items())

@@ -39,12 +39,12 @@ _REDRAWS = 100
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings that were checked, and the experiment they make.
+    """One trial of a sweep before it is started: its settings, already checked, and the experiment they make.
 
     Attributes:
-        point: Every field of the space with its value.
-        settings: Those that apply: a field of a section that this trial leaves out does not.
-        config: The experiment.
+        point: The value of every field that the sweep varies.
+        settings: The values that apply to this trial: without the fields of a section that the trial leaves out.
+        config: The configuration of the experiment.
         key: Short name that equal experiments share.
         label: The settings in words.
     """
@@ -58,10 +58,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SweepSpace:
-    """The trials of a sweep, after each was checked.
+    """The trials of a sweep after they were checked.
 
     Attributes:
-        config: The sweep.
+        config: The configuration of the sweep.
         base: The sections of the experiment that the trials vary.
         candidates: All trials of a grid or of random draws; empty for a sampler that learns, which draws them later.
     """
@@ -72,24 +72,24 @@ class SweepSpace:
 
     @property
     def learns(self) -> bool:
-        """Whether the sampler draws each trial from the results of those before."""
+        """True if the sampler draws each trial from the results of earlier trials."""
         return self.config.sampler in ("tpe", "nsga2")
 
     @property
     def planned(self) -> int:
-        """Number of trials in all."""
+        """Number of trials that the sweep will have in total."""
         return (self.config.trials or 0) if self.learns else len(self.candidates)
 
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
-        """Return the trial that Optuna's parameters stand for."""
+        """Return the trial that a set of Optuna parameters stands for, checked."""
         return candidate(self.base, decode(self.config, params))
 
 
 def check_space(config: SweepConfig) -> SweepSpace:
-    """List and check the trials of a sweep; for a sampler that learns, check the ends of its ranges.
+    """List and check the trials of a sweep; for a sampler that learns, check only the ends of its ranges.
 
     Raises:
-        OptionError: If some combination of settings is not a valid experiment.
+        OptionError: If a combination of settings is not a valid experiment.
 
     Examples:
         >>> from nes_lab.config.sweep import load_sweep
@@ -104,10 +104,13 @@ def check_space(config: SweepConfig) -> SweepSpace:
 
 
 def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections of a sweep's base: given in place, in a file, or by a recipe's name, or name/variant.
+    """Return the sections of the experiment that a sweep varies.
+
+    Args:
+        base: The sections themselves, the path of a YAML file, or the name of a recipe (``name`` or ``name/variant``).
 
     Raises:
-        OptionError: If there is no such file or recipe; names the nearest recipe.
+        OptionError: If there is no such file or recipe. The message names the nearest recipe.
     """
     if not isinstance(base, str):
         return dict(base)
@@ -118,10 +121,14 @@ def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
-    """Put a point of the space into the base, and check the experiment.
+    """Return the trial that has the settings of ``point`` on top of ``base``, after checking its experiment.
+
+    Args:
+        base: The sections of the experiment that the sweep varies.
+        point: The value of every field that the sweep varies, by its dotted path.
 
     Raises:
-        OptionError: With the settings and the field that is wrong.
+        OptionError: If the experiment is not valid. The message names the settings and the wrong field.
 
     Examples:
         >>> candidate({}, {"seed": 3, "training.epochs": 2}).label
@@ -142,9 +149,9 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
 
 
 def key_of(config: Mapping[str, Any]) -> str:
-    """Return a short name that equal experiments share, whatever their labels.
+    """Return a short name (a hash) that equal experiments share, even if their labels differ.
 
-    Studies keep these names, so an experiment has the one that version 0.1.0 gave it.
+    Studies store these names. So an experiment keeps the name that version 0.1.0 gave it, although fields were renamed.
     """
     content = {name: value for name, value in config.items() if name != "label"}
     if (section := content.get("compression")) and "initial_weights" in section:
@@ -155,7 +162,7 @@ def key_of(config: Mapping[str, Any]) -> str:
 
 
 def _is_left_out(path: str, point: Mapping[str, Any]) -> bool:
-    """Whether the point itself leaves out the section that a field belongs to, as a dense network does."""
+    """Return whether a point sets the section of a field to None, as a dense network does with ``compression``."""
     parents = itertools.accumulate(path.split(".")[:-1], lambda left, right: f"{left}.{right}")
     return any(parent in point and point[parent] is None for parent in parents)
 
@@ -170,7 +177,7 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def describe(settings: Mapping[str, Any]) -> str:
-    """Put settings into words, by the last part of each field unless two share it.
+    """Return settings in words. Each field is named by the last part of its path, or by the full path if two would match.
 
     Examples:
         >>> describe({"backbone.name": "resnet18", "compression": None})
@@ -190,35 +197,35 @@ def _word(value: Any) -> str:
 
 
 def encode(value: Any) -> str | int | float | bool | None:
-    """Return a value as Optuna keeps it: scalars as they are, sections and lists as JSON."""
+    """Return a value of a setting as Optuna stores it: scalars unchanged, sections and lists as JSON."""
     return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
 
 
 def decode(sweep: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the point of the space that Optuna's parameters stand for."""
+    """Return the value of every field that a sweep varies, from the parameters that Optuna stores."""
     point = {}
     for path, axis in sweep.space.items():
-        known = params[path]
-        point[path] = known if isinstance(axis, Range) else next(value for value in axis if encode(value) == known)
+        stored = params[path]
+        point[path] = stored if isinstance(axis, Range) else next(value for value in axis if encode(value) == stored)
     return point
 
 
 def enumerate_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[Candidate]:
-    """List all trials of a grid or of random draws, in order; equal experiments appear once.
+    """Return all trials of a grid sweep or a random sweep, in order; equal experiments appear once.
 
-    A random trial depends on the sweep's seed and its own number alone, never on which trials finished before.
+    A random trial depends only on the seed of the sweep and on its own number, never on which trials finished before.
 
     Raises:
-        OptionError: For the first that is no valid experiment.
+        OptionError: At the first trial that is not a valid experiment.
     """
-    found: dict[str, Candidate] = {}
+    trials: dict[str, Candidate] = {}
     points = _grid(sweep) if sweep.sampler == "grid" else _draws(sweep)
     for point in points:
-        if sweep.trials is not None and len(found) >= sweep.trials:
+        if sweep.trials is not None and len(trials) >= sweep.trials:
             break
         trial = candidate(base, point)
-        found.setdefault(trial.key, trial)
-    return list(found.values())
+        trials.setdefault(trial.key, trial)
+    return list(trials.values())
 
 
 def _grid(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
@@ -228,7 +235,7 @@ def _grid(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
 
 
 def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
-    """Draw more points than trials, so that a small space can give all its points, then end."""
+    """Yield random points of a sweep, more than there are trials, because equal points are dropped afterwards."""
     for number in range((sweep.trials or 0) + _REDRAWS):
         chance = random.Random(f"{sweep.seed}-{number}")
         yield {path: _draw(axis, chance) for path, axis in sweep.space.items()}
@@ -249,10 +256,10 @@ def _draw(axis: Range | tuple[Any, ...], chance: random.Random) -> Any:
 
 
 def check_corners(sweep: SweepConfig, base: Mapping[str, Any]) -> None:
-    """Check listed values and the ends of ranges in combination, before a learning sampler draws what is between.
+    """Check all combinations of listed values and ends of ranges, before a sampler that learns draws values in between.
 
     Raises:
-        OptionError: For the first combination that is no valid experiment.
+        OptionError: At the first combination that is not a valid experiment.
     """
     axes = [(axis.low, axis.high) if isinstance(axis, Range) else axis for axis in sweep.space.values()]
     for values in itertools.islice(itertools.product(*axes), MOST_CORNERS):
@@ -260,7 +267,7 @@ def check_corners(sweep: SweepConfig, base: Mapping[str, Any]) -> None:
 
 
 def has_grown(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a grid has all its values of before, in the same fields, and nothing else changed.
+    """Return whether the new definition of a grid sweep only adds values to the lists of the old definition.
 
     Examples:
         >>> then = {"sampler": "grid", "base": {}, "space": {"seed": [0, 1]}}

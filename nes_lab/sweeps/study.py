@@ -1,4 +1,4 @@
-"""The Optuna study of a sweep: which trials there are, which run each has, and what came of it."""
+"""Store the trials of a sweep in an Optuna study: the settings of each trial, its run, and its result."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ _STATES = {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed", TrialStat
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial as the study knows it.
+    """One trial of a sweep as the Optuna study stores it.
 
     Attributes:
-        state: finished, failed, or open when it has no result yet.
-        key: The experiment it stands for; empty if a killed process did not come to note it.
-        run: Id of its run; empty as ``key``.
-        params: Its values as Optuna keeps them.
-        values: The objectives, once it is finished.
-        reason: Why it failed.
+        number: Its number in the study.
+        state: ``finished``, ``failed``, or ``open`` when it has no result yet.
+        key: Short name of its experiment; empty if the process was killed before it could store the name.
+        run: Id of its run; empty when ``key`` is empty.
+        params: The value of every field that the sweep varies, as Optuna stores it.
+        settings: The values that apply to this trial.
+        values: Its objectives; empty until it is finished.
+        reason: Why it failed; empty if it did not.
     """
 
     number: int
@@ -51,18 +53,18 @@ class TrialRecord:
 
 
 class TrialBook:
-    """Open, or make, the study of a sweep.
+    """Opens or creates the Optuna study of a sweep, and records its trials there.
 
     Args:
-        sweep: The sweep.
-        url: Database of the study.
-        definition: What must stay the same for trials to belong to one study.
-        make: Make the study if there is none.
+        sweep: The configuration of the sweep.
+        url: URL of the database of the study.
+        definition: The settings that must stay the same for trials to belong to one study.
+        make: Create the study if there is none.
 
     Raises:
-        KeyError: If there is no study and none is to be made.
+        KeyError: If there is no study and ``make`` is False.
         RunError: If the database cannot be opened.
-        OptionError: If the study there was made by another definition; names what differs.
+        OptionError: If the study was created with another definition. The message names what differs.
     """
 
     def __init__(self, sweep: SweepConfig, url: str, definition: Mapping[str, Any], make: bool = True) -> None:
@@ -81,7 +83,7 @@ class TrialBook:
         self._check(definition, make)
 
     def _made(self, storage: optuna.storages.BaseStorage) -> optuna.Study:
-        """Take the study, or make it with the names of its objectives, which dashboards show."""
+        """Return the study of the sweep, created if needed, with the names of its objectives, which dashboards show."""
         names, directions = list(self.sweep.objectives), list(self.sweep.objectives.values())
         study = optuna.create_study(
             study_name=self.sweep.name, storage=storage, directions=directions, load_if_exists=True
@@ -109,12 +111,15 @@ class TrialBook:
         if paths:
             lines = [f"{path}: {before.get(path)!r} then, {after.get(path)!r} now" for path in paths[:8]]
             raise OptionError(
-                f"sweep {self.sweep.name!r} was begun with other settings:\n  " + "\n  ".join(lines) +
-                "\nSet them back to go on with it (the lists of a grid may grow), or give the new sweep a name of its own."
+                f"sweep {self.sweep.name!r} was started with other settings:\n  " + "\n  ".join(lines) +
+                "\nRestore them to continue it (the lists of a grid may grow), or give the new sweep another name."
             )  # fmt: skip
 
     def _grow(self, definition: Mapping[str, Any]) -> None:
-        """Write all trials anew: Optuna takes no further choices into a study. If that is cut off, the runs are still there."""
+        """Create the study again with all its trials, because Optuna cannot add choices to a study.
+
+        If the process is killed meanwhile, trials may be missing, but their runs still exist.
+        """
         trials, attrs, storage = self.study.get_trials(), self.study.user_attrs, self.study._storage
         optuna.delete_study(study_name=self.sweep.name, storage=storage)
         self.study = self._made(storage)
@@ -125,26 +130,26 @@ class TrialBook:
             self.study.add_trial(trial)
 
     def tie(self, folder: str, where: str) -> None:
-        """Tie the study to the one folder whose lock says who drives it.
+        """Record which folder the study belongs to. The lock of that folder lets only one process run the sweep.
 
         Args:
-            folder: Random name of that folder.
-            where: Runs and machine, for the message.
+            folder: Random name of the folder of this sweep.
+            where: Folder of the runs and name of the machine, for the message.
 
         Raises:
-            RunError: If it is tied to another.
+            RunError: If the study belongs to another folder.
         """
         owner = self.study.user_attrs.get(OWNER)
         if owner is None:
             self.study.set_user_attr(OWNER, [folder, where])
         elif owner[0] != folder:
             raise RunError(
-                f"sweep {self.sweep.name!r}: its study in that storage belongs to {owner[1]}, and this is {where}. Go on with it "
-                "there, or take another name; delete the study if those runs are gone"
+                f"sweep {self.sweep.name!r}: its study in that storage belongs to {owner[1]}, and this is {where}. Continue it "
+                "there, or take another name; delete the study if those runs no longer exist"
             )
 
     def records(self) -> list[TrialRecord]:
-        """Return all trials in order, the latest of those that stand for the same failed experiment."""
+        """Return all trials of the study in order, without the failed trials that a later trial repeats."""
         trials = self.study.get_trials(deepcopy=False)
         again = {trial.user_attrs.get("again") for trial in trials}
         return [self._record(trial) for trial in trials if trial.number not in again]
@@ -160,18 +165,18 @@ class TrialBook:
         )
 
     def suggest(self) -> TrialRecord:
-        """Begin a trial whose settings the sampler draws.
+        """Add a trial to the study whose settings the sampler draws.
 
-        Its seed depends on the number of trials before, so that a resumed sweep does not draw the same again.
+        The seed of the sampler depends on the number of earlier trials, so a resumed sweep does not draw the same again.
         """
         self.study.sampler = _sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of steps that do not meet the end of a range
+            warnings.simplefilter("ignore")  # Optuna warns if the steps of a range do not meet its end
             number = self.study.ask(self.distributions).number
         return self._record(self._trial(number))
 
     def begin(self, trial: Candidate, run: str, again: int | None = None) -> TrialRecord:
-        """Begin a trial with known settings and its run; ``again`` is the number of one that failed before."""
+        """Add a trial with known settings and its run to the study; ``again`` is the number of the failed trial it repeats."""
         about = _about(trial, run) | ({} if again is None else {"again": again})
         params = {path: encode(value) for path, value in trial.point.items()}
         fresh = optuna.trial.create_trial(
@@ -181,17 +186,17 @@ class TrialBook:
         return self._record(self.study.get_trials(deepcopy=False)[-1])
 
     def note(self, number: int, trial: Candidate, run: str) -> TrialRecord:
-        """Write down what a trial stands for, and its run."""
+        """Store the settings, the experiment's key and the run of a trial that the sampler drew."""
         for name, value in _about(trial, run).items():
             self._set(number, name, value)
         return self._record(self._trial(number))
 
     def finish(self, number: int, values: Mapping[str, float]) -> None:
-        """Close a trial with its objectives."""
+        """Record a trial of the study as finished, with the values of its objectives."""
         self.study.tell(number, [float(values[name]) for name in self.sweep.objectives])
 
     def fail(self, number: int, reason: str) -> None:
-        """Close a trial that cannot be finished."""
+        """Record a trial of the study as failed, with the reason."""
         self._set(number, REASON, reason[:2000])
         self.study.tell(number, state=TrialState.FAIL)
 
@@ -229,7 +234,7 @@ def _engine_options(url: str) -> dict[str, Any]:
 
 
 def shown_storage(url: str) -> str:
-    """Return a database's URL without its password.
+    """Return the URL of a database with its password hidden.
 
     Examples:
         >>> shown_storage("postgresql://lab:secret@db/sweeps")

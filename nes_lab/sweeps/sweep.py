@@ -1,4 +1,4 @@
-"""Run a sweep or continue it: train its trials and record their results in a study."""
+"""Run or continue a sweep: train its trials and record their results in an Optuna study."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHOWN = ("top1", "madds", "params")
 
 
 def _old_callback(news: Callable[[str, RunInfo | None], object]) -> dict[str, Any]:
-    """Translate ``news=`` of older versions, one function for runs and for progress."""
+    """Translate the old argument ``news=``, one function for runs and progress, into ``on_run`` and ``on_progress``."""
 
     def on_progress(event: ProgressEvent) -> None:
         news("stopping" if event["phase"] == "stopping" else "tick", None)
@@ -57,33 +57,37 @@ def run_sweep(
     on_progress: OnProgress | None = None,
     on_run: OnRun | None = None,
 ) -> SweepResult:
-    """Train all trials of a sweep, or those that are still to be trained.
+    """Train all trials of a sweep that have no result yet.
 
     Args:
         source: The sweep: a YAML file, a mapping, or what :func:`load_sweep` returned.
         executor: ``local`` (processes of this machine) or ``ray``.
-        jobs: Trials at a time; by default one, and on Ray as many as there is room for.
-        address: Ray cluster, ``auto`` or host:port; empty starts Ray here.
-        cpus_per_trial: CPUs that a trial takes on Ray.
-        gpus_per_trial: GPUs that a trial takes on Ray; 0 trains on the CPU.
-        root: The folder of all runs; by default ``$NES_LAB_HOME/runs``, else ``data/runs``.
-        retry_failed: Go on with trials that failed, from their checkpoints.
+        jobs: Number of trials that train at the same time; None means one, or on Ray as many as the cluster has room for.
+        address: Address of the Ray cluster, ``auto`` or host:port; empty starts Ray on this machine.
+        cpus_per_trial: Number of CPUs that a trial reserves on Ray.
+        gpus_per_trial: Number of GPUs that a trial reserves on Ray; 0 trains on the CPU.
+        root: The folder of all runs; None takes ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
+        retry_failed: Resume failed trials too, from their checkpoints.
         should_stop: Called several times a second; when it returns true, the active runs save a checkpoint and stop.
+            None never stops.
         progress: Show a bar on standard error.
         on_progress: Called several times a second with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is the
             trial and whose phase is ``"trials"``, or ``"stopping"`` once the sweep was asked to stop.
         on_run: Called with ``"began"`` or ``"ended"`` and the run, whenever a run begins or ends.
 
+    Returns:
+        All trials with their states and numbers.
+
     Raises:
-        OptionError: If the sweep is wrong, or was begun with other settings; nothing is started.
-        RunError: If another process runs the same sweep, or its files cannot be written.
+        OptionError: If the sweep is not valid, or was started before with other settings. No training is started.
+        RunError: If another process runs the same sweep, or the files of the sweep cannot be written.
 
     Examples:
         >>> import tempfile
         >>> base = {"data": {"limit": 64}, "training": {"epochs": 1, "warmup_epochs": 0, "threads": 1}}
         >>> sweep = {"name": "seeds", "base": base, "space": {"seed": [0, 1]}}
         >>> stopped = run_sweep(sweep, root=tempfile.mkdtemp() + "/runs", should_stop=lambda: True)
-        >>> [trial.state for trial in stopped.trials]  # without should_stop: finished, each with its numbers
+        >>> [trial.state for trial in stopped.trials]  # it stopped before any trial; without should_stop both finish
         []
     """
     sweep = source if isinstance(source, SweepConfig) else load_sweep(source)
@@ -97,14 +101,14 @@ def run_sweep(
 
 
 class Sweep:
-    """A sweep whose every trial was checked.
+    """Checks the trials of a sweep, trains them, and reads their results.
 
     Args:
-        config: What to do.
-        store: Where the runs go; the study is in ``sweeps/<name>`` beside them.
+        config: The configuration of the sweep.
+        store: The store of the runs. The study is in the folder ``sweeps/<name>`` beside the folder of the runs.
 
     Raises:
-        OptionError: If some combination is no valid experiment.
+        OptionError: If a combination of settings is not a valid experiment.
 
     Examples:
         >>> sweep = Sweep(load_sweep({"name": "seeds", "space": {"seed": [0, 1]}}), RunStore())
@@ -119,7 +123,7 @@ class Sweep:
         self.url = config.storage or f"sqlite:///{self.folder / 'study.db'}"
 
     def definition(self) -> dict[str, Any]:
-        """Return what must stay the same for the sweep to be continued."""
+        """Return the settings that must stay the same for a sweep to be continued: base, space, sampler, objectives."""
         axes = {
             path: axis.model_dump() if isinstance(axis, Range) else list(axis)
             for path, axis in self.config.space.items()
@@ -136,7 +140,7 @@ class Sweep:
         on_progress: OnProgress | None = None,
         on_run: OnRun | None = None,
     ) -> SweepResult:
-        """Train what is still to be trained. See :func:`run_sweep`."""
+        """Train all trials of the sweep that have no result yet, as :func:`run_sweep` does, with this executor."""
         with self._alone(), executor.open():
             book = self._book(make=True)
             trials = TrialRunner(self.store, self.space, book, executor, on_progress or (lambda _: None), on_run)
@@ -145,17 +149,17 @@ class Sweep:
             return self._result(book, stopped)
 
     def problems(self) -> dict[str, str]:
-        """Find the trials that could not begin: unknown backbones, budgets out of reach, missing data. Trains nothing.
+        """Find the trials that cannot start: unknown backbones, budgets out of reach, missing data. Nothing is trained.
 
-        Trials that differ in their seed only are checked once. Each check reads the data and plans a network.
+        Trials that differ only in their seed are checked once. Each check reads the data and plans a network.
 
         Returns:
-            The reason, by the trial's key.
+            The reason why a trial cannot start, by the key of the trial.
         """
         from nes_lab.experiment.build import check
 
         reasons: dict[str, str] = {}
-        found: dict[str, str] = {}
+        why_not: dict[str, str] = {}
         for trial in self.space.candidates:
             setting = trial.config.model_copy(update={"seed": 0}).model_dump_json()
             if setting not in reasons:
@@ -165,11 +169,11 @@ class Sweep:
                 except NesLabError as error:
                     reasons[setting] = str(error)
             if reasons[setting]:
-                found[trial.key] = reasons[setting]
-        return found
+                why_not[trial.key] = reasons[setting]
+        return why_not
 
     def look(self) -> SweepResult:
-        """Return what was found so far, without starting anything; nothing if it was never begun."""
+        """Return the results so far without starting anything; a result without trials if the sweep never started."""
         if self.config.storage or (self.folder / "study.db").exists():
             with contextlib.suppress(KeyError):
                 return self._result(self._book(make=False), False)
@@ -196,12 +200,12 @@ class Sweep:
             mark = self._mark()
             about = {"name": self.config.name, "storage": shown_storage(self.url), "folder": mark, **self.definition()}
             write_json(self.folder / "sweep.json", about)
-            if self.config.storage:  # else the study is in the folder, and moves with it
+            if self.config.storage:  # without a storage, the study is in the folder of the sweep and moves with it
                 book.tie(mark, f"{self.store.root} on {socket.gethostname()}")
         return book
 
     def _mark(self) -> str:
-        """Return the folder's random name, by which a study tells it from one at the same path of another machine."""
+        """Return the random name of this sweep's folder; it differs from that of the same path on another machine."""
         try:
             return str(read_json(self.folder / "sweep.json")["folder"])
         except (FileNotFoundError, KeyError, RunError):

@@ -1,4 +1,4 @@
-"""Run the trials of a sweep in this process: resume open trials, start new ones, record their results."""
+"""Run the trials of a sweep: resume open trials, start new ones, record their results in the study."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ __all__ = ["OnRun", "TrialRunner"]
 
 POLL_SECONDS = 0.25
 OnRun = Callable[[str, RunInfo], object]
-"""A function that is called with ``"began"`` or ``"ended"`` and the run."""
+"""Type of a function that is called with ``"began"`` or ``"ended"`` and the run, when a run begins or ends."""
 
 
 class TrialRunner:
-    """Hands the trials of a sweep to an executor, and writes into the study what came of them.
+    """Hands the trials of a sweep to an executor, and writes their results into the study.
 
-    A trial waits in ``resumable`` if it was begun before, in ``fresh`` if it is listed and new; a sampler that learns
-    draws the others one by one.
+    Trials that were started before wait in ``resumable``; listed trials that are new wait in ``fresh``. A sampler that
+    learns draws its trials one by one instead.
 
     Args:
-        store: Where the runs are.
+        store: The store of the runs.
         space: The checked trials of the sweep.
-        book: The study.
+        book: The study, which records trials and results.
         executor: Trains the runs.
-        on_progress: Called at every look at the runs.
+        on_progress: Called several times a second with a progress event whose unit is the trial.
         on_run: Called when a run begins or ends; None calls nothing.
     """
 
@@ -60,7 +60,7 @@ class TrialRunner:
         self.begun = 0
 
     def prepare(self, retry_failed: bool) -> None:
-        """Sort the trials into finished ones, those to resume, and new ones.
+        """Sort the trials of the sweep into finished trials, trials to resume, and new trials.
 
         Args:
             retry_failed: Resume failed trials too.
@@ -78,12 +78,15 @@ class TrialRunner:
         self.fresh.extend(trial for trial in self.space.candidates if trial.key not in keys)
 
     def _orphans(self, known: set[str]) -> dict[str, str]:
-        """Find runs of this sweep that no trial knows: their process was killed, or the study was lost."""
+        """Return the runs of this sweep that belong to no trial, because a process was killed or the study was lost.
+
+        The result is the id of each run, by the key of its experiment.
+        """
         members = [info for info in self.store.list() if info.group == self.space.config.name]
         return {key_of(info.config): info.id for info in members if info.id not in known and info.config}
 
     def _resume(self, record: TrialRecord) -> None:
-        """Resume a trial that has no result yet, on its own run if that still exists."""
+        """Let a trial without a result wait to be resumed, with its own run if that run still exists."""
         if not set(self.space.config.space) <= set(record.params):
             self.book.fail(record.number, "its process ended while its settings were drawn")
             return
@@ -98,13 +101,13 @@ class TrialRunner:
         self.resumable.append((record.number, run))
 
     def _run_of(self, trial: Candidate) -> str:
-        """Return an orphan run of the same experiment, or create a run."""
+        """Return the id of a run for a trial: a run of the same experiment that belongs to no trial, or else a new run."""
         if orphan := self.orphans.pop(trial.key, ""):
             return orphan
         return self.store.create(trial.config.to_dict(), label=trial.label, group=self.space.config.name)
 
     def work(self, should_stop: Callable[[], object]) -> bool:
-        """Run trials until none is left, or until told to stop.
+        """Run the trials of the sweep until none is left, or until ``should_stop`` returns true.
 
         Returns:
             True if it was told to stop before all trials had ended.
@@ -132,7 +135,7 @@ class TrialRunner:
         return bool(self.resumable or self.fresh) or (self.space.learns and self.begun < self.space.planned)
 
     def _next(self) -> tuple[int, str] | None:
-        """Return number and run of the trial to start next, or None if there is none."""
+        """Return the number of the trial to start next and the id of its run, or None if there is none."""
         if self.resumable:
             return self.resumable.popleft()
         if not self._has_next():
@@ -145,11 +148,14 @@ class TrialRunner:
         return self._draw()
 
     def _draw(self) -> tuple[int, str]:
-        """Let the sampler choose. If it draws settings that were trained before, the trial takes their run."""
-        known = {record.key: record.run for record in self.book.records()}
+        """Let the sampler draw the settings of a new trial, and return its number and the id of its run.
+
+        If an earlier trial has the same settings, both share its run.
+        """
+        runs = {record.key: record.run for record in self.book.records()}
         record = self.book.suggest()
         trial = self.space.candidate(record.params)
-        run = known.get(trial.key) or self._run_of(trial)
+        run = runs.get(trial.key) or self._run_of(trial)
         self.book.note(record.number, trial, run)
         return record.number, run
 
@@ -164,13 +170,13 @@ class TrialRunner:
             return
         try:
             self.executor.start(run)
-        except RunError as error:  # such as a hung process that still holds the run's lock
+        except RunError as error:  # for example, a hung process still holds the run's lock
             self._record(replace(info, state="lost", reason=str(error)))
         else:
             self.on_run("began", info)
 
     def _record(self, info: RunInfo) -> None:
-        """Write the result of a run that ended into the study. A run that can be resumed leaves its trials open."""
+        """Write the result of a run that ended into the study. If the run can be resumed, its trials stay open."""
         for number in self.numbers.pop(info.id, []):
             if info.state == "failed":
                 self.book.fail(number, info.reason)
@@ -181,8 +187,8 @@ class TrialRunner:
     def _finish(self, number: int, info: RunInfo) -> None:
         missing = [name for name in self.space.config.objectives if not _is_number(info.summary.get(name))]
         if missing:
-            known = ", ".join(name for name, value in info.summary.items() if _is_number(value))
-            self.book.fail(number, f"its summary has no {', '.join(missing)}; it has {known}")
+            names = ", ".join(name for name, value in info.summary.items() if _is_number(value))
+            self.book.fail(number, f"its summary has no {', '.join(missing)}; it has {names}")
         else:
             self.book.finish(number, info.summary)
 

@@ -60,7 +60,7 @@ def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
     with pytest.warns(FutureWarning, match="on_progress=, on_run="):
         again = sweep_here(store, tree(), news=lambda kind, info: told.append(kind))
     assert again == found and told.count("began") == 3 and set(attempts(store).values()) == {1}
-    with pytest.raises(OptionError, match=r"(?s)space.seed: \[0, 1, 2\] then, \[0, 1\] now.*name of its own"):
+    with pytest.raises(OptionError, match=r"(?s)space.seed: \[0, 1, 2\] then, \[0, 1\] now.*another name"):
         sweep_here(store, tree(space={"seed": [0, 1]}))
     with pytest.raises(OptionError, match=r"base\.training.epochs: 2 then, 3 now"):
         sweep_here(store, tree(base=tree()["base"] | {"training": {"epochs": 3, "lr": 0.01, "warmup_epochs": 0}}))
