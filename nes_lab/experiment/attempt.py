@@ -1,4 +1,4 @@
-"""One attempt at a run: build the experiment, train it, and write rows, checkpoints, snapshots and the summary."""
+"""Make one attempt at a run: build the experiment, train it, and write metrics, checkpoints, snapshots and the summary."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Attempt:
     """Trains a run from its latest checkpoint, or from the start, and writes what happens into the run's files.
 
     Args:
-        writer: Writes the run's files; it is entered already.
+        writer: Writes the run's files; its ``with`` block has already been entered.
         config: The run's configuration.
-        signals: Tells whether the process was asked to stop.
+        signals: Receives the signals that ask this process to stop.
         on_progress: Called with each progress event.
         data: The data that the config names, if it was loaded before; None loads it.
     """
@@ -72,7 +72,7 @@ class Attempt:
         self.stride = -(-config.training.epochs // (MAX_SNAPSHOTS - 1))
 
     def run(self) -> dict[str, Any]:
-        """Build, train and summarize.
+        """Build the experiment, train it and write its summary.
 
         Returns:
             The run's ``state`` (finished or cancelled) and its summary.
@@ -102,7 +102,10 @@ class Attempt:
         return {"state": "finished", **summary}
 
     def _build(self, checkpoint: Checkpoint | None) -> Built:
-        """Build in this process first, so that the others find its downloads and its plan."""
+        """Build the experiment in the first process, then send plan and checkpoint to the other processes, which build it too.
+
+        So the other processes use the downloads and the plan of the first.
+        """
         plan = None if checkpoint is None else self._stored_plan()
         built = build(self.config, plan, self.data)
         if distributed.world_size() == 1:
@@ -155,7 +158,7 @@ class Attempt:
             return None
 
     def _record(self, built: Built) -> None:
-        """Store what is known before the first step: plan, costs and the number of images."""
+        """Store what is known about a run before its first step: plan, costs, fit and numbers of images."""
         if built.plan is not None:
             self.writer.plan_json(built.plan.to_json())
         self._record_cost(built)
@@ -172,7 +175,7 @@ class Attempt:
         self.writer.cost({"dense": built.dense_cost.to_dict(), "cost": built.cost.to_dict()})
 
     def _restore(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
-        assert checkpoint.state is not None  # run() has checked
+        assert checkpoint.state is not None  # run() has checked it
         state = load_training(trainer, checkpoint.weights, checkpoint.state)
         self.seconds_before = float(state.get("seconds", 0.0))
 

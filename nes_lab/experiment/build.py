@@ -1,4 +1,4 @@
-"""From a config to what is trained: data, backbone, plan, the compressed network and its teacher; no run, no training."""
+"""Build what a config describes: data, backbone, plan, the compressed network and its teacher. Nothing is trained here."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ __all__ = ["Built", "build", "check", "recipe_of"]
 
 @dataclass(frozen=True)
 class Built:
-    """All that a config stands for, before any training.
+    """Everything that a config describes, before any training: network, plan, data, costs and teacher.
 
     Attributes:
         model: The network to train, compressed if the config says so, on the CPU.
-        plan: What was replaced; None for a dense network.
-        data: The dataset, checked; its splits serve the batches.
-        dense_cost: What the backbone costs uncompressed, for one input.
-        cost: What ``model`` costs, for one input.
-        teacher: The dense network to distil from, in evaluation mode; None without distillation.
-        fit: How near the epitomes came to the dense weights, where they were searched for.
+        plan: The compression plan; None for a dense network.
+        data: The checked dataset; its splits provide the batches.
+        dense_cost: Params and multiply-adds of the uncompressed backbone, for one input.
+        cost: Params and multiply-adds of ``model``, for one input.
+        teacher: The dense network to distill from, in evaluation mode; None without distillation.
+        fit: How well the epitomes fit the dense weights; None if no starts were searched.
     """
 
     model: nn.Module
@@ -57,19 +57,19 @@ class Built:
 
 
 def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: DatasetSpec | None = None) -> Built:
-    """Load the data, make the backbone from the config's seed, and compress it. Global random states are left alone.
+    """Load the data, make the backbone from the config's seed, and compress it. Global random states do not change.
 
     Args:
-        config: What to build.
-        plan: Compress by this plan instead of making one, e.g. that of the run to be resumed. The weights are then those of
-            a checkpoint to come: nothing is fitted.
-        data: What :func:`check` has loaded for this very config, so that it is read only once.
+        config: The configuration of the experiment.
+        plan: The plan to compress by, for example that of a run to be resumed; None makes a plan from the config. With a
+            plan nothing is fitted, because the weights are loaded from a checkpoint afterwards.
+        data: The data that :func:`check` returned for the same config; None loads it.
 
     Raises:
         DataError: If the data is missing, incomplete or damaged.
-        OptionError: If the backbone or the dataset is not known, or there is no teacher to distil from.
-        CheckpointError: If weights to begin with cannot be read, or are of another network.
-        BudgetError: If the budget cannot be met; names the least that can be reached.
+        OptionError: If the backbone or the dataset is not known, or there is no teacher to distill from.
+        CheckpointError: If the initial weights cannot be read, or belong to another network.
+        BudgetError: If the budget cannot be met. The message names the smallest that can.
 
     Examples:
         >>> from nes_lab.config import load_config
@@ -95,24 +95,24 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
             compress(dense, plan, initial_weights=initial_weights, generator=keyed_generator(config.seed, 2)),
             None,
         )
-        if config.compression.snap:  # the starts to come are those of a search among whole cells
+        if config.compression.snap:  # the starts in the checkpoint were searched on integer cells
             for _, layer in epitome_layers(model):
                 layer.snap()
     return Built(model, plan, data, dense_cost, count(model, example), teacher, report)
 
 
 def check(config: ExperimentConfig) -> DatasetSpec | None:
-    """Find the mistakes that can be known before a run exists: device, data, backbone, compression and training.
+    """Check a config before there is a run: its device, data, backbone, compression and training.
 
-    Data that is to be downloaded is left to the run.
+    If the config says to download the data, the check ends before the data; the run downloads it.
 
     Returns:
-        The data, for :func:`build`; None where it is still to be downloaded.
+        The data, for :func:`build`; None if the run is to download it.
 
     Raises:
-        OptionError: If the device, the backbone or the preset is not known here, or the training does not suit the data.
+        OptionError: If the device, the backbone or the preset is not available, or the training does not suit the data.
         DataError: If the data is missing, incomplete or damaged.
-        CheckpointError: If weights to begin with cannot be read, or are of another network.
+        CheckpointError: If the initial weights cannot be read, or belong to another network.
         BudgetError: If the budget cannot be met.
 
     Examples:
@@ -131,7 +131,7 @@ def check(config: ExperimentConfig) -> DatasetSpec | None:
     dense, example = _backbone(config, data), torch.zeros(1, *data.input_shape)
     _teacher(config, data, dense)
     if config.compression is None:
-        count(dense, example)  # such inputs may be none for this network
+        count(dense, example)  # raises an error if the network cannot take inputs of this shape
     else:
         plan_from_config(dense, example, config.compression, config.seed)
     check_training(recipe, data, dense, config.training.processes)
@@ -139,36 +139,36 @@ def check(config: ExperimentConfig) -> DatasetSpec | None:
 
 
 def recipe_of(config: ExperimentConfig) -> Recipe:
-    """The flat recipe that the training section and the batch size stand for; configs end here.
+    """Return the training recipe of a config: its training section and its batch size, as one flat object.
 
     Examples:
         >>> from nes_lab.config import load_config
         >>> recipe_of(load_config({"data": {"batch_size": 8}, "training": {"lr": 0.5}})).lr
         0.5
     """
-    known = {item.name for item in fields(Recipe)}
-    wanted = {name: value for name, value in config.training.model_dump().items() if name in known}
-    return Recipe(batch_size=config.data.batch_size, **wanted)
+    names = {item.name for item in fields(Recipe)}
+    options = {name: value for name, value in config.training.model_dump().items() if name in names}
+    return Recipe(batch_size=config.data.batch_size, **options)
 
 
 def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | None = None) -> nn.Module:
-    """The dense network with the weights it begins with, or those of another file."""
-    wanted = config.backbone
+    """Return the dense network of a config with its initial weights, or with the weights of ``checkpoint`` if given."""
+    backbone = config.backbone
     try:
         with isolated_rng(0):
             return dense_backbone(
-                wanted.name,
-                pretrained=wanted.pretrained and checkpoint is None,
-                checkpoint=checkpoint or wanted.checkpoint,
-                new_head=wanted.new_head and checkpoint is None,
+                backbone.name,
+                pretrained=backbone.pretrained and checkpoint is None,
+                checkpoint=checkpoint or backbone.checkpoint,
+                new_head=backbone.new_head and checkpoint is None,
                 seed=stream_seed(config.seed, 1),
                 num_classes=data.num_classes,
                 in_channels=data.in_channels,
-                width=wanted.width,
-                **wanted.options,
+                width=backbone.width,
+                **backbone.options,
             )
     except TypeError as error:
-        raise OptionError(f"backbone.options={wanted.options!r} does not suit {wanted.name!r}: {error}") from error
+        raise OptionError(f"backbone.options={backbone.options!r} does not suit {backbone.name!r}: {error}") from error
 
 
 def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> nn.Module | None:
@@ -181,7 +181,7 @@ def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> n
         if backbone.new_head:
             raise OptionError(
                 f"training.kd_weight={training.kd_weight:g}: with backbone.new_head the dense network's classifier knows "
-                "nothing yet; train it first and give its weights as training.kd_checkpoint"
+                "is untrained; train it first and give its weights as training.kd_checkpoint"
             )
         teacher = copy.deepcopy(dense)
     else:
@@ -195,12 +195,15 @@ def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> n
 def _searched(
     config: ExperimentConfig, plan: CompressionPlan, dense: nn.Module, data: DatasetSpec
 ) -> tuple[nn.Module, FitReport]:
-    """Fit epitomes and starts to the dense weights, calibrated on training images if asked."""
-    wanted = config.compression
-    assert wanted is not None  # build asks only then
-    batches = _calibration(data, wanted.calibration, config.seed)
+    """Return the compressed network and how well it fits: epitomes and starts are searched to match the dense weights.
+
+    The fit is calibrated on training images if the config gives their number.
+    """
+    compression = config.compression
+    assert compression is not None  # build calls this only for a compressed network
+    batches = _calibration(data, compression.calibration, config.seed)
     dense.eval()
-    about = {"snap": wanted.snap, "calibration": batches, "norms": batches, "seed": config.seed}
+    about = {"snap": compression.snap, "calibration": batches, "norms": batches, "seed": config.seed}
     model, report = fit(dense, plan, search_starts=True, **about)
     return model.train(), report
 

@@ -30,13 +30,13 @@ TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Contender:
-    """One setting of the demo, trained once per seed.
+    """One network that the demo compares; it is trained once per seed.
 
     Args:
-        name: Shown in tables and used as the runs' label.
+        name: Name in tables and label of its runs.
         config: Its configuration with seed 0.
-        built: The network and its counts.
-        rival: Name of the narrower dense network of equal multiply-adds; None for dense ones.
+        built: The network and its counts of params and multiply-adds.
+        rival: Name of the narrower dense network with equal multiply-adds; None if this network is dense.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Contender:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo measured.
+    """Holds the measurements of the demo: a table of all networks, the comparisons, and the files written.
 
     Args:
-        group: Group of its runs in the store.
-        table: One row per contender: params, madds, latency, accuracy.
-        contests: The comparison of each epitome network with the narrower one of equal multiply-adds.
-        seconds: Wall-clock time.
-        report, results: Files written.
+        group: Group of the demo's runs in the store.
+        table: One row per network: params, madds, latency, accuracy.
+        contests: The comparison of each epitome network with the narrower dense network of equal multiply-adds.
+        seconds: Wall-clock time of the demo in seconds.
+        report, results: Paths of the HTML report and of the JSON file that were written.
     """
 
     group: str
@@ -66,10 +66,14 @@ class DemoResult:
 
 
 def contenders(epochs: int, limit: int | None = None) -> list[Contender]:
-    """Build the settings: dense, two narrower dense networks, and epitomes with the same multiply-adds as those.
+    """Build the networks of the demo: dense, two narrower, and for each narrower one epitome networks of equal multiply-adds.
+
+    Args:
+        epochs: Epochs of each run.
+        limit: Number of training images; None takes all.
 
     Raises:
-        OptionError: If a plan misses the narrower network's multiply-adds by more than 2 %.
+        OptionError: If the multiply-adds of an epitome network differ by more than 2 % from those of the narrower network.
     """
     networks = [_contender("dense, width 1", _config(epochs, limit))]
     for width in WIDTHS:
@@ -115,21 +119,24 @@ def run_demo(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> DemoResult:
-    """Train all contenders as ordinary runs, measure them, and write the report.
+    """Train all networks of the demo as ordinary runs, measure them, and write the report.
 
     Args:
-        store: The runs land here, in a group of their own.
-        seeds: Runs of each contender; a seed sets the split, the initial weights and the order of batches.
+        store: The store that gets the runs, in a new group.
+        seeds: Number of runs of each network. A seed sets the split, the initial weights and the order of batches.
         epochs: Epochs of each run.
-        workers: Processes that train at the same time, one thread each.
+        workers: Number of processes that train at the same time, with one thread each.
         limit: Number of training images; None takes all.
         folder: Folder of the report; None takes ``demo/<group>`` beside the store.
         progress: Show a bar on standard error.
         on_progress: Called often with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is the run.
 
+    Returns:
+        The table, the comparisons and the paths of the report and the results.
+
     Raises:
         OptionError: If a number is below 1, or ``folder`` cannot be written.
-        RunError: If a run did not finish; says which and why.
+        RunError: If a run did not finish. The message says which one and why.
     """
     for name, value in (("seeds", seeds), ("epochs", epochs), ("workers", workers)):
         check_int(name, value, 1)
@@ -156,7 +163,7 @@ def run_demo(
 
 
 def _create_runs(store: RunStore, settings: list[Contender], seeds: int, group: str) -> dict[str, list[str]]:
-    """Create one run per contender and seed, seed by seed; return the ids by contender."""
+    """Create one run per network and seed, and return the ids of the runs by the name of the network."""
     runs: dict[str, list[str]] = {contender.name: [] for contender in settings}
     for seed in range(seeds):
         for contender in settings:
@@ -178,7 +185,7 @@ def _all_trained(phase: str, total: int) -> ProgressEvent:
 
 
 def _writable(folder: Path) -> Path:
-    """Make the folder and try to write in it: a typing error should not cost a whole training."""
+    """Create a folder, check that it can be written, and return it. So a mistyped path fails before the training, not after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -186,6 +193,6 @@ def _writable(folder: Path) -> Path:
     except OSError as error:
         raise OptionError(
             f"folder={str(folder)!r} (--out) cannot be written: {error.strerror or error}; "
-            "name a folder that can be made or written"
+            "name a folder that can be created or written"
         ) from error
     return folder

@@ -1,4 +1,4 @@
-"""Measure the networks of the demo and compare them: latency, accuracy over seeds, and the contests."""
+"""Measure the latencies of the demo's networks and compare their accuracies over seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCHES = (1, 64)
 
 
 def environment() -> dict[str, Any]:
-    """Return what every measurement depends on: device, processor, threads and versions."""
+    """Return the facts that every measurement depends on: device, processor, threads and versions."""
     return {
         "device": "cpu",
         "processor": _processor(),
@@ -44,7 +44,10 @@ def _processor() -> str:
 
 
 def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, float]]:
-    """Return the median forward time in ms by batch size and contender; all contenders take turns within one loop."""
+    """Return the median forward time in ms of each network of the demo, by batch size and by the network's name.
+
+    The networks take turns within one loop, so that changes of the machine's speed affect all of them.
+    """
     models = {c.name: c.built.model for c in settings}
     shape = settings[0].built.data.input_shape
     rounds = {1: 40, 64: 20}
@@ -57,7 +60,17 @@ def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, floa
 def compare_contenders(
     store: RunStore, settings: Sequence[Contender], runs: dict[str, list[str]], latency: dict[int, dict[str, float]]
 ) -> tuple[list[dict[str, Any]], list[Contest]]:
-    """Return one row of numbers per contender, and each epitome network's comparison with its rival."""
+    """Return the table of the demo's networks, and the comparison of each epitome network with its narrower rival.
+
+    Args:
+        store: The store of the finished runs.
+        settings: The networks.
+        runs: Ids of the runs of each network, by its name.
+        latency: Median forward time in ms, by batch size and by the network's name.
+
+    Returns:
+        One row of numbers per network, and one comparison per epitome network.
+    """
     top1 = {name: [float(store.get(run).summary["top1"]) for run in ids] for name, ids in runs.items()}
     table: list[dict[str, Any]] = []
     for contender in settings:

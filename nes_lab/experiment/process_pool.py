@@ -1,4 +1,4 @@
-"""Train many runs in a few processes of this machine, each with torch loaded already."""
+"""Train many runs in a few processes of this machine. The processes start quickly, because torch is already loaded."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["require_finished", "train_runs"]
 
 POLL_SECONDS = 0.4
 MIN_DONE = 0.2
-"""Runs that must be done before the time left is estimated from the pace so far."""
+"""Number of runs (a fraction) that must be done before the time left is estimated from the pace so far."""
 
 
 def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: OnProgress) -> None:
     """Train runs, at most ``workers`` at a time. If one fails or this process is interrupted, the others are stopped.
 
     Args:
-        store: Where the runs are.
-        runs: Their ids, in the order in which they start.
-        workers: Processes that train at the same time.
-        on_progress: Called several times a second.
+        store: The store of the runs.
+        runs: Ids of the runs, in the order in which they start.
+        workers: Number of processes that train at the same time.
+        on_progress: Called several times a second with a progress event whose unit is the run.
 
     Raises:
-        RunError: If a run did not finish; says which and why.
+        RunError: If a run did not finish. The message says which one and why.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["nes_lab.experiment.run"])
@@ -52,7 +52,7 @@ def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: 
 
 @contextmanager
 def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
-    """Yield the processes by run; at an error, end those that are still there."""
+    """Yield an empty mapping for the training processes by run; at an error, end all processes that are in it."""
     active: dict[str, BaseProcess] = {}
     try:
         yield active
@@ -65,7 +65,7 @@ def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
 
 
 def _train_one(root: str, run: str) -> None:
-    """Train one run in a process of its own; errors are in the run's files and its log."""
+    """Train one run in this process, which was started for it. Output and errors go to the run's files and log."""
     store = RunStore(root)
     with (store.path(run) / "log.txt").open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
@@ -78,7 +78,7 @@ def require_finished(store: RunStore, run: str) -> None:
     """Check that a run has finished.
 
     Raises:
-        RunError: If it has not; names the run, its state and the reason.
+        RunError: If the run has not finished. The message names the run, its state and the reason.
     """
     info = store.get(run)
     if info.state != "finished":
@@ -88,7 +88,7 @@ def require_finished(store: RunStore, run: str) -> None:
 def _progress(
     store: RunStore, total: int, waiting: int, active: Mapping[str, BaseProcess], seconds: float
 ) -> ProgressEvent:
-    """Count the finished runs and the completed share of each active one; estimate the rest at the pace so far."""
+    """Return the progress of all runs: how many are done, with fractions of active runs, and an estimate of the time left."""
     infos = [store.get(run) for run in active]
     finished = total - waiting - len(active)
     done = finished + sum(info.progress for info in infos)

@@ -1,8 +1,8 @@
 """Train a run from its config to its summary: data, backbone, compression, training, evaluation.
 
-Under torchrun every process calls :func:`run_experiment` with the same run. The first process plans and writes; it sends the
-plan and the path of the checkpoint to the others, which only train. All processes must see the run's folder (a shared file
-system).
+Under torchrun every process calls :func:`run_experiment` with the same run. The first process makes the plan and writes the
+run's files. It sends the plan and the path of the checkpoint to the other processes, which only train. All processes must
+see the run's folder (a shared file system).
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ def run_experiment(
 ) -> dict[str, Any]:
     """Train a run to its end, from its latest checkpoint if it has one.
 
-    SIGTERM, Ctrl-C (in the main thread) and a cancel request end it after the current step, with a checkpoint and the
-    state ``cancelled``. An error ends it as ``failed``, with the reason, and is raised again.
+    SIGTERM, Ctrl-C (in the main thread) and a cancel request end the run after the current step, with a checkpoint and the
+    state ``cancelled``. After an error the state of the run is ``failed``, with the reason, and the error is raised again.
 
     Args:
         store: The store that holds the run.
         run_id: Id of the run; its ``config.json`` is the experiment.
         on_progress: Called at most five times a second with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is
             the training step.
-        data: What :func:`nes_lab.experiment.build.check` returned for the run's config, so that it is not read again.
+        data: The data that :func:`nes_lab.experiment.build.check` returned for the run's config; None reads it.
         progress: Show a bar on standard error.
 
     Returns:
         The run's ``state`` (finished or cancelled) and its summary.
 
     Raises:
-        RunError: If another process writes to the run, or the training diverged.
-        NesLabError: If the config, the data or a checkpoint is wrong.
+        RunError: If another process writes to the run, the training diverged, or the memory did not suffice.
+        NesLabError: If the config, the data or a checkpoint is not valid.
 
     Examples:
         >>> import tempfile
@@ -102,7 +102,16 @@ def run_experiment(
 def resume(
     store: RunStore, run_id: str, on_progress: OnProgress | None = None, *, progress: bool = False
 ) -> dict[str, Any]:
-    """Continue a run that was cancelled, failed or lost, from its latest complete checkpoint.
+    """Resume a run that was cancelled, failed or lost, from its latest complete checkpoint.
+
+    Args:
+        store: The store that holds the run.
+        run_id: Id of the run.
+        on_progress: Called at most five times a second with a progress event whose unit is the training step.
+        progress: Show a bar on standard error.
+
+    Returns:
+        The run's ``state`` (finished or cancelled) and its summary.
 
     Raises:
         RunError: If the run is finished, or another process writes to it.
@@ -113,7 +122,7 @@ def resume(
 
 
 def _out_of_memory(config: ExperimentConfig, error: Exception) -> str:
-    """Return a message that names a smaller batch size, and how a step keeps its number of images."""
+    """Return the message for a run that is out of memory: a smaller batch size, and how a step keeps its number of images."""
     size, parts = config.data.batch_size, config.training.accumulate
     half = max(1, size // 2)
     keep = f" (with training.accumulate={2 * parts} a step keeps its images)" if half < size else ""
@@ -121,7 +130,7 @@ def _out_of_memory(config: ExperimentConfig, error: Exception) -> str:
 
 
 def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
-    """Train in step with the first process, which writes."""
+    """Train a run in any process except the first: take plan and checkpoint from the first process, which alone writes."""
     begin = distributed.broadcast()
     plan = None if begin["plan"] is None else CompressionPlan.from_dict(begin["plan"])
     built = _built(config, plan)
@@ -135,12 +144,12 @@ def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
 
 
 def _built(config: ExperimentConfig, plan: CompressionPlan | None) -> Built:
-    """Build the experiment; if one process cannot, all raise an error."""
+    """Build the experiment in this process; if one of the processes cannot build it, all of them raise an error."""
     built, error = None, None
     try:
         built = build(config, plan)
     except (NesLabError, OSError, RuntimeError) as problem:
         error = problem
     distributed.raise_on_all_ranks(error)
-    assert built is not None  # else it has been raised
+    assert built is not None  # otherwise the line above has raised the error
     return built

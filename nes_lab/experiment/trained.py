@@ -1,4 +1,4 @@
-"""The network that a run has trained, taken out of its newest or its best checkpoint."""
+"""Save the network that a run has trained, from its newest or its best checkpoint."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = ["save_trained"]
 def save_trained(
     store: RunStore, run_id: str, folder: str | Path, *, averaged: bool = False, best: bool = False
 ) -> tuple[int, ...]:
-    """Save the network of a run's newest checkpoint as a folder that ``from_pretrained``, ``export`` and ``tune`` take.
+    """Save the network of a run's newest checkpoint as a folder that ``from_pretrained``, ``export`` and ``tune`` read.
 
-    The run may go on meanwhile. Its data must be there: it says how many classes and channels there are.
+    The run may continue to train meanwhile. Its data must exist, because it gives the numbers of classes and channels.
 
     Args:
-        store: Where the run is.
-        run_id: Which one.
+        store: The store of the run.
+        run_id: Id of the run.
         folder: A new or empty folder.
-        averaged: Take the averaged weights instead of those that the optimizer moved.
-        best: Take the checkpoint with the best validation top-1 (of the weights that the optimizer moved).
+        averaged: Save the averaged weights instead of those that the optimizer updated.
+        best: Use the checkpoint with the best validation top-1 (of the weights that the optimizer updated), not the newest.
 
     Returns:
         The shape of one input.
@@ -67,7 +67,7 @@ def save_trained(
 
 
 def _untaught(config: ExperimentConfig) -> ExperimentConfig:
-    """The same network without teacher and first weights: all come from the checkpoint."""
+    """Return the config without teacher and initial weights, because all weights come from the checkpoint."""
     backbone = config.backbone.model_copy(update={"pretrained": False, "checkpoint": None, "new_head": False})
     training = config.training.model_copy(update={"kd_weight": 0.0})
     return config.model_copy(update={"backbone": backbone, "training": training})
@@ -79,7 +79,7 @@ def _stored_plan(folder: Path) -> CompressionPlan | None:
 
 
 def _let_rest(model: nn.Module, routing: object) -> None:
-    """Exchange the modules of starts as they were exchanged in training, so that the weights fit."""
+    """Snap or freeze the starts of a network's epitome layers as the training did, so that the checkpoint's weights fit."""
     done = routing if isinstance(routing, dict) else {}
     for _, layer in epitome_layers(model):
         if done.get("snapped"):

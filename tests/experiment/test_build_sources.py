@@ -66,7 +66,7 @@ def test_a_teacher_of_its_own_for_a_fresh_student(weights):
 def test_a_teacher_that_knows_nothing_is_refused(weights):
     with pytest.raises(OptionError, match=r"training\.kd_weight=0\.5 needs a teacher that has learned"):
         build(config(training={"kd_weight": 0.5}))
-    with pytest.raises(OptionError, match=r"with backbone\.new_head the dense network's classifier knows nothing"):
+    with pytest.raises(OptionError, match=r"with backbone\.new_head the dense network's classifier is untrained"):
         build(config(backbone={"checkpoint": str(weights), "new_head": True}, training={"kd_weight": 0.5}))
 
 
