@@ -1,4 +1,4 @@
-"""Record the shapes and memory layouts that each epitome layer is called with, and the conditions of the measurement."""
+"""Record the shapes and memory layouts of the inputs of each epitome layer, and the conditions of a measurement."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ __all__ = ["Calls", "InputLayout", "record_calls", "tune_key"]
 
 @dataclass(frozen=True)
 class InputLayout:
-    """Everything about a layer's input except its numbers: two inputs of equal layout take equally long.
+    """Everything about a layer's input except its values. A layer takes equally long for two inputs of equal layout.
 
     Args:
-        shape: Sizes of its axes.
-        stride: Elements between neighbors along each axis.
-        dtype, device: As the tensor has them.
+        shape: Shape of the input.
+        stride: Distance in memory between neighbors along each axis, in elements.
+        dtype: Dtype of the input.
+        device: Device of the input.
     """
 
     shape: tuple[int, ...]
@@ -40,33 +41,36 @@ class InputLayout:
         return cls(tuple(x.shape), x.stride(), x.dtype, x.device)
 
     def make(self) -> Tensor:
-        """Return a tensor of this layout with normally distributed numbers; an expanded axis gets memory of its own."""
+        """Return a tensor of this layout with normally distributed values.
+
+        An expanded axis (stride 0) is not expanded in the new tensor: every element has separate memory.
+        """
         stride = self.stride if 0 not in self.stride else torch.empty(self.shape, device="meta").stride()
         empty = torch.empty_strided(self.shape, stride, dtype=self.dtype, device=self.device)
         return empty.normal_(generator=torch.Generator(self.device).manual_seed(0))
 
     @property
     def channels_last(self) -> bool:
-        """Whether this is a batch of images whose channels are innermost in memory."""
+        """True for a batch of images whose channels are innermost in memory."""
         return len(self.shape) == 4 and self.stride[1] < self.stride[3]
 
 
 Calls = dict[str, Counter[InputLayout]]
-"""By layer name: how often the layer is called with inputs of each layout."""
+"""For each layer name, how often the layer is called with inputs of each layout."""
 
 
 def record_calls(model: nn.Module, example_input: Any) -> Calls:
-    """Run a model once and record what its epitome layers are called with.
+    """Run a model once and record the layouts of the inputs of its epitome layers.
 
-    The layers' ``forward`` is wrapped for the duration of the call. Hooks would not do: torch's transformer layers leave their
-    fast path if there are hooks.
+    The layers' ``forward`` is wrapped during the call. Hooks cannot be used, because torch's transformer layers leave their fast
+    path if there are hooks.
 
     Args:
-        model: The model, in the mode in which it shall run.
-        example_input: As :func:`nes_lab.count` takes it.
+        model: The model, in training or evaluation mode as it will be used.
+        example_input: Input of the model: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
 
     Returns:
-        By layer name, how often it is called with inputs of each layout.
+        For each layer name, how often the layer is called with inputs of each layout.
 
     Raises:
         OptionError: If the model cannot run the example input.
@@ -101,7 +105,13 @@ def _recorder(layer: EpitomeLayer, calls: Counter[InputLayout]) -> Callable[[Ten
 
 
 def tune_key(model: nn.Module, example_input: Any, calls: Calls) -> TuneKey:
-    """Return the conditions under which the calls of a model are timed."""
+    """Return the conditions under which a model is timed, such as its device, dtype and input shape.
+
+    Args:
+        model: A model with epitome layers.
+        example_input: Input of the model.
+        calls: The recorded calls of the epitome layers, which show the memory format.
+    """
     _, first = next(epitome_layers(model))
     device, dtype = first.epitome.device, str(first.epitome.dtype)
     if torch.is_autocast_enabled(device.type):

@@ -1,10 +1,10 @@
-"""Choose each layer's execution by measurement on this device.
+"""Choose each epitome layer's execution by measuring times on this device.
 
-1. Record what each epitome layer is called with, in one forward.
-2. Time every execution of every layer alone; layers with equal keys are timed once.
-3. Give each layer the fastest execution, if it is clearly faster than ``materialize``.
+1. Record the layouts of the inputs of each epitome layer in one forward pass.
+2. Time every execution of every layer alone. Layers that must run equally fast are timed once.
+3. Give each layer the fastest execution if it is clearly faster than ``materialize``; otherwise ``materialize``.
 4. Time the complete network against ``materialize(model)``.
-5. While it is slower, materialize the layers that gain least, and go to 4.
+5. If the network is slower, set the layers that gain least to ``materialize``, and repeat from step 4.
 """
 
 from __future__ import annotations
@@ -39,16 +39,19 @@ BASELINE = "materialize"
 """The execution that the others are compared with."""
 
 MIN_GAIN = 0.02
-"""Share of a layer's time that another execution must save; less is not worth a time that depends on more than one operation."""
+"""Share of a layer's time that an execution other than ``materialize`` must save to be chosen.
+
+Smaller gains are not worth it, because the time of several operations is less predictable than that of one.
+"""
 
 NETWORK_TIME_SHARE = 1 / 4
-"""Share of the time left that one comparison of complete networks may take."""
+"""Share of the remaining time that one comparison of complete networks may take."""
 
 MIN_NETWORK_ROUNDS = 7
-"""Rounds of such a comparison in any case."""
+"""Smallest number of rounds in a comparison of complete networks, even if the time is up."""
 
 Times = Mapping[str, Sequence[float]]
-"""Milliseconds of each round, by name."""
+"""The milliseconds of each timed round, by the name of what was timed."""
 
 
 @renamed_arguments(progress=progress_or_callback)
@@ -62,19 +65,24 @@ def tune(
 ) -> TuneReport:
     """Set each epitome layer's ``execution`` to the one that is fastest on this device, for this input.
 
-    All executions of each layer that the input reaches are timed in evaluation mode, on inputs in the memory layout that they
-    have in the network. An execution other than ``materialize`` is chosen if it is clearly faster. Then the complete network is
-    compared with ``materialize(model)``: while it is slower, the layers that gain least are materialized, in the end all of them.
+    Every layer that the model calls is timed in evaluation mode with each of its executions, on inputs of the shape and memory
+    layout that it has in the network. An execution other than ``materialize`` is chosen if it is clearly faster. Then the
+    complete network is timed against ``materialize(model)``. While the network is slower, more of its layers are set to
+    ``materialize``, those that gain least first, until it is not slower or all are.
 
-    Outputs stay the same up to rounding. Copies are timed, and ``execution`` is set in the model at the very end, so an error
-    leaves the model as it was. The choice holds for this device, dtype, batch size, memory format and number of threads.
+    Outputs stay the same up to rounding. Copies of the model are timed and ``execution`` is set at the end, so an error leaves
+    the model unchanged. The choice is valid for this device, dtype, batch size, memory format and number of threads.
 
     Args:
         model: A model with epitome layers.
-        example_input: As :func:`nes_lab.count` takes it, on the model's device, with the batch size it will run with.
-        seconds: About how long tuning may take. A few rounds of each measurement are made in any case.
-        progress: Show a bar on standard error.
-        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
+        example_input: Input of the model, on its device and with the batch size that will be used: a tensor, a tuple of
+            positional arguments, or a dict of keyword arguments.
+        seconds: About how long tuning may take. A few rounds of each measurement are made even if it takes longer.
+        progress: Show a progress bar on standard error.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None: nothing is called.
+
+    Returns:
+        A report with the times of every layer and of the complete network.
 
     Raises:
         OptionError: If the model has no epitome layer, is on the meta device, or cannot run the example input.
@@ -111,13 +119,13 @@ def tune(
 
 
 def choose_execution(times: Times) -> tuple[str, str]:
-    """Choose the fastest execution that is clearly faster than ``materialize``; if there is none, ``materialize``.
+    """Choose the fastest execution of a layer that is clearly faster than ``materialize``; if there is none, ``materialize``.
 
     Args:
-        times: Milliseconds of each round, by execution; ``materialize`` is one of them.
+        times: The milliseconds of each timed round, by name of the execution. ``materialize`` is one of the names.
 
     Returns:
-        The name of the execution, and the reason as a sentence.
+        The name of the execution, and the reason for the choice as a sentence.
 
     Examples:
         >>> choose_execution({"materialize": [2.0, 2.1, 2.0], "factored": [1.0, 1.1, 1.0]})
@@ -152,7 +160,10 @@ def _check_arguments(model: nn.Module, seconds: float) -> None:
 
 
 def _keep_random_state(device: torch.device) -> AbstractContextManager[None]:
-    """Restore the global random state afterwards: making a dense layer draws weights, and a network may draw in evaluation."""
+    """Return a context manager that restores the global random state at its end.
+
+    Tuning changes this state: a new dense layer draws random weights, and a network may draw random numbers in evaluation.
+    """
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
@@ -162,7 +173,7 @@ def _keep_random_state(device: torch.device) -> AbstractContextManager[None]:
 def _time_layers(
     trial: nn.Module, calls: Calls, device: torch.device, seconds: float, report: OnProgress
 ) -> list[LayerTuning]:
-    """Time the executions of every layer that is called, and choose one for each layer."""
+    """Time the executions of every epitome layer that the model calls, and choose one execution for each layer."""
     layers = dict(epitome_layers(trial))
     keys = {name: _timing_key(layer, calls[name]) for name, layer in layers.items() if calls[name]}
     times_of_key: dict[tuple, Times] = {}
@@ -180,18 +191,18 @@ def _time_layers(
 
 
 def _timing_key(layer: EpitomeLayer, calls: Counter[InputLayout]) -> tuple:
-    """Return the key under which measured times are reused: two layers with equal keys run equally fast."""
+    """Return a key for a layer and its inputs; layers with equal keys run equally fast, so measured times are reused."""
     slices = tuple(layer.routing.slices(axis) for axis in layer.routing.sampled)
     numbers = tuple((t.dtype, t.stride()) if t is not None else None for t in (layer.epitome, layer.bias, layer.scale))
     return layer.form, slices, numbers, frozenset(calls.items())
 
 
 def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.device, seconds: float) -> Times:
-    """Time each execution of a layer on inputs of the recorded layouts."""
+    """Time each execution of an epitome layer on inputs of the recorded layouts."""
     inputs = [(layout.make(), times) for layout, times in calls.items()]
 
     def contender(name: str) -> Callable[[], None]:
-        duplicate = copy.deepcopy(layer)  # one per execution, so that what it keeps for inference is freed with it
+        duplicate = copy.deepcopy(layer)  # one per execution, so that tensors it caches for inference are freed with it
         duplicate.execution = name
 
         def run() -> None:
@@ -213,7 +224,7 @@ def _layer_tuning(name: str, layer: EpitomeLayer, calls: Counter[InputLayout], t
     if times:
         execution, reason = choose_execution(times)
     else:
-        execution, reason = layer.execution, "left as it was: the layer is not called, only its weight may be used"
+        execution, reason = layer.execution, "not changed: the layer is not called, but its weight may be used"
     return LayerTuning(
         name=name,
         weight_shape=geometry.weight_shape,
@@ -247,9 +258,13 @@ def _compare_networks(
     end: float,
     report: OnProgress,
 ) -> tuple[list[LayerTuning], Times, Ratio]:
-    """Materialize the layers that gain least, until the network is not slower than the materialized one.
+    """Set the layers that gain least to ``materialize``, until the network is not slower than the materialized network.
 
-    Each time half of the other layers are materialized; all of them once ``time.perf_counter()`` is past ``end``.
+    Each time this is done for half of the layers that have another execution, or for all of them once ``time.perf_counter()`` is
+    past ``end``.
+
+    Returns:
+        The layers with their final executions, the times of both networks, and the ratio of the times.
     """
     modules, plain, total = dict(epitome_layers(trial)), materialize(trial), len(layers) + 1
     contenders = {
@@ -276,7 +291,7 @@ def _compare_networks(
 def _time_networks(
     contenders: Mapping[str, Callable[[], object]], device: torch.device, end: float
 ) -> tuple[dict[str, list[float]], Ratio]:
-    """Time the tuned and the materialized network, once more if the tuned one may look slower by noise alone."""
+    """Time the tuned and the materialized network; repeat once if the tuned one may only look slower because of noise."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     while True:
         seconds = (end - time.perf_counter()) * NETWORK_TIME_SHARE
@@ -291,5 +306,5 @@ def _time_networks(
 
 
 def _gain(layer: LayerTuning) -> float:
-    """Return the milliseconds that a layer's execution saves against the baseline."""
+    """Return the milliseconds that a layer's chosen execution saves, compared with ``materialize``."""
     return layer.times_ms[BASELINE] - layer.times_ms[layer.execution]
