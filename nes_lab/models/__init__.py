@@ -1,8 +1,8 @@
-"""From a name to a compressed network or a folder.
+"""Create compressed networks by name, and do the work of the commands that plan, compress, fit, export and tune.
 
 ``create``: make a ready-made compressed network, or a dense backbone, by name; ``nes_lab.create_model`` is here.
-``cards``: the ready-made networks: backbone, input size and budget of each.
-``source``: the dense network that a job starts from, as names and files.
-``jobs``: plan, compress or fit a backbone and save it, as ``nes-lab plan``, ``compress`` and ``fit`` do.
-``folders``: export or tune a saved model, as ``nes-lab export`` and ``tune`` do.
+``cards``: list the ready-made networks, with the backbone, input size and budget of each.
+``source``: describe the dense network that planning, compressing or fitting starts from.
+``jobs``: plan, compress or fit a backbone and save it, for the commands ``nes-lab plan``, ``compress`` and ``fit``.
+``folders``: export or tune a saved model, for the commands ``nes-lab export`` and ``tune``.
 """

@@ -1,6 +1,6 @@
-"""The ready-made models: backbone, input size, and the budget used if no other is given.
+"""The list of ready-made models: the backbone, input size and default budget of each.
 
-To add one, add a :class:`ModelCard` to ``CARDS``. Imports no torch.
+To add a model, add a :class:`ModelCard` to ``CARDS``. This file does not import torch.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ __all__ = ["CARDS", "ModelCard", "card", "model_names"]
 
 @dataclass(frozen=True)
 class ModelCard:
-    """One ready-made model.
+    """Backbone, input size and default budget of a ready-made model.
 
     Args:
-        name: As :func:`nes_lab.create_model` takes it.
+        name: Name of the model, for :func:`nes_lab.create_model`.
         backbone: Name of the dense network.
         input_size: Side in pixels of the square image for which multiply-adds are counted.
-        params, madds: The budget, as :class:`nes_lab.Budget` takes it; None: no limit.
-        settings_of: Who chose the budget: ``"paper"``, or ``"ours"`` where the paper reports none.
+        params: Limit on the number of params, such as ``"60%"`` or ``"2M"``; None: no limit.
+        madds: Limit on multiply-adds, such as ``"75%"`` or ``"350M"``; None: no limit.
+        settings_of: ``"paper"`` if the paper reports the budget, or ``"ours"`` if NES Lab's authors chose it.
         why: Where the budget comes from, in a sentence.
     """
 
@@ -40,9 +41,11 @@ class ModelCard:
 
 
 _PAPER_MOBILENET = "a quarter fewer multiply-adds, as the paper reports for MobileNetV2 on ImageNet (arXiv:1907.05642)"
-_PAPER_EFFICIENTNET = "at most 350 M multiply-adds, as the paper reports for EfficientNet (arXiv:1907.05642); its depth is B1's, at 224 px"
-_OURS = "the paper has no such network; three quarters of the multiply-adds, as it reports for MobileNetV2"
-_B0 = "the authors release a fixed tiling of it (preset released_x2) but no learned one; three quarters of the multiply-adds"
+_PAPER_EFFICIENTNET = (
+    "at most 350 M multiply-adds, as the paper reports for EfficientNet (arXiv:1907.05642); depth of B1, at 224 px"
+)
+_OURS = "three quarters of the multiply-adds, as the paper reports for MobileNetV2; the paper does not compress this network"
+_B0 = "three quarters of the multiply-adds; the paper's authors release this network with fixed tiling only (preset released_x2)"
 
 CARDS: dict[str, ModelCard] = {
     c.name: c
@@ -60,7 +63,7 @@ CARDS: dict[str, ModelCard] = {
 
 
 def model_names() -> list[str]:
-    """Return the names that :func:`nes_lab.create_model` knows.
+    """Return the names of all ready-made models, for :func:`nes_lab.create_model`.
 
     Examples:
         >>> model_names()[0]
@@ -73,7 +76,7 @@ def card(name: str) -> ModelCard:
     """Return the card of a ready-made model.
 
     Raises:
-        OptionError: If no ready-made model has that name; lists all names, and the closest ones.
+        OptionError: If no ready-made model has that name. The message lists all names, and the closest one.
 
     Examples:
         >>> card("nes_mobilenetv2_100").settings_of

@@ -1,4 +1,4 @@
-"""Make a ready-made compressed network by name, or its dense backbone."""
+"""Make a ready-made compressed network by name, or a dense backbone."""
 
 from __future__ import annotations
 
@@ -36,36 +36,35 @@ def create_model(
 ) -> nn.Module:
     """Make a ready-made compressed network by name.
 
-    The network keeps the plan it was made by as its attribute ``nes_lab_plan``, for :func:`nes_lab.save_pretrained`.
+    The compression plan is stored as the network's attribute ``nes_lab_plan``, for :func:`nes_lab.save_pretrained`.
 
     Args:
         name: One of ``nes_lab.models.cards.model_names()``, such as ``"nes_mobilenetv2_100"``.
-        params: Limit on the number of params, as :class:`nes_lab.Budget` takes it.
-        madds: Limit on multiply-adds, as :class:`nes_lab.Budget` takes it.
-        latency_ms: Limit on measured milliseconds, as :class:`nes_lab.Budget` takes it. If all three limits are None, the budget of
-            the model's card holds: the paper's if it reports one, otherwise ours (``nes_lab.models.cards.card(name)``).
-        pretrained: Start from timm's pretrained weights, downloaded on first use; each epitome is fitted to its layer's weight.
-        checkpoint: Path of a ``.safetensors`` file with the dense network's weights to start from; None: fresh weights, or
-            pretrained ones.
+        params: Limit on the number of params: a share of the dense network (``"60%"``, 0.6) or a number (``"2M"``); None: no limit.
+        madds: Limit on multiply-adds: a share of the dense network (``"75%"``, 0.75) or a number (``"350M"``); None: no limit.
+        latency_ms: Limit on the measured time in milliseconds; None: no limit. If all three limits are None, the default budget
+            of the model is used: the paper's if it reports one, otherwise ours (see ``nes_lab.models.cards.card(name)``).
+        pretrained: Start from timm's pretrained weights, downloaded on first use. Each epitome is fitted to its layer's weight.
+        checkpoint: Path of a ``.safetensors`` file with weights of the dense network to start from; None: no file is read.
         num_classes: Number of outputs; None: the backbone's default.
         in_channels: Channels of the image.
-        input_size: Side in pixels of the image for which multiply-adds are counted; None: that of the model's card, 224.
-        routing: How starts are set, as the layers take it; ``"learner"`` is the paper's way.
+        input_size: Side in pixels of the image for which multiply-adds are counted; None: the size in the model's card, 224.
+        routing: How starts are set, such as ``"learner"`` (the paper's method), ``"free"`` or ``"tiled"``.
         seed: Seed of fresh weights, of ``random`` routing and of the index learners. The global random state is not changed.
         **options: Further arguments of :func:`nes_lab.plan_for_budget`, such as ``wiring`` or ``strategy``.
 
     Raises:
-        OptionError: If the name is not known (names the closest ones), or an option has a wrong value.
-        BudgetError: If the budget cannot be met; names the smallest budget that can be.
-        CheckpointError: If pretrained weights cannot be downloaded or read, or are of another architecture.
+        OptionError: If the name is not known (the message gives the closest one), or an option has a wrong value.
+        BudgetError: If the budget cannot be met; the message gives the smallest budget that can be met.
+        CheckpointError: If the weights cannot be downloaded or read, or belong to another architecture.
 
     Examples:
         >>> model = create_model("nes_resnet18", params="60%", input_size=64, routing="tiled")
         >>> model.nes_lab_plan.predicted.params <= 0.6 * model.nes_lab_plan.dense.params
         True
 
-    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: the planner chooses how much each layer shrinks,
-    which the paper does not report.
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Unlike in the paper, the planner chooses how much each layer shrinks; the
+    paper does not report this.
     """
     chosen = card(name)
     size = chosen.input_size if input_size is None else input_size
@@ -106,16 +105,16 @@ def dense_backbone(
     """Make a dense backbone with fresh weights, timm's pretrained weights, or the weights of a file.
 
     Args:
-        name: As :func:`nes_lab.create_backbone` takes it.
+        name: Name of the backbone, for :func:`nes_lab.create_backbone`.
         pretrained: Use timm's pretrained weights, downloaded on first use.
-        checkpoint: Path of a ``.safetensors`` file of weights; None: none is read.
-        new_head: Give the classifier fresh weights if the one in the file has another number of classes.
+        checkpoint: Path of a ``.safetensors`` file of weights; None: no file is read.
+        new_head: Give the classifier fresh weights if the classifier in the file has another number of classes.
         seed: Seed of fresh weights; the global random state is not changed.
         **options: Further arguments of :func:`nes_lab.create_backbone`.
 
     Raises:
         OptionError: If the name is not known, or both ``pretrained`` and ``checkpoint`` are given.
-        CheckpointError: If the weights cannot be downloaded or read, or do not fit the backbone.
+        CheckpointError: If the weights cannot be downloaded or read, or are not weights of this backbone.
 
     Examples:
         >>> net = dense_backbone("small_mobilenetv2", in_channels=1)
@@ -140,7 +139,7 @@ def _pretrained(name: str, options: dict[str, Any]) -> nn.Module:
     except Exception as error:
         raise CheckpointError(
             f"pretrained=True: the weights of {name!r} could not be downloaded ({type(error).__name__}: "
-            f"{str(error).strip()[:300]}); give checkpoint= with a .safetensors file of them"
+            f"{str(error).strip()[:300]}); give checkpoint= with the path of a .safetensors file of the weights"
         ) from error
     stamp = model.nes_lab_backbone
     stamp["options"] = {key: value for key, value in stamp["options"].items() if key != "pretrained"}  # type: ignore[index, union-attr]

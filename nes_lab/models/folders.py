@@ -1,4 +1,4 @@
-"""Export or tune the model saved in a folder, as ``nes-lab export`` and ``nes-lab tune`` do."""
+"""Export or tune the model saved in a folder, for the commands ``nes-lab export`` and ``nes-lab tune``."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ def export_folder(
     opset: int | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> ExportReport:
-    """Export a saved model to one file. The file appears only after its outputs agreed with PyTorch's.
+    """Export a saved model to one file. The file appears only after its outputs were compared with PyTorch's and agree.
 
     Args:
         folder: Folder written by :func:`nes_lab.save_pretrained` or ``nes-lab compress``.
         path: The file to write.
         format: ``"onnx"`` or ``"torch"`` (a ``.pt2`` program of torch.export).
-        form: ``"materialized"``: plain convolutions; ``"factored"``: computed once per epitome cell, as the ``factored`` execution.
-        opset: Version of the ONNX operators; None: torch's default.
-        input_shape: Shape of one input without the batch axis; None: that of the stored plan.
+        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
+            computes with the epitome instead of the sampled weight.
+        opset: Version of the ONNX operator set; None: torch's default.
+        input_shape: Shape of one input without the batch axis; None: the input shape in the stored plan.
 
     Raises:
-        NesLabError: If the folder cannot be read, an option is wrong, or the outputs do not agree. Nothing is written then.
+        NesLabError: If the folder cannot be read, an option is wrong, or the outputs do not agree. No file is written then.
     """
     check_choice("format", format, ("onnx", "torch"))
     model = from_pretrained(folder).eval()
@@ -61,16 +62,16 @@ def tune_folder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> TuneReport:
-    """Choose the executions of a saved model by measurement on this device, and store the choice in the folder.
+    """Choose the fastest executions of a saved model by measuring times on this device, and store them in its folder.
 
     Args:
         folder: Folder written by :func:`nes_lab.save_pretrained` or ``nes-lab compress``.
-        batch: Inputs per forward, as the model will be used.
+        batch: Batch size with which the model will be used.
         seconds: About how long tuning may take.
-        input_shape: Shape of one input without the batch axis; None: that of the stored plan.
-        save: Store the choice; False: only measure.
-        progress: Show a bar on standard error.
-        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
+        input_shape: Shape of one input without the batch axis; None: the input shape in the stored plan.
+        save: Store the chosen executions in the folder; False: only measure.
+        progress: Show a progress bar on standard error.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None: nothing is called.
 
     Raises:
         NesLabError: If the folder cannot be read or an option is wrong. The folder is not changed then.
@@ -96,7 +97,7 @@ def _example(model: nn.Module, folder: str | Path, input_shape: tuple[int, ...] 
         plan = getattr(model, "nes_lab_plan", None)
         if plan is None:
             raise OptionError(
-                f"input_shape=None: {folder} stores no plan that says what the input is; give the shape of one input"
+                f"input_shape=None: {folder} has no compression plan, which would give the input shape; give the shape of one input"
             )
         input_shape = tuple(plan.input_shape[1:])
     return torch.randn(1, *input_shape, generator=torch.Generator().manual_seed(0))  # zeros would hide differences

@@ -1,4 +1,4 @@
-"""Plan, compress or fit a backbone and save it in a folder, as ``nes-lab plan``, ``compress`` and ``fit`` do."""
+"""Plan, compress or fit a backbone and save it in a folder, for the commands ``nes-lab plan``, ``compress`` and ``fit``."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class SavedModel:
     """A compressed model that was saved in a folder, and its cost.
 
     Args:
-        folder: Where it was saved, for :func:`nes_lab.from_pretrained`.
-        plan: The plan it was compressed by.
-        params: Number of params, counted.
-        madds: Multiply-adds of one input, counted.
+        folder: Folder in which the model was saved, for :func:`nes_lab.from_pretrained`.
+        plan: The compression plan of the model.
+        params: Number of params, counted in the model.
+        madds: Multiply-adds for one input, counted in the model.
         file_bytes: Size of all files in the folder.
-        fit: Report of :func:`nes_lab.fit`; None if the model was not made by it.
+        fit: Report of :func:`nes_lab.fit`; None: the model was not fitted.
     """
 
     folder: Path
@@ -56,12 +56,12 @@ class SavedModel:
 
     @property
     def bytes(self) -> int:
-        """``file_bytes`` by its name of older versions."""
+        """The name of ``file_bytes`` in older versions."""
         warn_renamed("SavedModel.bytes", "SavedModel.file_bytes")
         return self.file_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; ``bytes`` is ``file_bytes`` by its name of older versions."""
+        """Return the saved model's fields as plain data for JSON. ``bytes`` is the name of ``file_bytes`` in older versions."""
         counts = {"params": self.params, "madds": self.madds, "file_bytes": self.file_bytes, "bytes": self.file_bytes}
         fit_report = None if self.fit is None else self.fit.to_dict()
         return {"folder": str(self.folder), **counts, "plan": self.plan.to_dict(), "fit": fit_report}
@@ -79,10 +79,11 @@ def plan_backbone(
 
     Args:
         source: The dense network.
-        compression: Budget or preset and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with its fields.
-        seconds: About how long the search for a limit on time may take.
-        progress: Show a bar on standard error.
-        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
+        compression: Budget or preset, and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
+            fields.
+        seconds: About how long planning may take if the budget limits the measured time.
+        progress: Show a progress bar on standard error.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None: nothing is called.
 
     Raises:
         NesLabError: If an option has a wrong value, the budget cannot be met, or the weights cannot be read.
@@ -118,22 +119,24 @@ def compress_to_folder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SavedModel:
-    """Compress a backbone and save it.
+    """Compress a backbone and save the compressed model in a folder.
 
     Args:
         source: The dense network.
-        folder: Folder to write. It must not exist, unless it holds a saved model and ``overwrite`` is True.
-        compression: What to plan for, as :func:`plan_backbone` takes it; None: ``plan`` is given instead.
-        plan: A plan made before; None: ``compression`` is given instead.
-        initial_weights: ``"fit"`` or ``"reset"``, as :func:`nes_lab.compress` takes it; None: ``"fit"`` if the source has trained
+        folder: Folder to write. It must be new or empty, unless it holds a saved model and ``overwrite`` is True.
+        compression: Budget or preset, and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
+            fields; None: ``plan`` is used.
+        plan: An existing compression plan; None: a plan is made for ``compression``.
+        initial_weights: ``"fit"``: fit each epitome to the layer's weight. ``"reset"``: fill each epitome cell with one of the
+            weight entries that are sampled from it, for training from scratch. None: ``"fit"`` if the source has trained
             weights, otherwise ``"reset"``.
-        overwrite: Replace a saved model.
-        seconds: About how long the search for a limit on time may take.
-        progress: Show a bar on standard error.
-        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
+        overwrite: Replace a model that is already saved in the folder.
+        seconds: About how long planning may take if the budget limits the measured time.
+        progress: Show a progress bar on standard error.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None: nothing is called.
 
     Raises:
-        NesLabError: If an option, the plan or the weights are wrong, or the budget cannot be met. Nothing is written then.
+        NesLabError: If an option, the plan or the weights are wrong, or the budget cannot be met. The folder is not changed then.
     """
     dense = source.make()
     plan = _plan(dense, source, compression, plan, seconds, progress, on_progress)
@@ -158,31 +161,32 @@ def fit_to_folder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SavedModel:
-    """Compress a pretrained backbone by :func:`nes_lab.fit`, and save it.
+    """Compress a pretrained backbone with :func:`nes_lab.fit`, and save the compressed model in a folder.
 
     Args:
         source: The dense network, with trained weights.
-        folder: Folder to write. It must not exist, unless it holds a saved model and ``overwrite`` is True.
-        compression: What to plan for, as :func:`plan_backbone` takes it; None: ``plan`` is given instead.
-        plan: A plan made before; None: ``compression`` is given instead.
-        search_starts: Choose the starts too, as :func:`nes_lab.fit` does.
-        snap: Round the starts to integers for good.
+        folder: Folder to write. It must be new or empty, unless it holds a saved model and ``overwrite`` is True.
+        compression: Budget or preset, and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
+            fields; None: ``plan`` is used.
+        plan: An existing compression plan; None: a plan is made for ``compression``.
+        search_starts: Choose the starts too, instead of keeping those of the plan.
+        snap: Round the starts to integers permanently.
         calibration: The data section of a config. Its training images, without augmentation, are used to minimize the error of
-            each layer's output and to measure the batch norms again. None: the weights alone decide.
-        batch_size: Images in one forward.
-        overwrite: Replace a saved model.
-        seconds: About how long the search for a limit on time may take.
-        progress: Show a bar on standard error.
-        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` per step; None: no call.
+            each layer's output and to measure the batch norms again. None: the error of each layer's weight is minimized.
+        batch_size: Number of calibration images in one forward pass.
+        overwrite: Replace a model that is already saved in the folder.
+        seconds: About how long planning may take if the budget limits the measured time.
+        progress: Show a progress bar on standard error.
+        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None: nothing is called.
 
     Raises:
-        NesLabError: If an option, the plan, the weights or the data are wrong, or the budget cannot be met. Nothing is written
-            then.
+        NesLabError: If an option, the plan, the weights or the data are wrong, or the budget cannot be met. The folder is not
+            changed then.
     """
     if not source.has_trained_weights:
         raise OptionError(
-            f"backbone {source.name!r} would have fresh weights, and there is no use in fitting to these; give a checkpoint "
-            "or pretrained, or use compress"
+            f"backbone {source.name!r} has fresh weights, and fitting to random weights is useless; give checkpoint or "
+            "pretrained, or use compress"
         )
     batches = None if calibration is None else _batches(calibration, source, batch_size)
     dense = source.make()
@@ -208,7 +212,7 @@ def _plan(
     on_progress: OnProgress | None,
 ) -> CompressionPlan:
     if (compression is None) == (plan is None):
-        raise PlanError("give either a budget or preset to plan for, or a plan made before")
+        raise PlanError("give either a budget or preset to plan for, or an existing plan")
     if plan is not None:
         return plan
     return plan_from_config(

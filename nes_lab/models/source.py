@@ -1,4 +1,4 @@
-"""The dense network that a job starts from, as names and files."""
+"""Describe the dense network that planning, compressing or fitting starts from."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["DenseSource"]
 
 @dataclass(frozen=True)
 class DenseSource:
-    """The dense network a job starts from.
+    """A description of the dense network that planning, compressing or fitting starts from, by name and file.
 
     Args:
-        name: Name of the backbone, as :func:`nes_lab.create_backbone` takes it.
+        name: Name of the backbone, for :func:`nes_lab.create_backbone`.
         input_shape: ``(channels, height, width)`` of one image, or ``(channels, samples)`` of one audio clip.
         num_classes: Number of outputs; None: the backbone's default.
         width: Width multiplier of our own backbones.
         pretrained: Use timm's pretrained weights, downloaded on first use.
-        checkpoint: Path of a ``.safetensors`` file of weights; None: none is read.
+        checkpoint: Path of a ``.safetensors`` file of weights; None: no file is read.
         seed: Seed of fresh weights.
     """
 
@@ -37,15 +37,15 @@ class DenseSource:
 
     @property
     def has_trained_weights(self) -> bool:
-        """Whether its weights come from a training, so that fitting to them makes sense."""
+        """True if the network's weights come from training, so that fitting epitomes to them makes sense."""
         return self.pretrained or self.checkpoint is not None
 
     def example(self, batch: int = 1) -> Tensor:
-        """Return an input of zeros."""
+        """Return an example input for the network, filled with zeros."""
         return torch.zeros(batch, *self.input_shape)
 
     def make(self) -> nn.Module:
-        """Make the dense network, in evaluation mode."""
+        """Create the dense network, in evaluation mode."""
         return dense_backbone(
             self.name,
             pretrained=self.pretrained,
