@@ -56,7 +56,7 @@ def check_progress(progress: object, on_progress: object) -> None:
     """Check that ``progress`` is a bool and that ``on_progress`` is a function or None.
 
     Raises:
-        OptionError: If not; the message names the argument and says which values are right.
+        OptionError: If one of them is not; the message names the argument and says which values are right.
 
     Examples:
         >>> check_progress(True, None)

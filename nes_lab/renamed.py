@@ -78,7 +78,7 @@ def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]]
 
 
 def progress_or_callback(value: Any) -> dict[str, Any]:
-    """Return the new arguments for an old ``progress=``: a function becomes ``on_progress=``, a bool stays ``progress=``.
+    """Turn an old argument ``progress=`` into new arguments: a function becomes ``on_progress=``, a bool stays ``progress=``.
 
     Examples:
         >>> progress_or_callback(True), list(progress_or_callback(print))
@@ -88,9 +88,9 @@ def progress_or_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_callback(value: Any) -> dict[str, Any]:
-    """Return the new arguments for an old ``progress=`` of the functions that train, which could be a bool or a function.
+    """Turn an old argument ``progress=`` of the functions that train into new arguments.
 
-    A function becomes ``on_progress=``. It still gets the old keys ``step`` and ``eta_s``.
+    A function becomes ``on_progress=`` and still gets the old keys ``step`` and ``eta_s``.
 
     Examples:
         >>> progress_or_old_callback(lambda event: print(event["step"]))["on_progress"]({"done": 3, "total": 4})
@@ -102,9 +102,9 @@ def progress_or_old_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_demo_callback(value: Any) -> dict[str, Any]:
-    """Return the new arguments for an old ``progress=`` of the function that trains the demo: a bool or a function.
+    """Turn an old argument ``progress=`` of the function that trains the demo into new arguments.
 
-    A function becomes ``on_progress=``. It still gets the old key ``eta_s``, and ``running`` as a list of texts.
+    A function becomes ``on_progress=`` and still gets the old key ``eta_s``, and ``running`` as a list of texts.
 
     Examples:
         >>> event = {"done": 1, "total": 2, "running": {"dense": 0.5}}

@@ -47,7 +47,7 @@ class CifarBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """ResNet of ``6 * blocks + 2`` layers for images of about 32 pixels.
+    """A ResNet of ``6 * blocks + 2`` layers for images of about 32x32 pixels.
 
     The names in its state dict are those of published weights: ``conv1``, ``bn1``, ``layer1.0.conv1`` ... ``linear``.
 

@@ -97,6 +97,6 @@ def create_backbone(
 
 
 def _stamped(model: nn.Module, stamp: dict[str, Any]) -> nn.Module:
-    """Store the name and arguments of a backbone in the model, so that a saved model or a copy can be rebuilt."""
+    """Store in a model the name and arguments that it was made with, so that it can be rebuilt after saving."""
     model.nes_lab_backbone = stamp  # type: ignore[assignment]
     return model

@@ -14,7 +14,7 @@ _STEM, _HEAD = 16, 128
 
 
 class InvertedBlock(nn.Module):
-    """Inverted residual block: 1x1 expand, 3x3 depthwise, 1x1 project, plus the input if the output has its shape.
+    """Inverted residual block: 1x1 expand, 3x3 depthwise, 1x1 project, and the input is added if the shapes agree.
 
     Args:
         c_in, c_out: Channels of input and output.
@@ -40,7 +40,7 @@ class InvertedBlock(nn.Module):
 
 
 class SmallMobileNetV2(nn.Module):
-    """Small MobileNetV2: stem, six inverted residual blocks, 1x1 head, linear classifier.
+    """A small MobileNetV2 for small images: stem, six inverted residual blocks, 1x1 head, linear classifier.
 
     Args:
         num_classes: Number of outputs.

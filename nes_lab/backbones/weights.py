@@ -97,7 +97,7 @@ def _differences(
     expected: dict[str, Tensor],
 ) -> str:
     parts = []
-    for what, names in (("lacks", missing), ("has also", unknown)):
+    for what, names in (("lacks", missing), ("also has", unknown)):
         if names:
             parts.append(f"it {what} {list_some([repr(name) for name in names], 3)}")
     if other_shape:

@@ -1,4 +1,7 @@
-"""Load the data set ``audio_folder``: sounds in ESC-50's layout, ``audio/*.wav`` with folds and classes in ``meta/*.csv``."""
+"""Load the data set ``audio_folder``: sounds in the layout of ESC-50 (a public data set of environmental sounds).
+
+The sounds are ``audio/*.wav``; a table ``meta/*.csv`` has the class and the fold of each.
+"""
 
 from __future__ import annotations
 
@@ -156,9 +159,10 @@ def load_audio_folder(
     limit: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
-    """Load a data set of sounds in ESC-50's layout. Clips become mono and are cut or padded with zeros to one length.
+    """Load a data set of sounds in the layout of ESC-50: ``audio/*.wav`` and ``meta/*.csv``.
 
-    The ``standard`` augmentation shifts a clip by up to a tenth of its length and changes its loudness by up to 6 dB.
+    Clips become mono and are cut or padded with zeros to one length. The ``standard`` augmentation shifts a clip by up to
+    a tenth of its length and changes its loudness by up to 6 dB.
 
     Args:
         root: Folder that holds ``audio`` and ``meta``.
@@ -170,7 +174,7 @@ def load_audio_folder(
 
     Raises:
         DataError: If a file is missing, unreadable or empty, or clips differ in sampling rate; the message names the files.
-        OptionError: If ``augment`` names an augmentation policy for images.
+        OptionError: If ``augment`` is another value, such as a policy for images.
     """
     if augment not in ("standard", "none"):
         raise OptionError(f"data.augment={augment!r} is a policy for images; for audio give standard or none")
@@ -183,7 +187,9 @@ def load_audio_folder(
     rate, waves = _read_all((*train, *val))
     length = samples or max(map(len, waves))
     clips = torch.from_numpy(_to_length(waves, length))
-    notes = (f"{rate:,} samples per second; fold {val_fold} of {', '.join(map(str, table.folds))} validates",)
+    notes = (
+        f"{rate:,} samples per second; fold {val_fold} of {', '.join(map(str, table.folds))} is used for validation",
+    )
     return DatasetSpec(
         name="audio_folder",
         classes=table.classes,
@@ -208,7 +214,7 @@ def _read_all(clips: Sequence[Clip]) -> tuple[int, list[np.ndarray]]:
         total += wave.nbytes
         if total > MAX_BYTES:
             raise DataError(
-                f"more than {MAX_BYTES >> 30} GB of sound, which is held in memory; resample it, or use fewer clips"
+                f"the clips are more than {MAX_BYTES >> 30} GB, and must fit in memory; resample them, or use fewer clips"
             )
     if len(rates) > 1:
         usual = max(rates, key=lambda rate: len(rates[rate]))

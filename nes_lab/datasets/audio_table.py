@@ -1,4 +1,4 @@
-"""Read the table of a data set of sounds in ESC-50's layout, which has the class and the fold of every clip.
+"""Read the table of a data set of sounds in the layout of ESC-50: the class and the fold of every clip.
 
 Tests: tests/datasets/test_audio_folder.py
 """
@@ -43,11 +43,11 @@ class AudioTable:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """Return the numbers of the folds, in increasing order."""
+        """Return the numbers of the cross-validation folds, in increasing order."""
         return tuple(sorted({clip.fold for clip in self.clips}))
 
     def labels(self, clips: tuple[Clip, ...]) -> list[int]:
-        """Return the label of each clip, which is the position of its class in ``classes``."""
+        """Return the label of each clip, which is the position of its class in the list of classes."""
         place = {target: index for index, target in enumerate(self.targets)}
         return [place[clip.target] for clip in clips]
 
@@ -146,7 +146,9 @@ def _names(clips: tuple[Clip, ...], table: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for clip in clips:
         if names.setdefault(clip.target, clip.category) != clip.category:
-            raise DataError(f"{str(table)!r}: target {clip.target} is {names[clip.target]!r} and {clip.category!r}")
+            raise DataError(
+                f"{str(table)!r}: target {clip.target} has two categories, {names[clip.target]!r} and {clip.category!r}"
+            )
     if len(set(names.values())) < len(names):
         raise DataError(f"{str(table)!r}: one category has several targets: {names}")
     return names

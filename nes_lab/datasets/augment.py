@@ -119,7 +119,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:
-    """Return the augmentation steps for PIL images that the options turn on: color jitter, then the policy."""
+    """Return the augmentation steps for PIL images that the options turn on: color jitter, then the augmentation policy."""
     from torchvision.transforms import v2
 
     steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []
@@ -177,7 +177,7 @@ def eval_transform(
 
 @dataclass(frozen=True)
 class EachImage:
-    """Random changes to single images in memory: color jitter and a policy before normalization, erasing after it.
+    """Random changes to single images in memory: color jitter and an augmentation policy, then normalization and erasing.
 
     Args:
         knobs: Options that say which changes are turned on, and how strong they are.
@@ -193,7 +193,7 @@ class EachImage:
 
     @property
     def on(self) -> bool:
-        """Return whether color jitter, a policy or erasing is turned on."""
+        """Return whether any random change to images is turned on: color jitter, a policy or erasing."""
         return bool(self.knobs.color_jitter or self.knobs.erase or check_augment(self.knobs.augment))
 
     def __call__(self, images: Tensor, seeds: list[int], normalize: Callable[[Tensor], Tensor]) -> Tensor:

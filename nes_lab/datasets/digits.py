@@ -45,8 +45,8 @@ def load_digits(**options: Unpack[ImageOptions]) -> DatasetSpec:
     standard deviation of the training split.
 
     Args:
-        options: Any of ``image_size``, ``limit``, ``seed`` and ``knobs``, which
-            :class:`~nes_lab.datasets.knobs.ImageOptions` describes.
+        options: Side of the images (``image_size``), number of training images (``limit``), ``seed``, and augmentation
+            (``knobs``), as in :class:`~nes_lab.datasets.knobs.ImageOptions`.
 
     Examples:
         >>> spec = load_digits()

@@ -32,8 +32,8 @@ def examples_by_class(
         size: Longer side of an image after shrinking, in pixels; smaller images keep their size.
 
     Returns:
-        A list of examples by class name: images ``(H, W)`` or ``(H, W, 3)``, uint8, or sounds ``(T,)``, int16. Examples
-        that cannot be read are left out.
+        A list of examples for each class name: images ``(H, W)`` or ``(H, W, 3)``, uint8, or sounds ``(T,)``, int16.
+        Examples that cannot be read are left out.
     """
     split = files.splits.get("train") or next(iter(files.splits.values()), None)
     if split is None or not len(split.labels):
@@ -54,7 +54,7 @@ def _spread(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def _in_order(candidates: np.ndarray, each: int) -> Iterator[int]:
-    """Return the candidates in the order to try them: first ``each`` evenly spaced ones, then the rest as replacements."""
+    """Return candidates in the order in which they are tried: first ``each`` evenly spaced ones, then the rest as replacements."""
     first = _spread(np.arange(len(candidates)), each).tolist()
     rest = sorted(set(range(len(candidates))) - set(first))
     return (int(candidates[index]) for index in [*first, *rest])

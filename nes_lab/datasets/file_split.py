@@ -45,7 +45,7 @@ class _Images(Dataset):
         """Read the image at a position, or in its place the next readable image of the same class.
 
         Returns:
-            The image, and -1 if it is the one at the position, otherwise the position, whose image cannot be read.
+            The image, and -1 if the image at the position could be read, otherwise the position.
         """
         try:
             return read_rgb(self.items[position]), -1
@@ -59,7 +59,9 @@ class _Images(Dataset):
                 return read_rgb(self.items[other]), position
             except DataError:
                 continue
-        raise DataError(f"image {str(self.items[position])!r} cannot be read, nor the next {MAX_TRIES} of its class")
+        raise DataError(
+            f"image {str(self.items[position])!r} cannot be read, and neither can the next {MAX_TRIES} of its class"
+        )
 
 
 class _Batches:
@@ -84,9 +86,9 @@ class FileSplit:
     Args:
         items: Image files, or members of tar archives.
         labels: Labels ``(N,)``, int64.
-        transform: Turns a PIL image into a normalized tensor for training. Its random parts use the global generators of
-            Python, NumPy and torch, which are seeded for each image and restored afterwards.
-        plain_transform: Turns a PIL image into a normalized tensor for :meth:`eval_batches`, without randomness.
+        transform: Function that turns a PIL image into a normalized tensor for training. Its random parts use the global
+            generators of Python, NumPy and torch, which are seeded for each image and restored afterwards.
+        plain_transform: Function that turns a PIL image into a normalized tensor for :meth:`eval_batches`, without randomness.
         workers: Number of processes that read and transform images; 0 means that this process does it.
         max_replaced: Largest number of unreadable images that are replaced, each by the next image of its class and with a
             warning; one more is an error.
@@ -144,7 +146,9 @@ class FileSplit:
             name, count = str(self.items[position]), len(self.replaced)
             if count > self.max_replaced:
                 raise DataError(f"image {name!r} cannot be read, and more are broken than data.skip_broken allows")
-            warnings.warn(f"image {name!r} cannot be read; the next of its class is shown instead ({count} so far)")
+            warnings.warn(
+                f"image {name!r} cannot be read; the next image of its class is used instead ({count} so far)"
+            )
 
     def _loader(self, training: bool) -> DataLoader:
         if training not in self._loaders:

@@ -55,8 +55,9 @@ def load_image_folder(*, root: Path | None, **options: Unpack[FileOptions]) -> D
 
     Args:
         root: Folder that holds ``train`` and ``val``.
-        options: Any of ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``, which
-            :class:`~nes_lab.datasets.knobs.FileOptions` describes.
+        options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
+            (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
+            (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different

@@ -110,7 +110,9 @@ def shard_archives(root: Path, split: str) -> list[Path]:
 
 
 def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
-    """Read class names from ``root/classes.txt``, one per line. Without this file, the training labels become the names.
+    """Read the class names of tar archives from ``root/classes.txt``, one per line.
+
+    Without this file, the training labels become the names.
 
     Raises:
         DataError: If the file names a class twice or cannot be read, or, without the file, labels are not 0, 1, 2 ...
@@ -174,8 +176,9 @@ def load_image_shards(*, root: Path | None, **options: Unpack[FileOptions]) -> D
 
     Args:
         root: Folder that holds ``train/*.tar``, ``val/*.tar`` and optionally ``classes.txt``.
-        options: Any of ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``, which
-            :class:`~nes_lab.datasets.knobs.FileOptions` describes.
+        options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
+            (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
+            (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If an archive is missing or cut short, a label is out of range, or an image cannot be read; the message

@@ -71,8 +71,9 @@ def load_imagenet(*, root: Path | None, **options: Unpack[FileOptions]) -> Datas
 
     Args:
         root: Folder that holds ``train`` and ``val``; None means ``$NES_LAB_HOME/imagenet`` or ``data/imagenet``.
-        options: Any of ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``, which
-            :class:`~nes_lab.datasets.knobs.FileOptions` describes.
+        options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
+            (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
+            (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
@@ -107,8 +108,9 @@ def load_imagenette(*, root: Path | None, download: bool = False, **options: Unp
             ``data/imagenette``.
         download: Download the set if it is absent: the smallest of its versions (160 pixels, 320 pixels, full) that is not
             below ``image_size``.
-        options: Any of ``image_size``, ``limit``, ``workers``, ``seed``, ``knobs`` and ``skip_broken``, which
-            :class:`~nes_lab.datasets.knobs.FileOptions` describes.
+        options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
+            (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
+            (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different

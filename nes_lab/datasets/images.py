@@ -58,7 +58,7 @@ def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0
 
 
 def image_problem(item: Item) -> str:
-    """Return why an image cannot be read; empty if it can. A JPEG is decoded to its end, but at reduced size."""
+    """Return why an image cannot be read, or an empty string if it can be. A JPEG is decoded to its end, but at reduced size."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

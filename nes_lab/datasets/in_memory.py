@@ -97,8 +97,8 @@ class TensorSplit:
         mean: Mean per channel, of pixels scaled to 0..1.
         std: Standard deviation per channel, of pixels scaled to 0..1.
         white: Pixel value that means white (16 for digits).
-        augment: Augments a batch of raw images, in training only; None changes nothing.
-        each: Augments single images after ``augment``, in training only; None changes nothing.
+        augment: Function that augments a batch of raw images in training; None means no such function.
+        each: Changes that are made to single images after ``augment``, in training; None means no such changes.
 
     Examples:
         >>> split = TensorSplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.arange(8), (0.5,), (0.5,))
@@ -132,7 +132,7 @@ class TensorSplit:
         """Yield the shuffled and augmented training batches ``(images, labels)`` of one epoch, from batch number ``start`` on.
 
         With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its share of every batch.
-        The complete batch is augmented first, because all its images draw from one random generator.
+        A batch is augmented before it is shared, because all its images draw from one random generator.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
@@ -177,7 +177,7 @@ def in_memory_spec(
         classes: Class names.
         train: Training images ``(N, C, H, W)``, uint8, and labels ``(N,)``.
         val: Validation images and labels, in the same form.
-        augment: Takes the side of the images in pixels and returns their standard augmentation.
+        augment: Function that takes the side of the images in pixels and returns their standard augmentation.
         knobs: Options of augmentation, interpolation and normalization.
         white: Pixel value that means white.
         image_size: Side of the images that the network gets, in pixels; None keeps their size.

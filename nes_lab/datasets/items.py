@@ -37,7 +37,7 @@ class Member:
     size: int
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Return the archived file, opened for reading. If the archive has been cut short since it was listed, bytes are missing."""
+        """Return the archived file, opened for reading. If the archive was cut short after it was listed, bytes are missing."""
         with self.archive.open("rb") as file:
             file.seek(self.offset)
             return io.BytesIO(file.read(self.size))
@@ -80,7 +80,7 @@ class Members(Sequence[Item]):
 
 
 def select_items(items: Sequence[Item], indices: Tensor | slice) -> Sequence[Item]:
-    """Return the image files or archive members at the given positions; from :class:`Members` come :class:`Members`.
+    """Return the image files or archive members at the given positions; a :class:`Members` gives a smaller :class:`Members`.
 
     Args:
         items: Image files, or members of tar archives.

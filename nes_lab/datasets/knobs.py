@@ -125,7 +125,7 @@ def statistics(normalize: str, own: tuple[Channels, Channels]) -> tuple[Channels
     """Return the mean and standard deviation that images are normalized with.
 
     Args:
-        normalize: ``own`` returns the argument ``own``, ``imagenet`` ImageNet's statistics, ``half`` 0.5 for both.
+        normalize: ``own`` for the statistics of the data set, ``imagenet`` for ImageNet's, ``half`` for 0.5 as both.
         own: Mean and standard deviation of the data set, one number per channel.
 
     Raises:

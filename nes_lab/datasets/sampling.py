@@ -73,7 +73,7 @@ def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
 
 
 def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tensor]:
-    """Cut a list of image indices into batches.
+    """Cut the order in which images are visited into batches of indices.
 
     Args:
         order: Indices of images ``(N,)``, in the order in which they are visited.

@@ -109,7 +109,7 @@ def _check_labels(name: str, part: str, labels: Tensor, classes: int) -> None:
 
 
 def list_torchvision_set(name: str, root: Path) -> DatasetFiles:
-    """Read a data set of torchvision from ``root`` for a check; an error is stored as its only problem."""
+    """Read a data set of torchvision from ``root`` for a check; an error is listed as its only problem."""
     problems: list[str] = []
     read = collect_error(problems, raw_splits, name, root)
     if read is None:
@@ -122,16 +122,17 @@ def list_torchvision_set(name: str, root: Path) -> DatasetFiles:
 def load_torchvision_set(
     name: str, *, root: Path | None = None, download: bool = False, **options: Unpack[ImageOptions]
 ) -> DatasetSpec:
-    """Load CIFAR-10 or CIFAR-100 (50,000 + 10,000 images, 32x32) or Fashion-MNIST (60,000 + 10,000, 28x28).
+    """Load CIFAR-10, CIFAR-100 or Fashion-MNIST with torchvision.
 
-    Training images are mirrored and shifted at random, by up to 4 pixels in CIFAR and 2 in Fashion-MNIST.
+    CIFAR has 50,000 training and 10,000 validation images of 32x32 pixels, Fashion-MNIST 60,000 and 10,000 of 28x28.
+    Training images are mirrored at random and shifted, by up to 4 pixels in CIFAR and 2 in Fashion-MNIST.
 
     Args:
         name: ``cifar10``, ``cifar100`` or ``fashion_mnist``.
         root: Folder of torchvision's files; None means ``$NES_LAB_HOME/<name>`` or ``data/<name>``.
         download: Download the files if they are absent.
-        options: Any of ``image_size``, ``limit``, ``seed`` and ``knobs``, which
-            :class:`~nes_lab.datasets.knobs.ImageOptions` describes.
+        options: Side of the images (``image_size``), number of training images (``limit``), ``seed``, and augmentation
+            (``knobs``), as in :class:`~nes_lab.datasets.knobs.ImageOptions`.
 
     Raises:
         DataError: If the files are absent or damaged; the message says how to get them.

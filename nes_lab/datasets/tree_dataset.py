@@ -96,7 +96,7 @@ def _items_and_labels(files: DatasetFiles, split: str) -> tuple[Sequence[Item], 
 def _without_broken(
     items: Sequence[Item], labels: Tensor, split: str, classes: tuple[str, ...], skip_broken: float
 ) -> tuple[Sequence[Item], Tensor, tuple[str, ...]]:
-    """Decode the images of a split and leave out the unreadable ones, if they are few enough.
+    """Decode the images of a split and leave out the unreadable ones, if their share is at most ``skip_broken``.
 
     Returns:
         The remaining images, their labels, and notes about how many were decoded and which were left out.

@@ -44,7 +44,7 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
 
 
 def _unit(samples: np.ndarray, path: Path) -> np.ndarray:
-    """Scale the samples of a WAV file, in any format, to -1..1."""
+    """Scale the samples of a WAV file to -1..1, whatever their format; refuse NaN and floats beyond 1."""
     if samples.dtype == np.uint8:
         return (samples.astype(np.float64) - 128) / 128
     if samples.dtype in (np.int16, np.int32):

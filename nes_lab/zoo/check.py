@@ -43,7 +43,7 @@ MAX_OUTPUT = 1e6
 
 @dataclass
 class _CheckState:
-    """The result of checking a backbone so far, and the stage that is running.
+    """The state of checking a backbone: the result so far, and the stage that is running.
 
     Args:
         row: The result so far.
@@ -151,7 +151,7 @@ def _make_input_matter(state: _CheckState, model: nn.Module, x: Tensor, generato
     """Change a network's random weights, and if necessary its batch norms, so that its output depends on its input."""
     broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
     if broken:
-        raise PlanError(f"its fresh weights are not finite: {broken[0]} holds NaN or infinity")
+        raise PlanError(f"the fresh weights are not finite: {broken[0]} holds NaN or infinity")
     draw_constants_(model, generator)
     depends = _depends_on_input(outputs(model, x))
     if not depends:
@@ -159,7 +159,7 @@ def _make_input_matter(state: _CheckState, model: nn.Module, x: Tensor, generato
         state.note("batch norms set up on the inputs, as the untrained network fades or explodes")
         depends = _depends_on_input(outputs(model, x))
     if not depends:
-        raise PlanError("with random weights its output does not depend on the input, so there is nothing to compare")
+        raise PlanError("with random weights the output does not depend on the input, so there is nothing to compare")
 
 
 def _depends_on_input(tensors: list[Tensor]) -> bool:
@@ -254,7 +254,7 @@ def _check_materialized(
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:
-    """Return the largest difference between the outputs of two models, as a share of the spread of the first model's outputs."""
+    """Return the largest difference between two models' outputs, divided by how much the first model's outputs vary."""
     if [t.shape for t in a] != [t.shape for t in b]:
         raise AssertionError(f"outputs have shapes {[tuple(t.shape) for t in b]}, not {[tuple(t.shape) for t in a]}")
     if not all(bool(t.isfinite().all()) for t in (*a, *b)):

@@ -76,8 +76,8 @@ def float_tensors(output: Any) -> list[Tensor]:
 
 
 def spread(tensors: list[Tensor]) -> float:
-    """Return the largest difference between the outputs for the first and the last sample of a batch.
+    """Return the largest difference between a model's outputs for the first and the last sample of a batch.
 
-    It is 0 if the output does not depend on the input.
+    The difference is 0 if the output does not depend on the input.
     """
     return max((float((t[0] - t[-1]).abs().max()) for t in tensors if t.ndim and t.shape[0] > 1), default=0.0)

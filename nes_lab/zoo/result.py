@@ -23,10 +23,10 @@ class ZooRow:
         stage: The stage at which the check stopped; empty if the backbone passed.
         reason: The error message of that stage; empty if the backbone passed.
         input_shape: Shape of the example input, a batch of one image.
-        params, madds: Counts of the dense model.
+        params, madds: Params and multiply-adds of the dense model.
         asked: The params budget, as a share of the dense model's params; None if planning stopped early.
         least: The smallest share of params that can be reached; None if the requested budget could be met.
-        reached_params, reached_madds: Counts of the compressed model.
+        reached_params, reached_madds: Params and multiply-adds of the compressed model.
         replaced, kept: Number of layers that were replaced, and of layers with a weight matrix that stay dense.
         gradients: Number of epitomes that a backward pass reached.
         agreement: Largest difference between compressed and materialized outputs, divided by the largest difference between the
@@ -72,7 +72,7 @@ class ZooRow:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ZooRow:
-        """Return the result that :meth:`to_dict` wrote, also after a round trip through JSON; other keys are ignored."""
+        """Rebuild a result from the dictionary of :meth:`to_dict`, also after JSON; unknown keys are ignored."""
         known: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         known["input_shape"] = tuple(known.get("input_shape", ()))
         return cls(**known)

@@ -19,7 +19,7 @@ def _weights(change):
     ("change", "says"),
     [
         (lambda s: s.pop("classifier.bias"), "lacks 'classifier.bias'"),
-        (lambda s: s.update(more=torch.ones(1)), "has also 'more'"),
+        (lambda s: s.update(more=torch.ones(1)), "also has 'more'"),
         (lambda s: s.update({"classifier.bias": torch.ones(3)}), r"'classifier.bias' has shape \(3,\) where \(10,\)"),
         (lambda s: s["classifier.bias"][:1].fill_(float("nan")), "'classifier.bias' holds NaN"),
     ],

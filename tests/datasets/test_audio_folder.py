@@ -35,7 +35,7 @@ def test_load_audio_folder_serves_scaled_clips(sounds: Path) -> None:
     assert clips.shape == (4, 1, 1200)
     assert clips.mean(-1).abs().max() < 1e-5
     assert (clips.std(-1, correction=0) - 1).abs().max() < 1e-5
-    assert "8,000 samples per second; fold 3 of 1, 2, 3 validates" in spec.notes
+    assert "8,000 samples per second; fold 3 of 1, 2, 3 is used for validation" in spec.notes
 
 
 def test_load_audio_folder_validates_on_each_fold_once(sounds: Path) -> None:
@@ -138,7 +138,7 @@ ROW = {"filename": "1-dog-0.wav", "fold": 1, "target": 0, "category": "dog"}
         ([ROW | {"filename": "../../x.wav"}], r"filename='../../x.wav' should name a file in audio/"),
         ([ROW, ROW | {"filename": "gone.wav"}], r"1 files of .* are not in .*: gone.wav"),
         ([ROW, ROW], r"lists a file twice: 1-dog-0.wav"),
-        ([ROW, ROW | {"filename": "1-rain-0.wav", "category": "rain"}], r"target 0 is 'dog' and 'rain'"),
+        ([ROW, ROW | {"filename": "1-rain-0.wav", "category": "rain"}], r"target 0 has two categories, 'dog' and 'rain'"),
         ([ROW, ROW | {"filename": "1-rain-0.wav", "target": 1}], r"one category has several targets"),
         ([ROW], r"data.val_fold=3: the folds of this set are 1"),
         (

@@ -30,7 +30,8 @@ def test_file_split_replaces_an_image_that_breaks_later(large_tree: Path, number
     break_file(gone)
     for spec in (without_workers, with_workers):
         with pytest.warns(
-            UserWarning, match=rf"dog/{gone.name}' cannot be read; the next of its class is shown instead \(1 so far\)"
+            UserWarning,
+            match=rf"dog/{gone.name}' cannot be read; the next image of its class is used instead \(1 so far\)",
         ):
             after = batches(spec.train, size=8)
         differ = [
@@ -52,7 +53,7 @@ def test_file_split_refuses_more_broken_images_than_allowed(large_tree: Path) ->
     for name in ("1.png", "2.png"):
         break_file(large_tree / "train" / "cat" / name)
     with (
-        pytest.warns(UserWarning, match="shown instead"),
+        pytest.warns(UserWarning, match="used instead"),
         pytest.raises(DataError, match=r"more are broken than data.skip_broken allows"),
     ):
         batches(train)

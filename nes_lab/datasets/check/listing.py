@@ -147,7 +147,7 @@ def check_class_folders(listing: ClassFolders) -> None:
     """Check that a split has at least one class, and every class at least one image.
 
     Raises:
-        DataError: If not; the message names the split, or the classes without an image.
+        DataError: If a split or a class is empty; the message names the split, or the classes without an image.
     """
     folder = str(listing.folder)
     if not listing.images:
@@ -165,7 +165,7 @@ def check_same_classes(train: Sequence[str], val: Sequence[str], root: Path) -> 
     """Check that the training and the validation split have the same classes.
 
     Raises:
-        DataError: If not; the message names the classes that only one split has.
+        DataError: If the classes differ; the message names those that only one split has.
     """
     only_train, only_val = sorted(set(train) - set(val)), sorted(set(val) - set(train))
     if only_train or only_val:

@@ -69,7 +69,7 @@ class SplitReport:
 
     @property
     def row(self) -> dict[str, Any]:
-        """Return the numbers of the split as a table row: values by the key of the column."""
+        """Return the numbers of the split as one row of a table: a dictionary from column to value."""
         sizes = [
             format_shape((width, height)) if height > 1 else f"{width:,} samples" for width, height, _ in self.sizes
         ]
@@ -117,11 +117,11 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Return whether training can use the data set as it is."""
+        """Return whether the data set can be used for training as it is, without a fault."""
         return not self.problems
 
     def table(self) -> Table:
-        """Return the numbers of a data set as a table, with one row per split.
+        """Return the numbers that a check measured as a table, with one row per split.
 
         Examples:
             >>> split = SplitReport("val", (3, 5), 8, ((8, 8, 8),), {"L": 8}, (0.25,), (0.5,))
@@ -134,7 +134,7 @@ class DataReport:
         return Table(columns(*keys), [split.row for split in self.splits])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as a dictionary for JSON, with its properties."""
+        """Return the report on a data set as a dictionary for JSON; it has values computed from the fields, such as ``usable``."""
         derived = ("total", "least", "median", "most")
         splits = [asdict(split) | {name: getattr(split, name) for name in derived} for split in self.splits]
         return asdict(self) | {"splits": splits, "usable": self.usable}
