@@ -28,13 +28,13 @@ _SETTING = (*_SHOWN, *_TRAINING, "recipe", "setting")
 
 @dataclass(frozen=True)
 class ReportedPoint:
-    """A published result.
+    """A published result: the top-1 accuracy and the multiply-adds of one network.
 
     Args:
         name: Name of the network in its source.
         madds: Number of multiply-adds.
         top1: Top-1 accuracy in percent.
-        source: Where the result was published; always shown.
+        source: Where the result was published. It is always shown.
         series: Name of the series. A dashed line joins its points. Empty: the point stands alone.
     """
 
@@ -47,10 +47,10 @@ class ReportedPoint:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """Result of runs that differ only by their seed: mean accuracy, its standard error and the number of seeds.
+    """The result of runs that differ only by their seed: mean accuracy, its standard error and the number of seeds.
 
-    ``line`` is equal for points that a line may join: same data, backbone and training. ``detail`` says how the point
-    differs from points of its series that otherwise have the same description.
+    A line in the figure joins points that have the same ``line``: data set, backbone and recipe. ``detail`` says how the
+    point differs from points of its series that otherwise have the same description.
     """
 
     series: str
@@ -65,7 +65,7 @@ class MeasuredPoint:
 
 
 def series_name(row: Mapping[str, Any]) -> str:
-    """Return the series of a run: ``"dense"``, or ``"epitome"`` with its routing.
+    """Return the name of the series that a run belongs to in the figure: ``"dense"``, or ``"epitome"`` with its routing.
 
     Examples:
         >>> series_name({"routing": "free"}), series_name({"routing": None})
@@ -96,7 +96,7 @@ def _usable(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Keep the newest run (ids begin with the time) of every setting and seed. Rows without setting or seed all stay."""
+    """Keep only the newest run of each setting and seed; ids begin with the time. Rows without setting or seed all stay."""
     kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for place, row in enumerate(rows):
         known = row.get("setting") is not None and row.get("seed") is not None
@@ -107,7 +107,7 @@ def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _detail(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    """Return the training options that vary within the series, and the setting's name if those do not tell points apart."""
+    """Return text that tells a point from others of its series: training options that vary and, if needed, its setting."""
     series = [other for other in groups if series_name(other) == series_name(group)]
     texts = {
         "epochs": f"{group['epochs']} epochs",
@@ -143,7 +143,7 @@ def accuracy_vs_madds(
     budget: float | None = None,
     reported: Sequence[ReportedPoint] = (),
 ) -> go.Figure:
-    """Draw top-1 accuracy against multiply-adds.
+    """Draw top-1 accuracy against multiply-adds, for measured runs and published results.
 
     Args:
         rows: Flat rows of a run table. The runs of one setting become one point with its standard error over seeds.
@@ -151,7 +151,8 @@ def accuracy_vs_madds(
         reported: Published results, drawn in gray with dashes and hollow markers, each with its source.
 
     Returns:
-        One series per routing, with one line per recipe, and a star on the best measured point within the budget.
+        A figure with one series per routing, one line per data set, backbone and recipe, and a star on the best measured
+        point within the budget.
     """
     points = measured_points(rows)
     seeds = sum(point.n for point in points)
@@ -209,7 +210,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
-    """Return the names of the series, dense first, so that a series keeps its color whatever else is drawn."""
+    """Return the names of the series of the points in a fixed order: dense first, then the epitomes by their routing."""
     known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
     names = {point.series for point in points}
     return [name for name in known if name in names] + sorted(names - set(known))
@@ -275,7 +276,9 @@ def _add_reported(figure: go.Figure, points: Sequence[ReportedPoint]) -> None:
 def _add_budget(figure: go.Figure, budget: float, is_log: bool) -> None:
     figure.add_vline(x=budget, line={"dash": "dot", "color": OKABE_ITO[3], "width": 2})
     figure.add_annotation(
-        x=math.log10(budget) if is_log else budget,  # annotations, unlike lines, take the logarithm
+        x=math.log10(budget)
+        if is_log
+        else budget,  # on a logarithmic axis, plotly takes the logarithm here, but not for a line
         y=1,
         yref="paper",
         yanchor="bottom",

@@ -27,7 +27,7 @@ _POINTS = 120
 _MOST_TILES = 240
 MAX_NAME = 22
 """Largest number of characters of a class name in a figure."""
-_MOST_BYTES = 5600  # of one picture: 240 of them, in base64, are 1.8 MB
+_MOST_BYTES = 5600  # size of one picture; 240 pictures in base64 take 1.8 MB
 _QUALITIES = (88, 70, 45, 20, 5)
 
 
@@ -49,7 +49,9 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
         raise OptionError("examples is empty; give at least one image or sound")
     count = sum(len(items) for _, items in rows)
     if count > _MOST_TILES:
-        raise OptionError(f"examples holds {count} examples; give at most {_MOST_TILES}, as more are too small to see")
+        raise OptionError(
+            f"examples holds {count} examples; give at most {_MOST_TILES}, because more are too small to see"
+        )
     kind = "audio" if rows[0][1][0].ndim == 1 else "image"
     columns = max(len(items) for _, items in rows)
     what = "sounds" if kind == "audio" else "images"
@@ -92,7 +94,7 @@ def _add_hover(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarra
 
 
 def _layout_images(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> list[dict[str, Any]]:
-    """Return all images at their places. They are added to a figure at once, because plotly checks all at each addition."""
+    """Return the layout entries of all images. A figure takes them in one call, because plotly checks all at each addition."""
     place = {"xref": "x", "yref": "y", "xanchor": "center", "yanchor": "middle", "sizing": "contain", "layer": "below"}
     place |= {"sizex": 1 - 2 * _GAP, "sizey": 1 - 2 * _GAP}
     return [
@@ -111,7 +113,7 @@ def _data_uri(image: np.ndarray) -> str:
         )
     picture = Image.fromarray(image)
     longest = max(picture.size)
-    if longest < _LEAST_SIDE:  # an integer factor, so that 8x8 digits stay sharp
+    if longest < _LEAST_SIDE:  # the factor is an integer, so that 8x8 digits stay sharp
         factor = ceil(_LEAST_SIDE / longest)
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     picture.thumbnail((_MOST_SIDE, _MOST_SIDE))
@@ -140,7 +142,7 @@ def _add_sounds(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarr
 
 
 def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return positions and heights of an outline: the smallest and the largest sample of each short part, scaled to -1..1."""
+    """Return the outline of a sound: the position of each short part, and its smallest and largest sample, scaled to -1..1."""
     values = np.asarray(wave, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise OptionError(f"an example has shape {values.shape}; a sound should be (T,), finite and not empty")

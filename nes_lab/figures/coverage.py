@@ -21,7 +21,7 @@ __all__ = ["coverage", "gini"]
 
 
 def gini(counts: np.ndarray) -> float:
-    """Return the Gini coefficient of reads: 0 if all cells are read equally often, near 1 if a few cells take all reads.
+    """Return the Gini coefficient of the cells' reads: 0 if all cells are read equally often, near 1 if a few cells take all reads.
 
     Examples:
         >>> gini(np.array([2, 2, 2])), round(gini(np.array([0, 0, 0, 4])), 2)
@@ -39,11 +39,12 @@ def coverage(snapshot: LayerSnapshot) -> go.Figure:
     """Draw how many channel pairs of the weight read each channel cell of the epitome.
 
     Args:
-        snapshot: The layer; its ``coverage()`` gives the counts, ``(E_out, E_in)``.
+        snapshot: The layer at one step. Its ``coverage()`` gives the reads of each pair of output and input channel of the
+            epitome, ``(E_out, E_in)``.
 
     Returns:
-        The map of reads, the mean reads per row and column, and below them, for each number of reads, the share of cells
-        that are read at most that often. The subtitle has the share of cells read and the Gini coefficient.
+        A figure with a map of the reads, the mean reads per row and column and, below them, the share of cells that are
+        read at most a given number of times. The subtitle has the share of cells read and the Gini coefficient.
     """
     reads = np.asarray(snapshot.coverage())
     share = float((reads > 0).mean())

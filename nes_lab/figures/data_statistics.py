@@ -1,4 +1,4 @@
-"""Draw how many examples each class has in each split, and which sizes they have.
+"""Draw how many examples each class of a data set has in each split, and which sizes are most frequent.
 
 Tests: tests/figures/test_data_figures.py
 """
@@ -27,13 +27,13 @@ _FILLS = ("", "/")
 
 
 def data_statistics(report: DataReport) -> go.Figure:
-    """Draw the number of examples per class and, below it, the most frequent sizes, for all splits.
+    """Draw the number of examples per class and, below it, the most frequent sizes of examples, for each split of a data set.
 
     Up to 40 classes are drawn as bars in the order of their labels. More are drawn as a curve per split, with the largest
     class first.
 
     Args:
-        report: Report of :func:`nes_lab.check_data`.
+        report: The data set's report, made by :func:`nes_lab.check_data`.
 
     Raises:
         OptionError: If the report has no class or no example.
@@ -123,7 +123,7 @@ def _marker(index: int) -> dict:
 
 
 def _frequent_sizes(report: DataReport) -> list[tuple[int, int]]:
-    """Return the most frequent sizes, counted over all splits."""
+    """Return the most frequent sizes (width, height) of a data set's examples, counted over all splits."""
     totals: dict[tuple[int, int], int] = {}
     for split in report.splits:
         for width, height, count in split.sizes:

@@ -30,14 +30,14 @@ def demo_report(
     facts: Mapping[str, Any],
     shown: str,
 ) -> str:
-    """Write the demo's report as one HTML document.
+    """Return the report of the demo as one HTML document.
 
     Args:
         store: The store that holds the runs.
         runs: Name of each network -> ids of its runs.
-        table: One row per network.
+        table: Accuracy and cost, one row per network.
         contests: Comparisons of compressed networks with narrower dense ones of equal multiply-adds.
-        facts: Seeds, epochs, device and versions.
+        facts: Conditions of the measurement: seeds, epochs, device and versions.
         shown: Id of the run whose epitomes are drawn.
     """
     rows = list(run_table([store.get(run) for ids in runs.values() for run in ids]))
@@ -60,7 +60,7 @@ def demo_report(
 
 
 def verdict_text(contests: Sequence[Contest], facts: Mapping[str, Any]) -> str:
-    """Return the result in words: which networks are better, worse or equal within the noise, and how large the noise is."""
+    """Return the demo's result in words: which networks are better, worse or equal within the noise, and how large the noise is."""
     noise = (
         f"A difference counts when it is more than two standard errors. With {facts['seeds']} seeds of 360 test digits, "
         "the standard error of a mean near 98 % is about half a point, so the demo cannot show small effects."
@@ -81,7 +81,7 @@ def _contest_row(contest: Contest) -> dict[str, Any]:
 def _measured(facts: Mapping[str, Any]) -> str:
     return (
         "(0.7): as many madds as the dense network of width 0.7. Lowest and highest are over seeds. ms x64: median time of one "
-        f"forward of 64 images on {facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, with all networks "
+        f"forward pass of 64 images on {facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, with all networks "
         "timed in turn. Networks this small spend most of their time on depthwise convolutions, norms and the overhead of "
         "each operation, which epitomes do not reduce."
     )

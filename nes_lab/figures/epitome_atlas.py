@@ -1,4 +1,4 @@
-"""Draw the epitome itself: all its slices in one heatmap, with one color scale around zero that ignores outliers.
+"""Draw all cells of an epitome in one heatmap, with one color scale around zero that ignores outliers.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -22,7 +22,7 @@ __all__ = ["atlas_pages", "epitome_atlas"]
 
 
 def atlas_pages(snapshot: LayerSnapshot) -> int:
-    """Return how many pages the atlas of this layer has, with 64 kernel positions per page."""
+    """Return the number of pages that the atlas of a layer's epitome has, with up to 64 kernel positions per page."""
     return kernel_slices(np.empty(snapshot.epitome_shape, dtype=np.int8)).count
 
 
@@ -32,13 +32,13 @@ def epitome_atlas(
     mode: Literal["value", "change"] = "value",
     page: int = 1,
 ) -> go.Figure:
-    """Draw an epitome as ``(E_out, E_in)`` slices side by side, one per kernel position.
+    """Draw an epitome as slices side by side, one per kernel position, each with output and input channels ``(E_out, E_in)``.
 
     Args:
         snapshot: The layer at the step shown.
-        initial: The layer before training; needed for ``mode="change"``.
+        initial: The layer before training; None: there is none. It is needed for ``mode="change"``.
         mode: ``"value"`` of each cell, or its ``"change"`` since ``initial``.
-        page: Page of the atlas, from 1, if the kernel has more than 64 positions.
+        page: Number of the page, from 1. There are several if the kernel has more than 64 positions.
 
     Returns:
         A heatmap. The hover text shows a cell, its value and how many channel pairs of the weight read it. If a side has
@@ -102,7 +102,7 @@ def _block_note(block: tuple[int, int]) -> str:
 
 
 def _canvas(tiles: list[list[np.ndarray]], reads: np.ndarray, block: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Place tiles side by side, separated by NaN. The second array holds the cell and the reads of each point."""
+    """Return the tiles side by side, separated by NaN, and an array with the cell and the reads of each point."""
     height, width = reads.shape
     gap = max(1, round(0.04 * max(height, width))) if len(tiles) * len(tiles[0]) > 1 else 0
     rows, columns = len(tiles), len(tiles[0])
@@ -145,7 +145,7 @@ def _label_axes(figure: go.Figure, pages: Pages, tile: tuple[int, ...], block: t
 
 
 def _cell_ticks(count: int, block: int) -> dict[str, Any]:
-    """Return tick positions and labels for about six round cell numbers."""
+    """Return the tick positions and labels of an axis, for about six round cell numbers."""
     cells = count * block
     step = next(size for size in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10**9) if cells / size <= 8)
     marks = list(range(0, cells, step))

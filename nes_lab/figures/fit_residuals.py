@@ -26,14 +26,17 @@ _POINTS = (
 
 
 def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Draw two points per layer, before and after fitting, and a second panel for the layers' outputs if it was calibrated.
+    """Draw the relative residual of each fitted layer as two points, before and after fitting.
+
+    If the fit was calibrated with data, a second panel shows the relative errors of the layers' outputs.
 
     Args:
-        rows: ``FitReport.rows()``: ``name``, ``residual_before``, ``residual_after``, ``error_before``, ``error_after``, and for the
-            hover ``starts``, ``method``, ``norm``, ``seconds``; ``weight_energy`` weighs the mean in the subtitle.
+        rows: The rows of ``FitReport.rows()``, one per layer, with ``name``, ``residual_before``, ``residual_after``,
+            ``error_before`` and ``error_after``; with ``starts``, ``method`` and ``norm`` for the hover text; and with
+            ``weight_energy``, the squared norm of the weight, for the total in the subtitle.
 
     Returns:
-        Relative residuals in percent: 0 if the weight is matched exactly, 100 if zeros would be as close.
+        A figure of residuals in percent: 0 if the weight is matched exactly, 100 if zeros would be as close.
 
     Raises:
         OptionError: If there are no rows.
@@ -102,7 +105,7 @@ def _hover(row: Mapping[str, Any]) -> str:
 
 
 def _whole(rows: Sequence[Mapping[str, Any]], when: str) -> float:
-    """Return the relative residual of all weights taken as one vector."""
+    """Return the relative residual of the weights of all layers, taken as one vector."""
     energy = sum(row["weight_energy"] for row in rows)
     left = sum(row["weight_energy"] * row[f"residual_{when}"] ** 2 for row in rows)
     return (left / energy) ** 0.5 if energy > 0 else 0.0

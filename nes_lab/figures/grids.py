@@ -19,7 +19,10 @@ LIMIT = 256
 
 @dataclass(frozen=True)
 class Pages:
-    """Slices of an epitome on one page, ``(rows, columns, E_out, E_in)``, with the names of their kernel positions."""
+    """One page of an epitome's slices, ``(rows, columns, E_out, E_in)``: one slice per kernel position.
+
+    ``row_names`` and ``column_names`` name the kernel positions, and ``count`` is the number of pages.
+    """
 
     slices: np.ndarray
     row_names: tuple[str, ...]
@@ -28,10 +31,10 @@ class Pages:
 
 
 def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[int, int]]:
-    """Average blocks of cells until neither side is longer than ``limit``.
+    """Shrink a matrix by averaging blocks of cells, so that neither side is longer than ``limit``.
 
     Args:
-        values: Matrix.
+        values: The matrix. NaN entries are left out of the means.
         limit: Longest side allowed.
 
     Returns:
@@ -70,7 +73,7 @@ def symmetric_limit(values: np.ndarray) -> float:
 
 
 def thin(count: int, limit: int) -> np.ndarray:
-    """Return at most ``limit`` evenly spaced indices of ``count`` points, among them the first and the last.
+    """Return at most ``limit`` evenly spaced indices of ``count`` points, including the first and the last.
 
     Examples:
         >>> thin(10, 4).tolist()
@@ -96,7 +99,7 @@ def kernel_slices(epitome: np.ndarray, page: int = 1, per_page: int = 64) -> Pag
     """Cut an epitome into one ``(E_out, E_in)`` slice per kernel position, and return one page of the slices.
 
     Args:
-        epitome: Array ``(E_out, E_in, *E_k)``.
+        epitome: Array ``(E_out, E_in, *E_k)`` of output channels, input channels and kernel positions.
         page: Number of the page, from 1. A number beyond the last page means the last one.
         per_page: Largest number of slices on a page.
     """

@@ -24,8 +24,9 @@ def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Draw the params and the MAdds of each layer as a hollow bar (dense) with a filled bar inside (compressed).
 
     Args:
-        rows: ``CompressionPlan.rows()``: ``name``, ``params_dense``, ``params``, ``madds_dense``, ``madds``, and for
-            the hover ``weight_shape``, ``epitome_shape``, ``routing``, ``reason``.
+        rows: The rows of ``CompressionPlan.rows()``, one per layer, with ``name``, ``params_dense``, ``params``,
+            ``madds_dense`` and ``madds``; and with ``weight_shape``, ``epitome_shape``, ``routing`` and ``reason`` for the
+            hover text.
 
     Raises:
         OptionError: If there are no rows.
@@ -37,7 +38,7 @@ def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         f"{name} {format_number(total[f'{key}_dense'])} → {format_number(total[key])}"
         for key, name in (("params", "params"), ("madds", "MAdds"))
     )
-    note = f"in these layers: {note}"  # norms, and biases of other modules, have no row
+    note = f"in these layers: {note}"  # the rows leave out norms and the biases of other modules
     figure = go.Figure(make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05))
     figure.update_layout(
         new_figure(

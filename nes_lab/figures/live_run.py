@@ -1,4 +1,4 @@
-"""Draw the curves of one run: loss, accuracy, learning rate and throughput, with marks for checkpoints and resumes.
+"""Draw the training curves of one run: loss, accuracy, learning rate and throughput, with marks for checkpoints and resumes.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -24,13 +24,13 @@ _MOST_MARKS = 30
 
 
 def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> go.Figure:
-    """Draw loss, top-1 accuracy, learning rate and throughput over steps.
+    """Draw the loss, top-1 accuracy, learning rate and throughput of a run over its training steps.
 
     Args:
         metrics: Rows with ``step``, ``split`` ("train" or "val") and any of ``loss``, ``top1``, ``lr``,
             ``images_per_s``.
-        events: Rows with ``kind`` and ``step``. Checkpoints become marks under the curves. Resumes do too; they are
-            recognized by the ``attempt`` of the metrics.
+        events: Rows with ``kind`` and ``step``. Lines under the curves mark each checkpoint among them, and each resume,
+            which shows as a new ``attempt`` in the metrics.
 
     Returns:
         Four panels that share their step axis. The figure's ``uirevision`` never changes, so a live view keeps its zoom.

@@ -21,11 +21,11 @@ __all__ = ["PatchReading", "patch_and_gradient", "patch_by_hand"]
 
 @dataclass(frozen=True)
 class PatchReading:
-    """A patch that was read along one axis.
+    """A patch read from an epitome of one axis, with the start it was read at.
 
     Args:
         start: Start of the patch, in epitome cells.
-        patch: The samples, ``(b,)``.
+        patch: The ``b`` samples of the patch, ``(b,)``.
         gradient: Derivative of each sample with respect to the start, per cell, ``(b,)``; None if it is not shown.
         name: Name in the legend.
     """
@@ -41,7 +41,7 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
 
     Args:
         epitome: The cells, ``(n,)``.
-        readings: The patches; each gets its own color, dash and marker.
+        readings: The patches to draw; each gets its own color, dash and marker.
 
     Returns:
         A figure that shows sample ``j`` of a patch at its position ``start + j``, on the line through the cells' values.
@@ -70,13 +70,13 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
 
 
 def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
-    """Draw one patch on its epitome and, below it, its samples and their derivatives with respect to the start.
+    """Draw one patch on its epitome of one axis and, below it, the patch's samples and their derivatives by the start.
 
     The scales depend only on the epitome, so that figures of several starts can be compared.
 
     Args:
         epitome: The cells, ``(n,)``.
-        reading: The patch, with its gradient.
+        reading: The patch to draw, with its gradient.
 
     Raises:
         OptionError: If the reading has no gradient, or if the epitome has more than one axis.
@@ -120,7 +120,7 @@ def _one_axis(epitome: np.ndarray) -> np.ndarray:
 
 
 def _limits(values: np.ndarray) -> list[float]:
-    """Return a range that includes the values and zero, with a margin."""
+    """Return the range of an axis that includes the values and zero, with a margin."""
     low, high = float(min(0.0, values.min(initial=0.0))), float(max(0.0, values.max(initial=0.0)))
     margin = 0.12 * (high - low) or 1.0
     return [low - margin, high + margin]

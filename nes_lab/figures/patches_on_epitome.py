@@ -1,4 +1,4 @@
-"""Draw the windows that patches read on the epitome, at their exact positions between cells.
+"""Draw the windows of an epitome that a layer's patches read, at their exact positions between cells.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -25,7 +25,7 @@ MOST_TRACES = 12
 
 
 def patches_on_epitome(snapshot: LayerSnapshot) -> go.Figure:
-    """Outline every sampled window on the epitome. Color and dash show which output patch reads it.
+    """Outline on a layer's epitome the window that each patch reads. Color and dash show which output patch reads it.
 
     Args:
         snapshot: The layer at the step shown. The background is the mean over its kernel positions, or empty if the
@@ -57,7 +57,7 @@ def patches_on_epitome(snapshot: LayerSnapshot) -> go.Figure:
 
 
 def _add_background(figure: go.Figure, snapshot: LayerSnapshot) -> None:
-    if snapshot.epitome is None:  # starts only: outlines on an empty background
+    if snapshot.epitome is None:  # the snapshot has only starts, so the outlines are drawn on an empty background
         return
     epitome = np.asarray(snapshot.epitome, dtype=np.float32)
     mean = epitome.reshape(*epitome.shape[:2], -1).mean(axis=-1)
@@ -105,12 +105,12 @@ def _add_outlines(figure: go.Figure, snapshot: LayerSnapshot, row: int, place: i
 
 
 def _box(start: float, length: int) -> tuple[float, float]:
-    """Return the edges of a window; cell ``c`` reaches from ``c - 0.5`` to ``c + 0.5``."""
+    """Return the two edges of a window along one axis; cell ``c`` reaches from ``c - 0.5`` to ``c + 0.5``."""
     return start - 0.5, start + length - 0.5
 
 
 def _copies(snapshot: LayerSnapshot, y: float, x: float, size: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Return the window and, with a circular boundary, the parts of it that continue at the opposite side."""
+    """Yield the start of a window and, with a circular boundary, the starts at which it continues on the opposite side."""
     if snapshot.boundary != "circular":
         yield y, x
         return

@@ -20,7 +20,7 @@ def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         info: State of the run.
-        metrics: Rows of metrics, in order of steps.
+        metrics: Rows of the run's metrics, in order of steps.
 
     Examples:
         >>> rows = [{"step": 20, "split": "train", "epoch": 2, "images_per_s": 950.4}]
@@ -48,7 +48,7 @@ def queue_text(before: int) -> str:
     """Return a sentence that says when a queued run starts.
 
     Args:
-        before: Number of runs before it in the queue.
+        before: Number of runs that are before this run in the queue.
 
     Examples:
         >>> queue_text(0), queue_text(1)

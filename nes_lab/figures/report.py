@@ -25,7 +25,7 @@ class Section:
     Args:
         title: Heading, also shown in the table of contents.
         text: Paragraphs separated by blank lines, shown as written.
-        figure: Figure of this package; None: the section has none.
+        figure: Figure made by ``nes_lab.figures``; None: the section has no figure.
         table: Rows as mappings with the same keys, which are the titles of the columns.
         note: Remark in small print under the table or figure.
     """
@@ -43,7 +43,7 @@ def plotly_js() -> str:
 
 
 def report_html(title: str, sections: Sequence[Section]) -> str:
-    """Write a report as one HTML document that needs nothing else.
+    """Return a report as one HTML document that needs no other file and no network.
 
     Args:
         title: Title of the document.
@@ -120,7 +120,7 @@ def _figure(figure: go.Figure) -> str:
 
 
 def _json(value: object) -> str:
-    """Make JSON safe inside a ``<script>`` element by escaping ``</``."""
+    """Return a value as JSON that is safe inside a ``<script>`` element, because ``<`` is escaped."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 

@@ -1,4 +1,4 @@
-"""Hold published ImageNet results, to be drawn as reported, never in one series with measurements made here.
+"""List published ImageNet results. A figure shows them as reported, never in one series with results measured here.
 
 Tests: tests/figures/test_pictures.py
 """

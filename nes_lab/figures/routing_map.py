@@ -1,4 +1,4 @@
-"""Draw the routing map: the starting index of each patch, before training and at a later step.
+"""Draw the routing map of a layer: the starting index of each patch, before training and at a later step.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -22,14 +22,14 @@ __all__ = ["routing_map"]
 
 
 def routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None = None) -> go.Figure:
-    """Draw the starts of a layer. Rows are output patches, columns are input patches, color is the start.
+    """Draw the starts of a layer as heatmaps: rows are output patches, columns are input patches, color is the start.
 
     Args:
         snapshot: The layer at the step shown.
         initial: The layer before training, drawn to the left on the same scale; None: it is not drawn.
 
     Returns:
-        One row of heatmaps per sampled axis. If no axis is sampled, the figure says so.
+        A figure with one row of heatmaps per sampled axis. If no axis is sampled, the figure says so.
     """
     axes = axes_with_starts(snapshot)
     alt = f"Starting indices of layer {snapshot.name}: one heatmap per sampled axis, " + (
@@ -115,7 +115,7 @@ def _add_map(
 
 
 def _ticks(count: int) -> dict[str, Any]:
-    """Return ticks at integers only, about six of them."""
+    """Return the ticks of an axis with ``count`` patches: integers only, about six of them."""
     return {"tick0": 0, "dtick": max(1, round(count / 6))}
 
 

@@ -34,7 +34,7 @@ MOST_LAYERS = 2
 
 
 def plan_rows(store: RunStore, run_id: str) -> list[dict[str, Any]]:
-    """Return the rows of a run's compression plan. They are empty for a dense network, and before the plan is made.
+    """Return the rows of a run's compression plan. There are none for a dense network, or before the plan is made.
 
     Raises:
         RunError: If there is no such run, or its plan is damaged.
@@ -50,7 +50,7 @@ def plan_rows(store: RunStore, run_id: str) -> list[dict[str, Any]]:
 
 
 def run_report(store: RunStore, run_id: str) -> str:
-    """Read one run and write its report as one HTML document.
+    """Read one run and return its report as one HTML document.
 
     Args:
         store: The store that holds the run.
@@ -72,12 +72,12 @@ def run_sections(
     layers: Sequence[Mapping[str, Any]],
     history: History,
 ) -> list[Section]:
-    """Return the sections of a run's report.
+    """Return the sections of a run's report: result, training curves, layers, epitomes and configuration.
 
     Args:
         info: State and summary of the run.
-        metrics: Rows of metrics.
-        events: Rows of events, such as saved checkpoints.
+        metrics: Rows of the run's metrics.
+        events: Rows of the run's events, such as saved checkpoints.
         layers: Rows of the run's compression plan; may be empty.
         history: Snapshots of all layers at their steps, oldest first; may be empty.
     """
@@ -102,7 +102,7 @@ def largest_layers(layers: Mapping[str, LayerSnapshot], most: int = MOST_LAYERS)
 
 
 def layer_sections(name: str, history: History) -> list[Section]:
-    """Return figures of one layer: epitome, patches and coverage at the latest step; routing map and starts over training.
+    """Return the report's sections about one layer: its epitome, patches and coverage at the latest step, and its starts.
 
     Args:
         name: Name of the layer.

@@ -1,4 +1,4 @@
-"""Draw what shrinking each layer costs, and how much a plan shrinks it.
+"""Draw how much shrinking each layer costs, and how much a plan shrinks it.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -27,10 +27,12 @@ _TITLES = {"loss": "increase of the loss", "residual": "−log of the energy kep
 
 
 def sensitivity(report: SensitivityReport, plan: CompressionPlan | None = None) -> go.Figure:
-    """Draw the cost of every layer against the share of cells it keeps, and the shares that a plan chose.
+    """Draw the cost of shrinking each layer against the share of cells it keeps, and the shares that a plan chose.
+
+    The cost is the increase of the loss or, if no loss was measured, the part of the weight that an epitome of that size misses.
 
     Args:
-        report: Report of :func:`nes_lab.measure_sensitivity`.
+        report: The costs, measured by :func:`nes_lab.measure_sensitivity`.
         plan: Plan whose layers get a marker at the share they keep, 100 % if they stay dense; None: no markers.
 
     Returns:
@@ -133,6 +135,6 @@ def _note(report: SensitivityReport) -> str:
 
 
 def _robust(values: Sequence[float]) -> float:
-    """Return an upper end of the color scale that ignores the largest few values."""
+    """Return the upper end of a color scale, chosen so that the few largest values do not stretch it."""
     ordered = sorted(values)
     return max(ordered[int(0.97 * (len(ordered) - 1))], 1e-12)

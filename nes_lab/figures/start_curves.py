@@ -1,4 +1,4 @@
-"""Draw what a start does: a patch and its derivative over all starts, and a start that gradient descent moves.
+"""Draw the effect of a start: a patch and its derivative over all starts, and a start that gradient descent moves.
 
 Tests: tests/figures/test_by_hand.py
 """

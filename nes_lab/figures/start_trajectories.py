@@ -1,4 +1,4 @@
-"""Draw how starts move over training, and mark those that never move and those that come close together.
+"""Draw how the starts of a layer move over training, and mark those that never move or that come close together.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -32,7 +32,7 @@ _KINDS = (("moving", OKABE_ITO[0], "solid"), ("dead", "#8A8A8A", "dash"), ("coll
 
 
 def dead_starts(paths: np.ndarray) -> np.ndarray:
-    """Return which starts never moved, ``(starts,)``.
+    """Return True for each start that never moved, as an array ``(starts,)``.
 
     Args:
         paths: Starts at each step, ``(steps, starts)``, in cells.
@@ -45,7 +45,7 @@ def dead_starts(paths: np.ndarray) -> np.ndarray:
 
 
 def collapsed_starts(paths: np.ndarray) -> np.ndarray:
-    """Return which starts have collapsed, ``(starts,)``: they have at least two neighbors more at the end than at first.
+    """Return True for each start that collapsed, ``(starts,)``: at the end it has at least two more neighbors than at first.
 
     A neighbor is a start less than half a cell away. One new neighbor may be chance, so it does not count.
 
@@ -70,8 +70,9 @@ def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figur
         history: Pairs ``(step, snapshot)`` of one layer, oldest first.
 
     Returns:
-        One line per start: at the left its position, at the right how far it has moved since the first step. Gray dashed
-        lines never moved (dead); orange dotted lines came close together (collapsed).
+        A figure with one line per start: its position at the left, and how far it has moved since the first step at the
+        right. Gray dashed lines are starts that never moved (dead), orange dotted lines starts that came close together
+        (collapsed).
 
     Raises:
         OptionError: If the history is empty.

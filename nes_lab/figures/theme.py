@@ -42,7 +42,7 @@ _FONT = "Inter, 'Source Sans 3', 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """Color, dash and marker of one series. All three differ from series to series."""
+    """The color, dash and marker of one series in a figure. All three differ from series to series."""
 
     color: str
     dash: str
@@ -86,11 +86,11 @@ def new_figure(alt: str, **layout: Any) -> go.Figure:
 
 
 def legend_below(figure: go.Figure, height: int, entries: int) -> None:
-    """Put the legend below the plot, with room for one entry per line, as narrow pages need, and set the height.
+    """Put a figure's legend below its plot, and set its height so that each entry can have its own line on a narrow page.
 
     Args:
         figure: Figure to change.
-        height: Height of title and plot in pixels, without the space below the axis.
+        height: Height of the title and the plot in pixels, without the space below the axis.
         entries: Number of entries of the legend.
     """
     room = 90 + 21 * entries
@@ -105,7 +105,7 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
     Args:
         figure: Figure to change.
         dark: True for the dark template.
-        see_through: Make the background transparent, so that the page's background shows.
+        see_through: True makes the background transparent, so that the page's background shows.
     """
     figure.update_layout(template="nes_dark" if dark else "nes_light")
     if see_through:
@@ -114,7 +114,7 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
 
 
 def figure_json(figure: go.Figure) -> dict[str, Any]:
-    """Return a figure as the plain dict that ``Plotly.react`` takes, with ``data`` and ``layout``."""
+    """Return a plotly figure as the plain dict that ``Plotly.react`` takes, with ``data`` and ``layout``."""
     return json.loads(pio.to_json(figure, validate=False) or "{}")
 
 

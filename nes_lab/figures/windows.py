@@ -16,12 +16,12 @@ __all__ = ["axes_with_starts", "start_grid"]
 
 
 def axes_with_starts(snapshot: LayerSnapshot) -> list[int]:
-    """Return the weight axes that have starts; the other axes are copied without sampling."""
+    """Return the axes of a layer's weight that have starts. The other axes are copied from the epitome without sampling."""
     return [axis for axis, starts in enumerate(snapshot.starts) if starts is not None]
 
 
 def start_grid(snapshot: LayerSnapshot, axis: int) -> np.ndarray:
-    """Return the start of every patch along ``axis``, in epitome cells, as a ``(R_out, R_in)`` array.
+    """Return the start of every patch along ``axis``, in epitome cells, as an array ``(output patches, input patches)``.
 
     Separable starts are repeated along the axis they do not depend on. On an axis without starts, a patch begins where
     its channels begin.
