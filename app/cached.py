@@ -1,4 +1,4 @@
-"""Read what the pages show. Slow reads are cached; runs are files that may change, so they are read each time."""
+"""Read the data that the pages show. Slow reads are cached; runs are read each time, because their files may change."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ __all__ = ["Answer", "choose_run", "layers_at", "plan", "store"]
 
 
 class Answer(NamedTuple):
-    """Answer of a command: whether it succeeded, its output or error message, and details for an expander."""
+    """The result of a command: whether it succeeded, its output or error message, and details for an expander."""
 
     ok: bool
     text: str
@@ -30,7 +30,11 @@ def store() -> RunStore:
 
 @st.cache_data(max_entries=64, show_spinner="Planning every layer… The first plan takes a few seconds longer.")
 def plan(arguments: tuple[str, ...]) -> Answer:
-    """Make a compression plan with the command line, in a child process, so that the app never loads torch."""
+    """Make a compression plan by running ``nes-lab plan`` in a child process, so that the app never loads torch.
+
+    Args:
+        arguments: The words after ``nes-lab plan``.
+    """
     command = [sys.executable, "-m", "nes_lab.cli", "plan", *arguments, "--json"]
     root = str(Path(__file__).resolve().parents[1])
     try:
@@ -40,21 +44,20 @@ def plan(arguments: tuple[str, ...]) -> Answer:
     if done.returncode == 0:
         return Answer(True, done.stdout, done.stderr)
     if done.returncode == 2:
-        return Answer(
-            False, done.stderr.rpartition("nes-lab: ")[2].strip(), ""
-        )  # without what libraries printed before
+        message = done.stderr.rpartition("nes-lab: ")[2]  # libraries may have printed other lines before it
+        return Answer(False, message.strip(), "")
     return Answer(False, "The planner stopped unexpectedly. The details below say more.", done.stderr.strip())
 
 
 @st.cache_data(max_entries=256, show_spinner="Reading epitomes…")
 def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
-    """Return the snapshots of all layers at one step.
+    """Return the snapshots of all layers of a run at one step.
 
     Args:
         root: Folder of all runs.
         run_id: Id of the run.
         step: Training step of the snapshot.
-        latest: Step of the newest snapshot; part of the cache key, so that a new snapshot is read.
+        latest: Step of the run's newest snapshot. It is part of the cache key, so that a new snapshot is read.
     """
     del latest
     return RunStore(root).snapshot(run_id, step)
@@ -82,7 +85,7 @@ def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
 
 
 def explain_wrong_run(run_id: str) -> None:
-    """Show why the run in the address cannot be shown, offer the newest one, and stop the page."""
+    """Show why the run in the page's address cannot be shown, offer the newest run instead, and stop the page."""
     try:
         show_error(f"run {store().get(run_id).id} has nothing to show on this page yet")
     except RunError as error:

@@ -1,4 +1,4 @@
-"""Draw a widget for a field of the configuration. Help, default and range come from the field itself."""
+"""Draw a widget for a field of the configuration. The widget's help, default and range come from the field itself."""
 
 from typing import Any, get_args
 
@@ -77,7 +77,7 @@ def _info(path: str) -> FieldInfo:
 
 
 def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
-    """Return the bound of a field, or None. An open bound counts as closed here; the configuration checks it exactly."""
+    """Return the lower or upper bound of a field for its widget; None if there is none. The configuration checks it exactly."""
     for rule in info.metadata:
         bound = getattr(rule, closed, getattr(rule, opened, None))
         if bound is not None:

@@ -45,7 +45,7 @@ def _is_dark() -> bool:
 
 
 def plot(figure: Any, key: str) -> None:
-    """Draw a static figure."""
+    """Draw a figure that does not change while the page is shown."""
     themed = apply_theme(figure, _is_dark(), see_through=True)
     st.plotly_chart(themed, width="stretch", theme=None, key=key, config=_CONFIG)
 
@@ -56,6 +56,6 @@ def load_library() -> None:
 
 
 def live_plot(figure: Any, key: str) -> None:
-    """Draw a figure whose data changes. The zoom and hidden series stay as the user left them."""
+    """Draw a figure whose data changes while the page is shown. The zoom and hidden series stay as the user left them."""
     spec = figure_json(apply_theme(figure, _is_dark(), see_through=True)) | {"config": _CONFIG}
     _plot(key=key, data={"figure": json.dumps(spec)}, height="content")

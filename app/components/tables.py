@@ -1,4 +1,4 @@
-"""Show tables of runs and of layers."""
+"""Show tables of runs and of layers on a page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -47,12 +47,12 @@ def results_table(runs: Sequence[RunInfo], key: str) -> None:
 
 
 def shapes_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
-    """Show one row per layer of a compression plan: shapes, and every quantity before and after."""
+    """Show one row per layer of a compression plan: its shapes, and its params and multiply-adds before and after."""
     show(layer_table(rows), key)
 
 
 def reasons_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
-    """Show why each layer is dense or has its epitome shape, and its multiply-adds with each execution plan."""
+    """Show why each layer of a plan is dense or has its epitome shape, and its multiply-adds with each execution plan."""
     table = explanation(rows)
     show(replace(table, columns=(*table.columns, *columns("unavailable"))), key)
 

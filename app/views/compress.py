@@ -18,11 +18,11 @@ from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetFacts
 from nes_lab.runs.launcher import launch
 from nes_lab.text import format_number, format_share
 
-SECONDS = "20"  # limit on a search for a time budget on this page; a training run searches longer
+SECONDS = "20"  # limit on the search for a plan with a time budget on this page; a training run searches longer
 
 
 def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
-    """Ask for the backbone and the data set. Return both, and the shape of the network's input."""
+    """Ask for the backbone and the data set. Return their config sections, and the data set's facts with the chosen size."""
     st.subheader("Network and data")
     columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
     with columns[0]:
@@ -55,7 +55,7 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
 
 
 def ask_budget() -> dict[str, Any] | None:
-    """Ask for the budget and the options of compression. Return None if the dense network is to be trained."""
+    """Ask for the budget and the options of compression. Return None if the user wants to train the dense network."""
     st.subheader("Budget")
     if st.toggle("Train the dense network instead", help="Trains the network without compression, for comparison."):
         return None
@@ -106,7 +106,7 @@ def split(text: str) -> list[str]:
 
 
 def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> tuple[str, ...]:
-    """Return the arguments of ``nes-lab plan`` for this network and budget."""
+    """Return the arguments of ``nes-lab plan`` for a network, a budget and the facts of a data set."""
     words = [str(backbone["name"]), "--width", str(backbone["width"]), "--classes", str(facts.classes)]
     words += ["--input", *map(str, facts.input_shape)]
     for name, value in budget.items():
@@ -118,7 +118,7 @@ def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: Data
 
 
 def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> bool:
-    """Draw the plan and return True, or show why there is none and return False."""
+    """Draw the compression plan and return True, or show why there is none and return False."""
     st.subheader("Plan")
     answer = plan(plan_arguments(backbone, budget, facts))
     if not answer.ok:
@@ -164,7 +164,7 @@ def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
 
 
 def start(config: dict[str, Any], label: str) -> str | None:
-    """Check the configuration, then create and start the run. Return its id, or None after showing an error."""
+    """Check the configuration, then create and start a run. Return the run's id, or None after showing an error."""
     try:
         checked = load_config(config)
         run_id = store().create(checked.to_dict(), label=label)

@@ -24,7 +24,7 @@ HELP = {
 
 
 def choose(label: str, name: str, options: list[str], usual: str) -> str:
-    """Let the user choose, and keep the choice in the page's address; ``usual`` is chosen if the address has none."""
+    """Let the user choose an option, and keep it in the page's address. Without one in the address, ``usual`` is chosen."""
     before = st.query_params.get(name)
     chosen = st.selectbox(label, options, index=options.index(before if before in options else usual))
     st.query_params[name] = chosen
@@ -32,7 +32,7 @@ def choose(label: str, name: str, options: list[str], usual: str) -> str:
 
 
 def choose_step(steps: list[int]) -> int:
-    """Let the user choose a training step with a slider; if there is one step only, return it."""
+    """Let the user choose a training step with a slider. If there is only one step, return it."""
     if len(steps) == 1:
         st.caption(f"This run has one snapshot, at step {steps[0]}.")
         return steps[0]
@@ -44,7 +44,7 @@ def choose_step(steps: list[int]) -> int:
 
 
 def draw(run_id: str, steps: list[int], step: int, name: str, view: str) -> None:
-    """Draw the selected picture of one layer."""
+    """Draw the selected picture of one layer of a run at one training step."""
     root, latest = str(store().root), steps[-1]
     layer = layers_at(root, run_id, step, latest)[name]
     first = layers_at(root, run_id, steps[0], latest).get(name)

@@ -23,7 +23,7 @@ def buttons(info: RunInfo) -> None:
     """Draw the buttons that the run's state allows: cancel, resume, or links to its results."""
     if info.state in ("queued", "running"):
         if st.button(
-            "Cancel", icon=":material/stop_circle:", help="The run saves a checkpoint after the present step and stops."
+            "Cancel", icon=":material/stop_circle:", help="The run saves a checkpoint after the current step and stops."
         ):
             act(info, stop=True)
     elif info.is_resumable:
@@ -50,7 +50,7 @@ def buttons(info: RunInfo) -> None:
 
 
 def act(info: RunInfo, stop: bool) -> None:
-    """Cancel or resume a run, and show an error if that is refused."""
+    """Cancel or resume a run, and reload the page. If this is refused, show the error instead."""
     try:
         if stop:
             cancel(store(), info.id)
@@ -64,7 +64,7 @@ def act(info: RunInfo, stop: bool) -> None:
 
 @guarded
 def live(run_id: str, state_when_drawn: str) -> None:
-    """Draw the part of the page that updates by itself: state, progress, curves and log."""
+    """Draw the part of the run page that updates by itself: state, progress, curves and log."""
     info = store().get(run_id)
     if info.state != state_when_drawn:
         st.rerun(scope="app")

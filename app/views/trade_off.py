@@ -14,7 +14,7 @@ from nes_lab.runs.query import run_table
 
 
 def read_budget(text: str) -> float | None:
-    """Return the multiply-adds of the budget line, or None. Shares are refused, because runs have different dense networks."""
+    """Return the multiply-adds of the budget line; None: no line. Shares are refused: runs have different dense networks."""
     if not text.strip():
         return None
     try:
