@@ -101,7 +101,7 @@ def ask_budget() -> dict[str, Any] | None:
 
 
 def split(text: str) -> list[str]:
-    """Split names at commas, and drop empty ones."""
+    """Split a text at its commas into names, and drop empty ones."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

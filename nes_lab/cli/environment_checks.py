@@ -39,7 +39,7 @@ _SKIPPED = ("all", "dev", "bench")
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check.
+    """The result of one check of this machine.
 
     Attributes:
         part: Group of the check: machine, runs, torch, tools or packages.
@@ -57,7 +57,7 @@ class Finding:
 
 
 def check_environment(root: Path) -> Iterator[Finding]:
-    """Yield the results of all checks, the quick ones first.
+    """Yield the results of all checks of this machine, the quick ones first.
 
     Args:
         root: Folder of all runs.

@@ -112,7 +112,7 @@ def compression_config(options: PlanFlags) -> CompressionConfig:
 
 
 def dense_source(options: PlanFlags) -> DenseSource:
-    """Return the dense network that the flags name.
+    """Return the description of the dense network that the flags name, after checking its sizes.
 
     Raises:
         OptionError: If a size is out of range.
@@ -154,7 +154,7 @@ def saving_arguments(options: SaveFlags) -> dict[str, Any]:
 
 
 def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:
-    """Read a plan that ``nes-lab plan --output`` wrote.
+    """Read a compression plan from a file that ``nes-lab plan --output`` wrote.
 
     Raises:
         OptionError: If the file cannot be read, or a budget is given too.

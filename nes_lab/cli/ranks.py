@@ -1,4 +1,4 @@
-"""Train one run in several processes, started here (``training.processes``), by torchrun or by ``accelerate launch``.
+"""Train one run in several processes, which ``training.processes``, torchrun or ``accelerate launch`` has asked for.
 
 A rank is one of these processes. For ``training.processes`` a parent process starts each rank as ``nes-lab _run ID``. The
 ranks find each other through a file in a private folder and talk over the loopback interface, because torchrun's rendezvous
@@ -58,7 +58,7 @@ def is_first() -> bool:
 
 
 def only_first(action: Callable[[], Value]) -> Value:
-    """Call ``action`` in the first process only, and return its result in all processes. If it raises, all raise.
+    """Call ``action`` in the first process only, and return its result in all processes. If ``action`` fails, all raise.
 
     Examples:
         >>> only_first(lambda: "done")
@@ -96,7 +96,7 @@ def processes_of(store: RunStore, run_id: str) -> int:
 
 
 def train_as_rank(store: RunStore, run_id: str, on_progress: OnProgress | None) -> int:
-    """Train a run as one of several processes.
+    """Train a run in this process, which is one of several that train it together.
 
     Returns:
         0 if the run finished or was stopped; torchrun would treat any other status as a failure.

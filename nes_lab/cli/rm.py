@@ -73,7 +73,7 @@ def _refuse_active(store: RunStore, info: RunInfo) -> None:
 
 
 def _agreed(store: RunStore, chosen: Sequence[RunInfo], to_stderr: bool) -> bool:
-    """Ask the user whether to delete. If standard input is not a terminal, nobody can answer and --yes is required."""
+    """Return whether the user agrees to delete the runs. If standard input is not a terminal, ``--yes`` is required instead."""
     if not sys.stdin.isatty():
         raise OptionError(f"{_runs(len(chosen))} would be deleted; add --yes, because there is no terminal to ask on")
     out = sys.stderr if to_stderr else sys.stdout

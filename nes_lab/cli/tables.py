@@ -1,4 +1,4 @@
-"""Print tables in a terminal. Names are never shortened, but long text in the last column is.
+"""Print tables in a terminal. Numbers are never shortened; run ids and long text may be.
 
 Tests: tests/sweeps/test_cli.py
 """

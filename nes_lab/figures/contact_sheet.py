@@ -32,7 +32,7 @@ _QUALITIES = (88, 70, 45, 20, 5)
 
 
 def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Examples by class") -> go.Figure:
-    """Draw a grid of examples with one row per class.
+    """Draw examples of a data set as a grid with one row per class.
 
     Args:
         examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds ``(T,)``.

@@ -36,7 +36,7 @@ def gini(counts: np.ndarray) -> float:
 
 
 def coverage(snapshot: LayerSnapshot) -> go.Figure:
-    """Draw how many channel pairs of the weight read each channel cell of the epitome.
+    """Draw how often each cell of a layer's epitome is read: the number of channel pairs of the weight that read it.
 
     Args:
         snapshot: The layer at one step. Its ``coverage()`` gives the reads of each pair of output and input channel of the

@@ -37,7 +37,7 @@ def epitome_atlas(
     Args:
         snapshot: The layer at the step shown.
         initial: The layer before training; None: there is none. It is needed for ``mode="change"``.
-        mode: ``"value"`` of each cell, or its ``"change"`` since ``initial``.
+        mode: ``"value"`` draws the value of each cell, ``"change"`` its change since ``initial``.
         page: Number of the page, from 1. There are several if the kernel has more than 64 positions.
 
     Returns:

@@ -33,7 +33,7 @@ def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str,
             which shows as a new ``attempt`` in the metrics.
 
     Returns:
-        Four panels that share their step axis. The figure's ``uirevision`` never changes, so a live view keeps its zoom.
+        A figure of four panels that share their step axis. The figure's ``uirevision`` never changes, so a live view keeps its zoom.
     """
     figure = go.Figure(
         make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.3, 0.3, 0.2, 0.2])

@@ -40,7 +40,7 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
     """Draw an epitome of one axis as bars, with the windows that patches read from it.
 
     Args:
-        epitome: The cells, ``(n,)``.
+        epitome: The ``n`` cells of the epitome, ``(n,)``.
         readings: The patches to draw; each gets its own color, dash and marker.
 
     Returns:
@@ -75,7 +75,7 @@ def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
     The scales depend only on the epitome, so that figures of several starts can be compared.
 
     Args:
-        epitome: The cells, ``(n,)``.
+        epitome: The ``n`` cells of the epitome, ``(n,)``.
         reading: The patch to draw, with its gradient.
 
     Raises:

@@ -20,7 +20,7 @@ __all__ = ["Section", "plotly_js", "report_html"]
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report.
+    """One part of an HTML report: a heading with text, a table or a figure.
 
     Args:
         title: Heading, also shown in the table of contents.

@@ -38,7 +38,7 @@ def plan_rows(store: RunStore, run_id: str) -> list[dict[str, Any]]:
 
     Raises:
         RunError: If there is no such run, or its plan is damaged.
-        PlanError: If its plan has another schema.
+        PlanError: If its plan has a schema that this version cannot read.
     """
     try:
         text = (store.path(run_id) / layout.PLAN).read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
 
 
 def start_descent(starts: np.ndarray, losses: np.ndarray, target: float | None = None) -> go.Figure:
-    """Draw the loss and the start over the steps of gradient descent.
+    """Draw how gradient descent moves a start: the loss and the start over its steps.
 
     Args:
         starts: Start before each step, in cells, ``(steps,)``.
@@ -64,7 +64,7 @@ def start_descent(starts: np.ndarray, losses: np.ndarray, target: float | None =
         target: Start that the descent should reach, drawn as a line; None: no line.
 
     Raises:
-        OptionError: If the two do not have the same length, or are empty.
+        OptionError: If ``starts`` and ``losses`` do not have the same length, or are empty.
     """
     starts, losses = np.asarray(starts, dtype=np.float32), np.asarray(losses, dtype=np.float32)
     if starts.ndim != 1 or starts.shape != losses.shape or not starts.size:

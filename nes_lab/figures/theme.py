@@ -1,7 +1,7 @@
 """Define the colors, fonts and templates of all figures.
 
 Series differ by color (Okabe-Ito), dash and marker at once, so that they can be told apart in gray print and by color-blind
-readers. Values around zero use a diverging RdBu scale; counts and positions use cividis.
+readers. Values around zero use a diverging red-blue scale; counts and positions use cividis.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -50,7 +50,7 @@ class SeriesStyle:
 
 
 def series_style(index: int) -> SeriesStyle:
-    """Return the style of the ``index``-th series.
+    """Return the color, dash and marker of a series, given its index in the figure.
 
     Examples:
         >>> series_style(0)

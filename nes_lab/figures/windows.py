@@ -23,7 +23,7 @@ def axes_with_starts(snapshot: LayerSnapshot) -> list[int]:
 def start_grid(snapshot: LayerSnapshot, axis: int) -> np.ndarray:
     """Return the start of every patch along ``axis``, in epitome cells, as an array ``(output patches, input patches)``.
 
-    Separable starts are repeated along the axis they do not depend on. On an axis without starts, a patch begins where
+    Separable starts depend on one axis only, so they are repeated along the other. On an axis without starts, a patch begins where
     its channels begin.
     """
     rows, columns = snapshot.geometry.patch_grid
