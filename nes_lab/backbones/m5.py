@@ -28,7 +28,8 @@ class M5(nn.Module):
         - input ``(N, in_channels, T)`` with ``T`` of 1,024 or more, output ``(N, num_classes)``
 
     Raises:
-        OptionError: If the width is not above 0, or (in ``forward``) a clip is too short or the input is not sound.
+        OptionError: If the width is not above 0 and at most 8, or (in ``forward``) a clip is too short or the input is not
+            sound.
 
     Examples:
         >>> import torch
