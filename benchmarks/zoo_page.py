@@ -76,7 +76,7 @@ def notes(results: Mapping[str, ZooRow]) -> str:
         for note in filter(None, row.note.split("; ")):
             if note.startswith(GROWN):
                 grown.append(f"{family} {note.removeprefix(GROWN).split()[0].rstrip(',')}")
-            elif note != "float64 compared":  # the note that begins with GROWN says this too
+            elif note != "compared in float64":  # the note that begins with GROWN says this too
                 said.setdefault(one_line(note), []).append(family)
     lines = [f"- {note[0].upper()}{note[1:]}: {', '.join(names)}." for note, names in sorted(said.items())]
     if grown:

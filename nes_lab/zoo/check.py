@@ -156,7 +156,9 @@ def _make_input_matter(state: _CheckState, model: nn.Module, x: Tensor, generato
     depends = _depends_on_input(outputs(model, x))
     if not depends:
         set_norms_(model, x)
-        state.note("batch norms set up on the inputs, as the untrained network fades or explodes")
+        state.note(
+            "batch norms estimated on the inputs, because activations of the untrained network vanish or explode"
+        )
         depends = _depends_on_input(outputs(model, x))
     if not depends:
         raise PlanError("with random weights the output does not depend on the input, so there is nothing to compare")
@@ -242,7 +244,7 @@ def _check_materialized(
     difference = _difference(compressed, outputs(plain, x))
     if difference > MAX_FLOAT32_DIFFERENCE:
         state.note(
-            f"in float32 rounding grows to {difference:.0e}, as deep untrained networks make it; float64 compared"
+            f"in float32 rounding grows to {difference:.0e}, because the network is deep and untrained; compared in float64"
         )
         difference = _difference(outputs(small.double(), x.double()), outputs(plain.double(), x.double()))
         small.float()
