@@ -1,12 +1,12 @@
-"""Executions: ways to compute the same epitome layer at different cost, one file each with its cost formula.
+"""Compute an epitome layer in one of several ways. These ways are called executions; they differ in cost, not in output.
 
-``base``: what every execution offers, the layer's form and operation, and the refusals that several executions share.
-``registry``: all executions by name, and the choice of the cheapest.
-``choice``: choose the execution of one layer, fixed or the cheapest for each input shape.
-``inference_cache``: keep what was built from tensors while these stay the same.
-``layer_taps``: turn a layer's starts into taps, and keep them while the starts stay the same.
-``materialize``: sample the weight, then one dense operation; always available.
-``wrapped``: fold the input channels onto the epitome's, then one operation with fewer input channels.
-``factored``: fold the input, run with the epitome itself, expand the output.
-``product_map``: multiply the input with every epitome cell once, then sum along windows.
+``base``: defines what every execution offers, and what a layer's form, operation and cost are.
+``registry``: lists all executions by name, and finds the cheapest for a layer.
+``choice``: chooses the execution of one layer: a fixed one, or the cheapest for each input shape.
+``inference_cache``: caches values that are computed from tensors until the tensors change.
+``layer_taps``: turns a layer's starts into taps, and caches the taps until the starts change.
+``materialize``: an execution that samples the weight and applies one dense operation; always available.
+``wrapped``: an execution that folds the input channels, then applies one operation with fewer input channels.
+``factored``: an execution that folds the input, applies the epitome itself, and expands the output.
+``product_map``: an execution that multiplies the input with every epitome cell once, then sums along windows.
 """

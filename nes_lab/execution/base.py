@@ -1,6 +1,6 @@
-"""What an execution is: the layer's form, the operation it performs, the cost record, and the protocol.
+"""Define what an execution is: its protocol, and the form, operation and cost of a layer that it works with.
 
-To add an execution, write ``execution/NAME.py`` with a class of the protocol :class:`Execution` and enter it in
+To add an execution, write ``execution/NAME.py`` with a class that follows the protocol :class:`Execution`, and enter it in
 :data:`nes_lab.execution.registry.EXECUTIONS`. The smallest example is :mod:`nes_lab.execution.materialize`.
 
 Tests: tests/execution/test_conformance.py
@@ -39,21 +39,22 @@ AxisState = Literal["identity", "integer", "fractional"]
 Taps = Sequence[AxisTaps | None]
 CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 SAME_TF = "same_tf"
-"""TensorFlow's ``SAME`` padding. It differs from torch's ``"same"`` where the stride is not 1."""
+"""Value of ``padding`` that means TensorFlow's ``SAME``. It differs from torch's ``"same"`` if the stride is not 1."""
 
 
 @dataclass(frozen=True)
 class LayerOp:
-    """The linear operation a layer performs with a weight: a convolution in 1-D, 2-D or 3-D, or a matrix product.
+    """Applies a weight to an input, as a 1-D, 2-D or 3-D convolution or as a matrix product.
 
     Args:
-        kernel_size: ``K``; empty for a linear layer.
-        stride, dilation: As torch, one number per spatial axis.
-        padding: As torch: one number per spatial axis, ``"same"`` or ``"valid"``; or :data:`SAME_TF`, which follows the size of
-            the input so that there are ``ceil(size / stride)`` outputs.
-        groups: As torch.
-        standardized: Whether the layer standardizes each output channel's weights before use, which takes the complete weight.
-        reads_all: Whether every input position is read; derived from the other fields.
+        kernel_size: Kernel length along each spatial axis; empty for a linear layer.
+        stride, dilation: Stride and dilation of the convolution, one number per spatial axis.
+        padding: Zeros at both ends of each spatial axis, or torch's ``"same"`` or ``"valid"``, or :data:`SAME_TF`, which pads so
+            that there are ``ceil(size / stride)`` outputs.
+        groups: Number of groups of a grouped convolution.
+        standardized: True if the layer standardizes each output channel's weights before use, for which it needs the complete
+            weight.
+        reads_all: True if every input position is read; computed from the other fields.
     """
 
     kernel_size: tuple[int, ...] = ()
@@ -66,16 +67,16 @@ class LayerOp:
 
     @property
     def spatial(self) -> int:
-        """Number of spatial axes: 0 for a linear layer."""
+        """Number of spatial axes; 0 for a linear layer."""
         return len(self.kernel_size)
 
     @property
     def channel_dim(self) -> int:
-        """Index of the channel axis, counted from the end."""
+        """Index of the channel axis of inputs and outputs, counted from the end: -1 for a linear layer, -3 in two dimensions."""
         return -1 - self.spatial
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Apply the operation with a given weight."""
+        """Apply a weight to an input by this convolution or matrix product, and add the bias."""
         if self.spatial == 0:
             return F.linear(x, weight, bias)
         padding = self.padding
@@ -84,11 +85,14 @@ class LayerOp:
         return CONVS[self.spatial](x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def zeros_around(self, sizes: Sequence[int]) -> list[int]:
-        """Return the zeros before and after each spatial axis of an input, last axis first, as ``F.pad`` takes them."""
+        """Return how many zeros to pad before and after each spatial axis, last axis first, in the order that ``F.pad`` expects."""
         return [n for axis in reversed(range(self.spatial)) for n in self.zeros_along(axis, sizes[axis])]
 
     def zeros_along(self, axis: int, size: int) -> tuple[int, int]:
-        """Return the zeros before and after one spatial axis. An odd one goes to the end, as in torch and TensorFlow."""
+        """Return how many zeros to pad before and after one spatial axis of the given size.
+
+        If the total is odd, the end gets one more than the beginning, as in torch and TensorFlow.
+        """
         if not isinstance(self.padding, str):
             return self.padding[axis], self.padding[axis]
         reach = self.dilation[axis] * (self.kernel_size[axis] - 1)
@@ -101,14 +105,21 @@ class LayerOp:
         object.__setattr__(self, "reads_all", all(step == 1 for step in self._skips()))
 
     def _skips(self) -> tuple[int, ...]:
-        """Return the step at which each spatial axis is read: above 1 only for an unpadded kernel of size 1."""
+        """Return the step between the input positions that are read, per spatial axis.
+
+        It is above 1 only for a strided kernel of size 1 without padding.
+        """
         padding = (0,) * self.spatial if isinstance(self.padding, str) else self.padding
         return tuple(
             s if k == 1 and p == 0 else 1 for k, s, p in zip(self.kernel_size, self.stride, padding, strict=True)
         )
 
     def skip_unread(self, x: Tensor) -> tuple[Tensor, LayerOp]:
-        """Drop input positions that a strided kernel of size 1 never reads, so that folding does not process them."""
+        """Drop input positions that a strided kernel of size 1 never reads, so that folding does not process them.
+
+        Returns:
+            The remaining input, and the operation to apply to it.
+        """
         if self.reads_all:
             return x, self
         skips = self._skips()
@@ -117,13 +128,13 @@ class LayerOp:
         return x, replace(self, stride=tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True)))
 
     def positions(self, input_shape: Sequence[int]) -> tuple[int, int]:
-        """Count the input positions read and the output positions, ``HW_i`` and ``HW_o``, each times the batch size."""
+        """Count the input positions that are read, ``HW_i``, and the output positions, ``HW_o``, each times the batch size."""
         split = len(input_shape) - self.spatial
         lead = prod(input_shape[: split - 1])
         sizes = input_shape[split:]
         read = [
             -(-n // s) for n, s in zip(sizes, self._skips(), strict=True)
-        ]  # lists: dynamo cannot trace generators here
+        ]  # a list, because dynamo cannot trace a generator here
         out = [self._output_size(n, i) for i, n in enumerate(sizes)]
         return lead * prod(read), lead * prod(out)
 
@@ -138,12 +149,12 @@ class LayerOp:
 
 
 class LayerForm(NamedTuple):
-    """All that decides how a layer can be computed, and at what cost.
+    """Holds everything about a layer that decides how it can be computed, and at what cost.
 
     Args:
         geometry: Shapes, scope and boundary.
-        states: How each weight axis is read: cell by cell (``identity``), or at ``integer`` or ``fractional`` starts.
-        op: The operation the weight is used in.
+        states: State of each weight axis: ``identity`` (read cell by cell), or ``integer`` or ``fractional`` starts.
+        op: The operation that uses the weight.
     """
 
     geometry: EpitomeGeometry
@@ -152,15 +163,16 @@ class LayerForm(NamedTuple):
 
 
 def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
-    """Return why an execution that needs more than sampling the complete weight cannot compute a layer.
+    """Return the reason why an execution that does not sample the complete weight cannot compute a layer.
+
+    A layer that standardizes its weight is always refused, because it needs the complete weight.
 
     Args:
         form: The layer's form.
-        causes: ``joint`` and ``groups`` where the execution cannot compute joint scope or grouped layers. A standardized
-            weight is always refused.
+        causes: Further properties that the execution cannot handle: ``joint`` (joint scope), ``groups`` (grouped layers).
 
     Returns:
-        A sentence, or an empty string where nothing speaks against it.
+        The reason as a sentence; empty if the layer has none of these properties.
 
     Examples:
         >>> geometry = EpitomeGeometry((8, 4, 1, 1), (4, 4, 1, 1))
@@ -168,7 +180,7 @@ def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
         'it has groups=2: output patches may cross groups'
     """
     if form.op.standardized:
-        return "each output channel's weights are standardized before use, which takes the complete weight"
+        return "each output channel's weights are standardized before use, for which the complete weight is needed"
     if "joint" in causes and form.geometry.scope == "joint":
         return "its scope is 'joint': each block has its own starts, so input channels cannot be folded once for all blocks"
     if "groups" in causes and form.op.groups > 1:
@@ -178,13 +190,13 @@ def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
 
 @dataclass(frozen=True)
 class ExecutionCost:
-    """What one forward of a layer costs under an execution.
+    """Holds what one forward pass of a layer costs under an execution.
 
     Args:
         conv_madds: Multiply-adds of the convolution or matrix product that is computed.
         tap_madds: Multiply-adds of folding and expanding activations at fractional starts.
-        adds: Copies and additions of folding and expanding at integer starts; these are not multiply-adds.
-        weight_madds: Multiply-adds to sample the weight; cached at inference and not part of ``madds``.
+        adds: Copies and additions of folding and expanding activations at integer starts; these are not multiply-adds.
+        weight_madds: Multiply-adds of sampling the weight. They are not part of ``madds``, because inference caches the weight.
     """
 
     conv_madds: int
@@ -194,15 +206,15 @@ class ExecutionCost:
 
     @property
     def madds(self) -> int:
-        """Multiply-adds of a forward: convolution plus fractional taps."""
+        """Multiply-adds of one forward pass: those of the convolution plus those of taps at fractional starts."""
         return self.conv_madds + self.tap_madds
 
 
 class Prepared(NamedTuple):
-    """What an execution needs besides the input. It does not depend on the input, so it is cached at inference.
+    """Holds what an execution needs besides the input. It does not depend on the input, so inference caches it.
 
     Args:
-        weight: Tensor that the operation takes as its weight.
+        weight: Tensor that the operation uses as its weight.
         taps: Cells and shares that each weight axis reads.
     """
 
@@ -213,41 +225,46 @@ class Prepared(NamedTuple):
 class Execution(Protocol):
     """A way to compute an epitome layer.
 
-    Law: ``run(x, prepare(...), ...)`` returns what ``op(x, scale * T(E), bias)`` returns, with the same gradients; ``scale`` is one
-    factor per output channel or None. An execution applies it in ``prepare`` or after it has gathered the output channels.
+    Law: ``run(x, prepare(...), ...)`` returns what ``op(x, scale * T(E), bias)`` returns, with the same gradients. ``T(E)`` is the
+    weight that is sampled from the epitome ``E``, and ``scale`` is one factor per output channel, or None for no factor. An execution
+    applies ``scale`` in ``prepare``, or in ``run`` once it has all output channels.
     """
 
     name: str
 
     def why_not(self, form: LayerForm) -> str:
-        """Return why this layer cannot be computed so, as a sentence; empty if it can."""
+        """Return the reason why this execution cannot compute a layer, as a sentence; empty if it can."""
         ...
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Build the weight that the operation is used with."""
+        """Build the tensor that the operation uses as its weight; it does not depend on the input."""
         ...
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Compute the layer's output."""
+        """Compute the layer's output from its input and from what :meth:`prepare` returned."""
         ...
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count one forward; ``positions`` as :meth:`LayerOp.positions` returns them."""
+        """Count the operations of one forward pass, given the numbers of input and output positions."""
         ...
 
 
 def scale_channels(weight: Tensor, scale: Tensor | None) -> Tensor:
-    """Multiply each output channel's weights by its factor, in the weight's dtype; None changes nothing."""
+    """Multiply each output channel of a weight by its factor in ``scale``, in the weight's dtype; None changes nothing."""
     return weight if scale is None else weight * scale.to(weight.dtype).view(-1, *[1] * (weight.ndim - 1))
 
 
 def axis_states(taps: Taps) -> tuple[AxisState, ...]:
-    """Return how each weight axis is read, as its taps show it."""
+    """Return the state of each weight axis, given its taps: ``identity`` (read cell by cell), ``integer`` or ``fractional``."""
     return tuple("identity" if t is None else "fractional" if t.fractional else "integer" for t in taps)
 
 
 def sampling_madds(form: LayerForm, axes: Sequence[int]) -> int:
-    """Count the multiply-adds to sample the given axes of the weight, in the sampler's order: two per fractional read."""
+    """Count the multiply-adds of sampling a weight along the given axes, one after the other.
+
+    A value that is read at a fractional start takes two. With joint scope all axes are read at once, so each weight takes
+    ``2**f`` for ``f`` fractional axes.
+    """
     geometry, states = form.geometry, form.states
     if geometry.scope == "joint":
         fractional = sum(states[a] == "fractional" for a in axes)

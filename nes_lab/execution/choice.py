@@ -1,4 +1,4 @@
-"""Choose how one layer is computed: the execution that was set, or the cheapest for each input shape.
+"""Choose how one layer is computed: by the execution that was set, or by the cheapest one for each input shape.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -15,11 +15,11 @@ from nes_lab.execution.registry import cheapest_execution, require_execution
 __all__ = ["ExecutionChoice"]
 
 _MAX_SHAPES = 64
-"""Input shapes whose cheapest execution is remembered."""
+"""Largest number of input shapes whose cheapest execution is remembered; when it is reached, all are forgotten."""
 
 
 class ExecutionChoice:
-    """Holds a layer's ``execution`` option and resolves it for an input shape.
+    """Holds a layer's ``execution`` option, and chooses the execution for each input shape.
 
     Examples:
         >>> from nes_lab.execution.base import LayerOp
@@ -36,16 +36,16 @@ class ExecutionChoice:
         self._cheapest: dict[tuple, Execution] = {}
 
     def set(self, name: str, form: LayerForm) -> None:
-        """Set ``auto`` or the name of an execution.
+        """Set the option to ``auto`` or to the name of an execution.
 
         Raises:
-            PlanError: If the layer cannot be computed so; says why.
+            PlanError: If the execution is not known or cannot compute the layer; the message says why.
         """
         self._fixed = require_execution(name, form)
         self.name = name
 
     def resolve(self, form: LayerForm, input_shape: Sequence[int]) -> Execution:
-        """Return the execution that computes an input of this shape."""
+        """Return the execution that is used for an input of the given shape: the one that was set, or the cheapest."""
         if self._fixed is not None:
             return self._fixed
         if torch.compiler.is_compiling():

@@ -1,4 +1,4 @@
-"""Keep what was built from tensors while these stay the same, so that inference does not build it twice.
+"""Cache values that are computed from tensors until the tensors change, so that inference computes them only once.
 
 Tests: tests/nn/test_layer.py
 """
@@ -14,9 +14,9 @@ __all__ = ["InferenceCache", "tensor_key"]
 
 
 class _Seen:
-    """A tensor as it was when something was built from it: same object, storage and version mean the same contents.
+    """Remembers the state of a tensor. If object, storage and version are the same later, so are the contents.
 
-    It holds the tensor and an alias of its storage, so that no other tensor can be given either address in the meantime.
+    It holds the tensor and an alias of its storage, so that no other tensor can get either address in the meantime.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -24,7 +24,7 @@ class _Seen:
         self.address = tensor.data_ptr()
 
     def still(self, tensor: Tensor) -> bool:
-        """Return True if this is the same tensor, its contents have not changed, and a change would be noticed."""
+        """Return True if ``tensor`` is the remembered one, its contents have not changed, and a change would be noticed."""
         return (
             tensor is self.tensor
             and tensor._version == self.version
@@ -38,11 +38,11 @@ def _has_gradient(tensor: Tensor) -> bool:
 
 
 def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | None:
-    """Return what identifies tensors and their contents, or None where a change of contents would go unnoticed.
+    """Return a key that identifies tensors and their contents; None if a change of their contents could go unnoticed.
 
-    In-place changes (an optimizer's step, ``load_state_dict``) raise a tensor's version. The key is None for tensors made under
-    inference mode (they have no version), for those with a gradient (a fused optimizer's step raises no version), and for
-    those without storage of their own (inside ``vmap``, fake tensors). A write through ``.data`` that keeps the storage
+    In-place changes (an optimizer's step, ``load_state_dict``) raise a tensor's version. The key is None for tensors made in
+    inference mode (they have no version), for tensors with a gradient (a fused optimizer's step does not raise the version), and
+    for tensors without storage of their own (inside ``vmap``, fake tensors). A write through ``.data`` that keeps the storage
     is not noticed; autograd does not notice it either.
     """
     key: list[_Seen | None] = []
@@ -58,9 +58,9 @@ def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | N
 
 
 class InferenceCache:
-    """Keeps what was built from some tensors while they stay the same; copies and pickles of it are empty.
+    """Caches values that were computed from tensors until one of the tensors changes. Copies and pickles of a cache are empty.
 
-    Values made under ``torch.inference_mode`` are not returned outside it, so that none reaches a training step.
+    Values computed in ``torch.inference_mode`` are not returned outside it, so that they never reach a training step.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,10 @@ class InferenceCache:
         self._values: dict = {}
 
     def values(self, tensors: Sequence[Tensor | None]) -> dict | None:
-        """Return what was built from these tensors as they are now, by name, to read and to fill; None where nothing may be kept."""
+        """Return the dictionary of values computed from these tensors as they are now; None if nothing may be cached.
+
+        The caller reads the dictionary and adds values to it. It is empty if one of the tensors has changed.
+        """
         if self._same(tensors):
             return self._values
         key = tensor_key(tensors)
@@ -88,7 +91,7 @@ class InferenceCache:
         return True
 
     def clear(self) -> None:
-        """Forget what was kept."""
+        """Drop all cached values."""
         self._key, self._values = None, {}
 
     def __deepcopy__(self, memo: dict) -> InferenceCache:

@@ -1,4 +1,4 @@
-"""Turn the starts of a layer into taps, and keep them while the starts stay the same.
+"""Turn the starts of a layer into taps, and cache the taps until the starts change.
 
 Tests: tests/nn/test_layer.py
 """
@@ -20,29 +20,29 @@ __all__ = ["LayerTaps", "StartsHolder"]
 
 
 class StartsHolder(Protocol):
-    """What :class:`LayerTaps` asks of the module that holds a layer's starts."""
+    """Describes what :class:`LayerTaps` needs of the module that holds a layer's starts."""
 
     geometry: EpitomeGeometry
     fractional: bool
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous reads of a sampled axis, or None where they are many or unknown."""
+        """Return the contiguous slices in which a weight axis is read; None if there are too many or they are unknown."""
         ...
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the stored starts."""
+        """Return the stored tables of starts; if one of them changes, the taps are built again."""
         ...
 
 
 class LayerTaps:
-    """Builds a layer's taps, and keeps those of starts without a gradient while the stored starts stay the same."""
+    """Builds a layer's taps from its starts. If no start needs a gradient, the taps are cached until the stored starts change."""
 
     def __init__(self) -> None:
         self._cache = InferenceCache()
 
     @staticmethod
     def build(holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
-        """Build the taps of the given starts."""
+        """Build the taps of each weight axis from its starts; None for an axis without starts."""
         fractional, geometry = holder.fractional, holder.geometry
         return [
             None if s is None else axis_taps(s, geometry, axis, fractional, holder.slices(axis))
@@ -50,7 +50,7 @@ class LayerTaps:
         ]
 
     def get(self, holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
-        """Return the taps of the given starts, built again only where that may change them."""
+        """Return the taps of each weight axis for the given starts, from the cache if the stored starts have not changed."""
         if any(s is not None and s.requires_grad for s in starts):
             self._cache.clear()
             return self.build(holder, starts)

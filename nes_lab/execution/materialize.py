@@ -1,4 +1,4 @@
-"""The execution ``materialize``: sample the complete weight, then one dense operation. Always available.
+"""Compute a layer by sampling its complete weight: the execution ``materialize``, which is always available.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -15,24 +15,28 @@ __all__ = ["Materialize"]
 
 
 class Materialize:
-    """Compute ``op(x, T(E))``. It costs what the dense layer costs, ``HW_o k (C_in/groups) C_out``."""
+    """Samples the complete weight from the epitome, then applies one dense operation with it.
+
+    It costs what the dense layer costs: ``HW_o k (C_in/groups) C_out`` multiply-adds for ``HW_o`` output positions and ``k`` kernel
+    positions.
+    """
 
     name = "materialize"
 
     def why_not(self, form: LayerForm) -> str:
-        """Return an empty string: every layer can be computed so."""
+        """Return an empty string, because every layer can be computed by sampling its complete weight."""
         return ""
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Sample the complete weight."""
+        """Sample the complete weight from the epitome, and multiply it by ``scale``."""
         return Prepared(scale_channels(sample_patches(epitome, taps, geometry), scale), taps)
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Apply the operation."""
+        """Apply the layer's operation with the sampled weight and the bias; the weight is scaled already."""
         return op(x, prepared.weight, bias)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count ``HW_o k (C_in/groups) C_out``."""
+        """Count the dense layer's ``HW_o k (C_in/groups) C_out`` multiply-adds, and those of sampling the weight."""
         c_out, c_in = form.geometry.weight_shape[:2]
         order = (1, 0, *range(2, len(form.geometry.weight_shape)))
         return ExecutionCost(

@@ -1,4 +1,4 @@
-"""The execution ``product_map``: multiply the input with every epitome cell once, then sum the products along windows.
+"""Compute a layer from the products of its input with every epitome cell: the execution ``product_map``.
 
 Output channels that read overlapping windows of one epitome filter share their products, as WSNet (Jin et al., ICML 2018)
 does for audio. The sums of all windows are computed at once, and each output channel reads the sum at its start.
@@ -25,21 +25,24 @@ __all__ = ["ProductMap"]
 
 
 class ProductMap:
-    """Fold the input, multiply with every epitome cell, sum along the windows, read one sum per output channel.
+    """Folds the input, multiplies it with every epitome cell, sums the products along windows, and reads a sum per output channel.
 
-    With ``n`` cells and ``K`` weights along a kernel axis there are ``w = n - K + 1`` windows; ``w = 1`` is an identity axis.
-    A window's sum follows the diagonal of cells and positions, whose step is the dilation. Sums are built axis by axis, by
-    doubling, in float32 (float64 for float64). A fractional start blends two windows, and a fractional output axis two filters,
-    so ``t = 2^(fractional output and kernel axes)`` sums are blended per output channel.
+    Along a kernel axis with ``n`` cells and ``K`` weights there are ``n - K + 1`` windows. From one term of a window's sum to the
+    next, the cell moves by 1 and the input position by the dilation. The sums are built axis by axis, by doubling, in float32
+    (float64 for float64). A fractional start on a kernel axis blends two windows, one on the output axis blends two filters. So
+    ``t = 2^f`` sums are blended per output channel, where ``f`` is the number of fractional output and kernel axes.
 
-    Costs ``HW_i prod(E_k) E_in E_out`` for the products, ``2 C_in HW_i`` where the input axis is fractional, and
-    ``t C_out HW_o`` where ``t > 1``.
+    It costs these multiply-adds, for ``HW_i`` input and ``HW_o`` output positions:
+
+    - ``HW_i prod(E_k) E_in E_out`` for the products
+    - ``2 C_in HW_i`` to fold the input, if the input axis is fractional
+    - ``t C_out HW_o`` to blend sums, if ``t > 1``
     """
 
     name = "product_map"
 
     def why_not(self, form: LayerForm) -> str:
-        """Refuse joint scope, groups, layers without a sampled kernel axis, and circular windows."""
+        """Refuse layers with joint scope, groups, no sampled kernel axis or circular boundary: return the reason, or empty."""
         reason = refuse(form, "joint", "groups")
         if reason:
             return reason
@@ -55,7 +58,10 @@ class ProductMap:
         return Prepared(pointwise[(..., *[None] * (epitome.ndim - 2))], taps)
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Fold, multiply, sum along the windows, read one sum per output channel; scale and bias before rounding to the dtype."""
+        """Fold the input, multiply it with all cells, sum along windows, and read one sum per output channel.
+
+        The sums are scaled and the bias is added before they are rounded to the input's dtype.
+        """
         pointwise, taps = prepared
         x, op = op.skip_unread(x)
         x, op = fold_input(x, taps[1], op)
@@ -71,10 +77,14 @@ class ProductMap:
         return same_layout(y.to(products.dtype), products)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count ``HW_i prod(E_k) E_in E_out``, the fold, and the blended sums.
+        """Count the multiply-adds of the products, ``HW_i prod(E_k) E_in E_out``, of folding the input, and of blending sums.
 
-        ``adds`` counts an integer fold; per kernel axis ``floor(log2 K)`` doublings and one addition for each further bit of
-        ``K``, each for all cells and input positions; and ``C_out HW_o`` where one sum is copied per output channel.
+        ``adds`` counts three things:
+
+        - the additions of folding the input, if its starts are integers
+        - the additions of the window sums: per kernel axis of length ``K``, ``floor(log2 K)`` doublings and one addition for each
+          further bit of ``K``, each for all cells and input positions
+        - ``C_out HW_o`` copies, if sums are copied and not blended
         """
         taps, adds = fold_cost(form, positions)
         geometry, states = form.geometry, form.states
@@ -92,20 +102,24 @@ class ProductMap:
 
 
 def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
-    """Return the zeros before and after a spatial axis, as torch pads it, and the size of the output."""
+    """Return how many zeros torch pads before and after a spatial axis, and the size of the output along it."""
     reach = op.dilation[axis] * (op.kernel_size[axis] - 1)
     left, right = op.zeros_along(axis, size)
     room = size + left + right - reach - 1
     if room < 0:
         raise GeometryError(
             f"input has {size} positions along spatial axis {axis}, {size + left + right} with padding; "
-            f"the kernel reaches over {reach + 1}"
+            f"the kernel needs {reach + 1}"
         )
     return left, right, room // op.stride[axis] + 1
 
 
 def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
-    """Sum all windows, one axis after the other: ``(..., E_out, *n, *size)`` to ``(..., E_out, *(n - K + 1), *out)``."""
+    """Sum products along all windows, one kernel axis after the other.
+
+    The shape changes from ``(..., E_out, *n, *size)``, with ``n`` cells per kernel axis and the input's size, to
+    ``(..., E_out, *(n - K + 1), *out)``, with one entry per window and the output's size.
+    """
     n, products = op.spatial, products.to(accumulate)
     for axis, length in enumerate(op.kernel_size):
         left, right, out = _extent(op, axis, products.shape[axis - n])
@@ -120,10 +134,11 @@ def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tens
 
 
 def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
-    """Sum along diagonals: ``out[c, p] = sum_{j < length} tensor[c + j, p + j step]``, with ``c`` on axis ``cells``, ``p`` on ``places``.
+    """Sum a tensor along diagonals: ``out[c, p] = sum_{j < length} tensor[c + j, p + j * step]``.
 
-    Works by doubling: a sum of ``2 m`` terms is two sums of ``m``, so ``length`` terms take at most ``2 log2(length)`` additions
-    of slices. Nothing is subtracted, so rounding errors stay as small as those of a plain sum, and an infinity stays in the
+    ``c`` is the index along axis ``cells`` and ``p`` that along axis ``places``. Sums are built by doubling: a sum
+    of ``2 m`` terms is two sums of ``m``, so ``length`` terms take at most ``2 log2(length)`` additions of slices. Nothing is
+    subtracted, so rounding errors stay as small as those of a plain sum, and an infinity stays in the
     windows that contain it.
     """
     total, reach = None, 0  # sums of ``reach`` terms
@@ -139,21 +154,24 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Join sums of the first ``m`` terms with sums of the next ``k`` terms."""
+    """Add diagonal sums of ``m`` terms, ``a``, and of the next ``k`` terms, ``b``, which gives diagonal sums of ``m + k`` terms."""
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)
     return first + b.narrow(cells, m, length).narrow(places, m * step, width)
 
 
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-    """Return where each output channel's window starts: the cell of its first weight. All its weights share one fraction."""
+    """Return pairs of the cell at which each output channel's window starts and its share, one pair per tap of a kernel axis.
+
+    One share per channel is enough, because all weights of a window have the same.
+    """
     if taps is None:
         return [(like.new_zeros(()), None)]
     return [(cells[:, 0], None if share is None else share[:, 0]) for cells, share in taps.levels()]
 
 
 def _read(sums: Tensor, taps: Taps, cells: Sequence[int], filters: int, op: LayerOp) -> Tensor:
-    """Read for each output channel the sum of its filter at its starts, blended over the taps of fractional axes."""
+    """Read the window sum of each output channel at its starts; where starts are fractional, blend the sums of neighbors."""
     all_filters = torch.arange(filters, device=sums.device)
     channels = [(all_filters, None)] if taps[0] is None else taps[0].levels()
     total: Tensor | None = None

@@ -1,4 +1,4 @@
-"""All executions by name, and the choice of the cheapest. To add one, enter it in :data:`EXECUTIONS`.
+"""List all executions by name, and find the cheapest for a layer. To add an execution, enter it in :data:`EXECUTIONS`.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -15,14 +15,14 @@ from nes_lab.execution.wrapped import Wrapped
 __all__ = ["EXECUTIONS", "available_executions", "cheapest_execution", "require_execution"]
 
 EXECUTIONS: dict[str, Execution] = {e.name: e for e in (Materialize(), Factored(), Wrapped(), ProductMap())}
-"""Known executions; of equally cheap ones ``auto`` takes the first."""
+"""All executions by name. If several are equally cheap, ``auto`` takes the first of them."""
 
 
 def require_execution(name: str, form: LayerForm) -> Execution | None:
-    """Return the execution of that name, checked for the layer; None for ``auto``.
+    """Return the execution of a given name, after checking that it can compute a layer; None for the name ``auto``.
 
     Raises:
-        PlanError: If no execution has the name, or if it cannot compute this layer; says why.
+        PlanError: If no execution has the name, or if it cannot compute the layer; the message says why.
     """
     if name == "auto":
         return None
@@ -37,12 +37,19 @@ def require_execution(name: str, form: LayerForm) -> Execution | None:
 
 
 def available_executions(form: LayerForm) -> list[Execution]:
-    """Return the executions that can compute the layer."""
+    """Return all executions that can compute a layer of the given form."""
     return [execution for execution in EXECUTIONS.values() if not execution.why_not(form)]
 
 
 def cheapest_execution(form: LayerForm, positions: tuple[int, int]) -> tuple[Execution, ExecutionCost]:
-    """Return the available execution with the fewest multiply-adds, and its cost; ties go to the first registered."""
+    """Return the execution that computes a layer with the fewest multiply-adds, and its cost.
+
+    If several need equally few, it is the first of them in :data:`EXECUTIONS`.
+
+    Args:
+        form: The layer's form.
+        positions: Numbers of input and output positions, from :meth:`LayerOp.positions`.
+    """
     best: Execution = EXECUTIONS["materialize"]  # always available
     least = best.cost(form, positions)
     for execution in available_executions(form):  # a loop: older dynamos cannot trace min(key=...)

@@ -1,4 +1,7 @@
-"""The execution ``wrapped``: channel wrapping, ``y = op(A_in^T x, A_out E)``.
+"""Compute a layer with fewer input channels, by channel wrapping: the execution ``wrapped``.
+
+The output is ``y = op(A_in^T x, A_out E)``. ``E`` is the epitome, ``A_out`` and ``A_in`` are the sampling matrices of the output and
+input channels, and ``op`` is the layer's convolution or matrix product.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -26,33 +29,33 @@ __all__ = ["Wrapped", "fold_cost", "fold_input"]
 
 
 class Wrapped:
-    """Add up the input channels that read the same epitome cell, then apply one operation with ``E_in`` input channels.
+    """Adds up the input channels that read the same epitome cell, then applies one operation with ``E_in`` input channels.
 
-    Costs ``HW_o k E_in C_out``, plus ``2 C_in HW_i`` where the input axis is fractional. Works for groups, with ``E_in``
-    cells per group.
+    It costs ``HW_o k E_in C_out`` multiply-adds, plus ``2 C_in HW_i`` if the input axis is fractional. ``HW_i`` and ``HW_o`` are the
+    numbers of input and output positions, ``k`` is that of kernel positions. A grouped layer has ``E_in`` cells per group.
     """
 
     name = "wrapped"
 
     def why_not(self, form: LayerForm) -> str:
-        """Refuse joint scope and depthwise layers."""
+        """Refuse layers with joint scope and depthwise layers: return the reason; empty for other layers."""
         depthwise = form.geometry.weight_shape[1] == 1 and form.op.groups > 1
         return refuse(form, "joint") or (
             "it is depthwise: with one input channel per group there is nothing to fold" if depthwise else ""
         )
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Sample the epitome along the output and kernel axes."""
+        """Sample the epitome along the output and kernel axes, but not the input axis, and multiply by ``scale``."""
         weight = sample_patches(epitome, (taps[0], None, *taps[2:]), geometry)
         return Prepared(scale_channels(weight, scale), taps)
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Fold the input, then apply the operation."""
+        """Fold the input channels onto epitome cells, then apply the operation with fewer input channels."""
         x, op = fold_input(x, prepared.taps[1], op)
         return op(x, prepared.weight, bias)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count ``HW_o k E_in C_out`` and the fold."""
+        """Count ``HW_o k E_in C_out`` multiply-adds for the operation, plus those of folding the input and sampling the weight."""
         taps, adds = fold_cost(form, positions)
         geometry = form.geometry
         return ExecutionCost(
@@ -64,15 +67,15 @@ class Wrapped:
 
 
 def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, LayerOp]:
-    """Fold the input channels onto the epitome's, ``A_in^T x``, group by group.
+    """Fold the channels of a layer's input onto the input cells of its epitome, group by group.
 
     Args:
         x: Input of the layer.
-        taps: Taps of the input axis; None leaves the input as it is.
+        taps: Taps of the input axis; None: the axis is read cell by cell, and the input stays as it is.
         op: The layer's operation.
 
     Returns:
-        The folded input without the positions that are never read, and the operation that fits it.
+        The folded input, without the positions that are never read, and the operation to apply to it.
     """
     if taps is None:
         return x, op
@@ -85,6 +88,10 @@ def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, L
 
 
 def fold_cost(form: LayerForm, positions: tuple[int, int]) -> tuple[int, int]:
-    """Count the multiply-adds (``2 C_in HW_i``, fractional) and plain additions (``C_in HW_i``, integer) of folding the input."""
+    """Count the multiply-adds and the plain additions of folding a layer's input.
+
+    They are ``2 C_in HW_i`` multiply-adds if the input axis has fractional starts, ``C_in HW_i`` additions if it has integer starts,
+    and none if it is read cell by cell.
+    """
     entries = form.geometry.weight_shape[1] * form.op.groups * positions[0]
     return (2 * entries if form.states[1] == "fractional" else 0), (entries if form.states[1] == "integer" else 0)
