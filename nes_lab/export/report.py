@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from nes_lab import __version__
 from nes_lab.records.columns import columns
@@ -45,6 +45,7 @@ class ExportReport(Record):
     """
 
     NAME: ClassVar[str] = "export report"
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {"bytes": "file_bytes"}
     path: str
     format: str
     form: str
@@ -71,11 +72,6 @@ class ExportReport(Record):
     def ratio(self) -> float | None:
         """Time of the file as a share of PyTorch's; None if not timed."""
         return None if self.exported_ms is None or not self.torch_ms else self.exported_ms / self.torch_ms
-
-    @classmethod
-    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Rename ``bytes``, as version 0.1.0 wrote it."""
-        return {"file_bytes" if name == "bytes" else name: value for name, value in data.items()}
 
     def table(self) -> Table:
         """Return one row; the line above names the file and says how it was checked."""

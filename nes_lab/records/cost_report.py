@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import ClassVar
 
 from nes_lab.records.columns import columns
 from nes_lab.records.counts import QUANTITIES, Counts
@@ -70,6 +71,7 @@ class CostReport(Record):
     """
 
     NAME = "cost report"
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {"bytes": "stored_bytes"}
     SCHEMA = None
 
     params: int
@@ -91,11 +93,6 @@ class CostReport(Record):
         """The old name of :attr:`stored_bytes`."""
         warn_renamed("CostReport.bytes", "CostReport.stored_bytes")
         return self.stored_bytes
-
-    @classmethod
-    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Read ``bytes``, as version 0.1 called it."""
-        return {"stored_bytes" if name == "bytes" else name: value for name, value in data.items()}
 
     def table(self) -> Table:
         """Return one row per layer, with totals."""

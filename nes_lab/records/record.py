@@ -14,6 +14,7 @@ A new kind of record is a frozen dataclass that inherits from :class:`Record`, n
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -43,10 +44,12 @@ class Record(Part):
     Args:
         NAME: What the record is called in messages.
         SCHEMA: Number of its JSON format, written into it; raised when older versions cannot read the new one. None writes none.
+        OLD_NAMES: Old name of a field -> its name today. JSON is written with both, and read with either.
     """
 
     NAME: ClassVar[str] = "record"
     SCHEMA: ClassVar[int | None] = 1
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {}
 
     def table(self) -> Table:
         """Return the rows, with a heading and notes, as a table."""
@@ -65,7 +68,8 @@ class Record(Part):
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, with the number of the schema."""
         number = {} if self.SCHEMA is None else {"schema": self.SCHEMA}
-        return number | asdict(self)  # type: ignore[call-overload]
+        data: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return number | data | {old: data[new] for old, new in self.OLD_NAMES.items()}
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return the record as JSON text."""
@@ -82,7 +86,7 @@ class Record(Part):
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
-            raise PlanError(f"this is no {cls.NAME} in JSON: {error}") from error
+            raise PlanError(f"this is not a {cls.NAME} in JSON: {error}") from error
         return cls.from_dict(data)
 
     @classmethod
@@ -91,6 +95,10 @@ class Record(Part):
         from pydantic import ValidationError
 
         fields_of_it = cls.upgrade(cls._without_schema(data))
+        for old, new in cls.OLD_NAMES.items():
+            if old in fields_of_it:
+                fields_of_it.setdefault(new, fields_of_it[old])
+                del fields_of_it[old]
         try:
             return _reader(cls).validate_json(json.dumps(fields_of_it), strict=True)
         except ValidationError as error:

@@ -34,7 +34,7 @@ def test_export_report_as_text():
     )
 
 
-@pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"remove": "file_bytes"}])
+@pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"remove": "params"}])
 def test_export_report_refuses_foreign_data(change):
     data = FULL.to_dict() | change
     data.pop(data.pop("remove", "none"), None)

@@ -29,7 +29,7 @@ def test_tune_report_survives_json_and_refuses_broken_files(planned):
     data = report.to_dict()
     for broken, says in [
         ("[]", "schema='list'"),
-        ("{", "no tuning report in JSON"),
+        ("{", "not a tuning report in JSON"),
         (json.dumps(data | {"schema": 7}), "schema=7"),
         (json.dumps({k: v for k, v in data.items() if k != "ratio"}), "ratio"),
         (json.dumps({k: v for k, v in data.items() if k != "key"}), "key"),
