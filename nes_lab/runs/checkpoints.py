@@ -1,7 +1,13 @@
-"""Checkpoints that are either whole or not there: hashed, listed in a manifest, and announced last.
+"""Save and find checkpoints so that a crash never leaves a damaged one in use. Their hashes are in a manifest.
 
-Order of a commit: files (final names, unique to step and attempt), manifest, ``latest.json``, and only then removal of
-what is too old. A writer killed anywhere in between leaves the checkpoints before it untouched.
+Steps of a commit:
+
+1. Rename the written files to their final names, which are unique to step and attempt.
+2. Write the manifest, the list of all checkpoints.
+3. Write ``latest.json``, which repeats the newest entry.
+4. Delete the files of checkpoints that are too old.
+
+If the writer is killed at any point, the earlier checkpoints are still complete.
 """
 
 from __future__ import annotations
@@ -24,13 +30,13 @@ _KINDS = {".safetensors": "weights", ".pt": "state"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files were just compared with their hashes.
+    """Holds the paths of a checkpoint whose files match their hashes.
 
     Attributes:
         step: Training steps done.
-        weights: The safetensors file.
-        state: The ``.pt`` file with optimizer, schedule and random states, or None when there is none.
-        note: Why it is not the newest one; empty if it is.
+        weights: The safetensors file with the weights.
+        state: The ``.pt`` file with optimizer, schedule and random states; None if there is none.
+        note: Why a newer checkpoint was not taken; empty if this one is the newest.
     """
 
     step: int
@@ -40,42 +46,42 @@ class Checkpoint:
 
 
 def empty_manifest(run: Path) -> None:
-    """Begin a run's list of checkpoints, so that a missing list means damage and not a young run."""
+    """Create the folder and the empty list of checkpoints of a new run. So a list that is missing later means damage."""
     folder = run / layout.CHECKPOINTS
     folder.mkdir()
     write_json(folder / layout.MANIFEST, {"schema_version": layout.SCHEMA_VERSION, "checkpoints": []})
 
 
 def file_name(step: int, attempt: int, kind: str) -> str:
-    """Return the name of a checkpoint's file; no other commit ever has the same."""
+    """Return the file name of a checkpoint's weights or state, unique to the step and the attempt."""
     return f"step-{step:08d}-a{attempt:02d}" + (".safetensors" if kind == "weights" else ".state.pt")
 
 
 def commit(
     run: Path, step: int, attempt: int, files: Iterable[Path], keep: int, top1: float | None = None
 ) -> dict[str, Any]:
-    """Make written files the latest checkpoint.
+    """Make written files the latest checkpoint of a run, and delete all others except the newest and the best.
 
     Args:
-        run: The run's folder.
+        run: Folder of the run.
         step: Training steps done.
-        attempt: The writer's attempt.
-        files: One ``.safetensors`` file and at most one ``.pt`` file, both inside the checkpoints folder.
-        keep: How many of the last checkpoints stay.
-        top1: Its validation top-1, if it was validated; the best one stays too, until there is a better one.
+        attempt: Number of the attempt that writes the checkpoint.
+        files: One ``.safetensors`` file and at most one ``.pt`` file, both in the folder of checkpoints.
+        keep: How many of the newest checkpoints are kept.
+        top1: Validation top-1 of this checkpoint; None if it was not validated. The best checkpoint is kept too.
 
     Returns:
-        The entry of the manifest.
+        The entry of this checkpoint in the manifest.
 
     Raises:
-        CheckpointError: If files are missing, elsewhere, or not one of each kind; or the manifest is damaged.
+        CheckpointError: If a file is missing, in another folder or of a wrong kind, or the manifest is damaged.
     """
     folder = run / layout.CHECKPOINTS
     entry: dict[str, Any] = {"step": step, "attempt": attempt, "time": time.time(), "files": {}}
     for path in files:
         kind = _KINDS.get(path.suffix)
         if kind is None or kind in entry["files"] or path.parent.resolve() != folder.resolve():
-            raise CheckpointError(f"{path} cannot be committed: want one .safetensors and one .pt file in {folder}")
+            raise CheckpointError(f"{path} cannot be committed: give one .safetensors and one .pt file in {folder}")
         entry["files"][kind] = _settle(path, folder / file_name(step, attempt, kind))
     if "weights" not in entry["files"]:
         raise CheckpointError(f"the checkpoint of step {step} has no .safetensors file")
@@ -92,13 +98,13 @@ def commit(
 
 
 def _kept(entries: list[dict[str, Any]], keep: int) -> list[dict[str, Any]]:
-    """The last ones, and the best."""
+    """Return the entries of the checkpoints to keep: the newest, and before them the best if it is older."""
     top = best_of(entries)
     return [item for item in entries[:-keep] if item is top] + entries[-keep:]
 
 
 def best_of(entries: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the entry with the best validation top-1, of equal ones the first; None if none was validated.
+    """Return the entry of the checkpoint with the best validation top-1, the first if equal; None if none was validated.
 
     Examples:
         >>> best_of([{"step": 1, "top1": 7.0}, {"step": 2, "top1": 9.0}, {"step": 3, "top1": 9.0}, {"step": 4}])["step"]
@@ -109,7 +115,7 @@ def best_of(entries: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def drop_unfinished(run: Path, attempt: int) -> None:
-    """Remove what an attempt began to save and did not commit: on a full disk, that is room for the next one."""
+    """Delete the checkpoint files that an attempt at a run wrote but did not commit, because they fill the disk."""
     for path in (run / layout.CHECKPOINTS).glob(f".saving-*-a{attempt:02d}.*"):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -126,7 +132,7 @@ def _settle(path: Path, final: Path) -> dict[str, Any]:
 
 
 def _sweep(folder: Path, entries: list[dict[str, Any]]) -> None:
-    """Remove files that no entry names: rotated ones, and what a killed writer left."""
+    """Delete the checkpoint files that the manifest does not name: those that are too old, and those of a killed writer."""
     named = {about["name"] for entry in entries for about in entry["files"].values()} | {layout.MANIFEST}
     for path in folder.iterdir():
         if path.name not in named and (path.name.startswith((TEMPORARY, "step-", ".saving-"))):
@@ -134,11 +140,17 @@ def _sweep(folder: Path, entries: list[dict[str, Any]]) -> None:
 
 
 def _entries(folder: Path, run: Path) -> list[dict[str, Any]]:
-    """Read the manifest, oldest first; a damaged one is replaced by what ``latest.json`` still knows."""
+    """Return the entries of a run's manifest of checkpoints, oldest first.
+
+    If the manifest is damaged, return the one entry in ``latest.json``.
+
+    Raises:
+        CheckpointError: If both files are missing or damaged.
+    """
     try:
-        found = read_json(folder / layout.MANIFEST).get("checkpoints")
-        if isinstance(found, list) and all(isinstance(item, dict) for item in found):
-            return found
+        entries = read_json(folder / layout.MANIFEST).get("checkpoints")
+        if isinstance(entries, list) and all(isinstance(item, dict) for item in entries):
+            return entries
     except (FileNotFoundError, RunError):
         pass
     try:
@@ -151,13 +163,13 @@ def _entries(folder: Path, run: Path) -> list[dict[str, Any]]:
 
 
 def latest(run: Path) -> Checkpoint | None:
-    """Return the newest checkpoint whose files have the hashes they were written with.
+    """Return the newest undamaged checkpoint of a run: its files still match their hashes.
 
     Returns:
-        None if nothing was ever committed. A ``note`` tells when newer ones had to be passed over.
+        The checkpoint, or None if none was ever committed. Its ``note`` says why newer ones were skipped.
 
     Raises:
-        CheckpointError: If there were checkpoints and none of them is whole.
+        CheckpointError: If all checkpoints of the run are damaged.
     """
     folder = run / layout.CHECKPOINTS
     problems: list[str] = []
@@ -173,20 +185,20 @@ def latest(run: Path) -> Checkpoint | None:
         return _opened(folder, entry, note)
     if problems or (run / layout.LATEST).exists():
         raise CheckpointError(
-            f"no checkpoint of run {run.name} is whole ({'; '.join(problems) or 'the manifest is empty'}); "
+            f"all checkpoints of run {run.name} are damaged ({'; '.join(problems) or 'the manifest is empty'}); "
             f"start a new run from its {layout.CONFIG}"
         )
     return None
 
 
 def best(run: Path) -> Checkpoint | None:
-    """Return the checkpoint with the best validation top-1, its files compared with their hashes.
+    """Return the checkpoint of a run with the best validation top-1, after comparing its files with their hashes.
 
     Returns:
-        None if none that was validated was written.
+        The checkpoint, or None if no checkpoint was validated.
 
     Raises:
-        CheckpointError: If its files are damaged, or nothing tells which it was.
+        CheckpointError: If its files are damaged, or the list of checkpoints cannot be read.
     """
     folder = run / layout.CHECKPOINTS
     entry = best_of(_entries(folder, run))

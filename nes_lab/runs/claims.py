@@ -1,4 +1,4 @@
-"""Who may work on a run: a claim is a file that only one process can create, and void once its holder is gone."""
+"""Let only one process work on a run. A claim is a file that only one process can create; it is void once its holder is gone."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from nes_lab.runs.states import ACTIVE_STATES
 
 __all__ = ["adopt_claim", "give_claim", "is_claimed", "is_void", "release_claim", "try_claim"]
 
-LEASE_SECONDS = 120.0  # how long a claim may wait for its process to say that it lives (imports take seconds)
+LEASE_SECONDS = 120.0  # how long a claim is valid before its process has started (imports take seconds)
 
 
 def is_claimed(run: Path) -> bool:
-    """Whether a living process has claimed a run, or claimed it so recently that its process may still be starting."""
+    """Return whether a living process works on a run, or claimed it so recently that its training may still be starting."""
     try:
         claim = read_json(run / layout.CLAIM)
     except FileNotFoundError:
         return False
     except RunError:
-        return False  # claims appear whole; a damaged one has no holder
+        return False  # a claim is written in one step, so a damaged one has no holder
     holder = process.Identity.read(claim)
     if holder is None:
         return False
@@ -37,7 +37,7 @@ def is_claimed(run: Path) -> bool:
 
 
 def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Identity) -> bool:
-    """Of another machine's process only its signs of life are known: the claim at first, then the run's heartbeat."""
+    """Return whether a run is claimed by a process of another machine, judged by its claim's age and the run's heartbeat."""
     if process.silence(claim, holder) < LEASE_SECONDS:
         return True
     try:
@@ -50,12 +50,15 @@ def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Ident
 
 
 def is_void(run: Path) -> bool:
-    """Whether a run was claimed by a process that is gone."""
+    """Return whether a run has a claim whose process is gone."""
     return (run / layout.CLAIM).exists() and not is_claimed(run)
 
 
 def try_claim(run: Path) -> bool:
-    """Claim a run for the process about to be started. Call it while holding the queue.
+    """Claim a run for the process that is about to be started. Call this function while holding the lock of the queue.
+
+    Returns:
+        False if another process has claimed the run.
 
     Raises:
         RunError: If the run cannot be written to, or was deleted at this moment.
@@ -66,7 +69,7 @@ def try_claim(run: Path) -> bool:
     fresh = run / f"{TEMPORARY}claim-{os.getpid()}-{time.monotonic_ns()}"
     write_json(fresh, process.Identity.of().to_dict() | process.now() | {"started": False})
     try:
-        os.link(fresh, run / layout.CLAIM)  # fails if another made it, as O_EXCL does, and is whole from the start
+        os.link(fresh, run / layout.CLAIM)  # it fails if the claim exists, and the claim appears with all its content
     except FileExistsError:
         return False
     except OSError as error:
@@ -77,7 +80,7 @@ def try_claim(run: Path) -> bool:
 
 
 def give_claim(run: Path, pid: int) -> None:
-    """Hand a claim to the process that was started for it, unless that one has taken it over by itself."""
+    """Write the started process ``pid`` into this process's claim on a run, unless that process has already done so."""
     with contextlib.suppress(RunError, FileNotFoundError):
         claim = read_json(run / layout.CLAIM)
         if process.is_me(process.Identity.read(claim)) and pid != os.getpid():
@@ -85,10 +88,10 @@ def give_claim(run: Path, pid: int) -> None:
 
 
 def adopt_claim(run: Path) -> None:
-    """Say, as the first act of a started process, that the claim is its own.
+    """Write this process into the claim on a run. A training process does this first.
 
     Raises:
-        RunError: If another living process has started on this run.
+        RunError: If another living process works on this run.
     """
     try:
         claim = read_json(run / layout.CLAIM)
@@ -102,7 +105,7 @@ def adopt_claim(run: Path) -> None:
 
 
 def release_claim(run: Path) -> None:
-    """Give up this process's claim, so that the next run may start."""
+    """Delete the claim on a run if it belongs to this process, so that the next run can start."""
     with contextlib.suppress(RunError, FileNotFoundError):
         if process.is_me(process.Identity.read(read_json(run / layout.CLAIM))):
             remove(run / layout.CLAIM)

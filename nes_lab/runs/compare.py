@@ -1,4 +1,4 @@
-"""Is a difference in accuracy more than noise? Two settings, several seeds each, a finite test set."""
+"""Tell whether a difference in accuracy is more than noise, for two settings with one or more seeds each."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ VERDICTS = ("ahead", "behind", "within noise")
 
 @dataclass(frozen=True)
 class Contest:
-    """Two settings of equal cost, compared.
+    """The comparison of two settings of equal cost by their top-1 accuracies.
 
     Args:
-        name, rival: The settings.
-        difference: Mean top-1 of the first minus that of the rival, in points.
-        error: Standard error of that difference, in points.
-        seeds: Runs of each.
+        name, rival: Names of the two settings.
+        difference: Mean top-1 of ``name`` minus that of ``rival``, in percentage points.
+        error: Standard error of the difference, in percentage points.
+        seeds: Number of runs of each setting.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Contest:
 
     @property
     def verdict(self) -> str:
-        """``ahead`` or ``behind`` when the difference is more than two standard errors, else ``within noise``."""
+        """``ahead`` or ``behind`` if the difference is more than two standard errors, otherwise ``within noise``."""
         if abs(self.difference) <= 2 * self.error:
             return "within noise"
         return "ahead" if self.difference > 0 else "behind"
 
     def sentence(self) -> str:
-        """The outcome in words.
+        """Return the result of the comparison as one sentence.
 
         Examples:
             >>> Contest("free", "narrower", 0.4, 0.5, (2, 2)).sentence()
@@ -51,16 +51,17 @@ class Contest:
 
 
 def standard_error(top1: Sequence[float], images: int) -> float:
-    """Standard error of a mean accuracy, in points: the larger of what the seeds show and what the test set allows.
+    """Return the standard error of a mean accuracy, in percentage points.
 
-    Two seeds may agree by chance; the binomial error of ``images`` test images each is the least that can be claimed.
+    It is the larger of two estimates: from the spread of the seeds, and from the number of test images (binomial error). The
+    second is a lower bound, because two seeds may agree by chance.
 
     Args:
-        top1: Accuracies in percent, one a seed.
-        images: Test images of each run.
+        top1: Accuracies in percent, one per seed.
+        images: Number of test images of each run.
 
     Raises:
-        OptionError: If there is no accuracy, or no image.
+        OptionError: If ``top1`` is empty, or ``images`` is less than 1.
 
     Examples:
         >>> round(standard_error([98.0], 360), 2)
@@ -75,7 +76,14 @@ def standard_error(top1: Sequence[float], images: int) -> float:
 
 
 def compare_accuracy(name: str, top1: Sequence[float], rival: str, rival_top1: Sequence[float], images: int) -> Contest:
-    """Compare two settings by their seeds.
+    """Compare the accuracies of two settings over their seeds.
+
+    Args:
+        name: Name of the first setting.
+        top1: Its accuracies in percent, one per seed.
+        rival: Name of the second setting.
+        rival_top1: Its accuracies in percent, one per seed.
+        images: Number of test images of each run.
 
     Examples:
         >>> compare_accuracy("a", [90.0, 90.0], "b", [80.0, 80.0], 360).verdict
@@ -87,7 +95,7 @@ def compare_accuracy(name: str, top1: Sequence[float], rival: str, rival_top1: S
 
 
 def tally(contests: Sequence[Contest]) -> str:
-    """One plain sentence about many contests.
+    """Return one sentence that says how many comparisons are ahead, behind or within noise.
 
     Examples:
         >>> tally([Contest("a", "b", 0.1, 0.5, (2, 2)), Contest("c", "b", -3.0, 0.5, (2, 2))])

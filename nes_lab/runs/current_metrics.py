@@ -1,4 +1,4 @@
-"""Which rows of metrics count, when a run was interrupted, resumed, and wrote some steps twice."""
+"""Select the valid rows of metrics of a run that was interrupted, was resumed, and wrote some steps twice."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["current_rows"]
 
 
 def current_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep the last row per step and split; where an attempt resumed, what earlier attempts wrote beyond is dropped.
+    """Return the valid rows of metrics, in order: the last row per step and split.
 
-    Within a step training comes before validation: an attempt that begins by validating has resumed after the training
-    row of that step, which stays.
+    Where an attempt resumed a run, rows of earlier attempts from that step on are dropped. Within a step, training comes
+    before validation. So if the first row of an attempt is a validation row, the earlier training row of that step is kept.
 
     Examples:
         >>> first = [{"step": s, "attempt": 1, "loss": 1.0} for s in (1, 2, 3)]

@@ -1,4 +1,7 @@
-"""Small files that survive a crash: atomic replacement, appended lines, tolerant reading. Links are never followed."""
+"""Write and read small files so that they survive a crash: replace them in one step, append lines, skip torn lines.
+
+Links are never followed.
+"""
 
 from __future__ import annotations
 
@@ -35,23 +38,35 @@ TEMPORARY = ".tmp-"
 
 
 def write_json(path: Path, content: Any, durable: bool = True) -> None:
-    """Replace ``path`` by ``content`` in one step: a reader sees the old file or the new one, never a part.
+    """Write ``content`` as JSON to a file in one step: a reader sees the old file or the new one, never a part.
 
     Args:
         path: The file.
-        content: Anything JSON can hold; numbers of numpy and torch are taken by value.
-        durable: Wait until the disk has it. False is enough for heartbeats.
+        content: Anything that JSON can hold; arrays and numbers of numpy and torch become lists and numbers.
+        durable: Whether to wait until the disk has stored the file. False is enough for heartbeats.
+
+    Raises:
+        RunError: If the file cannot be written.
     """
     write_bytes(path, as_json(content), durable)
 
 
 def as_json(content: Any) -> bytes:
-    """Return the bytes :func:`write_json` writes."""
+    """Return a value as JSON in bytes; arrays and numbers of numpy and torch become lists and numbers."""
     return (json.dumps(content, indent=1, default=_plain) + "\n").encode()
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Replace ``path`` by ``data`` in one step."""
+    """Write bytes to a file in one step: a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: The file.
+        data: The bytes.
+        durable: Whether to wait until the disk has stored the file.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{os.urandom(3).hex()}")
     try:
         with open(temporary, "xb") as file:
@@ -69,20 +84,24 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def explain(error: OSError) -> str:
-    """Say what keeps a file from being written, and what helps."""
+    """Return why a file could not be written and, if the disk is full or read-only, what to do."""
     text = error.strerror or str(error)
     return text + _CURES.get(error.errno or 0, "")
 
 
-_ROOM = "; make room, then go on with nes-lab resume"
-_CURES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EROFS: "; make it writable, then go on with nes-lab resume"}
+_ROOM = "; free some space, then continue with nes-lab resume"
+_CURES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: "; make it writable, then continue with nes-lab resume",
+}
 
 
 def overwrite(path: Path, data: bytes) -> None:
-    """Write over a file in place, for a disk so full that it holds no second file: better than an old truth.
+    """Write bytes over an existing file, for a disk that is too full for a second file. A crash may leave a mixture.
 
     Raises:
-        OSError: If even that is not possible.
+        OSError: If the file cannot be written.
     """
     handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
@@ -93,7 +112,7 @@ def overwrite(path: Path, data: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file's bytes, or a folder's names."""
+    """Wait until the disk has stored the bytes of a file, or the names in a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -102,11 +121,11 @@ def sync(path: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a regular file; a link is refused.
+    """Return the bytes of a regular file.
 
     Raises:
-        FileNotFoundError: If nothing is there.
-        RunError: If it is a link, not a file, or cannot be read.
+        FileNotFoundError: If there is no file.
+        RunError: If the path is a link or a folder, or the file cannot be read.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
@@ -119,31 +138,31 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Return the JSON object that a file holds.
 
     Raises:
-        FileNotFoundError: If nothing is there.
-        RunError: If it does not hold a JSON object.
+        FileNotFoundError: If there is no file.
+        RunError: If the file does not hold a JSON object.
     """
     try:
         content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged: it holds a {type(content).__name__} where an object is wanted")
+        raise RunError(f"{path} is damaged: it holds a {type(content).__name__} instead of an object")
     return content
 
 
 def append_line(handle: int, row: dict[str, Any], name: str = "") -> None:
-    """Append one row to an open file in one write, so that lines of a killed writer are whole or last.
+    """Append one row as a line of JSON to an open file, in one write. If the writer is killed, only the last line is torn.
 
     Args:
-        handle: The file, open for appending.
-        row: What to write.
-        name: The file's name, for the message.
+        handle: Handle of the file, open for appending.
+        row: The row.
+        name: Name of the file, for the error message.
 
     Raises:
-        RunError: If the disk does not take it.
+        RunError: If the row cannot be written.
     """
     data = (json.dumps(row, default=_plain) + "\n").encode()
     try:
@@ -154,7 +173,11 @@ def append_line(handle: int, row: dict[str, Any], name: str = "") -> None:
 
 
 def open_to_append(path: Path) -> int:
-    """Open a file of lines; a torn last line is closed, so that the next row begins on its own line."""
+    """Open a file of lines for appending, and return its handle. After a torn last line, a new line is started.
+
+    Raises:
+        RunError: If the file cannot be opened for writing.
+    """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o644)
         size = os.fstat(handle).st_size
@@ -166,7 +189,7 @@ def open_to_append(path: Path) -> int:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file of JSON lines; torn or foreign lines are passed over. No file, no rows."""
+    """Yield the rows of a file of JSON lines. Lines that are torn or not JSON objects are skipped; a missing file has no rows."""
     try:
         data = read_bytes(path)
     except FileNotFoundError:
@@ -179,7 +202,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_tail(path: Path, lines: int, most: int = 1 << 16) -> str:
-    """Return the last lines of a text file, reading at most ``most`` bytes."""
+    """Return the last lines of a text file, reading at most ``most`` bytes; empty if the file cannot be opened."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except OSError:
@@ -191,9 +214,9 @@ def read_tail(path: Path, lines: int, most: int = 1 << 16) -> str:
 
 
 def rotate(path: Path, most: int, keep: int) -> None:
-    """Shorten a log that outgrew ``most`` bytes: its last ``keep`` bytes move to ``<name>.1``, the file starts anew.
+    """Empty a log that is larger than ``most`` bytes, and save its last ``keep`` bytes as ``<name>.1``.
 
-    The file itself stays in place, because the training process holds it open for appending.
+    The file is emptied, not replaced, because the training process holds it open for appending.
     """
     with contextlib.suppress(FileNotFoundError):
         if path.is_symlink() or path.stat().st_size <= most:
@@ -205,7 +228,7 @@ def rotate(path: Path, most: int, keep: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file that may already be gone."""
+    """Delete a file if it exists."""
     path.unlink(missing_ok=True)
 
 
@@ -220,4 +243,4 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no place in a JSON file")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,4 +1,4 @@
-"""What a reader concludes about a run: its state is what the files say, unless its process is dead."""
+"""Read one run and find out its state: the state in its files, unless its process has died."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ __all__ = ["RunInfo", "is_cancel_requested", "read_config", "read_info", "read_r
 
 @dataclass(frozen=True)
 class RunInfo:
-    """One run, as its files and its process tell.
+    """Holds what is known about one run from its files and its process.
 
     Attributes:
-        state: A name in :data:`nes_lab.runs.states.STATES`. A run is ``lost`` when its files say that it runs and no
-            process does.
+        id: Id of the run, which is also the name of its folder.
+        label: Free text to recognize the run.
+        group: Name that related runs share, such as those of a sweep.
+        state: A name in :data:`nes_lab.runs.states.STATES`. A run is ``lost`` when its files say that it is running but
+            its process is gone or silent.
+        step: Training steps done.
+        total: Training steps in total; 0 until the number is known.
+        attempt: How often the run was started or resumed.
         reason: Why it failed, was cancelled or is lost.
-        created: Seconds since 1970, as ``heartbeat``.
+        pid: Process id of the latest attempt; None before the first.
         config: The experiment's configuration.
+        created: Time of creation, in seconds since 1970.
+        heartbeat: Time of the last sign of life, in seconds since 1970.
         summary: Final numbers such as params, madds and top1; empty until there are some.
     """
 
@@ -43,35 +51,36 @@ class RunInfo:
 
     @property
     def is_active(self) -> bool:
-        """Whether a living process works on it."""
+        """True if a living process works on the run."""
         return STATES[self.state].active
 
     @property
     def is_final(self) -> bool:
-        """Whether its process has ended and has written how."""
+        """True if the process of the run has ended and has written a final state."""
         return STATES[self.state].final
 
     @property
     def is_resumable(self) -> bool:
-        """Whether it ended before it was finished, so that training can continue."""
+        """True if the run ended before it was finished, so that training can continue."""
         return STATES[self.state].resumable
 
     @property
     def progress(self) -> float:
-        """Steps done, from 0 to 1."""
+        """Fraction of the training steps that are done, from 0 to 1."""
         return min(1.0, self.step / self.total) if self.total > 0 else float(self.state == "finished")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return the facts about the run as plain values for JSON."""
         return asdict(self)
 
 
 def read_info(folder: Path) -> RunInfo:
-    """Read one run and conclude its state.
+    """Read one run from its folder and find out its state.
+
+    If only the status file is damaged, the run is lost and its ``reason`` says why.
 
     Raises:
-        RunError: If its description is missing, damaged or of another schema. A damaged status is no error: the run
-            is lost then, and says why.
+        RunError: If ``run.json`` or ``config.json`` is missing or damaged, or the run has another schema version.
     """
     run = read_run(folder)
     status, problem = _read_status(folder)
@@ -99,7 +108,11 @@ def read_info(folder: Path) -> RunInfo:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Read a run's description and check its schema."""
+    """Read the file ``run.json`` of a run (id, label, group, time of creation) and check its schema version.
+
+    Raises:
+        RunError: If the file is missing or damaged, or has another schema version.
+    """
     try:
         run = read_json(folder / layout.RUN)
     except FileNotFoundError as error:
@@ -114,7 +127,11 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read the configuration a run was created with."""
+    """Read the configuration that a run was created with.
+
+    Raises:
+        RunError: If its ``config.json`` is missing or damaged.
+    """
     try:
         return read_json(folder / layout.CONFIG)
     except FileNotFoundError as error:
@@ -154,7 +171,10 @@ def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
 
 
 def _conclude_queued(folder: Path, attempt: int, reason: str) -> tuple[str, str]:
-    """A waiting run whose process was started may have died since, or been asked to stop."""
+    """Return the state and the reason of a run whose status says ``queued``.
+
+    Its process may have been started and have died since, or someone may have asked it to stop.
+    """
     asked = is_cancel_requested(folder, attempt + 1)
     if claims.is_claimed(folder):
         return ("stopping" if asked else "queued"), reason
@@ -166,13 +186,13 @@ def _conclude_queued(folder: Path, attempt: int, reason: str) -> tuple[str, str]
 
 
 def is_cancel_requested(folder: Path, attempt: int) -> bool:
-    """Whether someone asked this attempt, or a later one, to stop."""
+    """Return whether someone asked this attempt at a run, or a later one, to stop."""
     try:
         return _count(read_json(folder / layout.CANCEL), "attempt") >= attempt
     except FileNotFoundError:
         return False
     except RunError:
-        return True  # it is written in one step, so a damaged request is still a request
+        return True  # the file is written in one step, so even a damaged one means that someone asked
 
 
 def _count(content: dict[str, Any], key: str) -> int:

@@ -1,4 +1,4 @@
-"""Start and stop the processes that train. They are detached: closing a terminal, a browser tab or the app ends none."""
+"""Start and stop training processes. They are detached: they continue when a terminal, a browser tab or the app is closed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ DEFAULT_PARALLEL_RUNS = 1  # $NES_LAB_PLACES changes it
 
 
 def max_parallel_runs() -> int:
-    """Return how many queued runs may train at the same time."""
+    """Return how many queued runs may train at the same time: the value of ``$NES_LAB_PLACES``, or 1.
+
+    Raises:
+        RunError: If the variable is not an integer from 1 to 1024.
+    """
     text = os.environ.get("NES_LAB_PLACES", str(DEFAULT_PARALLEL_RUNS))
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise RunError(f"NES_LAB_PLACES={text!r} should be a number from 1 to 1024")
@@ -30,15 +34,15 @@ def max_parallel_runs() -> int:
 
 
 def launch(store: RunStore, run_id: str) -> int | None:
-    """Queue a run and start it as soon as fewer than :func:`max_parallel_runs` train.
+    """Queue a run, and start it when fewer than :func:`max_parallel_runs` runs train. A cancelled, failed or lost run resumes.
 
-    Calling it twice starts it once. A finished run is refused; a cancelled, failed or lost one is resumed.
+    A second call for the same run does not start it twice.
 
     Returns:
-        The pid of its process, or None while it waits for others.
+        The pid of its process, or None while the run waits for others.
 
     Raises:
-        RunError: If it is finished already, or cannot be started.
+        RunError: If the run is already finished, or cannot be started.
     """
     info = store.get(run_id)
     if info.is_active:
@@ -53,10 +57,10 @@ def launch(store: RunStore, run_id: str) -> int | None:
 
 
 def requeue(store: RunStore, info: RunInfo) -> None:
-    """Make a run that was cancelled, failed or lost ready to be resumed.
+    """Set a run that was cancelled, failed or lost to ``queued``, so that it can be resumed.
 
     Raises:
-        RunError: If its process still exists, though silent: it holds the lock.
+        RunError: If a process still holds the lock of the run, even if it is silent.
     """
     folder = store.path(info.id)
     with hold_lock(folder):
@@ -72,12 +76,12 @@ def _status(info: RunInfo, state: str, reason: str) -> dict[str, Any]:
 def start_waiting(store: RunStore, start_runner: bool = True) -> dict[str, int]:
     """Start waiting runs in the order of the queue, up to :func:`max_parallel_runs` at a time.
 
-    A training process calls this when its run ends, and every list of runs calls it. While runs wait, the process of
-    :mod:`nes_lab.runs.queue_runner` calls it when a training process dies.
+    This function is called at the end of a run, at every list of runs, and by the queue runner
+    (:mod:`nes_lab.runs.queue_runner`) when a training process ends.
 
     Args:
-        store: The runs.
-        start_runner: Start the queue runner if runs still wait and none is there.
+        store: The store of the runs.
+        start_runner: Whether to start a queue runner if runs still wait and none exists.
 
     Returns:
         The pid of each started process, by run id.
@@ -97,13 +101,13 @@ def start_waiting(store: RunStore, start_runner: bool = True) -> dict[str, int]:
                 started[run_id] = pid
                 free -= 1
         if start_runner and queue.tickets(store.root):
-            with contextlib.suppress(OSError):  # without it the queue still continues at the end of each run
+            with contextlib.suppress(OSError):  # without a queue runner, the end of a run still starts the next one
                 spawn.start_queue_runner(store.root)
     return started
 
 
 def runs_before(store: RunStore, run_id: str) -> int:
-    """Return how many runs must end before a queued one can begin; 0 when it is about to."""
+    """Return how many runs must end before a queued run can start; 0 if it can start now."""
     waiting = [waits for _, waits in queue.tickets(store.root)]
     if run_id not in waiting:
         return 0
@@ -111,7 +115,7 @@ def runs_before(store: RunStore, run_id: str) -> int:
 
 
 def _busy(store: RunStore) -> list[str]:
-    """Return the runs that a process works on or is about to; they count as parallel runs."""
+    """Return the ids of the runs that a process trains or has claimed; they count as parallel runs."""
     busy = []
     for name in layout.names(store.root):
         with contextlib.suppress(RunError):
@@ -121,7 +125,7 @@ def _busy(store: RunStore) -> list[str]:
 
 
 def holders(store: RunStore) -> list[process.Identity]:
-    """Return the processes that work on runs or are about to, from the claims and the statuses of the runs."""
+    """Return the processes that train runs or have claimed them, from the claims and the statuses of the runs."""
     identities = []
     for name in _busy(store):
         for file in (layout.CLAIM, layout.STATUS):
@@ -147,18 +151,18 @@ def _start(store: RunStore, run_id: str) -> int | None:
 
 
 def cancel(store: RunStore, run_id: str) -> RunInfo:
-    """Ask a run to stop after a checkpoint; a waiting one never starts. It can be resumed later.
+    """Ask a run to save a checkpoint and stop, or take a waiting run out of the queue. It can be resumed later.
 
     Returns:
-        The run as it is now: stopping, or already cancelled.
+        The run after the request: stopping, or already cancelled.
 
     Raises:
-        RunError: If it has ended already, or trains on another machine that cannot be reached from here.
+        RunError: If the run has already ended, or its folder cannot be written.
     """
     info = store.get(run_id)
     folder = store.path(run_id)
     if info.is_final:
-        raise RunError(f"run {run_id} has ended already: it is {info.state}")
+        raise RunError(f"run {run_id} has already ended: it is {info.state}")
     waiting = info.state == "queued"
     write_json(folder / layout.CANCEL, {"attempt": info.attempt + waiting, "time": time.time()})
     with queue.hold_queue(store.root):
@@ -170,10 +174,16 @@ def cancel(store: RunStore, run_id: str) -> RunInfo:
 
 
 def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
-    """Write the final state of a run that no process works on: one that never began, or died.
+    """Write the final state of a run whose process never started or has died.
+
+    Args:
+        store: The store of the run.
+        run_id: Id of the run.
+        state: The final state.
+        reason: Why the run has this state.
 
     Returns:
-        False if a process holds it, or it has a final state already.
+        False, and nothing is written, if a process holds the lock of the run or it already has a final state.
     """
     folder = store.path(run_id)
     try:
@@ -185,13 +195,14 @@ def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
             remove(folder / layout.CANCEL)
             return True
     except RunError:
-        return False  # locked: it has begun, and will see a request
+        return False  # the lock is held: the run has started, and its process will see the request to stop
 
 
 def _signal(folder: Path) -> None:
-    """Send SIGTERM to the process of a run, and to its group if it leads one; not if another process has its pid now.
+    """Send SIGTERM to the process of a run, and to its process group if it leads one.
 
-    A process that is still starting gets no signal; it reads the cancel request when it begins.
+    No signal is sent if the process is gone and another one has its pid now. A process that is still starting gets no signal
+    either; it reads the request to stop when it begins.
     """
     with contextlib.suppress(FileNotFoundError, RunError, ProcessLookupError):
         holder = process.Identity.read(read_json(folder / layout.STATUS))

@@ -1,4 +1,4 @@
-"""What the files of a run are called, what an id looks like, and why nothing outside the root can be reached by one."""
+"""Name the files of a run, make and check ids of runs, and find a run's folder, never one outside the folder of all runs."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def default_root() -> Path:
-    """Return ``$NES_LAB_HOME/runs``, or ``data/runs`` under the working directory."""
+    """Return the default folder of all runs: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set."""
     home = os.environ.get("NES_LAB_HOME", "")
     return Path(home).expanduser() / "runs" if home else Path("data") / "runs"
 
 
 def check_id(run_id: object) -> str:
-    """Return a run id that is safe as the name of a folder.
+    """Check that a run id is safe as the name of a folder, and return it.
 
     Raises:
-        RunError: If it is anything but lower-case letters, digits and dashes.
+        RunError: If it has characters other than lower-case letters, digits and dashes, or is empty or too long.
 
     Examples:
         >>> check_id("20261122-101500-digits-3f9c")
@@ -45,16 +45,20 @@ def check_id(run_id: object) -> str:
 
 
 def new_id(label: str) -> str:
-    """Make a fresh id: time, a readable part of the label, and four random digits."""
+    """Return a new run id: the time, a readable part of the label, and six random hex digits."""
     slug = re.sub(r"[^a-z0-9]+", "-", label.lower()[:200]).strip("-")[:24].strip("-") or "run"
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{os.urandom(3).hex()}"
 
 
 def resolve(root: Path, run_id: object) -> Path:
-    """Return the folder of a run that exists inside the root.
+    """Return the folder of an existing run.
+
+    Args:
+        root: The folder of all runs.
+        run_id: Id of the run.
 
     Raises:
-        RunError: If the id is not one, the run does not exist (names the nearest), or its folder is a link.
+        RunError: If the id is not valid, the run does not exist (the message names the nearest), or its folder is a link.
     """
     path = root / check_id(run_id)
     try:
@@ -65,12 +69,16 @@ def resolve(root: Path, run_id: object) -> Path:
     except OSError as error:
         raise RunError(f"run {run_id!r} cannot be opened: {error.strerror or error}") from error
     if not stat.S_ISDIR(mode):
-        raise RunError(f"run {run_id!r} is refused: {path} is not a folder of its own (a link or a file)")
+        raise RunError(f"run {run_id!r} is refused: {path} is not a folder, but a link or a file")
     return path
 
 
 def names(root: Path) -> list[str]:
-    """Return the ids of all folders in the root that can be runs."""
+    """Return the names of all folders in the folder of all runs that are valid run ids.
+
+    Raises:
+        RunError: If the folder of all runs cannot be read.
+    """
     try:
         with os.scandir(root) as entries:
             return [item.name for item in entries if _ID.fullmatch(item.name) and item.is_dir(follow_symlinks=False)]

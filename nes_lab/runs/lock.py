@@ -1,4 +1,4 @@
-"""One writer per run, enforced by a file lock that the operating system releases when the process ends."""
+"""Allow one writer per run, by a file lock that the operating system releases when the process ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class Lock:
-    """An open, locked file."""
+    """Holds the handle of an open, locked file: the lock of a run."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -30,10 +30,16 @@ class Lock:
 
 
 def lock(folder: Path) -> Lock:
-    """Become the one writer of a run.
+    """Take the lock of a run, so that no other process can write to it.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        The lock, for :func:`unlock`.
 
     Raises:
-        RunError: If another process is, with its pid.
+        RunError: If another process holds the lock (the message names its pid), or the file system has no locks.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -49,7 +55,11 @@ def lock(folder: Path) -> Lock:
 
 
 def _take(handle: int, folder: Path) -> None:
-    """Lock an open file, waiting for a holder that is about to be gone, and write down who has it."""
+    """Lock an open file, and write the pid and the host into it. If the holder is dying, wait up to five seconds for it.
+
+    Raises:
+        RunError: If another process holds the lock.
+    """
     end = time.monotonic() + PATIENCE_SECONDS
     while not _try(handle, folder):
         holder, _, host = os.pread(handle, 300, 0).decode(errors="replace").strip().partition(" ")
@@ -59,7 +69,7 @@ def _take(handle: int, folder: Path) -> None:
             who = (holder or "unknown") + (f" on {host}" if is_far else "")
             raise RunError(f"run {folder.name} is locked by pid {who}: another process is writing to it")
         time.sleep(0.02)
-    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, only its message is poorer
+    with contextlib.suppress(OSError):  # on a full disk the lock still works; only the pid is missing in the message
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
 
@@ -75,7 +85,7 @@ def _try(handle: int, folder: Path) -> bool:
 
 
 def unlock(held: Lock) -> None:
-    """Let another process write."""
+    """Release the lock of a run, so that another process can write to it."""
     if held.handle >= 0:
         os.close(held.handle)
         held.handle = -1
@@ -83,7 +93,11 @@ def unlock(held: Lock) -> None:
 
 @contextlib.contextmanager
 def hold_lock(folder: Path) -> Iterator[None]:
-    """Be the one writer for a moment."""
+    """Hold the lock of a run while the context is open, so that no other process writes to it.
+
+    Raises:
+        RunError: If another process holds the lock.
+    """
     held = lock(folder)
     try:
         yield
@@ -92,7 +106,7 @@ def hold_lock(folder: Path) -> Iterator[None]:
 
 
 def _close_in_child() -> None:
-    """Loader processes are forked: were they to keep the lock open, it would outlive the writer."""
+    """Close the locks of runs in a forked process. If a data loader kept one open, the lock would outlast its writer."""
     for held in list(_held):
         unlock(held)
 

@@ -1,4 +1,4 @@
-"""Is that process still the one we started? A pid alone does not tell: pids are reused, and zombies answer."""
+"""Tell whether a process that was started before still lives. Its pid alone is not enough: pids are reused by others."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 HEARTBEAT_SECONDS = 5.0
-STALE_SECONDS = 2 * HEARTBEAT_SECONDS + 5.0  # two heartbeats, and some patience with a loaded machine
-FAR_SECONDS = STALE_SECONDS + 30.0  # on another machine, whose clock may differ and whose files arrive late
+STALE_SECONDS = 2 * HEARTBEAT_SECONDS + 5.0  # two heartbeats, and five seconds more for a busy machine
+FAR_SECONDS = STALE_SECONDS + 30.0  # for another machine, whose clock may differ and whose files arrive late
 
 
 def _psutil() -> Any:
@@ -46,7 +46,7 @@ def _psutil() -> Any:
 
 @cache
 def boot_id() -> str:
-    """Return what tells one start of this machine from the next; empty where the system does not say."""
+    """Return the boot id, which is different after every start of this machine; empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -55,9 +55,15 @@ def boot_id() -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """A process, told apart from a later one with the same pid.
+    """Identifies a process, even if a later process has the same pid.
 
-    ``start_ticks`` counts from the start of the machine, so that a stepping clock does not change it (Linux only).
+    Attributes:
+        pid: Process id.
+        create_time: Time at which the process started, in seconds since 1970.
+        start_ticks: Clock ticks from the start of the machine to the start of the process; unlike ``create_time``, they do
+            not change when the clock is set. None except on Linux.
+        host: Name of the machine.
+        boot_id: Id of this start of the machine.
     """
 
     pid: int
@@ -68,7 +74,10 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int | None = None) -> Identity:
-        """Describe a living process; by default this one.
+        """Return the identity of a living process.
+
+        Args:
+            pid: Process id; None means this process.
 
         Raises:
             RunError: If there is no such process, or psutil is not installed.
@@ -83,7 +92,7 @@ class Identity:
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Identity | None:
-        """Read an identity out of a status or claim; None when it is not complete."""
+        """Read the identity of a process from the content of a status or claim file; return None if it is incomplete."""
         pid, created = content.get("pid"), content.get("create_time")
         if type(pid) is not int or pid <= 0 or not isinstance(created, int | float):
             return None
@@ -97,11 +106,11 @@ class Identity:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return the identity of the process as plain values for JSON."""
         return asdict(self)
 
     def is_here(self) -> bool:
-        """Whether the process belongs to this machine since its last start."""
+        """Return whether the process was started on this machine since the machine's last start."""
         return self.host == socket.gethostname() and self.boot_id == boot_id()
 
 
@@ -114,7 +123,7 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def why_dead(identity: Identity) -> str:
-    """Say why a process of this machine is not the living one that ``identity`` describes; empty if it is."""
+    """Return why the process that ``identity`` describes does not live on this machine; empty if it lives."""
     if not identity.is_here():
         if identity.host != socket.gethostname():
             return f"it ran on {identity.host or 'an unknown machine'}"
@@ -129,29 +138,29 @@ def why_dead(identity: Identity) -> str:
     except psutil.Error as error:
         return f"process {identity.pid} cannot be seen: {error}"
     ticks = _start_ticks(identity.pid)
-    known = ticks is not None and identity.start_ticks is not None
-    if (ticks != identity.start_ticks) if known else abs(created - identity.create_time) > 0.05:
+    has_ticks = ticks is not None and identity.start_ticks is not None
+    if (ticks != identity.start_ticks) if has_ticks else abs(created - identity.create_time) > 0.05:
         return f"process {identity.pid} is gone; another one has its number now"
     return f"process {identity.pid} has died (a zombie is left)" if zombie else ""
 
 
 def is_alive(identity: Identity | None) -> bool:
-    """Whether the very process that ``identity`` describes runs on this machine."""
+    """Return whether the process that ``identity`` describes lives on this machine; False for None."""
     return identity is not None and not why_dead(identity)
 
 
 def is_near(identity: Identity) -> bool:
-    """Whether the process belongs to this machine, this start of it or an earlier one."""
+    """Return whether the process was started on this machine, even if the machine has been restarted since."""
     return identity.host == socket.gethostname()
 
 
 def is_me(identity: Identity | None) -> bool:
-    """Whether the process described is this one: its number alone may be another machine's."""
+    """Return whether ``identity`` describes this process. Besides the pid, the machine and its start must match."""
     return identity is not None and identity.pid == os.getpid() and identity.is_here()
 
 
 def is_gone(pid: int) -> bool:
-    """Whether no process has this number, or only a zombie's remains."""
+    """Return whether no living process has this pid. A zombie, a process that has ended but still has a pid, does not count."""
     psutil = _psutil()
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -162,17 +171,17 @@ def is_gone(pid: int) -> bool:
 
 
 def now() -> dict[str, float]:
-    """Return a heartbeat: wall clock for people and other machines, uptime for this one (it never steps back)."""
+    """Return a heartbeat: the wall clock time, and the uptime of this machine, which does not change when the clock is set."""
     return {"heartbeat": time.time(), "uptime": time.monotonic()}
 
 
 def patience(identity: Identity) -> float:
-    """Return the silence after which a process counts as lost; of another machine only its heartbeat is known."""
+    """Return the seconds without a heartbeat after which a process counts as lost; more for a process of another machine."""
     return STALE_SECONDS if is_near(identity) else FAR_SECONDS
 
 
 def wait_for_an_end(identities: Iterable[Identity], seconds: float) -> None:
-    """Wait until one of these processes of this machine ends, at most so long."""
+    """Wait until one of these processes ends, at most ``seconds``. Processes of other machines are ignored."""
     poll, handles = select.poll(), []
     try:
         for identity in identities:
@@ -187,7 +196,7 @@ def wait_for_an_end(identities: Iterable[Identity], seconds: float) -> None:
 
 
 def silence(status: dict[str, Any], identity: Identity) -> float:
-    """Return the seconds since the last heartbeat of a status; infinite when it has none."""
+    """Return the seconds since the last heartbeat in the content of a status file; infinite if there is none."""
     key, clock = ("uptime", time.monotonic()) if identity.is_here() else ("heartbeat", time.time())
     beat = status.get(key)
     return max(0.0, clock - beat) if isinstance(beat, int | float) else float("inf")

@@ -1,4 +1,4 @@
-"""Questions about many runs: one flat table, the Pareto front, means over seeds. Numbers only; figures draw them."""
+"""Show many runs as one flat table, with the Pareto front and means over seeds. Nothing is drawn here."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ COLUMNS = (*SETTINGS, *RECIPE, *NUMBERS, "state")
 
 @dataclass(frozen=True)
 class RunTable:
-    """Runs as flat rows, all with the same columns; None where a run has no such number.
+    """A table of runs: one row per run, all with the same columns; None where a run has no value.
 
     Attributes:
-        rows: One mapping a run, in the order given.
+        rows: One mapping from column to value per run, in the given order.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -43,7 +43,7 @@ class RunTable:
         return self.rows[index]
 
     def to_csv(self) -> str:
-        """Return the table as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+        """Return the table of runs as CSV. Text that a spreadsheet would run as a formula gets a leading apostrophe.
 
         Examples:
             >>> run_table([RunInfo("a", label="=1+1")]).to_csv().splitlines()[1].split(",")[1]
@@ -53,11 +53,13 @@ class RunTable:
 
 
 def run_table(infos: Iterable[RunInfo]) -> RunTable:
-    """Flatten runs to rows with the columns of ``COLUMNS``.
+    """Return a table with one row per run and the columns of ``COLUMNS``.
 
-    ``routing`` is None for a network that was not compressed. ``top1`` is the final one of the summary. Runs with the
-    same ``setting`` have the same configuration but for seed and label; with the same ``recipe``, the same data and
-    training.
+    Three columns need an explanation:
+
+    - ``routing`` is None for a network that was not compressed.
+    - ``recipe`` is equal for runs with the same data and training sections.
+    - ``setting`` is equal for runs whose configurations differ only in seed and label.
     """
     return RunTable(tuple(_row(info) for info in infos))
 
@@ -86,7 +88,7 @@ def _row(info: RunInfo) -> dict[str, Any]:
 
 
 def _fingerprint(tree: Mapping[str, Any]) -> str | None:
-    """A short name that equal settings share, whatever the order of their keys."""
+    """Return a short hash of some settings that does not depend on the order of their keys; None if there are none."""
     if not tree:
         return None
     text = json.dumps(tree, sort_keys=True, default=str)
@@ -94,8 +96,8 @@ def _fingerprint(tree: Mapping[str, Any]) -> str | None:
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = config.get(name)
-    return found if isinstance(found, Mapping) else {}
+    section = config.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _finite(value: Any) -> float | int | None:
@@ -104,9 +106,15 @@ def _finite(value: Any) -> float | int | None:
 
 
 def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = "top1") -> list[bool]:
-    """Tell for each row whether no other costs at most as much and is worth more, or costs less for the same.
+    """Return for each row whether it is on the Pareto front of low ``cost`` and high ``value``.
 
-    Rows without a finite cost and value are never on the front. Equal points are on it together.
+    A row is off the front if another row is at least as good in both columns and better in one. Rows without a finite cost
+    and value are never on the front. Equal rows are on it together.
+
+    Args:
+        rows: Rows of a table of runs.
+        cost: Column to keep low.
+        value: Column to keep high.
 
     Examples:
         >>> pareto([{"madds": 1, "top1": 60}, {"madds": 2, "top1": 70}, {"madds": 3, "top1": 65}])
@@ -117,9 +125,10 @@ def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = 
 
 
 def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
-    """Tell for each point whether no other is at most as large in every coordinate, and smaller in one.
+    """Return for each point whether it is on the Pareto front, where smaller coordinates are better.
 
-    Points with a coordinate that is not finite are never on the front. Equal points are on it together.
+    A point is off the front if another point is at most as large in every coordinate and smaller in one. Points with a
+    coordinate that is not finite are never on the front. Equal points are on it together.
 
     Examples:
         >>> nondominated([(1, 5, 5), (5, 1, 5), (5, 5, 5), (math.nan, 0, 0)])
@@ -128,22 +137,22 @@ def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
     best: set[tuple[float, ...]] = set()
     for point in sorted(
         {point for point in points if all(map(math.isfinite, point))}
-    ):  # what beats one comes before it
+    ):  # sorted: a better point comes before the points that it beats
         if not any(all(left <= right for left, right in zip(other, point, strict=True)) for other in best):
             best.add(point)
     return [point in best for point in points]
 
 
 def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> list[dict[str, Any]]:
-    """Average rows that agree in ``by``, such as the seeds of one setting.
+    """Return the means of rows that are equal in the columns ``by``, for example the seeds of one setting.
 
     Args:
-        rows: Rows of a run table.
-        by: Columns to group by.
+        rows: Rows of a table of runs.
+        by: Column or columns to group by.
 
     Returns:
-        One row a group, in order of appearance: the columns of ``by``, ``n``, and for each number its mean under its
-        own name and its sample standard deviation as ``<name>_std``; None where too few rows have it.
+        One row per group, in order of appearance. It has the columns of ``by``; the number of rows as ``n``; and for each
+        number its mean under its own name and its sample standard deviation as ``<name>_std``, None if too few rows have it.
 
     Raises:
         OptionError: If ``by`` names an unknown column.
@@ -163,18 +172,18 @@ def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> li
 
 
 def _average(members: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"n": len(members)}
+    means: dict[str, Any] = {"n": len(members)}
     for name in NUMBERS:
         if name in columns:
             continue
         values = [value for row in members if (value := _finite(row.get(name))) is not None]
-        found[name] = statistics.fmean(values) if values else None
-        found[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
-    return found
+        means[name] = statistics.fmean(values) if values else None
+        means[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
+    return means
 
 
 def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
-    """Return the configuration keys in which runs differ, by dotted path, with one value a run.
+    """Return the fields of the configuration in which runs differ: by dotted path, the values of all runs in order.
 
     Examples:
         >>> config_difference([RunInfo("a", config={"seed": 0, "x": 1}), RunInfo("b", config={"seed": 1, "x": 1})])
@@ -187,7 +196,7 @@ def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn a tree of settings into one mapping by dotted path.
+    """Return nested settings as one flat mapping from dotted path to value.
 
     Examples:
         >>> flatten({"training": {"lr": 0.1}})

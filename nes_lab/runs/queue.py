@@ -1,4 +1,7 @@
-"""First in, first out: which runs wait for a place. Tickets are files, so a restart of the machine loses none."""
+"""Keep the runs that wait to be trained, first in, first out.
+
+A waiting run has a ticket: an empty file named after its place and its id. So the queue outlasts a restart of the machine.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,14 @@ _TICKET = re.compile(r"(\d{8})-([a-z0-9][a-z0-9-]{0,63})")
 
 @contextlib.contextmanager
 def hold_queue(root: Path, make: bool = True) -> Iterator[Path]:
-    """Decide alone for a moment: two processes never pick the next run at the same time.
+    """Hold the lock of the queue while the context is open, so that two processes never start the same run.
 
     Args:
         root: The folder of all runs.
-        make: Make the queue's folder if there is none.
+        make: Create the folder of the queue if there is none.
+
+    Raises:
+        RunError: If the queue cannot be written or locked.
     """
     folder = root / layout.QUEUE
     try:
@@ -49,21 +55,21 @@ def _flock(handle: int, root: Path) -> None:
 
 
 def why_no_lock(error: OSError) -> str:
-    """Say why a file cannot be locked: some network file systems are mounted without locks."""
+    """Return why a file cannot be locked. Some network file systems have no locks."""
     if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
-        return "this file system has no locks (flock); set NES_LAB_HOME to a folder on a disk that has"
+        return "this file system has no locks (flock); set NES_LAB_HOME to a folder on a file system that has them"
     return error.strerror or str(error)
 
 
 def tickets(root: Path) -> list[tuple[str, str]]:
-    """Return the waiting (ticket, run id), first come first.
+    """Return the waiting runs as pairs of (ticket, run id), the next one first.
 
     Raises:
-        RunError: If the root is no folder or cannot be read.
+        RunError: If the folder of the queue cannot be read.
     """
     try:
-        found = (_TICKET.fullmatch(name) for name in os.listdir(root / layout.QUEUE))
-        return sorted((match[0], match[2]) for match in found if match)
+        matches = (_TICKET.fullmatch(name) for name in os.listdir(root / layout.QUEUE))
+        return sorted((match[0], match[2]) for match in matches if match)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -73,7 +79,7 @@ def tickets(root: Path) -> list[tuple[str, str]]:
 
 
 def take_ticket(root: Path, run_id: str) -> None:
-    """Put a run at the end, unless it waits already. Call it while holding the queue."""
+    """Put a run at the end of the queue, unless it already waits. Call this function while holding the lock of the queue."""
     waiting = tickets(root)
     if run_id not in (waits for _, waits in waiting):
         number = int(waiting[-1][0][:8]) + 1 if waiting else 1
@@ -81,7 +87,7 @@ def take_ticket(root: Path, run_id: str) -> None:
 
 
 def drop_ticket(root: Path, run_id: str) -> None:
-    """Take a run out of the queue. Call it while holding the queue."""
+    """Remove a run from the queue if it waits. Call this function while holding the lock of the queue."""
     for ticket, waits in tickets(root):
         if waits == run_id:
             remove(root / layout.QUEUE / ticket)

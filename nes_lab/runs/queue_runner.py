@@ -1,7 +1,7 @@
-"""``python -m nes_lab.runs.queue_runner ROOT LOCK``: start each waiting run when its turn comes, and exit at an empty queue.
+"""``python -m nes_lab.runs.queue_runner ROOT LOCK``: start each waiting run when its turn comes; exit when the queue is empty.
 
-Whoever queues a run behind another starts this process; a lock allows one per root. It sleeps until a training process
-ends, in whatever way, so the queue continues even after SIGKILL while nobody looks. If it is killed itself, the next
+The process that queues a run behind another starts this one; a lock allows one per folder of runs. It sleeps until a
+training process ends, even if that was killed, and then starts the next run. If the queue runner itself is killed, the next
 launch, the end of any run, and every list of runs start it again.
 """
 
@@ -20,17 +20,17 @@ from nes_lab.runs.store import RunStore
 
 __all__ = ["main", "run_queue"]
 
-MAX_WAIT_SECONDS = 10.0  # hung processes and those of other machines do not end, so the queue is read again
+MAX_WAIT_SECONDS = 10.0  # then the queue is read again, because the end of a process on another machine is not noticed
 MAX_FAILURES = 60
 
 
 def run_queue(store: RunStore, lock: int) -> None:
-    """Start waiting runs as training processes end, until none waits.
+    """Start waiting runs as training processes end, until no run waits.
 
     Args:
-        store: The runs.
-        lock: Handle of the locked file that shows that a queue runner is there. It is closed while the queue is held, so
-            that no run can be queued unseen.
+        store: The store of the runs.
+        lock: Handle of the locked file that shows that a queue runner exists. It is closed while the lock of the queue is
+            held, so that no run is queued after the last look at the queue without a new queue runner.
 
     Raises:
         RunError: If the queue could not be read or written for ten minutes.
@@ -55,16 +55,16 @@ def run_queue(store: RunStore, lock: int) -> None:
 
 
 def main() -> None:
-    """Run the queue of the root that the command line names."""
+    """Start the waiting runs of the folder of runs that the command line names."""
     root, lock = Path(sys.argv[1]), int(sys.argv[2])
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # inherited already, but not on every file system
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # some file systems do not pass the lock on to a child process
     except OSError:
         return
     try:
         run_queue(RunStore(root), lock)
     except RunError as error:
-        sys.exit(f"{time.strftime('%F %T')} the queue stands still: {error}; nes-lab runs starts it again")
+        sys.exit(f"{time.strftime('%F %T')} the queue has stopped: {error}; nes-lab runs starts it again")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Read how far a run is (epoch, loss, accuracy, speed, time left) from its files alone."""
+"""Read the progress of a run from its files: epoch, loss, accuracy, speed and time left."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Curve = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class RunProgress:
-    """A run and its newest numbers; a number is None before the run has one.
+    """Holds a run and its newest numbers; a number is None until the run has written one.
 
     Attributes:
-        info: The run.
-        epoch: The epoch it is in, counted from 1.
-        epochs: Epochs in all.
-        images_per_s: Training speed of the latest row.
-        seconds_left: Seconds left at the pace of the latest rows, validations included; None unless the run is active.
+        info: The run: its state, configuration and summary.
+        epoch: Number of the current epoch, counted from 1.
+        epochs: Epochs in total.
+        images_per_s: Training speed in images per second, from the latest row of training metrics.
+        seconds_left: Estimate of the time left, in seconds, from the pace of the latest rows; None unless the run is active.
         losses: Pairs (step, training loss).
         top1: Pairs (step, validation top-1 in percent).
     """
@@ -44,11 +44,11 @@ class RunProgress:
 
     @property
     def loss(self) -> float | None:
-        """The latest training loss."""
+        """The latest training loss of the run, or None."""
         return self.losses[-1][1] if self.losses else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: those of the run, and the newest numbers without the curves."""
+        """Return the run and its newest numbers, without the curves, as plain values for JSON."""
         newest = {"epoch": self.epoch, "epochs": self.epochs, "loss": self.loss}
         newest |= {"top1": self.top1[-1][1] if self.top1 else None, "images_per_s": self.images_per_s}
         # eta_s is the name that older versions wrote; scripts may read it
@@ -56,7 +56,7 @@ class RunProgress:
 
 
 class RunProgressReader:
-    """Reads the progress of runs again and again, without reading metrics that did not change since the last time.
+    """Reads the progress of runs repeatedly; it reads the metrics of a run again only if they changed since the last time.
 
     Examples:
         >>> import tempfile
@@ -73,10 +73,10 @@ class RunProgressReader:
 
     def __init__(self, store: RunStore) -> None:
         self.store = store
-        self._known: dict[str, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
+        self._cache: dict[str, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
 
     def read(self, info: RunInfo) -> RunProgress:
-        """Read the progress of a run; one whose files are gone or cannot be read has no numbers."""
+        """Read the progress of a run. If its metrics are missing or cannot be read, the numbers are None."""
         rows = self._rows(info.id)
         train = [row for row in rows if row.get("split", "train") == "train"]
         val = [row for row in rows if row.get("split") == "val"]
@@ -98,12 +98,12 @@ class RunProgressReader:
             path = self.store.path(run_id) / layout.METRICS
             about = path.stat()
             mark = (about.st_size, about.st_mtime_ns)
-            known = self._known.get(run_id)
-            if known is None or known[0] != mark:
-                known = self._known[run_id] = (mark, current_rows(read_lines(path)))
-            return known[1]
+            cached = self._cache.get(run_id)
+            if cached is None or cached[0] != mark:
+                cached = self._cache[run_id] = (mark, current_rows(read_lines(path)))
+            return cached[1]
         except (OSError, RunError):
-            self._known.pop(run_id, None)
+            self._cache.pop(run_id, None)
             return []
 
 

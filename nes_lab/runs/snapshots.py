@@ -1,7 +1,7 @@
-"""Epitomes and starts over a run's life, one safetensors file a moment. Numpy only.
+"""Save snapshots of epitomes and starts during training, one safetensors file per snapshot. It needs numpy but not torch.
 
-Keys are ``<layer>/starts.<axis>`` and, in the first and the latest file of a run, ``<layer>/epitome``. The file's
-metadata holds one JSON text per layer with its shapes and options.
+Keys are ``<layer>/starts.<axis>`` and, in the first and the latest file of a run, ``<layer>/epitome``. The metadata of the
+file holds one JSON text per layer with its shapes and options.
 """
 
 from __future__ import annotations
@@ -29,21 +29,26 @@ _OPTIONS = ("scope", "boundary", "routing")
 
 
 def snapshot_path(folder: Path, step: int) -> Path:
-    """Return the file of one step."""
+    """Return the path of the snapshot of one training step."""
     return folder / f"step-{step:08d}.safetensors"
 
 
 def snapshot_steps(folder: Path) -> list[int]:
-    """Return the steps that have a snapshot, in order."""
-    found = (_NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
-    return sorted(int(match[1]) for match in found if match)
+    """Return the training steps that have a snapshot in the folder, in order."""
+    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitomes: bool = True) -> None:
-    """Write the layers' starts, and their epitomes if asked, in one step.
+    """Write a snapshot of the starts of all layers, and of their epitomes if asked. The file appears complete or not at all.
+
+    Args:
+        path: The file.
+        layers: The layers by name.
+        with_epitomes: Whether to write the epitomes too.
 
     Raises:
-        RunError: If the disk does not take it.
+        RunError: If the file cannot be written.
     """
     tensors: dict[str, np.ndarray] = {}
     metadata = {"format": "nes-lab-snapshot-1", "layers": json.dumps(list(layers))}
@@ -60,7 +65,7 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitome
 
 
 def read_snapshot(path: Path) -> dict[str, LayerSnapshot]:
-    """Read the layers of one file, in the order they were written.
+    """Read a snapshot: its layers by name, in the order in which they were written.
 
     Raises:
         RunError: If the file is missing, damaged or not a snapshot.
@@ -89,9 +94,10 @@ def _layer(name: str, metadata: Mapping[str, str], keys: set[str], file: Any) ->
 
 
 def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -> Path:
-    """Write the latest snapshot with its epitomes; the one before it, unless it is the first, keeps its starts only.
+    """Write the latest snapshot of a run with its epitomes, and return its path.
 
-    Snapshots of later steps are dropped: they belong to an attempt that was resumed from before them.
+    The epitomes of the previous snapshot are removed, unless it is the first. Snapshots of later steps are deleted, because
+    they come from an attempt before the run was resumed at an earlier step.
     """
     folder.mkdir(exist_ok=True)
     path = snapshot_path(folder, step)

@@ -1,4 +1,4 @@
-"""Start the detached processes: one that trains a run, and one that keeps the queue moving while runs wait."""
+"""Start detached processes: one that trains a run, and the queue runner, which starts waiting runs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 def start_worker(root: Path, run: Path) -> int:
-    """Start the process that trains a run, where the run was created (its paths may be relative), and return its pid.
+    """Start the process that trains a run, and return its pid.
+
+    It works in the folder in which the run was created, because paths in its config may be relative.
+
+    Args:
+        root: The folder of all runs.
+        run: Folder of the run.
 
     Raises:
-        OSError: If there is no process to be had, or no log.
+        OSError: If the process cannot be started, or its log cannot be opened.
     """
     rotate(run / layout.LOG, LOG_BYTES, LOG_KEEP)
     words = ["-m", "nes_lab.cli", "_run", run.name, "--root", str(root)]
@@ -33,12 +39,12 @@ def start_worker(root: Path, run: Path) -> int:
 
 
 def start_queue_runner(root: Path) -> int | None:
-    """Start the process that keeps the queue, unless one does. Call it while holding the queue.
+    """Start the queue runner of a folder of runs, unless it exists. Call this function while holding the lock of the queue.
 
-    The lock that tells is taken here and inherited, so that there is no moment in which two could be started.
+    The lock that marks a queue runner is taken here and passed on to the new process, so that two are never started.
 
     Returns:
-        Its pid, or None when there is one already.
+        The pid of the queue runner, or None if one exists already.
 
     Raises:
         OSError: If it cannot be started.
@@ -58,7 +64,7 @@ def start_queue_runner(root: Path) -> int | None:
 
 
 def reap() -> None:
-    """Collect started processes that have ended, so that none stays behind as a zombie of a long-lived app."""
+    """Collect the started processes that have ended, so that they do not remain as zombies while the app runs."""
     _children[:] = [child for child in _children if child.poll() is None]
 
 
@@ -70,17 +76,17 @@ def start_python(
     cwd: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start this Python with this package, in a session of its own: no terminal's Ctrl-C reaches it.
+    """Start a Python process that can import this package. It has its own session, so Ctrl-C in a terminal does not reach it.
 
     Args:
-        words: What follows the interpreter's name.
-        log: File that its output is added to; None: where the output of this process goes.
-        keep: Open files that it inherits.
-        cwd: Folder it works in; None: this one.
-        environment: Variables of its own, beside those of this process.
+        words: Arguments of the Python interpreter.
+        log: File that the output is appended to; None sends it where the output of this process goes.
+        keep: Handles of open files that the process inherits.
+        cwd: Working folder of the process; None is that of this process.
+        environment: Environment variables to set, in addition to those of this process.
 
     Raises:
-        OSError: If there is no process to be had, or no log.
+        OSError: If the process cannot be started, or its log cannot be opened.
     """
     whole = os.environ | {"PYTHONUNBUFFERED": "1"} | dict(environment or {})
     package_root = str(Path(__file__).resolve().parents[2])
@@ -103,7 +109,7 @@ def start_python(
 
 
 def end_python(child: subprocess.Popen[bytes], patience: float) -> None:
-    """End a process if it is still there: with a checkpoint if it writes one within ``patience`` seconds, in any case at last."""
+    """End a process: send SIGTERM, wait up to ``patience`` seconds for it to save a checkpoint and exit, then kill it."""
     if child.poll() is None:
         child.terminate()
         try:
@@ -120,7 +126,7 @@ def _start(words: list[str], log: Path, keep: tuple[int, ...] = (), cwd: str | N
 
 
 def _birthplace(run: Path) -> str | None:
-    """Return the folder a run was created in, if it is still there; whoever starts it may stand elsewhere."""
+    """Return the working folder in which a run was created; None if it is not known or no longer exists."""
     with contextlib.suppress(FileNotFoundError, RunError):
         place = read_json(run / layout.RUN).get("cwd")
         if isinstance(place, str) and os.path.isabs(place) and os.path.isdir(place):

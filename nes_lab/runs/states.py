@@ -1,6 +1,6 @@
-"""The states of a run, once: whether a state is active or final, whether the run can be resumed, and what to do then.
+"""Define the states of a run: whether a state is active or final, whether the run can be resumed, and what the user can do.
 
-To add a state, add one entry to ``STATES``; the command line and the app draw it by its tone.
+To add a state, add one entry to ``STATES``. The command line and the app color it by its tone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 __all__ = ["ACTIVE_STATES", "FINAL_STATES", "STATES", "RunState", "Tone"]
 
 Tone = Literal["waiting", "working", "warning", "good", "bad"]
-"""How a state looks. Each face has one color per tone."""
+"""The tone of a run's state. The command line and the app each have one color per tone."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class RunState:
 
     Attributes:
         name: The word that ``status.json``, the command line and the app use.
-        tone: How it looks.
+        tone: Tone that sets its color.
         active: A living process works on the run.
         final: The process wrote this state as its last act; nothing changes until someone resumes the run.
         resumable: Training can continue from the last checkpoint.
@@ -47,19 +47,19 @@ STATES: dict[str, RunState] = {
             "warning",
             final=True,
             resumable=True,
-            advice="It was stopped after a checkpoint. Resume it whenever you like.",
+            advice="It was stopped after a checkpoint. You can resume it at any time.",
         ),
         RunState(
             "failed",
             "bad",
             final=True,
             resumable=True,
-            advice="Read the log; when the cause is gone, resume it from its last checkpoint.",
+            advice="Read the log. When the cause is removed, resume it from its last checkpoint.",
         ),
         RunState("lost", "bad", resumable=True, advice="Resume it: it continues from its last checkpoint."),
     )
 }
-"""All states by name, in the order in which lists count them."""
+"""All states of a run by name, in the order in which summaries show them."""
 
 ACTIVE_STATES = tuple(name for name, state in STATES.items() if state.active)
 FINAL_STATES = tuple(name for name, state in STATES.items() if state.final)

@@ -1,4 +1,4 @@
-"""The folder of all runs: create, list, read, delete. Reading never waits for a writer and never needs torch."""
+"""Create, list, read and delete runs in the folder of all runs. Reading never waits for a writer and never needs torch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RunStore"]
 
-LITTER_SECONDS = 3600.0  # younger folders may be at work
+LITTER_SECONDS = 3600.0  # a process may still use younger folders
 
 
 class RunStore:
-    """All runs under one root.
+    """Creates, lists, reads and deletes runs in one folder, the root.
 
     Args:
-        root: The folder; by default ``$NES_LAB_HOME/runs``, else ``data/runs``. It is made when the first run is.
+        root: The folder; None takes ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set. The folder is
+            created together with the first run.
 
     Examples:
         >>> import tempfile
@@ -43,10 +44,15 @@ class RunStore:
         self.root = (layout.default_root() if root is None else Path(root)).absolute()
 
     def create(self, config: Mapping[str, Any], label: str = "", group: str = "") -> str:
-        """Make a queued run and return its id. It appears whole or not at all.
+        """Create a run in the state ``queued`` and return its id. The folder appears complete or not at all.
+
+        Args:
+            config: The configuration of the experiment.
+            label: Free text to recognize the run.
+            group: Name that related runs share, such as those of a sweep.
 
         Raises:
-            RunError: If the root cannot be written.
+            RunError: If the folder of all runs cannot be written.
         """
         run_id = layout.new_id(label)
         fresh = self.root / f".new-{run_id}"
@@ -66,25 +72,25 @@ class RunStore:
         return run_id
 
     def path(self, run_id: str) -> Path:
-        """Return the folder of an existing run; ids that are not ids, and links, are refused.
+        """Return the folder of an existing run.
 
         Raises:
-            RunError: If there is no such run.
+            RunError: If there is no such run, the id is not valid, or the folder is a link.
         """
         return layout.resolve(self.root, run_id)
 
     def get(self, run_id: str) -> RunInfo:
-        """Read one run.
+        """Read one run: its state, configuration and summary.
 
         Raises:
-            RunError: If it does not exist, is damaged beyond its status, or has another schema.
+            RunError: If the run does not exist, a file other than its status is damaged, or it has another schema version.
         """
         return read_info(self.path(run_id))
 
     def list(self) -> list[RunInfo]:
-        """Read all runs, newest first. One that cannot be read is listed as lost, with the reason."""
-        found = [self._read_or_lost(name) for name in layout.names(self.root)]
-        return sorted(found, key=lambda info: (info.created, info.id), reverse=True)
+        """Read all runs, newest first. A run that cannot be read is listed as lost, with the reason."""
+        infos = [self._read_or_lost(name) for name in layout.names(self.root)]
+        return sorted(infos, key=lambda info: (info.created, info.id), reverse=True)
 
     def _read_or_lost(self, run_id: str) -> RunInfo:
         try:
@@ -93,37 +99,37 @@ class RunStore:
             return RunInfo(id=run_id, state="lost", reason=str(error))
 
     def find(self, name: str) -> RunInfo:
-        """Read the run with this id, or the only one whose id begins or ends with it.
+        """Read the run whose id is ``name``, or the only run whose id begins or ends with ``name``.
 
         Raises:
-            RunError: If none or several match.
+            RunError: If no run matches, or several do.
         """
         return self.get(self.find_id(name))
 
     def find_id(self, name: str) -> str:
-        """Return the id that is this name, or the only one that begins or ends with it; the run may be unreadable.
+        """Return the id of the run named ``name``, or the only id that begins or ends with ``name``. The run is not read.
 
         Raises:
-            RunError: If none or several match.
+            RunError: If no run matches, or several do.
         """
         layout.check_id(name)
-        known = layout.names(self.root)
-        if name not in known:
-            near = [item for item in known if item.startswith(name) or item.endswith(name)]
+        ids = layout.names(self.root)
+        if name not in ids:
+            near = [item for item in ids if item.startswith(name) or item.endswith(name)]
             if len(near) > 1:
                 raise RunError(f"{name!r} could be any of {', '.join(sorted(near)[:5])}; write more of the id")
             name = near[0] if near else name
         return self.path(name).name
 
     def size(self, run_id: str) -> int:
-        """Return the bytes of all files of a run; links count as themselves."""
+        """Return the size of all files of a run in bytes; a link counts as the link itself."""
         return _bytes_in(self.path(run_id))
 
     def delete(self, run_id: str) -> int:
-        """Remove a run and all its files, and return how many bytes they had.
+        """Delete a run with all its files, and return their size in bytes.
 
         Raises:
-            RunError: If a process is writing to it.
+            RunError: If a process is writing to the run.
         """
         folder = self.path(run_id)
         freed = _bytes_in(folder)
@@ -137,7 +143,7 @@ class RunStore:
         return freed
 
     def clean(self) -> None:
-        """Remove what a process killed while it created or deleted runs has left behind."""
+        """Delete the folders that remain if a process was killed while it created or deleted a run."""
         with contextlib.suppress(OSError), os.scandir(self.root) as entries:
             for item in entries:
                 is_old = time.time() - item.stat(follow_symlinks=False).st_mtime > LITTER_SECONDS
@@ -145,33 +151,33 @@ class RunStore:
                     shutil.rmtree(item.path, ignore_errors=True)
 
     def metrics(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the rows of metrics in order of steps, one per step and split, the latest attempt's."""
+        """Return the metrics of a run in order of steps: one row per step and split, from the latest attempt that wrote it."""
         return current_rows(read_lines(self.path(run_id) / layout.METRICS))
 
     def events(self, run_id: str) -> list[dict[str, Any]]:
-        """Return what happened, in order: rows with at least ``kind`` and ``time``."""
+        """Return the events of a run in order, such as starts and checkpoints: rows with at least ``kind`` and ``time``."""
         return [row for row in read_lines(self.path(run_id) / layout.EVENTS) if isinstance(row.get("kind"), str)]
 
     def log_tail(self, run_id: str, lines: int = 50) -> str:
-        """Return the last lines that the process printed."""
+        """Return the last lines that the process of a run printed."""
         return read_tail(self.path(run_id) / layout.LOG, lines)
 
     def latest_checkpoint(self, run_id: str) -> checkpoints.Checkpoint | None:
-        """Return the newest whole checkpoint, None if none was ever written. See :func:`checkpoints.latest`."""
+        """Return the newest undamaged checkpoint of a run, or None if none was ever written."""
         return checkpoints.latest(self.path(run_id))
 
     def best_checkpoint(self, run_id: str) -> checkpoints.Checkpoint | None:
-        """Return the checkpoint with the best validation top-1, None if there is none. See :func:`checkpoints.best`."""
+        """Return the checkpoint of a run with the best validation top-1, or None if there is none."""
         return checkpoints.best(self.path(run_id))
 
     def snapshots(self, run_id: str) -> list[int]:
-        """Return the steps that have a snapshot of epitomes and starts."""
+        """Return the training steps for which a run has a snapshot of epitomes and starts."""
         from nes_lab.runs.snapshots import snapshot_steps
 
         return snapshot_steps(self.path(run_id) / layout.SNAPSHOTS)
 
     def snapshot(self, run_id: str, step: int) -> dict[str, LayerSnapshot]:
-        """Read the snapshot of one step; epitomes are there in the first and the latest one."""
+        """Read the snapshot of one training step, by layer. Only the first and the latest snapshot have epitomes."""
         from nes_lab.runs.snapshots import read_snapshot, snapshot_path
 
         return read_snapshot(snapshot_path(self.path(run_id) / layout.SNAPSHOTS, step))
@@ -181,13 +187,13 @@ def _bytes_in(folder: Path) -> int:
     total = 0
     for where, _, files in os.walk(folder):
         for name in files:
-            with contextlib.suppress(OSError):  # removed at this moment
+            with contextlib.suppress(OSError):  # the file was removed at this moment
                 total += os.lstat(os.path.join(where, name)).st_size
     return total
 
 
 def _here() -> str:
-    """Return the working folder, to which paths in a config may be relative; empty if it was deleted."""
+    """Return the working folder, to which paths in a config may be relative; empty if that folder was deleted."""
     try:
         return os.getcwd()
     except FileNotFoundError:

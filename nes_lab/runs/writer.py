@@ -1,4 +1,4 @@
-"""The one process that writes to a run: state, metrics, events, checkpoints."""
+"""Write to a run, from one process at a time: status, metrics, events, checkpoints and snapshots."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ WRITABLE = (*ACTIVE_STATES, *FINAL_STATES)
 
 
 class RunWriter:
-    """Write to a run, alone.
+    """Writes to a run as its only writer, within a ``with`` block.
 
-    Entering takes the lock, counts a new attempt and says ``running``; a thread keeps the heartbeat. Leaving through an
-    exception says ``failed`` (``cancelled`` for Ctrl-C) with the reason, unless a final state was written before.
+    On entry it takes the run's lock, counts a new attempt and writes the state ``running``; then a thread writes a heartbeat
+    every few seconds. If an exception leaves the block, the state becomes ``failed`` (``cancelled`` for Ctrl-C) with the
+    reason, unless a final state was written before.
 
     Args:
-        store: Where the run is.
-        run_id: Which one.
+        store: The store of the run.
+        run_id: Id of the run.
 
     Raises:
-        RunError: On entering, if another process writes to it (names its pid).
+        RunError: On entry, if another process writes to the run. The message names its pid.
 
     Examples:
         >>> import tempfile
@@ -115,25 +116,28 @@ class RunWriter:
             self.status("failed", reason=f"{type(error).__name__}: {error}"[:2000])
 
     def _last_status(self) -> dict[str, Any]:
-        """Read the status of the attempt before; a damaged one must not keep a run from being resumed."""
+        """Return the integers in the status of the last attempt. If it is damaged, the attempts are counted from the events.
+
+        So a run with a damaged status can still be resumed.
+        """
         try:
-            found = read_json(self.folder / layout.STATUS)
+            status = read_json(self.folder / layout.STATUS)
         except (FileNotFoundError, RunError):
-            found = {}
-        if type(found.get("attempt")) is not int or found["attempt"] < 0:
+            status = {}
+        if type(status.get("attempt")) is not int or status["attempt"] < 0:
             rows = self.store.events(self.run_id)
-            found["attempt"] = max((row["attempt"] for row in rows if type(row.get("attempt")) is int), default=0)
-        return {key: value for key, value in found.items() if type(value) is int and value >= 0}
+            status["attempt"] = max((row["attempt"] for row in rows if type(row.get("attempt")) is int), default=0)
+        return {key: value for key, value in status.items() if type(value) is int and value >= 0}
 
     def status(self, state: str | None = None, *, step: int | None = None, total: int | None = None,
                reason: str = "") -> None:  # fmt: skip
-        """Replace the run's status; what is not given stays.
+        """Write the status of the run.
 
         Args:
-            state: running, stopping, finished, cancelled or failed.
-            step: Training steps done.
-            total: Training steps in all.
-            reason: Why, for a person.
+            state: ``running``, ``stopping``, ``finished``, ``cancelled`` or ``failed``; None keeps state and reason.
+            step: Training steps done; None keeps the number.
+            total: Training steps in total; None keeps the number.
+            reason: Why the run has this state, as a sentence for people.
         """
         with self._guard:
             if state is not None:
@@ -149,18 +153,18 @@ class RunWriter:
                 self.event(str(state), step=self._status["step"], reason=reason)
 
     def _write_status(self, durable: bool) -> None:
-        """Replace the status; that a run failed is said even where the disk is too full for a second file."""
+        """Write the status file. The state ``failed`` is written over the old file if the disk is too full for a second one."""
         path, content = self.folder / layout.STATUS, self._status | process.now()
         try:
             write_json(path, content, durable)
         except RunError:
             if self._status["state"] != "failed":
                 raise
-            with contextlib.suppress(OSError):  # if not, readers find the process gone
+            with contextlib.suppress(OSError):  # if that fails too, readers see that the process is gone
                 overwrite(path, as_json(content))
 
     def heartbeat(self) -> None:
-        """Say that the process lives. A thread does so too, every few seconds."""
+        """Write a sign of life into the status of the run. A thread does this too, every few seconds."""
         with self._guard:
             if self._status.get("state") not in FINAL_STATES:
                 self.status()
@@ -174,19 +178,24 @@ class RunWriter:
                 rotate(self.folder / layout.LOG, LOG_BYTES, LOG_KEEP)
 
     def metric(self, **row: Any) -> None:
-        """Append one row of metrics: at least ``step`` and ``split``; attempt and time are added."""
+        """Append one row to the metrics of the run. It needs ``step`` and ``split``; the attempt and the time are added.
+
+        Raises:
+            RunError: If ``step`` is not an integer, or the row cannot be written.
+        """
         if type(row.get("step")) is not int:
             raise RunError(f"a row of metrics needs an integer step, not {row.get('step')!r}")
         append_line(self._metrics, row | {"attempt": self.attempt, "time": time.time()}, layout.METRICS)
 
     def event(self, kind: str, **about: Any) -> None:
-        """Append one event, such as a checkpoint or a fallback."""
+        """Append one event to the events of the run, such as a checkpoint or a fallback."""
         append_line(self._events, {"kind": kind, **about, "attempt": self.attempt, "time": time.time()}, layout.EVENTS)
 
     def summary(self, **numbers: Any) -> None:
-        """Add final numbers such as params, madds, top1; earlier ones stay unless named again.
+        """Add final numbers such as params, madds and top1 to the summary of the run, or replace those of the same name.
 
-        A number that is not finite is refused: a metric that failed is left out, never written as something else.
+        Raises:
+            RunError: If a number is not finite, or the summary cannot be written.
         """
         wrong = [name for name, value in numbers.items() if isinstance(value, float) and not math.isfinite(value)]
         if wrong:
@@ -199,47 +208,54 @@ class RunWriter:
         write_json(path, before | numbers)
 
     def plan_json(self, text: str) -> None:
-        """Store the compression plan."""
+        """Store the compression plan of the run, given as JSON text."""
         write_bytes(self.folder / layout.PLAN, text.encode())
 
     def cost(self, report: Mapping[str, Any]) -> None:
-        """Store what the network costs."""
+        """Store the cost of the run's network: the params and multiply-adds of its layers."""
         write_json(self.folder / layout.COST, dict(report))
 
     def cancel_requested(self) -> bool:
-        """Whether someone asked this attempt to stop; cheap enough to ask at every step."""
+        """Return whether someone asked this attempt at the run to stop. The check is cheap enough for every training step."""
         return is_cancel_requested(self.folder, self.attempt)
 
     def checkpoint_paths(self, step: int) -> tuple[Path, Path]:
-        """Return where to write the weights and the state of a step, before :meth:`commit_checkpoint`."""
+        """Return the temporary files for the weights and the state of a checkpoint, before :meth:`commit_checkpoint`."""
         stem = f".saving-step-{step:08d}-a{self.attempt:02d}"
         return self.checkpoint_dir / f"{stem}.safetensors", self.checkpoint_dir / f"{stem}.state.pt"
 
     def commit_checkpoint(self, step: int, files: list[Path], keep: int = 2, top1: float | None = None) -> None:
-        """Make written files the latest checkpoint, with hashes, and drop all but the last ``keep`` and the best.
+        """Make written files the latest checkpoint of the run, and delete all others except the newest and the best.
 
         Args:
             step: Training steps done.
-            files: The weights and the state, where :meth:`checkpoint_paths` says.
-            keep: How many of the last ones stay.
-            top1: Its validation top-1, if it was validated.
+            files: The files with the weights and the state, at the paths from :meth:`checkpoint_paths`.
+            keep: How many of the newest checkpoints are kept.
+            top1: Validation top-1 of this checkpoint; None if it was not validated.
         """
         entry = checkpoints.commit(self.folder, step, self.attempt, files, keep, top1)
         self.event("checkpoint", step=step, bytes=sum(about["size"] for about in entry["files"].values()))
 
     def latest_checkpoint(self) -> checkpoints.Checkpoint | None:
-        """Return the newest whole checkpoint, and record an event when newer ones were damaged.
+        """Return the newest undamaged checkpoint of the run, and record an event if a newer one is damaged.
+
+        Returns:
+            The checkpoint, or None if none was ever written.
 
         Raises:
-            CheckpointError: If there were checkpoints and none is whole.
+            CheckpointError: If all checkpoints of the run are damaged.
         """
-        found = self.store.latest_checkpoint(self.run_id)
-        if found is not None and found.note:
-            self.event("checkpoint_fallback", step=found.step, reason=found.note)
-        return found
+        checkpoint = self.store.latest_checkpoint(self.run_id)
+        if checkpoint is not None and checkpoint.note:
+            self.event("checkpoint_fallback", step=checkpoint.step, reason=checkpoint.note)
+        return checkpoint
 
     def snapshot(self, step: int, layers: Mapping[str, LayerSnapshot]) -> Path:
-        """Store epitomes and starts of a moment; only the first and the latest one keep their epitomes."""
+        """Store the epitomes and starts of a training step. Only the first and the latest snapshot keep their epitomes.
+
+        Returns:
+            The path of the snapshot.
+        """
         from nes_lab.runs.snapshots import add_snapshot
 
         return add_snapshot(self.folder / layout.SNAPSHOTS, step, layers)

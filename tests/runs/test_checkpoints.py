@@ -98,7 +98,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(store, run_id, which, how):
 def test_no_whole_checkpoint_is_an_error_and_not_a_fresh_start(store, run_id):
     for path in (store.path(run_id) / "checkpoints").glob("*.safetensors"):
         damage(path, "flipped bit")
-    with pytest.raises(CheckpointError, match="no checkpoint of run"):
+    with pytest.raises(CheckpointError, match="all checkpoints of run"):
         store.latest_checkpoint(run_id)
 
 

@@ -83,7 +83,7 @@ def test_cancel_stops_after_a_checkpoint_and_resume_goes_on(store, wait):
     wait(lambda: state(store, run_id) == "cancelled")
     step = store.latest_checkpoint(run_id).step
     assert step == store.get(run_id).step
-    with pytest.raises(RunError, match="ended already"):
+    with pytest.raises(RunError, match="already ended"):
         launcher.cancel(store, run_id)
     wait(lambda: not claims.is_claimed(store.path(run_id)))
     (store.path(run_id) / "config.json").write_text(json.dumps({"steps": step + 3}))
