@@ -1,4 +1,4 @@
-"""Budget: limits on params, multiply-adds and time, and the one parser for Python, YAML, command line and app."""
+"""Budget: limits on params, multiply-adds and time, with the parser that Python, YAML, command line and app share."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _QUANTITY = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|[kKmMgGB
 
 
 def parse_quantity(value: Any, argument: str = "budget") -> float | None:
-    """Read one limit: a fraction of the dense model up to 1, or an absolute number above 1.
+    """Read one limit of a budget: a fraction of the dense model up to 1, or an absolute number above 1.
 
     Args:
-        value: None, a number, or text such as ``"75%"``, ``"0.75"``, ``"225M"``, ``"2.9 M"``, ``"1e6"``.
-        argument: Name used in the message.
+        value: A number, or text such as ``"75%"``, ``"0.75"``, ``"225M"``, ``"2.9 M"``, ``"1e6"``; None means no limit.
+        argument: Name of the limit, for messages.
 
     Returns:
-        None, a fraction in (0, 1], or an absolute number above 1.
+        A fraction in (0, 1], an absolute number above 1, or None if there is no limit.
 
     Raises:
-        BudgetError: If it cannot be read, is not finite, or is not above 0; says what would be right.
+        BudgetError: If the value cannot be read, is not finite, or is not above 0; the message says what to give.
 
     Examples:
         >>> parse_quantity("75%"), parse_quantity("225M"), parse_quantity(0.5)
@@ -40,7 +40,7 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real | str):
-        raise BudgetError(f"{argument}={value!r} is no quantity; {right}")
+        raise BudgetError(f"{argument}={value!r} is not a quantity; {right}")
     if isinstance(value, str):
         match = _QUANTITY.match(value)
         if match is None:
@@ -64,17 +64,17 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
 def parse_latency(value: Any, argument: str = "latency_ms") -> float | str | None:
     """Read a limit on measured time: milliseconds, or a share of the dense model's time as text with a percent sign.
 
-    A bare number is always milliseconds, also below 1: ``0.75`` is three quarters of a millisecond, ``"75%"`` a share.
+    A number without a unit is always milliseconds, even below 1: ``0.75`` is three quarters of a millisecond, ``"75%"`` a share.
 
     Args:
-        value: None, a number, or text such as ``"12"``, ``"12.5 ms"``, ``"75%"``.
-        argument: Name used in the message.
+        value: A number, or text such as ``"12"``, ``"12.5 ms"``, ``"75%"``; None means no limit.
+        argument: Name of the limit, for messages.
 
     Returns:
-        None, milliseconds, or the share as text.
+        Milliseconds, the share as text, or None if there is no limit.
 
     Raises:
-        BudgetError: If it cannot be read, is not finite, or is not above 0; says what would be right.
+        BudgetError: If the value cannot be read, is not finite, or is not above 0; the message says what to give.
 
     Examples:
         >>> parse_latency(0.5), parse_latency("12.5 ms"), parse_latency(" 75 %")
@@ -84,7 +84,7 @@ def parse_latency(value: Any, argument: str = "latency_ms") -> float | str | Non
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real | str):
-        raise BudgetError(f"{argument}={value!r} is no time; {right}")
+        raise BudgetError(f"{argument}={value!r} is not a time; {right}")
     match = _TIME.match(value) if isinstance(value, str) else None
     if isinstance(value, str) and match is None:
         raise BudgetError(f"{argument}={value!r} cannot be read; {right}")
@@ -102,13 +102,13 @@ def parse_latency(value: Any, argument: str = "latency_ms") -> float | str | Non
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits on a network; each that is given must hold, all at once.
+    """Limits on the size and speed of a network. A network must meet all limits that are given; None means no limit.
 
     Args:
-        params: Stored numbers: a fraction of the dense model up to 1, or an absolute number above 1; None: no limit.
-        madds: Multiply-adds for the example input, likewise.
-        latency_ms: Measured time of one forward of the example input: milliseconds as a number (a bare ``0.5`` is half a
-            millisecond, never a share), or a share of the dense model's measured time as text, ``"75%"``.
+        params: Limit on stored numbers: a fraction of the dense model up to 1, or an absolute number above 1.
+        madds: Limit on multiply-adds for the example input: a fraction up to 1, or an absolute number above 1.
+        latency_ms: Limit on the measured time of one forward pass of the example input: milliseconds as a number (``0.5`` is half
+            a millisecond, never a share), or a share of the dense model's measured time as text, ``"75%"``.
 
     Raises:
         BudgetError: If a limit cannot be read, or if none is given.
@@ -144,7 +144,7 @@ class Budget:
             raise BudgetError("Budget() limits nothing; give params=, madds=, latency_ms= or several")
 
     def limits(self, dense: Counts) -> dict[str, float]:
-        """Return the limits on counted quantities, by name, as absolute numbers.
+        """Return the limits of the budget on params and multiply-adds, by name, as absolute numbers.
 
         Args:
             dense: Counts of the dense model, for limits that are fractions of it.
@@ -153,13 +153,13 @@ class Budget:
         return {name: v if v > 1 else v * getattr(dense, name) for name, v in given.items() if v is not None}
 
     def absolute(self, params: int, madds: int) -> tuple[float | None, float | None]:
-        """Return the limits on params and multiply-adds; :meth:`limits` is its new name."""
+        """Return the limits on params and multiply-adds as absolute numbers. This is the old form of :meth:`limits`."""
         warn_renamed("Budget.absolute()", "Budget.limits()")
         limits = self.limits(replace(total([]), params=params, madds=madds))
         return limits.get("params"), limits.get("madds")
 
     def latency_limit(self, dense_ms: float) -> float | None:
-        """The limit on time in milliseconds, for a dense model that takes ``dense_ms``."""
+        """Return the limit on time in milliseconds, for a dense model that takes ``dense_ms``; None if there is no limit."""
         if isinstance(self.latency_ms, str):
             return float(self.latency_ms.rstrip("%")) / 100 * dense_ms
         return self.latency_ms

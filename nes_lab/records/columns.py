@@ -1,6 +1,6 @@
-"""Columns of tables, each defined once: title, help text, and how its values are shown.
+"""Define every column of every table once: its title, its help text, and the format of its values.
 
-To add a column, add one line to ``_COLUMNS``; tables, CSV, command line and app name columns by their keys.
+To add a column, add one line to ``_COLUMNS``. Tables, CSV, command line and app refer to columns by their keys.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ STYLES: Mapping[Style, Callable[[Any], str]] = {
     "bytes": lambda value: format_bytes(value) if value else NO_VALUE,
     "shape": format_shape,
 }
-"""How the values of a column are written; columns of numbers keep their decimals, so that they stand in line."""
+"""Style of a column -> function that formats its values. A style has a fixed number of decimals, so that numbers align."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column of a table.
 
     Args:
-        key: Name of its value in a row.
-        title: Its head.
-        help: One sentence that says what it holds, for tooltips.
-        style: How a value is written.
-        empty: Shown where there is no value.
-        mark: Text after the value, made from the row.
+        key: Key of the column's value in a row.
+        title: Title at the head of the column.
+        help: One sentence about the values, for tooltips.
+        style: Format of the values.
+        empty: Text to show where there is no value.
+        mark: Function that makes a text to show after the value, from the row; None shows none.
     """
 
     key: str
@@ -54,11 +54,11 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        """True if values are numbers, which are aligned on the right."""
+        """True if the values of the column are numbers, which are aligned on the right."""
         return self.style not in ("text", "shape")
 
     def cell(self, row: Mapping[str, Any]) -> str:
-        """Return the value of a row as it is shown."""
+        """Return the text that the column shows for a row."""
         value = row.get(self.key)
         if value is None or value == "":
             return self.empty
@@ -73,7 +73,7 @@ _COLUMNS = (
     Column("weight_shape", "weight", "Shape of the dense weight.", "shape", empty=NO_VALUE),
     Column("epitome_shape", "epitome", "Shape of the epitome; none if the layer is dense.", "shape", empty=NO_VALUE),
     Column("routing", "routing", "How the starting indices are set.", empty="dense"),
-    Column("ratio", "ratio", "Params after, as a share of those before.", "share"),
+    Column("ratio", "ratio", "Params after compression, as a share of those before.", "share"),
     Column("params", "params", "Stored numbers.", "count"),
     Column("params_dense", "params, dense", "Stored numbers of the dense layer.", "count"),
     Column("madds", "madds", "Multiply-adds of one forward of the example input.", "count"),
@@ -91,23 +91,36 @@ _COLUMNS = (
     Column(
         "error_before",
         "output error before",
-        "Relative error of the output, plan's starts.",
+        "Relative error of the layer's output with the plan's starts.",
         "residual",
         empty=NO_VALUE,
     ),
-    Column("error_after", "output error after", "Relative error of the output, fitted.", "residual", empty=NO_VALUE),
-    Column("cost", "cost", "What this epitome costs the model; the higher, the worse.", "residual"),
+    Column(
+        "error_after",
+        "output error after",
+        "Relative error of the output of the fitted layer.",
+        "residual",
+        empty=NO_VALUE,
+    ),
+    Column(
+        "cost",
+        "cost",
+        "Increase of the loss, or a measure of the residual, by this epitome; higher is worse.",
+        "residual",
+    ),
     Column("residual", "residual", "||W - T(E)|| / ||W|| of the nearest epitome.", "residual"),
     Column(
         "loss_increase",
         "loss increase",
-        "Rise of the loss with only this layer compressed.",
+        "Increase of the loss if only this layer is compressed.",
         "residual",
         empty=NO_VALUE,
     ),
-    Column("top1", "top-1 %", "Correct predictions on the validation split.", "percent"),
+    Column("top1", "top-1 %", "Share of correct predictions on the validation split.", "percent"),
     Column("best_top1", "best top-1 %", "Highest top-1 of all evaluations.", "percent"),
-    Column("top5", "top-5 %", "Labels among the five likeliest classes, on the validation split.", "percent"),
+    Column(
+        "top5", "top-5 %", "Share of labels among the five most likely classes, on the validation split.", "percent"
+    ),
     Column("latency_ms", "latency ms", "Median time of one forward, on the machine that trained it.", "ms"),
     Column("run", "run", "Id of the run."),
     Column("label", "label", "Name of the run, for people."),
@@ -149,8 +162,8 @@ _COLUMNS = (
     Column("repeats", "repeats", "Timed forwards.", "count"),
     Column("batch", "batch", "Images in the input.", "count"),
     Column("threads", "threads", "Threads of torch on the CPU.", "count"),
-    Column("device", "device", "Where it was measured."),
-    Column("dtype", "dtype", "Type of the numbers."),
+    Column("device", "device", "Device on which it was measured."),
+    Column("dtype", "dtype", "Data type of the numbers."),
 )
 _BY_KEY = {column.key: column for column in _COLUMNS}
 
@@ -159,7 +172,7 @@ def columns(*keys: str) -> tuple[Column, ...]:
     """Return columns by key, in the order given.
 
     Raises:
-        OptionError: If a key is not known; gives the closest one.
+        OptionError: If a key is not known; the message suggests the closest one.
 
     Examples:
         >>> [column.title for column in columns("name", "madds")]
@@ -172,7 +185,7 @@ def columns(*keys: str) -> tuple[Column, ...]:
 
 
 def number_column(key: str) -> Column:
-    """Return the column of a number of a run: a known one, or one with the number's name as its title.
+    """Return the column for a number of a run; if no column has this key, make one with the key as its title.
 
     Examples:
         >>> number_column("top1").title, number_column("my_score").title
@@ -182,7 +195,7 @@ def number_column(key: str) -> Column:
 
 
 def madds_as(execution: str) -> Column:
-    """Return the column of multiply-adds under one execution plan; a star marks the one that is used."""
+    """Return the column for the multiply-adds of layers under one execution plan; a star marks layers that use this plan."""
     return Column(
         f"madds_{execution}",
         f"{execution} madds",
@@ -194,5 +207,5 @@ def madds_as(execution: str) -> Column:
 
 
 def ms_as(execution: str) -> Column:
-    """Return the column of measured milliseconds under one execution plan."""
+    """Return the column for the measured milliseconds of layers under one execution plan."""
     return Column(f"ms_{execution}", f"{execution} ms", f"Median time of the layer's calls under {execution}.", "ms")

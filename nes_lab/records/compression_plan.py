@@ -1,4 +1,4 @@
-"""CompressionPlan: which layers of a model are replaced, by which epitomes, and what the model will then cost."""
+"""CompressionPlan: the layers of a model that are replaced, their epitomes, and the counts of the compressed model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["CompressionPlan", "Epitome", "KeptLayer", "LayerPlan"]
 
 @dataclass(frozen=True)
 class Epitome(Part):
-    """An epitome, which one or several layers read.
+    """An epitome of a compression plan. One or several layers sample their weights from it.
 
     Args:
-        shape: In PyTorch's axis order, in cells.
-        dtype: Type of its numbers, such as ``"float32"``; empty in plans of older versions, which do not tell.
+        shape: Shape of the epitome in PyTorch's axis order, in cells.
+        dtype: Type of its numbers, such as ``"float32"``; empty in plans of older versions, which do not record it.
         params: Number of its cells.
-        stored_bytes: Bytes of its cells in a file; 0 where the dtype is not known.
+        stored_bytes: Bytes of its cells in a file; 0 if the dtype is not known.
 
     Examples:
         >>> Epitome.of((32, 64), "float32")
@@ -44,31 +44,32 @@ class Epitome(Part):
 
     @classmethod
     def of(cls, shape: tuple[int, ...], dtype: str = "") -> Epitome:
-        """Make the entry of an epitome from its shape and the name of its dtype."""
+        """Make the plan's entry for an epitome from its shape and the name of its dtype."""
         bits = re.search(r"[0-9]+", dtype)
         return cls(shape, dtype, prod(shape), prod(shape) * int(bits[0]) // 8 if bits else 0)
 
     @property
     def counts(self) -> Counts:
-        """What the epitome adds to the counts of a model."""
+        """Params and bytes that the epitome adds to the counts of a model; an epitome itself has no multiply-adds."""
         return Counts(self.params, 0, self.stored_bytes)
 
 
 @dataclass(frozen=True)
 class LayerPlan(Part):
-    """How one layer is replaced.
+    """The plan of one layer that an epitome layer replaces: shapes, options and counts.
 
     Args:
-        kind: ``conv1d``, ``conv2d`` or ``linear``.
-        weight_shape, epitome_shape: In PyTorch's axis order.
-        patch_channels: ``(b_out, b_in)``.
-        routing, scope, boundary, execution, seed: As the epitome layers take them.
-        dense, predicted: Counts before and after.
+        kind: Kind of the layer, such as ``conv1d``, ``conv2d`` or ``linear``.
+        weight_shape, epitome_shape: Shapes of the weight and the epitome in PyTorch's axis order.
+        patch_channels: Patch lengths along output and input channels.
+        routing, scope, boundary, execution, seed: Options of the epitome layer.
+        dense, predicted: Counts of the layer before and after compression.
         options: Further keyword arguments of the layer, such as ``reach`` of the index learner.
         executions: Multiply-adds under every execution plan that can run the layer; empty in plans of older versions.
-        unavailable: Execution plans that cannot, and why.
-        why: What set its epitome shape, where it was not the budget alone.
-        reads: Name of the epitome that the layer reads (:attr:`CompressionPlan.epitomes`); empty: the layer's own name.
+        unavailable: Name of each execution plan that cannot run the layer -> the reason.
+        why: Overrides that set the epitome shape or options of the layer; empty if only the budget did.
+        reads: Name of the epitome that the layer samples from (:attr:`CompressionPlan.epitomes`); empty means an epitome with the
+            layer's own name.
 
     Examples:
         >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
@@ -112,15 +113,17 @@ class LayerPlan(Part):
 
     @property
     def ratio(self) -> float:
-        """Params after, as a share of those before."""
+        """Params of the layer after compression, as a share of those before."""
         return self.predicted.params / self.dense.params
 
     @property
     def resolved_execution(self) -> str:
-        """The execution plan that is used: what ``auto`` resolves to by count, or ``auto`` if the counts are not known."""
+        """The execution plan that the layer uses; ``auto`` resolves to the one with fewest multiply-adds if these are known."""
         if self.execution != "auto" or not self.executions:
             return self.execution
-        return min(self.executions, key=lambda name: self.executions[name])  # the first of equals, as auto takes it
+        return min(
+            self.executions, key=lambda name: self.executions[name]
+        )  # the first one if several are equal, as in the layer
 
     @property
     def runs(self) -> str:
@@ -129,10 +132,10 @@ class LayerPlan(Part):
         return self.resolved_execution
 
     def with_execution(self, execution: str) -> LayerPlan:
-        """The same layer under another execution plan, with the multiply-adds that gives.
+        """Return the plan of the layer with another execution plan, and the multiply-adds of that.
 
         Raises:
-            PlanError: If the execution plan cannot run this layer; says why.
+            PlanError: If the execution plan is not known or cannot run this layer; the message says why.
         """
         if execution in self.unavailable:
             usable = ", ".join(("auto", *self.executions))
@@ -149,7 +152,7 @@ class LayerPlan(Part):
         return replace(changed, predicted=replace(self.predicted, madds=madds))
 
     def layer_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the epitome layer."""
+        """Return the keyword arguments that make the epitome layer."""
         return {
             "epitome_shape": self.epitome_shape,
             "patch_channels": self.patch_channels,
@@ -164,7 +167,7 @@ class LayerPlan(Part):
 
 @dataclass(frozen=True)
 class KeptLayer(Part):
-    """A layer that stays dense: why, and what it costs."""
+    """A layer of a compression plan that stays dense, with the reason and its counts."""
 
     kind: str
     weight_shape: tuple[int, ...]
@@ -174,22 +177,22 @@ class KeptLayer(Part):
 
 @dataclass(frozen=True)
 class CompressionPlan(Record):
-    """Module name -> layer plan, with the counts it predicts.
+    """A compression plan: the layers of a model to replace, their epitomes, and the counts of the compressed model.
 
     Args:
-        layers: Layers that are replaced, in module order.
-        kept_layers: Layers with a weight matrix that stay dense.
-        dense, predicted: Counts of the whole model before and after.
-        budget: What was asked for; None for a preset.
-        input_shape: Of the example input behind the multiply-adds.
-        notes: What a reader should know, such as the rounding that leaves budget unused.
-        order: Names of all rows in module order.
-        origin: How it was made, for people: strategy or preset and its options.
-        latency_ms: Median measured time of a forward, where the budget limited it; the notes say on what it holds.
-        epitomes: Every epitome by name. Entries that are missing, as in JSON of schema 1, are made: one per layer.
+        layers: Name of each layer to replace -> its plan, in module order.
+        kept_layers: Name of each other layer with a weight matrix -> why it stays dense, and its counts.
+        dense, predicted: Counts of the complete model before and after compression.
+        budget: Budget that the plan was made for; None for a preset.
+        input_shape: Shape of the example input for which multiply-adds are counted.
+        notes: Remarks for people, such as the rounding that leaves a part of the budget unused.
+        order: Names of all layers, replaced or kept, in module order.
+        origin: How the plan was made, for people: the strategy or preset and its options.
+        latency_ms: Median measured time of one forward pass if the budget limits it, else None; the notes name the conditions.
+        epitomes: Every epitome by name. If an entry is missing, as in JSON of schema 1, one is made for each layer.
 
     Raises:
-        PlanError: If a layer reads an epitome of another shape than its own; names both.
+        PlanError: If a layer samples from an epitome of another shape than its own; the message names both shapes.
 
     Examples:
         >>> plan = CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3))
@@ -225,7 +228,7 @@ class CompressionPlan(Record):
 
     @cached_property
     def readers(self) -> dict[str, list[str]]:
-        """Name of each epitome -> the layers that read it, in module order."""
+        """Name of each epitome -> names of the layers that sample from it, in module order."""
         names = [name for name in (*self.order, *self.layers) if name in self.layers]
         readers: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
@@ -233,7 +236,7 @@ class CompressionPlan(Record):
         return readers
 
     def layer_counts(self, name: str) -> Counts:
-        """Return the predicted counts of a replaced layer; the first of the layers that share an epitome counts it."""
+        """Return the predicted counts of a replaced layer. If layers share an epitome, only the first of them counts its params."""
         layer = self.layers[name]
         epitome = layer.reads or name
         is_first = self.readers[epitome][0] == name
@@ -241,18 +244,18 @@ class CompressionPlan(Record):
 
     @property
     def kept(self) -> dict[str, str]:
-        """Layers that stay dense, and why."""
+        """Name of each layer that stays dense -> the reason."""
         return {name: layer.reason for name, layer in self.kept_layers.items()}
 
     def rows(self) -> list[dict[str, Any]]:
-        """One plain dict per layer with a weight matrix, compressed or kept, in module order; what tables and bars draw."""
+        """Return one plain dict per layer with a weight matrix, compressed or kept, in module order, for tables and figures."""
         names = self.order or (*self.layers, *self.kept_layers)
         return [self._row(name) for name in names]
 
     def _row(self, name: str) -> dict[str, Any]:
         layer, kept = self.layers.get(name), self.kept_layers.get(name)
         source = layer or kept
-        assert source is not None  # order holds names of either
+        assert source is not None  # every name in order is in layers or kept_layers
         after = source.dense if layer is None else self.layer_counts(name)
         counts = {name: getattr(after, name) for name in QUANTITIES}
         dense = {f"{name}_dense": getattr(source.dense, name) for name in QUANTITIES}
@@ -276,12 +279,15 @@ class CompressionPlan(Record):
         }
 
     def with_execution(self, executions: Mapping[str, str]) -> CompressionPlan:
-        """A plan with other execution plans for the named layers, and the multiply-adds these give.
+        """Return the compression plan with other execution plans for some layers, and the multiply-adds of those.
 
-        Counts stay as they were for layers of plans that older versions wrote, which do not tell them.
+        Plans of older versions do not record multiply-adds per execution plan; their counts stay as they were.
+
+        Args:
+            executions: Layer name -> name of its new execution plan.
 
         Raises:
-            PlanError: If a name is no layer of the plan, or its layer cannot run so; says why.
+            PlanError: If a name is not a layer of the plan, or the execution plan cannot run the layer; the message says why.
         """
         unknown = [name for name in executions if name not in self.layers]
         if unknown:
@@ -295,10 +301,13 @@ class CompressionPlan(Record):
         return self.with_layers(layers)
 
     def with_layers(self, layers: Mapping[str, LayerPlan]) -> CompressionPlan:
-        """Return the plan with other plans for its layers, and the counts these give the model.
+        """Return the compression plan with other plans for some layers, and the counts of the model that follow.
+
+        Args:
+            layers: Layer name -> new plan of the layer; layers that are not named keep theirs.
 
         Raises:
-            PlanError: If a layer would read an epitome of another shape than its own.
+            PlanError: If a layer would sample from an epitome of another shape than its own.
         """
         merged = dict(self.layers) | dict(layers)
         dtypes = {self.layers[n].reads or n: self.epitomes[self.layers[n].reads or n].dtype for n in self.layers}
@@ -309,14 +318,14 @@ class CompressionPlan(Record):
         return replace(plan, predicted=self.predicted + changes)
 
     def table(self) -> Table:
-        """Return one row per layer with a weight matrix, replaced or dense, and the counts of the complete model."""
+        """Return the compression plan as a table: one row per layer, replaced or dense, and the counts of the complete model."""
         counts = {name: getattr(self.predicted, name) for name in QUANTITIES}
         dense = {f"{name}_dense": getattr(self.dense, name) for name in QUANTITIES}
         total = {"name": "complete model", "execution": " ", "routing": " "} | counts | dense
         return layer_table(self.rows(), total=total, before=[*str(self).splitlines(), ""])
 
     def explain(self) -> str:
-        """Return every layer in a table of text: why it is as it is, and its multiply-adds under every execution plan.
+        """Return a table as text that gives, for every layer, the reason of its size and its multiply-adds by execution plan.
 
         Examples:
             >>> print(CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3)).explain().splitlines()[0])

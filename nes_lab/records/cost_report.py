@@ -18,18 +18,18 @@ __all__ = ["CostReport", "LatencyReport", "LayerCost"]
 
 @dataclass(frozen=True)
 class LayerCost(Part):
-    """One row of a :class:`CostReport`.
+    """Cost of one layer: a row of a :class:`CostReport`.
 
     Args:
-        name: Module name; ``""`` for operations of the model's own forward.
+        name: Name of the module; ``""`` for the model itself.
         kind: Class of the module.
-        params: Stored numbers of this module itself.
-        madds: Multiply-adds of all its calls, for the plan that runs.
-        adds: Copies and additions of integer folds and expansions; not multiply-adds.
-        weight_madds: Multiply-adds to build its weight, cached at inference; not part of ``madds``.
-        learner_params: Numbers of its index learner, dropped after training.
-        execution: The execution plan that ran, for epitome layers.
-        weight_shape, epitome_shape: For layers that have them.
+        params: Number of params that the module stores, without its children.
+        madds: Multiply-adds of all calls of the module, under the execution plan that runs.
+        adds: Copies and additions of an epitome layer with integer starts; they are not multiply-adds.
+        weight_madds: Multiply-adds to sample the weight, which is cached at inference; they are not part of ``madds``.
+        learner_params: Number of params of its index learner, which is dropped after training.
+        execution: Name of the execution plan that ran; None for layers without an epitome.
+        weight_shape, epitome_shape: Shapes of weight and epitome; None if the module has none.
         stored_bytes: Bytes of its parameters and persistent buffers.
     """
 
@@ -47,22 +47,23 @@ class LayerCost(Part):
 
     @property
     def counts(self) -> Counts:
-        """The quantities that a budget can limit."""
+        """Params, multiply-adds and stored bytes of the layer."""
         return _counts(self)
 
 
 @dataclass(frozen=True)
 class CostReport(Record):
-    """Params and multiply-adds of a model for one example input; prints as a table.
+    """Params and multiply-adds of a model for one example input, in total and by layer; it prints as a table.
 
     Args:
-        params: Stored numbers: epitomes, stored starts, biases, norms and all that stays dense; shared tensors once.
-        madds: Multiply-adds of convolutions, linear layers and attention products for the whole example input.
-        learner_params: Numbers of index learners, a training aid, not part of ``params``.
-        stored_bytes: Bytes of all parameters and persistent buffers, each once, as :class:`Counts` has them.
-        adds, weight_madds: Totals of the layers' columns.
-        input_shape: Of the example input.
-        by_layer: Rows with params or madds, in module order.
+        params: Number of stored params: epitomes, stored starts, biases, norms and dense layers. Shared tensors count once.
+        madds: Multiply-adds of convolutions, linear layers and attention products for the complete example input.
+        learner_params: Number of params of index learners, which only training needs; not part of ``params``.
+        stored_bytes: Bytes of all parameters and persistent buffers except those of index learners. Shared tensors count once.
+        adds: Copies and additions of epitome layers with integer starts; they are not multiply-adds.
+        weight_madds: Multiply-adds to sample the weights, which are cached at inference; they are not part of ``madds``.
+        input_shape: Shape of the example input.
+        by_layer: Costs of the modules that have params or multiply-adds, in module order.
 
     Examples:
         >>> report = CostReport(10, 2_000_000, 0, 40, 0, 0, (1, 3), (LayerCost("fc", "Linear", 10, 2_000_000),))
@@ -85,7 +86,7 @@ class CostReport(Record):
 
     @property
     def counts(self) -> Counts:
-        """The quantities that a budget can limit."""
+        """Params, multiply-adds and stored bytes of the model."""
         return _counts(self)
 
     @property
@@ -95,7 +96,7 @@ class CostReport(Record):
         return self.stored_bytes
 
     def table(self) -> Table:
-        """Return one row per layer, with totals."""
+        """Return the cost report as a table: one row per layer, and the totals."""
         rows = [asdict(layer) for layer in self.by_layer]
         learner = f"index learners (training only): {format_number(self.learner_params)} params"
         return Table(
@@ -112,12 +113,15 @@ def _counts(cost: LayerCost | CostReport) -> Counts:
 
 @dataclass(frozen=True)
 class LatencyReport(Record):
-    """Measured time of one forward.
+    """Measured time of one forward pass of a model.
 
     Args:
-        median_ms, p90_ms: Over the repeats, in milliseconds.
-        repeats: Timed forwards.
-        batch, threads, device, dtype: Under which it was measured.
+        median_ms, p90_ms: Median and 90th percentile of the times, in milliseconds.
+        repeats: Number of timed forward passes.
+        batch: Number of examples in the input.
+        threads: Number of threads that torch uses on the CPU.
+        device: Name of the device.
+        dtype: Type of the input's numbers.
 
     Examples:
         >>> LatencyReport(1.5, 1.8, 20, 1, 2, "cpu", "float32").to_dict()["median_ms"]
@@ -136,5 +140,5 @@ class LatencyReport(Record):
     dtype: str
 
     def table(self) -> Table:
-        """Return one row."""
+        """Return the measured time as a table of one row."""
         return Table(columns(*(field.name for field in fields(self))), [asdict(self)])

@@ -1,6 +1,6 @@
 """Counts: the quantities of a model that a budget can limit. To add a quantity, add a field to :class:`Counts`.
 
-Other code loops over :data:`QUANTITIES` and never names them one by one.
+Other code loops over :data:`QUANTITIES` instead of naming each quantity.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["QUANTITIES", "Counts", "total"]
 
 @dataclass(frozen=True)
 class Counts(Part):
-    """Counts of a model or a layer; they add and subtract field by field.
+    """Counts of a model or a layer: params, multiply-adds and stored bytes. They add and subtract field by field.
 
     Args:
         params: Stored numbers, without those of index learners.
         madds: Multiply-adds of one forward of the example input.
-        stored_bytes: Every parameter and persistent buffer once, at its dtype: exactly the tensors of the file that
-            ``save_pretrained`` writes, without those of index learners. 0 in records of older versions, which do not tell.
+        stored_bytes: Bytes of all parameters and persistent buffers, each counted once. These are the tensors of the file that
+            ``save_pretrained`` writes, without those of index learners. 0 in records of older versions, which do not record it.
 
     Examples:
         >>> Counts(10, 20) - Counts(4, 5)
@@ -41,16 +41,16 @@ class Counts(Part):
         return Counts(**{name: getattr(self, name) - getattr(other, name) for name in QUANTITIES})
 
     def within(self, other: Counts) -> bool:
-        """Return True if no quantity is larger than in ``other``."""
+        """Return True if none of these counts is larger than the same count in ``other``."""
         return all(getattr(self, name) <= getattr(other, name) for name in QUANTITIES)
 
 
 QUANTITIES = tuple(field.name for field in fields(Counts))
-"""Names of all quantities."""
+"""Names of all quantities that a budget can limit: the fields of :class:`Counts`."""
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Add counts up.
+    """Return the sum of several counts, field by field.
 
     Examples:
         >>> total([Counts(1, 2), Counts(3, 4)]), total([])

@@ -1,6 +1,6 @@
-"""Facts of every data set, one row per set: what the configuration, the loaders, the app and docs/data.md say about it.
+"""Facts about every data set, which the configuration, the loaders, the app and docs/data.md use.
 
-To add a data set: one name in ``DatasetName`` and one row in ``DATASET_FACTS`` here; the rest is in
+To add a data set, add its name to ``DatasetName``, its facts to ``DATASET_FACTS``, and its loader to
 ``nes_lab/datasets/registry.py``.
 """
 
@@ -28,24 +28,23 @@ DatasetName = Literal[
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What is known about a data set before any of its files is read.
+    """Facts about a data set that are known before any of its files is read.
 
-    For a format that holds your own files, such as ``image_folder``, ``classes`` and ``side`` are what a plan assumes
-    until the files are read.
+    For a format of your own files, such as ``image_folder``, ``classes`` and ``side`` are assumptions that a plan uses until the
+    files are read.
 
     Attributes:
-        contents: What an example is, in a few words.
+        contents: Description of the examples in a few words.
         classes: Number of classes.
         channels: Channels of an example: 1 (gray, or one microphone) or 3 (RGB).
-        side: Pixels per side of an image, or samples of a clip, when the configuration does not say.
-        source: How to get it: it is ``bundled`` with a package, a ``download`` can fetch it, or it is ``files`` that the
-            user provides.
-        how_to_get: The same for the documentation, in Markdown.
-        layout: Where its files lie below ``data.root``, for the documentation.
-        unused: Fields of the data section without a meaning for this set; setting one is an error.
-        folder: Name (a glob pattern) of the folder inside ``data.root`` by which the set is recognized.
-        examples: Numbers of training and validation examples; None for a format.
-        sample_rate: Samples per second; None for images.
+        side: Pixels per side of an image, or samples of a clip, if the configuration does not set them.
+        source: Where the data comes from: ``bundled`` with a package, a ``download``, or ``files`` that the user provides.
+        how_to_get: How to get the data, in Markdown, for the documentation.
+        layout: Paths of the files below ``data.root``, for the documentation.
+        unused: Fields of the data section that have no meaning for this data set; setting one is an error.
+        folder: Glob pattern of the folder in ``data.root`` by which the data set is recognized; empty if there is none.
+        examples: Numbers of training and validation examples; None for a format of your own files.
+        sample_rate: Samples per second of an audio clip; None for images.
     """
 
     contents: str
@@ -62,7 +61,7 @@ class DatasetFacts:
 
     @property
     def kind(self) -> Literal["image", "audio"]:
-        """What an example is."""
+        """Kind of the examples: ``image`` or ``audio``."""
         return "image" if self.sample_rate is None else "audio"
 
     @property
@@ -182,12 +181,12 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
 
 
 def default_data_root(name: str) -> Path:
-    """Return the folder of a data set when ``data.root`` is empty: ``$NES_LAB_HOME/<name>``, else ``data/<name>``."""
+    """Return the folder of a data set if ``data.root`` is empty: ``$NES_LAB_HOME/<name>``, or ``data/<name>`` if that is unset."""
     return Path(os.environ.get("NES_LAB_HOME") or "data") / name
 
 
 def markdown_table() -> str:
-    """Return the table of docs/data.md: one row per data set.
+    """Return the table of all data sets in docs/data.md, in Markdown: one row per data set.
 
     Examples:
         >>> markdown_table().splitlines()[2]

@@ -14,19 +14,20 @@ __all__ = ["FitReport", "LayerFit"]
 
 @dataclass(frozen=True)
 class LayerFit(Part):
-    """One layer's fit.
+    """Result of fitting the epitome of one layer to its weight.
 
     Args:
-        name: Module name.
-        routing, scope: As the layer has them.
-        method: ``averages``, ``axis by axis`` or ``conjugate gradients``.
-        starts: ``plan``; ``searched``; or why they could not be searched for.
-        norm: Name of the batch norm that took the factors of the layer's rows; empty where rows have none.
+        name: Name of the layer in the model.
+        routing, scope: Options of the layer.
+        method: How the epitome was computed: ``averages``, ``axis by axis`` or ``conjugate gradients``.
+        starts: ``plan`` for the starts of the plan, ``searched``, or the reason why they could not be searched.
+        norm: Name of the batch norm that took the scales of the weight's rows; empty if rows were not scaled.
         weight_energy: ``||W||^2`` of the dense weight.
-        residual_before: ``||W - T(E)|| / ||W||`` for the plan's starts, without factors or calibration.
-        residual_after: The same for what was made, factors included.
-        error_before, error_after: The same of the layer's output on the calibration batches; None without them.
-        iterations: Alternations of the beginning that won.
+        residual_before: Relative residual ``||W - T(E)|| / ||W||`` of weight ``W`` and sampled weight ``T(E)``, with the plan's
+            starts and without row scales or calibration.
+        residual_after: Relative residual of the fitted layer, with its row scales.
+        error_before, error_after: Relative error of the layer's output on the calibration batches; None if there are none.
+        iterations: Number of iterations of the search for starts, from the initial guess that won.
         seconds: Duration of the fit of this layer.
     """
 
@@ -47,14 +48,14 @@ class LayerFit(Part):
 
 @dataclass(frozen=True)
 class FitReport(Record):
-    """Residual of every layer, before and after, and what was done to the network.
+    """Result of fitting epitomes to the weights of a network: the residual of every layer before and after.
 
     Args:
-        layers: In module order.
-        starts: What was asked for: ``plan`` or ``search``.
-        snapped: Whether stored starts were made integers for good.
-        calibration_batches: Batches behind the output errors; 0: the weights' residual alone was made least.
-        norm_batches: Batches from which the batch norms' statistics were measured anew; 0: they were kept.
+        layers: Results of the layers, in module order.
+        starts: Option of the fit: ``plan`` keeps the starts of the plan, ``search`` searches better ones.
+        snapped: Whether stored starts were rounded to integers permanently.
+        calibration_batches: Number of batches on which output errors were minimized; 0 minimizes the residuals of weights only.
+        norm_batches: Number of batches on which the statistics of batch norms were measured again; 0 means they were kept.
         seed: Seed of everything drawn at random.
         seconds: Duration of the complete fit.
 
@@ -79,12 +80,12 @@ class FitReport(Record):
 
     @property
     def residual(self) -> float:
-        """Relative residual of all fitted weights taken as one vector."""
+        """Relative residual of all fitted weights together, as one vector."""
         return self._whole("residual_after")
 
     @property
     def residual_before(self) -> float:
-        """Relative residual of all weights with the plan's starts, without factors or calibration."""
+        """Relative residual of all weights together with the plan's starts, without row scales or calibration."""
         return self._whole("residual_before")
 
     def _whole(self, field: str) -> float:
@@ -93,11 +94,11 @@ class FitReport(Record):
         return (left / energy) ** 0.5 if energy > 0 else 0.0
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dict per layer, for tables and figures."""
+        """Return the results of the fit as one dict per layer, for tables and figures."""
         return [asdict(layer) for layer in self.layers]
 
     def table(self) -> Table:
-        """Return one row per layer, with residuals and errors before and after."""
+        """Return the fit report as a table: one row per layer, with residuals and errors before and after."""
         errors = ("error_before", "error_after") if any(layer.error_after is not None for layer in self.layers) else ()
         keys = ("name", "residual_before", "residual_after", *errors, "seconds", "starts", "method")
         rows = [asdict(x) | ({"method": f"{x.method}, rows scaled in {x.norm}"} if x.norm else {}) for x in self.layers]
@@ -108,5 +109,5 @@ class FitReport(Record):
         if self.calibration_batches:
             parts.append(f"calibrated on {self.calibration_batches} batches")
         if self.norm_batches:
-            parts.append(f"norms measured anew on {self.norm_batches} batches")
+            parts.append(f"norms measured again on {self.norm_batches} batches")
         return "; ".join([*parts, f"{self.seconds:.1f} s"])

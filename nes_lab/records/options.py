@@ -1,9 +1,9 @@
-"""Names, defaults and help texts of the options of planning, once. Torch-free.
+"""Define the options of planning once: their names, defaults and help texts. Nothing here imports torch.
 
 To add an option, add a field to :class:`PlanOptions`, a keyword to :func:`nes_lab.plan_for_budget`, a line to
 ``config/sections.py`` (the command line reads that), and the code that uses it. To add a value to a closed set of names, add it to
-the ``Literal`` and describe it in :data:`CHOICES`; a routing is described where it is registered. Until all is there,
-``tests/records/test_options.py`` fails.
+the ``Literal`` and describe it in :data:`CHOICES`; a routing is described where it is registered. ``tests/records/test_options.py``
+fails until every place is complete.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Wiring = Literal["both_axes", "input_axis", "output_axis", "narrow_axis"]
 Strategy = Literal["uniform", "sensitivity"]
 InitialWeights = Literal["fit", "reset"]
 EpitomeInit = Literal["fit", "reset", "none"]
-"""How one epitome begins: nearest to a dense weight, one of the weights that read each cell, or fresh random numbers."""
+"""Initial cells of an epitome: fitted to a dense weight, each one of the weights that read it, or fresh random numbers."""
 Squash = Literal["tanh", "sigmoid"]
 LearnerKind = Literal["mlp", "conv"]
 
@@ -77,12 +77,12 @@ CHOICES: dict[str, dict[str, str]] = {
         "conv": "two convolutions",
     },
 }
-"""What each name of a closed set means, by option. Help texts, tooltips and docs read it."""
+"""Option -> choice -> meaning of the choice. Help texts, tooltips and docs show it."""
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """Options of planning besides the budget: type, default and one sentence each.
+    """Options of planning besides the budget, each with its type, default and one sentence of help.
 
     The keywords of :func:`nes_lab.plan_for_budget` have the same names and defaults.
 
@@ -124,7 +124,7 @@ class PlanOptions:
     seconds: Annotated[float, "About how many seconds a search for a limit on time may take."] = 60.0
 
     def __post_init__(self) -> None:
-        routing_mode(self.routing)  # the registry, so that a rule need only be registered to be used
+        routing_mode(self.routing)  # refuses a routing that is not registered
         for name in ("scope", "boundary", "wiring", "strategy"):
             check_choice(name, getattr(self, name), CHOICES[name])
         _check_patch_channels(self.patch_channels)
@@ -146,7 +146,10 @@ class PlanOptions:
 
     @classmethod
     def among(cls, arguments: Mapping[str, Any]) -> PlanOptions:
-        """Return the options among a function's arguments, as ``locals()`` gives them.
+        """Return the options of planning that are among the arguments of a function.
+
+        Args:
+            arguments: Name -> value, as ``locals()`` returns them; other names are ignored.
 
         Examples:
             >>> PlanOptions.among({"model": None, "round_to": 2}).round_to
@@ -157,7 +160,7 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class LearnerOptions:
-    """Options of the index learner (routing ``learner``), which change no count: type, default and one sentence each."""
+    """Options of the index learner (routing ``learner``), with type, default and one sentence of help. They change no count."""
 
     reach: Annotated[float, "Farthest an index learner moves a start from the tiling, in cells."] = 1.0
     squash: Annotated[Squash, "How an index learner limits starts."] = "tanh"
@@ -181,7 +184,7 @@ def option_default(name: str) -> Any:
 
 
 def option_help(name: str) -> str:
-    """Describe an option in one sentence, with what each of its choices means.
+    """Return the help text of an option: one sentence, with the meaning of each of its choices.
 
     Examples:
         >>> option_help("squash")
@@ -193,7 +196,7 @@ def option_help(name: str) -> str:
 
 
 def choices_help(name: str) -> str:
-    """List the choices of an option, with what each means.
+    """Return the choices of an option as text, with the meaning of each.
 
     Examples:
         >>> choices_help("initial_weights")

@@ -1,4 +1,4 @@
-"""Tables of a compression plan, made from its rows, so that the app can show them without the plan."""
+"""Make the tables of a compression plan from its rows, so that the app can show them without the plan."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def layer_table(rows: Rows, **around: Any) -> Table:
-    """Return one row per layer: shapes, and every quantity before and after.
+    """Return a compression plan as a table: one row per layer, with its shapes and its counts before and after.
 
     Args:
-        rows: As :meth:`CompressionPlan.rows` returns them.
-        around: ``total``, ``before`` and ``after`` of the :class:`Table`.
+        rows: Rows of the plan, from :meth:`CompressionPlan.rows`.
+        around: Row of totals and lines of text for the :class:`Table`: ``total``, ``before`` and ``after``.
     """
     counts = [key for name in QUANTITIES for key in (name, f"{name}_dense")]
     shown = ("name", "kind", "weight_shape", "epitome_shape", "routing", "ratio", *counts, "execution", "reason")
@@ -29,10 +29,10 @@ def layer_table(rows: Rows, **around: Any) -> Table:
 
 
 def explanation(rows: Rows, before: Sequence[str] = ()) -> Table:
-    """Return one row per layer: its multiply-adds under every execution plan, and why it is as it is.
+    """Return a table that explains a compression plan: the reason for each layer's size, and its multiply-adds by execution plan.
 
     Args:
-        rows: As :meth:`CompressionPlan.rows` returns them; plans of older versions tell no multiply-adds per execution plan.
+        rows: Rows of the plan, from :meth:`CompressionPlan.rows`; those of older versions have no multiply-adds by execution plan.
         before: Lines of text above the table.
     """
     names = list(dict.fromkeys(name for row in rows for name in row["executions"]))
@@ -51,7 +51,7 @@ def _explain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notes(rows: Rows) -> list[str]:
-    """Say what the star means, and each reason against an execution plan once, with the layers it holds for."""
+    """Return the lines below the table: the meaning of the star, and why some execution plans cannot run which layers."""
     layers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         for name, reason in row["unavailable"].items():

@@ -1,6 +1,6 @@
-"""Record: the base class of plans and reports. JSON in and out, checked when it is read; tables, text and HTML.
+"""Record: the base class of plans and reports. It reads and checks JSON, writes it, and makes tables, text and HTML.
 
-A new kind of record is a frozen dataclass that inherits from :class:`Record`, names itself, and makes its table::
+To add a kind of record, write a frozen dataclass that inherits from :class:`Record`, with a ``NAME`` and a ``table``::
 
     @dataclass(frozen=True)
     class DeviceReport(Record):
@@ -33,18 +33,19 @@ _LONGEST_VALUE = 60
 
 
 class Part:
-    """Base class of the dataclasses inside a record: when they are read, unknown fields are refused."""
+    """Base class of the dataclasses inside a record. Reading one from JSON fails if a field is unknown."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
 
 class Record(Part):
-    """Base class of frozen dataclasses that are kept as JSON and shown as tables.
+    """Base class of plans and reports: frozen dataclasses that are saved as JSON and shown as tables.
 
     Args:
-        NAME: What the record is called in messages.
-        SCHEMA: Number of its JSON format, written into it; raised when older versions cannot read the new one. None writes none.
-        OLD_NAMES: Old name of a field -> its name today. JSON is written with both, and read with either.
+        NAME: Name of the kind of record, for messages.
+        SCHEMA: Version number of the JSON format, which the JSON contains. It grows when older versions of the library cannot read
+            the new format. None writes no number.
+        OLD_NAMES: Old name of a field -> its current name. JSON is written with both names, and read with either.
     """
 
     NAME: ClassVar[str] = "record"
@@ -52,11 +53,11 @@ class Record(Part):
     OLD_NAMES: ClassVar[Mapping[str, str]] = {}
 
     def table(self) -> Table:
-        """Return the rows, with a heading and notes, as a table."""
+        """Return the record as a table: its rows, with a heading and notes."""
         raise NotImplementedError
 
     def to_csv(self) -> str:
-        """Return the rows as CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
+        """Return the rows of the record as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
         return self.table().csv()
 
     def __str__(self) -> str:
@@ -66,7 +67,7 @@ class Record(Part):
         return self.table().html()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, with the number of the schema."""
+        """Return the record as plain data for JSON, with the version number of its format."""
         number = {} if self.SCHEMA is None else {"schema": self.SCHEMA}
         data: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
         return number | data | {old: data[new] for old, new in self.OLD_NAMES.items()}
@@ -77,10 +78,10 @@ class Record(Part):
 
     @classmethod
     def from_json(cls: type[R], text: str) -> R:
-        """Read :meth:`to_json`.
+        """Read a record from the JSON text that :meth:`to_json` writes.
 
         Raises:
-            PlanError: If the text is not JSON, has another schema, or a field is missing, unknown or of a wrong type;
+            PlanError: If the text is not JSON, has another schema, or a field is missing, unknown or of a wrong type; the message
                 names the field and its value.
         """
         try:
@@ -91,7 +92,12 @@ class Record(Part):
 
     @classmethod
     def from_dict(cls: type[R], data: Any) -> R:
-        """Read :meth:`to_dict`; raises as :meth:`from_json` does."""
+        """Read a record from the plain data that :meth:`to_dict` returns.
+
+        Raises:
+            PlanError: If the data has another schema, or a field is missing, unknown or of a wrong type; the message names the
+                field and its value.
+        """
         from pydantic import ValidationError
 
         fields_of_it = cls.upgrade(cls._without_schema(data))
@@ -108,7 +114,7 @@ class Record(Part):
 
     @classmethod
     def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Turn the fields of an older version's JSON into those of today. Records that have changed override it."""
+        """Return the fields of an older version's JSON as the current version has them. Records whose fields changed override it."""
         return data
 
     @classmethod
@@ -130,7 +136,7 @@ def _reader(kind: type[R]) -> TypeAdapter[R]:
 
 
 def _problem(error: ErrorDetails) -> str:
-    """Say what is wrong with one field: its place, its value, and what would be right."""
+    """Return a text about one wrong field: its path, its value, and what it should be."""
     place = ".".join(map(str, error["loc"]))
     if error["type"] in ("missing", "missing_argument"):
         return f"lacks or misnames a field: {place} is missing"

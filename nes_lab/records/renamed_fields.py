@@ -14,7 +14,7 @@ __all__ = ["RENAMED", "current_fields", "current_section", "current_tree"]
 
 
 def _weights(old: Any) -> dict[str, Any]:
-    """Version 0.1.0 had one field with the values ``fit``, ``reset``, and ``search`` for a fit with a search."""
+    """Return the current fields for ``weights`` of version 0.1.0, which was ``fit``, ``reset`` or ``search`` (a fit with a search)."""
     return {"initial_weights": "fit" if old == "search" else old, "search_starts": old == "search"}
 
 
@@ -23,7 +23,13 @@ RENAMED: dict[tuple[str, str], Callable[[Any], dict[str, Any]]] = {("compression
 
 
 def current_fields(section: str, field: str, value: Any, warn: bool = True) -> dict[str, Any]:
-    """Return the current fields that one field and its value stand for; warn if the field has an old name.
+    """Return the current fields and values that one field stands for; warn if the field has an old name.
+
+    Args:
+        section: Name of the section that holds the field.
+        field: Current or old name of the field.
+        value: Value of the field.
+        warn: Warn about an old name. False for stored runs, which nobody can edit.
 
     Examples:
         >>> current_fields("compression", "routing", "free")
@@ -40,7 +46,7 @@ def current_fields(section: str, field: str, value: Any, warn: bool = True) -> d
 
 
 def current_section(section: str, values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:
-    """Return the values of a section under the current names of its fields.
+    """Return the values of a configuration's section under the current names of its fields; warn about old names if ``warn``.
 
     Raises:
         ValueError: If a field is given under its old and its current name.
@@ -58,8 +64,8 @@ def current_tree(tree: Mapping[Any, Any], warn: bool = True) -> dict[Any, Any]:
     """Return the sections of a configuration with the current names of their fields.
 
     Args:
-        tree: The configuration, section by section.
-        warn: Warn about old names. False for stored runs, whose names nobody can change.
+        tree: Configuration: section -> field -> value.
+        warn: Warn about old names. False for stored runs, which nobody can edit.
     """
     return {
         name: current_section(name, values, warn) if isinstance(values, Mapping) else values

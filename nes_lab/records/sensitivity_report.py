@@ -1,4 +1,4 @@
-"""SensitivityReport: what shrinking each layer alone costs, in loss or in the residual of its fit."""
+"""SensitivityReport: the cost of shrinking each layer alone, in loss or in the residual of its fit."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from nes_lab.records.table import Table
 __all__ = ["COSTS", "LayerSensitivity", "SensitivityPoint", "SensitivityReport"]
 
 COSTS = ("loss", "residual")
-_LEAST_KEPT = 1e-9  # of a weight's energy, so that its logarithm stays finite
+_LEAST_KEPT = 1e-9  # smallest kept share of a weight's energy, so that its logarithm stays finite
 
 
 @dataclass(frozen=True)
 class SensitivityPoint(Part):
-    """One epitome of one layer.
+    """Measured cost of one epitome size in one layer.
 
     Args:
-        epitome_shape: In PyTorch's axis order.
-        ratio: Its cells as a share of the weight's.
-        residual: ``||W - T(E)|| / ||W||`` of the nearest epitome.
-        loss_increase: Over the dense model's loss with only this layer compressed; None where no calibration data was given.
+        epitome_shape: Shape of the epitome in PyTorch's axis order.
+        ratio: Cells of the epitome / cells of the weight.
+        residual: Relative residual ``||W - T(E)|| / ||W||`` of weight ``W`` and the weight ``T(E)`` sampled from the best epitome.
+        loss_increase: Loss with only this layer compressed, minus the dense model's loss; None if no calibration data was given.
     """
 
     epitome_shape: tuple[int, ...]
@@ -38,10 +38,13 @@ class SensitivityPoint(Part):
     loss_increase: float | None = None
 
     def cost(self, by: str) -> float:
-        """What it costs: the loss it adds, or ``-log(1 - residual^2)``.
+        """Return the cost of the epitome: the loss it adds, or ``-log(1 - residual^2)``.
 
-        ``1 - residual^2`` is the share of the weight's energy that is kept. Shares of layers in a row multiply, so their
-        logarithms add up; and the last cells of a layer cost most, which spreads the shrinking.
+        ``1 - residual^2`` is the share of the weight's energy that is kept. Shares of successive layers multiply, so their
+        logarithms add up. The last cells of a layer cost most, so that all layers share the shrinking.
+
+        Args:
+            by: Kind of cost: ``"loss"`` or ``"residual"``.
         """
         if by == "loss":
             return 0.0 if self.loss_increase is None else self.loss_increase
@@ -50,12 +53,12 @@ class SensitivityPoint(Part):
 
 @dataclass(frozen=True)
 class LayerSensitivity(Part):
-    """One layer's cost of shrinking.
+    """Measured costs of shrinking one layer.
 
     Args:
-        name: Module name.
-        weight_shape: In PyTorch's axis order.
-        points: By falling ratio.
+        name: Name of the layer in the model.
+        weight_shape: Shape of the weight in PyTorch's axis order.
+        points: Measured epitome sizes, largest first.
 
     Examples:
         >>> points = (SensitivityPoint((32, 64), 0.5, 0.6, 0.2), SensitivityPoint((16, 64), 0.25, 0.8, 0.1))
@@ -70,19 +73,19 @@ class LayerSensitivity(Part):
 
     @cached_property
     def _curves(self) -> dict[str, tuple[list[float], list[float]]]:
-        """By kind of cost: rising shares of cells given up, and costs that never fall."""
+        """Kind of cost -> shares of cells that are given up, rising, and their costs, which never fall."""
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]
         return {by: (given, list(accumulate((0.0, *(p.cost(by) for p in points)), max))) for by in COSTS}
 
     def cost(self, ratio: float, by: str = "residual") -> float:
-        """Cost of an epitome of ``ratio`` times the weight's cells: measured, or read off between what was; never falls with it.
+        """Return the cost of an epitome of a given size, interpolated linearly between measured sizes; smaller never costs less.
 
-        Below the least ratio measured the last slope goes on.
+        Below the smallest measured ratio, the line between the last two points continues.
 
         Args:
-            ratio: Above 0; 1 costs nothing.
-            by: ``"loss"`` or ``"residual"``.
+            ratio: Cells of the epitome / cells of the weight, above 0; a ratio of 1 costs 0.
+            by: Kind of cost: ``"loss"`` or ``"residual"``.
         """
         check_choice("by", by, COSTS)
         given, costs = self._curves[by]
@@ -97,16 +100,16 @@ class LayerSensitivity(Part):
 
 @dataclass(frozen=True)
 class SensitivityReport(Record):
-    """Costs of shrinking, layer by layer, for a kind of epitome.
+    """Costs of shrinking each layer of a model, for one kind of epitome.
 
     Args:
-        key: Digest of the weights, options and calibration data that they were measured with.
-        options: Of the epitomes: ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring``, ``seed``.
-        layers: In module order.
-        dense_loss: Of the dense model on the calibration data; None where none was given.
-        samples: Of the calibration data.
-        seconds: What measuring took, over all its sessions.
-        complete: Whether every layer is in; False only in the file of an interrupted measurement.
+        key: Digest of the weights, options and calibration data of the measurement.
+        options: Options of the epitomes: ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring``, ``seed``.
+        layers: Measurements of the layers, in module order.
+        dense_loss: Loss of the dense model on the calibration data; None if no data was given.
+        samples: Number of samples in the calibration data.
+        seconds: Duration of the measurement, over all interruptions.
+        complete: Whether every layer is measured; False only in the file of an interrupted measurement.
 
     Examples:
         >>> fc = LayerSensitivity("fc", (64, 64), (SensitivityPoint((32, 64), 0.5, 0.7),))
@@ -127,39 +130,39 @@ class SensitivityReport(Record):
 
     @property
     def measured_by(self) -> str:
-        """``"loss"`` where calibration data was given, else ``"residual"``."""
+        """Kind of cost that was measured: ``"loss"`` if calibration data was given, else ``"residual"``."""
         return "residual" if self.dense_loss is None else "loss"
 
     @cached_property
     def by_name(self) -> dict[str, LayerSensitivity]:
-        """The layers by name."""
+        """Measurements of the layers, by layer name."""
         return {layer.name: layer for layer in self.layers}
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], options: Mapping[str, Any]) -> None:
-        """Refuse to stand for another model, or for other epitomes.
+        """Check that the report was measured on a given model and for given epitomes.
 
         Args:
             shapes: Layer name -> weight shape, of the layers that may be replaced.
-            options: As :attr:`options`.
+            options: Options of the epitomes, by name; they must equal :attr:`options`.
 
         Raises:
-            PlanError: If a layer is missing or of another shape; names it.
-            OptionError: If it was measured for other epitomes; names the option.
+            PlanError: If a layer is missing or has another shape; the message names it.
+            OptionError: If the report was measured for other epitomes; the message names the option.
         """
         for name, shape in shapes.items():
-            mine = self.by_name.get(name)
-            if mine is None:
-                raise PlanError(f"the sensitivities do not tell of layer {name!r}.{closest(name, self.by_name)}")
-            if mine.weight_shape != shape:
+            layer = self.by_name.get(name)
+            if layer is None:
+                raise PlanError(f"the sensitivities do not include layer {name!r}.{closest(name, self.by_name)}")
+            if layer.weight_shape != shape:
                 raise PlanError(
-                    f"the sensitivities are of a layer {name!r} with a weight of {mine.weight_shape}; here it is {shape}"
+                    f"the sensitivities were measured with a weight of {layer.weight_shape} in layer {name!r}; here it is {shape}"
                 )
         for name, value in options.items():
             if (measured := self.options.get(name)) != value:
                 raise OptionError(f"{name}={value!r}; the sensitivities were measured with {name}={measured!r}")
 
     def rows(self) -> list[dict[str, Any]]:
-        """One plain dict per layer and epitome, for tables and figures."""
+        """Return the measurements as one plain dict per layer and epitome size, for tables and figures."""
         return [
             {
                 "name": layer.name,
@@ -172,11 +175,11 @@ class SensitivityReport(Record):
         ]
 
     def to_json(self, indent: int | None = 1) -> str:
-        """Return the report as JSON text."""
+        """Return the sensitivity report as JSON text."""
         return super().to_json(indent)
 
     def table(self) -> Table:
-        """Return one row per layer and epitome."""
+        """Return the sensitivity report as a table: one row per layer and epitome size."""
         loss = ("loss_increase",) if self.measured_by == "loss" else ()
         return Table(columns("name", "weight_shape", "epitome_shape", "ratio", "residual", *loss, "cost"), self.rows())
 
@@ -188,6 +191,6 @@ class SensitivityReport(Record):
         return "\n".join([head, *self._hardest()])
 
     def _hardest(self) -> list[str]:
-        """The layers in which half of the cells cost most."""
+        """Return lines that name the five layers that cost most at half of their cells."""
         costs = sorted(((layer.cost(0.5, self.measured_by), layer.name) for layer in self.layers), reverse=True)
         return [f"  {name or '(model)'}: {cost:.4g} at half of its cells" for cost, name in costs[:5]]

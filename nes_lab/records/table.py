@@ -1,6 +1,6 @@
-"""Tables as data, which text, HTML, CSV, pandas and the app's grid read.
+"""Keep a table as data, and write it as text, HTML, CSV, a pandas data frame or the app's grid.
 
-A table's columns come from :mod:`nes_lab.records.columns`; nothing else names, orders or aligns them.
+The columns of a table come from :mod:`nes_lab.records.columns`, which alone defines their titles and alignment.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with columns, and the lines of text around them.
+    """A table: columns, rows, and lines of text above and below.
 
     Args:
-        columns: What is shown, in order.
-        rows: One dict per row, by the keys of the columns; a missing key or None shows nothing.
-        total: Row of totals at the end, or None.
-        before, after: Lines of text above and below.
+        columns: Columns to show, in order.
+        rows: One dict per row: key of a column -> value. If a key is missing or its value is None, the column's ``empty`` is shown.
+        total: Row of totals at the end; None for no such row.
+        before, after: Lines of text above and below the table.
 
     Examples:
         >>> from nes_lab.records.columns import columns
@@ -52,7 +52,7 @@ class Table:
 
     @property
     def titles(self) -> list[str]:
-        """Heads of the columns."""
+        """Titles of the columns."""
         return [column.title for column in self.columns]
 
     @property
@@ -61,7 +61,7 @@ class Table:
         return [place for place, column in enumerate(self.columns) if column.is_number]
 
     def cells(self, row: Row) -> list[str]:
-        """Return a row as it is shown."""
+        """Return a row of the table as text, one string per column."""
         return [column.cell(row) for column in self.columns]
 
     def text(self) -> str:
@@ -89,7 +89,7 @@ class Table:
         return f"<tr>{''.join(shown)}</tr>"
 
     def grid(self) -> list[dict[str, Any]]:
-        """Return the rows as plain data for a grid: numbers as they are, other values as text, by key."""
+        """Return the rows as dicts for the grid of the app, by column key: numbers unchanged, other values as text."""
         return [{c.key: row.get(c.key) if c.is_number else c.cell(row) for c in self.columns} for row in self.rows]
 
     def csv(self) -> str:
@@ -97,14 +97,14 @@ class Table:
         return csv_text(self.titles, ([row[column.key] for column in self.columns] for row in self.grid()))
 
     def to_pandas(self) -> Any:
-        """Return the rows as a ``pandas.DataFrame``; pandas must be installed."""
+        """Return the rows of the table as a ``pandas.DataFrame``; pandas must be installed."""
         import pandas
 
         return pandas.DataFrame(self.grid(), columns=[column.key for column in self.columns])
 
 
 def csv_text(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Write CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """Return titles and rows as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.
 
     Examples:
         >>> csv_text(["layer"], [["=1+1"], [-1], [None]]).splitlines()

@@ -1,4 +1,4 @@
-"""TuneReport: the measured times of every execution plan of every layer, the choices, and where they hold."""
+"""TuneReport: the measured time of each layer by execution plan, the fastest plans, and the conditions of the measurement."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NOTE = "executions tuned on "
 
 @dataclass(frozen=True)
 class TuneKey(Part):
-    """The conditions under which a choice was measured.
+    """The conditions under which execution plans were timed.
 
     Args:
         device: Model of the GPU or processor.
-        dtype: Type of the weights; ``autocast`` and its type if autocast is on.
+        dtype: Type of the weights' numbers; ``autocast`` and its type if autocast is on.
         input_shape: Shape of the example input, with its batch.
-        memory_format: ``contiguous``, or ``channels_last`` if the inputs of the layers are.
+        memory_format: Memory format of the inputs of the layers: ``contiguous`` or ``channels_last``.
         threads: Number of threads that torch uses on the CPU.
         torch: Version of torch.
     """
@@ -39,7 +39,7 @@ class TuneKey(Part):
 
     @property
     def batch(self) -> int:
-        """Length of the input's first axis."""
+        """Batch size: length of the first axis of the example input."""
         return self.input_shape[0] if self.input_shape else 1
 
     def __str__(self) -> str:
@@ -49,16 +49,17 @@ class TuneKey(Part):
 
 @dataclass(frozen=True)
 class LayerTuning(Part):
-    """One layer's times and the choice.
+    """Times of one epitome layer by execution plan, and the execution plan that was chosen.
 
     Args:
-        name: Module name.
-        weight_shape, epitome_shape, patch_channels, scope, boundary, routing: What the layer is, to know it again.
-        calls: Times the layer is called in one forward; 0: its parent uses its weight, or the input does not reach it.
-        times_ms: Median of all its calls in one forward, by execution plan.
-        madds: Multiply-adds of these calls, by execution plan.
-        execution: The choice; what the layer had before, where nothing was timed.
-        reason: Why.
+        name: Name of the layer in the model.
+        weight_shape, epitome_shape, patch_channels, scope, boundary, routing: Facts by which the layer is recognized.
+        calls: Number of calls of the layer in one forward pass; 0 if its parent uses its weight without a call, or the input does
+            not reach it.
+        times_ms: Execution plan -> median time of all calls in one forward pass, in milliseconds.
+        madds: Execution plan -> multiply-adds of these calls.
+        execution: The chosen execution plan; the layer's earlier one if nothing was timed.
+        reason: Why it was chosen.
     """
 
     name: str
@@ -75,7 +76,7 @@ class LayerTuning(Part):
     reason: str
 
     def differs(self, plan: LayerPlan) -> str:
-        """Return what differs between this layer and one of a compression plan; empty if nothing does."""
+        """Return a text about the first difference between this layer and a layer plan; empty if there is none."""
         for field in ("weight_shape", "epitome_shape", "patch_channels", "scope", "boundary", "routing"):
             tuned, planned = getattr(self, field), getattr(plan, field)
             if tuned != planned:
@@ -85,17 +86,18 @@ class LayerTuning(Part):
 
 @dataclass(frozen=True)
 class TuneReport(Record):
-    """Times per layer and execution plan, the choices, and the tuned network against the materialized one.
+    """Result of tuning a network: the time of each layer by execution plan, the chosen ones, and the time of the network.
 
     Args:
-        key: The conditions; elsewhere other choices may be faster.
-        layers: In module order.
-        tuned_ms, materialized_ms: Medians of the whole network, tuned and after :func:`nes_lab.materialize`.
-        ratio: Median of tuned / materialized over the rounds. Above 1 only where every timed layer is materialized: what
-            remains is a few microseconds of bookkeeping a layer, and noise.
-        ratio_quartiles: Half of the rounds lie between.
-        rounds: Timed forwards of each network.
-        seconds: What tuning took.
+        key: Conditions of the measurement; under others, other execution plans may be faster.
+        layers: Times and choices of the layers, in module order.
+        tuned_ms, materialized_ms: Median time of one forward pass of the tuned network, and of the network after
+            :func:`nes_lab.materialize`.
+        ratio: Median over the rounds of tuned / materialized time. It is above 1 only if every timed layer is materialized; the
+            excess is then noise, and a few microseconds of overhead per layer.
+        ratio_quartiles: Quartiles of the ratio: half of the rounds lie between them.
+        rounds: Number of timed forward passes of each network.
+        seconds: Duration of tuning.
 
     Examples:
         >>> key = TuneKey("a processor", "float32", (1, 64), "contiguous", 2, "2.11")
@@ -124,17 +126,17 @@ class TuneReport(Record):
 
     @property
     def executions(self) -> dict[str, str]:
-        """Layer name -> execution plan, of the layers that were timed."""
+        """Layer name -> chosen execution plan, of the layers that were timed."""
         return {layer.name: layer.execution for layer in self.layers if layer.times_ms}
 
     def apply(self, plan: CompressionPlan) -> CompressionPlan:
-        """A compression plan that holds the choices, and this report's key among its notes.
+        """Return the compression plan with the chosen execution plans, and a note about the conditions of the measurement.
 
-        The predicted multiply-adds become those of the chosen execution plans. Where an older version wrote the plan, for an
-        input of another size, they cannot be told, and the note says so.
+        The predicted multiply-adds become those of the chosen execution plans. They are not known if an older version wrote the
+        plan and for an input of another size; the note then says so.
 
         Raises:
-            PlanError: If the plan is for another model; names the layers.
+            PlanError: If the plan is for another model; the message names the layers.
         """
         self._check(plan)
         note = f"{_NOTE}{self.key}"
@@ -158,7 +160,7 @@ class TuneReport(Record):
             raise PlanError("the report was made for another model than the plan: " + list_some(wrong, 3))
 
     def _madds(self, plan: CompressionPlan) -> dict[str, int] | None:
-        """Multiply-adds of the timed layers at the plan's input, or None where it differs in more than its batch."""
+        """Return the multiply-adds of timed layers for a plan's input; None if it differs from the tuned input in more than batch."""
         if plan.input_shape[1:] != self.key.input_shape[1:] or not plan.input_shape:
             return None
         timed = {layer.name: layer.madds[layer.execution] for layer in self.layers if layer.times_ms}
@@ -168,7 +170,7 @@ class TuneReport(Record):
         )
 
     def table(self) -> Table:
-        """Return one row per layer, with its time under every execution plan, and the choice."""
+        """Return the tuning report as a table: one row per layer, with its time by execution plan, and the choice."""
         names = list(dict.fromkeys(name for layer in self.layers for name in layer.times_ms))
         rows = [
             {"name": x.name, "choice": x.execution, "why": x.reason} | {f"ms_{n}": ms for n, ms in x.times_ms.items()}

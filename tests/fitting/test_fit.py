@@ -165,11 +165,15 @@ def test_fit_tells_its_progress_and_its_report_reads_well():
     text = str(report)
     assert (
         "output error before" in text
-        and "norms measured anew on 2 batches" in text
+        and "norms measured again on 2 batches" in text
         and "<table" in report._repr_html_()
     )
     assert all(layer.name in text for layer in report.layers)
-    for wrong, says in (("{}", "schema=None"), ("no", "no fit report in JSON"), ('{"schema": 1}', "lacks or misnames")):
+    for wrong, says in (
+        ("{}", "schema=None"),
+        ("no", "not a fit report in JSON"),
+        ('{"schema": 1}', "lacks or misnames"),
+    ):
         with pytest.raises(PlanError, match=says):
             nes_lab.FitReport.from_json(wrong)
 

@@ -71,7 +71,7 @@ def test_order_by_sensitivity_refuses_reports_of_other_models_or_epitomes():
     ways = {"strategy": "sensitivity", "sensitivity": report}
     with pytest.raises(OptionError, match="scope='joint'; the sensitivities were measured with scope='separable'"):
         nes_lab.plan_for_budget(model, Budget(params=0.5), x, scope="joint", **ways)
-    with pytest.raises(PlanError, match="do not tell of layer"):
+    with pytest.raises(PlanError, match="do not include layer"):
         nes_lab.plan_for_budget(SMALL, Budget(params=0.5), X8, **ways)
     wider = nn.Sequential(nn.Linear(32, 128), nn.ReLU(), nn.Linear(128, 32), nn.ReLU(), nn.Linear(32, 8))
     with pytest.raises(PlanError, match=r"layer '0' with a weight of \(64, 32\); here it is \(128, 32\)"):
