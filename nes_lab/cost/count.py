@@ -1,7 +1,7 @@
 """Count params, multiply-adds and stored bytes of a model, dense or compressed.
 
-Multiply-adds are those of convolutions, linear layers and attention products: torch's ``FlopCounterMode`` / 2 for the
-operations that run, plus the fractional taps of epitome layers by their plan's formula.
+Multiply-adds of convolutions, linear layers and attention products are counted: torch's ``FlopCounterMode`` / 2 for the operations
+that run, plus those of epitome layers with fractional starts, which have a formula for each execution plan.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ __all__ = ["count", "stored_params", "tensor_counts"]
 
 
 def count(model: nn.Module, example_input: Any) -> CostReport:
-    """Count a model for one example input.
+    """Count the params, multiply-adds and stored bytes of a model for one example input.
 
-    The model runs once in evaluation mode without gradients and is left as it was. ``madds`` are those of the whole input: use
-    a batch of 1 for the number papers print.
+    The model runs once in evaluation mode without gradients; its mode is restored. Multiply-adds are those of the complete batch:
+    papers report the number for a batch of 1.
 
     Args:
-        model: Any module; epitome layers are counted for the execution plan that runs.
-        example_input: A tensor, or a tuple or dict of arguments, on the model's device.
+        model: Any module; epitome layers are counted under the execution plan that runs.
+        example_input: Input of one forward pass, on the model's device: a tensor, a tuple of arguments or a dict of keyword
+            arguments.
 
     Raises:
-        OptionError: If the model cannot run the example input; names its shape and the reason.
+        OptionError: If the model cannot run the example input; the message names the input's shape and the reason.
 
     Examples:
         >>> report = count(nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.randn(1, 3, 10, 10))
@@ -71,7 +72,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
 
 
 def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
-    """Return the counts of tensors that are stored and take part in no operation.
+    """Return the counts of stored tensors: their numbers as params, their bytes, and no multiply-adds.
 
     Examples:
         >>> tensor_counts([torch.zeros(2, 3), torch.zeros(4)]).params
@@ -83,9 +84,9 @@ def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
 
 
 def stored_params(model: nn.Module) -> int:
-    """Return the stored numbers of a model: all parameters except those of index learners, and starts kept in buffers.
+    """Return the number of params that a model stores; tensors that several modules share count once.
 
-    Tensors that several modules share count once.
+    These are all parameters except those of index learners, plus starts and row scales that epitome layers keep in buffers.
     """
     return sum(t.numel() for t in _stored(model))
 
@@ -112,7 +113,7 @@ def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
 
 
 def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> list[Tensor]:
-    """List the parameters and persistent buffers of the modules themselves, except those already seen."""
+    """List the parameters and persistent buffers of some modules, without those of their children and those already seen."""
     tensors = []
     for module in modules:
         if id(module) in learners:
@@ -142,7 +143,7 @@ def _watch(name: str, extra: dict[str, ExecutionCost], executions: dict[str, str
 
 
 class _Nowhere:
-    """Replaces the counter's tracker of modules, which fails without gradients if a module is called with a parameter."""
+    """Stands in for the module tracker of torch's counter, which without gradients fails if a module is called with a parameter."""
 
     parents = frozenset({"Global"})
 
@@ -154,7 +155,7 @@ class _Nowhere:
 
 
 class _Counter(FlopCounterMode):
-    """torch's counter of operations, for totals only."""
+    """torch's counter of operations without its module tracker: it counts totals only."""
 
     def __init__(self) -> None:
         super().__init__(display=False)
@@ -162,9 +163,9 @@ class _Counter(FlopCounterMode):
 
 
 class _Meter:
-    """Assigns what a counter counts to modules: each operation to the innermost module that was called.
+    """Assigns the operations that a counter counts to modules: each one to the innermost module that is running.
 
-    A shared module counts under its first name, however often and wherever it is called.
+    A module with several names counts under its first name, wherever it is called.
     """
 
     def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
@@ -174,7 +175,7 @@ class _Meter:
         self._handles = [
             handle
             for name, module in model.named_modules()
-            if name  # what no other module claims is the model's own
+            if name  # operations outside all other modules belong to the model itself
             for handle in (
                 module.register_forward_pre_hook(lambda *_, name=name: self._switch(name)),
                 module.register_forward_hook(lambda *_: self._switch(None)),
@@ -182,7 +183,7 @@ class _Meter:
         ]
 
     def _switch(self, entered: str | None) -> None:
-        """Assign what was counted since the last switch, then enter a module, or leave the current one if None."""
+        """Assign the operations since the last switch to the current module; then enter another, or leave it if None."""
         name, since = self._open.pop()
         total = self.counter.get_total_flops()
         self.own[name] += total - since
@@ -192,7 +193,7 @@ class _Meter:
             self._open.append((self._open.pop()[0], total))
 
     def close(self) -> dict[str, int]:
-        """Remove the hooks, and return the multiply-adds of each module itself, by name."""
+        """Remove the hooks, and return the multiply-adds of each module by name, without those of its children."""
         for handle in self._handles:
             handle.remove()
         while len(self._open) > 1:

@@ -1,4 +1,4 @@
-"""Measure the latency of models in turn, so that a slow phase of the machine slows all, and the peak memory of a step."""
+"""Measure the latency of several models in turn, so that a slow phase of the machine slows all, and the peak memory of a step."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["measure_latency", "measure_peak_memory"]
 def measure_latency(
     models: Mapping[str, nn.Module], x: Tensor, pairs: int = 20, warmup: int = 3
 ) -> dict[str, LatencyReport]:
-    """Time one forward of each model, alternating between them.
+    """Measure the latency of several models: time one forward pass of each in turn, round by round.
 
     Args:
         models: Models by name, on the device of ``x``; each keeps its training or evaluation mode.
-        x: Input, with its batch axis.
-        pairs: Number of timed rounds; a round runs every model once.
-        warmup: Number of rounds before them that are not timed.
+        x: Input tensor, with its batch axis.
+        pairs: Number of timed rounds; each round runs every model once.
+        warmup: Number of rounds before the timed ones.
 
     Returns:
-        Name of each model -> median and 90th percentile in milliseconds, with device, dtype, batch and threads.
+        Name of each model -> median and 90th percentile of its times in milliseconds, with device, dtype, batch and threads.
 
     Raises:
         OptionError: If ``pairs`` is below 1.
@@ -41,7 +41,7 @@ def measure_latency(
         4
     """
     if not isinstance(models, Mapping) or not models:
-        raise OptionError(f"models is a {type(models).__name__}; give the contenders by name, as {{'dense': model}}")
+        raise OptionError(f"models is a {type(models).__name__}; give the models by name, such as {{'dense': model}}")
     if pairs < 1:
         raise OptionError(f"pairs={pairs!r}; at least one round must be timed")
     times: dict[str, list[float]] = {name: [] for name in models}
@@ -55,15 +55,15 @@ def measure_latency(
 
 
 def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Return the bytes of the tensors that a step makes, at the moment when most of them are alive.
+    """Return the peak memory of a step in bytes: the largest total of the tensors it creates that exist at the same time.
 
-    Tensors that were there before the step (parameters, the batch) do not count; gradients and what autograd keeps do. On CUDA it
-    is the allocator's peak above what it held before; elsewhere every operation's new storages are followed until they die, so
-    that scratch memory inside an operation is not seen.
+    Tensors from before the step (parameters, the batch) do not count. Gradients and tensors that autograd saves count. On CUDA, the
+    result is the allocator's peak minus the memory allocated before. On other devices, the storages that operations return are
+    tracked until they are freed, so temporary memory inside an operation is not counted.
 
     Args:
         step: Function that is called once, such as a forward and backward pass.
-        device: Device on which it runs.
+        device: Device on which the step runs.
 
     Raises:
         OptionError: If ``step`` cannot be called.
@@ -115,7 +115,7 @@ def _summary(values: list[float], x: Tensor) -> LatencyReport:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Follows the storages that operations return."""
+    """Counts the bytes of the tensor storages that operations return and that are not freed yet, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()

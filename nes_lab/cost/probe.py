@@ -1,4 +1,4 @@
-"""Run a model once to look at it: the example input, the mode it runs in, and kernels that can be counted."""
+"""Run a model once on an example input, in evaluation mode and with kernels whose operations can be counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["counting_kernels", "evaluating", "input_shape", "run_example"]
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode without gradients, and restore the mode of every module afterwards."""
+    """Put a model into evaluation mode without gradients inside a ``with`` block; restore the mode of every module after it."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -31,7 +31,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def counting_kernels() -> Iterator[None]:
-    """Turn off fused attention kernels, which the counter cannot see into."""
+    """Turn off fused attention kernels inside a ``with`` block, because torch's counter does not count their operations."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -42,10 +42,10 @@ def counting_kernels() -> Iterator[None]:
 
 
 def run_example(model: nn.Module, example_input: Any) -> Any:
-    """Call a model with a tensor, a tuple of arguments or a dict of keyword arguments.
+    """Call a model with an example input: a tensor, a tuple of arguments or a dict of keyword arguments.
 
     Raises:
-        OptionError: If the call fails; names the input and the reason.
+        OptionError: If the call fails; the message names the shape of the input and the reason.
     """
     try:
         if isinstance(example_input, Mapping):
@@ -58,7 +58,7 @@ def run_example(model: nn.Module, example_input: Any) -> Any:
 
 
 def input_shape(example_input: Any) -> tuple[int, ...]:
-    """Return the shape of the first tensor of an example input, also inside lists and dicts; ``()`` if there is none."""
+    """Return the shape of the first tensor in an example input, also inside lists and dicts; ``()`` if there is no tensor."""
     example_input = dict(example_input) if isinstance(example_input, Mapping) else example_input
     first = next((leaf for leaf in tree_iter(example_input) if isinstance(leaf, Tensor)), None)
     return () if first is None else tuple(first.shape)

@@ -1,4 +1,4 @@
-"""Time candidates round by round, until the ratios of their times are known well enough or the time is up."""
+"""Time candidates round by round, until the ratios of their times are precise enough or the time is up."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BURST_MS, _BURST_MOST = 1.0, 20
 
 @dataclass(frozen=True)
 class Ratio:
-    """How long one candidate takes, as a share of another's time in the same round.
+    """Ratio of one candidate's time to another's in the same round.
 
     Args:
         median: Median of the ratios over the rounds.
-        error: Standard error of the median, from the median absolute deviation, so that single interruptions do not count.
-        low, high: Quartiles: half of the rounds lie between.
+        error: Standard error of the median, computed from the median absolute deviation, so that outliers barely change it.
+        low, high: Quartiles of the ratios: half of the rounds lie between them.
         rounds: Number of rounds.
     """
 
@@ -46,7 +46,9 @@ def ratio_of_times(times: Sequence[float], base: Sequence[float]) -> Ratio:
     """
     ratios = [t / b for t, b in zip(times, base, strict=True)]
     middle = median(ratios)
-    spread = 1.4826 * median(abs(r - middle) for r in ratios)  # the standard deviation, were they normal
+    spread = 1.4826 * median(
+        abs(r - middle) for r in ratios
+    )  # the standard deviation if the ratios are normally distributed
     low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return Ratio(middle, 1.2533 * spread / sqrt(len(ratios)), low, high, len(ratios))
 
@@ -60,17 +62,17 @@ def time_rounds(
     most: int = 100,
     precision: float = 0.005,
 ) -> dict[str, list[float]]:
-    """Return the milliseconds of each candidate in every round. A round runs all candidates, each time another one first.
+    """Return the milliseconds of each candidate in every round. A round runs all candidates; every round starts with the next one.
 
-    On CUDA one sample is a burst of calls that are waited for together, as calls inside a network are.
+    On CUDA a sample is a burst of calls with one wait at the end, as calls inside a network have.
 
     Args:
-        contenders: Functions by name; all others are compared with the first.
-        device: Device on which they run.
-        seconds: Time after which no further round begins, once ``least`` rounds are done.
-        least: Smallest number of timed rounds; two rounds before them are not timed.
+        contenders: Candidates: functions without arguments, by name; all others are compared with the first.
+        device: Device on which the candidates run.
+        seconds: Time after which no further round starts, once ``least`` rounds are done.
+        least: Smallest number of timed rounds; two untimed rounds come before them.
         most: Largest number of timed rounds.
-        precision: Standard error of every ratio to the first candidate at which timing stops.
+        precision: Standard error of the ratios to the first candidate; timing stops when all are this small.
 
     Examples:
         >>> times_by_name = time_rounds({"a": lambda: None, "b": lambda: None}, torch.device("cpu"), 1.0, most=7)
