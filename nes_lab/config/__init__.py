@@ -1,9 +1,9 @@
-"""Every field of an experiment and of a sweep, defined once: type, default, range and description.
+"""Define every field of an experiment and of a sweep once: its type, default, range and description.
 
-``base``: what all sections share: frozen, no unknown fields, clear messages.
-``sections``: the experiment and its sections: data, backbone, compression.
-``training``: the training section.
-``sweep``: the sweep file.
+``base``: the base class of all sections, which are frozen and refuse unknown fields.
+``sections``: the fields of an experiment and of its sections data, backbone and compression.
+``training``: the fields of the training section.
+``sweep``: the fields of a sweep, and reading them from a file.
 ``load``: read a configuration from a file or a mapping, and list its fields.
 """
 

@@ -1,4 +1,4 @@
-"""What all sections of a configuration share: frozen, strict, and plain about what is wrong."""
+"""The base class of all sections of a configuration: frozen, strict, with clear messages about wrong values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _is_numeric(annotation: Any) -> bool:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """Read a list from a command line: words with commas between them, in YAML's brackets or without."""
+    """Split the text of a list from the command line into words at its commas; YAML's brackets around it are optional."""
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
@@ -26,7 +26,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _whole_path(path: Path) -> Path:
-    """Return a path that means the same wherever a run is resumed."""
+    """Return an absolute path, so that a run can be resumed from any folder."""
     try:
         return path.expanduser().absolute()
     except RuntimeError as error:
@@ -34,7 +34,7 @@ def _whole_path(path: Path) -> Path:
 
 
 class Section(BaseModel):
-    """Parent of all sections: frozen, no unknown keys, no NaN, no yes/no where a number belongs."""
+    """Base class of all sections of a configuration. It is frozen, and refuses unknown keys, NaN, and booleans for numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
@@ -44,7 +44,7 @@ class Section(BaseModel):
         annotation = cls.model_fields[info.field_name or ""].annotation
         kinds = get_args(annotation)
         if isinstance(value, bool) and _is_numeric(annotation):
-            raise ValueError("a number is wanted here, not true or false")
+            raise ValueError("it should be a number, not true or false")
         if NoneType in kinds and isinstance(value, str) and value.strip().lower() in ("none", "null"):
             return None
         if Path in kinds and isinstance(value, str | Path) and str(value):
@@ -57,10 +57,14 @@ class Section(BaseModel):
 
 
 def from_json(value: Any, example: str) -> Any:
-    """Read a mapping that was given as text, as a command line does.
+    """Return a mapping that may be given as JSON text, as on the command line; other values are returned unchanged.
+
+    Args:
+        value: A mapping, or JSON text; empty text is an empty mapping.
+        example: JSON to show in the message of an error.
 
     Raises:
-        ValueError: If it is text and not JSON; shows an example.
+        ValueError: If the value is text and not JSON; the message shows the example.
     """
     if not isinstance(value, str):
         return value

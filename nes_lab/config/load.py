@@ -1,4 +1,4 @@
-"""Reading a configuration from a file or a mapping, with every mistake named by its dotted path."""
+"""Read a configuration from a file or a mapping, and name every mistake by its dotted path (``training.lr``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Knob", "knobs", "load_config", "read_yaml"]
 
 
 class Knob(NamedTuple):
-    """One field of the configuration, for help texts and widgets."""
+    """One field of a configuration, for help texts and widgets: its dotted path, default, description and choices."""
 
     path: str
     default: Any
@@ -28,7 +28,11 @@ class Knob(NamedTuple):
 
 
 def knobs(section: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iterator[Knob]:
-    """List every field with its dotted path, default, description and choices.
+    """List every field of a configuration with its dotted path, default, description and choices.
+
+    Args:
+        section: Class of the section to list, with the sections inside it.
+        prefix: Text in front of every path.
 
     Examples:
         >>> next(knob.default for knob in knobs() if knob.path == "training.epochs")
@@ -46,14 +50,15 @@ def knobs(section: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iter
 
 
 def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> ExperimentConfig:
-    """Read and check a configuration.
+    """Read and check the configuration of an experiment.
 
     Args:
-        source: A YAML file, or a mapping that was read elsewhere.
+        source: Path of a YAML file, or a mapping with its content.
         overrides: Values by dotted path, such as ``{"training.lr": "0.1"}``; they win over ``source``.
 
     Raises:
-        OptionError: With the dotted path of every wrong field, its value, and the nearest name of an unknown one.
+        OptionError: If a field is wrong; the message names the dotted path and value of each wrong field, and the closest name of
+            an unknown one.
 
     Examples:
         >>> load_config({"training": {"epochs": 3}}, {"seed": "7"}).seed
@@ -77,10 +82,10 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """Read a file of sections and values.
+    """Read a YAML file of sections and values; an empty file gives an empty mapping.
 
     Raises:
-        OptionError: If it cannot be read, is not YAML, or holds something else.
+        OptionError: If the file cannot be read, is not YAML, gives a name twice, or does not hold a mapping.
     """
     try:
         import yaml
@@ -100,7 +105,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _loader() -> type:
-    """PyYAML's safe loader, but for names given twice in one section, of which it would keep the last without a word."""
+    """Return PyYAML's safe loader, changed to refuse a name that a section gives twice; PyYAML would silently keep the last."""
     import yaml
 
     class Strict(yaml.SafeLoader):

@@ -1,4 +1,4 @@
-"""Every knob of an experiment, once: frozen models that YAML files, command-line flags and app widgets all read.
+"""Define every field of an experiment once, as frozen pydantic models. YAML files, command-line flags and app widgets use them.
 
 Defaults, ranges and descriptions live in this folder; those of planning come from :mod:`nes_lab.records.options`. Nothing here
 imports torch.
@@ -39,13 +39,18 @@ Text = Annotated[str, Field(max_length=500)]
 
 
 def option_field(name: str, **rules: Any) -> Any:
-    """Return the field of an option of planning, with its default and description; ``rules`` go to pydantic's ``Field``."""
+    """Return the pydantic field of an option of planning, with its default and description.
+
+    Args:
+        name: Name of the option.
+        rules: Further arguments of pydantic's ``Field``, such as ``ge=1``; ``default`` replaces the option's default.
+    """
     default = rules.pop("default", option_default(name))
     return Field(default=default, description=option_help(name), **rules)
 
 
 class DataConfig(Section):
-    """Which images, and how they are served."""
+    """The data section of an experiment: the data set, and how it is loaded and augmented."""
 
     name: DatasetName = Field(
         default="digits", description="Data set; digits comes with scikit-learn and needs no download."
@@ -115,7 +120,7 @@ class DataConfig(Section):
 
 
 class BackboneConfig(Section):
-    """Which network, before compression."""
+    """The backbone section of an experiment: the network before compression, and where its weights come from."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         default="small_mobilenetv2", description="Name of the network: small_mobilenetv2, or any model name of timm."
@@ -147,7 +152,7 @@ class BackboneConfig(Section):
 
 
 class CompressionConfig(Section):
-    """How the backbone's weights are replaced by epitomes: a budget, or a preset."""
+    """The compression section of an experiment: the budget or preset by which epitomes replace the backbone's weights."""
 
     params: str | float | int | None = Field(
         default=None, description="Parameter budget: a fraction such as 50% or 0.5, or a number such as 1.2M."
@@ -240,7 +245,7 @@ class CompressionConfig(Section):
 
 
 class ExperimentConfig(Section):
-    """One experiment from data to summary; the file a run stores as ``config.json``."""
+    """The configuration of one experiment: data, backbone, compression and training. A run stores it as ``config.json``."""
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this file format.")
     label: Text = Field(default="", description="Free text to recognize the run.")
@@ -258,5 +263,5 @@ class ExperimentConfig(Section):
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How the network is trained.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, as they are stored in a run directory."""
+        """Return the configuration as plain JSON values, as it is stored in the folder of a run."""
         return self.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""The sweep file: one experiment, the fields that vary, and what is sought."""
+"""The sweep file: a base experiment, the fields that vary, and the objectives. :func:`load_sweep` reads and checks it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_TRIALS = 100_000
 
 
 class Range(Section):
-    """Numbers from ``low`` to ``high``, both included; whole numbers if both are."""
+    """Numbers from ``low`` to ``high``, both included; integers if ``low``, ``high`` and ``step`` are integers."""
 
     low: int | float = Field(description="Smallest value.")
     high: int | float = Field(description="Largest value.")
@@ -44,7 +44,7 @@ class Range(Section):
 
     @property
     def is_whole(self) -> bool:
-        """Whether its values are whole numbers."""
+        """True if the values of the range are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None)
 
     @model_validator(mode="after")
@@ -58,7 +58,7 @@ class Range(Section):
         return self
 
     def values(self) -> tuple[int | float, ...]:
-        """List the values of a range with a step.
+        """List the values of a range: from ``low`` on, a ``step`` apart; 1 if the range has no step.
 
         Examples:
             >>> Range(low=0.1, high=0.4, step=0.1).values()
@@ -66,8 +66,8 @@ class Range(Section):
         """
         step = self.step or 1
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
-        found = (self.low + index * step for index in range(count))
-        return tuple(value if isinstance(value, int) else round(value, 12) for value in found)
+        values = (self.low + index * step for index in range(count))
+        return tuple(value if isinstance(value, int) else round(value, 12) for value in values)
 
 
 def _kind(axis: Any) -> str:
@@ -81,7 +81,7 @@ Axis = Annotated[
 
 
 class SweepConfig(Section):
-    """Many runs of one experiment, each with other values of some fields."""
+    """The configuration of a sweep: many runs of one experiment that differ in the values of some fields."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")] = Field(
         description="Name of the sweep, in lower-case letters, digits and dashes; the group of its runs."
@@ -147,7 +147,9 @@ class SweepConfig(Section):
     def _are_numbers_of_a_run(cls, objectives: dict[str, Direction]) -> dict[str, Direction]:
         for name in objectives:
             if name not in NUMBERS:
-                raise ValueError(f"{name!r} is no number of a run.{closest(name, NUMBERS)} Known: {', '.join(NUMBERS)}")
+                raise ValueError(
+                    f"{name!r} is not a number of a run.{closest(name, NUMBERS)} Known: {', '.join(NUMBERS)}"
+                )
         return objectives
 
     @model_validator(mode="after")
@@ -162,18 +164,19 @@ class SweepConfig(Section):
                 raise ValueError(f"space.{path} needs a step in a grid; or list its values, or use sampler: random")
             total *= len(axis.values() if isinstance(axis, Range) else axis)
         if total > MOST_TRIALS:
-            raise ValueError(f"the grid has {total:,} combinations, and {MOST_TRIALS:,} are the most")
+            raise ValueError(f"the grid has {total:,} combinations; the limit is {MOST_TRIALS:,}")
         return self
 
 
 def load_sweep(source: str | Path | Mapping[str, Any]) -> SweepConfig:
-    """Read and check a sweep. A relative path in ``base`` is looked for beside the sweep's own file first.
+    """Read and check the configuration of a sweep. A relative path in ``base`` is looked up in the folder of its file first.
 
     Args:
-        source: A YAML file, or a mapping that was read elsewhere.
+        source: Path of a YAML file, or a mapping with its content.
 
     Raises:
-        OptionError: With the dotted path of every wrong field, its value, and the nearest name of an unknown one.
+        OptionError: If a field is wrong; the message names the dotted path and value of each wrong field, and the closest name of
+            an unknown one.
 
     Examples:
         >>> load_sweep({"name": "seeds", "space": {"seed": [0, 1, 2]}}).sampler
@@ -198,7 +201,7 @@ def _path(item: Any) -> str:
     if not item["loc"]:
         return ""
     head, *tail = item["loc"]
-    if head == "space":  # then comes the field, then which kind of axis was tried
+    if head == "space":  # the field comes next, then the kind of axis that pydantic tried
         tail = tail[:1] + tail[2:]
     return ".".join(str(part) for part in ([head] if head == "base" else [head, *tail]))
 

@@ -1,4 +1,4 @@
-"""The training section: every knob of a recipe."""
+"""The training section of an experiment: every setting by which a network is trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["TrainingConfig"]
 
 
 class TrainingConfig(Section):
-    """The training recipe."""
+    """The training section of an experiment: optimizer, schedule, distillation, precision, starts, checkpoints and device."""
 
     epochs: int = Field(default=20, ge=1, le=100_000, description="Number of passes over the training images.")
     optimizer: Annotated[str, Field(min_length=1, max_length=50)] = Field(

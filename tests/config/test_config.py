@@ -204,7 +204,7 @@ def test_a_time_budget_a_strategy_and_overrides_can_be_asked_for():
     ("asked", "says"),
     [
         ({"latency_ms": "120%"}, "latency_ms='120%' is more than the dense model"),
-        ({"latency_ms": True}, "a number is wanted"),
+        ({"latency_ms": True}, "it should be a number"),
         ({"latency_ms": 5, "preset": "both_axes"}, "or a preset, not both"),
         ({"madds": "50%", "strategy": "sensitivty"}, "Did you mean 'sensitivity'"),
         ({"madds": "50%", "overrides": "{"}, "as text it should be JSON"),

@@ -99,7 +99,7 @@ def test_a_base_is_a_tree_a_file_or_a_recipe(tmp_path):
         ({"space": {"seed": list(range(400)), "training.epochs": list(range(1, 400))}}, "159,600 combinations"),
         ({"sampler": "gird"}, "sampler=\"gird\".*Did you mean 'grid'"),
         ({"sampler": "tpe"}, "sampler=tpe needs trials"),
-        ({"objectives": {"top": "maximize"}}, "'top' is no number of a run.*top1"),
+        ({"objectives": {"top": "maximize"}}, "'top' is not a number of a run.*top1"),
         ({"objectives": {"top1": "max"}}, "objectives.top1=\"max\""),
         ({"name": "A b"}, 'name="A b"'),
         ({"name": None}, "name"),
