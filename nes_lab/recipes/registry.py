@@ -1,4 +1,4 @@
-"""Experiments by name: what to train, and with which of several trainings, so that equal recipes are compared."""
+"""Find recipes by name. A recipe is an experiment that comes with the library; its variants train the same network differently."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _KEYS = {"about", "source", "default", "experiment", "variants"}
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A recipe that comes with the library.
+    """A recipe: a named experiment that comes with the library.
 
     Attributes:
-        name: What ``nes-lab train`` takes.
-        about: What it trains, in a line.
-        source: Where its numbers come from.
-        default: The variant taken when none is named.
-        variants: What each variant is, in a line.
+        name: Name of the recipe, as ``nes-lab train`` takes it.
+        about: One line that says what the recipe trains.
+        source: Where the settings of the recipe come from.
+        default: Name of the variant that is used if none is named.
+        variants: Name of each variant -> one line about it.
     """
 
     name: str
@@ -37,14 +37,14 @@ class NamedRecipe:
     variants: Mapping[str, str]
 
     def tree(self, variant: str | None = None, dense: bool = False) -> dict[str, Any]:
-        """Return the experiment as sections and values, as :func:`nes_lab.config.load_config` takes them.
+        """Return the experiment of a recipe as a dict of sections and their values, for :func:`nes_lab.config.load_config`.
 
         Args:
-            variant: One of ``variants``; None takes the default.
-            dense: Leave the network as it is, with the very same data and training: what an epitome is to be compared with.
+            variant: Name of a variant of the recipe; None takes the default.
+            dense: Leave out the compression: the dense network with the same data and training, to compare with.
 
         Raises:
-            OptionError: If there is no such variant.
+            OptionError: If the recipe does not have the variant.
 
         Examples:
             >>> recipe("cifar10").tree(dense=True)["backbone"]
@@ -63,13 +63,13 @@ class NamedRecipe:
 
 
 def _without_compression(tree: dict[str, Any]) -> dict[str, Any]:
-    """The dense network under the same training; what only concerns starts and teachers goes with the compression."""
+    """Return an experiment without its compression, and without training options for starts and teachers."""
     training = {key: value for key, value in tree.get("training", {}).items() if not key.startswith(("starts_", "kd_"))}
     return {key: value for key, value in tree.items() if key != "compression"} | {"training": training}
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Names of all recipes.
+    """Return the names of all recipes, sorted.
 
     Examples:
         >>> recipe_names()
@@ -82,7 +82,7 @@ def recipe(name: str) -> NamedRecipe:
     """Return a recipe by its name.
 
     Raises:
-        OptionError: If there is none of that name, with the closest.
+        OptionError: If there is no recipe of that name; the message suggests the closest name.
 
     Examples:
         >>> recipe("imagenet_mobilenetv2").variants["authors"]
@@ -101,15 +101,15 @@ def _read(name: str) -> Mapping[str, Any]:
 
 
 def experiment_tree(name: str | Path, variant: str | None = None, dense: bool = False) -> Mapping[str, Any]:
-    """Return the sections of an experiment that is named: a YAML file, or a recipe.
+    """Return the sections and values of an experiment from a YAML file or a recipe.
 
     Args:
-        name: Path of a file, or a recipe's name.
-        variant: Of a recipe.
-        dense: Leave the compression out.
+        name: Path of a YAML file, or name of a recipe.
+        variant: Name of a variant of the recipe; None takes its default. A file has no variants.
+        dense: Leave out the compression.
 
     Raises:
-        OptionError: If there is neither, a file is not YAML, or a variant is asked of a file.
+        OptionError: If there is no such file or recipe, the file is not YAML, or a variant is given for a file.
 
     Examples:
         >>> from nes_lab.config import load_config
