@@ -229,5 +229,6 @@ def _setting_row(setting: SweepSetting, is_best: bool) -> dict[str, Any]:
 
 
 def _mean(setting: SweepSetting, name: str) -> str:
-    spread = setting.std.get(name, 0.0)
-    return format_value(setting.mean[name]) + (f" ± {format_value(spread)}" if spread else "")
+    column = number_column(name)
+    mean, spread = (column.cell({column.key: value}) for value in (setting.mean[name], setting.std.get(name, 0.0)))
+    return f"{mean} ± {spread}" if setting.std.get(name) else mean

@@ -65,7 +65,7 @@ def test_a_table_a_front_and_what_failed(file, capsys):
     lines = said.out.splitlines()
     assert "2 of 3 trials finished" in lines and "seed=13 is failed: ValueError: boom" in lines
     assert any(line.split()[:2] == ["seed=0", "50.00"] and " finished " in line for line in lines)
-    assert ["*", "all", "seeds", "2", "of", "3", "50.5", "±", "0.7071", "100.5", "±", "0.7071", "10"] in [
+    assert ["*", "all", "seeds", "2", "of", "3", "50.50", "±", "0.71", "100.5", "±", "0.7071", "10"] in [
         line.split() for line in lines
     ]
     assert "* the Pareto front of top1, madds and params: 1 of 1 settings" in lines
