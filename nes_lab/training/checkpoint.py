@@ -1,8 +1,8 @@
-"""Write a training to files and read it back.
+"""Write a training to checkpoint files and read it back.
 
-Weights are safetensors. Everything else (optimizer, counters, random generators) is a file of plain tensors, numbers, text,
-lists and dicts, which torch reads with ``weights_only=True``: reading a checkpoint runs no code from it.
-In the weights file the network's tensors have their state-dict names; those of the moving average begin with ``ema/``.
+The weights file holds safetensors. The network's tensors have their state-dict names there, and the names of the moving
+average's tensors begin with ``ema/``. The state file holds everything else (optimizer, counters, random generators) as plain
+tensors, numbers, text, lists and dicts. Torch reads it with ``weights_only=True``, so no code in a checkpoint is ever run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,14 @@ EMA_PREFIX = "ema/"
 
 
 def save_weights(path: Path, model: nn.Module, ema: nn.Module | None = None) -> None:
-    """Write the state dict of a network, and that of its moving average. Tied tensors are written under each name.
+    """Write the state dicts of a network and of its moving average to a safetensors file.
+
+    Tied tensors are written once for each of their names.
+
+    Args:
+        path: The file to write.
+        model: The network.
+        ema: The moving average of the network; None: there is none.
 
     Raises:
         CheckpointError: If the file cannot be written.
@@ -51,10 +58,14 @@ def save_weights(path: Path, model: nn.Module, ema: nn.Module | None = None) -> 
 
 
 def load_weights(path: Path, ema: bool = False) -> dict[str, Tensor]:
-    """Read the state dict of the network, or of its moving average.
+    """Read the state dict of a network or of its moving average from a weights file.
+
+    Args:
+        path: The file, written by :func:`save_weights`.
+        ema: Read the moving average instead of the network.
 
     Raises:
-        CheckpointError: If the file is missing or damaged, or holds no moving average.
+        CheckpointError: If the file is missing or damaged, or ``ema`` is True and the file holds no moving average.
     """
     try:
         tensors = load_file(path)
@@ -67,15 +78,15 @@ def load_weights(path: Path, ema: bool = False) -> dict[str, Tensor]:
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Load a state dict into a network that it must fit exactly.
+    """Load a state dict into a network with exactly the same tensor names and shapes.
 
     Args:
         model: The network.
-        weights: Its state dict.
+        weights: The state dict.
         origin: The file the weights come from, for the message.
 
     Raises:
-        CheckpointError: Names the entries that are missing, unknown or of another shape.
+        CheckpointError: If names or shapes differ; the message lists entries that are missing, unknown or of another shape.
     """
     try:
         model.load_state_dict(weights, strict=True)
@@ -84,7 +95,7 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> 
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write plain tensors, numbers, text, lists and dicts.
+    """Write a state of plain tensors, numbers, text, lists and dicts to a checkpoint file.
 
     Raises:
         CheckpointError: If the file cannot be written.
@@ -96,10 +107,10 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what :func:`save_state` wrote, refusing a file that would run code.
+    """Read a state that :func:`save_state` wrote, and refuse a file that would run code.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or holds more than plain values.
+        CheckpointError: If the file is missing or damaged, or holds something other than plain values.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -111,13 +122,13 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def save_training(training: TrainingState, weights: Path, state: Path, **extra: float | int | str) -> None:
-    """Write everything a training needs to resume.
+    """Write everything that is needed to resume a training to two files.
 
     Args:
-        training: What to save.
-        weights: File for the network and its moving average.
-        state: File for the rest.
-        extra: Values of your own, stored in ``state`` and returned by :func:`load_training`.
+        training: The training to save.
+        weights: The file for the network and its moving average.
+        state: The file for everything else.
+        extra: Your own values, stored in ``state`` and returned by :func:`load_training`.
 
     Raises:
         CheckpointError: If a file cannot be written.
@@ -127,7 +138,15 @@ def save_training(training: TrainingState, weights: Path, state: Path, **extra: 
 
 
 def load_training(training: TrainingState, weights: Path, state: Path) -> dict[str, Any]:
-    """Put a fresh training where a saved one was, and return the saved state with its extra values.
+    """Load a saved training into a new one, so that it continues where the saved one stopped.
+
+    Args:
+        training: A new training with the same network, recipe, seed and data; changed.
+        weights: The file of the network and its moving average.
+        state: The file of everything else.
+
+    Returns:
+        The saved state, with the extra values given to :func:`save_training`.
 
     Raises:
         CheckpointError: If a file is damaged, or belongs to another network, recipe, seed or data set.

@@ -1,4 +1,4 @@
-"""Find the device that a name stands for, and set how many CPU threads a training uses.
+"""Find the torch device with a given name, and set how many CPU threads a training uses.
 
 Tests: tests/experiment/test_run.py
 """
@@ -16,10 +16,10 @@ __all__ = ["check_processes", "cpu_threads", "pick_device"]
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device with this name; ``auto`` is CUDA if there is a GPU, else the CPU.
+    """Return the torch device with this name; ``auto`` is CUDA if there is a GPU, else the CPU.
 
     Raises:
-        OptionError: If torch does not see the device on this machine.
+        OptionError: If torch does not find the device on this machine.
 
     Examples:
         >>> pick_device("cpu")
@@ -39,10 +39,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def check_processes(device: torch.device, processes: int) -> None:
-    """Refuse more processes than the device can serve: one per GPU, any number on the CPU.
+    """Refuse more training processes than the device allows: one per GPU, any number on the CPU.
 
     Raises:
-        OptionError: Says how many are possible.
+        OptionError: If there are too many; the message says how many are possible.
 
     Examples:
         >>> check_processes(torch.device("cpu"), 4)
@@ -62,7 +62,7 @@ def cpu_threads(number: int | None) -> Iterator[None]:
     """Use this many CPU threads inside the ``with`` block and restore the caller's number afterwards.
 
     Args:
-        number: CPU threads of torch; None changes nothing.
+        number: Number of CPU threads that torch uses; None: the number is not changed.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)

@@ -1,7 +1,7 @@
-"""Tell a process its place among the processes of one training, and let them exchange small values.
+"""Return the rank of a process and the number of processes in one training, and exchange small values between them.
 
-Every other file asks here for rank and world size. Stop requests, errors and saved states travel between CPUs over gloo, so
-that no process waits for a GPU.
+All other files get rank and world size from this file. Stop requests, errors and saved states are sent between CPUs with gloo,
+so that no process waits for a GPU.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 TIMEOUT = timedelta(hours=2)  # rank 0 may plan, fit or download while the others wait
-_groups: list[Any] = []  # the default group, and the gloo group for small values that was made for it
+_groups: list[Any] = []  # the default process group, and the gloo group for small values that belongs to it
 
 
 def _is_active() -> bool:
@@ -45,7 +45,7 @@ def _is_active() -> bool:
 
 
 def rank() -> int:
-    """Return the number of this process; 0 when training is not distributed."""
+    """Return the rank of this process among the processes of a training; 0 if training is not distributed."""
     return dist.get_rank() if _is_active() else 0
 
 
@@ -60,7 +60,7 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Return True in the first process, the only one that writes files."""
+    """Return True in the first process of a training, the only one that writes files."""
     return rank() == 0
 
 
@@ -75,7 +75,9 @@ def is_joined() -> bool:
 
 
 def join() -> None:
-    """Enter the group of the processes that were launched together. Do nothing in a single process, or when in a group.
+    """Join the process group of a training whose processes were launched together.
+
+    Nothing happens in a single process, or if this process has already joined.
 
     Raises:
         RunError: If the other processes cannot be reached.
@@ -100,9 +102,9 @@ def join() -> None:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the other processes for the duration of the ``with`` block.
+    """Join the other processes of a training inside the ``with`` block, and leave the process group at its end.
 
-    After an error the group is not closed, because closing could wait for a process that hangs; it ends with this process.
+    After an error the group is not closed, because closing could wait for a process that hangs. It ends with this process.
 
     Raises:
         RunError: If the other processes cannot be reached.
@@ -116,10 +118,15 @@ def joined() -> Iterator[None]:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """Return the device of this process: of several processes on a machine, each takes the GPU with its local rank.
+    """Return the device that this process of a training uses.
+
+    If several processes run on a machine with GPUs, each uses the GPU with the number of its local rank.
+
+    Args:
+        device: The device chosen for the training, such as ``cuda``.
 
     Raises:
-        OptionError: If there are more processes on this machine than GPUs, or all would share one GPU.
+        OptionError: If there are more processes on this machine than GPUs, or all processes would share one GPU.
 
     Examples:
         >>> local_device(torch.device("cpu"))
@@ -144,7 +151,7 @@ def _gloo_group() -> Any:
 
 
 def max_over_ranks(*numbers: int) -> tuple[int, ...]:
-    """Return, for each number, the largest value that any process has. All processes must call this at the same point.
+    """Return the maximum of each number over all processes of a training. All processes must call this at the same point.
 
     Examples:
         >>> max_over_ranks(0, 3)
@@ -158,14 +165,14 @@ def max_over_ranks(*numbers: int) -> tuple[int, ...]:
 
 
 def raise_on_all_ranks(error: Exception | None) -> None:
-    """Raise in every process if any process has an error. All processes must call this at the same point.
+    """Raise an error in every process of a training if any process has one. All processes must call this at the same point.
 
     Args:
-        error: The error of this process; None if it has none.
+        error: The error of this process; None: it has no error.
 
     Raises:
-        Exception: This process's own error.
-        RunError: If only other processes have errors; with the number and message of the first.
+        Exception: The error of this process, if it has one.
+        RunError: If only other processes have errors; the message gives the rank and message of the first one.
     """
     if world_size() == 1 or not any(max_over_ranks(error is not None)):
         if error is not None:
@@ -181,7 +188,7 @@ def raise_on_all_ranks(error: Exception | None) -> None:
 
 
 def broadcast(value: Any = None) -> Any:
-    """Return the value of process 0 in every process.
+    """Return the value that process 0 gave, in every process of a training.
 
     Examples:
         >>> broadcast({"step": 3})
@@ -195,7 +202,7 @@ def broadcast(value: Any = None) -> Any:
 
 
 def gather(value: Any) -> list[Any]:
-    """Return, in every process, the list of the values of all processes in the order of their ranks.
+    """Return the values that all processes of a training gave, as a list in the order of their ranks.
 
     Examples:
         >>> gather("a")
@@ -209,7 +216,7 @@ def gather(value: Any) -> list[Any]:
 
 
 def sum_on_cpu(tensor: Tensor) -> Tensor:
-    """Return the sum of a tensor over all processes, computed on the CPU and without gradients."""
+    """Return the sum of a tensor over all processes of a training, computed on the CPU and without gradients."""
     if world_size() == 1:
         return tensor
     total = tensor.detach().cpu().clone()
@@ -218,7 +225,7 @@ def sum_on_cpu(tensor: Tensor) -> Tensor:
 
 
 def is_connection_lost(error: Exception) -> bool:
-    """Return True if an error says that another process of the training can no longer be reached.
+    """Return True if an error means that another process of the training can no longer be reached.
 
     Examples:
         >>> is_connection_lost(RuntimeError("Connection closed by peer [127.0.0.1]:4711"))
@@ -231,10 +238,11 @@ def is_connection_lost(error: Exception) -> bool:
 
 
 def next_on_all_ranks(batches: Iterator[Any]) -> Any:
-    """Return the next item, or None at the end. When one process fails to read its item, all processes raise.
+    """Return the next item of an iterator, or None at its end. If reading fails in one process, all processes raise an error.
 
     Raises:
-        RunError: If another process failed; with its message.
+        Exception: The error of this process, if it has one.
+        RunError: If another process failed; the message includes that of the other process.
 
     Examples:
         >>> next_on_all_ranks(iter([])), next_on_all_ranks(iter("a"))

@@ -1,7 +1,7 @@
 """Stop a training at the first loss or weight that is not finite, before a good checkpoint is replaced.
 
-On the CPU a bad loss is seen at once. On a GPU reading it would wait for the device, so its step is noted there and read
-when metrics are due and before a checkpoint.
+On the CPU every loss is checked immediately. On a GPU, reading each loss would wait for the device. Therefore the GPU keeps the
+number of the first bad step, which is read when metrics are reported and before a checkpoint is saved.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _ADVICE = "try a lower lr, a longer warmup_epochs, or clip_grad=1"
 
 
 class DivergedError(RunError):
-    """A loss or a weight is no longer finite; says at which step, and what to try."""
+    """The error for a loss or weight that is not finite. The message gives the step and what to try."""
 
 
 class DivergenceWatch:
-    """Notes the first step whose loss is not finite, and raises on every process.
+    """Keeps the number of the first training step whose loss is not finite, and raises an error in every process.
 
     Args:
         training: The training to watch.
@@ -38,10 +38,10 @@ class DivergenceWatch:
         self._bad_step = torch.full((), -1, dtype=torch.long, device=training.device)
 
     def watch(self, loss: Tensor) -> None:
-        """Note the step if its loss is not finite. A single process on the CPU raises at once.
+        """Check the loss of a training step, and keep the step's number if the loss is not finite.
 
         Raises:
-            DivergedError: On the CPU, with the step.
+            DivergedError: In a single process on the CPU, if the loss is not finite. Otherwise the error is raised later.
         """
         step = self.training.step + 1
         if self.is_cpu:
@@ -54,31 +54,33 @@ class DivergenceWatch:
         self._bad_step.masked_fill_(is_first, step)
 
     def before_update(self) -> None:
-        """Raise on every rank if any rank saw a loss that is not finite. Done at each step on CPU, where it is cheap.
+        """Raise an error in every CPU process if any of them had a loss that is not finite. Call before each update.
+
+        On a GPU nothing is checked here, because it would be slow at every step.
 
         Raises:
-            DivergedError: With the step.
+            DivergedError: If a loss was not finite; the message gives the step.
         """
         if self.is_cpu and distributed.world_size() > 1:
             self.raise_if_bad()
 
     def raise_if_bad(self) -> None:
-        """Raise on every rank if any rank saw a loss that is not finite.
+        """Raise an error in every process if any process had a loss that is not finite.
 
         Raises:
-            DivergedError: With the step.
+            DivergedError: If a loss was not finite; the message gives the step.
         """
         if self.is_cpu and distributed.world_size() == 1:
-            return  # watch() has raised already
+            return  # in this case watch() raises the error
         (step,) = distributed.max_over_ranks(int(self._bad_step))
         if step >= 0:
             self.stop("the training loss", math.nan, step)
 
     def raise_if_spoiled(self) -> None:
-        """Raise on every rank if a loss, a weight or a buffer is not finite. Call before saving.
+        """Raise an error in every process if a loss, a weight or a buffer is not finite. Call before saving.
 
         Raises:
-            DivergedError: Names the tensor.
+            DivergedError: If one is not finite; the message names it.
         """
         self.raise_if_bad()
         floating = ((name, t) for name, t in self.training.model.state_dict().items() if t.is_floating_point())
@@ -87,12 +89,12 @@ class DivergenceWatch:
             self.stop(spoiled, math.nan, self.training.step)
 
     def stop(self, what: str, value: float, step: int) -> NoReturn:
-        """Raise the error.
+        """Raise a :class:`DivergedError` with the step, the learning rate and advice.
 
         Args:
-            what: What is not finite, for the message.
-            value: Its value.
-            step: The step at which it happened.
+            what: Name of the loss or tensor that is not finite, for the message.
+            value: The value that is not finite.
+            step: The training step at which it occurred.
 
         Raises:
             DivergedError: Always.

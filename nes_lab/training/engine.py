@@ -1,8 +1,8 @@
 """Run the steps of one training through Hugging Face Accelerate: precision, data parallelism, accumulation, compilation.
 
-Accelerate keeps its state in singletons and changes the modules it prepares. Here both are undone at the end of a ``with``
-block, so that several trainings in one process may use different devices and precisions. What Accelerate wraps is a shell
-around the network: hooks and checkpoints always see the network itself.
+Accelerate keeps its state in singletons, and changes the modules that it prepares. This file restores the singletons at the end
+of a ``with`` block, so that several trainings in one process may use different devices and precisions. Accelerate gets a module
+around the network instead of the network itself, so the network that hooks and checkpoints see is not changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
 
 @contextmanager
 def isolated_accelerate_state() -> Iterator[None]:
-    """Give Accelerate fresh singletons inside the ``with`` block, and restore the caller's afterwards."""
+    """Give Accelerate new, empty singletons inside the ``with`` block, and restore the previous ones afterwards."""
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
     shared: list[dict[str, Any]] = [s._shared_state for s in (PartialState, AcceleratorState, GradientState)]
@@ -45,7 +45,7 @@ def isolated_accelerate_state() -> Iterator[None]:
 
 
 class _Shell(nn.Module):
-    """Module around the network, which Accelerate may patch and wrap instead of the network itself."""
+    """A module around a network, which Accelerate may patch and wrap instead of the network itself."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class Engine:
 
     Args:
         device: Device of the network.
-        precision: Dtype of its forward pass.
+        precision: Dtype of the forward pass.
         accumulate: Number of backward passes per update.
-        compile: Whether to compile the network with ``torch.compile``.
+        compile: Compile the network with ``torch.compile``.
 
     Examples:
         >>> net = nn.Linear(2, 1)
@@ -81,7 +81,7 @@ class Engine:
 
     @contextmanager
     def running(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Set up Accelerate for the duration of the ``with`` block and restore its global state afterwards."""
+        """Set up Accelerate for a network and its optimizer inside the ``with`` block, and restore its global state afterwards."""
         with isolated_accelerate_state():
             self._accelerator = self._accelerate()
             try:
@@ -115,7 +115,7 @@ class Engine:
         return accelerator
 
     def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Prepare a network and its optimizer. Call again after modules of the network were replaced."""
+        """Let Accelerate prepare a network and its optimizer. Call again after modules of the network were replaced."""
         accelerator = self._running_accelerator()
         accelerator._models.clear()
         accelerator._optimizers.clear()
@@ -133,7 +133,7 @@ class Engine:
         return self._forward(images)
 
     def train(self) -> None:
-        """Put the network and the modules wrapped around it into training mode."""
+        """Set the network, and the modules that Accelerate wrapped around it, to training mode."""
         self._forward.train()
 
     def accumulating(self) -> AbstractContextManager:
@@ -144,14 +144,14 @@ class Engine:
         return self._running_accelerator().accumulate(self._forward)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss, with loss scaling if the precision needs it."""
+        """Compute the gradients of a loss and add them to those of the parameters, with loss scaling for float16."""
         self._running_accelerator().backward(loss)
 
     def update(self, clip_grad: float | None = None) -> None:
         """Take one step of the optimizer.
 
         Args:
-            clip_grad: Largest gradient norm; None does not clip.
+            clip_grad: Largest norm of the gradient, to which larger gradients are scaled down; None: no clipping.
         """
         if clip_grad is not None:
             self._running_accelerator().clip_grad_norm_(self._forward.parameters(), clip_grad)
@@ -159,10 +159,10 @@ class Engine:
         mark_parameters_changed(self._plain)
 
     def scaler_state(self) -> dict[str, Any]:
-        """Return the state of the loss scaler; empty if there is none."""
+        """Return the state of the loss scaler for float16; empty if there is no loss scaler."""
         scaler = None if self._accelerator is None else self._accelerator.scaler
         return dict(self._scaler_state) if scaler is None else scaler.state_dict()
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
-        """Continue with the loss scale of a saved state; an empty state changes nothing."""
+        """Load the state of the loss scaler for float16; an empty state changes nothing."""
         self._scaler_state = dict(state)

@@ -1,4 +1,4 @@
-"""Evaluate a network on the validation split."""
+"""Evaluate a network on a split, such as the validation images."""
 
 from __future__ import annotations
 
@@ -32,20 +32,22 @@ def evaluate(
     all_ranks: bool = False,
     channels_last: bool = False,
 ) -> dict[str, float] | None:
-    """Return mean cross entropy, top-1 and top-5 accuracy in percent. Every module's training mode is restored.
+    """Return a network's mean cross entropy, and its top-1 and top-5 accuracy in percent, on the images of a split.
+
+    The network runs in evaluation mode; the training mode of every module is restored afterwards.
 
     Args:
         model: A network on ``device``.
         split: The images and labels.
-        batch_size: Images at a time; it does not change the result beyond rounding.
+        batch_size: Number of images per forward pass; it does not change the result beyond rounding.
         device: Device of the network; the images are moved there.
-        amp: Mixed precision, as in :class:`~nes_lab.training.recipe.Recipe`.
-        should_stop: Called before every batch; True stops the evaluation.
+        amp: Mixed precision: ``"auto"``, ``"off"``, ``"bf16"`` or ``"fp16"``.
+        should_stop: Function called before every batch; if it returns True, the evaluation stops.
         all_ranks: Divide the batches among all processes, which must all call this; each gets the result over all images.
-        channels_last: Keep images in memory with channels last.
+        channels_last: Keep the images in memory with channels last.
 
     Returns:
-        ``{"loss", "top1", "top5"}``, or None if it was stopped.
+        A dict with ``loss``, ``top1`` and ``top5``, or None if the evaluation was stopped.
     """
     device = torch.device(device)
     precision, metrics, loss_of = Precision(device, amp), RunningMetrics(device), classification_loss()
@@ -72,14 +74,14 @@ def evaluate(
 def _batches(
     split: Split, batch_size: int, all_ranks: bool, should_stop: Callable[[], bool]
 ) -> Iterator[tuple[Tensor, Tensor] | None]:
-    """Yield batches, and None once it is time to stop."""
+    """Yield the batches of a split for evaluation, and None when the evaluation should stop."""
     if not all_ranks:
         for batch in split.eval_batches(batch_size):
             yield None if should_stop() else batch
         return
     rank, world = distributed.rank(), distributed.world_size()
     own_batches = iter(split.eval_batches(batch_size, shard=(rank, world)))
-    for _ in range(math.ceil(math.ceil(len(split) / batch_size) / world)):  # as often as the process with most batches
+    for _ in range(math.ceil(math.ceil(len(split) / batch_size) / world)):  # all processes repeat equally often
         batch = distributed.next_on_all_ranks(own_batches)
         if any(distributed.max_over_ranks(should_stop())):
             yield None

@@ -1,4 +1,4 @@
-"""The callbacks through which a training reports what happens and learns when to stop.
+"""Define the callbacks through which a training reports what happens and is asked to stop.
 
 Tests: tests/training/test_reporter.py
 """
@@ -25,20 +25,20 @@ def _no() -> bool:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Callbacks of a :class:`~nes_lab.training.loop.Trainer`. All are optional.
+    """Callbacks of a training (:class:`~nes_lab.training.loop.Trainer`). All are optional.
 
     Attributes:
         metric: Called with every row of metrics: step, epoch, split, loss, top1, top5; rows of the training split also have
             lr and images_per_s.
         epoch_end: Called with the training after each validation.
         checkpoint: Called with the training when it should be saved: every few epochs, at the end, and when it is stopped.
-        on_progress: Called at most five times per second with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is
-            the step.
-        event: Called with what happens once, such as the freezing of starts: kind, step, epoch and more.
-        should_stop: Asked after each step and before each validation batch; True stops the training.
+        on_progress: Called at most five times per second with a :class:`~nes_lab.progress_bar.ProgressEvent` that counts
+            steps.
+        event: Called with a dict when something happens once, such as the freezing of starts: kind, step, epoch and more.
+        should_stop: Called after each step and before each validation batch; if it returns True, the training stops.
 
-    With several processes, each process asks its own ``should_stop``, and one True stops all of them. The other callbacks
-    are called in the first process only.
+    With several processes, each process calls its own ``should_stop``, and if one returns True, all of them stop. The other
+    callbacks are called in the first process only.
     """
 
     metric: Callable[[dict[str, Any]], None] = _ignore

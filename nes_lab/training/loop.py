@@ -1,4 +1,4 @@
-"""The training loop: steps and epochs, a validation after each epoch, and checkpoints from which it resumes exactly."""
+"""Run the training loop: steps, a validation after each epoch, and checkpoints from which a training resumes exactly."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ __all__ = ["Trainer"]
 class Trainer(TrainingState):
     """Trains a network in place.
 
-    Law: on CPU, N steps equal k steps, a save, a load into a new trainer, and N-k steps, bit for bit, for every k.
+    On the CPU, resuming changes nothing: ``k`` steps, a save, a load into a new trainer and ``N - k`` steps give the same result
+    as ``N`` steps, bit for bit.
 
-    While it runs, the trainer has the global random generators (dropout uses them) to itself; afterwards they are where the
-    caller left them. With several processes (see :mod:`nes_lab.training.distributed`), each process makes a trainer of the
-    same network and calls :meth:`fit`; each takes its part of the images of every step.
+    During training the trainer sets the global random generators, which dropout uses; afterwards it restores the caller's. With
+    several processes (see :mod:`nes_lab.training.distributed`), each process makes a trainer of the same network and calls
+    :meth:`fit`, and trains on its part of the images of every step.
 
     Args:
         model: The network; it is moved to ``device``.
-        data: Training and validation split.
-        recipe: The numbers of the training.
-        seed: Seed for order, augmentation and dropout.
-        device: Where to train.
-        hooks: Callbacks; None reports nothing and never stops early.
-        teacher: Dense network to distil from, needed when ``kd_weight`` is above 0. It is neither changed nor saved.
+        data: The training split and the validation split.
+        recipe: The settings of the training.
+        seed: Seed for the order of the images, augmentation and dropout.
+        device: The device to train on.
+        hooks: Callbacks; None: nothing is reported, and the training never stops early.
+        teacher: Dense network to distill from, needed if ``kd_weight`` is above 0. It is neither changed nor saved.
 
     Raises:
-        OptionError: If the recipe asks for what the device, the data or the network does not have.
+        OptionError: If the device, the data or the network does not allow the recipe.
 
     Examples:
         >>> from nes_lab.datasets.digits import load_digits
@@ -73,7 +74,7 @@ class Trainer(TrainingState):
 
     @property
     def hooks(self) -> Hooks:
-        """The callbacks; may be replaced before :meth:`fit`."""
+        """The callbacks of the training; they may be replaced before :meth:`fit`."""
         return self.reporter.hooks
 
     @hooks.setter
@@ -84,11 +85,11 @@ class Trainer(TrainingState):
         """Train to the end, or until ``hooks.should_stop`` returns True.
 
         Returns:
-            Whether the end was reached. If not, the trainer was handed to ``hooks.checkpoint`` and can continue.
+            True if the end was reached. If not, ``hooks.checkpoint`` was called with the trainer, and the training can continue.
 
         Raises:
             DivergedError: If a loss or a weight is no longer finite; nothing is saved then.
-            RunError: If another process of the training failed; with its message.
+            RunError: If another process of the training failed; the message includes that of the other process.
         """
         broadcast_buffers(*self.routing.networks, with_parameters=True)
         with ExitStack() as stack:
@@ -135,12 +136,12 @@ class Trainer(TrainingState):
         return False
 
     def _is_time_to_save(self) -> bool:
-        """Return True at the steps within an epoch that are saved; the end of an epoch is saved elsewhere."""
+        """Return True if a checkpoint is due at this step within an epoch; ``_finish_epoch`` saves at the end of an epoch."""
         every = self.recipe.checkpoint_every_steps
         return every is not None and self.step % every == 0 and self.step % self.steps_per_epoch != 0
 
     def _train_step(self, images: Tensor, labels: Tensor) -> None:
-        """Update the weights once."""
+        """Train on the images of one step, which updates the weights once."""
         self.scheduler.step_update(self.step)
         self.routing.before_step(self.step, self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
@@ -155,7 +156,7 @@ class Trainer(TrainingState):
             self.reporter.count(*result)
 
     def _add_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Add the gradients of one batch, and return its loss, logits and labels."""
+        """Add the gradients of one batch to those of the parameters, and return the batch's loss, logits and labels."""
         with self.engine.accumulating():
             images, labels = self.objective.inputs(images, labels)
             logits = self.engine.forward(images)
@@ -172,7 +173,7 @@ class Trainer(TrainingState):
             self.reporter.progress()
 
     def _finish_epoch(self) -> bool:
-        """Freeze and snap starts if it is time, validate the epoch and save it; False when stopped meanwhile."""
+        """Finish an epoch: freeze and snap starts if it is time, validate, and save; return False if stopped during this."""
         self._freeze_and_snap()
         numbers = self._validate()
         if numbers is None:
@@ -198,7 +199,7 @@ class Trainer(TrainingState):
 
     def _validate(self) -> dict[str, float] | None:
         broadcast_buffers(*self.routing.networks)
-        # small batches fit the caches of a CPU
+        # on a CPU small batches are faster, because they fit into its caches
         size = 64 if self.device.type == "cpu" else max(256, self.recipe.batch_size)
         options = {"batch_size": size, "device": self.device, "amp": self.recipe.amp, "all_ranks": True}
         options |= {"should_stop": self.hooks.should_stop, "channels_last": self.recipe.channels_last}
@@ -211,7 +212,7 @@ class Trainer(TrainingState):
         return None if averages is None else numbers | {f"ema_{name}": value for name, value in averages.items()}
 
     def _save(self) -> None:
-        """Hand the training to the checkpoint hook, unless a number that is not finite would be saved."""
+        """Call the checkpoint hook with the training, unless a loss or weight is not finite."""
         self.divergence.raise_if_spoiled()
         self.rng = capture_rng()
         self.other_ranks = distributed.gather(self.rank_state())[1:]
@@ -220,7 +221,7 @@ class Trainer(TrainingState):
 
 
 def _check_joined() -> None:
-    """Refuse to train alone in a process that was started as one of several.
+    """Refuse to train in a process that was started as one of several and has not joined the others.
 
     Raises:
         RunError: If this process has not joined the others.

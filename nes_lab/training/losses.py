@@ -12,12 +12,13 @@ __all__ = ["classification_loss", "kd_loss"]
 
 
 def classification_loss(label_smoothing: float = 0.0) -> nn.Module:
-    """Return a module that computes the cross entropy of logits and labels, in nats per image.
+    """Return a module that computes the mean cross entropy of logits and labels, in nats per image.
 
-    Labels are class numbers ``(N,)``, or the target share of every class ``(N, classes)``.
+    Labels are class numbers ``(N,)``, or a probability for every class ``(N, classes)``.
 
     Args:
-        label_smoothing: Share of the target that is spread evenly over all classes. Use 0 for labels that are smoothed already.
+        label_smoothing: Share of the target probability that is spread evenly over all classes. Use 0 for labels that are
+            already smoothed.
 
     Examples:
         >>> import torch
@@ -30,13 +31,13 @@ def classification_loss(label_smoothing: float = 0.0) -> nn.Module:
 def kd_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Return the distillation loss ``T^2 * KL(teacher || student)``, in nats per image.
 
-    Both distributions are softmax of logits divided by the temperature ``T``. The factor ``T^2`` keeps gradients of the same
-    size when ``T`` changes.
+    Both distributions are the softmax of logits divided by the temperature ``T``. Because of the factor ``T^2``, the size of the
+    gradients hardly depends on ``T``.
 
     Args:
         logits: Outputs of the student, ``(N, classes)``.
         teacher_logits: Outputs of the teacher, ``(N, classes)``.
-        temperature: ``T``, above 0.
+        temperature: The temperature ``T``, above 0.
 
     Examples:
         >>> import torch

@@ -14,11 +14,11 @@ __all__ = ["Mixing"]
 class Mixing:
     """Mixes each image of a batch with another one, and mixes their labels in the same proportion.
 
-    Random numbers come from numpy's global generator, which the trainer saves with its checkpoints. The last image of an odd
-    batch stays as it is.
+    Random numbers come from numpy's global generator, whose state is saved in checkpoints. The last image of a batch with an odd
+    number of images is not mixed.
 
     Args:
-        recipe: Gives ``mixup`` and ``cutmix``; its label smoothing is applied to the mixed labels.
+        recipe: Training recipe with the settings ``mixup``, ``cutmix`` and ``label_smoothing``.
         classes: Number of classes.
 
     Examples:
@@ -43,10 +43,10 @@ class Mixing:
         self._cutmix = recipe.cutmix
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mixed images, and the target share of every class for each, ``(N, classes)``.
+        """Return the mixed images, and the mixed labels as a probability for every class, ``(N, classes)``.
 
         Raises:
-            OptionError: If CutMix should cut a rectangle out of inputs that are not images.
+            OptionError: If CutMix is on and the inputs are not images.
         """
         if self._cutmix > 0 and images.ndim != 4:
             raise OptionError(

@@ -1,4 +1,4 @@
-"""Prepare the networks of a training: the moving average of the weights, and what several processes must share."""
+"""Build the moving average of a network's weights, and share buffers and batch norms between the processes of a training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["broadcast_buffers", "build_ema", "check_sync_batchnorm", "synchroniz
 
 
 def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
-    """Return a moving average of a network's weights, or None when the recipe has no ``ema_decay``.
+    """Return the moving average of a network's weights, or None if the recipe has no ``ema_decay``.
 
     Examples:
         >>> build_ema(nn.Linear(1, 1), Recipe(epochs=1, batch_size=1, lr=0.1)) is None
@@ -35,7 +35,9 @@ def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
 
 
 def broadcast_buffers(*networks: nn.Module, with_parameters: bool = False) -> None:
-    """Copy the first process's buffers to all others: each process's batch norms have seen other images.
+    """Copy the buffers of networks from the first process to all others.
+
+    Without this they differ, because the batch norms of each process get other images.
 
     Args:
         networks: Networks that have the same shapes in every process.
@@ -71,11 +73,11 @@ def synchronized_norms(model: nn.Module, sync_batchnorm: bool) -> Iterator[None]
     """Compute batch norm statistics over all processes inside the ``with`` block, then restore the network's own modules.
 
     Args:
-        model: The network; its batch norms are replaced meanwhile.
-        sync_batchnorm: False changes nothing.
+        model: The network; its batch norms are replaced inside the block.
+        sync_batchnorm: Replace the batch norms; False: nothing is changed.
 
     Raises:
-        OptionError: If the network is itself one batch norm, which has no parent to be replaced in.
+        OptionError: If the network is itself a batch norm, which cannot be replaced because it has no parent module.
     """
     if not sync_batchnorm or distributed.world_size() == 1:
         yield

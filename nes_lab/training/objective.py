@@ -1,4 +1,4 @@
-"""Turn a batch into inputs, and logits into a loss (with distillation)."""
+"""Turn a batch of images and labels into inputs of a network, and its logits into a loss (with distillation)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Objective"]
 
 
 class Objective:
-    """Prepares the inputs of a step, and computes its loss.
+    """Prepares the inputs of a training step, and computes its loss.
 
     Args:
-        recipe: Gives mixing, label smoothing and the weight of distillation.
+        recipe: Training recipe with the settings of mixing, label smoothing and distillation.
         classes: Number of classes.
-        precision: Device of the images, and dtype in which the teacher runs.
-        teacher: Dense network to learn from. It is used only when ``kd_weight`` is above 0; it is put in evaluation mode and
-            its weights never change.
+        precision: The device of the images, and the dtype of the teacher's forward pass.
+        teacher: Dense network to learn from, used only if ``kd_weight`` is above 0. It is set to evaluation mode, and its
+            weights do not change. None: no teacher.
 
     Raises:
         OptionError: If ``kd_weight`` is above 0 and there is no teacher.
@@ -48,13 +48,14 @@ class Objective:
 
             self._mixing = Mixing(recipe, classes)
         self._label_loss = classification_loss(recipe.label_smoothing)
-        self._mixed_label_loss = classification_loss()  # mixed labels are smoothed already
+        self._mixed_label_loss = classification_loss()  # mixed labels are already smoothed
 
     def inputs(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images and labels on the device, mixed if the recipe says so.
+        """Move images and labels to the device, and mix them if the recipe has Mixup or CutMix.
 
         Returns:
-            Images, and class numbers ``(N,)``; mixed labels are the target share of every class ``(N, classes)``.
+            The images and the labels. Labels are class numbers ``(N,)`` or, if mixed, a probability for every class
+            ``(N, classes)``.
         """
         device = self.precision.device
         images = images.to(device, non_blocking=True)
@@ -68,8 +69,8 @@ class Objective:
 
         Args:
             logits: Outputs of the network, ``(N, classes)``.
-            images: What :meth:`inputs` returned; the teacher sees them too.
-            labels: What :meth:`inputs` returned.
+            images: The images that :meth:`inputs` returned; the teacher gets the same ones.
+            labels: The labels that :meth:`inputs` returned.
         """
         label_loss = (self._mixed_label_loss if labels.ndim > 1 else self._label_loss)(logits, labels)
         if self.teacher is None:

@@ -1,4 +1,4 @@
-"""Build timm's optimizers, with parameter groups that keep weight decay off biases, norms and starting indices."""
+"""Build timm's optimizers, with parameter groups in which biases, norms and starting indices have no weight decay."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ def is_routing_parameter(name: str) -> bool:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: float) -> list[dict[str, Any]]:
-    """Sort the trainable parameters into the groups ``decay``, ``no_decay`` and ``starts``; empty groups are left out.
+    """Sort a network's trainable parameters into the groups ``decay``, ``no_decay`` and ``starts``; leave out empty groups.
 
-    There is no weight decay for vectors and scalars (biases, norms), for names that a timm model lists in
-    ``no_weight_decay()``, and for starts and index learners, which also have their own learning rate. Starts come last, so
-    that dropping them keeps the positions of all other parameters.
+    - ``no_decay``: vectors and scalars (biases, norms), and names that a timm model lists in ``no_weight_decay()``.
+    - ``starts``: starts and index learners, which have no weight decay and their own learning rate. This group is the last, so
+      that dropping it keeps the positions of all other parameters.
+    - ``decay``: all other parameters.
 
     Args:
         model: The network.
         weight_decay: Weight decay of the group ``decay``.
-        starts_lr_scale: Learning rate of starts and index learners, relative to that of the others.
+        starts_lr_scale: Learning rate of the group ``starts``, relative to the other groups.
 
     Examples:
         >>> groups = parameter_groups(nn.Linear(2, 3), weight_decay=0.1, starts_lr_scale=1.0)
@@ -78,7 +79,7 @@ def check_optimizer(name: str) -> None:
     """Refuse an optimizer that timm does not know.
 
     Raises:
-        OptionError: Gives the closest names.
+        OptionError: If the name is not known; the message gives the closest one.
 
     Examples:
         >>> check_optimizer("lookahead_radam")
@@ -89,7 +90,9 @@ def check_optimizer(name: str) -> None:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer over :func:`parameter_groups`, in torch's fused form if there is one.
+    """Build the recipe's optimizer for a network, with the groups of :func:`parameter_groups`.
+
+    If torch has a fused version of the optimizer, it is used.
 
     Raises:
         OptionError: If timm does not know the optimizer, or the optimizer does not accept one of its options.
@@ -120,7 +123,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[str, Any]]:
-    """Return timm's name of the optimizer, and its arguments."""
+    """Return the name and the arguments with which timm creates the recipe's optimizer."""
     from timm.optim import get_optimizer_class, get_optimizer_info
 
     name = recipe.optimizer
@@ -143,16 +146,16 @@ def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[
 
 
 def mark_parameters_changed(optimizer: torch.optim.Optimizer) -> None:
-    """Raise the version counter of every parameter of an optimizer.
+    """Increase torch's version counter of every parameter of an optimizer, as an ordinary update would.
 
-    Torch's fused steps do not raise it. Values cached by version (the sampled weight of an epitome layer in evaluation) would
-    then be stale.
+    Torch's fused optimizer steps do not do this. Without it, values cached for a version (the sampled weight of an epitome layer
+    in evaluation) would be outdated.
     """
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])
 
 
 def drop_group(optimizer: torch.optim.Optimizer, name: str) -> None:
-    """Remove a parameter group from an optimizer, together with its state.
+    """Remove the parameter group with this name from an optimizer, together with the state of its parameters.
 
     Examples:
         >>> optimizer = build_optimizer(nn.Linear(2, 1), Recipe(epochs=1, batch_size=1, lr=0.1))
@@ -166,11 +169,11 @@ def drop_group(optimizer: torch.optim.Optimizer, name: str) -> None:
 
 
 _PARAMETER_SHAPED = {"momentum_buffer", "exp_avg", "square_avg"}
-"""State entries that have the parameter's shape in every optimizer that keeps them."""
+"""Names of optimizer state entries that always have the shape of their parameter."""
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an optimizer's state after comparing shapes, which torch does not compare.
+    """Load a saved state into an optimizer, and check the shapes of its entries, which torch does not check.
 
     Raises:
         CheckpointError: If groups, counts or shapes differ.
@@ -178,7 +181,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     try:
         optimizer.load_state_dict(state)
     except (ValueError, KeyError) as error:
-        raise CheckpointError(f"the optimizer's state does not fit: {error}") from error
+        raise CheckpointError(f"the optimizer's state does not fit this network: {error}") from error
     for parameter, entries in optimizer.state.items():
         for name, value in entries.items():
             if isinstance(value, Tensor) and name in _PARAMETER_SHAPED and value.shape != parameter.shape:

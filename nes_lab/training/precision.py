@@ -1,4 +1,4 @@
-"""Choose the dtype of the forward pass: mixed precision where the device has it, or where the recipe demands it.
+"""Choose the dtype of a training's forward pass: mixed precision if the device supports it and the recipe does not forbid it.
 
 Tests: tests/training/test_recipe_checks.py
 """
@@ -18,7 +18,7 @@ _ACCELERATE = {None: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class Precision:
-    """Dtype of the forward pass on a device.
+    """The dtype of a network's forward pass on a device.
 
     Args:
         device: Device of the network.
@@ -26,7 +26,7 @@ class Precision:
             ``"off"``: float32. ``"bf16"``, ``"fp16"``: this dtype, or an error.
 
     Raises:
-        OptionError: If the device does not have the dtype that ``amp`` demands.
+        OptionError: If the device does not have the dtype that ``amp`` requires.
 
     Examples:
         >>> Precision(torch.device("cpu"), "auto").name, Precision(torch.device("cpu"), "bf16").name
@@ -43,11 +43,11 @@ class Precision:
 
     @property
     def accelerate(self) -> str:
-        """Accelerate's name of the dtype."""
+        """Accelerate's name of the dtype: ``"no"``, ``"bf16"`` or ``"fp16"``."""
         return _ACCELERATE[self.dtype]
 
     def autocast(self) -> AbstractContextManager:
-        """Return the context manager to run a forward pass in."""
+        """Return a context manager in which a forward pass uses this dtype."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, dtype=self.dtype)
 
 

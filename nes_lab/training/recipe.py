@@ -1,4 +1,7 @@
-"""The numbers of a training, checked once. Does not import torch. ``experiment/build.py`` makes a recipe from a config."""
+"""The recipe: the settings of a training, with a check of their ranges. This file does not import torch.
+
+``experiment/build.py`` makes a recipe from a config.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ AMP_MODES = ("auto", "off", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """The numbers of a training. By default everything optional is off.
+    """The settings of a training. By default everything optional is off.
 
-    A step is one update of the weights. It sees ``batch_size * accumulate * processes`` images.
+    A step is one update of the weights. It uses ``batch_size * accumulate * processes`` images.
 
     Args:
-        epochs: Passes over the training images.
-        batch_size: Images that one process handles at a time.
+        epochs: Number of passes over the training images.
+        batch_size: Number of images per forward pass in one process.
         lr: Peak learning rate, reached after the warm-up.
         optimizer: ``"sgd"`` (Nesterov if ``momentum`` is above 0), ``"adamw"`` or any other that timm knows.
         momentum: Momentum of sgd and rmsprop; first beta of Adam and similar optimizers.
@@ -35,30 +38,31 @@ class Recipe:
         min_lr: Final learning rate of ``"cosine"``, ``"poly"`` and ``"tanh"``.
         warmup_epochs: Epochs of linear warm-up; may be a fraction.
         warmup_lr: Learning rate at the first step of the warm-up.
-        label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1).
-        mixup: Alpha of Mixup; 0 is off.
-        cutmix: Alpha of CutMix; 0 is off. With both, each batch takes one of them at random.
-        ema_decay: Largest decay of the moving average of the weights; None keeps no average.
-        ema_warmup: Whether the decay rises from zero to ``ema_decay``.
+        label_smoothing: Share of the target probability that is spread evenly over all classes, in [0, 1).
+        mixup: Alpha of Mixup; 0: off.
+        cutmix: Alpha of CutMix; 0: off. If both are on, one of them is chosen at random for each batch.
+        ema_decay: Largest decay of the moving average of the weights; None: no average is kept.
+        ema_warmup: Let the decay rise from zero to ``ema_decay``.
         kd_weight: Share of the loss that comes from the dense teacher, in [0, 1].
         kd_temperature: The logits of teacher and student are divided by it; the loss is multiplied by its square.
-        amp: ``"auto"`` uses mixed precision on GPUs, ``"off"`` never; ``"bf16"`` and ``"fp16"`` use this dtype or raise an error.
-        accumulate: Batches whose gradients are added up for one step.
+        amp: Mixed precision. ``"auto"``: on GPUs; ``"off"``: never; ``"bf16"`` or ``"fp16"``: with this dtype, or an error.
+        accumulate: Number of batches whose gradients are added up for one step.
         sync_batchnorm: Compute batch norm statistics over all processes (CUDA only).
         compile: Compile the network with ``torch.compile``.
         channels_last: Keep images and convolution weights in memory with channels last.
         starts_lr_scale: Learning rate of starts and index learners, relative to ``lr``.
         starts_warmup_epochs: Epochs over which the learning rate of starts and index learners rises from zero.
-        starts_momentum_end: Momentum of the routing map at the end, reached linearly; None keeps the layers' own momentum.
-        starts_freeze_epoch: Freeze the starts after this many epochs; None never does.
-        starts_snap_epoch: Round the starts to integers, and freeze them, after this many epochs; None never does.
-        clip_grad: Largest gradient norm; None does not clip.
-        checkpoint_every_epochs: Epochs between two checkpoints.
-        checkpoint_every_steps: Steps between two additional checkpoints within an epoch; None adds none.
-        log_every_steps: Steps between two rows of training metrics.
+        starts_momentum_end: Momentum of the routing maps at the end of the training, reached linearly; None: the momentum set in
+            each layer does not change.
+        starts_freeze_epoch: Freeze the starts after this many epochs; None: never.
+        starts_snap_epoch: Round the starts to integers, and freeze them, after this many epochs; None: never.
+        clip_grad: Largest norm of the gradient, to which larger gradients are scaled down; None: no clipping.
+        checkpoint_every_epochs: Number of epochs between two checkpoints.
+        checkpoint_every_steps: Number of steps between two additional checkpoints within an epoch; None: no additional ones.
+        log_every_steps: Number of steps between two rows of training metrics.
 
     Raises:
-        OptionError: Names the value that is out of range.
+        OptionError: If a value is out of range; the message names it.
 
     Examples:
         >>> Recipe(epochs=0, batch_size=8, lr=0.1)

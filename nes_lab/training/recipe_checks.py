@@ -16,10 +16,10 @@ __all__ = ["check_recipe", "check_training", "images_per_step"]
 
 
 def check_recipe(recipe: Recipe, device: torch.device) -> None:
-    """Refuse options that the device does not have, and optimizers that do not exist.
+    """Refuse a recipe with options that the device does not support, or with an unknown optimizer.
 
     Raises:
-        OptionError: Names the option.
+        OptionError: If an option is refused; the message names it.
 
     Examples:
         >>> check_recipe(Recipe(epochs=1, batch_size=8, lr=0.1), torch.device("cpu"))
@@ -30,10 +30,10 @@ def check_recipe(recipe: Recipe, device: torch.device) -> None:
 
 
 def check_training(recipe: Recipe, data: DatasetSpec, model: nn.Module, processes: int = 1) -> None:
-    """Refuse a recipe that does not suit the data or this network's parameters.
+    """Refuse a recipe that the data or the network's parameters do not allow.
 
     Raises:
-        OptionError: Names the option.
+        OptionError: If an option is refused; the message names it.
 
     Examples:
         >>> from nes_lab.datasets.digits import load_digits
@@ -46,15 +46,15 @@ def check_training(recipe: Recipe, data: DatasetSpec, model: nn.Module, processe
 
 
 def images_per_step(recipe: Recipe, images: int, processes: int) -> int:
-    """Return how many images one step takes over all processes.
+    """Return how many images one training step uses in all processes together.
 
     Args:
-        recipe: Gives the batch size and the number of batches per step.
+        recipe: Training recipe with the batch size and the number of batches per step.
         images: Number of training images.
         processes: Number of processes that train together.
 
     Raises:
-        OptionError: If several processes or batches would have to share fewer images than one step takes.
+        OptionError: If a step consists of several batches or processes, and there are fewer training images than it uses.
 
     Examples:
         >>> images_per_step(Recipe(epochs=1, batch_size=8, accumulate=2, lr=0.1), images=100, processes=2)

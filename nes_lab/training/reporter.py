@@ -1,4 +1,4 @@
-"""Hand a training's rows of metrics, progress and events to its hooks."""
+"""Send a training's rows of metrics, progress and events to its callbacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Reporter"]
 
 
 class Reporter:
-    """Collects what a training does and reports it when it is time. Only the first process reports.
+    """Collects the metrics of a training and reports them to its callbacks. Only the first process reports.
 
     Args:
         training: The training to report on.
@@ -27,19 +27,19 @@ class Reporter:
         self._recent_loss: float | None = None
 
     def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch of this process."""
+        """Add a batch of this process to the metrics and to the measured speed."""
         self.training.metrics.update(loss, logits, labels)
         self.clock.count(len(labels) * distributed.world_size())
         if self.training.device.type == "cpu":  # elsewhere reading the number would wait for the device
             self._recent_loss = loss.item()
 
     def is_row_due(self) -> bool:
-        """Return True at the steps that end with a row of training metrics."""
+        """Return True if a row of training metrics is due at this step."""
         training = self.training
         return training.step % training.recipe.log_every_steps == 0 or training.step % training.steps_per_epoch == 0
 
     def train_row(self) -> None:
-        """Report the metrics of the steps since the last row. Every process must call this."""
+        """Report a row with the training metrics of the steps since the last row. Every process must call this."""
         means = self.training.metrics.means(all_ranks=True)
         self._recent_loss = means["loss"]
         lr, speed = self.training.optimizer.param_groups[0]["lr"], self.clock.images_per_s()
@@ -55,12 +55,12 @@ class Reporter:
             self.hooks.metric({"step": step, "epoch": epoch, "split": split, **numbers})
 
     def event(self, about: dict[str, Any]) -> None:
-        """Report something that happens once."""
+        """Report an event that happens once in a training, such as the freezing of starts."""
         if distributed.is_main():
             self.hooks.event(about | {"step": self.training.step, "epoch": self.training.epoch})
 
     def progress(self) -> None:
-        """Report how far the training is."""
+        """Report the progress of the training: step, epoch, speed and time left."""
         training = self.training
         if not distributed.is_main():
             return
@@ -73,7 +73,7 @@ class Reporter:
                 "label": f"epoch {epoch} of {training.recipe.epochs}",
                 "epoch": epoch,
                 "epochs": training.recipe.epochs,
-                "images_per_s": self.clock.images_per_s() or None,  # none yet when resumed at the end of an epoch
+                "images_per_s": self.clock.images_per_s() or None,  # 0 before the first step after resuming
                 "seconds_left": self.clock.seconds_left(training.total),
                 "loss": self._recent_loss,
                 "top1": training.last.get("top1"),

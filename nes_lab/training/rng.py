@@ -14,7 +14,7 @@ __all__ = ["capture_rng", "isolated_rng", "restore_rng", "seed_rng"]
 
 
 def capture_rng() -> dict[str, Any]:
-    """Return the states of the global generators of Python, numpy, torch and CUDA, as plain numbers and tensors."""
+    """Return the states of the global random generators of Python, numpy, torch and CUDA, as plain numbers and tensors."""
     version, internal, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -31,7 +31,7 @@ def capture_rng() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put the global generators into a state that :func:`capture_rng` returned."""
+    """Set the global random generators to a state that :func:`capture_rng` returned."""
     python, numpy = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
     keys = numpy["keys"].numpy().astype(np.uint32)
@@ -42,7 +42,7 @@ def restore_rng(state: dict[str, Any]) -> None:
 
 
 def seed_rng(seed: int) -> None:
-    """Seed all global generators."""
+    """Seed the global random generators of Python, numpy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -50,7 +50,7 @@ def seed_rng(seed: int) -> None:
 
 @contextmanager
 def isolated_rng(start: int | dict[str, Any]) -> Iterator[None]:
-    """Use separate random numbers inside the ``with`` block, then restore the caller's generators.
+    """Set the global random generators inside the ``with`` block, and restore the caller's state at its end.
 
     Args:
         start: A seed, or a state that :func:`capture_rng` returned.

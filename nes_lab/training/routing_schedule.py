@@ -1,4 +1,4 @@
-"""Schedule the starting indices in a training: their learning rate and momentum, and when they are frozen and snapped."""
+"""Schedule the learning rate and momentum of starting indices in a training, and when the indices are frozen and snapped."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["RoutingSchedule"]
 
 
 class RoutingSchedule:
-    """Sets the learning rate and momentum of all starts, and freezes and snaps them when the recipe says so.
+    """Sets the learning rate and momentum of all starts in a training, and freezes and snaps them after the recipe's epochs.
 
-    Rates and momentum depend on the step alone. Freezing and snapping replace modules, so the saved state says which was done,
-    and :meth:`restore` repeats it on a fresh network before the weights are loaded.
+    Learning rate and momentum depend only on the step. Freezing and snapping replace modules. Therefore the saved state contains
+    which of them was done, and :meth:`restore` repeats it on a new network before the weights are loaded.
 
     Args:
         networks: The network, and its moving average if there is one. Both are frozen and snapped.
-        recipe: Gives the numbers that begin with ``starts_``.
-        steps_per_epoch: Steps of one epoch.
+        recipe: Training recipe with the settings that begin with ``starts_``.
+        steps_per_epoch: Number of steps in one epoch.
 
     Raises:
-        OptionError: If the momentum of a compiled network should change at every step.
+        OptionError: If the network is compiled and the recipe changes the momentum at every step.
 
     Examples:
         >>> from nes_lab.nn.conv import EpitomeConv2d
@@ -57,9 +57,9 @@ class RoutingSchedule:
                 yield layer.routing
 
     def before_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Set the momentum of the routing maps, and scale the starts' learning rate during their warm-up.
+        """Set the momentum of the routing maps for a step, and scale the learning rate of starts during their warm-up.
 
-        Call after the learning-rate schedule has set the rates of this step.
+        Call this after the learning-rate schedule has set the learning rates of the step.
         """
         warmup = self.recipe.starts_warmup_epochs * self.steps_per_epoch
         if step < warmup:
@@ -74,7 +74,7 @@ class RoutingSchedule:
 
     @contextmanager
     def restored_momentum(self) -> Iterator[None]:
-        """Restore the layers' own momentum at the end of the ``with`` block."""
+        """Restore the momentum that each layer had at first, at the end of the ``with`` block."""
         try:
             yield
         finally:
@@ -82,10 +82,10 @@ class RoutingSchedule:
                 learner.momentum = begin
 
     def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
-        """Freeze and snap the starts if they are due after this many epochs.
+        """Freeze and snap the starts if the recipe says so after this many epochs.
 
         Returns:
-            One event for each that was done, with the number of layers; empty if no module was replaced.
+            One event for freezing and one for snapping, if done now, with the number of layers; empty if nothing changed.
         """
         events = []
         recipe = self.recipe
@@ -116,7 +116,7 @@ class RoutingSchedule:
         return [{"kind": "starts_snapped", **about}]
 
     def _copy_starts_to_average(self) -> None:
-        """Give the moving average the frozen starts of the network, because an average of two starts has no meaning."""
+        """Copy the frozen starts of the network to its moving average, because an average of starts has no meaning."""
         layers, *others = ([layer for _, layer in epitome_layers(network)] for network in self.networks)
         with torch.no_grad():
             for averaged_layers in others:
@@ -134,10 +134,10 @@ class RoutingSchedule:
         return {"frozen": self.frozen, "snapped": self.snapped}
 
     def restore(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        """Freeze and snap the starts as the saved training had done.
+        """Freeze and snap the starts if this was done in the saved training.
 
         Raises:
-            CheckpointError: If this training has frozen or snapped starts that the saved one had not.
+            CheckpointError: If starts are frozen or snapped in this training but not in the saved one.
         """
         frozen, snapped = bool(state.get("frozen")), bool(state.get("snapped"))
         if (self.frozen and not frozen) or (self.snapped and not snapped):

@@ -1,4 +1,4 @@
-"""Mean loss and accuracy, batch by batch. The sums stay on the device until they are read."""
+"""Add up mean loss and accuracy, batch by batch. The sums stay on the device until they are read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _TOP = 5
 
 
 class RunningMetrics:
-    """Running mean loss and top-1 / top-5 accuracy, in percent.
+    """Running mean of the loss, and of the top-1 and top-5 accuracy in percent.
 
     Args:
-        device: Where the sums are kept: the device of the losses and logits.
+        device: Device of the losses and logits, where the sums are kept.
 
     Examples:
         >>> metrics = RunningMetrics("cpu")
@@ -31,13 +31,13 @@ class RunningMetrics:
         self.images = 0
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch.
+        """Add the loss and accuracy of a batch.
 
         Args:
             loss: Mean loss of the batch.
-            logits: Outputs, ``(N, classes)``.
-            labels: Class numbers ``(N,)``, or the target share of every class ``(N, classes)``; then the class with the
-                largest share counts as right.
+            logits: Outputs of the network, ``(N, classes)``.
+            labels: Class numbers ``(N,)``, or a probability for every class ``(N, classes)``; then the class with the largest
+                probability is the right one.
         """
         if labels.ndim > 1:
             labels = labels.argmax(1)
@@ -47,10 +47,10 @@ class RunningMetrics:
         self.images += count
 
     def means(self, all_ranks: bool = False) -> dict[str, float]:
-        """Return ``loss``, ``top1`` and ``top5``; NaN when nothing was counted.
+        """Return the means of ``loss``, ``top1`` and ``top5``; NaN if no batch was added.
 
         Args:
-            all_ranks: Count the images of all processes, which must all call this.
+            all_ranks: Include the images of all processes, which must all call this.
         """
         images, sums = self.images, self._sums
         if all_ranks and world_size() > 1:
@@ -62,15 +62,15 @@ class RunningMetrics:
         return {"loss": loss / images, "top1": 100 * top1 / images, "top5": 100 * top5 / images}
 
     def reset(self) -> None:
-        """Forget everything counted so far."""
+        """Set the sums of losses and hits to zero."""
         self._sums.zero_()
         self.images = 0
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """Return what :meth:`load_state_dict` takes."""
+        """Return the sums of losses and hits, and the number of images, for :meth:`load_state_dict`."""
         return {"sums": self._sums.cpu().clone(), "images": self.images}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Continue from a saved state."""
+        """Load sums that :meth:`state_dict` returned, to continue from them."""
         self._sums.copy_(torch.as_tensor(state["sums"]))
         self.images = int(state["images"])

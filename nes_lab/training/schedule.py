@@ -1,4 +1,7 @@
-"""Build timm's learning-rate schedules. ``step_update(step)`` sets the rates of any step; nothing depends on earlier calls."""
+"""Build timm's learning-rate schedules.
+
+``step_update(step)`` of a schedule sets the learning rates of any step; they do not depend on earlier calls.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ __all__ = ["build_scheduler"]
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> Scheduler:
-    """Build a schedule with linear warm-up, then one of five curves.
+    """Build a learning-rate schedule: a linear warm-up, then one of five curves.
 
-    * ``cosine``, ``tanh``: fall along the curve of that name to ``min_lr``.
-    * ``poly``: falls on a straight line to ``min_lr``.
-    * ``step``: is multiplied by ``decay_rate`` every ``decay_epochs``.
-    * ``constant``: stays at ``lr``.
+    * ``cosine``, ``tanh``: the learning rate falls to ``min_lr`` along the curve of that name.
+    * ``poly``: it falls to ``min_lr`` along a straight line.
+    * ``step``: it is multiplied by ``decay_rate`` every ``decay_epochs``.
+    * ``constant``: it stays at ``lr``.
 
     Args:
-        optimizer: Its learning rates are set.
-        recipe: Gives the curve and its numbers.
-        steps_per_epoch: Steps of one epoch.
+        optimizer: The optimizer whose learning rates the schedule sets.
+        recipe: Training recipe with the name of the curve and its settings.
+        steps_per_epoch: Number of steps in one epoch.
 
     Examples:
         >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)

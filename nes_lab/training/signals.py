@@ -11,12 +11,13 @@ __all__ = ["StopSignals"]
 
 
 class StopSignals:
-    """Context in which SIGTERM and SIGINT only set ``received``, however often they come. The old handlers come back.
+    """A context manager in which SIGTERM and SIGINT only set ``received``, instead of ending the program.
 
-    Outside the main thread Python allows no handlers, so ``received`` stays empty there.
+    The previous signal handlers are restored at its end. Outside the main thread Python allows no signal handlers, so
+    ``received`` stays empty there.
 
     Attributes:
-        received: Name of the last signal, or an empty string.
+        received: Name of the last signal; empty if there was none.
 
     Examples:
         >>> with StopSignals() as stop:

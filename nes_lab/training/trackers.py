@@ -1,7 +1,7 @@
 """Copy a run's metrics to TensorBoard, MLflow, Weights & Biases or Trackio, through Accelerate.
 
-NES Lab itself reads only ``metrics.jsonl``. In each tracker a run keeps its name, and a resumed run continues under it instead
-of becoming a second one.
+NES Lab itself reads only ``metrics.jsonl``. A run has the same name in each tracker, and a resumed run continues under this name
+instead of becoming a second run.
 
 Tests: tests/experiment/test_trackers.py
 """
@@ -28,7 +28,7 @@ def check_trackers(names: Sequence[str]) -> None:
     """Refuse trackers that are unknown, or whose package is not installed.
 
     Raises:
-        OptionError: Says how to install the package, or gives the closest names.
+        OptionError: If a tracker is refused; the message says how to install the package, or gives the closest name.
 
     Examples:
         >>> check_trackers(["tensorbord"])
@@ -48,9 +48,9 @@ class Trackers:
         names: Names from :data:`TRACKERS`.
         folder: Folder for the trackers' files, shared by all runs so that they can be compared. MLflow and Trackio write to
             ``MLFLOW_TRACKING_URI`` and ``TRACKIO_DIR`` instead, if these are set.
-        run: The run's name in the trackers; a name that exists is continued.
+        run: Name of the run in the trackers; if it exists there, that run is continued.
         config: Settings of the run, which the trackers show.
-        on_failure: Called once with the name of a tracker that failed and the reason.
+        on_failure: Function called with the name of a tracker that failed and the reason.
 
     Raises:
         OptionError: If a tracker is unknown or not installed.
@@ -87,12 +87,12 @@ class Trackers:
         else:
             tracker = tracking.TrackioTracker(_PROJECT, name=self._run, resume="allow", embed=False)
         tracker.start()
-        if name != "tensorboard":  # it would add a folder for the settings alone
+        if name != "tensorboard":  # TensorBoard would add a separate folder for the settings
             tracker.store_init_configuration(config)
         self._live[name] = tracker
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Send a row of metrics: each number under ``split/name``, at its step."""
+        """Send a row of metrics to the trackers: each number with the name ``split/name`` and the step of the row."""
         about = {"step", "split", "epoch"}
         values = {f"{row['split']}/{name}": value for name, value in row.items() if name not in about}
         values["epoch"] = row["epoch"]
@@ -110,7 +110,7 @@ class Trackers:
             with isolated_accelerate_state(), self._environment():
                 from accelerate.state import PartialState
 
-                PartialState(cpu=True)  # without this it would look for a GPU
+                PartialState(cpu=True)  # without cpu=True, Accelerate would look for a GPU
                 action()
         except Exception as error:  # noqa: BLE001  an error of a tracker must not end a training
             self._live.pop(name, None)
@@ -118,7 +118,7 @@ class Trackers:
 
     @contextlib.contextmanager
     def _environment(self) -> Iterator[None]:
-        """Set the environment variables that say where MLflow and Trackio write, unless the user has set them."""
+        """Set the environment variables with the folders of MLflow and Trackio in a block, unless the user has set them."""
         folders = {
             "MLFLOW_TRACKING_URI": f"sqlite:///{self._folder / 'mlflow.db'}",
             "TRACKIO_DIR": str(self._folder / "trackio"),
@@ -133,7 +133,7 @@ class Trackers:
 
 
 def _mlflow_id(run: str) -> str | None:
-    """Return the id that MLflow gave to this run in an earlier attempt, or None."""
+    """Return the id that MLflow gave to the run with this name before it was resumed, or None if there is no such run."""
     import mlflow  # pyright: ignore[reportMissingImports]
 
     runs = mlflow.search_runs(

@@ -1,4 +1,4 @@
-"""Measure how fast a training is and how long it will take."""
+"""Measure the speed of a training and estimate the time left."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SECONDS_BETWEEN_REPORTS = 0.2
 
 
 class TrainingClock:
-    """Measures images per second between two rows of metrics, and estimates the time left.
+    """Measures the images per second of a training, and estimates the time left.
 
     Args:
-        now: Returns the present time in seconds; tests pass their own.
+        now: Function that returns the current time in seconds; tests pass a different one.
 
     Examples:
         >>> clock = TrainingClock(now=iter([0.0, 2.0]).__next__)
@@ -33,29 +33,29 @@ class TrainingClock:
         self._last_report = float("-inf")
 
     def count(self, images: int) -> None:
-        """Add the images of a step."""
+        """Add the number of images of a training step."""
         self._images += images
         self._until = self._now()
 
     def images_per_s(self) -> float:
-        """Return the speed from :meth:`restart` to the last counted step."""
+        """Return the images per second from the last :meth:`restart` to the last counted step."""
         seconds = self._until - self._since
         return self._images / seconds if seconds > 0 else 0.0
 
     def restart(self) -> None:
-        """Start measuring the speed again, so that the validation in between does not count."""
+        """Start measuring the speed again, so that the time of a validation before it is not included."""
         self._images, self._since = 0, self._now()
 
     def mark(self, step: int) -> None:
-        """Note the time of a row of metrics; the pace is that between rows."""
+        """Save the step and time of a row of metrics, from which the time left is estimated."""
         self._marks.append({"step": step, "time": self._now()})
 
     def seconds_left(self, total: int) -> float | None:
-        """Return the seconds until step ``total``, as :func:`nes_lab.progress_bar.seconds_left` estimates them."""
+        """Return the estimated seconds until step ``total`` of the training, or None if they cannot be estimated yet."""
         return seconds_left(self._marks, total, now=self._now())
 
     def is_due(self) -> bool:
-        """Return True at most five times per second: when progress should be reported."""
+        """Return True if progress should be reported now, which is at most five times per second."""
         now = self._now()
         if now - self._last_report < _SECONDS_BETWEEN_REPORTS:
             return False

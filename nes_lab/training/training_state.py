@@ -1,4 +1,4 @@
-"""Everything a training is made of, and all that a checkpoint keeps of it besides the weights."""
+"""Hold everything that a training consists of, and turn all of it except the weights into a state for checkpoints."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ _MUST_MATCH = ("steps_per_epoch", "total", "seed")
 class TrainingState:
     """A training at one step: network, data, recipe, optimizer, counters and random generators.
 
-    :class:`~nes_lab.training.loop.Trainer` adds the loop. Hooks and checkpoints need no more than this.
+    The subclass :class:`~nes_lab.training.loop.Trainer` adds the training loop. Hooks and checkpoints use only this class.
 
     Args:
         model: The network; it is moved to ``device``.
-        data: Training and validation split.
-        recipe: The numbers of the training.
-        seed: Seed for order, augmentation and dropout.
-        device: Where to train.
+        data: The training split and the validation split.
+        recipe: The settings of the training.
+        seed: Seed for the order of the images, augmentation and dropout.
+        device: The device to train on.
 
     Attributes:
-        step: Steps done.
-        total: Steps in the complete training.
-        validated: Epochs that were validated.
-        last: Numbers of the latest validation; empty before the first.
-        best_top1: Best validation top-1 so far, in percent; None before the first.
-        ema: Moving average of the weights; None without ``ema_decay``.
+        step: Number of steps done.
+        total: Number of steps in the complete training.
+        validated: Number of epochs that were validated.
+        last: Metrics of the latest validation; empty before the first one.
+        best_top1: Best top-1 accuracy in validation so far, in percent; None before the first validation.
+        ema: Moving average of the weights; None: the recipe has no ``ema_decay``.
         rng: A seed before the first step, then the states of the global random generators.
-        other_ranks: What the other processes had when the training was last saved.
+        other_ranks: Random generators and running metrics of the other processes when the training was last saved.
 
     Raises:
-        OptionError: If the recipe asks for what the device, the data or the network does not have.
+        OptionError: If the device, the data or the network does not allow the recipe.
     """
 
     def __init__(
@@ -89,16 +89,16 @@ class TrainingState:
 
     @property
     def epoch(self) -> int:
-        """Number of complete epochs."""
+        """Number of complete epochs of the training."""
         return self.step // self.steps_per_epoch
 
     def rank_state(self) -> dict[str, Any]:
-        """Return what differs between the processes of one training: random generators and running metrics."""
+        """Return the state that differs between the processes of one training: random generators and running metrics."""
         rng = self.rng if isinstance(self.rng, dict) else {"seed": self.rng}
         return {"rng": rng, "meter": self.metrics.state_dict()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is not in the networks' state dicts, as plain tensors, numbers, lists and dicts."""
+        """Return the state of the training without the weights of its networks, as plain tensors, numbers, lists and dicts."""
         return {
             "schema_version": STATE_SCHEMA,
             "step": self.step,
@@ -118,10 +118,14 @@ class TrainingState:
         }
 
     def match_structure(self, state: dict[str, Any]) -> None:
-        """Freeze or snap layers as the saved training had done, so that its weights fit. Call before loading them.
+        """Freeze or snap the starts if this was done in the saved training. Call before loading the saved weights.
+
+        Args:
+            state: The saved state.
 
         Raises:
-            CheckpointError: If the state is of another schema or other data, or this training has gone further.
+            CheckpointError: If the state has another schema or is of other data, or if starts are frozen or snapped in this
+                training but not in the saved one.
         """
         if state.get("schema_version") != STATE_SCHEMA:
             raise CheckpointError(
@@ -135,10 +139,10 @@ class TrainingState:
         self.routing.restore(routing, self.optimizer)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state. The weights of the networks are loaded separately.
+        """Load the saved state of a training, to continue from it. The weights of the networks are loaded separately.
 
         Raises:
-            CheckpointError: If the state is of another schema, or of a run with other data, seed, length or processes.
+            CheckpointError: If the state has another schema, or is of a run with other data, seed, length or processes.
         """
         self.match_structure(state)
         self._check_run(state)
@@ -169,7 +173,10 @@ class TrainingState:
 
 
 def _data_identity(data: DatasetSpec) -> dict[str, Any]:
-    """Return what must not change about the data when a training resumes: the examples, their labels and class names."""
+    """Return the properties of the data that must be the same when a training resumes.
+
+    They are the numbers of examples, the class names, and a hash of the labels.
+    """
     digest = hashlib.sha256()
     for split in (data.train, data.val):
         digest.update(split.labels.cpu().numpy().tobytes())
@@ -178,10 +185,10 @@ def _data_identity(data: DatasetSpec) -> dict[str, Any]:
 
 
 def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
-    """Refuse other data: its examples come in another order, and their labels may mean something else.
+    """Refuse to resume a training on other data than the saved one, where order and meaning of the labels may differ.
 
     Raises:
-        CheckpointError: Says what changed.
+        CheckpointError: If the data has changed; the message says how.
     """
     present = _data_identity(data)
     changed = [_describe_change(name, saved.get(name), now) for name, now in present.items() if now != saved.get(name)]
@@ -192,7 +199,7 @@ def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
 
 
 def _describe_change(name: str, before: object, now: object) -> str:
-    """Describe one changed value as "name: before, now after"; for lists, only the entries that differ."""
+    """Describe one changed property of the data as "name: before, now after"; for lists, only the entries that differ."""
     if isinstance(before, list) and isinstance(now, list):
         gone = [entry for entry in before if entry not in now]
         new = [entry for entry in now if entry not in before]
