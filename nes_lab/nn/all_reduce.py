@@ -1,4 +1,4 @@
-"""Sum a tensor over all ranks, with gradients. Our own function, because torch 2.15 deprecates its own.
+"""Sum a tensor over all ranks, with gradients. Torch's own function for this is deprecated since torch 2.15.
 
 Tests: tests/nn/test_distributed.py
 """
@@ -15,7 +15,7 @@ __all__ = ["all_reduce_sum"]
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """Every rank's result depends on every rank's tensor, so gradients are summed over all ranks too."""
+    """Sums a tensor over all ranks. The result depends on every rank's tensor, so the backward pass sums gradients over all ranks."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -29,12 +29,12 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Sum a tensor over all ranks of the default process group, differentiably. Every rank must call it.
+    """Sum a tensor over all ranks of the default process group, differentiably. Every rank must call this function.
 
     Args:
         tensor: This rank's tensor; it must have the same shape on every rank.
 
     Returns:
-        The sum, the same on every rank. The gradient that reaches each rank's tensor is that of the ranks' losses added up.
+        The sum, which is the same on every rank. Each rank's tensor gets the gradient of the sum of all ranks' losses.
     """
     return _AllReduceSum.apply(tensor)  # pyright: ignore[reportReturnType]

@@ -1,4 +1,4 @@
-"""Epitome convolutions, with the arguments of their torch counterparts.
+"""Provide epitome convolutions in one, two and three dimensions, with the arguments of torch's convolutions.
 
 Tests: tests/nn/test_layer.py
 """
@@ -22,7 +22,7 @@ __all__ = ["EpitomeConv1d", "EpitomeConv2d", "EpitomeConv3d"]
 
 
 class _EpitomeConv(EpitomeLayer):
-    """Base of the epitome convolutions; each public class sets the number of its ``spatial`` axes."""
+    """Base class of the epitome convolutions. Each public class sets ``spatial``, its number of spatial axes."""
 
     spatial: int
     dense: type[nn.Module]
@@ -83,7 +83,7 @@ class _EpitomeConv(EpitomeLayer):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the operation of this kind of layer, given that of a plain convolution with its arguments."""
+        """Return the operation of this kind of layer, given that of a plain convolution with the same arguments."""
         return op
 
     @classmethod
@@ -92,10 +92,10 @@ class _EpitomeConv(EpitomeLayer):
         """Make the epitome layer that replaces a dense convolution, with its hyperparameters, bias, dtype, device and mode.
 
         Args:
-            conv: The dense layer; it stays untouched.
-            initial_weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that
-                read it; ``"none"``: fresh random numbers.
-            **epitome: ``epitome_shape`` and the other epitome arguments of the constructor.
+            conv: The dense layer; it is not changed.
+            initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``:
+                each cell takes one of the weights that read it; ``"none"``: the epitome is random.
+            **epitome: Values of ``epitome_shape`` and of the constructor's other arguments about the epitome.
 
         Raises:
             GeometryError: If a patch does not fit, or if ``conv`` is not a convolution of this dimension.
@@ -127,7 +127,7 @@ class _EpitomeConv(EpitomeLayer):
         return layer.copy_dense_state_(conv, initial_weights)
 
     def plain(self) -> nn.Module:
-        """Make a plain torch convolution with the sampled weight; outputs agree to rounding."""
+        """Make a plain torch convolution with the sampled weight. Outputs are equal up to rounding."""
         conv = self.dense(
             self.in_channels,
             self.out_channels,
@@ -146,7 +146,7 @@ class _EpitomeConv(EpitomeLayer):
 class EpitomeConv1d(_EpitomeConv):
     r"""One-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
 
-    See :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_k)``.
+    The arguments are those of :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_k)``.
 
     Shape:
         - input ``(N, C_in, L)``, output ``(N, C_out, L_out)`` as :class:`torch.nn.Conv1d`
@@ -164,36 +164,40 @@ class EpitomeConv1d(_EpitomeConv):
 class EpitomeConv2d(_EpitomeConv):
     r"""Two-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
 
-    The weight is cut into patches; patch *p* is read from the epitome at a real-valued starting index by
-    multilinear interpolation. Only epitome, routing map and bias are stored.
+    The weight is cut into patches. Each patch is read from the epitome at real-valued starting indices, by multilinear
+    interpolation. Only the epitome, the routing map (the starting indices) and the bias are stored.
 
     Law: every execution gives the output of ``F.conv2d(x, layer.materialize(), ...)``, and its gradients.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels, kernel_size, stride, padding, dilation, groups, bias, device, dtype: As :class:`torch.nn.Conv2d`.
-        padding_mode: Only ``"zeros"``.
-        epitome_shape: ``(E_out, E_in, E_h, E_w)``, in cells. The layer is compressed if this is smaller than the weight,
-            ``(C_out, C_in/groups, K_h, K_w)``.
-        patch_channels: Output and input channels sampled in one piece; the last patch is cropped. None: as long as the epitome axis.
-        routing: What sets the starts. ``"tiled"``: 0, b, 2b, ... for patches of length b, wrapping around; ``"stride"``: evenly
+        in_channels: Number of input channels.
+        out_channels, kernel_size, stride, padding, dilation, groups, bias, device, dtype: Arguments of :class:`torch.nn.Conv2d`.
+        padding_mode: Only ``"zeros"`` is allowed.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in, E_h, E_w)``, in cells. The layer is compressed if the epitome is smaller
+            than the weight, ``(C_out, C_in/groups, K_h, K_w)``.
+        patch_channels: Numbers of output and input channels of a patch, ``(b_out, b_in)``; the last patch may be smaller. None: the
+            lengths of the epitome's channel axes.
+        routing: How the starts are set. ``"tiled"``: 0, b, 2b, ... for patches of length b, wrapping around; ``"stride"``: evenly
             spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters; ``"learner"``: predicted from the input.
-        scope: ``"separable"``: a start depends on the patch's index along its own axis; ``"joint"``: one start tuple per block.
+        scope: ``"separable"``: a start depends only on the patch's index along its own axis; ``"joint"``: each block of the weight
+            (an output patch crossed with an input patch) has its own starts.
         boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: they continue at the beginning of the axis.
-        execution: ``"auto"`` (cheapest by count), ``"materialize"``, ``"wrapped"``, ``"factored"``, ``"product_map"``.
+        execution: How the layer is computed: ``"auto"`` (in the way with the fewest multiply-adds), ``"materialize"``,
+            ``"wrapped"``, ``"factored"`` or ``"product_map"``.
         seed: Seed of ``"random"`` routing; other routings ignore it.
-        reach: Largest move of a start from the tiling, in cells (``learner`` routing with ``squash="tanh"``).
-        squash: ``"tanh"`` or ``"sigmoid"``, the paper's (``learner`` routing).
-        momentum: Share of the old starts in the moving average, in [0, 1) (``learner`` routing).
-        learner: ``"mlp"`` or ``"conv"``, the network that predicts the starts (``learner`` routing).
+        reach: Largest move of a start from the tiling, in cells; only for ``"learner"`` routing with ``squash="tanh"``.
+        squash: Only for ``"learner"`` routing. ``"tanh"``: starts move by at most ``reach`` cells; ``"sigmoid"``: they move anywhere,
+            as in the paper.
+        momentum: Share of the old starts in the moving average, in [0, 1); only for ``"learner"`` routing.
+        learner: Network that predicts the starts, ``"mlp"`` or ``"conv"``; only for ``"learner"`` routing.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, H_out, W_out)`` as :class:`torch.nn.Conv2d`
 
     Raises:
-        GeometryError: If a patch does not fit in the epitome; names the axis, what it needs and what it has.
-        PlanError: If ``execution`` is not available for the layer; says why.
-        OptionError: If another option is not among its choices.
+        GeometryError: If a patch does not fit in the epitome; the message names the axis, what it needs and what it has.
+        PlanError: If ``execution`` cannot compute the layer; the message says why.
+        OptionError: If another option has a value that is not allowed.
 
     Examples:
         >>> layer = EpitomeConv2d(64, 128, 3, epitome_shape=(64, 64, 3, 3), patch_channels=(32, 32), padding=1)
@@ -203,7 +207,7 @@ class EpitomeConv2d(_EpitomeConv):
         0.5
 
     Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: all starts begin at the integer tiling; with
-    separable scope the layer can be computed in epitome space.
+    separable scope the layer can be computed without sampling its weight.
     """
 
     kind, spatial = "conv2d", 2
@@ -213,7 +217,7 @@ class EpitomeConv2d(_EpitomeConv):
 class EpitomeConv3d(_EpitomeConv):
     r"""Three-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
 
-    See :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_t, E_h, E_w)``.
+    The arguments are those of :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_t, E_h, E_w)``.
 
     Shape:
         - input ``(N, C_in, T, H, W)``, output ``(N, C_out, T_out, H_out, W_out)`` as :class:`torch.nn.Conv3d`

@@ -23,45 +23,45 @@ __all__ = ["DenseExchange", "fill_dense", "hollow_copy"]
 
 
 class DenseExchange(nn.Module, ABC):
-    """Base of epitome layers: copies the state of a dense layer, and makes a dense layer again."""
+    """Base class of epitome layers that exchanges state with dense layers: it copies from one, and makes one again."""
 
     kind: str
     """Name of the kind of layer, as compression plans write it."""
     shell: nn.Module | None = None
-    """The dense layer it was made from, without numbers, if that is of a class other than torch's own."""
+    """Copy, without parameters, of the dense layer that this layer was made from; None if that was of torch's own class."""
     dense: type[nn.Module]
-    """Torch's own class of this kind of layer."""
+    """Torch's own class for this kind of layer."""
     epitome: nn.Parameter
     bias: nn.Parameter | None
     scale: Tensor | None
 
     @abstractmethod
     def routing_map(self) -> RoutingMap:
-        """Return the starts that inference uses."""
+        """Return the routing map: the starts that inference uses."""
 
     @abstractmethod
     def materialize(self) -> Tensor:
-        """Sample the weight."""
+        """Sample the layer's weight from its epitome."""
 
     @abstractmethod
     def plain(self) -> nn.Module:
-        """Make a layer of torch's own class with the sampled weight."""
+        """Make a plain layer, of torch's own class, with the sampled weight."""
 
     @renamed_arguments(weights="initial_weights")
     def load_dense_(self, weight: Tensor, bias: Tensor | None, initial_weights: EpitomeInit = "fit") -> Self:
-        """Set epitome and bias from a dense layer's weight and bias, in place. Returns the layer.
+        """Set epitome and bias from a dense layer's weight and bias, in place. Returns the epitome layer.
 
-        Tensors on the meta device have no numbers: then nothing changes.
+        Nothing changes if a weight is on the meta device, because it holds no numbers there.
 
         Args:
-            weight: Weight of the dense layer, ``geometry.weight_shape``.
-            bias: Its bias; None leaves the layer's bias as it is.
-            initial_weights: ``"fit"``: the epitome nearest to the weight; ``"reset"``: each cell takes one of the weights that read
-                it; ``"none"``: nothing changes.
+            weight: Weight of the dense layer, of shape ``geometry.weight_shape``.
+            bias: Bias of the dense layer; None leaves the epitome layer's bias as it is.
+            initial_weights: ``"fit"``: the epitome becomes the one whose sampled weight is nearest to ``weight``; ``"reset"``: each
+                cell takes one of the weights that read it; ``"none"``: nothing changes.
 
         Raises:
-            OptionError: If the weight holds NaN or infinity, or ``initial_weights`` is not among its choices.
-            GeometryError: If the weight is of another shape.
+            OptionError: If the weight holds NaN or infinity, or if ``initial_weights`` is not one of the three.
+            GeometryError: If the weight has another shape.
         """
         check_choice("initial_weights", initial_weights, get_args(EpitomeInit))
         if initial_weights == "none" or weight.is_meta or self.epitome.is_meta:
@@ -77,14 +77,15 @@ class DenseExchange(nn.Module, ABC):
         return self
 
     def copy_dense_state_(self, dense: nn.Module, initial_weights: EpitomeInit = "fit") -> Self:
-        """Copy a dense layer's weight and bias, train/eval mode and ``requires_grad`` flags, in place. Returns the layer.
+        """Copy a dense layer's weight, bias, training mode and ``requires_grad`` flags, in place. Returns the epitome layer.
 
         Args:
-            dense: A layer of this layer's kind and shape; it stays untouched.
-            initial_weights: As :meth:`load_dense_` takes it.
+            dense: Dense layer of the same kind and shape; it is not changed.
+            initial_weights: ``"fit"``: the epitome becomes the one whose sampled weight is nearest to the dense weight;
+                ``"reset"``: each cell takes one of the weights that read it; ``"none"``: epitome and bias do not change.
 
         Raises:
-            GeometryError: If ``dense`` is of another kind.
+            GeometryError: If ``dense`` is a layer of another kind.
         """
         if class_kind(type(dense)) != self.kind:
             raise GeometryError(
@@ -99,7 +100,7 @@ class DenseExchange(nn.Module, ABC):
         return self.train(dense.training)
 
     def to_dense(self) -> nn.Module:
-        """Make a plain layer with the sampled weight, of the class this one was made from; outputs agree to rounding."""
+        """Make a plain layer with the sampled weight, of the class that this layer was made from. Outputs are equal up to rounding."""
         if self.shell is None:
             return self.plain()
         dense = copy.deepcopy(self.shell)
@@ -112,7 +113,7 @@ class DenseExchange(nn.Module, ABC):
 
 
 def hollow_copy(module: nn.Module) -> nn.Module:
-    """Copy a layer without its numbers and hooks: its class and settings alone.
+    """Copy only the class and the settings of a layer, without its parameters, buffers and hooks.
 
     Examples:
         >>> hollow_copy(nn.Linear(2, 3)).weight is None
@@ -126,7 +127,7 @@ def hollow_copy(module: nn.Module) -> nn.Module:
 
 
 def fill_dense(module: nn.Module, layer: DenseExchange) -> nn.Module:
-    """Copy the sampled weight, bias, mode and ``requires_grad`` flags of an epitome layer into a dense module, and return it."""
+    """Copy an epitome layer's sampled weight, bias, training mode and ``requires_grad`` flags into a dense module, and return that."""
     with torch.no_grad():
         module.weight.copy_(layer.materialize())  # type: ignore[union-attr, operator]
         if layer.bias is not None:

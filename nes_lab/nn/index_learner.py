@@ -1,7 +1,7 @@
-"""The index learner: predict starting indices from the layer's input, and average them over training steps.
+"""Predict starting indices from a layer's input, and average them over training steps: the index learner.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: by default the learner predicts a move of at most
-``reach`` cells from the integer tiling (``squash="tanh"``); ``squash="sigmoid"`` lets starts move anywhere, as in the paper.
+``reach`` cells from the integer tiling (``squash="tanh"``); with ``squash="sigmoid"`` starts move anywhere, as in the paper.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_learner_options(
     """Check the options of an index learner.
 
     Raises:
-        OptionError: Names the option, its value and what would be right.
+        OptionError: If an option is not allowed; the message names the option, its value and what is allowed.
     """
     check_choice("squash", squash, get_args(Squash))
     check_choice("learner", learner, get_args(LearnerKind))
@@ -43,17 +43,19 @@ def check_learner_options(
 
 
 class IndexLearner(nn.Module):
-    """The network ``eta``, which maps the layer's input to one number per start and sample.
+    """Predicts starts: a small network, called ``eta``, maps the layer's input to one number per start and sample.
 
-    ``mlp``: global average pooling, then two linear layers, the last one initialized to zero. ``conv``: convolution with 3 taps and
-    stride 2, batch norm, ReLU6, convolution with 1 tap, batch norm with its scale initialized to zero, pooling. Before training
-    both return zeros.
+    There are two kinds of network. Before training both return zeros.
+
+    - ``mlp``: global average pooling, then two linear layers; the last one is initialized to zero
+    - ``conv``: convolution with kernel size 3 and stride 2, batch norm, ReLU6, convolution with kernel size 1, batch norm whose
+      scale is initialized to zero, global average pooling
 
     Args:
-        channels: Input channels of the layer.
-        outputs: Number of starts.
-        spatial: Spatial axes of the input: 0 to 3.
-        kind: ``"mlp"`` or ``"conv"``.
+        channels: Number of input channels of the layer.
+        outputs: Number of starts to predict.
+        spatial: Number of spatial axes of the input, 0 to 3.
+        kind: Kind of network, ``"mlp"`` or ``"conv"``.
 
     Shape:
         - input ``(N, C)``, ``(N, T, C)`` for linear layers, ``(N, C, *spatial)`` for convolutions; output ``(N, outputs)``
@@ -95,7 +97,7 @@ class IndexLearner(nn.Module):
             nn.init.zeros_(parameter)
 
     def reset_parameters(self) -> None:
-        """Draw the weights of all layers again; the last layer becomes zero."""
+        """Set the weights of all layers to new random numbers, and those of the last layer to zero."""
         for part in self.body:
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
@@ -103,7 +105,7 @@ class IndexLearner(nn.Module):
         self._begin_at_zero()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the raw outputs, one row per sample."""
+        """Return the network's raw outputs, one row per sample."""
         if self.kind == "conv":
             return self.body(x).flatten(2).mean(2)
         if self.spatial:
@@ -113,19 +115,27 @@ class IndexLearner(nn.Module):
 
 @learned_starts("learner")
 class LearnerStarts(Starts):
-    """Starts predicted by an :class:`IndexLearner` and averaged over steps into the routing map.
+    """Holds starts that an :class:`IndexLearner` predicts. Their moving average over training steps is the routing map.
 
-    ``s_t = clamp(anchor + reach * tanh(eta(x)))`` (or ``range * sigmoid(eta(x))``), ``s~_t = m M + (1 - m) s_t``; ``s~_t`` is used
-    and stored. ``eta``'s output is averaged over the samples, over all ranks where training is distributed, before the squash.
+    Each training step takes these steps, where ``x`` is the layer's input and ``eta`` the index learner:
+
+    1. Average ``eta(x)`` over all samples (of all ranks, if training is distributed).
+    2. Compute new starts: ``anchor + reach * tanh(average)``, clamped to the epitome, where ``anchor`` is the integer tiling. With
+       ``squash="sigmoid"`` they are ``range * sigmoid(average)``, where ``range`` is the largest start, or the number of cells if the
+       boundary is circular.
+    3. Use and store ``momentum * old + (1 - momentum) * new``, where ``old`` are the starts stored so far.
 
     Args:
         geometry: Shapes, scope and boundary.
-        channels: Input channels of the layer.
-        spatial: Spatial axes of its input.
-        reach: Largest move from the tiling, in cells (``tanh``).
-        squash: ``"tanh"`` or ``"sigmoid"``.
-        momentum: ``m`` of the moving average, in [0, 1).
-        learner: ``"mlp"`` or ``"conv"``.
+        channels: Number of input channels of the layer.
+        spatial: Number of spatial axes of the layer's input.
+        dtype: dtype of the starts.
+        reach: Largest move of a start from the tiling, in cells; only for ``squash="tanh"``.
+        squash: Function that bounds the predictions, ``"tanh"`` or ``"sigmoid"``.
+        momentum: Share of the old starts in the moving average, in [0, 1).
+        learner: Kind of network, ``"mlp"`` or ``"conv"``.
+        device: Device of starts and index learner; None: torch's default.
+        eta_dtype: dtype of the index learner; None: torch's default.
     """
 
     fractional = stored = learned = averaged = True
@@ -155,7 +165,7 @@ class LearnerStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> LearnerStarts:
-        """Make the holder for a new layer, with an index learner of the layer's dtype."""
+        """Make the module that holds the starts of a new layer, with an index learner of the layer's dtype."""
         return cls(
             facts.geometry,
             facts.channels,
@@ -167,12 +177,12 @@ class LearnerStarts(Starts):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return the layer arguments of the index learner."""
+        """Return the layer's arguments that configure the index learner, by name."""
         kind = "mlp" if self.learner is None else self.learner.kind
         return {"reach": self.reach, "squash": self.squash, "momentum": self.momentum, "learner": kind}
 
     def learner_params(self) -> int:
-        """Number of parameters of the index learner, which inference does not need."""
+        """Count the parameters of the index learner, which inference does not need."""
         return sum(p.numel() for p in self.parameters())
 
     def _name(self, what: str, axis: int) -> str:
@@ -187,7 +197,7 @@ class LearnerStarts(Starts):
         return tiling if self.squash == "tanh" else torch.zeros_like(tiling) + self._range(axis, tiling) * 0.5
 
     def reset(self) -> None:
-        """Set the routing map back to the anchors and draw the index learner's weights again."""
+        """Set the starts back to those before training, and the index learner's weights to new random numbers."""
         super().reset()
         for axis, table in self.tables():
             table.copy_(self._begin(axis, table.dtype, table.device))
@@ -205,24 +215,24 @@ class LearnerStarts(Starts):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def derive(self) -> None:
-        """Write the anchors into their buffers."""
+        """Write the anchors, the starts before training, into their buffers."""
         for axis in self.sampled:
             anchor = getattr(self, self._name("anchor", axis))
             anchor.copy_(self._begin(axis, anchor.dtype, anchor.device))
 
     def read(self, axis: int) -> Tensor:
-        """Return the stored starts, clamped to their limits."""
+        """Return the stored starts of one axis, clamped to their limits."""
         return self.inside(self.table(axis), axis)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """In training predict starts, average and store them; in evaluation return the stored starts."""
+        """Predict starts from the input, average and store them in training mode; return the stored starts in evaluation mode."""
         if not self.training or self.learner is None:
             return self.current()
         raw, samples = self._predict(x)
         if samples is None:
             return self.current()
         recomputing = _inside_backward()
-        finite = raw.isfinite().all()  # one bad batch must not spoil the map for good
+        finite = raw.isfinite().all()  # one batch with NaN or infinity must not ruin the stored starts
         pieces = raw.split([t.numel() for _, t in self.tables()])
         starts: list[Tensor | None] = [None] * len(self.geometry.axes)
         for (axis, table), piece in zip(self.tables(), pieces, strict=True):
@@ -237,7 +247,7 @@ class LearnerStarts(Starts):
         return tuple(starts)
 
     def _predict(self, x: Tensor) -> tuple[Tensor, int | None]:
-        """Return the mean raw output over all samples, and their number; None if no rank has a sample."""
+        """Return the index learner's mean output over all samples of all ranks, and the number of samples; None if there are none."""
         assert self.learner is not None  # forward has checked
         dtype = self.table(self.sampled[0]).dtype
         batched = x if x.ndim > self.spatial + 1 or (self.spatial == 0 and x.ndim == 2) else x.unsqueeze(0)
@@ -260,7 +270,7 @@ class LearnerStarts(Starts):
 
 
 def _inside_backward() -> bool:
-    """Return True if activation checkpointing repeats this forward, which must then not change the routing map."""
+    """Return True if activation checkpointing repeats a forward pass, which must then not change the routing map."""
     if torch.compiler.is_compiling():
         return False
     return torch._C._current_graph_task_id() != -1

@@ -1,8 +1,8 @@
-"""Initial epitomes: random, copied from a weight, or fitted to it.
+"""Compute initial epitomes: random, copied from a weight, or fitted to it.
 
-For given starts the sampled weight is linear in the epitome, so the nearest epitome is a least-squares solution. With integer
-starts it consists of averages; for a separable layer it follows from two small problems, one per channel axis; otherwise it is
-computed by conjugate gradients.
+For given starts the sampled weight is linear in the epitome. So the epitome whose weight is nearest to a given one is a
+least-squares solution. With integer starts its cells are averages of weights. For a separable layer it follows from two small
+problems, one per channel axis. Otherwise conjugate gradients compute it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["copy_epitome", "fit_epitome", "fit_method", "relative_residual", "re
 def reset_epitome_(
     epitome: Tensor, bias: Tensor | None, weight_shape: tuple[int, ...], generator: torch.Generator | None = None
 ) -> None:
-    """Fill epitome and bias in place as torch fills a dense layer: uniform within ``1/sqrt(fan_in)`` of the dense weight.
+    """Fill epitome and bias in place with uniform random numbers up to ``1/sqrt(fan_in)``, as torch initializes a dense layer.
 
-    The dense weight's shape sets the bound, not the epitome's, because the layer multiplies with the sampled weight.
+    ``fan_in`` is that of the dense weight, not of the epitome, because the layer multiplies with the sampled weight.
     """
     bound = 1 / math.sqrt(math.prod(weight_shape[1:]))
     with torch.no_grad():
@@ -34,17 +34,17 @@ def reset_epitome_(
 
 
 def copy_epitome(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Give each cell one of the weights that read it, the first in memory; the weight's distribution is kept.
+    """Make an epitome by giving each cell the value of one weight that reads it, the first in memory.
 
-    For training from scratch: the variance of the dense layer's initialization is kept, which averaging would
-    shrink. Fractional starts are rounded first. Cells that nothing reads get values of the weight, in order.
+    This is meant for training from scratch: it keeps the variance of the dense layer's initialization, which averaging would
+    shrink. Fractional starts are rounded first. Cells that no weight reads get values of the weight, in order.
 
     Args:
         routing_map: Starts of the layer.
-        weight: Dense weight, ``geometry.weight_shape``.
+        weight: Dense weight, of shape ``geometry.weight_shape``.
 
     Returns:
-        ``geometry.epitome_shape``, dtype and device of ``weight``.
+        The epitome, of shape ``geometry.epitome_shape``, with dtype and device of ``weight``.
     """
     _check(routing_map, weight)
     cells = math.prod(routing_map.geometry.epitome_shape)
@@ -66,22 +66,29 @@ def fit_epitome(
     steps: int = 2000,
     tolerance: float = 1e-24,
 ) -> Tensor:
-    """Compute the epitome whose sampled weight is nearest: ``argmin ||weight - T(E)||^2``, with the least norm.
+    """Compute the epitome whose sampled weight is nearest to a given weight: ``E`` minimizes ``||weight - T(E)||^2``.
 
-    Exact in closed form where the starts are integers (averages) or separable (two small problems ``E = pinv(A_out) W
-    pinv(A_in)^T``); otherwise by conjugate gradients that begin at zero and so end at the solution of least norm. Cells never read are 0.
+    ``T(E)`` is the weight sampled from the epitome ``E``. If several epitomes are equally near, the result is the one with the
+    least norm, so cells that no weight reads are 0. The method depends on the starts:
+
+    - integer starts: averages, exact
+    - separable scope without sampled kernel axes: two small problems, exact: ``E = pinv(A_out) weight pinv(A_in)^T`` with the
+      sampling matrices ``A_out`` and ``A_in`` of the channel axes
+    - otherwise: conjugate gradients that begin at zero
 
     Args:
         routing_map: Starts of the layer.
-        weight: Dense weight, ``geometry.weight_shape``.
-        row_scale: One factor per output channel, ``(C_out,)``, so that ``row_scale * T(E)`` is fitted; None: all 1.
-        moment: Second moment ``S`` of what the weight is multiplied with, ``(n, n)`` with ``n = prod(weight_shape[1:])``, positive
-            definite. Minimizes ``tr (W - T(E)) S (W - T(E))^T``, the mean squared error of the output. None: the error of the weight.
-        steps: At most this many iterations of the conjugate gradients.
-        tolerance: Squared residual of their normal equations, relative to its beginning, at which they stop.
+        weight: Dense weight, of shape ``geometry.weight_shape``.
+        row_scale: One factor per output channel, ``(C_out,)``; ``row_scale * T(E)`` is fitted to the weight. None: all are 1.
+        moment: Second moment ``S`` of the inputs that the weight is multiplied with, ``(n, n)`` with ``n = prod(weight_shape[1:])``,
+            positive definite. Then ``E`` minimizes ``tr (W - T(E)) S (W - T(E))^T``, the mean squared error of the output, where
+            ``W`` is the weight. None: it minimizes the error of the weight.
+        steps: Largest number of iterations of the conjugate gradients.
+        tolerance: Squared residual of the normal equations, relative to its value at the beginning, at which the conjugate
+            gradients stop.
 
     Returns:
-        ``geometry.epitome_shape``, dtype and device of ``weight``.
+        The epitome, of shape ``geometry.epitome_shape``, with dtype and device of ``weight``.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -104,7 +111,7 @@ def fit_epitome(
 
 
 def fit_method(routing_map: RoutingMap, moment: Tensor | None = None) -> str:
-    """Return how :func:`fit_epitome` solves: ``averages``, ``axis by axis`` or ``conjugate gradients``."""
+    """Return the name of the method that :func:`fit_epitome` uses: ``averages``, ``axis by axis`` or ``conjugate gradients``."""
     all_integers = all(s is None or not _exact_starts(s).is_floating_point() for s in routing_map.starts)
     if all_integers and moment is None:
         return "averages"
@@ -120,14 +127,17 @@ def relative_residual(
     row_scale: Tensor | None = None,
     moment: Tensor | None = None,
 ) -> float:
-    """Compute ``||W - T(E)|| / ||W||``: 0 if the epitome gives the weight exactly, 1 if it is no better than zeros.
+    """Compute the relative error of a sampled weight, ``||W - T(E)|| / ||W||``, for a weight ``W`` and an epitome ``E``.
+
+    It is 0 if the epitome gives the weight exactly, and 1 if an epitome of zeros would be equally good.
 
     Args:
         routing_map: Starts of the layer.
-        weight: Dense weight, ``geometry.weight_shape``; the residual of a weight of zeros is 0.
-        epitome: ``geometry.epitome_shape``; None: the nearest one.
-        row_scale: One factor per output channel; None: all 1.
-        moment: As :func:`fit_epitome` takes it; both norms are then those of the output.
+        weight: Dense weight, of shape ``geometry.weight_shape``; the error of a weight of zeros is 0.
+        epitome: Epitome of shape ``geometry.epitome_shape``; None: the one whose weight is nearest, from :func:`fit_epitome`.
+        row_scale: One factor per output channel that multiplies the sampled weight; None: all are 1.
+        moment: Second moment of the inputs that the weight is multiplied with, as a matrix; both norms are then those of the output.
+            None: norms of the weight.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -151,7 +161,7 @@ def _energy(weight: Tensor, moment: Tensor | None) -> Tensor:
 
 
 def _exact_starts(starts: Tensor) -> Tensor:
-    """Detach starts and convert them to float64, or to integers if all are integers, so that each weight reads one cell."""
+    """Detach starts from autograd and convert them to float64, or to int64 if they all lie on a cell."""
     starts = starts.detach()
     if not starts.is_floating_point():
         return starts
@@ -169,7 +179,7 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> Tensor:
-    """Solve where every weight reads one cell: the normal equations are diagonal."""
+    """Fit an epitome where every weight reads one cell: each cell is an average, because the normal equations are diagonal."""
     ones = torch.ones_like(target)
     count = _adjoint(routing_map, ones if scale is None else ones * _rows(scale.square(), target))
     total = _adjoint(routing_map, target if scale is None else target * _rows(scale, target))
@@ -177,7 +187,7 @@ def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> 
 
 
 def _axis_by_axis(routing_map: RoutingMap, target: Tensor, scale: Tensor | None, moment: Tensor | None) -> Tensor:
-    """Solve one channel axis after the other: ``T`` is a Kronecker product, and so is its pseudoinverse."""
+    """Fit an epitome along one channel axis after the other: sampling is a Kronecker product, and so is its pseudoinverse."""
     c_out, c_in = target.shape[:2]
     solved = target.reshape(c_out, c_in, -1)
     a_out, a_in = (
@@ -198,7 +208,7 @@ def _axis_by_axis(routing_map: RoutingMap, target: Tensor, scale: Tensor | None,
 
 
 def _pinv(matrix: Tensor) -> Tensor:
-    """Compute the pseudoinverse, from the normal equations where they are well conditioned enough for float64."""
+    """Compute the pseudoinverse of a matrix, from the normal equations if they are well conditioned enough for float64."""
     factor, failed = torch.linalg.cholesky_ex(matrix.T @ matrix)
     pivots = factor.diagonal()
     if int(failed) == 0 and float(pivots.min()) > 1e-2 * float(pivots.max()):
@@ -207,7 +217,7 @@ def _pinv(matrix: Tensor) -> Tensor:
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """Compute ``right @ pinv(gram)`` of a positive semidefinite matrix, by Cholesky where it is well conditioned."""
+    """Compute ``right @ pinv(gram)`` for a positive semidefinite matrix ``gram``, by Cholesky if it is well conditioned."""
     read = gram.diagonal() > 0
     factor, failed = torch.linalg.cholesky_ex(gram[read][:, read])
     pivots = factor.diagonal()
@@ -243,7 +253,10 @@ def _conjugate_gradients(
 
 
 def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Return ``T`` and ``T^T`` as functions; if every weight reads one cell, both are plain indexing with one table."""
+    """Return two functions: one samples a weight from an epitome, the other is the adjoint of sampling.
+
+    If every weight reads one cell, both are plain indexing with the same table.
+    """
     if any(s is not None and s.is_floating_point() for s in routing_map.starts):
         return routing_map.materialize, lambda weight: _adjoint(routing_map, weight)
     shape = routing_map.geometry.epitome_shape
@@ -256,7 +269,7 @@ def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor]
 
 
 def _adjoint(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Apply ``T^T`` to a tensor of the weight's shape, as the gradient of ``<T(E), weight>``."""
+    """Apply the adjoint of sampling to a tensor of the weight's shape; it is the gradient of ``<T(E), weight>`` in ``E``."""
     with torch.enable_grad():
         epitome = torch.zeros(
             routing_map.geometry.epitome_shape, dtype=weight.dtype, device=weight.device, requires_grad=True

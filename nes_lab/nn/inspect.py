@@ -16,12 +16,12 @@ __all__ = ["epitome_layers", "snapshot_layers"]
 
 
 def epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
-    """Iterate over names and modules of the epitome layers, each once, in module order."""
+    """Iterate over the names and modules of a model's epitome layers, each once, in the order of its modules."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, EpitomeLayer))
 
 
 def snapshot_layers(model: nn.Module) -> dict[str, LayerSnapshot]:
-    """Copy all epitomes and starts as numpy arrays, by layer name.
+    """Copy the epitome and the starts of each epitome layer of a model as numpy arrays, by layer name.
 
     Examples:
         >>> from nes_lab.nn.linear import EpitomeLinear

@@ -1,7 +1,7 @@
-"""Which dense layers an epitome layer can replace, and why it cannot replace others.
+"""Decide which dense layers an epitome layer can replace, and say why it cannot replace others.
 
-Classes of other packages are recognized by package and class name, so that these need not be installed. A subclass counts as its
-base class if it does not change the forward and adds no parameters: another name does not change what it computes.
+Classes of other packages are recognized by package and class name, so that the packages need not be installed. A subclass counts
+as its base class if it does not change the forward method and adds no parameters, because then it computes the same.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ BASES: dict[type[nn.Module], str] = {
     nn.Conv2d: "conv2d",
     nn.Conv3d: "conv3d",
 }
-"""Torch's own layers that are replaced."""
+"""Torch's own layer classes that an epitome layer can replace, each with its kind."""
 
 _BY_NAME: dict[tuple[str, str], str] = {
-    ("timm", "Linear"): "linear",  # casts under scripting, else torch's
+    ("timm", "Linear"): "linear",  # like torch's, except that it casts under scripting
     ("timm", "Conv2dSame"): "conv2d_same",
     ("nes_lab", "Conv2dSame"): "conv2d_same",
     ("timm", "StdConv2d"): "conv2d_std",
@@ -32,14 +32,14 @@ _BY_NAME: dict[tuple[str, str], str] = {
     ("timm", "ScaledStdConv2d"): "conv2d_std",
     ("timm", "ScaledStdConv2dSame"): "conv2d_std",
 }
-"""Package and class name -> kind, for subclasses with a forward of their own."""
+"""Kind of each class that has a forward method of its own, by package and class name."""
 
 _OWN_NUMBERS = {"conv2d_std": ("gain",)}
-"""Kind -> parameters besides weight and bias that its epitome layer has too."""
+"""Parameters besides weight and bias that a dense layer of a kind may have, because its epitome layer has them too."""
 
 
 def class_kind(kind: type[nn.Module]) -> str | None:
-    """Return the kind of epitome layer that replaces layers of a class; None if there is none.
+    """Return the kind of epitome layer that can replace layers of a class; None if there is none.
 
     Examples:
         >>> class_kind(nn.Conv2d), class_kind(nn.LazyConv2d), class_kind(nn.ConvTranspose2d)
@@ -67,7 +67,7 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def why_not(module: nn.Module) -> str:
-    """Return why no epitome layer can replace a module; empty if one can.
+    """Return the reason why no epitome layer can replace a module; empty if one can.
 
     Examples:
         >>> why_not(nn.Conv2d(2, 3, 3, padding_mode="circular"))
@@ -96,15 +96,15 @@ def why_not(module: nn.Module) -> str:
 def _no_kind(module: nn.Module) -> str:
     name = type(module).__name__
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
-        return f"{name}: a transposed convolution scatters its input; its weight's axes are swapped and no epitome layer samples them"
+        return f"{name} is a transposed convolution, whose weight has its channel axes swapped; no epitome layer samples such a weight"
     base = next((b.__name__ for b in BASES if isinstance(module, b)), None)
     if base is not None:
-        return f"{name} is a subclass of {base} with a forward of its own; only those known by rule are replaced"
-    return f"{name} is of a kind without an epitome layer; Linear, Conv1d, Conv2d and Conv3d are replaced"
+        return f"{name} is a subclass of {base} with a forward of its own; only those known by name are replaced"
+    return f"no epitome layer replaces a {name}; Linear, Conv1d, Conv2d and Conv3d are replaced"
 
 
 def layer_op(module: nn.Module) -> LayerOp:
-    """Return the operation that a replaceable layer performs.
+    """Return the operation (convolution or matrix product) of a dense layer that an epitome layer can replace.
 
     Examples:
         >>> layer_op(nn.Conv1d(4, 8, 3, padding=1))

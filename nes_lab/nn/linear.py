@@ -1,4 +1,4 @@
-"""The epitome linear layer, with the arguments of :class:`torch.nn.Linear`.
+"""Provide the epitome linear layer, with the arguments of :class:`torch.nn.Linear`.
 
 Tests: tests/nn/test_layer.py
 """
@@ -26,16 +26,16 @@ class EpitomeLinear(EpitomeLayer):
     Law: every execution gives the output of ``F.linear(x, layer.materialize(), bias)``, and its gradients.
 
     Args:
-        in_features, out_features, bias, device, dtype: As :class:`torch.nn.Linear`.
-        epitome_shape: ``(E_out, E_in)``, in cells.
-        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: As
+        in_features, out_features, bias, device, dtype: Arguments of :class:`torch.nn.Linear`.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in)``, in cells.
+        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: Arguments of
             :class:`~nes_lab.nn.conv.EpitomeConv2d`.
 
     Shape:
         - input ``(..., in_features)``, output ``(..., out_features)``
 
     Raises:
-        GeometryError: If a patch does not fit in the epitome; names the axis, what it needs and what it has.
+        GeometryError: If a patch does not fit in the epitome; the message names the axis, what it needs and what it has.
 
     Examples:
         >>> layer = EpitomeLinear(32, 64, epitome_shape=(16, 16))
@@ -91,7 +91,16 @@ class EpitomeLinear(EpitomeLayer):
     @classmethod
     @renamed_arguments(weights="initial_weights")
     def from_linear(cls, linear: nn.Linear, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
-        """Make the epitome layer that replaces a dense linear layer; arguments as :meth:`~nes_lab.nn.conv.EpitomeConv2d.from_conv`.
+        """Make the epitome layer that replaces a dense linear layer, with its bias, dtype, device and mode.
+
+        Args:
+            linear: The dense layer; it is not changed.
+            initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``:
+                each cell takes one of the weights that read it; ``"none"``: the epitome is random.
+            **epitome: Values of ``epitome_shape`` and of the constructor's other arguments about the epitome.
+
+        Raises:
+            GeometryError: If a patch does not fit, or if ``linear`` is not a linear layer.
 
         Examples:
             >>> linear = nn.Linear(4, 8)
@@ -112,7 +121,7 @@ class EpitomeLinear(EpitomeLayer):
         return layer.copy_dense_state_(linear, initial_weights)
 
     def plain(self) -> nn.Linear:
-        """Make a plain torch linear layer with the sampled weight; outputs agree to rounding."""
+        """Make a plain torch linear layer with the sampled weight. Outputs are equal up to rounding."""
         linear = nn.Linear(
             self.in_features, self.out_features, self.bias is not None, self.epitome.device, self.epitome.dtype
         )

@@ -1,7 +1,7 @@
-"""All kinds of epitome layers by name, and the making of one in place of a dense layer.
+"""List all kinds of epitome layers by name, and make an epitome layer in place of a dense one.
 
 To add a kind, write ``nn/NAME.py`` with a subclass of :class:`~nes_lab.nn.layer.EpitomeLayer` that sets ``kind``, ``dense`` and
-``operation``, enter it in :data:`LAYERS`, and say in :mod:`nes_lab.nn.kinds` which dense layers are of that kind.
+``operation``. Enter it in :data:`LAYERS`, and say in :mod:`nes_lab.nn.kinds` which dense layers are of that kind.
 
 Tests: tests/nn/test_kinds.py
 """
@@ -27,20 +27,20 @@ LAYERS: dict[str, type[EpitomeLayer]] = {
     layer.kind: layer
     for layer in (EpitomeLinear, EpitomeConv1d, EpitomeConv2d, EpitomeConv3d, EpitomeConv2dSame, EpitomeStdConv2d)
 }
-"""Kind of layer -> epitome layer."""
+"""Class of epitome layer for each kind of layer."""
 
 
 def epitome_layer_for(module: nn.Module, initial_weights: EpitomeInit = "fit", **layer_arguments: Any) -> EpitomeLayer:
-    """Make the epitome layer that replaces a dense one, with its dtype, device, mode and bias.
+    """Make the epitome layer that replaces a dense layer, with its bias, dtype, device and mode.
 
     Args:
-        module: The dense layer; it stays untouched.
-        initial_weights: ``"fit"``: the epitome nearest to its weight; ``"reset"``: each cell takes one of the weights that read it;
-            ``"none"``: fresh random numbers.
-        **layer_arguments: ``epitome_shape`` and the other epitome arguments of the layer.
+        module: The dense layer; it is not changed.
+        initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``: each
+            cell takes one of the weights that read it; ``"none"``: the epitome is random.
+        **layer_arguments: Values of ``epitome_shape`` and of the epitome layer's other arguments about the epitome.
 
     Raises:
-        OptionError: If there is no epitome layer for the module; says why.
+        OptionError: If no epitome layer can replace the module; the message says why.
         GeometryError: If a patch does not fit.
 
     Examples:

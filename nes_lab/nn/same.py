@@ -1,4 +1,4 @@
-"""Convolutions with TensorFlow's ``SAME`` padding, which follows the size of the input.
+"""Provide convolutions with TensorFlow's ``SAME`` padding, which depends on the size of the input.
 
 Tests: tests/nn/test_kinds.py
 """
@@ -17,7 +17,7 @@ __all__ = ["Conv2dSame", "EpitomeConv2dSame"]
 
 
 class Conv2dSame(nn.Conv2d):
-    """A dense convolution padded so that there are ``ceil(size / stride)`` outputs; ``padding`` is ignored.
+    """Dense convolution that pads its input so that there are ``ceil(size / stride)`` outputs; it ignores ``padding``.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, ceil(H / stride), ceil(W / stride))``
@@ -29,7 +29,7 @@ class Conv2dSame(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Pad and convolve."""
+        """Pad the input with zeros, as TensorFlow's ``SAME`` does, and convolve it."""
         op = LayerOp(self.kernel_size, self.stride, SAME_TF, self.dilation, self.groups)
         return op(input, self.weight, self.bias)
 
@@ -37,8 +37,9 @@ class Conv2dSame(nn.Conv2d):
 class EpitomeConv2dSame(EpitomeConv2d):
     r"""Two-dimensional convolution with TensorFlow's ``SAME`` padding, its weight sampled from a smaller tensor.
 
-    As :class:`~nes_lab.nn.conv.EpitomeConv2d`, but ``padding`` is ignored: zeros are added, an odd one at the end, so that there
-    are ``ceil(size / stride)`` outputs. Made from timm's ``Conv2dSame``, it becomes one again.
+    The arguments are those of :class:`~nes_lab.nn.conv.EpitomeConv2d`, but ``padding`` is ignored. Zeros are added so that there are
+    ``ceil(size / stride)`` outputs; if their number is odd, the end gets one more than the beginning. A layer that was made from
+    timm's ``Conv2dSame`` becomes one again when it is converted to a dense layer.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, ceil(H / stride), ceil(W / stride))``
@@ -54,11 +55,14 @@ class EpitomeConv2dSame(EpitomeConv2d):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the operation with padding that follows the size of the input."""
+        """Return the operation with TensorFlow's ``SAME`` padding, which depends on the size of the input."""
         return replace(op, padding=SAME_TF)
 
     def plain(self) -> nn.Module:
-        """Make torch's own convolution if every input gets the same padding on both sides, otherwise a :class:`Conv2dSame`."""
+        """Make a plain convolution with the sampled weight.
+
+        It is torch's own if inputs of every size get the same padding, equal on both sides; otherwise a :class:`Conv2dSame`.
+        """
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         static = all(s == 1 for s in self.stride) and all(r % 2 == 0 for r in reach)
         make, padding = (nn.Conv2d, tuple(r // 2 for r in reach)) if static else (Conv2dSame, (0, 0))

@@ -1,7 +1,7 @@
-"""Modules that hold a layer's starting indices: a fixed rule, parameters, or a frozen table.
+"""Hold a layer's starting indices in a module: those of a fixed rule, parameters, or a frozen table.
 
-The index learner is in :mod:`nes_lab.nn.index_learner`. To add a learned routing, write a subclass of :class:`Starts` with
-``learned = True``, register it with :func:`learned_starts`, and describe it with
+Starts that are predicted from the input are in :mod:`nes_lab.nn.index_learner`. To add a learned routing, write a subclass of
+:class:`Starts` with ``learned = True``, register it with :func:`learned_starts`, and describe it with
 :func:`nes_lab.geometry.start_rules.learned_routing`.
 
 Tests: tests/nn/test_layer.py, tests/geometry/test_start_rules.py
@@ -36,24 +36,24 @@ __all__ = [
 
 StartsClass = TypeVar("StartsClass", bound="type[Starts]")
 LEARNED_STARTS: dict[str, type[Starts]] = {}
-"""Learned routing -> the class that holds its starts; every other routing mode is a rule of :class:`FixedStarts`."""
+"""Class that holds the starts of each learned routing. All other routing modes are rules and use :class:`FixedStarts`."""
 
 
 def start_name(geometry: EpitomeGeometry, axis: int) -> str:
-    """Return the name of an axis's starts in a state dict."""
+    """Return the name under which a state dict holds the starts of a weight axis, such as ``starts_out``."""
     return f"starts_{geometry.axes[axis].name}"
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """Facts about a layer that its starts depend on.
+    """Holds the facts about a layer that are needed to make its starts.
 
     Args:
         geometry: Shapes, scope and boundary.
-        channels: Input channels of the layer.
-        spatial: Spatial axes of its input; 0 for a linear layer.
-        seed: Seed of ``random``.
-        options: ``reach``, ``squash``, ``momentum`` and ``learner``.
+        channels: Number of input channels of the layer.
+        spatial: Number of spatial axes of the layer's input; 0 for a linear layer.
+        seed: Seed of ``random`` routing.
+        options: Values of the layer's arguments ``reach``, ``squash``, ``momentum`` and ``learner``, by name.
         device: Device of the layer; None: torch's default.
         dtype: dtype of the layer; None: torch's default.
     """
@@ -68,13 +68,13 @@ class LayerFacts:
 
     @property
     def starts_dtype(self) -> torch.dtype:
-        """Return the dtype of learned starts: float64 in a float64 layer, float32 in any other."""
+        """Data type of learned starts: float64 in a float64 layer, float32 in any other."""
         dtype = torch.get_default_dtype() if self.dtype is None else self.dtype
         return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
-    """Register the class that holds the starts of a learned routing."""
+    """Return a decorator that registers a class as the one that holds the starts of a learned routing."""
 
     def register(kind: StartsClass) -> StartsClass:
         LEARNED_STARTS[name] = kind
@@ -84,7 +84,7 @@ def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
 
 
 def make_starts(routing: str, facts: LayerFacts) -> Starts:
-    """Make the holder of a layer's starts.
+    """Make the module that holds a layer's starts, for the routing mode of a given name.
 
     Raises:
         OptionError: If no routing mode has the name.
@@ -94,25 +94,25 @@ def make_starts(routing: str, facts: LayerFacts) -> Starts:
 
 
 class Starts(nn.Module):
-    """Base of the modules that hold starts.
+    """Base class of the modules that hold a layer's starting indices.
 
-    Floating-point starts stay in float32 or float64, whatever dtype the model is cast to: bfloat16 cannot represent a start of
-    257.5 cells.
+    Floating-point starts stay in float32 or float64 even if the model is cast to another dtype, because bfloat16, for example,
+    cannot represent a start of 257.5 cells.
 
     Args:
         geometry: Shapes, scope and boundary.
-        mode: Routing mode.
-        seed: Seed of ``random``.
+        mode: Name of the routing mode.
+        seed: Seed of ``random`` routing.
     """
 
     fractional = False
-    """Whether a start may lie between two cells."""
+    """True if a start can lie between two cells."""
     stored = False
-    """Whether the starts are stored with the model; those of a rule are computed again."""
+    """True if the starts are stored with the model. Starts set by a rule are not stored; they are computed again."""
     learned = False
-    """Whether training moves the starts."""
+    """True if training moves the starts."""
     averaged = False
-    """Whether the stored starts are a moving average, so that there is a ``momentum``."""
+    """True if the stored starts are a moving average; then there is a ``momentum``."""
     momentum: float
 
     def __init__(self, geometry: EpitomeGeometry, mode: str, seed: int = 0) -> None:
@@ -131,66 +131,66 @@ class Starts(nn.Module):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> Starts:
-        """Make the holder for a new layer."""
+        """Make the module that holds the starts of a new layer."""
         raise NotImplementedError(f"{cls.__name__} is not made for a new layer")
 
     @property
     def axis_states(self) -> tuple[AxisState, ...]:
-        """Per weight axis ``identity``, ``integer`` or ``fractional``."""
+        """State of each weight axis: ``identity`` (read cell by cell), or ``integer`` or ``fractional`` starts."""
         return self._states[self.fractional]
 
     @property
     def state_name(self) -> str:
-        """State of the starts, as saved models write it: ``rule``, a learned routing, ``frozen`` or ``snapped``."""
+        """Word for the state of the starts in saved models: ``rule``, the name of a learned routing, ``frozen`` or ``snapped``."""
         return self.mode if self.learned else "rule"
 
     @property
     def searchable(self) -> bool:
-        """Whether :func:`nes_lab.fit` may store starts that it has searched for."""
+        """True if :func:`nes_lab.fit` may search for better starts and store them here."""
         return self.stored and not routing_mode(self.mode).not_searched
 
     def options(self) -> dict[str, Any]:
-        """Further layer arguments that this routing was made with."""
+        """Return the layer arguments that only this routing uses, by name; empty for most routings."""
         return {}
 
     def learner_params(self) -> int:
-        """Number of parameters that are needed in training only."""
+        """Count the parameters that only training needs."""
         return 0
 
     def table(self, axis: int) -> Tensor:
-        """Return the stored starts of a sampled axis."""
+        """Return the stored table of starts of one weight axis."""
         return getattr(self, start_name(self.geometry, axis))
 
     def tables(self) -> Iterator[tuple[int, Tensor]]:
-        """Iterate over the sampled axes and their stored starts."""
+        """Iterate over the weight axes that have starts, and their stored tables of starts."""
         return ((axis, self.table(axis)) for axis in self.sampled)
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the stored starts without their axes. Called at every inference."""
+        """Return the stored tables of starts as a list. It is called at every inference, so it must be fast."""
         return [getattr(self, name) for name in self._names]
 
     def current(self) -> tuple[Tensor | None, ...]:
-        """Return the starts per weight axis as inference uses them; integers where no start is fractional."""
+        """Return the starts of each weight axis as inference uses them; None for an axis that is read cell by cell."""
         return tuple(self.read(axis) if axis in self.sampled else None for axis in range(len(self.geometry.axes)))
 
     def read(self, axis: int) -> Tensor:
-        """Return the starts of one sampled axis, inside their limits."""
+        """Return the starts of one weight axis as inference uses them, inside their limits."""
         return self.table(axis)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous reads of a sampled axis; None where they are many, or known only to the GPU."""
+        """Return the contiguous slices in which a weight axis is read; None if there are too many or if the CPU cannot know them."""
         return None
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the starts for this batch; in training this may change the stored starts."""
+        """Return the starts of each weight axis for a batch ``x``. In training mode this may change the stored starts."""
         return self.current()
 
     def stored_params(self) -> int:
-        """Count the numbers that must be stored for inference."""
+        """Count the starts that must be stored for inference; 0 for starts that a rule sets."""
         return sum(t.numel() for _, t in self.tables()) if self.stored else 0
 
     def anchors(self, axis: int, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
-        """Return the rule's starts as real numbers."""
+        """Return the starts that the rule of this routing mode gives for one weight axis, as floating-point numbers."""
         rule = rule_starts(self.geometry, self.mode, self.seed)[axis]
         return torch.as_tensor(rule).to(device=device, dtype=dtype)
 
@@ -210,10 +210,10 @@ class Starts(nn.Module):
         return self
 
     def derive(self) -> None:
-        """Compute buffers that no state dict holds again, as needed after ``to_empty()`` from the meta device."""
+        """Compute again the buffers that no state dict holds, for example after ``to_empty()`` from the meta device."""
 
     def reset(self) -> None:
-        """Set the starts back to their values after construction."""
+        """Set the starts back to the values of a new layer."""
         self.derive()
 
     def leave_meta(self, device: torch.device) -> None:
@@ -227,7 +227,7 @@ class Starts(nn.Module):
         self.derive()
 
     def extra_repr(self) -> str:
-        """Return mode and shapes of the tables for ``repr``."""
+        """Return the routing mode and the shapes of the tables of starts, as text for ``repr``."""
         return ", ".join([self.mode, *(f"{self.geometry.axes[a].name}={tuple(t.shape)}" for a, t in self.tables())])
 
 
@@ -237,7 +237,7 @@ def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 class FixedStarts(Starts):
-    """Starts set by a fixed rule: integers that are not stored with the model."""
+    """Holds starts that a fixed rule sets. They are integers, and are not stored with the model."""
 
     def __init__(
         self, geometry: EpitomeGeometry, mode: str, seed: int = 0, device: torch.device | str | None = None
@@ -250,15 +250,15 @@ class FixedStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> FixedStarts:
-        """Make the holder for a new layer."""
+        """Make the module that holds the starts of a new layer, by the rule ``routing``."""
         return cls(facts.geometry, routing, facts.seed, facts.device)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous reads of the rule's starts, which never change."""
+        """Return the contiguous slices in which a weight axis is read, which a rule never changes; None if there are too many."""
         return self._slices[axis]
 
     def derive(self) -> None:
-        """Write the rule's starts into the buffers."""
+        """Write the starts that the rule gives into the buffers."""
         rule = rule_starts(self.geometry, self.mode, self.seed)
         for axis, table in self.tables():
             table.copy_(torch.as_tensor(rule[axis]))
@@ -266,7 +266,7 @@ class FixedStarts(Starts):
 
 @learned_starts("free")
 class FreeStarts(Starts):
-    """Starts that are parameters, in cells, and begin at the integer tiling."""
+    """Holds starts that are parameters, in cells. They begin at the integer tiling."""
 
     fractional = stored = learned = True
 
@@ -278,7 +278,7 @@ class FreeStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> FreeStarts:
-        """Make the holder for a new layer."""
+        """Make the module that holds the starts of a new layer, as parameters."""
         return cls(facts.geometry, facts.starts_dtype, facts.device)
 
     def reset(self) -> None:
@@ -288,11 +288,11 @@ class FreeStarts(Starts):
                 table.copy_(self.anchors(axis, table.dtype, table.device))
 
     def read(self, axis: int) -> Tensor:
-        """Return the parameter, clamped to its limits."""
+        """Return the starts of one weight axis, clamped to their limits."""
         return self.inside(self.table(axis), axis)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the starts for this batch; in training the stored ones are first moved back inside their limits."""
+        """Return the starts of each weight axis for a batch. In training mode, first clamp the stored starts to their limits."""
         if self.training and self.geometry.boundary == "clamp":
             with torch.no_grad():
                 for axis, table in self.tables():
@@ -301,11 +301,11 @@ class FreeStarts(Starts):
 
 
 class FrozenStarts(Starts):
-    """A table of starts that training no longer changes, made by ``freeze()`` and ``snap()``.
+    """Holds starts that training no longer changes, made by ``freeze()`` or ``snap()``.
 
     Args:
-        source: The module whose current starts are kept.
-        snap: Round them to integers, so that each weight reads one cell.
+        source: Module whose current starts are kept.
+        snap: True to round the starts to integers, so that each weight reads one cell.
     """
 
     stored = True
@@ -321,13 +321,13 @@ class FrozenStarts(Starts):
 
     @property
     def state_name(self) -> str:
-        """``frozen``, or ``snapped`` where the starts were rounded."""
+        """Word for the state of the starts in saved models: ``snapped`` if they were rounded, otherwise ``frozen``."""
         return "frozen" if self.fractional else "snapped"
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices of the snapped starts, or None.
+        """Return the contiguous slices in which a weight axis with rounded starts is read; None if there are too many.
 
-        None while compiling, because reading the table would synchronize with the GPU.
+        It is also None if the starts are not rounded, and while compiling, because reading the table would synchronize with the GPU.
         """
         table = self.table(axis)
         if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:
@@ -335,6 +335,6 @@ class FrozenStarts(Starts):
         return axis_slices(table.detach().cpu().round().long().numpy(), self.geometry, axis)
 
     def read(self, axis: int) -> Tensor:
-        """Return the table, as integers if snapped."""
+        """Return the starts of one weight axis, as integers if they were rounded."""
         table = self.inside(self.table(axis), axis)
         return table if self.fractional else table.round().long()

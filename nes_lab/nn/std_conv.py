@@ -1,4 +1,4 @@
-"""Weight-standardized convolutions: each output channel's weights are shifted and scaled to mean 0 and variance 1 before use.
+"""Provide weight-standardized convolutions: each output channel's weights are shifted and scaled to mean 0 and variance 1 before use.
 
 Source: Qiao et al., *Micro-Batch Training with Batch-Channel Normalization and Weight Standardization*, arXiv:1903.10520; with a gain
 per output channel: Brock et al., arXiv:2101.08692.
@@ -28,16 +28,16 @@ __all__ = ["EpitomeStdConv2d"]
 class EpitomeStdConv2d(EpitomeConv2d):
     r"""Two-dimensional convolution whose weight is sampled from a smaller tensor and then standardized.
 
-    It replaces timm's ``StdConv2d`` and ``ScaledStdConv2d``. Standardizing takes the complete sampled weight, so only the execution
+    It replaces timm's ``StdConv2d`` and ``ScaledStdConv2d``. Standardizing needs the complete sampled weight, so only the execution
     ``materialize`` is available: params fall, multiply-adds do not. :attr:`weight` is the weight before standardization, as in timm.
 
     Args:
-        *args: As :class:`~nes_lab.nn.conv.EpitomeConv2d`.
-        eps: Added to the variance.
+        *args: Positional arguments of :class:`~nes_lab.nn.conv.EpitomeConv2d`.
+        eps: Small number that is added to the variance.
         gain: True to multiply each output channel by a learned gain.
         gain_scale: Constant factor of all gains.
-        same_pad: True for TensorFlow's ``SAME`` padding, as :class:`~nes_lab.nn.same.EpitomeConv2dSame`.
-        **options: As :class:`~nes_lab.nn.conv.EpitomeConv2d`.
+        same_pad: True for TensorFlow's ``SAME`` padding, which gives ``ceil(size / stride)`` outputs and ignores ``padding``.
+        **options: Keyword arguments of :class:`~nes_lab.nn.conv.EpitomeConv2d`.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, H_out, W_out)``
@@ -68,13 +68,20 @@ class EpitomeStdConv2d(EpitomeConv2d):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the operation, marked as one that needs the complete weight."""
+        """Return the operation, marked as standardized, so that it gets the complete weight."""
         return replace(op, standardized=True)
 
     @classmethod
     @renamed_arguments(weights="initial_weights")
     def from_conv(cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
-        """Make the epitome layer that replaces timm's ``StdConv2d`` or ``ScaledStdConv2d``, with its padding."""
+        """Make the epitome layer that replaces timm's ``StdConv2d`` or ``ScaledStdConv2d``, with its gain and padding.
+
+        Args:
+            conv: The dense layer; it is not changed.
+            initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``:
+                each cell takes one of the weights that read it; ``"none"``: the epitome is random and the gain is 1.
+            **epitome: Values of ``epitome_shape`` and of the constructor's other arguments about the epitome.
+        """
         gain = getattr(conv, "gain", None)
         settings = {"eps": conv.eps, "same_pad": getattr(conv, "same_pad", False), "gain": gain is not None}
         settings |= {} if gain is None else {"gain_scale": conv.scale}
@@ -84,12 +91,12 @@ class EpitomeStdConv2d(EpitomeConv2d):
         return layer
 
     def forward(self, input: Tensor) -> Tensor:
-        """Sample the weight, standardize it, and apply the convolution."""
+        """Sample the weight, standardize it, and convolve the input with it."""
         weight = sample_patches(self.epitome, self._taps.get(self.routing, self.routing(input)), self.geometry)
         return self.op(input, self.standardized(weight), self.bias)
 
     def standardized(self, weight: Tensor) -> Tensor:
-        """Shift and scale each output channel's weights to mean 0 and variance 1, then multiply by its gain."""
+        """Shift and scale each output channel of a weight to mean 0 and variance 1, then multiply it by its gain."""
         factor = None if self.gain is None else (self.gain * self.gain_scale).flatten()
         channels = weight.reshape(1, self.out_channels, -1)
         channels = F.batch_norm(channels, None, None, weight=factor, training=True, momentum=0.0, eps=self.eps)
@@ -100,7 +107,7 @@ class EpitomeStdConv2d(EpitomeConv2d):
         return super().stored_params() + (0 if self.gain is None else self.gain.numel())
 
     def plain(self) -> nn.Module:
-        """Make a plain convolution with the standardized weight."""
+        """Make a plain convolution with the standardized weight, which is not standardized again."""
         make = EpitomeConv2dSame if self.same_pad else EpitomeConv2d
         conv = make.plain(self)  # type: ignore[arg-type]
         with torch.no_grad():

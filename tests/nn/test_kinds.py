@@ -1,4 +1,4 @@
-"""Layers known by rule: timm's padded and standardized convolutions, subclasses that compute what their base computes."""
+"""Layers known by name: timm's padded and standardized convolutions, subclasses that compute what their base computes."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class _Adapted(nn.Linear):
         (_Adapted(), "_Adapted holds 'low' besides weight and bias"),
         (nn.ConvTranspose1d(8, 8, 3), "transposed"),
         (nn.Linear(8, 8, dtype=torch.complex64), "complex64"),
-        (nn.LayerNorm(8), "kind without an epitome layer"),
+        (nn.LayerNorm(8), "no epitome layer replaces a LayerNorm"),
         (nn.LazyLinear(8), "LazyLinear"),
     ],
 )
