@@ -1,6 +1,6 @@
-"""Change the layers of a model.
+"""Copy a model with some of its layers changed.
 
-``replace``: dense layers to epitome layers by a compression plan (``compress``), and back (``materialize``).
-``fuse``: fold batch norms into the layers before them, for inference.
-``foldable_norms``: which batch norms can be folded, read off the traced forward.
+``replace``: replaces dense layers by epitome layers as a plan says (``compress``), and the reverse (``materialize``).
+``fuse``: folds batch norms into the layers before them, for inference.
+``foldable_norms``: finds the batch norms that can be folded, by tracing the model's forward method.
 """

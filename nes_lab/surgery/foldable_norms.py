@@ -1,4 +1,4 @@
-"""Find the batch norms that can be folded into the layer before them, by tracing the model's forward.
+"""Find the batch norms that can be folded into the layer before them, by tracing the model's forward method.
 
 The search is conservative: a norm is listed only if the trace shows that it alone reads the output of its layer.
 
@@ -29,11 +29,15 @@ _NORM_OF: dict[str, type[_BatchNorm]] = {
     **dict.fromkeys(("conv2d", "conv2d_same"), nn.BatchNorm2d),
     "conv3d": nn.BatchNorm3d,
 }
-"""Kind of layer -> class of batch norm that follows it. Standardized layers are not linear in their weight, so not listed."""
+"""Class of batch norm that can be folded into each kind of layer. Standardized layers are not listed: they are not linear in
+their weight."""
 
 
 def fusable(model: nn.Module) -> dict[str, str]:
-    """List the norms that :func:`nes_lab.fuse` folds, and the layers it folds them into: name of norm -> name of layer.
+    """List the batch norms that :func:`nes_lab.fuse` folds, each with the layer it is folded into.
+
+    Returns:
+        The name of each norm, and the name of its layer.
 
     Raises:
         OptionError: If ``model`` is not a module.
@@ -65,7 +69,7 @@ def _skeleton(model: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Traces layers and norms as single calls, and remembers the innermost module that cannot be traced."""
+    """Traces a model, with layers and norms as single calls, and remembers the innermost module that cannot be traced."""
 
     proxy_buffer_attributes = True
 
@@ -91,7 +95,7 @@ def _is_atom(module: nn.Module) -> bool:
 
 
 def _touched(module: nn.Module) -> bool:
-    """Return True if calling the module does more than its class says: it has hooks, or its forward was replaced."""
+    """Return True if calling a module does more than its class defines: it has hooks, or its forward method was replaced."""
     hooks = (
         module._forward_hooks,
         module._forward_pre_hooks,
@@ -102,7 +106,14 @@ def _touched(module: nn.Module) -> bool:
 
 
 def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: list[nn.Module], seen: set) -> None:
-    """Trace a module; parts that cannot be traced become opaque calls and are traced on their own."""
+    """Trace a module. Parts that cannot be traced within it become single calls, and each of them is traced on its own.
+
+    Args:
+        root: Module to trace.
+        graphs: Gets the module and its graph if tracing worked.
+        unread: Gets the module if tracing failed.
+        seen: Modules that have been traced already; gets the module.
+    """
     if root in seen or _is_atom(root):
         return
     seen.add(root)
@@ -112,7 +123,7 @@ def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: lis
         tracer = _Tracer(opaque)
         try:
             graph = tracer.trace(root, _defaults(root))
-        except Exception:  # noqa: BLE001 -- a forward written by anyone may raise anything where its input is no tensor
+        except Exception:  # noqa: BLE001 -- a user's forward may raise anything if its input is not a tensor
             if tracer.failed is None or tracer.failed in opaque:
                 break
             opaque.add(tracer.failed)
@@ -128,13 +139,17 @@ def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: lis
 
 
 def _defaults(root: nn.Module) -> dict[str, Any]:
-    """Return the defaults of a forward's arguments after the input that the tracer may treat as constants."""
+    """Return the default values of a forward method's optional arguments that the tracer can treat as constants, by name."""
     parameters = list(inspect.signature(type(root).forward).parameters.values())[2:]
     return {p.name: p.default for p in parameters if p.default is None or type(p.default) in (bool, int, float, str)}
 
 
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
-    """Collect the modules with any use besides one plain call: called twice, accessed by other code, hooked, tied."""
+    """Collect the modules that must not be folded, because they are used in another way than by one plain call.
+
+    They are called twice, read by other code, have hooks or share a parameter. If ``unread`` is True, some code was not traced, and
+    modules that are registered under several names are collected too.
+    """
     calls: Counter[nn.Module] = Counter()
     barred = {module for module in model.modules() if _touched(module)}
     for root, graph in graphs:
@@ -149,13 +164,13 @@ def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: 
     homes = Counter(module for _, module in model.named_modules(remove_duplicate=False))
     for module in model.modules():
         tied = any(p is not None and users[id(p)] > 1 for p in module._parameters.values())
-        if tied or (unread and homes[module] > 1):  # what was not traced may call it by its other name
+        if tied or (unread and homes[module] > 1):  # code that was not traced may call it by its other name
             barred.add(module)
     return barred
 
 
 def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Iterate over norms, and the layers whose output only they read, in the order of the calls."""
+    """Iterate over pairs of a norm and the layer whose output it alone reads, in the order of the norms' calls."""
     through: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op != "call_module":
@@ -172,7 +187,10 @@ def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator
 
 
 def _source(node: fx.Node, through: set[fx.Node]) -> fx.Node | None:
-    """Return the call whose output only this node reads, skipping calls that return their input; None if there is none."""
+    """Return the call whose output only ``node`` reads, skipping the calls in ``through``; None if there is none.
+
+    The calls in ``through`` return their input, because they are identities or norms that will be folded.
+    """
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]
         if node not in through:

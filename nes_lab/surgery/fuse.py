@@ -1,8 +1,8 @@
 """Fold batch norms into the layers before them, so that inference needs no extra pass over the activations.
 
-In evaluation a batch norm is one affine map per channel, ``s y + t``. A dense layer absorbs it in weight and bias. An epitome
-layer absorbs ``s`` in its epitome if all output channels that read a cell have the same ``s``. Otherwise it keeps ``s`` in the
-buffer ``scale``, which is applied together with the bias.
+In evaluation mode a batch norm maps each channel ``y`` to ``s y + t``. In a dense layer, ``s`` is multiplied into the weight and ``t``
+is added to the bias. In an epitome layer, ``s`` is multiplied into the epitome if all output channels that read a cell have the same
+``s``. Otherwise the layer keeps ``s`` in the buffer ``scale``, which it applies together with the bias.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def fuse(model: Model) -> Model:
     """Copy a model for inference, with batch norms folded into the layers before them.
 
     A norm is folded if it alone reads the output of one convolution or linear layer, dense or epitome, and both are called once;
-    :func:`~nes_lab.surgery.foldable_norms.fusable` lists which. It is replaced by an identity, or by the activation it held. Norms
-    without running statistics, and layers with tied weights, hooks or parametrizations, are left as they are. Multiply-adds stay
-    the same. The copy is in evaluation mode and its starts are frozen; it is not meant to be trained.
+    :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. In the copy, a folded norm is an identity, or the activation
+    that the norm held. Norms without running statistics, and layers with tied weights, hooks or parametrizations, are left as they
+    are. Multiply-adds stay the same. The copy is in evaluation mode and its starts are frozen; it is not meant to be trained.
 
     Args:
-        model: Any module; it stays untouched. Its forward is traced with optional arguments at their defaults. Where that fails,
-            its parts are traced one by one, assuming that each is called through its own forward.
+        model: Any module; it is not changed. Its forward method is traced with the default values of optional arguments. If that
+            fails, its parts are traced one by one, assuming that each is called through its own forward method.
 
     Returns:
         The copy, of the model's class.
@@ -58,7 +58,7 @@ def fuse(model: Model) -> Model:
             memo[id(model.get_submodule(norm))] = remains
         fused = copy.deepcopy(
             model, memo
-        ).eval()  # deepcopy takes the memo's modules wherever the norms are referred to
+        ).eval()  # deepcopy puts the memo's modules wherever the model refers to the norms
         for module in list(fused.modules()):
             if isinstance(module, EpitomeLayer):
                 module.freeze()
@@ -68,13 +68,13 @@ def fuse(model: Model) -> Model:
 
 
 class FoldedBatchNorm1d(nn.Identity):
-    """Identity in the place of a batch norm that was folded into a linear layer. It takes inputs ``(N, C)`` only.
+    """Takes the place of a batch norm that was folded into a linear layer, and returns its input, which must be ``(N, C)``.
 
-    Of an input ``(N, L, C)`` the batch norm would have normalized the axis ``L``, which a folded one cannot do.
+    For an input ``(N, L, C)`` the batch norm would have normalized the axis ``L``, which a folded norm cannot do.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the input, ``(N, C)``."""
+        """Return the input, after checking that its shape is ``(N, C)``."""
         torch._assert(input.ndim == 2, "a batch norm folded into a linear layer takes inputs of shape (N, C)")
         return input
 
@@ -85,7 +85,7 @@ def _remains(norm: nn.Module, layer: nn.Module, memo: dict[int, Any]) -> nn.Modu
     if all(isinstance(part, nn.Identity) for part in parts.values()):
         return rest
     kept = nn.Sequential()
-    for name, part in parts.items():  # under their names: state dict keys and ``norm.act`` stay
+    for name, part in parts.items():  # under their old names, so that state dict keys and ``norm.act`` stay valid
         kept.add_module(name, part)  # type: ignore[arg-type]
     return kept
 
@@ -108,7 +108,10 @@ def _fold(layer: nn.Module, norm: _BatchNorm) -> None:
 
 
 def _affine(norm: _BatchNorm, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return factor and shift of a norm, on the weight's device, in float32 or float64."""
+    """Return the factor and the shift per channel that a batch norm applies in evaluation, in float32 or float64.
+
+    They are on the device of ``weight``.
+    """
     mean, var = norm.running_mean, norm.running_var
     assert mean is not None and var is not None  # a norm without them is not folded
     wide = torch.promote_types(torch.promote_types(weight.dtype, var.dtype), torch.float32)
@@ -124,7 +127,10 @@ def _like(weight: nn.Parameter, value: Tensor) -> nn.Parameter:
 
 
 def _cell_factors(layer: EpitomeLayer, factor: Tensor) -> Tensor | None:
-    """Return one factor per output cell of the epitome; None if output channels that read a cell have different factors."""
+    """Turn one factor per output channel into one per output cell of the epitome.
+
+    Return None if two output channels with different factors read the same cell, or if the starts are not known.
+    """
     if 0 not in layer.routing.sampled:
         return factor
     starts = layer.routing.current()[0]

@@ -1,4 +1,4 @@
-"""Replace layers: dense ones by epitome layers as a compression plan says, and epitome layers by plain torch layers."""
+"""Replace dense layers by epitome layers as a compression plan says, and epitome layers by plain torch layers."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _HOOKS = (
     "_backward_pre_hooks",
     "_backward_hooks",
 )
-"""Hooks that users register on layers; they move from the old layer to the new one."""
+"""Names of the attributes that hold users' hooks on a layer; the new layer gets the hooks of the old one."""
 
 Model = TypeVar("Model", bound=nn.Module)
-"""Class of the user's model. The copy is of the same class, unless the model itself is the layer that is replaced."""
+"""Class of the user's model. A copy has the same class, unless the model itself is the layer that is replaced."""
 
 
 @renamed_arguments(weights="initial_weights")
@@ -42,24 +42,24 @@ def compress(
     initial_weights: EpitomeInit = "fit",
     generator: torch.Generator | None = None,
 ) -> Model:
-    """Copy a model with the layers of a plan replaced by epitome layers.
+    """Copy a model, and replace the layers that a compression plan names by epitome layers.
 
-    Names, tied weights, modes, dtypes, devices, hooks and ``requires_grad`` are kept; the given model stays untouched.
+    Names, tied weights, modes, dtypes, devices, hooks and ``requires_grad`` are kept. The given model is not changed.
 
     Args:
         model: The dense model.
-        plan: From :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
-        initial_weights: ``"fit"``: each epitome is the one nearest to the layer's weight, for pretrained models. ``"reset"``: each
-            cell takes one of the weights that read it, which keeps the initial distribution, for training from scratch.
-            ``"none"``: fresh random numbers.
-        generator: Its seed sets the first weights of index learners; None: seed 0. The global random state is not changed.
+        plan: Compression plan, from :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
+        initial_weights: ``"fit"``: each epitome is the one whose sampled weight is nearest to the layer's weight, for pretrained
+            models. ``"reset"``: each cell takes one of the weights that read it, which keeps their distribution, for training from
+            scratch. ``"none"``: epitomes are random.
+        generator: Generator whose seed sets all random numbers; None: seed 0. The global random state is not changed.
 
     Returns:
         The compressed copy, of the model's class.
 
     Raises:
-        PlanError: If the plan names a layer that the model does not have, or that has another shape or kind.
-        OptionError: If ``initial_weights`` is not among its choices.
+        PlanError: If the model lacks a layer of the plan, or has it with another shape or kind, or with NaN or infinity in its weight.
+        OptionError: If ``initial_weights`` is not one of the three.
 
     Examples:
         >>> model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(1, 64)
@@ -87,9 +87,9 @@ def compress(
 
 
 def materialize(model: Model) -> Model:
-    """Copy a model with every epitome layer replaced by a plain torch layer that has the sampled weight.
+    """Copy a model, and replace every epitome layer by a plain torch layer with the sampled weight.
 
-    Outputs agree to rounding. The copy can be saved, exported, pruned or quantized like any torch model.
+    Outputs are equal up to rounding. The copy can be saved, exported, pruned or quantized like any torch model.
 
     Args:
         model: Any module; without epitome layers the result is a plain copy.
@@ -103,14 +103,14 @@ def materialize(model: Model) -> Model:
         >>> plain[0]
         Linear(in_features=4, out_features=8, bias=True)
     """
-    with _keep_random_state():  # a fresh torch layer draws a weight before it is given one
+    with _keep_random_state():  # a new torch layer draws a random weight before it gets the sampled one
         return _replace_modules(
             model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None
         )
 
 
 def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
-    """Give layers that read the same epitome one parameter: that of the first of them."""
+    """Make layers that share an epitome, according to the plan, use one parameter: that of the first of them."""
     for first, *others in plan.readers.values():
         for name in others:
             model.get_submodule(name).epitome = model.get_submodule(first).epitome
@@ -118,20 +118,22 @@ def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
 
 
 def _keep_random_state() -> AbstractContextManager[None]:
-    """Restore the global random state, on the CPU and the current GPU, when the block ends."""
+    """Return a context that restores the global random state, on the CPU and the current GPU, when it ends."""
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     return torch.random.fork_rng(devices=cuda)
 
 
 def _replace_modules(model: Model, replacement: Callable[[str, nn.Module], nn.Module | None]) -> Model:
-    """Deep-copy a model with modules replaced wherever they are registered.
+    """Deep-copy a model with some of its modules replaced, wherever they are registered. A shared module gets one replacement.
 
-    A shared module gets one shared replacement.
+    Args:
+        model: The model; it is not changed.
+        replacement: Function that takes the name of a module and the module, and returns the new module; None to keep the old one.
     """
     candidates = ((module, replacement(name, module)) for name, module in model.named_modules())
     pairs = [(old, new) for old, new in candidates if new is not None]
     memo: dict[int, object] = {id(old): new for old, new in pairs}
-    replaced = copy.deepcopy(model, memo)  # deepcopy takes the memo's modules wherever the old ones are referred to
+    replaced = copy.deepcopy(model, memo)  # deepcopy puts the memo's modules wherever the model refers to the old ones
     for old, new in pairs:
         for hooks in _HOOKS:
             setattr(new, hooks, copy.deepcopy(getattr(old, hooks), memo))  # hooks bound to the model follow the copy
