@@ -92,7 +92,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     except ImportError as error:
         raise OptionError("reading YAML needs PyYAML: pip install 'nes-lab[train]'") from error
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # a safe one
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # a subclass of the safe loader
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"config file {path} cannot be read: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -153,7 +153,7 @@ def _explain(item: Any) -> str:
     value = item["input"]
     shown = "" if isinstance(value, Mapping | BaseModel) else f"={_short(value)}"
     message = item["msg"].removeprefix("Value error, ")
-    if message.startswith(f"{names[-1] if names else path}="):  # it names the value itself
+    if message.startswith(f"{names[-1] if names else path}="):  # the message already names the value
         return f"{path.rpartition('.')[0]}.{message}".lstrip(".") + "."
     choices = next((knob.choices for knob in knobs() if knob.path == path), ())
     return f"{path}{shown}: {message}.{closest(value, choices)}"

@@ -28,7 +28,7 @@ __all__ = ["Range", "SweepConfig", "load_sweep"]
 Direction = Literal["maximize", "minimize"]
 SECTIONS = ("data", "backbone", "compression", "training")
 NUMBERS = ("top1", "top5", "best_top1", "params", "learner_params", "madds", "dense_params", "dense_madds",
-           "latency_ms", "latency_p90_ms", "seconds")  # fmt: skip  # of a run's summary
+           "latency_ms", "latency_p90_ms", "seconds")  # fmt: skip  # numbers in a run's summary
 MOST_TRIALS = 100_000
 
 

@@ -46,9 +46,8 @@ def ratio_of_times(times: Sequence[float], base: Sequence[float]) -> Ratio:
     """
     ratios = [t / b for t, b in zip(times, base, strict=True)]
     middle = median(ratios)
-    spread = 1.4826 * median(
-        abs(r - middle) for r in ratios
-    )  # the standard deviation if the ratios are normally distributed
+    # the standard deviation, if the ratios are normally distributed
+    spread = 1.4826 * median(abs(r - middle) for r in ratios)
     low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return Ratio(middle, 1.2533 * spread / sqrt(len(ratios)), low, high, len(ratios))
 
@@ -114,7 +113,7 @@ def _stands(times: Mapping[str, Sequence[float]], done: int, precision: float) -
 
 
 def device_name(device: torch.device) -> str:
-    """Return the model name of the GPU or processor, as its maker writes it."""
+    """Return the name of a device: the model of the GPU or processor, as its manufacturer writes it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":

@@ -180,7 +180,7 @@ class _Search:
     def limit(self, timing: Timing) -> float:
         """Return the limit on time in milliseconds; a limit in percent refers to the dense model's time in ``timing``."""
         limit = self.budget.latency_limit(timing.dense_ms)
-        assert limit is not None  # otherwise there is nothing to search for
+        assert limit is not None  # plan_for_budget calls meet_latency only with such a limit
         return limit
 
     def too_slow(self) -> BudgetError:

@@ -195,8 +195,8 @@ def _largest_layers(ladder: Ladder, quantity: str) -> str:
 
 
 def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int) -> CompressionPlan:
-    """Add a note to a plan that says how much of its tighter limit is used, and what prevents using more."""
-    assert plan.budget is not None  # a plan for a budget
+    """Add a note to a plan that says how much of its tightest limit is used, and what prevents using more."""
+    assert plan.budget is not None  # plan_for_budget sets it
     limits = plan.budget.limits(plan.dense)
     used = [(getattr(plan.predicted, quantity) / limit, quantity) for quantity, limit in limits.items() if limit]
     if not used:

@@ -35,7 +35,7 @@ def preset(
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
 ) -> CompressionPlan:
-    """Make a compression plan by name, without a budget. Starts are tiled; none are learned.
+    """Make the compression plan of a preset, which names the axes to shrink, without a budget. Starts are tiled, not learned.
 
     ``released_x2`` is the wiring of the NES authors' released code: in inverted-residual blocks, the output axis of the
     expand 1x1 convolution and the input axis of the project 1x1 convolution are sampled from half as many cells. In EfficientNet, so is

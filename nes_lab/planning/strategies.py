@@ -1,4 +1,4 @@
-"""Planning strategies: the order in which the steps of a ladder are taken.
+"""Planning strategies: functions that decide in which order the shrink steps of a ladder are taken.
 
 To add one, write ``planning/NAME.py`` with a function like :class:`OrderSteps`, enter it in :data:`STRATEGIES`, and add its name and
 meaning to ``records/options.py``. ``tests/planning/test_strategies.py`` then checks that it meets budgets.
@@ -19,7 +19,7 @@ __all__ = ["STRATEGIES", "OrderSteps", "keep_order"]
 
 
 class OrderSteps(Protocol):
-    """Function that orders the steps of a ladder.
+    """A planning strategy: a function that orders the shrink steps of a model's ladder.
 
     The steps of each layer must stay in their order, and the order must not depend on the size of the budget, so that a larger budget
     never means fewer params.

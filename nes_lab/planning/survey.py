@@ -83,7 +83,7 @@ class Survey:
 
 
 def survey(model: nn.Module, example_input: Any, options: PlanOptions | None = None) -> Survey:
-    """Run a model once, list its layers and say which stay dense.
+    """Run a model once and list its layers, with their cost and the reason of each one that stays dense.
 
     Args:
         model: The dense model; it is not changed.

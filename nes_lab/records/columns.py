@@ -169,7 +169,7 @@ _BY_KEY = {column.key: column for column in _COLUMNS}
 
 
 def columns(*keys: str) -> tuple[Column, ...]:
-    """Return columns by key, in the order given.
+    """Return the columns of tables that have the given keys, in the same order.
 
     Raises:
         OptionError: If a key is not known; the message suggests the closest one.

@@ -104,7 +104,7 @@ class LayerPlan(Part):
 
     @property
     def geometry(self) -> EpitomeGeometry:
-        """Geometry of the epitome layer.
+        """Geometry of the epitome layer: its weight, epitome and patch shapes, with scope and boundary.
 
         Raises:
             GeometryError: If a patch does not fit.
@@ -121,13 +121,12 @@ class LayerPlan(Part):
         """The execution plan that the layer uses; ``auto`` resolves to the one with fewest multiply-adds if these are known."""
         if self.execution != "auto" or not self.executions:
             return self.execution
-        return min(
-            self.executions, key=lambda name: self.executions[name]
-        )  # the first one if several are equal, as in the layer
+        # the first one if several are equal, as the layer chooses too
+        return min(self.executions, key=lambda name: self.executions[name])
 
     @property
     def runs(self) -> str:
-        """The old name of :attr:`resolved_execution`."""
+        """Old name of :attr:`resolved_execution`: the execution plan that the layer uses."""
         warn_renamed("LayerPlan.runs", "LayerPlan.resolved_execution")
         return self.resolved_execution
 

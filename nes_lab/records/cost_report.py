@@ -91,7 +91,7 @@ class CostReport(Record):
 
     @property
     def bytes(self) -> int:
-        """The old name of :attr:`stored_bytes`."""
+        """Old name of :attr:`stored_bytes`: bytes of the model in a file."""
         warn_renamed("CostReport.bytes", "CostReport.stored_bytes")
         return self.stored_bytes
 

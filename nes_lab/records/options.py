@@ -136,7 +136,7 @@ class PlanOptions:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return the names of all options.
+        """Return the names of all options of planning.
 
         Examples:
             >>> PlanOptions.names()[:3]
@@ -169,7 +169,7 @@ class LearnerOptions:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return the names of all options."""
+        """Return the names of all options of the index learner."""
         return tuple(f.name for f in fields(cls))
 
 

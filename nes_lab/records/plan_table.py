@@ -51,7 +51,7 @@ def _explain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notes(rows: Rows) -> list[str]:
-    """Return the lines below the table: the meaning of the star, and why some execution plans cannot run which layers."""
+    """Return the lines below a plan's table: the meaning of the star, and which execution plans cannot run which layers, and why."""
     layers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         for name, reason in row["unavailable"].items():

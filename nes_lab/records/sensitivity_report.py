@@ -155,7 +155,7 @@ class SensitivityReport(Record):
                 raise PlanError(f"the sensitivities do not include layer {name!r}.{closest(name, self.by_name)}")
             if layer.weight_shape != shape:
                 raise PlanError(
-                    f"the sensitivities were measured with a weight of {layer.weight_shape} in layer {name!r}; here it is {shape}"
+                    f"the sensitivities were measured on layer {name!r} with a weight of {layer.weight_shape}; here it is {shape}"
                 )
         for name, value in options.items():
             if (measured := self.options.get(name)) != value:
@@ -191,6 +191,6 @@ class SensitivityReport(Record):
         return "\n".join([head, *self._hardest()])
 
     def _hardest(self) -> list[str]:
-        """Return lines that name the five layers that cost most at half of their cells."""
+        """Return one line for each of the five layers that cost most at half of their cells."""
         costs = sorted(((layer.cost(0.5, self.measured_by), layer.name) for layer in self.layers), reverse=True)
         return [f"  {name or '(model)'}: {cost:.4g} at half of its cells" for cost, name in costs[:5]]
