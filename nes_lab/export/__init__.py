@@ -1,24 +1,25 @@
-"""Models out of and into files. A file or folder gets its name only after it was checked; otherwise nothing is left behind.
+"""Write models to files and read them back. A file or folder gets its name only after it was checked; after an error it is deleted.
 
-Saved models, a folder of JSON and safetensors:
-``pretrained``: ``save_pretrained`` and ``from_pretrained``.
-``saved_config``: read and check ``config.json``.
+Saved models, each a folder with JSON and safetensors:
+``pretrained``: save a model to a folder and load it (``save_pretrained``, ``from_pretrained``).
+``saved_config``: read and check ``config.json`` of a saved model.
 ``outline``: describe the modules of a model and the arguments of its epitome layers.
-``tensors``: collect the tensors of a model, each once, and put them back.
-``rebuild``: make a saved network again from its configuration and the dense network.
-``hub_upload``, ``hub_download``: send a saved model to the Hugging Face Hub, and get one from there.
+``tensors``: collect the tensors of a model, each once, and put them back into a model.
+``rebuild``: rebuild the modules of a saved model from its configuration and the dense network.
+``hub_upload``: upload a saved model to the Hugging Face Hub.
+``hub_download``: download a saved model from the Hugging Face Hub.
 
 Files for other runtimes:
-``onnx``: ``export_onnx``.
-``torch_export``: ``export_torch``.
-``example``: the example input of an export.
+``onnx``: export a model as an ONNX file (``export_onnx``).
+``torch_export``: export a model as a ``.pt2`` file of torch.export (``export_torch``).
+``example``: hold the example input of an export, and change its batch size.
 ``graph``: prepare a model for tracing.
-``gathers``: the parts of an epitome layer as operations that every runtime has.
-``trace``: what both exporters do before and around tracing.
-``parity``: compare a file with PyTorch, and time both.
-``onnx_graph``: params, multiply-adds and operators of an ONNX graph.
-``report``: ``ExportReport``, what was written and how it was checked.
+``gathers``: replace parts of an epitome layer by operations that every runtime has.
+``trace``: prepare, run and check tracing, for both exporters.
+``parity``: compare the outputs of an exported file with PyTorch's, and time both.
+``onnx_graph``: count the params and multiply-adds of an ONNX graph, and list operators that an opset lacks.
+``report``: report what was written and how it was checked (``ExportReport``).
 
-Both:
+For saved models and for other runtimes:
 ``atomic_write``: write a file or folder that appears complete or not at all.
 """

@@ -1,4 +1,4 @@
-"""Write a file or folder that appears complete, or not at all."""
+"""Write a file or folder so that it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``, and rename it to ``path`` if the ``with`` block ends without an error.
 
     Args:
-        path: Where the folder shall appear.
-        overwrite: Whether a saved model that is there may be replaced.
+        path: Path of the new folder.
+        overwrite: Replace a saved model that is already at this path.
 
     Raises:
-        CheckpointError: If something is there that may not be replaced, or the folder cannot be written.
+        CheckpointError: If ``path`` holds something that may not be replaced, or the folder cannot be written.
     """
-    path = path.resolve()  # of a symbolic link, the target is replaced
+    path = path.resolve()  # if path is a symbolic link, its target is replaced
     _check_free(path, overwrite)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{os.urandom(3).hex()}")
     try:
@@ -63,7 +63,10 @@ def _check_free(path: Path, overwrite: bool) -> None:
 
 
 def _rename(temporary: Path, path: Path) -> None:
-    """Rename the new folder. An old one is exchanged with it in one step if the system can do that, and is then removed."""
+    """Rename a temporary folder to ``path``, and remove the folder that was there.
+
+    If the system allows it, the two folders are exchanged in one step, so that one of them always exists at ``path``.
+    """
     if not path.exists() or not any(path.iterdir()):
         os.rename(temporary, path)
         return
@@ -80,7 +83,7 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two paths in one step (Linux). Return False where the system cannot do that."""
+    """Exchange two files or folders in one step (Linux). Return False if the system cannot do this."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
@@ -94,7 +97,7 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside ``path``, and rename it to ``path`` if the ``with`` block ends without an error.
 
     Args:
-        path: Where the file shall appear; a file that is there is replaced.
+        path: Path of the new file; an existing file is replaced.
 
     Raises:
         CheckpointError: If the folder is missing or the file cannot be written.

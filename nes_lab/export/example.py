@@ -1,4 +1,4 @@
-"""The example input of an export: its tensors, which axes are the batch, and the same example with another batch size.
+"""Hold the example input of an export: its tensors, their batch axes, and the same example with another batch size.
 
 Tests: tests/export/test_onnx.py
 """
@@ -21,12 +21,12 @@ __all__ = ["ExampleInput", "check_example", "outputs_of"]
 
 @dataclass(frozen=True)
 class ExampleInput:
-    """Arguments of a model's forward, all of them tensors.
+    """The example input with which a model is exported: arguments of its forward, all of them tensors.
 
     Args:
         args: Positional arguments.
         kwargs: Keyword arguments.
-        batch: Length of the first axis of the first tensor; 0 if it has no axis.
+        batch: Batch size: the length of the first axis of the first tensor; 0 if this tensor has no axis.
     """
 
     args: tuple[Tensor, ...]
@@ -35,10 +35,10 @@ class ExampleInput:
 
     @classmethod
     def of(cls, example_input: Any) -> ExampleInput:
-        """Read a tensor, a tuple of arguments, or a dict of keyword arguments.
+        """Make an example input from a tensor, a tuple of arguments, or a dict of keyword arguments.
 
         Raises:
-            OptionError: If it holds anything but tensors.
+            OptionError: If ``example_input`` contains something other than tensors.
         """
         kwargs = dict(example_input) if isinstance(example_input, Mapping) else {}
         args: tuple[Any, ...] = (
@@ -55,11 +55,11 @@ class ExampleInput:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All tensors, in order."""
+        """All tensors of the example input, positional arguments first."""
         return [*self.args, *self.kwargs.values()]
 
     def with_batch(self, batch: int) -> ExampleInput:
-        """Return the example with another batch size, made by repeating or dropping its entries.
+        """Return the example input with another batch size, made by repeating or dropping entries along the batch axis.
 
         Args:
             batch: The new batch size.
@@ -72,13 +72,13 @@ class ExampleInput:
         return ExampleInput(tuple(map(resized, self.args)), {k: resized(t) for k, t in self.kwargs.items()}, batch)
 
     def to(self, device: torch.device | str) -> ExampleInput:
-        """Return the example on another device."""
+        """Return the example input on another device."""
         return ExampleInput(
             tuple(t.to(device) for t in self.args), {k: t.to(device) for k, t in self.kwargs.items()}, self.batch
         )
 
     def dynamic_shapes(self) -> Any:
-        """Return the batch axes in the form that ``torch.export`` takes."""
+        """Return the batch axes of all tensors in the form of the argument ``dynamic_shapes`` of ``torch.export``."""
         batch = torch.export.Dim("batch")
 
         def axes(t: Tensor) -> dict[int, Any]:
@@ -91,10 +91,10 @@ class ExampleInput:
 
 
 def outputs_of(model: nn.Module, example: ExampleInput) -> list[Tensor]:
-    """Return the output tensors of a model for the example, in order, in evaluation mode.
+    """Return the output tensors of a model in evaluation mode for an example input, in order.
 
     Raises:
-        OptionError: If the model cannot run the example; says why.
+        OptionError: If the model cannot run the example; the message says why.
     """
     with evaluating(model), torch.inference_mode(False):
         out = run_example(model, dict(example.kwargs) or example.args)
@@ -102,11 +102,11 @@ def outputs_of(model: nn.Module, example: ExampleInput) -> list[Tensor]:
 
 
 def check_example(model: nn.Module, example: ExampleInput) -> None:
-    """Refuse a model whose outputs could not be compared, before the long work of an export begins.
+    """Refuse to export a model whose outputs for the example input cannot be compared, before the export begins.
 
     Raises:
         OptionError: If the model cannot run the example, or returns no tensor.
-        ExportError: If an output holds NaN or infinity.
+        ExportError: If an output contains NaN or infinity.
     """
     outputs = outputs_of(model, example)
     if not outputs:

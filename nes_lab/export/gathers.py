@@ -1,9 +1,11 @@
-"""Parts of an epitome layer as gathers from small constant tables, for exported graphs.
+"""Compute parts of an epitome layer by gathers with small constant index tables, for exported graphs.
 
-A fold adds entries of the input onto the cells of the epitome axis. Runtimes are slow at such scattered additions, so here every
-cell gathers the entries that are added onto it: in as many rounds as the most-read cell has entries, or as slices where the entries
-are a few contiguous pieces. A joint weight is gathered by an index that the graph computes from one number per patch; runtimes do
-that once, when they load the file.
+A fold adds each entry of the input to the cell of the epitome axis that it is sampled from. Runtimes are slow at such scattered
+additions. Instead, every cell gathers the entries that are added to it, one entry per round, in as many rounds as the most used
+cell has entries. If the entries form a few contiguous slices, the slices are added instead.
+
+The weight of a layer with joint scope is gathered with an index that the graph computes from one number per patch. Runtimes
+compute this index once, when they load the file.
 
 Tests: tests/export/test_graph.py
 """
@@ -23,13 +25,15 @@ __all__ = ["BlendedExpansion", "JointWeight", "FoldByGathers"]
 
 
 class FoldByGathers(nn.Module):
-    """A fold as gathers: in round ``t`` every cell takes the ``t``-th entry that is added onto it.
+    """Module that folds the input of an epitome layer by gathers: it adds the input entries that are sampled from the same cell.
+
+    In round ``t`` every cell gathers the ``t``-th entry that is added to it.
 
     Args:
-        taps: Taps of a separable input axis.
+        taps: Taps of the input axis of a layer with separable scope: which cells each channel reads.
 
     Shape:
-        - input with as many entries along ``dim`` as the weight axis, output with as many as the epitome axis
+        - the input has the length of the weight's input axis along ``dim``, the output that of the epitome's input axis
 
     Examples:
         >>> fold = FoldByGathers(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])))
@@ -58,7 +62,12 @@ class FoldByGathers(nn.Module):
             self.register_buffer(f"share_{t}", None if bool((shares == 1).all()) else shares, persistent=False)
 
     def forward(self, x: Tensor, dim: int) -> Tensor:
-        """Return ``A^T x`` along ``dim``, where ``A`` is the axis's sampling matrix and ``dim`` counts from the front."""
+        """Return the folded input: ``A^T x`` along ``dim``, where ``A`` is the sampling matrix of the axis.
+
+        Args:
+            x: Input of the layer.
+            dim: The axis to fold, counted from the front (not negative).
+        """
         total = None
         for part in self._by_slices(x, dim) if self.slices else self._by_rounds(x, dim):
             total = part if total is None else total + part
@@ -73,7 +82,7 @@ class FoldByGathers(nn.Module):
         return parts
 
     def _by_slices(self, x: Tensor, dim: int) -> list[Tensor]:
-        """Return the slices, each padded with zeros to the length of the epitome axis."""
+        """Return the slices of the input to add, each padded with zeros to the length of the epitome axis."""
         parts = []
         for begin, cell, length in self.slices:
             around = [0, 0] * (x.ndim - 1 - dim) + [cell, self.cells - cell - length]
@@ -83,10 +92,12 @@ class FoldByGathers(nn.Module):
 
 
 class BlendedExpansion(nn.Module):
-    """Expansion at fractional starts, including the scale: the sum of two gathers, each multiplied by a constant.
+    """Module that expands the output of an epitome layer from epitome cells to output channels, for fractional starts.
+
+    It is the sum of two gathers, each multiplied by a constant that includes the layer's scale.
 
     Args:
-        taps: Taps of a separable output axis with fractional starts.
+        taps: Taps of the output axis of a layer with separable scope and fractional starts: which cells each channel reads.
         scale: One factor per output channel; None: no scale.
 
     Examples:
@@ -110,14 +121,19 @@ class BlendedExpansion(nn.Module):
             self.register_buffer(name, value.clone(), persistent=False)
 
     def forward(self, y: Tensor, dim: int) -> Tensor:
-        """Return ``scale * A y`` along ``dim``, where ``A`` is the axis's sampling matrix and ``dim`` counts from the front."""
+        """Return the expanded output: ``scale * A y`` along ``dim``, where ``A`` is the sampling matrix of the axis.
+
+        Args:
+            y: Output for each epitome cell.
+            dim: The axis to expand, counted from the front (not negative).
+        """
         shape = (-1, *[1] * (y.ndim - 1 - dim))
         low, high = (share.to(y.dtype).view(shape) for share in (self.low, self.high))
         return y.index_select(dim, self.lower) * low + y.index_select(dim, self.upper) * high
 
 
 class JointWeight(nn.Module):
-    """Weight of a layer with joint scope, gathered from its epitome.
+    """Module that gathers the weight of a layer with joint scope from the layer's epitome.
 
     Args:
         layer: A frozen layer with joint scope.
@@ -146,7 +162,7 @@ class JointWeight(nn.Module):
             self.register_buffer(f"patch_{axis}", patch, persistent=False)
 
     def forward(self, epitome: Tensor) -> Tensor:
-        """Return the sampled weight, of ``weight_shape``."""
+        """Return the weight sampled from the epitome, in ``weight_shape``."""
         flat, total = epitome.flatten(), None
         for tops in product(*[(0, 1) if self.fractional and a in self.sampled else (0,) for a in range(epitome.ndim)]):
             part = flat.index_select(0, self._index(tops).flatten()).view(self.geometry.weight_shape)
@@ -159,7 +175,11 @@ class JointWeight(nn.Module):
         return total
 
     def _index(self, tops: tuple[int, ...]) -> Tensor:
-        """Return the position in the flat epitome of the cell that each weight entry reads."""
+        """Return, for each entry of the weight, the position in the flattened epitome of the cell it is sampled from.
+
+        Args:
+            tops: For each axis, 0 for the lower of the two cells that a fractional start lies between, 1 for the upper one.
+        """
         g, index = self.geometry, None
         circular = g.boundary == "circular"
         for axis, (a, top) in enumerate(zip(g.axes, tops, strict=True)):
@@ -173,7 +193,7 @@ class JointWeight(nn.Module):
         return index.expand(g.weight_shape)
 
     def _spread(self, table: Tensor) -> Tensor:
-        """Repeat one number per patch for every pair of channels in the patch."""
+        """Repeat a table with one number per patch for every pair of output and input channels in the patch."""
         spread = table.index_select(0, self.patch_0).index_select(1, self.patch_1)
         return spread.view(*spread.shape, *[1] * (len(self.geometry.axes) - 2))
 
@@ -184,9 +204,9 @@ def _along(axis: int, geometry: object) -> tuple[int, ...]:
 
 
 def _split(table: Tensor, layer: EpitomeLayer, axis: int) -> tuple[Tensor, Tensor | None]:
-    """Split the starts of an axis into lower cells and fractions, as :func:`nes_lab.epitome.taps.axis_taps` does.
+    """Split the starts of an axis into lower cells and fractions, the same way as :func:`nes_lab.epitome.taps.axis_taps`.
 
-    The fractions are None where the starts are integers.
+    The fractions are None if the starts are integers.
     """
     g = layer.geometry
     if not layer.routing.fractional:

@@ -1,4 +1,4 @@
-"""Prepare a model for tracing: plain layers, or epitome layers made of operations that every runtime has and does fast."""
+"""Prepare a model for tracing, with plain layers or with epitome layers of operations that are fast in every runtime."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def prepare_for_export(model: nn.Module, form: str) -> nn.Module:
 
     Args:
         model: Any module; it does not change.
-        form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: they stay, with the starts they have now, each
-            in its own execution; ``execution="auto"`` takes the one with the fewest multiply-adds for the traced input.
+        form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: epitome layers stay, with their present starts
+            and each with its execution; ``execution="auto"`` chooses the one with the fewest multiply-adds for the traced input.
 
     Raises:
         OptionError: If ``form`` is not known.
@@ -49,10 +49,10 @@ class GraphLayer(nn.Module):
     """An epitome layer with fixed starts, for tracing: index tables are small constants, and there are no scatter operations.
 
     Args:
-        layer: A frozen layer; its parameters are used, not copied.
+        layer: A frozen epitome layer; its parameters are used, not copied.
 
     Shape:
-        - input and output as those of ``layer``
+        - input and output have the same shapes as those of ``layer``
     """
 
     scale: Tensor | None
@@ -61,7 +61,7 @@ class GraphLayer(nn.Module):
         super().__init__()
         self.epitome, self.bias = layer.epitome, layer.bias
         self.register_buffer("scale", layer.scale)
-        self._layer = (layer,)  # a tuple: its tensors must not be exported a second time
+        self._layer = (layer,)  # in a tuple it is not a submodule, so its tensors are not exported a second time
         self._execution: Execution | None = None
         self.joint = JointWeight(layer) if layer.geometry.scope == "joint" else None
         taps = layer.taps() if self.joint is None else []
@@ -92,7 +92,7 @@ class GraphLayer(nn.Module):
         return execution.prepare(self.epitome, self._taps(), self._layer[0].geometry, self.scale).weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the layer in its execution, which is chosen at the first call."""
+        """Return the output of the epitome layer, computed by its execution, which is chosen at the first call."""
         layer, op = self._layer[0], self._layer[0].op
         if self._execution is None:
             self._execution = layer.resolved_execution(tuple(x.shape))

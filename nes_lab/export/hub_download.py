@@ -1,4 +1,4 @@
-"""Get a saved model from the Hugging Face Hub, if ``huggingface_hub`` is installed.
+"""Download a saved model from the Hugging Face Hub, if ``huggingface_hub`` is installed.
 
 Tests: tests/export/test_hub_upload.py
 """
@@ -19,13 +19,13 @@ _REPO = re.compile(f"{_PART}/{_PART}")
 
 
 def download_from_hub(address: str) -> Path:
-    """Return the local copy of a model on the Hub. Only the two files of a saved model are downloaded.
+    """Download the two files of a saved model from the Hugging Face Hub, and return the local folder.
 
     Args:
         address: ``"hf://user/repository"`` or ``"hf://user/repository@revision"``.
 
     Raises:
-        OptionError: If ``huggingface_hub`` is not installed, or the address is not of this form.
+        OptionError: If ``huggingface_hub`` is not installed, or the address has another form.
         CheckpointError: If the Hub does not have the model, or cannot be reached.
     """
     repo_id, _, revision = address.removeprefix("hf://").partition("@")
@@ -39,10 +39,10 @@ def download_from_hub(address: str) -> Path:
 
 
 def check_repo_id(repo_id: object) -> None:
-    """Refuse what is not the name of a repository on the Hub.
+    """Refuse a value that cannot be the name of a repository on the Hugging Face Hub.
 
     Raises:
-        OptionError: Gives the value.
+        OptionError: If it is refused; the message gives the value.
 
     Examples:
         >>> check_repo_id("user/repository")
@@ -52,10 +52,10 @@ def check_repo_id(repo_id: object) -> None:
 
 
 def require_hub() -> Any:
-    """Import ``huggingface_hub``.
+    """Import and return the package ``huggingface_hub``.
 
     Raises:
-        OptionError: If it is not installed; says how to install it.
+        OptionError: If it is not installed; the message says how to install it.
     """
     try:
         import huggingface_hub

@@ -1,4 +1,4 @@
-"""Send a saved model to the Hugging Face Hub, if ``huggingface_hub`` is installed."""
+"""Upload a saved model to the Hugging Face Hub, if ``huggingface_hub`` is installed."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def push_to_hub(
     """Upload the two files of a saved model to the Hugging Face Hub, in one commit.
 
     Args:
-        folder_or_model: A folder from :func:`nes_lab.save_pretrained`, which is checked before it is sent, or a model.
-        repo_id: ``"user/repository"``. The repository is made if it does not exist.
-        private: Whether a new repository is private.
-        token: Access token of the Hub; None uses the one you are logged in with.
-        revision: Branch; None is the main branch.
+        folder_or_model: A folder written by :func:`nes_lab.save_pretrained`, which is checked before the upload, or a model.
+        repo_id: ``"user/repository"``. The repository is created if it does not exist.
+        private: Make a new repository private.
+        token: Access token of the Hub; None: the token with which you are logged in.
+        revision: Branch to upload to; None: the main branch.
         commit_message: Message of the commit.
-        api: A ``huggingface_hub.HfApi`` to use; None makes one.
+        api: A ``huggingface_hub.HfApi`` to use; None: a new one is made.
         **saving: Arguments of :func:`nes_lab.save_pretrained`, if a model is given.
 
     Returns:
-        Address of the commit.
+        The web address of the commit.
 
     Raises:
         OptionError: If ``huggingface_hub`` is not installed, or ``repo_id`` is not the name of a repository.

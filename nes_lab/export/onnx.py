@@ -1,4 +1,4 @@
-"""``export_onnx``: write a model as an ONNX file, of plain layers or of factored epitome layers."""
+"""Write a model as an ONNX file, with plain layers or with factored epitome layers (``export_onnx``)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ from nes_lab.export.trace import check_tolerance, prepare_trace, quiet_exporters
 __all__ = ["export_onnx"]
 
 _MAX_FOLDED_BYTES = 1024
-"""Larger constants are not folded: the file would store each of them. Runtimes compute them when they load the file."""
+"""Largest constant that the ONNX optimizer computes in advance and stores in the file.
+
+Larger constants are computed by the runtime when it loads the file.
+"""
 _MAX_FOLDED_WEIGHT = 64
-"""Constants made from larger matrices are not folded either: they are pieces of an epitome, which the file stores already."""
+"""Number of entries of the largest matrix from which the ONNX optimizer computes constants in advance.
+
+Larger matrices are epitomes, which the file already stores.
+"""
 
 
 def export_onnx(
@@ -39,26 +45,28 @@ def export_onnx(
 ) -> ExportReport:
     """Write a model as an ONNX file, through torch's dynamo exporter.
 
-    The file gets its name only after ONNX Runtime has run it on the example and on another batch size, with the outputs of PyTorch.
+    The file gets its name only after ONNX Runtime has run it on the example and on another batch size, and the outputs agree with
+    PyTorch's.
 
     Args:
         model: A compressed or dense model on any device. It does not change, and is exported in evaluation mode.
         example_input: A tensor, or a tuple or dict of tensors.
         path: Path of the file; an existing file is replaced.
         form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
-            computes with it by slices, gathers and additions. Starts are exported as they are now, also fractional ones.
-        opset: ONNX operator set; None: the exporter's default.
-        dynamic_batch: Leave the length of the first axis open; False fixes it to the example's.
-        verify: Run the file and compare it with PyTorch; False needs no ONNX Runtime.
+            computes with it by slices, gathers and additions. The present starts are exported, also fractional ones.
+        opset: Version of the ONNX operator set; None: the exporter's default.
+        dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
+        verify: Run the file and compare its outputs with PyTorch's. False: the file is not run, and ONNX Runtime is not needed.
         tolerance: Largest difference allowed, as a share of the largest entry of the output.
 
     Returns:
-        Size, params, multiply-adds, largest difference, and the times of ONNX Runtime and PyTorch, measured alternately.
+        A report with the size, params and multiply-adds of the file, the largest difference, and the times of ONNX Runtime and
+        PyTorch, measured alternately.
 
     Raises:
         OptionError: If an option is wrong, the model cannot run the example, or a package is missing.
-        ExportError: If the model cannot be traced, the opset lacks an operator (names it), or the outputs differ.
-        CheckpointError: If the file cannot be written. After any error nothing is left behind.
+        ExportError: If the model cannot be traced, the opset lacks an operator (the message names it), or the outputs differ.
+        CheckpointError: If the file cannot be written. After any error no new file is left.
 
     Examples:
         >>> import tempfile
@@ -102,7 +110,7 @@ def _check_opset_option(onnx: Any, opset: int | None) -> None:
 
 
 def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int | None, dynamic: bool) -> Any:
-    """Trace the model and return it as an optimized ONNX proto."""
+    """Trace a model and return it as an optimized ONNX ``ModelProto``."""
     from nes_lab.export.onnx_graph import clean_graph
 
     on_cpu = copy.deepcopy(model).cpu() if _is_on_gpu(model) else model
@@ -121,7 +129,7 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int
         "to ONNX",
         dynamic,
     )
-    assert program is not None  # the dynamo exporter returns one
+    assert program is not None  # the dynamo exporter always returns a program
     _check_opset(program.model_proto, opset)
     with quiet_exporters():
         optimizer = _package("onnxscript").optimizer
@@ -130,7 +138,7 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int
 
 
 def _may_fold(node: Any) -> bool | None:
-    """Return False for a node that computes with an epitome, None to let the optimizer decide."""
+    """Return False for an ONNX node that computes with an epitome, so that it is not folded; None to let the optimizer decide."""
     for value in node.inputs:
         known = None if value is None else value.const_value
         if (

@@ -1,4 +1,4 @@
-"""Read facts off an ONNX graph: its params, its multiply-adds, and which operators an opset lacks.
+"""Count the params and multiply-adds of an ONNX graph, and list the operators that an opset lacks.
 
 Tests: tests/export/test_onnx.py
 """
@@ -20,7 +20,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def clean_graph(model: ModelProto) -> ModelProto:
-    """Remove the exporter's notes in place: in which source file and line each node was made."""
+    """Remove the exporter's notes from an ONNX model in place, such as the source file and line of each node."""
     for part in _parts(model.graph):
         del part.metadata_props[:]
         part.doc_string = ""
@@ -36,17 +36,17 @@ def _parts(graph: Any) -> Iterator[Any]:
 
 
 def graph_params(model: ModelProto) -> int:
-    """Return how many numbers the graph's weights have; tables of integers do not count."""
+    """Return the number of floating-point entries in the weights of an ONNX graph; tables of integers are not counted."""
     stored = sum(prod(t.dims) for t in model.graph.initializer if t.data_type in _NUMBERS)
     tensors = (a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value")
     return stored + sum(prod(t.dims) for t in tensors if t.data_type in _NUMBERS)
 
 
 def graph_madds(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> int | None:
-    """Return the multiply-adds of the graph's convolutions and matrix products, or None if a shape stays unknown.
+    """Return the multiply-adds of an ONNX graph's convolutions and matrix products, or None if a shape stays unknown.
 
     Args:
-        model: The graph.
+        model: The ONNX model.
         input_shapes: One shape per input.
     """
     fixed = _with_fixed_inputs(model, input_shapes)
@@ -59,7 +59,7 @@ def graph_madds(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> int
 
 
 def _with_fixed_inputs(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> ModelProto:
-    """Return a copy with these input shapes and no other shapes, so that all others are inferred from them."""
+    """Return a copy of an ONNX model with these input shapes and no other shapes, so that all others are inferred from them."""
     fixed = ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
@@ -78,7 +78,7 @@ def _count(model: ModelProto) -> int | None:
 
 
 def _shapes(model: ModelProto) -> Shapes:
-    """Return the inferred shapes of all values; the length of an unknown axis is 0."""
+    """Return the inferred shapes of all values in an ONNX graph; the length of an unknown axis is 0."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     known = {t.name: tuple(t.dims) for t in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -102,9 +102,9 @@ def _madds(node: NodeProto, shapes: Shapes) -> int | None:
 
 
 def missing_operators(model: ModelProto, opset: int) -> list[str]:
-    """Return the operators of the graph that an opset lacks, each with the opset that introduced it.
+    """Return the operators of an ONNX graph that an opset lacks, each with the opset that introduced it.
 
-    Operators that the opset has in an older form come last.
+    Operators that the opset has in an older version come last.
 
     Examples:
         >>> node = onnx.helper.make_node("Gelu", ["x"], ["y"])

@@ -1,4 +1,4 @@
-"""Describe a model without its tensors: its modules, and the arguments of its epitome layers.
+"""Describe a model without its tensors: its modules, and the constructor arguments of its epitome layers.
 
 Tests: tests/export/test_rebuild.py
 """
@@ -17,16 +17,18 @@ from nes_lab.surgery.fuse import FoldedBatchNorm1d
 __all__ = ["FOLDED_NORM", "Entry", "first_difference", "layer_record", "named_epitome_layers", "outline"]
 
 Entry = list[Any]
-"""``[name, class name, settings]`` of a module, in the form in which JSON holds it."""
+"""A list ``[name, class name, settings]`` that describes a module, as plain data for JSON."""
 
 FOLDED_NORM = "_Rows"
-"""Class name that saved models write for :class:`~nes_lab.surgery.fuse.FoldedBatchNorm1d`, since version 0.1.0."""
+"""Class name that stands for :class:`~nes_lab.surgery.fuse.FoldedBatchNorm1d` in saved models, since version 0.1.0."""
 _IGNORED_SETTINGS = {"inplace", "p", "momentum", "training", "drop_prob"}
-"""Settings that do not change what a model computes in evaluation."""
+"""Names of module settings that do not change the outputs of a model in evaluation mode."""
 
 
 def outline(model: nn.Module) -> list[Entry]:
-    """List all modules under all their names, without the modules inside epitome layers (see :func:`layer_record`).
+    """List the name, class and settings of all modules of a model, without the modules inside epitome layers.
+
+    A module with several names is listed once for each name. :func:`layer_record` describes the epitome layers.
 
     Examples:
         >>> outline(nn.Sequential(nn.ReLU()))
@@ -61,7 +63,7 @@ def _plain(value: Any) -> Any:
 
 
 def first_difference(saved: list[Entry], present: list[Entry]) -> str:
-    """Describe the first module in which two outlines differ, for a message; return an empty string if they agree.
+    """Describe the first module in which the outlines of two models differ, for a message; return an empty string if they agree.
 
     Args:
         saved: Outline of the saved model.
@@ -110,7 +112,7 @@ def _listed(value: Any) -> Any:
 
 
 def named_epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
-    """Yield the epitome layers of a model under all their names."""
+    """Yield the names and epitome layers of a model; a layer with several names is yielded once for each name."""
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, EpitomeLayer):
             yield name, module

@@ -30,18 +30,20 @@ def verify_file(
     dynamic: bool,
     what: str,
 ) -> dict[str, Any]:
-    """Run a file on the example and, if its batch is open, on another batch size; compare it with the model, then time both.
+    """Run an exported file on the example input, compare its outputs with those of the model, and time both.
+
+    If the file accepts any batch size, it is run and compared with a second batch size too.
 
     Args:
         call: Function that runs the file and returns its outputs.
-        model: The model whose outputs the file must give.
-        example: Arguments of both.
+        model: The model that was exported.
+        example: Example input for the file and the model.
         tolerance: Largest difference allowed, as a share of the largest entry of the output.
-        dynamic: Whether the batch is open.
-        what: Name of the file's kind, for messages.
+        dynamic: The file accepts any batch size.
+        what: Kind of file, for messages, such as ``"the ONNX file"``.
 
     Returns:
-        Fields of an :class:`~nes_lab.export.report.ExportReport`.
+        The fields of an :class:`~nes_lab.export.report.ExportReport` about the comparison and the times.
 
     Raises:
         ExportError: If the outputs differ by more than ``tolerance``.
@@ -66,16 +68,19 @@ def verify_file(
 def compare_outputs(
     outputs: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float, what: str
 ) -> tuple[float, float]:
-    """Return the largest difference of two lists of outputs: absolute, and as a share of the output's largest entry.
+    """Return the largest difference between the outputs of an exported file and of its model.
 
     Args:
         outputs: Outputs of the file.
         expected: Outputs of the model.
-        tolerance: Largest share allowed.
-        what: Name of the file's kind, for messages.
+        tolerance: Largest relative difference allowed.
+        what: Kind of file, for messages, such as ``"the ONNX file"``.
+
+    Returns:
+        The absolute difference, and the relative difference as a share of the largest entry of an output.
 
     Raises:
-        ExportError: If number or shapes of the outputs differ, or the share is above ``tolerance``.
+        ExportError: If the number or shapes of the outputs differ, or the relative difference is above ``tolerance``.
 
     Examples:
         >>> compare_outputs([torch.tensor([1.0, 2.0])], [torch.tensor([1.0, 2.5])], 0.5, "a file")

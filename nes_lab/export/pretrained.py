@@ -1,4 +1,4 @@
-"""``save_pretrained`` and ``from_pretrained``: a model as a folder of JSON and safetensors, without pickle."""
+"""Save a model as a folder of JSON and safetensors, without pickle, and load it (``save_pretrained``, ``from_pretrained``)."""
 
 from __future__ import annotations
 
@@ -49,26 +49,28 @@ def save_pretrained(
 ) -> Path:
     """Save a model, compressed or dense, as ``config.json`` and ``model.safetensors``.
 
-    Every epitome and every shared tensor is stored once, in its dtype. Fixed starts are not stored, because their rule gives them.
-    The folder appears complete, or not at all.
+    Every epitome and every shared tensor is stored once, in its dtype. Starts that follow from a rule are not stored. The folder
+    appears complete, or not at all.
 
     Args:
         model: Any module of plain tensors; it does not change.
-        folder: A new or empty folder, or one that holds nothing but a saved model.
-        backbone: How to create the dense network: a name, or the arguments of :func:`nes_lab.create_backbone` as a dict. None: what
-            ``create_backbone`` noted on the model; if it noted nothing, :func:`from_pretrained` needs the dense network as ``model=``.
-        plan: Compression plan to store with the model. None: the plan that ``create_model`` noted on the model.
-        metadata: Plain data of your own for ``config.json``.
-        keep_learner: Store index learners that still learn. False stores their present starts instead: the loaded model is frozen.
-        overwrite: Replace a saved model that is there, in one step.
+        folder: A new or empty folder, or one that contains a saved model and nothing else.
+        backbone: How to create the dense network: a name, or the arguments of :func:`nes_lab.create_backbone` as a dict. None: the
+            model's attribute ``nes_lab_backbone``, which ``create_backbone`` sets; without it, :func:`from_pretrained` needs the
+            dense network as ``model=``.
+        plan: Compression plan to store with the model. None: the model's attribute ``nes_lab_plan``, which ``create_model`` sets.
+        metadata: Your own plain data to store in ``config.json``; None: no data.
+        keep_learner: Store index learners that are still trained. False: store their present starts instead, so that the loaded
+            model is frozen.
+        overwrite: Replace a saved model that is already in the folder, in one step.
 
     Returns:
-        The folder.
+        The path of the folder.
 
     Raises:
         OptionError: If ``model`` is not a torch module.
-        CheckpointError: If the folder holds something else or cannot be written, or the model cannot be stored (NaN, meta tensors).
-            Nothing is left behind.
+        CheckpointError: If the folder contains something else or cannot be written, or the model cannot be stored (NaN, meta
+            tensors). Then the folder is not changed.
 
     Examples:
         >>> import tempfile, nes_lab
@@ -100,27 +102,27 @@ def save_pretrained(
         )
         (temporary / WEIGHTS).chmod(
             (temporary / CONFIG).stat().st_mode
-        )  # safetensors makes files that only their owner can read
+        )  # safetensors creates files that only their owner can read
     return folder
 
 
 def from_pretrained(
     folder: str | Path, model: nn.Module | None = None, device: torch.device | str | None = None
 ) -> nn.Module:
-    """Load a model that :func:`save_pretrained` wrote, with the same state bit for bit, in evaluation mode.
+    """Load a model that :func:`save_pretrained` wrote, with the same tensors bit for bit, in evaluation mode.
 
-    The network is built by code that is installed here. The folder gives only numbers and settings, which are checked before use.
+    The network is built by installed code only. The folder contains only numbers and settings, which are checked before use.
 
     Args:
-        folder: The folder; or ``"hf://user/repository"`` or ``"hf://user/repository@revision"`` on the Hugging Face Hub.
+        folder: Path of the folder; or ``"hf://user/repository"`` or ``"hf://user/repository@revision"`` on the Hugging Face Hub.
         model: The dense network from which the model was made, or one with the same layers; it does not change. None: the backbone
-            named in the folder.
+            named in the folder is created.
         device: Device for the tensors; None: the CPU.
 
     Raises:
         OptionError: If ``model`` is not a torch module.
-        CheckpointError: If a file is missing, truncated, altered or of another schema, or the network is a different one; names the
-            first layer that differs.
+        CheckpointError: If a file is missing, truncated, altered or has another schema, or the network is a different one; the
+            message names the first layer that differs.
 
     Examples:
         >>> import tempfile
@@ -181,7 +183,7 @@ def _describe(
     try:
         return json.loads(
             json.dumps(config, allow_nan=False)
-        ), stored.tensors  # tuples become lists, as they will be read
+        ), stored.tensors  # through JSON tuples become lists, which is also what a reader of the file gets
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"metadata= and the backbone's options should be plain data for JSON: {error}") from error
 
@@ -206,7 +208,7 @@ def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _note(model: nn.Module, config: Mapping[str, Any]) -> None:
-    """Note the backbone and the plan on a model, as ``create_backbone`` and ``create_model`` do."""
+    """Set the attributes ``nes_lab_backbone`` and ``nes_lab_plan`` of a loaded model."""
     if config.get("backbone") is not None:
         model.nes_lab_backbone = config["backbone"]  # type: ignore[assignment]
     if config.get("plan") is not None:

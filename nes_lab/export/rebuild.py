@@ -1,4 +1,4 @@
-"""Rebuild a saved network's modules from its config and the dense network. Weights are loaded afterwards."""
+"""Rebuild the modules of a saved model from its configuration and the dense network. Its weights are loaded afterwards."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ from nes_lab.surgery.fuse import FoldedBatchNorm1d
 __all__ = ["dense_network", "rebuild"]
 
 _AFTER_FUSE = ("Identity", FOLDED_NORM, "Sequential")
-"""Classes that ``fuse`` puts in the place of a norm."""
+"""Names of the classes by which ``fuse`` replaces a batch norm."""
 _ARGUMENTS = ("routing", "scope", "boundary", "seed")
 _DTYPES = {str(t).removeprefix("torch."): t for t in vars(torch).values() if isinstance(t, torch.dtype)}
 
 
 def dense_network(config: Mapping[str, Any]) -> nn.Module:
-    """Create the backbone from which a saved model was made, with fresh weights.
+    """Create the dense network from which a saved model was made, with fresh weights.
+
+    Args:
+        config: Configuration of the saved model.
 
     Raises:
-        CheckpointError: If the configuration names no backbone, or the backbone cannot be created here.
+        CheckpointError: If the configuration names no backbone, or the backbone cannot be created on this machine.
     """
     stamp = config.get("backbone")
     if stamp is None:
@@ -53,7 +56,7 @@ def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
         config: Configuration of the saved model.
 
     Raises:
-        CheckpointError: If it is a different network; names the first layer that differs.
+        CheckpointError: If ``dense`` is a different network; the message names the first layer that differs.
     """
     _check_dense(dense, config)
     memo: dict[int, Any] = {}
@@ -82,7 +85,11 @@ def _different_network(difference: str) -> CheckpointError:
 
 
 def _check_dense(dense: nn.Module, config: Mapping[str, Any]) -> None:
-    """Refuse a different network; name the first layer that differs, in the order of the modules."""
+    """Refuse a dense network that differs from the one a saved model was made from.
+
+    Raises:
+        CheckpointError: If it differs; the message names the first layer that differs, in the order of the modules.
+    """
     modules = dict(dense.named_modules(remove_duplicate=False))
     here = {entry[0]: entry for entry in outline(dense)}
     for entry in config["modules"]:
@@ -100,7 +107,7 @@ def _check_dense(dense: nn.Module, config: Mapping[str, Any]) -> None:
 
 def _dense_difference(name: str, module: nn.Module, record: Mapping[str, Any]) -> str:
     if isinstance(module, EpitomeLayer):
-        return ""  # compared in _restore_state
+        return ""  # epitome layers are compared in _restore_state
     if kind_of(module) != record["kind"]:
         return f"{name!r} was a {record['kind']} layer and is a {type(module).__name__} here"
     shape = list(module.weight.shape)  # type: ignore[union-attr, arg-type]
@@ -120,7 +127,12 @@ def _epitome_layer(name: str, module: nn.Module, record: Mapping[str, Any]) -> E
 
 
 def _folded_norm(norm: nn.Module, kind: str) -> nn.Module:
-    """Return the module that ``fuse`` puts in the place of this norm."""
+    """Return the module by which ``fuse`` replaces a batch norm.
+
+    Args:
+        norm: The batch norm.
+        kind: Class name of the module in the saved model.
+    """
     rest: nn.Module = FoldedBatchNorm1d() if kind == FOLDED_NORM else nn.Identity()
     if kind != "Sequential":
         return rest
@@ -144,13 +156,18 @@ def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) ->
         if not same and isinstance(value, dict) and isinstance(present.get(key), dict):
             same = all(
                 present[key][k] == v for k, v in value.items() if k in present[key]
-            )  # a later version may know more
+            )  # a later version of NES Lab may have written more keys
         if key in present and not same:
             raise _different_network(f"epitome layer {name!r} had {key}={value!r:.200} and has {present[key]!r} here")
 
 
 def _cast(model: nn.Module, dtypes: Mapping[str, str]) -> None:
-    """Give the buffers that no file holds the dtype they had, and compute those of start rules again in it."""
+    """Cast the buffers that are not saved to the dtype they had in the saved model, and compute those of start rules again.
+
+    Args:
+        model: The rebuilt model; its buffers are changed.
+        dtypes: Name of the dtype of each buffer, by the buffer's name.
+    """
     for slot in unsaved_buffers(model):
         dtype = _DTYPES.get(dtypes.get(slot.name, ""))
         if dtype is not None and slot.tensor is not None and slot.tensor.dtype != dtype:

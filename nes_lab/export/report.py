@@ -1,4 +1,4 @@
-"""``ExportReport``: what an export wrote, and how it was checked. Does not import torch."""
+"""Report what an export wrote and how it was checked (``ExportReport``). This file does not import torch."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ __all__ = ["ExportReport", "versions_of"]
 
 @dataclass(frozen=True)
 class ExportReport(Record):
-    """One exported file.
+    """Report about one exported file: its size and cost, and how its outputs compare with PyTorch's.
 
     Args:
-        path: The file.
+        path: Path of the file.
         format: ``"onnx"`` or ``"torch.export"``.
         form: ``"materialized"`` (plain layers) or ``"factored"`` (each epitome is stored once).
         file_bytes: Size of the file.
-        params: Numbers in the file's weights, each counted once; tables of integers do not count.
-        madds: Multiply-adds of the convolutions and matrix products in the graph, for the example input; None if they cannot be
-            computed from it.
+        params: Number of floating-point entries in the file's weights, each counted once; tables of integers are not counted.
+        madds: Multiply-adds of the convolutions and matrix products in the graph, for the example input; None: a shape in the
+            graph is unknown.
         opset: Operator set of an ONNX file; None for other files.
-        batches: Batch sizes with which the file was run and compared; empty if it was not.
-        largest_difference: Largest absolute difference between outputs of the file and of PyTorch; None if not compared.
-        relative_difference: The same, as a share of the output's largest entry.
-        tolerance: Largest relative difference allowed.
-        exported_ms, torch_ms: Median times of one call of the file and of the PyTorch model, measured alternately, in
-            milliseconds; None if not timed.
-        threads: CPU threads of both.
+        batches: Batch sizes with which the file was run and compared; empty: it was not compared.
+        largest_difference: Largest absolute difference between the outputs of the file and of PyTorch; None: not compared.
+        relative_difference: Largest difference as a share of the output's largest entry; None: not compared.
+        tolerance: Largest relative difference allowed; None: not compared.
+        exported_ms: Median time of one call of the file, in milliseconds, measured alternately with PyTorch; None: not timed.
+        torch_ms: Median time of one call of the PyTorch model, in milliseconds; None: not timed.
+        threads: Number of CPU threads of the file's runtime and of PyTorch; None: not timed.
         versions: Versions of the packages that wrote and ran the file.
 
     Examples:
@@ -64,17 +64,17 @@ class ExportReport(Record):
 
     @property
     def bytes(self) -> int:
-        """Old name of ``file_bytes``."""
+        """The name of ``file_bytes`` in older versions."""
         warn_renamed("ExportReport.bytes", "ExportReport.file_bytes")
         return self.file_bytes
 
     @property
     def ratio(self) -> float | None:
-        """Time of the file as a share of PyTorch's; None if not timed."""
+        """Time of the exported file divided by the time of PyTorch; None if they were not timed."""
         return None if self.exported_ms is None or not self.torch_ms else self.exported_ms / self.torch_ms
 
     def table(self) -> Table:
-        """Return one row; the line above names the file and says how it was checked."""
+        """Return a table with one row of counts; the line above it names the file and says how it was checked."""
         return Table(columns("params", "madds"), [asdict(self)], before=[str(self)])
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class ExportReport(Record):
 
 
 def versions_of(*packages: str) -> dict[str, str]:
-    """Return the versions of NES Lab and of those packages that are installed."""
+    """Return the versions of NES Lab and of the given packages, without packages that are not installed."""
     versions = {"nes_lab": __version__}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):

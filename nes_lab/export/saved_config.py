@@ -1,6 +1,6 @@
-"""Read and check ``config.json`` of a saved model. Does not import torch.
+"""Read and check ``config.json`` of a saved model. This file does not import torch.
 
-No value is used before it is checked: the file may be damaged, of another version, or written to do harm.
+No value is used before it is checked, because the file may be damaged, of another version, or written to do harm.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 FORMAT, SCHEMA = "nes-lab-model", 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FETCHING_OPTIONS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
-"""Options of a backbone that download or open other files. They are neither saved nor accepted."""
+"""Options of a backbone that download or open other files. They are not saved, and are refused in a saved model."""
 
 _MAX_CONFIG_BYTES = 1 << 26
 _MAX_COUNTS = {"num_classes": 10**6, "in_channels": 10**4}
@@ -40,13 +40,13 @@ _AGAIN = "download or save the model again"
 
 
 def read_saved_config(folder: str | Path) -> dict[str, Any]:
-    """Return the checked ``config.json`` of a saved model: layers, plan, metadata, versions, SHA-256 of the weights file.
+    """Read and check ``config.json`` of a saved model: layers, plan, metadata, versions and the SHA-256 of the weights file.
 
     Args:
         folder: A folder that :func:`nes_lab.save_pretrained` wrote.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, altered or of another schema; says what to do.
+        CheckpointError: If the file is missing, damaged, altered or has another schema; the message says what to do.
 
     Examples:
         >>> read_saved_config("nowhere")
@@ -73,7 +73,10 @@ def read_saved_config(folder: str | Path) -> dict[str, Any]:
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Return True if a folder holds a model that :func:`nes_lab.save_pretrained` wrote, damaged or not, and nothing else."""
+    """Return True if a folder contains a model that :func:`nes_lab.save_pretrained` wrote, and nothing else.
+
+    The model may be damaged.
+    """
     try:
         names = {entry.name for entry in folder.iterdir()}
         config = json.loads((folder / CONFIG).read_bytes())
@@ -83,7 +86,7 @@ def is_saved_model(folder: Path) -> bool:
 
 
 def add_checksum(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration with a checksum of itself, by which a change is noticed."""
+    """Return the configuration of a saved model with a checksum of its content, so that later changes are noticed."""
     return config | {"config_sha256": _digest(config)}
 
 
@@ -93,7 +96,7 @@ def _digest(config: dict[str, Any]) -> str:
 
 
 def checked_weights(folder: Path, config: dict[str, Any]) -> Path:
-    """Return the path of the weights file after comparing its size and SHA-256 with the configuration.
+    """Check the size and SHA-256 of a saved model's weights file against its configuration, and return the file's path.
 
     Raises:
         CheckpointError: If the file is missing, truncated or altered.

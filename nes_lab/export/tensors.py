@@ -1,4 +1,4 @@
-"""Collect the tensors of a model by name, each once, and put them back into a model."""
+"""Collect the tensors of a model by name, each once, and put saved tensors back into a model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Slot", "StoredTensors", "check_numbers", "collect_tensors", "fill", 
 
 @dataclass(frozen=True)
 class Slot:
-    """An attribute of a module that holds a tensor, or may hold one.
+    """A parameter or buffer of a module: an attribute that contains a tensor or is None.
 
     Args:
-        name: Name in the state dict.
-        owner: The module.
+        name: Name of the tensor in the model's state dict.
+        owner: The module that has the attribute.
         attribute: Name of the attribute.
-        tensor: Its tensor, or None.
-        parameter: Whether it is a parameter; otherwise a buffer.
+        tensor: The tensor; None: the attribute is empty.
+        parameter: True for a parameter, False for a buffer.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Slot:
 
 
 def slots(model: nn.Module) -> Iterator[Slot]:
-    """Yield all parameters and persistent buffers; shared ones under each of their names."""
+    """Yield all parameters and persistent buffers of a model; a shared one is yielded once for each of its names."""
     for prefix, module in model.named_modules(remove_duplicate=False):
         dot = f"{prefix}." if prefix else ""
         for name, parameter in module._parameters.items():
@@ -47,7 +47,7 @@ def slots(model: nn.Module) -> Iterator[Slot]:
 
 
 def unsaved_buffers(model: nn.Module) -> Iterator[Slot]:
-    """Yield the buffers that no state dict holds, because the module can compute them."""
+    """Yield the buffers of a model that are not in its state dict, because the modules can compute them."""
     for prefix, module in model.named_modules():
         for name, buffer in module._buffers.items():
             if name in module._non_persistent_buffers_set and buffer is not None:
@@ -56,12 +56,12 @@ def unsaved_buffers(model: nn.Module) -> Iterator[Slot]:
 
 @dataclass(frozen=True)
 class StoredTensors:
-    """Tensors of a model, and what is needed to put them back.
+    """The tensors of a model, with the ties, strides and flags that are needed to put them back into a model.
 
     Args:
-        tensors: Contiguous tensors on the CPU by name, each once.
-        tied: Other names of these tensors -> the name under which they are stored.
-        strides: Strides of tensors that are not contiguous in the model, such as channels_last.
+        tensors: The tensors by name, each once, contiguous and on the CPU.
+        tied: For every further name of a tensor, the name under which it is stored.
+        strides: Strides of the tensors that are not contiguous in the model, such as those in channels_last format.
         fixed: Names of the parameters with ``requires_grad=False``.
     """
 
@@ -72,10 +72,10 @@ class StoredTensors:
 
 
 def collect_tensors(model: nn.Module) -> StoredTensors:
-    """Collect the tensors of a model; a tensor with several names is taken once.
+    """Collect the tensors of a model for saving; a tensor with several names is stored once.
 
     Raises:
-        CheckpointError: If a tensor has no values yet or holds NaN, or a module keeps state that is not a tensor.
+        CheckpointError: If a tensor has no values yet or contains NaN, or a module has state that is not a tensor.
     """
     stored = StoredTensors({}, {}, {}, [])
     known: dict[tuple, str] = {}
@@ -117,10 +117,10 @@ def _checked(slot: Slot) -> Tensor:
 
 
 def check_numbers(name: str, tensor: Tensor, parameter: bool) -> None:
-    """Refuse NaN, and infinity in parameters. A buffer may hold infinity: masks do.
+    """Refuse a tensor with NaN, and a parameter with infinity. Buffers may contain infinity, for example in masks.
 
     Raises:
-        CheckpointError: Names the tensor.
+        CheckpointError: If the tensor is refused; the message names it.
     """
     if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
         return
@@ -158,15 +158,16 @@ def _fills(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Put a file's tensors into a fresh model that they fit exactly, with the saved dtypes, memory layouts and ties.
+    """Put the tensors of a saved model into a rebuilt model, with the saved dtypes, memory layouts and ties.
 
     Args:
         model: The rebuilt model; its tensors are replaced.
-        tensors: Tensors of the file by name.
+        tensors: The tensors of the weights file by name.
         config: Configuration of the saved model.
 
     Raises:
-        CheckpointError: Names the first tensor that is missing, unknown or of another shape; the model has not changed then.
+        CheckpointError: If names or shapes differ; the message names the first tensor that is missing, unknown or of another
+            shape. The model is not changed then.
     """
     by_name = {slot.name: slot for slot in slots(model)}
     source = {name: name for name in tensors} | dict(config["tied"])
@@ -204,7 +205,10 @@ def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors
 
 
 def _expected_shape(slot: Slot) -> tuple[int, ...] | None:
-    """Return the shape that a slot takes. An empty slot may take what ``fuse`` adds: a bias, or the scale of an epitome layer."""
+    """Return the shape that a saved tensor must have for a parameter or buffer of a model; None if it must stay empty.
+
+    An empty one may get a tensor that ``fuse`` adds: a bias, or the scale of an epitome layer.
+    """
     if slot.tensor is not None:
         return tuple(slot.tensor.shape)
     if isinstance(slot.owner, EpitomeLayer) and slot.attribute in ("bias", "scale"):

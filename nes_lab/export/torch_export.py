@@ -1,4 +1,4 @@
-"""``export_torch``: write a model as a ``.pt2`` file of ``torch.export``."""
+"""Write a model as a ``.pt2`` file of ``torch.export`` (``export_torch``)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def export_torch(
 ) -> ExportReport:
     """Write a model as a ``torch.export`` program, which ``torch.export.load`` reads without NES Lab.
 
-    The file gets its name only after it was loaded again and run on the example and on another batch size, with the model's outputs.
+    The file gets its name only after it was loaded again and run on the example and on another batch size, and the outputs agree
+    with the model's.
 
     Args:
         model: A compressed or dense model. It does not change, and is exported in evaluation mode, on its device.
@@ -41,16 +42,17 @@ def export_torch(
         path: Path of the file, ending in ``.pt2``; an existing file is replaced.
         form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
             computes with it by slices, gathers and additions.
-        dynamic_batch: Leave the length of the first axis open; False fixes it to the example's.
+        dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
         tolerance: Largest difference allowed, as a share of the largest entry of the output.
 
     Returns:
-        Size, params, multiply-adds, largest difference, and the times of the file and of the model, measured alternately.
+        A report with the size, params and multiply-adds of the file, the largest difference, and the times of the file and of the
+        model, measured alternately.
 
     Raises:
         OptionError: If an option is wrong, or the model cannot run the example.
         ExportError: If the model cannot be traced, or the outputs differ.
-        CheckpointError: If the file cannot be written. After any error nothing is left behind.
+        CheckpointError: If the file cannot be written. After any error no new file is left.
 
     Examples:
         >>> import tempfile
@@ -92,9 +94,9 @@ def _runner(module: nn.Module) -> Any:
 
 
 def _params(program: torch.export.ExportedProgram) -> int:
-    """Count the numbers of all floating-point tensors: parameters, norm statistics, interpolation constants.
+    """Count the entries of all floating-point tensors of a program: parameters, norm statistics, interpolation constants.
 
-    A tensor with two names counts once.
+    A tensor with two names is counted once.
     """
     tensors = {**program.state_dict, **{k: v for k, v in program.constants.items() if isinstance(v, Tensor)}}
     sizes = {(t.data_ptr(), t.shape, t.stride()): t.numel() for t in tensors.values() if t.is_floating_point()}

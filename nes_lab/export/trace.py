@@ -1,4 +1,4 @@
-"""What both exporters do before and around tracing.
+"""Prepare a model for tracing, run a tracer, and explain its errors, for the exporters to ONNX and torch.export.
 
 Tests: tests/export/test_onnx.py
 """
@@ -27,33 +27,42 @@ _FAILURES = (RuntimeError, ValueError, TypeError, NotImplementedError, Assertion
 def prepare_trace(
     model: nn.Module, example: ExampleInput, form: str, dynamic: bool
 ) -> tuple[nn.Module, ExampleInput, Any]:
-    """Return the model in the given form, the arguments to trace it with, and its dynamic shapes (None: fixed shapes).
+    """Prepare a model and an example input for tracing.
+
+    Args:
+        model: The model to export; it does not change.
+        example: The example input.
+        form: ``"materialized"`` or ``"factored"``.
+        dynamic: Let the exported file accept any batch size.
+
+    Returns:
+        The model in the given form, the arguments to trace it with, and its dynamic shapes (None: fixed shapes).
 
     Raises:
-        OptionError: If the batch should stay open and the example has no batch axis.
+        OptionError: If ``dynamic`` is True and the example has no batch axis.
     """
     graph = prepare_for_export(model, form)
-    outputs_of(graph, example)  # the first call chooses the execution plans
+    outputs_of(graph, example)  # the first call chooses the executions of the epitome layers
     if not dynamic:
         return graph, example, None
     if not example.batch:
         raise OptionError(
             "example_input has no batch axis, or an empty one; give an example with a batch, or dynamic_batch=False"
         )
-    many = example.with_batch(2) if example.batch == 1 else example  # tracers take an axis of length 1 as fixed
+    many = example.with_batch(2) if example.batch == 1 else example  # tracers treat an axis of length 1 as fixed
     return graph, many, many.dynamic_shapes()
 
 
 def run_tracer(trace: Callable[[], _T], what: str, dynamic: bool) -> _T:
-    """Call a tracer and return its result.
+    """Call a function that traces a model, and return its result.
 
     Args:
-        trace: The call.
+        trace: The function to call, without arguments.
         what: How the model is exported, for the message, such as ``"to ONNX"``.
-        dynamic: Whether the batch is open.
+        dynamic: The exported file should accept any batch size.
 
     Raises:
-        ExportError: If the tracer fails; gives its reason.
+        ExportError: If tracing fails; the message gives the reason.
     """
     try:
         with quiet_exporters(), torch.no_grad():
@@ -69,7 +78,7 @@ def check_tolerance(tolerance: object) -> None:
     """Refuse a tolerance that is not a number above 0.
 
     Raises:
-        OptionError: Gives the value.
+        OptionError: If it is refused; the message gives the value.
     """
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance > 0:
         raise OptionError(f"tolerance={tolerance!r}; give a number above 0")
@@ -77,7 +86,10 @@ def check_tolerance(tolerance: object) -> None:
 
 @contextlib.contextmanager
 def quiet_exporters() -> Iterator[None]:
-    """Silence warnings and log messages of the exporters inside the ``with`` block; their result is checked afterwards."""
+    """Silence the warnings and log messages of torch's exporters inside the ``with`` block.
+
+    They are not needed, because the exported file is checked afterwards.
+    """
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -92,7 +104,7 @@ def quiet_exporters() -> Iterator[None]:
 
 
 def root_cause(error: BaseException) -> str:
-    """Return the first cause of an error, as one line."""
+    """Return the class and message of the original cause of an error, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
