@@ -115,7 +115,7 @@ def input_moments(
 
 
 def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> Callable[..., None]:
-    """Return a forward pre-hook that adds a layer's input to ``moments[name]``."""
+    """Return a forward pre-hook that adds the windows of a layer's input to ``moments[name]``."""
 
     def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         x = args[0] if args else next(iter(kwargs.values()))

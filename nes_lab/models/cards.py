@@ -36,7 +36,7 @@ class ModelCard:
 
     @property
     def budget(self) -> dict[str, str | None]:
-        """The budget as keyword arguments of :class:`nes_lab.Budget`."""
+        """The default budget of the model, as keyword arguments of :class:`nes_lab.Budget`."""
         return {"params": self.params, "madds": self.madds}
 
 
@@ -73,7 +73,7 @@ def model_names() -> list[str]:
 
 
 def card(name: str) -> ModelCard:
-    """Return the card of a ready-made model.
+    """Return the card of a ready-made model: its backbone, input size and default budget.
 
     Raises:
         OptionError: If no ready-made model has that name. The message lists all names, and the closest one.

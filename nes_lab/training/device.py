@@ -59,7 +59,7 @@ def check_processes(device: torch.device, processes: int) -> None:
 
 @contextmanager
 def cpu_threads(number: int | None) -> Iterator[None]:
-    """Use this many CPU threads inside the ``with`` block and restore the caller's number afterwards.
+    """Let torch use this many CPU threads inside the ``with`` block, and restore the previous number afterwards.
 
     Args:
         number: Number of CPU threads that torch uses; None: the number is not changed.

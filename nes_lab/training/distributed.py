@@ -65,12 +65,12 @@ def is_main() -> bool:
 
 
 def is_launched() -> bool:
-    """Return True if torchrun, ``accelerate launch`` or ``nes-lab`` started this process as one of several."""
+    """Return True if torchrun, ``accelerate launch`` or ``nes-lab`` started this process as one of several of a training."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
 
 
 def is_joined() -> bool:
-    """Return True if this process is in a process group."""
+    """Return True if this process has joined the process group of a training."""
     return _is_active()
 
 

@@ -129,7 +129,7 @@ class Engine:
         return self._accelerator
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of the network, in float32."""
+        """Run the forward pass of the network, and return its logits in float32."""
         return self._forward(images)
 
     def train(self) -> None:
@@ -137,7 +137,7 @@ class Engine:
         self._forward.train()
 
     def accumulating(self) -> AbstractContextManager:
-        """Return the context manager for one forward and backward pass.
+        """Return a context manager for one forward and backward pass of the network.
 
         With several processes, gradients are exchanged in the last pass of each update.
         """

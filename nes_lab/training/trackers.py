@@ -100,7 +100,7 @@ class Trackers:
             self._guarded(name, lambda tracker=tracker: tracker.log(values, step=row["step"]))
 
     def finish(self) -> None:
-        """Close all trackers."""
+        """Close all trackers of the run."""
         for name, tracker in list(self._live.items()):
             self._guarded(name, tracker.finish)
         self._live.clear()

@@ -33,7 +33,7 @@ class TrainingClock:
         self._last_report = float("-inf")
 
     def count(self, images: int) -> None:
-        """Add the number of images of a training step."""
+        """Count the images of a training step, for the measured speed."""
         self._images += images
         self._until = self._now()
 

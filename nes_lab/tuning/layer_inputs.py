@@ -21,7 +21,7 @@ __all__ = ["Calls", "InputLayout", "record_calls", "tune_key"]
 
 @dataclass(frozen=True)
 class InputLayout:
-    """Everything about a layer's input except its values. A layer takes equally long for two inputs of equal layout.
+    """The layout of a layer's input: everything except its values. A layer takes equally long for two inputs of equal layout.
 
     Args:
         shape: Shape of the input.
@@ -37,7 +37,7 @@ class InputLayout:
 
     @classmethod
     def of(cls, x: Tensor) -> InputLayout:
-        """Return the layout of a tensor."""
+        """Return the layout of a tensor: shape, stride, dtype and device."""
         return cls(tuple(x.shape), x.stride(), x.dtype, x.device)
 
     def make(self) -> Tensor:
@@ -51,7 +51,7 @@ class InputLayout:
 
     @property
     def channels_last(self) -> bool:
-        """True for a batch of images whose channels are innermost in memory."""
+        """True if the layout is that of a batch of images whose channels are innermost in memory."""
         return len(self.shape) == 4 and self.stride[1] < self.stride[3]
 
 
