@@ -84,7 +84,7 @@ def why_not(module: nn.Module) -> str:
     if getattr(module, "padding_mode", "zeros") != "zeros":
         return f"padding_mode={module.padding_mode!r}; epitome layers pad with zeros only"
     if "forward" in vars(module):
-        return "the forward of this one layer was replaced, so what it computes is not known"
+        return "its forward was replaced, so what it computes is not known"
     known = {"weight", "bias", *_OWN_NUMBERS.get(kind, ())}
     others = [*(n for n in module._parameters if n not in known), *module._buffers, *module._modules]
     if others:
