@@ -34,7 +34,7 @@ def plan_from_config(
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         config: A ``CompressionConfig``, or any object with its fields.
         seed: Seed of random routing.
-        seconds: About how many seconds a search for a limit on time may take.
+        seconds: Approximate time in seconds that a search for a limit on time may take.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 

@@ -93,7 +93,7 @@ def meet_latency(
         first: First rung that meets the limits on params and multiply-adds; later rungs meet them too.
         last: Last rung of the ladder.
         budget: Budget with a limit ``latency_ms``.
-        seconds: About how many seconds the search may take.
+        seconds: Approximate time in seconds that the search may take.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
         timer: Function that tunes and times a plan; None measures on the model's device.

@@ -72,14 +72,14 @@ def plan_for_budget(
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments. Its batch and size
             set the multiply-adds and the time.
         include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
-            can be. A layer whose name matches is replaced even if it stays dense by default (depthwise convolutions,
+            can be replaced. A layer whose name matches is replaced even if it stays dense by default (depthwise convolutions,
             squeeze-excite, and the stem and classifier that the model declares). An entry is a type if it matches no name.
         exclude: Name patterns or types of layers that stay dense.
         overrides: Settings for single layers by name pattern or type, such as ``{"head*": {"ratio": 0.5}}``. Settings are
             ``ratio`` (epitome / weight), ``epitome_shape``, ``keep`` (dense), ``routing``, ``scope``, ``boundary``,
             ``patch_channels`` and ``wiring``. Later patterns win. A layer with a ratio or shape is replaced even if it stays dense
             by default.
-        routing: Who sets the starting indices: ``"tiled"`` (0, b, 2b, ... for patches of length b, wrapping around), ``"stride"``
+        routing: How the starting indices are set: ``"tiled"`` (0, b, 2b, ... for patches of length b, wrapping around), ``"stride"``
             (evenly spaced from the first to the last cell), ``"random"`` (drawn uniformly from the layer's seed), ``"free"``
             (parameters learned by gradient descent, beginning at the tiling) or ``"learner"`` (predicted from the layer's input by
             a small network, and averaged over training steps).
@@ -88,19 +88,19 @@ def plan_for_budget(
             multiply-adds or time must fall, or if both give the same weight; otherwise joint).
         boundary: What happens at the end of an epitome axis: ``"clamp"`` (patches stay inside the epitome) or ``"circular"``
             (patches continue at the beginning of the axis).
-        patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 where starts are learned.
+        patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 if starts are learned.
         round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
         wiring: Which channel axes shrink: ``"both_axes"`` (output and input channels, which keeps most rank for the same
             multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer the axis that costs less to
             fold or expand, which runs fastest and loses most rank).
-        min_channels: Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.
+        min_channels: Number of input or output channels below which a layer stays dense unless include names it; thin layers gain no time.
         strategy: How layers share the compression: ``"uniform"`` (all shrink by one ratio) or ``"sensitivity"`` (layers that
             lose least shrink most). For a fixed scope, strategy and set of limits, more budget never means fewer params.
         sensitivity: Report of :func:`nes_lab.measure_sensitivity`, for the strategy ``"sensitivity"``; None measures it here, by the
             residuals of the fit.
         seed: Seed of random routing.
         layer_options: More arguments of the epitome layers, such as ``{"reach": 2.0}`` of the index learner.
-        seconds: About how many seconds a search for a limit on time may take.
+        seconds: Approximate time in seconds that a search for a limit on time may take.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 

@@ -96,32 +96,32 @@ class PlanOptions:
 
     include: Annotated[
         Sequence[str] | str | None,
-        "Name patterns (blocks.*.conv_pw) or types (Linear, conv2d) of the layers to replace; by default all that can be.",
+        "Name patterns (blocks.*.conv_pw) or types (Linear, conv2d) of the layers to replace; by default all that can be replaced.",
     ] = None
     exclude: Annotated[Sequence[str] | str | None, "Name patterns or types of layers that stay dense."] = None
     overrides: Annotated[
         Mapping[str, Mapping[str, Any]] | None,
         'Settings for single layers by name pattern or type, such as {"head*": {"ratio": 0.5}}.',
     ] = None
-    routing: Annotated[Routing, "Who sets the starting indices."] = "tiled"
+    routing: Annotated[Routing, "How the starting indices are set."] = "tiled"
     scope: Annotated[ScopeOption, "Whether each axis or each patch has its own starts."] = "separable"
     boundary: Annotated[Boundary, "What happens at the end of an epitome axis."] = "clamp"
     patch_channels: Annotated[
         int | tuple[int, int] | None,
-        "Channels sampled in one piece; by default the whole epitome axis, or 16 where starts are learned.",
+        "Channels sampled in one piece; by default the whole epitome axis, or 16 if starts are learned.",
     ] = None
     round_to: Annotated[int, "Epitome channels are multiples of this; give 1 or 2 for tiny networks."] = 8
     wiring: Annotated[Wiring, "Which channel axes shrink."] = "both_axes"
     min_channels: Annotated[
         int,
-        "Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.",
+        "Number of input or output channels below which a layer stays dense unless include names it; thin layers gain no time.",
     ] = 1
     strategy: Annotated[Strategy, "How layers share the compression."] = "uniform"
     seed: Annotated[int, "Seed of random routing."] = 0
     layer_options: Annotated[
         Mapping[str, Any] | None, 'More arguments of the epitome layers, such as {"reach": 2.0} of the index learner.'
     ] = None
-    seconds: Annotated[float, "About how many seconds a search for a limit on time may take."] = 60.0
+    seconds: Annotated[float, "Approximate time in seconds that a search for a limit on time may take."] = 60.0
 
     def __post_init__(self) -> None:
         routing_mode(self.routing)  # refuses a routing that is not registered

@@ -76,17 +76,17 @@ def measure_sensitivity(
             written during the measurement, so that another call resumes an interrupted measurement or reads a finished one.
             Batches must come in the same order each time. None saves nothing.
         include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
-            can be.
+            can be replaced.
         exclude: Name patterns or types of layers that stay dense.
         overrides: Settings for single layers by name pattern or type, such as ``{"head*": {"ratio": 0.5}}``; layers with a ratio
             or shape are not measured.
-        routing: Who sets the starting indices; learned starts are measured at their initial values, or where a search puts them.
+        routing: How the starting indices are set; learned starts are measured at their initial values, or where a search puts them.
         scope: Whether each axis or each patch has its own starts.
         boundary: What happens at the end of an epitome axis.
-        patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 where starts are learned.
+        patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 if starts are learned.
         round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
         wiring: Which channel axes shrink.
-        min_channels: Layers with fewer input or output channels stay dense, as thin layers gain no time, unless include names them.
+        min_channels: Number of input or output channels below which a layer stays dense unless include names it; thin layers gain no time.
         seed: Seed of random routing.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
