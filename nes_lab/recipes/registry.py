@@ -119,7 +119,7 @@ def experiment_tree(name: str | Path, variant: str | None = None, dense: bool = 
     path = Path(name)
     if path.is_file() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         if variant is not None:
-            raise OptionError(f"variant={variant!r}: the file {path} has no variants; recipes have ({_listed()})")
+            raise OptionError(f"variant={variant!r}: the file {path} has no variants; only recipes do: {_listed()}")
         tree = dict(read_yaml(path))
         return _without_compression(tree) if dense else tree
     if str(name) not in recipe_names():
