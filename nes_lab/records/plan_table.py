@@ -56,5 +56,5 @@ def _notes(rows: Rows) -> list[str]:
     for row in rows:
         for name, reason in row["unavailable"].items():
             layers[name, reason].append(row["name"])
-    star = ["", "* the execution plan that runs"] if any(row["executions"] for row in rows) else []
-    return star + [f"no {name}: {reason} ({list_some(held, 3)})" for (name, reason), held in layers.items()]
+    star = ["", "* marks the execution plan in use"] if any(row["executions"] for row in rows) else []
+    return star + [f"{name} cannot run layer {list_some(held, 3)}: {reason}" for (name, reason), held in layers.items()]
