@@ -229,7 +229,7 @@ def test_refusals_say_why(make, why):
 def test_an_input_shorter_than_the_kernel_is_refused():
     """As torch refuses it, but with the numbers; padding may make the room."""
     layer = _convs()[1]
-    with pytest.raises(GeometryError, match=r"2 positions along spatial axis 0, 2 with padding; .* reaches over 3"):
+    with pytest.raises(GeometryError, match=r"2 positions along spatial axis 0, 2 with padding; .* needs 3"):
         layer(torch.randn(1, 3, 2, 9, dtype=torch.float64))
     assert _convs()[0](torch.randn(1, 4, 1, dtype=torch.float64)).shape == (1, 5, 1)
 
