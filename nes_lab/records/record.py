@@ -142,6 +142,8 @@ def _problem(error: ErrorDetails) -> str:
         return f"lacks or misnames a field: {place} is missing"
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"lacks or misnames a field: {place} is not known"
+    if not place:  # the record as a whole does not fit together
+        return f"is not consistent: {error['msg'].removeprefix('Value error, ')}"
     value = repr(error["input"])
     shown = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
     return (

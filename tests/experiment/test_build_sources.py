@@ -115,7 +115,7 @@ def test_a_search_among_whole_cells_costs_less_and_is_resumed(weights):
 
 @pytest.mark.parametrize("option", [{"calibration": 10}, {"snap": True}])
 def test_options_of_a_search_are_refused_without_one(option):
-    with pytest.raises(OptionError, match="needs weights='search'"):
+    with pytest.raises(OptionError, match="needs search_starts=true"):
         config(compression=BUDGET | option)
 
 

@@ -53,6 +53,7 @@ def full_size_plan(routing) -> nes_lab.CompressionPlan:
     data = plan("70%", include=("0", "3", "6", "9"), routing=routing).to_dict()
     for name, layer in data["layers"].items():
         layer["epitome_shape"] = list(network().get_submodule(name).weight.shape)
+    data["epitomes"] = {}  # each layer has its own, of its own shape
     return nes_lab.CompressionPlan.from_dict(data)
 
 

@@ -134,18 +134,20 @@ def test_the_second_writer_is_told_who_has_it(store, python):
         writer.status("finished")
 
 
-def _sleep(queue):
+def _sleep(started, queue) -> None:
+    started.set()
     queue.get()
 
 
 def test_a_forked_loader_does_not_keep_the_lock(store):
     run_id = store.create({})
     context = multiprocessing.get_context("fork")
-    queue = context.Queue()
+    started, queue = context.Event(), context.Queue()
     writer = RunWriter(store, run_id).__enter__()
-    child = context.Process(target=_sleep, args=(queue,))
+    child = context.Process(target=_sleep, args=(started, queue))
     child.start()
     try:
+        assert started.wait(30)  # on a busy machine a forked process begins late
         writer.status("finished")
         writer.__exit__(None, None, None)
         with RunWriter(store, run_id) as again:
