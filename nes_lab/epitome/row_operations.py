@@ -81,7 +81,7 @@ def combine_rows(
         tensor: Floating-point tensor of any shape.
         dim: Axis of ``tensor``, not negative.
         index: Column of each entry of the matrix, int64 ``(entries,)``.
-        offsets: Number of each row's first entry, then the number of entries, int64 ``(rows + 1,)``.
+        offsets: Index of each row's first entry, then the count of all entries, int64 ``(rows + 1,)``.
         share: Value of each entry; None: all are 1.
         uniform: True if all rows have the same number of entries.
 

@@ -91,10 +91,10 @@ class RowTable:
 
     Args:
         cell: Cell (column) of each entry, ordered by channel, ``(C * per_row,)``.
-        offsets: Number of each channel's first entry, then the number of all entries, ``(C + 1,)``.
-        order: Numbers of the entries, ordered by cell, ``(C * per_row,)``.
+        offsets: Index of each channel's first entry, then the count of all entries, ``(C + 1,)``.
+        order: Indices of the entries, ordered by cell, ``(C * per_row,)``.
         channel: Channel (row) of each entry, ordered by cell, ``(C * per_row,)``.
-        cell_offsets: Place in ``order`` of each cell's first entry, then the number of all entries, ``(cells + 1,)``.
+        cell_offsets: Place in ``order`` of each cell's first entry, then the count of all entries, ``(cells + 1,)``.
         per_row: Entries per row: 1 for integer starts, 2 for fractional ones.
     """
 

@@ -133,7 +133,7 @@ def combine_rows(
         dim: Axis of ``x`` that the matrix is multiplied with.
         index: Column of each entry, ``(nnz,)``, integers in ``[0, x.shape[dim])``; not checked, because that would synchronize with
             the GPU.
-        offsets: Number of each row's first entry, then the number of entries, ``(rows + 1,)``.
+        offsets: Index of each row's first entry, then the count of all entries, ``(rows + 1,)``.
         share: Value of each entry, ``(nnz,)``, any floating-point dtype; None: all are 1.
         per_row: Number of entries per row if it is the same for all rows, which saves reading ``offsets``; None: rows differ.
 

@@ -223,7 +223,7 @@ class Prepared(NamedTuple):
 
 
 class Execution(Protocol):
-    """A way to compute an epitome layer.
+    """Defines what each way to compute an epitome layer offers.
 
     Law: ``run(x, prepare(...), ...)`` returns what ``op(x, scale * T(E), bias)`` returns, with the same gradients. ``T(E)`` is the
     weight that is sampled from the epitome ``E``, and ``scale`` is one factor per output channel, or None for no factor. An execution

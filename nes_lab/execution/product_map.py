@@ -138,8 +138,7 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
     ``c`` is the index along axis ``cells`` and ``p`` that along axis ``places``. Sums are built by doubling: a sum
     of ``2 m`` terms is two sums of ``m``, so ``length`` terms take at most ``2 log2(length)`` additions of slices. Nothing is
-    subtracted, so rounding errors stay as small as those of a plain sum, and an infinity stays in the
-    windows that contain it.
+    subtracted, so rounding errors stay as small as those of a plain sum, and an infinity stays in the windows that contain it.
     """
     total, reach = None, 0  # sums of ``reach`` terms
     power, m = tensor, 1  # sums of ``m`` terms, m = 1, 2, 4...
@@ -161,9 +160,9 @@ def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places:
 
 
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-    """Return pairs of the cell at which each output channel's window starts and its share, one pair per tap of a kernel axis.
+    """Return, per tap of a kernel axis, the cells at which the output channels' windows start, and the channels' shares.
 
-    One share per channel is enough, because all weights of a window have the same.
+    One share per channel is enough, because all weights of a window have the same share.
     """
     if taps is None:
         return [(like.new_zeros(()), None)]

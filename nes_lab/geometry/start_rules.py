@@ -82,7 +82,7 @@ class RuleAxis:
 
 @dataclass(frozen=True)
 class RoutingMode:
-    """One way to set starting indices: a fixed rule, or a learned routing and the rule from which it begins.
+    """Describes one way to set starting indices: a fixed rule, or a learned routing and the rule from which it begins.
 
     Args:
         name: Value of ``routing=`` that selects the mode.

@@ -1,4 +1,4 @@
-"""Sum a tensor over all ranks, with gradients. Torch's own function for this is deprecated since torch 2.15.
+"""Sum a tensor over all ranks, with gradients. Torch's own function is not used, because torch 2.15 deprecates it.
 
 Tests: tests/nn/test_distributed.py
 """

@@ -254,7 +254,7 @@ class FixedStarts(Starts):
         return cls(facts.geometry, routing, facts.seed, facts.device)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices in which a weight axis is read, which a rule never changes; None if there are too many."""
+        """Return the contiguous slices in which a weight axis is read; None if there are too many. They never change."""
         return self._slices[axis]
 
     def derive(self) -> None:
