@@ -2,6 +2,8 @@
 
 A message names the argument, the value it had, and which values are right. The command line prints the message and exits
 with status 2.
+
+Tests: tests/records/test_options.py.
 """
 
 from __future__ import annotations

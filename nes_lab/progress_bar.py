@@ -1,6 +1,8 @@
 """Report the progress of long work to a function and to a bar on standard error, and estimate the time left.
 
 The bar redraws only when the work reports progress, so it does not slow down code that is being timed.
+
+Tests: tests/runs/test_run_progress.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Let old names of arguments still work, with a warning that gives the new name."""
+"""Let old names of arguments still work, with a warning that gives the new name.
+
+Tests: tests/old_files/test_old_files.py.
+"""
 
 from __future__ import annotations
 

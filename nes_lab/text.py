@@ -1,6 +1,8 @@
 """Format numbers, shares, durations, sizes, shapes and lists as text; no other file formats them.
 
 Every table, figure, message and page uses these functions, so that one quantity reads the same everywhere. ``k`` is 1,000.
+
+Tests: tests/house/test_doctests.py.
 """
 
 from __future__ import annotations

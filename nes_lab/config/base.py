@@ -1,4 +1,7 @@
-"""The base class of all sections of a configuration: frozen, strict, with clear messages about wrong values."""
+"""The base class of all sections of a configuration: frozen, strict, with clear messages about wrong values.
+
+Tests: tests/config/test_config.py.
+"""
 
 from __future__ import annotations
 

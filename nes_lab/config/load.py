@@ -1,4 +1,7 @@
-"""Read a configuration from a file or a mapping, and name every mistake by its dotted path (``training.lr``)."""
+"""Read a configuration from a file or a mapping, and name every mistake by its dotted path (``training.lr``).
+
+Tests: tests/config/test_config.py.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Defaults, ranges and descriptions live in this folder; those of planning come from :mod:`nes_lab.records.options`. Nothing here
 imports torch.
+
+Tests: tests/config/test_config.py.
 """
 
 from __future__ import annotations

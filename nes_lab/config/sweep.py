@@ -1,4 +1,7 @@
-"""The sweep file: a base experiment, the fields that vary, and the objectives. :func:`load_sweep` reads and checks it."""
+"""The sweep file: a base experiment, the fields that vary, and the objectives. :func:`load_sweep` reads and checks it.
+
+Tests: tests/config/test_config.py.
+"""
 
 from __future__ import annotations
 

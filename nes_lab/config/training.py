@@ -1,4 +1,7 @@
-"""The training section of an experiment: every setting by which a network is trained."""
+"""The training section of an experiment: every setting by which a network is trained.
+
+Tests: tests/config/test_config.py.
+"""
 
 from __future__ import annotations
 

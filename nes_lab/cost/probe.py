@@ -1,4 +1,7 @@
-"""Run a model once on an example input, in evaluation mode and with kernels whose operations can be counted."""
+"""Run a model once on an example input, in evaluation mode and with kernels whose operations can be counted.
+
+Tests: tests/cost/test_count.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Make one attempt at a run: build the experiment, train it, and write metrics, checkpoints, snapshots and the summary."""
+"""Make one attempt at a run: build the experiment, train it, and write metrics, checkpoints, snapshots and the summary.
+
+Tests: tests/experiment/test_run.py.
+"""
 
 from __future__ import annotations
 

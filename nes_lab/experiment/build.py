@@ -180,7 +180,7 @@ def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> n
     elif backbone.pretrained or backbone.checkpoint is not None:
         if backbone.new_head:
             raise OptionError(
-                f"training.kd_weight={training.kd_weight:g}: with backbone.new_head the dense network's classifier knows "
+                f"training.kd_weight={training.kd_weight:g}: with backbone.new_head the dense network's classifier "
                 "is untrained; train it first and give its weights as training.kd_checkpoint"
             )
         teacher = copy.deepcopy(dense)

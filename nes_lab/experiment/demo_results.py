@@ -1,4 +1,7 @@
-"""Measure the latencies of the demo's networks and compare their accuracies over seeds."""
+"""Measure the latencies of the demo's networks and compare their accuracies over seeds.
+
+Tests: tests/experiment/test_demo.py.
+"""
 
 from __future__ import annotations
 

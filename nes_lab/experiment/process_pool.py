@@ -1,4 +1,7 @@
-"""Train many runs in a few processes of this machine. The processes start quickly, because torch is already loaded."""
+"""Train many runs in a few processes of this machine. The processes start quickly, because torch is already loaded.
+
+Tests: tests/experiment/test_demo.py.
+"""
 
 from __future__ import annotations
 

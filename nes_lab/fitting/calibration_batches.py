@@ -1,4 +1,7 @@
-"""Read model inputs from a data loader or a list of batches, and raise an error for anything else."""
+"""Read model inputs from a data loader or a list of batches, and raise an error for anything else.
+
+Tests: tests/fitting/test_fit.py.
+"""
 
 from __future__ import annotations
 

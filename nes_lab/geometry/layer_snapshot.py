@@ -1,6 +1,8 @@
 """Hold a layer's epitome and starts at one moment, as numpy arrays. Figures draw these snapshots and runs store them.
 
 Does not import torch.
+
+Tests: tests/runs/test_snapshots.py.
 """
 
 from __future__ import annotations

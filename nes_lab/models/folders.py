@@ -1,4 +1,7 @@
-"""Export or tune the model saved in a folder, for the commands ``nes-lab export`` and ``nes-lab tune``."""
+"""Export or tune the model saved in a folder, for the commands ``nes-lab export`` and ``nes-lab tune``.
+
+Tests: tests/cli/test_models.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Plan, compress or fit a backbone and save it in a folder, for the commands ``nes-lab plan``, ``compress`` and ``fit``."""
+"""Plan, compress or fit a backbone and save it in a folder, for the commands ``nes-lab plan``, ``compress`` and ``fit``.
+
+Tests: tests/cli/test_models.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Describe the dense network that planning, compressing or fitting starts from."""
+"""Describe the dense network that planning, compressing or fitting starts from.
+
+Tests: tests/cli/test_models.py.
+"""
 
 from __future__ import annotations
 

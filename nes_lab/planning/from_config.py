@@ -1,4 +1,7 @@
-"""Make the compression plan that a CompressionConfig describes."""
+"""Make the compression plan that a CompressionConfig describes.
+
+Tests: tests/experiment/test_build.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Plan one layer for a given epitome shape, with its exact counts, and join layer plans into a CompressionPlan."""
+"""Plan one layer for a given epitome shape, with its exact counts, and join layer plans into a CompressionPlan.
+
+Tests: tests/planning/test_planner.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Weight matrices outside Linear and Conv layers (attention, RNN, embedding). They are counted, never replaced."""
+"""Weight matrices outside Linear and Conv layers (attention, RNN, embedding). They are counted, never replaced.
+
+Tests: tests/planning/test_survey.py.
+"""
 
 from __future__ import annotations
 

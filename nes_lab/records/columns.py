@@ -1,6 +1,8 @@
 """Define every column of every table once: its title, its help text, and the format of its values.
 
 To add a column, add one line to ``_COLUMNS``. Tables, CSV, command line and app refer to columns by their keys.
+
+Tests: tests/records/test_plan_table.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""CostReport and LatencyReport: the counted and the measured cost of a model."""
+"""CostReport and LatencyReport: the counted and the measured cost of a model.
+
+Tests: tests/cost/test_count.py.
+"""
 
 from __future__ import annotations
 

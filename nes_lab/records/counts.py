@@ -1,6 +1,8 @@
 """Counts: the quantities of a model that a budget can limit. To add a quantity, add a field to :class:`Counts`.
 
 Other code loops over :data:`QUANTITIES` instead of naming each quantity.
+
+Tests: tests/records/test_budget.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""FitReport: how closely each epitome of a fitted network reproduces the weight that it replaces."""
+"""FitReport: how closely each epitome of a fitted network reproduces the weight that it replaces.
+
+Tests: tests/fitting/test_fit.py.
+"""
 
 from __future__ import annotations
 

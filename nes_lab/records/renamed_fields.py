@@ -1,6 +1,8 @@
 """Read fields of a configuration under the names that older versions gave them, with a warning.
 
 To rename a field, add one entry to ``RENAMED``.
+
+Tests: tests/runs/test_query.py.
 """
 
 from __future__ import annotations

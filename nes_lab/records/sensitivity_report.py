@@ -1,4 +1,7 @@
-"""SensitivityReport: the cost of shrinking each layer alone, in loss or in the residual of its fit."""
+"""SensitivityReport: the cost of shrinking each layer alone, in loss or in the residual of its fit.
+
+Tests: tests/planning/sensitivity/test_measure.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Keep a table as data, and write it as text, HTML, CSV, a pandas data frame or the app's grid.
 
 The columns of a table come from :mod:`nes_lab.records.columns`, which alone defines their titles and alignment.
+
+Tests: tests/records/test_plan_table.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Let only one process work on a run. A claim is a file that only one process can create; it is void once its holder is gone."""
+"""Let only one process work on a run. A claim is a file that only one process can create; it is void once its holder is gone.
+
+Tests: tests/runs/test_queue_runner.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Select the valid rows of metrics of a run that was interrupted, was resumed, and wrote some steps twice."""
+"""Select the valid rows of metrics of a run that was interrupted, was resumed, and wrote some steps twice.
+
+Tests: tests/runs/test_writer.py.
+"""
 
 from __future__ import annotations
 

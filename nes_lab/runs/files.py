@@ -1,6 +1,8 @@
 """Write and read small files so that they survive a crash: replace them in one step, append lines, skip torn lines.
 
 Links are never followed.
+
+Tests: tests/runs/test_writer.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Read one run and find out its state: the state in its files, unless its process has died."""
+"""Read one run and find out its state: the state in its files, unless its process has died.
+
+Tests: tests/runs/test_query.py.
+"""
 
 from __future__ import annotations
 

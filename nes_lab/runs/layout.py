@@ -1,4 +1,7 @@
-"""Name the files of a run, make and check ids of runs, and find a run's folder, never one outside the folder of all runs."""
+"""Name the files of a run, make and check ids of runs, and find a run's folder, never one outside the folder of all runs.
+
+Tests: tests/runs/test_store.py.
+"""
 
 from __future__ import annotations
 

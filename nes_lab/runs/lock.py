@@ -1,4 +1,7 @@
-"""Allow one writer per run, by a file lock that the operating system releases when the process ends."""
+"""Allow one writer per run, by a file lock that the operating system releases when the process ends.
+
+Tests: tests/runs/test_writer.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tell whether a process that was started before still lives. Its pid alone is not enough: pids are reused by others."""
+"""Tell whether a process that was started before still lives. Its pid alone is not enough: pids are reused by others.
+
+Tests: tests/runs/test_store.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Keep the runs that wait to be trained, first in, first out.
 
 A waiting run has a ticket: an empty file named after its place and its id. So the queue outlasts a restart of the machine.
+
+Tests: tests/runs/test_launcher.py.
 """
 
 from __future__ import annotations

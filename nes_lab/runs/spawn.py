@@ -1,4 +1,7 @@
-"""Start detached processes: one that trains a run, and the queue runner, which starts waiting runs."""
+"""Start detached processes: one that trains a run, and the queue runner, which starts waiting runs.
+
+Tests: tests/runs/test_launcher.py.
+"""
 
 from __future__ import annotations
 

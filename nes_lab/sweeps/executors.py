@@ -1,6 +1,8 @@
 """Train the runs of a sweep with detached processes of this machine. ``ray_executor`` does the same on a Ray cluster.
 
 To add another way, write a class with the methods of :class:`Executor` and name it in ``sweep.EXECUTORS``.
+
+Tests: tests/sweeps/test_sweep.py.
 """
 
 from __future__ import annotations

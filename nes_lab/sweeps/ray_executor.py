@@ -1,4 +1,7 @@
-"""Train the runs of a sweep as tasks of a Ray cluster, or of a local Ray that exists only while the sweep runs."""
+"""Train the runs of a sweep as tasks of a Ray cluster, or of a local Ray that exists only while the sweep runs.
+
+Tests: tests/sweeps/test_ray.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Train one run in a Ray worker. If the worker dies, Ray starts the task again, and the run resumes from its checkpoint."""
+"""Train one run in a Ray worker. If the worker dies, Ray starts the task again, and the run resumes from its checkpoint.
+
+Tests: tests/sweeps/test_ray.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The result of a sweep as plain data: trials, their means over seeds, and the Pareto front. It imports no large package."""
+"""The result of a sweep as plain data: trials, their means over seeds, and the Pareto front. It imports no large package.
+
+Tests: tests/sweeps/test_sweep.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Store the trials of a sweep in an Optuna study: the settings of each trial, its run, and its result."""
+"""Store the trials of a sweep in an Optuna study: the settings of each trial, its run, and its result.
+
+Tests: tests/sweeps/test_sweep.py.
+"""
 
 from __future__ import annotations
 

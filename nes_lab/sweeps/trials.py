@@ -1,4 +1,7 @@
-"""Run the trials of a sweep: resume open trials, start new ones, record their results in the study."""
+"""Run the trials of a sweep: resume open trials, start new ones, record their results in the study.
+
+Tests: tests/sweeps/test_sweep.py.
+"""
 
 from __future__ import annotations
 

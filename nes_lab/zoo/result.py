@@ -1,4 +1,7 @@
-"""Hold the result of checking one backbone, which is one row of the zoo's table. This file does not import torch."""
+"""Hold the result of checking one backbone, which is one row of the zoo's table. This file does not import torch.
+
+Tests: tests/zoo/test_check.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Compute the loss on calibration data, with one weight replaced at a time."""
+"""Compute the loss on calibration data, with one weight replaced at a time.
+
+Tests: tests/planning/sensitivity/test_measure.py.
+"""
 
 from __future__ import annotations
 

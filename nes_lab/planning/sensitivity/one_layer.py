@@ -1,4 +1,7 @@
-"""Measure one epitome size in one layer while all other layers stay dense: its residual, and the loss it adds."""
+"""Measure one epitome size in one layer while all other layers stay dense: its residual, and the loss it adds.
+
+Tests: tests/planning/sensitivity/test_measure.py.
+"""
 
 from __future__ import annotations
 
