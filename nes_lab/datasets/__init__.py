@@ -1,11 +1,11 @@
-"""Load data sets: each is checked before training and served in batches that depend only on seed, epoch and position.
+"""Load data sets: check them before training, and serve them in batches that depend only on seed, epoch and position.
 
 Used by every data set:
 
 - ``registry``: look up data sets by name; how to add one.
 - ``spec``: define a loaded data set and its splits.
-- ``sampling``: choose the order of examples, seed their augmentation, share batches among processes, limit a data set.
-- ``knobs``: define the options for augmenting, resizing and limiting examples.
+- ``sampling``: choose the order of examples, seed their augmentation, divide batches among processes, limit the number of examples.
+- ``knobs``: define the options that augment and resize examples and limit their number.
 - ``augment``: turn an image into the tensor that the network gets.
 
 Data in memory:
@@ -21,7 +21,7 @@ Images in files and archives:
 
 - ``items``: describe where an image lies, in a file or an archive.
 - ``images``: read an image as RGB, and say what is wrong with it.
-- ``file_split``: serve a split of images that are decoded when they are needed.
+- ``file_split``: serve a split whose images are decoded when they are needed.
 - ``tree_dataset``: make a data set from listed image files.
 - ``image_folder``: load images from one folder per class.
 - ``image_shards``: load images from tar archives.
@@ -30,5 +30,5 @@ Images in files and archives:
 Before training:
 
 - ``check``: check a data set and report what is wrong.
-- ``examples``: read a few examples of every class, to draw them.
+- ``examples``: read a few examples of every class, to show them in a figure.
 """

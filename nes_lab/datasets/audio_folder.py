@@ -1,6 +1,6 @@
 """Load the data set ``audio_folder``: sounds in the layout of ESC-50 (a public data set of environmental sounds).
 
-The sounds are ``audio/*.wav``; a table ``meta/*.csv`` has the class and the fold of each.
+The sounds are the files ``audio/*.wav``. A table, ``meta/*.csv``, has the class and the cross-validation fold of each sound.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAX_GAIN_DB = 6.0
 
 
 def random_delay(clips: Tensor, generator: torch.Generator, most: int) -> Tensor:
-    """Shift every clip in time by a random number of samples, at most ``most``, and fill the gap with zeros.
+    """Shift every clip in time by a random number of samples, at most ``most`` in either direction; fill the gap with zeros.
 
     Shape:
         - clips ``(N, 1, T)``, any dtype; the result has the same shape and dtype
@@ -59,7 +59,7 @@ def random_delay(clips: Tensor, generator: torch.Generator, most: int) -> Tensor
 
 
 def random_gain(clips: Tensor, generator: torch.Generator, decibels: float = MAX_GAIN_DB) -> Tensor:
-    """Make every clip louder or quieter by a random amount, at most ``decibels``.
+    """Make every clip louder or quieter by a random amount of at most ``decibels``.
 
     Examples:
         >>> quiet = random_gain(torch.ones(1, 1, 4), torch.Generator().manual_seed(0), decibels=0.0)
@@ -72,14 +72,14 @@ def random_gain(clips: Tensor, generator: torch.Generator, decibels: float = MAX
 
 @dataclass
 class ClipSplit:
-    """A training or validation split of sounds in memory. Batches hold clips scaled to mean 0 and standard deviation 1.
+    """A training or validation split of sounds in memory.
 
-    A silent clip stays 0.
+    In a batch, each clip is scaled to mean 0 and standard deviation 1. A silent clip stays 0.
 
     Args:
         clips: Clips ``(N, T)``, int16.
         labels: Labels ``(N,)``, int64.
-        augment: Whether training shifts clips in time and changes their loudness.
+        augment: Whether clips are shifted in time and made louder or quieter at random in training.
 
     Examples:
         >>> split = ClipSplit(torch.randint(-9, 9, (4, 32), dtype=torch.int16), torch.arange(4))
@@ -104,9 +104,10 @@ class ClipSplit:
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the shuffled and augmented training batches ``(clips, labels)`` of one epoch, from batch number ``start`` on.
+        """Yield the training batches ``(clips, labels)`` of one epoch, shuffled and augmented, from batch number ``start`` on.
 
-        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its share of every batch.
+        With ``shard=(rank, world)``, only every ``world``-th example of each batch is yielded, from number ``rank`` on, so that
+        ``world`` processes divide each batch.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
@@ -118,9 +119,10 @@ class ClipSplit:
             yield share_of(clips, shard), self.labels[share_of(batches[position], shard)]
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every clip once, with its label, in batches, in order and without augmentation.
+        """Yield all clips in batches ``(clips, labels)``: each clip once, in order, without augmentation.
 
-        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets every ``world``-th batch.
+        With ``shard=(rank, world)``, only every ``world``-th batch is yielded, from number ``rank`` on, so that ``world`` processes
+        divide the batches.
         """
         rank, world = check_shard(shard)
         pairs = zip(self.clips.split(batch_size), self.labels.split(batch_size), strict=True)
@@ -159,7 +161,7 @@ def load_audio_folder(
     limit: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
-    """Load a data set of sounds in the layout of ESC-50: ``audio/*.wav`` and ``meta/*.csv``.
+    """Load a data set of sounds in the layout of ESC-50: sounds ``audio/*.wav`` and a table ``meta/*.csv``.
 
     Clips become mono and are cut or padded with zeros to one length. The ``standard`` augmentation shifts a clip by up to
     a tenth of its length and changes its loudness by up to 6 dB.
@@ -174,7 +176,7 @@ def load_audio_folder(
 
     Raises:
         DataError: If a file is missing, unreadable or empty, or clips differ in sampling rate; the message names the files.
-        OptionError: If ``augment`` is another value, such as a policy for images.
+        OptionError: If ``augment`` is neither ``standard`` nor ``none``, for example a policy for images.
     """
     if augment not in ("standard", "none"):
         raise OptionError(f"data.augment={augment!r} is a policy for images; for audio give standard or none")
@@ -226,7 +228,7 @@ def _read_all(clips: Sequence[Clip]) -> tuple[int, list[np.ndarray]]:
 
 
 def _to_length(waves: Sequence[np.ndarray], length: int) -> np.ndarray:
-    """Cut every clip, or pad it with zeros, to ``length`` samples; return one array ``(clips, length)``, int16."""
+    """Cut or pad every clip to ``length`` samples, and return all clips as one int16 array ``(clips, length)``."""
     if len(waves) * length * 2 > MAX_BYTES:
         raise DataError(
             f"{len(waves)} clips of {length:,} samples are more than {MAX_BYTES >> 30} GB; give a smaller data.samples"

@@ -19,7 +19,7 @@ _COLUMNS = ("filename", "fold", "target", "category")
 
 @dataclass(frozen=True)
 class Clip:
-    """One sound in the table of a data set: its file, fold, class number and class name."""
+    """One sound in the table of a data set: its file, cross-validation fold, class number and class name."""
 
     path: Path
     fold: int
@@ -33,8 +33,8 @@ class AudioTable:
 
     Attributes:
         clips: Clips in the order of the table.
-        classes: Class names; their positions are the labels.
-        targets: Class numbers that the table uses, in the order of ``classes``.
+        classes: Class names. The label of a class is its position in this list.
+        targets: Number that the table gives to each class, in the order of ``classes``.
     """
 
     clips: tuple[Clip, ...]
@@ -43,19 +43,19 @@ class AudioTable:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """Return the numbers of the cross-validation folds, in increasing order."""
+        """Return the numbers of the cross-validation folds in the table, in increasing order."""
         return tuple(sorted({clip.fold for clip in self.clips}))
 
     def labels(self, clips: tuple[Clip, ...]) -> list[int]:
-        """Return the label of each clip, which is the position of its class in the list of classes."""
+        """Return the label of each clip: the position of its class in the list of class names."""
         place = {target: index for index, target in enumerate(self.targets)}
         return [place[clip.target] for clip in clips]
 
     def split(self, val_fold: int) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-        """Return the training clips and the validation clips, which are those of fold ``val_fold``.
+        """Return the training clips and the validation clips. Fold ``val_fold`` is for validation, all others for training.
 
         Raises:
-            DataError: If the fold does not exist, if it is the only one, or if a class has no clip in one of the two parts.
+            DataError: If the fold does not exist, if it is the only one, or if a class has no training or no validation clip.
         """
         if val_fold not in self.folds or len(self.folds) < 2:
             raise DataError(

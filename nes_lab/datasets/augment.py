@@ -1,7 +1,9 @@
-"""Turn an image into the network's input: crop, change colors, apply an augmentation policy, normalize, erase.
+"""Turn an image into the network's input: crop it, change its colors, apply an augmentation policy, normalize, erase a part.
+
+An augmentation policy is a set of random changes that timm defines by a name, such as ``rand-m9``.
 
 torchvision and timm draw from the global generators of Python, NumPy and torch. :func:`seeded` seeds these
-generators for each image and restores them, so that the augmentation of an image depends only on that image's seed.
+generators for each image and restores them afterwards. So the augmentation of an image depends only on its own seed.
 """
 
 from __future__ import annotations
@@ -35,12 +37,12 @@ _EXAMPLE = "rand-m9-mstd0.5-inc1, augmix-m5-w4 or original"
 
 
 def check_augment(text: str) -> str | None:
-    """Check the name of an augmentation policy and return it, or None for ``standard`` and ``none``.
+    """Check the name of an augmentation policy of timm and return it; return None for ``standard`` and ``none``.
 
     timm ignores the parts of a policy's name that it does not know. Here such a part is an error.
 
     Raises:
-        OptionError: If part of the name is wrong; the message names the part and gives an example.
+        OptionError: If part of the name is wrong; the message quotes the part and gives a correct example.
 
     Examples:
         >>> check_augment("standard"), check_augment("rand-m9-mstd0.5-inc1")
@@ -85,7 +87,7 @@ def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -
 
 
 def posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the ``bits`` highest bits of every channel of an image; 0 bits give a black image, where Pillow 13 would raise."""
+    """Keep the ``bits`` highest bits of every channel of an image. With 0 bits the image is black; Pillow 13 would raise an error."""
     if bits >= _BITS:
         return image
     return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
@@ -119,7 +121,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:
-    """Return the augmentation steps for PIL images that the options turn on: color jitter, then the augmentation policy."""
+    """Return the functions that augment a PIL image: color jitter, then the augmentation policy, if the options turn them on."""
     from torchvision.transforms import v2
 
     steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []
@@ -143,10 +145,10 @@ def _center(size: int, interpolation: str) -> list[Any]:
 def train_transform(
     size: int, knobs: ImageKnobs, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Callable[[Image.Image], Tensor]:
-    """Return the function that turns a PIL image into a training input at random.
+    """Return the function that augments a PIL image at random and turns it into a training input.
 
-    The image is cropped and mirrored at random (with ``augment="none"`` its center is cropped), its colors are changed, the
-    policy is applied, and the image becomes a normalized tensor in which a rectangle may be erased.
+    The image is cropped and mirrored at random (with ``augment="none"`` its center is cropped), its colors are changed, and
+    the augmentation policy is applied. Then the image becomes a normalized tensor, in which a rectangle may be erased.
     """
     from torchvision.transforms import InterpolationMode, v2
 
@@ -168,7 +170,8 @@ def eval_transform(
 ) -> Callable[[Image.Image], Tensor]:
     """Return the function that turns a PIL image into an evaluation input, without randomness.
 
-    The shorter side is resized to ``size * 256 / 224`` pixels, the center is cropped and the pixels are normalized.
+    The image is resized until its shorter side is 256/224 times ``size``, the side of the network's input. Then the center is
+    cropped and the pixels are normalized.
     """
     from torchvision.transforms import v2
 
@@ -182,8 +185,9 @@ class EachImage:
     Args:
         knobs: Options that say which changes are turned on, and how strong they are.
         size: Side of the images, in pixels.
-        mean: Mean per channel; the area that a policy leaves empty is filled with it.
-        white: Pixel value that means white. The changes are made on pixels scaled to 0..255.
+        mean: Mean of each channel, used to normalize. It also fills areas that a policy leaves empty, such as corners after a
+            rotation.
+        white: Pixel value that means white in the images. For the changes, pixels are scaled from 0..``white`` to 0..255.
     """
 
     knobs: ImageKnobs
@@ -193,7 +197,7 @@ class EachImage:
 
     @property
     def on(self) -> bool:
-        """Return whether any random change to images is turned on: color jitter, a policy or erasing."""
+        """Return whether any random change to images is turned on: color jitter, an augmentation policy or erasing."""
         return bool(self.knobs.color_jitter or self.knobs.erase or check_augment(self.knobs.augment))
 
     def __call__(self, images: Tensor, seeds: list[int], normalize: Callable[[Tensor], Tensor]) -> Tensor:

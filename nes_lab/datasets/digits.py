@@ -41,8 +41,8 @@ def _shift(size: int) -> Augment:
 def load_digits(**options: Unpack[ImageOptions]) -> DatasetSpec:
     """Load scikit-learn's handwritten digits: 1,437 training and 360 validation images, split at random by ``seed``.
 
-    Every class is split 80/20. Training images are shifted by up to one pixel. Images are normalized with the mean and
-    standard deviation of the training split.
+    Of every class, 80 % of the images are for training and 20 % for validation. Training images are
+    shifted by up to one pixel. Images are normalized with the mean and standard deviation of the training split.
 
     Args:
         options: Side of the images (``image_size``), number of training images (``limit``), ``seed``, and augmentation

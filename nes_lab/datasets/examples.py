@@ -1,4 +1,4 @@
-"""Read a few examples of every class of a data set, small enough to draw."""
+"""Read a few examples of every class of a data set, shrunk to be shown in a figure."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from nes_lab.errors import DataError
 __all__ = ["examples_by_class"]
 
 CANDIDATES = 3
-"""Number of candidates per example shown; the spare ones replace examples that cannot be read."""
+"""Number of candidates per example shown; the spare ones replace examples that cannot be read.
+    """
 
 
 def examples_by_class(
     files: DatasetFiles, classes: int = 20, each: int = 8, size: int = 64
 ) -> dict[str, list[np.ndarray]]:
-    """Read a few examples of each class, evenly spaced over the training split (or over the only split).
+    """Read a few examples of each class, evenly spaced over the training split; if it is missing, over the other split.
 
     Args:
         files: The listed data set.
-        classes: Largest number of classes to read, evenly spaced over all classes.
+        classes: Largest number of classes to read; of more classes, evenly spaced ones are chosen.
         each: Largest number of examples per class.
         size: Longer side of an image after shrinking, in pixels; smaller images keep their size.
 
     Returns:
-        A list of examples for each class name: images ``(H, W)`` or ``(H, W, 3)``, uint8, or sounds ``(T,)``, int16.
+        A dictionary from class name to examples: uint8 images ``(H, W)`` or ``(H, W, 3)``, or int16 sounds ``(T,)``.
         Examples that cannot be read are left out.
     """
     split = files.splits.get("train") or next(iter(files.splits.values()), None)
@@ -54,7 +55,10 @@ def _spread(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def _in_order(candidates: np.ndarray, each: int) -> Iterator[int]:
-    """Return candidates in the order in which they are tried: first ``each`` evenly spaced ones, then the rest as replacements."""
+    """Return the indices of examples in the order in which they are read.
+
+    The first ``each`` are evenly spaced. The others replace examples that cannot be read.
+    """
     first = _spread(np.arange(len(candidates)), each).tolist()
     rest = sorted(set(range(len(candidates))) - set(first))
     return (int(candidates[index]) for index in [*first, *rest])

@@ -27,7 +27,7 @@ MAX_TRIES = 20
 
 
 class _Images(Dataset):
-    """A torch data set that reads one image and augments it with the image's own seed, so any worker gives the same result."""
+    """A torch data set that reads and augments single images. Each image has its own seed, so all workers give the same image."""
 
     def __init__(self, items: Sequence[Item], labels: Tensor, transform: Transform, replace: bool) -> None:
         self.items, self.labels, self.transform, self.replace = items, labels, transform, replace
@@ -42,10 +42,10 @@ class _Images(Dataset):
             return self.transform(image), self.labels[position], broken
 
     def _readable(self, position: int) -> tuple[Image.Image, int]:
-        """Read the image at a position, or in its place the next readable image of the same class.
+        """Read the image at a position; if it cannot be read, read the next readable image of its class instead.
 
         Returns:
-            The image, and -1 if the image at the position could be read, otherwise the position.
+            The image, and the position if the image there could not be read, otherwise -1.
         """
         try:
             return read_rgb(self.items[position]), -1
@@ -65,7 +65,7 @@ class _Images(Dataset):
 
 
 class _Batches:
-    """A batch sampler whose batches are set before each pass, so that worker processes stay alive between epochs."""
+    """A batch sampler for torch's data loader that gets its batches before each epoch. Worker processes stay alive between epochs."""
 
     def __init__(self) -> None:
         self.batches: list[Tensor] = []
@@ -81,17 +81,17 @@ class _Batches:
 
 @dataclass
 class FileSplit:
-    """A training or validation split of images in files or archives. The number of worker processes never changes a batch.
+    """A training or validation split of images in files or archives. Batches are the same for any number of workers.
 
     Args:
         items: Image files, or members of tar archives.
         labels: Labels ``(N,)``, int64.
         transform: Function that turns a PIL image into a normalized tensor for training. Its random parts use the global
-            generators of Python, NumPy and torch, which are seeded for each image and restored afterwards.
+            generators of Python, NumPy and torch. These are seeded for each image and restored afterwards.
         plain_transform: Function that turns a PIL image into a normalized tensor for :meth:`eval_batches`, without randomness.
         workers: Number of processes that read and transform images; 0 means that this process does it.
-        max_replaced: Largest number of unreadable images that are replaced, each by the next image of its class and with a
-            warning; one more is an error.
+        max_replaced: Largest number of unreadable images that training accepts. Each is replaced by the next image of its class,
+            with a warning. One more is an error.
     """
 
     items: Sequence[Item]
@@ -111,17 +111,19 @@ class FileSplit:
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the shuffled and augmented training batches ``(images, labels)`` of one epoch, from batch number ``start`` on.
+        """Yield the training batches ``(images, labels)`` of one epoch, shuffled and augmented, from batch number ``start`` on.
 
-        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its share of every batch.
+        With ``shard=(rank, world)``, only every ``world``-th example of each batch is yielded, from number ``rank`` on, so that
+        ``world`` processes divide each batch.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
         return self._read([share_of(batch, shard) for batch in batches], (seed, epoch, 1), training=True)
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, with its label, in batches, in order and without augmentation.
+        """Yield all images in batches ``(images, labels)``: each image once, in order, without augmentation.
 
-        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets every ``world``-th batch.
+        With ``shard=(rank, world)``, only every ``world``-th batch is yielded, from number ``rank`` on, so that ``world`` processes
+        divide the batches.
         """
         rank, world = check_shard(shard)
         batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)

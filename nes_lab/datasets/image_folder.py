@@ -22,7 +22,7 @@ __all__ = ["list_image_folder", "load_image_folder"]
 
 
 def list_image_folder(root: Path, name: str = "image_folder") -> DatasetFiles:
-    """List the images of ``root/{train,val}/<class>/*`` without decoding them, and collect what is wrong with the folders.
+    """List the images of ``root/{train,val}/<class>/*`` without decoding them, and collect the problems of the folders.
 
     Args:
         root: Folder that holds ``train`` and ``val``.
@@ -61,6 +61,6 @@ def load_image_folder(*, root: Path | None, **options: Unpack[FileOptions]) -> D
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
-            classes; the message names it.
+            classes; the message names the folder, image or class.
     """
     return tree_dataset(list_image_folder(required_root("image_folder", root)), **options)

@@ -1,7 +1,7 @@
 """Load the data set ``image_shards``: images in tar archives, ``root/{train,val}/*.tar``, in the WebDataset layout.
 
-An archive holds each image ``key.jpg`` beside its label ``key.cls``. The headers of an archive are read once, and images are
-then read at their offsets. So shuffling, resuming and sharing among processes work exactly as for a folder of images.
+An archive holds each image ``key.jpg`` beside its label ``key.cls``. The headers of an archive are read once.
+Then each image is read directly from its position in the archive, so images can be shuffled like files in a folder.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """Split the name ``dir/key.ext`` into ``dir/key`` and ``.ext`` at the first dot of the file name, as WebDataset does."""
+    """Split a name such as ``dir/key.ext`` into ``dir/key`` and ``.ext``, at the first dot after the folder, as WebDataset does."""
     path = PurePosixPath(name)
     stem, dot, rest = path.name.partition(".")
     return str(path.parent / stem), (dot + rest).lower()
 
 
 def _members(path: Path) -> list[Member]:
-    """Read the headers of a tar archive and return its files; refuse an archive that lacks the end mark, as it was cut short."""
+    """Read the headers of a tar archive and return its files. An archive without the end mark was cut short and is an error."""
     try:
         with tarfile.open(path, "r:") as archive:
             members = [Member(path, item.name, item.offset_data, item.size) for item in archive if item.isfile()]
@@ -112,10 +112,10 @@ def shard_archives(root: Path, split: str) -> list[Path]:
 def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
     """Read the class names of tar archives from ``root/classes.txt``, one per line.
 
-    Without this file, the training labels become the names.
+    Without this file, the labels in the training archives are the class names.
 
     Raises:
-        DataError: If the file names a class twice or cannot be read, or, without the file, labels are not 0, 1, 2 ...
+        DataError: If the file names a class twice or cannot be read, or if there is no file and the labels are not 0, 1, 2 ...
     """
     path = root / "classes.txt"
     if not path.exists():
@@ -136,7 +136,7 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
 
 
 def label_problems(root: Path, split: str, classes: Sequence[str], pairs: Sequence[tuple[Member, int]]) -> list[str]:
-    """Check the labels of a split; return a sentence about labels out of range and one about classes without an image."""
+    """Return sentences about the labels of a split that are out of range, and about classes that have no image."""
     problems = []
     odd = [f"{str(member)!r} has label {label}" for member, label in pairs if not 0 <= label < len(classes)]
     if odd:
@@ -151,7 +151,7 @@ def label_problems(root: Path, split: str, classes: Sequence[str], pairs: Sequen
 
 
 def list_image_shards(root: Path) -> DatasetFiles:
-    """List the images in the archives ``root/{train,val}/*.tar`` with their labels, and collect what is wrong with them."""
+    """List the images in the archives ``root/{train,val}/*.tar`` with their labels, and collect the problems of the archives."""
     problems: list[str] = []
     pairs: dict[str, list[tuple[Member, int]]] = {}
     for split in SPLITS:
@@ -182,6 +182,6 @@ def load_image_shards(*, root: Path | None, **options: Unpack[FileOptions]) -> D
 
     Raises:
         DataError: If an archive is missing or cut short, a label is out of range, or an image cannot be read; the message
-            names it.
+            names the archive or the image.
     """
     return tree_dataset(list_image_shards(required_root("image_shards", root)), **options)

@@ -45,7 +45,7 @@ _FOLDERS = {"160px": "imagenette2-160", "320px": "imagenette2-320", "full": "ima
 
 
 def imagenet_notes(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a note if class names are not those of ImageNet-1k, which has 1,000 WordNet ids (wnids) such as n01440764.
+    """Return a note if the classes are not those of ImageNet-1k: 1,000 WordNet ids (wnids) such as ``n01440764``.
 
     Examples:
         >>> imagenet_notes(("cat", "dog"))[0]
@@ -59,7 +59,7 @@ def imagenet_notes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def list_imagenet(root: Path) -> DatasetFiles:
-    """List the images in ImageNet's folders ``root/{train,val}/<wnid>/*``; add a note if the set is not all of ImageNet-1k."""
+    """List the images in ImageNet's folders ``root/{train,val}/<wnid>/*``; add a note if classes are missing or unknown."""
     files = list_image_folder(root, "imagenet")
     return replace(files, notes=(*imagenet_notes(files.classes), *files.notes))
 
@@ -67,7 +67,7 @@ def list_imagenet(root: Path) -> DatasetFiles:
 def load_imagenet(*, root: Path | None, **options: Unpack[FileOptions]) -> DatasetSpec:
     """Load ImageNet-1k from ``root/{train,val}/<wnid>/*``, where each class has a WordNet id (wnid).
 
-    The class index of a wnid is its position in sorted order.
+    The label of a class is the position of its wnid among all wnids in sorted order.
 
     Args:
         root: Folder that holds ``train`` and ``val``; None means ``$NES_LAB_HOME/imagenet`` or ``data/imagenet``.
@@ -77,7 +77,7 @@ def load_imagenet(*, root: Path | None, **options: Unpack[FileOptions]) -> Datas
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
-            classes; the message names it.
+            classes; the message names the folder, image or class.
     """
     return tree_dataset(list_imagenet(root or default_data_root("imagenet")), **options)
 
@@ -104,17 +104,17 @@ def load_imagenette(*, root: Path | None, download: bool = False, **options: Unp
     """Load Imagenette: 9,469 training and 3,925 validation images of ten classes.
 
     Args:
-        root: The unpacked folder, or the folder that holds it or will hold it; None means ``$NES_LAB_HOME/imagenette`` or
+        root: The folder of the unpacked download, or its parent folder; None means ``$NES_LAB_HOME/imagenette`` or
             ``data/imagenette``.
-        download: Download the set if it is absent: the smallest of its versions (160 pixels, 320 pixels, full) that is not
-            below ``image_size``.
+        download: Download the set if it is absent. Of its versions (160 pixels, 320 pixels, full size), the smallest one that is
+            at least ``image_size`` is chosen.
         options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
             (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
             (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
-            classes; the message names it.
+            classes; the message names the folder, image or class.
     """
     size = options.get("image_size") or DATASET_FACTS["imagenette"].side
     folder = imagenette_folder(Path(root or default_data_root("imagenette")), download, size)
@@ -125,9 +125,9 @@ def imagenette_folder(root: Path, download: bool = False, size: int = 224) -> Pa
     """Return the folder of the unpacked Imagenette; download the set if it is absent and ``download`` is true.
 
     Args:
-        root: The unpacked folder itself, or the folder that holds it.
+        root: The folder of the unpacked download, or its parent folder.
         download: Download the set if it is absent.
-        size: Side of the images that training needs, in pixels; the smallest version that is large enough is preferred.
+        size: Side of the images that training needs, in pixels. The smallest version of Imagenette that is large enough is preferred.
 
     Raises:
         DataError: If the folder is absent and ``download`` is false, or the download fails.

@@ -1,4 +1,4 @@
-"""Read image files as RGB, and say what is wrong with a file or with pixels in memory."""
+"""Read image files as RGB, and describe what is wrong with an image file or with images in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0.0) -> tuple[int, list[int]]:
     """Decode images and return the positions of those that cannot be read.
 
-    All images are decoded if there are at most ``most``, otherwise an even sample of that size. An unreadable image
+    If there are more than ``most`` images, only an evenly spaced sample is decoded. An unreadable image
     outside the sample is reported when training reaches it.
 
     Args:
@@ -58,7 +58,7 @@ def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0
 
 
 def image_problem(item: Item) -> str:
-    """Return why an image cannot be read, or an empty string if it can be. A JPEG is decoded to its end, but at reduced size."""
+    """Return the reason why an image cannot be read, or an empty string if it can. JPEG files are decoded at reduced size."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -91,10 +91,10 @@ def read_rgb(item: Item) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Return an image as RGB. 16-bit gray keeps its upper 8 bits; Pillow alone would clip it at 255.
+    """Return an image as RGB. Of 16-bit gray pixels, the upper 8 bits are kept; Pillow alone would clip them at 255.
 
     Raises:
-        ValueError: If the image has float or 32-bit pixels, for which no pixel value is known to mean white.
+        ValueError: If the image has float or 32-bit pixels, because nothing says which value means white.
 
     Examples:
         >>> as_rgb(Image.fromarray(np.array([[0, 65535]], dtype=np.uint16))).getpixel((1, 0))
@@ -107,7 +107,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _check_white_is_known(image: Image.Image) -> None:
-    """Raise a ValueError if an image has float or 32-bit pixels, for which no value is known to mean white.
+    """Raise a ValueError if an image has float or 32-bit pixels, because nothing says which value means white.
 
     A PGM file of 16 bits is accepted. Pillow gives its pixels 32 bits, but 65,535 is white.
     """

@@ -1,4 +1,4 @@
-"""Serve images from memory: a split is one uint8 tensor, and a batch is made by indexing it, without worker processes."""
+"""Serve images from memory: a split is one uint8 tensor, and batches are taken from it without worker processes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def random_shift(images: Tensor, generator: torch.Generator, pixels: int) -> Tensor:
-    """Shift every image at random by at most ``pixels``, along both axes, and fill the gap with zeros.
+    """Shift every image at random by at most ``pixels`` pixels along each axis, and fill the gap with zeros.
 
     Shape:
         - images ``(N, C, H, W)``, any dtype; the result has the same shape and dtype
@@ -82,7 +82,7 @@ def resized(images: Tensor, image_size: int | None, interpolation: str = "biline
 
 
 def channel_statistics(images: Tensor, white: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of images per channel, after dividing pixels by ``white``, which scales them to 0..1."""
+    """Return the mean and the standard deviation of each channel of images. Pixels are first scaled from 0..``white`` to 0..1."""
     pixels = images.double().div(white).transpose(0, 1).flatten(1)
     return tuple(pixels.mean(1).tolist()), tuple(pixels.std(1, correction=0).tolist())
 
@@ -97,8 +97,8 @@ class TensorSplit:
         mean: Mean per channel, of pixels scaled to 0..1.
         std: Standard deviation per channel, of pixels scaled to 0..1.
         white: Pixel value that means white (16 for digits).
-        augment: Function that augments a batch of raw images in training; None means no such function.
-        each: Changes that are made to single images after ``augment``, in training; None means no such changes.
+        augment: Function that augments a batch of raw images in training; None means no such augmentation.
+        each: Random changes to single images, made after ``augment`` in training; None means no such changes.
 
     Examples:
         >>> split = TensorSplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.arange(8), (0.5,), (0.5,))
@@ -129,10 +129,11 @@ class TensorSplit:
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the shuffled and augmented training batches ``(images, labels)`` of one epoch, from batch number ``start`` on.
+        """Yield the training batches ``(images, labels)`` of one epoch, shuffled and augmented, from batch number ``start`` on.
 
-        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its share of every batch.
-        A batch is augmented before it is shared, because all its images draw from one random generator.
+        With ``shard=(rank, world)``, only every ``world``-th example of each batch is yielded, from number ``rank`` on, so that
+        ``world`` processes divide each batch.
+        The complete batch is augmented first, because all its images use one random generator.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
@@ -147,9 +148,10 @@ class TensorSplit:
                 yield self._normalized(images), self.labels[chosen]
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, with its label, in batches, in order and without augmentation.
+        """Yield all images in batches ``(images, labels)``: each image once, in order, without augmentation.
 
-        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets every ``world``-th batch.
+        With ``shard=(rank, world)``, only every ``world``-th batch is yielded, from number ``rank`` on, so that ``world`` processes
+        divide the batches.
         """
         rank, world = check_shard(shard)
         pairs = zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True)
@@ -176,8 +178,8 @@ def in_memory_spec(
         name: Name of the data set.
         classes: Class names.
         train: Training images ``(N, C, H, W)``, uint8, and labels ``(N,)``.
-        val: Validation images and labels, in the same form.
-        augment: Function that takes the side of the images in pixels and returns their standard augmentation.
+        val: Validation images and labels, with the same axes and dtypes.
+        augment: Function that takes the side of the images in pixels and returns the function that augments a batch.
         knobs: Options of augmentation, interpolation and normalization.
         white: Pixel value that means white.
         image_size: Side of the images that the network gets, in pixels; None keeps their size.

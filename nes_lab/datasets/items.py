@@ -37,7 +37,7 @@ class Member:
     size: int
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Return the archived file, opened for reading. If the archive was cut short after it was listed, bytes are missing."""
+        """Return the archived file, opened for reading. It ends early if the archive was cut short after it was listed."""
         with self.archive.open("rb") as file:
             file.seek(self.offset)
             return io.BytesIO(file.read(self.size))
@@ -50,7 +50,7 @@ Item = Path | Member
 
 
 class Members(Sequence[Item]):
-    """A sequence of files in tar archives, stored as arrays: a million files take tens of megabytes instead of gigabytes.
+    """A sequence of files in tar archives. It is stored as arrays, so a million files need megabytes and not gigabytes.
 
     Args:
         members: The archived files, in the order of the data set.
@@ -80,7 +80,7 @@ class Members(Sequence[Item]):
 
 
 def select_items(items: Sequence[Item], indices: Tensor | slice) -> Sequence[Item]:
-    """Return the image files or archive members at the given positions; a :class:`Members` gives a smaller :class:`Members`.
+    """Return the image files or archive members at the given positions; from a :class:`Members`, return a :class:`Members`.
 
     Args:
         items: Image files, or members of tar archives.

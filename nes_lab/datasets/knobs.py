@@ -1,4 +1,4 @@
-"""Define the options for augmenting, resizing and limiting examples, and refuse options that a data set does not use."""
+"""Define the options that augment and resize examples and limit their number; refuse options that a data set does not use."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ImageKnobs:
 
     Args:
         augment: ``standard``, ``none``, or timm's name of an augmentation policy that is applied in addition to ``standard``.
-        color_jitter: Strength of random brightness, contrast and (for RGB) saturation.
+        color_jitter: Strength of random changes of brightness, contrast and (for RGB) saturation; 0 means no change.
         erase: Probability that a random rectangle is filled with noise.
         crop_scale: Smallest share of an image's area that a random crop shows.
         interpolation: How images are resized: ``bilinear`` or ``bicubic``.
@@ -83,11 +83,11 @@ class ImageOptions(TypedDict, total=False):
     """Options of every data set of images, given as keywords; each may be left out.
 
     Attributes:
-        image_size: Side of the images that the network gets, in pixels; None keeps the size of images in memory and
-            means 224 for images in files.
+        image_size: Side of the images that the network gets, in pixels. None means 224 for images in files; images in
+            memory keep their size.
         limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
         seed: Seed for choosing the images that ``limit`` keeps, and for random splits.
-        knobs: Options of augmentation, interpolation and normalization.
+        knobs: Options for augmentation, interpolation and normalization.
     """
 
     image_size: int | None
@@ -100,8 +100,8 @@ class FileOptions(ImageOptions, total=False):
     """Options of data sets whose images lie in files or archives, given as keywords; each may be left out.
 
     Attributes:
-        workers: Number of processes that read images; 0 reads in this process.
-        skip_broken: Leave out unreadable images up to this share of all images; more of them are an error.
+        workers: Number of worker processes that read images; with 0, the main process reads them.
+        skip_broken: Share of all images that may be unreadable. Such images are left out; a larger share is an error.
     """
 
     workers: int
@@ -112,7 +112,7 @@ def refuse_unused(data: DataConfig) -> None:
     """Raise if a configuration sets an option that its data set does not use.
 
     Raises:
-        OptionError: If there is such an option; the message gives its value and says why it does not apply.
+        OptionError: If there is such an option; the message gives the option's value and says why the option does not apply.
     """
     fields = type(data).model_fields
     for name in DATASET_FACTS[data.name].unused:
@@ -126,7 +126,7 @@ def statistics(normalize: str, own: tuple[Channels, Channels]) -> tuple[Channels
 
     Args:
         normalize: ``own`` for the statistics of the data set, ``imagenet`` for ImageNet's, ``half`` for 0.5 as both.
-        own: Mean and standard deviation of the data set, one number per channel.
+        own: The mean of each channel and the standard deviation of each channel, over the data set.
 
     Raises:
         OptionError: If ImageNet's statistics for three channels are requested for gray images.

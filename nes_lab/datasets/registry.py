@@ -98,7 +98,7 @@ DATASETS: dict[str, Dataset] = {
 
 
 def load_dataset(data: DataConfig, *, seed: int = 0) -> DatasetSpec:
-    """Load the data set that a configuration names, checked and ready to train on.
+    """Load the data set that a configuration names, and check it, so that it is ready for training.
 
     Args:
         data: The data section of a configuration.

@@ -1,8 +1,7 @@
-"""Choose the order of examples and seed their augmentation, from seed, epoch and position only.
+"""Choose the order of examples and seed their augmentation; both depend only on seed, epoch and position.
 
-No function here keeps a state. The order of an epoch and the randomness of a batch or an image are functions of
-``(seed, epoch, position)``, so a run that stops in the middle of an epoch and resumes sees exactly the images and crops
-that it would have seen without the stop.
+The order of examples and their random changes are computed from ``(seed, epoch, position)`` alone. So a run that stops in
+the middle of an epoch and resumes gets exactly the images and crops of a run that did not stop.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def keyed_generator(*key: int) -> torch.Generator:
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
-    """Return the random order, a permutation of ``range(size)``, in which an epoch visits the examples.
+    """Return the random order in which an epoch visits the examples: a permutation of ``range(size)``.
 
     Examples:
         >>> sorted(epoch_order(4, seed=0, epoch=1).tolist())
@@ -78,8 +77,8 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
     Args:
         order: Indices of images ``(N,)``, in the order in which they are visited.
         batch_size: Images per batch.
-        drop_last: Leave out a short last batch, because it would disturb the statistics of batch norm. A short batch that
-            is the only one is kept.
+        drop_last: Leave out the last batch if it is shorter than the others, because a short batch disturbs the statistics of
+            batch norm. It is kept if it is the only batch.
 
     Examples:
         >>> [len(b) for b in batch_indices(torch.arange(10), 4, drop_last=True)]
@@ -94,7 +93,7 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
 
 
 def check_shard(shard: Shard) -> Shard:
-    """Check that a shard ``(rank, world)`` names one of ``world`` processes, and return it.
+    """Check the number of a process and the number of processes, ``(rank, world)``, and return both.
 
     Raises:
         OptionError: Unless ``0 <= rank < world``.
@@ -110,14 +109,14 @@ def check_shard(shard: Shard) -> Shard:
 
 
 def share_of(batch: Tensor, shard: Shard) -> Tensor:
-    """Return the part of a training batch that one process reads: every ``world``-th image from ``rank`` on.
+    """Return the part of a training batch that one of several processes reads: every ``world``-th image, from ``rank`` on.
 
     Args:
         batch: Tensor with one entry per image along its first axis.
-        shard: Number of this process, and number of processes: ``(rank, world)``.
+        shard: Number of the process, from 0, and number of processes: ``(rank, world)``.
 
     Raises:
-        DataError: If the batch has fewer images than there are processes; a process without an image would make all hang.
+        DataError: If the batch has fewer images than there are processes.
 
     Examples:
         >>> share_of(torch.arange(5), (1, 2)).tolist()
@@ -133,12 +132,14 @@ def share_of(batch: Tensor, shard: Shard) -> Tensor:
 
 
 def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
-    """Choose ``size`` examples at random so that every class keeps its share (rounded by the largest-remainder method).
+    """Choose ``size`` examples at random, each class in proportion to its size.
+
+    The numbers per class are rounded by the largest-remainder method.
 
     Args:
         labels: Class of every example, ``(N,)``.
         size: Number of examples to choose, at most ``N``.
-        seed: Seed for the choice within a class.
+        seed: Seed for choosing examples within a class.
 
     Returns:
         The positions of the chosen examples, in increasing order.
@@ -170,12 +171,12 @@ def limit_examples(
     Args:
         labels: Class of every example, ``(N,)``.
         limit: Largest number of examples to keep; None keeps all.
-        seed: Seed for the choice.
+        seed: Seed for choosing them.
         classes: Number of classes.
-        what: Name of the examples in the note.
+        what: How the note names the examples, such as ``"training images"``.
 
     Returns:
-        The positions to keep (``slice(None)`` for all), and a note if any example is left out.
+        The positions of the examples to keep (``slice(None)`` for all), and a tuple with a note if any example is left out.
 
     Examples:
         >>> limit_examples(torch.tensor([0, 0, 2, 2]), 2, seed=0, classes=3)[1]

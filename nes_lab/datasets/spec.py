@@ -16,9 +16,9 @@ __all__ = ["DatasetSpec", "Split"]
 class Split(Protocol):
     """The interface of a training or validation split: its labels and its batches.
 
-    Batches depend only on the arguments, never on what was read before, so an interrupted run resumes exactly.
-    With ``shard=(rank, world)`` each process gets its part of the batches that a single process would get, with the same
-    augmentation of every image, so that several processes together train on the same data.
+    Batches depend only on the arguments, never on earlier batches, so an interrupted run resumes exactly.
+    With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its part of the batches. All parts together
+    are the batches that a single process would get, with the same augmentation.
     """
 
     labels: Tensor
@@ -28,22 +28,23 @@ class Split(Protocol):
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield shuffled, augmented ``(images, labels)`` of one epoch, from batch number ``start`` on.
+        """Yield the training batches ``(images, labels)`` of one epoch, shuffled and augmented, from batch number ``start`` on.
 
         Args:
-            batch_size: Images per step, over all processes.
+            batch_size: Images per batch, all processes together.
             seed: Seed of the run.
             epoch: Number of the epoch, from 0.
             start: Number of the first batch to yield, from 0.
-            shard: Number of this process and number of processes, ``(rank, world)``; it gets ``batch[rank::world]`` of every
-                batch.
+            shard: Number of this process and number of processes, ``(rank, world)``. This process gets
+                ``batch[rank::world]`` of every batch.
         """
         ...
 
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, with its label, in batches, in order and without augmentation.
+        """Yield all images in batches ``(images, labels)``: each image once, in order, without augmentation.
 
-        With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets every ``world``-th batch.
+        With ``shard=(rank, world)``, only every ``world``-th batch is yielded, from number ``rank`` on, so that ``world`` processes
+        divide the batches.
         """
         ...
 
@@ -54,13 +55,13 @@ class DatasetSpec:
 
     Attributes:
         name: Name of the data set in a configuration (``data.name``).
-        classes: Class names; their positions are the labels.
+        classes: Class names. The label of a class is its position in this list.
         image_size: Height and width in pixels; 0 for audio.
         in_channels: Channels of an example: 1 (gray, or one microphone) or 3 (RGB).
         train: The split that the network learns from.
-        val: The split that it is evaluated on.
-        mean: Mean per channel that examples are normalized with, for pixels scaled to 0..1.
-        std: Standard deviation per channel that examples are normalized with, for pixels scaled to 0..1.
+        val: The split on which the network is evaluated.
+        mean: Mean of each channel, subtracted from pixels that are scaled to 0..1.
+        std: Standard deviation of each channel; after the mean is subtracted, pixels are divided by it.
         notes: Sentences about how the data was loaded, for example that a limit was applied.
         length: Samples per clip; None for images.
     """

@@ -49,9 +49,10 @@ TORCHVISION_SETS = {"cifar10": ("CIFAR10", 8), "cifar100": ("CIFAR100", 8), "fas
 
 
 def _arrays(name: str, cls: Callable, root: Path, train: bool, download: bool) -> tuple[Tensor, Tensor, list[str]]:
-    """Read one split with torchvision: images ``(N, C, H, W)``, uint8, labels, and class names.
+    """Read one split with torchvision. If the files are absent or damaged, the error says how to get them.
 
-    If the files are absent or damaged, the error says how to get them.
+    Returns:
+        The images ``(N, C, H, W)``, uint8, the labels, and the class names.
     """
     try:
         data = cls(root=str(root), train=train, download=download)
@@ -82,7 +83,7 @@ def raw_splits(
         download: Download the files if they are absent.
 
     Returns:
-        The class names, then the training split and the test split, each as images ``(N, C, H, W)``, uint8, and labels.
+        The class names, the training split and the test split. Each split is a pair: uint8 images ``(N, C, H, W)`` and labels.
 
     Raises:
         DataError: If the files are absent or damaged; the message says how to get them.
@@ -109,7 +110,7 @@ def _check_labels(name: str, part: str, labels: Tensor, classes: int) -> None:
 
 
 def list_torchvision_set(name: str, root: Path) -> DatasetFiles:
-    """Read a data set of torchvision from ``root`` for a check; an error is listed as its only problem."""
+    """Read a data set of torchvision from the folder ``root``, to check it. If reading fails, the error is its only problem."""
     problems: list[str] = []
     read = collect_error(problems, raw_splits, name, root)
     if read is None:

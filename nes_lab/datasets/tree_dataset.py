@@ -1,4 +1,4 @@
-"""Make a data set from images in files or archives, for every layout: class folders, tar archives, ImageNet.
+"""Make a data set from images in files or archives. All layouts use it: class folders, tar archives, ImageNet.
 
 Each layout has a function that lists its files (:class:`~nes_lab.datasets.check.listing.DatasetFiles`).
 :func:`tree_dataset` checks these files and makes the splits.
@@ -53,21 +53,21 @@ def tree_dataset(
 ) -> DatasetSpec:
     """Check the listed image files of a data set and make its training and validation splits.
 
-    Before training, images are decoded once: all of them in splits of up to 5,000, otherwise an even sample.
+    To find unreadable images, all images of a split are decoded before training; of more than 5,000, an evenly spaced sample.
 
     Args:
-        files: The listed files of the data set.
+        files: The files of the data set, listed but not decoded.
         image_size: Side of the images that the network gets, in pixels; None means 224.
         limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
-        workers: Number of processes that read images; 0 reads in this process.
+        workers: Number of worker processes that read images; with 0, the main process reads them.
         seed: Seed for choosing the images that ``limit`` keeps.
-        knobs: Options of augmentation, interpolation and normalization; here ``normalize="own"`` means ImageNet's
+        knobs: Options for augmentation, interpolation and normalization; here ``normalize="own"`` means ImageNet's
             statistics.
-        skip_broken: Leave out unreadable images up to this share of all images; more of them are an error.
+        skip_broken: Share of all images that may be unreadable. Such images are left out; a larger share is an error.
 
     Raises:
-        DataError: If the listing has a problem or too many images cannot be read; the message gives the first problem, or
-            the names of the images.
+        DataError: If ``files`` has a problem, or too many images cannot be read. The message gives the first problem, or the
+            names of the images.
     """
     if files.problems:
         raise DataError(files.problems[0])
@@ -99,7 +99,7 @@ def _without_broken(
     """Decode the images of a split and leave out the unreadable ones, if their share is at most ``skip_broken``.
 
     Returns:
-        The remaining images, their labels, and notes about how many were decoded and which were left out.
+        The remaining images, their labels, and notes: how many images were decoded, and which were left out.
     """
     checked, broken = check_images(items, skip=skip_broken)
     notes = () if checked == len(items) else (f"{checked} of {len(items)} images were decoded before step 1",)

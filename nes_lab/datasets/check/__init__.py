@@ -4,5 +4,5 @@
 - ``layouts``: recognize which data set a folder holds.
 - ``listing``: list the files of a data set without decoding them, for a check or for loading.
 - ``decode``: decode the files of a split and measure sizes, modes and statistics.
-- ``report``: hold the result of a check as plain numbers and sentences.
+- ``report``: hold the result of a check: counts, statistics, and sentences about problems.
 """

@@ -33,10 +33,11 @@ def check_data(
     training split.
 
     Args:
-        path_or_name: A folder, whose layout is recognized, or the name of a data set.
+        path_or_name: A folder (its data set is recognized by the files in it), or the name of a data set.
         root: Folder of the data set, if a name is given; None means the data set's default folder.
-        everything: Decode every file; by default an even sample of a large split is decoded.
-        skip_broken: If at most this share of a split's images is unreadable, they are a note and not a problem; from 0 to 0.01.
+        everything: Decode every file. By default, of a large split only an evenly spaced sample is decoded.
+        skip_broken: Share of a split's images that may be unreadable, from 0 to 0.01. Up to this share, unreadable images are
+            reported as a note; above it, as a problem.
         val_fold: Number of the fold used for validation, in audio data sets.
 
     Raises:
@@ -57,7 +58,7 @@ def list_dataset(path_or_name: str | Path, *, root: Path | None = None, val_fold
     """Recognize a data set and list its files without decoding them.
 
     Args:
-        path_or_name: A folder, whose layout is recognized, or the name of a data set.
+        path_or_name: A folder (its data set is recognized by the files in it), or the name of a data set.
         root: Folder of the data set, if a name is given; None means the data set's default folder.
         val_fold: Number of the fold used for validation, in audio data sets.
 
@@ -73,8 +74,9 @@ def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: f
 
     Args:
         files: The listed files of the data set.
-        everything: Decode every file; by default an even sample of a large split is decoded.
-        skip_broken: If at most this share of a split's images is unreadable, they are a note and not a problem; from 0 to 0.01.
+        everything: Decode every file. By default, of a large split only an evenly spaced sample is decoded.
+        skip_broken: Share of a split's images that may be unreadable, from 0 to 0.01. Up to this share, unreadable images are
+            reported as a note; above it, as a problem.
 
     Raises:
         OptionError: If ``skip_broken`` is not between 0 and 0.01.
@@ -113,7 +115,7 @@ def _count_shared(files: DatasetFiles, everything: bool, notes: list[str]) -> in
     """Count the validation examples that are also in the training split; add their names to ``notes``.
 
     Returns:
-        The number, or None if a split is missing or there are too many files to compare.
+        The number of shared examples; None if a split is missing or there are too many files to compare.
     """
     if not all(name in files.splits and files.splits[name].labels for name in SPLITS):
         return None  # nothing to compare

@@ -35,10 +35,10 @@ _HEAD_BYTES = 4096
 
 @dataclass
 class DecodedSplit:
-    """The result of decoding a split of a data set: its numbers, and what is wrong with it.
+    """The result of decoding a split of a data set: counts and statistics, and what is wrong.
 
     Attributes:
-        report: The numbers of the split.
+        report: Counts and statistics of the split.
         unreadable: Files that cannot be read, each with the reason.
         problems: Sentences about other faults that keep the split from being used.
         notes: Sentences about things to know that are not faults.
@@ -51,12 +51,12 @@ class DecodedSplit:
 
 
 def decode_split(name: str, kind: str, files: SplitFiles, classes: int, everything: bool = False) -> DecodedSplit:
-    """Decode and measure the examples of a split; of a large split, decode only an even sample.
+    """Decode and measure the examples of a split; of a large split, decode only an evenly spaced sample.
 
     Args:
         name: Name of the split.
         kind: ``image`` or ``audio``.
-        files: The listed examples.
+        files: The examples of the split, listed but not decoded.
         classes: Number of classes.
         everything: Decode all examples, also of a large split.
     """
@@ -102,7 +102,14 @@ def _decode_images(name: str, items: Sequence[Item], counts: tuple[int, ...]) ->
 
 
 def _moments(histograms: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Compute mean and standard deviation per channel of pixels scaled to 0..1, from histograms ``(C, 256)`` of 8-bit pixels."""
+    """Compute mean and standard deviation of each channel from its histogram of pixel values.
+
+    Args:
+        histograms: How often each of the 256 pixel values occurs, ``(C, 256)``.
+
+    Returns:
+        The means and the standard deviations, of pixels scaled to 0..1; empty if a channel has no pixels.
+    """
     total = histograms.sum(1)
     if not total.all():
         return (), ()
@@ -157,10 +164,10 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
     Args:
         train: The training split.
         val: The validation split.
-        everything: Compare all files whose size occurs in both splits, also if there are very many.
+        everything: Compare the files even if more than 100,000 of them have a size that occurs in both splits.
 
     Returns:
-        The names, or None if there are too many files to compare.
+        The names of the examples; None if there are too many files to compare.
     """
     if isinstance(train.examples, np.ndarray) and isinstance(val.examples, np.ndarray):
         in_train = {image.tobytes() for image in train.examples}

@@ -41,9 +41,9 @@ class SplitFiles:
     """The listed examples of one split of a data set, with their labels.
 
     Attributes:
-        examples: Files or members of archives, or one array ``(N, C, H, W)`` of images in memory.
+        examples: A list of files (alone or inside archives), or images in memory as one array ``(N, C, H, W)``.
         labels: Class index of every example.
-        white: Pixel value that means white, for images in memory.
+        white: Pixel value that means white; used only for images in memory.
     """
 
     examples: Sequence[Item] | np.ndarray
@@ -59,7 +59,7 @@ class DatasetFiles:
         name: Name of the data set in the registry.
         root: Folder that holds the data set; None for a data set that comes with a package.
         kind: ``"image"`` or ``"audio"``.
-        classes: Class names; their positions are the labels.
+        classes: Class names. The label of a class is its position in this list.
         splits: The splits, by name: ``train`` and ``val``. Empty when nothing could be listed.
         problems: Faults that keep the data set from being used, one sentence per fault.
         notes: Sentences about things to know that are not faults, such as files that are left out.
@@ -96,8 +96,8 @@ class ClassFolders:
 
     Attributes:
         folder: Folder of the split.
-        images: Sorted images by class name; a class may have none.
-        others: Number of files that are not images, by suffix.
+        images: For each class name the paths of its images, sorted; a class may have none.
+        others: For each file suffix, such as ``.txt``, the number of files that are not images.
         stray: Number of images that lie outside the class folders and so have no class.
     """
 
@@ -165,7 +165,7 @@ def check_same_classes(train: Sequence[str], val: Sequence[str], root: Path) -> 
     """Check that the training and the validation split have the same classes.
 
     Raises:
-        DataError: If the classes differ; the message names those that only one split has.
+        DataError: If the classes differ; the message names the classes that only one split has.
     """
     only_train, only_val = sorted(set(train) - set(val)), sorted(set(val) - set(train))
     if only_train or only_val:

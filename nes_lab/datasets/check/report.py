@@ -1,4 +1,4 @@
-"""Hold the result of checking a data set as numbers and sentences, ready for JSON.
+"""Hold the result of checking a data set: counts, statistics, and sentences about problems. It can be written as JSON.
 
 Tests: tests/datasets/check/test_check.py
 """
@@ -22,16 +22,17 @@ SIZES_SHOWN = 4
 
 @dataclass(frozen=True)
 class SplitReport:
-    """Numbers of one split of a data set, measured by a check.
+    """Counts and statistics of one split of a data set, measured by a check.
 
     Attributes:
         name: ``train`` or ``val``.
         counts: Number of examples per class, in the order of the classes.
         examined: Number of examples that were decoded.
-        sizes: ``(width, height, count)`` of decoded images or ``(samples, 1, count)`` of clips, most frequent first.
-        modes: Number of images per mode (``RGB``, ``L`` for gray, ``CMYK`` ...), or of clips per sampling rate.
-        mean: Mean per channel over everything decoded, of pixels scaled to 0..1 or samples scaled to -1..1.
-        std: Standard deviation per channel, in the same units.
+        sizes: The sizes of decoded examples, most frequent first: for images ``(width, height, number of images)``, for clips
+            ``(samples, 1, number of clips)``.
+        modes: Number of images of each color mode (``RGB``, ``L`` for gray, ``CMYK`` ...), or of clips of each sampling rate.
+        mean: Mean of each channel over all decoded examples. Pixels are scaled to 0..1, samples of sounds to -1..1.
+        std: Standard deviation of each channel, in the same units as the mean.
 
     Examples:
         >>> split = SplitReport("train", (3, 5, 1), 9)
@@ -69,7 +70,7 @@ class SplitReport:
 
     @property
     def row(self) -> dict[str, Any]:
-        """Return the numbers of the split as one row of a table: a dictionary from column to value."""
+        """Return the counts and statistics of the split as one row of a table: a dictionary from column name to value."""
         sizes = [
             format_shape((width, height)) if height > 1 else f"{width:,} samples" for width, height, _ in self.sizes
         ]
@@ -95,7 +96,7 @@ class DataReport:
         root: Folder that holds the data set; None for a data set that comes with a package.
         kind: ``image`` or ``audio``.
         classes: Class names.
-        splits: Numbers of each split.
+        splits: Counts and statistics of each split.
         shared: Number of validation examples that are also in the training split, byte for byte; None if not counted.
         problems: Faults that keep the data set from being used, one sentence per fault, with paths.
         notes: Sentences about things to know that are not faults.
@@ -121,7 +122,7 @@ class DataReport:
         return not self.problems
 
     def table(self) -> Table:
-        """Return the numbers that a check measured as a table, with one row per split.
+        """Return a table of the counts and statistics that the check measured, with one row per split.
 
         Examples:
             >>> split = SplitReport("val", (3, 5), 8, ((8, 8, 8),), {"L": 8}, (0.25,), (0.5,))
@@ -134,7 +135,7 @@ class DataReport:
         return Table(columns(*keys), [split.row for split in self.splits])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report on a data set as a dictionary for JSON; it has values computed from the fields, such as ``usable``."""
+        """Return the report on a data set as a dictionary for JSON. It also holds computed values, such as ``usable``."""
         derived = ("total", "least", "median", "most")
         splits = [asdict(split) | {name: getattr(split, name) for name in derived} for split in self.splits]
         return asdict(self) | {"splits": splits, "usable": self.usable}
