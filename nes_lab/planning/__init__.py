@@ -3,15 +3,15 @@
 ``planner``: choose epitome shapes for a budget (:func:`nes_lab.plan_for_budget`).
 ``from_config``: make the plan that a CompressionConfig describes.
 ``presets``: make compression plans by name, without a budget.
-``survey``: list the layers of a model, with their cost and the reasons of those that stay dense.
+``survey``: list the layers of a model, with the cost of each layer and the reason if it stays dense.
 ``dense_rules``: the rules that decide if a layer stays dense.
 ``other_weights``: list weight matrices outside Linear and Conv layers, which are counted and never replaced.
 ``patterns``: find the layers that a user means by a name pattern or a type.
 ``overrides``: check and merge settings for single layers.
 ``layer_plans``: plan one layer for a given epitome shape, and join layer plans into a compression plan.
-``ladder``: the list of every size a model can shrink to, in one fixed order.
+``ladder``: the ladder, which lists all sizes a model can shrink to, from dense to smallest.
 ``build_ladder``: list the layers of a model and build its ladder.
-``strategies``: the ways to order the steps of a ladder.
-``latency``: measure the time of rungs of the ladder until one is fast enough.
-``sensitivity``: measure what shrinking each layer costs, and order steps by it.
+``strategies``: the ways to choose which layer shrinks next.
+``latency``: measure the time of the network at some of these sizes, to find one that is fast enough.
+``sensitivity``: measure how much each layer loses when it shrinks, and shrink the layers first that lose least.
 """

@@ -1,4 +1,4 @@
-"""Build the ladder of a model: list its layers, and order the shrink steps of all layers that may be replaced."""
+"""Build the ladder of a model: the list of all sizes it can shrink to, from dense to smallest."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ __all__ = ["build_ladder"]
 
 
 def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, budget: Budget | None = None) -> Ladder:
-    """Build the ladder of a model: list its layers, and order their shrink steps as the strategy ``uniform`` takes them.
+    """Build the ladder of a model: the list of all sizes it can shrink to, from dense to smallest.
+
+    Each step of the ladder shrinks one layer. The steps are in the order of the strategy ``uniform``.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         options: Options of planning.
-        budget: Budget that decides if ``scope="auto"`` means ``joint`` or ``separable``; with None it means ``separable``.
+        budget: The budget. It decides if ``scope="auto"`` becomes ``joint`` or ``separable``; if it is None, ``auto`` becomes
+            ``separable``.
 
     Raises:
         BudgetError: If the model has no layer that an epitome could replace.
@@ -55,9 +58,10 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
 
 
 def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions) -> Any:
-    """Return the scope of the epitomes; ``auto`` becomes ``joint`` if only params must fall, and ``separable`` otherwise.
+    """Return the scope of the epitomes, with ``auto`` resolved to ``joint`` or ``separable``.
 
-    If a routing gives the same weight with both scopes, ``auto`` becomes ``separable`` too: it needs fewer multiply-adds.
+    ``auto`` becomes ``joint`` if only params must fall, and ``separable`` otherwise. If a routing gives the same weight with both
+    scopes, ``auto`` becomes ``separable`` too, because it needs fewer multiply-adds.
     """
     if options.scope != "auto":
         return options.scope
@@ -68,7 +72,7 @@ def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOption
 
 
 def _fixed_plan(layer: SurveyedLayer, settings: LayerSettings, options: PlanOptions) -> LayerPlan:
-    """Plan a layer whose ratio or epitome shape the user sets with ``overrides``."""
+    """Plan a layer whose ratio or epitome shape the user sets with the option ``overrides``."""
     if layer.reason:
         raise OptionError(
             f"overrides[{settings.patterns}] asks for {layer.name!r}, which must stay dense: {layer.reason}"
@@ -88,7 +92,7 @@ def _check_epitome_shape(layer: SurveyedLayer, shape: Sequence[int]) -> None:
 
 
 def _shape_for_ratio(layer: SurveyedLayer, ratio: float, options: PlanOptions) -> tuple[int, ...]:
-    """Return the largest epitome shape of a layer that has at most ``ratio`` times the cells of its weight."""
+    """Return the largest possible epitome shape of a layer with at most ``ratio`` times as many cells as its weight."""
     weight = layer.weight_shape
     shapes = [weight, *(plan.epitome_shape for plan in layer_steps(layer, options).plans)]
     small_enough = [shape for shape in shapes if prod(shape) <= ratio * prod(weight)]

@@ -1,7 +1,7 @@
-"""Rules that keep a layer dense. They are tried in order, and the first one that gives a reason decides.
+"""Rules that keep a layer dense. They are tried in order. The layer stays dense if a rule gives a reason, and the first reason is reported.
 
-To add a rule, write a function ``(layer, context) -> reason`` that returns an empty string if the layer may be replaced, and add
-it to ``NEVER``, ``UNLESS_NAMED`` or ``RULES``. If it needs facts besides the layer, add a field to :class:`DenseContext`.
+To add a rule, write a function ``(layer, context) -> reason`` that returns an empty string if the layer may be replaced. Add the
+function to ``NEVER``, ``UNLESS_NAMED`` or ``RULES``. If the rule needs facts besides the layer, add a field to :class:`DenseContext`.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ SQUEEZE_EXCITE_CLASSES = ("squeezeexcit", "semodule", "sqexcit")
 
 @dataclass(frozen=True)
 class DenseContext:
-    """Facts of a model and options of the user, from which rules decide if a layer stays dense.
+    """Facts of a model and options of the user. Rules use them to decide if a layer stays dense.
 
     Args:
-        weight_users: ``id`` of each parameter -> names of the modules that use it.
+        weight_users: Dict from the ``id()`` of each parameter to the names of the modules that use it.
         squeeze_excite: Names of the squeeze-excite modules.
-        declared: Name -> role (``stem`` or ``classifier``) of the modules that the model declares as such.
-        included: Names of the layers that ``include`` matches; None if it is not given.
+        declared: Dict from module name to role, for the modules that the model declares as its ``stem`` or ``classifier``.
+        included: Names of the layers that the option ``include`` matches; None if ``include`` is not given.
         named: Names of the layers that a pattern of ``include`` matches by name, not by type.
-        excluded: Names of the layers that ``exclude`` matches.
-        settings: Settings from ``overrides``, by layer name.
+        excluded: Names of the layers that the option ``exclude`` matches.
+        settings: Settings of single layers from the option ``overrides``, by layer name.
         min_channels: Number of input or output channels below which a layer stays dense.
     """
 
@@ -76,54 +76,60 @@ Rule = Callable[["SurveyedLayer", DenseContext], str]
 
 
 def kept_by_override(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason if ``overrides`` keeps a layer dense; empty otherwise."""
+    """Return the reason to keep a layer dense if the option ``overrides`` says so, and an empty string otherwise."""
     settings = context.settings.get(layer.name)
     return f"overrides[{settings.patterns}] keeps it dense" if settings and settings.values.get("keep") else ""
 
 
 def excluded(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason if a pattern of ``exclude`` matches a layer; empty otherwise."""
+    """Return the reason to keep a layer dense if the option ``exclude`` matches it, and an empty string otherwise."""
     return "a pattern of exclude= matches it" if layer.name in context.excluded else ""
 
 
 def no_epitome_layer(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return why no epitome layer can replace a module; empty if one can."""
+    """Return the reason why no epitome layer can replace a module, or an empty string if one can."""
     return why_not(layer.module) if layer.is_layer else other_weight_reason(layer.module, layer.parameter)
 
 
 def tied(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason if another module uses the same weight as a layer; empty otherwise."""
+    """Return the reason to keep a layer dense if another module uses its weight too, and an empty string otherwise."""
     users = context.weight_users.get(id(layer.module._parameters.get(layer.parameter)), ())
     others = [user for user in users if user != layer.name]
     return f"its weight is tied to that of {others[0]!r}" if others else ""
 
 
 def depthwise(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason if a layer is a depthwise convolution; empty otherwise."""
+    """Return the reason to keep a layer dense if it is a depthwise convolution, and an empty string otherwise."""
     if layer.op.groups > 1 and layer.weight_shape[1] == 1:
         return "depthwise: it has no input channels to share, and its weight is too small to save anything"
     return ""
 
 
 def squeeze_excite(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason if a layer belongs to a squeeze-excite module; empty otherwise."""
+    """Return the reason to keep a layer dense if it is in a squeeze-excite module, and an empty string otherwise."""
     module = _module_around(layer.name, context.squeeze_excite)
     return f"squeeze-excite ({module})" if module is not None else ""
 
 
 def declared(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason if the model declares a layer as its stem or classifier; empty otherwise."""
+    """Return the reason to keep a layer dense if it is the model's declared stem or classifier, else an empty string."""
     module = _module_around(layer.name, context.declared)
     return f"the model declares it as its {context.declared[module]}" if module is not None else ""
 
 
 def not_included(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason if ``include`` is given and matches a layer neither by name nor by type; empty otherwise."""
+    """Return the reason to keep a layer dense if the option ``include`` does not match it, else an empty string.
+
+    ``include`` can match a layer by name or by type. If ``include`` is not given, no layer is kept dense by this rule.
+    """
     return "" if context.included is None or layer.name in context.included else "no pattern of include= matches it"
 
 
 def too_thin(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason if a layer has fewer channels than ``min_channels`` and ``include`` does not name it; empty otherwise."""
+    """Return the reason to keep a layer dense if it has too few channels, and an empty string otherwise.
+
+    It has too few if they are fewer than ``min_channels``, unless the option ``include`` names the layer.
+    """
     fewest = min(layer.weight_shape[0], layer.weight_shape[1] * layer.op.groups)
     too_few = fewest < context.min_channels and layer.name not in context.named
     return f"{fewest} channels, below min_channels={context.min_channels}" if too_few else ""
@@ -139,7 +145,7 @@ RULES: tuple[Rule, ...] = (kept_by_override, excluded, *NEVER, *UNLESS_NAMED, no
 
 
 def dense_reason(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason of the first rule that keeps a layer dense; empty if it may be replaced."""
+    """Return the reason why a layer stays dense, from the first rule that gives one; empty if the layer may be replaced."""
     settings = context.settings.get(layer.name)
     if settings and settings.sets_size and layer.replaceable != "never":
         return ""  # overrides gives this layer a size, which wins over the other rules
@@ -148,7 +154,10 @@ def dense_reason(layer: SurveyedLayer, context: DenseContext) -> str:
 
 
 def replaceable(layer: SurveyedLayer, context: DenseContext) -> Replaceable:
-    """Return whether a layer may be replaced (``yes``, ``if_named`` or ``never``), whatever the user's options say."""
+    """Return if a layer may be replaced by an epitome layer, apart from the user's options.
+
+    The answer is ``yes``, ``if_named`` (only if the user names the layer) or ``never``.
+    """
     if _first_reason(NEVER, layer, context):
         return "never"
     return "if_named" if _first_reason(UNLESS_NAMED, layer, context) else "yes"
@@ -159,12 +168,12 @@ def _first_reason(rules: Iterable[Rule], layer: SurveyedLayer, context: DenseCon
 
 
 def _module_around(name: str, modules: Iterable[str]) -> str | None:
-    """Return the first of the named modules that is the layer or contains it; None if there is none."""
+    """Return the first name in ``modules`` that is the layer or a module around it; None if there is no such name."""
     return next((module for module in modules if name == module or name.startswith(f"{module}.")), None)
 
 
 def dense_context(model: nn.Module, layers: Sequence[SurveyedLayer], options: PlanOptions) -> DenseContext:
-    """Collect the facts of a model and the options from which rules decide if a layer stays dense.
+    """Collect the facts of a model and the user's options that the rules need to decide if a layer stays dense.
 
     Raises:
         OptionError: If a pattern matches no layer, or a setting of ``overrides`` is wrong.
@@ -206,7 +215,7 @@ def _weight_users(model: nn.Module) -> dict[int, list[str]]:
 
 
 def _declared_roles(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield name and role of the stem and the classifier if the model declares them in ``default_cfg``, as models of timm do."""
+    """Yield ``(name, role)`` of the stem and the classifier, if the model declares them in ``default_cfg`` as timm models do."""
     config = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None)
     if not config:
         return

@@ -37,7 +37,7 @@ def plan_from_config(
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         config: A ``CompressionConfig``, or any object with its fields.
         seed: Seed of random routing.
-        seconds: Approximate time in seconds that a search for a limit on time may take.
+        seconds: Approximate time in seconds for the search, if the budget limits the network's measured time.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 

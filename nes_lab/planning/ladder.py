@@ -1,8 +1,10 @@
-"""The ladder: every size a model can shrink to, in one fixed order.
+"""The ladder of a model: the list of all sizes it can shrink to, from dense to smallest.
 
-Rung 0 is the dense model, and each further rung shrinks one layer by one step. For a budget, the first rung that meets it is taken.
-No count (params, multiply-adds) rises from one rung to the next, so a larger budget never means fewer params. If a step would raise
-a count of its layer, it is merged with the steps after it.
+One such size is called a rung. Rung 0 is the dense model. On each later rung one more layer is shrunk, or shrunk further. The plan for
+a budget is the first rung that meets the budget.
+
+Params and multiply-adds never rise from one rung to the next. A larger budget therefore never leads to fewer params. A size of a
+layer that would raise one of these counts is left out.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ __all__ = ["Ladder", "LayerSteps", "Step", "layer_steps", "shrinking_axes", "uni
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the ladder: one layer shrunk to its next smaller size.
+    """A step in shrinking a model: one layer gets its next smaller size.
 
     Args:
-        key: Sort key. Steps with smaller keys are taken first; steps with equal keys are taken in module order.
-        layer: Index of the layer in the survey.
+        key: Sort key: steps with smaller keys are taken first, and steps with equal keys in module order.
+        layer: Index of the layer in the survey (the list of the model's layers).
         plan: Plan of the layer after the step.
     """
 
@@ -42,9 +44,10 @@ class LayerSteps:
     """Every size one layer can shrink to, largest first.
 
     Args:
-        index: Index of the layer in the survey.
-        ratios: Ratio (epitome channels / weight channels) at which the strategy ``uniform`` takes each step, in decreasing order.
-        plans: Plan of the layer at each size; its counts never rise from one size to the next.
+        index: Index of the layer in the survey (the list of the model's layers).
+        ratios: For each size, the ratio (epitome channels / weight channels) at which the strategy ``uniform`` shrinks the layer to
+            it, in decreasing order.
+        plans: Plan of the layer at each size. Params and multiply-adds never rise from one size to the next.
     """
 
     index: int
@@ -54,13 +57,16 @@ class LayerSteps:
 
 @dataclass(frozen=True)
 class Ladder:
-    """All shrink steps of a model, in the order in which they are taken.
+    """All sizes a model can shrink to, from dense to smallest.
+
+    Each size is called a rung; rung 0 is the dense model. Each step from one rung to the next shrinks one layer.
 
     Args:
         survey: List of the layers of the model.
-        steps: The steps in order; on rung *n* the first *n* of them are taken.
-        fixed: Plans of the layers whose size ``overrides`` sets, by index in the survey; they are the same on every rung.
-        options: Options of planning; their scope is not ``auto``.
+        steps: The steps in order. A rung with index *n* is the model after the first *n* steps.
+        fixed: Plans of the layers whose size the option ``overrides`` sets, by index of the layer in the survey. They are the same
+            on every rung.
+        options: Options of planning; the scope is ``joint`` or ``separable``, not ``auto``.
     """
 
     survey: Survey
@@ -70,7 +76,7 @@ class Ladder:
 
     @cached_property
     def totals(self) -> tuple[Counts, ...]:
-        """Counts of the complete model on every rung of the ladder; they never rise from one rung to the next."""
+        """Counts (params, multiply-adds, stored bytes) of the complete model at each size it can shrink to, from dense to smallest."""
         last: dict[int, LayerPlan] = {}
         changes: list[Counts] = []
         for step in self.steps:
@@ -81,16 +87,16 @@ class Ladder:
         return tuple(accumulate(changes, initial=begin))
 
     def steps_by_layer(self) -> list[LayerSteps]:
-        """Group the steps of the ladder by layer. The ratios at which ``uniform`` takes them are left empty."""
+        """Return, for each layer, the sizes it can shrink to, largest first. The field ``ratios`` is left empty."""
         steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
         groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}
         return [LayerSteps(index, (), tuple(step.plan for step in group)) for index, group in groups.items()]
 
     def first_within(self, limits: Mapping[str, float]) -> int | None:
-        """Return the first rung that meets all limits, or None if even the last one does not.
+        """Return the index of the largest model size that meets all limits; None if even the smallest size does not.
 
         Args:
-            limits: Absolute limits by quantity, from :meth:`Budget.limits`.
+            limits: Dict from quantity (such as ``params``) to its absolute limit, from :meth:`Budget.limits`.
         """
         totals, rung = self.totals, 0
         for name, limit in limits.items():
@@ -98,21 +104,29 @@ class Ladder:
         return rung if rung < len(totals) else None
 
     def layer_plans(self, rung: int) -> dict[int, LayerPlan]:
-        """Return the plans of the layers that are replaced on a rung, by index of the layer in the survey."""
+        """Return the plans of the layers that epitome layers replace at one model size.
+
+        Args:
+            rung: Index of the model size; 0 is the dense model.
+
+        Returns:
+            A dict from the index of the layer in the survey (the list of the model's layers) to its plan.
+        """
         return dict(self.fixed) | {step.layer: step.plan for step in self.steps[:rung]}
 
 
 def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> LayerSteps:
     """List the sizes that one layer can shrink to, largest first.
 
-    1. List, for each axis that the wiring shrinks, every multiple of ``round_to`` below its length.
-    2. Sort these lengths of all axes by the ratio at which rounding gives them, largest first, and shrink the axes in this order.
-    3. Leave out sizes that have a larger count (params, multiply-adds) than the size before.
+    1. For each channel axis that is to shrink (option ``wiring``), list the multiples of ``round_to`` below the axis's length.
+    2. Compute a ratio for each of these multiples: the point halfway to the next larger multiple, divided by the axis's length.
+    3. Sort the multiples of both axes by this ratio, largest first. Each one shrinks one axis and gives one size of the layer.
+    4. Leave out a size if its params or multiply-adds are larger than those of the size before, or if both are equal.
 
     Args:
         layer: The dense layer.
         options: Options of planning for this layer.
-        why: Overrides that set the options, for messages; empty if there are none.
+        why: Sentence that names the user's overrides of the options, for messages; empty if there are none.
     """
     shape, smallest = list(layer.weight_shape), layer.dense
     roundings = [
@@ -134,7 +148,10 @@ def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> La
 
 
 def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
-    """Order the steps of all layers by their ratio, largest first, then in module order."""
+    """Order the shrink steps of all layers so that all layers shrink by about the same ratio.
+
+    Steps with larger ratios (epitome channels / weight channels) come first, and equal ratios are in module order.
+    """
     steps = [
         Step((-ratio,), item.index, plan)
         for item in layers
@@ -144,7 +161,7 @@ def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
 
 
 def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
-    """Return the channel axes of a layer that a wiring shrinks: 0 (output), 1 (input) or both."""
+    """Return the channel axes of a layer to shrink for a value of the option ``wiring``: 0 (output), 1 (input) or both."""
     if wiring == "narrow_axis":
         c_out, c_in = layer.weight_shape[:2]
         read, written = layer.positions
@@ -155,7 +172,7 @@ def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
 def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
     """Yield ``(ratio, multiple)`` for each multiple of ``round_to`` below ``size``, largest first.
 
-    Rounding ``ratio * size`` to the nearest multiple gives this multiple if the ratio is just below the one yielded.
+    ``ratio * size`` is halfway between this multiple and the next larger one, or ``size`` itself for the largest multiple.
     """
     above = size
     for below in range((size - 1) // round_to * round_to, 0, -round_to):

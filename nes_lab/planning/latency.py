@@ -1,6 +1,7 @@
-"""Meet a limit on measured time: find the first rung of the ladder that is fast enough on this device, by bisection.
+"""Meet a limit on measured time: find the largest size of the network that is fast enough on this device, by bisection.
 
-Every rung that is tried is tuned, which picks the fastest way to compute each layer, and then timed.
+The sizes a model can shrink to are called rungs, numbered from 0 (dense) to the smallest. Each rung that the search tries is first
+tuned: the fastest way to compute each layer is chosen. Then the network is timed.
 
 Times are noisy. Therefore the network and the dense model are timed in turn, round by round, and their medians are compared. During
 the search, a rung counts as fast enough if its time is below the limit by :data:`MARGIN` and two standard errors. The plan that is
@@ -47,11 +48,11 @@ class Timing:
     """Measured time of a network that was compressed by one plan.
 
     Args:
-        plan: The compression plan, with the tuned execution plans and the multiply-adds they need.
+        plan: The compression plan. Its execution plans (how each layer is computed) and its multiply-adds are those after tuning.
         ms, dense_ms: Median times of the compressed network and of the dense model, measured in the same rounds.
-        error: Standard error of the ratio of the two times, as a share of the ratio.
+        error: Standard error of the ratio of the two times, relative to the ratio.
         rounds: Number of times that each network was measured.
-        slowest: Names and times of the slowest layers, for messages.
+        slowest: Text that names the slowest layers with their times, for messages.
     """
 
     plan: CompressionPlan
@@ -63,10 +64,10 @@ class Timing:
 
 
 class PlanTimer(Protocol):
-    """Function that tunes and times the network of a compression plan."""
+    """Function that makes the network of a compression plan, finds the fastest way to compute each layer, and times the network."""
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Tune and time the network of ``plan`` in about ``seconds`` seconds."""
+        """Find the fastest way to compute each layer of the plan's network, and time the network, in about ``seconds`` seconds."""
         ...
 
 
@@ -83,20 +84,23 @@ def meet_latency(
     on_progress: OnProgress | None = None,
     timer: PlanTimer | None = None,
 ) -> CompressionPlan:
-    """Return the compression plan of the first rung of the ladder that is fast enough, with its tuned execution plans.
+    """Return the compression plan of the largest network that is fast enough.
+
+    The sizes a model can shrink to are called rungs, numbered from 0 (dense) to the smallest. The plan contains the execution plan
+    (how a layer is computed) that was fastest for each layer.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass, with the batch size that will be used: a tensor, a tuple of arguments or a dict
             of keyword arguments.
-        plan_at: Function that returns the compression plan of a rung.
+        plan_at: Function that takes the number of a rung and returns its compression plan.
         first: First rung that meets the limits on params and multiply-adds; later rungs meet them too.
-        last: Last rung of the ladder.
+        last: Last rung, which is the smallest size.
         budget: Budget with a limit ``latency_ms``.
         seconds: Approximate time in seconds that the search may take.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
-        timer: Function that tunes and times a plan; None measures on the model's device.
+        timer: Function that tunes and times the network of a plan; None takes a :class:`DeviceTimer`.
 
     Raises:
         BudgetError: If no measured rung is fast enough; the message names the shortest measured time.
@@ -112,7 +116,10 @@ def meet_latency(
 
 
 class _Search:
-    """Search for the first rung that is fast enough, by bisection between a slow rung and a fast one."""
+    """Search for the largest size of a network that is fast enough, by bisection between a slow size and a fast one.
+
+    The sizes are called rungs, numbered from 0 (dense) to the smallest.
+    """
 
     def __init__(
         self, plan_at: Callable[[int], CompressionPlan], timer: PlanTimer, budget: Budget, share: float
@@ -123,11 +130,11 @@ class _Search:
         self.begun = time.perf_counter()
 
     def run(self, first: int, last: int) -> Timing:
-        """Return the timing of the first rung that is fast enough.
+        """Search the network sizes ``first`` to ``last`` (larger numbers are smaller networks); return the timing of the best.
 
-        1. Bisect between a rung that is too slow and one that is fast enough.
-        2. Measure the result once more, for longer; if its median is within the limit, take it.
-        3. Otherwise bisect again, up to the next rung that is fast enough.
+        1. Bisect between a size that is too slow and one that is fast enough, to find the largest size that is fast enough.
+        2. Measure the network of this size once more, for longer. If its median time is within the limit, take it.
+        3. Otherwise bisect again, between this size and the next smaller one that was measured as fast enough.
         """
         if self.is_fast_enough(first):
             low, high = first - 1, first
@@ -150,9 +157,13 @@ class _Search:
         raise self.too_slow()
 
     def bisect(self, low: int, high: int) -> int:
-        """Return the first rung that is fast enough, between ``low``, which is too slow, and ``high``, which is fast enough.
+        """Return the largest network size that is fast enough, as the number of its rung; larger numbers are smaller networks.
 
-        If the number of measured rungs reaches its limit, return the first fast one so far.
+        If too many sizes were measured, return the largest fast one so far.
+
+        Args:
+            low: Rung that is too slow.
+            high: Rung that is fast enough.
         """
         while high - low > 1 and len(self.timings) < MAX_MEASURED_RUNGS:
             middle = (low + high) // 2
@@ -163,28 +174,28 @@ class _Search:
         return high
 
     def is_fast_enough(self, rung: int) -> bool:
-        """Return True if a rung is fast enough, with the margin; measure the rung first if it was not measured yet."""
+        """Return True if the network of one size is faster than the limit by the margin; time it first if that was not done yet."""
         if rung not in self.timings:
             self.timings[rung] = self.measure(rung, self.share, f"step {rung}")
         return self.within_limit(self.timings[rung])
 
     def measure(self, rung: int, seconds: float, label: str) -> Timing:
-        """Tune and time the network of a rung."""
+        """Make the network of one size, find the fastest way to compute each layer, and time the network."""
         self.report({"done": len(self.timings), "total": MAX_MEASURED_RUNGS + 1, "phase": "latency", "label": label})
         return self.timer(self.plan_at(rung), seconds)
 
     def within_limit(self, timing: Timing) -> bool:
-        """Return True if a measured time is below the limit by the margin and two standard errors."""
+        """Return True if a network's measured time is below the limit by :data:`MARGIN` and two standard errors."""
         return timing.ms * (1 + MARGIN + 2 * timing.error) <= self.limit(timing)
 
     def limit(self, timing: Timing) -> float:
-        """Return the limit on time in milliseconds; a limit in percent refers to the dense model's time in ``timing``."""
+        """Return the limit on time in milliseconds. A limit in percent means percent of the dense model's time in ``timing``."""
         limit = self.budget.latency_limit(timing.dense_ms)
         assert limit is not None  # plan_for_budget calls meet_latency only with such a limit
         return limit
 
     def too_slow(self) -> BudgetError:
-        """Return the error that says the limit on time cannot be met, and names the shortest measured time."""
+        """Return the ``BudgetError`` whose message says that the limit on time cannot be met, and what the shortest time was."""
         least = min(self.timings.values(), key=lambda t: t.ms / self.limit(t))
         times = (
             f"the shortest measured time is {format_ms(least.ms)} ({least.ms / least.dense_ms:.0%} of the dense model's "
@@ -209,12 +220,14 @@ def _with_notes(timing: Timing, budget: Budget, search: _Search) -> CompressionP
 
 
 class DeviceTimer:
-    """Tunes and times compression plans on the model's device. Epitomes get random numbers, which do not change the time.
+    """Tunes and times the networks of compression plans on the model's device.
+
+    Tuning finds the fastest way to compute each layer. The epitomes' values do not change the time, so they are not fitted.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass, on the model's device.
-        budget: Budget whose limit on multiply-adds tuned networks must also meet.
+        budget: The budget. If it limits multiply-adds, a tuned network must stay within this limit.
 
     Raises:
         OptionError: If the model is on the meta device.
@@ -231,7 +244,10 @@ class DeviceTimer:
         self.dense = copy.deepcopy(model).eval()
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Tune the network of a plan within the limit on multiply-adds, and time it in turn with the dense model."""
+        """Make the network of a plan, find the fastest way to compute each layer, and time the network in turn with the dense model.
+
+        If the budget limits multiply-adds, the fastest ways that stay within this limit are chosen.
+        """
         net, slowest = compress(self.model, plan, initial_weights="reset").eval(), ""
         if plan.layers:
             report = tune(net, self.example_input, seconds=TUNING_SHARE * seconds)
@@ -252,9 +268,14 @@ class DeviceTimer:
         return Timing(plan, ms, dense_ms, ratio.error / max(ratio.median, 1e-9), ratio.rounds, slowest)
 
     def _within_madds(self, tuned: CompressionPlan, report: TuneReport) -> CompressionPlan:
-        """Give layers execution plans with fewer multiply-adds until their limit is met.
+        """Change execution plans (how layers are computed) until the limit on multiply-adds is met.
 
-        Changes that cost the least time per saved multiply-add come first.
+        Each change saves multiply-adds and makes a layer slower. Changes
+        with the least added time per saved multiply-add come first.
+
+        Args:
+            tuned: Compression plan with the fastest execution plan of each layer.
+            report: Measured time of each layer under each execution plan.
         """
         limit = self.budget.limits(tuned.dense).get("madds")
         offers = []

@@ -32,13 +32,15 @@ def plan_layer(
     options: PlanOptions,
     why: str = "",
 ) -> LayerPlan:
-    """Plan one layer for a given epitome shape, with the counts it will have under every execution plan.
+    """Plan one layer for a given epitome shape, with its params and its multiply-adds.
+
+    An execution plan is a way to compute the layer. The multiply-adds are listed for each one that can compute this layer.
 
     Args:
         layer: The dense layer.
         epitome_shape: Shape of its epitome, in cells.
-        options: Options of planning; their scope is not ``auto``.
-        why: Overrides that set the shape or the options, for messages; empty if only the budget did.
+        options: Options of planning; the scope is ``joint`` or ``separable``, not ``auto``.
+        why: Sentence that names the user's overrides of the shape or the options, for messages; empty if there are none.
 
     Raises:
         GeometryError: If a patch does not fit in the epitome.
@@ -77,7 +79,7 @@ def plan_layer(
 
 
 def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int]:
-    """Return the patch lengths of a layer along output and input channels, cut to the length of its epitome."""
+    """Return the patch lengths along output and input channels, in cells. A patch is at most as long as the epitome."""
     learned = routing_mode(options.routing).learned
     length = options.patch_channels or (LEARNED_PATCH_CHANNELS if learned else max(epitome_shape[:2]))
     out, inner = length if isinstance(length, tuple) else (length, length)
@@ -87,7 +89,12 @@ def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int
 def _executions(
     layer: SurveyedLayer, geometry: EpitomeGeometry, sampled: Sequence[int], learned: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the multiply-adds of a layer by execution plan, and the reasons of execution plans that cannot run it."""
+    """Return the cost of a layer under each execution plan (way to compute it).
+
+    Returns:
+        A dict from each execution plan that can compute the layer to its multiply-adds, and a dict from each one that cannot to
+        the reason.
+    """
     if layer.bypassed:
         return {"materialize": layer.dense.madds}, {
             name: BYPASSED_REASON for name in EXECUTIONS if name != "materialize"
@@ -104,14 +111,14 @@ def _executions(
 def assemble(
     survey: Survey, layer_plans: Mapping[int, LayerPlan], budget: Budget | None, origin: str, untouched: str
 ) -> CompressionPlan:
-    """Join layer plans into a compression plan; all other layers are kept dense, with their reasons.
+    """Join layer plans into a compression plan. It keeps all other layers dense and says why.
 
     Args:
         survey: List of the layers of the model.
-        layer_plans: Plan of each layer that is replaced, by its index in the survey.
+        layer_plans: Plan of each layer that is replaced, by the layer's index in ``survey``.
         budget: The budget that the plan was made for; None if there was none.
         origin: How the plan was made, for people to read.
-        untouched: Reason to give for layers that may be replaced and have no layer plan.
+        untouched: Reason to report for a layer that could be replaced but has no plan.
     """
     layers = {layer.name: layer_plans[layer.index] for layer in survey.layers if layer.index in layer_plans}
     kept = {

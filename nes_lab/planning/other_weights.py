@@ -1,4 +1,4 @@
-"""Weight matrices outside Linear and Conv layers (attention, RNN, embedding). They are counted, never replaced.
+"""Weight matrices outside Linear and Conv layers (attention, RNN, embedding). Their params are counted; they stay dense.
 
 Tests: tests/planning/test_survey.py.
 """
@@ -23,7 +23,8 @@ MIN_SHARE_LISTED = 0.01
 def other_weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
     """Yield ``(name, module, parameter)`` for each module that holds weight matrices but is not a linear layer or convolution.
 
-    ``parameter`` is the name of the module's largest matrix. If the matrix belongs to the model itself, ``name`` is the parameter's.
+    ``parameter`` is the name of the module's largest matrix. If the matrix is a parameter of the model itself, not of
+    a submodule, ``name`` is the name of the parameter.
 
     Examples:
         >>> [(name, parameter) for name, _, parameter in other_weights(nn.Sequential(nn.MultiheadAttention(8, 2)))]

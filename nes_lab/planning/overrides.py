@@ -1,4 +1,4 @@
-"""Check the settings that ``overrides`` gives to single layers by name pattern or type, and merge them per layer."""
+"""Check the option ``overrides``, which gives settings to single layers by name pattern or type, and merge them per layer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ EXAMPLE = "give patterns with settings, such as {'head*': {'ratio': 0.5}}"
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """Settings that ``overrides`` gives one layer, merged from all patterns that match it.
+    """Settings that the option ``overrides`` gives one layer, merged from all patterns that match the layer.
 
     Args:
-        values: Settings and their values, such as ``{"ratio": 0.5}``.
-        patterns: Patterns that the settings come from, for messages.
+        values: Dict of the settings, such as ``{"ratio": 0.5}``.
+        patterns: Patterns (keys of ``overrides``) that the settings come from, as text for messages.
     """
 
     values: Mapping[str, Any]
@@ -42,21 +42,21 @@ class LayerSettings:
 
     @property
     def sets_size(self) -> bool:
-        """True if the layer has a ratio or an epitome shape, so that the budget does not change it."""
+        """True if the user set the layer's ratio or epitome shape. The budget does not change the size of such a layer."""
         return "ratio" in self.values or "epitome_shape" in self.values
 
     @property
     def why(self) -> str:
-        """Sentence that names the settings of the layer and the patterns that set them."""
+        """Sentence for messages that names the layer's settings and the patterns in ``overrides`` that set them."""
         return f"{', '.join(self.values)} set by overrides[{self.patterns}]"
 
     def options(self, options: PlanOptions) -> PlanOptions:
-        """Return the options of planning with the settings of this layer in place."""
+        """Return the given options of planning, changed by the settings of this layer."""
         return replace(options, **{name: self.values[name] for name in OPTION_SETTINGS if name in self.values})
 
 
 def check_overrides(overrides: Any) -> dict[str, dict[str, Any]]:
-    """Check the keys and values of ``overrides`` without a model, and return them with lists turned into tuples.
+    """Check the option ``overrides`` without a model, and return a copy with lists turned into tuples.
 
     Args:
         overrides: Settings by pattern, such as ``{"head*": {"ratio": 0.5}}``; None returns an empty dict.
@@ -111,7 +111,7 @@ def _check_sizes(where: str, settings: Mapping[str, Any]) -> None:
 
 
 def settings_by_layer(layers: Sequence[SurveyedLayer], overrides: Any) -> dict[str, LayerSettings]:
-    """Return the settings of each layer that a pattern of ``overrides`` matches. For each setting, the last pattern wins.
+    """Return the settings of each layer that a pattern in the option ``overrides`` matches. The last pattern wins.
 
     Raises:
         OptionError: If a setting is wrong, or a pattern matches no layer.

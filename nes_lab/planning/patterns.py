@@ -40,10 +40,10 @@ def pattern_list(argument: str, value: Any) -> list[str]:
 def matching_layers(
     layers: Sequence[SurveyedLayer], argument: str, pattern: str
 ) -> tuple[tuple[SurveyedLayer, ...], bool]:
-    """Return the layers whose names match a pattern or, if no name matches, the layers of that type.
+    """Return the layers whose names match a pattern. If no name matches, return the layers of the type that the pattern names.
 
     Args:
-        layers: Layers of the model, from a survey.
+        layers: Layers of the model, as :func:`~nes_lab.planning.survey.survey` lists them.
         argument: Name of the option that holds the pattern, for messages.
         pattern: A layer name with wildcards as in :mod:`fnmatch`, or the name of a class or kind (``"Conv2d"``, ``"conv2d"``).
 

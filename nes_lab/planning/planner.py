@@ -1,9 +1,10 @@
 """Choose epitome shapes for a budget.
 
 1. :func:`~nes_lab.planning.build_ladder.build_ladder` lists every size each layer can shrink to.
-2. A strategy (:mod:`nes_lab.planning.strategies`) puts these steps in one order.
-3. The first rung that meets every limit becomes the plan.
-4. For a limit on time, :mod:`nes_lab.planning.latency` measures further rungs until one is fast enough.
+2. A strategy (:mod:`nes_lab.planning.strategies`) chooses which layer shrinks next. This gives one list of sizes of the model, from
+   dense to smallest.
+3. The first size in this list that meets the limits on params and multiply-adds becomes the plan.
+4. If there is a limit on time, :mod:`nes_lab.planning.latency` times this size and smaller ones, to find one that is fast enough.
 """
 
 from __future__ import annotations
@@ -69,19 +70,19 @@ def plan_for_budget(
     Args:
         model: The dense model; it is not changed.
         budget: Limits on params, multiply-adds and measured time; the plan meets all of them.
-        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments. Its batch and size
-            set the multiply-adds and the time.
+        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments. Its batch
+            size and image size set the multiply-adds and the time.
         include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
             can be replaced. A layer whose name matches is replaced even if it stays dense by default (depthwise convolutions,
             squeeze-excite, and the stem and classifier that the model declares). An entry is a type if it matches no name.
         exclude: Name patterns or types of layers that stay dense.
         overrides: Settings for single layers by name pattern or type, such as ``{"head*": {"ratio": 0.5}}``. Settings are
-            ``ratio`` (epitome / weight), ``epitome_shape``, ``keep`` (dense), ``routing``, ``scope``, ``boundary``,
+            ``ratio`` (epitome cells / weight cells), ``epitome_shape``, ``keep`` (dense), ``routing``, ``scope``, ``boundary``,
             ``patch_channels`` and ``wiring``. Later patterns win. A layer with a ratio or shape is replaced even if it stays dense
             by default.
         routing: How the starting indices are set: ``"tiled"`` (0, b, 2b, ... for patches of length b, wrapping around), ``"stride"``
-            (evenly spaced from the first to the last cell), ``"random"`` (drawn uniformly from the layer's seed), ``"free"``
-            (parameters learned by gradient descent, beginning at the tiling) or ``"learner"`` (predicted from the layer's input by
+            (evenly spaced from the first to the last cell), ``"random"`` (drawn uniformly, with the layer's seed), ``"free"``
+            (parameters learned by gradient descent, beginning at the tiled ones) or ``"learner"`` (predicted from the layer's input by
             a small network, and averaged over training steps).
         scope: Whether each axis or each patch has its own starts: ``"separable"`` (per axis, so that multiply-adds fall with
             params), ``"joint"`` (per patch: only params fall, and the weight keeps its full rank) or ``"auto"`` (separable if
@@ -91,15 +92,16 @@ def plan_for_budget(
         patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 if starts are learned.
         round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
         wiring: Which channel axes shrink: ``"both_axes"`` (output and input channels, which keeps most rank for the same
-            multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer the axis that costs less to
-            fold or expand, which runs fastest and loses most rank).
+            multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer only the axis that costs
+            less: summing inputs that share cells, or copying outputs that share cells; this runs fastest and loses most rank).
         min_channels: Number of input or output channels below which a layer stays dense unless include names it; thin layers gain no time.
         strategy: How layers share the compression: ``"uniform"`` (all shrink by one ratio) or ``"sensitivity"`` (layers that
             lose least shrink most). For a fixed scope, strategy and set of limits, more budget never means fewer params.
-        sensitivity: Report of :func:`nes_lab.measure_sensitivity`, for the strategy ``"sensitivity"``; None measures it here, by the
-            residuals of the fit.
+        sensitivity: Report of :func:`nes_lab.measure_sensitivity`, for the strategy ``"sensitivity"``; None measures here how well
+            epitomes of each size can be fitted to each weight.
         seed: Seed of random routing.
-        layer_options: More arguments of the epitome layers, such as ``{"reach": 2.0}`` of the index learner.
+        layer_options: More arguments of the epitome layers, such as ``{"reach": 2.0}`` (the largest distance, in cells, of a
+            predicted start from the tiled start).
         seconds: Approximate time in seconds that a search for a limit on time may take.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
@@ -107,8 +109,9 @@ def plan_for_budget(
     Raises:
         BudgetError: If the budget cannot be met; the message names the smallest counts that can be reached and the layers that
             hold most of them.
-        OptionError: If an option is not among its choices, or a pattern matches no layer.
-        PlanError: If the sensitivities were measured on another model or for other epitomes.
+        OptionError: If an option is not among its choices, a pattern matches no layer, or the report in ``sensitivity`` was measured
+            with other options.
+        PlanError: If the report in ``sensitivity`` was measured on another model.
 
     Examples:
         >>> import torch
@@ -142,7 +145,10 @@ def plan_for_budget(
 
 
 def _first_rung(ladder: Ladder, budget: Budget) -> int:
-    """Return the first rung of a ladder that meets the limits of a budget on params and multiply-adds."""
+    """Return the largest size of a model that meets a budget's limits on params and multiply-adds.
+
+    The size is given by its index in the ladder (the list of all sizes the model can shrink to, from dense to smallest).
+    """
     limits = budget.limits(ladder.survey.dense)
     rung = ladder.first_within(limits)
     if rung is None:
@@ -165,7 +171,10 @@ def _reach_options(options: PlanOptions) -> str:
 
 
 def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
-    """Return the error that says a budget cannot be met, and names the smallest reachable counts and the layers that hold them."""
+    """Return the ``BudgetError`` for a budget that cannot be met.
+
+    Its message names the smallest counts (params, multiply-adds) that can be reached, and the layers that hold most of them.
+    """
     least = ladder.totals[-1]
     sentences = []
     for quantity, limit in limits.items():
@@ -181,7 +190,7 @@ def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
 
 
 def _largest_layers(ladder: Ladder, quantity: str) -> str:
-    """Return, as text, the layers that cost most on the last rung, and the reasons of those that stay dense."""
+    """Return text that names the layers that cost most when the model is as small as possible, and why some of them stay dense."""
     plans = ladder.layer_plans(len(ladder.steps))
     layers = ladder.survey.layers
     costs = [
@@ -195,7 +204,7 @@ def _largest_layers(ladder: Ladder, quantity: str) -> str:
 
 
 def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int) -> CompressionPlan:
-    """Add a note to a plan that says how much of its tightest limit is used, and what prevents using more."""
+    """Add a note to a plan: how much of the budget's tightest limit it uses, and why it does not use more."""
     assert plan.budget is not None  # plan_for_budget sets it
     limits = plan.budget.limits(plan.dense)
     used = [(getattr(plan.predicted, quantity) / limit, quantity) for quantity, limit in limits.items() if limit]

@@ -1,4 +1,7 @@
-"""Make compression plans by name: the wiring of the NES authors' released code, and simple wirings to compare it with."""
+"""Make compression plans by name. A preset names the channel axes that shrink.
+
+One preset shrinks the axes that the NES authors' released code shrinks; the others are simple, for comparison.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,16 @@ def preset(
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
 ) -> CompressionPlan:
-    """Make the compression plan of a preset, which names the axes to shrink, without a budget. Starts are tiled, not learned.
+    """Make the compression plan of a preset, without a budget. A preset names the channel axes that shrink.
 
-    ``released_x2`` is the wiring of the NES authors' released code: in inverted-residual blocks, the output axis of the
-    expand 1x1 convolution and the input axis of the project 1x1 convolution are sampled from half as many cells. In EfficientNet, so is
-    the input axis of the 1x1 convolution in the first stage's depthwise-separable blocks (those with squeeze-excite).
+    Starts are tiled, not learned.
 
-    The presets ``input_axis``, ``output_axis`` and ``both_axes`` shrink the channel axes of their name in every layer that may be
+    ``released_x2`` shrinks the axes that the NES authors' released code shrinks. In inverted-residual blocks, these are the output
+    axis of the expand 1x1 convolution and the input axis of the project 1x1 convolution. In EfficientNet, the input axis of the 1x1
+    convolution in the first stage's depthwise-separable blocks (those with squeeze-excite) shrinks too. All are sampled from half as
+    many cells.
+
+    The presets ``input_axis``, ``output_axis`` and ``both_axes`` shrink the channel axes that they name, in every layer that may be
     replaced.
 
     Args:
@@ -53,11 +59,11 @@ def preset(
         wiring: Convolutions to compress: ``"expand_project"``, or ``"expand_head"`` for expand and head convolutions; for
             ``released_x2`` only.
         factor: Number of weights along an axis that share one epitome cell; always 2 for ``released_x2``.
-        include: Name patterns or types of the layers to replace; None replaces all that can be. Not for ``released_x2``.
-        exclude: Name patterns or types of layers that stay dense; None keeps no more. Not for ``released_x2``.
+        include: Name patterns or types of the layers to replace; None replaces all layers that can be replaced. Not for ``released_x2``.
+        exclude: Name patterns or types of layers that stay dense; None excludes no layers. Not for ``released_x2``.
 
     Raises:
-        OptionError: If a preset or wiring is not known, an option does not go with the preset, or a pattern matches no layer.
+        OptionError: If the preset or ``wiring`` is not known, an option does not go with the preset, or a pattern matches no layer.
         PlanError: If the model has no layer that the preset replaces.
 
     Examples:
@@ -68,7 +74,7 @@ def preset(
         >>> preset("both_axes", model, x).layers["blocks.1.expand.0"].epitome_shape
         (32, 8, 1, 1)
 
-    Source: the NES authors' code for the MicroNet challenge. The tests hold its counts.
+    Source: the NES authors' code for the MicroNet challenge. The tests check the counts of ``released_x2``.
     """
     check_choice("name", name, PRESETS)
     check_choice("wiring", wiring, ("expand_project", "expand_head"))
@@ -100,7 +106,7 @@ def _along_axes(
 
 
 def _dense_if_thin(layer: SurveyedLayer, name: str, factor: int) -> SurveyedLayer:
-    """Return the layer, with a reason to stay dense if an axis that a preset shrinks has fewer than ``factor`` channels."""
+    """Return the layer. It gets a reason to stay dense if an axis that the preset shrinks has fewer than ``factor`` channels."""
     if layer.reason or all(layer.weight_shape[axis] >= factor for axis in shrinking_axes(layer, name)):
         return layer
     return replace(layer, reason=f"fewer than factor={factor} channels on an axis of {name}")
@@ -149,7 +155,7 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
 
 
 def _assemble(surveyed: Survey, axes: Mapping[str, Sequence[int]], factor: int, name: str, how: str) -> CompressionPlan:
-    """Make the compression plan of a preset: along each given axis of a layer, ``factor`` weights share one epitome cell."""
+    """Make the compression plan of a preset. Along each axis in ``axes``, ``factor`` weights share one epitome cell."""
     layer_plans: dict[int, LayerPlan] = {}
     for layer in surveyed.layers:
         if layer.name in axes:

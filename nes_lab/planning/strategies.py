@@ -1,7 +1,7 @@
-"""Planning strategies: functions that decide in which order the shrink steps of a ladder are taken.
+"""Planning strategies: functions that decide in which order the layers of a model shrink.
 
-To add one, write ``planning/NAME.py`` with a function like :class:`OrderSteps`, enter it in :data:`STRATEGIES`, and add its name and
-meaning to ``records/options.py``. ``tests/planning/test_strategies.py`` then checks that it meets budgets.
+To add a strategy, write ``planning/NAME.py`` with a function like :class:`OrderSteps`, enter it in :data:`STRATEGIES`, and add its name and
+meaning to ``records/options.py``. ``tests/planning/test_strategies.py`` then checks that the strategy meets budgets.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["STRATEGIES", "OrderSteps", "keep_order"]
 
 
 class OrderSteps(Protocol):
-    """A planning strategy: a function that orders the shrink steps of a model's ladder.
+    """A planning strategy: a function that decides in which order the layers of a model shrink, step by step.
 
-    The steps of each layer must stay in their order, and the order must not depend on the size of the budget, so that a larger budget
-    never means fewer params.
+    It must keep the steps of each single layer in their order. The order of all steps must not depend on the size of the budget.
+    Then a larger budget never leads to fewer params.
     """
 
     def __call__(
@@ -34,13 +34,13 @@ class OrderSteps(Protocol):
         progress: bool,
         on_progress: OnProgress | None,
     ) -> tuple[Step, ...]:
-        """Return the steps of a ladder in the order in which to take them.
+        """Return the shrink steps of a model in the order in which to take them. Each step shrinks one layer.
 
         Args:
-            ladder: Ladder of the model, with its steps in the order of the strategy ``uniform``.
+            ladder: All shrink steps of the model, in the order of the strategy ``uniform``.
             model: The dense model.
             budget: Budget that the plan must meet.
-            sensitivity: Argument ``sensitivity=`` of the user; None if it was not given.
+            sensitivity: The user's argument ``sensitivity=`` of :func:`nes_lab.plan_for_budget`; None if it was not given.
             progress: Show a bar on standard error.
             on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
         """
@@ -50,7 +50,7 @@ class OrderSteps(Protocol):
 def keep_order(
     ladder: Ladder, model: nn.Module, budget: Budget, sensitivity: Any, progress: bool, on_progress: OnProgress | None
 ) -> tuple[Step, ...]:
-    """Return the steps of a ladder in their own order, which shrinks all layers by one ratio: the strategy ``uniform``."""
+    """Return the shrink steps unchanged. In this order all layers shrink by about the same ratio: the strategy ``uniform``."""
     return ladder.steps
 
 

@@ -27,19 +27,19 @@ class SurveyedLayer:
     """A module of a model that holds a weight matrix.
 
     Args:
-        index: Position of the layer in the survey.
-        name: Name of the module in the model; the first one if it has several.
+        index: Index of the layer in the survey (the list of the model's layers).
+        name: Name of the module in the model; the first name if the module is registered under several.
         module: The module.
         kind: Kind of epitome layer that can replace it (:mod:`nes_lab.nn.kinds`), or its class name if there is none.
         op: Operation that the module performs with its weight, such as a convolution.
-        dense: Counts of the dense module: params, multiply-adds and stored bytes.
-        calls: Shape of the input at each call of the module in one forward pass.
+        dense: Params, multiply-adds and stored bytes of the dense module.
+        calls: Input shapes of the module, one for each of its calls in one forward pass.
         parameter: Name of the weight matrix.
         is_layer: False if the module is not a linear layer or convolution (attention, recurrent layers, embeddings).
-        bypassed: True if a parent module uses the weight without calling the module; an epitome layer in its place then always
-            computes its complete weight.
-        replaceable: Whether an epitome layer can replace it: ``"yes"``, ``"if_named"`` (only if ``include`` or ``overrides`` names
-            it) or ``"never"``.
+        bypassed: True if a parent module uses the weight without calling this module. An epitome layer in this place must then
+            compute its complete weight each time.
+        replaceable: Whether an epitome layer can replace the module: ``"yes"``, ``"if_named"`` (only if the option ``include`` or
+            ``overrides`` names it) or ``"never"``.
         reason: Why the layer stays dense; empty if it may be replaced.
     """
 
@@ -64,14 +64,14 @@ class SurveyedLayer:
 
     @property
     def positions(self) -> tuple[int, int]:
-        """Numbers of input positions read and of output positions written by the layer, summed over all calls."""
+        """Number of input positions (such as pixels) read, and of output positions written, by the layer in all its calls."""
         pairs = [self.op.positions(shape) for shape in self.calls]
         return sum(p[0] for p in pairs), sum(p[1] for p in pairs)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """All layers with a weight matrix, in module order, and the cost report of the dense model."""
+    """List of all layers of a model that have a weight matrix, in module order, and the cost report of the dense model."""
 
     layers: tuple[SurveyedLayer, ...]
     report: CostReport
@@ -83,12 +83,12 @@ class Survey:
 
 
 def survey(model: nn.Module, example_input: Any, options: PlanOptions | None = None) -> Survey:
-    """Run a model once and list its layers, with their cost and the reason of each one that stays dense.
+    """Run a model once and list its layers, with the cost of each layer and the reason if it stays dense.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
-        options: Options of planning, which can name layers to include, exclude or keep; None takes the defaults.
+        options: Options of planning, which can name layers to replace or to keep dense; None takes the defaults.
 
     Raises:
         OptionError: If a pattern matches no layer (the message suggests the closest names), or a setting of ``overrides`` is wrong.
@@ -150,7 +150,11 @@ def _other_weight(
 
 
 def _record_calls(model: nn.Module, example_input: Any) -> dict[int, list[tuple[int, ...]]]:
-    """Run a model once and return, by ``id`` of each layer, the shapes of the inputs of its calls."""
+    """Run a model once and record the input shape of each call of each layer.
+
+    Returns:
+        A dict from the ``id()`` of each layer to the input shapes of its calls.
+    """
     calls: dict[int, list[tuple[int, ...]]] = defaultdict(list)
 
     def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""Save measurements of sensitivity as they are made, and resume interrupted ones."""
+"""Save a sensitivity report (how much each layer loses when it shrinks) layer by layer, and resume an interrupted one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SECONDS_BETWEEN_WRITES = 1.0
 class SensitivityCache:
     """A sensitivity report that grows layer by layer, and the file in which it is saved.
 
-    Use it in a ``with`` statement: the measurements are then saved even if measuring is interrupted.
+    Use it in a ``with`` statement. The report is then saved even if the measurement is interrupted.
 
     Args:
         path: File of the report; None saves nothing.
-        key: Digest of the weights, options and data that are measured, from :func:`measurement_key`.
-        options: Options of the measured epitomes, for the report.
+        key: Digest of the weights, options and calibration data, from :func:`measurement_key`.
+        options: Options of the measured epitomes, which are written into the report.
 
     Raises:
         PlanError: If the file is damaged, or belongs to another measurement.
@@ -47,7 +47,7 @@ class SensitivityCache:
         self._seconds_before = self.report.seconds
 
     def begin(self, dense_loss: float | None, samples: int) -> None:
-        """Record the loss of the dense model on the calibration data, and the number of samples.
+        """Record the dense model's loss on the calibration data, and the number of calibration samples.
 
         Raises:
             OptionError: If the loss is not finite.
@@ -59,7 +59,7 @@ class SensitivityCache:
         self._change(dense_loss=dense_loss, samples=samples)
 
     def add(self, layer: LayerSensitivity) -> None:
-        """Add the measurements of a layer; write the file if the last write is more than a second old."""
+        """Add the results of one layer to the report. Write the file unless it was written less than a second ago."""
         self._change(layers=(*self.report.layers, layer))
         if time.perf_counter() - self._saved > SECONDS_BETWEEN_WRITES:
             self._write()
@@ -97,12 +97,12 @@ def _read(path: Path) -> SensitivityReport | None:
 
 
 def measurement_key(model: nn.Module, options: object, calibration_loss: CalibrationLoss | None) -> str:
-    """Return the SHA-256 digest of everything that a measurement of sensitivity depends on.
+    """Return the SHA-256 digest of everything that a sensitivity report depends on: weights, options and data.
 
     Args:
         model: The model; its weights and buffers are part of the digest.
-        options: Options of the measurement; any object whose ``repr`` tells its values.
-        calibration_loss: Loss function and calibration data; None if only residuals are measured.
+        options: Options of the measurement: any object whose ``repr`` shows its values.
+        calibration_loss: Loss function and calibration data; None if no loss is measured.
     """
     sha = hashlib.sha256(repr(options).encode())
     tensors = [(name, t) for name, t in model.state_dict(keep_vars=True).items() if isinstance(t, Tensor)]

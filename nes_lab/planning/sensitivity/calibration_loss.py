@@ -25,7 +25,7 @@ class CalibrationLoss:
     Args:
         model: The model; :meth:`loss_with` changes a weight and restores it afterwards.
         batches: Batches of ``(input, target)``, from :func:`read_batches`.
-        loss: Function from the model's output and the target to one number, a mean over the batch.
+        loss: Function that takes the model's output and the target, and returns the mean loss over the batch.
     """
 
     def __init__(self, model: nn.Module, batches: list[tuple[Any, Any]], loss: Loss) -> None:
@@ -34,7 +34,7 @@ class CalibrationLoss:
         self.name = getattr(loss, "__qualname__", type(loss).__qualname__)
 
     def tensors(self) -> list[Tensor]:
-        """Return all tensors of the calibration batches."""
+        """Return all tensors in the calibration batches, inputs and targets, in one list."""
         return [leaf for leaf in tree_iter(self.batches) if isinstance(leaf, Tensor)]
 
     def loss(self) -> float:
@@ -57,11 +57,11 @@ class CalibrationLoss:
             raise OptionError(f"loss={self.name} cannot take the model's output and the target: {error}") from error
 
     def loss_with(self, weight: Tensor, other: Tensor) -> float:
-        """Return the mean loss with other values in one weight, and restore the weight afterwards.
+        """Return the model's mean loss with other values in one weight, and restore the weight afterwards.
 
         Args:
             weight: Parameter of the model, or a tensor that shares its memory.
-            other: Values to compute the loss with, of the same shape.
+            other: Values of the weight while the loss is computed: a tensor of the same shape.
         """
         before = weight.clone()
         try:

@@ -1,4 +1,4 @@
-"""Measure what shrinking each layer costs, one layer at a time. Measurements can be saved on disk and resumed."""
+"""Measure how much each layer loses when it shrinks, one layer at a time. An interrupted measurement can be resumed."""
 
 from __future__ import annotations
 
@@ -55,32 +55,35 @@ def measure_sensitivity(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SensitivityReport:
-    """Measure what an epitome costs in each layer while all other layers stay dense.
+    """Measure how much each layer loses when an epitome replaces its weight, while all other layers stay dense.
 
-    For every layer that may be replaced, epitomes of several sizes are fitted to its weight. Their cost is the relative residual of
-    the fit and, if calibration data is given, how much the loss grows. Give the report to :func:`nes_lab.plan_for_budget` with
-    ``strategy="sensitivity"`` and the same options; only ``round_to`` may differ.
+    For every layer that may be replaced, epitomes of several sizes are fitted to its weight. For each epitome, the relative error of
+    the sampled weight (the residual) is measured and, if calibration data is given, how much the loss grows.
+
+    Give the report to :func:`nes_lab.plan_for_budget` with ``strategy="sensitivity"`` and the same options; only ``round_to`` may
+    differ.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
-        calibration: Batches of ``(input, target)``, with a tensor, tuple or dict as input; every epitome is evaluated on all of
-            them. None measures residuals only.
-        loss: Function from the model's output and the target to one number; None takes cross-entropy.
-        ratios: Sizes to measure, as epitome cells / weight cells. For each ratio the nearest size that rounding allows is
-            measured, and in addition the smallest size.
-        search_starts: Search better starts before each measurement, as :func:`nes_lab.fit` does with ``search_starts=True`` (for
-            routing ``free``), and scale the rows of the weight where a batch norm can take the scales. This is slower, but
-            closer to the final network if its starts will be searched.
-        cache: Folder in which measurements are saved, in a file named after a digest of weights, options and data. The file is
-            written during the measurement, so that another call resumes an interrupted measurement or reads a finished one.
+        calibration: Batches of ``(input, target)``, with a tensor, tuple or dict as input. The loss with each epitome is computed on
+            all batches. None measures residuals only.
+        loss: Function that takes the model's output and the target, and returns the mean loss; None takes cross-entropy.
+        ratios: Sizes to measure, as epitome cells / weight cells. For each ratio the nearest possible size is measured;
+            the smallest possible size is measured too.
+        search_starts: Search better starts before each measurement, as :func:`nes_lab.fit` does with ``search_starts=True``. This
+            needs the routing ``free``. If a batch norm follows the layer, each output channel may get a factor too. This is
+            slower, but tells better how much a network with searched starts will lose.
+        cache: Folder for the file of results, which is named after a digest of weights, options and data. The file is written
+            during the measurement. A later call resumes an interrupted measurement, or reads the results of a finished one.
             Batches must come in the same order each time. None saves nothing.
         include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
             can be replaced.
         exclude: Name patterns or types of layers that stay dense.
         overrides: Settings for single layers by name pattern or type, such as ``{"head*": {"ratio": 0.5}}``; layers with a ratio
-            or shape are not measured.
-        routing: How the starting indices are set; learned starts are measured at their initial values, or where a search puts them.
+            or an epitome shape are not measured.
+        routing: How the starting indices are set; learned starts are measured at their initial values, or
+            after the search if ``search_starts`` is True.
         scope: Whether each axis or each patch has its own starts.
         boundary: What happens at the end of an epitome axis.
         patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 if starts are learned.
@@ -94,7 +97,7 @@ def measure_sensitivity(
     Raises:
         OptionError: If an option is wrong, the weights are on the meta device or not finite, or the calibration data is empty or
             does not fit the model or the loss.
-        PlanError: If the file in the cache is damaged.
+        PlanError: If the file of results in ``cache`` is damaged.
 
     Examples:
         >>> import torch
@@ -124,7 +127,7 @@ def measure_sensitivity(
 
 
 def measured_options(ladder: Ladder) -> dict[str, Any]:
-    """Return the options of a ladder that the sensitivity of a layer depends on."""
+    """Return those options of planning that change how much a layer loses when it shrinks, by name."""
     options = ladder.options
     names = ("routing", "scope", "boundary", "patch_channels", "wiring")
     seed = options.seed if options.routing == "random" else 0
@@ -142,21 +145,21 @@ def measure_ladder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SensitivityReport:
-    """Measure the sensitivity of the layers of a ladder.
+    """Measure how much each layer of a model loses when an epitome replaces its weight.
 
     Args:
-        model: The model of the ladder. With ``calibration_loss``, its weights are changed for a moment and restored.
-        ladder: The sizes that each layer can shrink to.
+        model: The dense model. With ``calibration_loss``, its weights are changed one at a time and restored.
+        ladder: The sizes that each layer of the model can shrink to.
         ratios: Sizes to measure, as epitome cells / weight cells.
         calibration_loss: Computes the loss with one weight replaced; None measures residuals only.
         search_starts: Search better starts before each measurement.
-        cache: Folder in which measurements are saved; None saves nothing.
+        cache: Folder for the file of results; None saves nothing.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
         OptionError: If a weight is on the meta device or not finite.
-        PlanError: If the file in the cache is damaged.
+        PlanError: If the file of results in ``cache`` is damaged.
     """
     _check_weights(ladder.survey.layers)
     sizes = [(ladder.survey.layers[s.index], _nearest(s.plans, ratios)) for s in ladder.steps_by_layer()]
@@ -193,7 +196,10 @@ def _open_cache(
 
 
 def _nearest(plans: Sequence[LayerPlan], ratios: Sequence[float]) -> list[LayerPlan]:
-    """Return the layer plan whose size is nearest to each ratio, and the smallest one; each once, in the order of ``plans``."""
+    """Select the layer plans to measure: for each ratio the plan whose size is nearest, and the plan with the smallest size.
+
+    Each plan is returned once, in the order of ``plans``.
+    """
     shares = [prod(plan.epitome_shape) / prod(plan.weight_shape) for plan in plans]
     indices = {min(range(len(plans)), key=lambda i, r=ratio: abs(shares[i] - r)) for ratio in ratios}
     return [plans[i] for i in sorted(indices | {len(plans) - 1})]

@@ -1,4 +1,6 @@
-"""Measure one epitome size in one layer while all other layers stay dense: its residual, and the loss it adds.
+"""Measure one epitome size in one layer while all other layers stay dense.
+
+Two things are measured: the residual (relative error of the sampled weight) and how much the model's loss grows.
 
 Tests: tests/planning/sensitivity/test_measure.py.
 """
@@ -33,15 +35,17 @@ def measure_point(
     dense_loss: float | None,
     norms: Mapping[str, str] | None,
 ) -> SensitivityPoint:
-    """Fit an epitome of the planned shape to a layer's weight, and measure its residual and the loss it adds.
+    """Fit an epitome of the planned shape to a layer's weight, and measure how much is lost.
+
+    Two things are measured: the residual (relative error of the sampled weight) and how much the model's loss grows.
 
     Args:
         layer: The dense layer, with its weight.
         plan: Plan of the layer: shape, routing and patches of the epitome.
-        calibration_loss: Computes the loss with the sampled weight in place; None measures the residual only.
+        calibration_loss: Computes the model's loss with the sampled weight in this layer; None measures the residual only.
         dense_loss: Loss of the dense model; None if there is no calibration data.
-        norms: Layer name -> name of the batch norm that can take row scales; starts are then searched. None keeps the starts of
-            the plan.
+        norms: Dict from layer name to the name of the batch norm after it, which allows a factor for each output channel. The starts
+            are searched if this is given. None keeps the starts of the plan.
     """
     weight: Tensor = layer.module.weight.detach()  # type: ignore[assignment, union-attr]
     rule = rule_starts(plan.geometry, plan.routing, plan.seed)
@@ -60,7 +64,14 @@ def measure_point(
 
 
 def _fit(routing_map: RoutingMap, weight: Tensor, routing: str, row_scales: bool | None) -> SearchState:
-    """Fit an epitome to a weight, and search its starts too unless ``row_scales`` is None or its starts cannot be searched."""
+    """Fit an epitome to a weight. Search better starts first if ``row_scales`` is not None and the routing allows it.
+
+    Args:
+        routing_map: The starts of the layer.
+        weight: The weight to approximate.
+        routing: The layer's routing, such as ``"free"``.
+        row_scales: Allow a factor for each output channel; None: keep the starts, without factors.
+    """
     if row_scales is None or why_not_searchable(routing_map, routing):
         return SearchState(weight, routing_map, fit_epitome(routing_map, weight))
     return search_starts(routing_map, weight, row_scales, options=SearchOptions(fractional=False))

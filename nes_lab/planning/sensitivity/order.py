@@ -1,8 +1,9 @@
-"""Order shrink steps by loss per saving (lower convex hull).
+"""Order shrink steps by the loss they add per saved param or multiply-add.
 
-Every size of a layer is a point: what it saves, and what it costs in loss. The lower convex hull of these points gives each step a
-slope, its cost per saving. A step that saves little may lead to one that saves much; then both get the slope of the line over both.
-Slopes along a hull never fall, so the steps of a layer keep their order when the steps of all layers are sorted by slope.
+Each size of a layer is a point with two coordinates: how much it saves, and how much it adds to the loss. The lower convex hull of
+these points gives each shrink step a slope: loss per saving. If a step saves little and the next one saves much, the hull is one line
+over both, and both get its slope. Slopes along a hull never fall. Therefore the steps of each layer keep their order when the steps
+of all layers are sorted by slope.
 """
 
 from __future__ import annotations
@@ -34,22 +35,23 @@ def order_by_sensitivity(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Step, ...]:
-    """Order the steps of a ladder by cost per saving: the strategy ``sensitivity``.
+    """Order the shrink steps of all layers by the loss they add per saving: the strategy ``sensitivity``.
 
-    Savings count in the quantities that the budget limits.
+    Savings are counted in those quantities (params, multiply-adds) that the budget limits.
 
     Args:
-        ladder: Ladder of the model; its steps may be in any order across layers.
+        ladder: All shrink steps of the model. The order of steps of different layers does not matter.
         model: The dense model.
-        budget: Budget whose limits below the dense model's counts say which savings count. With a limit on time, multiply-adds
-            count too.
-        sensitivity: Report of :func:`nes_lab.measure_sensitivity`; None measures the residuals of the fit here.
+        budget: The budget. A quantity counts if its limit is below the dense model's value. Multiply-adds count too if there is a
+            limit on time.
+        sensitivity: Report of :func:`nes_lab.measure_sensitivity`; None measures here how well epitomes of each size can be fitted
+            to each weight.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
         PlanError: If the report was measured on another model.
-        OptionError: If the report was measured for other epitomes, or is not a sensitivity report.
+        OptionError: If the report was measured for epitomes with other options, or is not a sensitivity report.
     """
     report = (
         measure_ladder(model, ladder, progress=progress, on_progress=on_progress)
@@ -68,7 +70,10 @@ def order_by_sensitivity(
 
 
 def _limited_quantities(budget: Budget, dense: Counts) -> tuple[str, ...]:
-    """Return the quantities that the budget limits below the dense model; params and multiply-adds if there are none."""
+    """Return the quantities whose limit in the budget is below the dense model's value.
+
+    Multiply-adds are returned too if the budget limits time. If no quantity is limited, return params and multiply-adds.
+    """
     binding = [name for name, limit in budget.limits(dense).items() if limit < getattr(dense, name)]
     if budget.latency_ms is not None and "madds" not in binding:
         binding.append("madds")
@@ -82,14 +87,17 @@ def _by_slope(
     dense: Counts,
     quantities: Sequence[str],
 ) -> tuple[Step, ...]:
-    """Order steps by rising cost per saving; by the residual if the loss is equal; then in module order.
+    """Order shrink steps by the loss they add per saving, smallest first.
+
+    Steps with equal loss per saving are ordered by the residual (relative error of the sampled weight), then in module order.
 
     Args:
         layers: Every size that each layer can shrink to.
-        names: Names of the layers, by index in the survey.
-        report: Costs of shrinking each layer.
+        names: Names of the layers, by the layers' index in the survey (the list of the model's layers).
+        report: Measured loss or residual of each layer at several sizes.
         dense: Counts of the dense model.
-        quantities: Quantities in which savings count (such as ``"params"``), each as a share of the dense model's count.
+        quantities: Quantities in which savings are counted, such as ``"params"``. Each saving is divided by the dense model's
+            count, and the savings of all quantities are added.
     """
     cost_kinds = COSTS[COSTS.index(report.measured_by) :]
     steps = []
@@ -108,7 +116,9 @@ def _saving(plan: LayerPlan, dense: Counts, quantities: Sequence[str]) -> float:
 
 
 def hull_slopes(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
-    """Return the slopes of the lower convex hull of some points, one between each point and the next; they never fall.
+    """Return the slopes of the lower convex hull of points in the plane, one for each interval between two neighboring points.
+
+    The slopes never fall from one interval to the next.
 
     Args:
         xs: First coordinate of each point; it never falls from one point to the next.
