@@ -1,6 +1,6 @@
 """Words that a machine can check: docstrings, comments and messages avoid phrases that people stumble over.
 
-The rest is for readers; see docs/words.md for how a sample of docstrings was read.
+The rest is for readers: benchmarks/docstring_sample.py draws docstrings, and the verdicts of a reader are committed.
 """
 
 import ast
