@@ -55,8 +55,13 @@ def test_readme_is_short():
     assert len(README.splitlines()) <= 80, "long texts go to docs/, with a link in the table"
 
 
-@pytest.mark.parametrize(
-    "file", sorted(set(re.findall(r"`((?:nes_lab|app|tests|docs|benchmarks)/[\w/.]+)`", ARCHITECTURE)))
-)
-def test_architecture_names_files_that_exist(file):
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`((?:nes_lab|app|tests|docs|benchmarks)/[\w/.]+)`", ARCHITECTURE + CONTRIBUTING))
+NAMED |= {
+    f"nes_lab/{name}" for name in re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", CONTRIBUTING) if not name.startswith("tests/")
+}
+
+
+@pytest.mark.parametrize("file", sorted(NAMED))
+def test_files_that_architecture_and_contributing_name_exist(file):
     assert (ROOT / file).exists()
