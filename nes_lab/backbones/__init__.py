@@ -1,9 +1,9 @@
-"""Make dense networks by name: our own, which are small, and all of timm's.
+"""Make backbones (dense networks that can be compressed) by name: our own, which are small, and all models of timm.
 
 - ``registry``: make a backbone by name, or register one; ``nes_lab.create_backbone`` is here.
 - ``small``: define a small MobileNetV2 for small images.
 - ``cifar_resnet``: define the ResNets for 32-pixel images.
 - ``m5``: define M5, a convolutional network for raw sound.
 - ``weights``: load the weights of a backbone from a safetensors file.
-- ``families``: list the smallest model of every timm family, for the zoo.
+- ``families``: list the smallest model of every timm family (a module of timm with related models).
 """

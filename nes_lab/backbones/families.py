@@ -1,4 +1,4 @@
-"""List the smallest model of every timm family, for the zoo, which checks one backbone per family."""
+"""List the smallest model of every timm family (a module of timm with related models), to check one model per family."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Family:
 
     Args:
         name: Name of timm's module, such as ``"mobilenetv3"``.
-        model: Name of the model with the fewest params. Among equal models it is the one with the smallest input, then the
-            first by name.
+        model: Name of the model with the fewest params. If several have equally few, the one with the smallest input is taken, then
+            the first by name.
         params: Number of params of the model.
         input_size: Default input of the model, ``(channels, height, width)``.
     """
@@ -47,9 +47,10 @@ def families() -> dict[str, Family]:
 
 
 def smallest_model(family: str) -> Family:
-    """Return the smallest model of a timm family. Its models are built on torch's meta device, which allocates no weights.
+    """Return the model with the fewest params of a timm family.
 
-    Models that timm keeps for its own tests (``test_*``) are ignored.
+    All models of the family are built on torch's meta device, where weights need no memory. Models that timm keeps for its own
+    tests (``test_*``) are ignored.
 
     Args:
         family: Name of timm's module.
@@ -83,7 +84,7 @@ def write_list(measured: list[Family], timm_version: str) -> None:
     """Write ``families.json``, the list of timm families with their smallest models.
 
     Args:
-        measured: The families, one entry each.
+        measured: The families with their smallest models.
         timm_version: Version of timm that the families were read from.
     """
     rows = [asdict(family) for family in sorted(measured, key=lambda f: f.name)]

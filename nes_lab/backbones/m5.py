@@ -16,19 +16,19 @@ _SHORTEST = _FIRST_STRIDE * _POOL**4
 class M5(nn.Module):
     """M5, a network for raw sound: four 1-D convolutions with batch norm, ReLU and max pooling, and a linear classifier.
 
-    The classifier gets the mean over time. The first convolution has a kernel of 80 samples (10 ms at 8 kHz) and stride 4, so
-    that it can learn a bank of band-pass filters.
+    The classifier gets the mean over time. The first convolution has stride 4 and a kernel of 80 samples (10 ms at 8 kHz), long
+    enough to learn filters for frequency bands.
 
     Args:
         num_classes: Number of outputs.
         in_channels: Channels of the sound; 1 for mono.
-        width: Width multiplier of all channels, which are rounded to even numbers.
+        width: Factor for the number of channels of every layer; products are rounded to even numbers.
 
     Shape:
         - input ``(N, in_channels, T)`` with ``T`` of 1,024 or more, output ``(N, num_classes)``
 
     Raises:
-        OptionError: If the width is not above 0 and at most 8, or (in ``forward``) a clip is too short or the input is not
+        OptionError: If ``width`` is not above 0 and at most 8. ``forward`` raises it if a clip is too short or the input is not
             sound.
 
     Examples:
@@ -37,7 +37,7 @@ class M5(nn.Module):
         torch.Size([2, 10])
 
     Source: Dai et al., ICASSP 2017, arXiv:1610.00087, table 1 (M5). Differences from the paper: this network ends with a linear
-    layer and without softmax, and it pads, so the length need not be a multiple of the strides.
+    layer and without softmax, and its convolutions pad their input, so clips may have any length from 1,024 samples.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, width: float = 1.0) -> None:

@@ -1,6 +1,6 @@
-"""Make a backbone by name. To add one, call ``register_backbone`` in this file.
+"""Make a backbone (a dense network) by name. To add a backbone, call ``register_backbone`` in this file.
 
-timm is imported only for names that are not registered here.
+timm is imported only if a name is not registered here.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def register_backbone(name: str, make: Callable[..., nn.Module]) -> None:
 
     Args:
         name: Name of the backbone; must not be in use.
-        make: Function that returns the model; it is called with ``num_classes``, ``in_channels``, ``width`` and further
-            options as keywords.
+        make: Function that returns the model. It gets the keyword arguments ``num_classes``, ``in_channels`` and ``width``, and
+            further options.
 
     Raises:
         OptionError: If the name is in use.
@@ -46,7 +46,7 @@ def backbone_names(timm_too: bool = True) -> list[str]:
     """Return the names of all backbones that :func:`create_backbone` can make, beginning with our own.
 
     Args:
-        timm_too: Include the names of timm's models, which imports timm.
+        timm_too: Include the names of timm's models; this imports timm.
     """
     names = list(_OURS)
     if timm_too:
@@ -59,13 +59,13 @@ def backbone_names(timm_too: bool = True) -> list[str]:
 def create_backbone(
     name: str, *, num_classes: int | None = None, in_channels: int = 3, width: float = 1.0, **options: Any
 ) -> nn.Module:
-    """Make a backbone by name, with fresh weights.
+    """Make a backbone (a dense network) by name, with fresh weights.
 
     Args:
         name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model.
         num_classes: Number of outputs; None means the model's default, which is 10 for our backbones.
         in_channels: Channels of the input.
-        width: Width multiplier of our own backbones; timm models have their widths in their names.
+        width: Factor for the number of channels, only for our own backbones; it must be 1 for timm models.
         **options: Further keyword arguments of the model.
 
     Raises:

@@ -14,7 +14,9 @@ _STEM, _HEAD = 16, 128
 
 
 class InvertedBlock(nn.Module):
-    """Inverted residual block: 1x1 expand, 3x3 depthwise, 1x1 project, and the input is added if the shapes agree.
+    """Inverted residual block with three convolutions: 1x1 expand, 3x3 depthwise, 1x1 project.
+
+    The input is added to the output if their shapes agree.
 
     Args:
         c_in, c_out: Channels of input and output.
@@ -45,10 +47,10 @@ class SmallMobileNetV2(nn.Module):
     Args:
         num_classes: Number of outputs.
         in_channels: Channels of the image.
-        width: Width multiplier of all channels, which are rounded to even numbers.
+        width: Factor for the number of channels of every layer; products are rounded to even numbers.
 
     Shape:
-        - input ``(N, in_channels, H, W)`` of 8 pixels or more, output ``(N, num_classes)``
+        - input ``(N, in_channels, H, W)`` with ``H`` and ``W`` of 8 or more, output ``(N, num_classes)``
 
     Examples:
         >>> SmallMobileNetV2(10, in_channels=1)(torch.randn(2, 1, 8, 8)).shape

@@ -26,14 +26,14 @@ def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = F
     Args:
         model: The model, which is changed in place.
         path: A ``.safetensors`` file with the names of the model's state dict.
-        new_head: Keep the model's own classifier if the one in the file has another number of classes, for fine-tuning.
+        new_head: For fine-tuning: keep the classifier of ``model`` if the classifier in the file has another number of classes.
 
     Returns:
         The same model.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or a pickle, is of another architecture (the message names the
-            differences), or holds NaN or infinity.
+        CheckpointError: If the file is missing, damaged or a pickle, or holds NaN or infinity; or if its weights belong to another
+            architecture (the message names the differences).
 
     Examples:
         >>> import tempfile
@@ -66,7 +66,7 @@ def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = F
 
 
 def _head(model: nn.Module) -> set[str]:
-    """Return the state-dict names of a model's classifier, which timm and our own backbones name in ``default_cfg``."""
+    """Return the state-dict names of a model's classifier, found in the attribute ``default_cfg`` of timm's and our own models."""
     listed = (getattr(model, "default_cfg", None) or {}).get("classifier", ())
     names = (listed,) if isinstance(listed, str) else tuple(listed)
     return {f"{name}.{part}" for name in names for part in ("weight", "bias")}
