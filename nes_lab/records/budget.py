@@ -1,4 +1,7 @@
-"""Budget: limits on params, multiply-adds and time, with the parser that Python, YAML, command line and app share."""
+"""Budget: limits on the params, multiply-adds and time of a network, and the parser that reads these limits.
+
+Python, YAML files, the command line and the app use the same parser.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ _QUANTITY = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|[kKmMgGB
 
 
 def parse_quantity(value: Any, argument: str = "budget") -> float | None:
-    """Read one limit of a budget: a fraction of the dense model up to 1, or an absolute number above 1.
+    """Read a limit on params or multiply-adds: a number up to 1 is a fraction of the dense model, a larger one is absolute.
 
     Args:
         value: A number, or text such as ``"75%"``, ``"0.75"``, ``"225M"``, ``"2.9 M"``, ``"1e6"``; None means no limit.
-        argument: Name of the limit, for messages.
+        argument: Name of the limit, for error messages.
 
     Returns:
         A fraction in (0, 1], an absolute number above 1, or None if there is no limit.
@@ -62,16 +65,16 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
 
 
 def parse_latency(value: Any, argument: str = "latency_ms") -> float | str | None:
-    """Read a limit on measured time: milliseconds, or a share of the dense model's time as text with a percent sign.
+    """Read a limit on measured time: milliseconds, or a percentage of the dense model's time as text with a percent sign.
 
-    A number without a unit is always milliseconds, even below 1: ``0.75`` is three quarters of a millisecond, ``"75%"`` a share.
+    A number without a unit is always in milliseconds, even below 1: ``0.75`` means 0.75 milliseconds.
 
     Args:
         value: A number, or text such as ``"12"``, ``"12.5 ms"``, ``"75%"``; None means no limit.
-        argument: Name of the limit, for messages.
+        argument: Name of the limit, for error messages.
 
     Returns:
-        Milliseconds, the share as text, or None if there is no limit.
+        Milliseconds as a number, the percentage as text such as ``"75%"``, or None if there is no limit.
 
     Raises:
         BudgetError: If the value cannot be read, is not finite, or is not above 0; the message says what to give.
@@ -105,10 +108,11 @@ class Budget:
     """Limits on the size and speed of a network. A network must meet all limits that are given; None means no limit.
 
     Args:
-        params: Limit on stored numbers: a fraction of the dense model up to 1, or an absolute number above 1.
-        madds: Limit on multiply-adds for the example input: a fraction up to 1, or an absolute number above 1.
-        latency_ms: Limit on the measured time of one forward pass of the example input: milliseconds as a number (``0.5`` is half
-            a millisecond, never a share), or a share of the dense model's measured time as text, ``"75%"``.
+        params: Limit on stored numbers: up to 1 it is a fraction of the dense model's params, above 1 an absolute number.
+        madds: Limit on multiply-adds for the example input: up to 1 it is a fraction of the dense model's multiply-adds, above
+            1 an absolute number.
+        latency_ms: Limit on the measured time of one forward pass of the example input: milliseconds as a number, even below 1,
+            or a percentage of the dense model's measured time as text, such as ``"75%"``.
 
     Raises:
         BudgetError: If a limit cannot be read, or if none is given.
@@ -144,22 +148,28 @@ class Budget:
             raise BudgetError("Budget() limits nothing; give params=, madds=, latency_ms= or several")
 
     def limits(self, dense: Counts) -> dict[str, float]:
-        """Return the limits of the budget on params and multiply-adds, by name, as absolute numbers.
+        """Return the budget's limits on params and multiply-adds as absolute numbers, by name.
+
+        A quantity without a limit is left out.
 
         Args:
-            dense: Counts of the dense model, for limits that are fractions of it.
+            dense: Counts of the dense model. A limit that is a fraction is multiplied by the dense model's count.
         """
         given = {name: getattr(self, name, None) for name in QUANTITIES}
         return {name: v if v > 1 else v * getattr(dense, name) for name, v in given.items() if v is not None}
 
     def absolute(self, params: int, madds: int) -> tuple[float | None, float | None]:
-        """Return the limits on params and multiply-adds as absolute numbers. This is the old form of :meth:`limits`."""
+        """Return the limit on params and the limit on multiply-adds as absolute numbers. Deprecated; use :meth:`limits`."""
         warn_renamed("Budget.absolute()", "Budget.limits()")
         limits = self.limits(replace(total([]), params=params, madds=madds))
         return limits.get("params"), limits.get("madds")
 
     def latency_limit(self, dense_ms: float) -> float | None:
-        """Return the limit on time in milliseconds, for a dense model that takes ``dense_ms``; None if there is no limit."""
+        """Return the budget's limit on time in milliseconds; None if time is not limited.
+
+        Args:
+            dense_ms: Measured time of the dense model in milliseconds; a limit in percent refers to it.
+        """
         if isinstance(self.latency_ms, str):
             return float(self.latency_ms.rstrip("%")) / 100 * dense_ms
         return self.latency_ms

@@ -1,6 +1,6 @@
-"""Define every column of every table once: its title, its help text, and the format of its values.
+"""Define every column that a table can have: its title, its help text, and the format of its values.
 
-To add a column, add one line to ``_COLUMNS``. Tables, CSV, command line and app refer to columns by their keys.
+To add a column, add one line to ``_COLUMNS``. Tables, CSV files, the command line and the app refer to columns by their keys.
 
 Tests: tests/records/test_plan_table.py.
 """
@@ -42,9 +42,9 @@ class Column:
         key: Key of the column's value in a row.
         title: Title at the head of the column.
         help: One sentence about the values, for tooltips.
-        style: Format of the values.
-        empty: Text to show where there is no value.
-        mark: Function that makes a text to show after the value, from the row; None shows none.
+        style: Name of the format of the values, such as ``ms`` or ``bytes``.
+        empty: Text to show where a row has no value.
+        mark: Function that takes a row and returns a text, such as a star, to show after the value; None shows no such text.
     """
 
     key: str
@@ -56,11 +56,11 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        """True if the values of the column are numbers, which are aligned on the right."""
+        """True if the values of the column are numbers, not text or shapes. Tables align numbers on the right."""
         return self.style not in ("text", "shape")
 
     def cell(self, row: Mapping[str, Any]) -> str:
-        """Return the text that the column shows for a row."""
+        """Return the text that the column shows in a given row of the table."""
         value = row.get(self.key)
         if value is None or value == "":
             return self.empty
@@ -171,7 +171,7 @@ _BY_KEY = {column.key: column for column in _COLUMNS}
 
 
 def columns(*keys: str) -> tuple[Column, ...]:
-    """Return the columns of tables that have the given keys, in the same order.
+    """Return the table columns with the given keys, in the given order.
 
     Raises:
         OptionError: If a key is not known; the message suggests the closest one.
@@ -187,7 +187,9 @@ def columns(*keys: str) -> tuple[Column, ...]:
 
 
 def number_column(key: str) -> Column:
-    """Return the column for a number of a run; if no column has this key, make one with the key as its title.
+    """Return the table column for a number that a training run reports.
+
+    If no column has this key, make one with the key as its title.
 
     Examples:
         >>> number_column("top1").title, number_column("my_score").title
@@ -197,7 +199,10 @@ def number_column(key: str) -> Column:
 
 
 def madds_as(execution: str) -> Column:
-    """Return the column for the multiply-adds of layers under one execution plan; a star marks layers that use this plan."""
+    """Return a table column: each layer's multiply-adds if the execution plan ``execution`` (a way to compute it) is used.
+
+    A star after the value marks the layers that do use this execution plan.
+    """
     return Column(
         f"madds_{execution}",
         f"{execution} madds",
@@ -209,5 +214,5 @@ def madds_as(execution: str) -> Column:
 
 
 def ms_as(execution: str) -> Column:
-    """Return the column for the measured milliseconds of layers under one execution plan."""
+    """Return a table column: each layer's measured milliseconds with the execution plan ``execution`` (a way to compute it)."""
     return Column(f"ms_{execution}", f"{execution} ms", f"Median time of the layer's calls under {execution}.", "ms")

@@ -24,13 +24,14 @@ __all__ = ["CompressionPlan", "Epitome", "KeptLayer", "LayerPlan"]
 
 @dataclass(frozen=True)
 class Epitome(Part):
-    """An epitome of a compression plan. One or several layers sample their weights from it.
+    """An epitome (stored tensor) of a compression plan. One or several layers sample their weights from it.
 
     Args:
         shape: Shape of the epitome in PyTorch's axis order, in cells.
-        dtype: Type of its numbers, such as ``"float32"``; empty in plans of older versions, which do not record it.
-        params: Number of its cells.
-        stored_bytes: Bytes of its cells in a file; 0 if the dtype is not known.
+        dtype: Type of the epitome's numbers, such as ``"float32"``; empty if an older version, which did not record it, wrote
+            the plan.
+        params: Number of cells of the epitome (numbers that it stores).
+        stored_bytes: Bytes of the epitome in a file; 0 if the dtype is not known.
 
     Examples:
         >>> Epitome.of((32, 64), "float32")
@@ -44,32 +45,38 @@ class Epitome(Part):
 
     @classmethod
     def of(cls, shape: tuple[int, ...], dtype: str = "") -> Epitome:
-        """Make the plan's entry for an epitome from its shape and the name of its dtype."""
+        """Make an epitome's entry in a compression plan.
+
+        Args:
+            shape: Shape of the epitome, in cells.
+            dtype: Name of the dtype of its numbers; empty if it is not known.
+        """
         bits = re.search(r"[0-9]+", dtype)
         return cls(shape, dtype, prod(shape), prod(shape) * int(bits[0]) // 8 if bits else 0)
 
     @property
     def counts(self) -> Counts:
-        """Params and bytes that the epitome adds to the counts of a model; an epitome itself has no multiply-adds."""
+        """Params and stored bytes of the epitome. Its multiply-adds are 0, because the layers that use it do the computing."""
         return Counts(self.params, 0, self.stored_bytes)
 
 
 @dataclass(frozen=True)
 class LayerPlan(Part):
-    """The plan of one layer that an epitome layer replaces: shapes, options and counts.
+    """The plan for replacing one layer by an epitome layer: shapes, options and counts.
 
     Args:
         kind: Kind of the layer, such as ``conv1d``, ``conv2d`` or ``linear``.
         weight_shape, epitome_shape: Shapes of the weight and the epitome in PyTorch's axis order.
-        patch_channels: Patch lengths along output and input channels.
+        patch_channels: Lengths of a patch (block of the weight) along output and input channels.
         routing, scope, boundary, execution, seed: Options of the epitome layer.
-        dense, predicted: Counts of the layer before and after compression.
-        options: Further keyword arguments of the layer, such as ``reach`` of the index learner.
-        executions: Multiply-adds under every execution plan that can run the layer; empty in plans of older versions.
-        unavailable: Name of each execution plan that cannot run the layer -> the reason.
-        why: Overrides that set the epitome shape or options of the layer; empty if only the budget did.
-        reads: Name of the epitome that the layer samples from (:attr:`CompressionPlan.epitomes`); empty means an epitome with the
-            layer's own name.
+        dense, predicted: Counts (params, multiply-adds, bytes) of the layer before and after compression.
+        options: Options of the index learner (the network that predicts starts), such as ``reach``; empty for the defaults.
+        executions: Name of each execution plan (way to compute the layer) that is possible -> its multiply-adds; empty in plans
+            of older versions.
+        unavailable: Name of each execution plan that cannot compute this layer -> the reason.
+        why: The user's overrides that set the layer's epitome shape or options, as text; empty if there were none.
+        reads: Name of the epitome, in :attr:`CompressionPlan.epitomes`, from which the layer samples its weight; empty means
+            that the epitome has the layer's own name.
 
     Examples:
         >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
@@ -104,21 +111,25 @@ class LayerPlan(Part):
 
     @property
     def geometry(self) -> EpitomeGeometry:
-        """Geometry of the epitome layer: its weight, epitome and patch shapes, with scope and boundary.
+        """Shapes of the layer's weight, epitome and patches, with the options ``scope`` and ``boundary``.
 
         Raises:
-            GeometryError: If a patch does not fit.
+            GeometryError: If a patch does not fit into the epitome.
         """
         return EpitomeGeometry(self.weight_shape, self.epitome_shape, self.patch_channels, self.scope, self.boundary)
 
     @property
     def ratio(self) -> float:
-        """Params of the layer after compression, as a share of those before."""
+        """Params of the layer after compression / params before."""
         return self.predicted.params / self.dense.params
 
     @property
     def resolved_execution(self) -> str:
-        """The execution plan that the layer uses; ``auto`` resolves to the one with fewest multiply-adds if these are known."""
+        """Name of the execution plan (way to compute the layer) that the layer uses.
+
+        The option ``auto`` stands for the one with the fewest multiply-adds. It stays ``auto`` in plans of older versions,
+        which do not record multiply-adds for each execution plan.
+        """
         if self.execution != "auto" or not self.executions:
             return self.execution
         # the first one if several are equal, as the layer chooses too
@@ -131,7 +142,7 @@ class LayerPlan(Part):
         return self.resolved_execution
 
     def with_execution(self, execution: str) -> LayerPlan:
-        """Return the plan of the layer with another execution plan, and the multiply-adds of that.
+        """Return a copy of this layer's plan with another execution plan (way to compute the layer) and its multiply-adds.
 
         Raises:
             PlanError: If the execution plan is not known or cannot run this layer; the message says why.
@@ -151,7 +162,7 @@ class LayerPlan(Part):
         return replace(changed, predicted=replace(self.predicted, madds=madds))
 
     def layer_arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments that make the epitome layer."""
+        """Return the keyword arguments with which the epitome layer is constructed."""
         return {
             "epitome_shape": self.epitome_shape,
             "patch_channels": self.patch_channels,
@@ -166,7 +177,7 @@ class LayerPlan(Part):
 
 @dataclass(frozen=True)
 class KeptLayer(Part):
-    """A layer of a compression plan that stays dense, with the reason and its counts."""
+    """A layer that a compression plan leaves dense, with the reason and its counts."""
 
     kind: str
     weight_shape: tuple[int, ...]
@@ -180,18 +191,20 @@ class CompressionPlan(Record):
 
     Args:
         layers: Name of each layer to replace -> its plan, in module order.
-        kept_layers: Name of each other layer with a weight matrix -> why it stays dense, and its counts.
+        kept_layers: Name of each layer with a weight matrix that is not replaced -> the reason, and its counts.
         dense, predicted: Counts of the complete model before and after compression.
-        budget: Budget that the plan was made for; None for a preset.
+        budget: Budget that the plan was made for; None if the plan was made from a preset (fixed settings) instead.
         input_shape: Shape of the example input for which multiply-adds are counted.
-        notes: Remarks for people, such as the rounding that leaves a part of the budget unused.
+        notes: Remarks to show to the user, such as that rounding leaves a part of the budget unused.
         order: Names of all layers, replaced or kept, in module order.
-        origin: How the plan was made, for people: the strategy or preset and its options.
-        latency_ms: Median measured time of one forward pass if the budget limits it, else None; the notes name the conditions.
-        epitomes: Every epitome by name. If an entry is missing, as in JSON of schema 1, one is made for each layer.
+        origin: How the plan was made, as text to show: the strategy or preset and its options.
+        latency_ms: Measured time of one forward pass of the compressed model, in milliseconds (median); None if the budget does
+            not limit time. ``notes`` says on which device it was measured.
+        epitomes: Name of each epitome -> its entry. Missing entries are made from the plans of the layers.
 
     Raises:
-        PlanError: If a layer samples from an epitome of another shape than its own; the message names both shapes.
+        PlanError: If a layer's ``epitome_shape`` differs from the shape of the epitome that the layer samples from; the message
+            names both.
 
     Examples:
         >>> plan = CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3))
@@ -227,7 +240,7 @@ class CompressionPlan(Record):
 
     @cached_property
     def readers(self) -> dict[str, list[str]]:
-        """Name of each epitome -> names of the layers that sample from it, in module order."""
+        """Name of each epitome -> names of the layers that sample their weights from it, in module order."""
         names = [name for name in (*self.order, *self.layers) if name in self.layers]
         readers: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
@@ -235,7 +248,10 @@ class CompressionPlan(Record):
         return readers
 
     def layer_counts(self, name: str) -> Counts:
-        """Return the predicted counts of a replaced layer. If layers share an epitome, only the first of them counts its params."""
+        """Return the predicted params, multiply-adds and bytes of a replaced layer.
+
+        An epitome that several layers share counts only for the first of these layers.
+        """
         layer = self.layers[name]
         epitome = layer.reads or name
         is_first = self.readers[epitome][0] == name
@@ -243,11 +259,11 @@ class CompressionPlan(Record):
 
     @property
     def kept(self) -> dict[str, str]:
-        """Name of each layer that stays dense -> the reason."""
+        """Name of each layer that stays dense -> the reason why it does."""
         return {name: layer.reason for name, layer in self.kept_layers.items()}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one plain dict per layer with a weight matrix, compressed or kept, in module order, for tables and figures."""
+        """Return one dict for each layer with a weight matrix, replaced or dense, in module order, for tables and figures."""
         names = self.order or (*self.layers, *self.kept_layers)
         return [self._row(name) for name in names]
 
@@ -278,15 +294,17 @@ class CompressionPlan(Record):
         }
 
     def with_execution(self, executions: Mapping[str, str]) -> CompressionPlan:
-        """Return the compression plan with other execution plans for some layers, and the multiply-adds of those.
+        """Return a copy of the compression plan in which some layers have other execution plans (ways to compute them).
 
-        Plans of older versions do not record multiply-adds per execution plan; their counts stay as they were.
+        The multiply-adds are updated. In a plan of an older version, which does not record them for each execution plan, they
+        do not change.
 
         Args:
             executions: Layer name -> name of its new execution plan.
 
         Raises:
-            PlanError: If a name is not a layer of the plan, or the execution plan cannot run the layer; the message says why.
+            PlanError: If a name is not a layer of the compression plan, or an execution plan cannot compute its layer; the
+                message says why.
         """
         unknown = [name for name in executions if name not in self.layers]
         if unknown:
@@ -300,13 +318,13 @@ class CompressionPlan(Record):
         return self.with_layers(layers)
 
     def with_layers(self, layers: Mapping[str, LayerPlan]) -> CompressionPlan:
-        """Return the compression plan with other plans for some layers, and the counts of the model that follow.
+        """Return a copy of the compression plan with new plans for some layers; the counts of the model are updated.
 
         Args:
-            layers: Layer name -> new plan of the layer; layers that are not named keep theirs.
+            layers: Name of each changed layer -> its new plan. Other layers keep their plans.
 
         Raises:
-            PlanError: If a layer would sample from an epitome of another shape than its own.
+            PlanError: If a layer's ``epitome_shape`` differs from the shape of the epitome that the layer samples from.
         """
         merged = dict(self.layers) | dict(layers)
         dtypes = {self.layers[n].reads or n: self.epitomes[self.layers[n].reads or n].dtype for n in self.layers}
@@ -317,14 +335,14 @@ class CompressionPlan(Record):
         return replace(plan, predicted=self.predicted + changes)
 
     def table(self) -> Table:
-        """Return the compression plan as a table: one row per layer, replaced or dense, and the counts of the complete model."""
+        """Return the compression plan as a table: one row per layer, and a last row with the counts of the complete model."""
         counts = {name: getattr(self.predicted, name) for name in QUANTITIES}
         dense = {f"{name}_dense": getattr(self.dense, name) for name in QUANTITIES}
         total = {"name": "complete model", "execution": " ", "routing": " "} | counts | dense
         return layer_table(self.rows(), total=total, before=[*str(self).splitlines(), ""])
 
     def explain(self) -> str:
-        """Return a table as text that gives, for every layer, the reason of its size and its multiply-adds by execution plan.
+        """Return a table as text: for each layer the reason for its size, and its multiply-adds with each way to compute it.
 
         Examples:
             >>> print(CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3)).explain().splitlines()[0])

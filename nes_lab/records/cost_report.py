@@ -1,4 +1,4 @@
-"""CostReport and LatencyReport: the counted and the measured cost of a model.
+"""CostReport and LatencyReport: the counted cost and the measured time of a model.
 
 Tests: tests/cost/test_count.py.
 """
@@ -21,19 +21,21 @@ __all__ = ["CostReport", "LatencyReport", "LayerCost"]
 
 @dataclass(frozen=True)
 class LayerCost(Part):
-    """Cost of one layer: a row of a :class:`CostReport`.
+    """Params, multiply-adds and bytes of one layer: a row of a :class:`CostReport`.
 
     Args:
         name: Name of the module; ``""`` for the model itself.
         kind: Class of the module.
-        params: Number of params that the module stores, without its children.
-        madds: Multiply-adds of all calls of the module, under the execution plan that runs.
-        adds: Copies and additions of an epitome layer with integer starts; they are not multiply-adds.
-        weight_madds: Multiply-adds to sample the weight, which is cached at inference; they are not part of ``madds``.
-        learner_params: Number of params of its index learner, which is dropped after training.
-        execution: Name of the execution plan that ran; None for layers without an epitome.
-        weight_shape, epitome_shape: Shapes of weight and epitome; None if the module has none.
-        stored_bytes: Bytes of its parameters and persistent buffers.
+        params: Number of params that the module stores, without those of its children.
+        madds: Multiply-adds of all calls of the module in one forward pass of the model.
+        adds: Number of copies and additions in an epitome layer with integer starts; they are not part of ``madds``.
+        weight_madds: Multiply-adds to sample the weight from the epitome. They are not part of ``madds``, because the sampled
+            weight is cached at inference.
+        learner_params: Number of params of the layer's index learner (the network that predicts starts), which is dropped after
+            training.
+        execution: Name of the execution plan (way to compute the layer) that was used; None for layers without an epitome.
+        weight_shape, epitome_shape: Shapes of the weight and of the epitome; None if the module does not have one.
+        stored_bytes: Bytes of the module's parameters and persistent buffers.
     """
 
     name: str
@@ -56,15 +58,17 @@ class LayerCost(Part):
 
 @dataclass(frozen=True)
 class CostReport(Record):
-    """Params and multiply-adds of a model for one example input, in total and by layer; it prints as a table.
+    """Params and multiply-adds of a model for one example input, in total and by layer; ``print`` shows a table.
 
     Args:
         params: Number of stored params: epitomes, stored starts, biases, norms and dense layers. Shared tensors count once.
         madds: Multiply-adds of convolutions, linear layers and attention products for the complete example input.
-        learner_params: Number of params of index learners, which only training needs; not part of ``params``.
+        learner_params: Number of params of index learners (networks that predict starts during training); not part of
+            ``params``.
         stored_bytes: Bytes of all parameters and persistent buffers except those of index learners. Shared tensors count once.
-        adds: Copies and additions of epitome layers with integer starts; they are not multiply-adds.
-        weight_madds: Multiply-adds to sample the weights, which are cached at inference; they are not part of ``madds``.
+        adds: Number of copies and additions in epitome layers with integer starts; they are not part of ``madds``.
+        weight_madds: Multiply-adds to sample the weights from the epitomes. They are not part of ``madds``, because the sampled
+            weights are cached at inference.
         input_shape: Shape of the example input.
         by_layer: Costs of the modules that have params or multiply-adds, in module order.
 
@@ -99,7 +103,7 @@ class CostReport(Record):
         return self.stored_bytes
 
     def table(self) -> Table:
-        """Return the cost report as a table: one row per layer, and the totals."""
+        """Return the cost report as a table: one row per layer, and a last row with the totals."""
         rows = [asdict(layer) for layer in self.by_layer]
         learner = f"index learners (training only): {format_number(self.learner_params)} params"
         return Table(
@@ -123,7 +127,7 @@ class LatencyReport(Record):
         repeats: Number of timed forward passes.
         batch: Number of examples in the input.
         threads: Number of threads that torch uses on the CPU.
-        device: Name of the device.
+        device: Name of the device on which the model ran.
         dtype: Type of the input's numbers.
 
     Examples:
@@ -143,5 +147,5 @@ class LatencyReport(Record):
     dtype: str
 
     def table(self) -> Table:
-        """Return the measured time as a table of one row."""
+        """Return the measured time of a model as a table of one row."""
         return Table(columns(*(field.name for field in fields(self))), [asdict(self)])

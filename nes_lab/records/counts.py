@@ -1,6 +1,6 @@
-"""Counts: the quantities of a model that a budget can limit. To add a quantity, add a field to :class:`Counts`.
+"""Counts: the quantities of a model that a budget can limit.
 
-Other code loops over :data:`QUANTITIES` instead of naming each quantity.
+To add a quantity, add a field to :class:`Counts`. Other code loops over :data:`QUANTITIES`, the names of its fields.
 
 Tests: tests/records/test_budget.py.
 """
@@ -20,10 +20,10 @@ class Counts(Part):
     """Counts of a model or a layer: params, multiply-adds and stored bytes. They add and subtract field by field.
 
     Args:
-        params: Stored numbers, without those of index learners.
-        madds: Multiply-adds of one forward of the example input.
-        stored_bytes: Bytes of all parameters and persistent buffers, each counted once. These are the tensors of the file that
-            ``save_pretrained`` writes, without those of index learners. 0 in records of older versions, which do not record it.
+        params: Number of stored numbers, without those of index learners (networks that predict starts during training).
+        madds: Multiply-adds of one forward pass of the example input.
+        stored_bytes: Bytes of all parameters and persistent buffers, without those of index learners: the tensors in the file
+            that ``save_pretrained`` writes. A shared tensor counts once. 0 in JSON of older versions, which lacks this field.
 
     Examples:
         >>> Counts(10, 20) - Counts(4, 5)
@@ -43,7 +43,7 @@ class Counts(Part):
         return Counts(**{name: getattr(self, name) - getattr(other, name) for name in QUANTITIES})
 
     def within(self, other: Counts) -> bool:
-        """Return True if none of these counts is larger than the same count in ``other``."""
+        """Return True if each of these counts is at most as large as the same count in ``other``."""
         return all(getattr(self, name) <= getattr(other, name) for name in QUANTITIES)
 
 

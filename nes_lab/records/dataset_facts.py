@@ -1,4 +1,4 @@
-"""Facts about every data set, which the configuration, the loaders, the app and docs/data.md use.
+"""List the facts about every known data set, such as its number of classes; code and documentation read them here.
 
 To add a data set, add its name to ``DatasetName``, its facts to ``DATASET_FACTS``, and its loader to
 ``nes_lab/datasets/registry.py``.
@@ -28,22 +28,22 @@ DatasetName = Literal[
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Facts about a data set that are known before any of its files is read.
+    """Facts about a data set that are known before its files are read.
 
-    For a format of your own files, such as ``image_folder``, ``classes`` and ``side`` are assumptions that a plan uses until the
-    files are read.
+    Some names stand for files that the user provides, such as ``image_folder``. Their ``classes`` and ``side`` are assumptions
+    that a plan uses until the files are read.
 
     Attributes:
         contents: Description of the examples in a few words.
         classes: Number of classes.
         channels: Channels of an example: 1 (gray, or one microphone) or 3 (RGB).
-        side: Pixels per side of an image, or samples of a clip, if the configuration does not set them.
+        side: Pixels per side of an image, or samples of an audio clip, if the configuration does not set them.
         source: Where the data comes from: ``bundled`` with a package, a ``download``, or ``files`` that the user provides.
         how_to_get: How to get the data, in Markdown, for the documentation.
-        layout: Paths of the files below ``data.root``, for the documentation.
-        unused: Fields of the data section that have no meaning for this data set; setting one is an error.
-        folder: Glob pattern of the folder in ``data.root`` by which the data set is recognized; empty if there is none.
-        examples: Numbers of training and validation examples; None for a format of your own files.
+        layout: Paths of the data set's files inside the configured folder ``data.root``, for the documentation.
+        unused: Fields of the configuration's ``data`` section that have no meaning for this data set; setting one is an error.
+        folder: Glob pattern for a folder inside ``data.root``. The data set is recognized by this folder; empty if it has none.
+        examples: Number of training examples and of validation examples; None if the user provides the files.
         sample_rate: Samples per second of an audio clip; None for images.
     """
 
@@ -61,7 +61,7 @@ class DatasetFacts:
 
     @property
     def kind(self) -> Literal["image", "audio"]:
-        """Kind of the examples: ``image`` or ``audio``."""
+        """Kind of the data set's examples: ``image`` or ``audio``."""
         return "image" if self.sample_rate is None else "audio"
 
     @property
@@ -181,12 +181,15 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
 
 
 def default_data_root(name: str) -> Path:
-    """Return the folder of a data set if ``data.root`` is empty: ``$NES_LAB_HOME/<name>``, or ``data/<name>`` if that is unset."""
+    """Return the folder of a data set for which the configuration sets no ``data.root``.
+
+    It is ``$NES_LAB_HOME/<name>``, or ``data/<name>`` if the environment variable ``NES_LAB_HOME`` is not set.
+    """
     return Path(os.environ.get("NES_LAB_HOME") or "data") / name
 
 
 def markdown_table() -> str:
-    """Return the table of all data sets in docs/data.md, in Markdown: one row per data set.
+    """Return the Markdown table in docs/data.md that lists all data sets, one per row.
 
     Examples:
         >>> markdown_table().splitlines()[2]

@@ -1,4 +1,4 @@
-"""FitReport: how closely each epitome of a fitted network reproduces the weight that it replaces.
+"""FitReport: how closely each epitome of a fitted network reproduces the dense weight that it replaces.
 
 Tests: tests/fitting/test_fit.py.
 """
@@ -17,21 +17,24 @@ __all__ = ["FitReport", "LayerFit"]
 
 @dataclass(frozen=True)
 class LayerFit(Part):
-    """Result of fitting the epitome of one layer to its weight.
+    """Result of fitting the epitome of one layer to the layer's dense weight.
 
     Args:
         name: Name of the layer in the model.
-        routing, scope: Options of the layer.
+        routing, scope: Options of the epitome layer.
         method: How the epitome was computed: ``averages``, ``axis by axis`` or ``conjugate gradients``.
-        starts: ``plan`` for the starts of the plan, ``searched``, or the reason why they could not be searched.
-        norm: Name of the batch norm that took the scales of the weight's rows; empty if rows were not scaled.
-        weight_energy: ``||W||^2`` of the dense weight.
-        residual_before: Relative residual ``||W - T(E)|| / ||W||`` of weight ``W`` and sampled weight ``T(E)``, with the plan's
-            starts and without row scales or calibration.
-        residual_after: Relative residual of the fitted layer, with its row scales.
-        error_before, error_after: Relative error of the layer's output on the calibration batches; None if there are none.
-        iterations: Number of iterations of the search for starts, from the initial guess that won.
-        seconds: Duration of the fit of this layer.
+        starts: ``plan`` if the starts (positions where patches begin) of the plan were kept, ``searched`` if better ones were
+            searched, otherwise the reason why they could not be searched.
+        norm: Name of the batch norm that took over one scale factor per output channel of the weight; empty if channels were
+            not scaled.
+        weight_energy: Sum of the squares of the dense weight's numbers.
+        residual_before: Relative residual ``||W - T(E)|| / ||W||`` of the dense weight ``W`` and the sampled weight ``T(E)``,
+            with the plan's starts, without scale factors and without calibration.
+        residual_after: Relative residual of the fitted layer, with its scale factors.
+        error_before, error_after: Relative error of the layer's output on the calibration batches, before and after minimizing
+            it; None if there are no calibration batches.
+        iterations: Number of iterations in the search for starts, for the initial guess that gave the best starts.
+        seconds: Duration of the fit of this layer, in seconds.
     """
 
     name: str
@@ -55,12 +58,15 @@ class FitReport(Record):
 
     Args:
         layers: Results of the layers, in module order.
-        starts: Option of the fit: ``plan`` keeps the starts of the plan, ``search`` searches better ones.
-        snapped: Whether stored starts were rounded to integers permanently.
-        calibration_batches: Number of batches on which output errors were minimized; 0 minimizes the residuals of weights only.
-        norm_batches: Number of batches on which the statistics of batch norms were measured again; 0 means they were kept.
-        seed: Seed of everything drawn at random.
-        seconds: Duration of the complete fit.
+        starts: Option of the fit: ``plan`` keeps the starts (positions where patches begin) of the plan, ``search`` searches
+            for better ones.
+        snapped: Whether learned starts were rounded to integers permanently.
+        calibration_batches: Number of input batches on which the errors of layer outputs were minimized; 0: only the residuals
+            of weights were minimized.
+        norm_batches: Number of input batches on which the statistics of batch norms were measured again; 0: the statistics were
+            kept.
+        seed: Seed of all random numbers.
+        seconds: Duration of the complete fit, in seconds.
 
     Examples:
         >>> how = {"routing": "free", "scope": "separable", "method": "averages", "starts": "searched", "norm": ""}
@@ -83,12 +89,19 @@ class FitReport(Record):
 
     @property
     def residual(self) -> float:
-        """Relative residual of all fitted weights together, as one vector."""
+        """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers.
+
+        ``W`` joins the dense weights of the layers, and ``T(E)`` the weights that are sampled from the epitomes.
+        """
         return self._whole("residual_after")
 
     @property
     def residual_before(self) -> float:
-        """Relative residual of all weights together with the plan's starts, without row scales or calibration."""
+        """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers, if the plan's starts are kept.
+
+        ``W`` joins the dense weights of the layers, and ``T(E)`` the weights that are sampled from the epitomes. Neither scale
+        factors nor calibration are used.
+        """
         return self._whole("residual_before")
 
     def _whole(self, field: str) -> float:
@@ -101,7 +114,7 @@ class FitReport(Record):
         return [asdict(layer) for layer in self.layers]
 
     def table(self) -> Table:
-        """Return the fit report as a table: one row per layer, with residuals and errors before and after."""
+        """Return the fit report as a table: one row per layer, with its residuals and output errors before and after."""
         errors = ("error_before", "error_after") if any(layer.error_after is not None for layer in self.layers) else ()
         keys = ("name", "residual_before", "residual_after", *errors, "seconds", "starts", "method")
         rows = [asdict(x) | ({"method": f"{x.method}, rows scaled in {x.norm}"} if x.norm else {}) for x in self.layers]

@@ -1,9 +1,10 @@
-"""Define the options of planning once: their names, defaults and help texts. Nothing here imports torch.
+"""Define the options of compression planning: their names, defaults and help texts. This file does not import torch.
 
 To add an option, add a field to :class:`PlanOptions`, a keyword to :func:`nes_lab.plan_for_budget`, a line to
-``config/sections.py`` (the command line reads that), and the code that uses it. To add a value to a closed set of names, add it to
-the ``Literal`` and describe it in :data:`CHOICES`; a routing is described where it is registered. ``tests/records/test_options.py``
-fails until every place is complete.
+``config/sections.py`` (the command line reads it), and the code that uses the option.
+
+To add a choice to an option, add it to the ``Literal`` type of the option and describe it in :data:`CHOICES`. A routing (way to
+set starts) is described where it is registered. ``tests/records/test_options.py`` fails until every place is complete.
 """
 
 from __future__ import annotations
@@ -82,12 +83,12 @@ CHOICES: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """Options of planning besides the budget, each with its type, default and one sentence of help.
+    """Options of a compression plan besides its budget. Each has a type, a default and one sentence of help.
 
     The keywords of :func:`nes_lab.plan_for_budget` have the same names and defaults.
 
     Raises:
-        OptionError: If a value is not among its choices or out of range.
+        OptionError: If the value of an option is not among its choices or is out of range.
 
     Examples:
         >>> PlanOptions(round_to=4).wiring
@@ -136,7 +137,7 @@ class PlanOptions:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return the names of all options of planning.
+        """Return the names of all options of compression planning.
 
         Examples:
             >>> PlanOptions.names()[:3]
@@ -146,10 +147,10 @@ class PlanOptions:
 
     @classmethod
     def among(cls, arguments: Mapping[str, Any]) -> PlanOptions:
-        """Return the options of planning that are among the arguments of a function.
+        """Pick the options of compression planning from a function's arguments.
 
         Args:
-            arguments: Name -> value, as ``locals()`` returns them; other names are ignored.
+            arguments: Name -> value of each argument, as ``locals()`` returns them; arguments that are not options are ignored.
 
         Examples:
             >>> PlanOptions.among({"model": None, "round_to": 2}).round_to
@@ -160,7 +161,10 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class LearnerOptions:
-    """Options of the index learner (routing ``learner``), with type, default and one sentence of help. They change no count."""
+    """Options of the index learner: the network that predicts starts if the option ``routing`` is ``learner``.
+
+    Each has a type, a default and one sentence of help. These options do not change the counts of a plan.
+    """
 
     reach: Annotated[float, "Farthest an index learner moves a start from the tiling, in cells."] = 1.0
     squash: Annotated[Squash, "How an index learner limits starts."] = "tanh"
@@ -169,12 +173,12 @@ class LearnerOptions:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return the names of all options of the index learner."""
+        """Return the names of all options of the index learner (the network that predicts starts)."""
         return tuple(f.name for f in fields(cls))
 
 
 def option_default(name: str) -> Any:
-    """Return the default of an option of planning or of the index learner.
+    """Return the default of one option of compression planning or of the index learner (the network that predicts starts).
 
     Examples:
         >>> option_default("round_to"), option_default("reach")
@@ -184,7 +188,7 @@ def option_default(name: str) -> Any:
 
 
 def option_help(name: str) -> str:
-    """Return the help text of an option: one sentence, with the meaning of each of its choices.
+    """Return the help text of an option: one sentence, followed by the meaning of each of the option's choices.
 
     Examples:
         >>> option_help("squash")
@@ -196,7 +200,7 @@ def option_help(name: str) -> str:
 
 
 def choices_help(name: str) -> str:
-    """Return the choices of an option as text, with the meaning of each.
+    """Return the choices of an option as text, with the meaning of each choice.
 
     Examples:
         >>> choices_help("initial_weights")

@@ -1,4 +1,7 @@
-"""Make the tables of a compression plan from its rows, so that the app can show them without the plan."""
+"""Make the tables of a compression plan from the dicts that :meth:`CompressionPlan.rows` returns.
+
+The app can show these tables without the plan itself.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,9 @@ def layer_table(rows: Rows, **around: Any) -> Table:
     """Return a compression plan as a table: one row per layer, with its shapes and its counts before and after.
 
     Args:
-        rows: Rows of the plan, from :meth:`CompressionPlan.rows`.
-        around: Row of totals and lines of text for the :class:`Table`: ``total``, ``before`` and ``after``.
+        rows: One dict per layer, from :meth:`CompressionPlan.rows`.
+        around: Further arguments of :class:`Table`: ``total`` (a row of totals), ``before`` and ``after`` (lines of text above
+            and below).
     """
     counts = [key for name in QUANTITIES for key in (name, f"{name}_dense")]
     shown = ("name", "kind", "weight_shape", "epitome_shape", "routing", "ratio", *counts, "execution", "reason")
@@ -29,11 +33,12 @@ def layer_table(rows: Rows, **around: Any) -> Table:
 
 
 def explanation(rows: Rows, before: Sequence[str] = ()) -> Table:
-    """Return a table that explains a compression plan: the reason for each layer's size, and its multiply-adds by execution plan.
+    """Return a table that explains a plan: why each layer has its size, and its multiply-adds with each way to compute it.
 
     Args:
-        rows: Rows of the plan, from :meth:`CompressionPlan.rows`; those of older versions have no multiply-adds by execution plan.
-        before: Lines of text above the table.
+        rows: One dict per layer, from :meth:`CompressionPlan.rows`. In plans of older versions they lack the multiply-adds of
+            each execution plan (way to compute the layer).
+        before: Lines of text to show above the table.
     """
     names = list(dict.fromkeys(name for row in rows for name in row["executions"]))
     shown = columns("name", "weight_shape", "epitome_shape", "params", "ratio")
@@ -51,7 +56,11 @@ def _explain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notes(rows: Rows) -> list[str]:
-    """Return the lines below a plan's table: the meaning of the star, and which execution plans cannot run which layers, and why."""
+    """Return the lines of text below the table that explains a compression plan.
+
+    One line says what the star means. The others say which execution plans (ways to compute a layer) do not work for which
+    layers, and why.
+    """
     layers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         for name, reason in row["unavailable"].items():

@@ -1,6 +1,6 @@
-"""Record: the base class of plans and reports. It reads and checks JSON, writes it, and makes tables, text and HTML.
+"""Record: the base class of compression plans and of reports. It reads and writes JSON and makes tables, text and HTML.
 
-To add a kind of record, write a frozen dataclass that inherits from :class:`Record`, with a ``NAME`` and a ``table``::
+To add a kind of plan or report, write a frozen dataclass that inherits from :class:`Record`, with a ``NAME`` and a ``table``::
 
     @dataclass(frozen=True)
     class DeviceReport(Record):
@@ -33,18 +33,18 @@ _LONGEST_VALUE = 60
 
 
 class Part:
-    """Base class of the dataclasses inside a record. Reading one from JSON fails if a field is unknown."""
+    """Base class of the dataclasses inside a plan or report. Reading one from JSON fails if the JSON has an unknown field."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
 
 class Record(Part):
-    """Base class of plans and reports: frozen dataclasses that are saved as JSON and shown as tables.
+    """Base class of compression plans and of reports: frozen dataclasses that are saved as JSON and shown as tables.
 
     Args:
-        NAME: Name of the kind of record, for messages.
-        SCHEMA: Version number of the JSON format, which the JSON contains. It grows when older versions of the library cannot read
-            the new format. None writes no number.
+        NAME: What messages call this kind of plan or report, such as ``fit report``.
+        SCHEMA: Version number of the JSON format, which is written into the JSON. It grows when older versions of the library
+            cannot read the new format. None: no number is written.
         OLD_NAMES: Old name of a field -> its current name. JSON is written with both names, and read with either.
     """
 
@@ -53,11 +53,11 @@ class Record(Part):
     OLD_NAMES: ClassVar[Mapping[str, str]] = {}
 
     def table(self) -> Table:
-        """Return the record as a table: its rows, with a heading and notes."""
+        """Return the plan or report as a table with a heading and notes."""
         raise NotImplementedError
 
     def to_csv(self) -> str:
-        """Return the rows of the record as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+        """Return the plan or report as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
         return self.table().csv()
 
     def __str__(self) -> str:
@@ -67,22 +67,22 @@ class Record(Part):
         return self.table().html()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain data for JSON, with the version number of its format."""
+        """Return the plan or report as plain data for JSON, with the version number of the JSON format."""
         number = {} if self.SCHEMA is None else {"schema": self.SCHEMA}
         data: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
         return number | data | {old: data[new] for old, new in self.OLD_NAMES.items()}
 
     def to_json(self, indent: int | None = 2) -> str:
-        """Return the record as JSON text."""
+        """Return the plan or report as JSON text."""
         return json.dumps(self.to_dict(), indent=indent)
 
     @classmethod
     def from_json(cls: type[R], text: str) -> R:
-        """Read a record from the JSON text that :meth:`to_json` writes.
+        """Read a plan or report from the JSON text that :meth:`to_json` writes.
 
         Raises:
-            PlanError: If the text is not JSON, has another schema, or a field is missing, unknown or of a wrong type; the message
-                names the field and its value.
+            PlanError: If the text is not JSON, has another version number, or a field is missing, unknown or of a wrong type;
+                the message names the field and its value.
         """
         try:
             data = json.loads(text)
@@ -92,11 +92,11 @@ class Record(Part):
 
     @classmethod
     def from_dict(cls: type[R], data: Any) -> R:
-        """Read a record from the plain data that :meth:`to_dict` returns.
+        """Read a plan or report from the plain data that :meth:`to_dict` returns.
 
         Raises:
-            PlanError: If the data has another schema, or a field is missing, unknown or of a wrong type; the message names the
-                field and its value.
+            PlanError: If the data has another version number, or a field is missing, unknown or of a wrong type; the message
+                names the field and its value.
         """
         from pydantic import ValidationError
 
@@ -114,7 +114,10 @@ class Record(Part):
 
     @classmethod
     def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of an older version's JSON as the current version has them. Records whose fields changed override it."""
+        """Convert the fields of JSON that an older version of the library wrote to the current fields.
+
+        Subclasses whose fields changed override this method.
+        """
         return data
 
     @classmethod
@@ -136,7 +139,7 @@ def _reader(kind: type[R]) -> TypeAdapter[R]:
 
 
 def _problem(error: ErrorDetails) -> str:
-    """Return a text about one wrong field: its path, its value, and what it should be."""
+    """Return the second half of an error message about a field of the JSON: its path, its value, and what it should be."""
     place = ".".join(map(str, error["loc"]))
     if error["type"] in ("missing", "missing_argument"):
         return f"lacks or misnames a field: {place} is missing"

@@ -1,4 +1,4 @@
-"""Read fields of a configuration under the names that older versions gave them, with a warning.
+"""Accept the old names of configuration fields, with a warning.
 
 To rename a field, add one entry to ``RENAMED``.
 
@@ -16,7 +16,10 @@ __all__ = ["RENAMED", "current_fields", "current_section", "current_tree"]
 
 
 def _weights(old: Any) -> dict[str, Any]:
-    """Return the current fields for ``weights`` of version 0.1.0, which was ``fit``, ``reset`` or ``search`` (a fit with a search)."""
+    """Convert a value of the old field ``weights`` (version 0.1.0) to ``initial_weights`` and ``search_starts``.
+
+    The old values are ``fit``, ``reset`` and ``search``. The value ``search`` means a fit with a search for starts.
+    """
     return {"initial_weights": "fit" if old == "search" else old, "search_starts": old == "search"}
 
 
@@ -25,13 +28,15 @@ RENAMED: dict[tuple[str, str], Callable[[Any], dict[str, Any]]] = {("compression
 
 
 def current_fields(section: str, field: str, value: Any, warn: bool = True) -> dict[str, Any]:
-    """Return the current fields and values that one field stands for; warn if the field has an old name.
+    """Convert one configuration field to its current name and value; warn if the given name is old.
+
+    An old field can become several current fields.
 
     Args:
-        section: Name of the section that holds the field.
+        section: Name of the configuration section that has the field.
         field: Current or old name of the field.
         value: Value of the field.
-        warn: Warn about an old name. False for stored runs, which nobody can edit.
+        warn: Whether to warn about an old name. False for the configurations of stored runs, because nobody can edit these.
 
     Examples:
         >>> current_fields("compression", "routing", "free")
@@ -48,10 +53,10 @@ def current_fields(section: str, field: str, value: Any, warn: bool = True) -> d
 
 
 def current_section(section: str, values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:
-    """Return the values of a configuration's section under the current names of its fields; warn about old names if ``warn``.
+    """Return one section of a configuration with the current names of its fields; warn about old names if ``warn``.
 
     Raises:
-        ValueError: If a field is given under its old and its current name.
+        ValueError: If a field is given both under its old name and under its current name.
     """
     current: dict[str, Any] = {}
     for field, value in values.items():
@@ -63,11 +68,11 @@ def current_section(section: str, values: Mapping[str, Any], warn: bool = True) 
 
 
 def current_tree(tree: Mapping[Any, Any], warn: bool = True) -> dict[Any, Any]:
-    """Return the sections of a configuration with the current names of their fields.
+    """Return a complete configuration with the current names of its fields.
 
     Args:
-        tree: Configuration: section -> field -> value.
-        warn: Warn about old names. False for stored runs, which nobody can edit.
+        tree: The configuration: section -> field -> value.
+        warn: Whether to warn about old names. False for the configurations of stored runs, because nobody can edit these.
     """
     return {
         name: current_section(name, values, warn) if isinstance(values, Mapping) else values

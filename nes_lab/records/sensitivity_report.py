@@ -1,4 +1,4 @@
-"""SensitivityReport: the cost of shrinking each layer alone, in loss or in the residual of its fit.
+"""SensitivityReport: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 
 Tests: tests/planning/sensitivity/test_measure.py.
 """
@@ -26,12 +26,13 @@ _LEAST_KEPT = 1e-9  # smallest kept share of a weight's energy, so that its loga
 
 @dataclass(frozen=True)
 class SensitivityPoint(Part):
-    """Measured cost of one epitome size in one layer.
+    """Measured cost of replacing one layer's weight by an epitome of one size.
 
     Args:
         epitome_shape: Shape of the epitome in PyTorch's axis order.
-        ratio: Cells of the epitome / cells of the weight.
-        residual: Relative residual ``||W - T(E)|| / ||W||`` of weight ``W`` and the weight ``T(E)`` sampled from the best epitome.
+        ratio: Cells of the epitome (numbers that it stores) / numbers in the weight.
+        residual: Relative residual ``||W - T(E)|| / ||W||`` of the dense weight ``W`` and the weight ``T(E)`` sampled from the
+            best epitome.
         loss_increase: Loss with only this layer compressed, minus the dense model's loss; None if no calibration data was given.
     """
 
@@ -41,10 +42,11 @@ class SensitivityPoint(Part):
     loss_increase: float | None = None
 
     def cost(self, by: str) -> float:
-        """Return the cost of the epitome: the loss it adds, or ``-log(1 - residual^2)``.
+        """Return the cost of the epitome: the increase of the loss, or ``-log(1 - residual^2)``.
 
-        ``1 - residual^2`` is the share of the weight's energy that is kept. Shares of successive layers multiply, so their
-        logarithms add up. The last cells of a layer cost most, so that all layers share the shrinking.
+        In this formula, ``1 - residual^2`` is the fraction of the weight's squared norm that the epitome keeps. The fractions
+        of successive layers multiply, so their logarithms add up. The smaller an epitome already is, the more it costs to
+        shrink it further. A plan with the lowest total cost therefore shrinks many layers a little.
 
         Args:
             by: Kind of cost: ``"loss"`` or ``"residual"``.
@@ -56,12 +58,12 @@ class SensitivityPoint(Part):
 
 @dataclass(frozen=True)
 class LayerSensitivity(Part):
-    """Measured costs of shrinking one layer.
+    """Measured costs of replacing one layer's weight by epitomes of several sizes.
 
     Args:
         name: Name of the layer in the model.
         weight_shape: Shape of the weight in PyTorch's axis order.
-        points: Measured epitome sizes, largest first.
+        points: The cost of each measured epitome size, largest size first.
 
     Examples:
         >>> points = (SensitivityPoint((32, 64), 0.5, 0.6, 0.2), SensitivityPoint((16, 64), 0.25, 0.8, 0.1))
@@ -76,18 +78,23 @@ class LayerSensitivity(Part):
 
     @cached_property
     def _curves(self) -> dict[str, tuple[list[float], list[float]]]:
-        """Kind of cost -> shares of cells that are given up, rising, and their costs, which never fall."""
+        """Kind of cost -> two lists: the fractions of the weight's cells that the measured epitomes save, and their costs.
+
+        The fractions increase along the list, and the costs never decrease.
+
+        The costs never decrease along the list.
+        """
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]
         return {by: (given, list(accumulate((0.0, *(p.cost(by) for p in points)), max))) for by in COSTS}
 
     def cost(self, ratio: float, by: str = "residual") -> float:
-        """Return the cost of an epitome of a given size, interpolated linearly between measured sizes; smaller never costs less.
+        """Return the cost of an epitome of any size, by linear interpolation between the measured sizes.
 
-        Below the smallest measured ratio, the line between the last two points continues.
+        A smaller epitome never costs less. Below the smallest measured size, the line through the last two points continues.
 
         Args:
-            ratio: Cells of the epitome / cells of the weight, above 0; a ratio of 1 costs 0.
+            ratio: Cells of the epitome / numbers in the weight, above 0; a ratio of 1 costs 0.
             by: Kind of cost: ``"loss"`` or ``"residual"``.
         """
         check_choice("by", by, COSTS)
@@ -103,16 +110,17 @@ class LayerSensitivity(Part):
 
 @dataclass(frozen=True)
 class SensitivityReport(Record):
-    """Costs of shrinking each layer of a model, for one kind of epitome.
+    """Costs of shrinking each layer of a model while the other layers stay dense, for fixed options of the epitomes.
 
     Args:
-        key: Digest of the weights, options and calibration data of the measurement.
-        options: Options of the epitomes: ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring``, ``seed``.
-        layers: Measurements of the layers, in module order.
-        dense_loss: Loss of the dense model on the calibration data; None if no data was given.
+        key: Hash of the model's weights, the options and the calibration data.
+        options: Options of the epitomes: ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring`` (which channel
+            axes shrink), ``seed``.
+        layers: Measured costs of the layers, in module order.
+        dense_loss: Loss of the dense model on the calibration data; None if no calibration data was given.
         samples: Number of samples in the calibration data.
-        seconds: Duration of the measurement, over all interruptions.
-        complete: Whether every layer is measured; False only in the file of an interrupted measurement.
+        seconds: Duration of the measurement in seconds. If it was interrupted and continued, all parts are added up.
+        complete: Whether every layer has been measured; False only in the file of an interrupted measurement.
 
     Examples:
         >>> fc = LayerSensitivity("fc", (64, 64), (SensitivityPoint((32, 64), 0.5, 0.7),))
@@ -138,19 +146,19 @@ class SensitivityReport(Record):
 
     @cached_property
     def by_name(self) -> dict[str, LayerSensitivity]:
-        """Measurements of the layers, by layer name."""
+        """Layer name -> measured costs of the layer."""
         return {layer.name: layer for layer in self.layers}
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], options: Mapping[str, Any]) -> None:
-        """Check that the report was measured on a given model and for given epitomes.
+        """Check that the report was measured on a given model and with given options of the epitomes.
 
         Args:
-            shapes: Layer name -> weight shape, of the layers that may be replaced.
+            shapes: Name of each layer that may be replaced -> shape of its weight.
             options: Options of the epitomes, by name; they must equal :attr:`options`.
 
         Raises:
-            PlanError: If a layer is missing or has another shape; the message names it.
-            OptionError: If the report was measured for other epitomes; the message names the option.
+            PlanError: If a layer is missing in the report or has another shape there; the message names the layer.
+            OptionError: If the report was measured with other options of the epitomes; the message names the option.
         """
         for name, shape in shapes.items():
             layer = self.by_name.get(name)
@@ -165,7 +173,7 @@ class SensitivityReport(Record):
                 raise OptionError(f"{name}={value!r}; the sensitivities were measured with {name}={measured!r}")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the measurements as one plain dict per layer and epitome size, for tables and figures."""
+        """Return the measured costs as one dict per layer and epitome size, for tables and figures."""
         return [
             {
                 "name": layer.name,
@@ -194,6 +202,6 @@ class SensitivityReport(Record):
         return "\n".join([head, *self._hardest()])
 
     def _hardest(self) -> list[str]:
-        """Return one line for each of the five layers that cost most at half of their cells."""
+        """Return one line of text for each of the five layers that cost most with epitomes of half as many cells as the weight."""
         costs = sorted(((layer.cost(0.5, self.measured_by), layer.name) for layer in self.layers), reverse=True)
         return [f"  {name or '(model)'}: {cost:.4g} at half of its cells" for cost, name in costs[:5]]

@@ -1,6 +1,6 @@
-"""Keep a table as data, and write it as text, HTML, CSV, a pandas data frame or the app's grid.
+"""Keep a table as data, and write it as text, HTML, CSV, a pandas data frame or the data of the app's grid.
 
-The columns of a table come from :mod:`nes_lab.records.columns`, which alone defines their titles and alignment.
+The titles and the alignment of the columns are defined in :mod:`nes_lab.records.columns`.
 
 Tests: tests/records/test_plan_table.py.
 """
@@ -27,8 +27,8 @@ class Table:
 
     Args:
         columns: Columns to show, in order.
-        rows: One dict per row: key of a column -> value. If a key is missing or its value is None, the column's ``empty`` is shown.
-        total: Row of totals at the end; None for no such row.
+        rows: One dict per row: key of a column -> value. Where a row has no value, the column's ``empty`` text is shown.
+        total: Dict for a last row of totals; None: there is no such row.
         before, after: Lines of text above and below the table.
 
     Examples:
@@ -54,16 +54,16 @@ class Table:
 
     @property
     def titles(self) -> list[str]:
-        """Titles of the columns."""
+        """Titles of the table's columns."""
         return [column.title for column in self.columns]
 
     @property
     def numbers(self) -> list[int]:
-        """Positions of the columns that hold numbers."""
+        """Indices of the table's columns that hold numbers."""
         return [place for place, column in enumerate(self.columns) if column.is_number]
 
     def cells(self, row: Row) -> list[str]:
-        """Return a row of the table as text, one string per column."""
+        """Return one row of the table as text, one string per column."""
         return [column.cell(row) for column in self.columns]
 
     def text(self) -> str:
@@ -91,11 +91,11 @@ class Table:
         return f"<tr>{''.join(shown)}</tr>"
 
     def grid(self) -> list[dict[str, Any]]:
-        """Return the rows as dicts for the grid of the app, by column key: numbers unchanged, other values as text."""
+        """Return one dict per row for the app's grid, by column key. Numbers stay numbers; other values become text."""
         return [{c.key: row.get(c.key) if c.is_number else c.cell(row) for c in self.columns} for row in self.rows]
 
     def csv(self) -> str:
-        """Return the table as CSV; see :func:`csv_text`."""
+        """Return the table as CSV, with the titles of the columns in the first line."""
         return csv_text(self.titles, ([row[column.key] for column in self.columns] for row in self.grid()))
 
     def to_pandas(self) -> Any:
@@ -106,7 +106,7 @@ class Table:
 
 
 def csv_text(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return titles and rows as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """Return column titles and rows as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.
 
     Examples:
         >>> csv_text(["layer"], [["=1+1"], [-1], [None]]).splitlines()

@@ -1,4 +1,4 @@
-"""TuneReport: the measured time of each layer by execution plan, the fastest plans, and the conditions of the measurement."""
+"""TuneReport: the measured time of each layer with each execution plan (way to compute the layer), and the fastest ones."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NOTE = "executions tuned on "
 
 @dataclass(frozen=True)
 class TuneKey(Part):
-    """The conditions under which execution plans were timed.
+    """The conditions under which execution plans (ways to compute a layer) were timed.
 
     Args:
         device: Model of the GPU or processor.
-        dtype: Type of the weights' numbers; ``autocast`` and its type if autocast is on.
-        input_shape: Shape of the example input, with its batch.
-        memory_format: Memory format of the inputs of the layers: ``contiguous`` or ``channels_last``.
+        dtype: Type of the weights' numbers; with autocast, the word ``autocast`` and the type that it uses.
+        input_shape: Shape of the example input, including the batch axis.
+        memory_format: Memory format of the layers' inputs: ``contiguous`` or ``channels_last``.
         threads: Number of threads that torch uses on the CPU.
         torch: Version of torch.
     """
@@ -49,17 +49,18 @@ class TuneKey(Part):
 
 @dataclass(frozen=True)
 class LayerTuning(Part):
-    """Times of one epitome layer by execution plan, and the execution plan that was chosen.
+    """Times of one epitome layer with each execution plan (way to compute the layer), and the one that was chosen.
 
     Args:
         name: Name of the layer in the model.
-        weight_shape, epitome_shape, patch_channels, scope, boundary, routing: Facts by which the layer is recognized.
-        calls: Number of calls of the layer in one forward pass; 0 if its parent uses its weight without a call, or the input does
-            not reach it.
-        times_ms: Execution plan -> median time of all calls in one forward pass, in milliseconds.
-        madds: Execution plan -> multiply-adds of these calls.
-        execution: The chosen execution plan; the layer's earlier one if nothing was timed.
-        reason: Why it was chosen.
+        weight_shape, epitome_shape, patch_channels, scope, boundary, routing: Properties of the layer, which are compared with
+            those in a plan.
+        calls: Number of calls of the layer in one forward pass; 0 if its parent uses its weight without calling it, or if the
+            input does not reach it.
+        times_ms: Name of each execution plan -> time of all calls in one forward pass, in milliseconds (median).
+        madds: Name of each execution plan -> multiply-adds of all calls in one forward pass.
+        execution: Name of the chosen execution plan; if nothing was timed, the one that the layer had before.
+        reason: Why this execution plan was chosen.
     """
 
     name: str
@@ -76,7 +77,7 @@ class LayerTuning(Part):
     reason: str
 
     def differs(self, plan: LayerPlan) -> str:
-        """Return a text about the first difference between this layer and a layer plan; empty if there is none."""
+        """Return a text about the first property in which this layer differs from a layer's plan; empty if they agree."""
         for field in ("weight_shape", "epitome_shape", "patch_channels", "scope", "boundary", "routing"):
             tuned, planned = getattr(self, field), getattr(plan, field)
             if tuned != planned:
@@ -86,18 +87,19 @@ class LayerTuning(Part):
 
 @dataclass(frozen=True)
 class TuneReport(Record):
-    """Result of tuning a network: the time of each layer by execution plan, the chosen ones, and the time of the network.
+    """Result of tuning a network: how fast each epitome layer is with each way to compute it, and which way was chosen.
 
     Args:
-        key: Conditions of the measurement; under others, other execution plans may be faster.
-        layers: Times and choices of the layers, in module order.
-        tuned_ms, materialized_ms: Median time of one forward pass of the tuned network, and of the network after
-            :func:`nes_lab.materialize`.
-        ratio: Median over the rounds of tuned / materialized time. It is above 1 only if every timed layer is materialized; the
-            excess is then noise, and a few microseconds of overhead per layer.
-        ratio_quartiles: Quartiles of the ratio: half of the rounds lie between them.
+        key: Conditions of the measurement, such as the device. Under other conditions, other execution plans may be faster.
+        layers: Times and chosen execution plans (ways to compute a layer), in module order.
+        tuned_ms, materialized_ms: Median time of one forward pass in milliseconds: of the tuned network, and of the network
+            that :func:`nes_lab.materialize` makes, which has ordinary dense layers.
+        ratio: Time of the tuned network / time of the materialized network: median over the rounds. It is above 1 only if
+            ``materialize`` was chosen for every timed layer. The excess over 1 is then noise and a few microseconds of overhead
+            per layer.
+        ratio_quartiles: Lower and upper quartile of this ratio: half of the rounds lie between them.
         rounds: Number of timed forward passes of each network.
-        seconds: Duration of tuning.
+        seconds: Duration of tuning, in seconds.
 
     Examples:
         >>> key = TuneKey("a processor", "float32", (1, 64), "contiguous", 2, "2.11")
@@ -126,17 +128,18 @@ class TuneReport(Record):
 
     @property
     def executions(self) -> dict[str, str]:
-        """Layer name -> chosen execution plan, of the layers that were timed."""
+        """Name of each timed layer -> name of its chosen execution plan (way to compute the layer)."""
         return {layer.name: layer.execution for layer in self.layers if layer.times_ms}
 
     def apply(self, plan: CompressionPlan) -> CompressionPlan:
-        """Return the compression plan with the chosen execution plans, and a note about the conditions of the measurement.
+        """Return a copy of the compression plan with the chosen execution plans, and a note about the conditions of timing.
 
-        The predicted multiply-adds become those of the chosen execution plans. They are not known if an older version wrote the
-        plan and for an input of another size; the note then says so.
+        The plan's multiply-adds become those of the chosen execution plans (ways to compute a layer). There is one exception:
+        if an older version wrote the plan, and for an input of another size, the multiply-adds do not change and the note says
+        so.
 
         Raises:
-            PlanError: If the plan is for another model; the message names the layers.
+            PlanError: If the compression plan is for another model; the message names the layers that differ.
         """
         self._check(plan)
         note = f"{_NOTE}{self.key}"
@@ -160,7 +163,10 @@ class TuneReport(Record):
             raise PlanError("the report was made for another model than the plan: " + list_some(wrong, 3))
 
     def _madds(self, plan: CompressionPlan) -> dict[str, int] | None:
-        """Return the multiply-adds of timed layers for a plan's input; None if it differs from the tuned input in more than batch."""
+        """Return the multiply-adds of each timed layer, scaled to the batch size of a compression plan's example input.
+
+        Return None if the plan's input differs from the timed one in more than the batch size.
+        """
         if plan.input_shape[1:] != self.key.input_shape[1:] or not plan.input_shape:
             return None
         timed = {layer.name: layer.madds[layer.execution] for layer in self.layers if layer.times_ms}
@@ -170,7 +176,7 @@ class TuneReport(Record):
         )
 
     def table(self) -> Table:
-        """Return the tuning report as a table: one row per layer, with its time by execution plan, and the choice."""
+        """Return the tuning report as a table: one row per layer, with all its times and its chosen execution plan."""
         names = list(dict.fromkeys(name for layer in self.layers for name in layer.times_ms))
         rows = [
             {"name": x.name, "choice": x.execution, "why": x.reason} | {f"ms_{n}": ms for n, ms in x.times_ms.items()}
