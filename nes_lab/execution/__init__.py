@@ -1,12 +1,12 @@
 """Compute an epitome layer in one of several ways. These ways are called executions; they differ in cost, not in output.
 
-``base``: defines what every execution offers, and what a layer's form, operation and cost are.
+``base``: defines what every execution offers, and describes a layer's shapes, its operation and its cost.
 ``registry``: lists all executions by name, and finds the cheapest for a layer.
-``choice``: chooses the execution of one layer: a fixed one, or the cheapest for each input shape.
-``inference_cache``: caches values that are computed from tensors until the tensors change.
-``layer_taps``: turns a layer's starts into taps, and caches the taps until the starts change.
-``materialize``: an execution that samples the weight and applies one dense operation; always available.
-``wrapped``: an execution that folds the input channels, then applies one operation with fewer input channels.
-``factored``: an execution that folds the input, applies the epitome itself, and expands the output.
-``product_map``: an execution that multiplies the input with every epitome cell once, then sums along windows.
+``choice``: chooses the execution of one layer: the one that was set, or the cheapest for each input shape.
+``inference_cache``: keeps values that were computed from tensors, as long as the tensors do not change.
+``layer_taps``: turns a layer's starts into taps: the epitome cells that are read, and the factor of each.
+``materialize``: an execution that samples the complete weight and applies one dense operation; always available.
+``wrapped``: an execution that adds up input channels that read the same cell, so that the operation has fewer input channels.
+``factored``: an execution that uses the epitome itself as the weight, with fewer input and output channels.
+``product_map``: an execution that multiplies the input with every epitome cell once, then sums the products.
 """

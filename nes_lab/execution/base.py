@@ -1,7 +1,8 @@
-"""Define what an execution is: its protocol, and the form, operation and cost of a layer that it works with.
+"""Define what every execution (a way to compute an epitome layer) offers, and describe a layer's properties and its cost.
 
-To add an execution, write ``execution/NAME.py`` with a class that follows the protocol :class:`Execution`, and enter it in
-:data:`nes_lab.execution.registry.EXECUTIONS`. The smallest example is :mod:`nes_lab.execution.materialize`.
+To add an execution, write ``execution/NAME.py`` with a class that follows the protocol :class:`Execution`, and enter an
+instance of the class in :data:`nes_lab.execution.registry.EXECUTIONS`. The smallest example is
+:mod:`nes_lab.execution.materialize`.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -49,12 +50,12 @@ class LayerOp:
     Args:
         kernel_size: Kernel length along each spatial axis; empty for a linear layer.
         stride, dilation: Stride and dilation of the convolution, one number per spatial axis.
-        padding: Zeros at both ends of each spatial axis, or torch's ``"same"`` or ``"valid"``, or :data:`SAME_TF`, which pads so
-            that there are ``ceil(size / stride)`` outputs.
+        padding: Number of zeros at each end of each spatial axis; or torch's ``"same"`` or ``"valid"``; or :data:`SAME_TF`,
+            with which an axis of length ``size`` has ``ceil(size / stride)`` outputs.
         groups: Number of groups of a grouped convolution.
-        standardized: True if the layer standardizes each output channel's weights before use, for which it needs the complete
-            weight.
-        reads_all: True if every input position is read; computed from the other fields.
+        standardized: True if each output channel's weights are shifted and scaled to mean 0 and variance 1 before use. This
+            needs the complete weight.
+        reads_all: True if the operation reads every input position; computed from the other fields.
     """
 
     kernel_size: tuple[int, ...] = ()
@@ -67,16 +68,16 @@ class LayerOp:
 
     @property
     def spatial(self) -> int:
-        """Number of spatial axes; 0 for a linear layer."""
+        """Number of spatial axes of the layer's input; 0 for a linear layer."""
         return len(self.kernel_size)
 
     @property
     def channel_dim(self) -> int:
-        """Index of the channel axis of inputs and outputs, counted from the end: -1 for a linear layer, -3 in two dimensions."""
+        """Index of the channel axis of inputs and outputs, counted from the end: -1 for a linear layer, -3 for a 2-D convolution."""
         return -1 - self.spatial
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Apply a weight to an input by this convolution or matrix product, and add the bias."""
+        """Apply the convolution or matrix product with a given weight to an input, and add the bias."""
         if self.spatial == 0:
             return F.linear(x, weight, bias)
         padding = self.padding
@@ -85,13 +86,16 @@ class LayerOp:
         return CONVS[self.spatial](x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def zeros_around(self, sizes: Sequence[int]) -> list[int]:
-        """Return how many zeros to pad before and after each spatial axis, last axis first, in the order that ``F.pad`` expects."""
+        """Return how many zeros to pad before and after each spatial axis.
+
+        The last axis comes first, as ``F.pad`` expects.
+        """
         return [n for axis in reversed(range(self.spatial)) for n in self.zeros_along(axis, sizes[axis])]
 
     def zeros_along(self, axis: int, size: int) -> tuple[int, int]:
         """Return how many zeros to pad before and after one spatial axis of the given size.
 
-        If the total is odd, the end gets one more than the beginning, as in torch and TensorFlow.
+        If the total number of zeros is odd, the end gets one more than the beginning, as in torch and TensorFlow.
         """
         if not isinstance(self.padding, str):
             return self.padding[axis], self.padding[axis]
@@ -105,9 +109,9 @@ class LayerOp:
         object.__setattr__(self, "reads_all", all(step == 1 for step in self._skips()))
 
     def _skips(self) -> tuple[int, ...]:
-        """Return the step between the input positions that are read, per spatial axis.
+        """Return the distance between neighboring input positions that the operation reads, one number per spatial axis.
 
-        It is above 1 only for a strided kernel of size 1 without padding.
+        The distance is above 1 only for a strided kernel of size 1 without padding.
         """
         padding = (0,) * self.spatial if isinstance(self.padding, str) else self.padding
         return tuple(
@@ -115,10 +119,10 @@ class LayerOp:
         )
 
     def skip_unread(self, x: Tensor) -> tuple[Tensor, LayerOp]:
-        """Drop input positions that a strided kernel of size 1 never reads, so that folding does not process them.
+        """Drop input positions that a strided kernel of size 1 never reads. Later steps then have less to compute.
 
         Returns:
-            The remaining input, and the operation to apply to it.
+            The remaining input, and the operation to apply to it. The operation has stride 1 where positions were dropped.
         """
         if self.reads_all:
             return x, self
@@ -128,7 +132,10 @@ class LayerOp:
         return x, replace(self, stride=tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True)))
 
     def positions(self, input_shape: Sequence[int]) -> tuple[int, int]:
-        """Count the input positions that are read, ``HW_i``, and the output positions, ``HW_o``, each times the batch size."""
+        """Count the input positions that are read, and the output positions, for an input of the given shape.
+
+        A position is a place along the spatial axes. Both counts include all samples of the batch.
+        """
         split = len(input_shape) - self.spatial
         lead = prod(input_shape[: split - 1])
         sizes = input_shape[split:]
@@ -152,9 +159,10 @@ class LayerForm(NamedTuple):
     """Holds everything about a layer that decides how it can be computed, and at what cost.
 
     Args:
-        geometry: Shapes, scope and boundary.
-        states: State of each weight axis: ``identity`` (read cell by cell), or ``integer`` or ``fractional`` starts.
-        op: The operation that uses the weight.
+        geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
+        states: How each weight axis is read from the epitome: ``identity`` (each index reads the cell of the same index),
+            ``integer`` (at integer starts) or ``fractional`` (at fractional starts).
+        op: The convolution or matrix product that uses the weight.
     """
 
     geometry: EpitomeGeometry
@@ -163,13 +171,15 @@ class LayerForm(NamedTuple):
 
 
 def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
-    """Return the reason why an execution that does not sample the complete weight cannot compute a layer.
+    """Check a layer for properties that some executions cannot handle. Return the reason; empty if the layer has none of them.
 
-    A layer that standardizes its weight is always refused, because it needs the complete weight.
+    A layer that standardizes its weight is always refused. It needs the complete weight, which only the execution
+    ``materialize`` samples.
 
     Args:
-        form: The layer's form.
-        causes: Further properties that the execution cannot handle: ``joint`` (joint scope), ``groups`` (grouped layers).
+        form: Properties of the layer.
+        causes: Other properties to refuse: ``joint`` (joint scope: each block of the weight has its own starts), ``groups``
+            (grouped layers).
 
     Returns:
         The reason as a sentence; empty if the layer has none of these properties.
@@ -190,12 +200,12 @@ def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
 
 @dataclass(frozen=True)
 class ExecutionCost:
-    """Holds what one forward pass of a layer costs under an execution.
+    """Holds the numbers of operations in one forward pass of a layer, computed by one execution.
 
     Args:
-        conv_madds: Multiply-adds of the convolution or matrix product that is computed.
-        tap_madds: Multiply-adds of folding and expanding activations at fractional starts.
-        adds: Copies and additions of folding and expanding activations at integer starts; these are not multiply-adds.
+        conv_madds: Multiply-adds of the convolution or matrix product.
+        tap_madds: Multiply-adds of blending activations at fractional starts.
+        adds: Copies and plain additions of activations, which are not multiply-adds.
         weight_madds: Multiply-adds of sampling the weight. They are not part of ``madds``, because inference caches the weight.
     """
 
@@ -206,16 +216,17 @@ class ExecutionCost:
 
     @property
     def madds(self) -> int:
-        """Multiply-adds of one forward pass: those of the convolution plus those of taps at fractional starts."""
+        """Multiply-adds of one forward pass: those of the convolution or matrix product, plus those of blending activations."""
         return self.conv_madds + self.tap_madds
 
 
 class Prepared(NamedTuple):
-    """Holds what an execution needs besides the input. It does not depend on the input, so inference caches it.
+    """Holds what an execution computes from the epitome and the starts alone. Inference caches it for all inputs.
 
     Args:
-        weight: Tensor that the operation uses as its weight.
-        taps: Cells and shares that each weight axis reads.
+        weight: Tensor that the layer's convolution or matrix product uses as its weight.
+        taps: For each weight axis, the epitome cells that each index reads and the factor of each cell. None for an axis where
+            each index reads the cell of the same index.
     """
 
     weight: Tensor
@@ -223,11 +234,12 @@ class Prepared(NamedTuple):
 
 
 class Execution(Protocol):
-    """Defines what each way to compute an epitome layer offers.
+    """Defines the methods of an execution, which is one way to compute an epitome layer.
 
-    Law: ``run(x, prepare(...), ...)`` returns what ``op(x, scale * T(E), bias)`` returns, with the same gradients. ``T(E)`` is the
-    weight that is sampled from the epitome ``E``, and ``scale`` is one factor per output channel, or None for no factor. An execution
-    applies ``scale`` in ``prepare``, or in ``run`` once it has all output channels.
+    Law: ``run(x, prepare(...), ...)`` returns the same as ``op(x, scale * T(E), bias)``, with the same gradients. ``op`` is the
+    layer's convolution or matrix product. ``T(E)`` is the weight that is sampled from the epitome ``E``. ``scale`` is one
+    factor per output channel, or None for no factor. Each execution multiplies by ``scale`` once, either in ``prepare`` or in
+    ``run``.
     """
 
     name: str
@@ -237,33 +249,51 @@ class Execution(Protocol):
         ...
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Build the tensor that the operation uses as its weight; it does not depend on the input."""
+        """Build the tensor that the layer's operation uses as its weight, from the epitome and the starts; the input is not needed."""
         ...
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Compute the layer's output from its input and from what :meth:`prepare` returned."""
+        """Compute the layer's output from its input and from the object that :meth:`prepare` returned."""
         ...
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count the operations of one forward pass, given the numbers of input and output positions."""
+        """Count the multiply-adds and the plain additions of one forward pass.
+
+        ``positions`` holds the numbers of input and output positions, from :meth:`LayerOp.positions`.
+        """
         ...
 
 
 def scale_channels(weight: Tensor, scale: Tensor | None) -> Tensor:
-    """Multiply each output channel of a weight by its factor in ``scale``, in the weight's dtype; None changes nothing."""
+    """Multiply each output channel of a weight by its factor in ``scale``; if ``scale`` is None, return the weight unchanged.
+
+    The product has the weight's dtype.
+    """
     return weight if scale is None else weight * scale.to(weight.dtype).view(-1, *[1] * (weight.ndim - 1))
 
 
 def axis_states(taps: Taps) -> tuple[AxisState, ...]:
-    """Return the state of each weight axis, given its taps: ``identity`` (read cell by cell), ``integer`` or ``fractional``."""
+    """Return how each weight axis is read from the epitome: ``identity``, ``integer`` or ``fractional``.
+
+    - ``identity``: each index reads the cell of the same index
+    - ``integer``: each index reads one cell, because starts are integers
+    - ``fractional``: each index reads two neighboring cells and blends them
+
+    ``taps`` holds for each axis the cells that are read; None means ``identity``.
+    """
     return tuple("identity" if t is None else "fractional" if t.fractional else "integer" for t in taps)
 
 
 def sampling_madds(form: LayerForm, axes: Sequence[int]) -> int:
-    """Count the multiply-adds of sampling a weight along the given axes, one after the other.
+    """Count the multiply-adds of sampling a weight from its epitome.
 
-    A value that is read at a fractional start takes two. With joint scope all axes are read at once, so each weight takes
-    ``2**f`` for ``f`` fractional axes.
+    With separable scope the axes are sampled one after the other. Each value that is blended at a fractional start takes two
+    multiply-adds. With joint scope all axes are sampled at once. Each weight then takes ``2**f`` multiply-adds, where ``f`` is
+    the number of axes with fractional starts. Integer starts take none.
+
+    Args:
+        form: Properties of the layer.
+        axes: Weight axes to sample, in this order.
     """
     geometry, states = form.geometry, form.states
     if geometry.scope == "joint":

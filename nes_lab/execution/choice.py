@@ -1,5 +1,7 @@
 """Choose how one layer is computed: by the execution that was set, or by the cheapest one for each input shape.
 
+An execution is one way to compute an epitome layer. The cheapest one has the fewest multiply-adds.
+
 Tests: tests/execution/test_conformance.py
 """
 
@@ -19,7 +21,9 @@ _MAX_SHAPES = 64
 
 
 class ExecutionChoice:
-    """Holds a layer's ``execution`` option, and chooses the execution for each input shape.
+    """Holds a layer's ``execution`` option, and chooses how the layer is computed for each input shape.
+
+    The option is the name of an execution (a way to compute the layer), or ``auto`` for the one with the fewest multiply-adds.
 
     Examples:
         >>> from nes_lab.execution.base import LayerOp
@@ -36,16 +40,16 @@ class ExecutionChoice:
         self._cheapest: dict[tuple, Execution] = {}
 
     def set(self, name: str, form: LayerForm) -> None:
-        """Set the option to ``auto`` or to the name of an execution.
+        """Set the layer's ``execution`` option to ``auto`` or to the name of an execution.
 
         Raises:
-            PlanError: If the execution is not known or cannot compute the layer; the message says why.
+            PlanError: If no execution has the name, or if it cannot compute the layer; the message says why.
         """
         self._fixed = require_execution(name, form)
         self.name = name
 
     def resolve(self, form: LayerForm, input_shape: Sequence[int]) -> Execution:
-        """Return the execution that is used for an input of the given shape: the one that was set, or the cheapest."""
+        """Return the execution for an input of the given shape: the one that was set, or the one with the fewest multiply-adds."""
         if self._fixed is not None:
             return self._fixed
         if torch.compiler.is_compiling():

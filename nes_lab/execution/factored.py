@@ -1,7 +1,8 @@
 """Compute a layer with the epitome itself, without sampling the weight: the execution ``factored``.
 
-The output is ``y = A_out op(A_in^T x, E)``. ``E`` is the epitome, ``A_out`` and ``A_in`` are the sampling matrices of the output and
-input channels, and ``op`` is the layer's convolution or matrix product.
+The output is ``y = A_out op(A_in^T x, E)`` for the input ``x``. ``E`` is the epitome, and ``op`` is the layer's convolution or
+matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels: one row per channel, which
+holds the factors of the epitome cells that the channel reads.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -19,16 +20,24 @@ __all__ = ["Factored"]
 
 
 class Factored:
-    """Folds the input, applies the operation with the epitome itself, and expands the output. Exact for fractional starts too.
+    """Computes a layer with the epitome itself as the weight. The output is exact, also for fractional starts.
 
-    It costs ``HW_o k E_in E_out`` multiply-adds, plus ``2 C_in HW_i`` if the input axis is fractional and ``2 C_out HW_o`` if the
-    output axis is. ``HW_i`` and ``HW_o`` are the numbers of input and output positions, ``k`` is that of kernel positions.
+    1. Add up the input channels that read the same epitome cell. With fractional starts this costs ``2 C_in HW_i``
+       multiply-adds.
+    2. Apply the convolution or matrix product with the epitome. This costs ``HW_o k E_in E_out`` multiply-adds.
+    3. Copy or blend the results to all output channels. With fractional starts this costs ``2 C_out HW_o`` multiply-adds.
+
+    ``HW_i`` and ``HW_o`` count input and output positions, ``k`` counts kernel positions, ``C_in`` and ``C_out`` count input
+    and output channels, and ``E_in`` and ``E_out`` count epitome cells along the channel axes.
     """
 
     name = "factored"
 
     def why_not(self, form: LayerForm) -> str:
-        """Refuse layers with joint scope, groups or sampled kernel axes: return the reason; empty for other layers."""
+        """Return the reason why this execution cannot compute a layer; empty if it can.
+
+        It refuses joint scope (each block of the weight has its own starts), groups, and kernel axes with starts.
+        """
         kernel = zip(form.geometry.axes[2:], form.states[2:], strict=True)
         sampled = [axis for axis, state in kernel if state != "identity"]
         reason = refuse(form, "joint", "groups")
@@ -38,11 +47,19 @@ class Factored:
         return f"its kernel axis {axis.name!r} is sampled ({axis.cells} cells for a window of {axis.size})"
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Return the epitome as the weight, multiplied by ``scale`` if each of its output cells is one output channel."""
+        """Return the epitome as the operation's weight.
+
+        If it has exactly one cell per output channel, it is multiplied by ``scale`` here. Otherwise :meth:`run` scales the
+        output.
+        """
         return Prepared(scale_channels(epitome, scale) if taps[0] is None else epitome, taps)
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Fold the input, apply the operation with the epitome, expand the output, then scale it and add the bias."""
+        """Compute the layer's output with the epitome as the weight.
+
+        Add up the input channels that read the same cell, apply the operation, then copy or blend its results to all output
+        channels. Scale and bias come last.
+        """
         epitome, taps = prepared
         x, op = fold_input(x, taps[1], op)
         if taps[0] is None:
@@ -51,7 +68,7 @@ class Factored:
         return expand(y, taps[0], y.ndim + op.channel_dim, scale, bias)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count ``HW_o k E_in E_out`` multiply-adds for the operation, plus those of folding the input and expanding the output."""
+        """Count the multiply-adds of adding up input channels, of the operation, and of blending output channels."""
         taps, adds = fold_cost(form, positions)
         entries = form.geometry.weight_shape[0] * positions[1]
         e_out, e_in = form.geometry.epitome_shape[:2]

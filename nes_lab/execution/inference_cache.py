@@ -1,4 +1,4 @@
-"""Cache values that are computed from tensors until the tensors change, so that inference computes them only once.
+"""Keep values that were computed from tensors, as long as the tensors do not change. Inference then computes them only once.
 
 Tests: tests/nn/test_layer.py
 """
@@ -14,9 +14,10 @@ __all__ = ["InferenceCache", "tensor_key"]
 
 
 class _Seen:
-    """Remembers the state of a tensor. If object, storage and version are the same later, so are the contents.
+    """Remembers a tensor, the address of its data, and its version (torch's count of in-place changes).
 
-    It holds the tensor and an alias of its storage, so that no other tensor can get either address in the meantime.
+    If all three are the same later, the tensor's contents are unchanged. The object keeps the tensor and its memory alive. So
+    no other tensor can get the same address.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -24,7 +25,7 @@ class _Seen:
         self.address = tensor.data_ptr()
 
     def still(self, tensor: Tensor) -> bool:
-        """Return True if ``tensor`` is the remembered one, its contents have not changed, and a change would be noticed."""
+        """Return True if ``tensor`` is the remembered tensor and its contents are certainly unchanged."""
         return (
             tensor is self.tensor
             and tensor._version == self.version
@@ -40,10 +41,14 @@ def _has_gradient(tensor: Tensor) -> bool:
 def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | None:
     """Return a key that identifies tensors and their contents; None if a change of their contents could go unnoticed.
 
-    In-place changes (an optimizer's step, ``load_state_dict``) raise a tensor's version. The key is None for tensors made in
-    inference mode (they have no version), for tensors with a gradient (a fused optimizer's step does not raise the version), and
-    for tensors without storage of their own (inside ``vmap``, fake tensors). A write through ``.data`` that keeps the storage
-    is not noticed; autograd does not notice it either.
+    The key holds each tensor's version, which every in-place change raises (an optimizer's step, ``load_state_dict``). The
+    function returns None in three cases:
+
+    - A tensor was made in inference mode, and so has no version.
+    - A tensor has a gradient. A fused optimizer may change the tensor without raising its version.
+    - A tensor has no storage of its own (inside ``vmap``, fake tensors).
+
+    A write through ``.data`` that keeps the storage is not noticed; autograd does not notice such a write either.
     """
     key: list[_Seen | None] = []
     for tensor in tensors:
@@ -58,9 +63,9 @@ def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | N
 
 
 class InferenceCache:
-    """Caches values that were computed from tensors until one of the tensors changes. Copies and pickles of a cache are empty.
+    """Keeps values that were computed from tensors, until one of the tensors changes. A copied or unpickled cache is empty.
 
-    Values computed in ``torch.inference_mode`` are not returned outside it, so that they never reach a training step.
+    Values that were computed in ``torch.inference_mode`` are returned only in that mode, because training cannot use them.
     """
 
     def __init__(self) -> None:
@@ -69,9 +74,9 @@ class InferenceCache:
         self._values: dict = {}
 
     def values(self, tensors: Sequence[Tensor | None]) -> dict | None:
-        """Return the dictionary of values computed from these tensors as they are now; None if nothing may be cached.
+        """Return the dictionary of cached values for the given tensors; None if nothing may be cached for them.
 
-        The caller reads the dictionary and adds values to it. It is empty if one of the tensors has changed.
+        The dictionary is empty at first, and again after one of the tensors has changed. The caller adds values to it.
         """
         if self._same(tensors):
             return self._values

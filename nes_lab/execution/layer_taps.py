@@ -1,4 +1,6 @@
-"""Turn the starts of a layer into taps, and cache the taps until the starts change.
+"""Turn the starts of a layer into taps: the epitome cells that each weight index reads, and the factor of each cell.
+
+The taps are cached until the starts change.
 
 Tests: tests/nn/test_layer.py
 """
@@ -20,29 +22,38 @@ __all__ = ["LayerTaps", "StartsHolder"]
 
 
 class StartsHolder(Protocol):
-    """Describes what :class:`LayerTaps` needs of the module that holds a layer's starts."""
+    """Lists the attributes and methods that :class:`LayerTaps` needs from the module that holds a layer's starts."""
 
     geometry: EpitomeGeometry
     fractional: bool
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices in which a weight axis is read; None if there are too many or they are unknown."""
+        """Return the contiguous slices of epitome cells that a weight axis reads, in order.
+
+        None if there are too many slices, or if they are unknown.
+        """
         ...
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the stored tables of starts; if one of them changes, the taps are built again."""
+        """Return the tensors that hold the starts. Cached taps are valid until one of these tensors changes."""
         ...
 
 
 class LayerTaps:
-    """Builds a layer's taps from its starts. If no start needs a gradient, the taps are cached until the stored starts change."""
+    """Builds a layer's taps from its starts. Taps are the epitome cells that each weight index reads, and the factor of each cell.
+
+    If no start needs a gradient, the taps are cached until the stored starts change.
+    """
 
     def __init__(self) -> None:
         self._cache = InferenceCache()
 
     @staticmethod
     def build(holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
-        """Build the taps of each weight axis from its starts; None for an axis without starts."""
+        """Build the taps of each weight axis from its starts; None for an axis without starts.
+
+        Taps are the epitome cells that each index along the axis reads, and the factor of each cell.
+        """
         fractional, geometry = holder.fractional, holder.geometry
         return [
             None if s is None else axis_taps(s, geometry, axis, fractional, holder.slices(axis))
@@ -50,7 +61,10 @@ class LayerTaps:
         ]
 
     def get(self, holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
-        """Return the taps of each weight axis for the given starts, from the cache if the stored starts have not changed."""
+        """Return the taps of each weight axis for the given starts, from the cache if the stored starts have not changed.
+
+        Taps are the epitome cells that each index along the axis reads, and the factor of each cell.
+        """
         if any(s is not None and s.requires_grad for s in starts):
             self._cache.clear()
             return self.build(holder, starts)

@@ -1,4 +1,4 @@
-"""Compute a layer by sampling its complete weight: the execution ``materialize``, which is always available.
+"""Compute a layer by sampling its complete weight from the epitome: the execution ``materialize``, which is always available.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -17,8 +17,8 @@ __all__ = ["Materialize"]
 class Materialize:
     """Samples the complete weight from the epitome, then applies one dense operation with it.
 
-    It costs what the dense layer costs: ``HW_o k (C_in/groups) C_out`` multiply-adds for ``HW_o`` output positions and ``k`` kernel
-    positions.
+    It costs as many multiply-adds as the dense layer: ``HW_o k (C_in/groups) C_out`` for ``HW_o`` output positions, ``k``
+    kernel positions, ``C_in`` input channels and ``C_out`` output channels.
     """
 
     name = "materialize"
@@ -28,15 +28,15 @@ class Materialize:
         return ""
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Sample the complete weight from the epitome, and multiply it by ``scale``."""
+        """Sample the complete weight from the epitome, and multiply each output channel by its factor in ``scale``."""
         return Prepared(scale_channels(sample_patches(epitome, taps, geometry), scale), taps)
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Apply the layer's operation with the sampled weight and the bias; the weight is scaled already."""
+        """Apply the layer's convolution or matrix product with the sampled weight, which is already scaled, and add the bias."""
         return op(x, prepared.weight, bias)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count the dense layer's ``HW_o k (C_in/groups) C_out`` multiply-adds, and those of sampling the weight."""
+        """Count the multiply-adds of the dense layer and, as a separate number, those of sampling the weight."""
         c_out, c_in = form.geometry.weight_shape[:2]
         order = (1, 0, *range(2, len(form.geometry.weight_shape)))
         return ExecutionCost(

@@ -1,7 +1,8 @@
 """Compute a layer from the products of its input with every epitome cell: the execution ``product_map``.
 
-Output channels that read overlapping windows of one epitome filter share their products, as WSNet (Jin et al., ICML 2018)
-does for audio. The sums of all windows are computed at once, and each output channel reads the sum at its start.
+The epitome is longer than the kernel, and each output channel reads a window of it. Output channels whose windows overlap share
+the products of the overlap, as in WSNet (Jin et al., ICML 2018) for audio. The products are summed for all windows at once.
+Each output channel then takes the sum of its window.
 """
 
 from __future__ import annotations
@@ -25,24 +26,34 @@ __all__ = ["ProductMap"]
 
 
 class ProductMap:
-    """Folds the input, multiplies it with every epitome cell, sums the products along windows, and reads a sum per output channel.
+    """Multiplies the input with every epitome cell once, sums the products along windows, and reads a sum per output channel.
 
-    Along a kernel axis with ``n`` cells and ``K`` weights there are ``n - K + 1`` windows. From one term of a window's sum to the
-    next, the cell moves by 1 and the input position by the dilation. The sums are built axis by axis, by doubling, in float32
-    (float64 for float64). A fractional start on a kernel axis blends two windows, one on the output axis blends two filters. So
-    ``t = 2^f`` sums are blended per output channel, where ``f`` is the number of fractional output and kernel axes.
+    A window is the stretch of the epitome that an output channel uses as its kernel. Along a kernel axis with ``n`` cells and
+    kernel length ``K`` there are ``n - K + 1`` windows. The sums are built one axis after the other, in float32 (in float64 for
+    float64 inputs). Input channels that read the same cell are added up before everything else.
 
-    It costs these multiply-adds, for ``HW_i`` input and ``HW_o`` output positions:
+    Where starts are fractional, neighboring sums are blended: two windows on a kernel axis, two epitome filters on the output
+    axis. So ``t = 2^f`` sums are blended per output channel, where ``f`` is the number of output and kernel axes with
+    fractional starts.
+
+    One forward pass costs these multiply-adds:
 
     - ``HW_i prod(E_k) E_in E_out`` for the products
-    - ``2 C_in HW_i`` to fold the input, if the input axis is fractional
+    - ``2 C_in HW_i`` to add up input channels, if their starts are fractional
     - ``t C_out HW_o`` to blend sums, if ``t > 1``
+
+    ``HW_i`` and ``HW_o`` count input and output positions, ``C_in`` and ``C_out`` count input and output channels. ``E_in``,
+    ``E_out`` and ``E_k`` are the epitome's lengths along the input, output and kernel axes.
     """
 
     name = "product_map"
 
     def why_not(self, form: LayerForm) -> str:
-        """Refuse layers with joint scope, groups, no sampled kernel axis or circular boundary: return the reason, or empty."""
+        """Return the reason why this execution cannot compute a layer; empty if it can.
+
+        It refuses joint scope (each block of the weight has its own starts), groups, layers without starts on a kernel axis,
+        and the circular boundary (patches wrap around the end of the epitome).
+        """
         reason = refuse(form, "joint", "groups")
         if reason:
             return reason
@@ -53,14 +64,19 @@ class ProductMap:
         return ""
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Reshape the epitome to the weight of a pointwise convolution, ``(E_out * prod(E_k), E_in, 1...)``."""
+        """Reshape the epitome to the weight of a pointwise convolution, which has kernel size 1.
+
+        The weight has shape ``(E_out * prod(E_k), E_in, 1, ...)``: one row per cell of the output and kernel axes. ``E_out``,
+        ``E_in`` and ``E_k`` are the epitome's lengths along the output, input and kernel axes.
+        """
         pointwise = epitome.movedim(1, -1).flatten(0, -2)
         return Prepared(pointwise[(..., *[None] * (epitome.ndim - 2))], taps)
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Fold the input, multiply it with all cells, sum along windows, and read one sum per output channel.
+        """Multiply the input with every epitome cell, sum the products along windows, and read one sum per output channel.
 
-        The sums are scaled and the bias is added before they are rounded to the input's dtype.
+        Before that, input channels that read the same cell are added up. The sums are scaled and the bias is added before
+        rounding to the input's dtype.
         """
         pointwise, taps = prepared
         x, op = op.skip_unread(x)
@@ -77,14 +93,15 @@ class ProductMap:
         return same_layout(y.to(products.dtype), products)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count the multiply-adds of the products, ``HW_i prod(E_k) E_in E_out``, of folding the input, and of blending sums.
+        """Count the multiply-adds and the plain additions of one forward pass.
 
+        Multiply-adds are those of the products, of adding up input channels at fractional starts, and of blending sums.
         ``adds`` counts three things:
 
-        - the additions of folding the input, if its starts are integers
-        - the additions of the window sums: per kernel axis of length ``K``, ``floor(log2 K)`` doublings and one addition for each
-          further bit of ``K``, each for all cells and input positions
-        - ``C_out HW_o`` copies, if sums are copied and not blended
+        - the additions of input channels that read the same cell, if their starts are integers
+        - the additions that build the window sums: for kernel length ``K``, ``floor(log2 K)`` doublings and one addition for
+          each 1 but the first among the binary digits of ``K``, each for all cells and input positions
+        - one copy per output channel and output position, if sums are copied and not blended
         """
         taps, adds = fold_cost(form, positions)
         geometry, states = form.geometry, form.states
@@ -102,7 +119,7 @@ class ProductMap:
 
 
 def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
-    """Return how many zeros torch pads before and after a spatial axis, and the size of the output along it."""
+    """Return how many zeros torch pads before and after one spatial axis, and the length of the output along that axis."""
     reach = op.dilation[axis] * (op.kernel_size[axis] - 1)
     left, right = op.zeros_along(axis, size)
     room = size + left + right - reach - 1
@@ -115,10 +132,11 @@ def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
 
 
 def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
-    """Sum products along all windows, one kernel axis after the other.
+    """Sum the products of input and epitome cells along all windows, one kernel axis after the other.
 
-    The shape changes from ``(..., E_out, *n, *size)``, with ``n`` cells per kernel axis and the input's size, to
-    ``(..., E_out, *(n - K + 1), *out)``, with one entry per window and the output's size.
+    Products have the shape ``(..., E_out, *n, *size)``: output cells, cells along each kernel axis, input positions along each
+    axis. Sums have the shape ``(..., E_out, *windows, *out)``: output cells, windows along each kernel axis, output positions
+    along each axis. An axis with ``n`` cells and kernel length ``K`` has ``n - K + 1`` windows.
     """
     n, products = op.spatial, products.to(accumulate)
     for axis, length in enumerate(op.kernel_size):
@@ -134,11 +152,14 @@ def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tens
 
 
 def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
-    """Sum a tensor along diagonals: ``out[c, p] = sum_{j < length} tensor[c + j, p + j * step]``.
+    """Sum ``length`` entries along each diagonal of a tensor, in the plane of two axes.
 
-    ``c`` is the index along axis ``cells`` and ``p`` that along axis ``places``. Sums are built by doubling: a sum
-    of ``2 m`` terms is two sums of ``m``, so ``length`` terms take at most ``2 log2(length)`` additions of slices. Nothing is
-    subtracted, so rounding errors stay as small as those of a plain sum, and an infinity stays in the windows that contain it.
+    The result is ``out[c, p] = tensor[c, p] + tensor[c + 1, p + step] + tensor[c + 2, p + 2 * step] + ...`` with ``length``
+    terms. ``c`` is the index along axis ``cells``, and ``p`` is the index along axis ``places``.
+
+    Sums are built by doubling: two sums of ``m`` terms give one sum of ``2 m`` terms. This takes at most ``2 log2(length)``
+    additions of slices. Nothing is subtracted. So rounding errors stay as small as those of a plain sum, and an infinity
+    affects only the sums that contain it.
     """
     total, reach = None, 0  # sums of ``reach`` terms
     power, m = tensor, 1  # sums of ``m`` terms, m = 1, 2, 4...
@@ -153,16 +174,20 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Add diagonal sums of ``m`` terms, ``a``, and of the next ``k`` terms, ``b``, which gives diagonal sums of ``m + k`` terms."""
+    """Join diagonal sums of ``m`` terms, ``a``, and of ``k`` terms, ``b``, into diagonal sums of ``m + k`` terms.
+
+    To each sum in ``a`` the function adds the sum in ``b`` that begins ``m`` steps further along the diagonal.
+    """
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)
     return first + b.narrow(cells, m, length).narrow(places, m * step, width)
 
 
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-    """Return, per tap of a kernel axis, the cells at which the output channels' windows start, and the channels' shares.
+    """Return where the window of each output channel starts along a kernel axis, as pairs of cells and factors.
 
-    One share per channel is enough, because all weights of a window have the same share.
+    Integer starts give one pair, whose factor None means 1. Fractional starts give two pairs, for the cells below and above
+    each start. There is one factor per channel, because all weights of a window have the same factor.
     """
     if taps is None:
         return [(like.new_zeros(()), None)]
@@ -170,7 +195,7 @@ def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | 
 
 
 def _read(sums: Tensor, taps: Taps, cells: Sequence[int], filters: int, op: LayerOp) -> Tensor:
-    """Read the window sum of each output channel at its starts; where starts are fractional, blend the sums of neighbors."""
+    """Read the window sum of each output channel. Where a start is fractional, blend the sums on both sides of the start."""
     all_filters = torch.arange(filters, device=sums.device)
     channels = [(all_filters, None)] if taps[0] is None else taps[0].levels()
     total: Tensor | None = None

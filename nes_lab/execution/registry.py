@@ -1,5 +1,7 @@
 """List all executions by name, and find the cheapest for a layer. To add an execution, enter it in :data:`EXECUTIONS`.
 
+An execution is one way to compute an epitome layer. The cheapest one has the fewest multiply-adds.
+
 Tests: tests/execution/test_conformance.py
 """
 
@@ -19,10 +21,10 @@ EXECUTIONS: dict[str, Execution] = {e.name: e for e in (Materialize(), Factored(
 
 
 def require_execution(name: str, form: LayerForm) -> Execution | None:
-    """Return the execution of a given name, after checking that it can compute a layer; None for the name ``auto``.
+    """Return the execution with a given name, after checking that it can compute a layer; None for the name ``auto``.
 
     Raises:
-        PlanError: If no execution has the name, or if it cannot compute the layer; the message says why.
+        PlanError: If no execution has the name, or if the execution cannot compute the layer; the message says why.
     """
     if name == "auto":
         return None
@@ -37,17 +39,17 @@ def require_execution(name: str, form: LayerForm) -> Execution | None:
 
 
 def available_executions(form: LayerForm) -> list[Execution]:
-    """Return all executions that can compute a layer of the given form."""
+    """Return all executions (ways to compute a layer) that work for a layer with the given properties."""
     return [execution for execution in EXECUTIONS.values() if not execution.why_not(form)]
 
 
 def cheapest_execution(form: LayerForm, positions: tuple[int, int]) -> tuple[Execution, ExecutionCost]:
     """Return the execution that computes a layer with the fewest multiply-adds, and its cost.
 
-    If several need equally few, it is the first of them in :data:`EXECUTIONS`.
+    If several need equally few, the first of them in :data:`EXECUTIONS` is returned.
 
     Args:
-        form: The layer's form.
+        form: Properties of the layer: its shapes, how each axis is read, and its operation.
         positions: Numbers of input and output positions, from :meth:`LayerOp.positions`.
     """
     best: Execution = EXECUTIONS["materialize"]  # always available

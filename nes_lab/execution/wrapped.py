@@ -1,7 +1,8 @@
 """Compute a layer with fewer input channels, by channel wrapping: the execution ``wrapped``.
 
-The output is ``y = op(A_in^T x, A_out E)``. ``E`` is the epitome, ``A_out`` and ``A_in`` are the sampling matrices of the output and
-input channels, and ``op`` is the layer's convolution or matrix product.
+The output is ``y = op(A_in^T x, A_out E)`` for the input ``x``. ``E`` is the epitome, and ``op`` is the layer's convolution or
+matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels: one row per channel, which
+holds the factors of the epitome cells that the channel reads.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -29,33 +30,37 @@ __all__ = ["Wrapped", "fold_cost", "fold_input"]
 
 
 class Wrapped:
-    """Adds up the input channels that read the same epitome cell, then applies one operation with ``E_in`` input channels.
+    """Adds up the input channels that read the same epitome cell, then applies one operation with fewer input channels.
 
-    It costs ``HW_o k E_in C_out`` multiply-adds, plus ``2 C_in HW_i`` if the input axis is fractional. ``HW_i`` and ``HW_o`` are the
-    numbers of input and output positions, ``k`` is that of kernel positions. A grouped layer has ``E_in`` cells per group.
+    It costs ``HW_o k E_in C_out`` multiply-adds, plus ``2 C_in HW_i`` if the input starts are fractional. ``HW_i`` and ``HW_o``
+    count input and output positions, ``k`` counts kernel positions, ``C_in`` and ``C_out`` count input and output channels, and
+    ``E_in`` counts epitome cells along the input axis (for each group of a grouped layer).
     """
 
     name = "wrapped"
 
     def why_not(self, form: LayerForm) -> str:
-        """Refuse layers with joint scope and depthwise layers: return the reason; empty for other layers."""
+        """Return the reason why this execution cannot compute a layer; empty if it can.
+
+        It refuses joint scope (each block of the weight has its own starts) and depthwise layers.
+        """
         depthwise = form.geometry.weight_shape[1] == 1 and form.op.groups > 1
         return refuse(form, "joint") or (
             "it is depthwise: with one input channel per group there is nothing to fold" if depthwise else ""
         )
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Sample the epitome along the output and kernel axes, but not the input axis, and multiply by ``scale``."""
+        """Sample the epitome along the output and kernel axes, but not along the input axis, and multiply it by ``scale``."""
         weight = sample_patches(epitome, (taps[0], None, *taps[2:]), geometry)
         return Prepared(scale_channels(weight, scale), taps)
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Fold the input channels onto epitome cells, then apply the operation with fewer input channels."""
+        """Add up the input channels that read the same epitome cell, then apply the operation with fewer input channels."""
         x, op = fold_input(x, prepared.taps[1], op)
         return op(x, prepared.weight, bias)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count ``HW_o k E_in C_out`` multiply-adds for the operation, plus those of folding the input and sampling the weight."""
+        """Count the multiply-adds of adding up input channels, of the operation, and of sampling the weight."""
         taps, adds = fold_cost(form, positions)
         geometry = form.geometry
         return ExecutionCost(
@@ -67,12 +72,13 @@ class Wrapped:
 
 
 def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, LayerOp]:
-    """Fold the channels of a layer's input onto the input cells of its epitome, group by group.
+    """Fold a layer's input: add up the channels that read the same epitome cell, separately in each group of channels.
 
     Args:
         x: Input of the layer.
-        taps: Taps of the input axis; None: the axis is read cell by cell, and the input stays as it is.
-        op: The layer's operation.
+        taps: Epitome cells that each input channel reads, and their factors. None: each channel reads the cell of the same
+            index, and the input stays as it is.
+        op: The layer's convolution or matrix product.
 
     Returns:
         The folded input, without the positions that are never read, and the operation to apply to it.
@@ -88,10 +94,10 @@ def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, L
 
 
 def fold_cost(form: LayerForm, positions: tuple[int, int]) -> tuple[int, int]:
-    """Count the multiply-adds and the plain additions of folding a layer's input.
+    """Return the multiply-adds and the plain additions of adding up the input channels that read the same epitome cell.
 
-    They are ``2 C_in HW_i`` multiply-adds if the input axis has fractional starts, ``C_in HW_i`` additions if it has integer starts,
-    and none if it is read cell by cell.
+    With fractional starts, each channel takes two multiply-adds at each input position. With integer starts it takes one
+    addition. Without starts on the input axis nothing is added up.
     """
     entries = form.geometry.weight_shape[1] * form.op.groups * positions[0]
     return (2 * entries if form.states[1] == "fractional" else 0), (entries if form.states[1] == "integer" else 0)
