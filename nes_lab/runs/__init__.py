@@ -1,20 +1,20 @@
-"""Write and read run directories, and start, queue and stop training processes. Nothing here imports torch.
+"""Write and read the folders of training runs, and start, queue and stop training processes. Nothing here imports torch.
 
 ``layout``: name the files of a run, and check the ids of runs.
-``states``: define the states of a run: whether active or final, how they look, what the user can do.
+``states``: define the states of a run, such as ``running`` or ``failed``, and what the user can do in each.
 ``store``: create, list, read and delete runs.
-``writer``: write to a run: status, metrics, events and checkpoints.
+``writer``: write the status, metrics, events and checkpoints of a run.
 ``info``: read one run and find out its state.
-``files``: write and read JSON, rows and logs so that a crash leaves nothing half-written.
+``files``: write and read JSON files, files of JSON lines and logs so that a crash does not damage them.
 ``lock``: allow one writer per run, by a file lock.
-``process``: tell whether the process of a run is alive, silent or gone.
-``claims``: let only one process work on a run.
+``process``: tell whether the process that trains a run is alive, gives no sign of life, or has ended.
+``claims``: let only one process work on a run, by a file that names the process.
 ``queue``: keep the runs that wait, in the order in which they came.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.
 ``launcher``: start, queue and cancel training processes.
-``spawn``: start the processes themselves, detached.
-``checkpoints``: commit, rotate, verify and find checkpoints.
-``snapshots``: save epitomes and starts several times during training.
+``spawn``: start processes that continue when the terminal or the app is closed.
+``checkpoints``: save, check and find checkpoints, and delete old ones.
+``snapshots``: save the epitomes and starts of all layers several times during training.
 ``current_metrics``: select the rows of metrics that are valid after a run was resumed.
 ``run_progress``: read epoch, loss, accuracy, speed and time left of a run.
 ``query``: show many runs as one table, with the Pareto front and means over seeds.

@@ -1,13 +1,13 @@
-"""Save and find checkpoints so that a crash never leaves a damaged one in use. Their hashes are in a manifest.
+"""Save and find the checkpoints of a run. A damaged checkpoint is never used, even after a crash.
 
-Steps of a commit:
+``manifest.json`` lists the checkpoints of a run with the SHA-256 of each file. :func:`commit` adds a checkpoint in four steps:
 
-1. Rename the written files to their final names, which are unique to step and attempt.
-2. Write the manifest, the list of all checkpoints.
-3. Write ``latest.json``, which repeats the newest entry.
+1. Rename the written files to their final names, which contain the training step and the number of the start or resume.
+2. Write ``manifest.json``.
+3. Write ``latest.json``, a copy of the newest entry of ``manifest.json``.
 4. Delete the files of checkpoints that are too old.
 
-If the writer is killed at any point, the earlier checkpoints are still complete.
+If the process is killed during any of these steps, the earlier checkpoints are still complete.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _KINDS = {".safetensors": "weights", ".pt": "state"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Holds the paths of a checkpoint whose files match their hashes.
+    """Holds the paths of an undamaged checkpoint: the SHA-256 of each file equals the stored one.
 
     Attributes:
         step: Training steps done.
         weights: The safetensors file with the weights.
-        state: The ``.pt`` file with optimizer, schedule and random states; None if there is none.
-        note: Why a newer checkpoint was not taken; empty if this one is the newest.
+        state: The ``.pt`` file with the states of optimizer, schedule and random generators; None if there is no such file.
+        note: Why a newer checkpoint was not used; empty if this checkpoint is the newest.
     """
 
     step: int
@@ -46,35 +46,46 @@ class Checkpoint:
 
 
 def empty_manifest(run: Path) -> None:
-    """Create the folder and the empty list of checkpoints of a new run. So a list that is missing later means damage."""
+    """Create the folder of checkpoints of a new run, and in it ``manifest.json`` with an empty list of checkpoints.
+
+    Every run has this file from the start. If the file is missing later, the run is damaged.
+    """
     folder = run / layout.CHECKPOINTS
     folder.mkdir()
     write_json(folder / layout.MANIFEST, {"schema_version": layout.SCHEMA_VERSION, "checkpoints": []})
 
 
 def file_name(step: int, attempt: int, kind: str) -> str:
-    """Return the file name of a checkpoint's weights or state, unique to the step and the attempt."""
+    """Return the name of one file of a checkpoint. It contains the training step and the attempt.
+
+    Args:
+        step: Training steps done.
+        attempt: Number of the start or resume of the run.
+        kind: ``weights``, or ``state`` for the file with the optimizer's state.
+    """
     return f"step-{step:08d}-a{attempt:02d}" + (".safetensors" if kind == "weights" else ".state.pt")
 
 
 def commit(
     run: Path, step: int, attempt: int, files: Iterable[Path], keep: int, top1: float | None = None
 ) -> dict[str, Any]:
-    """Make written files the latest checkpoint of a run, and delete all others except the newest and the best.
+    """Make files that are already written the latest checkpoint of a run, and delete old checkpoints.
+
+    The ``keep`` newest checkpoints and the one with the best validation top-1 are kept.
 
     Args:
         run: Folder of the run.
         step: Training steps done.
-        attempt: Number of the attempt that writes the checkpoint.
+        attempt: Number of the start or resume of the run that wrote the files.
         files: One ``.safetensors`` file and at most one ``.pt`` file, both in the folder of checkpoints.
         keep: How many of the newest checkpoints are kept.
-        top1: Validation top-1 of this checkpoint; None if it was not validated. The best checkpoint is kept too.
+        top1: Validation top-1 of this checkpoint in percent; None if it was not validated.
 
     Returns:
-        The entry of this checkpoint in the manifest.
+        The entry of this checkpoint in ``manifest.json``, the list of checkpoints.
 
     Raises:
-        CheckpointError: If a file is missing, in another folder or of a wrong kind, or the manifest is damaged.
+        CheckpointError: If a file is missing, in another folder or of a wrong kind, or ``manifest.json`` is damaged.
     """
     folder = run / layout.CHECKPOINTS
     entry: dict[str, Any] = {"step": step, "attempt": attempt, "time": time.time(), "files": {}}
@@ -98,13 +109,15 @@ def commit(
 
 
 def _kept(entries: list[dict[str, Any]], keep: int) -> list[dict[str, Any]]:
-    """Return the entries of the checkpoints to keep: the newest, and before them the best if it is older."""
+    """Return the entries of the checkpoints to keep: the ``keep`` newest, and the best by validation top-1, oldest first."""
     top = best_of(entries)
     return [item for item in entries[:-keep] if item is top] + entries[-keep:]
 
 
 def best_of(entries: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the entry of the checkpoint with the best validation top-1, the first if equal; None if none was validated.
+    """Return the entry of the checkpoint with the best validation top-1; None if no checkpoint was validated.
+
+    If several have the same top-1, the first of them is returned.
 
     Examples:
         >>> best_of([{"step": 1, "top1": 7.0}, {"step": 2, "top1": 9.0}, {"step": 3, "top1": 9.0}, {"step": 4}])["step"]
@@ -115,7 +128,12 @@ def best_of(entries: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def drop_unfinished(run: Path, attempt: int) -> None:
-    """Delete the checkpoint files that an attempt at a run wrote but did not commit, because they fill the disk."""
+    """Delete the temporary files of a run's checkpoints that were not completed, because they fill the disk.
+
+    Args:
+        run: Folder of the run.
+        attempt: Number of the start or resume of the run that wrote the files.
+    """
     for path in (run / layout.CHECKPOINTS).glob(f".saving-*-a{attempt:02d}.*"):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -132,7 +150,7 @@ def _settle(path: Path, final: Path) -> dict[str, Any]:
 
 
 def _sweep(folder: Path, entries: list[dict[str, Any]]) -> None:
-    """Delete the checkpoint files that the manifest does not name: those that are too old, and those of a killed writer."""
+    """Delete the checkpoint files that ``manifest.json`` does not list: old files, and those of a killed process."""
     named = {about["name"] for entry in entries for about in entry["files"].values()} | {layout.MANIFEST}
     for path in folder.iterdir():
         if path.name not in named and (path.name.startswith((TEMPORARY, "step-", ".saving-"))):
@@ -140,9 +158,9 @@ def _sweep(folder: Path, entries: list[dict[str, Any]]) -> None:
 
 
 def _entries(folder: Path, run: Path) -> list[dict[str, Any]]:
-    """Return the entries of a run's manifest of checkpoints, oldest first.
+    """Return the entries of ``manifest.json``, the list of a run's checkpoints, oldest first.
 
-    If the manifest is damaged, return the one entry in ``latest.json``.
+    If ``manifest.json`` is missing or damaged, return the one entry in ``latest.json``.
 
     Raises:
         CheckpointError: If both files are missing or damaged.
@@ -163,10 +181,10 @@ def _entries(folder: Path, run: Path) -> list[dict[str, Any]]:
 
 
 def latest(run: Path) -> Checkpoint | None:
-    """Return the newest undamaged checkpoint of a run: its files still match their hashes.
+    """Return the newest undamaged checkpoint of a run. Its files are compared with their stored SHA-256.
 
     Returns:
-        The checkpoint, or None if none was ever committed. Its ``note`` says why newer ones were skipped.
+        The checkpoint, or None if the run never saved one. Its ``note`` says why newer checkpoints were skipped.
 
     Raises:
         CheckpointError: If all checkpoints of the run are damaged.
@@ -192,13 +210,13 @@ def latest(run: Path) -> Checkpoint | None:
 
 
 def best(run: Path) -> Checkpoint | None:
-    """Return the checkpoint of a run with the best validation top-1, after comparing its files with their hashes.
+    """Return the checkpoint of a run with the best validation top-1. Its files are compared with their stored SHA-256.
 
     Returns:
         The checkpoint, or None if no checkpoint was validated.
 
     Raises:
-        CheckpointError: If its files are damaged, or the list of checkpoints cannot be read.
+        CheckpointError: If the files of this checkpoint are damaged, or the list of checkpoints cannot be read.
     """
     folder = run / layout.CHECKPOINTS
     entry = best_of(_entries(folder, run))

@@ -1,4 +1,7 @@
-"""Let only one process work on a run. A claim is a file that only one process can create; it is void once its holder is gone.
+"""Let only one process work on a run.
+
+A claim is a file in the folder of the run that names the process working on it. Only one process can create the file.
+The claim is not valid any more when that process has ended.
 
 Tests: tests/runs/test_queue_runner.py.
 """
@@ -22,7 +25,10 @@ LEASE_SECONDS = 120.0  # how long a claim is valid before its process has starte
 
 
 def is_claimed(run: Path) -> bool:
-    """Return whether a living process works on a run, or claimed it so recently that its training may still be starting."""
+    """Return whether the claim file of a run names a living process that trains the run or is about to train it.
+
+    A claim whose training has not started is valid for two minutes.
+    """
     try:
         claim = read_json(run / layout.CLAIM)
     except FileNotFoundError:
@@ -40,7 +46,10 @@ def is_claimed(run: Path) -> bool:
 
 
 def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Identity) -> bool:
-    """Return whether a run is claimed by a process of another machine, judged by its claim's age and the run's heartbeat."""
+    """Return whether the claim of a process on another machine is still valid.
+
+    It is valid if it is younger than two minutes, or if its process still writes signs of life to the run's status file.
+    """
     if process.silence(claim, holder) < LEASE_SECONDS:
         return True
     try:
@@ -53,18 +62,20 @@ def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Ident
 
 
 def is_void(run: Path) -> bool:
-    """Return whether a run has a claim whose process is gone."""
+    """Return whether a run has a claim file that is not valid any more, for example because its process has ended."""
     return (run / layout.CLAIM).exists() and not is_claimed(run)
 
 
 def try_claim(run: Path) -> bool:
-    """Claim a run for the process that is about to be started. Call this function while holding the lock of the queue.
+    """Create the claim file of a run, before the process that trains it is started. The file names the calling process.
+
+    Call this function while holding the lock of the queue.
 
     Returns:
-        False if another process has claimed the run.
+        True if the file was created; False if another process has claimed the run.
 
     Raises:
-        RunError: If the run cannot be written to, or was deleted at this moment.
+        RunError: If the run's folder cannot be written to, or was just deleted.
     """
     if is_claimed(run):
         return False
@@ -83,7 +94,10 @@ def try_claim(run: Path) -> bool:
 
 
 def give_claim(run: Path, pid: int) -> None:
-    """Write the started process ``pid`` into this process's claim on a run, unless that process has already done so."""
+    """Replace the calling process in the claim file of a run by the process ``pid``, which it has started to train the run.
+
+    Nothing is written if the claim file no longer names the calling process.
+    """
     with contextlib.suppress(RunError, FileNotFoundError):
         claim = read_json(run / layout.CLAIM)
         if process.is_me(process.Identity.read(claim)) and pid != os.getpid():
@@ -91,7 +105,7 @@ def give_claim(run: Path, pid: int) -> None:
 
 
 def adopt_claim(run: Path) -> None:
-    """Write this process into the claim on a run. A training process does this first.
+    """Write the calling process into the claim file of a run. A training process does this before anything else.
 
     Raises:
         RunError: If another living process works on this run.
@@ -108,7 +122,7 @@ def adopt_claim(run: Path) -> None:
 
 
 def release_claim(run: Path) -> None:
-    """Delete the claim on a run if it belongs to this process, so that the next run can start."""
+    """Delete the claim file of a run if it names the calling process. Then the next waiting run can start."""
     with contextlib.suppress(RunError, FileNotFoundError):
         if process.is_me(process.Identity.read(read_json(run / layout.CLAIM))):
             remove(run / layout.CLAIM)

@@ -1,4 +1,4 @@
-"""Tell whether a difference in accuracy is more than noise, for two settings with one or more seeds each."""
+"""Tell whether two settings (networks trained with one or more seeds each) differ in accuracy by more than noise."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ VERDICTS = ("ahead", "behind", "within noise")
 
 @dataclass(frozen=True)
 class Contest:
-    """The comparison of two settings of equal cost by their top-1 accuracies.
+    """Holds the comparison of the top-1 accuracies of two settings of equal multiply-adds.
 
     Args:
         name, rival: Names of the two settings.
-        difference: Mean top-1 of ``name`` minus that of ``rival``, in percentage points.
+        difference: Mean top-1 of ``name`` minus mean top-1 of ``rival``, in percentage points.
         error: Standard error of the difference, in percentage points.
-        seeds: Number of runs of each setting.
+        seeds: Number of runs of ``name`` and of ``rival``.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Contest:
 
     @property
     def verdict(self) -> str:
-        """``ahead`` or ``behind`` if the difference is more than two standard errors, otherwise ``within noise``."""
+        """``ahead`` or ``behind`` if the accuracies differ by more than two standard errors, otherwise ``within noise``."""
         if abs(self.difference) <= 2 * self.error:
             return "within noise"
         return "ahead" if self.difference > 0 else "behind"
@@ -53,8 +53,8 @@ class Contest:
 def standard_error(top1: Sequence[float], images: int) -> float:
     """Return the standard error of a mean accuracy, in percentage points.
 
-    It is the larger of two estimates: from the spread of the seeds, and from the number of test images (binomial error). The
-    second is a lower bound, because two seeds may agree by chance.
+    It is the larger of two estimates. One comes from the spread of the accuracies over the seeds. The other is the binomial
+    error, from the number of test images. If two seeds agree by chance, the spread is too small, and the binomial error counts.
 
     Args:
         top1: Accuracies in percent, one per seed.
@@ -76,13 +76,13 @@ def standard_error(top1: Sequence[float], images: int) -> float:
 
 
 def compare_accuracy(name: str, top1: Sequence[float], rival: str, rival_top1: Sequence[float], images: int) -> Contest:
-    """Compare the accuracies of two settings over their seeds.
+    """Compare the mean accuracies of two settings, each trained with one or more seeds.
 
     Args:
         name: Name of the first setting.
-        top1: Its accuracies in percent, one per seed.
+        top1: Accuracies of the first setting in percent, one per seed.
         rival: Name of the second setting.
-        rival_top1: Its accuracies in percent, one per seed.
+        rival_top1: Accuracies of the second setting in percent, one per seed.
         images: Number of test images of each run.
 
     Examples:
@@ -95,7 +95,10 @@ def compare_accuracy(name: str, top1: Sequence[float], rival: str, rival_top1: S
 
 
 def tally(contests: Sequence[Contest]) -> str:
-    """Return one sentence that says how many comparisons are ahead, behind or within noise.
+    """Return one sentence that says in how many comparisons the epitome network is ahead, behind or within noise.
+
+    Args:
+        contests: The comparisons; the first setting of each is the epitome network.
 
     Examples:
         >>> tally([Contest("a", "b", 0.1, 0.5, (2, 2)), Contest("c", "b", -3.0, 0.5, (2, 2))])

@@ -1,4 +1,4 @@
-"""Select the valid rows of metrics of a run that was interrupted, was resumed, and wrote some steps twice.
+"""Select the valid rows of metrics of a run that was resumed. Such a run may have written rows for the same step twice.
 
 Tests: tests/runs/test_writer.py.
 """
@@ -12,10 +12,11 @@ __all__ = ["current_rows"]
 
 
 def current_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the valid rows of metrics, in order: the last row per step and split.
+    """Return the valid rows of metrics in order of steps: the last row for each step and split (``train`` or ``val``).
 
-    Where an attempt resumed a run, rows of earlier attempts from that step on are dropped. Within a step, training comes
-    before validation. So if the first row of an attempt is a validation row, the earlier training row of that step is kept.
+    ``attempt`` in a row is the number of the start or resume that wrote the row. If a later attempt began again at some
+    step, the rows of earlier attempts from that step on are dropped. One exception: if the later attempt began with the
+    validation of that step, the earlier training row of the step is kept.
 
     Examples:
         >>> first = [{"step": s, "attempt": 1, "loss": 1.0} for s in (1, 2, 3)]

@@ -1,6 +1,7 @@
-"""Write and read small files so that they survive a crash: replace them in one step, append lines, skip torn lines.
+"""Write and read small files so that a crash does not damage them.
 
-Links are never followed.
+A file is replaced in one step, or a line is appended. A line that a crash cut short is skipped when the file is read.
+Symbolic links are never followed.
 
 Tests: tests/runs/test_writer.py.
 """
@@ -40,12 +41,12 @@ TEMPORARY = ".tmp-"
 
 
 def write_json(path: Path, content: Any, durable: bool = True) -> None:
-    """Write ``content`` as JSON to a file in one step: a reader sees the old file or the new one, never a part.
+    """Write ``content`` as JSON to a file in one step. Other processes see the old file or the new one, never a part of it.
 
     Args:
         path: The file.
         content: Anything that JSON can hold; arrays and numbers of numpy and torch become lists and numbers.
-        durable: Whether to wait until the disk has stored the file. False is enough for heartbeats.
+        durable: Whether to wait until the disk has stored the file. False is enough for a file that is soon written again.
 
     Raises:
         RunError: If the file cannot be written.
@@ -54,12 +55,12 @@ def write_json(path: Path, content: Any, durable: bool = True) -> None:
 
 
 def as_json(content: Any) -> bytes:
-    """Return a value as JSON in bytes; arrays and numbers of numpy and torch become lists and numbers."""
+    """Return a value as JSON text in bytes; arrays and numbers of numpy and torch become lists and numbers."""
     return (json.dumps(content, indent=1, default=_plain) + "\n").encode()
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write bytes to a file in one step: a reader sees the old file or the new one, never a part.
+    """Write bytes to a file in one step. Other processes see the old file or the new one, never a part of it.
 
     Args:
         path: The file.
@@ -86,7 +87,7 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def explain(error: OSError) -> str:
-    """Return why a file could not be written and, if the disk is full or read-only, what to do."""
+    """Return the reason of a failed write as text. If the disk is full or read-only, the text also says what to do."""
     text = error.strerror or str(error)
     return text + _CURES.get(error.errno or 0, "")
 
@@ -100,7 +101,9 @@ _CURES = {
 
 
 def overwrite(path: Path, data: bytes) -> None:
-    """Write bytes over an existing file, for a disk that is too full for a second file. A crash may leave a mixture.
+    """Write bytes over the content of an existing file. This works even if the disk has no space for a second file.
+
+    After a crash the file may hold a mixture of old and new bytes.
 
     Raises:
         OSError: If the file cannot be written.
@@ -114,7 +117,7 @@ def overwrite(path: Path, data: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has stored the bytes of a file, or the names in a folder."""
+    """Wait until the disk has stored the bytes of a file, or the list of files in a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -156,11 +159,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_line(handle: int, row: dict[str, Any], name: str = "") -> None:
-    """Append one row as a line of JSON to an open file, in one write. If the writer is killed, only the last line is torn.
+    """Append one row as a line of JSON to an open file. If the process is killed meanwhile, only this line is cut short.
 
     Args:
         handle: Handle of the file, open for appending.
-        row: The row.
+        row: The row, as a mapping from name to value.
         name: Name of the file, for the error message.
 
     Raises:
@@ -175,7 +178,9 @@ def append_line(handle: int, row: dict[str, Any], name: str = "") -> None:
 
 
 def open_to_append(path: Path) -> int:
-    """Open a file of lines for appending, and return its handle. After a torn last line, a new line is started.
+    """Open a file of lines for appending, and return its handle. The file is created if there is none.
+
+    If a crash cut the last line short, a line break is added.
 
     Raises:
         RunError: If the file cannot be opened for writing.
@@ -191,7 +196,10 @@ def open_to_append(path: Path) -> int:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file of JSON lines. Lines that are torn or not JSON objects are skipped; a missing file has no rows."""
+    """Yield the rows of a file with one JSON object per line.
+
+    Lines that a crash cut short or that are not JSON objects are skipped. A missing file has no rows.
+    """
     try:
         data = read_bytes(path)
     except FileNotFoundError:
@@ -204,7 +212,13 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_tail(path: Path, lines: int, most: int = 1 << 16) -> str:
-    """Return the last lines of a text file, reading at most ``most`` bytes; empty if the file cannot be opened."""
+    """Return the last lines of a text file as one text, empty if the file cannot be opened.
+
+    Args:
+        path: The file.
+        lines: Largest number of lines to return.
+        most: Largest number of bytes to read from the end of the file.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except OSError:
@@ -216,9 +230,9 @@ def read_tail(path: Path, lines: int, most: int = 1 << 16) -> str:
 
 
 def rotate(path: Path, most: int, keep: int) -> None:
-    """Empty a log that is larger than ``most`` bytes, and save its last ``keep`` bytes as ``<name>.1``.
+    """Empty a log file that is larger than ``most`` bytes, and save its last ``keep`` bytes as ``<name>.1``.
 
-    The file is emptied, not replaced, because the training process holds it open for appending.
+    The training process keeps the log open for appending. Therefore the file is emptied, not replaced by a new file.
     """
     with contextlib.suppress(FileNotFoundError):
         if path.is_symlink() or path.stat().st_size <= most:

@@ -1,4 +1,4 @@
-"""Read one run and find out its state: the state in its files, unless its process has died.
+"""Read one run from its folder and find out its state. Its files may say ``running`` although its process has died.
 
 Tests: tests/runs/test_query.py.
 """
@@ -26,16 +26,16 @@ class RunInfo:
         label: Free text to recognize the run.
         group: Name that related runs share, such as those of a sweep.
         state: A name in :data:`nes_lab.runs.states.STATES`. A run is ``lost`` when its files say that it is running but
-            its process is gone or silent.
+            its process has ended or gives no sign of life.
         step: Training steps done.
         total: Training steps in total; 0 until the number is known.
         attempt: How often the run was started or resumed.
-        reason: Why it failed, was cancelled or is lost.
-        pid: Process id of the latest attempt; None before the first.
+        reason: Why the run failed, was cancelled or is lost; empty otherwise.
+        pid: Id of the process that trained the run last; None if the run was never started.
         config: The experiment's configuration.
         created: Time of creation, in seconds since 1970.
-        heartbeat: Time of the last sign of life, in seconds since 1970.
-        summary: Final numbers such as params, madds and top1; empty until there are some.
+        heartbeat: Time of the last sign of life of its process, in seconds since 1970.
+        summary: Final results such as params, madds and top1, by name; empty until the run has written some.
     """
 
     id: str
@@ -54,17 +54,17 @@ class RunInfo:
 
     @property
     def is_active(self) -> bool:
-        """True if a living process works on the run."""
+        """True if the state of the run is active: a living process works on the run."""
         return STATES[self.state].active
 
     @property
     def is_final(self) -> bool:
-        """True if the process of the run has ended and has written a final state."""
+        """True if the run has ended and its process has written a final state: finished, cancelled or failed."""
         return STATES[self.state].final
 
     @property
     def is_resumable(self) -> bool:
-        """True if the run ended before it was finished, so that training can continue."""
+        """True if the run ended before training was complete: it can be resumed."""
         return STATES[self.state].resumable
 
     @property
@@ -73,17 +73,17 @@ class RunInfo:
         return min(1.0, self.step / self.total) if self.total > 0 else float(self.state == "finished")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the facts about the run as plain values for JSON."""
+        """Return all attributes of the run as plain values for JSON."""
         return asdict(self)
 
 
 def read_info(folder: Path) -> RunInfo:
     """Read one run from its folder and find out its state.
 
-    If only the status file is damaged, the run is lost and its ``reason`` says why.
+    If only the run's ``status.json`` is damaged, the state is ``lost`` and ``reason`` says why.
 
     Raises:
-        RunError: If ``run.json`` or ``config.json`` is missing or damaged, or the run has another schema version.
+        RunError: If ``run.json`` or ``config.json`` is missing or damaged, or the run has another version of the format.
     """
     run = read_run(folder)
     status, problem = _read_status(folder)
@@ -111,10 +111,10 @@ def read_info(folder: Path) -> RunInfo:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Read the file ``run.json`` of a run (id, label, group, time of creation) and check its schema version.
+    """Read the file ``run.json`` of a run (id, label, group, time of creation) and check the version of its format.
 
     Raises:
-        RunError: If the file is missing or damaged, or has another schema version.
+        RunError: If the file is missing or damaged, or has another version of the format.
     """
     try:
         run = read_json(folder / layout.RUN)
@@ -130,10 +130,10 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read the configuration that a run was created with.
+    """Read the configuration with which a run was created, from ``config.json``.
 
     Raises:
-        RunError: If its ``config.json`` is missing or damaged.
+        RunError: If ``config.json`` is missing or damaged.
     """
     try:
         return read_json(folder / layout.CONFIG)
@@ -174,9 +174,9 @@ def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
 
 
 def _conclude_queued(folder: Path, attempt: int, reason: str) -> tuple[str, str]:
-    """Return the state and the reason of a run whose status says ``queued``.
+    """Return the true state, and the reason for it, of a run whose status file says ``queued``.
 
-    Its process may have been started and have died since, or someone may have asked it to stop.
+    The status file may be out of date: the run's process may have died while it started, or the user may have cancelled it.
     """
     asked = is_cancel_requested(folder, attempt + 1)
     if claims.is_claimed(folder):
@@ -189,7 +189,12 @@ def _conclude_queued(folder: Path, attempt: int, reason: str) -> tuple[str, str]
 
 
 def is_cancel_requested(folder: Path, attempt: int) -> bool:
-    """Return whether someone asked this attempt at a run, or a later one, to stop."""
+    """Return whether the user asked a run to stop.
+
+    Args:
+        folder: Folder of the run.
+        attempt: Number of a start or resume of the run. Requests to stop an earlier one do not count.
+    """
     try:
         return _count(read_json(folder / layout.CANCEL), "attempt") >= attempt
     except FileNotFoundError:

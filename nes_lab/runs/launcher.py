@@ -1,4 +1,4 @@
-"""Start and stop training processes. They are detached: they continue when a terminal, a browser tab or the app is closed."""
+"""Start and stop training processes. They continue when the terminal, the browser tab or the app is closed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_PARALLEL_RUNS = 1  # $NES_LAB_PLACES changes it
 
 
 def max_parallel_runs() -> int:
-    """Return how many queued runs may train at the same time: the value of ``$NES_LAB_PLACES``, or 1.
+    """Return how many queued runs may train at the same time: the value of ``$NES_LAB_PLACES``, or 1 if it is not set.
 
     Raises:
         RunError: If the variable is not an integer from 1 to 1024.
@@ -34,12 +34,12 @@ def max_parallel_runs() -> int:
 
 
 def launch(store: RunStore, run_id: str) -> int | None:
-    """Queue a run, and start it when fewer than :func:`max_parallel_runs` runs train. A cancelled, failed or lost run resumes.
+    """Put a run into the queue, and start it if fewer than :func:`max_parallel_runs` runs train. Otherwise it starts later.
 
-    A second call for the same run does not start it twice.
+    A cancelled, failed or lost run is resumed. A second call for the same run does not start it twice.
 
     Returns:
-        The pid of its process, or None while the run waits for others.
+        Id of the process that trains the run, or None while the run waits for other runs to end.
 
     Raises:
         RunError: If the run is already finished, or cannot be started.
@@ -60,7 +60,7 @@ def requeue(store: RunStore, info: RunInfo) -> None:
     """Set a run that was cancelled, failed or lost to ``queued``, so that it can be resumed.
 
     Raises:
-        RunError: If a process still holds the lock of the run, even if it is silent.
+        RunError: If a process still holds the lock of the run, even one that gives no sign of life.
     """
     folder = store.path(info.id)
     with hold_lock(folder):
@@ -76,15 +76,15 @@ def _status(info: RunInfo, state: str, reason: str) -> dict[str, Any]:
 def start_waiting(store: RunStore, start_runner: bool = True) -> dict[str, int]:
     """Start waiting runs in the order of the queue, up to :func:`max_parallel_runs` at a time.
 
-    This function is called at the end of a run, at every list of runs, and by the queue runner
-    (:mod:`nes_lab.runs.queue_runner`) when a training process ends.
+    This function is called when a run ends and when the runs are listed. It is also called by the queue runner
+    (:mod:`nes_lab.runs.queue_runner`), a process that waits until a training process ends.
 
     Args:
         store: The store of the runs.
-        start_runner: Whether to start a queue runner if runs still wait and none exists.
+        start_runner: Whether to start a queue runner if runs still wait and there is no queue runner.
 
     Returns:
-        The pid of each started process, by run id.
+        The id of each started process, by run id.
     """
     started: dict[str, int] = {}
     spawn.reap()
@@ -107,7 +107,7 @@ def start_waiting(store: RunStore, start_runner: bool = True) -> dict[str, int]:
 
 
 def runs_before(store: RunStore, run_id: str) -> int:
-    """Return how many runs must end before a queued run can start; 0 if it can start now."""
+    """Return how many other runs must end before a queued run can start; 0 if it can start now or does not wait."""
     waiting = [waits for _, waits in queue.tickets(store.root)]
     if run_id not in waiting:
         return 0
@@ -115,7 +115,7 @@ def runs_before(store: RunStore, run_id: str) -> int:
 
 
 def _busy(store: RunStore) -> list[str]:
-    """Return the ids of the runs that a process trains or has claimed; they count as parallel runs."""
+    """Return the ids of the runs that a process trains or is about to train. They count toward :func:`max_parallel_runs`."""
     busy = []
     for name in layout.names(store.root):
         with contextlib.suppress(RunError):
@@ -125,7 +125,7 @@ def _busy(store: RunStore) -> list[str]:
 
 
 def holders(store: RunStore) -> list[process.Identity]:
-    """Return the processes that train runs or have claimed them, from the claims and the statuses of the runs."""
+    """Return the processes that train runs or are about to, from the claim and status files of the runs."""
     identities = []
     for name in _busy(store):
         for file in (layout.CLAIM, layout.STATUS):
@@ -151,10 +151,10 @@ def _start(store: RunStore, run_id: str) -> int | None:
 
 
 def cancel(store: RunStore, run_id: str) -> RunInfo:
-    """Ask a run to save a checkpoint and stop, or take a waiting run out of the queue. It can be resumed later.
+    """Ask a training run to save a checkpoint and stop, or take a waiting run out of the queue. The run can be resumed later.
 
     Returns:
-        The run after the request: stopping, or already cancelled.
+        The run after the request, in the state ``stopping`` or already ``cancelled``.
 
     Raises:
         RunError: If the run has already ended, or its folder cannot be written.
@@ -174,16 +174,16 @@ def cancel(store: RunStore, run_id: str) -> RunInfo:
 
 
 def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
-    """Write the final state of a run whose process never started or has died.
+    """Write a final state for a run whose process never started or has died.
 
     Args:
         store: The store of the run.
         run_id: Id of the run.
-        state: The final state.
+        state: The final state: ``cancelled``, ``failed`` or ``finished``.
         reason: Why the run has this state.
 
     Returns:
-        False, and nothing is written, if a process holds the lock of the run or it already has a final state.
+        True if the state was written. False if a process holds the lock of the run, or the run already has a final state.
     """
     folder = store.path(run_id)
     try:
@@ -199,10 +199,10 @@ def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
 
 
 def _signal(folder: Path) -> None:
-    """Send SIGTERM to the process of a run, and to its process group if it leads one.
+    """Send SIGTERM to the process that trains a run, and to the whole process group if this process leads one.
 
-    No signal is sent if the process is gone and another one has its pid now. A process that is still starting gets no signal
-    either; it reads the request to stop when it begins.
+    No signal is sent to another process that has the same pid now. A training process that is still starting gets no signal
+    either, but it finds the request to stop in the run's folder.
     """
     with contextlib.suppress(FileNotFoundError, RunError, ProcessLookupError):
         holder = process.Identity.read(read_json(folder / layout.STATUS))

@@ -1,4 +1,6 @@
-"""Name the files of a run, make and check ids of runs, and find a run's folder, never one outside the folder of all runs.
+"""Name the files of a run, make and check the ids of runs, and find the folder of a run.
+
+No id leads to a folder outside the folder of all runs.
 
 Tests: tests/runs/test_store.py.
 """
@@ -36,7 +38,7 @@ def check_id(run_id: object) -> str:
     """Check that a run id is safe as the name of a folder, and return it.
 
     Raises:
-        RunError: If it has characters other than lower-case letters, digits and dashes, or is empty or too long.
+        RunError: If the id is not made of 1 to 64 lower-case letters, digits and dashes, or begins with a dash.
 
     Examples:
         >>> check_id("20261122-101500-digits-3f9c")
@@ -48,7 +50,7 @@ def check_id(run_id: object) -> str:
 
 
 def new_id(label: str) -> str:
-    """Return a new run id: the time, a readable part of the label, and six random hex digits."""
+    """Return a new run id: date and time (UTC), a readable part of the run's label, and six random hex digits."""
     slug = re.sub(r"[^a-z0-9]+", "-", label.lower()[:200]).strip("-")[:24].strip("-") or "run"
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{os.urandom(3).hex()}"
 
@@ -61,7 +63,7 @@ def resolve(root: Path, run_id: object) -> Path:
         run_id: Id of the run.
 
     Raises:
-        RunError: If the id is not valid, the run does not exist (the message names the nearest), or its folder is a link.
+        RunError: If the id is not valid, the run does not exist (the message suggests similar ids), or its folder is a link.
     """
     path = root / check_id(run_id)
     try:
@@ -77,7 +79,10 @@ def resolve(root: Path, run_id: object) -> Path:
 
 
 def names(root: Path) -> list[str]:
-    """Return the names of all folders in the folder of all runs that are valid run ids.
+    """Return the ids of all runs, from the names of the subfolders of ``root``. Names that are not valid ids are left out.
+
+    Args:
+        root: The folder of all runs.
 
     Raises:
         RunError: If the folder of all runs cannot be read.

@@ -1,4 +1,4 @@
-"""Allow one writer per run, by a file lock that the operating system releases when the process ends.
+"""Let only one process write to a run, by a file lock. The operating system releases the lock when the process ends.
 
 Tests: tests/runs/test_writer.py.
 """
@@ -25,7 +25,7 @@ _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class Lock:
-    """Holds the handle of an open, locked file: the lock of a run."""
+    """The lock of a run: holds the handle of an open file that is locked."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -39,10 +39,10 @@ def lock(folder: Path) -> Lock:
         folder: Folder of the run.
 
     Returns:
-        The lock, for :func:`unlock`.
+        The lock; give it to :func:`unlock` to release it.
 
     Raises:
-        RunError: If another process holds the lock (the message names its pid), or the file system has no locks.
+        RunError: If another process holds the lock (the message names its pid), or the file system has no file locks.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -58,7 +58,9 @@ def lock(folder: Path) -> Lock:
 
 
 def _take(handle: int, folder: Path) -> None:
-    """Lock an open file, and write the pid and the host into it. If the holder is dying, wait up to five seconds for it.
+    """Lock an open file, and write the id of this process and the name of this machine into it.
+
+    If the process that holds the lock is just ending, wait up to five seconds for it.
 
     Raises:
         RunError: If another process holds the lock.
@@ -96,7 +98,7 @@ def unlock(held: Lock) -> None:
 
 @contextlib.contextmanager
 def hold_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run while the context is open, so that no other process writes to it.
+    """Hold the lock of a run while the ``with`` block runs. Meanwhile no other process can write to the run.
 
     Raises:
         RunError: If another process holds the lock.
@@ -109,7 +111,10 @@ def hold_lock(folder: Path) -> Iterator[None]:
 
 
 def _close_in_child() -> None:
-    """Close the locks of runs in a forked process. If a data loader kept one open, the lock would outlast its writer."""
+    """Close the locks of runs in a forked process, such as a data loader's worker.
+
+    Otherwise the forked process would keep a run locked after the process that writes to it has ended.
+    """
     for held in list(_held):
         unlock(held)
 

@@ -1,4 +1,6 @@
-"""Tell whether a process that was started before still lives. Its pid alone is not enough: pids are reused by others.
+"""Tell whether a process that was started before still lives.
+
+Its pid (process id) alone is not enough, because a later process may have the same pid.
 
 Tests: tests/runs/test_store.py.
 """
@@ -49,7 +51,7 @@ def _psutil() -> Any:
 
 @cache
 def boot_id() -> str:
-    """Return the boot id, which is different after every start of this machine; empty if the system has none."""
+    """Return the boot id of this machine, a text that is new after every start of the machine; empty if it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -66,7 +68,7 @@ class Identity:
         start_ticks: Clock ticks from the start of the machine to the start of the process; unlike ``create_time``, they do
             not change when the clock is set. None except on Linux.
         host: Name of the machine.
-        boot_id: Id of this start of the machine.
+        boot_id: A text that is new after every start of the machine.
     """
 
     pid: int
@@ -80,7 +82,7 @@ class Identity:
         """Return the identity of a living process.
 
         Args:
-            pid: Process id; None means this process.
+            pid: Process id; None means the calling process.
 
         Raises:
             RunError: If there is no such process, or psutil is not installed.
@@ -95,7 +97,7 @@ class Identity:
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Identity | None:
-        """Read the identity of a process from the content of a status or claim file; return None if it is incomplete."""
+        """Read the identity of a process from the content of a run's status or claim file; None if a part is missing."""
         pid, created = content.get("pid"), content.get("create_time")
         if type(pid) is not int or pid <= 0 or not isinstance(created, int | float):
             return None
@@ -113,7 +115,7 @@ class Identity:
         return asdict(self)
 
     def is_here(self) -> bool:
-        """Return whether the process was started on this machine since the machine's last start."""
+        """Return whether the process was started on this machine, and the machine has not been restarted since."""
         return self.host == socket.gethostname() and self.boot_id == boot_id()
 
 
@@ -126,7 +128,7 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def why_dead(identity: Identity) -> str:
-    """Return why the process that ``identity`` describes does not live on this machine; empty if it lives."""
+    """Return the reason why the process described by ``identity`` does not live on this machine; empty if it lives."""
     if not identity.is_here():
         if identity.host != socket.gethostname():
             return f"it ran on {identity.host or 'an unknown machine'}"
@@ -148,7 +150,7 @@ def why_dead(identity: Identity) -> str:
 
 
 def is_alive(identity: Identity | None) -> bool:
-    """Return whether the process that ``identity`` describes lives on this machine; False for None."""
+    """Return whether the process described by ``identity`` lives on this machine; False if ``identity`` is None."""
     return identity is not None and not why_dead(identity)
 
 
@@ -158,12 +160,12 @@ def is_near(identity: Identity) -> bool:
 
 
 def is_me(identity: Identity | None) -> bool:
-    """Return whether ``identity`` describes this process. Besides the pid, the machine and its start must match."""
+    """Return whether ``identity`` describes the calling process: same pid, same machine, not restarted since."""
     return identity is not None and identity.pid == os.getpid() and identity.is_here()
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether no living process has this pid. A zombie, a process that has ended but still has a pid, does not count."""
+    """Return whether no living process has this pid. A zombie (it has ended but still has a pid) is not living."""
     psutil = _psutil()
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -174,17 +176,23 @@ def is_gone(pid: int) -> bool:
 
 
 def now() -> dict[str, float]:
-    """Return a heartbeat: the wall clock time, and the uptime of this machine, which does not change when the clock is set."""
+    """Return a heartbeat (the time of a sign of life): the wall-clock time and the uptime of this machine.
+
+    The uptime is the number of seconds since the machine started. Setting the clock does not change it.
+    """
     return {"heartbeat": time.time(), "uptime": time.monotonic()}
 
 
 def patience(identity: Identity) -> float:
-    """Return the seconds without a heartbeat after which a process counts as lost; more for a process of another machine."""
+    """Return for how many seconds a process may give no sign of life before it counts as lost.
+
+    A process on another machine may give no sign of life for longer: its clock may differ and its files arrive late.
+    """
     return STALE_SECONDS if is_near(identity) else FAR_SECONDS
 
 
 def wait_for_an_end(identities: Iterable[Identity], seconds: float) -> None:
-    """Wait until one of these processes ends, at most ``seconds``. Processes of other machines are ignored."""
+    """Wait until one of the given processes ends, but not longer than ``seconds``. Processes of other machines are ignored."""
     poll, handles = select.poll(), []
     try:
         for identity in identities:
@@ -199,7 +207,15 @@ def wait_for_an_end(identities: Iterable[Identity], seconds: float) -> None:
 
 
 def silence(status: dict[str, Any], identity: Identity) -> float:
-    """Return the seconds since the last heartbeat in the content of a status file; infinite if there is none."""
+    """Return how many seconds ago a process last gave a sign of life (heartbeat).
+
+    Args:
+        status: Content of a run's status or claim file, with the time of the heartbeat.
+        identity: The process that wrote the file.
+
+    Returns:
+        Seconds, at least 0; infinite if ``status`` has no heartbeat.
+    """
     key, clock = ("uptime", time.monotonic()) if identity.is_here() else ("heartbeat", time.time())
     beat = status.get(key)
     return max(0.0, clock - beat) if isinstance(beat, int | float) else float("inf")

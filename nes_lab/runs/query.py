@@ -1,4 +1,4 @@
-"""Show many runs as one flat table, with the Pareto front and means over seeds. Nothing is drawn here."""
+"""Return many runs as one table, find its Pareto front, and compute means over seeds. Nothing is drawn here."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ COLUMNS = (*SETTINGS, *RECIPE, *NUMBERS, "state")
 
 @dataclass(frozen=True)
 class RunTable:
-    """A table of runs: one row per run, all with the same columns; None where a run has no value.
+    """A table with one row per run. All rows have the same columns.
 
     Attributes:
-        rows: One mapping from column to value per run, in the given order.
+        rows: One mapping per run, from the name of a column to the run's value; None where the run has no value.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -43,7 +43,9 @@ class RunTable:
         return self.rows[index]
 
     def to_csv(self) -> str:
-        """Return the table of runs as CSV. Text that a spreadsheet would run as a formula gets a leading apostrophe.
+        """Return the table of runs as CSV text.
+
+        A spreadsheet would run text that begins with ``=`` as a formula. Such text gets a leading apostrophe.
 
         Examples:
             >>> run_table([RunInfo("a", label="=1+1")]).to_csv().splitlines()[1].split(",")[1]
@@ -53,13 +55,13 @@ class RunTable:
 
 
 def run_table(infos: Iterable[RunInfo]) -> RunTable:
-    """Return a table with one row per run and the columns of ``COLUMNS``.
+    """Return a table with one row per run and the columns that ``COLUMNS`` names, in the order of ``infos``.
 
     Three columns need an explanation:
 
     - ``routing`` is None for a network that was not compressed.
-    - ``recipe`` is equal for runs with the same data and training sections.
-    - ``setting`` is equal for runs whose configurations differ only in seed and label.
+    - ``recipe`` is a short hash of the data and training sections of the configuration.
+    - ``setting`` is a short hash of the configuration without seed and label, so it is equal for the seeds of one setting.
     """
     return RunTable(tuple(_row(info) for info in infos))
 
@@ -88,7 +90,7 @@ def _row(info: RunInfo) -> dict[str, Any]:
 
 
 def _fingerprint(tree: Mapping[str, Any]) -> str | None:
-    """Return a short hash of some settings that does not depend on the order of their keys; None if there are none."""
+    """Return a short hash of the given settings; None if there are none. The order of the keys does not change the hash."""
     if not tree:
         return None
     text = json.dumps(tree, sort_keys=True, default=str)
@@ -108,8 +110,8 @@ def _finite(value: Any) -> float | int | None:
 def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = "top1") -> list[bool]:
     """Return for each row whether it is on the Pareto front of low ``cost`` and high ``value``.
 
-    A row is off the front if another row is at least as good in both columns and better in one. Rows without a finite cost
-    and value are never on the front. Equal rows are on it together.
+    A row is not on the front if another row is at least as good in both columns and better in one. A row without
+    a finite cost and value is never on the front. Of rows that are equal in both columns, all or none are on the front.
 
     Args:
         rows: Rows of a table of runs.
@@ -127,8 +129,8 @@ def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = 
 def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
     """Return for each point whether it is on the Pareto front, where smaller coordinates are better.
 
-    A point is off the front if another point is at most as large in every coordinate and smaller in one. Points with a
-    coordinate that is not finite are never on the front. Equal points are on it together.
+    A point is not on the front if another point is not larger in any coordinate and smaller in at least one. A point with
+    a coordinate that is not finite is never on the front. Of equal points, all or none are on the front.
 
     Examples:
         >>> nondominated([(1, 5, 5), (5, 1, 5), (5, 5, 5), (math.nan, 0, 0)])
@@ -144,15 +146,18 @@ def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
 
 
 def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> list[dict[str, Any]]:
-    """Return the means of rows that are equal in the columns ``by``, for example the seeds of one setting.
+    """Group the rows that are equal in the columns ``by``, and return one row with the means of each group.
+
+    For example, average the runs of one setting over their seeds.
 
     Args:
         rows: Rows of a table of runs.
         by: Column or columns to group by.
 
     Returns:
-        One row per group, in order of appearance. It has the columns of ``by``; the number of rows as ``n``; and for each
-        number its mean under its own name and its sample standard deviation as ``<name>_std``, None if too few rows have it.
+        One row per group, in order of first appearance, with the columns ``by`` and the number of rows, ``n``. Columns of
+        results such as ``top1`` hold the mean, and ``<column>_std`` holds the sample standard deviation; None if too
+        few rows have a value.
 
     Raises:
         OptionError: If ``by`` names an unknown column.
@@ -183,7 +188,9 @@ def _average(members: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> di
 
 
 def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
-    """Return the fields of the configuration in which runs differ: by dotted path, the values of all runs in order.
+    """Return the fields of the configuration in which the runs differ.
+
+    The keys are the dotted paths of the fields. Each value is the list of the runs' values, in the order of the runs.
 
     Examples:
         >>> config_difference([RunInfo("a", config={"seed": 0, "x": 1}), RunInfo("b", config={"seed": 1, "x": 1})])
@@ -196,7 +203,7 @@ def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one flat mapping from dotted path to value.
+    """Turn nested settings into one flat mapping. Its keys are dotted paths.
 
     Examples:
         >>> flatten({"training": {"lr": 0.1}})

@@ -1,6 +1,7 @@
 """Keep the runs that wait to be trained, first in, first out.
 
-A waiting run has a ticket: an empty file named after its place and its id. So the queue outlasts a restart of the machine.
+Each waiting run has a ticket: an empty file whose name is the run's place in the queue and its id. The queue is still there
+after a restart of the machine.
 
 Tests: tests/runs/test_launcher.py.
 """
@@ -26,11 +27,13 @@ _TICKET = re.compile(r"(\d{8})-([a-z0-9][a-z0-9-]{0,63})")
 
 @contextlib.contextmanager
 def hold_queue(root: Path, make: bool = True) -> Iterator[Path]:
-    """Hold the lock of the queue while the context is open, so that two processes never start the same run.
+    """Hold the lock of the queue of waiting runs while the ``with`` block runs, and yield the folder of the queue.
+
+    Meanwhile no other process can change the queue or start a waiting run.
 
     Args:
         root: The folder of all runs.
-        make: Create the folder of the queue if there is none.
+        make: Whether to create the folder of the queue if there is none.
 
     Raises:
         RunError: If the queue cannot be written or locked.
@@ -57,14 +60,14 @@ def _flock(handle: int, root: Path) -> None:
 
 
 def why_no_lock(error: OSError) -> str:
-    """Return why a file cannot be locked. Some network file systems have no locks."""
+    """Return why a file could not be locked, from the error. Some network file systems do not support file locks."""
     if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
         return "this file system has no locks (flock); set NES_LAB_HOME to a folder on a file system that has them"
     return error.strerror or str(error)
 
 
 def tickets(root: Path) -> list[tuple[str, str]]:
-    """Return the waiting runs as pairs of (ticket, run id), the next one first.
+    """Return the waiting runs in the order in which they will start, as pairs (name of the run's file in the queue, run id).
 
     Raises:
         RunError: If the folder of the queue cannot be read.

@@ -1,8 +1,10 @@
 """``python -m nes_lab.runs.queue_runner ROOT LOCK``: start each waiting run when its turn comes; exit when the queue is empty.
 
-The process that queues a run behind another starts this one; a lock allows one per folder of runs. It sleeps until a
-training process ends, even if that was killed, and then starts the next run. If the queue runner itself is killed, the next
-launch, the end of any run, and every list of runs start it again.
+ROOT is the folder of all runs. LOCK is the handle of a locked file, which allows only one such process per folder.
+
+This process, the queue runner, is started when a run has to wait for another run. It sleeps until a training process ends
+or is killed, and then starts the next waiting run. If the queue runner itself is killed, it is started again when a run is
+launched, when a run ends, or when the runs are listed.
 """
 
 from __future__ import annotations
@@ -25,12 +27,11 @@ MAX_FAILURES = 60
 
 
 def run_queue(store: RunStore, lock: int) -> None:
-    """Start waiting runs as training processes end, until no run waits.
+    """Start the next waiting run whenever a training process ends; return when no run waits.
 
     Args:
         store: The store of the runs.
-        lock: Handle of the locked file that shows that a queue runner exists. It is closed while the lock of the queue is
-            held, so that no run is queued after the last look at the queue without a new queue runner.
+        lock: Handle of the locked file that shows that a queue runner exists. The file is closed when no run waits.
 
     Raises:
         RunError: If the queue could not be read or written for ten minutes.
@@ -55,7 +56,7 @@ def run_queue(store: RunStore, lock: int) -> None:
 
 
 def main() -> None:
-    """Start the waiting runs of the folder of runs that the command line names."""
+    """Run the queue runner: start the waiting runs of the folder that the command line names."""
     root, lock = Path(sys.argv[1]), int(sys.argv[2])
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # some file systems do not pass the lock on to a child process

@@ -22,16 +22,16 @@ Curve = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class RunProgress:
-    """Holds a run and its newest numbers; a number is None until the run has written one.
+    """Holds a run and its newest metrics, such as loss and accuracy. A metric is None until the run has written it.
 
     Attributes:
         info: The run: its state, configuration and summary.
         epoch: Number of the current epoch, counted from 1.
         epochs: Epochs in total.
         images_per_s: Training speed in images per second, from the latest row of training metrics.
-        seconds_left: Estimate of the time left, in seconds, from the pace of the latest rows; None unless the run is active.
-        losses: Pairs (step, training loss).
-        top1: Pairs (step, validation top-1 in percent).
+        seconds_left: Estimated seconds until training ends, from its recent speed; None if there is no estimate.
+        losses: Pairs (training step, training loss), in order of steps.
+        top1: Pairs (training step, validation top-1 in percent), in order of steps.
     """
 
     info: RunInfo
@@ -44,11 +44,11 @@ class RunProgress:
 
     @property
     def loss(self) -> float | None:
-        """The latest training loss of the run, or None."""
+        """The latest training loss of the run; None if the run has not written any."""
         return self.losses[-1][1] if self.losses else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run and its newest numbers, without the curves, as plain values for JSON."""
+        """Return the run and its newest metrics as plain values for JSON, without the earlier losses and accuracies."""
         newest = {"epoch": self.epoch, "epochs": self.epochs, "loss": self.loss}
         newest |= {"top1": self.top1[-1][1] if self.top1 else None, "images_per_s": self.images_per_s}
         # eta_s is the name that older versions wrote; scripts may read it
@@ -56,7 +56,7 @@ class RunProgress:
 
 
 class RunProgressReader:
-    """Reads the progress of runs repeatedly; it reads the metrics of a run again only if they changed since the last time.
+    """Reads the progress of runs again and again. The metrics file of a run is read again only if it has changed.
 
     Examples:
         >>> import tempfile
@@ -76,7 +76,7 @@ class RunProgressReader:
         self._cache: dict[str, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
 
     def read(self, info: RunInfo) -> RunProgress:
-        """Read the progress of a run. If its metrics are missing or cannot be read, the numbers are None."""
+        """Read the progress of a run. If its metrics cannot be read, the epoch, loss, accuracy and speed are None."""
         rows = self._rows(info.id)
         train = [row for row in rows if row.get("split", "train") == "train"]
         val = [row for row in rows if row.get("split") == "val"]

@@ -1,7 +1,8 @@
-"""Save snapshots of epitomes and starts during training, one safetensors file per snapshot. It needs numpy but not torch.
+"""Save snapshots during training: the epitomes and starts of all layers at one step, in one safetensors file per snapshot.
 
-Keys are ``<layer>/starts.<axis>`` and, in the first and the latest file of a run, ``<layer>/epitome``. The metadata of the
-file holds one JSON text per layer with its shapes and options.
+The file's keys are ``<layer>/starts.<axis>`` and ``<layer>/epitome``. Only the first and the latest snapshot of a run
+contain the epitomes. The metadata of the file holds one JSON text per layer, with the layer's shapes and options. This
+module needs numpy but not torch.
 """
 
 from __future__ import annotations
@@ -29,22 +30,24 @@ _OPTIONS = ("scope", "boundary", "routing")
 
 
 def snapshot_path(folder: Path, step: int) -> Path:
-    """Return the path of the snapshot of one training step."""
+    """Return the path of the snapshot file (epitomes and starts of all layers) of one training step."""
     return folder / f"step-{step:08d}.safetensors"
 
 
 def snapshot_steps(folder: Path) -> list[int]:
-    """Return the training steps that have a snapshot in the folder, in order."""
+    """Return the training steps that have a snapshot file in the folder, in increasing order."""
     matches = (_NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted(int(match[1]) for match in matches if match)
 
 
 def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitomes: bool = True) -> None:
-    """Write a snapshot of the starts of all layers, and of their epitomes if asked. The file appears complete or not at all.
+    """Write the starts of all layers, and their epitomes if asked, to one snapshot file.
+
+    After a crash the file is complete or absent.
 
     Args:
         path: The file.
-        layers: The layers by name.
+        layers: Starts, epitome, shapes and options of each layer, by the layer's name.
         with_epitomes: Whether to write the epitomes too.
 
     Raises:
@@ -65,7 +68,9 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitome
 
 
 def read_snapshot(path: Path) -> dict[str, LayerSnapshot]:
-    """Read a snapshot: its layers by name, in the order in which they were written.
+    """Read a snapshot file: the starts, epitome, shapes and options of each layer, by the layer's name.
+
+    The layers are in the order in which they were written. An epitome that was not saved is None.
 
     Raises:
         RunError: If the file is missing, damaged or not a snapshot.
@@ -94,10 +99,10 @@ def _layer(name: str, metadata: Mapping[str, str], keys: set[str], file: Any) ->
 
 
 def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -> Path:
-    """Write the latest snapshot of a run with its epitomes, and return its path.
+    """Write the latest snapshot of a run (starts and epitomes of all layers), and return the path of the file.
 
-    The epitomes of the previous snapshot are removed, unless it is the first. Snapshots of later steps are deleted, because
-    they come from an attempt before the run was resumed at an earlier step.
+    The epitomes are removed from the previous snapshot, unless it is the first one. Snapshots of later steps are deleted:
+    they were written before the run was resumed at an earlier step.
     """
     folder.mkdir(exist_ok=True)
     path = snapshot_path(folder, step)

@@ -1,4 +1,4 @@
-"""Start detached processes: one that trains a run, and the queue runner, which starts waiting runs.
+"""Start processes that outlive the calling process: training processes, and the queue runner, which starts waiting runs.
 
 Tests: tests/runs/test_launcher.py.
 """
@@ -27,7 +27,7 @@ _children: list[subprocess.Popen[bytes]] = []
 def start_worker(root: Path, run: Path) -> int:
     """Start the process that trains a run, and return its pid.
 
-    It works in the folder in which the run was created, because paths in its config may be relative.
+    Its working folder is the one in which the run was created, because the run's configuration may have relative paths.
 
     Args:
         root: The folder of all runs.
@@ -42,15 +42,19 @@ def start_worker(root: Path, run: Path) -> int:
 
 
 def start_queue_runner(root: Path) -> int | None:
-    """Start the queue runner of a folder of runs, unless it exists. Call this function while holding the lock of the queue.
+    """Start the queue runner, the process that starts waiting runs, unless there is one.
 
-    The lock that marks a queue runner is taken here and passed on to the new process, so that two are never started.
+    Call this function while holding the lock of the queue. It locks another file and passes that lock on to the new process,
+    so there is never more than one queue runner.
+
+    Args:
+        root: The folder of all runs.
 
     Returns:
-        The pid of the queue runner, or None if one exists already.
+        The pid of the new queue runner, or None if there was one already.
 
     Raises:
-        OSError: If it cannot be started.
+        OSError: If the queue runner cannot be started.
     """
     folder = root / layout.QUEUE
     handle = os.open(folder / QUEUE_RUNNER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -67,7 +71,7 @@ def start_queue_runner(root: Path) -> int | None:
 
 
 def reap() -> None:
-    """Collect the started processes that have ended, so that they do not remain as zombies while the app runs."""
+    """Collect the exit status of started processes that have ended, so that no zombie processes remain."""
     _children[:] = [child for child in _children if child.poll() is None]
 
 
@@ -79,14 +83,14 @@ def start_python(
     cwd: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a Python process that can import this package. It has its own session, so Ctrl-C in a terminal does not reach it.
+    """Start a Python process that can import ``nes_lab``. Ctrl-C in the terminal does not reach it.
 
     Args:
         words: Arguments of the Python interpreter.
-        log: File that the output is appended to; None sends it where the output of this process goes.
+        log: File to which the output of the process is appended; None leaves it where the calling process writes.
         keep: Handles of open files that the process inherits.
-        cwd: Working folder of the process; None is that of this process.
-        environment: Environment variables to set, in addition to those of this process.
+        cwd: Working folder of the process; None means the working folder of the calling process.
+        environment: Environment variables to set, in addition to those of the calling process; None means no others.
 
     Raises:
         OSError: If the process cannot be started, or its log cannot be opened.
@@ -112,7 +116,7 @@ def start_python(
 
 
 def end_python(child: subprocess.Popen[bytes], patience: float) -> None:
-    """End a process: send SIGTERM, wait up to ``patience`` seconds for it to save a checkpoint and exit, then kill it."""
+    """End a process: send SIGTERM, and kill it if it has not exited after ``patience`` seconds."""
     if child.poll() is None:
         child.terminate()
         try:
@@ -129,7 +133,7 @@ def _start(words: list[str], log: Path, keep: tuple[int, ...] = (), cwd: str | N
 
 
 def _birthplace(run: Path) -> str | None:
-    """Return the working folder in which a run was created; None if it is not known or no longer exists."""
+    """Return the working folder in which a run was created; None if the folder is not known or no longer exists."""
     with contextlib.suppress(FileNotFoundError, RunError):
         place = read_json(run / layout.RUN).get("cwd")
         if isinstance(place, str) and os.path.isabs(place) and os.path.isdir(place):

@@ -1,6 +1,7 @@
-"""Define the states of a run: whether a state is active or final, whether the run can be resumed, and what the user can do.
+"""Define the states of a run, such as ``running`` or ``failed``, and what the user can do in each.
 
-To add a state, add one entry to ``STATES``. The command line and the app color it by its tone.
+To add a state, add one entry to ``STATES``. Its tone (such as ``good`` or ``bad``) sets its color in the command line and
+the app.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ Tone = Literal["waiting", "working", "warning", "good", "bad"]
 
 @dataclass(frozen=True)
 class RunState:
-    """One state that a run can be in.
+    """Describes one state that a run can be in, such as ``running`` or ``failed``.
 
     Attributes:
         name: The word that ``status.json``, the command line and the app use.
-        tone: Tone that sets its color.
-        active: A living process works on the run.
-        final: The process wrote this state as its last act; nothing changes until someone resumes the run.
-        resumable: Training can continue from the last checkpoint.
+        tone: ``waiting``, ``working``, ``warning``, ``good`` or ``bad``; it sets the color of the state.
+        active: Whether a living process works on the run in this state.
+        final: Whether the run has ended and stays in this state until someone resumes it.
+        resumable: Whether training can continue from the last checkpoint.
         advice: What the user can do, in one or two sentences; empty if nothing needs to be done.
     """
 

@@ -1,4 +1,4 @@
-"""Create, list, read and delete runs in the folder of all runs. Reading never waits for a writer and never needs torch."""
+"""Create, list, read and delete runs in the folder of all runs. A run can be read while it trains, and without torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LITTER_SECONDS = 3600.0  # a process may still use younger folders
 
 
 class RunStore:
-    """Creates, lists, reads and deletes runs in one folder, the root.
+    """Creates, lists, reads and deletes runs in one folder, the folder of all runs.
 
     Args:
         root: The folder; None takes ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set. The folder is
@@ -44,7 +44,7 @@ class RunStore:
         self.root = (layout.default_root() if root is None else Path(root)).absolute()
 
     def create(self, config: Mapping[str, Any], label: str = "", group: str = "") -> str:
-        """Create a run in the state ``queued`` and return its id. The folder appears complete or not at all.
+        """Create a run in the state ``queued`` and return its id. After a crash the run's folder is complete or absent.
 
         Args:
             config: The configuration of the experiment.
@@ -75,7 +75,7 @@ class RunStore:
         """Return the folder of an existing run.
 
         Raises:
-            RunError: If there is no such run, the id is not valid, or the folder is a link.
+            RunError: If there is no such run, the id is not valid, or the folder is a symbolic link.
         """
         return layout.resolve(self.root, run_id)
 
@@ -83,12 +83,12 @@ class RunStore:
         """Read one run: its state, configuration and summary.
 
         Raises:
-            RunError: If the run does not exist, a file other than its status is damaged, or it has another schema version.
+            RunError: If the run does not exist, its ``run.json`` or ``config.json`` is damaged, or it has another format version.
         """
         return read_info(self.path(run_id))
 
     def list(self) -> list[RunInfo]:
-        """Read all runs, newest first. A run that cannot be read is listed as lost, with the reason."""
+        """Read all runs, newest first. A run that cannot be read gets the state ``lost``, and its ``reason`` says why."""
         infos = [self._read_or_lost(name) for name in layout.names(self.root)]
         return sorted(infos, key=lambda info: (info.created, info.id), reverse=True)
 
@@ -107,7 +107,7 @@ class RunStore:
         return self.get(self.find_id(name))
 
     def find_id(self, name: str) -> str:
-        """Return the id of the run named ``name``, or the only id that begins or ends with ``name``. The run is not read.
+        """Return the run id that equals ``name``, or the only one that begins or ends with it. The run's files are not read.
 
         Raises:
             RunError: If no run matches, or several do.
@@ -122,7 +122,7 @@ class RunStore:
         return self.path(name).name
 
     def size(self, run_id: str) -> int:
-        """Return the size of all files of a run in bytes; a link counts as the link itself."""
+        """Return the size of all files of a run in bytes, without the targets of symbolic links."""
         return _bytes_in(self.path(run_id))
 
     def delete(self, run_id: str) -> int:
@@ -143,7 +143,7 @@ class RunStore:
         return freed
 
     def clean(self) -> None:
-        """Delete the folders that remain if a process was killed while it created or deleted a run."""
+        """Delete incomplete folders of runs. They remain when a process is killed while it creates or deletes a run."""
         with contextlib.suppress(OSError), os.scandir(self.root) as entries:
             for item in entries:
                 is_old = time.time() - item.stat(follow_symlinks=False).st_mtime > LITTER_SECONDS
@@ -151,15 +151,18 @@ class RunStore:
                     shutil.rmtree(item.path, ignore_errors=True)
 
     def metrics(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the metrics of a run in order of steps: one row per step and split, from the latest attempt that wrote it."""
+        """Return the metrics of a run in order of steps, one row for each step and split (``train`` or ``val``).
+
+        If the run was resumed and wrote a step twice, only the later row is returned.
+        """
         return current_rows(read_lines(self.path(run_id) / layout.METRICS))
 
     def events(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the events of a run in order, such as starts and checkpoints: rows with at least ``kind`` and ``time``."""
+        """Return the events of a run, such as starts and checkpoints, in order. Each has at least ``kind`` and ``time``."""
         return [row for row in read_lines(self.path(run_id) / layout.EVENTS) if isinstance(row.get("kind"), str)]
 
     def log_tail(self, run_id: str, lines: int = 50) -> str:
-        """Return the last lines that the process of a run printed."""
+        """Return the last lines that the training process of a run printed."""
         return read_tail(self.path(run_id) / layout.LOG, lines)
 
     def latest_checkpoint(self, run_id: str) -> checkpoints.Checkpoint | None:
@@ -167,17 +170,20 @@ class RunStore:
         return checkpoints.latest(self.path(run_id))
 
     def best_checkpoint(self, run_id: str) -> checkpoints.Checkpoint | None:
-        """Return the checkpoint of a run with the best validation top-1, or None if there is none."""
+        """Return the checkpoint of a run with the best validation top-1, or None if no checkpoint was validated."""
         return checkpoints.best(self.path(run_id))
 
     def snapshots(self, run_id: str) -> list[int]:
-        """Return the training steps for which a run has a snapshot of epitomes and starts."""
+        """Return the training steps for which a run has a snapshot: the saved starts (and maybe epitomes) of all layers."""
         from nes_lab.runs.snapshots import snapshot_steps
 
         return snapshot_steps(self.path(run_id) / layout.SNAPSHOTS)
 
     def snapshot(self, run_id: str, step: int) -> dict[str, LayerSnapshot]:
-        """Read the snapshot of one training step, by layer. Only the first and the latest snapshot have epitomes."""
+        """Read the starts and epitomes that a run saved at one training step, by layer name.
+
+        Only the first and the latest snapshot of a run have epitomes; in others they are None.
+        """
         from nes_lab.runs.snapshots import read_snapshot, snapshot_path
 
         return read_snapshot(snapshot_path(self.path(run_id) / layout.SNAPSHOTS, step))
@@ -193,7 +199,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _here() -> str:
-    """Return the working folder, to which paths in a config may be relative; empty if that folder was deleted."""
+    """Return the working folder; empty if it was deleted. Relative paths in a run's configuration refer to it."""
     try:
         return os.getcwd()
     except FileNotFoundError:

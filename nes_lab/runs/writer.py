@@ -1,4 +1,4 @@
-"""Write to a run, from one process at a time: status, metrics, events, checkpoints and snapshots."""
+"""Write the status, metrics, events, checkpoints and snapshots of a run. Only one process at a time can write to a run."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ WRITABLE = (*ACTIVE_STATES, *FINAL_STATES)
 class RunWriter:
     """Writes to a run as its only writer, within a ``with`` block.
 
-    On entry it takes the run's lock, counts a new attempt and writes the state ``running``; then a thread writes a heartbeat
-    every few seconds. If an exception leaves the block, the state becomes ``failed`` (``cancelled`` for Ctrl-C) with the
-    reason, unless a final state was written before.
+    On entry, the writer locks the run, counts one more attempt (start or resume), and writes the state ``running``. A
+    thread then writes a sign of life every few seconds. If an exception leaves the block, the state becomes ``failed``, or
+    ``cancelled`` for Ctrl-C, and the exception becomes the reason. A final state that was written before stays.
 
     Args:
         store: The store of the run.
@@ -116,9 +116,9 @@ class RunWriter:
             self.status("failed", reason=f"{type(error).__name__}: {error}"[:2000])
 
     def _last_status(self) -> dict[str, Any]:
-        """Return the integers in the status of the last attempt. If it is damaged, the attempts are counted from the events.
+        """Return the integers in the run's status file, such as the step and the attempt (number of starts and resumes).
 
-        So a run with a damaged status can still be resumed.
+        If the file is damaged, the number of attempts is read from the run's events. Such a run can still be resumed.
         """
         try:
             status = read_json(self.folder / layout.STATUS)
@@ -131,12 +131,12 @@ class RunWriter:
 
     def status(self, state: str | None = None, *, step: int | None = None, total: int | None = None,
                reason: str = "") -> None:  # fmt: skip
-        """Write the status of the run.
+        """Write the status file of the run: its state, the reason for it, and the training steps done.
 
         Args:
-            state: ``running``, ``stopping``, ``finished``, ``cancelled`` or ``failed``; None keeps state and reason.
-            step: Training steps done; None keeps the number.
-            total: Training steps in total; None keeps the number.
+            state: ``running``, ``stopping``, ``finished``, ``cancelled`` or ``failed``; None keeps the old state and reason.
+            step: Training steps done; None keeps the present value.
+            total: Training steps in total; None keeps the present value.
             reason: Why the run has this state, as a sentence for people.
         """
         with self._guard:
@@ -153,7 +153,10 @@ class RunWriter:
                 self.event(str(state), step=self._status["step"], reason=reason)
 
     def _write_status(self, durable: bool) -> None:
-        """Write the status file. The state ``failed`` is written over the old file if the disk is too full for a second one."""
+        """Write the status file of the run.
+
+        If no new file can be written, because the disk is full, the state ``failed`` is written over the old content.
+        """
         path, content = self.folder / layout.STATUS, self._status | process.now()
         try:
             write_json(path, content, durable)
@@ -164,7 +167,7 @@ class RunWriter:
                 overwrite(path, as_json(content))
 
     def heartbeat(self) -> None:
-        """Write a sign of life into the status of the run. A thread does this too, every few seconds."""
+        """Write the present time into the run's status file as a sign of life. A thread also does this every few seconds."""
         with self._guard:
             if self._status.get("state") not in FINAL_STATES:
                 self.status()
@@ -178,7 +181,9 @@ class RunWriter:
                 rotate(self.folder / layout.LOG, LOG_BYTES, LOG_KEEP)
 
     def metric(self, **row: Any) -> None:
-        """Append one row to the metrics of the run. It needs ``step`` and ``split``; the attempt and the time are added.
+        """Append one row to the metrics of the run.
+
+        Give at least ``step`` and ``split``. The time and ``attempt``, the number of the start or resume, are added.
 
         Raises:
             RunError: If ``step`` is not an integer, or the row cannot be written.
@@ -188,11 +193,11 @@ class RunWriter:
         append_line(self._metrics, row | {"attempt": self.attempt, "time": time.time()}, layout.METRICS)
 
     def event(self, kind: str, **about: Any) -> None:
-        """Append one event to the events of the run, such as a checkpoint or a fallback."""
+        """Append one event to the events file of the run, such as ``checkpoint`` or ``resume``."""
         append_line(self._events, {"kind": kind, **about, "attempt": self.attempt, "time": time.time()}, layout.EVENTS)
 
     def summary(self, **numbers: Any) -> None:
-        """Add final numbers such as params, madds and top1 to the summary of the run, or replace those of the same name.
+        """Add final results such as params, madds and top1 to the run's summary file, or replace those of the same name.
 
         Raises:
             RunError: If a number is not finite, or the summary cannot be written.
@@ -216,28 +221,33 @@ class RunWriter:
         write_json(self.folder / layout.COST, dict(report))
 
     def cancel_requested(self) -> bool:
-        """Return whether someone asked this attempt at the run to stop. The check is cheap enough for every training step."""
+        """Return whether the user asked this run to stop. The check is fast enough for every training step."""
         return is_cancel_requested(self.folder, self.attempt)
 
     def checkpoint_paths(self, step: int) -> tuple[Path, Path]:
-        """Return the temporary files for the weights and the state of a checkpoint, before :meth:`commit_checkpoint`."""
+        """Return the paths of two temporary files: one for the weights of a checkpoint, one for the state of the optimizer.
+
+        Write the files, then call :meth:`commit_checkpoint`.
+        """
         stem = f".saving-step-{step:08d}-a{self.attempt:02d}"
         return self.checkpoint_dir / f"{stem}.safetensors", self.checkpoint_dir / f"{stem}.state.pt"
 
     def commit_checkpoint(self, step: int, files: list[Path], keep: int = 2, top1: float | None = None) -> None:
-        """Make written files the latest checkpoint of the run, and delete all others except the newest and the best.
+        """Make files that are already written the latest checkpoint of the run, and delete old checkpoints.
+
+        The ``keep`` newest checkpoints and the one with the best validation top-1 are kept.
 
         Args:
             step: Training steps done.
-            files: The files with the weights and the state, at the paths from :meth:`checkpoint_paths`.
+            files: The files with the weights and the optimizer's state, at the paths from :meth:`checkpoint_paths`.
             keep: How many of the newest checkpoints are kept.
-            top1: Validation top-1 of this checkpoint; None if it was not validated.
+            top1: Validation top-1 of this checkpoint in percent; None if it was not validated.
         """
         entry = checkpoints.commit(self.folder, step, self.attempt, files, keep, top1)
         self.event("checkpoint", step=step, bytes=sum(about["size"] for about in entry["files"].values()))
 
     def latest_checkpoint(self) -> checkpoints.Checkpoint | None:
-        """Return the newest undamaged checkpoint of the run, and record an event if a newer one is damaged.
+        """Return the newest undamaged checkpoint of the run. If a newer one is damaged, this is recorded as an event.
 
         Returns:
             The checkpoint, or None if none was ever written.
@@ -251,10 +261,16 @@ class RunWriter:
         return checkpoint
 
     def snapshot(self, step: int, layers: Mapping[str, LayerSnapshot]) -> Path:
-        """Store the epitomes and starts of a training step. Only the first and the latest snapshot keep their epitomes.
+        """Store the starts and epitomes of all layers at one training step as a snapshot file.
+
+        Only the first and the latest snapshot of a run keep the epitomes.
+
+        Args:
+            step: Training steps done.
+            layers: Starts, epitome, shapes and options of each layer, by the layer's name.
 
         Returns:
-            The path of the snapshot.
+            The path of the snapshot file.
         """
         from nes_lab.runs.snapshots import add_snapshot
 
