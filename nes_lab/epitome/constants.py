@@ -1,4 +1,4 @@
-"""Keep small tensors that depend only on shapes, one per device, so that training steps do not build them again.
+"""Build small tensors that depend only on shapes once per device, and keep them for later calls.
 
 Tests: tests/epitome/test_sampling.py
 """
@@ -18,12 +18,12 @@ _kept: dict[tuple[Hashable, ...], Tensor] = {}
 
 
 def constant(like: Tensor, build: Callable[..., Tensor], *shapes: Hashable) -> Tensor:
-    """Return the tensor ``build(*shapes, device)``, which is built once per device and then kept. Do not write into it.
+    """Return the tensor ``build(*shapes, device)``. It is built once per device and then kept, so do not write into it.
 
     Args:
-        like: Any tensor on that device. For fake tensors, and while a compiler traces, the result is built at each call.
-        build: Function that builds the tensor. It must be defined at module level, because it is part of the key under which
-            the result is kept.
+        like: Any tensor on the device where the new tensor is needed. If it is a fake tensor, or while a compiler traces, nothing
+            is kept: ``build`` is called each time.
+        build: Function that builds the tensor. Define it at module level: it is part of the key under which the tensor is kept.
         shapes: Arguments of ``build`` before the device.
     """
     if torch.compiler.is_compiling() or type(like) not in (Tensor, nn.Parameter) or like.is_meta:
@@ -41,5 +41,5 @@ def constant(like: Tensor, build: Callable[..., Tensor], *shapes: Hashable) -> T
 
 
 def arange_column(count: int, step: int, device: torch.device) -> Tensor:
-    """Return the numbers ``0, step, 2 * step, ...`` as a column of shape ``(count, 1)``."""
+    """Return the integers ``0, step, ..., (count - 1) * step`` as a column of shape ``(count, 1)``."""
     return torch.arange(count, device=device).mul_(step).unsqueeze(1)

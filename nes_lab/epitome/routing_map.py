@@ -1,6 +1,6 @@
-"""Hold the routing map of a layer: the starts at which the patches of its weight are read.
+"""Hold the routing map of a layer: the positions in its epitome (starts) at which the patches of its weight are read.
 
-Inference needs only the epitome, the routing map and the bias.
+For inference a layer needs only its epitome, routing map and bias.
 
 Tests: tests/epitome/test_sampling.py
 """
@@ -26,9 +26,11 @@ class RoutingMap:
     """Says where in the epitome each patch of a weight is read.
 
     Args:
-        geometry: Shapes, scope and boundary.
-        starts: One tensor of starts per weight axis, in cells; None for an axis that is read cell by cell. Their shape is
-            ``(R_out, R_in)`` with joint scope. With separable scope it is ``(R_in,)`` for the input axis, ``(R_out,)`` otherwise.
+        geometry: Shapes of weight and epitome, scope and boundary.
+        starts: One tensor per weight axis: the epitome cell at which each patch begins. None for an axis without starts, whose
+            index ``i`` reads cell ``i``. With joint scope each tensor has shape ``(R_out, R_in)``: the numbers of patches along
+            the output and the input channels. With separable scope the shape is ``(R_in,)`` for the input axis, ``(R_out,)`` for
+            the others.
         mode: Name of the routing mode that set the starts.
 
     Examples:
@@ -43,23 +45,26 @@ class RoutingMap:
     mode: str
 
     def taps(self, axis: int) -> AxisTaps | None:
-        """Return the taps of a weight axis (the epitome cells it reads and their shares); None if it is read cell by cell."""
+        """Return the taps of a weight axis: the epitome cells that each index reads, and the factor of each cell.
+
+        None if the axis has no starts: then index ``i`` reads cell ``i``.
+        """
         starts = self.starts[axis]
         if starts is None:
             return None
         return axis_taps(starts, self.geometry, axis, fractional=starts.is_floating_point())
 
     def materialize(self, epitome: Tensor) -> Tensor:
-        """Sample the weight ``T(E)`` from an epitome ``E``. It is linear in the epitome."""
+        """Sample the weight from an epitome. The weight is a linear function of the epitome."""
         return sample_patches(epitome, [self.taps(axis) for axis in range(len(self.starts))], self.geometry)
 
     def matrix(self, axis: int) -> Tensor:
         """Return the matrix that samples one channel axis of a weight with separable scope.
 
-        It has one row per channel and one column per epitome cell, ``(C, n)``; every row sums to 1.
+        It has one row per channel of the weight and one column per cell of the epitome axis. Every row sums to 1.
 
         Raises:
-            GeometryError: For joint scope, kernel axes and axes that are read cell by cell, which have no such matrix.
+            GeometryError: If the scope is joint, or the axis is a kernel axis or has no starts: then there is no such matrix.
         """
         taps = self.taps(axis) if axis in (0, 1) and self.geometry.scope == "separable" else None
         if taps is None:
@@ -67,6 +72,9 @@ class RoutingMap:
         return sampling_matrix(taps)
 
     def read_counts(self) -> np.ndarray:
-        """Count, for each epitome cell, the channel pairs of the weight that read it; integers of shape ``(E_out, E_in)``."""
+        """Count the ``(output, input)`` channel pairs of the weight that read each epitome cell.
+
+        Return integers of shape ``(E_out, E_in)``, the lengths of the epitome's channel axes.
+        """
         starts = [None if s is None else s.detach().cpu().numpy() for s in self.starts]
         return read_counts(self.geometry, starts)

@@ -1,15 +1,17 @@
 """Multiply a sparse sampling matrix with one axis of a tensor. These products are called row operations.
 
-The matrix is stored as compressed sparse rows (CSR). Its entry ``k`` has a channel (row), a cell (column) and a share ``s_k``
-(value). All products are derivatives of one form, ``T(a, b, s) = sum_k s_k <a[channel_k], b[cell_k]>``, where ``a`` is indexed
-by channel and ``b`` by cell:
+A sampling matrix has one row per channel of a weight and one column per epitome cell. It is stored as compressed sparse rows
+(CSR). The values of its entries are called shares. There are three products:
 
-- its derivative in ``a`` is the expansion of ``b``, the product with the matrix
-- its derivative in ``b`` is the fold of ``a``, the product with the transpose
-- its derivative in ``s`` is the gradient of the shares, one dot product of rows per entry
+- expand: the matrix times a tensor of cells gives a tensor of channels
+- fold: the transposed matrix times a tensor of channels gives a tensor of cells
+- the gradient of the shares: one dot product per entry of the matrix: the row of its channel in one tensor times the row of its
+  cell in the other
 
-On CPU the products are computed by torch's embedding bags, on CUDA by Triton kernels (:mod:`.triton_rows`). Both are limited by
-memory bandwidth.
+The gradients of each product are again such products.
+
+On CPU the products are computed by torch's embedding bags, on CUDA by Triton kernels (:mod:`.triton_rows`). The speed of both is
+limited by memory bandwidth.
 """
 
 from __future__ import annotations
@@ -48,12 +50,12 @@ def _triton() -> ModuleType | None:
 
 
 def kernels_for(tensor: Tensor) -> ModuleType | None:
-    """Return the module of Triton kernels for a CUDA tensor if triton is installed, otherwise None."""
+    """Return the module that launches Triton kernels; None if the tensor is not on CUDA or triton is not installed."""
     return _triton() if tensor.device.type == "cuda" else None
 
 
 def tracing() -> bool:
-    """Return True if a tracer or a transform other than plain autograd is active. Then every operation must be plain torch."""
+    """Return True while a tracer, or a transform other than plain autograd, is active: use only plain torch operations then."""
     return (
         torch._C._are_functorch_transforms_active()
         or torch.jit.is_tracing()
@@ -63,7 +65,10 @@ def tracing() -> bool:
 
 
 def rows_supported(tensor: Tensor, dim: int) -> bool:
-    """Return True if row operations along ``dim`` support a tensor's device, dtype and layout; otherwise use plain indexing."""
+    """Return True to use row operations along ``dim`` of a tensor, False to use plain indexing.
+
+    The tensor's device, dtype, memory layout and row length decide.
+    """
     if tracing() or not tensor.is_floating_point():
         return False
     if kernels_for(tensor) is not None:
@@ -80,13 +85,13 @@ def combine_rows(
     Args:
         tensor: Floating-point tensor of any shape.
         dim: Axis of ``tensor``, not negative.
-        index: Column of each entry of the matrix, int64 ``(entries,)``.
-        offsets: Index of each row's first entry, then the count of all entries, int64 ``(rows + 1,)``.
-        share: Value of each entry; None: all are 1.
-        uniform: True if all rows have the same number of entries.
+        index: Column of each entry of the matrix, int64, shape ``(entries,)``.
+        offsets: Index of each matrix row's first entry, then the number of all entries; int64, shape ``(rows + 1,)``.
+        share: Value of each entry of the matrix; None: all values are 1.
+        uniform: True if all matrix rows have the same number of entries.
 
     Returns:
-        A tensor with ``rows`` entries along ``dim``, with the dtype and channels-last layout of ``tensor``.
+        A tensor with ``rows`` entries along ``dim``, in the dtype and channels-last layout of ``tensor``.
     """
     if torch.compiler.is_compiling():
         return torch.ops.nes_lab.combine_rows(tensor, dim, index, offsets, share, uniform)
@@ -94,9 +99,10 @@ def combine_rows(
 
 
 def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
-    """Compute dot products of rows of two tensors, ``d[k] = <a[left[k]], b[right[k]]>``. Records no gradient.
+    """Compute dot products of rows of two tensors: row ``left[k]`` of ``a`` with row ``right[k]`` of ``b``, for each ``k``.
 
-    The rows lie along ``dim``, and each product sums over all other axes. The result is float64 if ``a`` is, otherwise float32.
+    Rows are indexed along ``dim``, and each product sums over all other axes. The products are float64 if ``a`` is float64,
+    otherwise float32. No gradient is recorded.
     """
     if torch.compiler.is_compiling():
         return torch.ops.nes_lab.row_dots(a, b, dim, left, right)
@@ -166,7 +172,7 @@ def _(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Combine(torch.autograd.Function):
-    """Multiplies a sampling matrix (to expand) or its transpose (to fold) with a tensor, with gradients for tensor and shares."""
+    """Multiplies a tensor with a sampling matrix (expand) or the transposed matrix (fold). Tensor and matrix get gradients."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -197,7 +203,7 @@ def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
 
 
 class _Dots(torch.autograd.Function):
-    """Computes the gradient of a sampling matrix's shares, one dot product of two rows per share; itself differentiable."""
+    """Computes the gradient of a sampling matrix: one dot product of two rows per entry. It can be differentiated again."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
@@ -215,13 +221,13 @@ class _Dots(torch.autograd.Function):
 
 
 def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
-    """Multiply a sampling matrix with a tensor along one axis to expand it, or the transpose to fold it; twice differentiable.
+    """Expand an axis of a tensor with a sampling matrix, or fold it with the transposed matrix. Twice differentiable.
 
     Args:
         tensor: Tensor for which :func:`rows_supported` returns True.
-        taps: Taps of a separable channel axis; they define the matrix.
-        dim: Axis of ``tensor``, not negative.
-        fold: True to multiply with the transpose.
+        taps: Taps of a channel axis with separable scope; they define the matrix.
+        dim: Axis of ``tensor`` to expand or fold, not negative.
+        fold: False: multiply with the matrix (epitome cells to channels). True: with the transpose (channels to epitome cells).
     """
     rows, share = taps.rows(), taps.shares()
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
@@ -233,7 +239,7 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
 
 
 class _Weight(torch.autograd.Function):
-    """Samples both channel axes of a weight in one pass. Its backward pass handles one axis after the other."""
+    """Samples both channel axes of a weight in one pass over memory. Its backward pass handles one axis after the other."""
 
     @staticmethod
     def forward(ctx: Any, epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis, *frac: Tensor) -> Tensor:  # type: ignore[override]
@@ -259,12 +265,12 @@ class _Weight(torch.autograd.Function):
 
 
 def weight_in_one_pass(epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis) -> Tensor:
-    """Sample both channel axes of a weight with one Triton kernel; gradients are computed through ``by_axis``.
+    """Sample both channel axes of a weight with one Triton kernel. The gradients are those of ``by_axis``.
 
     Args:
         epitome: Epitome of shape ``(E_out, E_in, *E_k)``, a tensor for which :func:`kernels_for` returns kernels.
-        taps: Taps of the output axis and of the input axis; None for an axis that is read cell by cell.
-        by_axis: Function that samples the same axes by differentiable operations; the backward pass uses it.
+        taps: Taps of the output axis and of the input axis; None for an axis without starts, whose index ``i`` reads cell ``i``.
+        by_axis: Function that samples the same axes by differentiable operations; the backward pass calls it.
     """
     frac = [t.frac for t in taps if t is not None and t.frac is not None]
     return _Weight.apply(epitome, taps, by_axis, *frac)  # type: ignore[no-any-return]

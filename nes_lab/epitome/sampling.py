@@ -1,13 +1,17 @@
-r"""Read a weight from an epitome at real-valued starting indices (the sampler), and compute the adjoint of reading.
+r"""Read a weight from an epitome at real-valued starts (the sampler), and compute the transposed operation.
 
-Along one axis, a patch that starts at cell ``s`` is ``patch[j] = (1 - f) E[u + j] + f E[u + j + 1]``, with ``u = floor(s)`` and
-``f = s - u``: a real-valued start blends two neighboring cells of the epitome ``E``. As a matrix product the weight is
-``W = A_out E A_in^T``, where each row of the sampling matrices ``A_out`` and ``A_in`` has at most two non-zeros and sums to 1.
-:func:`expand` multiplies with such a matrix, :func:`fold` with its transpose, but no matrix is built. If an axis is read in a few
-contiguous slices, it is copied slice by slice. Otherwise row operations are used (:mod:`nes_lab.epitome.row_operations`), or
-plain indexing where these do not support the tensor.
+Along one axis, a patch of the weight with start ``s`` has the entries ``patch[j] = (1 - f) E[u + j] + f E[u + j + 1]``. Here
+``E`` is the epitome, ``u = floor(s)`` and ``f = s - u``: each entry blends two neighboring cells of the epitome.
 
-Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
+As a matrix product the weight of a linear layer is ``W = A_out E A_in^T``. Each row of the sampling matrices ``A_out`` and
+``A_in`` has at most two non-zeros and sums to 1. :func:`expand` multiplies with such a matrix, :func:`fold` with the transposed
+matrix. Neither of them builds the matrix:
+
+- an axis that is read in a few contiguous slices is copied slice by slice
+- other axes use row operations (:mod:`nes_lab.epitome.row_operations`)
+- plain indexing is used where row operations do not support the tensor
+
+Source: Zhou et al., ICLR 2020, arXiv:1907.05642; how the gradients of starts are defined is this project's choice.
 """
 
 from __future__ import annotations
@@ -29,18 +33,18 @@ __all__ = ["expand", "expand_kernel", "fold", "sample_patches", "sampling_matrix
 def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """Expand an axis of a tensor from epitome cells to channels, then multiply each channel by ``scale`` and add ``bias``.
 
-    Each channel reads the cells that its taps name; this is the product with the sampling matrix.
+    Each channel blends the cells that its taps name. This is the product with the sampling matrix.
 
     Args:
         tensor: Tensor of any shape with ``taps.cells`` entries along ``dim``.
-        taps: Taps of a separable channel axis.
-        dim: Axis of ``tensor``.
-        scale: One factor per channel of the result, ``(C,)``; None: no factor. It costs no extra pass over memory if the axis is
-            read in slices and no gradient is recorded.
-        bias: One number per channel of the result, ``(C,)``; None: nothing is added.
+        taps: Taps of a channel axis with separable scope: the cells that each of its ``C`` channels reads.
+        dim: Axis of ``tensor`` to expand.
+        scale: One factor per channel, shape ``(C,)``; None: no factor. The multiplication costs no extra pass over memory if the
+            axis is read in slices and no gradient is recorded.
+        bias: One number to add per channel, shape ``(C,)``; None: nothing is added.
 
     Returns:
-        A tensor with ``C`` entries along ``dim`` and the other axes of ``tensor``; dtype and channels-last layout are kept.
+        A tensor with ``C`` entries along ``dim``. Its other axes, dtype and channels-last layout are those of ``tensor``.
 
     Examples:
         >>> taps = AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5]))
@@ -59,7 +63,8 @@ def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None
 def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
     """Fold an axis of a tensor from channels to epitome cells: add each channel onto the cells that its taps name.
 
-    This is the product with the transposed sampling matrix, the adjoint of :func:`expand`.
+    A channel that reads two cells is divided between them. This is the product with the transposed sampling matrix, the adjoint
+    of :func:`expand`.
 
     Examples:
         >>> taps = AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5]))
@@ -108,11 +113,11 @@ def expand_kernel(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
 
     Args:
         tensor: Tensor of shape ``(C_out, ..., cells, ...)``, with ``cells`` entries along ``dim``.
-        taps: Taps of a separable kernel axis, ``(C_out, K)``.
+        taps: Taps of a kernel axis with separable scope, of shape ``(C_out, K)`` for ``K`` kernel positions.
         dim: Kernel axis of ``tensor``, at least 2.
 
     Returns:
-        A tensor with ``K`` entries along ``dim`` and the other axes of ``tensor``.
+        A tensor with ``K`` entries along ``dim``. Its other axes are those of ``tensor``.
     """
     shape = [1] * tensor.ndim
     shape[0], shape[dim] = taps.lower.shape
@@ -128,12 +133,12 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
 
     Args:
         epitome: Tensor of shape ``geometry.epitome_shape``, any floating-point dtype.
-        taps: Taps of each weight axis; None for an axis that is read cell by cell.
-        geometry: Shapes and scope.
+        taps: Taps of each weight axis; None for an axis without starts, whose index ``i`` reads cell ``i``.
+        geometry: Shapes of weight and epitome, and scope.
 
     Returns:
-        The weight, of shape ``geometry.weight_shape`` and the dtype of ``epitome``. It is differentiable in ``epitome`` and in the
-        starts from which ``taps`` were made.
+        The weight, of shape ``geometry.weight_shape``, in the dtype of ``epitome``. It is differentiable in ``epitome`` and in
+        the starts from which ``taps`` were made.
 
     Examples:
         >>> from nes_lab.epitome.taps import axis_taps
@@ -153,7 +158,7 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
 
 
 def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor:
-    """Sample the two channel axes of a separable weight, one after the other."""
+    """Sample the two channel axes of a weight with separable scope, one after the other."""
     for axis in (1, 0):
         t = taps[axis]
         if t is not None:
@@ -162,9 +167,11 @@ def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor
 
 
 def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: EpitomeGeometry) -> Tensor:
-    """Sample a weight with joint scope. Every block has its own starts, so all axes are indexed at once.
+    """Sample a weight with joint scope, by indexing all axes of the epitome at once.
 
-    One indexing operation is needed per combination of lower and upper taps of the axes.
+    Each block of the weight (an output patch crossed with an input patch) has its own starts. An axis with fractional starts
+    reads a lower and an upper cell per index. One indexing operation is needed for each combination of lower and upper over the
+    axes.
     """
     choices = [_joint_levels(t, axis, geometry, epitome) for axis, t in enumerate(taps)]
     weight = None
@@ -180,7 +187,10 @@ def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: Ep
 def _joint_levels(
     t: AxisTaps | None, axis: int, geometry: EpitomeGeometry, epitome: Tensor
 ) -> list[tuple[Tensor, Tensor | None]]:
-    """Return the cells and shares of one axis's taps, shaped to broadcast over the weight."""
+    """Return the cells that one weight axis reads and their factors in the blend, shaped to broadcast over the weight.
+
+    There is one pair of cells and factor for integer starts. For fractional starts there are two pairs: lower and upper cells.
+    """
     ndim = len(geometry.weight_shape)
     shape = [1] * ndim
     if t is None:
@@ -193,17 +203,17 @@ def _joint_levels(
 
 
 def sampling_matrix(taps: AxisTaps) -> Tensor:
-    """Build the matrix that samples a separable channel axis, for tests, fits and figures; layers never build it.
+    """Build the matrix that samples a channel axis with separable scope, for tests, fits and figures. Layers never build it.
 
     Returns:
-        Floating-point matrix of shape ``(C, cells)``; every row sums to 1.
+        Floating-point matrix with one row per channel and one column per epitome cell; every row sums to 1.
     """
     dtype = torch.get_default_dtype() if taps.frac is None else taps.frac.dtype
     return expand(torch.eye(taps.cells, dtype=dtype, device=taps.lower.device), taps, 0)
 
 
 def _along(frac: Tensor, tensor: Tensor, dim: int) -> Tensor:
-    """Return one number per entry of ``dim``, in the dtype of ``tensor`` and shaped to broadcast over it."""
+    """Shape a vector so that it broadcasts along axis ``dim`` of ``tensor``, and cast it to the dtype of ``tensor``."""
     shape = [1] * tensor.ndim
     shape[dim] = frac.shape[0]
     return frac.to(tensor.dtype).view(shape)

@@ -1,7 +1,7 @@
 """Expand or fold an axis of a tensor in a few contiguous slices, instead of with an index tensor.
 
-In eager mode the slices are written into the result one by one. For compilers there are versions made of concatenations and
-padded sums, which compilers can fuse.
+To expand is to copy epitome cells to channels; to fold is to add channels onto epitome cells. In eager mode the slices are
+processed one by one. For compilers there are versions made of concatenations and padded sums, which compilers can fuse.
 
 Tests: tests/epitome/test_sampling.py
 """
@@ -41,15 +41,16 @@ MAX_SLICES = 8
 
 
 def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tuple[CellSlice, ...] | None:
-    """Return the contiguous slices in which a weight axis with integer starts is read; adjacent slices are joined.
+    """Return the contiguous slices in which a weight axis with integer starts reads the epitome. Adjacent slices are joined.
 
     Args:
-        starts: Starts in cells, integers of shape ``geometry.starts_shape(axis)``.
-        geometry: Shapes, scope and boundary.
-        axis: Weight axis.
+        starts: Epitome cell at which each patch begins, integers of shape ``geometry.starts_shape(axis)``.
+        geometry: Shapes of weight and epitome, scope and boundary.
+        axis: Index of the weight axis.
 
     Returns:
-        At most :data:`MAX_SLICES` slices in the order of the axis; None if there are more, for kernel axes and for joint scope.
+        At most :data:`MAX_SLICES` slices ``(first channel, first cell, length)``, in the order of the channels. None if there are
+        more slices, and for kernel axes or joint scope.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4), (6, 4), patch_channels=(3, 4))
@@ -78,7 +79,10 @@ def same_layout(result: Tensor, tensor: Tensor) -> Tensor:
 
 
 def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
-    """Make an uninitialized tensor with dtype, device and memory format of ``tensor``, but ``length`` entries along ``dim``."""
+    """Make an uninitialized tensor with ``length`` entries along ``dim``.
+
+    Its other axes, dtype, device and memory format are those of ``tensor``.
+    """
     shape = list(tensor.shape)
     shape[dim] = length
     fmt = torch.channels_last if channels_inside(tensor) else torch.contiguous_format
@@ -94,10 +98,10 @@ def expand_slices(
 
     Args:
         tensor: Tensor of any shape, with the epitome's cells along ``dim``.
-        slices: Contiguous slices that cover the axis of the result.
-        dim: Axis of ``tensor``, not negative.
-        scale: One factor per channel of the result, shaped to broadcast along ``dim``; None: no factor.
-        bias: One number per channel of the result, shaped like ``scale``; None: nothing is added.
+        slices: Contiguous slices ``(first channel, first cell, length)`` that cover all channels.
+        dim: Axis of ``tensor`` to expand, not negative.
+        scale: One factor per channel, shaped to broadcast along ``dim``; None: no factor.
+        bias: One number to add per channel, shaped like ``scale``; None: nothing is added.
     """
     cells = tensor.shape[dim]
     if scale is None and bias is None:
@@ -129,9 +133,9 @@ def fold_slices(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: in
 
     Args:
         tensor: Tensor of any shape, with the channels along ``dim``.
-        slices: Contiguous slices that cover the channels.
+        slices: Contiguous slices ``(first channel, first cell, length)`` that cover all channels.
         cells: Number of epitome cells.
-        dim: Axis of ``tensor``, not negative.
+        dim: Axis of ``tensor`` to fold, not negative.
     """
     full = [part for part in slices if part[2] == cells]
     parts = [part for part in slices if part[2] < cells]
@@ -147,7 +151,10 @@ def fold_slices(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: in
 
 
 class _Slices(torch.autograd.Function):
-    """Expands or folds a tensor along slices. Each is the adjoint of the other, so the backward pass of one is the other."""
+    """Expands an axis of a tensor from epitome cells to channels by slices, or folds it from channels to cells.
+
+    The backward pass of expanding is folding, and the backward pass of folding is expanding.
+    """
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim: int, fold: bool) -> Tensor:  # type: ignore[override]
@@ -160,17 +167,20 @@ class _Slices(torch.autograd.Function):
 
 
 def apply_slices(tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim: int, fold: bool) -> Tensor:
-    """Expand an axis of a tensor slice by slice, or fold it if ``fold`` is True, differentiably."""
+    """Expand an axis of a tensor from epitome cells to channels by slices; if ``fold`` is True, fold from channels to cells.
+
+    Records gradients.
+    """
     return _Slices.apply(tensor, slices, cells, dim, fold)  # type: ignore[no-any-return]
 
 
 def trace_expand(tensor: Tensor, slices: Sequence[CellSlice], dim: int) -> Tensor:
-    """Expand an axis of a tensor slice by slice, with operations that every tracer supports."""
+    """Expand an axis of a tensor from epitome cells to channels, slice by slice, with operations that every tracer supports."""
     return torch.cat([tensor.narrow(dim, cell, length) for _, cell, length in slices], dim)
 
 
 def trace_fold(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: int) -> Tensor:
-    """Fold an axis of a tensor slice by slice onto epitome cells, with operations that every tracer supports."""
+    """Fold an axis of a tensor from channels to epitome cells, slice by slice, with operations that every tracer supports."""
     total = None
     for begin, cell, length in slices:
         part = tensor.narrow(dim, begin, length)

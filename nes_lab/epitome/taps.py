@@ -1,6 +1,9 @@
 """Turn starts into taps: the epitome cells that each index along a weight axis reads, and the share of each cell.
 
-Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the gradient conventions are this project's.
+A start is the position in the epitome, in cells, at which a patch of the weight begins. A share is the factor of a cell when two
+cells are blended.
+
+Source: Zhou et al., ICLR 2020, arXiv:1907.05642; how the gradients of starts are defined is this project's choice.
 
 Tests: tests/epitome/test_sampling.py
 """
@@ -25,16 +28,17 @@ __all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_limits"]
 class AxisTaps:
     """Holds the epitome cells that each index along a weight axis reads.
 
-    With integer starts that is one cell. With fractional starts it is a lower and an upper cell, which are blended.
+    With integer starts each index reads one cell. With fractional starts it blends two neighboring cells, a lower and an upper.
 
     Args:
-        lower: Lower or only cell, int64: ``(C,)`` for a separable channel axis, ``(C_out, K)`` for a separable kernel axis,
-            ``(C_out, C_in)`` and ``(C_out, C_in, K)`` with joint scope.
-        cells: Length of the epitome axis.
+        lower: Lower or only cell, int64. With separable scope the shape is ``(C,)`` for a channel axis of ``C`` channels, and
+            ``(C_out, K)`` for a kernel axis of ``K`` positions. With joint scope it is ``(C_out, C_in)`` for a channel axis and
+            ``(C_out, C_in, K)`` for a kernel axis.
+        cells: Number of cells of the epitome axis.
         upper: Upper cell, shape of ``lower``; None if all starts are integers.
-        frac: Share of the upper cell, in [0, 1], shape of ``lower``; None if all starts are integers.
-        slices: Contiguous slices of a channel axis, which are faster than an index tensor; None if there are too many or if the
-            CPU does not know them.
+        frac: Factor of the upper cell in the blend, in [0, 1], shape of ``lower``; None if all starts are integers.
+        slices: Contiguous slices ``(first channel, first cell, length)`` of a channel axis, which are faster than an index
+            tensor. None if there are too many, or if they were not computed.
     """
 
     lower: Tensor
@@ -45,17 +49,20 @@ class AxisTaps:
 
     @property
     def fractional(self) -> bool:
-        """True if each index along the weight axis reads two cells, which are blended."""
+        """True if each index along the weight axis blends two epitome cells."""
         return self.frac is not None
 
     def levels(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Return pairs ``(cells, share)``: one for integer starts, otherwise lower and upper; a share of None means 1."""
+        """Return pairs ``(cells, share)``: one pair for integer starts, otherwise one for the lower and one for the upper cells.
+
+        The share is the cells' factor in the blend; None means 1.
+        """
         if self.frac is None or self.upper is None:
             return [(self.lower, None)]
         return [(self.lower, 1 - self.frac), (self.upper, self.frac)]
 
     def rows(self) -> RowTable:
-        """Return the sampling matrix of a channel axis and its transpose, as compressed sparse rows; they are built once."""
+        """Return the sampling matrix of a channel axis and its transpose, as compressed sparse rows (CSR). Both are built once."""
         return _row_table(self) if torch.compiler.is_compiling() else self._rows
 
     @cached_property
@@ -63,7 +70,7 @@ class AxisTaps:
         return _row_table(self)
 
     def shares(self) -> Tensor | None:
-        """Return the values of the sampling matrix's entries, in the order of ``rows().cell``; None if all are 1."""
+        """Return the values of the sampling matrix, in the order of ``rows().cell`` (channel by channel); None if all are 1."""
         if self.frac is None or self.frac.requires_grad or torch.compiler.is_compiling():
             return _shares(self)
         return self._fixed_shares
@@ -74,7 +81,7 @@ class AxisTaps:
 
     @cached_property
     def shares_by_cell(self) -> Tensor | None:
-        """Values of the sampling matrix's entries, ordered by cell, for folds that record no gradient; None if all are 1."""
+        """Values of the sampling matrix, ordered by epitome cell, for folding without gradients; None if all are 1."""
         shares = self.shares()
         return None if shares is None else shares.detach()[self.rows().order]
 
@@ -87,15 +94,16 @@ def _shares(taps: AxisTaps) -> Tensor | None:
 class RowTable:
     """Holds a sampling matrix and its transpose as compressed sparse rows (CSR).
 
-    The matrix has one row per channel, ``C`` in all, with ``per_row`` entries each, and one column per epitome cell.
+    The matrix has one row per channel and one column per epitome cell. There are ``C`` channels, and each row has ``per_row``
+    entries.
 
     Args:
-        cell: Cell (column) of each entry, ordered by channel, ``(C * per_row,)``.
-        offsets: Index of each channel's first entry, then the count of all entries, ``(C + 1,)``.
-        order: Indices of the entries, ordered by cell, ``(C * per_row,)``.
-        channel: Channel (row) of each entry, ordered by cell, ``(C * per_row,)``.
-        cell_offsets: Place in ``order`` of each cell's first entry, then the count of all entries, ``(cells + 1,)``.
-        per_row: Entries per row: 1 for integer starts, 2 for fractional ones.
+        cell: Cell (column) of each entry, with the entries ordered by channel; shape ``(C * per_row,)``.
+        offsets: Index of each channel's first entry, then the number of all entries; shape ``(C + 1,)``.
+        order: Indices of the entries, ordered by cell; shape ``(C * per_row,)``.
+        channel: Channel (row) of each entry, with the entries ordered by cell; shape ``(C * per_row,)``.
+        cell_offsets: Position in ``order`` of each cell's first entry, then the number of all entries; shape ``(cells + 1,)``.
+        per_row: Number of entries per row: 1 for integer starts, 2 for fractional starts.
     """
 
     cell: Tensor
@@ -120,7 +128,7 @@ def _numbers(count: int, step: int, device: torch.device) -> Tensor:
 
 
 class _ClampStarts(torch.autograd.Function):
-    """Clamps starts to their bounds. At a bound the gradient passes only if a step of gradient descent would move inside."""
+    """Clamps starts to their bounds. At a bound, a gradient passes only if gradient descent would move the start inside."""
 
     @staticmethod
     def forward(ctx: Any, starts: Tensor, upper: Tensor) -> Tensor:  # type: ignore[override]
@@ -135,13 +143,13 @@ class _ClampStarts(torch.autograd.Function):
 
 
 def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
-    """Clamp starts to ``[0, upper]``. At a bound the gradient passes only if a step of gradient descent would move inside.
+    """Clamp starts to ``[0, upper]``. At a bound, a gradient passes only if gradient descent would move the start inside.
 
-    The same is true beyond a bound. Where ``upper`` is 0 (the patch is as long as the epitome axis) the gradient is 0.
+    The same is true for a start beyond a bound. If ``upper`` is 0 (the patch is as long as the epitome axis) the gradient is 0.
     ``torch.clamp`` is not used because its gradient at the bound differs between versions of torch.
 
     Args:
-        starts: Real-valued starts, in cells, of any shape.
+        starts: Real-valued starts (positions of patches in the epitome), in cells, of any shape.
         upper: Largest allowed value of each start, of the same shape.
 
     Examples:
@@ -154,9 +162,9 @@ def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
 
 
 def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
-    """Return the largest start of each patch that keeps it inside the epitome, in the dtype and on the device of ``like``.
+    """Return the largest start of each patch that keeps the patch inside the epitome, in the dtype and on the device of ``like``.
 
-    The numbers are those of ``geometry.limits(axis)``, but computed by torch operations, which compilers can trace.
+    The values are those of ``geometry.limits(axis)``, but they are computed by torch operations, which compilers can trace.
     """
     return constant(like, _limits, geometry, axis, like.dtype, 0)
 
@@ -176,15 +184,17 @@ def _limits(geometry: EpitomeGeometry, axis: int, dtype: torch.dtype, less: int,
 def axis_taps(
     starts: Tensor, geometry: EpitomeGeometry, axis: int, fractional: bool, slices: tuple[CellSlice, ...] | None = None
 ) -> AxisTaps:
-    """Turn the starts of a weight axis into taps: the cells that each index along the axis reads, and their shares.
+    """Turn the starts of a weight axis into taps: the cells that each index along the axis reads, and the factor of each cell.
 
     Args:
-        starts: Starts in cells, of shape ``geometry.starts_shape(axis)``; with the clamp boundary already inside their limits.
-        geometry: Shapes, scope and boundary.
-        axis: Weight axis.
-        fractional: False for integer starts: each index reads one cell. True: each reads two, and gradients reach the starts.
-        slices: Contiguous slices of an axis with integer starts, from :func:`~nes_lab.epitome.slices.axis_slices`; None if they are
-            not known.
+        starts: Position of each patch in the epitome, in cells, of shape ``geometry.starts_shape(axis)``. With the clamp boundary
+            every patch must already lie inside the epitome.
+        geometry: Shapes of weight and epitome, scope and boundary.
+        axis: Index of the weight axis.
+        fractional: False for integer starts: each index reads one cell. True: each blends two cells, and gradients reach the
+            starts.
+        slices: Contiguous slices of an axis with integer starts, from :func:`~nes_lab.epitome.slices.axis_slices`; None if they
+            were not computed.
     """
     a = geometry.axes[axis]
     circular = geometry.boundary == "circular"
@@ -203,13 +213,13 @@ def axis_taps(
 
 
 def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) -> Tensor:
-    """Repeat one number per patch so that every index along a weight axis has its patch's number.
+    """Repeat the values of a table with one value per patch, so that each index along a weight axis has its patch's value.
 
     Args:
-        table: One number per patch, in the shape of the table of starts.
-        geometry: Shapes and scope.
-        axis: Weight axis.
-        local: True to add the position of each index inside its patch.
+        table: One value per patch, in the shape of the table of starts.
+        geometry: Shapes of weight and epitome, and scope.
+        axis: Index of the weight axis.
+        local: True to add to each value the position of the index inside its patch.
     """
     if geometry.scope == "joint":
         table = table.index_select(0, constant(table, _patch_of, geometry.axes[0]))

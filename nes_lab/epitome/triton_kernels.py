@@ -1,8 +1,12 @@
 """Define the Triton kernels that :mod:`nes_lab.epitome.triton_rows` launches, and the memory layouts of their tiles.
 
-All kernels are limited by memory bandwidth. Each reads its inputs and writes its output once, neighboring threads access
-neighboring addresses, and programs that read the same rows run one after another, so that repeated reads hit the cache. Sums are
-computed in float32 (float64 for float64) in a fixed order: the same call gives the same bits.
+A tile is the block of the output that one program computes. The speed of all kernels is limited by memory bandwidth:
+
+- each kernel reads its inputs and writes its output once
+- neighboring threads access neighboring addresses
+- programs that read the same rows run one after another, so repeated reads hit the cache
+
+Sums are computed in float32 (float64 for float64 tensors) in a fixed order, so the same call gives the same bits.
 
 Tests: tests/epitome/test_triton_rows.py
 """
@@ -22,7 +26,7 @@ WIDE_POSITIONS, POSITIONS, ROWS = 0, 1, 2  # positions by 16-byte accesses; posi
 
 @triton.jit
 def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Broadcast one value per row over a tile of rows and positions, in the tile's memory layout."""
+    """Broadcast one value per row over a tile (a block of rows and positions), in the tile's memory layout."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 0), [BLOCK_P, BLOCK_R])
     else:
@@ -32,7 +36,7 @@ def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexp
 
 @triton.jit
 def _by_position(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Broadcast one value per position over a tile of rows and positions, in the tile's memory layout."""
+    """Broadcast one value per position (index along the axes other than the rows) over a tile, in the tile's memory layout."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 1), [BLOCK_P, BLOCK_R])
     else:
@@ -52,9 +56,10 @@ def combine_kernel(
     PER_ROW: tl.constexpr, UNROLL: tl.constexpr, SHARED: tl.constexpr, WIDE: tl.constexpr, ACC: tl.constexpr,
     LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """Multiply a sparse matrix with rows: ``out[r]`` is the sum of ``share * x[index]`` over the entries of matrix row ``r``.
+    """Multiply a sparse matrix with the rows of ``x``. Each program computes one tile of the output.
 
-    Each program computes one tile of rows and positions.
+    Output row ``r`` is the sum of ``share * x[index]`` over the entries of matrix row ``r``. An entry has the column ``index``
+    and the value ``share``. A tile is a block of rows and of positions, which are indices along the other axes.
     """
     # fmt: on
     row_blocks = (rows + BLOCK_R - 1) // BLOCK_R
@@ -98,7 +103,10 @@ def dots_kernel(
     a, b, out, left, right, entries, positions, inner, chunk, a_outer, a_row, a_inner, b_outer, b_row, b_inner,
     WIDE: tl.constexpr, ACC: tl.constexpr, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """Compute ``out[split, k]``, the dot product of the ``k``-th pair of rows over one of the parts that positions are split into."""
+    """Compute dot products of pairs of rows. Each row is split into several parts.
+
+    ``out[split, k]`` is the product of the rows of pair ``k`` over part ``split``; the caller adds up the parts.
+    """
     # fmt: on
     blocks = (entries + BLOCK_R - 1) // BLOCK_R
     split = tl.program_id(0) // blocks
@@ -128,9 +136,9 @@ def dots_kernel(
 
 @triton.jit
 def _near_far(lower, upper, share):
-    """Order two cells by their shares: return the nearer cell, the farther cell, and the share of the farther one.
+    """Order the two cells of a blend: return the cell with the larger factor, the other cell, and the other cell's factor.
 
-    That share is at most 1/2, so that a blend is exact if one cell has the complete share.
+    This factor is at most 1/2. If it is 0, the blend is exactly the value of the first cell.
     """
     below = share < 0.5
     return tl.where(below, lower, upper), tl.where(below, upper, lower), tl.where(below, share, 1 - share)
@@ -151,10 +159,10 @@ def weight_kernel(
     OUT: tl.constexpr, IN: tl.constexpr, IN_LAST: tl.constexpr, ACC: tl.constexpr,
     LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """Sample one tile of a weight from the epitome: some output channels, some positions of input channels and kernel.
+    """Sample one tile of a weight from the epitome: a block of output channels and of positions.
 
-    ``OUT`` and ``IN`` are the numbers of cells that a weight reads along the output and the input axis: 1 or 2, or 0 if the axis
-    is read cell by cell.
+    A position is an input channel together with a place in the kernel. ``OUT`` and ``IN`` say how many cells each
+    index reads along the output and the input axis: 1 or 2. 0 means that the axis has no starts: index ``i`` reads cell ``i``.
     """
     # fmt: on
     width = c_in * taps

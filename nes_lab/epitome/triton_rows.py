@@ -1,7 +1,8 @@
-"""Run row operations on CUDA: cut tensors of any memory layout into tiles, and launch the Triton kernels.
+"""Run row operations (products of a sparse matrix with one axis of a tensor) on CUDA, by Triton kernels.
 
-No gradients are recorded. The kernels are in :mod:`nes_lab.epitome.triton_kernels`. Importing this module imports triton, so
-:mod:`nes_lab.epitome.row_operations` imports it only for CUDA tensors.
+Tensors of any memory layout are cut into tiles (blocks that one program computes). No gradients are recorded. The kernels are in
+:mod:`nes_lab.epitome.triton_kernels`. Importing this module imports triton, so :mod:`nes_lab.epitome.row_operations` imports it
+only for CUDA tensors.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,10 @@ WIDE_FROM = (
 
 
 class _Rows(NamedTuple):
-    """Holds a tensor viewed as three axes ``(outer, rows, inner)``, and the stride of each axis."""
+    """Holds a tensor viewed as three axes ``(outer, rows, inner)``, and the stride of each axis.
+
+    ``outer`` is made of the axes before the rows, ``inner`` of the axes after the rows.
+    """
 
     data: Tensor
     outer: int
@@ -53,19 +57,19 @@ class _Rows(NamedTuple):
 
     @property
     def layout(self) -> int:
-        """Layout of a tile of these rows: the axis along which neighboring threads work, one of the kernels' constants."""
+        """Memory layout of tiles of this tensor: one of three constants that say along which axis neighboring threads work."""
         if self.inner == 1:
             return ROWS
         return WIDE_POSITIONS if self.strides[2] == 1 and self.inner % 16 == 0 else POSITIONS
 
 
 def _order(x: Tensor) -> tuple[int, ...]:
-    """Return the memory order of the axes of a tensor made by ``like_format(x)``: slowest axis first."""
+    """Return the axes of ``x`` in the order of its memory format, slowest axis first."""
     return (0, 2, 3, 1) if channels_inside(x) else tuple(range(x.ndim))
 
 
 def _merged(x: Tensor, axes: range) -> tuple[int, int] | None:
-    """Return size and stride of several axes seen as one axis; None if no single stride describes them."""
+    """Return size and stride of several neighboring axes viewed as one axis; None if the strides do not allow this."""
     size, stride = 1, 0
     for axis in reversed(axes):
         n, step = x.shape[axis], x.stride(axis)
@@ -78,7 +82,7 @@ def _merged(x: Tensor, axes: range) -> tuple[int, int] | None:
 
 
 def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
-    """View a tensor as rows along ``dim``, with its axes in the given order; copy it if its strides do not allow a view."""
+    """View ``x`` as rows along ``dim``, with its axes in the given order. Copy it if its strides do not allow a view."""
     view, at = x.permute(*order), order.index(dim)
     outer, inner = _merged(view, range(at)), _merged(view, range(at + 1, view.ndim))
     if outer is None or inner is None:
@@ -87,9 +91,10 @@ def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
 
 
 def _tile(rows: int, positions: int, layout: int) -> dict[str, int]:
-    """Return the layout of a tile and its lengths along rows and positions.
+    """Return the memory layout of a tile (the block that one program computes), and how many rows and positions it has.
 
-    A tile is long along the axis that threads work along, but not longer than needed.
+    A tile is long along the axis that neighboring threads work along, but not longer than needed. Positions are indices along the
+    axes other than the rows.
     """
     rows, positions = triton.next_power_of_2(rows), triton.next_power_of_2(positions)
     if layout == ROWS:
@@ -106,7 +111,7 @@ def _blocks(rows: int, positions: int, tile: dict[str, int]) -> tuple[int, int]:
 
 
 def _launch(kernel: Any, programs: int, data: Tensor, *args: Any, **constants: Any) -> None:
-    """Launch a kernel on the device that holds the data, whichever device is current."""
+    """Launch a Triton kernel on the device of ``data``, even if another device is the current one."""
     # fused multiply-adds are requested explicitly, because the default differs between releases of triton
     with torch.cuda.device_of(data):
         kernel[(programs,)](data, *args, **constants, enable_fp_fusion=True)
@@ -129,16 +134,18 @@ def combine_rows(
     ``out[r]`` is the sum of ``share[k] * x[index[k]]`` over the entries ``k`` of matrix row ``r``.
 
     Args:
-        x: Tensor of any floating-point dtype and strides; read in place if its axes before and after ``dim`` each have one stride.
+        x: Tensor of any floating-point dtype and strides. It is copied first if the axes before ``dim``, or the axes after it,
+            cannot be viewed as one axis.
         dim: Axis of ``x`` that the matrix is multiplied with.
-        index: Column of each entry, ``(nnz,)``, integers in ``[0, x.shape[dim])``; not checked, because that would synchronize with
-            the GPU.
-        offsets: Index of each row's first entry, then the count of all entries, ``(rows + 1,)``.
-        share: Value of each entry, ``(nnz,)``, any floating-point dtype; None: all are 1.
-        per_row: Number of entries per row if it is the same for all rows, which saves reading ``offsets``; None: rows differ.
+        index: Column of each of the ``nnz`` entries, shape ``(nnz,)``, integers in ``[0, x.shape[dim])``. They are not checked,
+            because a check would synchronize with the GPU.
+        offsets: Index of each row's first entry, then the number of all entries; shape ``(rows + 1,)``.
+        share: Value of each entry, shape ``(nnz,)``, any floating-point dtype; None: all values are 1.
+        per_row: Number of entries per row if it is the same for all rows, which is faster; None: rows differ.
 
     Returns:
-        A tensor with one entry along ``dim`` per matrix row, in dtype and memory format of ``x``. A row without entries gives zero.
+        A tensor with one entry along ``dim`` per matrix row, in dtype and memory format of ``x``. A row without entries gives
+        zero.
 
     Raises:
         GeometryError: If ``per_row`` does not agree with the lengths of ``index`` and ``offsets``.
@@ -166,20 +173,23 @@ def combine_rows(
 
 
 def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
-    """Compute dot products of rows of two CUDA tensors: ``d[k] = sum over all other axes of a[left[k]] * b[right[k]]``.
+    """Compute dot products of rows of two CUDA tensors: row ``left[k]`` of ``a`` with row ``right[k]`` of ``b``, for each ``k``.
+
+    Rows are indexed along ``dim``, and each product sums over all other axes.
 
     Args:
         a: Tensor of any floating-point dtype and strides.
-        b: Tensor with the shape of ``a`` except along ``dim``; read in place if its memory format is that of ``a``.
-        dim: Axis that holds the rows.
-        left: Row of ``a`` in each product, ``(nnz,)``; not checked, because that would synchronize with the GPU.
-        right: Row of ``b`` in each product, ``(nnz,)``; not checked either.
+        b: Tensor with the shape of ``a`` except along ``dim``. It is not copied if its memory format is that of ``a``.
+        dim: Axis that the rows are indexed along.
+        left: Row of ``a`` in each of the ``nnz`` products, integers of shape ``(nnz,)``. They are not checked, because a check
+            would synchronize with the GPU.
+        right: Row of ``b`` in each product, integers of shape ``(nnz,)``; not checked either.
 
     Returns:
-        The products, ``(nnz,)``, float64 if ``a`` is float64, otherwise float32. Every call on the same numbers gives the same bits.
+        The products, shape ``(nnz,)``: float64 if ``a`` is float64, otherwise float32. The same inputs always give the same bits.
 
     Raises:
-        GeometryError: If the shapes differ along another axis than ``dim``.
+        GeometryError: If the shapes of ``a`` and ``b`` differ along an axis other than ``dim``.
     """
     dim, entries = dim % a.ndim, left.numel()
     if a.ndim != b.ndim or any(a.shape[d] != b.shape[d] for d in range(a.ndim) if d != dim):
@@ -207,15 +217,17 @@ def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Ten
     """Sample both channel axes of a weight from an epitome on CUDA, in one pass that writes the weight once.
 
     Args:
-        epitome: Epitome of shape ``(E_out, E_in, *K)``, any floating-point dtype; a channels_last memory format is kept.
-        out_rows: Lower cell, upper cell and share of the upper cell for each output channel, ``(lower, upper, frac)``, each
-            ``(C_out,)``; ``upper`` and ``frac`` are None if all starts are integers. None instead of the tuple: the axis is read cell
-            by cell. Cells are not checked, because that would synchronize with the GPU.
-        in_rows: The same three tensors for the input axis, each ``(C_in,)``; None: the axis is read cell by cell.
+        epitome: Epitome of shape ``(E_out, E_in, *K)`` (output channels, input channels, kernel), any floating-point dtype. A
+            channels_last memory format is kept.
+        out_rows: Tensors ``(lower, upper, frac)`` of shape ``(C_out,)``: the lower cell, the upper cell and the factor of the
+            upper cell for each output channel. ``upper`` and ``frac`` are None if all starts are integers. None instead of the
+            tuple: the axis has no starts, and index ``i`` reads cell ``i``. Cells are not checked, because a check would
+            synchronize with the GPU.
+        in_rows: The same for the input axis: tensors ``(lower, upper, frac)`` of shape ``(C_in,)``, or None.
 
     Returns:
-        The weight, ``(C_out, C_in, *K)``, in the dtype of ``epitome``. With integer starts its values are exact copies, and a blend
-        of two equal cells gives their value exactly.
+        The weight, shape ``(C_out, C_in, *K)``, in the dtype of ``epitome``. With integer starts its values are exact copies. A
+        blend of two equal cells gives exactly their value.
     """
     order, in_last = _order(epitome), channels_inside(epitome)
     kept = torch.channels_last if in_last else torch.contiguous_format
@@ -242,10 +254,16 @@ def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Ten
 
 
 def _reads(rows: AxisRows) -> int:
-    """Return the number of cells that a weight reads along an axis: 1 or 2, or 0 if the axis is read cell by cell."""
+    """Return how many cells each index of a weight axis reads: 1 or 2.
+
+    0 means that the axis has no starts: index ``i`` reads cell ``i``.
+    """
     return 0 if rows is None else 1 if rows[2] is None else 2
 
 
 def _axis(rows: AxisRows, unused: Tensor) -> list[Tensor]:
-    """Return the three tensors of one axis that a kernel takes as arguments; ``unused`` replaces those that it does not read."""
+    """Return the kernel's arguments for one weight axis: lower cells, upper cells and factors of the upper cells.
+
+    The kernel does not read a tensor that is None; ``unused`` takes its place.
+    """
     return [unused if part is None else part.contiguous() for part in rows or (None, None, None)]
