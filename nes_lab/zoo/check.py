@@ -43,7 +43,7 @@ MAX_OUTPUT = 1e6
 
 @dataclass
 class _CheckState:
-    """The state of checking a backbone: the result so far, and the stage that is running.
+    """The progress of checking a backbone: the result so far, and the stage that is running.
 
     Args:
         row: The result so far.
@@ -75,14 +75,14 @@ def check_backbone(
 ) -> ZooRow:
     """Check that a backbone with random weights can be planned, compressed, run, trained, materialized, saved and loaded.
 
-    Counts are compared with the plan's, and gradients with the dense model's. Outputs are compared with those of the
-    materialized model and of the loaded model. A failure is reported in the result, not raised. The global random state
-    is not changed.
+    The compressed model is compared with the compression plan (params and multiply-adds), with the dense model (gradients), and
+    with the materialized and the loaded model (outputs). A failure is reported in the result, not raised. The global random
+    state is not changed.
 
     Args:
         name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model.
-        params: Params to keep, as a share of the dense model's. If this budget cannot be met, it becomes 1.1 times the smallest
-            number of params that can be reached.
+        params: Params to keep, as a share of the dense model's. If this is too few, the budget is raised to 1.1 times the
+            smallest possible number of params.
         seed: Seed of the random weights and inputs.
         input_size: Shape ``(channels, height, width)`` of the images; None means the model's default.
         **options: Further arguments of :func:`nes_lab.create_backbone`.
@@ -148,7 +148,7 @@ def _pass_stages(state: _CheckState, model: nn.Module, params: float, seed: int)
 
 
 def _make_input_matter(state: _CheckState, model: nn.Module, x: Tensor, generator: torch.Generator) -> None:
-    """Change a network's random weights, and if necessary its batch norms, so that its output depends on its input."""
+    """Change a network's random weights, and if necessary its batch-norm statistics, so that its output depends on its input."""
     broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
     if broken:
         raise PlanError(f"the fresh weights are not finite: {broken[0]} holds NaN or infinity")
@@ -197,7 +197,7 @@ def _check_counts(state: _CheckState, small: nn.Module, plan: CompressionPlan, x
 
 
 def _check_gradients(state: _CheckState, small: nn.Module, model: nn.Module, plan: CompressionPlan, x: Tensor) -> None:
-    """Check in training mode that every epitome gets a gradient if the weight it replaces gets one in the dense model."""
+    """Check, in training mode, that each epitome gets a gradient. It may lack one only if the layer's dense weight lacks it too."""
     _backward(small, x)
     without = [name for name, layer in epitome_layers(small) if not _has_gradient(layer.epitome)]
     state.update(gradients=len(plan.layers) - len(without))
@@ -233,8 +233,8 @@ def _check_materialized(
 ) -> None:
     """Check a materialized model.
 
-    It must have no layer of this package, the names and shapes of the dense model's state dict, and the outputs of the
-    compressed model.
+    It must have no epitome layers. Its state dict must have the names and shapes of the dense model's. Its outputs must be those
+    of the compressed model, up to rounding.
     """
     ours = [name for name, module in plain.named_modules() if type(module).__module__.startswith("nes_lab.nn")]
     if ours:
@@ -256,7 +256,7 @@ def _check_materialized(
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:
-    """Return the largest difference between two models' outputs, divided by how much the first model's outputs vary."""
+    """Return the largest difference between two models' outputs, divided by the first model's largest difference between samples."""
     if [t.shape for t in a] != [t.shape for t in b]:
         raise AssertionError(f"outputs have shapes {[tuple(t.shape) for t in b]}, not {[tuple(t.shape) for t in a]}")
     if not all(bool(t.isfinite().all()) for t in (*a, *b)):

@@ -1,7 +1,7 @@
-"""Draw random weights with which a network's output depends on its input, so that outputs can be compared.
+"""Draw random weights with which a network's output depends on its input, so that comparing outputs reveals errors.
 
 Many networks set their last layers, residual scales and norms to zero at first, because this makes training stable. Before
-training, the output of such a network does not depend on most layers, so comparing outputs would not reveal a wrong layer.
+training, the output of such a network does not depend on most layers, so a wrong layer would not change the output.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SMALLEST_KEPT_CONSTANT = 0.1
 
 
 def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
-    """Replace parameters that are small constants by random numbers, so that no layer's output is suppressed.
+    """Replace each parameter whose entries are all equal and near 0 by random numbers, so that no layer's output is suppressed.
 
     Matrices are drawn from a normal distribution with variance 1 / fan-in, biases from a narrow normal distribution, and scales
     uniformly between 0.5 and 1.
 
     Args:
         model: The network, which is changed in place.
-        generator: Random generator of the numbers.
+        generator: Generator that the random numbers are drawn from.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -45,7 +45,7 @@ def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def set_norms_(model: nn.Module, *inputs: Any) -> None:
-    """Set the statistics of all batch norms to those of the given inputs, so that outputs do not vanish or explode with depth.
+    """Measure the statistics of all batch norms on the given inputs, so that outputs do not vanish or explode with depth.
 
     The mode and the momentum of each batch norm stay as they were.
     """
@@ -64,13 +64,13 @@ def set_norms_(model: nn.Module, *inputs: Any) -> None:
 
 
 def outputs(model: nn.Module, *inputs: Any) -> list[Tensor]:
-    """Run a model without gradients, in its present mode, and return the floating-point tensors of its output."""
+    """Run a model without gradients and return the floating-point tensors in its output. Training or evaluation mode is kept."""
     with torch.no_grad():
         return float_tensors(model(*inputs))
 
 
 def float_tensors(output: Any) -> list[Tensor]:
-    """Return the floating-point tensors in a model's output, which may be a tensor, nested containers or an object."""
+    """Return the floating-point tensors in a model's output, which may be a tensor, a container or an object with attributes."""
     output = vars(output) if hasattr(output, "__dict__") and not isinstance(output, Tensor | dict) else output
     return [leaf for leaf in tree_iter(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 

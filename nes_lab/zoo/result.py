@@ -1,4 +1,4 @@
-"""Hold the result of checking one backbone, which is one row of the zoo's table. This file does not import torch.
+"""Hold the result of checking one backbone, which is one row of the table of all checked backbones. This file does not import torch.
 
 Tests: tests/zoo/test_check.py.
 """
@@ -21,23 +21,23 @@ class ZooRow:
 
     Args:
         model: Name of the backbone.
-        status: ``"passed"``, ``"refused"`` (a stage does not support the backbone) or ``"failed"`` (a stage raised an unexpected
-            error).
+        status: ``"passed"``, ``"refused"`` (NES Lab does not support the backbone) or ``"failed"`` (an unexpected error was
+            raised).
         stage: The stage at which the check stopped; empty if the backbone passed.
         reason: The error message of that stage; empty if the backbone passed.
         input_shape: Shape of the example input, a batch of one image.
         params, madds: Params and multiply-adds of the dense model.
-        asked: The params budget, as a share of the dense model's params; None if planning stopped early.
-        least: The smallest share of params that can be reached; None if the requested budget could be met.
+        asked: Budget for params, as a share of the dense model's params; None if the check stopped before a budget was set.
+        least: The smallest share of params that compression can reach; None if the requested budget could be met.
         reached_params, reached_madds: Params and multiply-adds of the compressed model.
-        replaced, kept: Number of layers that were replaced, and of layers with a weight matrix that stay dense.
-        gradients: Number of epitomes that a backward pass reached.
-        agreement: Largest difference between compressed and materialized outputs, divided by the largest difference between the
-            outputs for two images. With 0 the outputs are equal; with 1 they differ as much as those for another image.
-            None if the check did not get that far.
+        replaced, kept: Number of layers that became epitome layers, and number of layers with a weight that stay dense.
+        gradients: Number of epitomes that got a gradient in a backward pass.
+        agreement: Largest difference between the outputs of the compressed and the materialized model, divided by the largest
+            difference between the outputs for two images. 0 means equal outputs; with 1, the two models differ as much as
+            two images. None if the check stopped earlier.
         seconds: Time in seconds of each stage, by name.
         note: Remarks, for example that a smaller input was used; empty if there are none.
-        family: The timm module that the backbone represents; empty if it represents none.
+        family: Name of the timm module with related models that the backbone stands for; empty if it stands for none.
 
     Examples:
         >>> row = ZooRow("small", "refused", stage="plan", reason="nothing to replace")
@@ -75,7 +75,7 @@ class ZooRow:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ZooRow:
-        """Rebuild a result from the dictionary of :meth:`to_dict`, also after JSON; unknown keys are ignored."""
+        """Rebuild a result from the dictionary that :meth:`to_dict` returned, also if it was stored as JSON. Unknown keys are ignored."""
         known: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         known["input_shape"] = tuple(known.get("input_shape", ()))
         return cls(**known)
