@@ -20,8 +20,8 @@ class ModelCard:
         name: Name of the model, for :func:`nes_lab.create_model`.
         backbone: Name of the dense network.
         input_size: Side in pixels of the square image for which multiply-adds are counted.
-        params: Limit on the number of params, such as ``"60%"`` or ``"2M"``; None: no limit.
-        madds: Limit on multiply-adds, such as ``"75%"`` or ``"350M"``; None: no limit.
+        params: Limit on the number of params, such as ``"60%"`` of the dense network or ``"2M"``; None: no limit.
+        madds: Limit on multiply-adds, such as ``"75%"`` of the dense network or ``"350M"``; None: no limit.
         settings_of: ``"paper"`` if the paper reports the budget, or ``"ours"`` if NES Lab's authors chose it.
         why: Where the budget comes from, in a sentence.
     """
@@ -36,7 +36,7 @@ class ModelCard:
 
     @property
     def budget(self) -> dict[str, str | None]:
-        """The default budget of the model, as keyword arguments of :class:`nes_lab.Budget`."""
+        """Return the default budget of the model, as keyword arguments of :class:`nes_lab.Budget`."""
         return {"params": self.params, "madds": self.madds}
 
 
@@ -76,7 +76,7 @@ def card(name: str) -> ModelCard:
     """Return the card of a ready-made model: its backbone, input size and default budget.
 
     Raises:
-        OptionError: If no ready-made model has that name. The message lists all names, and the closest one.
+        OptionError: If no ready-made model has that name. The message lists all names and suggests the closest one.
 
     Examples:
         >>> card("nes_mobilenetv2_100").settings_of

@@ -42,16 +42,19 @@ def create_model(
         name: One of ``nes_lab.models.cards.model_names()``, such as ``"nes_mobilenetv2_100"``.
         params: Limit on the number of params: a share of the dense network (``"60%"``, 0.6) or a number (``"2M"``); None: no limit.
         madds: Limit on multiply-adds: a share of the dense network (``"75%"``, 0.75) or a number (``"350M"``); None: no limit.
-        latency_ms: Limit on the measured time in milliseconds; None: no limit. If all three limits are None, the default budget
-            of the model is used: the paper's if it reports one, otherwise ours (see ``nes_lab.models.cards.card(name)``).
+        latency_ms: Limit on the measured time of one forward pass, in milliseconds; None: no limit. If ``params``, ``madds`` and
+            ``latency_ms`` are all None, the default budget of the model is used (see ``nes_lab.models.cards.card(name)``).
         pretrained: Start from timm's pretrained weights, downloaded on first use. Each epitome is fitted to its layer's weight.
-        checkpoint: Path of a ``.safetensors`` file with weights of the dense network to start from; None: no file is read.
+        checkpoint: Path of a ``.safetensors`` file with the dense network's weights, to start from; None: no file is read.
         num_classes: Number of outputs; None: the backbone's default.
         in_channels: Channels of the image.
         input_size: Side in pixels of the image for which multiply-adds are counted; None: the size in the model's card, 224.
-        routing: How starts are set, such as ``"learner"`` (the paper's method), ``"free"`` or ``"tiled"``.
-        seed: Seed of fresh weights, of ``random`` routing and of the index learners. The global random state is not changed.
-        **options: Further arguments of :func:`nes_lab.plan_for_budget`, such as ``wiring`` or ``strategy``.
+        routing: How starts (positions in the epitome from which the weight is sampled) are set, such as ``"learner"`` (predicted
+            by a small network, as in the paper), ``"free"`` (learned parameters) or ``"tiled"`` (fixed).
+        seed: Seed of fresh weights, of random starts, and of the networks that predict starts. The global random state is not
+            changed.
+        **options: Further arguments of :func:`nes_lab.plan_for_budget`, such as ``strategy``, or ``wiring`` (which
+            channel axes shrink).
 
     Raises:
         OptionError: If the name is not known (the message gives the closest one), or an option has a wrong value.
@@ -63,8 +66,8 @@ def create_model(
         >>> model.nes_lab_plan.predicted.params <= 0.6 * model.nes_lab_plan.dense.params
         True
 
-    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Unlike in the paper, the planner chooses how much each layer shrinks; the
-    paper does not report this.
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. The paper does not report how much each layer shrinks; here the
+    planner chooses it.
     """
     chosen = card(name)
     size = chosen.input_size if input_size is None else input_size
@@ -102,13 +105,13 @@ def dense_backbone(
     seed: int = 0,
     **options: Any,
 ) -> nn.Module:
-    """Make a dense backbone with fresh weights, timm's pretrained weights, or the weights of a file.
+    """Make a dense backbone with fresh weights, with timm's pretrained weights, or with the weights in a file.
 
     Args:
         name: Name of the backbone, for :func:`nes_lab.create_backbone`.
         pretrained: Use timm's pretrained weights, downloaded on first use.
         checkpoint: Path of a ``.safetensors`` file of weights; None: no file is read.
-        new_head: Give the classifier fresh weights if the classifier in the file has another number of classes.
+        new_head: Keep the classifier's fresh weights if the classifier in the file has another number of classes.
         seed: Seed of fresh weights; the global random state is not changed.
         **options: Further arguments of :func:`nes_lab.create_backbone`.
 

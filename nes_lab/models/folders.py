@@ -1,4 +1,4 @@
-"""Export or tune the model saved in a folder, for the commands ``nes-lab export`` and ``nes-lab tune``.
+"""Export the model saved in a folder, or choose its fastest executions, for the commands ``nes-lab export`` and ``nes-lab tune``.
 
 Tests: tests/cli/test_models.py.
 """
@@ -31,14 +31,14 @@ def export_folder(
     opset: int | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> ExportReport:
-    """Export a saved model to one file. The file appears only after its outputs were compared with PyTorch's and agree.
+    """Export a saved model to one file. The file is written only if the exported model's outputs agree with those in PyTorch.
 
     Args:
         folder: Folder written by :func:`nes_lab.save_pretrained` or ``nes-lab compress``.
         path: The file to write.
         format: ``"onnx"`` or ``"torch"`` (a ``.pt2`` program of torch.export).
-        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
-            computes with the epitome instead of the sampled weight.
+        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: the file stores each epitome
+            instead of the weight sampled from it, and computes with the epitome.
         opset: Version of the ONNX operator set; None: torch's default.
         input_shape: Shape of one input without the batch axis; None: the input shape in the stored plan.
 
@@ -65,7 +65,9 @@ def tune_folder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> TuneReport:
-    """Choose the fastest executions of a saved model by measuring times on this device, and store them in its folder.
+    """Choose the fastest execution (way to compute) of each epitome layer of a saved model, and store the choice in its folder.
+
+    The times of all executions are measured on this device.
 
     Args:
         folder: Folder written by :func:`nes_lab.save_pretrained` or ``nes-lab compress``.

@@ -1,4 +1,4 @@
-"""Plan, compress or fit a backbone and save it in a folder, for the commands ``nes-lab plan``, ``compress`` and ``fit``.
+"""Plan a backbone's compression, or compress or fit it and save it, for the commands ``nes-lab plan``, ``compress`` and ``fit``.
 
 Tests: tests/cli/test_models.py.
 """
@@ -46,7 +46,7 @@ class SavedModel:
         plan: The compression plan of the model.
         params: Number of params, counted in the model.
         madds: Multiply-adds for one input, counted in the model.
-        file_bytes: Size of all files in the folder.
+        file_bytes: Size of all files in the folder, in bytes.
         fit: Report of :func:`nes_lab.fit`; None: the model was not fitted.
     """
 
@@ -59,12 +59,12 @@ class SavedModel:
 
     @property
     def bytes(self) -> int:
-        """The name of ``file_bytes`` in older versions."""
+        """Return the size of all files in the folder, in bytes. The field ``file_bytes`` had this name in older versions."""
         warn_renamed("SavedModel.bytes", "SavedModel.file_bytes")
         return self.file_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the saved model's fields as plain data for JSON. ``bytes`` is the name of ``file_bytes`` in older versions."""
+        """Return the saved model's fields as plain data for JSON. ``file_bytes`` is also stored under its older name ``bytes``."""
         counts = {"params": self.params, "madds": self.madds, "file_bytes": self.file_bytes, "bytes": self.file_bytes}
         fit_report = None if self.fit is None else self.fit.to_dict()
         return {"folder": str(self.folder), **counts, "plan": self.plan.to_dict(), "fit": fit_report}
@@ -129,10 +129,10 @@ def compress_to_folder(
         folder: Folder to write. It must be new or empty, unless it holds a saved model and ``overwrite`` is True.
         compression: Budget or preset, and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
             fields; None: ``plan`` is used.
-        plan: An existing compression plan; None: a plan is made for ``compression``.
-        initial_weights: ``"fit"``: fit each epitome to the layer's weight. ``"reset"``: fill each epitome cell with one of the
-            weight entries that are sampled from it, for training from scratch. None: ``"fit"`` if the source has trained
-            weights, otherwise ``"reset"``.
+        plan: An existing compression plan; None: a plan is made from ``compression``.
+        initial_weights: ``"fit"``: fit each epitome to the layer's weight. ``"reset"``: for training from scratch, copy into each
+            entry of the epitome one of the weight entries that it replaces. None: ``"fit"`` if the source has trained weights,
+            otherwise ``"reset"``.
         overwrite: Replace a model that is already saved in the folder.
         seconds: About how long planning may take if the budget limits the measured time.
         progress: Show a progress bar on standard error.
@@ -171,11 +171,12 @@ def fit_to_folder(
         folder: Folder to write. It must be new or empty, unless it holds a saved model and ``overwrite`` is True.
         compression: Budget or preset, and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
             fields; None: ``plan`` is used.
-        plan: An existing compression plan; None: a plan is made for ``compression``.
-        search_starts: Choose the starts too, instead of keeping those of the plan.
-        snap: Round the starts to integers permanently.
-        calibration: The data section of a config. Its training images, without augmentation, are used to minimize the error of
-            each layer's output and to measure the batch norms again. None: the error of each layer's weight is minimized.
+        plan: An existing compression plan; None: a plan is made from ``compression``.
+        search_starts: Also choose the starts (positions in the epitome); False: keep the starts of the plan.
+        snap: Round the starts permanently to integers.
+        calibration: The data section of a configuration. With its training images, not augmented, the error of each layer's output
+            is minimized and the batch-norm statistics are measured again. None: the error of each layer's weight is
+            minimized.
         batch_size: Number of calibration images in one forward pass.
         overwrite: Replace a model that is already saved in the folder.
         seconds: About how long planning may take if the budget limits the measured time.

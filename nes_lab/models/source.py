@@ -18,7 +18,7 @@ __all__ = ["DenseSource"]
 
 @dataclass(frozen=True)
 class DenseSource:
-    """A description of the dense network that planning, compressing or fitting starts from, by name and file.
+    """A description of the dense network that planning, compressing or fitting starts from: its name, shapes and weights.
 
     Args:
         name: Name of the backbone, for :func:`nes_lab.create_backbone`.
@@ -40,7 +40,7 @@ class DenseSource:
 
     @property
     def has_trained_weights(self) -> bool:
-        """True if the network's weights come from training, so that fitting epitomes to them makes sense."""
+        """Return whether the network's weights come from training. Only then is it useful to fit epitomes to them."""
         return self.pretrained or self.checkpoint is not None
 
     def example(self, batch: int = 1) -> Tensor:
