@@ -1,7 +1,7 @@
 """Define the errors that NES Lab raises on purpose: ``NesLabError``, and one subclass per kind of mistake.
 
-A message names the argument, the value it had, and which values are right. The command line prints the message and exits
-with status 2.
+The message of an error names the argument, the value that was given, and the values that are allowed. The command line
+prints the message and exits with status 2.
 
 Tests: tests/records/test_options.py.
 """
@@ -33,15 +33,17 @@ class NesLabError(Exception):
 
 
 class GeometryError(NesLabError, ValueError):
-    """Raised if a patch does not fit in its epitome, or shapes do not agree; the message names the axis and both sizes."""
+    """Raised if a patch does not fit in its epitome, or shapes do not agree. The message names the axis and both sizes."""
 
 
 class BudgetError(NesLabError, ValueError):
-    """Raised if a budget cannot be read or cannot be met; the message names the smallest budget that can be met.
+    """Raised if a budget cannot be read, or if no plan can meet it.
+
+    If no plan can meet it, the message names the smallest budget that can be met.
 
     Args:
         args: The message.
-        least: The smallest counts that can be reached, with ``params`` and ``madds``; None if they are not known.
+        least: The smallest ``params`` and ``madds`` (multiply-adds) that a plan can reach; None if they are not known.
 
     Examples:
         >>> BudgetError("params=10 cannot be met").least is None
@@ -54,7 +56,10 @@ class BudgetError(NesLabError, ValueError):
 
 
 class PlanError(NesLabError, ValueError):
-    """Raised if a plan or report cannot be read or does not fit a model, or a layer cannot be computed as requested."""
+    """Raised if a compression plan or a report of measurements cannot be read or does not fit a model.
+
+    Also raised if a layer cannot be computed as requested.
+    """
 
 
 class OptionError(NesLabError, ValueError):
@@ -70,20 +75,20 @@ class CheckpointError(NesLabError):
 
 
 class ExportError(NesLabError):
-    """Raised if a model cannot be exported, or the exported file does not agree with PyTorch; no file is left behind."""
+    """Raised if a model cannot be exported, or the exported file gives other outputs than the model. No file is kept."""
 
 
 class DataError(NesLabError):
-    """Raised if a data set is missing, empty or damaged, or has wrong contents."""
+    """Raised if a data set is missing, empty or damaged, or has the wrong kind of content."""
 
 
 def closest(name: object, known: Iterable[str], n: int = 3) -> str:
-    """Return a question that suggests the known names most similar to a wrong one, for the end of an error message.
+    """Return a question that suggests similar names for a wrong name. It is the end of an error message.
 
     Args:
-        name: The name that the user wrote.
+        name: The wrong name that the user wrote.
         known: The names that exist.
-        n: Largest number of suggestions.
+        n: Largest number of names to suggest.
 
     Returns:
         ``" Did you mean 'x'?"`` with a leading space, or an empty string if no known name is similar.
@@ -107,7 +112,7 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
         choices: The allowed values.
 
     Raises:
-        OptionError: If the value is not one of them; the message lists all choices and suggests the closest.
+        OptionError: If the value is not one of ``choices``. The message lists all choices and suggests the most similar.
 
     Examples:
         >>> check_choice("scope", "joint", ["separable", "joint"])

@@ -1,6 +1,6 @@
-"""Report the progress of long work to a function and to a bar on standard error, and estimate the time left.
+"""Report the progress of a long computation to a function and to a bar on standard error, and estimate the time left.
 
-The bar redraws only when the work reports progress, so it does not slow down code that is being timed.
+The bar is redrawn only when the computation reports progress. So it does not disturb measurements of time.
 
 Tests: tests/runs/test_run_progress.py.
 """
@@ -21,19 +21,19 @@ RECENT_ROWS = 30
 
 
 class ProgressEvent(TypedDict):
-    """A report of how far long work has come, given to ``on_progress`` functions.
+    """Says how far a long computation has come. It is given to ``on_progress`` functions.
 
     Attributes:
-        phase: Name of the present phase of the work, such as ``"layers"`` or ``"training"``.
-        done: Number of complete units of work in this phase; it may be a fraction.
+        phase: Name of the present phase, such as ``"layers"`` or ``"training"``.
+        done: Number of units of work (such as layers or training steps) done in this phase; it may be a fraction.
         total: Number of units of work in this phase.
         label: Name of the unit in progress, such as a layer's name; may be empty.
-        epoch, epochs: Number of epochs done and planned, in a training.
-        loss, top1: Latest training loss, and validation accuracy in percent.
-        images_per_s: Images per second.
-        seconds_left: Estimated seconds until the work ends; None if there is no estimate yet.
-        running: Completed share (0 to 1) of each run that is training now, by name, if several runs train at once.
-        finished: Number of runs that have ended, if several runs train.
+        epoch, epochs: Number of epochs done and number of all epochs; only while a network is trained.
+        loss, top1: Latest training loss, and latest validation accuracy in percent.
+        images_per_s: Training speed in images per second.
+        seconds_left: Estimated seconds until the end; None if there is no estimate yet.
+        running: If several runs train at the same time: the fraction (0 to 1) of each that is done, by the run's name.
+        finished: If several runs train: the number of runs that have ended.
     """
 
     phase: str
@@ -58,7 +58,7 @@ def check_progress(progress: object, on_progress: object) -> None:
     """Check that ``progress`` is a bool and that ``on_progress`` is a function or None.
 
     Raises:
-        OptionError: If one of them is not; the message names the argument and says which values are right.
+        OptionError: If ``progress`` or ``on_progress`` is something else; the message says which values are right.
 
     Examples:
         >>> check_progress(True, None)
@@ -75,12 +75,12 @@ def check_progress(progress: object, on_progress: object) -> None:
 def progress_reporter(
     progress: bool = False, on_progress: OnProgress | None = None, what: str = "tuning"
 ) -> Iterator[OnProgress]:
-    """Yield the function that long work calls with each progress event.
+    """Yield a function that a long computation calls to report its progress, with one :class:`ProgressEvent` per call.
 
     Args:
-        progress: Show a progress bar on standard error.
-        on_progress: Function that is also called with each event; None means no function.
-        what: Name of the work, shown before the phase.
+        progress: Whether to show a progress bar on standard error.
+        on_progress: Function that is called with each event, besides the bar; None means no function.
+        what: Name of the computation, shown beside the bar.
 
     Examples:
         >>> with progress_reporter(on_progress=lambda event: print(event["label"])) as report:
@@ -126,16 +126,17 @@ def _bar(what: str) -> Iterator[OnProgress]:
 def seconds_left(
     rows: Sequence[Mapping[str, Any]], total: int, *, attempt: int | None = None, now: float | None = None
 ) -> float | None:
-    """Estimate the seconds until the last step of a training, at the pace of its latest rows of metrics.
+    """Estimate the seconds until the last step of a training, from the speed of its latest steps.
 
     Args:
-        rows: Rows of metrics in order of steps, with ``step``, ``time`` (seconds since 1970) and ``attempt``.
-        total: Number of all steps.
-        attempt: Number of the attempt (start or resume of the run) whose rows are used; None means the latest attempt.
+        rows: Rows of metrics in order of steps, with ``step``, ``time`` (seconds since 1970) and ``attempt`` (number of the
+            start or resume of the run that wrote the row).
+        total: Number of all training steps.
+        attempt: Only rows with this attempt are used; None means the latest attempt.
         now: Present time in seconds since 1970; None reads the clock.
 
     Returns:
-        Seconds, at least 0; None while there are too few rows to know the pace.
+        Seconds, at least 0; None if there are too few rows for an estimate.
 
     Examples:
         >>> seconds_left([{"step": 10, "time": 100.0}, {"step": 20, "time": 110.0}], 50, now=112.0)

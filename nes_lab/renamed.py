@@ -1,4 +1,4 @@
-"""Let old names of arguments still work, with a warning that gives the new name.
+"""Let calls with the old names of renamed arguments still work. A warning gives the new name.
 
 Tests: tests/old_files/test_old_files.py.
 """
@@ -26,13 +26,13 @@ Translate = Callable[[Any], Mapping[str, Any]]
 
 
 def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
-    """Warn that a name has changed, pointing at the line of code that used the old name.
+    """Warn that a name has changed. The warning shows the line of code that used the old name.
 
     Args:
         old: The old name, as the user wrote it.
         new: The name to write instead.
-        stacklevel: Number of calls from :func:`warnings.warn` up to the line that used the old name; 3 means
-            the caller of the function that calls this one.
+        stacklevel: Which line the warning shows: with 2 the line that calls ``warn_renamed``, with 3 the line that calls the
+            function around it.
 
     Examples:
         >>> import warnings
@@ -46,13 +46,13 @@ def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
 
 
 def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that lets a function accept keywords under their old names, with a warning.
+    """Return a decorator that lets a function accept keyword arguments under their old names, with a warning.
 
     ``help`` and the signature of the function show only the new names.
 
     Args:
-        old_names: Old keyword -> the new keyword, or a function that turns the old value into new keywords and their values.
-            If this function returns the old keyword too, its value is passed on without a warning.
+        old_names: For each old keyword: the new keyword, or a function. The function gets the value of the old keyword and
+            returns the new keywords with their values. If it returns the old keyword too, there is no warning.
 
     Raises:
         OptionError: If a call gives both the old and the new keyword.
@@ -81,7 +81,9 @@ def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]]
 
 
 def progress_or_callback(value: Any) -> dict[str, Any]:
-    """Turn an old argument ``progress=`` into new arguments: a function becomes ``on_progress=``, a bool stays ``progress=``.
+    """Return the new arguments for an old argument ``progress=``, which could be a function or a bool.
+
+    A function becomes ``on_progress=``. A bool stays ``progress=``.
 
     Examples:
         >>> progress_or_callback(True), list(progress_or_callback(print))
@@ -91,9 +93,10 @@ def progress_or_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_callback(value: Any) -> dict[str, Any]:
-    """Turn an old argument ``progress=`` of the functions that train into new arguments.
+    """Return the new arguments for an old argument ``progress=`` of the functions that train.
 
-    A function becomes ``on_progress=`` and still gets the old keys ``step`` and ``eta_s``.
+    A function becomes ``on_progress=``. The events that it gets still have the old keys ``step`` (units of work done) and
+    ``eta_s`` (seconds left). A bool stays ``progress=``, and None becomes ``progress=False``.
 
     Examples:
         >>> progress_or_old_callback(lambda event: print(event["step"]))["on_progress"]({"done": 3, "total": 4})
@@ -105,9 +108,10 @@ def progress_or_old_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_demo_callback(value: Any) -> dict[str, Any]:
-    """Turn an old argument ``progress=`` of the function that trains the demo into new arguments.
+    """Return the new arguments for an old argument ``progress=`` of the function that trains the networks of the demo.
 
-    A function becomes ``on_progress=`` and still gets the old key ``eta_s``, and ``running`` as a list of texts.
+    A function becomes ``on_progress=``. The events that it gets still have the old key ``eta_s`` (seconds left) and a list
+    of texts, one per running training, as ``running``. A bool stays ``progress=``, and None becomes ``progress=False``.
 
     Examples:
         >>> event = {"done": 1, "total": 2, "running": {"dense": 0.5}}

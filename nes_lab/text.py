@@ -1,6 +1,6 @@
-"""Format numbers, shares, durations, sizes, shapes and lists as text; no other file formats them.
+"""Format numbers, percentages, durations, numbers of bytes, shapes and lists as text; no other file does this.
 
-Every table, figure, message and page uses these functions, so that one quantity reads the same everywhere. ``k`` is 1,000.
+Every table, figure, message and page uses these functions. So the same number looks the same everywhere.
 
 Tests: tests/house/test_doctests.py.
 """
@@ -32,7 +32,7 @@ _TIME_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, 
 
 
 def format_number(value: float | None) -> str:
-    """Format a number with four significant digits and a metric prefix.
+    """Format a number with up to four significant digits and a metric prefix, such as k (1,000) or M (million).
 
     Args:
         value: The number; None, NaN and infinity become a dash.
@@ -52,11 +52,11 @@ def format_number(value: float | None) -> str:
 
 
 def format_value(value: object, digits: int = 4) -> str:
-    """Format any value without a prefix: integers with commas between thousands, floats rounded, other values as ``str`` does.
+    """Format any value: integers with commas between thousands, floats rounded, other values as ``str`` does.
 
     Args:
-        value: A number, None, which becomes a dash, or any other value.
-        digits: Significant digits of a float below 1,000.
+        value: Any value; None becomes a dash.
+        digits: Number of significant digits of a float below 1,000.
 
     Examples:
         >>> format_value(33784), format_value(96.94444), format_value(2048.0), format_value(None), format_value("cpu")
@@ -76,8 +76,8 @@ def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:
 
     Args:
         part: The part.
-        total: The total; 1 if ``part`` is already a fraction. A total of 0 gives a dash.
-        digits: Number of decimals.
+        total: The total; 1 if ``part`` is already a fraction of 1. A total of 0 gives a dash.
+        digits: Number of digits after the decimal point.
 
     Examples:
         >>> format_share(225, 300), format_share(0.5, digits=0), format_share(1, 0)
@@ -87,10 +87,10 @@ def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """Format a duration in its two largest units.
+    """Format a duration in its two largest units, such as minutes and seconds.
 
     Args:
-        seconds: The duration; None, NaN and infinity become a dash, and a negative number counts as 0.
+        seconds: The duration in seconds; None, NaN and infinity become a dash, and a negative number counts as 0.
 
     Examples:
         >>> [format_seconds(s) for s in (0.25, 42, 125, 7260, 200_000)]
@@ -118,7 +118,7 @@ def format_ms(milliseconds: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Format a number of bytes with a unit; a kB is 1,000 bytes.
+    """Format a number of bytes with a unit such as kB (1,000 bytes).
 
     Examples:
         >>> format_bytes(512), format_bytes(1536), format_bytes(5e9)
@@ -130,7 +130,7 @@ def format_bytes(count: float) -> str:
 
 
 def format_shape(shape: Sequence[int] | None) -> str:
-    """Format a shape with multiplication signs; None and the shape of a scalar become a dash.
+    """Format the shape of a tensor with multiplication signs. None and the shape of a scalar become a dash.
 
     Examples:
         >>> format_shape((64, 3, 3, 3)), format_shape(None)
@@ -140,7 +140,7 @@ def format_shape(shape: Sequence[int] | None) -> str:
 
 
 def list_some(names: Sequence[object], most: int = 5) -> str:
-    """Join the first names with commas, and say how many more there are.
+    """Join the first names of a list with commas, and say how many more names there are.
 
     Args:
         names: The names, or other things, to list.
@@ -155,7 +155,7 @@ def list_some(names: Sequence[object], most: int = 5) -> str:
 
 
 def list_all(names: Sequence[object]) -> str:
-    """Join names with commas, and the last one with "and".
+    """Join all names of a list with commas, and put "and" before the last name.
 
     Examples:
         >>> list_all(["params", "madds", "top1"])
@@ -167,11 +167,11 @@ def list_all(names: Sequence[object]) -> str:
 
 
 def shorten_name(name: str, limit: int = 26) -> str:
-    """Shorten a long dotted name by cutting off its beginning, where the names of layers differ least.
+    """Shorten a long dotted name by cutting off its beginning. The beginnings of layer names are often equal.
 
     Args:
-        name: The name, for example of a module.
-        limit: Largest number of characters of the result.
+        name: The name, for example of a layer.
+        limit: Largest number of characters of the shortened name.
 
     Examples:
         >>> shorten_name("features.denseblock3.denselayer24.conv1"), shorten_name("conv1")
@@ -181,11 +181,11 @@ def shorten_name(name: str, limit: int = 26) -> str:
 
 
 def shorten_middle(text: str, limit: int) -> str:
-    """Shorten a long text by cutting out its middle, for names that often have the same beginning.
+    """Shorten a long text by cutting out its middle, so that its beginning and its end can still be read.
 
     Args:
         text: The text, for example the label of a run or the name of a class.
-        limit: Largest number of characters of the result.
+        limit: Largest number of characters of the shortened text.
 
     Examples:
         >>> shorten_middle("madds=50% routing=tiled seed=2", 17)

@@ -1,4 +1,4 @@
-"""Show interactive widgets in notebooks, built on the figures.
+"""Show interactive widgets in notebooks.
 
-- ``start_explorer``: show a slider for a starting index, the patch that is read there and the patch's gradient.
+- ``start_explorer``: show a slider for a start, the patch that is read from an epitome there, and the patch's gradient.
 """

@@ -1,4 +1,7 @@
-"""Show a slider for a starting index, the patch that is read there from an epitome of one axis, and the patch's gradient."""
+"""Show a slider for a start, the patch that is read there from an epitome of one axis, and the patch's gradient.
+
+The start is the position in the epitome, in cells, at which the patch begins.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,16 @@ __all__ = ["StartExplorer", "read_patch"]
 
 
 def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patch") -> PatchReading:
-    """Sample one patch from an epitome of one axis; also return the derivative of each sample with respect to the start.
+    """Sample one patch from an epitome of one axis, and find the derivative of each sample with respect to the start.
 
     Args:
-        epitome: The cells of the epitome, ``(n,)``.
-        start: Start of the patch in cells, from 0 to ``n - length``.
+        epitome: The ``n`` cells of the epitome, ``(n,)``.
+        start: Position in the epitome at which the patch begins, in cells, from 0 to ``n - length``; it may be a fraction.
         length: Number of samples in the patch.
         name: Name of the patch in figures.
+
+    Returns:
+        The start, the samples of the patch, and the derivatives.
 
     Raises:
         GeometryError: If the patch does not fit in the epitome.
@@ -58,15 +64,16 @@ def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patc
 
 
 class StartExplorer(ipywidgets.VBox):
-    """Notebook widget: a slider for a starting index, above a figure of the patch that is read there and the patch's gradient.
+    """Notebook widget: a slider for the start of a patch, above a figure of the patch and its gradient.
 
-    The slider moves by mouse or by the arrow keys.
+    The start is the position in an epitome of one axis at which the patch begins, in cells. The gradient says how much each
+    sample changes per cell when the start moves. The slider moves by mouse or by the arrow keys.
 
     Args:
-        epitome: The cells of an epitome of one axis, ``(n,)``.
+        epitome: The ``n`` cells of an epitome of one axis, ``(n,)``.
         length: Number of samples in the patch.
-        start: First value of the slider, in cells.
-        step: Step of the slider, in cells.
+        start: Value of the slider at the beginning, in cells.
+        step: Smallest movement of the slider, in cells.
 
     Raises:
         GeometryError: If the patch does not fit in the epitome.
@@ -98,7 +105,7 @@ class StartExplorer(ipywidgets.VBox):
 
     @property
     def reading(self) -> PatchReading:
-        """Return the patch at the slider's present value, with its gradient."""
+        """Return the patch that begins at the slider's present value, with the gradient of its samples."""
         return self._reading
 
     def _redraw(self, change: dict[str, Any]) -> None:
