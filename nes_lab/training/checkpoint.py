@@ -1,8 +1,10 @@
-"""Write a training to checkpoint files and read it back.
+"""Save a training to two files, a weights file and a state file, and load it from them.
 
-The weights file holds safetensors. The network's tensors have their state-dict names there, and the names of the moving
-average's tensors begin with ``ema/``. The state file holds everything else (optimizer, counters, random generators) as plain
-tensors, numbers, text, lists and dicts. Torch reads it with ``weights_only=True``, so no code in a checkpoint is ever run.
+The weights file has the safetensors format. It holds the network's tensors under their state-dict names. If the training keeps
+a moving average of the weights, the file also holds the tensors of this average, with ``ema/`` before each name.
+
+The state file holds everything else (optimizer, counters, random generators). It contains only tensors, numbers, text, lists
+and dicts, and is read by ``torch.load(weights_only=True)``. Therefore loading it never runs code.
 """
 
 from __future__ import annotations
@@ -35,14 +37,14 @@ EMA_PREFIX = "ema/"
 
 
 def save_weights(path: Path, model: nn.Module, ema: nn.Module | None = None) -> None:
-    """Write the state dicts of a network and of its moving average to a safetensors file.
+    """Write the state dicts of a network and of the moving average of its weights to a safetensors file.
 
-    Tied tensors are written once for each of their names.
+    A tensor that has several names in the network is written once for each name.
 
     Args:
         path: The file to write.
         model: The network.
-        ema: The moving average of the network; None: there is none.
+        ema: A network that holds the moving average; None: only ``model`` is written.
 
     Raises:
         CheckpointError: If the file cannot be written.
@@ -58,7 +60,7 @@ def save_weights(path: Path, model: nn.Module, ema: nn.Module | None = None) -> 
 
 
 def load_weights(path: Path, ema: bool = False) -> dict[str, Tensor]:
-    """Read the state dict of a network or of its moving average from a weights file.
+    """Read the state dict of a network, or of the moving average of its weights, from a file.
 
     Args:
         path: The file, written by :func:`save_weights`.
@@ -78,15 +80,15 @@ def load_weights(path: Path, ema: bool = False) -> dict[str, Tensor]:
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Load a state dict into a network with exactly the same tensor names and shapes.
+    """Load a state dict into a network that has exactly the same tensor names and shapes.
 
     Args:
         model: The network.
         weights: The state dict.
-        origin: The file the weights come from, for the message.
+        origin: The file from which the state dict was read; error messages name it.
 
     Raises:
-        CheckpointError: If names or shapes differ; the message lists entries that are missing, unknown or of another shape.
+        CheckpointError: If names or shapes differ; the message lists the tensors that are missing, unknown or of another shape.
     """
     try:
         model.load_state_dict(weights, strict=True)
@@ -95,7 +97,7 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> 
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state of plain tensors, numbers, text, lists and dicts to a checkpoint file.
+    """Write the state of a training, made of plain tensors, numbers, text, lists and dicts, to a checkpoint file.
 
     Raises:
         CheckpointError: If the file cannot be written.
@@ -107,10 +109,10 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a state that :func:`save_state` wrote, and refuse a file that would run code.
+    """Read the state of a training that :func:`save_state` wrote. A file that would run code is refused.
 
     Raises:
-        CheckpointError: If the file is missing or damaged, or holds something other than plain values.
+        CheckpointError: If the file is missing or damaged, or holds anything but tensors, numbers, text, lists and dicts.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -126,9 +128,9 @@ def save_training(training: TrainingState, weights: Path, state: Path, **extra: 
 
     Args:
         training: The training to save.
-        weights: The file for the network and its moving average.
-        state: The file for everything else.
-        extra: Your own values, stored in ``state`` and returned by :func:`load_training`.
+        weights: The file to write the network and its moving average to.
+        state: The file to write everything else to, such as the optimizer and the random generators.
+        extra: Your own values to store in the ``state`` file; :func:`load_training` returns them.
 
     Raises:
         CheckpointError: If a file cannot be written.
@@ -138,18 +140,18 @@ def save_training(training: TrainingState, weights: Path, state: Path, **extra: 
 
 
 def load_training(training: TrainingState, weights: Path, state: Path) -> dict[str, Any]:
-    """Load a saved training into a new one, so that it continues where the saved one stopped.
+    """Load a saved training into a new one, so that the new one continues where the saved one stopped.
 
     Args:
-        training: A new training with the same network, recipe, seed and data; changed.
+        training: A new training with the same network, recipe, seed and data. It is changed.
         weights: The file of the network and its moving average.
         state: The file of everything else.
 
     Returns:
-        The saved state, with the extra values given to :func:`save_training`.
+        The content of the ``state`` file, with the extra values that were given to :func:`save_training`.
 
     Raises:
-        CheckpointError: If a file is damaged, or belongs to another network, recipe, seed or data set.
+        CheckpointError: If a file is damaged, or belongs to a training with another network, recipe, seed or data set.
     """
     saved = load_state(state)
     training.match_structure(saved)

@@ -16,7 +16,7 @@ __all__ = ["check_processes", "cpu_threads", "pick_device"]
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the torch device with this name; ``auto`` is CUDA if there is a GPU, else the CPU.
+    """Return the torch device with this name. The name ``auto`` means CUDA if there is a GPU, else the CPU.
 
     Raises:
         OptionError: If torch does not find the device on this machine.
@@ -39,10 +39,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def check_processes(device: torch.device, processes: int) -> None:
-    """Refuse more training processes than the device allows: one per GPU, any number on the CPU.
+    """Refuse to train in more processes than a device allows: one per GPU, any number on the CPU.
 
     Raises:
-        OptionError: If there are too many; the message says how many are possible.
+        OptionError: If there are too many processes; the message says how many are possible.
 
     Examples:
         >>> check_processes(torch.device("cpu"), 4)
@@ -59,10 +59,10 @@ def check_processes(device: torch.device, processes: int) -> None:
 
 @contextmanager
 def cpu_threads(number: int | None) -> Iterator[None]:
-    """Let torch use this many CPU threads inside the ``with`` block, and restore the previous number afterwards.
+    """Set the number of CPU threads that torch uses inside the ``with`` block, and restore the previous number afterwards.
 
     Args:
-        number: Number of CPU threads that torch uses; None: the number is not changed.
+        number: Number of CPU threads; None: the number is not changed.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)

@@ -1,7 +1,8 @@
-"""Return the rank of a process and the number of processes in one training, and exchange small values between them.
+"""Return the rank of this process and the number of processes that train together. Exchange values between processes.
 
-All other files get rank and world size from this file. Stop requests, errors and saved states are sent between CPUs with gloo,
-so that no process waits for a GPU.
+The rank is the number of a process, starting at 0. All other files get ranks and the number of processes from this file. Stop
+requests, errors and the states of random generators are exchanged between CPUs, through torch's gloo backend. So no process
+waits for its GPU.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def _is_active() -> bool:
 
 
 def rank() -> int:
-    """Return the rank of this process among the processes of a training; 0 if training is not distributed."""
+    """Return the rank of this process: its number among the processes that train together; 0 if it trains alone."""
     return dist.get_rank() if _is_active() else 0
 
 
@@ -60,24 +61,27 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Return True in the first process of a training, the only one that writes files."""
+    """Return True if this is the first process of a training. Only the first process writes files."""
     return rank() == 0
 
 
 def is_launched() -> bool:
-    """Return True if torchrun, ``accelerate launch`` or ``nes-lab`` started this process as one of several of a training."""
+    """Return True if this process was started as one of several that train together.
+
+    Torchrun, ``accelerate launch`` and ``nes-lab`` start such processes.
+    """
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
 
 
 def is_joined() -> bool:
-    """Return True if this process has joined the process group of a training."""
+    """Return True if this process has joined the process group through which the processes of a training communicate."""
     return _is_active()
 
 
 def join() -> None:
-    """Join the process group of a training whose processes were launched together.
+    """Join the process group through which the processes of a training communicate.
 
-    Nothing happens in a single process, or if this process has already joined.
+    Nothing happens if this process trains alone, or if it has already joined.
 
     Raises:
         RunError: If the other processes cannot be reached.
@@ -102,9 +106,10 @@ def join() -> None:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the other processes of a training inside the ``with`` block, and leave the process group at its end.
+    """Join the other processes of a training inside the ``with`` block, and leave them at its end.
 
-    After an error the group is not closed, because closing could wait for a process that hangs. It ends with this process.
+    If the block raises an error, this process does not leave, because leaving could wait for a process that hangs. The
+    connection then ends when this process ends.
 
     Raises:
         RunError: If the other processes cannot be reached.
@@ -118,15 +123,16 @@ def joined() -> Iterator[None]:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """Return the device that this process of a training uses.
+    """Return the device on which this process trains.
 
-    If several processes run on a machine with GPUs, each uses the GPU with the number of its local rank.
+    If several processes train on GPUs, each process gets a GPU of its own. The number of this GPU is the local rank of the
+    process (its number on this machine).
 
     Args:
-        device: The device chosen for the training, such as ``cuda``.
+        device: The device chosen for the whole training, such as ``cuda``.
 
     Raises:
-        OptionError: If there are more processes on this machine than GPUs, or all processes would share one GPU.
+        OptionError: If this machine has more processes than GPUs, or if all processes would share one GPU.
 
     Examples:
         >>> local_device(torch.device("cpu"))
@@ -151,7 +157,9 @@ def _gloo_group() -> Any:
 
 
 def max_over_ranks(*numbers: int) -> tuple[int, ...]:
-    """Return the maximum of each number over all processes of a training. All processes must call this at the same point.
+    """Return, for each of the given numbers, its maximum over all processes of a training.
+
+    All processes must call this function at the same point.
 
     Examples:
         >>> max_over_ranks(0, 3)
@@ -165,14 +173,16 @@ def max_over_ranks(*numbers: int) -> tuple[int, ...]:
 
 
 def raise_on_all_ranks(error: Exception | None) -> None:
-    """Raise an error in every process of a training if any process has one. All processes must call this at the same point.
+    """Raise an error in every process of a training if any process has an error.
+
+    All processes must call this function at the same point.
 
     Args:
-        error: The error of this process; None: it has no error.
+        error: The error of this process; None: this process has no error.
 
     Raises:
         Exception: The error of this process, if it has one.
-        RunError: If only other processes have errors; the message gives the rank and message of the first one.
+        RunError: If only other processes have errors. The message gives the rank and the error message of the first one.
     """
     if world_size() == 1 or not any(max_over_ranks(error is not None)):
         if error is not None:
@@ -188,7 +198,9 @@ def raise_on_all_ranks(error: Exception | None) -> None:
 
 
 def broadcast(value: Any = None) -> Any:
-    """Return the value that process 0 gave, in every process of a training.
+    """Return, in every process of a training, the value that the first process passed.
+
+    All processes must call this function; what the others pass is ignored.
 
     Examples:
         >>> broadcast({"step": 3})
@@ -202,7 +214,9 @@ def broadcast(value: Any = None) -> Any:
 
 
 def gather(value: Any) -> list[Any]:
-    """Return the values that all processes of a training gave, as a list in the order of their ranks.
+    """Return a list of the values that the processes of a training passed, in the order of their ranks.
+
+    All processes must call this function, each with its own value.
 
     Examples:
         >>> gather("a")
@@ -216,7 +230,10 @@ def gather(value: Any) -> list[Any]:
 
 
 def sum_on_cpu(tensor: Tensor) -> Tensor:
-    """Return the sum of a tensor over all processes of a training, computed on the CPU and without gradients."""
+    """Return the sum of the tensors that the processes of a training pass, element by element.
+
+    The sum is computed on the CPU and has no gradients. All processes must call this function.
+    """
     if world_size() == 1:
         return tensor
     total = tensor.detach().cpu().clone()
@@ -225,7 +242,7 @@ def sum_on_cpu(tensor: Tensor) -> Tensor:
 
 
 def is_connection_lost(error: Exception) -> bool:
-    """Return True if an error means that another process of the training can no longer be reached.
+    """Return True if an error means that this process can no longer reach another process of the training.
 
     Examples:
         >>> is_connection_lost(RuntimeError("Connection closed by peer [127.0.0.1]:4711"))
@@ -238,11 +255,13 @@ def is_connection_lost(error: Exception) -> bool:
 
 
 def next_on_all_ranks(batches: Iterator[Any]) -> Any:
-    """Return the next item of an iterator, or None at its end. If reading fails in one process, all processes raise an error.
+    """Return the next item of this process's iterator, or None at the iterator's end.
+
+    If one process of the training fails to read its item, all processes raise an error.
 
     Raises:
-        Exception: The error of this process, if it has one.
-        RunError: If another process failed; the message includes that of the other process.
+        Exception: The error of this process, if reading failed here.
+        RunError: If reading failed only in another process; the message includes the error message of that process.
 
     Examples:
         >>> next_on_all_ranks(iter([])), next_on_all_ranks(iter("a"))

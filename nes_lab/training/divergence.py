@@ -1,7 +1,8 @@
-"""Stop a training at the first loss or weight that is not finite, before a good checkpoint is replaced.
+"""Stop a training when a loss or a weight is not finite (NaN or infinite), before a good checkpoint is overwritten.
 
-On the CPU every loss is checked immediately. On a GPU, reading each loss would wait for the device. Therefore the GPU keeps the
-number of the first bad step, which is read when metrics are reported and before a checkpoint is saved.
+On the CPU every loss is checked immediately. On a GPU, checking each loss would slow the training down. Therefore the GPU
+stores the number of the first step whose loss is not finite. The program reads this number when it reports metrics and before
+it saves a checkpoint.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ _ADVICE = "try a lower lr, a longer warmup_epochs, or clip_grad=1"
 
 
 class DivergedError(RunError):
-    """The error for a loss or weight that is not finite. The message gives the step and what to try."""
+    """The error that is raised when a loss or a weight is not finite. The message gives the training step and advice."""
 
 
 class DivergenceWatch:
-    """Keeps the number of the first training step whose loss is not finite, and raises an error in every process.
+    """Watches the losses of a training. If one is not finite, every process of the training raises an error.
 
     Args:
         training: The training to watch.
@@ -38,10 +39,11 @@ class DivergenceWatch:
         self._bad_step = torch.full((), -1, dtype=torch.long, device=training.device)
 
     def watch(self, loss: Tensor) -> None:
-        """Check the loss of a training step, and keep the step's number if the loss is not finite.
+        """Check the loss of a training step, and remember the step's number if the loss is not finite.
 
         Raises:
-            DivergedError: In a single process on the CPU, if the loss is not finite. Otherwise the error is raised later.
+            DivergedError: If the loss is not finite, and the training runs in a single process on the CPU. In other trainings
+                the error is raised later.
         """
         step = self.training.step + 1
         if self.is_cpu:
@@ -54,9 +56,10 @@ class DivergenceWatch:
         self._bad_step.masked_fill_(is_first, step)
 
     def before_update(self) -> None:
-        """Raise an error in every CPU process if any of them had a loss that is not finite. Call before each update.
+        """Raise an error in every process if any process had a loss that is not finite. Call this before each update of the weights.
 
-        On a GPU nothing is checked here, because it would be slow at every step.
+        This method checks only trainings in several CPU processes. On a GPU it does nothing, because a check at every step
+        would be slow.
 
         Raises:
             DivergedError: If a loss was not finite; the message gives the step.
@@ -65,7 +68,7 @@ class DivergenceWatch:
             self.raise_if_bad()
 
     def raise_if_bad(self) -> None:
-        """Raise an error in every process if any process had a loss that is not finite.
+        """Raise an error in every process if any process has had a loss that is not finite.
 
         Raises:
             DivergedError: If a loss was not finite; the message gives the step.
@@ -77,10 +80,10 @@ class DivergenceWatch:
             self.stop("the training loss", math.nan, step)
 
     def raise_if_spoiled(self) -> None:
-        """Raise an error in every process if a loss, a weight or a buffer is not finite. Call before saving.
+        """Raise an error in every process if a loss, a weight or a buffer of the network is not finite. Call this before saving.
 
         Raises:
-            DivergedError: If one is not finite; the message names it.
+            DivergedError: If a loss, weight or buffer is not finite; the message names it.
         """
         self.raise_if_bad()
         floating = ((name, t) for name, t in self.training.model.state_dict().items() if t.is_floating_point())
@@ -89,10 +92,10 @@ class DivergenceWatch:
             self.stop(spoiled, math.nan, self.training.step)
 
     def stop(self, what: str, value: float, step: int) -> NoReturn:
-        """Raise a :class:`DivergedError` with the step, the learning rate and advice.
+        """Raise a :class:`DivergedError` whose message gives the training step, the learning rate and advice.
 
         Args:
-            what: Name of the loss or tensor that is not finite, for the message.
+            what: Name of the loss or tensor that is not finite.
             value: The value that is not finite.
             step: The training step at which it occurred.
 

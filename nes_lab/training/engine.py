@@ -1,8 +1,10 @@
-"""Run the steps of one training through Hugging Face Accelerate: precision, data parallelism, accumulation, compilation.
+"""Run training steps through Hugging Face Accelerate: mixed precision, several processes, accumulation and compilation.
 
-Accelerate keeps its state in singletons, and changes the modules that it prepares. This file restores the singletons at the end
-of a ``with`` block, so that several trainings in one process may use different devices and precisions. Accelerate gets a module
-around the network instead of the network itself, so the network that hooks and checkpoints see is not changed.
+Accelerate keeps its settings in global objects. This file restores these objects at the end of a ``with`` block. So several
+trainings in one program may use different devices and precisions.
+
+Accelerate changes the module that it is given. Therefore it is given a module around the network, and the network itself is not
+changed.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
 
 @contextmanager
 def isolated_accelerate_state() -> Iterator[None]:
-    """Give Accelerate new, empty singletons inside the ``with`` block, and restore the previous ones afterwards."""
+    """Clear Accelerate's global settings for the ``with`` block, and restore the previous ones afterwards."""
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
     shared: list[dict[str, Any]] = [s._shared_state for s in (PartialState, AcceleratorState, GradientState)]
@@ -45,7 +47,7 @@ def isolated_accelerate_state() -> Iterator[None]:
 
 
 class _Shell(nn.Module):
-    """A module around a network, which Accelerate may patch and wrap instead of the network itself."""
+    """A module that contains only the network. Accelerate may change this module, while the network stays as it is."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -56,12 +58,12 @@ class _Shell(nn.Module):
 
 
 class Engine:
-    """Runs the forward passes, backward passes and updates of one training.
+    """Runs the forward passes, backward passes and weight updates of one training.
 
     Args:
         device: Device of the network.
         precision: Dtype of the forward pass.
-        accumulate: Number of backward passes per update.
+        accumulate: Number of backward passes before each update of the weights.
         compile: Compile the network with ``torch.compile``.
 
     Examples:
@@ -81,7 +83,7 @@ class Engine:
 
     @contextmanager
     def running(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Set up Accelerate for a network and its optimizer inside the ``with`` block, and restore its global state afterwards."""
+        """Set up Accelerate for a network and its optimizer, and restore Accelerate's global settings after the ``with`` block."""
         with isolated_accelerate_state():
             self._accelerator = self._accelerate()
             try:
@@ -115,7 +117,7 @@ class Engine:
         return accelerator
 
     def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Let Accelerate prepare a network and its optimizer. Call again after modules of the network were replaced."""
+        """Let Accelerate wrap a network and its optimizer. Call this again after modules of the network were replaced."""
         accelerator = self._running_accelerator()
         accelerator._models.clear()
         accelerator._optimizers.clear()
@@ -129,7 +131,7 @@ class Engine:
         return self._accelerator
 
     def forward(self, images: Tensor) -> Tensor:
-        """Run the forward pass of the network, and return its logits in float32."""
+        """Run the forward pass of the network on a batch of images, and return its logits in float32."""
         return self._forward(images)
 
     def train(self) -> None:
@@ -137,21 +139,25 @@ class Engine:
         self._forward.train()
 
     def accumulating(self) -> AbstractContextManager:
-        """Return a context manager for one forward and backward pass of the network.
+        """Return a context manager for one forward and one backward pass of the network.
 
-        With several processes, gradients are exchanged in the last pass of each update.
+        If several processes train together, they exchange gradients only in the last backward pass before an update of the
+        weights.
         """
         return self._running_accelerator().accumulate(self._forward)
 
     def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of a loss and add them to those of the parameters, with loss scaling for float16."""
+        """Compute the gradients of a loss, and add them to the gradients that the parameters already have.
+
+        If the forward pass uses float16, the loss is scaled first.
+        """
         self._running_accelerator().backward(loss)
 
     def update(self, clip_grad: float | None = None) -> None:
-        """Take one step of the optimizer.
+        """Update the weights by one step of the optimizer.
 
         Args:
-            clip_grad: Largest norm of the gradient, to which larger gradients are scaled down; None: no clipping.
+            clip_grad: Largest allowed norm of the gradient. A larger gradient is scaled down to this norm. None: no clipping.
         """
         if clip_grad is not None:
             self._running_accelerator().clip_grad_norm_(self._forward.parameters(), clip_grad)
@@ -159,10 +165,10 @@ class Engine:
         mark_parameters_changed(self._plain)
 
     def scaler_state(self) -> dict[str, Any]:
-        """Return the state of the loss scaler for float16; empty if there is no loss scaler."""
+        """Return the state of the loss scaler, which is used only with float16; an empty dict if there is no loss scaler."""
         scaler = None if self._accelerator is None else self._accelerator.scaler
         return dict(self._scaler_state) if scaler is None else scaler.state_dict()
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
-        """Load the state of the loss scaler for float16; an empty state changes nothing."""
+        """Load a saved state of the loss scaler, which is used only with float16; an empty dict changes nothing."""
         self._scaler_state = dict(state)

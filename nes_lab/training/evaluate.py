@@ -1,4 +1,4 @@
-"""Evaluate a network on a split, such as the validation images."""
+"""Evaluate a network on a split of a data set, such as the validation images."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ def evaluate(
 ) -> dict[str, float] | None:
     """Return a network's mean cross entropy, and its top-1 and top-5 accuracy in percent, on the images of a split.
 
-    The network runs in evaluation mode; the training mode of every module is restored afterwards.
+    The network runs in evaluation mode. Afterwards every module gets its previous mode back.
 
     Args:
         model: A network on ``device``.
         split: The images and labels.
-        batch_size: Number of images per forward pass; it does not change the result beyond rounding.
+        batch_size: Number of images per forward pass. Beyond rounding it does not change the returned values.
         device: Device of the network; the images are moved there.
-        amp: Mixed precision: ``"auto"``, ``"off"``, ``"bf16"`` or ``"fp16"``.
+        amp: Mixed precision: ``"auto"`` (on GPUs), ``"off"``, ``"bf16"`` or ``"fp16"``.
         should_stop: Function called before every batch; if it returns True, the evaluation stops.
-        all_ranks: Divide the batches among all processes, which must all call this; each gets the result over all images.
-        channels_last: Keep the images in memory with channels last.
+        all_ranks: Divide the batches among all processes of a training. All of them must call this function. Each gets the
+            values for all images.
+        channels_last: Store the images in torch's channels-last memory format.
 
     Returns:
         A dict with ``loss``, ``top1`` and ``top5``, or None if the evaluation was stopped.
@@ -74,7 +75,7 @@ def evaluate(
 def _batches(
     split: Split, batch_size: int, all_ranks: bool, should_stop: Callable[[], bool]
 ) -> Iterator[tuple[Tensor, Tensor] | None]:
-    """Yield the batches of a split for evaluation, and None when the evaluation should stop."""
+    """Yield the batches of a split for evaluation. Yield None instead of a batch if the evaluation should stop."""
     if not all_ranks:
         for batch in split.eval_batches(batch_size):
             yield None if should_stop() else batch

@@ -28,12 +28,14 @@ __all__ = ["Trainer"]
 class Trainer(TrainingState):
     """Trains a network in place.
 
-    On the CPU, resuming changes nothing: ``k`` steps, a save, a load into a new trainer and ``N - k`` steps give the same result
-    as ``N`` steps, bit for bit.
+    On the CPU, a training that is saved, loaded into a new trainer and continued gives the same weights as a training without a
+    break, bit for bit.
 
-    During training the trainer sets the global random generators, which dropout uses; afterwards it restores the caller's. With
-    several processes (see :mod:`nes_lab.training.distributed`), each process makes a trainer of the same network and calls
-    :meth:`fit`, and trains on its part of the images of every step.
+    During training the trainer sets the global random generators, for example for dropout. Afterwards it restores their
+    previous states.
+
+    Several processes may train together (see :mod:`nes_lab.training.distributed`). Each process makes its own trainer of the
+    same network and calls :meth:`fit`. It then trains on its part of the images of every step.
 
     Args:
         model: The network; it is moved to ``device``.
@@ -42,7 +44,8 @@ class Trainer(TrainingState):
         seed: Seed for the order of the images, augmentation and dropout.
         device: The device to train on.
         hooks: Callbacks; None: nothing is reported, and the training never stops early.
-        teacher: Dense network to distill from, needed if ``kd_weight`` is above 0. It is neither changed nor saved.
+        teacher: Dense network whose outputs ``model`` learns to imitate (distillation). It is needed if ``kd_weight`` is above
+            0, and is neither changed nor saved. None: no teacher.
 
     Raises:
         OptionError: If the device, the data or the network does not allow the recipe.
@@ -74,7 +77,7 @@ class Trainer(TrainingState):
 
     @property
     def hooks(self) -> Hooks:
-        """The callbacks of the training; they may be replaced before :meth:`fit`."""
+        """The callbacks of the training. You may replace them before you call :meth:`fit`."""
         return self.reporter.hooks
 
     @hooks.setter
@@ -85,11 +88,12 @@ class Trainer(TrainingState):
         """Train to the end, or until ``hooks.should_stop`` returns True.
 
         Returns:
-            True if the end was reached. If not, ``hooks.checkpoint`` was called with the trainer, and the training can continue.
+            True if the training reached its end, False if it was stopped. A stopped training has been saved through
+                ``hooks.checkpoint`` and can continue.
 
         Raises:
             DivergedError: If a loss or a weight is no longer finite; nothing is saved then.
-            RunError: If another process of the training failed; the message includes that of the other process.
+            RunError: If another process of the training failed; the message includes the error message of that process.
         """
         broadcast_buffers(*self.routing.networks, with_parameters=True)
         with ExitStack() as stack:
@@ -136,12 +140,15 @@ class Trainer(TrainingState):
         return False
 
     def _is_time_to_save(self) -> bool:
-        """Return True if a checkpoint is due at this step within an epoch; ``_finish_epoch`` saves at the end of an epoch."""
+        """Return True if a checkpoint is due at this step, which is not the last step of an epoch.
+
+        At the end of an epoch ``_finish_epoch`` saves.
+        """
         every = self.recipe.checkpoint_every_steps
         return every is not None and self.step % every == 0 and self.step % self.steps_per_epoch != 0
 
     def _train_step(self, images: Tensor, labels: Tensor) -> None:
-        """Train on the images of one step, which updates the weights once."""
+        """Train on the images of one step, and update the weights once."""
         self.scheduler.step_update(self.step)
         self.routing.before_step(self.step, self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
@@ -156,7 +163,10 @@ class Trainer(TrainingState):
             self.reporter.count(*result)
 
     def _add_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Add the gradients of one batch to those of the parameters, and return the batch's loss, logits and labels."""
+        """Run the forward and backward pass of one batch, and return its loss, logits and labels.
+
+        The gradients are added to those of earlier batches.
+        """
         with self.engine.accumulating():
             images, labels = self.objective.inputs(images, labels)
             logits = self.engine.forward(images)
@@ -173,7 +183,10 @@ class Trainer(TrainingState):
             self.reporter.progress()
 
     def _finish_epoch(self) -> bool:
-        """Finish an epoch: freeze and snap starts if it is time, validate, and save; return False if stopped during this."""
+        """Finish an epoch: validate, and save if it is time. Return False if the training is stopped meanwhile.
+
+        Before the validation, starting indices are frozen or rounded if it is time for that.
+        """
         self._freeze_and_snap()
         numbers = self._validate()
         if numbers is None:
@@ -212,7 +225,7 @@ class Trainer(TrainingState):
         return None if averages is None else numbers | {f"ema_{name}": value for name, value in averages.items()}
 
     def _save(self) -> None:
-        """Call the checkpoint hook with the training, unless a loss or weight is not finite."""
+        """Save the training through ``hooks.checkpoint``. Raise an error instead if a loss or a weight is not finite."""
         self.divergence.raise_if_spoiled()
         self.rng = capture_rng()
         self.other_ranks = distributed.gather(self.rank_state())[1:]
@@ -221,7 +234,7 @@ class Trainer(TrainingState):
 
 
 def _check_joined() -> None:
-    """Refuse to train in a process that was started as one of several and has not joined the others.
+    """Refuse to train if this process was started as one of several and has not joined the others.
 
     Raises:
         RunError: If this process has not joined the others.

@@ -1,4 +1,4 @@
-"""Compute the losses of a training: cross entropy with hard or soft targets, and distillation from a teacher.
+"""Compute the losses of a training: cross entropy with labels, and distillation from a teacher network.
 
 Tests: tests/training/test_objective.py
 """
@@ -17,7 +17,7 @@ def classification_loss(label_smoothing: float = 0.0) -> nn.Module:
     Labels are class numbers ``(N,)``, or a probability for every class ``(N, classes)``.
 
     Args:
-        label_smoothing: Share of the target probability that is spread evenly over all classes. Use 0 for labels that are
+        label_smoothing: Fraction of each label's probability that is spread evenly over all classes. Use 0 for labels that are
             already smoothed.
 
     Examples:
@@ -29,10 +29,11 @@ def classification_loss(label_smoothing: float = 0.0) -> nn.Module:
 
 
 def kd_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Return the distillation loss ``T^2 * KL(teacher || student)``, in nats per image.
+    """Return the distillation loss, which is 0 if student and teacher predict the same probabilities, in nats per image.
 
-    Both distributions are the softmax of logits divided by the temperature ``T``. Because of the factor ``T^2``, the size of the
-    gradients hardly depends on ``T``.
+    Both networks' logits are divided by the temperature ``T`` and turned into probabilities by softmax. The loss is their
+    Kullback-Leibler divergence ``KL(teacher || student)``, multiplied by ``T^2``. This factor keeps the size of the gradients
+    almost the same for every ``T``.
 
     Args:
         logits: Outputs of the student, ``(N, classes)``.

@@ -1,4 +1,4 @@
-"""Mix images and labels by Mixup or CutMix, through timm, for batches of any size."""
+"""Mix the images and labels of a batch by Mixup or CutMix from timm. The batch may have any size."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Mixing"]
 
 
 class Mixing:
-    """Mixes each image of a batch with another one, and mixes their labels in the same proportion.
+    """Mixes each image of a batch with another image of the batch, and mixes their labels in the same proportion.
 
-    Random numbers come from numpy's global generator, whose state is saved in checkpoints. The last image of a batch with an odd
-    number of images is not mixed.
+    If the number of images is odd, the last image is not mixed. Random numbers come from numpy's global generator, whose state
+    is saved in checkpoints.
 
     Args:
         recipe: Training recipe with the settings ``mixup``, ``cutmix`` and ``label_smoothing``.

@@ -1,4 +1,4 @@
-"""Build the moving average of a network's weights, and share buffers and batch norms between the processes of a training."""
+"""Build the moving average of a network's weights. Copy buffers and synchronize batch norms between training processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["broadcast_buffers", "build_ema", "check_sync_batchnorm", "synchroniz
 
 
 def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
-    """Return the moving average of a network's weights, or None if the recipe has no ``ema_decay``.
+    """Return a copy of a network that keeps the moving average of its weights, or None if the recipe has no ``ema_decay``.
 
     Examples:
         >>> build_ema(nn.Linear(1, 1), Recipe(epochs=1, batch_size=1, lr=0.1)) is None
@@ -35,9 +35,9 @@ def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
 
 
 def broadcast_buffers(*networks: nn.Module, with_parameters: bool = False) -> None:
-    """Copy the buffers of networks from the first process to all others.
+    """Copy the buffers of networks, such as batch norm statistics, from the first process of a training to all others.
 
-    Without this they differ, because the batch norms of each process get other images.
+    The buffers differ between processes, because each process trains on other images.
 
     Args:
         networks: Networks that have the same shapes in every process.
@@ -54,10 +54,10 @@ def broadcast_buffers(*networks: nn.Module, with_parameters: bool = False) -> No
 
 
 def check_sync_batchnorm(sync_batchnorm: bool, device: torch.device) -> None:
-    """Refuse synchronized batch norms on a device where torch does not have them.
+    """Refuse synchronized batch norms (statistics over all processes) on a device that is not a CUDA GPU.
 
     Raises:
-        OptionError: If the device is not a GPU.
+        OptionError: If synchronized batch norms are requested and the device is not a CUDA GPU.
 
     Examples:
         >>> check_sync_batchnorm(False, torch.device("cpu"))
@@ -70,14 +70,14 @@ def check_sync_batchnorm(sync_batchnorm: bool, device: torch.device) -> None:
 
 @contextmanager
 def synchronized_norms(model: nn.Module, sync_batchnorm: bool) -> Iterator[None]:
-    """Compute batch norm statistics over all processes inside the ``with`` block, then restore the network's own modules.
+    """Compute batch norm statistics over all processes inside the ``with`` block, then restore the network's own batch norms.
 
     Args:
         model: The network; its batch norms are replaced inside the block.
-        sync_batchnorm: Replace the batch norms; False: nothing is changed.
+        sync_batchnorm: True: replace the batch norms; False: nothing is changed.
 
     Raises:
-        OptionError: If the network is itself a batch norm, which cannot be replaced because it has no parent module.
+        OptionError: If the network is itself a batch norm. It cannot be replaced, because it is not part of another module.
     """
     if not sync_batchnorm or distributed.world_size() == 1:
         yield

@@ -1,4 +1,4 @@
-"""Build timm's optimizers, with parameter groups in which biases, norms and starting indices have no weight decay."""
+"""Build timm's optimizers for a network. Biases, norms and starting indices get no weight decay."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOOKAHEAD = "lookahead_"
 
 
 def is_routing_parameter(name: str) -> bool:
-    """Return True for the name of a parameter that holds starting indices or belongs to an index learner.
+    """Return True if a parameter's name shows that it holds starting indices, or belongs to a network that predicts them.
 
     Examples:
         >>> is_routing_parameter("blocks.0.conv.routing.starts_out"), is_routing_parameter("routing_head.weight")
@@ -38,15 +38,15 @@ def is_routing_parameter(name: str) -> bool:
 def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: float) -> list[dict[str, Any]]:
     """Sort a network's trainable parameters into the groups ``decay``, ``no_decay`` and ``starts``; leave out empty groups.
 
-    - ``no_decay``: vectors and scalars (biases, norms), and names that a timm model lists in ``no_weight_decay()``.
-    - ``starts``: starts and index learners, which have no weight decay and their own learning rate. This group is the last, so
-      that dropping it keeps the positions of all other parameters.
+    - ``no_decay``: vectors and scalars (biases, norms), and the names that a timm model lists in ``no_weight_decay()``.
+    - ``starts``: starting indices, and the networks that predict them. They have no weight decay and their own learning rate.
+      This group is the last, so the other parameters keep their positions when it is removed.
     - ``decay``: all other parameters.
 
     Args:
         model: The network.
         weight_decay: Weight decay of the group ``decay``.
-        starts_lr_scale: Learning rate of the group ``starts``, relative to the other groups.
+        starts_lr_scale: Learning rate of the group ``starts``, as a multiple of the other groups' learning rate.
 
     Examples:
         >>> groups = parameter_groups(nn.Linear(2, 3), weight_decay=0.1, starts_lr_scale=1.0)
@@ -76,10 +76,10 @@ def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: flo
 
 
 def check_optimizer(name: str) -> None:
-    """Refuse an optimizer that timm does not know.
+    """Refuse the name of an optimizer that timm does not know.
 
     Raises:
-        OptionError: If the name is not known; the message gives the closest one.
+        OptionError: If the name is not known; the message suggests the closest known name.
 
     Examples:
         >>> check_optimizer("lookahead_radam")
@@ -90,9 +90,9 @@ def check_optimizer(name: str) -> None:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer for a network, with the groups of :func:`parameter_groups`.
+    """Build the recipe's optimizer for a network, with the parameter groups that :func:`parameter_groups` returns.
 
-    If torch has a fused version of the optimizer, it is used.
+    If torch has a fused (faster) version of the optimizer, that version is used.
 
     Raises:
         OptionError: If timm does not know the optimizer, or the optimizer does not accept one of its options.
@@ -123,7 +123,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[str, Any]]:
-    """Return the name and the arguments with which timm creates the recipe's optimizer."""
+    """Return timm's name of the recipe's optimizer, and the arguments with which timm creates the optimizer."""
     from timm.optim import get_optimizer_class, get_optimizer_info
 
     name = recipe.optimizer
@@ -146,16 +146,18 @@ def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[
 
 
 def mark_parameters_changed(optimizer: torch.optim.Optimizer) -> None:
-    """Increase torch's version counter of every parameter of an optimizer, as an ordinary update would.
+    """Increase torch's version counter of every parameter of an optimizer. Call this after each update of the weights.
 
-    Torch's fused optimizer steps do not do this. Without it, values cached for a version (the sampled weight of an epitome layer
-    in evaluation) would be outdated.
+    Torch's fused optimizers do not increase these counters. An epitome layer caches its sampled weight, and looks at the
+    counters to notice that the cached weight is outdated.
     """
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])
 
 
 def drop_group(optimizer: torch.optim.Optimizer, name: str) -> None:
-    """Remove the parameter group with this name from an optimizer, together with the state of its parameters.
+    """Remove a parameter group from an optimizer, together with all that the optimizer stores for the group's parameters.
+
+    The group is found by its name.
 
     Examples:
         >>> optimizer = build_optimizer(nn.Linear(2, 1), Recipe(epochs=1, batch_size=1, lr=0.1))
@@ -173,10 +175,11 @@ _PARAMETER_SHAPED = {"momentum_buffer", "exp_avg", "square_avg"}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a saved state into an optimizer, and check the shapes of its entries, which torch does not check.
+    """Load a saved state into an optimizer, and check the shapes of its tensors, which torch does not check.
 
     Raises:
-        CheckpointError: If groups, counts or shapes differ.
+        CheckpointError: If the saved state has other parameter groups, another number of parameters, or tensors of other
+            shapes.
     """
     try:
         optimizer.load_state_dict(state)

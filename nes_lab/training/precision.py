@@ -1,4 +1,4 @@
-"""Choose the dtype of a training's forward pass: mixed precision if the device supports it and the recipe does not forbid it.
+"""Choose the dtype of a training's forward pass. Mixed precision is used if the device and the recipe allow it.
 
 Tests: tests/training/test_recipe_checks.py
 """
@@ -23,7 +23,7 @@ class Precision:
     Args:
         device: Device of the network.
         amp: ``"auto"``: bfloat16 on GPUs that have it, float16 with loss scaling on other GPUs, float32 on CPU and MPS.
-            ``"off"``: float32. ``"bf16"``, ``"fp16"``: this dtype, or an error.
+            ``"off"``: float32. ``"bf16"``, ``"fp16"``: this dtype, or an error if the device does not have it.
 
     Raises:
         OptionError: If the device does not have the dtype that ``amp`` requires.
@@ -38,16 +38,16 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """Name of the dtype, such as ``"bfloat16"``."""
+        """Name of the forward pass's dtype, such as ``"bfloat16"``."""
         return str(self.dtype or torch.float32).removeprefix("torch.")
 
     @property
     def accelerate(self) -> str:
-        """Accelerate's name of the dtype: ``"no"``, ``"bf16"`` or ``"fp16"``."""
+        """Name that Accelerate uses for the forward pass's dtype: ``"no"`` (float32), ``"bf16"`` or ``"fp16"``."""
         return _ACCELERATE[self.dtype]
 
     def autocast(self) -> AbstractContextManager:
-        """Return a context manager in which a forward pass uses this dtype."""
+        """Return a context manager in which forward passes use the chosen dtype."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, dtype=self.dtype)
 
 

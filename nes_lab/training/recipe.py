@@ -1,6 +1,6 @@
-"""The recipe: the settings of a training, with a check of their ranges. This file does not import torch.
+"""Define the recipe: the settings of a training, with a check of their ranges.
 
-``experiment/build.py`` makes a recipe from a config.
+This file does not import torch. ``experiment/build.py`` makes a recipe from the configuration of an experiment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ AMP_MODES = ("auto", "off", "bf16", "fp16")
 class Recipe:
     """The settings of a training. By default everything optional is off.
 
-    A step is one update of the weights. It uses ``batch_size * accumulate * processes`` images.
+    A step is one update of the weights. In each process it uses ``batch_size * accumulate`` images. "Starts" are the starting
+    indices at which epitome layers read their epitomes. An "index learner" is a small network that predicts starts.
 
     Args:
         epochs: Number of passes over the training images.
@@ -31,38 +32,41 @@ class Recipe:
         optimizer: ``"sgd"`` (Nesterov if ``momentum`` is above 0), ``"adamw"`` or any other that timm knows.
         momentum: Momentum of sgd and rmsprop; first beta of Adam and similar optimizers.
         optimizer_options: Other arguments of the optimizer, such as ``{"eps": 1e-3}``.
-        weight_decay: Weight decay of matrices; biases, norms, starts and index learners have none.
-        schedule: Curve of the learning rate after the warm-up: ``"cosine"``, ``"step"``, ``"poly"``, ``"tanh"`` or ``"constant"``.
-        decay_epochs: Epochs between two steps of the schedule ``"step"``.
-        decay_rate: Factor of each step of the schedule ``"step"``.
+        weight_decay: Weight decay of matrices and convolution weights; biases, norms, starts and index learners have none.
+        schedule: Curve of the learning rate after the warm-up: ``"cosine"``, ``"step"``, ``"poly"``, ``"tanh"`` or
+            ``"constant"``.
+        decay_epochs: Number of epochs between two drops of the learning rate, for the schedule ``"step"``.
+        decay_rate: Factor of each drop of the learning rate, for the schedule ``"step"``.
         min_lr: Final learning rate of ``"cosine"``, ``"poly"`` and ``"tanh"``.
-        warmup_epochs: Epochs of linear warm-up; may be a fraction.
+        warmup_epochs: Number of epochs in which the learning rate rises linearly to ``lr``; may be a fraction.
         warmup_lr: Learning rate at the first step of the warm-up.
-        label_smoothing: Share of the target probability that is spread evenly over all classes, in [0, 1).
+        label_smoothing: Fraction of each label's probability that is spread evenly over all classes, in [0, 1).
         mixup: Alpha of Mixup; 0: off.
         cutmix: Alpha of CutMix; 0: off. If both are on, one of them is chosen at random for each batch.
         ema_decay: Largest decay of the moving average of the weights; None: no average is kept.
-        ema_warmup: Let the decay rise from zero to ``ema_decay``.
-        kd_weight: Share of the loss that comes from the dense teacher, in [0, 1].
-        kd_temperature: The logits of teacher and student are divided by it; the loss is multiplied by its square.
-        amp: Mixed precision. ``"auto"``: on GPUs; ``"off"``: never; ``"bf16"`` or ``"fp16"``: with this dtype, or an error.
+        ema_warmup: Let the decay of the moving average rise from zero to ``ema_decay``.
+        kd_weight: Fraction of the loss that comes from imitating a dense teacher network (distillation), in [0, 1].
+        kd_temperature: Temperature of the distillation. The logits of teacher and student are divided by it, and the
+            distillation loss is multiplied by its square.
+        amp: Mixed precision. ``"auto"``: on GPUs; ``"off"``: never; ``"bf16"`` or ``"fp16"``: with this dtype, or an error if
+            the device does not have it.
         accumulate: Number of batches whose gradients are added up for one step.
         sync_batchnorm: Compute batch norm statistics over all processes (CUDA only).
         compile: Compile the network with ``torch.compile``.
-        channels_last: Keep images and convolution weights in memory with channels last.
-        starts_lr_scale: Learning rate of starts and index learners, relative to ``lr``.
-        starts_warmup_epochs: Epochs over which the learning rate of starts and index learners rises from zero.
-        starts_momentum_end: Momentum of the routing maps at the end of the training, reached linearly; None: the momentum set in
-            each layer does not change.
-        starts_freeze_epoch: Freeze the starts after this many epochs; None: never.
-        starts_snap_epoch: Round the starts to integers, and freeze them, after this many epochs; None: never.
-        clip_grad: Largest norm of the gradient, to which larger gradients are scaled down; None: no clipping.
+        channels_last: Store images and convolution weights in torch's channels-last memory format.
+        starts_lr_scale: Learning rate of starts and index learners, as a multiple of ``lr``.
+        starts_warmup_epochs: Number of epochs in which the learning rate of starts and index learners rises from zero.
+        starts_momentum_end: Final momentum of the moving average that index learners keep of their starts. It is reached
+            linearly during the training. None: each layer keeps its own momentum.
+        starts_freeze_epoch: Stop learning the starts after this many epochs; None: never.
+        starts_snap_epoch: Round the starts to integers after this many epochs, and stop learning them; None: never.
+        clip_grad: Largest allowed norm of the gradient. A larger gradient is scaled down to this norm. None: no clipping.
         checkpoint_every_epochs: Number of epochs between two checkpoints.
         checkpoint_every_steps: Number of steps between two additional checkpoints within an epoch; None: no additional ones.
         log_every_steps: Number of steps between two rows of training metrics.
 
     Raises:
-        OptionError: If a value is out of range; the message names it.
+        OptionError: If a value is out of range; the message names the setting.
 
     Examples:
         >>> Recipe(epochs=0, batch_size=8, lr=0.1)

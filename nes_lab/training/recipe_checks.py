@@ -1,4 +1,4 @@
-"""Refuse a recipe that the device, the data or the network does not allow, before anything is trained."""
+"""Refuse training settings (a recipe) that the device, the data or the network does not allow, before training starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_recipe(recipe: Recipe, device: torch.device) -> None:
     """Refuse a recipe with options that the device does not support, or with an unknown optimizer.
 
     Raises:
-        OptionError: If an option is refused; the message names it.
+        OptionError: If an option is refused; the message names the option.
 
     Examples:
         >>> check_recipe(Recipe(epochs=1, batch_size=8, lr=0.1), torch.device("cpu"))
@@ -33,7 +33,7 @@ def check_training(recipe: Recipe, data: DatasetSpec, model: nn.Module, processe
     """Refuse a recipe that the data or the network's parameters do not allow.
 
     Raises:
-        OptionError: If an option is refused; the message names it.
+        OptionError: If an option is refused; the message names the option.
 
     Examples:
         >>> from nes_lab.datasets.digits import load_digits
@@ -54,7 +54,8 @@ def images_per_step(recipe: Recipe, images: int, processes: int) -> int:
         processes: Number of processes that train together.
 
     Raises:
-        OptionError: If a step consists of several batches or processes, and there are fewer training images than it uses.
+        OptionError: If there are fewer training images than one step uses. A step of a single batch in a single process is
+            always allowed.
 
     Examples:
         >>> images_per_step(Recipe(epochs=1, batch_size=8, accumulate=2, lr=0.1), images=100, processes=2)

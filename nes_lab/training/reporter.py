@@ -1,4 +1,4 @@
-"""Send a training's rows of metrics, progress and events to its callbacks."""
+"""Send the metrics, the progress and the events of a training to its callbacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Reporter"]
 
 
 class Reporter:
-    """Collects the metrics of a training and reports them to its callbacks. Only the first process reports.
+    """Collects the metrics of a training, and reports them to callbacks. Only the first process reports.
 
     Args:
         training: The training to report on.
@@ -27,19 +27,19 @@ class Reporter:
         self._recent_loss: float | None = None
 
     def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch of this process to the metrics and to the measured speed."""
+        """Add a batch of this process to the training metrics, and its images to the measured speed."""
         self.training.metrics.update(loss, logits, labels)
         self.clock.count(len(labels) * distributed.world_size())
         if self.training.device.type == "cpu":  # elsewhere reading the number would wait for the device
             self._recent_loss = loss.item()
 
     def is_row_due(self) -> bool:
-        """Return True if a row of training metrics is due at this step."""
+        """Return True if training metrics should be reported at this step."""
         training = self.training
         return training.step % training.recipe.log_every_steps == 0 or training.step % training.steps_per_epoch == 0
 
     def train_row(self) -> None:
-        """Report a row with the training metrics of the steps since the last row. Every process must call this."""
+        """Report the mean training metrics of the steps since the last report. Every process must call this method."""
         means = self.training.metrics.means(all_ranks=True)
         self._recent_loss = means["loss"]
         lr, speed = self.training.optimizer.param_groups[0]["lr"], self.clock.images_per_s()
@@ -47,7 +47,7 @@ class Reporter:
         self.training.metrics.reset()
 
     def row(self, split: str, numbers: dict[str, float]) -> None:
-        """Report a row of metrics for the current step."""
+        """Report the metrics of a split at the current step."""
         if distributed.is_main():
             step = self.training.step
             self.clock.mark(step)
@@ -55,7 +55,7 @@ class Reporter:
             self.hooks.metric({"step": step, "epoch": epoch, "split": split, **numbers})
 
     def event(self, about: dict[str, Any]) -> None:
-        """Report an event that happens once in a training, such as the freezing of starts."""
+        """Report an event that happens once in a training, such as that the starting indices are frozen."""
         if distributed.is_main():
             self.hooks.event(about | {"step": self.training.step, "epoch": self.training.epoch})
 

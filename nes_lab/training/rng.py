@@ -1,4 +1,4 @@
-"""Save, restore and isolate the global random generators of Python, numpy and torch."""
+"""Save and restore the global random generators of Python, numpy and torch, or set them for one ``with`` block."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def capture_rng() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Set the global random generators to a state that :func:`capture_rng` returned."""
+    """Set the global random generators to the states that :func:`capture_rng` returned."""
     python, numpy = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
     keys = numpy["keys"].numpy().astype(np.uint32)
@@ -50,10 +50,10 @@ def seed_rng(seed: int) -> None:
 
 @contextmanager
 def isolated_rng(start: int | dict[str, Any]) -> Iterator[None]:
-    """Set the global random generators inside the ``with`` block, and restore the caller's state at its end.
+    """Set the global random generators inside the ``with`` block, and restore their previous states at its end.
 
     Args:
-        start: A seed, or a state that :func:`capture_rng` returned.
+        start: A seed, or the states that :func:`capture_rng` returned.
 
     Examples:
         >>> before = torch.get_rng_state()

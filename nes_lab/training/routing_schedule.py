@@ -1,4 +1,4 @@
-"""Schedule the learning rate and momentum of starting indices in a training, and when the indices are frozen and snapped."""
+"""Set the learning rate and momentum of starting indices during a training, and freeze or round the indices."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ __all__ = ["RoutingSchedule"]
 
 
 class RoutingSchedule:
-    """Sets the learning rate and momentum of all starts in a training, and freezes and snaps them after the recipe's epochs.
+    """Sets the learning rate and momentum of starting indices during a training, and freezes or snaps the indices.
 
-    Learning rate and momentum depend only on the step. Freezing and snapping replace modules. Therefore the saved state contains
-    which of them was done, and :meth:`restore` repeats it on a new network before the weights are loaded.
+    Starting indices, or starts, are the positions at which a layer reads its epitome. Freezing means that they are no longer
+    learned. Snapping means that they are rounded to integers and frozen. The recipe says after which epochs this happens.
+
+    Learning rate and momentum depend only on the step. Freezing and snapping replace modules of the network, so a checkpoint
+    stores whether they were done. On a new network, :meth:`restore` does them again before the saved weights are loaded.
 
     Args:
         networks: The network, and its moving average if there is one. Both are frozen and snapped.
@@ -30,7 +33,7 @@ class RoutingSchedule:
         steps_per_epoch: Number of steps in one epoch.
 
     Raises:
-        OptionError: If the network is compiled and the recipe changes the momentum at every step.
+        OptionError: If the recipe compiles the network and also changes the momentum of its starts at every step.
 
     Examples:
         >>> from nes_lab.nn.conv import EpitomeConv2d
@@ -57,7 +60,7 @@ class RoutingSchedule:
                 yield layer.routing
 
     def before_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Set the momentum of the routing maps for a step, and scale the learning rate of starts during their warm-up.
+        """Set the momentum of starting indices for a training step, and reduce their learning rate during their warm-up.
 
         Call this after the learning-rate schedule has set the learning rates of the step.
         """
@@ -74,7 +77,7 @@ class RoutingSchedule:
 
     @contextmanager
     def restored_momentum(self) -> Iterator[None]:
-        """Restore the momentum that each layer had at first, at the end of the ``with`` block."""
+        """Give each layer its original momentum of starting indices back at the end of the ``with`` block."""
         try:
             yield
         finally:
@@ -82,10 +85,11 @@ class RoutingSchedule:
                 learner.momentum = begin
 
     def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
-        """Freeze and snap the starts if the recipe says so after this many epochs.
+        """Freeze the starting indices (stop learning them) or snap them (round and freeze), if the recipe says so after this epoch.
 
         Returns:
-            One event for freezing and one for snapping, if done now, with the number of layers; empty if nothing changed.
+            A list of events: one if the indices were frozen now, and one if they were snapped now. Each is a dict with the
+                number of layers. The list is empty if nothing changed.
         """
         events = []
         recipe = self.recipe
@@ -116,7 +120,7 @@ class RoutingSchedule:
         return [{"kind": "starts_snapped", **about}]
 
     def _copy_starts_to_average(self) -> None:
-        """Copy the frozen starts of the network to its moving average, because an average of starts has no meaning."""
+        """Copy the frozen starting indices of the network to its moving average, because averaged indices have no meaning."""
         layers, *others = ([layer for _, layer in epitome_layers(network)] for network in self.networks)
         with torch.no_grad():
             for averaged_layers in others:
@@ -125,19 +129,19 @@ class RoutingSchedule:
                         target.copy_(table)
 
     def drop_from(self, optimizer: torch.optim.Optimizer) -> None:
-        """Remove frozen starts from the optimizer."""
+        """Remove the starting indices from the optimizer if they are frozen (no longer learned)."""
         if self.frozen:
             drop_group(optimizer, "starts")
 
     def state_dict(self) -> dict[str, bool]:
-        """Return whether the starts are frozen and snapped."""
+        """Return whether the starting indices are frozen (no longer learned) and snapped (rounded to integers)."""
         return {"frozen": self.frozen, "snapped": self.snapped}
 
     def restore(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        """Freeze and snap the starts if this was done in the saved training.
+        """Freeze or snap the starting indices of this training if they were frozen or snapped in the saved training.
 
         Raises:
-            CheckpointError: If starts are frozen or snapped in this training but not in the saved one.
+            CheckpointError: If starting indices are frozen or snapped in this training but not in the saved one.
         """
         frozen, snapped = bool(state.get("frozen")), bool(state.get("snapped"))
         if (self.frozen and not frozen) or (self.snapped and not snapped):

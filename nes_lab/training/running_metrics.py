@@ -1,4 +1,4 @@
-"""Add up mean loss and accuracy, batch by batch. The sums stay on the device until they are read."""
+"""Compute the mean loss and accuracy over many batches. The sums stay on the device until the means are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOP = 5
 
 
 class RunningMetrics:
-    """Running mean of the loss, and of the top-1 and top-5 accuracy in percent.
+    """Means of the loss, and of the top-1 and top-5 accuracy in percent, over all batches added so far.
 
     Args:
         device: Device of the losses and logits, where the sums are kept.
@@ -36,8 +36,8 @@ class RunningMetrics:
         Args:
             loss: Mean loss of the batch.
             logits: Outputs of the network, ``(N, classes)``.
-            labels: Class numbers ``(N,)``, or a probability for every class ``(N, classes)``; then the class with the largest
-                probability is the right one.
+            labels: Class numbers ``(N,)``, or a probability for every class ``(N, classes)``. With probabilities, the most
+                probable class is the right one.
         """
         if labels.ndim > 1:
             labels = labels.argmax(1)
@@ -47,10 +47,10 @@ class RunningMetrics:
         self.images += count
 
     def means(self, all_ranks: bool = False) -> dict[str, float]:
-        """Return the means of ``loss``, ``top1`` and ``top5``; NaN if no batch was added.
+        """Return the means of ``loss``, ``top1`` and ``top5`` over the batches added so far; NaN if no batch was added.
 
         Args:
-            all_ranks: Include the images of all processes, which must all call this.
+            all_ranks: Include the batches of all processes of the training, which must all call this method.
         """
         images, sums = self.images, self._sums
         if all_ranks and world_size() > 1:
@@ -62,15 +62,15 @@ class RunningMetrics:
         return {"loss": loss / images, "top1": 100 * top1 / images, "top5": 100 * top5 / images}
 
     def reset(self) -> None:
-        """Set the sums of losses and hits to zero."""
+        """Forget all batches: set the sums of losses and of correct predictions to zero."""
         self._sums.zero_()
         self.images = 0
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """Return the sums of losses and hits, and the number of images, for :meth:`load_state_dict`."""
+        """Return the number of images so far, and the sums of their losses and correct predictions, for :meth:`load_state_dict`."""
         return {"sums": self._sums.cpu().clone(), "images": self.images}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Load sums that :meth:`state_dict` returned, to continue from them."""
+        """Continue from the sums that :meth:`state_dict` returned."""
         self._sums.copy_(torch.as_tensor(state["sums"]))
         self.images = int(state["images"])

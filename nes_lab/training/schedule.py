@@ -1,6 +1,6 @@
 """Build timm's learning-rate schedules.
 
-``step_update(step)`` of a schedule sets the learning rates of any step; they do not depend on earlier calls.
+A schedule's method ``step_update(step)`` sets the learning rates for this step. They do not depend on earlier calls.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["build_scheduler"]
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> Scheduler:
-    """Build a learning-rate schedule: a linear warm-up, then one of five curves.
+    """Build a learning-rate schedule: a linear warm-up, then the curve that the recipe names.
 
     * ``cosine``, ``tanh``: the learning rate falls to ``min_lr`` along the curve of that name.
-    * ``poly``: it falls to ``min_lr`` along a straight line.
-    * ``step``: it is multiplied by ``decay_rate`` every ``decay_epochs``.
-    * ``constant``: it stays at ``lr``.
+    * ``poly``: the learning rate falls to ``min_lr`` along a straight line.
+    * ``step``: the learning rate is multiplied by ``decay_rate`` every ``decay_epochs`` epochs.
+    * ``constant``: the learning rate stays at ``lr``.
 
     Args:
         optimizer: The optimizer whose learning rates the schedule sets.

@@ -1,4 +1,4 @@
-"""Turn SIGTERM and Ctrl-C into a request to stop, so that the current step is finished and saved."""
+"""Turn SIGTERM and Ctrl-C into a request to stop. The training then finishes its current step and saves before it ends."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["StopSignals"]
 
 
 class StopSignals:
-    """A context manager in which SIGTERM and SIGINT only set ``received``, instead of ending the program.
+    """A context manager in which SIGTERM and SIGINT (Ctrl-C) do not end the program. They only set ``received``.
 
-    The previous signal handlers are restored at its end. Outside the main thread Python allows no signal handlers, so
-    ``received`` stays empty there.
+    The previous signal handlers are restored at the end of the ``with`` block. Python allows signal handlers only in the main
+    thread. In any other thread this context manager does nothing, and ``received`` stays empty.
 
     Attributes:
-        received: Name of the last signal; empty if there was none.
+        received: Name of the last signal, such as ``"SIGTERM"``; empty if there was none.
 
     Examples:
         >>> with StopSignals() as stop:

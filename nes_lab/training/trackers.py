@@ -1,7 +1,7 @@
-"""Copy a run's metrics to TensorBoard, MLflow, Weights & Biases or Trackio, through Accelerate.
+"""Copy the metrics of a run to TensorBoard, MLflow, Weights & Biases or Trackio, through Accelerate.
 
-NES Lab itself reads only ``metrics.jsonl``. A run has the same name in each tracker, and a resumed run continues under this name
-instead of becoming a second run.
+NES Lab itself reads only the run's file ``metrics.jsonl``, never the trackers. A run has the same name in each tracker. A
+resumed run continues under this name, so the tracker does not show a second run.
 
 Tests: tests/experiment/test_trackers.py
 """
@@ -25,10 +25,10 @@ _PROJECT, _TAG = "nes-lab", "nes_lab.run"
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers that are unknown, or whose package is not installed.
+    """Refuse names of trackers that are unknown, or whose Python package is not installed.
 
     Raises:
-        OptionError: If a tracker is refused; the message says how to install the package, or gives the closest name.
+        OptionError: If a name is refused. The message says how to install the package, or gives the closest known name.
 
     Examples:
         >>> check_trackers(["tensorbord"])
@@ -42,15 +42,15 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """Sends every row of metrics to the chosen trackers. A tracker that fails is dropped, and training continues.
+    """Sends every row of metrics of a run to the chosen trackers. A tracker that fails is dropped, and training continues.
 
     Args:
-        names: Names from :data:`TRACKERS`.
-        folder: Folder for the trackers' files, shared by all runs so that they can be compared. MLflow and Trackio write to
-            ``MLFLOW_TRACKING_URI`` and ``TRACKIO_DIR`` instead, if these are set.
-        run: Name of the run in the trackers; if it exists there, that run is continued.
+        names: Names of the trackers, from :data:`TRACKERS`.
+        folder: Folder for the trackers' files. All runs share it, so that they can be compared. If the environment variable
+            ``MLFLOW_TRACKING_URI`` or ``TRACKIO_DIR`` is set, MLflow or Trackio writes there instead.
+        run: Name of the run in the trackers. If a tracker already has a run of this name, that run is continued.
         config: Settings of the run, which the trackers show.
-        on_failure: Function called with the name of a tracker that failed and the reason.
+        on_failure: Function called when a tracker fails, with the name of the tracker and the reason.
 
     Raises:
         OptionError: If a tracker is unknown or not installed.
@@ -92,7 +92,7 @@ class Trackers:
         self._live[name] = tracker
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Send a row of metrics to the trackers: each number with the name ``split/name`` and the step of the row."""
+        """Send a row of metrics to the trackers, with the row's step. Each metric is named ``split/name``, such as ``val/top1``."""
         about = {"step", "split", "epoch"}
         values = {f"{row['split']}/{name}": value for name, value in row.items() if name not in about}
         values["epoch"] = row["epoch"]
@@ -118,7 +118,7 @@ class Trackers:
 
     @contextlib.contextmanager
     def _environment(self) -> Iterator[None]:
-        """Set the environment variables with the folders of MLflow and Trackio in a block, unless the user has set them."""
+        """Set the environment variables for the folders of MLflow and Trackio in a ``with`` block, unless the user has set them."""
         folders = {
             "MLFLOW_TRACKING_URI": f"sqlite:///{self._folder / 'mlflow.db'}",
             "TRACKIO_DIR": str(self._folder / "trackio"),
@@ -133,7 +133,7 @@ class Trackers:
 
 
 def _mlflow_id(run: str) -> str | None:
-    """Return the id that MLflow gave to the run with this name before it was resumed, or None if there is no such run."""
+    """Return the id of the run with this name in MLflow, or None if MLflow has no such run."""
     import mlflow  # pyright: ignore[reportMissingImports]
 
     runs = mlflow.search_runs(
@@ -145,7 +145,7 @@ def _mlflow_id(run: str) -> str | None:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one dict with dotted names and plain values."""
+    """Return nested settings as one flat dict of plain values, with dotted names such as ``training.lr``."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):

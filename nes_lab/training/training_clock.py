@@ -17,7 +17,7 @@ class TrainingClock:
     """Measures the images per second of a training, and estimates the time left.
 
     Args:
-        now: Function that returns the current time in seconds; tests pass a different one.
+        now: Function that returns the current time in seconds; tests pass their own function.
 
     Examples:
         >>> clock = TrainingClock(now=iter([0.0, 2.0]).__next__)
@@ -33,29 +33,29 @@ class TrainingClock:
         self._last_report = float("-inf")
 
     def count(self, images: int) -> None:
-        """Count the images of a training step, for the measured speed."""
+        """Add the images of a training step to the measurement of speed."""
         self._images += images
         self._until = self._now()
 
     def images_per_s(self) -> float:
-        """Return the images per second from the last :meth:`restart` to the last counted step."""
+        """Return the speed in images per second, measured from the last :meth:`restart` to the last :meth:`count`."""
         seconds = self._until - self._since
         return self._images / seconds if seconds > 0 else 0.0
 
     def restart(self) -> None:
-        """Start measuring the speed again, so that the time of a validation before it is not included."""
+        """Start the measurement of speed again. Call this after a validation, whose time should not count."""
         self._images, self._since = 0, self._now()
 
     def mark(self, step: int) -> None:
-        """Save the step and time of a row of metrics, from which the time left is estimated."""
+        """Store the current time for this training step. :meth:`seconds_left` estimates from the stored times."""
         self._marks.append({"step": step, "time": self._now()})
 
     def seconds_left(self, total: int) -> float | None:
-        """Return the estimated seconds until step ``total`` of the training, or None if they cannot be estimated yet."""
+        """Return the estimated seconds until the training reaches step ``total``, or None if no estimate is possible yet."""
         return seconds_left(self._marks, total, now=self._now())
 
     def is_due(self) -> bool:
-        """Return True if progress should be reported now, which is at most five times per second."""
+        """Return True if it is time to report progress again: at most five times per second."""
         now = self._now()
         if now - self._last_report < _SECONDS_BETWEEN_REPORTS:
             return False

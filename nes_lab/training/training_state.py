@@ -1,4 +1,4 @@
-"""Hold everything that a training consists of, and turn all of it except the weights into a state for checkpoints."""
+"""Hold everything that a training consists of, and return all of it except the weights as a dict for checkpoints."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _MUST_MATCH = ("steps_per_epoch", "total", "seed")
 
 
 class TrainingState:
-    """A training at one step: network, data, recipe, optimizer, counters and random generators.
+    """The network, data, recipe, optimizer, counters and random generators of a training at its current step.
 
-    The subclass :class:`~nes_lab.training.loop.Trainer` adds the training loop. Hooks and checkpoints use only this class.
+    The subclass :class:`~nes_lab.training.loop.Trainer` adds the training loop. Callbacks and checkpoints use only this class.
 
     Args:
         model: The network; it is moved to ``device``.
@@ -42,14 +42,14 @@ class TrainingState:
         device: The device to train on.
 
     Attributes:
-        step: Number of steps done.
+        step: Number of training steps done so far.
         total: Number of steps in the complete training.
-        validated: Number of epochs that were validated.
+        validated: Number of epochs after which a validation was done.
         last: Metrics of the latest validation; empty before the first one.
         best_top1: Best top-1 accuracy in validation so far, in percent; None before the first validation.
         ema: Moving average of the weights; None: the recipe has no ``ema_decay``.
         rng: A seed before the first step, then the states of the global random generators.
-        other_ranks: Random generators and running metrics of the other processes when the training was last saved.
+        other_ranks: Random generators and running metrics of the other processes, when the training was last saved.
 
     Raises:
         OptionError: If the device, the data or the network does not allow the recipe.
@@ -89,16 +89,16 @@ class TrainingState:
 
     @property
     def epoch(self) -> int:
-        """Number of complete epochs of the training."""
+        """Number of epochs that the training has completed."""
         return self.step // self.steps_per_epoch
 
     def rank_state(self) -> dict[str, Any]:
-        """Return the state that differs between the processes of one training: random generators and running metrics."""
+        """Return the random generators and running metrics of this process, which are different in each process of a training."""
         rng = self.rng if isinstance(self.rng, dict) else {"seed": self.rng}
         return {"rng": rng, "meter": self.metrics.state_dict()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the training without the weights of its networks, as plain tensors, numbers, lists and dicts."""
+        """Return everything that a checkpoint stores of the training except the weights, as tensors, numbers, lists and dicts."""
         return {
             "schema_version": STATE_SCHEMA,
             "step": self.step,
@@ -118,14 +118,16 @@ class TrainingState:
         }
 
     def match_structure(self, state: dict[str, Any]) -> None:
-        """Freeze or snap the starts if this was done in the saved training. Call before loading the saved weights.
+        """Freeze the starting indices (stop learning them) or round them, if this was done in the saved training.
+
+        Call this before you load the saved weights.
 
         Args:
-            state: The saved state.
+            state: The state that :meth:`state_dict` returned for the saved training.
 
         Raises:
-            CheckpointError: If the state has another schema or is of other data, or if starts are frozen or snapped in this
-                training but not in the saved one.
+            CheckpointError: If the state has another format version or belongs to other data. Also if starting indices are
+                frozen or rounded in this training but not in the saved one.
         """
         if state.get("schema_version") != STATE_SCHEMA:
             raise CheckpointError(
@@ -142,7 +144,8 @@ class TrainingState:
         """Load the saved state of a training, to continue from it. The weights of the networks are loaded separately.
 
         Raises:
-            CheckpointError: If the state has another schema, or is of a run with other data, seed, length or processes.
+            CheckpointError: If the state is damaged, has another format version, or belongs to a training with other data,
+                another seed, another length or another number of processes.
         """
         self.match_structure(state)
         self._check_run(state)
@@ -175,7 +178,7 @@ class TrainingState:
 def _data_identity(data: DatasetSpec) -> dict[str, Any]:
     """Return the properties of the data that must be the same when a training resumes.
 
-    They are the numbers of examples, the class names, and a hash of the labels.
+    They are the numbers of training and validation examples, the class names, and a hash of the labels.
     """
     digest = hashlib.sha256()
     for split in (data.train, data.val):
@@ -185,7 +188,7 @@ def _data_identity(data: DatasetSpec) -> dict[str, Any]:
 
 
 def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
-    """Refuse to resume a training on other data than the saved one, where order and meaning of the labels may differ.
+    """Refuse to resume a training if its data has changed since it was saved.
 
     Raises:
         CheckpointError: If the data has changed; the message says how.
@@ -199,7 +202,7 @@ def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
 
 
 def _describe_change(name: str, before: object, now: object) -> str:
-    """Describe one changed property of the data as "name: before, now after"; for lists, only the entries that differ."""
+    """Describe a property of the data that has changed, as "name: before, now after"; of lists, give only entries that differ."""
     if isinstance(before, list) and isinstance(now, list):
         gone = [entry for entry in before if entry not in now]
         new = [entry for entry in now if entry not in before]
