@@ -46,9 +46,9 @@ def is_claimed(run: Path) -> bool:
 
 
 def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Identity) -> bool:
-    """Return whether the claim of a process on another machine is still valid.
+    """Return whether the claim file of a run is still valid, if it names a process on another machine.
 
-    It is valid if it is younger than two minutes, or if its process still writes signs of life to the run's status file.
+    It is valid if it is younger than two minutes, or if the process still writes signs of life to the run's status file.
     """
     if process.silence(claim, holder) < LEASE_SECONDS:
         return True
@@ -62,14 +62,14 @@ def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Ident
 
 
 def is_void(run: Path) -> bool:
-    """Return whether a run has a claim file that is not valid any more, for example because its process has ended."""
+    """Return whether a run has a claim file that is not valid any more, for example because the named process has ended."""
     return (run / layout.CLAIM).exists() and not is_claimed(run)
 
 
 def try_claim(run: Path) -> bool:
     """Create the claim file of a run, before the process that trains it is started. The file names the calling process.
 
-    Call this function while holding the lock of the queue.
+    Call this function within :func:`nes_lab.runs.queue.hold_queue`, which locks the queue of waiting runs.
 
     Returns:
         True if the file was created; False if another process has claimed the run.

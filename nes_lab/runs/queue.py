@@ -1,7 +1,7 @@
 """Keep the runs that wait to be trained, first in, first out.
 
-Each waiting run has a ticket: an empty file whose name is the run's place in the queue and its id. The queue is still there
-after a restart of the machine.
+Each waiting run has a ticket: an empty file whose name is the run's place in the queue and the run's id. So the queue is still
+there after a restart of the machine.
 
 Tests: tests/runs/test_launcher.py.
 """
@@ -84,7 +84,7 @@ def tickets(root: Path) -> list[tuple[str, str]]:
 
 
 def take_ticket(root: Path, run_id: str) -> None:
-    """Put a run at the end of the queue, unless it already waits. Call this function while holding the lock of the queue."""
+    """Put a run at the end of the queue, unless it already waits. Call this function within :func:`hold_queue`."""
     waiting = tickets(root)
     if run_id not in (waits for _, waits in waiting):
         number = int(waiting[-1][0][:8]) + 1 if waiting else 1
@@ -92,7 +92,7 @@ def take_ticket(root: Path, run_id: str) -> None:
 
 
 def drop_ticket(root: Path, run_id: str) -> None:
-    """Remove a run from the queue if it waits. Call this function while holding the lock of the queue."""
+    """Remove a run from the queue if it waits. Call this function within :func:`hold_queue`."""
     for ticket, waits in tickets(root):
         if waits == run_id:
             remove(root / layout.QUEUE / ticket)

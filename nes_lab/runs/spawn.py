@@ -44,8 +44,8 @@ def start_worker(root: Path, run: Path) -> int:
 def start_queue_runner(root: Path) -> int | None:
     """Start the queue runner, the process that starts waiting runs, unless there is one.
 
-    Call this function while holding the lock of the queue. It locks another file and passes that lock on to the new process,
-    so there is never more than one queue runner.
+    Call this function within :func:`nes_lab.runs.queue.hold_queue`, which locks the queue. The function locks one more file
+    and passes that lock on to the new process. So there is never more than one queue runner.
 
     Args:
         root: The folder of all runs.
