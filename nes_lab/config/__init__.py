@@ -1,10 +1,10 @@
-"""Define every field of an experiment and of a sweep once: its type, default, range and description.
+"""Define the configuration of an experiment and of a sweep: the type, default, range and description of every field.
 
-``base``: the base class of all sections, which are frozen and refuse unknown fields.
+``base``: the base class of all sections of a configuration, which cannot be changed and refuse unknown fields.
 ``sections``: the fields of an experiment and of its sections data, backbone and compression.
 ``training``: the fields of the training section.
-``sweep``: the fields of a sweep, and reading them from a file.
-``load``: read a configuration from a file or a mapping, and list its fields.
+``sweep``: the fields of a sweep, and a function that reads them from a file.
+``load``: read the configuration of an experiment from a file or a mapping, and list its fields.
 """
 
 from nes_lab.config.base import Section

@@ -1,4 +1,4 @@
-"""The base class of all sections of a configuration: frozen, strict, with clear messages about wrong values.
+"""Define the base class of all sections of a configuration. Its error messages say which value is wrong and why.
 
 Tests: tests/config/test_config.py.
 """
@@ -21,7 +21,7 @@ def _is_numeric(annotation: Any) -> bool:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """Split the text of a list from the command line into words at its commas; YAML's brackets around it are optional."""
+    """Split the text of a list, as given on the command line, at its commas. Square brackets around the list are optional."""
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
@@ -29,7 +29,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _whole_path(path: Path) -> Path:
-    """Return an absolute path, so that a run can be resumed from any folder."""
+    """Return a path as an absolute path. A run that stores absolute paths can be resumed from any folder."""
     try:
         return path.expanduser().absolute()
     except RuntimeError as error:
@@ -37,7 +37,11 @@ def _whole_path(path: Path) -> Path:
 
 
 class Section(BaseModel):
-    """Base class of all sections of a configuration. It is frozen, and refuses unknown keys, NaN, and booleans for numbers."""
+    """Base class of all sections of a configuration.
+
+    Its fields cannot be changed after creation. It refuses unknown fields, infinite numbers, NaN, and a boolean where a number
+    is expected.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
@@ -60,14 +64,14 @@ class Section(BaseModel):
 
 
 def from_json(value: Any, example: str) -> Any:
-    """Return a mapping that may be given as JSON text, as on the command line; other values are returned unchanged.
+    """Read a mapping from JSON text, such as text from the command line. Return any other value unchanged.
 
     Args:
-        value: A mapping, or JSON text; empty text is an empty mapping.
+        value: JSON text, or a mapping. Empty text gives an empty mapping.
         example: JSON to show in the message of an error.
 
     Raises:
-        ValueError: If the value is text and not JSON; the message shows the example.
+        ValueError: If the text is not JSON; the message shows the example.
     """
     if not isinstance(value, str):
         return value

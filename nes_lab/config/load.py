@@ -1,4 +1,4 @@
-"""Read a configuration from a file or a mapping, and name every mistake by its dotted path (``training.lr``).
+"""Read a configuration from a file or a mapping. Messages name each wrong field by its dotted path, such as ``training.lr``.
 
 Tests: tests/config/test_config.py.
 """
@@ -22,7 +22,10 @@ __all__ = ["Knob", "knobs", "load_config", "read_yaml"]
 
 
 class Knob(NamedTuple):
-    """One field of a configuration, for help texts and widgets: its dotted path, default, description and choices."""
+    """One field of a configuration, as help texts and widgets show it.
+
+    Its path is dotted, such as ``training.lr``. ``choices`` are the allowed words, empty if there is no fixed list.
+    """
 
     path: str
     default: Any
@@ -34,8 +37,8 @@ def knobs(section: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iter
     """List every field of a configuration with its dotted path, default, description and choices.
 
     Args:
-        section: Class of the section to list, with the sections inside it.
-        prefix: Text in front of every path.
+        section: Class of the configuration or section whose fields are listed, with the fields of the sections inside it.
+        prefix: Text to put in front of every dotted path.
 
     Examples:
         >>> next(knob.default for knob in knobs() if knob.path == "training.epochs")
@@ -57,11 +60,12 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
 
     Args:
         source: Path of a YAML file, or a mapping with its content.
-        overrides: Values by dotted path, such as ``{"training.lr": "0.1"}``; they win over ``source``.
+        overrides: Values that replace those of ``source``, by dotted path, such as ``{"training.lr": "0.1"}``. None: no value
+            is replaced.
 
     Raises:
-        OptionError: If a field is wrong; the message names the dotted path and value of each wrong field, and the closest name of
-            an unknown one.
+        OptionError: If a field is wrong or unknown. The message gives the dotted path and value of each wrong field, and the
+            closest known name of each unknown field.
 
     Examples:
         >>> load_config({"training": {"epochs": 3}}, {"seed": "7"}).seed
@@ -85,10 +89,11 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """Read a YAML file of sections and values; an empty file gives an empty mapping.
+    """Read a YAML file that consists of sections with values. An empty file gives an empty mapping.
 
     Raises:
-        OptionError: If the file cannot be read, is not YAML, gives a name twice, or does not hold a mapping.
+        OptionError: If the file cannot be read, is not YAML, has the same name twice in one section, or does not hold a
+            mapping.
     """
     try:
         import yaml
@@ -108,7 +113,10 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _loader() -> type:
-    """Return PyYAML's safe loader, changed to refuse a name that a section gives twice; PyYAML would silently keep the last."""
+    """Return a safe YAML loader that refuses a section with the same name twice.
+
+    PyYAML's own safe loader would silently keep only the last value of that name.
+    """
     import yaml
 
     class Strict(yaml.SafeLoader):

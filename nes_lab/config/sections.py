@@ -1,7 +1,8 @@
-"""Define every field of an experiment once, as frozen pydantic models. YAML files, command-line flags and app widgets use them.
+"""Define every field of an experiment's configuration once, for YAML files, command-line flags and app widgets.
 
-Defaults, ranges and descriptions live in this folder; those of planning come from :mod:`nes_lab.records.options`. Nothing here
-imports torch.
+The classes are pydantic models whose fields cannot be changed. Defaults, ranges and descriptions are written in this folder,
+except for the options of planning (how a network is compressed). Those come from :mod:`nes_lab.records.options`. No file of
+this folder imports torch.
 
 Tests: tests/config/test_config.py.
 """
@@ -41,11 +42,12 @@ Text = Annotated[str, Field(max_length=500)]
 
 
 def option_field(name: str, **rules: Any) -> Any:
-    """Return the pydantic field of an option of planning, with its default and description.
+    """Return the pydantic field for an option of planning (how a network is compressed), with its default and description.
 
     Args:
-        name: Name of the option.
-        rules: Further arguments of pydantic's ``Field``, such as ``ge=1``; ``default`` replaces the option's default.
+        name: Name of the option, such as ``routing``.
+        rules: Further arguments of pydantic's ``Field``, such as ``ge=1``. A ``default`` given here replaces the option's own
+            default.
     """
     default = rules.pop("default", option_default(name))
     return Field(default=default, description=option_help(name), **rules)
@@ -154,7 +156,7 @@ class BackboneConfig(Section):
 
 
 class CompressionConfig(Section):
-    """The compression section of an experiment: the budget or preset by which epitomes replace the backbone's weights."""
+    """The compression section of an experiment: a budget or a preset, and how epitomes replace the backbone's weights."""
 
     params: str | float | int | None = Field(
         default=None, description="Parameter budget: a fraction such as 50% or 0.5, or a number such as 1.2M."
@@ -247,7 +249,7 @@ class CompressionConfig(Section):
 
 
 class ExperimentConfig(Section):
-    """The configuration of one experiment: data, backbone, compression and training. A run stores it as ``config.json``."""
+    """The configuration of one experiment: data, backbone, compression and training. A run stores it in ``config.json``."""
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this file format.")
     label: Text = Field(default="", description="Free text to recognize the run.")
@@ -265,5 +267,5 @@ class ExperimentConfig(Section):
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How the network is trained.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as plain JSON values, as it is stored in the folder of a run."""
+        """Return the configuration as nested dicts of plain JSON values, as a run stores it in ``config.json``."""
         return self.model_dump(mode="json")

@@ -1,4 +1,6 @@
-"""The sweep file: a base experiment, the fields that vary, and the objectives. :func:`load_sweep` reads and checks it.
+"""Define the fields of a sweep (many runs of one experiment), and read a sweep from a file with :func:`load_sweep`.
+
+A sweep has a base experiment, the fields that vary, and objectives (which numbers of a run to maximize or minimize).
 
 Tests: tests/config/test_config.py.
 """
@@ -36,7 +38,7 @@ MOST_TRIALS = 100_000
 
 
 class Range(Section):
-    """Numbers from ``low`` to ``high``, both included; integers if ``low``, ``high`` and ``step`` are integers."""
+    """A range of numbers from ``low`` to ``high``, both included. They are integers if ``low``, ``high`` and ``step`` are."""
 
     low: int | float = Field(description="Smallest value.")
     high: int | float = Field(description="Largest value.")
@@ -47,7 +49,7 @@ class Range(Section):
 
     @property
     def is_whole(self) -> bool:
-        """True if the values of the range are integers."""
+        """True if all numbers of the range are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None)
 
     @model_validator(mode="after")
@@ -61,7 +63,7 @@ class Range(Section):
         return self
 
     def values(self) -> tuple[int | float, ...]:
-        """List the values of a range: from ``low`` on, a ``step`` apart; 1 if the range has no step.
+        """List the numbers of the range from ``low`` to ``high``, at a distance of ``step``. Without a step the distance is 1.
 
         Examples:
             >>> Range(low=0.1, high=0.4, step=0.1).values()
@@ -172,14 +174,16 @@ class SweepConfig(Section):
 
 
 def load_sweep(source: str | Path | Mapping[str, Any]) -> SweepConfig:
-    """Read and check the configuration of a sweep. A relative path in ``base`` is looked up in the folder of its file first.
+    """Read and check the configuration of a sweep.
+
+    A relative path in the sweep's field ``base`` is first looked up in the folder of the sweep's file.
 
     Args:
         source: Path of a YAML file, or a mapping with its content.
 
     Raises:
-        OptionError: If a field is wrong; the message names the dotted path and value of each wrong field, and the closest name of
-            an unknown one.
+        OptionError: If a field is wrong or unknown. The message gives the dotted path and value of each wrong field, and the
+            closest known name of each unknown field.
 
     Examples:
         >>> load_sweep({"name": "seeds", "space": {"seed": [0, 1, 2]}}).sampler

@@ -1,4 +1,4 @@
-"""The training section of an experiment: every setting by which a network is trained.
+"""Define the training section of an experiment's configuration: every setting by which a network is trained.
 
 Tests: tests/config/test_config.py.
 """
@@ -17,7 +17,10 @@ __all__ = ["TrainingConfig"]
 
 
 class TrainingConfig(Section):
-    """The training section of an experiment: optimizer, schedule, distillation, precision, starts, checkpoints and device."""
+    """The training section of an experiment.
+
+    It has the fields for optimizer, learning rate, distillation, precision, starting indices, checkpoints and device.
+    """
 
     epochs: int = Field(default=20, ge=1, le=100_000, description="Number of passes over the training images.")
     optimizer: Annotated[str, Field(min_length=1, max_length=50)] = Field(
