@@ -1,7 +1,9 @@
-"""Compute the shapes of epitome layers and their starting indices with numpy. No file here imports torch.
+"""Compute the shapes of epitome layers, and their starts (positions in the epitome where patches begin), with numpy.
+
+No file here imports torch.
 
 ``epitome_geometry``: the shapes of weight, epitome and patch, and the check that a patch fits.
-``start_rules``: the rules that set starting indices; to add one, register a function.
-``coverage``: counts how often a weight reads each epitome cell.
-``layer_snapshot``: a copy of a layer's epitome and starts at one moment.
+``start_rules``: the rules that set the starts; to add a rule, register a function.
+``coverage``: counts how often each epitome cell is read when the weight is sampled.
+``layer_snapshot``: a copy of a layer's epitome and starts, taken during training.
 """

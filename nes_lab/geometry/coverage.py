@@ -1,4 +1,4 @@
-"""Count how often a weight reads each epitome cell. Does not import torch.
+"""Count how often each epitome cell is read when a weight is sampled. This file does not import torch.
 
 Tests: tests/geometry/test_start_rules.py
 """
@@ -15,17 +15,18 @@ __all__ = ["read_counts"]
 
 
 def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Count, for each epitome cell, the ``(output, input)`` channel pairs of the weight that read it.
+    """Count how often each epitome cell is read when the weight is sampled.
 
-    A fractional start reads two neighboring cells. A cell of the channel plane counts once per pair, even if the pair reads
-    several kernel positions there.
+    Kernel positions are ignored: a cell is a pair of an output and an input index of the epitome. Each pair of an output and an
+    input channel of the weight counts once for every cell that it reads. A fractional start reads two neighboring cells along
+    its axis.
 
     Args:
         geometry: Shapes, scope and boundary of the layer.
-        starts: One table of starts per weight axis, in cells; None for an axis that is read cell by cell, without starts.
+        starts: One array of starts per weight axis, in cells; None for an axis without starts, whose cells are read in order.
 
     Returns:
-        Integers of shape ``(E_out, E_in)``.
+        Integers of shape ``(E_out, E_in)``: the epitome's lengths along output and input channels.
 
     Examples:
         >>> from nes_lab.geometry.start_rules import rule_starts
@@ -47,10 +48,11 @@ def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) 
 
 
 def _reads(geometry: EpitomeGeometry, axis: int, starts: np.ndarray | None) -> np.ndarray:
-    """Return a table that is 1 where index ``c`` of a weight axis reads cell ``p`` of the epitome axis, otherwise 0.
+    """Return a table of zeros and ones that says which cells of an epitome axis each channel of the weight reads.
 
-    Its shape is ``(C, n)`` for ``C`` weight indices and ``n`` cells. With joint scope it is ``(C, R, n)``, where ``R`` is the
-    number of patches along the other channel axis.
+    Its shape is ``(C, n)`` for ``C`` channels of the weight axis and ``n`` cells of the epitome axis. With joint scope, each
+    block of the weight has its own starts. The shape is then ``(C, R, n)``, where ``R`` is the number of patches along the
+    other channel axis.
     """
     a = geometry.axes[axis]
     other = geometry.patch_grid[1 - axis]

@@ -1,6 +1,8 @@
-"""Describe the shapes of weight, epitome and patch, and check that a patch fits. Does not import torch.
+"""Describe the shapes of weight, epitome and patch, and check that a patch fits. This file does not import torch.
 
-The axes of a weight are in PyTorch's order: ``(C_out, C_in/groups, *K)``. Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
+The axes of a weight are in PyTorch's order: output channels, input channels per group, then the axes of the kernel window.
+
+Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
 """
 
 from __future__ import annotations
@@ -34,16 +36,16 @@ def axis_name(index: int) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """Holds the lengths of one axis: that of the weight, of the epitome and of a patch.
+    """Holds the lengths of the weight, of the epitome and of a patch along one axis.
 
     Args:
         name: Short name of the axis, such as ``out``, ``in`` or ``k0``; used only in messages and parameter names.
-        size: Length ``C`` of the weight axis.
-        cells: Length ``n`` of the epitome axis.
-        patch: Patch length ``b``; the last patch is shorter if ``b`` does not divide ``C``.
+        size: Length of the weight along the axis.
+        cells: Length of the epitome along the axis, in cells.
+        patch: Length of a patch; the last patch is shorter if the weight's length is not a multiple of it.
 
     Raises:
-        GeometryError: If a patch is longer than the epitome axis, ``min(b, C) > n``, or if a length is below 1.
+        GeometryError: If a patch is longer than the epitome, or if a length is below 1.
     """
 
     name: str
@@ -64,41 +66,43 @@ class Axis:
 
     @property
     def patches(self) -> int:
-        """Number of patches along the axis: ``R = ceil(C / b)`` for ``C`` weight indices and patches of length ``b``."""
+        """Number of patches along the axis: the weight's length / the patch length, rounded up."""
         return -(-self.size // self.patch)
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Length of each patch along the axis, shape ``(R,)``. All patches are equally long, except that the last may be shorter."""
+        """Length of each patch along the axis, one integer per patch. The last patch may be shorter than the others."""
         begin = np.arange(self.patches) * self.patch
         return np.minimum(self.patch, self.size - begin)
 
     @cached_property
     def patch_of(self) -> np.ndarray:
-        """Index of the patch that holds each index along the weight axis, shape ``(C,)``."""
+        """For each index along the weight axis, the index of the patch that holds it: an array as long as the weight axis."""
         return np.arange(self.size) // self.patch
 
     @cached_property
     def within(self) -> np.ndarray:
-        """Position inside its patch of each index along the weight axis, shape ``(C,)``."""
+        """For each index along the weight axis, its position inside its patch: an array as long as the weight axis."""
         return np.arange(self.size) % self.patch
 
 
 @dataclass(frozen=True)
 class EpitomeGeometry:
-    """Describes how a weight is cut into patches, and where these may lie in the epitome.
+    """Describes how a weight is cut into patches (blocks), and where the patches may lie in the epitome.
 
     Args:
-        weight_shape: Shape of the weight, ``(C_out, C_in/groups, *K)``.
-        epitome_shape: Shape of the epitome, ``(E_out, E_in, *E_k)``, with as many axes as the weight.
-        patch_channels: Patch lengths ``(b_out, b_in)`` along the channel axes; None: the lengths of the epitome axes. A patch
-            always holds the complete kernel window.
-        scope: ``"separable"``: a start depends only on the patch's index along its own axis; ``"joint"``: each block of the
-            weight (an output patch crossed with an input patch) has its own starts.
-        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: they continue at the beginning of the axis.
+        weight_shape: Shape of the weight: output channels, input channels per group, then the axes of the kernel window.
+        epitome_shape: Shape of the epitome, with the same axes as the weight.
+        patch_channels: Lengths of a patch along output and input channels; None: the lengths of the epitome. Along the kernel
+            axes a patch always has the complete kernel window.
+        scope: ``"separable"``: a start depends only on the patch's index along its own axis; ``"joint"``: each patch (block of
+            output and input channels) has its own starts.
+        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: patches that reach the end of an epitome axis
+            continue at its beginning.
 
     Raises:
-        GeometryError: If shapes disagree or a patch does not fit; the message names the axis, what it needs and what it has.
+        GeometryError: If the shapes do not fit together or a patch does not fit; the message names the axis, what it needs and
+            what it has.
 
     Examples:
         >>> g = EpitomeGeometry((128, 64, 3, 3), (64, 64, 3, 3), patch_channels=(32, 32))
@@ -134,52 +138,60 @@ class EpitomeGeometry:
 
     @property
     def patch_shape(self) -> tuple[int, ...]:
-        """Shape of a patch, ``(b_out, b_in, *K)``: output channels, input channels and kernel window."""
+        """Shape of a patch: output channels, input channels, then the axes of the kernel window."""
         assert self.patch_channels is not None  # set in __post_init__; for the type checker
         return (*self.patch_channels, *self.weight_shape[2:])
 
     @property
     def patch_grid(self) -> tuple[int, int]:
-        """Numbers of patches along the output and the input channels, ``(R_out, R_in)``."""
+        """Number of patches along the output channels, and number of patches along the input channels."""
         return self.axes[0].patches, self.axes[1].patches
 
     @property
     def kernel_cells(self) -> int:
-        """Number of positions of the kernel window, ``prod(K)``; 1 for a linear layer."""
+        """Number of positions in the kernel window, such as 9 for a 3x3 kernel; 1 for a linear layer."""
         return prod(self.weight_shape[2:])
 
     def starts_shape(self, axis: int) -> tuple[int, ...]:
-        """Return the shape of the table of starts of a weight axis.
+        """Return the shape of the array of starts of one weight axis.
 
-        ``R_out`` and ``R_in`` are the numbers of patches along the output and the input channels. Separable scope: ``(R_in,)``
-        for the input axis, ``(R_out,)`` for the output axis and for kernel axes. Joint scope: ``(R_out, R_in)`` for every axis.
+        With ``R_out`` patches along the output channels and ``R_in`` patches along the input channels, it is:
+
+        - separable scope, input axis: ``(R_in,)``
+        - separable scope, output axis or kernel axis: ``(R_out,)``
+        - joint scope, every axis: ``(R_out, R_in)``
         """
         if self.scope == "joint":
             return self.patch_grid
         return (self.patch_grid[1] if axis == 1 else self.patch_grid[0],)
 
     def owner(self, axis: int) -> int:
-        """Return the channel axis whose patches the starts of ``axis`` belong to.
+        """Return the channel axis (0: output, 1: input) to whose patches the starts along a given weight axis belong.
 
-        It is 1 for the input axis, and 0 for the output axis and for kernel axes.
+        Starts along the input axis belong to the patches of the input channels. Starts along the output axis and along kernel
+        axes belong to the patches of the output channels.
         """
         return 1 if axis == 1 else 0
 
     def limits(self, axis: int) -> np.ndarray:
-        """Return the largest start of each patch that keeps the patch inside the epitome, as a table of starts.
+        """Return the largest start of each patch that keeps the patch inside the epitome along one weight axis.
 
-        It is ``n - b_r`` for an epitome axis of ``n`` cells and a patch of length ``b_r``.
+        It is the length of the epitome minus the length of the patch. The array has the shape that :meth:`starts_shape`
+        returns.
         """
         a = self.axes[axis]
         per_patch = a.cells - (a.lengths if axis < 2 else np.full(self.patch_grid[0], a.size))
         return self.spread(per_patch, axis)
 
     def spread(self, per_patch: np.ndarray, axis: int) -> np.ndarray:
-        """Repeat one number per patch until it fills a table of starts of ``axis``.
+        """Turn one number per patch into an array of the same shape as the starts of a weight axis.
+
+        With separable scope the numbers are returned unchanged. With joint scope each number is repeated for all patches along
+        the other channel axis.
 
         Args:
-            per_patch: One number per patch of the channel axis :meth:`owner`.
-            axis: Weight axis.
+            per_patch: One number for each patch along the channel axis that :meth:`owner` returns for ``axis``.
+            axis: Index of the weight axis.
         """
         if self.scope == "separable":
             return per_patch
@@ -187,10 +199,10 @@ class EpitomeGeometry:
         return np.broadcast_to(column, self.patch_grid).copy()
 
     def can_move(self, axis: int) -> bool:
-        """Return True if at least one patch can lie at more than one place along ``axis`` of the epitome.
+        """Return True if at least one patch has more than one possible place along a given axis of the epitome.
 
-        A patch never moves along a kernel axis that is as long as the kernel window, not even with the circular boundary,
-        because that would only rotate the kernel.
+        A patch cannot move along a kernel axis where the epitome is only as long as the kernel window. This includes the
+        circular boundary, where a move would only rotate the kernel.
         """
         a = self.axes[axis]
         if axis >= 2 and a.size == a.cells:
@@ -202,9 +214,9 @@ def _shape(name: str, value: Sequence[int], length: int | None = None) -> tuple[
     """Return a shape as a tuple, after checking that it holds integers of at least 1 and has the required number of axes.
 
     Args:
-        name: Name of the argument, for messages.
-        value: The shape.
-        length: Required number of axes; None: at least two.
+        name: Name of the argument, for error messages.
+        value: The shape to check.
+        length: Required number of axes; None: two or more.
     """
     try:
         shape = tuple(value)

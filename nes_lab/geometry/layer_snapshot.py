@@ -1,6 +1,6 @@
-"""Hold a layer's epitome and starts at one moment, as numpy arrays. Figures draw these snapshots and runs store them.
+"""Keep a copy of a layer's epitome and starts as numpy arrays, taken at one training step or after training.
 
-Does not import torch.
+Figures draw these copies, and training runs store them. This file does not import torch.
 
 Tests: tests/runs/test_snapshots.py.
 """
@@ -19,16 +19,17 @@ __all__ = ["LayerSnapshot"]
 
 @dataclass(frozen=True)
 class LayerSnapshot:
-    """Holds the epitome and the starts of one layer at one moment, as numpy arrays.
+    """A copy of the epitome and the starts of one layer, taken at one training step or after training, as numpy arrays.
 
     Args:
         name: Name of the layer in its model.
-        epitome: The epitome, ``(E_out, E_in, *E_k)``, float32; None if only the starts were kept.
-        starts: One array of starts per weight axis, in cells; None for an axis that is read cell by cell, without starts.
-        weight_shape: Shape of the sampled weight, ``(C_out, C_in/groups, *K)``.
-        epitome_shape: Shape of the epitome.
-        patch_shape: Shape of a patch, ``(b_out, b_in, *K)``.
-        scope, boundary, routing: The layer's options of these names.
+        epitome: The epitome, float32, of shape ``epitome_shape``; None if only the starts were kept.
+        starts: One array of starts per weight axis, in cells; None for an axis without starts, whose cells are read in order.
+        weight_shape: Shape of the sampled weight: output channels, input channels per group, then the axes of the kernel
+            window.
+        epitome_shape: Shape of the epitome, with the same axes as the weight.
+        patch_shape: Shape of a patch (block of the weight), with the same axes as the weight.
+        scope, boundary, routing: Options of the layer.
     """
 
     name: str
@@ -43,10 +44,14 @@ class LayerSnapshot:
 
     @property
     def geometry(self) -> EpitomeGeometry:
-        """Shapes, scope and boundary of the layer."""
+        """Shapes of the layer's weight, epitome and patches, with the options ``scope`` and ``boundary``."""
         patch = (self.patch_shape[0], self.patch_shape[1])
         return EpitomeGeometry(self.weight_shape, self.epitome_shape, patch, self.scope, self.boundary)
 
     def coverage(self) -> np.ndarray:
-        """Count, for each epitome cell, the channel pairs of the weight that read it; integers of shape ``(E_out, E_in)``."""
+        """Count how often each epitome cell is read when the weight is sampled; see :func:`read_counts`.
+
+        Returns:
+            Integers of shape ``(E_out, E_in)``: the epitome's lengths along output and input channels.
+        """
         return read_counts(self.geometry, self.starts)

@@ -1,13 +1,14 @@
-"""Set starting indices by rules, and decide which axes of a weight need starts. Does not import torch.
+"""Set the starts of patches by rules, and decide which axes of a weight need starts. This file does not import torch.
 
-To add a rule, write a function that takes a :class:`RuleAxis` and returns the start of each patch. Register it with
-:func:`start_rule`::
+A start is the position in the epitome where a patch begins. To add a rule, write a function that takes a :class:`RuleAxis` and
+returns the start of each patch. Register it with :func:`start_rule`::
 
     @start_rule("reverse", separable=True, help="the tiling in mirrored order")
     def _reverse(axis):
         return axis.inside(axis.patches[::-1] * axis.patch % axis.cells)
 
-A learned routing is registered with :func:`learned_routing`; the class that holds its starts is in :mod:`nes_lab.nn.starts`.
+A learned routing (training moves the starts) is registered with :func:`learned_routing`. The class that holds its starts is in
+:mod:`nes_lab.nn.starts`.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the rule ``stride`` is in the spirit of WSNet (Jin et al., ICML 2018).
 """
@@ -37,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RuleAxis:
-    """Describes one weight axis to a start rule, which sets the starts of the patches along it.
+    """Describes one weight axis to a start rule (a function that sets the starts of the patches along the axis).
 
     Args:
         geometry: Shapes, scope and boundary of the layer.
@@ -51,7 +52,7 @@ class RuleAxis:
 
     @property
     def cells(self) -> int:
-        """Number of epitome cells along the axis."""
+        """Length of the epitome along the axis, in cells."""
         return self.geometry.axes[self.index].cells
 
     @property
@@ -61,39 +62,46 @@ class RuleAxis:
 
     @property
     def patches(self) -> np.ndarray:
-        """Indices ``0, 1, 2, ...`` of the patches that get a start, shape ``(R,)``. A kernel axis has one start per output patch."""
+        """Indices ``0, 1, 2, ...`` of the patches that get a start along the axis.
+
+        For a kernel axis these are the patches along the output channels.
+        """
         return np.arange(self.geometry.patch_grid[self.geometry.owner(self.index)])
 
     @property
     def circular(self) -> bool:
-        """True if patches wrap around the end of the epitome axis."""
+        """True if patches that reach the end of the epitome axis continue at its beginning."""
         return self.geometry.boundary == "circular"
 
     @property
     def limits(self) -> np.ndarray:
-        """Largest start of each patch that keeps it inside the epitome, shape ``(R,)``."""
+        """Largest start of each patch that keeps the patch inside the epitome, one integer per patch."""
         axis = self.geometry.axes[self.index]
         return axis.cells - (axis.lengths if self.index < 2 else np.full(len(self.patches), axis.size))
 
     def inside(self, starts: np.ndarray) -> np.ndarray:
-        """Lower starts until their patches lie inside the epitome; with the circular boundary return the starts unchanged."""
+        """Return the starts, lowered where necessary so that every patch ends inside the epitome.
+
+        With the circular boundary patches may run past the end, so the starts are returned unchanged.
+        """
         return starts if self.circular else np.minimum(starts, self.limits)
 
 
 @dataclass(frozen=True)
 class RoutingMode:
-    """Describes one way to set starting indices: a fixed rule, or a learned routing and the rule from which it begins.
+    """Describes one way to set starts (positions where patches begin): a fixed rule, or learning that begins at a rule's starts.
 
     Args:
-        name: Value of ``routing=`` that selects the mode.
-        help: Phrase that says what the mode does, for help texts.
-        starts: Function that takes an axis and returns its integer starts: one per patch, ``(R,)``, or a table of shape
-            ``geometry.starts_shape(axis)``.
-        separable: True if a start depends only on the patch's index along its own axis, even with joint scope.
-        keeps_equal_axes: True if an axis whose epitome is as long as the weight is read in order, so that it needs no starts.
-        learned: True if training moves the starts; they are then stored with the model.
+        name: Value of the layer option ``routing`` that selects this way.
+        help: Phrase that says how the starts are set, for help texts.
+        starts: Function that takes a :class:`RuleAxis` and returns integer starts: one per patch, or an array of the shape that
+            :meth:`EpitomeGeometry.starts_shape` returns.
+        separable: True if a start depends only on the patch's index along its own axis, even if ``scope`` is ``joint``.
+        keeps_equal_axes: True if an axis needs no starts when epitome and weight are equally long along it: its cells are then
+            read in order.
+        learned: True if training moves the starts. They are then stored with the model.
         not_searched: Reason why :func:`nes_lab.fit` cannot search for better starts; empty if it can.
-        options: Names of the layer arguments that only this mode reads.
+        options: Names of the layer options that only this way of setting starts uses.
     """
 
     name: str
@@ -113,13 +121,14 @@ ROUTING_MODES: dict[str, RoutingMode] = {}
 def start_rule(
     name: str, *, separable: bool, help: str, keeps_equal_axes: bool = False
 ) -> Callable[[Callable[[RuleAxis], np.ndarray]], Callable[[RuleAxis], np.ndarray]]:
-    """Return a decorator that registers a function as a fixed start rule.
+    """Return a decorator that registers a function as a fixed rule for starts (positions where patches begin).
 
     Args:
-        name: Value of ``routing=`` that selects the rule.
-        separable: True if a start depends only on the patch's index along its own axis, even with joint scope.
+        name: Value of the layer option ``routing`` that selects the rule.
+        separable: True if a start depends only on the patch's index along its own axis, even if ``scope`` is ``joint``.
         help: Phrase that says what the rule does, for help texts.
-        keeps_equal_axes: True if an axis whose epitome is as long as the weight is read in order, so that it needs no starts.
+        keeps_equal_axes: True if an axis needs no starts when epitome and weight are equally long along it: its cells are then
+            read in order.
 
     Raises:
         OptionError: If the name is already registered.
@@ -134,13 +143,13 @@ def start_rule(
 
 
 def learned_routing(name: str, *, help: str, not_searched: str = "", options: tuple[str, ...] = ()) -> None:
-    """Register a learned routing: its starts begin at the integer tiling, and training moves them.
+    """Register a way to learn starts (positions where patches begin). At first, patches lie side by side; training moves them.
 
     Args:
-        name: Value of ``routing=`` that selects the routing.
-        help: Phrase that says what the routing does, for help texts.
+        name: Value of the layer option ``routing`` that selects this way.
+        help: Phrase that says how the starts are learned, for help texts.
         not_searched: Reason why :func:`nes_lab.fit` cannot search for better starts; empty if it can.
-        options: Names of the layer arguments that only this routing reads.
+        options: Names of the layer options that only this routing uses.
 
     Raises:
         OptionError: If the name is already registered.
@@ -155,10 +164,10 @@ def _register(mode: RoutingMode) -> None:
 
 
 def routing_mode(name: str) -> RoutingMode:
-    """Return the routing mode of a given name.
+    """Return the :class:`RoutingMode` of a given name: a way to set starts (positions where patches begin).
 
     Raises:
-        OptionError: If no mode has the name; the message lists all names.
+        OptionError: If the name is not known; the message lists all names.
 
     Examples:
         >>> routing_mode("free").learned, routing_mode("tiled").separable
@@ -199,10 +208,10 @@ learned_routing(
 
 
 def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
-    """Return True if a weight axis is read cell by cell, without starts.
+    """Return True if a weight axis needs no starts because the cells of the epitome are read in order along it.
 
-    This is so if epitome and weight are equally long along the axis and, in addition, the routing mode keeps such axes as they
-    are or no patch has room to move. Kernel axes are usually read in this way.
+    Two things must be true. First, epitome and weight are equally long along the axis. Second, either the routing leaves such
+    axes unchanged, or no patch can move along the axis. Kernel axes usually need no starts.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4, 3, 3), (4, 4, 3, 3))
@@ -214,32 +223,38 @@ def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
 
 
 def sampled_axes(geometry: EpitomeGeometry, mode: str) -> tuple[int, ...]:
-    """Return the indices of the weight axes that have starts under a routing mode, in increasing order."""
+    """Return the indices of the weight axes that have starts (positions where patches begin), in increasing order."""
     return tuple(i for i in range(len(geometry.axes)) if not is_identity(geometry, i, mode))
 
 
 def rule_starts(geometry: EpitomeGeometry, mode: str, seed: int = 0) -> tuple[np.ndarray | None, ...]:
-    """Compute the starts of a fixed rule, or the integer tiling from which a learned routing begins.
+    """Compute the starts (positions where patches begin) of a fixed rule; a learned routing begins with those of ``tiled``.
 
-    The start of patch ``r`` of ``R`` patches of length ``b``, on an epitome axis of ``n`` cells, with the clamp and the circular
-    boundary (``b_r`` is the length of patch ``r``, because the last one may be shorter than ``b``; along kernel axes ``r`` is the
-    index of the output patch):
+    The formulas below give the start of patch ``r``, counted from 0. They use these letters:
 
-    - ``tiled``: ``min(r*b mod n, n-b_r)``; circular ``r*b mod n``
-    - ``stride``: ``round(r*(n-b_r)/max(R-1, 1))``; circular ``floor(r*n/R)``
-    - ``random``: uniform in ``0..n-b_r``; circular uniform in ``0..n-1``
+    - ``R``: number of patches; for kernel axes the patches along the output channels
+    - ``n``: length of the epitome axis
+    - ``b``: patch length
+    - ``b_r``: length of patch ``r``, because the last patch can be shorter
+
+    The first formula of each rule is for the clamp boundary, where patches stay inside the epitome. The second one is for the
+    circular boundary, where patches that reach the end of an axis continue at its beginning:
+
+    - ``tiled``, patches side by side: ``min(r*b mod n, n-b_r)``; circular ``r*b mod n``
+    - ``stride``, patches evenly spaced: ``round(r*(n-b_r)/max(R-1, 1))``; circular ``floor(r*n/R)``
+    - ``random``: uniformly drawn from ``0..n-b_r``; circular from ``0..n-1``
 
     Args:
-        geometry: Shapes, scope and boundary.
-        mode: Name of a routing mode.
-        seed: Seed of the mode ``random``; other modes ignore it.
+        geometry: Shapes, scope and boundary of the layer.
+        mode: Value of the layer option ``routing``, such as ``tiled``.
+        seed: Seed of ``random``; the other rules ignore it.
 
     Returns:
-        One entry per weight axis: None if the axis is read cell by cell, otherwise integers of shape
-        ``geometry.starts_shape(axis)``, in cells.
+        One array of integers per weight axis, in cells, of the shape that :meth:`EpitomeGeometry.starts_shape` returns. None
+        for an axis without starts, whose cells are read in order.
 
     Raises:
-        OptionError: If no mode has the name.
+        OptionError: If ``mode`` is not a known routing.
 
     Examples:
         >>> g = EpitomeGeometry((10, 4), (6, 4), patch_channels=(3, 4))
