@@ -1,4 +1,4 @@
 """Named experiments (recipes), in YAML files that come with the library.
 
-``registry``: find recipes by name, and read the experiment of a recipe or of a file.
+``registry``: find recipes by name, and read an experiment from a recipe or from your own YAML file.
 """

@@ -1,4 +1,7 @@
-"""Find recipes by name. A recipe is an experiment that comes with the library; its variants train the same network differently."""
+"""Find recipes by name. A recipe is a named experiment that comes with the library.
+
+A recipe has variants, which train the same network in different ways.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,14 @@ _KEYS = {"about", "source", "default", "experiment", "variants"}
 class NamedRecipe:
     """A recipe: a named experiment that comes with the library.
 
+    A recipe has variants, which train the same network in different ways.
+
     Attributes:
         name: Name of the recipe, as ``nes-lab train`` takes it.
         about: One line that says what the recipe trains.
         source: Where the settings of the recipe come from.
-        default: Name of the variant that is used if none is named.
-        variants: Name of each variant -> one line about it.
+        default: Name of the variant that is used if you name none.
+        variants: Dict from the name of each variant to one line about the variant.
     """
 
     name: str
@@ -40,8 +45,9 @@ class NamedRecipe:
         """Return the experiment of a recipe as a dict of sections and their values, for :func:`nes_lab.config.load_config`.
 
         Args:
-            variant: Name of a variant of the recipe; None takes the default.
-            dense: Leave out the compression: the dense network with the same data and training, to compare with.
+            variant: Name of a variant of the recipe (another way to train); None: the recipe's default variant.
+            dense: Leave out the compression section. The experiment then trains the dense network with the same data and
+                settings, for comparison.
 
         Raises:
             OptionError: If the recipe does not have the variant.
@@ -63,7 +69,10 @@ class NamedRecipe:
 
 
 def _without_compression(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return an experiment without its compression, and without training options for starts and teachers."""
+    """Return an experiment without its compression section, so that it trains the dense network.
+
+    Training options for starting indices and for a teacher network are removed too.
+    """
     training = {key: value for key, value in tree.get("training", {}).items() if not key.startswith(("starts_", "kd_"))}
     return {key: value for key, value in tree.items() if key != "compression"} | {"training": training}
 
@@ -79,10 +88,10 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def recipe(name: str) -> NamedRecipe:
-    """Return a recipe by its name.
+    """Return the recipe with this name.
 
     Raises:
-        OptionError: If there is no recipe of that name; the message suggests the closest name.
+        OptionError: If there is no recipe with this name; the message suggests the closest name.
 
     Examples:
         >>> recipe("imagenet_mobilenetv2").variants["authors"]
@@ -101,15 +110,16 @@ def _read(name: str) -> Mapping[str, Any]:
 
 
 def experiment_tree(name: str | Path, variant: str | None = None, dense: bool = False) -> Mapping[str, Any]:
-    """Return the sections and values of an experiment from a YAML file or a recipe.
+    """Return an experiment as a dict of sections and their values, read from a YAML file or a recipe.
 
     Args:
         name: Path of a YAML file, or name of a recipe.
-        variant: Name of a variant of the recipe; None takes its default. A file has no variants.
-        dense: Leave out the compression.
+        variant: Name of a variant of the recipe (another way to train); None: the recipe's default variant. A file has no
+            variants.
+        dense: Leave out the compression section, so that the experiment trains the dense network.
 
     Raises:
-        OptionError: If there is no such file or recipe, the file is not YAML, or a variant is given for a file.
+        OptionError: If there is no such file, recipe or variant, the file is not YAML, or a variant is given for a file.
 
     Examples:
         >>> from nes_lab.config import load_config
