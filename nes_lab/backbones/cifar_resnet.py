@@ -1,4 +1,4 @@
-"""Define ResNet-20, -32, -44 and -56 for 32-pixel images, as defined in the ResNet paper (He et al., 2016)."""
+"""Define ResNet-20, -32, -44 and -56 for 32-pixel images, following the ResNet paper (He et al., 2016)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Family:
 
 
 def families() -> dict[str, Family]:
-    """Return the timm families listed in the file ``families.json``, by name, each with its smallest model.
+    """Return the timm families in the file ``families.json``, as a dictionary from family name to family.
 
     Examples:
         >>> families()["mobilenetv3"].model

@@ -176,7 +176,7 @@ def load_audio_folder(
 
     Raises:
         DataError: If a file is missing, unreadable or empty, or clips differ in sampling rate; the message names the files.
-        OptionError: If ``augment`` is neither ``standard`` nor ``none``, for example a policy for images.
+        OptionError: If ``augment`` is neither ``standard`` nor ``none``, for example an augmentation policy for images.
     """
     if augment not in ("standard", "none"):
         raise OptionError(f"data.augment={augment!r} is a policy for images; for audio give standard or none")

@@ -65,7 +65,7 @@ class _Images(Dataset):
 
 
 class _Batches:
-    """A batch sampler for torch's data loader that gets its batches before each epoch. Worker processes stay alive between epochs."""
+    """A batch sampler for torch's data loader. Its batches are set before each epoch, so worker processes can stay alive."""
 
     def __init__(self) -> None:
         self.batches: list[Tensor] = []
@@ -89,7 +89,7 @@ class FileSplit:
         transform: Function that turns a PIL image into a normalized tensor for training. Its random parts use the global
             generators of Python, NumPy and torch. These are seeded for each image and restored afterwards.
         plain_transform: Function that turns a PIL image into a normalized tensor for :meth:`eval_batches`, without randomness.
-        workers: Number of processes that read and transform images; 0 means that this process does it.
+        workers: Number of processes that read and transform images; with 0, the main process does it.
         max_replaced: Largest number of unreadable images that training accepts. Each is replaced by the next image of its class,
             with a warning. One more is an error.
     """

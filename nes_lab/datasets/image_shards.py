@@ -1,6 +1,6 @@
 """Load the data set ``image_shards``: images in tar archives, ``root/{train,val}/*.tar``, in the WebDataset layout.
 
-An archive holds each image ``key.jpg`` beside its label ``key.cls``. The headers of an archive are read once.
+An archive holds an image ``key.jpg`` and its label ``key.cls`` for each key (any name). The headers of an archive are read once.
 Then each image is read directly from its position in the archive, so images can be shuffled like files in a folder.
 """
 
@@ -31,7 +31,7 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
     """List the images of one tar archive with their labels, in the order of the archive.
 
     Raises:
-        DataError: If the archive is cut short or damaged, a key occurs twice, or an image has no label.
+        DataError: If the archive is cut short or damaged, a key (file name without suffix) occurs twice, or an image has no label.
     """
     images: dict[str, Member] = {}
     by_kind: dict[str, dict[str, Member]] = {suffix: {} for suffix in _LABELS}

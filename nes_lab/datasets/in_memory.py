@@ -172,7 +172,7 @@ def in_memory_spec(
     limit: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
-    """Make a data set from images in memory: check its two splits, limit, resize and normalize them.
+    """Make a data set from images in memory: check its two splits, limit the number of training images, resize and normalize.
 
     Args:
         name: Name of the data set.
@@ -180,7 +180,7 @@ def in_memory_spec(
         train: Training images ``(N, C, H, W)``, uint8, and labels ``(N,)``.
         val: Validation images and labels, with the same axes and dtypes.
         augment: Function that takes the side of the images in pixels and returns the function that augments a batch.
-        knobs: Options of augmentation, interpolation and normalization.
+        knobs: Options for augmentation, interpolation and normalization.
         white: Pixel value that means white.
         image_size: Side of the images that the network gets, in pixels; None keeps their size.
         limit: Keep at most this many training images, each class in proportion to its size; None keeps all.

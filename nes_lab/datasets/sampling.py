@@ -62,7 +62,7 @@ def keyed_generator(*key: int) -> torch.Generator:
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
-    """Return the random order in which an epoch visits the examples: a permutation of ``range(size)``.
+    """Return the random order in which an epoch visits ``size`` examples: a permutation of ``range(size)``.
 
     Examples:
         >>> sorted(epoch_order(4, seed=0, epoch=1).tolist())
@@ -109,7 +109,7 @@ def check_shard(shard: Shard) -> Shard:
 
 
 def share_of(batch: Tensor, shard: Shard) -> Tensor:
-    """Return the part of a training batch that one of several processes reads: every ``world``-th image, from ``rank`` on.
+    """Return the part of a training batch that one of several processes reads: every ``world``-th image, from number ``rank`` on.
 
     Args:
         batch: Tensor with one entry per image along its first axis.
@@ -171,7 +171,7 @@ def limit_examples(
     Args:
         labels: Class of every example, ``(N,)``.
         limit: Largest number of examples to keep; None keeps all.
-        seed: Seed for choosing them.
+        seed: Seed for choosing the examples.
         classes: Number of classes.
         what: How the note names the examples, such as ``"training images"``.
 

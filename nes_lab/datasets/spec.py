@@ -1,4 +1,4 @@
-"""Define a loaded data set: two splits that yield normalized batches, and a few facts about it."""
+"""Define a loaded data set: two splits that yield normalized batches, and a few facts about the data set."""
 
 from __future__ import annotations
 

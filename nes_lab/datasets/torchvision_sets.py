@@ -110,7 +110,7 @@ def _check_labels(name: str, part: str, labels: Tensor, classes: int) -> None:
 
 
 def list_torchvision_set(name: str, root: Path) -> DatasetFiles:
-    """Read a data set of torchvision from the folder ``root``, to check it. If reading fails, the error is its only problem."""
+    """Read a data set of torchvision from the folder ``root``, to check it. If reading fails, the error is reported."""
     problems: list[str] = []
     read = collect_error(problems, raw_splits, name, root)
     if read is None:

@@ -1,4 +1,4 @@
-"""Make a data set from images in files or archives. All layouts use it: class folders, tar archives, ImageNet.
+"""Make a data set from images in files or archives, in any layout: class folders, tar archives or ImageNet's.
 
 Each layout has a function that lists its files (:class:`~nes_lab.datasets.check.listing.DatasetFiles`).
 :func:`tree_dataset` checks these files and makes the splits.

@@ -81,8 +81,8 @@ def plan_backbone(
     """Plan the compression of a backbone.
 
     Args:
-        source: The dense network.
-        compression: Budget or preset, and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
+        source: Description of the dense network.
+        compression: The settings, such as the budget: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
             fields.
         seconds: About how long planning may take if the budget limits the measured time.
         progress: Show a progress bar on standard error.
@@ -125,9 +125,9 @@ def compress_to_folder(
     """Compress a backbone and save the compressed model in a folder.
 
     Args:
-        source: The dense network.
+        source: Description of the dense network.
         folder: Folder to write. It must be new or empty, unless it holds a saved model and ``overwrite`` is True.
-        compression: Budget or preset, and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
+        compression: The settings, such as the budget: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
             fields; None: ``plan`` is used.
         plan: An existing compression plan; None: a plan is made from ``compression``.
         initial_weights: ``"fit"``: fit each epitome to the layer's weight. ``"reset"``: for training from scratch, copy into each
@@ -167,9 +167,9 @@ def fit_to_folder(
     """Compress a pretrained backbone with :func:`nes_lab.fit`, and save the compressed model in a folder.
 
     Args:
-        source: The dense network, with trained weights.
+        source: Description of the dense network, which must have trained weights.
         folder: Folder to write. It must be new or empty, unless it holds a saved model and ``overwrite`` is True.
-        compression: Budget or preset, and options: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
+        compression: The settings, such as the budget: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
             fields; None: ``plan`` is used.
         plan: An existing compression plan; None: a plan is made from ``compression``.
         search_starts: Also choose the starts (positions in the epitome); False: keep the starts of the plan.

@@ -24,7 +24,7 @@ class DenseSource:
         name: Name of the backbone, for :func:`nes_lab.create_backbone`.
         input_shape: ``(channels, height, width)`` of one image, or ``(channels, samples)`` of one audio clip.
         num_classes: Number of outputs; None: the backbone's default.
-        width: Width multiplier of our own backbones.
+        width: Factor for the number of channels, only for our own backbones.
         pretrained: Use timm's pretrained weights, downloaded on first use.
         checkpoint: Path of a ``.safetensors`` file of weights; None: no file is read.
         seed: Seed of fresh weights.

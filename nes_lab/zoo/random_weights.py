@@ -1,7 +1,7 @@
 """Draw random weights with which a network's output depends on its input, so that comparing outputs reveals errors.
 
 Many networks set their last layers, residual scales and norms to zero at first, because this makes training stable. Before
-training, the output of such a network does not depend on most layers, so a wrong layer would not change the output.
+training, the output of such a network does not depend on most layers, so an error in a layer would not show.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SMALLEST_KEPT_CONSTANT = 0.1
 
 
 def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
-    """Replace each parameter whose entries are all equal and near 0 by random numbers, so that no layer's output is suppressed.
+    """Draw new random values for each parameter that is constant and small, often 0, because it would suppress a layer's output.
 
     Matrices are drawn from a normal distribution with variance 1 / fan-in, biases from a narrow normal distribution, and scales
     uniformly between 0.5 and 1.
@@ -47,7 +47,7 @@ def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
 def set_norms_(model: nn.Module, *inputs: Any) -> None:
     """Measure the statistics of all batch norms on the given inputs, so that outputs do not vanish or explode with depth.
 
-    The mode and the momentum of each batch norm stay as they were.
+    The training or evaluation mode and the momentum of each batch norm are kept.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     before = [(norm, norm.training, norm.momentum) for norm in norms]

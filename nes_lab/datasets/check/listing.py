@@ -56,8 +56,8 @@ class DatasetFiles:
     """The files of a data set, listed but not decoded.
 
     Attributes:
-        name: Name of the data set in the registry.
-        root: Folder that holds the data set; None for a data set that comes with a package.
+        name: Name of the data set, such as ``cifar10`` or ``image_folder``.
+        root: Folder that holds the data set; None for a data set that comes with a Python package.
         kind: ``"image"`` or ``"audio"``.
         classes: Class names. The label of a class is its position in this list.
         splits: The splits, by name: ``train`` and ``val``. Empty when nothing could be listed.
@@ -96,7 +96,7 @@ class ClassFolders:
 
     Attributes:
         folder: Folder of the split.
-        images: For each class name the paths of its images, sorted; a class may have none.
+        images: For each class name, the paths of its images, sorted; a class may have none.
         others: For each file suffix, such as ``.txt``, the number of files that are not images.
         stray: Number of images that lie outside the class folders and so have no class.
     """

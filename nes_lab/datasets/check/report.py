@@ -92,8 +92,8 @@ class DataReport:
     """The result of checking a data set: what it holds, and what is wrong with it.
 
     Attributes:
-        name: Name of the data set or of its layout, in a configuration (``data.name``).
-        root: Folder that holds the data set; None for a data set that comes with a package.
+        name: Name of the data set or of its layout, as a configuration has it in ``data.name``.
+        root: Folder that holds the data set; None for a data set that comes with a Python package.
         kind: ``image`` or ``audio``.
         classes: Class names.
         splits: Counts and statistics of each split.
