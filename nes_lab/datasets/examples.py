@@ -17,8 +17,7 @@ from nes_lab.errors import DataError
 __all__ = ["examples_by_class"]
 
 CANDIDATES = 3
-"""Number of candidates per example shown; the spare ones replace examples that cannot be read.
-    """
+"""Number of candidates per example shown; the spare ones replace examples that cannot be read."""
 
 
 def examples_by_class(
