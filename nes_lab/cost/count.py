@@ -1,7 +1,8 @@
 """Count params, multiply-adds and stored bytes of a model, dense or compressed.
 
-Multiply-adds of convolutions, linear layers and attention products are counted: torch's ``FlopCounterMode`` / 2 for the operations
-that run, plus those of epitome layers with fractional starts, which have a formula for each execution plan.
+The multiply-adds of convolutions, linear layers and attention products are counted. torch's ``FlopCounterMode`` counts the
+operations while the model runs, and its result is halved. It does not count the multiply-adds of fractional starts in epitome
+layers. These are added by a formula for each execution plan (way to compute an epitome layer).
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ __all__ = ["count", "stored_params", "tensor_counts"]
 def count(model: nn.Module, example_input: Any) -> CostReport:
     """Count the params, multiply-adds and stored bytes of a model for one example input.
 
-    The model runs once in evaluation mode without gradients; its mode is restored. Multiply-adds are those of the complete batch:
-    papers report the number for a batch of 1.
+    The model runs once in evaluation mode without gradients. Afterwards, each module's training or evaluation mode is restored.
+    Multiply-adds are counted for the complete batch; papers report them for a batch of 1.
 
     Args:
-        model: Any module; epitome layers are counted under the execution plan that runs.
+        model: Any module. Epitome layers are counted with the execution plan (way to compute the layer) that they use.
         example_input: Input of one forward pass, on the model's device: a tensor, a tuple of arguments or a dict of keyword
             arguments.
 
@@ -72,7 +73,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
 
 
 def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
-    """Return the counts of stored tensors: their numbers as params, their bytes, and no multiply-adds.
+    """Return the counts of stored tensors: how many numbers they have (as params), and their bytes; multiply-adds are 0.
 
     Examples:
         >>> tensor_counts([torch.zeros(2, 3), torch.zeros(4)]).params
@@ -84,9 +85,10 @@ def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
 
 
 def stored_params(model: nn.Module) -> int:
-    """Return the number of params that a model stores; tensors that several modules share count once.
+    """Return the number of params that a model stores; a tensor that several modules share counts once.
 
-    These are all parameters except those of index learners, plus starts and row scales that epitome layers keep in buffers.
+    These are all parameters except those of index learners (networks that predict starts during training). Starts and scale
+    factors that epitome layers store in buffers are added.
     """
     return sum(t.numel() for t in _stored(model))
 
@@ -113,7 +115,13 @@ def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
 
 
 def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> list[Tensor]:
-    """List the parameters and persistent buffers of some modules, without those of their children and those already seen."""
+    """List the parameters and persistent buffers of some modules, without those of their children.
+
+    Modules whose id is in ``learners`` and tensors whose id is in ``seen`` are left out. The ids of the listed tensors are
+    added to ``seen``.
+
+    Tensors whose id is in ``seen``, and modules whose id is in ``learners``, are left out.
+    """
     tensors = []
     for module in modules:
         if id(module) in learners:
@@ -143,7 +151,10 @@ def _watch(name: str, extra: dict[str, ExecutionCost], executions: dict[str, str
 
 
 class _Nowhere:
-    """Stands in for the module tracker of torch's counter, which without gradients fails if a module is called with a parameter."""
+    """Replaces the module tracker of torch's ``FlopCounterMode`` by one that does nothing.
+
+    The original tracker raises an error if gradients are off and a module is called with a parameter as input.
+    """
 
     parents = frozenset({"Global"})
 
@@ -155,7 +166,7 @@ class _Nowhere:
 
 
 class _Counter(FlopCounterMode):
-    """torch's counter of operations without its module tracker: it counts totals only."""
+    """torch's ``FlopCounterMode`` without its module tracker: it counts operations in total, not by module."""
 
     def __init__(self) -> None:
         super().__init__(display=False)
@@ -163,9 +174,9 @@ class _Counter(FlopCounterMode):
 
 
 class _Meter:
-    """Assigns the operations that a counter counts to modules: each one to the innermost module that is running.
+    """Counts operations by module: each operation counts for the innermost module that is running.
 
-    A module with several names counts under its first name, wherever it is called.
+    A module that has several names counts under the first one, wherever it is called.
     """
 
     def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
@@ -183,7 +194,11 @@ class _Meter:
         ]
 
     def _switch(self, entered: str | None) -> None:
-        """Assign the operations since the last switch to the current module; then enter another, or leave it if None."""
+        """Add the operations since the last switch to the current module; then make another module the current one.
+
+        Args:
+            entered: Name of the module that starts to run; None: the current module ends, and its caller continues.
+        """
         name, since = self._open.pop()
         total = self.counter.get_total_flops()
         self.own[name] += total - since
@@ -193,7 +208,7 @@ class _Meter:
             self._open.append((self._open.pop()[0], total))
 
     def close(self) -> dict[str, int]:
-        """Remove the hooks, and return the multiply-adds of each module by name, without those of its children."""
+        """Remove the hooks, and return the multiply-adds of each module by name, without those of the module's children."""
         for handle in self._handles:
             handle.remove()
         while len(self._open) > 1:

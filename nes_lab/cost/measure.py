@@ -1,4 +1,7 @@
-"""Measure the latency of several models in turn, so that a slow phase of the machine slows all, and the peak memory of a step."""
+"""Measure the latency of several models, and the peak memory of a function call.
+
+The models are timed in turn, so that all of them are slowed if the machine is slow for a while.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,17 @@ __all__ = ["measure_latency", "measure_peak_memory"]
 def measure_latency(
     models: Mapping[str, nn.Module], x: Tensor, pairs: int = 20, warmup: int = 3
 ) -> dict[str, LatencyReport]:
-    """Measure the latency of several models: time one forward pass of each in turn, round by round.
+    """Measure the latency of several models in turn: each round times one forward pass of every model.
 
     Args:
-        models: Models by name, on the device of ``x``; each keeps its training or evaluation mode.
+        models: Models by name, on the device of ``x``. They run in evaluation mode; afterwards their own mode is restored.
         x: Input tensor, with its batch axis.
         pairs: Number of timed rounds; each round runs every model once.
-        warmup: Number of rounds before the timed ones.
+        warmup: Number of untimed rounds before the timed ones.
 
     Returns:
-        Name of each model -> median and 90th percentile of its times in milliseconds, with device, dtype, batch and threads.
+        Name of each model -> a report with the median and the 90th percentile of its times in milliseconds, and with device,
+        dtype, batch size and threads.
 
     Raises:
         OptionError: If ``pairs`` is below 1.
@@ -55,15 +59,17 @@ def measure_latency(
 
 
 def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Return the peak memory of a step in bytes: the largest total of the tensors it creates that exist at the same time.
+    """Return the peak memory of a function call in bytes: the largest total size that the tensors of the call have at one time.
 
-    Tensors from before the step (parameters, the batch) do not count. Gradients and tensors that autograd saves count. On CUDA, the
-    result is the allocator's peak minus the memory allocated before. On other devices, the storages that operations return are
-    tracked until they are freed, so temporary memory inside an operation is not counted.
+    Tensors that existed before the call, such as parameters, do not count. Gradients and tensors that autograd saves do count.
+
+    On CUDA, the value is the allocator's peak minus the memory that was allocated before the call. On other devices, the memory
+    of each tensor that an operation returns is tracked until it is freed. Temporary memory inside an operation is then not
+    counted.
 
     Args:
-        step: Function that is called once, such as a forward and backward pass.
-        device: Device on which the step runs.
+        step: Function without arguments, such as one that runs a forward and backward pass; it is called once.
+        device: Device on which the function computes.
 
     Raises:
         OptionError: If ``step`` cannot be called.
@@ -115,7 +121,7 @@ def _summary(values: list[float], x: Tensor) -> LatencyReport:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensor storages that operations return and that are not freed yet, and their peak."""
+    """Tracks the memory of tensors that operations return until it is freed; holds the present total and the peak in bytes."""
 
     def __init__(self) -> None:
         super().__init__()

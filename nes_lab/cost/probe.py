@@ -1,4 +1,4 @@
-"""Run a model once on an example input, in evaluation mode and with kernels whose operations can be counted.
+"""Run a model once on an example input, in evaluation mode and with operations that torch's counter can count.
 
 Tests: tests/cost/test_count.py.
 """
@@ -21,7 +21,10 @@ __all__ = ["counting_kernels", "evaluating", "input_shape", "run_example"]
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode without gradients inside a ``with`` block; restore the mode of every module after it."""
+    """Put a model into evaluation mode, without gradients, in a ``with`` block.
+
+    After the block, the training or evaluation mode of every module is restored.
+    """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -34,7 +37,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def counting_kernels() -> Iterator[None]:
-    """Turn off fused attention kernels inside a ``with`` block, because torch's counter does not count their operations."""
+    """Turn off fused attention kernels in a ``with`` block.
+
+    torch's ``FlopCounterMode`` does not count the operations of these kernels.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -61,7 +67,10 @@ def run_example(model: nn.Module, example_input: Any) -> Any:
 
 
 def input_shape(example_input: Any) -> tuple[int, ...]:
-    """Return the shape of the first tensor in an example input, also inside lists and dicts; ``()`` if there is no tensor."""
+    """Return the shape of the first tensor in an example input; ``()`` if there is no tensor.
+
+    Tensors inside lists, tuples and dicts are found too.
+    """
     example_input = dict(example_input) if isinstance(example_input, Mapping) else example_input
     first = next((leaf for leaf in tree_iter(example_input) if isinstance(leaf, Tensor)), None)
     return () if first is None else tuple(first.shape)

@@ -1,4 +1,4 @@
-"""Time candidates round by round, until the ratios of their times are precise enough or the time is up."""
+"""Time several functions in turn, round by round, until the ratios of their times are precise enough or the time is up."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ _BURST_MS, _BURST_MOST = 1.0, 20
 
 @dataclass(frozen=True)
 class Ratio:
-    """Ratio of one candidate's time to another's in the same round.
+    """Ratio of the times of two functions, over several rounds that time both.
 
     Args:
-        median: Median of the ratios over the rounds.
-        error: Standard error of the median, computed from the median absolute deviation, so that outliers barely change it.
-        low, high: Quartiles of the ratios: half of the rounds lie between them.
+        median: Median of the ratios of the rounds.
+        error: Standard error of this median. It is computed from the median absolute deviation, so that outliers barely change
+            it.
+        low, high: Lower and upper quartile of the ratios: half of the rounds lie between them.
         rounds: Number of rounds.
     """
 
@@ -38,7 +39,13 @@ class Ratio:
 
 
 def ratio_of_times(times: Sequence[float], base: Sequence[float]) -> Ratio:
-    """Compare two candidates within each round and return the median ratio. Pairing cancels slow phases of the machine.
+    """Divide the times of one function by the times of another, round by round; return the median ratio and its error.
+
+    If the machine is slow in one round, both times grow, and their ratio stays about the same.
+
+    Args:
+        times: Times of the first function, one per round.
+        base: Times of the other function in the same rounds.
 
     Examples:
         >>> ratio_of_times([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
@@ -61,17 +68,21 @@ def time_rounds(
     most: int = 100,
     precision: float = 0.005,
 ) -> dict[str, list[float]]:
-    """Return the milliseconds of each candidate in every round. A round runs all candidates; every round starts with the next one.
+    """Time several functions in turn and return the milliseconds of each function in every round.
 
-    On CUDA a sample is a burst of calls with one wait at the end, as calls inside a network have.
+    Each round times every function. The order rotates from round to round, so that each function is sometimes the first.
+
+    On CUDA, a function is called several times without waiting in between, as in a network, and the time of all calls is
+    divided by their number.
 
     Args:
-        contenders: Candidates: functions without arguments, by name; all others are compared with the first.
-        device: Device on which the candidates run.
-        seconds: Time after which no further round starts, once ``least`` rounds are done.
+        contenders: Functions without arguments, by name. The first one is the baseline that the others are compared with.
+        device: Device on which the functions compute.
+        seconds: Time after which no further round starts; at least ``least`` rounds are done even if it is up.
         least: Smallest number of timed rounds; two untimed rounds come before them.
         most: Largest number of timed rounds.
-        precision: Standard error of the ratios to the first candidate; timing stops when all are this small.
+        precision: Timing stops early when the ratio of each function's time to the baseline's has a standard error of at most
+            this.
 
     Examples:
         >>> times_by_name = time_rounds({"a": lambda: None, "b": lambda: None}, torch.device("cpu"), 1.0, most=7)
@@ -113,7 +124,7 @@ def _stands(times: Mapping[str, Sequence[float]], done: int, precision: float) -
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of a device: the model of the GPU or processor, as its manufacturer writes it."""
+    """Return the name of a device: the model of the GPU or processor, as its manufacturer calls it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
