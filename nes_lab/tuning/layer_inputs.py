@@ -1,4 +1,4 @@
-"""Record the shapes and memory layouts of the inputs of each epitome layer, and the conditions of a measurement."""
+"""Record the shapes and memory layouts of the inputs of each epitome layer, and the conditions under which times are measured."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["Calls", "InputLayout", "record_calls", "tune_key"]
 
 @dataclass(frozen=True)
 class InputLayout:
-    """The layout of a layer's input: everything except its values. A layer takes equally long for two inputs of equal layout.
+    """The layout of a layer's input: shape, stride, dtype and device. A layer takes equally long for inputs of equal layout.
 
     Args:
         shape: Shape of the input.
-        stride: Distance in memory between neighbors along each axis, in elements.
+        stride: Distance in memory between neighbors along each axis, in elements, as ``Tensor.stride`` returns it.
         dtype: Dtype of the input.
         device: Device of the input.
     """
@@ -41,9 +41,10 @@ class InputLayout:
         return cls(tuple(x.shape), x.stride(), x.dtype, x.device)
 
     def make(self) -> Tensor:
-        """Return a tensor of this layout with normally distributed values.
+        """Return a new tensor of this layout, filled with normally distributed random numbers.
 
-        An expanded axis (stride 0) is not expanded in the new tensor: every element has separate memory.
+        If the layout has an expanded axis (stride 0), the new tensor has an ordinary axis there: each element has memory of its
+        own.
         """
         stride = self.stride if 0 not in self.stride else torch.empty(self.shape, device="meta").stride()
         empty = torch.empty_strided(self.shape, stride, dtype=self.dtype, device=self.device)
@@ -51,7 +52,7 @@ class InputLayout:
 
     @property
     def channels_last(self) -> bool:
-        """True if the layout is that of a batch of images whose channels are innermost in memory."""
+        """True for the layout of a batch of images whose channels are next to each other in memory."""
         return len(self.shape) == 4 and self.stride[1] < self.stride[3]
 
 
@@ -60,17 +61,17 @@ Calls = dict[str, Counter[InputLayout]]
 
 
 def record_calls(model: nn.Module, example_input: Any) -> Calls:
-    """Run a model once and record the layouts of the inputs of its epitome layers.
+    """Run a model once and record the layouts (shape, stride, dtype, device) of the inputs of its epitome layers.
 
-    The layers' ``forward`` is wrapped during the call. Hooks cannot be used, because torch's transformer layers leave their fast
-    path if there are hooks.
+    The ``forward`` method of each epitome layer is replaced during the run. Hooks are not used, because with hooks torch's
+    transformer layers do not take their fast path.
 
     Args:
-        model: The model, in training or evaluation mode as it will be used.
+        model: The model, in the mode (training or evaluation) in which it will be used.
         example_input: Input of the model: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
 
     Returns:
-        For each layer name, how often the layer is called with inputs of each layout.
+        Layer name -> layout of an input -> number of calls of the layer with this layout.
 
     Raises:
         OptionError: If the model cannot run the example input.
@@ -105,12 +106,12 @@ def _recorder(layer: EpitomeLayer, calls: Counter[InputLayout]) -> Callable[[Ten
 
 
 def tune_key(model: nn.Module, example_input: Any, calls: Calls) -> TuneKey:
-    """Return the conditions under which a model is timed, such as its device, dtype and input shape.
+    """Return the conditions under which the layers of a model are timed, such as its device, dtype and input shape.
 
     Args:
         model: A model with epitome layers.
         example_input: Input of the model.
-        calls: The recorded calls of the epitome layers, which show the memory format.
+        calls: What :func:`record_calls` returned for the model; it shows the memory format.
     """
     _, first = next(epitome_layers(model))
     device, dtype = first.epitome.device, str(first.epitome.dtype)

@@ -1,10 +1,11 @@
-"""Choose each epitome layer's execution by measuring times on this device.
+"""Choose each epitome layer's execution (way to compute it) by measuring times on this device.
 
-1. Record the layouts of the inputs of each epitome layer in one forward pass.
-2. Time every execution of every layer alone. Layers that must run equally fast are timed once.
-3. Give each layer the fastest execution if it is clearly faster than ``materialize``; otherwise ``materialize``.
-4. Time the complete network against ``materialize(model)``.
-5. If the network is slower, set the layers that gain least to ``materialize``, and repeat from step 4.
+1. Record the layouts (shape, stride, dtype) of the inputs of each epitome layer in one forward pass.
+2. Time every execution of every layer alone. Layers with equal shapes, options and inputs are timed once.
+3. Give each layer the fastest execution among those that are clearly faster than ``materialize`` (sample the whole weight, then
+   compute as a dense layer). If there is none, give it ``materialize``.
+4. Time the complete network, and the network that ``nes_lab.materialize`` makes from it.
+5. If the complete network is slower, set the layers that gain least to ``materialize``, and repeat from step 4.
 """
 
 from __future__ import annotations
@@ -63,23 +64,27 @@ def tune(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> TuneReport:
-    """Set each epitome layer's ``execution`` to the one that is fastest on this device, for this input.
+    """Set each epitome layer's ``execution`` (way to compute it) to the fastest one on this device, for this input.
 
-    Every layer that the model calls is timed in evaluation mode with each of its executions, on inputs of the shape and memory
-    layout that it has in the network. An execution other than ``materialize`` is chosen if it is clearly faster. Then the
-    complete network is timed against ``materialize(model)``. While the network is slower, more of its layers are set to
-    ``materialize``, those that gain least first, until it is not slower or all are.
+    Each layer is timed alone with each of its executions, in evaluation mode and on inputs of the shape and memory layout that
+    it has in the network. It gets the fastest execution among those that are clearly faster than ``materialize`` (sample the
+    whole weight, then compute as a dense layer). If there is none, it gets ``materialize``. A layer that the model does not
+    call keeps its execution.
 
-    Outputs stay the same up to rounding. Copies of the model are timed and ``execution`` is set at the end, so an error leaves
-    the model unchanged. The choice is valid for this device, dtype, batch size, memory format and number of threads.
+    Then the complete network is timed against ``nes_lab.materialize(model)``. While the network is slower, more of its layers
+    are set to ``materialize``, beginning with those that gain least.
+
+    The outputs stay the same up to rounding. Times are measured on a copy of the model, so an error leaves the model unchanged.
+    The choice is valid for this device, dtype, batch size, memory format and number of threads.
 
     Args:
         model: A model with epitome layers.
         example_input: Input of the model, on its device and with the batch size that will be used: a tensor, a tuple of
             positional arguments, or a dict of keyword arguments.
-        seconds: About how long tuning may take. A few rounds of each measurement are made even if it takes longer.
+        seconds: About how long tuning may take. Each measurement does a few rounds even if it takes longer.
         progress: Show a progress bar on standard error.
-        on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None: nothing is called.
+        on_progress: Function that is called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None calls
+            nothing.
 
     Returns:
         A report with the times of every layer and of the complete network.
@@ -119,13 +124,15 @@ def tune(
 
 
 def choose_execution(times: Times) -> tuple[str, str]:
-    """Choose the fastest execution of a layer that is clearly faster than ``materialize``; if there is none, ``materialize``.
+    """Choose the fastest of a layer's executions (ways to compute it) that are clearly faster than ``materialize``.
+
+    If there is none, choose ``materialize`` (sample the whole weight, then compute as a dense layer).
 
     Args:
-        times: The milliseconds of each timed round, by name of the execution. ``materialize`` is one of the names.
+        times: Name of each execution, ``materialize`` among them -> milliseconds of each timed round.
 
     Returns:
-        The name of the execution, and the reason for the choice as a sentence.
+        The name of the chosen execution, and the reason as a sentence.
 
     Examples:
         >>> choose_execution({"materialize": [2.0, 2.1, 2.0], "factored": [1.0, 1.1, 1.0]})
@@ -160,9 +167,10 @@ def _check_arguments(model: nn.Module, seconds: float) -> None:
 
 
 def _keep_random_state(device: torch.device) -> AbstractContextManager[None]:
-    """Return a context manager that restores the global random state at its end.
+    """Return a context manager that restores torch's global random number generators at its end.
 
-    Tuning changes this state: a new dense layer draws random weights, and a network may draw random numbers in evaluation.
+    Tuning uses these generators: a new dense layer gets random weights, and a network may use random numbers in evaluation
+    mode.
     """
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
@@ -173,7 +181,7 @@ def _keep_random_state(device: torch.device) -> AbstractContextManager[None]:
 def _time_layers(
     trial: nn.Module, calls: Calls, device: torch.device, seconds: float, report: OnProgress
 ) -> list[LayerTuning]:
-    """Time the executions of every epitome layer that the model calls, and choose one execution for each layer."""
+    """Time every execution (way to compute it) of each epitome layer that the model calls, and choose one for each layer."""
     layers = dict(epitome_layers(trial))
     keys = {name: _timing_key(layer, calls[name]) for name, layer in layers.items() if calls[name]}
     times_of_key: dict[tuple, Times] = {}
@@ -191,14 +199,14 @@ def _time_layers(
 
 
 def _timing_key(layer: EpitomeLayer, calls: Counter[InputLayout]) -> tuple:
-    """Return a key for a layer and its inputs; layers with equal keys run equally fast, so measured times are reused."""
+    """Return a key for a layer and its inputs. Layers with equal keys are equally fast, so only one of them is timed."""
     slices = tuple(layer.routing.slices(axis) for axis in layer.routing.sampled)
     numbers = tuple((t.dtype, t.stride()) if t is not None else None for t in (layer.epitome, layer.bias, layer.scale))
     return layer.form, slices, numbers, frozenset(calls.items())
 
 
 def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.device, seconds: float) -> Times:
-    """Time each execution of an epitome layer on inputs of the recorded layouts."""
+    """Time each execution (way to compute it) of an epitome layer, on inputs of the shapes and memory layouts in the model."""
     inputs = [(layout.make(), times) for layout, times in calls.items()]
 
     def contender(name: str) -> Callable[[], None]:
@@ -260,11 +268,14 @@ def _compare_networks(
 ) -> tuple[list[LayerTuning], Times, Ratio]:
     """Set the layers that gain least to ``materialize``, until the network is not slower than the materialized network.
 
-    Each time this is done for half of the layers that have another execution, or for all of them once ``time.perf_counter()`` is
-    past ``end``.
+    Each time, this changes half of the layers that have another execution. Once ``time.perf_counter()`` is past ``end``, it
+    changes all of them.
+
+    The execution ``materialize`` samples the whole weight and computes the layer as a dense one. The materialized network is
+    what ``nes_lab.materialize`` makes: it has ordinary dense layers.
 
     Returns:
-        The layers with their final executions, the times of both networks, and the ratio of the times.
+        The layers with their final executions, the times of both networks, and the ratio of the tuned to the materialized time.
     """
     modules, plain, total = dict(epitome_layers(trial)), materialize(trial), len(layers) + 1
     contenders = {
@@ -291,7 +302,7 @@ def _compare_networks(
 def _time_networks(
     contenders: Mapping[str, Callable[[], object]], device: torch.device, end: float
 ) -> tuple[dict[str, list[float]], Ratio]:
-    """Time the tuned and the materialized network; repeat once if the tuned one may only look slower because of noise."""
+    """Time the tuned and the materialized network. If the tuned one is slower, but only by as much as noise, time both again."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     while True:
         seconds = (end - time.perf_counter()) * NETWORK_TIME_SHARE
@@ -306,5 +317,5 @@ def _time_networks(
 
 
 def _gain(layer: LayerTuning) -> float:
-    """Return the milliseconds that a layer's chosen execution saves, compared with ``materialize``."""
+    """Return the milliseconds that a layer's chosen execution saves, compared with the execution ``materialize``."""
     return layer.times_ms[BASELINE] - layer.times_ms[layer.execution]
