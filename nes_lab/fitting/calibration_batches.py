@@ -1,4 +1,4 @@
-"""Read model inputs from a data loader or a list of batches, and raise an error for anything else.
+"""Read model inputs from a data loader or a list of batches, and raise an error for objects that are neither.
 
 Tests: tests/fitting/test_fit.py.
 """
@@ -26,7 +26,7 @@ def calibration_batches(argument: str, batches: Any) -> Iterator[Any]:
     - ``((a, b), labels)``, for a model with several positional inputs.
 
     Args:
-        argument: Name of the caller's argument that holds the batches, for messages.
+        argument: Name to use for ``batches`` in error messages, such as ``"norms"``.
         batches: An iterable of batches. One tensor or one dict counts as one batch.
 
     Raises:
@@ -55,7 +55,7 @@ def calibration_batches(argument: str, batches: Any) -> Iterator[Any]:
 
 
 def number_of_batches(batches: Any) -> int:
-    """Return the number of batches in a loader or list; 0 if it is not known before they are read.
+    """Return the number of batches in a loader or list; 0 if the number is not known before the batches are read.
 
     Examples:
         >>> number_of_batches([torch.zeros(1), torch.zeros(1)]), number_of_batches(iter([torch.zeros(1)]))

@@ -30,12 +30,12 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def plan_or_search(starts: str) -> dict[str, bool]:
-    """Translate the argument ``starts`` of older versions, ``"plan"`` or ``"search"``, to ``search_starts``.
+    """Translate the argument ``starts`` of older versions (``"plan"`` or ``"search"``) to the argument ``search_starts``.
 
-    It is called by :func:`~nes_lab.renamed.renamed_arguments`.
+    :func:`~nes_lab.renamed.renamed_arguments` calls this function.
 
     Raises:
-        OptionError: If ``starts`` is neither.
+        OptionError: If ``starts`` is neither ``"plan"`` nor ``"search"``.
 
     Examples:
         >>> plan_or_search("search")
@@ -60,36 +60,36 @@ def fit(
 ) -> tuple[Model, FitReport]:
     """Compress a pretrained model, and fit the epitome of each layer to the layer's trained weight.
 
-    For given starts, the epitome whose sampled weight is closest is a least-squares solution in closed form.
-    ``search_starts=True`` also chooses the starts of layers that store them (routing ``free``). With ``patch_channels=1`` this is
-    co-clustering of output channels and input channels, which comes much closer than any fixed rule. The chosen starts are
-    integers or lie between two cells, and can still be trained afterwards.
+    Starts are the positions where the patches of a weight begin in the epitome. For given starts, the epitome whose sampled weight is
+    closest to the trained weight is found by least squares, in closed form. ``search_starts=True`` also chooses the starts of layers
+    that store them (routing ``free``). With ``patch_channels=1`` this groups similar output channels and similar input channels, and
+    comes much closer to the weight than any fixed rule. A chosen start is an integer or lies between two cells. Starts can still be
+    trained afterwards.
 
-    If a batch norm is the only reader of a layer's output, each output channel may have a signed factor. The factor is moved into
-    the norm's statistics and weight, so nothing more is stored. Channels that share cells then only need the same direction, not
-    the same length or sign.
+    If only a batch norm reads a layer's output, each output channel may have a factor, positive or negative. The factor is moved
+    into the norm's statistics and weight, so nothing more is stored. Output channels that share cells may then differ by a factor.
 
     Args:
         model: The dense model; it is not changed.
         plan: The compression plan, made by :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
-        search_starts: Choose the starts too. This needs routing ``free``: the rules ``tiled``, ``stride`` and ``random`` store
-            no starts, and an index learner computes its own. For layers with other routing only the epitome is fitted, and the
-            report says so.
+        search_starts: Choose the starts too. This needs routing ``free``: with ``tiled``, ``stride`` and ``random`` a layer stores no
+            starts, and with ``learner`` a small network predicts them. In layers with these routings only the epitome is fitted,
+            and the report says so.
         calibration: Batches of inputs on the model's device: a data loader, or a list of tensors, ``(inputs, labels)`` or dicts
-            of arguments. Their layer inputs are recorded in one pass through the dense model. Then the squared error of each
-            layer's *output* is minimized instead of the error of its weight, and the shift of the output's mean is corrected in
-            the bias or the norm. None: the error of the weight is minimized.
+            of arguments. The inputs of each layer are measured in one pass of the batches through the dense model. Then the
+            squared error of each layer's *output* is minimized, and a change in the output's mean is corrected in the bias or the
+            batch norm. None: the squared error of each layer's weight is minimized.
         norms: Batches on which the statistics of all batch norms are measured again at the end
-            (:func:`nes_lab.reestimate_norms`). None: they are not measured again.
-        row_scales: Allow the factors of output channels described above.
-        snap: Round stored starts to integers permanently: they then cost no multiply-adds, and are no longer trained.
+            (:func:`nes_lab.reestimate_norms`). None: the statistics are not measured again.
+        row_scales: Allow a factor for each output channel, as described above.
+        snap: Round stored starts to integers permanently. Such starts cost no multiply-adds and cannot be trained.
         seed: Seed of the search, and of the sample drawn from the calibration batches.
         progress: Show a progress bar on standard error.
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each step; None: nothing is called.
 
     Returns:
-        The compressed model and a report with the residuals of each layer. The model has the class of ``model``; if ``model`` is
-        itself a single layer, it becomes an epitome layer.
+        The compressed model, and a report with the relative error of each layer's sampled weight before and after the fit. The
+        compressed model has the class of ``model``. If ``model`` is a single layer, it becomes an epitome layer.
 
     Raises:
         PlanError: If the plan was made for another model, or a weight contains NaN.
@@ -139,8 +139,9 @@ class _LayerTask:
         row_scales: Allow a factor for each output channel.
         snap: Round stored starts to integers permanently.
         seed: Seed of the search.
-        moments: Moments of the layer's inputs, to minimize the error of its output; None: minimize the error of its weight.
-        norm: Name of the batch norm that may take the factors of the output channels; empty: there is none.
+        moments: Mean and covariance of the layer's inputs, to minimize the error of its output; None: minimize the error of its
+            weight.
+        norm: Name of the batch norm that may take the factors of the output channels; empty if there is no such norm.
     """
 
     name: str
@@ -190,9 +191,9 @@ def _fit_layer(task: _LayerTask, model: nn.Module, student: nn.Module) -> LayerF
 
 
 def _center_factors(state: SearchState) -> SearchState:
-    """Rescale the factors of the output channels to a geometric mean of 1, and the epitome to compensate.
+    """Rescale the factors of the output channels to a geometric mean of 1 (of their absolute values), and the epitome inversely.
 
-    The epitome's entries are then about as large as the weight's, which optimizers need.
+    The sampled weight stays the same. The epitome's cells become about as large as the weight's entries, which helps training.
     """
     if state.row_scale is None:
         return state
@@ -201,7 +202,7 @@ def _center_factors(state: SearchState) -> SearchState:
 
 
 def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
-    """Copy the epitome and the starts that a search chose into the layer."""
+    """Write a fitted epitome and its starts into an epitome layer; with ``snap``, also round the starts permanently to integers."""
     layer.epitome.copy_(state.epitome)
     if layer.routing.searchable:
         for axis, table in layer.routing.tables():
@@ -213,9 +214,16 @@ def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
 
 
 def _correct_output(layer: EpitomeLayer, state: SearchState, norm: nn.Module | None, moments: Moments | None) -> None:
-    """Move the factors of a layer's output channels into the batch norm after it, and correct the mean of its output.
+    """Move the factors of a layer's output channels into the batch norm after the layer, and correct the mean of its output.
 
-    The shift of the mean is corrected in that norm, or in the layer's bias if there is no norm.
+    The mean changed because the sampled weight differs from the trained one. It is corrected in the norm, or in the layer's bias if
+    there is no norm.
+
+    Args:
+        layer: The epitome layer; its bias may change.
+        state: The fitted epitome and the factors.
+        norm: The batch norm after the layer; None: there is no such norm.
+        moments: Mean and covariance of the layer's inputs; None: the mean of the output is not corrected.
     """
     shift = None
     if moments is not None:

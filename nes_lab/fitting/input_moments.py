@@ -1,7 +1,7 @@
 """Measure the mean and covariance of the inputs of each layer over calibration batches.
 
-They are used to minimize the error of a layer's output: its square is a quadratic form in the error of the layer's weight, and
-the matrix of this form is the covariance of the layer's inputs.
+They are used to minimize the error of a layer's output. For an error ``d`` in the weight of one output channel, the mean squared
+error of the output is ``d^T C d``, where ``C`` is the covariance of the layer's inputs.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ MIN_WINDOWS = 2048
 
 @dataclass
 class Moments:
-    """Sums over the windows of a layer's input, from which their mean and covariance are computed.
+    """Sums over a layer's inputs, to compute the mean and the covariance of the inputs.
 
-    A window ``x`` is one of the input vectors that the weight of an output channel is multiplied with. Its length is
-    ``prod(weight_shape[1:])``.
+    The sums are over windows. A window ``x`` is the part of the input that the weight of an output channel is multiplied with at one
+    position, as a vector of length ``prod(weight_shape[1:])``.
 
     Args:
         total: Sum of all windows ``x``.
@@ -56,15 +56,17 @@ class Moments:
 
     @property
     def mean(self) -> Tensor:
-        """The mean of the windows of the layer's input."""
+        """Mean of the layer's inputs: a vector with one entry for each weight of an output channel."""
         return self.total / max(self.count, 1)
 
     def second(self, centered: bool) -> Tensor:
-        """Return the damped second moment of the windows of the layer's input, a positive definite matrix.
+        """Return the covariance or the second moment of the layer's inputs, as a positive definite matrix.
+
+        A small multiple of the identity is added, so that the matrix is positive definite.
 
         Args:
-            centered: Subtract the mean, which gives the covariance. This is right for a layer whose bias or norm corrects a shift
-                of the mean.
+            centered: Subtract the mean first, which gives the covariance: for a layer whose bias or batch norm corrects the mean of
+                its output.
         """
         moment = self.square / max(self.count, 1)
         moment = moment - torch.outer(self.mean, self.mean) if centered else moment
@@ -75,19 +77,19 @@ class Moments:
 def input_moments(
     model: nn.Module, names: Collection[str], batches: Any, report: OnProgress, seed: int = 0
 ) -> tuple[dict[str, Moments], int]:
-    """Return the moments of the inputs of dense layers, measured in one pass over calibration batches.
+    """Measure the mean and covariance of the inputs of dense layers, in one pass over calibration batches.
 
-    The groups of a grouped convolution share one moment: the average over the groups.
+    For a grouped convolution, the mean and covariance are averaged over the groups.
 
     Args:
         model: The dense model; it runs in evaluation mode and is not changed.
         names: Module names of convolutions and linear layers.
         batches: A data loader or a list of batches: tensors, ``(inputs, labels)`` or dicts of arguments.
         report: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each batch.
-        seed: Seed of the sample of windows.
+        seed: Seed of the sampling: from a large input, only a random sample of positions is used.
 
     Returns:
-        The moments by layer name, without the layers that the model does not call, and the number of batches.
+        A dict from layer name to :class:`Moments`, without the layers that the model does not call; and the number of batches.
 
     Raises:
         OptionError: If a batch is not an input of the model, or contains NaN.
@@ -115,7 +117,7 @@ def input_moments(
 
 
 def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> Callable[..., None]:
-    """Return a forward pre-hook that adds the windows of a layer's input to ``moments[name]``."""
+    """Return a forward pre-hook for a layer, which adds the layer's input to the sums in ``moments[name]``."""
 
     def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         x = args[0] if args else next(iter(kwargs.values()))
@@ -136,9 +138,12 @@ def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> 
 
 
 def _windows(module: nn.Module, x: Tensor) -> Tensor:
-    """Return the windows of a layer's input, ``(windows, prod(weight_shape[1:]))``.
+    """Cut a layer's input into windows, one for each position and each group.
 
-    A window is a vector that the weight of an output channel is multiplied with: one for each position (and each group).
+    A window is the part of the input that the weight of an output channel is multiplied with, as a vector.
+
+    Returns:
+        The windows, ``(number of windows, prod(weight_shape[1:]))``.
     """
     if isinstance(module, nn.Linear):
         return x.reshape(-1, x.shape[-1])

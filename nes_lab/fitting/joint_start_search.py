@@ -1,7 +1,7 @@
-"""Find the best integer starts of every patch under joint scope, by comparing each patch with all places in the epitome.
+"""Find the best place in the epitome for every patch of a weight, by comparing the patch with all places.
 
-A place is a pair of starts, one along each channel axis. All comparisons are one correlation of the epitome with the patches of
-the weight, computed as a convolution.
+A place is a pair of integer starts, one along the output axis and one along the input axis. With the scope ``joint``, each patch has
+its own place. All comparisons are computed by one convolution, which correlates the epitome with the patches.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ MIN_GAIN = 1e-5
 def best_joint_starts(
     routing_map: RoutingMap, weight: Tensor, epitome: Tensor, row_scale: Tensor | None = None
 ) -> RoutingMap:
-    """Move every patch of a weight to the place in the given epitome where its residual is smallest.
+    """Move every patch of a weight to the place in the given epitome that approximates the patch best.
 
-    A patch stays where it is unless another place is clearly better, so the residual never rises. If there are too many places
-    to compare, only those on a lattice are compared, and the lattice is shifted after every move.
+    A place is a pair of integer starts, one along each channel axis. A patch stays where it is unless another place is clearly
+    better, so the error never rises. If there are too many places, only every second, third, ... start along each axis is compared;
+    after a move, the next call compares other starts.
 
     Args:
-        routing_map: Present integer starts, of joint scope.
+        routing_map: Present integer starts, with the scope ``joint``.
         weight: The weight to approximate, in ``geometry.weight_shape``, float64.
         epitome: The epitome, in ``geometry.epitome_shape``, float64.
-        row_scale: ``(C_out,)`` factor of each output channel; None: all are 1.
+        row_scale: Factor of each output channel, ``(output channels,)``; None: all factors are 1.
 
     Returns:
-        The routing map with the better starts along both channel axes.
+        The routing map with the new starts along both channel axes.
 
     Examples:
         >>> geometry = EpitomeGeometry((2, 2), (2, 3), (1, 1), scope="joint")
@@ -73,10 +74,10 @@ def best_joint_starts(
 
 
 def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
-    """Cut a tensor of the weight's shape into patches, padded with zeros at its end.
+    """Cut a tensor of the weight's shape into patches, with zeros after its end.
 
     Returns:
-        ``(R_out * R_in, taps, b_out, b_in)``: one entry per patch, with its kernel taps, output channels and input channels.
+        The patches, ``(patches, kernel positions, output channels of a patch, input channels of a patch)``.
     """
     out, inner = geometry.axes[:2]
     grid = weight.reshape(out.size, inner.size, -1)
@@ -88,12 +89,21 @@ def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
 def _residuals(
     products: Tensor, squares: Tensor, epitome: Tensor, geometry: EpitomeGeometry, step: int, shift: int
 ) -> Tensor:
-    """Return the squared residual of each patch at each place in the epitome, minus the squared norm of the patch.
+    """Compute the squared error of each patch at each place in the epitome, minus the squared norm of the patch.
 
-    It is computed in single precision; :data:`MIN_GAIN` is large enough for its rounding errors.
+    The squared norm is left out because it is the same at all places. The values are float32; :data:`MIN_GAIN` is large enough for
+    their rounding errors.
+
+    Args:
+        products: Patches of the weight times the factors of the output channels.
+        squares: Patches of the squared factors.
+        epitome: The epitome.
+        geometry: Geometry of the layer.
+        step: Distance between compared starts along an axis.
+        shift: First compared start.
 
     Returns:
-        ``(patches, starts along the output axis, starts along the input axis)``.
+        The values, ``(patches, starts along the output axis, starts along the input axis)``.
     """
     out, inner = geometry.axes[:2]
     image = epitome.reshape(out.cells, inner.cells, -1).permute(2, 0, 1).unsqueeze(0).float()
@@ -108,7 +118,7 @@ def _allowed(routing_map: RoutingMap, axis: int, places: Tensor) -> Tensor:
     """Check which of the starts in ``places`` each patch may have along an axis.
 
     Returns:
-        ``(patches, places)`` booleans.
+        Booleans, ``(patches, places)``: True where the patch may have the start.
     """
     geometry = routing_map.geometry
     a = geometry.axes[axis]

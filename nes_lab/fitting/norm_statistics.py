@@ -1,4 +1,4 @@
-"""Measure the statistics of a model's batch norms again, on given batches."""
+"""Measure the running mean and variance of a model's batch norms again, on given batches."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Model = TypeVar("Model", bound=nn.Module)
 def reestimate_norms(
     model: Model, batches: Any, *, progress: bool = False, on_progress: OnProgress | None = None
 ) -> Model:
-    """Return a copy of a model with the running mean and variance of its batch norms measured on these batches.
+    """Return a copy of a model with the running mean and variance of its batch norms measured on given batches.
 
     Compression changes the inputs of a model's batch norms, so their stored statistics are wrong. A few hundred examples correct
-    them, without labels or gradients. The new statistics are plain averages over the batches. All norms are measured in one pass:
-    each normalizes by the statistics of the batch, and all other modules run in evaluation mode. The copy has the modes and
-    momenta of the model.
+    the statistics, without labels or gradients. The new statistics are plain averages over the batches. All norms are measured in
+    one pass. In this pass each norm normalizes by the statistics of the batch, and all other modules run in evaluation mode. The copy
+    keeps the model's training or evaluation modes and its norms' ``momentum``.
 
     Args:
         model: The model; it is not changed.
@@ -38,7 +38,7 @@ def reestimate_norms(
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each batch; None: nothing is called.
 
     Raises:
-        OptionError: If there is no batch, if one is not an input of the model, or if a statistic is not finite.
+        OptionError: If there is no batch, if a batch is not an input of the model, or if a new statistic is not finite.
 
     Examples:
         >>> model = nn.Sequential(nn.BatchNorm1d(2)).eval()
@@ -55,12 +55,12 @@ def reestimate_norms(
 
 
 def reestimate_norms_(model: nn.Module, batches: Any, argument: str, report: OnProgress) -> int:
-    """Measure the running statistics of a model's batch norms again, on given batches and in place.
+    """Measure the running mean and variance of a model's batch norms on given batches, and store them in the model.
 
     Args:
         model: The model; the statistics of its batch norms are changed.
         batches: A data loader or a list of batches: tensors, ``(inputs, labels)`` or dicts of arguments.
-        argument: Name of the caller's argument that holds the batches, for messages.
+        argument: Name to use for ``batches`` in error messages.
         report: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each batch.
 
     Returns:

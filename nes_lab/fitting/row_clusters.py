@@ -1,6 +1,7 @@
-"""Cluster similar rows of a matrix by Ward's method.
+"""Group similar rows of a matrix by Ward's method of clustering.
 
-The search for starts uses the clusters as its first guess where patches are one channel long: the channels are the rows.
+The rows are the channels of a weight. The search for starts uses the groups (clusters) as its first guess if patches are one channel
+long: all channels of a group begin at the same cell.
 """
 
 from __future__ import annotations
@@ -12,23 +13,22 @@ __all__ = ["cluster_rows"]
 
 
 def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
-    """Assign each row of a matrix to a cluster, so that one vector per cluster approximates the rows well.
+    """Group the rows of a matrix into clusters, so that one vector per cluster approximates the cluster's rows well.
 
-    At first each row is a cluster. Then two clusters are merged at a time, always the pair with the smallest increase in error:
+    At first each row is a cluster. Then two clusters are merged at a time, always the two whose merging adds the least error:
 
-    - without ``scaled`` the vector is the cluster's mean, and the error is the squared distance of the rows to it (Ward);
-    - with ``scaled`` each row is approximated by a multiple of the vector, and the error is the squared length of the rows
-      perpendicular to it.
-
-    Only inner products of rows are used, so once these are computed the cost does not depend on the length of the rows.
+    - If ``scaled`` is False, the vector is the mean of the cluster's rows. The error is the squared distance of the rows to the
+      vector (Ward).
+    - If ``scaled`` is True, each row is approximated by a multiple of the vector. The error is the squared distance of the rows to
+      these multiples.
 
     Args:
-        rows: The matrix, ``(n, d)``.
+        rows: The matrix, ``(rows, length of a row)``.
         clusters: Largest number of clusters to return.
-        scaled: Allow a separate factor for each row, of either sign.
+        scaled: Allow a separate factor for each row, positive or negative.
 
     Returns:
-        The cluster of each row, ``(n,)`` integers, numbered in the order in which the clusters first appear.
+        The index of each row's cluster, ``(rows,)`` integers. Clusters are numbered in the order of their first rows.
 
     Examples:
         >>> cluster_rows(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.1, 0.0]]), 2).tolist()
@@ -59,7 +59,14 @@ def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
 
 
 def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
-    """Return the increase in error that merging cluster ``i`` with each other cluster would cause."""
+    """Return the error that would be added by merging cluster ``i`` with each other cluster.
+
+    Args:
+        gram: Inner products of the clusters' vectors.
+        sizes: Number of rows in each cluster; 0 for a cluster that was merged into another one.
+        i: Index of the cluster.
+        scaled: True if each row is approximated by a multiple of its cluster's vector.
+    """
     energy, product = gram.diagonal(), gram[i]
     if scaled:  # the smaller eigenvalue of the 2 x 2 matrix of inner products
         mean, half_difference = (energy + energy[i]) / 2, (energy - energy[i]) / 2
@@ -72,9 +79,11 @@ def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
 
 
 def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
-    """Return the two coefficients that combine the vectors of clusters ``i`` and ``j`` into the vector of the merged cluster.
+    """Return two coefficients ``a`` and ``b``: a merged cluster has the vector ``a * vector_i + b * vector_j``.
 
-    That vector is the mean of all rows or, with ``scaled``, the first singular vector.
+    Here ``vector_i`` and ``vector_j`` are the vectors of the clusters ``i`` and ``j`` that are merged. The new vector is the mean of
+    all rows of both clusters. If ``scaled`` is True, it is the first right singular vector (times its singular value) of the matrix with
+    the rows ``vector_i`` and ``vector_j``.
     """
     if not scaled:
         total = float(sizes[i] + sizes[j])

@@ -1,4 +1,4 @@
-"""Move the factors of a layer's output channels into the batch norm that reads the layer's output."""
+"""Move a factor for each output channel of a layer into the batch norm that reads the layer's output."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["move_into_norm_", "scaling_norms"]
 
 
 def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
-    """Return the batch norm that can take the factors of a layer's output channels, for each layer that has one.
+    """Find the layers whose output channels may have factors, and the batch norm that can take the factors of each layer.
 
-    The norm must have a weight and be the only reader of the layer's output.
+    The norm must have a weight, and only the norm may read the layer's output.
 
     Args:
         model: The dense model.
         names: Module names of the layers to check.
 
     Returns:
-        A dict from the name of each layer to the name of its norm. Layers without such a norm are left out.
+        A dict from the name of the layer to the name of the norm. Layers without such a norm are left out.
 
     Examples:
         >>> scaling_norms(nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), ["0", "2"])
@@ -35,16 +35,17 @@ def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
 
 
 def move_into_norm_(norm: nn.Module, bias: Tensor | None, row_scale: Tensor | None, shift: Tensor | None) -> None:
-    """Change a batch norm so that its output in evaluation stays the same when its input ``y`` becomes ``y / row_scale + shift``.
+    """Change a batch norm to compensate for a change of its input from ``y`` to ``y / row_scale + shift``.
 
-    The size of each factor goes into the norm's variance and its sign into the norm's weight. If the statistics are measured
-    again later, the factor cancels again. A channel with a variance close to 0 (where ``eps`` matters) keeps its small output.
+    The norm's output in evaluation stays the same. The absolute value of each factor goes into the norm's running variance, and the
+    sign into the norm's weight. If the statistics are measured again later, the output stays nearly the same. A channel with a variance
+    close to 0 (where ``eps`` matters) keeps its small output.
 
     Args:
         norm: Batch norm with running statistics and a weight; changed in place.
-        bias: Bias of the layer whose output the norm reads, changed in place; None: the layer has no bias.
-        row_scale: ``(channels,)`` factors by which the weight of each output channel was divided; None: all are 1.
-        shift: ``(channels,)`` change in the mean of the layer's output, after the division; None: no change.
+        bias: Bias of the layer before the norm, changed in place; None: the layer has no bias.
+        row_scale: Factors by which the weight of each output channel was divided, ``(channels,)``; None: all factors are 1.
+        shift: Change in the mean of the layer's output after the division, ``(channels,)``; None: no change.
     """
     mean, var, weight = (getattr(norm, name) for name in ("running_mean", "running_var", "weight"))
     with torch.no_grad():

@@ -1,17 +1,18 @@
-"""Choose the starts of one weight and fit its epitome, alternately.
+"""Choose the starts of one weight (the positions where its patches begin in the epitome) and fit the epitome, alternately.
 
-The search does this, beginning from each of several first guesses of the starts (``_first_guesses``):
+The residual is the relative error of the sampled weight. The search makes several first guesses of the starts (``_first_guesses``).
+From each guess it does this:
 
 1. ``refit_epitome``: fit the epitome to the weight by least squares, for the present starts and channel factors.
 2. ``move_starts``: move every patch to the start with the smallest residual for this epitome, axis by axis.
 3. ``rescale_rows``: set the factor of every output channel, if channels have factors.
-4. ``alternate``: repeat steps 1 to 3 until the squared residual falls by less than ``SearchOptions.min_gain``.
+4. ``alternate``: repeat steps 1 to 3 until the squared residual hardly falls (``SearchOptions.min_gain``).
 
-Then ``search_starts`` takes the best result and improves it twice: with starts between two cells, and by the error of the layer's
-output instead of its weight.
+Then ``search_starts`` takes the best starts and epitome and improves them twice: first by starts between two cells, then by
+minimizing the error of the layer's output instead of the error of its weight.
 
-Each step solves its part exactly, so the residual never rises. With one-channel patches and integer starts this is co-clustering
-of output channels and input channels.
+Each step finds the best value of the part that it changes, so the residual never rises. With one-channel patches and integer starts,
+the search groups similar output channels and similar input channels (co-clustering).
 """
 
 from __future__ import annotations
@@ -65,10 +66,10 @@ class SearchOptions:
 
     Args:
         fractional: Allow starts between two cells.
-        restarts: Number of random first guesses, in addition to the given starts. They are not used for one-channel patches of
-            separable scope, where clusters of similar channels are the first guess.
-        rounds: Largest number of rounds of :func:`alternate` from each first guess.
-        min_gain: A round is the last if it lowers the squared residual by no more than this share.
+        restarts: Number of random first guesses, in addition to the given starts. There are no random guesses for one-channel
+            patches with the scope ``separable``; there, groups of similar channels give the first guess.
+        rounds: Largest number of rounds (moving the starts, then fitting the epitome) from each first guess.
+        min_gain: The search stops after a round that lowers the squared error by no more than this fraction of it.
         seed: Seed of the random first guesses.
     """
 
@@ -87,11 +88,11 @@ class SearchState:
         weight: The weight to approximate, in ``geometry.weight_shape``, float64.
         routing_map: The present starts.
         epitome: The present epitome, in ``geometry.epitome_shape``, float64.
-        row_scale: ``(C_out,)`` factor of each output channel; None: channels have no factors.
-        moment: Second moment of the layer's inputs, ``(n, n)`` with ``n = prod(weight_shape[1:])``, to measure the residual of the
-            layer's output; None: the residual of the weight is measured.
+        row_scale: Factor of each output channel, ``(output channels,)``; None: channels have no factors.
+        moment: Covariance or second moment of the layer's inputs, a square matrix of size ``prod(weight_shape[1:])``, to measure the
+            error of the layer's output; None: the error of the weight is measured.
         options: Options of the search.
-        residuals: Relative residual after each fit of the epitome; it never rises.
+        residuals: Relative error after each fit of the epitome; it never rises.
     """
 
     weight: Tensor
@@ -108,7 +109,7 @@ class SearchState:
 
 
 def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
-    """Return the reason why the starts of a layer cannot be searched, as a sentence; empty if they can.
+    """Return the reason why the starts of a layer cannot be searched, as a sentence; empty if they can be searched.
 
     Args:
         routing_map: Present starts of the layer.
@@ -132,8 +133,8 @@ def fit_to_starts(
         routing_map: The given starts.
         weight: The weight to approximate, in ``geometry.weight_shape``.
         scaled: Allow a factor for each output channel.
-        moment: Second moment of the layer's inputs, to minimize the error of the layer's output; None: minimize the error of the
-            weight.
+        moment: Covariance or second moment of the layer's inputs, to minimize the error of the layer's output; None: minimize the
+            error of the weight.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -151,16 +152,17 @@ def search_starts(
     moment: Tensor | None = None,
     options: SearchOptions | None = None,
 ) -> SearchState:
-    """Search the starts of a weight along its channel axes, and fit an epitome and channel factors to them.
+    """Search better starts for the patches of a weight, and fit the epitome and the channel factors.
+
+    Starts are the positions where the patches begin in the epitome. The search moves starts along the channel axes.
 
     Args:
-        routing_map: Starts to begin from; the result is never worse than these.
+        routing_map: Starts to begin from. The error after the search is never larger than with these starts.
         weight: The weight to approximate, in ``geometry.weight_shape``.
         scaled: Allow a factor for each output channel.
-        moment: Second moment of the layer's inputs. The starts are first searched by the residual of the weight. Then the starts
-            along the output axis, the factors and the epitome are improved by the residual of the layer's output. The starts
-            along the input axis stay, because the moment couples all input channels. None: only the residual of the weight is
-            used.
+        moment: Covariance or second moment of the layer's inputs. The starts are first searched to minimize the error of the
+            weight. Then the starts along the output axis, the factors and the epitome are changed to minimize the error of the
+            layer's output. The starts along the input axis stay. None: only the error of the weight is minimized.
         options: Options of the search; None: :class:`SearchOptions` with its defaults.
 
     Examples:
@@ -188,11 +190,13 @@ def search_starts(
 def _first_guesses(
     routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions
 ) -> Iterator[SearchState]:
-    """Yield the states that a search of starts begins from.
+    """Yield the first guesses of a search: each has starts and an epitome fitted to them.
 
-    The first state has the given starts. For one-channel patches of separable scope, the second has one cell for each cluster of
-    similar channels. Otherwise the further states have epitomes copied from pieces of the weight: an epitome of averages over
-    unlike patches looks the same everywhere, so no patch gains by moving, but with copies some patches are approximated exactly
+    The first guess has the given starts. For one-channel patches with the scope ``separable``, the second and last guess gives each
+    group of similar channels one cell of its own.
+
+    For other patches, the epitomes of the further guesses are copies of pieces of the weight, not averages over patches. An average
+    of unlike patches looks the same everywhere, so no patch would gain by moving. With copies, some patches are approximated exactly,
     and the others move to the copy that is most similar.
     """
     geometry = routing_map.geometry
@@ -214,9 +218,9 @@ def _first_guesses(
 def _clustered_starts(
     starts: tuple[Tensor | None, ...], weight: Tensor, geometry: EpitomeGeometry, scaled: bool
 ) -> tuple[Tensor | None, ...] | None:
-    """Return starts that give each cluster of similar channels one cell.
+    """Return starts that give each group of similar channels one cell of its own.
 
-    None if patches are longer than one channel on both axes, or the scope is not separable.
+    Return None if the scope is not ``separable``, or if patches are longer than one channel along both axes.
     """
     axes = [a for a in (0, 1) if starts[a] is not None and geometry.axes[a].patch == 1]
     if geometry.scope != "separable" or not axes:
@@ -235,9 +239,10 @@ def _first_state(
     moment: Tensor | None,
     options: SearchOptions,
 ) -> SearchState:
-    """Return the state of a search with the first epitome, fitted to the given starts.
+    """Fit the first epitome of a search to the given starts.
 
-    With ``scaled``, the factors give all output channels equal length and sign, so that none dominates or cancels another.
+    If ``scaled`` is True, each output channel gets its length and its sign as its factor. The epitome then approximates channels of
+    equal length and sign, so no channel dominates or cancels another.
     """
     scale = None
     if scaled:
@@ -248,9 +253,9 @@ def _first_state(
 
 
 def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Return the first sign of each output channel's factor, ``(C_out,)``.
+    """Return a first guess of the sign of each output channel's factor, ``(output channels,)``.
 
-    It is -1 if the inner product with the first channel that reads the same cell is negative, else 1.
+    The sign is -1 if the channel's inner product with the first channel that reads the same cell is negative, else 1.
     """
     taps = routing_map.taps(0) if routing_map.geometry.scope == "separable" else None
     if taps is None:
@@ -265,12 +270,12 @@ def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
 
 
 def alternate(state: SearchState) -> SearchState:
-    """Move the starts and refit the epitome alternately, until the squared residual hardly falls."""
+    """Move the starts and fit the epitome again, alternately, until the error hardly falls."""
     return _repeat(state, move_starts, state.options.rounds, state.options.min_gain)
 
 
 def _polish(state: SearchState) -> SearchState:
-    """Rescale the output channels and refit the epitome alternately, without moving the starts."""
+    """Set the factors of the output channels and fit the epitome, alternately, without moving the starts."""
     return state if state.row_scale is None else _repeat(state, rescale_rows, MAX_POLISH_ROUNDS, MIN_POLISH_GAIN)
 
 
@@ -288,7 +293,7 @@ def _repeat(
 def refit_epitome(state: SearchState) -> SearchState:
     """Fit the epitome to the weight for the present starts and channel factors.
 
-    If the fit has no closed form, it takes steps of conjugate gradients from the present epitome.
+    If the best epitome has no closed form, it is approached by conjugate gradients, beginning at the present epitome.
     """
     routing_map, scale, moment = state.routing_map, state.row_scale, state.moment
     if state.residuals and fit_method(routing_map, moment) == "conjugate gradients":
@@ -301,7 +306,7 @@ def refit_epitome(state: SearchState) -> SearchState:
 
 
 def rescale_rows(state: SearchState) -> SearchState:
-    """Set the factor of every output channel to the one with the smallest residual for the present epitome and starts."""
+    """Set the factor of every output channel to the value with the smallest error for the present epitome and starts."""
     if state.row_scale is None:
         return state
     sampled = state.routing_map.materialize(state.epitome)
@@ -313,10 +318,10 @@ def rescale_rows(state: SearchState) -> SearchState:
 
 
 def move_starts(state: SearchState) -> SearchState:
-    """Move every patch to its best start for the present epitome, and rescale the output channels.
+    """Move every patch to its best start for the present epitome, and set the factors of the output channels.
 
-    Under separable scope this is done for one axis after the other. If the state has a moment of the layer's inputs, starts move
-    only along the output axis and only under separable scope, because the moment couples all input channels.
+    With the scope ``separable``, this is done along the output axis, then along the input axis. If ``state.moment`` is given, the
+    error of the layer's output is minimized. Starts then move only along the output axis, and with the scope ``joint`` not at all.
     """
     if state.routing_map.geometry.scope == "joint":
         if state.moment is None:
@@ -343,7 +348,12 @@ def _move_along(state: SearchState, axis: int) -> SearchState:
 
 
 def _channels_and_cells(state: SearchState, axis: int) -> tuple[Tensor, Tensor]:
-    """Return the channels of the weight along an axis, ``(C, d)``, and the epitome cells they may be sampled from, ``(n, d)``."""
+    """Return the channels of the weight along an axis and the epitome cells that they may be sampled from, as two matrices.
+
+    Returns:
+        ``(channels, length)`` and ``(cells, length)``: one row for each channel and for each cell. The squared distance of two rows
+        is the squared error if the channel is sampled from the cell with factor 1.
+    """
     weight, taps = state.weight, state.routing_map.taps(1 - axis)
     cells = state.epitome if taps is None else expand(state.epitome, taps, 1 - axis)
     if axis == 1:
@@ -360,6 +370,12 @@ def _scaled(weight: Tensor, row_scale: Tensor | None) -> Tensor:
 
 
 def _products(a: Tensor, b: Tensor, moment: Tensor | None) -> Tensor:
-    """Return the inner product of each output channel of ``a`` with that of ``b``, ``(C_out,)``."""
+    """Return the inner product of each output channel of ``a`` with the same channel of ``b``, ``(output channels,)``.
+
+    Args:
+        a: Tensor of the weight's shape.
+        b: Tensor of the weight's shape.
+        moment: Matrix of the inner product; None: the ordinary inner product.
+    """
     a, b = a.flatten(1), b.flatten(1)
     return (a * (b if moment is None else b @ moment.double())).sum(1)

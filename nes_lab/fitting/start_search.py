@@ -1,4 +1,7 @@
-"""Find the best start of every patch along one axis, by comparing all starts of all patches in one matrix product."""
+"""Find the best start of every patch along one axis. One matrix product compares all starts of all patches.
+
+The start of a patch is the position in the epitome where the patch begins.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,19 @@ MIN_GAIN = 1e-12
 def best_integer_starts(
     channels: Tensor, cells: Tensor, scaled: bool, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the integer start with the smallest residual for every patch along one axis, for the given epitome.
+    """Return the best integer start of every patch along one axis: the start with the smallest error for the given epitome.
 
     Args:
-        channels: ``(C, d)``: the channels of the weight along the axis, one per row.
-        cells: ``(n, d)``: the cells of the epitome along the axis, sampled along the other axis at its present starts.
-        scaled: Each channel has a separate factor, so only directions are compared.
-        old: ``(R,)``: the present integer start of each patch; a patch keeps it unless another start is better.
-        geometry: Geometry of a layer of separable scope.
+        channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
+        cells: The cells of the epitome along the axis, one per row, ``(cells, length)``. Along the other axis, the epitome is sampled
+            at the present starts.
+        scaled: True if each channel has a factor, so that only the directions of rows are compared.
+        old: The present integer start of each patch, ``(patches,)``. A patch keeps it unless another start is better.
+        geometry: Geometry of the layer, with the scope ``separable``.
         axis: 0 (output channels) or 1 (input channels).
 
     Returns:
-        ``(R,)``: the new start of each patch, int64.
+        The new start of each patch, ``(patches,)``, int64.
     """
     products, energy = channels @ cells.T, cells.square().sum(1)
     if scaled:
@@ -48,20 +52,22 @@ def best_integer_starts(
 def best_fractional_starts(
     channels: Tensor, cells: Tensor, scale: Tensor | None, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the start with the smallest residual for every patch along one axis; starts may lie between two cells.
+    """Return the best start of every patch along one axis: the start with the smallest error. It may lie between two cells.
 
-    Between two neighboring cells the squared residual is a parabola in the start, and its minimum has a closed form.
+    Between two neighboring cells the squared error is a parabola as a function of the start. Its minimum has a closed form.
 
     Args:
-        channels: ``(C, d)``: the channels of the weight along the axis, one per row.
-        cells: ``(n, d)``: the cells of the epitome along the axis, sampled along the other axis at its present starts.
-        scale: ``(C,)``: the factor of each channel; None: all are 1.
-        old: ``(R,)``: the present start of each patch, which may lie between cells; a patch keeps it unless another is better.
-        geometry: Geometry of a layer of separable scope.
+        channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
+        cells: The cells of the epitome along the axis, one per row, ``(cells, length)``. Along the other axis, the epitome is sampled
+            at the present starts.
+        scale: The factor of each channel, ``(channels,)``; None: all factors are 1.
+        old: The present start of each patch, ``(patches,)``, which may lie between cells. A patch keeps it unless another start is
+            better.
+        geometry: Geometry of the layer, with the scope ``separable``.
         axis: 0 (output channels) or 1 (input channels).
 
     Returns:
-        ``(R,)``: the new start of each patch, float64.
+        The new start of each patch, ``(patches,)``, float64.
     """
     scale = torch.ones_like(channels[:, :1]) if scale is None else scale.unsqueeze(1)
     products, energy, step = channels @ cells.T, cells.square().sum(1), cells.roll(-1, 0) - cells
@@ -87,9 +93,17 @@ def _is_better(least: Tensor, present: Tensor) -> Tensor:
 
 
 def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) -> Tensor:
-    """Sum the residuals of channels at cells, ``(C, n)``, over the channels of each patch, for every start: ``(R, n)``.
+    """Sum the errors of single channels to the error of each patch at every integer start.
 
-    Channel ``j`` of a patch reads the cell ``j`` places after the patch's start.
+    The channel with index ``j`` in a patch reads the cell ``j`` places after the patch's start.
+
+    Args:
+        residual: Error of each channel at each cell, ``(channels, cells)``.
+        geometry: Geometry of the layer.
+        axis: 0 (output channels) or 1 (input channels).
+
+    Returns:
+        Error of each patch at each start, ``(patches, cells)``.
     """
     a = geometry.axes[axis]
     missing = a.patches * a.patch - a.size
@@ -100,12 +114,18 @@ def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) ->
 
 
 def _beyond_limits(geometry: EpitomeGeometry, axis: int, margin: int, device: torch.device) -> Tensor:
-    """Check which starts are too large for each patch of an axis: larger than its limit minus ``margin``.
+    """Check which integer starts are too large for each patch along an axis, because the patch would end after the epitome.
 
-    With the circular boundary none is too large.
+    With the boundary ``circular`` no start is too large, because a patch continues at the beginning of the epitome.
+
+    Args:
+        geometry: Geometry of the layer.
+        axis: 0 (output channels) or 1 (input channels).
+        margin: The largest allowed start is lowered by this number of cells.
+        device: Device of the returned tensor.
 
     Returns:
-        ``(R, n)`` booleans, for each patch and each integer start.
+        Booleans, ``(patches, cells)``: True where the start is too large.
     """
     a = geometry.axes[axis]
     limits = torch.as_tensor(geometry.limits(axis), device=device).unsqueeze(1)
