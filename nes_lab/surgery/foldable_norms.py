@@ -1,6 +1,6 @@
 """Find the batch norms that can be folded into the layer before them, by tracing the model's forward method.
 
-The search is conservative: a norm is listed only if the trace shows that it alone reads the output of its layer.
+The search is conservative: a norm is listed only if the trace shows that nothing but the norm reads the output of the layer.
 
 Tests: tests/surgery/test_fuse.py
 """
@@ -37,7 +37,7 @@ def fusable(model: nn.Module) -> dict[str, str]:
     """List the batch norms that :func:`nes_lab.fuse` folds, each with the layer it is folded into.
 
     Returns:
-        The name of each norm, and the name of its layer.
+        A dict from the name of each norm to the name of its layer.
 
     Raises:
         OptionError: If ``model`` is not a module.
@@ -59,7 +59,7 @@ def fusable(model: nn.Module) -> dict[str, str]:
 
 
 def _skeleton(model: nn.Module) -> nn.Module:
-    """Copy a model to the meta device in evaluation mode, so that tracing its forward cannot change the model."""
+    """Copy a model to the meta device, in evaluation mode. Tracing the copy cannot change the model."""
     memo: dict[int, Any] = {}
     for tensor in chain(model.parameters(), model.buffers()):
         if type(tensor) in (Tensor, nn.Parameter):
@@ -69,7 +69,13 @@ def _skeleton(model: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Traces a model, with layers and norms as single calls, and remembers the innermost module that cannot be traced."""
+    """Traces a model into a graph. Convolutions, linear layers, epitome layers and batch norms appear in the graph as single calls.
+
+    If tracing fails, ``failed`` is the innermost module that cannot be traced.
+
+    Args:
+        opaque: Further modules that appear as single calls.
+    """
 
     proxy_buffer_attributes = True
 
@@ -95,7 +101,7 @@ def _is_atom(module: nn.Module) -> bool:
 
 
 def _touched(module: nn.Module) -> bool:
-    """Return True if calling a module does more than its class defines: it has hooks, or its forward method was replaced."""
+    """Return True if calling a module does not only what its class defines: it has hooks, or its forward method was replaced."""
     hooks = (
         module._forward_hooks,
         module._forward_pre_hooks,
@@ -106,13 +112,15 @@ def _touched(module: nn.Module) -> bool:
 
 
 def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: list[nn.Module], seen: set) -> None:
-    """Trace a module. Parts that cannot be traced within it become single calls, and each of them is traced on its own.
+    """Trace a module into a graph. A submodule that cannot be traced appears in the graph as a single call.
+
+    Such a submodule is then traced on its own, with a graph of its own.
 
     Args:
         root: Module to trace.
-        graphs: Gets the module and its graph if tracing worked.
-        unread: Gets the module if tracing failed.
-        seen: Modules that have been traced already; gets the module.
+        graphs: List to which ``(module, graph)`` is added if tracing worked.
+        unread: List to which the module is added if tracing failed.
+        seen: Set of the modules that were traced already, to which the module is added.
     """
     if root in seen or _is_atom(root):
         return
@@ -139,16 +147,25 @@ def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: lis
 
 
 def _defaults(root: nn.Module) -> dict[str, Any]:
-    """Return the default values of a forward method's optional arguments that the tracer can treat as constants, by name."""
+    """Return, by name, the default values of the optional arguments of a module's forward method.
+
+    Only None, booleans, numbers and strings are returned, which the tracer can treat as constants.
+    """
     parameters = list(inspect.signature(type(root).forward).parameters.values())[2:]
     return {p.name: p.default for p in parameters if p.default is None or type(p.default) in (bool, int, float, str)}
 
 
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
-    """Collect the modules that must not be folded, because they are used in another way than by one plain call.
+    """Collect the norms and layers that must not be folded, because the model uses them not only by one plain call.
 
-    They are called twice, read by other code, have hooks or share a parameter. If ``unread`` is True, some code was not traced, and
-    modules that are registered under several names are collected too.
+    Such a module is called more than once, has hooks, has a forward method that was replaced, shares a parameter with another
+    module, or other code reads its parameters.
+
+    Args:
+        model: The model.
+        graphs: The traced modules, each with its graph.
+        unread: True if some code was not traced. Modules that are registered under several names are then collected too, because
+            this code may call them.
     """
     calls: Counter[nn.Module] = Counter()
     barred = {module for module in model.modules() if _touched(module)}
@@ -170,7 +187,15 @@ def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: 
 
 
 def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Iterate over pairs of a norm and the layer whose output it alone reads, in the order of the norms' calls."""
+    """Yield ``(norm, layer)`` for each norm that can be folded into a layer, in the order in which the norms are called.
+
+    Nothing but the norm reads the output of the layer.
+
+    Args:
+        root: The traced module.
+        graph: Its graph.
+        barred: Modules that must not be folded.
+    """
     through: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op != "call_module":
@@ -187,9 +212,11 @@ def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator
 
 
 def _source(node: fx.Node, through: set[fx.Node]) -> fx.Node | None:
-    """Return the call whose output only ``node`` reads, skipping the calls in ``through``; None if there is none.
+    """Return the call in a traced graph whose output only the call ``node`` reads; None if there is no such call.
 
-    The calls in ``through`` return their input, because they are identities or norms that will be folded.
+    Args:
+        node: Call of a norm.
+        through: Calls to skip, because they return their input: identities, and norms that will be folded.
     """
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]

@@ -1,8 +1,12 @@
 """Fold batch norms into the layers before them, so that inference needs no extra pass over the activations.
 
-In evaluation mode a batch norm maps each channel ``y`` to ``s y + t``. In a dense layer, ``s`` is multiplied into the weight and ``t``
-is added to the bias. In an epitome layer, ``s`` is multiplied into the epitome if all output channels that read a cell have the same
-``s``. Otherwise the layer keeps ``s`` in the buffer ``scale``, which it applies together with the bias.
+In evaluation mode a batch norm maps each channel ``y`` of its input to ``s * y + t``, where ``s`` and ``t`` are two numbers for each
+channel. The layer before the norm takes them over:
+
+- In a dense layer, the weight is multiplied by ``s``. The bias is multiplied by ``s``, and ``t`` is added.
+- In an epitome layer, the epitome is multiplied by ``s`` if all output channels that read the same cell have the same ``s``.
+  Otherwise the layer keeps ``s`` in the buffer ``scale``, and its output is multiplied by ``scale`` before the bias is added. The
+  bias changes as in a dense layer.
 """
 
 from __future__ import annotations
@@ -26,14 +30,15 @@ __all__ = ["FoldedBatchNorm1d", "fuse"]
 def fuse(model: Model) -> Model:
     """Copy a model for inference, with batch norms folded into the layers before them.
 
-    A norm is folded if it alone reads the output of one convolution or linear layer, dense or epitome, and both are called once;
-    :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. In the copy, a folded norm is an identity, or the activation
-    that the norm held. Norms without running statistics, and layers with tied weights, hooks or parametrizations, are left as they
-    are. Multiply-adds stay the same. The copy is in evaluation mode and its starts are frozen; it is not meant to be trained.
+    A norm is folded if only the norm reads the output of a convolution or linear layer (dense or epitome), and the norm and the
+    layer are called once. :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. In the copy, an identity takes the place
+    of a folded norm; if the norm contained an activation, the activation stays. Norms without running statistics, and layers with
+    tied weights, hooks or parametrizations, are left as they are. Multiply-adds stay the same. The copy is in evaluation mode, and
+    its starts are frozen. It is not meant to be trained.
 
     Args:
-        model: Any module; it is not changed. Its forward method is traced with the default values of optional arguments. If that
-            fails, its parts are traced one by one, assuming that each is called through its own forward method.
+        model: Any module; it is not changed. Its forward method is traced, with the default values of optional arguments. If
+            tracing fails, the submodules are traced one by one. It is then assumed that the model calls each of them as a module.
 
     Returns:
         The copy, of the model's class.
@@ -68,13 +73,13 @@ def fuse(model: Model) -> Model:
 
 
 class FoldedBatchNorm1d(nn.Identity):
-    """Takes the place of a batch norm that was folded into a linear layer, and returns its input, which must be ``(N, C)``.
+    """Identity in the place of a batch norm that was folded into a linear layer. It accepts only inputs ``(N, C)``.
 
     For an input ``(N, L, C)`` the batch norm would have normalized the axis ``L``, which a folded norm cannot do.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the input, after checking that its shape is ``(N, C)``."""
+        """Return the input unchanged, after checking that its shape is ``(N, C)``."""
         torch._assert(input.ndim == 2, "a batch norm folded into a linear layer takes inputs of shape (N, C)")
         return input
 
@@ -110,7 +115,7 @@ def _fold(layer: nn.Module, norm: _BatchNorm) -> None:
 def _affine(norm: _BatchNorm, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return the factor and the shift per channel that a batch norm applies in evaluation, in float32 or float64.
 
-    They are on the device of ``weight``.
+    The factor and the shift are on the device of ``weight``.
     """
     mean, var = norm.running_mean, norm.running_var
     assert mean is not None and var is not None  # a norm without them is not folded
@@ -127,7 +132,7 @@ def _like(weight: nn.Parameter, value: Tensor) -> nn.Parameter:
 
 
 def _cell_factors(layer: EpitomeLayer, factor: Tensor) -> Tensor | None:
-    """Turn one factor per output channel into one per output cell of the epitome.
+    """Turn the factors of a layer's output channels into factors of the epitome's cells along the output axis.
 
     Return None if two output channels with different factors read the same cell, or if the starts are not known.
     """

@@ -50,16 +50,16 @@ def compress(
         model: The dense model.
         plan: Compression plan, from :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
         initial_weights: ``"fit"``: each epitome is the one whose sampled weight is nearest to the layer's weight, for pretrained
-            models. ``"reset"``: each cell takes one of the weights that read it, which keeps their distribution, for training from
-            scratch. ``"none"``: epitomes are random.
-        generator: Generator whose seed sets all random numbers; None: seed 0. The global random state is not changed.
+            models. ``"reset"``: each cell is a copy of one of the weights that are sampled from it, for training from scratch. This keeps
+            the distribution of the weights. ``"none"``: epitomes are random.
+        generator: Its seed sets all random numbers; None: the seed is 0. The global random state is not changed.
 
     Returns:
         The compressed copy, of the model's class.
 
     Raises:
-        PlanError: If the model lacks a layer of the plan, or has it with another shape or kind, or with NaN or infinity in its weight.
-        OptionError: If ``initial_weights`` is not one of the three.
+        PlanError: If a layer of the plan is missing in the model, has another shape or kind there, or has NaN or infinity in its weight.
+        OptionError: If ``initial_weights`` is not one of these three values.
 
     Examples:
         >>> model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(1, 64)
@@ -110,7 +110,7 @@ def materialize(model: Model) -> Model:
 
 
 def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
-    """Make layers that share an epitome, according to the plan, use one parameter: that of the first of them."""
+    """Let the layers that share an epitome according to the plan use the same parameter: the epitome of the first of these layers."""
     for first, *others in plan.readers.values():
         for name in others:
             model.get_submodule(name).epitome = model.get_submodule(first).epitome
@@ -124,11 +124,14 @@ def _keep_random_state() -> AbstractContextManager[None]:
 
 
 def _replace_modules(model: Model, replacement: Callable[[str, nn.Module], nn.Module | None]) -> Model:
-    """Deep-copy a model with some of its modules replaced, wherever they are registered. A shared module gets one replacement.
+    """Copy a model (deep copy), and replace some of its modules.
+
+    A module that is registered in several places gets one replacement, which takes all these places.
 
     Args:
         model: The model; it is not changed.
-        replacement: Function that takes the name of a module and the module, and returns the new module; None to keep the old one.
+        replacement: Function that takes the name of a module and the module, and returns the new module, or None to
+            keep the old one.
     """
     candidates = ((module, replacement(name, module)) for name, module in model.named_modules())
     pairs = [(old, new) for old, new in candidates if new is not None]
