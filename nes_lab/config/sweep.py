@@ -38,7 +38,10 @@ MOST_TRIALS = 100_000
 
 
 class Range(Section):
-    """A range of numbers from ``low`` to ``high``, both included. They are integers if ``low``, ``high`` and ``step`` are."""
+    """A range of numbers from ``low`` to ``high``, both included.
+
+    The numbers are integers if ``low``, ``high`` and ``step`` are integers.
+    """
 
     low: int | float = Field(description="Smallest value.")
     high: int | float = Field(description="Largest value.")

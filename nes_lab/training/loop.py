@@ -28,14 +28,14 @@ __all__ = ["Trainer"]
 class Trainer(TrainingState):
     """Trains a network in place.
 
-    On the CPU, a training that is saved, loaded into a new trainer and continued gives the same weights as a training without a
-    break, bit for bit.
+    On the CPU, a training that is saved, loaded into a new trainer and continued gives the same weights as an uninterrupted
+    training, bit for bit.
 
     During training the trainer sets the global random generators, for example for dropout. Afterwards it restores their
     previous states.
 
     Several processes may train together (see :mod:`nes_lab.training.distributed`). Each process makes its own trainer of the
-    same network and calls :meth:`fit`. It then trains on its part of the images of every step.
+    same network and calls :meth:`fit`. Each process trains on its part of the images of every step.
 
     Args:
         model: The network; it is moved to ``device``.
@@ -44,8 +44,8 @@ class Trainer(TrainingState):
         seed: Seed for the order of the images, augmentation and dropout.
         device: The device to train on.
         hooks: Callbacks; None: nothing is reported, and the training never stops early.
-        teacher: Dense network whose outputs ``model`` learns to imitate (distillation). It is needed if ``kd_weight`` is above
-            0, and is neither changed nor saved. None: no teacher.
+        teacher: Dense network whose outputs ``model`` learns to imitate (distillation), needed if ``kd_weight`` is above 0. The
+            teacher is neither changed nor saved. None: no teacher.
 
     Raises:
         OptionError: If the device, the data or the network does not allow the recipe.
@@ -89,7 +89,7 @@ class Trainer(TrainingState):
 
         Returns:
             True if the training reached its end, False if it was stopped. A stopped training has been saved through
-                ``hooks.checkpoint`` and can continue.
+            ``hooks.checkpoint`` and can continue.
 
         Raises:
             DivergedError: If a loss or a weight is no longer finite; nothing is saved then.

@@ -54,8 +54,8 @@ class Objective:
         """Move images and labels to the device, and mix them if the recipe has Mixup or CutMix.
 
         Returns:
-            The images and the labels. Labels are class numbers ``(N,)``. Mixed labels are probabilities for every class ``(N,
-                classes)``.
+            The images and the labels. Labels are class numbers ``(N,)``. Mixed labels are a probability for every class,
+            ``(N, classes)``.
         """
         device = self.precision.device
         images = images.to(device, non_blocking=True)

@@ -77,7 +77,7 @@ class RoutingSchedule:
 
     @contextmanager
     def restored_momentum(self) -> Iterator[None]:
-        """Give each layer its original momentum of starting indices back at the end of the ``with`` block."""
+        """Restore each layer's original momentum of starting indices at the end of the ``with`` block."""
         try:
             yield
         finally:
@@ -85,11 +85,11 @@ class RoutingSchedule:
                 learner.momentum = begin
 
     def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
-        """Freeze the starting indices (stop learning them) or snap them (round and freeze), if the recipe says so after this epoch.
+        """Freeze the starting indices (stop learning them) or snap them (round and freeze), if the recipe asks for it at this epoch.
 
         Returns:
-            A list of events: one if the indices were frozen now, and one if they were snapped now. Each is a dict with the
-                number of layers. The list is empty if nothing changed.
+            A list of events: one if the indices were frozen now, and one if they were snapped now. Each event is a dict with
+            the number of layers. The list is empty if nothing changed.
         """
         events = []
         recipe = self.recipe

@@ -1,4 +1,7 @@
-"""Compute the mean loss and accuracy over many batches. The sums stay on the device until the means are read."""
+"""Compute the mean loss and accuracy over many batches, without waiting for the GPU after each batch.
+
+The sums of losses and of correct predictions stay on the GPU until the means are read.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +50,10 @@ class RunningMetrics:
         self.images += count
 
     def means(self, all_ranks: bool = False) -> dict[str, float]:
-        """Return the means of ``loss``, ``top1`` and ``top5`` over the batches added so far; NaN if no batch was added.
+        """Return a dict with the means of ``loss``, ``top1`` and ``top5`` over the batches added so far; NaN if there was no batch.
 
         Args:
-            all_ranks: Include the batches of all processes of the training, which must all call this method.
+            all_ranks: Include the batches of all processes of the training. All of them must then call this method.
         """
         images, sums = self.images, self._sums
         if all_ranks and world_size() > 1:
@@ -67,7 +70,7 @@ class RunningMetrics:
         self.images = 0
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """Return the number of images so far, and the sums of their losses and correct predictions, for :meth:`load_state_dict`."""
+        """Return the sums of losses and of correct predictions, and the number of images, as a dict for :meth:`load_state_dict`."""
         return {"sums": self._sums.cpu().clone(), "images": self.images}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:

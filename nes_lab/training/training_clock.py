@@ -47,7 +47,7 @@ class TrainingClock:
         self._images, self._since = 0, self._now()
 
     def mark(self, step: int) -> None:
-        """Store the current time for this training step. :meth:`seconds_left` estimates from the stored times."""
+        """Store the time at which this training step was reached. :meth:`seconds_left` uses the stored times."""
         self._marks.append({"step": step, "time": self._now()})
 
     def seconds_left(self, total: int) -> float | None:

@@ -93,7 +93,7 @@ class TrainingState:
         return self.step // self.steps_per_epoch
 
     def rank_state(self) -> dict[str, Any]:
-        """Return the random generators and running metrics of this process, which are different in each process of a training."""
+        """Return the random generators and running metrics of this process, as a dict. Each process has its own."""
         rng = self.rng if isinstance(self.rng, dict) else {"seed": self.rng}
         return {"rng": rng, "meter": self.metrics.state_dict()}
 
@@ -202,7 +202,10 @@ def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
 
 
 def _describe_change(name: str, before: object, now: object) -> str:
-    """Describe a property of the data that has changed, as "name: before, now after"; of lists, give only entries that differ."""
+    """Describe a property of the data that has changed, as "name: before, now after".
+
+    If the property is a list, only the entries that differ are given.
+    """
     if isinstance(before, list) and isinstance(now, list):
         gone = [entry for entry in before if entry not in now]
         new = [entry for entry in now if entry not in before]
