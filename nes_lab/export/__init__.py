@@ -1,10 +1,12 @@
-"""Write models to files and read them back. A file or folder gets its name only after it was checked; after an error it is deleted.
+"""Write models to files and read them back.
+
+Each file or folder is first written under a temporary name and renamed at the end. After an error the temporary one is deleted.
 
 Saved models, each a folder with JSON and safetensors:
 ``pretrained``: save a model to a folder and load it (``save_pretrained``, ``from_pretrained``).
 ``saved_config``: read and check ``config.json`` of a saved model.
 ``outline``: describe the modules of a model and the arguments of its epitome layers.
-``tensors``: collect the tensors of a model, each once, and put them back into a model.
+``tensors``: collect the tensors of a model for saving, and put saved tensors back into a model.
 ``rebuild``: rebuild the modules of a saved model from its configuration and the dense network.
 ``hub_upload``: upload a saved model to the Hugging Face Hub.
 ``hub_download``: download a saved model from the Hugging Face Hub.
@@ -13,11 +15,11 @@ Files for other runtimes:
 ``onnx``: export a model as an ONNX file (``export_onnx``).
 ``torch_export``: export a model as a ``.pt2`` file of torch.export (``export_torch``).
 ``example``: hold the example input of an export, and change its batch size.
-``graph``: prepare a model for tracing.
+``graph``: copy a model for an export, with layers that every runtime can compute.
 ``gathers``: replace parts of an epitome layer by operations that every runtime has.
-``trace``: prepare, run and check tracing, for both exporters.
+``trace``: prepare a model for tracing, run the tracer and explain its errors.
 ``parity``: compare the outputs of an exported file with PyTorch's, and time both.
-``onnx_graph``: count the params and multiply-adds of an ONNX graph, and list operators that an opset lacks.
+``onnx_graph``: count the params and multiply-adds of an ONNX graph, and list operators that a version of ONNX lacks.
 ``report``: report what was written and how it was checked (``ExportReport``).
 
 For saved models and for other runtimes:

@@ -22,10 +22,10 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
 
     Args:
         path: Path of the new folder.
-        overwrite: Replace a saved model that is already at this path.
+        overwrite: True to replace a saved model that is already at ``path``.
 
     Raises:
-        CheckpointError: If ``path`` holds something that may not be replaced, or the folder cannot be written.
+        CheckpointError: If ``path`` contains something that may not be replaced, or the folder cannot be written.
     """
     path = path.resolve()  # if path is a symbolic link, its target is replaced
     _check_free(path, overwrite)
@@ -63,9 +63,9 @@ def _check_free(path: Path, overwrite: bool) -> None:
 
 
 def _rename(temporary: Path, path: Path) -> None:
-    """Rename a temporary folder to ``path``, and remove the folder that was there.
+    """Rename a temporary folder to ``path``, and remove the old folder that was at ``path``.
 
-    If the system allows it, the two folders are exchanged in one step, so that one of them always exists at ``path``.
+    If the system allows it, the two folders change places in one step. Then there is a folder at ``path`` at all times.
     """
     if not path.exists() or not any(path.iterdir()):
         os.rename(temporary, path)
@@ -83,7 +83,7 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two files or folders in one step (Linux). Return False if the system cannot do this."""
+    """Let two files or folders change places in one step (Linux). Return False if the system cannot do this."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):

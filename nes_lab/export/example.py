@@ -1,4 +1,4 @@
-"""Hold the example input of an export: its tensors, their batch axes, and the same example with another batch size.
+"""Hold the example input of an export (its tensors and their batch axes), and change its batch size.
 
 Tests: tests/export/test_onnx.py
 """
@@ -21,12 +21,12 @@ __all__ = ["ExampleInput", "check_example", "outputs_of"]
 
 @dataclass(frozen=True)
 class ExampleInput:
-    """The example input with which a model is exported: arguments of its forward, all of them tensors.
+    """Holds the example input with which a model is exported: the arguments of its forward, all of them tensors.
 
     Args:
         args: Positional arguments.
         kwargs: Keyword arguments.
-        batch: Batch size: the length of the first axis of the first tensor; 0 if this tensor has no axis.
+        batch: Batch size: the length of the first axis of the first tensor; 0 if that tensor has no axes.
     """
 
     args: tuple[Tensor, ...]
@@ -38,7 +38,7 @@ class ExampleInput:
         """Make an example input from a tensor, a tuple of arguments, or a dict of keyword arguments.
 
         Raises:
-            OptionError: If ``example_input`` contains something other than tensors.
+            OptionError: If ``example_input`` contains something other than tensors, or nothing.
         """
         kwargs = dict(example_input) if isinstance(example_input, Mapping) else {}
         args: tuple[Any, ...] = (
@@ -59,7 +59,7 @@ class ExampleInput:
         return [*self.args, *self.kwargs.values()]
 
     def with_batch(self, batch: int) -> ExampleInput:
-        """Return the example input with another batch size, made by repeating or dropping entries along the batch axis.
+        """Return the example input with another batch size. Entries along the batch axis are repeated or dropped.
 
         Args:
             batch: The new batch size.
@@ -72,13 +72,13 @@ class ExampleInput:
         return ExampleInput(tuple(map(resized, self.args)), {k: resized(t) for k, t in self.kwargs.items()}, batch)
 
     def to(self, device: torch.device | str) -> ExampleInput:
-        """Return the example input on another device."""
+        """Return the example input with its tensors on another device."""
         return ExampleInput(
             tuple(t.to(device) for t in self.args), {k: t.to(device) for k, t in self.kwargs.items()}, self.batch
         )
 
     def dynamic_shapes(self) -> Any:
-        """Return the batch axes of all tensors in the form of the argument ``dynamic_shapes`` of ``torch.export``."""
+        """Return which axis of each tensor is the batch axis, in the form that ``torch.export`` takes as ``dynamic_shapes``."""
         batch = torch.export.Dim("batch")
 
         def axes(t: Tensor) -> dict[int, Any]:
@@ -91,7 +91,7 @@ class ExampleInput:
 
 
 def outputs_of(model: nn.Module, example: ExampleInput) -> list[Tensor]:
-    """Return the output tensors of a model in evaluation mode for an example input, in order.
+    """Run a model in evaluation mode on an example input, and return its output tensors in order.
 
     Raises:
         OptionError: If the model cannot run the example; the message says why.
@@ -102,7 +102,7 @@ def outputs_of(model: nn.Module, example: ExampleInput) -> list[Tensor]:
 
 
 def check_example(model: nn.Module, example: ExampleInput) -> None:
-    """Refuse to export a model whose outputs for the example input cannot be compared, before the export begins.
+    """Check, before an export begins, that the model runs the example input and returns finite tensors.
 
     Raises:
         OptionError: If the model cannot run the example, or returns no tensor.

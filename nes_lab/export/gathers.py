@@ -1,11 +1,12 @@
 """Compute parts of an epitome layer by gathers with small constant index tables, for exported graphs.
 
-A fold adds each entry of the input to the cell of the epitome axis that it is sampled from. Runtimes are slow at such scattered
-additions. Instead, every cell gathers the entries that are added to it, one entry per round, in as many rounds as the most used
-cell has entries. If the entries form a few contiguous slices, the slices are added instead.
+To fold the layer's input is to add each input channel onto the epitome cells that this channel's weights are sampled from.
+Runtimes are slow at such scattered additions. Instead, each cell gathers the channels that are added to it, one channel per
+round. There are as many rounds as the most used cell has channels. If the channels form a few contiguous slices, the slices are
+added instead.
 
-The weight of a layer with joint scope is gathered with an index that the graph computes from one number per patch. Runtimes
-compute this index once, when they load the file.
+A layer with joint scope gathers its weight from its epitome. The graph computes the indices from one number per patch. Runtimes
+compute them once, when they load the file.
 
 Tests: tests/export/test_graph.py
 """
@@ -25,15 +26,15 @@ __all__ = ["BlendedExpansion", "JointWeight", "FoldByGathers"]
 
 
 class FoldByGathers(nn.Module):
-    """Module that folds the input of an epitome layer by gathers: it adds the input entries that are sampled from the same cell.
+    """Module that folds the input of an epitome layer: it adds up the input channels that are sampled from the same cell.
 
-    In round ``t`` every cell gathers the ``t``-th entry that is added to it.
+    In round ``t`` each epitome cell gathers the ``t``-th channel that is added to it.
 
     Args:
-        taps: Taps of the input axis of a layer with separable scope: which cells each channel reads.
+        taps: Taps of the layer's input axis: which epitome cells each channel reads. The layer has separable scope.
 
     Shape:
-        - the input has the length of the weight's input axis along ``dim``, the output that of the epitome's input axis
+        - along ``dim`` the input has one entry per input channel, the output one entry per cell of the epitome's input axis
 
     Examples:
         >>> fold = FoldByGathers(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])))
@@ -62,7 +63,7 @@ class FoldByGathers(nn.Module):
             self.register_buffer(f"share_{t}", None if bool((shares == 1).all()) else shares, persistent=False)
 
     def forward(self, x: Tensor, dim: int) -> Tensor:
-        """Return the folded input: ``A^T x`` along ``dim``, where ``A`` is the sampling matrix of the axis.
+        """Return the folded input: ``A^T x`` along ``dim``, where ``A`` is the sampling matrix of the input axis.
 
         Args:
             x: Input of the layer.
@@ -82,7 +83,10 @@ class FoldByGathers(nn.Module):
         return parts
 
     def _by_slices(self, x: Tensor, dim: int) -> list[Tensor]:
-        """Return the slices of the input to add, each padded with zeros to the length of the epitome axis."""
+        """Cut the input into slices, and pad each with zeros to the length of the epitome axis.
+
+        The sum of the padded slices is the folded input.
+        """
         parts = []
         for begin, cell, length in self.slices:
             around = [0, 0] * (x.ndim - 1 - dim) + [cell, self.cells - cell - length]
@@ -94,10 +98,11 @@ class FoldByGathers(nn.Module):
 class BlendedExpansion(nn.Module):
     """Module that expands the output of an epitome layer from epitome cells to output channels, for fractional starts.
 
-    It is the sum of two gathers, each multiplied by a constant that includes the layer's scale.
+    Each output channel blends two cells. So the output is the sum of two gathers, each multiplied by a constant: the cells'
+    factors in the blend, times the layer's scale.
 
     Args:
-        taps: Taps of the output axis of a layer with separable scope and fractional starts: which cells each channel reads.
+        taps: Taps of the layer's output axis: which two epitome cells each channel blends. The layer has separable scope.
         scale: One factor per output channel; None: no scale.
 
     Examples:
@@ -121,10 +126,10 @@ class BlendedExpansion(nn.Module):
             self.register_buffer(name, value.clone(), persistent=False)
 
     def forward(self, y: Tensor, dim: int) -> Tensor:
-        """Return the expanded output: ``scale * A y`` along ``dim``, where ``A`` is the sampling matrix of the axis.
+        """Return the expanded output: ``scale * A y`` along ``dim``, where ``A`` is the sampling matrix of the output axis.
 
         Args:
-            y: Output for each epitome cell.
+            y: Output of the layer for each epitome cell.
             dim: The axis to expand, counted from the front (not negative).
         """
         shape = (-1, *[1] * (y.ndim - 1 - dim))
@@ -135,8 +140,10 @@ class BlendedExpansion(nn.Module):
 class JointWeight(nn.Module):
     """Module that gathers the weight of a layer with joint scope from the layer's epitome.
 
+    With joint scope each block of the weight (an output patch crossed with an input patch) has its own starts.
+
     Args:
-        layer: A frozen layer with joint scope.
+        layer: An epitome layer with joint scope and frozen starts.
     """
 
     patch_0: Tensor
@@ -162,7 +169,7 @@ class JointWeight(nn.Module):
             self.register_buffer(f"patch_{axis}", patch, persistent=False)
 
     def forward(self, epitome: Tensor) -> Tensor:
-        """Return the weight sampled from the epitome, in ``weight_shape``."""
+        """Return the layer's weight, sampled from the epitome."""
         flat, total = epitome.flatten(), None
         for tops in product(*[(0, 1) if self.fractional and a in self.sampled else (0,) for a in range(epitome.ndim)]):
             part = flat.index_select(0, self._index(tops).flatten()).view(self.geometry.weight_shape)
@@ -175,10 +182,10 @@ class JointWeight(nn.Module):
         return total
 
     def _index(self, tops: tuple[int, ...]) -> Tensor:
-        """Return, for each entry of the weight, the position in the flattened epitome of the cell it is sampled from.
+        """Return, for each entry of the weight, the position of its cell in the flattened epitome.
 
         Args:
-            tops: For each axis, 0 for the lower of the two cells that a fractional start lies between, 1 for the upper one.
+            tops: 0 or 1 for each axis. A fractional start lies between two cells: 0 reads the lower cell, 1 the upper cell.
         """
         g, index = self.geometry, None
         circular = g.boundary == "circular"
@@ -193,7 +200,7 @@ class JointWeight(nn.Module):
         return index.expand(g.weight_shape)
 
     def _spread(self, table: Tensor) -> Tensor:
-        """Repeat a table with one number per patch for every pair of output and input channels in the patch."""
+        """Repeat a table with one value per patch, so that each pair of output and input channel gets the value of its patch."""
         spread = table.index_select(0, self.patch_0).index_select(1, self.patch_1)
         return spread.view(*spread.shape, *[1] * (len(self.geometry.axes) - 2))
 
@@ -204,9 +211,9 @@ def _along(axis: int, geometry: object) -> tuple[int, ...]:
 
 
 def _split(table: Tensor, layer: EpitomeLayer, axis: int) -> tuple[Tensor, Tensor | None]:
-    """Split the starts of an axis into lower cells and fractions, the same way as :func:`nes_lab.epitome.taps.axis_taps`.
+    """Split the starts of a weight axis into an integer part (the lower cell) and a fraction.
 
-    The fractions are None if the starts are integers.
+    It is done as in :func:`nes_lab.epitome.taps.axis_taps`. The fractions are None if the starts are integers.
     """
     g = layer.geometry
     if not layer.routing.fractional:

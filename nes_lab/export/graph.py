@@ -1,4 +1,4 @@
-"""Prepare a model for tracing, with plain layers or with epitome layers of operations that are fast in every runtime."""
+"""Prepare a model for tracing: with plain layers, or with epitome layers made of operations that every runtime computes fast."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def prepare_for_export(model: nn.Module, form: str) -> nn.Module:
 
     Args:
         model: Any module; it does not change.
-        form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: epitome layers stay, with their present starts
-            and each with its execution; ``execution="auto"`` chooses the one with the fewest multiply-adds for the traced input.
+        form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: epitome layers stay, and their starts are
+            fixed at the present values. Each layer keeps its execution (the way it computes its output). A layer with
+            ``execution="auto"`` uses the execution with the fewest multiply-adds for the traced input.
 
     Raises:
         OptionError: If ``form`` is not known.
@@ -46,10 +47,10 @@ def prepare_for_export(model: nn.Module, form: str) -> nn.Module:
 
 
 class GraphLayer(nn.Module):
-    """An epitome layer with fixed starts, for tracing: index tables are small constants, and there are no scatter operations.
+    """Computes an epitome layer with fixed starts, for tracing: with small constant index tables and without scatter operations.
 
     Args:
-        layer: A frozen epitome layer; its parameters are used, not copied.
+        layer: An epitome layer whose starts no longer change; its parameters are used, not copied.
 
     Shape:
         - input and output have the same shapes as those of ``layer``
@@ -85,14 +86,14 @@ class GraphLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The sampled weight, for parent modules that use a layer's weight without calling the layer."""
+        """The layer's weight, sampled from its epitome, for parent modules that use the weight without calling the layer."""
         if self.joint is not None:
             return scale_channels(self.joint(self.epitome), self.scale)
         execution = EXECUTIONS["materialize"]
         return execution.prepare(self.epitome, self._taps(), self._layer[0].geometry, self.scale).weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output of the epitome layer, computed by its execution, which is chosen at the first call."""
+        """Return the output of the epitome layer. The first call chooses the execution (the way to compute the output)."""
         layer, op = self._layer[0], self._layer[0].op
         if self._execution is None:
             self._execution = layer.resolved_execution(tuple(x.shape))

@@ -19,7 +19,7 @@ _REPO = re.compile(f"{_PART}/{_PART}")
 
 
 def download_from_hub(address: str) -> Path:
-    """Download the two files of a saved model from the Hugging Face Hub, and return the local folder.
+    """Download the two files of a saved model from the Hugging Face Hub, and return the local folder that contains them.
 
     Args:
         address: ``"hf://user/repository"`` or ``"hf://user/repository@revision"``.
@@ -42,7 +42,7 @@ def check_repo_id(repo_id: object) -> None:
     """Refuse a value that cannot be the name of a repository on the Hugging Face Hub.
 
     Raises:
-        OptionError: If it is refused; the message gives the value.
+        OptionError: If the value is refused; the message quotes it.
 
     Examples:
         >>> check_repo_id("user/repository")
@@ -55,7 +55,7 @@ def require_hub() -> Any:
     """Import and return the package ``huggingface_hub``.
 
     Raises:
-        OptionError: If it is not installed; the message says how to install it.
+        OptionError: If the package is not installed; the message says how to install it.
     """
     try:
         import huggingface_hub

@@ -32,7 +32,7 @@ def push_to_hub(
     Args:
         folder_or_model: A folder written by :func:`nes_lab.save_pretrained`, which is checked before the upload, or a model.
         repo_id: ``"user/repository"``. The repository is created if it does not exist.
-        private: Make a new repository private.
+        private: True to make the repository private if it is created.
         token: Access token of the Hub; None: the token with which you are logged in.
         revision: Branch to upload to; None: the main branch.
         commit_message: Message of the commit.
@@ -44,7 +44,7 @@ def push_to_hub(
 
     Raises:
         OptionError: If ``huggingface_hub`` is not installed, or ``repo_id`` is not the name of a repository.
-        CheckpointError: If the folder is damaged, or the Hub refuses it. Nothing is uploaded then.
+        CheckpointError: If the folder is damaged, or the Hub refuses the upload. Then nothing is uploaded.
 
     Examples:
         >>> push_to_hub(nn.Linear(2, 3), "no repository")

@@ -1,4 +1,4 @@
-"""Write a model as an ONNX file, with plain layers or with factored epitome layers (``export_onnx``)."""
+"""Write a model as an ONNX file (``export_onnx``): with plain layers, or with layers that compute with the epitomes."""
 
 from __future__ import annotations
 
@@ -45,27 +45,29 @@ def export_onnx(
 ) -> ExportReport:
     """Write a model as an ONNX file, through torch's dynamo exporter.
 
-    The file gets its name only after ONNX Runtime has run it on the example and on another batch size, and the outputs agree with
-    PyTorch's.
+    The file gets its name only after a check: ONNX Runtime runs the file on the example and on another batch size, and the
+    outputs must agree with PyTorch's.
 
     Args:
         model: A compressed or dense model on any device. It does not change, and is exported in evaluation mode.
         example_input: A tensor, or a tuple or dict of tensors.
         path: Path of the file; an existing file is replaced.
         form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
-            computes with it by slices, gathers and additions. The present starts are exported, also fractional ones.
+            computes with the epitome by slices, gathers and additions. The present starts are exported, also fractional ones.
         opset: Version of the ONNX operator set; None: the exporter's default.
         dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
         verify: Run the file and compare its outputs with PyTorch's. False: the file is not run, and ONNX Runtime is not needed.
-        tolerance: Largest difference allowed, as a share of the largest entry of the output.
+        tolerance: Largest allowed difference between the outputs of the file and of PyTorch, as a share of the output's largest
+            entry.
 
     Returns:
-        A report with the size, params and multiply-adds of the file, the largest difference, and the times of ONNX Runtime and
-        PyTorch, measured alternately.
+        A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times of ONNX
+        Runtime and PyTorch, measured alternately.
 
     Raises:
         OptionError: If an option is wrong, the model cannot run the example, or a package is missing.
-        ExportError: If the model cannot be traced, the opset lacks an operator (the message names it), or the outputs differ.
+        ExportError: If the model cannot be traced, the opset lacks an operator (the message names the operator), or the outputs
+            differ by more than ``tolerance``.
         CheckpointError: If the file cannot be written. After any error no new file is left.
 
     Examples:
@@ -138,7 +140,10 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int
 
 
 def _may_fold(node: Any) -> bool | None:
-    """Return False for an ONNX node that computes with an epitome, so that it is not folded; None to let the optimizer decide."""
+    """Return False for an ONNX node that computes with an epitome, so that the node is kept; otherwise None.
+
+    For None the optimizer decides: it can replace a node with constant inputs by its value.
+    """
     for value in node.inputs:
         known = None if value is None else value.const_value
         if (

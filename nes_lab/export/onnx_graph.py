@@ -1,4 +1,4 @@
-"""Count the params and multiply-adds of an ONNX graph, and list the operators that an opset lacks.
+"""Count the params and multiply-adds of an ONNX graph, and list operators that an opset (ONNX operator version) lacks.
 
 Tests: tests/export/test_onnx.py
 """
@@ -20,7 +20,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def clean_graph(model: ModelProto) -> ModelProto:
-    """Remove the exporter's notes from an ONNX model in place, such as the source file and line of each node."""
+    """Remove the exporter's notes, such as the source file and line of each node, from an ONNX model, and return the model.
+
+    The given model itself is changed.
+    """
     for part in _parts(model.graph):
         del part.metadata_props[:]
         part.doc_string = ""
@@ -43,11 +46,11 @@ def graph_params(model: ModelProto) -> int:
 
 
 def graph_madds(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> int | None:
-    """Return the multiply-adds of an ONNX graph's convolutions and matrix products, or None if a shape stays unknown.
+    """Return the multiply-adds of an ONNX graph's convolutions and matrix products, or None if a shape cannot be inferred.
 
     Args:
         model: The ONNX model.
-        input_shapes: One shape per input.
+        input_shapes: One shape per input of the graph.
     """
     fixed = _with_fixed_inputs(model, input_shapes)
     madds = _count(fixed)
@@ -59,7 +62,10 @@ def graph_madds(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> int
 
 
 def _with_fixed_inputs(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> ModelProto:
-    """Return a copy of an ONNX model with these input shapes and no other shapes, so that all others are inferred from them."""
+    """Return a copy of an ONNX model with the given input shapes and no other stored shapes.
+
+    The shapes of all other tensors can then be inferred from those of the inputs.
+    """
     fixed = ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
@@ -78,7 +84,7 @@ def _count(model: ModelProto) -> int | None:
 
 
 def _shapes(model: ModelProto) -> Shapes:
-    """Return the inferred shapes of all values in an ONNX graph; the length of an unknown axis is 0."""
+    """Return the inferred shapes of all tensors in an ONNX graph by name. The length of an unknown axis is 0."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     known = {t.name: tuple(t.dims) for t in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -104,7 +110,7 @@ def _madds(node: NodeProto, shapes: Shapes) -> int | None:
 def missing_operators(model: ModelProto, opset: int) -> list[str]:
     """Return the operators of an ONNX graph that an opset lacks, each with the opset that introduced it.
 
-    Operators that the opset has in an older version come last.
+    An opset is a version of the ONNX operator set. Operators that the opset has only in an older form come last, by name only.
 
     Examples:
         >>> node = onnx.helper.make_node("Gelu", ["x"], ["y"])

@@ -28,7 +28,8 @@ _IGNORED_SETTINGS = {"inplace", "p", "momentum", "training", "drop_prob"}
 def outline(model: nn.Module) -> list[Entry]:
     """List the name, class and settings of all modules of a model, without the modules inside epitome layers.
 
-    A module with several names is listed once for each name. :func:`layer_record` describes the epitome layers.
+    A module with several names is listed once for each name. Epitome layers have no settings here; :func:`layer_record` describes
+    them.
 
     Examples:
         >>> outline(nn.Sequential(nn.ReLU()))
@@ -63,11 +64,11 @@ def _plain(value: Any) -> Any:
 
 
 def first_difference(saved: list[Entry], present: list[Entry]) -> str:
-    """Describe the first module in which the outlines of two models differ, for a message; return an empty string if they agree.
+    """Describe the first module in which two models differ, for a message; return an empty string if they agree.
 
     Args:
-        saved: Outline of the saved model.
-        present: Outline of the model to compare with it.
+        saved: Modules of the saved model, as listed by :func:`outline`.
+        present: Modules of the model to compare with it, as listed by :func:`outline`.
 
     Examples:
         >>> first_difference([["0", "ReLU", {}]], [["0", "GELU", {}]])
@@ -88,7 +89,10 @@ def first_difference(saved: list[Entry], present: list[Entry]) -> str:
 
 
 def layer_record(layer: EpitomeLayer) -> dict[str, Any]:
-    """Return everything needed to rebuild an epitome layer: constructor arguments and the state of its starts."""
+    """Return everything needed to rebuild an epitome layer: its constructor arguments and the state of its starts.
+
+    The state says whether the starts are set by a rule, learned or frozen.
+    """
     g, starts = layer.geometry, layer.routing
     op = {f.name: _listed(getattr(layer.op, f.name)) for f in fields(layer.op) if f.init}
     return {
@@ -112,7 +116,7 @@ def _listed(value: Any) -> Any:
 
 
 def named_epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
-    """Yield the names and epitome layers of a model; a layer with several names is yielded once for each name."""
+    """Yield name and layer for each epitome layer of a model; a layer with several names is yielded once for each name."""
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, EpitomeLayer):
             yield name, module

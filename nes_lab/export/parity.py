@@ -35,11 +35,11 @@ def verify_file(
     If the file accepts any batch size, it is run and compared with a second batch size too.
 
     Args:
-        call: Function that runs the file and returns its outputs.
+        call: Function that runs the file on an example input and returns the file's outputs.
         model: The model that was exported.
         example: Example input for the file and the model.
-        tolerance: Largest difference allowed, as a share of the largest entry of the output.
-        dynamic: The file accepts any batch size.
+        tolerance: Largest allowed difference of the outputs, as a share of the output's largest entry.
+        dynamic: True if the file accepts any batch size.
         what: Kind of file, for messages, such as ``"the ONNX file"``.
 
     Returns:
@@ -73,11 +73,11 @@ def compare_outputs(
     Args:
         outputs: Outputs of the file.
         expected: Outputs of the model.
-        tolerance: Largest relative difference allowed.
+        tolerance: Largest relative difference allowed: the difference divided by the largest entry of the model's output.
         what: Kind of file, for messages, such as ``"the ONNX file"``.
 
     Returns:
-        The absolute difference, and the relative difference as a share of the largest entry of an output.
+        The largest absolute difference and the largest relative difference.
 
     Raises:
         ExportError: If the number or shapes of the outputs differ, or the relative difference is above ``tolerance``.

@@ -49,20 +49,20 @@ def save_pretrained(
 ) -> Path:
     """Save a model, compressed or dense, as ``config.json`` and ``model.safetensors``.
 
-    Every epitome and every shared tensor is stored once, in its dtype. Starts that follow from a rule are not stored. The folder
-    appears complete, or not at all.
+    Every epitome and every shared tensor is stored once, in its dtype. Starts set by a rule are not stored, but computed again on
+    loading. The folder appears complete, or not at all.
 
     Args:
         model: Any module of plain tensors; it does not change.
         folder: A new or empty folder, or one that contains a saved model and nothing else.
-        backbone: How to create the dense network: a name, or the arguments of :func:`nes_lab.create_backbone` as a dict. None: the
-            model's attribute ``nes_lab_backbone``, which ``create_backbone`` sets; without it, :func:`from_pretrained` needs the
-            dense network as ``model=``.
+        backbone: How to create the dense network: a name, or the arguments of :func:`nes_lab.create_backbone` as a dict. None:
+            the model's attribute ``nes_lab_backbone``, which ``create_backbone`` sets. If the model has no such attribute,
+            :func:`from_pretrained` needs the dense network as ``model=``.
         plan: Compression plan to store with the model. None: the model's attribute ``nes_lab_plan``, which ``create_model`` sets.
         metadata: Your own plain data to store in ``config.json``; None: no data.
-        keep_learner: Store index learners that are still trained. False: store their present starts instead, so that the loaded
-            model is frozen.
-        overwrite: Replace a saved model that is already in the folder, in one step.
+        keep_learner: True: index learners (the networks that predict starts) are stored, so that training can go on. False: their
+            present starts are stored instead, and the loaded model is frozen.
+        overwrite: True to replace a saved model that is already in the folder, in one step.
 
     Returns:
         The path of the folder.
@@ -115,14 +115,14 @@ def from_pretrained(
 
     Args:
         folder: Path of the folder; or ``"hf://user/repository"`` or ``"hf://user/repository@revision"`` on the Hugging Face Hub.
-        model: The dense network from which the model was made, or one with the same layers; it does not change. None: the backbone
-            named in the folder is created.
+        model: The dense network from which the model was made, or one with the same layers; it does not change. None: the
+            backbone named in the folder is created.
         device: Device for the tensors; None: the CPU.
 
     Raises:
         OptionError: If ``model`` is not a torch module.
-        CheckpointError: If a file is missing, truncated, altered or has another schema, or the network is a different one; the
-            message names the first layer that differs.
+        CheckpointError: If a file is missing, truncated, altered or has another schema. Also if the dense network differs from
+            that of the saved model; then the message names the first layer that differs.
 
     Examples:
         >>> import tempfile
@@ -208,7 +208,7 @@ def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _note(model: nn.Module, config: Mapping[str, Any]) -> None:
-    """Set the attributes ``nes_lab_backbone`` and ``nes_lab_plan`` of a loaded model."""
+    """Set the attributes ``nes_lab_backbone`` and ``nes_lab_plan`` of a loaded model from the content of ``config.json``."""
     if config.get("backbone") is not None:
         model.nes_lab_backbone = config["backbone"]  # type: ignore[assignment]
     if config.get("plan") is not None:

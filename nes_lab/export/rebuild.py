@@ -1,4 +1,4 @@
-"""Rebuild the modules of a saved model from its configuration and the dense network. Its weights are loaded afterwards."""
+"""Rebuild the modules of a saved model from its configuration and the dense network. The weights are loaded afterwards."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _DTYPES = {str(t).removeprefix("torch."): t for t in vars(torch).values() if isi
 
 
 def dense_network(config: Mapping[str, Any]) -> nn.Module:
-    """Create the dense network from which a saved model was made, with fresh weights.
+    """Create the dense network from which a saved model was made, with new initial weights.
 
     Args:
-        config: Configuration of the saved model.
+        config: Configuration of the saved model (the content of ``config.json``).
 
     Raises:
         CheckpointError: If the configuration names no backbone, or the backbone cannot be created on this machine.
@@ -49,11 +49,11 @@ def dense_network(config: Mapping[str, Any]) -> nn.Module:
 
 
 def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
-    """Return a copy of a dense network with the saved model's epitome layers, and without the norms that ``fuse`` folded.
+    """Return a copy of a dense network with the saved model's epitome layers, and without the batch norms that ``fuse`` folded.
 
     Args:
         dense: The network the saved model was made from; it does not change.
-        config: Configuration of the saved model.
+        config: Configuration of the saved model (the content of ``config.json``).
 
     Raises:
         CheckpointError: If ``dense`` is a different network; the message names the first layer that differs.
@@ -88,7 +88,7 @@ def _check_dense(dense: nn.Module, config: Mapping[str, Any]) -> None:
     """Refuse a dense network that differs from the one a saved model was made from.
 
     Raises:
-        CheckpointError: If it differs; the message names the first layer that differs, in the order of the modules.
+        CheckpointError: If the network differs; the message names the first layer that differs, in the order of the modules.
     """
     modules = dict(dense.named_modules(remove_duplicate=False))
     here = {entry[0]: entry for entry in outline(dense)}
@@ -127,11 +127,11 @@ def _epitome_layer(name: str, module: nn.Module, record: Mapping[str, Any]) -> E
 
 
 def _folded_norm(norm: nn.Module, kind: str) -> nn.Module:
-    """Return the module by which ``fuse`` replaces a batch norm.
+    """Return the module that replaces a batch norm after ``fuse`` has folded the norm into a layer.
 
     Args:
         norm: The batch norm.
-        kind: Class name of the module in the saved model.
+        kind: Class name of the module that is in the norm's place in the saved model.
     """
     rest: nn.Module = FoldedBatchNorm1d() if kind == FOLDED_NORM else nn.Identity()
     if kind != "Sequential":
@@ -162,7 +162,7 @@ def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) ->
 
 
 def _cast(model: nn.Module, dtypes: Mapping[str, str]) -> None:
-    """Cast the buffers that are not saved to the dtype they had in the saved model, and compute those of start rules again.
+    """Cast the buffers that are not saved to the dtypes they had in the saved model, and compute rule-based starts again.
 
     Args:
         model: The rebuilt model; its buffers are changed.

@@ -1,4 +1,4 @@
-"""Report what an export wrote and how it was checked (``ExportReport``). This file does not import torch."""
+"""Report what an export wrote and how it was checked (``ExportReport``). This module does not import torch."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ class ExportReport(Record):
         path: Path of the file.
         format: ``"onnx"`` or ``"torch.export"``.
         form: ``"materialized"`` (plain layers) or ``"factored"`` (each epitome is stored once).
-        file_bytes: Size of the file.
+        file_bytes: Size of the file in bytes.
         params: Number of floating-point entries in the file's weights, each counted once; tables of integers are not counted.
         madds: Multiply-adds of the convolutions and matrix products in the graph, for the example input; None: a shape in the
             graph is unknown.
-        opset: Operator set of an ONNX file; None for other files.
+        opset: Version of the operator set of an ONNX file; None for other files.
         batches: Batch sizes with which the file was run and compared; empty: it was not compared.
         largest_difference: Largest absolute difference between the outputs of the file and of PyTorch; None: not compared.
-        relative_difference: Largest difference as a share of the output's largest entry; None: not compared.
+        relative_difference: Largest difference between these outputs as a share of the output's largest entry; None: not
+            compared.
         tolerance: Largest relative difference allowed; None: not compared.
         exported_ms: Median time of one call of the file, in milliseconds, measured alternately with PyTorch; None: not timed.
         torch_ms: Median time of one call of the PyTorch model, in milliseconds; None: not timed.
@@ -64,7 +65,7 @@ class ExportReport(Record):
 
     @property
     def bytes(self) -> int:
-        """The name of ``file_bytes`` in older versions."""
+        """Size of the file in bytes, under the name that older versions used; now it is ``file_bytes``."""
         warn_renamed("ExportReport.bytes", "ExportReport.file_bytes")
         return self.file_bytes
 
@@ -74,7 +75,10 @@ class ExportReport(Record):
         return None if self.exported_ms is None or not self.torch_ms else self.exported_ms / self.torch_ms
 
     def table(self) -> Table:
-        """Return a table with one row of counts; the line above it names the file and says how it was checked."""
+        """Return a table with one row: the params and multiply-adds of the file.
+
+        The line above the table names the file and says how the file was checked.
+        """
         return Table(columns("params", "madds"), [asdict(self)], before=[str(self)])
 
     def __str__(self) -> str:

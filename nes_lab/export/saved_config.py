@@ -1,4 +1,4 @@
-"""Read and check ``config.json`` of a saved model. This file does not import torch.
+"""Read and check ``config.json`` of a saved model. This module does not import torch.
 
 No value is used before it is checked, because the file may be damaged, of another version, or written to do harm.
 """
@@ -40,7 +40,9 @@ _AGAIN = "download or save the model again"
 
 
 def read_saved_config(folder: str | Path) -> dict[str, Any]:
-    """Read and check ``config.json`` of a saved model: layers, plan, metadata, versions and the SHA-256 of the weights file.
+    """Read, check and return the content of ``config.json`` of a saved model.
+
+    The content describes layers, plan, metadata and versions, and has the SHA-256 of the weights file.
 
     Args:
         folder: A folder that :func:`nes_lab.save_pretrained` wrote.
@@ -75,7 +77,7 @@ def read_saved_config(folder: str | Path) -> dict[str, Any]:
 def is_saved_model(folder: Path) -> bool:
     """Return True if a folder contains a model that :func:`nes_lab.save_pretrained` wrote, and nothing else.
 
-    The model may be damaged.
+    The files are not checked for damage.
     """
     try:
         names = {entry.name for entry in folder.iterdir()}
@@ -86,7 +88,7 @@ def is_saved_model(folder: Path) -> bool:
 
 
 def add_checksum(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a saved model with a checksum of its content, so that later changes are noticed."""
+    """Return the configuration of a saved model together with its checksum, by which later changes are noticed."""
     return config | {"config_sha256": _digest(config)}
 
 
@@ -96,7 +98,9 @@ def _digest(config: dict[str, Any]) -> str:
 
 
 def checked_weights(folder: Path, config: dict[str, Any]) -> Path:
-    """Check the size and SHA-256 of a saved model's weights file against its configuration, and return the file's path.
+    """Check size and SHA-256 of a saved model's weights file, and return the path of the file.
+
+    The expected values are those in the model's configuration.
 
     Raises:
         CheckpointError: If the file is missing, truncated or altered.

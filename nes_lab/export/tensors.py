@@ -18,13 +18,13 @@ __all__ = ["Slot", "StoredTensors", "check_numbers", "collect_tensors", "fill", 
 
 @dataclass(frozen=True)
 class Slot:
-    """A parameter or buffer of a module: an attribute that contains a tensor or is None.
+    """Holds one parameter or buffer of a module: an attribute that contains a tensor or is None.
 
     Args:
         name: Name of the tensor in the model's state dict.
         owner: The module that has the attribute.
         attribute: Name of the attribute.
-        tensor: The tensor; None: the attribute is empty.
+        tensor: The tensor; None: the attribute is None.
         parameter: True for a parameter, False for a buffer.
     """
 
@@ -36,7 +36,7 @@ class Slot:
 
 
 def slots(model: nn.Module) -> Iterator[Slot]:
-    """Yield all parameters and persistent buffers of a model; a shared one is yielded once for each of its names."""
+    """Yield all parameters and persistent buffers of a model. A shared tensor is yielded once for each of its names."""
     for prefix, module in model.named_modules(remove_duplicate=False):
         dot = f"{prefix}." if prefix else ""
         for name, parameter in module._parameters.items():
@@ -56,12 +56,12 @@ def unsaved_buffers(model: nn.Module) -> Iterator[Slot]:
 
 @dataclass(frozen=True)
 class StoredTensors:
-    """The tensors of a model, with the ties, strides and flags that are needed to put them back into a model.
+    """Holds the tensors of a model, and what is needed to put them back: shared names, strides and ``requires_grad``.
 
     Args:
         tensors: The tensors by name, each once, contiguous and on the CPU.
-        tied: For every further name of a tensor, the name under which it is stored.
-        strides: Strides of the tensors that are not contiguous in the model, such as those in channels_last format.
+        tied: For every further name of a shared tensor, the name under which the tensor is stored.
+        strides: Strides by name, for tensors that are not contiguous in the model, such as those in channels_last format.
         fixed: Names of the parameters with ``requires_grad=False``.
     """
 
@@ -117,10 +117,12 @@ def _checked(slot: Slot) -> Tensor:
 
 
 def check_numbers(name: str, tensor: Tensor, parameter: bool) -> None:
-    """Refuse a tensor with NaN, and a parameter with infinity. Buffers may contain infinity, for example in masks.
+    """Refuse a tensor that contains NaN, and a parameter that contains infinity.
+
+    Buffers may contain infinity, for example in masks.
 
     Raises:
-        CheckpointError: If the tensor is refused; the message names it.
+        CheckpointError: If the tensor is refused; the message names the tensor.
     """
     if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
         return
@@ -158,16 +160,16 @@ def _fills(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Put the tensors of a saved model into a rebuilt model, with the saved dtypes, memory layouts and ties.
+    """Put the tensors of a saved model into a rebuilt model, with the saved dtypes, memory layouts and shared tensors.
 
     Args:
         model: The rebuilt model; its tensors are replaced.
         tensors: The tensors of the weights file by name.
-        config: Configuration of the saved model.
+        config: Configuration of the saved model (the content of ``config.json``).
 
     Raises:
-        CheckpointError: If names or shapes differ; the message names the first tensor that is missing, unknown or of another
-            shape. The model is not changed then.
+        CheckpointError: If names or shapes in file and model differ; the message names the first tensor that is missing, unknown
+            or of another shape. Then the model is not changed.
     """
     by_name = {slot.name: slot for slot in slots(model)}
     source = {name: name for name in tensors} | dict(config["tied"])
@@ -205,9 +207,9 @@ def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors
 
 
 def _expected_shape(slot: Slot) -> tuple[int, ...] | None:
-    """Return the shape that a saved tensor must have for a parameter or buffer of a model; None if it must stay empty.
+    """Return the shape that the saved tensor of a parameter or buffer must have; None if no tensor may be saved for it.
 
-    An empty one may get a tensor that ``fuse`` adds: a bias, or the scale of an epitome layer.
+    A parameter that is None in the rebuilt model may get a tensor that ``fuse`` added: a bias, or the scale of an epitome layer.
     """
     if slot.tensor is not None:
         return tuple(slot.tensor.shape)

@@ -33,25 +33,26 @@ def export_torch(
 ) -> ExportReport:
     """Write a model as a ``torch.export`` program, which ``torch.export.load`` reads without NES Lab.
 
-    The file gets its name only after it was loaded again and run on the example and on another batch size, and the outputs agree
-    with the model's.
+    The file gets its name only after a check: it is loaded again and run on the example and on another batch size, and the
+    outputs must agree with the model's.
 
     Args:
         model: A compressed or dense model. It does not change, and is exported in evaluation mode, on its device.
         example_input: A tensor, or a tuple or dict of tensors.
         path: Path of the file, ending in ``.pt2``; an existing file is replaced.
         form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
-            computes with it by slices, gathers and additions.
+            computes with the epitome by slices, gathers and additions.
         dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
-        tolerance: Largest difference allowed, as a share of the largest entry of the output.
+        tolerance: Largest allowed difference between the outputs of the file and of the model, as a share of the output's largest
+            entry.
 
     Returns:
-        A report with the size, params and multiply-adds of the file, the largest difference, and the times of the file and of the
-        model, measured alternately.
+        A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times of the
+        file and of the model, measured alternately.
 
     Raises:
         OptionError: If an option is wrong, or the model cannot run the example.
-        ExportError: If the model cannot be traced, or the outputs differ.
+        ExportError: If the model cannot be traced, or the outputs differ by more than ``tolerance``.
         CheckpointError: If the file cannot be written. After any error no new file is left.
 
     Examples:
@@ -94,7 +95,7 @@ def _runner(module: nn.Module) -> Any:
 
 
 def _params(program: torch.export.ExportedProgram) -> int:
-    """Count the entries of all floating-point tensors of a program: parameters, norm statistics, interpolation constants.
+    """Count the entries of all floating-point tensors of an exported program, such as parameters and norm statistics.
 
     A tensor with two names is counted once.
     """

@@ -32,11 +32,12 @@ def prepare_trace(
     Args:
         model: The model to export; it does not change.
         example: The example input.
-        form: ``"materialized"`` or ``"factored"``.
-        dynamic: Let the exported file accept any batch size.
+        form: ``"materialized"`` (plain layers) or ``"factored"`` (layers that compute with the epitomes).
+        dynamic: True if the exported file should accept any batch size.
 
     Returns:
-        The model in the given form, the arguments to trace it with, and its dynamic shapes (None: fixed shapes).
+        The model in the given form, the arguments to trace it with, and the axes whose length may change, as ``dynamic_shapes``
+        of ``torch.export`` (None: all lengths are fixed).
 
     Raises:
         OptionError: If ``dynamic`` is True and the example has no batch axis.
@@ -54,12 +55,12 @@ def prepare_trace(
 
 
 def run_tracer(trace: Callable[[], _T], what: str, dynamic: bool) -> _T:
-    """Call a function that traces a model, and return its result.
+    """Call a function that traces a model, and return what the function returns.
 
     Args:
         trace: The function to call, without arguments.
         what: How the model is exported, for the message, such as ``"to ONNX"``.
-        dynamic: The exported file should accept any batch size.
+        dynamic: True if the exported file should accept any batch size; then the error message gives a hint about this.
 
     Raises:
         ExportError: If tracing fails; the message gives the reason.
@@ -78,7 +79,7 @@ def check_tolerance(tolerance: object) -> None:
     """Refuse a tolerance that is not a number above 0.
 
     Raises:
-        OptionError: If it is refused; the message gives the value.
+        OptionError: If the tolerance is refused; the message quotes it.
     """
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance > 0:
         raise OptionError(f"tolerance={tolerance!r}; give a number above 0")
@@ -88,7 +89,7 @@ def check_tolerance(tolerance: object) -> None:
 def quiet_exporters() -> Iterator[None]:
     """Silence the warnings and log messages of torch's exporters inside the ``with`` block.
 
-    They are not needed, because the exported file is checked afterwards.
+    The messages are not needed, because the exported file is checked afterwards.
     """
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     levels = [logger.level for logger in loggers]
@@ -104,7 +105,7 @@ def quiet_exporters() -> Iterator[None]:
 
 
 def root_cause(error: BaseException) -> str:
-    """Return the class and message of the original cause of an error, in one line."""
+    """Return the class and message of the error that first caused ``error``, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
