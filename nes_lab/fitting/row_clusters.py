@@ -82,8 +82,7 @@ def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) ->
     """Return two coefficients ``a`` and ``b``: a merged cluster has the vector ``a * vector_i + b * vector_j``.
 
     Here ``vector_i`` and ``vector_j`` are the vectors of the clusters ``i`` and ``j`` that are merged. The new vector is the mean of
-    all rows of both clusters. If ``scaled`` is True, it is the first right singular vector (times its singular value) of the matrix with
-    the rows ``vector_i`` and ``vector_j``.
+    all rows of both clusters. If ``scaled`` is True, it is the vector whose multiples approximate ``vector_i`` and ``vector_j`` best.
     """
     if not scaled:
         total = float(sizes[i] + sizes[j])

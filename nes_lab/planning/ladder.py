@@ -1,7 +1,7 @@
 """The ladder of a model: the list of all sizes it can shrink to, from dense to smallest.
 
-One such size is called a rung. Rung 0 is the dense model. On each later rung one more layer is shrunk, or shrunk further. The plan for
-a budget is the first rung that meets the budget.
+One such size is called a rung. Rung 0 is the dense model. On each later rung, one layer is smaller than on the rung
+before. The plan for a budget is the first rung that meets the budget.
 
 Params and multiply-adds never rise from one rung to the next. A larger budget therefore never leads to fewer params. A size of a
 layer that would raise one of these counts is left out.

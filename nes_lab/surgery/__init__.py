@@ -1,6 +1,6 @@
 """Copy a model with some of its layers changed.
 
-``replace``: replaces dense layers by epitome layers as a plan says (``compress``), and the reverse (``materialize``).
+``replace``: replaces dense layers by epitome layers (``compress``), and epitome layers by dense layers (``materialize``).
 ``fuse``: folds batch norms into the layers before them, for inference.
 ``foldable_norms``: finds the batch norms that can be folded, by tracing the model's forward method.
 """

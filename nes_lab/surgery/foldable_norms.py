@@ -101,7 +101,7 @@ def _is_atom(module: nn.Module) -> bool:
 
 
 def _touched(module: nn.Module) -> bool:
-    """Return True if calling a module does not only what its class defines: it has hooks, or its forward method was replaced."""
+    """Return True if a call of a module may do more than its class defines: it has hooks, or its forward method was replaced."""
     hooks = (
         module._forward_hooks,
         module._forward_pre_hooks,
@@ -156,10 +156,10 @@ def _defaults(root: nn.Module) -> dict[str, Any]:
 
 
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
-    """Collect the norms and layers that must not be folded, because the model uses them not only by one plain call.
+    """Collect the norms and layers that must not be folded.
 
-    Such a module is called more than once, has hooks, has a forward method that was replaced, shares a parameter with another
-    module, or other code reads its parameters.
+    A module must not be folded if it is called more than once, if it has hooks, if its forward method was replaced, if it shares a
+    parameter with another module, or if other code reads its parameters.
 
     Args:
         model: The model.

@@ -44,7 +44,8 @@ def compress(
 ) -> Model:
     """Copy a model, and replace the layers that a compression plan names by epitome layers.
 
-    Names, tied weights, modes, dtypes, devices, hooks and ``requires_grad`` are kept. The given model is not changed.
+    Names, tied weights, training and evaluation modes, dtypes, devices, hooks and ``requires_grad`` are kept. The given model
+    is not changed.
 
     Args:
         model: The dense model.
@@ -52,7 +53,7 @@ def compress(
         initial_weights: ``"fit"``: each epitome is the one whose sampled weight is nearest to the layer's weight, for pretrained
             models. ``"reset"``: each cell is a copy of one of the weights that are sampled from it, for training from scratch. This keeps
             the distribution of the weights. ``"none"``: epitomes are random.
-        generator: Its seed sets all random numbers; None: the seed is 0. The global random state is not changed.
+        generator: Random generator whose seed sets all random numbers; None: the seed is 0. The global random state is not changed.
 
     Returns:
         The compressed copy, of the model's class.
