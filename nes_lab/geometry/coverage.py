@@ -23,7 +23,8 @@ def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) 
 
     Args:
         geometry: Shapes, scope and boundary of the layer.
-        starts: One array of starts per weight axis, in cells; None for an axis without starts, whose cells are read in order.
+        starts: One array per weight axis with the starts (positions where patches begin), in cells; None for an axis without
+            starts, whose cells are read in order.
 
     Returns:
         Integers of shape ``(E_out, E_in)``: the epitome's lengths along output and input channels.

@@ -153,13 +153,13 @@ class EpitomeGeometry:
         return prod(self.weight_shape[2:])
 
     def starts_shape(self, axis: int) -> tuple[int, ...]:
-        """Return the shape of the array of starts of one weight axis.
+        """Return the shape of the array of starts (positions where patches begin) along one weight axis.
 
         With ``R_out`` patches along the output channels and ``R_in`` patches along the input channels, it is:
 
-        - separable scope, input axis: ``(R_in,)``
-        - separable scope, output axis or kernel axis: ``(R_out,)``
-        - joint scope, every axis: ``(R_out, R_in)``
+        - ``scope="separable"``, input axis: ``(R_in,)``
+        - ``scope="separable"``, output axis or kernel axis: ``(R_out,)``
+        - ``scope="joint"``, every axis: ``(R_out, R_in)``
         """
         if self.scope == "joint":
             return self.patch_grid
@@ -168,13 +168,13 @@ class EpitomeGeometry:
     def owner(self, axis: int) -> int:
         """Return the channel axis (0: output, 1: input) to whose patches the starts along a given weight axis belong.
 
-        Starts along the input axis belong to the patches of the input channels. Starts along the output axis and along kernel
-        axes belong to the patches of the output channels.
+        Starts (positions where patches begin) along the input axis belong to the patches of the input channels. Starts along
+        the output axis and along kernel axes belong to the patches of the output channels.
         """
         return 1 if axis == 1 else 0
 
     def limits(self, axis: int) -> np.ndarray:
-        """Return the largest start of each patch that keeps the patch inside the epitome along one weight axis.
+        """Return the largest start (position where it begins) of each patch that keeps it inside the epitome along one weight axis.
 
         It is the length of the epitome minus the length of the patch. The array has the shape that :meth:`starts_shape`
         returns.
@@ -186,8 +186,8 @@ class EpitomeGeometry:
     def spread(self, per_patch: np.ndarray, axis: int) -> np.ndarray:
         """Turn one number per patch into an array of the same shape as the starts of a weight axis.
 
-        With separable scope the numbers are returned unchanged. With joint scope each number is repeated for all patches along
-        the other channel axis.
+        If ``scope`` is ``separable``, the numbers are returned unchanged. If it is ``joint``, each number is repeated for all
+        patches along the other channel axis.
 
         Args:
             per_patch: One number for each patch along the channel axis that :meth:`owner` returns for ``axis``.

@@ -24,7 +24,8 @@ class LayerSnapshot:
     Args:
         name: Name of the layer in its model.
         epitome: The epitome, float32, of shape ``epitome_shape``; None if only the starts were kept.
-        starts: One array of starts per weight axis, in cells; None for an axis without starts, whose cells are read in order.
+        starts: One array per weight axis with the starts (positions where patches begin), in cells; None for an axis without
+            starts, whose cells are read in order.
         weight_shape: Shape of the sampled weight: output channels, input channels per group, then the axes of the kernel
             window.
         epitome_shape: Shape of the epitome, with the same axes as the weight.

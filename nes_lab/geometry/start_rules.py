@@ -75,12 +75,12 @@ class RuleAxis:
 
     @property
     def limits(self) -> np.ndarray:
-        """Largest start of each patch that keeps the patch inside the epitome, one integer per patch."""
+        """Largest start (position where it begins) of each patch that keeps it inside the epitome, one integer per patch."""
         axis = self.geometry.axes[self.index]
         return axis.cells - (axis.lengths if self.index < 2 else np.full(len(self.patches), axis.size))
 
     def inside(self, starts: np.ndarray) -> np.ndarray:
-        """Return the starts, lowered where necessary so that every patch ends inside the epitome.
+        """Return the starts (positions where patches begin), lowered where necessary so that every patch ends inside the epitome.
 
         With the circular boundary patches may run past the end, so the starts are returned unchanged.
         """
