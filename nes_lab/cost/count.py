@@ -119,8 +119,6 @@ def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> 
 
     Modules whose id is in ``learners`` and tensors whose id is in ``seen`` are left out. The ids of the listed tensors are
     added to ``seen``.
-
-    Tensors whose id is in ``seen``, and modules whose id is in ``learners``, are left out.
     """
     tensors = []
     for module in modules:

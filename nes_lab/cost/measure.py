@@ -59,7 +59,7 @@ def measure_latency(
 
 
 def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Return the peak memory of a function call in bytes: the largest total size that the tensors of the call have at one time.
+    """Return the peak memory of a function call in bytes: the largest total size that the tensors it creates have at one time.
 
     Tensors that existed before the call, such as parameters, do not count. Gradients and tensors that autograd saves do count.
 

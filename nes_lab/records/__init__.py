@@ -10,7 +10,7 @@
 ``fit_report``: how closely each fitted epitome reproduces the weight that it replaces.
 ``tune_report``: the fastest execution plan (way to compute it) of each layer, and the conditions of the measurement.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
-``columns``: every column of every table, with its title, help and style.
+``columns``: every column that a table can have, with its title, help text and format.
 ``table``: tables as data that can be written as text, HTML, CSV, a pandas data frame or the app's grid.
 ``renamed_fields``: reads configurations that use old names of fields.
 ``dataset_facts``: size, channels and classes of each known data set.

@@ -120,7 +120,7 @@ class LayerPlan(Part):
 
     @property
     def ratio(self) -> float:
-        """Params of the layer after compression / params before."""
+        """Params of the layer after compression / params before compression."""
         return self.predicted.params / self.dense.params
 
     @property
@@ -196,11 +196,11 @@ class CompressionPlan(Record):
         budget: Budget that the plan was made for; None if the plan was made from a preset (fixed settings) instead.
         input_shape: Shape of the example input for which multiply-adds are counted.
         notes: Remarks to show to the user, such as that rounding leaves a part of the budget unused.
-        order: Names of all layers, replaced or kept, in module order.
+        order: Names of all layers with a weight matrix, replaced or dense, in module order.
         origin: How the plan was made, as text to show: the strategy or preset and its options.
         latency_ms: Measured time of one forward pass of the compressed model, in milliseconds (median); None if the budget does
             not limit time. ``notes`` says on which device it was measured.
-        epitomes: Name of each epitome -> its entry. Missing entries are made from the plans of the layers.
+        epitomes: Name of each epitome -> its shape, dtype and size. Missing entries are made from the plans of the layers.
 
     Raises:
         PlanError: If a layer's ``epitome_shape`` differs from the shape of the epitome that the layer samples from; the message

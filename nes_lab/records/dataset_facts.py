@@ -42,7 +42,8 @@ class DatasetFacts:
         how_to_get: How to get the data, in Markdown, for the documentation.
         layout: Paths of the data set's files inside the configured folder ``data.root``, for the documentation.
         unused: Fields of the configuration's ``data`` section that have no meaning for this data set; setting one is an error.
-        folder: Glob pattern for a folder inside ``data.root``. The data set is recognized by this folder; empty if it has none.
+        folder: Glob pattern for a folder inside ``data.root`` by which the data set is recognized; empty if it has no such
+            folder.
         examples: Number of training examples and of validation examples; None if the user provides the files.
         sample_rate: Samples per second of an audio clip; None for images.
     """

@@ -25,7 +25,7 @@ class LayerFit(Part):
         method: How the epitome was computed: ``averages``, ``axis by axis`` or ``conjugate gradients``.
         starts: ``plan`` if the starts (positions where patches begin) of the plan were kept, ``searched`` if better ones were
             searched, otherwise the reason why they could not be searched.
-        norm: Name of the batch norm that took over one scale factor per output channel of the weight; empty if channels were
+        norm: Name of the batch norm that now holds one scale factor per output channel of the weight; empty if channels were
             not scaled.
         weight_energy: Sum of the squares of the dense weight's numbers.
         residual_before: Relative residual ``||W - T(E)|| / ||W||`` of the dense weight ``W`` and the sampled weight ``T(E)``,
@@ -97,7 +97,7 @@ class FitReport(Record):
 
     @property
     def residual_before(self) -> float:
-        """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers, if the plan's starts are kept.
+        """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers, for a fit that keeps the plan's starts.
 
         ``W`` joins the dense weights of the layers, and ``T(E)`` the weights that are sampled from the epitomes. Neither scale
         factors nor calibration are used.

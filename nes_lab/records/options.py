@@ -147,7 +147,7 @@ class PlanOptions:
 
     @classmethod
     def among(cls, arguments: Mapping[str, Any]) -> PlanOptions:
-        """Pick the options of compression planning from a function's arguments.
+        """Pick the options of compression planning from a function's arguments, and return them as :class:`PlanOptions`.
 
         Args:
             arguments: Name -> value of each argument, as ``locals()`` returns them; arguments that are not options are ignored.

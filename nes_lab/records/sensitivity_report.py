@@ -81,8 +81,6 @@ class LayerSensitivity(Part):
         """Kind of cost -> two lists: the fractions of the weight's cells that the measured epitomes save, and their costs.
 
         The fractions increase along the list, and the costs never decrease.
-
-        The costs never decrease along the list.
         """
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]

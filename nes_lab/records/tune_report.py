@@ -135,8 +135,7 @@ class TuneReport(Record):
         """Return a copy of the compression plan with the chosen execution plans, and a note about the conditions of timing.
 
         The plan's multiply-adds become those of the chosen execution plans (ways to compute a layer). There is one exception:
-        if an older version wrote the plan, and for an input of another size, the multiply-adds do not change and the note says
-        so.
+        if an older version wrote the plan for an input of another size, its multiply-adds do not change, and the note says so.
 
         Raises:
             PlanError: If the compression plan is for another model; the message names the layers that differ.

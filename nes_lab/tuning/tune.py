@@ -268,7 +268,7 @@ def _compare_networks(
 ) -> tuple[list[LayerTuning], Times, Ratio]:
     """Set the layers that gain least to ``materialize``, until the network is not slower than the materialized network.
 
-    Each time, this changes half of the layers that have another execution. Once ``time.perf_counter()`` is past ``end``, it
+    Each step changes half of the layers that have another execution. Once ``time.perf_counter()`` is past ``end``, a step
     changes all of them.
 
     The execution ``materialize`` samples the whole weight and computes the layer as a dense one. The materialized network is
@@ -302,7 +302,10 @@ def _compare_networks(
 def _time_networks(
     contenders: Mapping[str, Callable[[], object]], device: torch.device, end: float
 ) -> tuple[dict[str, list[float]], Ratio]:
-    """Time the tuned and the materialized network. If the tuned one is slower, but only by as much as noise, time both again."""
+    """Time the tuned network and the one that ``nes_lab.materialize`` makes from it.
+
+    If the tuned network is slower, but only by as much as noise, both are timed once more.
+    """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     while True:
         seconds = (end - time.perf_counter()) * NETWORK_TIME_SHARE
