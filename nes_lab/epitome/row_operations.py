@@ -225,7 +225,7 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
 
     Args:
         tensor: Tensor for which :func:`rows_supported` returns True.
-        taps: Taps of a channel axis with separable scope; they define the matrix.
+        taps: Taps of a channel axis with separable scope: the epitome cells that each channel reads. They define the matrix.
         dim: Axis of ``tensor`` to expand or fold, not negative.
         fold: False: multiply with the matrix (epitome cells to channels). True: with the transpose (channels to epitome cells).
     """
@@ -269,7 +269,8 @@ def weight_in_one_pass(epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis) -> Te
 
     Args:
         epitome: Epitome of shape ``(E_out, E_in, *E_k)``, a tensor for which :func:`kernels_for` returns kernels.
-        taps: Taps of the output axis and of the input axis; None for an axis without starts, whose index ``i`` reads cell ``i``.
+        taps: Taps (the epitome cells to read) of the output axis and of the input axis; None for an axis without starts, whose
+            index ``i`` reads cell ``i``.
         by_axis: Function that samples the same axes by differentiable operations; the backward pass calls it.
     """
     frac = [t.frac for t in taps if t is not None and t.frac is not None]

@@ -33,7 +33,8 @@ __all__ = ["expand", "expand_kernel", "fold", "sample_patches", "sampling_matrix
 def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """Expand an axis of a tensor from epitome cells to channels, then multiply each channel by ``scale`` and add ``bias``.
 
-    Each channel blends the cells that its taps name. This is the product with the sampling matrix.
+    Each channel blends the cells that its taps name. This is the product with the sampling matrix, which has one row per channel
+    and one column per cell.
 
     Args:
         tensor: Tensor of any shape with ``taps.cells`` entries along ``dim``.
@@ -133,7 +134,8 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
 
     Args:
         epitome: Tensor of shape ``geometry.epitome_shape``, any floating-point dtype.
-        taps: Taps of each weight axis; None for an axis without starts, whose index ``i`` reads cell ``i``.
+        taps: Taps (the epitome cells to read) of each weight axis; None for an axis without starts, whose index ``i``
+            reads cell ``i``.
         geometry: Shapes of weight and epitome, and scope.
 
     Returns:
@@ -169,9 +171,9 @@ def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor
 def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: EpitomeGeometry) -> Tensor:
     """Sample a weight with joint scope, by indexing all axes of the epitome at once.
 
-    Each block of the weight (an output patch crossed with an input patch) has its own starts. An axis with fractional starts
-    reads a lower and an upper cell per index. One indexing operation is needed for each combination of lower and upper over the
-    axes.
+    Each block of the weight (an output patch crossed with an input patch) has its own starts. With fractional starts
+    each index along an axis reads a lower and an upper cell. Then one indexing operation is needed for each combination of lower
+    and upper cells of the axes.
     """
     choices = [_joint_levels(t, axis, geometry, epitome) for axis, t in enumerate(taps)]
     weight = None

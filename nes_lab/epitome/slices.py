@@ -49,8 +49,8 @@ def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tup
         axis: Index of the weight axis.
 
     Returns:
-        At most :data:`MAX_SLICES` slices ``(first channel, first cell, length)``, in the order of the channels. None if there are
-        more slices, and for kernel axes or joint scope.
+        At most :data:`MAX_SLICES` slices ``(first channel, first cell, length)``, in the order of the channels. None if
+        there are more slices, for kernel axes, and with joint scope.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4), (6, 4), patch_channels=(3, 4))
