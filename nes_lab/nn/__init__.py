@@ -1,16 +1,16 @@
 """Provide epitome layers as torch modules, with the arguments of torch's layers.
 
-``layer``: the base class of all epitome layers: epitome, starts, execution, sampled weight.
+``layer``: the base class of all epitome layers: it holds epitome and starts, computes the output, and samples the weight.
 ``linear``: the linear layer.
 ``conv``: the convolutions in one, two and three dimensions.
 ``same``: convolutions with TensorFlow's ``SAME`` padding.
-``std_conv``: weight-standardized convolutions.
+``std_conv``: weight-standardized convolutions: each output channel's weights are shifted and scaled to mean 0 and variance 1.
 ``registry``: lists all kinds of layers by name, and makes an epitome layer in place of a dense one.
 ``kinds``: decides which dense layers an epitome layer can replace, and says why it cannot replace others.
-``dense``: exchanges weights with a plain torch layer, in both directions.
-``init``: computes initial epitomes: random, copied from a weight, or fitted to it.
-``starts``: modules that hold starting indices: a fixed rule, parameters, or a frozen table.
-``index_learner``: predicts starting indices from the layer's input.
-``all_reduce``: sums a tensor over all ranks, with gradients.
+``dense``: copies weights between an epitome layer and a plain torch layer, in both directions.
+``init``: computes initial epitomes: random, copied from a dense weight, or fitted to it.
+``starts``: modules that hold the starts (starting indices): set by a rule, learned as parameters, or frozen.
+``index_learner``: predicts the starts from the layer's input with a small network.
+``all_reduce``: sums a tensor over all ranks of distributed training, with gradients.
 ``inspect``: lists the epitome layers of a model, and copies their epitomes and starts.
 """

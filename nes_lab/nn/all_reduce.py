@@ -1,4 +1,6 @@
-"""Sum a tensor over all ranks, with gradients. Torch's own function is not used, because torch 2.15 deprecates it.
+"""Sum a tensor over all ranks of distributed training, with gradients.
+
+Torch's own function for this is not used, because torch 2.15 deprecates it.
 
 Tests: tests/nn/test_distributed.py
 """
@@ -15,7 +17,10 @@ __all__ = ["all_reduce_sum"]
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """Sums a tensor over all ranks. The result depends on every rank's tensor, so the backward pass sums gradients over all ranks."""
+    """Sums a tensor over all ranks.
+
+    Each rank's loss depends on the sum. So the backward pass sums the gradients of all ranks.
+    """
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:

@@ -83,22 +83,29 @@ class _EpitomeConv(EpitomeLayer):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the operation of this kind of layer, given that of a plain convolution with the same arguments."""
+        """Return the layer's operation, given that of a plain convolution with the same arguments.
+
+        For ordinary convolutions the two are equal. A subclass may change the operation, for example its padding.
+        """
         return op
 
     @classmethod
     @renamed_arguments(weights="initial_weights")
     def from_conv(cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
-        """Make the epitome layer that replaces a dense convolution, with its hyperparameters, bias, dtype, device and mode.
+        """Make the epitome layer that replaces a dense convolution.
+
+        Kernel size, stride, padding, dilation, groups, bias, dtype, device and training mode are those of the dense layer.
 
         Args:
             conv: The dense layer; it is not changed.
             initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``:
-                each cell takes one of the weights that read it; ``"none"``: the epitome is random.
-            **epitome: Values of ``epitome_shape`` and of the constructor's other arguments about the epitome.
+                each cell takes the value of one weight that reads it; ``"none"``: epitome and bias are random.
+            **epitome: Keyword arguments of the new layer: ``epitome_shape``, and others such as ``patch_channels`` and
+                ``routing``.
 
         Raises:
-            GeometryError: If a patch does not fit, or if ``conv`` is not a convolution of this dimension.
+            GeometryError: If a patch does not fit in the epitome, or if ``conv`` does not have this class's number of spatial
+                axes.
 
         Examples:
             >>> conv = nn.Conv2d(4, 8, 3)
@@ -127,7 +134,7 @@ class _EpitomeConv(EpitomeLayer):
         return layer.copy_dense_state_(conv, initial_weights)
 
     def plain(self) -> nn.Module:
-        """Make a plain torch convolution with the sampled weight. Outputs are equal up to rounding."""
+        """Make a plain torch convolution with the sampled weight. Its outputs equal this layer's up to rounding."""
         conv = self.dense(
             self.in_channels,
             self.out_channels,
@@ -146,7 +153,8 @@ class _EpitomeConv(EpitomeLayer):
 class EpitomeConv1d(_EpitomeConv):
     r"""One-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
 
-    The arguments are those of :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_k)``.
+    The arguments are those of :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_k)``: the epitome's lengths along
+    output channels, input channels and kernel.
 
     Shape:
         - input ``(N, C_in, L)``, output ``(N, C_out, L_out)`` as :class:`torch.nn.Conv1d`
@@ -167,36 +175,41 @@ class EpitomeConv2d(_EpitomeConv):
     The weight is cut into patches. Each patch is read from the epitome at real-valued starting indices, by multilinear
     interpolation. Only the epitome, the routing map (the starting indices) and the bias are stored.
 
-    Law: every execution gives the output of ``F.conv2d(x, layer.materialize(), ...)``, and its gradients.
+    Law: with every ``execution``, output and gradients equal those of ``F.conv2d(x, layer.materialize(), ...)``.
 
     Args:
         in_channels: Number of input channels.
-        out_channels, kernel_size, stride, padding, dilation, groups, bias, device, dtype: Arguments of :class:`torch.nn.Conv2d`.
+        out_channels, kernel_size, stride, padding, dilation, groups, bias, device, dtype: Arguments of
+            :class:`torch.nn.Conv2d`.
         padding_mode: Only ``"zeros"`` is allowed.
-        epitome_shape: Shape of the epitome, ``(E_out, E_in, E_h, E_w)``, in cells. The layer is compressed if the epitome is smaller
-            than the weight, ``(C_out, C_in/groups, K_h, K_w)``.
-        patch_channels: Numbers of output and input channels of a patch, ``(b_out, b_in)``; the last patch may be smaller. None: the
-            lengths of the epitome's channel axes.
-        routing: How the starts are set. ``"tiled"``: 0, b, 2b, ... for patches of length b, wrapping around; ``"stride"``: evenly
-            spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters; ``"learner"``: predicted from the input.
-        scope: ``"separable"``: a start depends only on the patch's index along its own axis; ``"joint"``: each block of the weight
-            (an output patch crossed with an input patch) has its own starts.
-        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: they continue at the beginning of the axis.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in, E_h, E_w)``: its lengths along output channels, input channels and
+            the two kernel axes. The layer is compressed if the epitome is smaller than the weight, ``(C_out, C_in/groups, K_h,
+            K_w)``.
+        patch_channels: Numbers of output and input channels of a patch, ``(b_out, b_in)``; the last patch may be smaller. None:
+            the lengths of the epitome's channel axes.
+        routing: How the starts are set. ``"tiled"``: 0, b, 2b, ... for patches of length b, beginning again at the end of the
+            epitome; ``"stride"``: evenly spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters;
+            ``"learner"``: predicted from the input.
+        scope: ``"separable"``: patches with the same index along an axis have the same start along that axis; ``"joint"``: each
+            block of the weight (an output patch crossed with an input patch) has its own starts.
+        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: a patch that passes the end of an axis continues
+            at the beginning of the axis.
         execution: How the layer is computed: ``"auto"`` (in the way with the fewest multiply-adds), ``"materialize"``,
             ``"wrapped"``, ``"factored"`` or ``"product_map"``.
         seed: Seed of ``"random"`` routing; other routings ignore it.
-        reach: Largest move of a start from the tiling, in cells; only for ``"learner"`` routing with ``squash="tanh"``.
-        squash: Only for ``"learner"`` routing. ``"tanh"``: starts move by at most ``reach`` cells; ``"sigmoid"``: they move anywhere,
-            as in the paper.
-        momentum: Share of the old starts in the moving average, in [0, 1); only for ``"learner"`` routing.
+        reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``"learner"`` routing with
+            ``squash="tanh"``.
+        squash: Only for ``"learner"`` routing. ``"tanh"``: starts stay within ``reach`` cells of their ``"tiled"`` values;
+            ``"sigmoid"``: they move anywhere, as in the paper.
+        momentum: Factor of the old starts in the moving average of starts, in [0, 1); only for ``"learner"`` routing.
         learner: Network that predicts the starts, ``"mlp"`` or ``"conv"``; only for ``"learner"`` routing.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, H_out, W_out)`` as :class:`torch.nn.Conv2d`
 
     Raises:
-        GeometryError: If a patch does not fit in the epitome; the message names the axis, what it needs and what it has.
-        PlanError: If ``execution`` cannot compute the layer; the message says why.
+        GeometryError: If a patch does not fit in the epitome; the message names the axis and the lengths of patch and epitome.
+        PlanError: If the layer cannot be computed as ``execution`` says; the message says why.
         OptionError: If another option has a value that is not allowed.
 
     Examples:
@@ -206,8 +219,8 @@ class EpitomeConv2d(_EpitomeConv):
         >>> layer.epitome.numel() / layer.weight.numel()
         0.5
 
-    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: all starts begin at the integer tiling; with
-    separable scope the layer can be computed without sampling its weight.
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: by default learned starts begin at their
+    ``"tiled"`` values; with separable scope the layer can be computed without sampling its weight.
     """
 
     kind, spatial = "conv2d", 2
@@ -217,7 +230,8 @@ class EpitomeConv2d(_EpitomeConv):
 class EpitomeConv3d(_EpitomeConv):
     r"""Three-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
 
-    The arguments are those of :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_t, E_h, E_w)``.
+    The arguments are those of :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_t, E_h, E_w)``: the epitome's
+    lengths along output channels, input channels and the three kernel axes.
 
     Shape:
         - input ``(N, C_in, T, H, W)``, output ``(N, C_out, T_out, H_out, W_out)`` as :class:`torch.nn.Conv3d`

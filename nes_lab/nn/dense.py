@@ -1,4 +1,4 @@
-"""Exchange weights between an epitome layer and a plain torch layer, in both directions.
+"""Copy weights between an epitome layer and a plain torch layer, in both directions.
 
 Tests: tests/surgery/test_replace.py, tests/nn/test_kinds.py
 """
@@ -23,7 +23,7 @@ __all__ = ["DenseExchange", "fill_dense", "hollow_copy"]
 
 
 class DenseExchange(nn.Module, ABC):
-    """Base class of epitome layers that exchanges state with dense layers: it copies from one, and makes one again."""
+    """Base class of epitome layers: copies weights from a dense layer, and makes a dense layer with the sampled weight."""
 
     kind: str
     """Name of the kind of layer, as compression plans write it."""
@@ -45,23 +45,23 @@ class DenseExchange(nn.Module, ABC):
 
     @abstractmethod
     def plain(self) -> nn.Module:
-        """Make a plain layer, of torch's own class, with the sampled weight."""
+        """Make a layer of torch's own class (such as ``nn.Conv2d``) with the sampled weight."""
 
     @renamed_arguments(weights="initial_weights")
     def load_dense_(self, weight: Tensor, bias: Tensor | None, initial_weights: EpitomeInit = "fit") -> Self:
-        """Set epitome and bias from a dense layer's weight and bias, in place. Returns the epitome layer.
+        """Set this layer's epitome and bias from a dense layer's weight and bias, and return this layer.
 
-        Nothing changes if a weight is on the meta device, because it holds no numbers there.
+        Nothing changes if ``weight`` or the epitome is on torch's meta device, where tensors have no values.
 
         Args:
             weight: Weight of the dense layer, of shape ``geometry.weight_shape``.
-            bias: Bias of the dense layer; None leaves the epitome layer's bias as it is.
-            initial_weights: ``"fit"``: the epitome becomes the one whose sampled weight is nearest to ``weight``; ``"reset"``: each
-                cell takes one of the weights that read it; ``"none"``: nothing changes.
+            bias: Bias of the dense layer; None leaves this layer's bias as it is.
+            initial_weights: ``"fit"``: the epitome becomes the one whose sampled weight is nearest to ``weight``; ``"reset"``:
+                each cell takes the value of one weight that reads it; ``"none"``: nothing changes.
 
         Raises:
-            OptionError: If the weight holds NaN or infinity, or if ``initial_weights`` is not one of the three.
-            GeometryError: If the weight has another shape.
+            OptionError: If ``weight`` holds NaN or infinity, or if ``initial_weights`` is not one of these three words.
+            GeometryError: If ``weight`` does not have the shape ``geometry.weight_shape``.
         """
         check_choice("initial_weights", initial_weights, get_args(EpitomeInit))
         if initial_weights == "none" or weight.is_meta or self.epitome.is_meta:
@@ -77,12 +77,12 @@ class DenseExchange(nn.Module, ABC):
         return self
 
     def copy_dense_state_(self, dense: nn.Module, initial_weights: EpitomeInit = "fit") -> Self:
-        """Copy a dense layer's weight, bias, training mode and ``requires_grad`` flags, in place. Returns the epitome layer.
+        """Copy a dense layer's weight, bias, training mode and ``requires_grad`` flags into this layer, and return this layer.
 
         Args:
             dense: Dense layer of the same kind and shape; it is not changed.
             initial_weights: ``"fit"``: the epitome becomes the one whose sampled weight is nearest to the dense weight;
-                ``"reset"``: each cell takes one of the weights that read it; ``"none"``: epitome and bias do not change.
+                ``"reset"``: each cell takes the value of one weight that reads it; ``"none"``: epitome and bias do not change.
 
         Raises:
             GeometryError: If ``dense`` is a layer of another kind.
@@ -100,7 +100,10 @@ class DenseExchange(nn.Module, ABC):
         return self.train(dense.training)
 
     def to_dense(self) -> nn.Module:
-        """Make a plain layer with the sampled weight, of the class that this layer was made from. Outputs are equal up to rounding."""
+        """Make a dense layer with the sampled weight, of the class of the layer that this epitome layer replaced.
+
+        If it replaced none, the class is torch's own. Outputs equal this layer's up to rounding.
+        """
         if self.shell is None:
             return self.plain()
         dense = copy.deepcopy(self.shell)
@@ -127,7 +130,10 @@ def hollow_copy(module: nn.Module) -> nn.Module:
 
 
 def fill_dense(module: nn.Module, layer: DenseExchange) -> nn.Module:
-    """Copy an epitome layer's sampled weight, bias, training mode and ``requires_grad`` flags into a dense module, and return that."""
+    """Copy an epitome layer's sampled weight and bias into a dense module, and return the module.
+
+    The training mode and the ``requires_grad`` flags are copied too.
+    """
     with torch.no_grad():
         module.weight.copy_(layer.materialize())  # type: ignore[union-attr, operator]
         if layer.bias is not None:

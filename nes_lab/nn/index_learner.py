@@ -1,7 +1,7 @@
-"""Predict starting indices from a layer's input, and average them over training steps: the index learner.
+"""Predict starts (starting indices) from a layer's input with a small network, the index learner, and average them over training.
 
-Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: by default the learner predicts a move of at most
-``reach`` cells from the integer tiling (``squash="tanh"``); with ``squash="sigmoid"`` starts move anywhere, as in the paper.
+Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: by default (``squash="tanh"``) starts stay within
+``reach`` cells of their values with ``"tiled"`` routing. With ``squash="sigmoid"`` they move anywhere, as in the paper.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONV_AND_NORM = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)
 def check_learner_options(
     reach: float = 1.0, squash: str = "tanh", momentum: float = 0.9, learner: str = "mlp"
 ) -> None:
-    """Check the options of an index learner.
+    """Check the options of an index learner, the network that predicts starts.
 
     Raises:
         OptionError: If an option is not allowed; the message names the option, its value and what is allowed.
@@ -43,22 +43,24 @@ def check_learner_options(
 
 
 class IndexLearner(nn.Module):
-    """Predicts starts: a small network, called ``eta``, maps the layer's input to one number per start and sample.
+    """Predicts starts: a small network, which maps an epitome layer's input to one number per start and sample.
 
-    There are two kinds of network. Before training both return zeros.
+    There are two kinds of network. Before training both return only zeros.
 
     - ``mlp``: global average pooling, then two linear layers; the last one is initialized to zero
     - ``conv``: convolution with kernel size 3 and stride 2, batch norm, ReLU6, convolution with kernel size 1, batch norm whose
       scale is initialized to zero, global average pooling
 
     Args:
-        channels: Number of input channels of the layer.
+        channels: Number of input channels of the epitome layer.
         outputs: Number of starts to predict.
-        spatial: Number of spatial axes of the input, 0 to 3.
+        spatial: Number of spatial axes of the input, 0 to 3; 0 for a linear layer.
         kind: Kind of network, ``"mlp"`` or ``"conv"``.
 
     Shape:
-        - input ``(N, C)``, ``(N, T, C)`` for linear layers, ``(N, C, *spatial)`` for convolutions; output ``(N, outputs)``
+        - input for linear layers ``(N, C)`` or ``(N, T, C)``, for convolutions ``(N, C, ...)``, with ``N`` samples and ``C``
+          channels
+        - output ``(N, outputs)``
 
     Examples:
         >>> IndexLearner(8, 5, spatial=2)(torch.randn(3, 8, 4, 4)).shape
@@ -97,7 +99,7 @@ class IndexLearner(nn.Module):
             nn.init.zeros_(parameter)
 
     def reset_parameters(self) -> None:
-        """Set the weights of all layers to new random numbers, and those of the last layer to zero."""
+        """Set the network's weights to new random numbers, except those of its last layer, which become 0."""
         for part in self.body:
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
@@ -105,7 +107,7 @@ class IndexLearner(nn.Module):
         self._begin_at_zero()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the network's raw outputs, one row per sample."""
+        """Return the network's raw outputs, from which the starts are computed: one row per sample."""
         if self.kind == "conv":
             return self.body(x).flatten(2).mean(2)
         if self.spatial:
@@ -115,24 +117,27 @@ class IndexLearner(nn.Module):
 
 @learned_starts("learner")
 class LearnerStarts(Starts):
-    """Holds starts that an :class:`IndexLearner` predicts. Their moving average over training steps is the routing map.
+    """Holds a layer's starts: the moving average of the starts that an :class:`IndexLearner` predicts during training.
 
-    Each training step takes these steps, where ``x`` is the layer's input and ``eta`` the index learner:
+    Each forward pass in training does three things. ``x`` is the layer's input, and ``eta`` is the index learner, a small
+    network.
 
     1. Average ``eta(x)`` over all samples (of all ranks, if training is distributed).
-    2. Compute new starts: ``anchor + reach * tanh(average)``, clamped to the epitome, where ``anchor`` is the integer tiling. With
-       ``squash="sigmoid"`` they are ``range * sigmoid(average)``, where ``range`` is the largest start, or the number of cells if the
-       boundary is circular.
-    3. Use and store ``momentum * old + (1 - momentum) * new``, where ``old`` are the starts stored so far.
+    2. Compute new starts from the average: ``anchor + reach * tanh(average)``, where ``anchor`` are the starts of ``"tiled"``
+       routing. They are clamped so that patches stay inside the epitome, unless the boundary is circular (patches wrap around
+       the end of the epitome). With ``squash="sigmoid"`` new starts are ``range * sigmoid(average)``, where ``range`` is the
+       largest allowed start, or the number of cells if the boundary is circular.
+    3. Use and store ``momentum * old + (1 - momentum) * new``, where ``old`` are the starts stored before and ``new`` are those
+       of step 2.
 
     Args:
-        geometry: Shapes, scope and boundary.
+        geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
         channels: Number of input channels of the layer.
         spatial: Number of spatial axes of the layer's input.
         dtype: dtype of the starts.
-        reach: Largest move of a start from the tiling, in cells; only for ``squash="tanh"``.
+        reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``squash="tanh"``.
         squash: Function that bounds the predictions, ``"tanh"`` or ``"sigmoid"``.
-        momentum: Share of the old starts in the moving average, in [0, 1).
+        momentum: Factor of the old starts in the moving average, in [0, 1).
         learner: Kind of network, ``"mlp"`` or ``"conv"``.
         device: Device of starts and index learner; None: torch's default.
         eta_dtype: dtype of the index learner; None: torch's default.
@@ -165,7 +170,7 @@ class LearnerStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> LearnerStarts:
-        """Make the module that holds the starts of a new layer, with an index learner of the layer's dtype."""
+        """Make the module that holds the starts of a new layer, with a network of the layer's dtype that predicts them."""
         return cls(
             facts.geometry,
             facts.channels,
@@ -177,12 +182,12 @@ class LearnerStarts(Starts):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return the layer's arguments that configure the index learner, by name."""
+        """Return the layer's ``reach``, ``squash``, ``momentum`` and ``learner`` arguments, by name."""
         kind = "mlp" if self.learner is None else self.learner.kind
         return {"reach": self.reach, "squash": self.squash, "momentum": self.momentum, "learner": kind}
 
     def learner_params(self) -> int:
-        """Count the parameters of the index learner, which inference does not need."""
+        """Count the parameters of the network that predicts the starts. Inference does not need this network."""
         return sum(p.numel() for p in self.parameters())
 
     def _name(self, what: str, axis: int) -> str:
@@ -197,7 +202,7 @@ class LearnerStarts(Starts):
         return tiling if self.squash == "tanh" else torch.zeros_like(tiling) + self._range(axis, tiling) * 0.5
 
     def reset(self) -> None:
-        """Set the starts back to those before training, and the index learner's weights to new random numbers."""
+        """Set the starts back to their values before training, and the network that predicts them to new random weights."""
         super().reset()
         for axis, table in self.tables():
             table.copy_(self._begin(axis, table.dtype, table.device))
@@ -215,17 +220,24 @@ class LearnerStarts(Starts):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def derive(self) -> None:
-        """Write the anchors, the starts before training, into their buffers."""
+        """Compute again the starts that the layer had before training, and write them into their buffers."""
         for axis in self.sampled:
             anchor = getattr(self, self._name("anchor", axis))
             anchor.copy_(self._begin(axis, anchor.dtype, anchor.device))
 
     def read(self, axis: int) -> Tensor:
-        """Return the stored starts of one axis, clamped to their limits."""
+        """Return the stored starts of one weight axis, clamped so that patches stay inside the epitome.
+
+        With the circular boundary, where patches wrap around the end of the epitome, starts are not clamped.
+        """
         return self.inside(self.table(axis), axis)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Predict starts from the input, average and store them in training mode; return the stored starts in evaluation mode."""
+        """Return the starts of each weight axis for one input of the layer; None for an axis without starts.
+
+        In training mode, starts are predicted from the input, averaged with the stored starts, and stored. In evaluation mode
+        the stored starts are returned.
+        """
         if not self.training or self.learner is None:
             return self.current()
         raw, samples = self._predict(x)
@@ -247,7 +259,10 @@ class LearnerStarts(Starts):
         return tuple(starts)
 
     def _predict(self, x: Tensor) -> tuple[Tensor, int | None]:
-        """Return the index learner's mean output over all samples of all ranks, and the number of samples; None if there are none."""
+        """Return the network's output for an input, averaged over the samples of all ranks, and the number of these samples.
+
+        The number is None if there are no samples.
+        """
         assert self.learner is not None  # forward has checked
         dtype = self.table(self.sampled[0]).dtype
         batched = x if x.ndim > self.spatial + 1 or (self.spatial == 0 and x.ndim == 2) else x.unsqueeze(0)
@@ -270,7 +285,10 @@ class LearnerStarts(Starts):
 
 
 def _inside_backward() -> bool:
-    """Return True if activation checkpointing repeats a forward pass, which must then not change the routing map."""
+    """Return True if the forward pass runs inside a backward pass, because activation checkpointing repeats the forward pass.
+
+    A repeated forward pass must not change the stored starts again.
+    """
     if torch.compiler.is_compiling():
         return False
     return torch._C._current_graph_task_id() != -1

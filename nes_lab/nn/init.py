@@ -1,8 +1,9 @@
-"""Compute initial epitomes: random, copied from a weight, or fitted to it.
+"""Compute initial epitomes: random, copied from a dense weight, or fitted to it.
 
-For given starts the sampled weight is linear in the epitome. So the epitome whose weight is nearest to a given one is a
-least-squares solution. With integer starts its cells are averages of weights. For a separable layer it follows from two small
-problems, one per channel axis. Otherwise conjugate gradients compute it.
+For given starts the sampled weight is a linear function of the epitome. So the epitome whose sampled weight is nearest to a
+dense weight is a least-squares solution. There are three ways to compute it. With integer starts, each cell is the average of
+the weights that read it. With separable scope and starts on the channel axes only, the axes are solved one after the other. In
+all other cases conjugate gradients are used.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ __all__ = ["copy_epitome", "fit_epitome", "fit_method", "relative_residual", "re
 def reset_epitome_(
     epitome: Tensor, bias: Tensor | None, weight_shape: tuple[int, ...], generator: torch.Generator | None = None
 ) -> None:
-    """Fill epitome and bias in place with uniform random numbers up to ``1/sqrt(fan_in)``, as torch initializes a dense layer.
+    """Fill epitome and bias, in place, with uniform random numbers in ``[-bound, bound]``, as torch initializes a dense layer.
 
-    ``fan_in`` is that of the dense weight, not of the epitome, because the layer multiplies with the sampled weight.
+    ``bound`` is ``1 / sqrt(fan_in)``. ``fan_in`` is the number of weights per output channel in the dense weight. The epitome's
+    shape does not matter, because the layer multiplies with the sampled weight.
     """
     bound = 1 / math.sqrt(math.prod(weight_shape[1:]))
     with torch.no_grad():
@@ -34,13 +36,14 @@ def reset_epitome_(
 
 
 def copy_epitome(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Make an epitome by giving each cell the value of one weight that reads it, the first in memory.
+    """Make an epitome from a dense weight: each cell takes the value of the first weight (in memory) that reads the cell.
 
-    This is meant for training from scratch: it keeps the variance of the dense layer's initialization, which averaging would
-    shrink. Fractional starts are rounded first. Cells that no weight reads get values of the weight, in order.
+    This is meant for training from scratch. The values keep the variance of the dense layer's initialization; averages of
+    several weights would have a smaller variance. Fractional starts are rounded first. A cell that no weight reads takes the
+    value of some weight too.
 
     Args:
-        routing_map: Starts of the layer.
+        routing_map: The layer's shapes and starts.
         weight: Dense weight, of shape ``geometry.weight_shape``.
 
     Returns:
@@ -66,26 +69,26 @@ def fit_epitome(
     steps: int = 2000,
     tolerance: float = 1e-24,
 ) -> Tensor:
-    """Compute the epitome whose sampled weight is nearest to a given weight: ``E`` minimizes ``||weight - T(E)||^2``.
+    """Compute the epitome ``E`` whose sampled weight ``T(E)`` is nearest to a given weight: ``E`` minimizes ``||weight - T(E)||^2``.
 
-    ``T(E)`` is the weight sampled from the epitome ``E``. If several epitomes are equally near, the result is the one with the
-    least norm, so cells that no weight reads are 0. The method depends on the starts:
+    If several epitomes are equally near, the one with the least norm is returned. So cells that no weight reads are 0. The
+    method depends on the starts and on ``moment``:
 
-    - integer starts: averages, exact
-    - separable scope without sampled kernel axes: two small problems, exact: ``E = pinv(A_out) weight pinv(A_in)^T`` with the
-      sampling matrices ``A_out`` and ``A_in`` of the channel axes
+    - integer starts, no ``moment``: each cell is the average of the weights that read it; exact
+    - separable scope and starts on the channel axes only: one channel axis after the other; exact
     - otherwise: conjugate gradients that begin at zero
 
     Args:
-        routing_map: Starts of the layer.
+        routing_map: The layer's shapes and starts.
         weight: Dense weight, of shape ``geometry.weight_shape``.
-        row_scale: One factor per output channel, ``(C_out,)``; ``row_scale * T(E)`` is fitted to the weight. None: all are 1.
-        moment: Second moment ``S`` of the inputs that the weight is multiplied with, ``(n, n)`` with ``n = prod(weight_shape[1:])``,
-            positive definite. Then ``E`` minimizes ``tr (W - T(E)) S (W - T(E))^T``, the mean squared error of the output, where
-            ``W`` is the weight. None: it minimizes the error of the weight.
+        row_scale: One factor per output channel, ``(C_out,)``, by which ``T(E)`` is multiplied before it is compared with the
+            weight. None: all factors are 1.
+        moment: Matrix of shape ``(n, n)``, positive definite, where ``n = prod(weight_shape[1:])`` is the number of inputs of
+            one output. Entry ``(i, j)`` is the mean product of inputs ``i`` and ``j``. With it, the fit minimizes the mean
+            squared error of the layer's output. None: the fit minimizes the error of the weight.
         steps: Largest number of iterations of the conjugate gradients.
-        tolerance: Squared residual of the normal equations, relative to its value at the beginning, at which the conjugate
-            gradients stop.
+        tolerance: The conjugate gradients stop when the squared residual of the normal equations has fallen to this fraction of
+            its first value.
 
     Returns:
         The epitome, of shape ``geometry.epitome_shape``, with dtype and device of ``weight``.
@@ -111,7 +114,10 @@ def fit_epitome(
 
 
 def fit_method(routing_map: RoutingMap, moment: Tensor | None = None) -> str:
-    """Return the name of the method that :func:`fit_epitome` uses: ``averages``, ``axis by axis`` or ``conjugate gradients``."""
+    """Return the name of the method by which :func:`fit_epitome` fits an epitome, given the starts and ``moment``.
+
+    It is ``averages``, ``axis by axis`` or ``conjugate gradients``.
+    """
     all_integers = all(s is None or not _exact_starts(s).is_floating_point() for s in routing_map.starts)
     if all_integers and moment is None:
         return "averages"
@@ -127,17 +133,19 @@ def relative_residual(
     row_scale: Tensor | None = None,
     moment: Tensor | None = None,
 ) -> float:
-    """Compute the relative error of a sampled weight, ``||W - T(E)|| / ||W||``, for a weight ``W`` and an epitome ``E``.
+    """Compute the relative error ``||W - T(E)|| / ||W||`` of the weight ``T(E)`` that is sampled from an epitome ``E``.
 
-    It is 0 if the epitome gives the weight exactly, and 1 if an epitome of zeros would be equally good.
+    ``W`` is the dense weight. The error is 0 if the epitome gives ``W`` exactly, and 1 if an epitome of zeros would be equally
+    good.
 
     Args:
-        routing_map: Starts of the layer.
+        routing_map: The layer's shapes and starts.
         weight: Dense weight, of shape ``geometry.weight_shape``; the error of a weight of zeros is 0.
-        epitome: Epitome of shape ``geometry.epitome_shape``; None: the one whose weight is nearest, from :func:`fit_epitome`.
-        row_scale: One factor per output channel that multiplies the sampled weight; None: all are 1.
-        moment: Second moment of the inputs that the weight is multiplied with, as a matrix; both norms are then those of the output.
-            None: norms of the weight.
+        epitome: Epitome of shape ``geometry.epitome_shape``; None: the epitome from :func:`fit_epitome`, whose sampled weight
+            is nearest to ``weight``.
+        row_scale: One factor per output channel that multiplies the sampled weight; None: all factors are 1.
+        moment: Matrix of the mean products of pairs of inputs, as in :func:`fit_epitome`. With it, the error is that of the
+            layer's output. None: the error is that of the weight.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -161,7 +169,7 @@ def _energy(weight: Tensor, moment: Tensor | None) -> Tensor:
 
 
 def _exact_starts(starts: Tensor) -> Tensor:
-    """Detach starts from autograd and convert them to float64, or to int64 if they all lie on a cell."""
+    """Detach starts from autograd and convert them to int64 if they are all integers, otherwise to float64."""
     starts = starts.detach()
     if not starts.is_floating_point():
         return starts
@@ -179,7 +187,10 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> Tensor:
-    """Fit an epitome where every weight reads one cell: each cell is an average, because the normal equations are diagonal."""
+    """Fit an epitome to a weight, if every weight reads one cell.
+
+    Then each cell is the average of the weights that read it (with channel factors, a weighted average).
+    """
     ones = torch.ones_like(target)
     count = _adjoint(routing_map, ones if scale is None else ones * _rows(scale.square(), target))
     total = _adjoint(routing_map, target if scale is None else target * _rows(scale, target))
@@ -187,7 +198,11 @@ def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> 
 
 
 def _axis_by_axis(routing_map: RoutingMap, target: Tensor, scale: Tensor | None, moment: Tensor | None) -> Tensor:
-    """Fit an epitome along one channel axis after the other: sampling is a Kronecker product, and so is its pseudoinverse."""
+    """Fit an epitome to a weight along the input channels, then along the output channels.
+
+    This is exact. Sampling is the Kronecker product of one matrix per channel axis. The pseudoinverse of a Kronecker product is
+    the Kronecker product of the pseudoinverses.
+    """
     c_out, c_in = target.shape[:2]
     solved = target.reshape(c_out, c_in, -1)
     a_out, a_in = (
@@ -208,7 +223,10 @@ def _axis_by_axis(routing_map: RoutingMap, target: Tensor, scale: Tensor | None,
 
 
 def _pinv(matrix: Tensor) -> Tensor:
-    """Compute the pseudoinverse of a matrix, from the normal equations if they are well conditioned enough for float64."""
+    """Compute the pseudoinverse of a matrix.
+
+    A Cholesky decomposition is used if it is accurate enough in float64, otherwise ``torch.linalg.pinv``.
+    """
     factor, failed = torch.linalg.cholesky_ex(matrix.T @ matrix)
     pivots = factor.diagonal()
     if int(failed) == 0 and float(pivots.min()) > 1e-2 * float(pivots.max()):
@@ -217,7 +235,10 @@ def _pinv(matrix: Tensor) -> Tensor:
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """Compute ``right @ pinv(gram)`` for a positive semidefinite matrix ``gram``, by Cholesky if it is well conditioned."""
+    """Compute ``right @ pinv(gram)`` for a positive semidefinite matrix ``gram``.
+
+    A Cholesky decomposition is used if it is accurate enough in float64, otherwise ``torch.linalg.pinv``.
+    """
     read = gram.diagonal() > 0
     factor, failed = torch.linalg.cholesky_ex(gram[read][:, read])
     pivots = factor.diagonal()
@@ -253,9 +274,9 @@ def _conjugate_gradients(
 
 
 def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Return two functions: one samples a weight from an epitome, the other is the adjoint of sampling.
+    """Return two functions: one samples a weight from an epitome, the other is the adjoint (transpose) of this linear function.
 
-    If every weight reads one cell, both are plain indexing with the same table.
+    If every weight reads one cell, both functions index with one table, which is faster.
     """
     if any(s is not None and s.is_floating_point() for s in routing_map.starts):
         return routing_map.materialize, lambda weight: _adjoint(routing_map, weight)
@@ -269,7 +290,10 @@ def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor]
 
 
 def _adjoint(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Apply the adjoint of sampling to a tensor of the weight's shape; it is the gradient of ``<T(E), weight>`` in ``E``."""
+    """Apply the adjoint (transpose) of sampling to a tensor of the weight's shape.
+
+    Each epitome cell gets the sum of the tensor's entries at the weights that read the cell, times their factors.
+    """
     with torch.enable_grad():
         epitome = torch.zeros(
             routing_map.geometry.epitome_shape, dtype=weight.dtype, device=weight.device, requires_grad=True

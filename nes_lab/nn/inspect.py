@@ -16,12 +16,12 @@ __all__ = ["epitome_layers", "snapshot_layers"]
 
 
 def epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
-    """Iterate over the names and modules of a model's epitome layers, each once, in the order of its modules."""
+    """Iterate over a model's epitome layers as pairs of name and module, in the order of ``named_modules()``."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, EpitomeLayer))
 
 
 def snapshot_layers(model: nn.Module) -> dict[str, LayerSnapshot]:
-    """Copy the epitome and the starts of each epitome layer of a model as numpy arrays, by layer name.
+    """Copy the epitome and the starts of each epitome layer of a model into numpy arrays, and return the copies by layer name.
 
     Examples:
         >>> from nes_lab.nn.linear import EpitomeLinear

@@ -1,7 +1,7 @@
 """Decide which dense layers an epitome layer can replace, and say why it cannot replace others.
 
-Classes of other packages are recognized by package and class name, so that the packages need not be installed. A subclass counts
-as its base class if it does not change the forward method and adds no parameters, because then it computes the same.
+Classes of other packages are recognized by package and class name, so that the packages need not be installed. A subclass
+counts as its base class if it has the same forward method and no further parameters. Such a subclass computes the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OWN_NUMBERS = {"conv2d_std": ("gain",)}
 
 
 def class_kind(kind: type[nn.Module]) -> str | None:
-    """Return the kind of epitome layer that can replace layers of a class; None if there is none.
+    """Return the kind of epitome layer (such as ``conv2d``) that can replace layers of a class; None if no kind can.
 
     Examples:
         >>> class_kind(nn.Conv2d), class_kind(nn.LazyConv2d), class_kind(nn.ConvTranspose2d)
@@ -57,7 +57,9 @@ def class_kind(kind: type[nn.Module]) -> str | None:
 
 
 def kind_of(module: nn.Module) -> str | None:
-    """Return the kind of epitome layer that can replace a module; None if there is none (:func:`why_not` says why).
+    """Return the kind of epitome layer (such as ``conv2d``) that can replace a module; None if no kind can.
+
+    :func:`why_not` returns the reason.
 
     Examples:
         >>> kind_of(nn.Linear(2, 3)), kind_of(nn.ReLU()), kind_of(nn.Conv2d(2, 3, 3, padding_mode="circular"))

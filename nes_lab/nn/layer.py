@@ -1,4 +1,4 @@
-"""Define the base class of epitome layers, which holds epitome and starts, computes the layer, and samples its weight."""
+"""Define the base class of epitome layers, which holds epitome and starts, computes the output, and samples the weight."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class SnapReport:
     """Says how much a layer changed when its starts were rounded to integers.
 
     Args:
-        largest_move: Largest distance that a start moved, in cells.
-        relative_change: Relative change of the sampled weight ``W``, ``||W_after - W_before|| / ||W_before||``.
+        largest_move: Largest distance by which a start moved, in cells.
+        relative_change: Relative change ``||W_after - W_before|| / ||W_before||`` of the sampled weight ``W``.
     """
 
     largest_move: float
@@ -43,23 +43,28 @@ class EpitomeLayer(DenseExchange):
     """Base class of the epitome layers. Use a subclass such as :class:`EpitomeConv2d` or :class:`EpitomeLinear`.
 
     Args:
-        weight_shape: Shape of the dense layer's weight, ``(C_out, C_in/groups, *K)``.
-        op: The operation that uses the weight.
-        bias: True for a bias of ``C_out`` numbers.
-        epitome_shape: Shape of the epitome, ``(E_out, E_in, *E_k)``, in cells.
+        weight_shape: Shape of the dense layer's weight, ``(C_out, C_in/groups, *K)``, with the kernel lengths ``K``.
+        op: The convolution or matrix product that uses the weight.
+        bias: True if the layer has a bias: one number per output channel.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in, *E_k)``: its lengths along output channels, input channels and
+            kernel axes.
         patch_channels: Numbers of output and input channels of a patch, ``(b_out, b_in)``; None: the lengths of the epitome's
             channel axes.
-        routing: How the starts are set. ``"tiled"``: 0, b, 2b, ... for patches of length b, wrapping around; ``"stride"``: evenly
-            spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters; ``"learner"``: predicted from the input.
-        scope: ``"separable"``: a start depends only on the patch's index along its own axis; ``"joint"``: each block of the weight
-            (an output patch crossed with an input patch) has its own starts.
-        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: they continue at the beginning of the axis.
-        execution: How the layer is computed: ``"auto"`` (in the way with the fewest multiply-adds) or the name of an execution.
+        routing: How the starts are set. ``"tiled"``: 0, b, 2b, ... for patches of length b, beginning again at the end of the
+            epitome; ``"stride"``: evenly spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters;
+            ``"learner"``: predicted from the input.
+        scope: ``"separable"``: patches with the same index along an axis have the same start along that axis; ``"joint"``: each
+            block of the weight (an output patch crossed with an input patch) has its own starts.
+        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: a patch that passes the end of an axis continues
+            at the beginning of the axis.
+        execution: How the layer is computed: ``"auto"`` (in the way with the fewest multiply-adds) or a name from
+            :meth:`available_executions`.
         seed: Seed of ``"random"`` routing; other routings ignore it.
-        reach: Largest move of a start from the tiling, in cells; only for ``"learner"`` routing with ``squash="tanh"``.
-        squash: Only for ``"learner"`` routing. ``"tanh"``: starts move by at most ``reach`` cells; ``"sigmoid"``: they move anywhere,
-            as in the paper.
-        momentum: Share of the old starts in the moving average, in [0, 1); only for ``"learner"`` routing.
+        reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``"learner"`` routing with
+            ``squash="tanh"``.
+        squash: Only for ``"learner"`` routing. ``"tanh"``: starts stay within ``reach`` cells of their ``"tiled"`` values;
+            ``"sigmoid"``: they move anywhere, as in the paper.
+        momentum: Factor of the old starts in the moving average of starts, in [0, 1); only for ``"learner"`` routing.
         learner: Network that predicts the starts, ``"mlp"`` or ``"conv"``; only for ``"learner"`` routing.
         device, dtype: Device and floating-point dtype of epitome and bias; None: torch's defaults.
     """
@@ -109,7 +114,10 @@ class EpitomeLayer(DenseExchange):
         reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Set epitome and bias to new random numbers, with the variance of the dense layer, and reset the starts."""
+        """Set epitome and bias to new random numbers, and the starts to those of a new layer.
+
+        The sampled weight gets the variance of the dense layer's initialization.
+        """
         self.routing.reset()
         reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape, generator)
 
@@ -117,7 +125,9 @@ class EpitomeLayer(DenseExchange):
 
     @property
     def execution(self) -> str:
-        """Name of the execution that computes the layer, or ``"auto"``. It can be set at any time; the output stays the same.
+        """Name of the execution (the way in which the layer is computed), or ``"auto"`` for the one with the fewest multiply-adds.
+
+        It can be set at any time; the output stays the same.
 
         Raises:
             PlanError: When set to an execution that cannot compute this layer; the message says why.
@@ -130,32 +140,37 @@ class EpitomeLayer(DenseExchange):
 
     @property
     def form(self) -> LayerForm:
-        """Geometry, axis states and operation of the layer. They decide how it can be computed, and at what cost."""
+        """Properties that decide how the layer can be computed: its shapes, how each axis is read, and its operation."""
         return LayerForm(self.geometry, self.routing.axis_states, self.op)
 
     def available_executions(self) -> tuple[str, ...]:
-        """Return the names of the executions that can compute this layer."""
+        """Return the names of the executions (ways to compute a layer) that work for this layer."""
         return tuple(execution.name for execution in available_executions(self.form))
 
     def axis_states(self) -> tuple[AxisState, ...]:
-        """Return the state of each weight axis: ``identity`` (read cell by cell), or ``integer`` or ``fractional`` starts."""
+        """Return how each weight axis is read from the epitome: ``identity``, ``integer`` or ``fractional``.
+
+        - ``identity``: each index reads the cell of the same index
+        - ``integer``: each index reads one cell, because starts are integers
+        - ``fractional``: each index reads two neighboring cells and blends them
+        """
         return self.routing.axis_states
 
     def resolved_execution(self, input_shape: Sequence[int]) -> Execution:
-        """Return the execution that computes the layer for an input of the given shape."""
+        """Return the execution (the way to compute the layer) that is used for an input of the given shape."""
         return self._choice.resolve(self.form, input_shape)
 
     def plan_for(self, input_shape: Sequence[int]) -> Execution:
-        """Return the same as :meth:`resolved_execution`, with a warning: this is its name in version 0.1.0."""
+        """Return what :meth:`resolved_execution` returns, with a warning: ``plan_for`` is that method's name in version 0.1.0."""
         warn_renamed("plan_for()", "resolved_execution()")
         return self.resolved_execution(input_shape)
 
     def cost(self, input_shape: Sequence[int]) -> ExecutionCost:
-        """Count the multiply-adds of one forward pass with an input of the given shape, for the execution that computes it."""
+        """Count the multiply-adds of one forward pass with an input of the given shape, for the execution that the layer uses."""
         return self.resolved_execution(input_shape).cost(self.form, self.op.positions(input_shape))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Compute the layer's output. Input and output have the shapes of the dense layer's.
+        """Compute the layer's output. Input and output have the same shapes as those of the dense layer.
 
         Raises:
             GeometryError: If the input has the wrong number of channels.
@@ -174,7 +189,10 @@ class EpitomeLayer(DenseExchange):
         return execution.run(x, prepared, self.op, self.scale, self.bias)
 
     def _infer(self, x: Tensor) -> Tensor:
-        """Compute the layer's output for inference, and cache what does not depend on the input for the next call."""
+        """Compute the layer's output for inference.
+
+        Tensors that do not depend on the input, such as the sampled weight, are cached for the next call.
+        """
         execution = self.resolved_execution(x.shape)
         epitome, scale, routing = self.epitome, self.scale, self.routing
         kept = self._inference.values((epitome, scale, *routing.stored_tables()))
@@ -187,7 +205,9 @@ class EpitomeLayer(DenseExchange):
         return execution.run(x, prepared, self.op, scale, self.bias)
 
     def taps(self, starts: tuple[Tensor | None, ...] | None = None) -> Taps:
-        """Build the taps of each weight axis (the cells it reads and their shares); None for an axis that is read cell by cell.
+        """Build the taps of each weight axis: the epitome cells that each index reads, and the factor of each cell.
+
+        An axis has None instead of taps if each index reads the cell of the same index.
 
         Args:
             starts: Starts of each weight axis; None: the starts that inference uses.
@@ -197,13 +217,16 @@ class EpitomeLayer(DenseExchange):
     # ---- the weight ------------------------------------------------------------------------------------------------
 
     def routing_map(self) -> RoutingMap:
-        """Return the routing map: the starts that inference uses, detached from autograd; integers if none is fractional."""
+        """Return the routing map: the starts that inference uses, detached from autograd.
+
+        The starts are integer tensors if a rule sets them or if they were rounded.
+        """
         starts = tuple(None if s is None else s.detach().clone() for s in self.routing.current())
         return RoutingMap(self.geometry, starts, self.routing_mode)
 
     @property
     def routing_mode(self) -> str:
-        """Name of the routing mode that set the starts. It stays the same after ``freeze()``."""
+        """Name of the routing mode that set the starts, such as ``tiled`` or ``free``. It stays the same after ``freeze()``."""
         return self.routing.mode
 
     @property
@@ -212,49 +235,55 @@ class EpitomeLayer(DenseExchange):
         return not self.routing.learned
 
     def materialize(self) -> Tensor:
-        """Sample the layer's weight from its epitome, differentiable in the epitome and in ``free`` starts.
+        """Sample the layer's weight from its epitome. Gradients reach the epitome and, with ``free`` routing, the starts.
 
         Returns:
-            A tensor of the dense weight's shape. If a batch norm was folded into the layer, each output channel is multiplied by
-            its factor in ``scale``.
+            A tensor of the dense weight's shape. If a batch norm was folded into the layer, each output channel is already
+            multiplied by the batch norm's factor.
         """
         weight = EXECUTIONS["materialize"].prepare(self.epitome, self.taps(), self.geometry, self.scale).weight
         return weight.view_as(weight) if weight is self.epitome else weight
 
     @property
     def weight(self) -> Tensor:
-        """The sampled weight, for parent modules that use a layer's weight and bypass its forward.
+        """The weight, sampled from the epitome, for modules that read ``layer.weight`` and do not call the layer.
 
-        It is sampled at each access, so writing into it changes nothing. To change the layer, change ``epitome`` or call
-        ``load_dense_``.
+        It is sampled at each access, so writing into it does not change the layer. To change the layer, change ``epitome`` or
+        call ``load_dense_``.
         """
         return self.materialize()
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register a parameter. Refuse the name ``weight`` (``layer.weight = ...``) and say what to do instead."""
+        """Register a parameter, but refuse the name ``weight`` with an error that says what to do instead."""
         if name == "weight":
             raise AttributeError("weight is sampled from the epitome and cannot be set; use load_dense_(weight, bias)")
         super().register_parameter(name, param)
 
     def stored_params(self) -> int:
-        """Count the numbers stored for inference: epitome, starts, bias and scale, but not the index learner."""
+        """Count the numbers stored for inference: epitome, bias, starts (unless a rule sets them), and channel factors (``scale``).
+
+        The network that predicts starts is not counted, because only training needs it.
+        """
         rest = sum(t.numel() for t in (self.bias, self.scale) if t is not None)
         return self.epitome.numel() + self.routing.stored_params() + rest
 
     def learner_params(self) -> int:
-        """Count the parameters of the index learner, which only training needs."""
+        """Count the parameters of the index learner, the network that predicts starts. Only training needs this network."""
         return self.routing.learner_params()
 
     # ---- freezing and snapping starts ----------------------------------------------------------------------------------------
 
     def freeze(self) -> EpitomeLayer:
-        """Stop learning the starts and drop the index learner. The output at inference stays the same. Returns the layer."""
+        """Stop learning the starts, drop the network that predicts them, and return the layer.
+
+        The output at inference stays the same.
+        """
         if self.routing.learned:
             self.routing = FrozenStarts(self.routing).train(self.training)
         return self
 
     def snap(self) -> SnapReport:
-        """Round the starts to integers permanently, so that each weight reads one cell. Return how much that changed."""
+        """Round the starts to integers permanently, so that each weight reads one cell. Return how much starts and weight changed."""
         before, old = self.materialize().detach(), self.routing.current()
         if self.routing.stored:
             self.routing = FrozenStarts(self.routing, snap=True).train(self.training)

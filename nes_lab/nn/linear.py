@@ -23,11 +23,11 @@ __all__ = ["EpitomeLinear"]
 class EpitomeLinear(EpitomeLayer):
     r"""Linear layer whose weight is sampled from a smaller tensor, the epitome.
 
-    Law: every execution gives the output of ``F.linear(x, layer.materialize(), bias)``, and its gradients.
+    Law: with every ``execution``, output and gradients equal those of ``F.linear(x, layer.materialize(), bias)``.
 
     Args:
         in_features, out_features, bias, device, dtype: Arguments of :class:`torch.nn.Linear`.
-        epitome_shape: Shape of the epitome, ``(E_out, E_in)``, in cells.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in)``: its lengths along output and input features.
         patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: Arguments of
             :class:`~nes_lab.nn.conv.EpitomeConv2d`.
 
@@ -35,7 +35,7 @@ class EpitomeLinear(EpitomeLayer):
         - input ``(..., in_features)``, output ``(..., out_features)``
 
     Raises:
-        GeometryError: If a patch does not fit in the epitome; the message names the axis, what it needs and what it has.
+        GeometryError: If a patch does not fit in the epitome; the message names the axis and the lengths of patch and epitome.
 
     Examples:
         >>> layer = EpitomeLinear(32, 64, epitome_shape=(16, 16))
@@ -91,16 +91,19 @@ class EpitomeLinear(EpitomeLayer):
     @classmethod
     @renamed_arguments(weights="initial_weights")
     def from_linear(cls, linear: nn.Linear, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
-        """Make the epitome layer that replaces a dense linear layer, with its bias, dtype, device and mode.
+        """Make the epitome layer that replaces a dense linear layer.
+
+        Bias, dtype, device and training mode are those of the dense layer.
 
         Args:
             linear: The dense layer; it is not changed.
             initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``:
-                each cell takes one of the weights that read it; ``"none"``: the epitome is random.
-            **epitome: Values of ``epitome_shape`` and of the constructor's other arguments about the epitome.
+                each cell takes the value of one weight that reads it; ``"none"``: epitome and bias are random.
+            **epitome: Keyword arguments of the new layer: ``epitome_shape``, and others such as ``patch_channels`` and
+                ``routing``.
 
         Raises:
-            GeometryError: If a patch does not fit, or if ``linear`` is not a linear layer.
+            GeometryError: If a patch does not fit in the epitome, or if ``linear`` is not a linear layer.
 
         Examples:
             >>> linear = nn.Linear(4, 8)
@@ -121,7 +124,7 @@ class EpitomeLinear(EpitomeLayer):
         return layer.copy_dense_state_(linear, initial_weights)
 
     def plain(self) -> nn.Linear:
-        """Make a plain torch linear layer with the sampled weight. Outputs are equal up to rounding."""
+        """Make a plain torch linear layer with the sampled weight. Its outputs equal this layer's up to rounding."""
         linear = nn.Linear(
             self.in_features, self.out_features, self.bias is not None, self.epitome.device, self.epitome.dtype
         )

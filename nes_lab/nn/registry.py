@@ -1,7 +1,8 @@
 """List all kinds of epitome layers by name, and make an epitome layer in place of a dense one.
 
-To add a kind, write ``nn/NAME.py`` with a subclass of :class:`~nes_lab.nn.layer.EpitomeLayer` that sets ``kind``, ``dense`` and
-``operation``. Enter it in :data:`LAYERS`, and say in :mod:`nes_lab.nn.kinds` which dense layers are of that kind.
+To add a kind, write ``nn/NAME.py`` with a subclass of :class:`~nes_lab.nn.layer.EpitomeLayer` that sets ``kind`` (its name),
+``dense`` (torch's class) and ``operation`` (how the weight is applied). Enter the subclass in :data:`LAYERS`, and say in
+:mod:`nes_lab.nn.kinds` which dense layers it can replace.
 
 Tests: tests/nn/test_kinds.py
 """
@@ -31,17 +32,20 @@ LAYERS: dict[str, type[EpitomeLayer]] = {
 
 
 def epitome_layer_for(module: nn.Module, initial_weights: EpitomeInit = "fit", **layer_arguments: Any) -> EpitomeLayer:
-    """Make the epitome layer that replaces a dense layer, with its bias, dtype, device and mode.
+    """Make the epitome layer that replaces a dense layer.
+
+    Bias, dtype, device and training mode are those of the dense layer.
 
     Args:
         module: The dense layer; it is not changed.
-        initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``: each
-            cell takes one of the weights that read it; ``"none"``: the epitome is random.
-        **layer_arguments: Values of ``epitome_shape`` and of the epitome layer's other arguments about the epitome.
+        initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``:
+            each cell takes the value of one weight that reads it; ``"none"``: epitome and bias are random.
+        **layer_arguments: Keyword arguments of the new layer: ``epitome_shape``, and others such as ``patch_channels`` and
+            ``routing``.
 
     Raises:
         OptionError: If no epitome layer can replace the module; the message says why.
-        GeometryError: If a patch does not fit.
+        GeometryError: If a patch does not fit in the epitome.
 
     Examples:
         >>> epitome_layer_for(nn.Conv2d(4, 8, 3), epitome_shape=(4, 4, 3, 3)).kind

@@ -1,4 +1,6 @@
-"""Provide convolutions with TensorFlow's ``SAME`` padding, which depends on the size of the input.
+"""Provide convolutions with TensorFlow's ``SAME`` padding: an axis of length ``size`` gets ``ceil(size / stride)`` outputs.
+
+The number of zeros depends on the size of the input.
 
 Tests: tests/nn/test_kinds.py
 """
@@ -17,7 +19,9 @@ __all__ = ["Conv2dSame", "EpitomeConv2dSame"]
 
 
 class Conv2dSame(nn.Conv2d):
-    """Dense convolution that pads its input so that there are ``ceil(size / stride)`` outputs; it ignores ``padding``.
+    """Dense convolution with TensorFlow's ``SAME`` padding; the argument ``padding`` is ignored.
+
+    An axis of length ``size`` gets ``ceil(size / stride)`` outputs.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, ceil(H / stride), ceil(W / stride))``
@@ -29,17 +33,17 @@ class Conv2dSame(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Pad the input with zeros, as TensorFlow's ``SAME`` does, and convolve it."""
+        """Pad the input with zeros, as TensorFlow's ``SAME`` does, and convolve the padded input."""
         op = LayerOp(self.kernel_size, self.stride, SAME_TF, self.dilation, self.groups)
         return op(input, self.weight, self.bias)
 
 
 class EpitomeConv2dSame(EpitomeConv2d):
-    r"""Two-dimensional convolution with TensorFlow's ``SAME`` padding, its weight sampled from a smaller tensor.
+    r"""Two-dimensional convolution with TensorFlow's ``SAME`` padding, whose weight is sampled from a smaller tensor.
 
-    The arguments are those of :class:`~nes_lab.nn.conv.EpitomeConv2d`, but ``padding`` is ignored. Zeros are added so that there are
-    ``ceil(size / stride)`` outputs; if their number is odd, the end gets one more than the beginning. A layer that was made from
-    timm's ``Conv2dSame`` becomes one again when it is converted to a dense layer.
+    The arguments are those of :class:`~nes_lab.nn.conv.EpitomeConv2d`, but ``padding`` is ignored. Zeros are added so that an
+    axis of length ``size`` has ``ceil(size / stride)`` outputs. If the number of zeros is odd, the end gets one more than the
+    beginning. A layer that replaced timm's ``Conv2dSame`` becomes a ``Conv2dSame`` again when it is converted to a dense layer.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, ceil(H / stride), ceil(W / stride))``
@@ -55,13 +59,14 @@ class EpitomeConv2dSame(EpitomeConv2d):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the operation with TensorFlow's ``SAME`` padding, which depends on the size of the input."""
+        """Return the given convolution with TensorFlow's ``SAME`` padding, which depends on the size of the input."""
         return replace(op, padding=SAME_TF)
 
     def plain(self) -> nn.Module:
         """Make a plain convolution with the sampled weight.
 
-        It is torch's own if inputs of every size get the same padding, equal on both sides; otherwise a :class:`Conv2dSame`.
+        It is an ``nn.Conv2d`` if inputs of every size need the same padding, equal at both ends. Otherwise it is a
+        :class:`Conv2dSame`.
         """
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         static = all(s == 1 for s in self.stride) and all(r % 2 == 0 for r in reach)

@@ -1,4 +1,4 @@
-"""Hold a layer's starting indices in a module: those of a fixed rule, parameters, or a frozen table.
+"""Define the modules that hold a layer's starts (starting indices): set by a rule, learned as parameters, or frozen.
 
 Starts that are predicted from the input are in :mod:`nes_lab.nn.index_learner`. To add a learned routing, write a subclass of
 :class:`Starts` with ``learned = True``, register it with :func:`learned_starts`, and describe it with
@@ -40,16 +40,16 @@ LEARNED_STARTS: dict[str, type[Starts]] = {}
 
 
 def start_name(geometry: EpitomeGeometry, axis: int) -> str:
-    """Return the name under which a state dict holds the starts of a weight axis, such as ``starts_out``."""
+    """Return the name by which a state dict holds the starts of one weight axis, such as ``starts_out``."""
     return f"starts_{geometry.axes[axis].name}"
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """Holds the facts about a layer that are needed to make its starts.
+    """Holds the facts about a layer that are needed to make the module that holds its starts.
 
     Args:
-        geometry: Shapes, scope and boundary.
+        geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
         channels: Number of input channels of the layer.
         spatial: Number of spatial axes of the layer's input; 0 for a linear layer.
         seed: Seed of ``random`` routing.
@@ -74,7 +74,10 @@ class LayerFacts:
 
 
 def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
-    """Return a decorator that registers a class as the one that holds the starts of a learned routing."""
+    """Return a decorator that registers a class for the learned routing of a given name.
+
+    Layers with that routing use the class to hold their starts.
+    """
 
     def register(kind: StartsClass) -> StartsClass:
         LEARNED_STARTS[name] = kind
@@ -84,7 +87,7 @@ def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
 
 
 def make_starts(routing: str, facts: LayerFacts) -> Starts:
-    """Make the module that holds a layer's starts, for the routing mode of a given name.
+    """Make the module that holds a layer's starts, for the routing mode of a given name, such as ``tiled``.
 
     Raises:
         OptionError: If no routing mode has the name.
@@ -96,12 +99,12 @@ def make_starts(routing: str, facts: LayerFacts) -> Starts:
 class Starts(nn.Module):
     """Base class of the modules that hold a layer's starting indices.
 
-    Floating-point starts stay in float32 or float64 even if the model is cast to another dtype, because bfloat16, for example,
-    cannot represent a start of 257.5 cells.
+    Floating-point starts stay in float32 or float64 even if the model is cast to another dtype. The dtype bfloat16, for
+    example, cannot represent a start of 257.5 cells.
 
     Args:
-        geometry: Shapes, scope and boundary.
-        mode: Name of the routing mode.
+        geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
+        mode: Name of the routing mode, such as ``tiled``.
         seed: Seed of ``random`` routing.
     """
 
@@ -136,53 +139,67 @@ class Starts(nn.Module):
 
     @property
     def axis_states(self) -> tuple[AxisState, ...]:
-        """State of each weight axis: ``identity`` (read cell by cell), or ``integer`` or ``fractional`` starts."""
+        """Words that say how each weight axis is read from the epitome: ``identity``, ``integer`` or ``fractional``.
+
+        - ``identity``: each index reads the cell of the same index
+        - ``integer``: each index reads one cell, because starts are integers
+        - ``fractional``: each index reads two neighboring cells and blends them
+        """
         return self._states[self.fractional]
 
     @property
     def state_name(self) -> str:
-        """Word for the state of the starts in saved models: ``rule``, the name of a learned routing, ``frozen`` or ``snapped``."""
+        """Word in saved models for how the starts were set: ``rule``, a learned routing's name, ``frozen``, or ``snapped`` (rounded)."""
         return self.mode if self.learned else "rule"
 
     @property
     def searchable(self) -> bool:
-        """True if :func:`nes_lab.fit` may search for better starts and store them here."""
+        """True if :func:`nes_lab.fit` may search for better starts and store them in this module."""
         return self.stored and not routing_mode(self.mode).not_searched
 
     def options(self) -> dict[str, Any]:
-        """Return the layer arguments that only this routing uses, by name; empty for most routings."""
+        """Return the layer's arguments that only this routing uses, by name; empty for most routings."""
         return {}
 
     def learner_params(self) -> int:
-        """Count the parameters that only training needs."""
+        """Count the parameters that only training needs; 0 unless a network predicts the starts."""
         return 0
 
     def table(self, axis: int) -> Tensor:
-        """Return the stored table of starts of one weight axis."""
+        """Return the tensor that holds the starts of one weight axis."""
         return getattr(self, start_name(self.geometry, axis))
 
     def tables(self) -> Iterator[tuple[int, Tensor]]:
-        """Iterate over the weight axes that have starts, and their stored tables of starts."""
+        """Iterate over the weight axes that have starts: pairs of axis index and the tensor that holds the starts."""
         return ((axis, self.table(axis)) for axis in self.sampled)
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the stored tables of starts as a list. It is called at every inference, so it must be fast."""
+        """Return the tensors that hold the starts, as a list. Every forward pass calls this method, so it must be fast."""
         return [getattr(self, name) for name in self._names]
 
     def current(self) -> tuple[Tensor | None, ...]:
-        """Return the starts of each weight axis as inference uses them; None for an axis that is read cell by cell."""
+        """Return the starts of each weight axis as inference uses them.
+
+        None for an axis without starts, where each index reads the cell of the same index.
+        """
         return tuple(self.read(axis) if axis in self.sampled else None for axis in range(len(self.geometry.axes)))
 
     def read(self, axis: int) -> Tensor:
-        """Return the starts of one weight axis as inference uses them, inside their limits."""
+        """Return the starts of one weight axis as inference uses them: patches stay inside the epitome, or wrap around its end."""
         return self.table(axis)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices in which a weight axis is read; None if there are too many or if the CPU cannot know them."""
+        """Return the contiguous slices of epitome cells that a weight axis reads, in order.
+
+        None if there are too many slices, or if they are not known on the CPU.
+        """
         return None
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the starts of each weight axis for a batch ``x``. In training mode this may change the stored starts."""
+        """Return the starts of each weight axis for the layer's input ``x``; None for an axis without starts.
+
+        In training mode this may change the stored starts.
+        """
         return self.current()
 
     def stored_params(self) -> int:
@@ -190,12 +207,18 @@ class Starts(nn.Module):
         return sum(t.numel() for _, t in self.tables()) if self.stored else 0
 
     def anchors(self, axis: int, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
-        """Return the starts that the rule of this routing mode gives for one weight axis, as floating-point numbers."""
+        """Return the starts that this routing mode's rule gives for one weight axis, as floating-point numbers.
+
+        Learned routings use the rule ``tiled``.
+        """
         rule = rule_starts(self.geometry, self.mode, self.seed)[axis]
         return torch.as_tensor(rule).to(device=device, dtype=dtype)
 
     def inside(self, starts: Tensor, axis: int) -> Tensor:
-        """Clamp starts to their limits. With the circular boundary return them unchanged."""
+        """Clamp starts so that patches stay inside the epitome.
+
+        With the circular boundary, where patches wrap around the end of the epitome, starts are not clamped.
+        """
         if self.geometry.boundary == "circular":
             return starts
         return clamp_starts(starts, start_limits(self.geometry, axis, starts))
@@ -210,14 +233,17 @@ class Starts(nn.Module):
         return self
 
     def derive(self) -> None:
-        """Compute again the buffers that no state dict holds, for example after ``to_empty()`` from the meta device."""
+        """Compute again the buffers that no state dict holds, for example after ``to_empty()``, which leaves them without values."""
 
     def reset(self) -> None:
-        """Set the starts back to the values of a new layer."""
+        """Set the starts back to those of a new layer."""
         self.derive()
 
     def leave_meta(self, device: torch.device) -> None:
-        """Move buffers that no state dict holds from the meta device to ``device``, after ``load_state_dict(assign=True)``."""
+        """Move buffers that no state dict holds from the meta device to ``device``, and compute their values again.
+
+        This is needed after ``load_state_dict(assign=True)``, which moves only the tensors of the state dict.
+        """
         if device.type == "meta":
             return
         for name in self._non_persistent_buffers_set:
@@ -227,7 +253,7 @@ class Starts(nn.Module):
         self.derive()
 
     def extra_repr(self) -> str:
-        """Return the routing mode and the shapes of the tables of starts, as text for ``repr``."""
+        """Return the routing mode and the shape of each axis's starts, as text for ``repr``."""
         return ", ".join([self.mode, *(f"{self.geometry.axes[a].name}={tuple(t.shape)}" for a, t in self.tables())])
 
 
@@ -237,7 +263,10 @@ def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 class FixedStarts(Starts):
-    """Holds starts that a fixed rule sets. They are integers, and are not stored with the model."""
+    """Holds starts that a rule sets, such as ``tiled``. The starts are integers.
+
+    A saved model does not hold them. They are computed again when the model is loaded.
+    """
 
     def __init__(
         self, geometry: EpitomeGeometry, mode: str, seed: int = 0, device: torch.device | str | None = None
@@ -250,15 +279,18 @@ class FixedStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> FixedStarts:
-        """Make the module that holds the starts of a new layer, by the rule ``routing``."""
+        """Make the module that holds the starts of a new layer, which the rule ``routing`` sets."""
         return cls(facts.geometry, routing, facts.seed, facts.device)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices in which a weight axis is read; None if there are too many. They never change."""
+        """Return the contiguous slices of epitome cells that a weight axis reads, in order; None if there are too many.
+
+        The slices never change, because a rule sets the starts.
+        """
         return self._slices[axis]
 
     def derive(self) -> None:
-        """Write the starts that the rule gives into the buffers."""
+        """Compute the starts again by their rule, and write them into the buffers."""
         rule = rule_starts(self.geometry, self.mode, self.seed)
         for axis, table in self.tables():
             table.copy_(torch.as_tensor(rule[axis]))
@@ -266,7 +298,7 @@ class FixedStarts(Starts):
 
 @learned_starts("free")
 class FreeStarts(Starts):
-    """Holds starts that are parameters, in cells. They begin at the integer tiling."""
+    """Holds starts, in cells, as parameters that training learns. They begin at the starts of ``tiled`` routing."""
 
     fractional = stored = learned = True
 
@@ -282,17 +314,24 @@ class FreeStarts(Starts):
         return cls(facts.geometry, facts.starts_dtype, facts.device)
 
     def reset(self) -> None:
-        """Set the starts back to the integer tiling."""
+        """Set the starts back to those of ``tiled`` routing, where they began."""
         with torch.no_grad():
             for axis, table in self.tables():
                 table.copy_(self.anchors(axis, table.dtype, table.device))
 
     def read(self, axis: int) -> Tensor:
-        """Return the starts of one weight axis, clamped to their limits."""
+        """Return the starts of one weight axis, clamped so that patches stay inside the epitome.
+
+        With the circular boundary, where patches wrap around the end of the epitome, starts are not clamped.
+        """
         return self.inside(self.table(axis), axis)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the starts of each weight axis for a batch. In training mode, first clamp the stored starts to their limits."""
+        """Return the starts of each weight axis; None for an axis without starts.
+
+        In training mode, first clamp the stored starts so that patches stay inside the epitome. With the circular boundary,
+        where patches wrap around the end of the epitome, starts are not clamped.
+        """
         if self.training and self.geometry.boundary == "clamp":
             with torch.no_grad():
                 for axis, table in self.tables():
@@ -321,13 +360,14 @@ class FrozenStarts(Starts):
 
     @property
     def state_name(self) -> str:
-        """Word for the state of the starts in saved models: ``snapped`` if they were rounded, otherwise ``frozen``."""
+        """Word in saved models for how the starts were set: ``snapped`` if they were rounded, otherwise ``frozen``."""
         return "frozen" if self.fractional else "snapped"
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices in which a weight axis with rounded starts is read; None if there are too many.
+        """Return the contiguous slices of epitome cells that a weight axis reads, in order; None if there are too many.
 
-        It is also None if the starts are not rounded, and while compiling, because reading the table would synchronize with the GPU.
+        The result is also None if the starts are not rounded, and while ``torch.compile`` traces: to read the starts, the CPU
+        would have to wait for the GPU.
         """
         table = self.table(axis)
         if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:

@@ -1,7 +1,7 @@
-"""Provide weight-standardized convolutions: each output channel's weights are shifted and scaled to mean 0 and variance 1 before use.
+"""Provide weight-standardized convolutions: each output channel's weights are first shifted and scaled to mean 0 and variance 1.
 
-Source: Qiao et al., *Micro-Batch Training with Batch-Channel Normalization and Weight Standardization*, arXiv:1903.10520; with a gain
-per output channel: Brock et al., arXiv:2101.08692.
+Source: Qiao et al., *Micro-Batch Training with Batch-Channel Normalization and Weight Standardization*, arXiv:1903.10520. The
+gain, a learned factor per output channel, is from Brock et al., arXiv:2101.08692.
 
 Tests: tests/nn/test_kinds.py
 """
@@ -28,15 +28,18 @@ __all__ = ["EpitomeStdConv2d"]
 class EpitomeStdConv2d(EpitomeConv2d):
     r"""Two-dimensional convolution whose weight is sampled from a smaller tensor and then standardized.
 
-    It replaces timm's ``StdConv2d`` and ``ScaledStdConv2d``. Standardizing needs the complete sampled weight, so only the execution
-    ``materialize`` is available: params fall, multiply-adds do not. :attr:`weight` is the weight before standardization, as in timm.
+    It replaces timm's ``StdConv2d`` and ``ScaledStdConv2d``. To standardize is to shift and scale each output channel's weights
+    to mean 0 and variance 1. This needs the complete weight, so the layer can only be computed by sampling it (execution
+    ``materialize``). The layer has fewer params than the dense one, but as many multiply-adds. :attr:`weight` is the weight
+    before standardization, as in timm.
 
     Args:
         *args: Positional arguments of :class:`~nes_lab.nn.conv.EpitomeConv2d`.
-        eps: Small number that is added to the variance.
-        gain: True to multiply each output channel by a learned gain.
-        gain_scale: Constant factor of all gains.
-        same_pad: True for TensorFlow's ``SAME`` padding, which gives ``ceil(size / stride)`` outputs and ignores ``padding``.
+        eps: Small number that is added to the variance before dividing.
+        gain: True to multiply each output channel's weights by a learned factor, the gain.
+        gain_scale: Constant that multiplies all gains.
+        same_pad: True for TensorFlow's ``SAME`` padding: an axis of length ``size`` gets ``ceil(size / stride)`` outputs, and
+            ``padding`` is ignored.
         **options: Keyword arguments of :class:`~nes_lab.nn.conv.EpitomeConv2d`.
 
     Shape:
@@ -68,7 +71,7 @@ class EpitomeStdConv2d(EpitomeConv2d):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the operation, marked as standardized, so that it gets the complete weight."""
+        """Return the given convolution, marked as one whose weight is standardized first, for which the complete weight is needed."""
         return replace(op, standardized=True)
 
     @classmethod
@@ -79,8 +82,10 @@ class EpitomeStdConv2d(EpitomeConv2d):
         Args:
             conv: The dense layer; it is not changed.
             initial_weights: ``"fit"``: the epitome is the one whose sampled weight is nearest to the dense weight; ``"reset"``:
-                each cell takes one of the weights that read it; ``"none"``: the epitome is random and the gain is 1.
-            **epitome: Values of ``epitome_shape`` and of the constructor's other arguments about the epitome.
+                each cell takes the value of one weight that reads it; ``"none"``: epitome and bias are random and the gain is
+                1.
+            **epitome: Keyword arguments of the new layer: ``epitome_shape``, and others such as ``patch_channels`` and
+                ``routing``.
         """
         gain = getattr(conv, "gain", None)
         settings = {"eps": conv.eps, "same_pad": getattr(conv, "same_pad", False), "gain": gain is not None}
@@ -103,11 +108,11 @@ class EpitomeStdConv2d(EpitomeConv2d):
         return channels.reshape_as(weight)
 
     def stored_params(self) -> int:
-        """Count the numbers stored for inference, including the gain."""
+        """Count the numbers stored for inference: epitome, starts (unless a rule sets them), bias and gain."""
         return super().stored_params() + (0 if self.gain is None else self.gain.numel())
 
     def plain(self) -> nn.Module:
-        """Make a plain convolution with the standardized weight, which is not standardized again."""
+        """Make a plain convolution whose weight is the standardized weight of this layer."""
         make = EpitomeConv2dSame if self.same_pad else EpitomeConv2d
         conv = make.plain(self)  # type: ignore[arg-type]
         with torch.no_grad():
