@@ -43,6 +43,8 @@ VERBS = {
 _HIDDEN = {"_run": "worker"}
 _EXTRAS = {
     "timm": "train",
+    "PIL": "train",
+    "scipy": "train",
     "torchvision": "train",
     "sklearn": "train",
     "yaml": "train",
@@ -52,6 +54,7 @@ _EXTRAS = {
     "captum": "explain",
     "accelerate": "train",
     "optuna": "sweep",
+    "sqlalchemy": "sweep",
     "ray": "cluster",
     "onnx": "export",
     "onnxscript": "export",

@@ -205,7 +205,8 @@ def test_sweep_command_on_a_cluster_saves_the_running_trials_at_sigterm(tmp_path
     """Ray installs a handler of its own for SIGTERM, under which the process would end at once."""
     monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
     training = {**TREE["base"]["training"], "epochs": 500}
-    tree = {"name": "long", "base": TREE["base"] | {"training": training}, "space": {"seed": [0]}}
+    base = TREE["base"] | {"training": training, "compression": None}
+    tree = {"name": "long", "base": base, "space": {"seed": [0]}}
     (tmp_path / "sweep.yaml").write_text(json.dumps(tree))
     words = ["sweep", str(tmp_path / "sweep.yaml"), "--executor", "ray", "--address", cluster.address]
     process = subprocess.Popen(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nes_lab.datasets.check.decode import DecodedSplit, decode_split, shared_examples
 from nes_lab.datasets.check.layouts import detect_dataset
 from nes_lab.datasets.check.listing import SPLITS, DatasetFiles
 from nes_lab.datasets.check.report import DataReport
-from nes_lab.datasets.registry import DATASETS
 from nes_lab.errors import OptionError
 from nes_lab.text import list_some
+
+if TYPE_CHECKING:
+    from nes_lab.datasets.check.decode import DecodedSplit
 
 __all__ = ["MAX_SKIP_BROKEN", "check_data", "check_files", "list_dataset"]
 
@@ -65,6 +67,8 @@ def list_dataset(path_or_name: str | Path, *, root: Path | None = None, val_fold
     Raises:
         DataError: If there is no such folder or name, or the layout is not known.
     """
+    from nes_lab.datasets.registry import DATASETS  # not at the top: the loaders need Pillow, an extra
+
     name, folder = detect_dataset(path_or_name, root)
     return DATASETS[name].list_files(folder, val_fold)
 
@@ -83,6 +87,8 @@ def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: f
     """
     if not 0 <= skip_broken <= MAX_SKIP_BROKEN:
         raise OptionError(f"skip_broken={skip_broken!r} should be a share from 0 to {MAX_SKIP_BROKEN}")
+    from nes_lab.datasets.check.decode import decode_split
+
     problems, notes, reports = list(files.problems), list(files.notes), []
     for name, split in files.splits.items():
         decoded = decode_split(name, files.kind, split, len(files.classes), everything)
@@ -117,6 +123,8 @@ def _count_shared(files: DatasetFiles, everything: bool, notes: list[str]) -> in
     Returns:
         The number of shared examples; None if a split is missing or there are too many files to compare.
     """
+    from nes_lab.datasets.check.decode import shared_examples
+
     if not all(name in files.splits and files.splits[name].labels for name in SPLITS):
         return None  # nothing to compare
     names = shared_examples(files.splits["train"], files.splits["val"], everything)
