@@ -1,10 +1,12 @@
-"""Train many variants of one experiment as one Optuna study, with local processes or on a Ray cluster.
+"""Run sweeps: train many variants of one experiment, with local processes or on a Ray cluster.
+
+Each variant is a trial: it has its own settings, and one run trains it. An Optuna study stores the trials of a sweep.
 
 ``sweep``: run or continue a sweep, and read its results.
 ``space``: list the trials of a sweep and check their experiments.
-``study``: store in an Optuna study which trials exist, which run each has, and its result.
-``trials``: run the trials of a sweep: resume open ones, start new ones, record results.
-``executors``: the protocol of an executor, which trains the runs of trials, and the one for local processes.
+``study``: store the trials of a sweep in an Optuna study, each with its run and its result.
+``trials``: run the trials of a sweep: resume unfinished trials, start new ones, record results.
+``executors``: define the methods of an executor (a class that trains the runs of a sweep), and train with local processes.
 ``ray_executor``: train the runs of trials as tasks of a Ray cluster.
 ``ray_task``: train one run in a Ray worker.
 ``linked_process``: start a training process that the system kills when its parent dies.

@@ -1,6 +1,6 @@
 """Train the runs of a sweep with detached processes of this machine. ``ray_executor`` does the same on a Ray cluster.
 
-To add another way, write a class with the methods of :class:`Executor` and name it in ``sweep.EXECUTORS``.
+To train in another way, write a class with the methods of :class:`Executor` and name it in ``sweep.EXECUTORS``.
 
 Tests: tests/sweeps/test_sweep.py.
 """
@@ -27,10 +27,10 @@ NEVER_BEGAN = "its process ended before it began; log.txt may say why"
 
 
 class Executor(Protocol):
-    """Trains the runs of a sweep until it is told to stop."""
+    """Trains the runs of a sweep, and reports which of them have ended. This protocol lists the methods it needs."""
 
     def open(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context that prepares for training on entry and cleans up on exit."""
+        """Return a context manager: entering it prepares for training, and leaving it cleans up."""
         ...
 
     def places(self) -> int:
@@ -42,20 +42,21 @@ class Executor(Protocol):
         ...
 
     def ended(self) -> list[RunInfo]:
-        """Return the runs that have ended since the last call, among those that were started here."""
+        """Return the runs of this executor that have ended since the last call."""
         ...
 
     def stop(self) -> None:
-        """Ask all runs that were started here to save a checkpoint and stop, and wait a while for them."""
+        """Ask all runs of this executor to save a checkpoint and stop, and wait up to two minutes for them."""
         ...
 
 
 class LocalExecutor:
-    """Trains the runs of a sweep with detached processes of this machine, through the queue that all runs share.
+    """Trains the runs of a sweep with detached processes of this machine. The runs wait in the queue of the store.
 
     Args:
         store: The store of the runs.
-        jobs: Number of runs that train at the same time. Runs that already wait in the queue start first and count too.
+        jobs: Number of runs that train at the same time. Runs that already wait in the queue start first, and they count
+            toward this number.
         retries: How often a run is resumed after its process died.
     """
 
@@ -67,7 +68,7 @@ class LocalExecutor:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Let the queue train as many runs at the same time as there are jobs, while the context is open."""
+        """Let the queue train ``jobs`` runs at the same time while the context is open."""
         before = os.environ.get("NES_LAB_PLACES")
         os.environ["NES_LAB_PLACES"] = str(max(self.jobs, launcher.max_parallel_runs()))  # child processes read it too
         try:
@@ -78,7 +79,7 @@ class LocalExecutor:
                 os.environ["NES_LAB_PLACES"] = before
 
     def places(self) -> int:
-        """Return how many runs may train at the same time: the number of jobs."""
+        """Return how many runs may train at the same time: ``jobs``."""
         return self.jobs
 
     def start(self, run_id: str) -> None:
@@ -87,7 +88,10 @@ class LocalExecutor:
         self.tries[run_id] = 0
 
     def ended(self) -> list[RunInfo]:
-        """Return the runs that have ended. A run whose process died is queued again first, up to ``retries`` times."""
+        """Return the runs that have ended since the last call.
+
+        A run whose process died is put into the queue again, up to ``retries`` times, before it counts as ended.
+        """
         launcher.start_waiting(self.store)
         ended = [info for run_id in list(self.tries) if (info := self._end_of(run_id)) is not None]
         for info in ended:
@@ -115,12 +119,12 @@ class LocalExecutor:
             return waits or claims.is_claimed(self.store.path(run_id)) or self.store.get(run_id).state != "queued"
 
     def stop(self) -> None:
-        """Cancel the runs that were started here; they can be resumed."""
+        """Cancel all runs of this executor. Cancelled runs can be resumed."""
         stop_runs(self.store, list(self.tries))
 
 
 def stop_runs(store: RunStore, run_ids: list[str]) -> None:
-    """Ask runs to stop, and wait up to two minutes until they have stopped."""
+    """Ask runs to stop, and wait until all have stopped, but at most two minutes."""
     for run_id in run_ids:
         with contextlib.suppress(RunError):  # the run has just ended
             launcher.cancel(store, run_id)

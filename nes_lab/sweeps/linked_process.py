@@ -1,7 +1,8 @@
-"""``python -m nes_lab.sweeps.linked_process PARENT _run ID --root ROOT``: train a run until process PARENT dies.
+"""``python -m nes_lab.sweeps.linked_process PARENT _run ID --root ROOT``: train run ID until process PARENT dies.
 
-A Ray worker may be killed at any moment. Then its training must end before another worker resumes the run. Linux kills the
-training together with the worker; elsewhere the run's lock keeps the new training from writing beside the old one.
+PARENT is a Ray worker, which may be killed at any time. Its training must end then, because another worker resumes the run.
+On Linux the kernel kills the training together with the worker. On other systems the run's lock lets only one of the two
+trainings write.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Ask Linux to kill this process when its parent dies, unblock the signals that Ray blocks, and start the training."""
+    """Start the training in this process, which Linux kills when its parent dies. Signals that Ray blocks are unblocked."""
     parent, *words = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Train the runs of a sweep as tasks of a Ray cluster, or of a local Ray that exists only while the sweep runs.
+"""Train the runs of a sweep as tasks of a Ray cluster, or of a local Ray that lives only as long as the sweep.
 
 Tests: tests/sweeps/test_ray.py.
 """
@@ -30,10 +30,11 @@ class RayExecutor:
 
     Args:
         store: The store of the runs, on a file system that all nodes share.
-        jobs: Number of runs that train at the same time; None means as many as the cluster has room for.
+        jobs: Number of runs that train at the same time; None takes as many as the cluster has CPUs and GPUs for.
         address: ``auto`` or host:port of a running cluster; empty starts a private Ray on this machine.
-        cpus, gpus: Numbers of CPUs and GPUs that one run reserves.
-        retries: How often a run is resumed after its process, worker or node died.
+        cpus: Number of CPUs that one run reserves.
+        gpus: Number of GPUs that one run reserves.
+        retries: How often a run is resumed after its process, its worker or its node died.
     """
 
     def __init__(self, store: RunStore, jobs: int | None = None, address: str = "", cpus: float = 1.0,
@@ -51,7 +52,7 @@ class RayExecutor:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Connect to the Ray cluster or start one, and disconnect from it or end it when the context is left."""
+        """Connect to a Ray cluster, or start a local one. Leaving the context disconnects from the cluster, or ends the local one."""
         if self.address not in ("", "auto"):
             _knock(self.address)
         ray = import_ray(self.address)
@@ -87,7 +88,7 @@ class RayExecutor:
                 raise OptionError(f"{name.lower()}s_per_trial={needed:g}, and this machine has {have.get(name, 0):g}")
 
     def places(self) -> int:
-        """Return how many runs may train at the same time: ``jobs``, or as many as the cluster has room for."""
+        """Return how many runs may train at the same time: ``jobs``, or as many as the cluster has CPUs and GPUs for."""
         import ray
 
         if self.jobs is not None:
@@ -97,7 +98,7 @@ class RayExecutor:
         return max(1, min(int(have.get(name, 0) // needed) for name, needed in needs if needed))
 
     def start(self, run_id: str) -> None:
-        """Start a task of the Ray cluster that trains a run."""
+        """Start a Ray task that trains a run."""
         info = self.store.get(run_id)
         if info.is_resumable:
             launcher.requeue(self.store, info)
@@ -106,7 +107,10 @@ class RayExecutor:
         self.tasks[task.remote(root, run_id, info.attempt, self.retries, place)] = run_id
 
     def ended(self) -> list[RunInfo]:
-        """Return the runs whose Ray tasks ended. If a worker died, its run is returned once it is no longer active."""
+        """Return the runs whose Ray tasks have ended since the last call.
+
+        A run whose worker died may still be training. It is returned only when it is no longer active.
+        """
         import ray
         from ray.exceptions import RayError
 
@@ -134,13 +138,16 @@ class RayExecutor:
         return info
 
     def stop(self) -> None:
-        """Cancel the runs that were started here; they can be resumed."""
+        """Cancel all runs of this executor. Cancelled runs can be resumed."""
         stop_runs(self.store, [*self.tasks.values(), *self.broken])
 
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Restore the signal handlers of this process on exit, because Ray's handlers end it before runs save a checkpoint."""
+    """Restore the signal handlers of this process when the context is left.
+
+    Ray replaces them. Its own handlers would end this process before the runs have saved a checkpoint.
+    """
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if is_main else {}
     try:
@@ -151,7 +158,7 @@ def _own_signals() -> Iterator[None]:
 
 
 def import_ray(address: str) -> Any:
-    """Import Ray with telemetry off, and let a local Ray listen only on the loopback interface (127.0.0.1)."""
+    """Import Ray with telemetry turned off, and let a local Ray accept connections from this machine only (127.0.0.1)."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address or address.startswith(("127.0.0.1:", "localhost:")):
         os.environ.setdefault(
@@ -163,9 +170,10 @@ def import_ray(address: str) -> Any:
 
 
 def _about_token() -> str:
-    """Return a hint for a cluster that does not answer, or nothing if ``RAY_AUTH_MODE`` is set.
+    """Return a hint to set ``RAY_AUTH_MODE=token``, for the message about a cluster that cannot be joined.
 
-    Unless that variable is ``token``, Ray does not send its token to an address that the user gave.
+    Ray sends its token to an address that the user gave only if this variable is ``token``. If the variable is set
+    already, the hint is empty.
     """
     if "RAY_AUTH_MODE" in os.environ:
         return ""
@@ -180,7 +188,7 @@ def _split(address: str) -> tuple[str, int]:
 
 
 def _knock(address: str) -> None:
-    """Check that something listens at the address of a Ray cluster. Ray itself would try for minutes."""
+    """Check that something listens at the address of a Ray cluster. This check fails within 10 s; Ray would try for minutes."""
     try:
         socket.create_connection(_split(address), timeout=10).close()
     except OSError as error:

@@ -24,18 +24,18 @@ POLL_SECONDS, GRACE_SECONDS = 0.5, 60.0
 def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> str:
     """Train a run to its end on this machine, in a separate training process.
 
-    If another process still trains the run (Ray may think that a worker is dead when it is not), this function waits
-    for it. A run's lock allows only one writer.
+    If another process still trains the run, this function waits until that process has ended. This happens when Ray takes
+    a living worker for dead.
 
     Args:
         root: The folder of all runs, on a file system that all machines share.
         run_id: Id of the run.
-        first: Number of attempts at the run before this task was created.
+        first: How often the run was started or resumed before this task was created.
         retries: How often the run is resumed after its process died.
-        place: Working folder of the training, from which relative paths in the experiment start.
+        place: Working folder of the training. Relative paths in the experiment start there.
 
     Returns:
-        The state of the run at the end.
+        The last state of the run: ``finished``, ``failed``, ``cancelled`` or ``lost``.
     """
     store = RunStore(root)
     started = 0
@@ -56,9 +56,9 @@ def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> s
 
 
 def is_over(folder: Path, info: RunInfo) -> bool:
-    """Return whether a run has ended for good: it is finished, failed, or was cancelled on request.
+    """Return whether a run must not be resumed: it is finished, it failed, or a user asked to cancel it.
 
-    A run that was stopped by a signal without a request, for example because a machine shut down, can be resumed.
+    A run that only received a signal, for example because its machine shut down, is not over.
     """
     if info.state != "cancelled":
         return info.state in ("finished", "failed")

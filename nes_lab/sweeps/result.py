@@ -1,4 +1,4 @@
-"""The result of a sweep as plain data: trials, their means over seeds, and the Pareto front. It imports no large package.
+"""Hold the result of a sweep as plain data: trials, means over seeds, and the Pareto front. No large package is imported.
 
 Tests: tests/sweeps/test_sweep.py.
 """
@@ -22,17 +22,17 @@ SEED = "seed"
 
 @dataclass(frozen=True)
 class SweepTrial:
-    """One trial of a sweep.
+    """One trial of a sweep: its settings, its run and its result.
 
     Attributes:
-        number: Its number in the study.
-        label: Its settings in words.
+        number: The number of the trial in the sweep's Optuna study.
+        label: The settings of the trial in words.
         settings: The fields that the sweep varies, with the values of this trial.
-        run: Id of its run.
+        run: Id of the run that trains the trial.
         state: State of the trial. ``finished`` and ``failed`` are final; ``cancelled``, ``lost``, ``queued`` and ``running``
             trials can be continued.
-        numbers: Its objectives, top1, madds and params, where they are known.
-        reason: Why it is not finished; empty if it is.
+        numbers: The values of the objectives and of ``top1``, ``madds`` and ``params``, by name; unknown ones are missing.
+        reason: Why the trial is not finished; empty if it is finished, or if no reason is known.
     """
 
     number: int
@@ -46,15 +46,16 @@ class SweepTrial:
 
 @dataclass(frozen=True)
 class SweepSetting:
-    """One setting of a sweep: the trials that differ only in their seed.
+    """One setting of a sweep, with the trials that have it and differ only in their seed.
 
     Attributes:
         label: The settings that these trials share, in words.
-        settings: The fields that the sweep varies, without the seed.
-        trials: Numbers of the trials, finished or not.
-        n: How many of the trials are finished; each run counts once.
-        mean: Means of the numbers of the finished trials; empty while none is finished.
-        std: Sample standard deviations of the same numbers; empty below two finished trials.
+        settings: The fields that the sweep varies, without the seed, with their values.
+        trials: Numbers of all trials with this setting, finished or not.
+        n: How many runs of these trials are finished. Trials that share a run count once.
+        mean: Mean over the finished runs of each objective and of ``top1``, ``madds`` and ``params``, by name; empty while no
+            run is finished.
+        std: Sample standard deviation of each value in ``mean``, by name; empty if fewer than two runs are finished.
     """
 
     label: str
@@ -71,9 +72,9 @@ class SweepResult:
 
     Attributes:
         name: Name of the sweep, which is also the group of its runs.
-        storage: URL of the study's database, with its password hidden.
-        trials: All trials that were started, in order.
-        objectives: Direction (``maximize`` or ``minimize``) of each objective, by its name.
+        storage: URL of the database of the sweep's Optuna study, with the password hidden.
+        trials: All trials that were started, in the order of their numbers.
+        objectives: Name of each objective -> its direction, ``maximize`` or ``minimize``.
         planned: Number of trials that the sweep will have in total.
         interrupted: Whether the sweep was asked to stop.
 
@@ -98,22 +99,22 @@ class SweepResult:
 
     @property
     def settings(self) -> tuple[SweepSetting, ...]:
-        """The settings of the sweep, each with its trials averaged over seeds, in the order in which they were started."""
+        """The settings of the sweep, each with means over its seeds, in the order in which the settings were started."""
         return settings_of(self.trials)
 
     @property
     def front(self) -> tuple[SweepSetting, ...]:
-        """The settings on the Pareto front: no other setting has better means."""
+        """The settings on the Pareto front: no other setting is as good in all objectives and better in one."""
         return front(self.settings, self.objectives)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result of the sweep as plain values for JSON; the Pareto front is a list of labels of settings."""
+        """Return the result of the sweep as plain values for JSON. The Pareto front is a list of the labels of its settings."""
         settings = [asdict(setting) for setting in self.settings]
         return asdict(self) | {"settings": settings, "front": [setting.label for setting in self.front]}
 
 
 def settings_of(trials: Sequence[SweepTrial]) -> tuple[SweepSetting, ...]:
-    """Return the settings of some trials, each with the trials averaged that differ only in their seed.
+    """Group trials that differ only in their seed, and return one setting per group, with means over its finished runs.
 
     Examples:
         >>> trials = [SweepTrial(i, "", {"seed": i}, f"run-{i}", "finished", {"top1": 60.0 + 2 * i}) for i in (0, 1)]
@@ -140,10 +141,10 @@ def _setting(members: Sequence[SweepTrial]) -> SweepSetting:
 
 
 def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tuple[SweepSetting, ...]:
-    """Return the settings on the Pareto front.
+    """Return the settings on the Pareto front, starting with the best in the first objective.
 
-    A setting is off the front if another is at least as good in the mean of every objective and better in one. Settings
-    with equal means are on the front together. The best in the first objective comes first.
+    Settings are compared by their means of the objectives. A setting is not on the front if another setting is at least
+    as good in every objective and better in one. Settings with equal means are on the front together.
 
     Examples:
         >>> small = SweepSetting("small", {}, (0,), 1, {"top1": 60.0, "madds": 5.0})
@@ -159,6 +160,6 @@ def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tu
 
 
 def _point(setting: SweepSetting, objectives: Mapping[str, str]) -> tuple[float, ...]:
-    """Return a setting's means of the objectives, with the sign of those to maximize reversed, so that less is better."""
+    """Return a setting's means of the objectives, as numbers to minimize: objectives to maximize change their sign."""
     signs = {"minimize": 1.0, "maximize": -1.0}
     return tuple(signs[direction] * setting.mean.get(name, math.nan) for name, direction in objectives.items())

@@ -39,13 +39,14 @@ _REDRAWS = 100
 
 @dataclass(frozen=True)
 class Candidate:
-    """One trial of a sweep before it is started: its settings, already checked, and the experiment they make.
+    """One trial of a sweep before it is started: its settings and its experiment, already checked.
 
     Attributes:
-        point: The value of every field that the sweep varies.
-        settings: The values that apply to this trial: without the fields of a section that the trial leaves out.
+        point: The value of every field that the sweep varies, by its dotted path.
+        settings: Those values of ``point`` that apply to this trial. For example, a trial without ``compression`` has no
+            fields of that section.
         config: The configuration of the experiment.
-        key: Short name that equal experiments share.
+        key: A hash of the experiment. Trials with equal experiments have the same key.
         label: The settings in words.
     """
 
@@ -58,12 +59,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SweepSpace:
-    """The trials of a sweep after they were checked.
+    """The checked trials of a sweep.
 
     Attributes:
         config: The configuration of the sweep.
-        base: The sections of the experiment that the trials vary.
-        candidates: All trials of a grid or of random draws; empty for a sampler that learns, which draws them later.
+        base: The sections of the base experiment. Each trial changes some of their fields.
+        candidates: All trials of a grid sweep or a random sweep; empty for the samplers ``tpe`` and ``nsga2``, which draw
+            their trials during the sweep.
     """
 
     config: SweepConfig
@@ -72,7 +74,7 @@ class SweepSpace:
 
     @property
     def learns(self) -> bool:
-        """True if the sampler draws each trial from the results of earlier trials."""
+        """True if the sampler uses the results of earlier trials to draw the next one (``tpe`` and ``nsga2``)."""
         return self.config.sampler in ("tpe", "nsga2")
 
     @property
@@ -81,12 +83,15 @@ class SweepSpace:
         return (self.config.trials or 0) if self.learns else len(self.candidates)
 
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
-        """Return the trial that a set of Optuna parameters stands for, checked."""
+        """Return the trial whose settings Optuna stores as ``params``, after checking its experiment."""
         return candidate(self.base, decode(self.config, params))
 
 
 def check_space(config: SweepConfig) -> SweepSpace:
-    """List and check the trials of a sweep; for a sampler that learns, check only the ends of its ranges.
+    """List and check the trials of a sweep.
+
+    The samplers ``tpe`` and ``nsga2`` draw their trials later. For them only the listed values and the ends of the ranges
+    are checked.
 
     Raises:
         OptionError: If a combination of settings is not a valid experiment.
@@ -104,10 +109,10 @@ def check_space(config: SweepConfig) -> SweepSpace:
 
 
 def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections of the experiment that a sweep varies.
+    """Return the sections of a sweep's base experiment, whose fields the trials change.
 
     Args:
-        base: The sections themselves, the path of a YAML file, or the name of a recipe (``name`` or ``name/variant``).
+        base: A mapping with the sections, the path of a YAML file, or the name of a recipe (``name`` or ``name/variant``).
 
     Raises:
         OptionError: If there is no such file or recipe. The message names the nearest recipe.
@@ -121,14 +126,14 @@ def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
-    """Return the trial that has the settings of ``point`` on top of ``base``, after checking its experiment.
+    """Return the trial of the experiment ``base`` with the fields of ``point`` changed, after checking the experiment.
 
     Args:
-        base: The sections of the experiment that the sweep varies.
+        base: The sections of the base experiment.
         point: The value of every field that the sweep varies, by its dotted path.
 
     Raises:
-        OptionError: If the experiment is not valid. The message names the settings and the wrong field.
+        OptionError: If the changed experiment is not valid. The message names the settings and the wrong field.
 
     Examples:
         >>> candidate({}, {"seed": 3, "training.epochs": 2}).label
@@ -149,9 +154,9 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
 
 
 def key_of(config: Mapping[str, Any]) -> str:
-    """Return a short name (a hash) that equal experiments share, even if their labels differ.
+    """Return the key of an experiment: a hash of its fields, without its label. Equal experiments have equal keys.
 
-    Studies store these names. So an experiment keeps the name that version 0.1.0 gave it, although fields were renamed.
+    Studies store these keys. An experiment has the same key as in version 0.1.0, although fields were renamed since.
     """
     content = {name: value for name, value in config.items() if name != "label"}
     if (section := content.get("compression")) and "initial_weights" in section:
@@ -162,7 +167,7 @@ def key_of(config: Mapping[str, Any]) -> str:
 
 
 def _is_left_out(path: str, point: Mapping[str, Any]) -> bool:
-    """Return whether a point sets the section of a field to None, as a dense network does with ``compression``."""
+    """Return whether a field belongs to a section that ``point`` sets to None, for example ``compression`` of a dense network."""
     parents = itertools.accumulate(path.split(".")[:-1], lambda left, right: f"{left}.{right}")
     return any(parent in point and point[parent] is None for parent in parents)
 
@@ -177,7 +182,7 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def describe(settings: Mapping[str, Any]) -> str:
-    """Return settings in words. Each field is named by the last part of its path, or by the full path if two would match.
+    """Return settings in words. A field is named by the last part of its path, or by the full path if two names were equal.
 
     Examples:
         >>> describe({"backbone.name": "resnet18", "compression": None})
@@ -197,12 +202,12 @@ def _word(value: Any) -> str:
 
 
 def encode(value: Any) -> str | int | float | bool | None:
-    """Return a value of a setting as Optuna stores it: scalars unchanged, sections and lists as JSON."""
+    """Return the value of a field in the form that Optuna stores: scalars unchanged, sections and lists as JSON."""
     return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
 
 
 def decode(sweep: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the value of every field that a sweep varies, from the parameters that Optuna stores."""
+    """Return the value of every field that a sweep varies, by its path, from the parameters that Optuna stores."""
     point = {}
     for path, axis in sweep.space.items():
         stored = params[path]
@@ -211,9 +216,9 @@ def decode(sweep: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def enumerate_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[Candidate]:
-    """Return all trials of a grid sweep or a random sweep, in order; equal experiments appear once.
+    """Return all trials of a grid sweep or a random sweep, in order. Of trials with equal experiments only the first is kept.
 
-    A random trial depends only on the seed of the sweep and on its own number, never on which trials finished before.
+    Random settings depend only on the seed of the sweep and on how many were drawn before, never on results.
 
     Raises:
         OptionError: At the first trial that is not a valid experiment.
@@ -235,7 +240,7 @@ def _grid(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
 
 
 def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
-    """Yield random points of a sweep, more than there are trials, because equal points are dropped afterwards."""
+    """Yield random settings of a sweep. There are more than the sweep has trials, because repeated settings are dropped later."""
     for number in range((sweep.trials or 0) + _REDRAWS):
         chance = random.Random(f"{sweep.seed}-{number}")
         yield {path: _draw(axis, chance) for path, axis in sweep.space.items()}
@@ -256,7 +261,9 @@ def _draw(axis: Range | tuple[Any, ...], chance: random.Random) -> Any:
 
 
 def check_corners(sweep: SweepConfig, base: Mapping[str, Any]) -> None:
-    """Check all combinations of listed values and ends of ranges, before a sampler that learns draws values in between.
+    """Check the experiments of all combinations of listed values and ends of ranges, up to 4096 combinations.
+
+    The samplers ``tpe`` and ``nsga2`` draw values between these ends later.
 
     Raises:
         OptionError: At the first combination that is not a valid experiment.
@@ -267,7 +274,7 @@ def check_corners(sweep: SweepConfig, base: Mapping[str, Any]) -> None:
 
 
 def has_grown(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Return whether the new definition of a grid sweep only adds values to the lists of the old definition.
+    """Return whether the definition ``now`` of a grid sweep only adds values to the lists of its old definition ``then``.
 
     Examples:
         >>> then = {"sampler": "grid", "base": {}, "space": {"seed": [0, 1]}}

@@ -35,14 +35,14 @@ class TrialRecord:
     """One trial of a sweep as the Optuna study stores it.
 
     Attributes:
-        number: Its number in the study.
-        state: ``finished``, ``failed``, or ``open`` when it has no result yet.
-        key: Short name of its experiment; empty if the process was killed before it could store the name.
-        run: Id of its run; empty when ``key`` is empty.
+        number: The number of the trial in the study.
+        state: ``finished``, ``failed``, or ``open`` when the trial has no result yet.
+        key: A hash of the trial's experiment; empty if the sweep was killed before it stored the key.
+        run: Id of the trial's run; empty when ``key`` is empty.
         params: The value of every field that the sweep varies, as Optuna stores it.
-        settings: The values that apply to this trial.
-        values: Its objectives; empty until it is finished.
-        reason: Why it failed; empty if it did not.
+        settings: The fields that apply to this trial, with their values. Fields of a section set to None are left out.
+        values: The values of the objectives, by name; empty until the trial is finished.
+        reason: Why the trial failed; empty if it did not fail.
     """
 
     number: int
@@ -61,7 +61,8 @@ class TrialBook:
     Args:
         sweep: The configuration of the sweep.
         url: URL of the database of the study.
-        definition: The settings that must stay the same for trials to belong to one study.
+        definition: The base experiment, space, sampler, seed and objectives of the sweep, which must not change between its
+            trials. Only the lists of a grid may grow.
         make: Create the study if there is none.
 
     Raises:
@@ -86,7 +87,7 @@ class TrialBook:
         self._check(definition, make)
 
     def _made(self, storage: optuna.storages.BaseStorage) -> optuna.Study:
-        """Return the study of the sweep, created if needed, with the names of its objectives, which dashboards show."""
+        """Return the study of the sweep, and create it if there is none. It stores the names of the objectives for dashboards."""
         names, directions = list(self.sweep.objectives), list(self.sweep.objectives.values())
         study = optuna.create_study(
             study_name=self.sweep.name, storage=storage, directions=directions, load_if_exists=True
@@ -119,9 +120,10 @@ class TrialBook:
             )  # fmt: skip
 
     def _grow(self, definition: Mapping[str, Any]) -> None:
-        """Create the study again with all its trials, because Optuna cannot add choices to a study.
+        """Replace the study by one that allows the new values of a grid's lists, and copy all trials into it.
 
-        If the process is killed meanwhile, trials may be missing, but their runs still exist.
+        Optuna cannot add values to an existing study. If the process is killed during the copy, trials may be missing, but
+        their runs still exist.
         """
         trials, attrs, storage = self.study.get_trials(), self.study.user_attrs, self.study._storage
         optuna.delete_study(study_name=self.sweep.name, storage=storage)
@@ -133,11 +135,11 @@ class TrialBook:
             self.study.add_trial(trial)
 
     def tie(self, folder: str, where: str) -> None:
-        """Record which folder the study belongs to. The lock of that folder lets only one process run the sweep.
+        """Record in the study which sweep folder it belongs to, so that no sweep in another folder uses it.
 
         Args:
-            folder: Random name of the folder of this sweep.
-            where: Folder of the runs and name of the machine, for the message.
+            folder: Random name of this sweep's folder, stored in its ``sweep.json``.
+            where: Folder of the runs and name of the machine, for the error message.
 
         Raises:
             RunError: If the study belongs to another folder.
@@ -152,7 +154,7 @@ class TrialBook:
             )
 
     def records(self) -> list[TrialRecord]:
-        """Return all trials of the study in order, without the failed trials that a later trial repeats."""
+        """Return all trials of the study in order. A failed trial is left out if a later trial repeats it."""
         trials = self.study.get_trials(deepcopy=False)
         again = {trial.user_attrs.get("again") for trial in trials}
         return [self._record(trial) for trial in trials if trial.number not in again]
@@ -168,9 +170,9 @@ class TrialBook:
         )
 
     def suggest(self) -> TrialRecord:
-        """Add a trial to the study whose settings the sampler draws.
+        """Let the sampler draw settings, and add a trial with these settings to the study.
 
-        The seed of the sampler depends on the number of earlier trials, so a resumed sweep does not draw the same again.
+        The sampler's seed depends on the number of earlier trials, so a resumed sweep draws new settings.
         """
         self.study.sampler = _sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
         with warnings.catch_warnings():
@@ -179,7 +181,13 @@ class TrialBook:
         return self._record(self._trial(number))
 
     def begin(self, trial: Candidate, run: str, again: int | None = None) -> TrialRecord:
-        """Add a trial with known settings and its run to the study; ``again`` is the number of the failed trial it repeats."""
+        """Add a trial with known settings to the study.
+
+        Args:
+            trial: The trial.
+            run: Id of the run that trains the trial.
+            again: Number of the failed trial that this trial repeats; None if it repeats none.
+        """
         about = _about(trial, run) | ({} if again is None else {"again": again})
         params = {path: encode(value) for path, value in trial.point.items()}
         fresh = optuna.trial.create_trial(
@@ -189,7 +197,7 @@ class TrialBook:
         return self._record(self.study.get_trials(deepcopy=False)[-1])
 
     def note(self, number: int, trial: Candidate, run: str) -> TrialRecord:
-        """Store the settings, the experiment's key and the run of a trial that the sampler drew."""
+        """Store in the study the settings, the key and the run of a trial that the study already has."""
         for name, value in _about(trial, run).items():
             self._set(number, name, value)
         return self._record(self._trial(number))

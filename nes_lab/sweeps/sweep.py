@@ -33,7 +33,7 @@ SHOWN = ("top1", "madds", "params")
 
 
 def _old_callback(news: Callable[[str, RunInfo | None], object]) -> dict[str, Any]:
-    """Translate the old argument ``news=``, one function for runs and progress, into ``on_run`` and ``on_progress``."""
+    """Translate the old argument ``news=`` of ``run_sweep`` into ``on_run`` and ``on_progress``, which replaced it."""
 
     def on_progress(event: ProgressEvent) -> None:
         news("stopping" if event["phase"] == "stopping" else "tick", None)
@@ -60,23 +60,24 @@ def run_sweep(
     """Train all trials of a sweep that have no result yet.
 
     Args:
-        source: The sweep: a YAML file, a mapping, or what :func:`load_sweep` returned.
+        source: The sweep: a YAML file, a mapping, or a configuration from :func:`load_sweep`.
         executor: ``local`` (processes of this machine) or ``ray``.
-        jobs: Number of trials that train at the same time; None means one, or on Ray as many as the cluster has room for.
+        jobs: Number of trials that train at the same time; None takes one, or on Ray as many as the cluster has
+            CPUs and GPUs for.
         address: Address of the Ray cluster, ``auto`` or host:port; empty starts Ray on this machine.
         cpus_per_trial: Number of CPUs that a trial reserves on Ray.
         gpus_per_trial: Number of GPUs that a trial reserves on Ray; 0 trains on the CPU.
         root: The folder of all runs; None takes ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
         retry_failed: Resume failed trials too, from their checkpoints.
-        should_stop: Called several times a second; when it returns true, the active runs save a checkpoint and stop.
-            None never stops.
+        should_stop: Function that is called several times a second. When it returns true, the active runs save a checkpoint
+            and stop. With None the sweep runs to its end.
         progress: Show a bar on standard error.
-        on_progress: Called several times a second with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is the
-            trial and whose phase is ``"trials"``, or ``"stopping"`` once the sweep was asked to stop.
-        on_run: Called with ``"began"`` or ``"ended"`` and the run, whenever a run begins or ends.
+        on_progress: Function that is called several times a second with a :class:`~nes_lab.progress_bar.ProgressEvent` that
+            counts trials. Its phase is ``"trials"``, or ``"stopping"`` once the sweep was asked to stop.
+        on_run: Function that is called with ``"began"`` or ``"ended"`` and the run, when a run begins or ends.
 
     Returns:
-        All trials with their states and numbers.
+        All trials with their states, objectives, accuracies and costs.
 
     Raises:
         OptionError: If the sweep is not valid, or was started before with other settings. No training is started.
@@ -105,7 +106,8 @@ class Sweep:
 
     Args:
         config: The configuration of the sweep.
-        store: The store of the runs. The study is in the folder ``sweeps/<name>`` beside the folder of the runs.
+        store: The store of the runs. The sweep has a folder ``sweeps/<name>`` beside the folder of the runs. The study is
+            stored there, unless the configuration names another database.
 
     Raises:
         OptionError: If a combination of settings is not a valid experiment.
@@ -123,7 +125,7 @@ class Sweep:
         self.url = config.storage or f"sqlite:///{self.folder / 'study.db'}"
 
     def definition(self) -> dict[str, Any]:
-        """Return the settings that must stay the same for a sweep to be continued: base, space, sampler, objectives."""
+        """Return the settings that may not change when a sweep is continued: base experiment, space, sampler, seed, objectives."""
         axes = {
             path: axis.model_dump() if isinstance(axis, Range) else list(axis)
             for path, axis in self.config.space.items()
@@ -140,7 +142,7 @@ class Sweep:
         on_progress: OnProgress | None = None,
         on_run: OnRun | None = None,
     ) -> SweepResult:
-        """Train all trials of the sweep that have no result yet, as :func:`run_sweep` does, with this executor."""
+        """Train all trials of the sweep that have no result yet, with the given executor. See :func:`run_sweep`."""
         with self._alone(), executor.open():
             book = self._book(make=True)
             trials = TrialRunner(self.store, self.space, book, executor, on_progress or (lambda _: None), on_run)
@@ -149,12 +151,12 @@ class Sweep:
             return self._result(book, stopped)
 
     def problems(self) -> dict[str, str]:
-        """Find the trials that cannot start: unknown backbones, budgets out of reach, missing data. Nothing is trained.
+        """Find trials that cannot start, for example because the backbone is unknown or the data is missing. Nothing is trained.
 
-        Trials that differ only in their seed are checked once. Each check reads the data and plans a network.
+        Each check reads the data and plans a network. Trials that differ only in their seed are checked once.
 
         Returns:
-            The reason why a trial cannot start, by the key of the trial.
+            Key of each trial that cannot start (a hash of its experiment) -> the reason.
         """
         from nes_lab.experiment.build import check
 
@@ -173,7 +175,7 @@ class Sweep:
         return why_not
 
     def look(self) -> SweepResult:
-        """Return the results so far without starting anything; a result without trials if the sweep never started."""
+        """Return the results of the sweep so far, without starting anything. There are no trials if the sweep never started."""
         if self.config.storage or (self.folder / "study.db").exists():
             with contextlib.suppress(KeyError):
                 return self._result(self._book(make=False), False)
@@ -205,7 +207,7 @@ class Sweep:
         return book
 
     def _mark(self) -> str:
-        """Return the random name of this sweep's folder; it differs from that of the same path on another machine."""
+        """Return the random name stored in this sweep's folder. It tells apart equal paths on different machines."""
         try:
             return str(read_json(self.folder / "sweep.json")["folder"])
         except (FileNotFoundError, KeyError, RunError):

@@ -1,4 +1,4 @@
-"""Run the trials of a sweep: resume open trials, start new ones, record their results in the study.
+"""Run the trials of a sweep: resume unfinished trials, start new ones, and record their results in the Optuna study.
 
 Tests: tests/sweeps/test_sweep.py.
 """
@@ -31,18 +31,19 @@ OnRun = Callable[[str, RunInfo], object]
 
 
 class TrialRunner:
-    """Hands the trials of a sweep to an executor, and writes their results into the study.
+    """Hands the trials of a sweep to an executor, and writes their results into the sweep's Optuna study.
 
-    Trials that were started before wait in ``resumable``; listed trials that are new wait in ``fresh``. A sampler that
-    learns draws its trials one by one instead.
+    Trials that were started before wait in ``resumable``. New trials of a grid sweep or a random sweep wait in ``fresh``.
+    Other samplers (``tpe`` and ``nsga2``) draw each new trial when there is room for it.
 
     Args:
         store: The store of the runs.
         space: The checked trials of the sweep.
-        book: The study, which records trials and results.
-        executor: Trains the runs.
-        on_progress: Called several times a second with a progress event whose unit is the trial.
-        on_run: Called when a run begins or ends; None calls nothing.
+        book: The Optuna study of the sweep.
+        executor: Object that trains the runs.
+        on_progress: Function that is called several times a second with a progress event that counts trials.
+        on_run: Function that is called with ``"began"`` or ``"ended"`` and the run, when a run begins or ends; None calls
+            nothing.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class TrialRunner:
         """Sort the trials of the sweep into finished trials, trials to resume, and new trials.
 
         Args:
-            retry_failed: Resume failed trials too.
+            retry_failed: Also resume trials that failed.
         """
         records = self.book.records()
         self.orphans = self._orphans({record.run for record in records})
@@ -81,15 +82,16 @@ class TrialRunner:
         self.fresh.extend(trial for trial in self.space.candidates if trial.key not in keys)
 
     def _orphans(self, known: set[str]) -> dict[str, str]:
-        """Return the runs of this sweep that belong to no trial, because a process was killed or the study was lost.
+        """Return the runs of this sweep that no trial in the study has, for example because the study was lost.
 
-        The result is the id of each run, by the key of its experiment.
+        Returns:
+            Key of each such run's experiment (a hash) -> id of the run.
         """
         members = [info for info in self.store.list() if info.group == self.space.config.name]
         return {key_of(info.config): info.id for info in members if info.id not in known and info.config}
 
     def _resume(self, record: TrialRecord) -> None:
-        """Let a trial without a result wait to be resumed, with its own run if that run still exists."""
+        """Put an unfinished trial into ``resumable``. It keeps its run if that run still exists, and otherwise gets another."""
         if not set(self.space.config.space) <= set(record.params):
             self.book.fail(record.number, "its process ended while its settings were drawn")
             return
@@ -104,16 +106,16 @@ class TrialRunner:
         self.resumable.append((record.number, run))
 
     def _run_of(self, trial: Candidate) -> str:
-        """Return the id of a run for a trial: a run of the same experiment that belongs to no trial, or else a new run."""
+        """Return the id of a run for a trial: an existing run of the same experiment that has no trial, or else a new run."""
         if orphan := self.orphans.pop(trial.key, ""):
             return orphan
         return self.store.create(trial.config.to_dict(), label=trial.label, group=self.space.config.name)
 
     def work(self, should_stop: Callable[[], object]) -> bool:
-        """Run the trials of the sweep until none is left, or until ``should_stop`` returns true.
+        """Run the trials of the sweep until all have ended, or until ``should_stop`` returns true.
 
         Returns:
-            True if it was told to stop before all trials had ended.
+            True if ``should_stop`` ended the work.
         """
         while True:
             stop = bool(should_stop())
@@ -138,7 +140,7 @@ class TrialRunner:
         return bool(self.resumable or self.fresh) or (self.space.learns and self.begun < self.space.planned)
 
     def _next(self) -> tuple[int, str] | None:
-        """Return the number of the trial to start next and the id of its run, or None if there is none."""
+        """Return the number of the trial to start next and the id of its run, or None if no trial is left."""
         if self.resumable:
             return self.resumable.popleft()
         if not self._has_next():
@@ -151,9 +153,9 @@ class TrialRunner:
         return self._draw()
 
     def _draw(self) -> tuple[int, str]:
-        """Let the sampler draw the settings of a new trial, and return its number and the id of its run.
+        """Let the sampler draw the settings of a new trial, and return the trial's number and the id of its run.
 
-        If an earlier trial has the same settings, both share its run.
+        If an earlier trial has an equal experiment, the new trial shares the run of the earlier one.
         """
         runs = {record.key: record.run for record in self.book.records()}
         record = self.book.suggest()
@@ -179,7 +181,7 @@ class TrialRunner:
             self.on_run("began", info)
 
     def _record(self, info: RunInfo) -> None:
-        """Write the result of a run that ended into the study. If the run can be resumed, its trials stay open."""
+        """Write the result of a run that ended into the study. A cancelled or lost run has no result, so its trials stay open."""
         for number in self.numbers.pop(info.id, []):
             if info.state == "failed":
                 self.book.fail(number, info.reason)
