@@ -1,4 +1,4 @@
-"""Read model inputs from a data loader or a list of batches, and raise an error for objects that are neither.
+"""Read the batches given as ``calibration`` or ``norms``: model inputs from a data loader or a list; other objects are an error.
 
 Tests: tests/fitting/test_fit.py.
 """

@@ -1,4 +1,4 @@
-"""Move a factor for each output channel of a layer into the batch norm that reads the layer's output."""
+"""Move factors of output channels, found by the search, from a layer into the batch norm that reads its output."""
 
 from __future__ import annotations
 

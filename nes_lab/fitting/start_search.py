@@ -1,4 +1,6 @@
-"""Find the best start of every patch along one axis. One matrix product compares all starts of all patches.
+"""One step of the search, for starts per axis (scope ``separable``): find the best start of every patch along one axis.
+
+One matrix product compares all starts of all patches.
 
 The start of a patch is the position in the epitome where the patch begins.
 """

@@ -10,8 +10,8 @@
 ``overrides``: check and merge settings for single layers.
 ``layer_plans``: plan one layer for a given epitome shape, and join layer plans into a compression plan.
 ``ladder``: the ladder, which lists all sizes a model can shrink to, from dense to smallest.
-``build_ladder``: list the layers of a model and build its ladder.
-``strategies``: the ways to choose which layer shrinks next.
+``build_ladder``: build the ladder from a model and the options.
+``strategies``: the registry of the ways to choose which layer shrinks next.
 ``latency``: measure the time of the network at some of these sizes, to find one that is fast enough.
 ``sensitivity``: measure how much each layer loses when it shrinks, and shrink the layers first that lose least.
 """

@@ -1,4 +1,4 @@
-"""Build the ladder of a model: the list of all sizes it can shrink to, from dense to smallest."""
+"""Build the ladder (all sizes a model can shrink to) from a model and the options: list its layers, resolve scope, apply overrides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planning strategies: functions that decide in which order the layers of a model shrink.
+"""The registry of planning strategies: which functions decide in what order the layers of a model shrink.
 
 To add a strategy, write ``planning/NAME.py`` with a function like :class:`OrderSteps`, enter it in :data:`STRATEGIES`, and add its name and
 meaning to ``records/options.py``. ``tests/planning/test_strategies.py`` then checks that the strategy meets budgets.

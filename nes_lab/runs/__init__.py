@@ -8,15 +8,15 @@
 ``files``: write and read JSON files, files of JSON lines and logs so that a crash does not damage them.
 ``lock``: allow one writer per run, by a file lock.
 ``process``: tell whether the process that trains a run is alive, gives no sign of life, or has ended.
-``claims``: let only one process work on a run, by a file that names the process.
+``claims``: reserve a run for the process about to be started, until that process takes the lock.
 ``queue``: keep the runs that wait, in the order in which they came.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.
-``launcher``: start, queue and cancel training processes.
+``launcher``: decide which waiting run starts next; start and cancel runs.
 ``spawn``: start processes that continue when the terminal or the app is closed.
 ``checkpoints``: save, check and find checkpoints, and delete old ones.
 ``snapshots``: save the epitomes and starts of all layers several times during training.
 ``current_metrics``: select the rows of metrics that are valid after a run was resumed.
 ``run_progress``: read epoch, loss, accuracy, speed and time left of a run.
-``query``: show many runs as one table, with the Pareto front and means over seeds.
+``query``: make one table of many runs, with the Pareto front, means over seeds and differences of configurations.
 ``compare``: tell whether a difference in accuracy is more than noise.
 """

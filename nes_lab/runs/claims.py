@@ -1,4 +1,4 @@
-"""Let only one process work on a run.
+"""Reserve a run for the process that is about to be started for it, until that process takes the run's lock.
 
 A claim is a file in the folder of the run that names the process working on it. Only one process can create the file.
 The claim is not valid any more when that process has ended.

@@ -1,4 +1,4 @@
-"""Write and read small files so that a crash does not damage them.
+"""Write and read small files so that a crash does not damage them; rotate logs, and hash files.
 
 A file is replaced in one step, or a line is appended. A line that a crash cut short is skipped when the file is read.
 Symbolic links are never followed.

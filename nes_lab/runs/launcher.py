@@ -1,4 +1,4 @@
-"""Start and stop training processes. They continue when the terminal, the browser tab or the app is closed."""
+"""Decide which waiting run starts next, start and cancel runs, and settle runs whose process has died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Return many runs as one table, find its Pareto front, and compute means over seeds. Nothing is drawn here."""
+"""Make one table of many runs: its Pareto front, means over seeds, and differences of configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Order shrink steps by the loss they add per saved param or multiply-add.
+"""The strategy ``sensitivity``: order shrink steps by what they cost (loss or residual) per saved param or multiply-add.
 
 Each size of a layer is a point with two coordinates: how much it saves, and how much it adds to the loss. The lower convex hull of
 these points gives each shrink step a slope: loss per saving. If a step saves little and the next one saves much, the hull is one line
