@@ -1,4 +1,7 @@
-"""Make one attempt at a run: build the experiment, train it, and write metrics, checkpoints, snapshots and the summary.
+"""Train a run once, from its start or from a checkpoint, until it finishes or is stopped. Each such time is an attempt.
+
+An attempt builds the network and the data, trains, and writes the metrics, the checkpoints, snapshots of the epitomes, and the
+summary.
 
 Tests: tests/experiment/test_run.py.
 """
@@ -43,21 +46,21 @@ TRACKERS_FOLDER = "trackers"
 
 
 def make_trainer(config: ExperimentConfig, built: Built, hooks: Hooks) -> Trainer:
-    """Return the trainer of a built experiment, on the device that its config names."""
+    """Return a trainer for the network and data of ``built``, on the device that the config names."""
     device = pick_device(config.training.device)
     options: dict[str, Any] = {"seed": config.seed, "device": device, "hooks": hooks, "teacher": built.teacher}
     return Trainer(built.model, built.data, recipe_of(config), **options)
 
 
 class Attempt:
-    """Trains a run from its latest checkpoint, or from the start, and writes what happens into the run's files.
+    """Trains a run from its latest checkpoint, or from the start, and writes metrics, checkpoints and summary into its files.
 
     Args:
-        writer: Writes the run's files; its ``with`` block has already been entered.
+        writer: Writer of the run's files. Its ``with`` block must be entered already.
         config: The run's configuration.
-        signals: Receives the signals that ask this process to stop.
-        on_progress: Called with each progress event.
-        data: The data that the config names, if it was loaded before; None loads it.
+        signals: Object that receives the signals that ask this process to stop.
+        on_progress: Function that is called with each progress event.
+        data: The data that the config names; None loads it.
     """
 
     def __init__(
@@ -75,13 +78,14 @@ class Attempt:
         self.stride = -(-config.training.epochs // (MAX_SNAPSHOTS - 1))
 
     def run(self) -> dict[str, Any]:
-        """Build the experiment, train it and write its summary.
+        """Build the network and the data, train the network, and write the run's summary.
 
         Returns:
-            The run's ``state`` (finished or cancelled) and its summary.
+            ``state`` (finished or cancelled) and the entries of the summary; ``state``, ``step`` and ``total`` (number of
+            steps) if the run was cancelled.
 
         Raises:
-            CheckpointError: If the checkpoint to resume from has no training state.
+            CheckpointError: If the latest checkpoint has weights but no training state, so that it cannot be resumed.
         """
         checkpoint = self.writer.latest_checkpoint()
         if checkpoint is not None and checkpoint.state is None:
@@ -105,9 +109,9 @@ class Attempt:
         return {"state": "finished", **summary}
 
     def _build(self, checkpoint: Checkpoint | None) -> Built:
-        """Build the experiment in the first process, then send plan and checkpoint to the other processes, which build it too.
+        """Build the network and the data in the first process of the training, then send the plan to the other processes.
 
-        So the other processes use the downloads and the plan of the first.
+        The other processes build the same network from this plan. They find the data and the weights already downloaded.
         """
         plan = None if checkpoint is None else self._stored_plan()
         built = build(self.config, plan, self.data)
@@ -161,7 +165,7 @@ class Attempt:
             return None
 
     def _record(self, built: Built) -> None:
-        """Store what is known about a run before its first step: plan, costs, fit and numbers of images."""
+        """Write into the run's files what is known before the first step: plan, costs, fit of the epitomes, numbers of images."""
         if built.plan is not None:
             self.writer.plan_json(built.plan.to_json())
         self._record_cost(built)

@@ -38,13 +38,13 @@ class Built:
     """Everything that a config describes, before any training: network, plan, data, costs and teacher.
 
     Attributes:
-        model: The network to train, compressed if the config says so, on the CPU.
+        model: The network to train, on the CPU. It is compressed if the config says so.
         plan: The compression plan; None for a dense network.
-        data: The checked dataset; its splits provide the batches.
+        data: The checked dataset, with its splits.
         dense_cost: Params and multiply-adds of the uncompressed backbone, for one input.
         cost: Params and multiply-adds of ``model``, for one input.
         teacher: The dense network to distill from, in evaluation mode; None without distillation.
-        fit: How well the epitomes fit the dense weights; None if no starts were searched.
+        fit: How well the epitomes fit the dense weights; None if the config does not ask to fit them by searching starts.
     """
 
     model: nn.Module
@@ -57,19 +57,19 @@ class Built:
 
 
 def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: DatasetSpec | None = None) -> Built:
-    """Load the data, make the backbone from the config's seed, and compress it. Global random states do not change.
+    """Load the data, create the backbone with the config's seed, and compress it. Global random states do not change.
 
     Args:
         config: The configuration of the experiment.
-        plan: The plan to compress by, for example that of a run to be resumed; None makes a plan from the config. With a
-            plan nothing is fitted, because the weights are loaded from a checkpoint afterwards.
+        plan: The compression plan of a run that is resumed; None makes a plan from the config. If a plan is given, the
+            epitomes are not fitted to the dense weights, because their values will come from a checkpoint.
         data: The data that :func:`check` returned for the same config; None loads it.
 
     Raises:
         DataError: If the data is missing, incomplete or damaged.
         OptionError: If the backbone or the dataset is not known, or there is no teacher to distill from.
         CheckpointError: If the initial weights cannot be read, or belong to another network.
-        BudgetError: If the budget cannot be met. The message names the smallest that can.
+        BudgetError: If the budget cannot be met. The message names the smallest budget that can be met.
 
     Examples:
         >>> from nes_lab.config import load_config
@@ -102,15 +102,16 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
 
 
 def check(config: ExperimentConfig) -> DatasetSpec | None:
-    """Check a config before there is a run: its device, data, backbone, compression and training.
+    """Check a config before a run is created: its device, data, backbone, compression and training.
 
-    If the config says to download the data, the check ends before the data; the run downloads it.
+    If the config says to download the data, only the device and the training options are checked. The run downloads the data
+    and checks the rest.
 
     Returns:
-        The data, for :func:`build`; None if the run is to download it.
+        The data, which can be passed to :func:`build`; None if the run will download the data.
 
     Raises:
-        OptionError: If the device, the backbone or the preset is not available, or the training does not suit the data.
+        OptionError: If the device, the backbone or the preset is not available, or the training options do not suit the data.
         DataError: If the data is missing, incomplete or damaged.
         CheckpointError: If the initial weights cannot be read, or belong to another network.
         BudgetError: If the budget cannot be met.
@@ -139,7 +140,7 @@ def check(config: ExperimentConfig) -> DatasetSpec | None:
 
 
 def recipe_of(config: ExperimentConfig) -> Recipe:
-    """Return the training recipe of a config: its training section and its batch size, as one flat object.
+    """Return the training recipe of a config: one flat object with the fields of its training section and its batch size.
 
     Examples:
         >>> from nes_lab.config import load_config
@@ -152,7 +153,7 @@ def recipe_of(config: ExperimentConfig) -> Recipe:
 
 
 def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | None = None) -> nn.Module:
-    """Return the dense network of a config with its initial weights, or with the weights of ``checkpoint`` if given."""
+    """Return the dense network of a config, with the weights of ``checkpoint``; None takes the config's initial weights."""
     backbone = config.backbone
     try:
         with isolated_rng(0):
@@ -195,9 +196,10 @@ def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> n
 def _searched(
     config: ExperimentConfig, plan: CompressionPlan, dense: nn.Module, data: DatasetSpec
 ) -> tuple[nn.Module, FitReport]:
-    """Return the compressed network and how well it fits: epitomes and starts are searched to match the dense weights.
+    """Fit epitomes to the weights of ``dense`` by searching their starts, and return the compressed network and a report.
 
-    The fit is calibrated on training images if the config gives their number.
+    The report says how well the epitomes match the weights. If the config gives a number of training images, the fit also
+    matches the layers' outputs on these images.
     """
     compression = config.compression
     assert compression is not None  # build calls this only for a compressed network

@@ -33,9 +33,9 @@ class Contender:
     """One network that the demo compares; it is trained once per seed.
 
     Args:
-        name: Name in tables and label of its runs.
-        config: Its configuration with seed 0.
-        built: The network and its counts of params and multiply-adds.
+        name: Name of the network in tables, and label of its runs.
+        config: The configuration of the network's runs, with seed 0.
+        built: The network with its numbers of params and multiply-adds.
         rival: Name of the narrower dense network with equal multiply-adds; None if this network is dense.
     """
 
@@ -47,14 +47,15 @@ class Contender:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Holds the measurements of the demo: a table of all networks, the comparisons, and the files written.
+    """Holds the results of the demo: a table of all networks, comparisons of networks, and the files written.
 
     Args:
-        group: Group of the demo's runs in the store.
+        group: Name of the group of the demo's runs in the store.
         table: One row per network: params, madds, latency, accuracy.
         contests: The comparison of each epitome network with the narrower dense network of equal multiply-adds.
         seconds: Wall-clock time of the demo in seconds.
-        report, results: Paths of the HTML report and of the JSON file that were written.
+        report: Path of the HTML report.
+        results: Path of the JSON file with all measurements.
     """
 
     group: str
@@ -66,14 +67,16 @@ class DemoResult:
 
 
 def contenders(epochs: int, limit: int | None = None) -> list[Contender]:
-    """Build the networks of the demo: dense, two narrower, and for each narrower one epitome networks of equal multiply-adds.
+    """Build the networks of the demo: one dense network, two narrower dense ones, and epitome networks.
+
+    Each epitome network has the same multiply-adds as one of the narrower networks, within 2 %.
 
     Args:
         epochs: Epochs of each run.
         limit: Number of training images; None takes all.
 
     Raises:
-        OptionError: If the multiply-adds of an epitome network differ by more than 2 % from those of the narrower network.
+        OptionError: If the multiply-adds of an epitome network are not within these 2 %.
     """
     networks = [_contender("dense, width 1", _config(epochs, limit))]
     for width in WIDTHS:
@@ -119,24 +122,24 @@ def run_demo(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> DemoResult:
-    """Train all networks of the demo as ordinary runs, measure them, and write the report.
+    """Train all networks of the demo as ordinary runs, measure their accuracies and latencies, and write the report.
 
     Args:
         store: The store that gets the runs, in a new group.
-        seeds: Number of runs of each network. A seed sets the split, the initial weights and the order of batches.
+        seeds: Number of runs of each network, one per seed. A seed sets the split, the initial weights and the order of batches.
         epochs: Epochs of each run.
         workers: Number of processes that train at the same time, with one thread each.
         limit: Number of training images; None takes all.
-        folder: Folder of the report; None takes ``demo/<group>`` beside the store.
+        folder: Folder of the report; None takes ``demo/<group>`` beside the folder of the runs.
         progress: Show a bar on standard error.
-        on_progress: Called often with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is the run.
+        on_progress: Function that is called often with a :class:`~nes_lab.progress_bar.ProgressEvent` that counts runs.
 
     Returns:
-        The table, the comparisons and the paths of the report and the results.
+        The table of all networks, the comparisons, and the paths of the report and of the JSON file.
 
     Raises:
-        OptionError: If a number is below 1, or ``folder`` cannot be written.
-        RunError: If a run did not finish. The message says which one and why.
+        OptionError: If ``seeds``, ``epochs`` or ``workers`` is below 1, or ``folder`` cannot be written.
+        RunError: If a run did not finish. The message names the run and the reason.
     """
     for name, value in (("seeds", seeds), ("epochs", epochs), ("workers", workers)):
         check_int(name, value, 1)
@@ -163,7 +166,7 @@ def run_demo(
 
 
 def _create_runs(store: RunStore, settings: list[Contender], seeds: int, group: str) -> dict[str, list[str]]:
-    """Create one run per network and seed, and return the ids of the runs by the name of the network."""
+    """Create one run per network and seed, and return a mapping: name of the network -> ids of its runs."""
     runs: dict[str, list[str]] = {contender.name: [] for contender in settings}
     for seed in range(seeds):
         for contender in settings:
@@ -185,7 +188,7 @@ def _all_trained(phase: str, total: int) -> ProgressEvent:
 
 
 def _writable(folder: Path) -> Path:
-    """Create a folder, check that it can be written, and return it. So a mistyped path fails before the training, not after."""
+    """Create a folder, check that files can be written into it, and return it. The demo does this before it trains."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

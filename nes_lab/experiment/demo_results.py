@@ -26,7 +26,7 @@ BATCHES = (1, 64)
 
 
 def environment() -> dict[str, Any]:
-    """Return the facts that every measurement depends on: device, processor, threads and versions."""
+    """Return the facts about this machine that latencies depend on: device, processor, threads and versions."""
     return {
         "device": "cpu",
         "processor": _processor(),
@@ -47,9 +47,12 @@ def _processor() -> str:
 
 
 def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, float]]:
-    """Return the median forward time in ms of each network of the demo, by batch size and by the network's name.
+    """Measure the networks of the demo in turn, and return the median time in ms of one forward pass of each.
 
-    The networks take turns within one loop, so that changes of the machine's speed affect all of them.
+    The networks are timed in turn because the machine's speed may change; such a change then affects all of them.
+
+    Returns:
+        Batch size -> name of the network -> median time in ms.
     """
     models = {c.name: c.built.model for c in settings}
     shape = settings[0].built.data.input_shape
@@ -63,16 +66,16 @@ def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, floa
 def compare_contenders(
     store: RunStore, settings: Sequence[Contender], runs: dict[str, list[str]], latency: dict[int, dict[str, float]]
 ) -> tuple[list[dict[str, Any]], list[Contest]]:
-    """Return the table of the demo's networks, and the comparison of each epitome network with its narrower rival.
+    """Return a table of the demo's networks, and compare each epitome network with its rival, a narrower dense network.
 
     Args:
         store: The store of the finished runs.
-        settings: The networks.
-        runs: Ids of the runs of each network, by its name.
-        latency: Median forward time in ms, by batch size and by the network's name.
+        settings: The networks of the demo.
+        runs: Name of each network -> ids of its runs.
+        latency: Batch size -> name of the network -> median time in ms of one forward pass.
 
     Returns:
-        One row of numbers per network, and one comparison per epitome network.
+        One row per network (params, multiply-adds, latency, accuracy), and one comparison per epitome network.
     """
     top1 = {name: [float(store.get(run).summary["top1"]) for run in ids] for name, ids in runs.items()}
     table: list[dict[str, Any]] = []

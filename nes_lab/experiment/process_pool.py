@@ -1,4 +1,4 @@
-"""Train many runs in a few processes of this machine. The processes start quickly, because torch is already loaded.
+"""Train many runs in a few processes of this machine. Each process starts quickly, because it is forked from one that has loaded torch.
 
 Tests: tests/experiment/test_demo.py.
 """
@@ -26,16 +26,16 @@ MIN_DONE = 0.2
 
 
 def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: OnProgress) -> None:
-    """Train runs, at most ``workers`` at a time. If one fails or this process is interrupted, the others are stopped.
+    """Train runs, at most ``workers`` at a time. If a run fails or this process is interrupted, the active runs are stopped.
 
     Args:
         store: The store of the runs.
         runs: Ids of the runs, in the order in which they start.
         workers: Number of processes that train at the same time.
-        on_progress: Called several times a second with a progress event whose unit is the run.
+        on_progress: Function that is called several times a second with a progress event that counts runs.
 
     Raises:
-        RunError: If a run did not finish. The message says which one and why.
+        RunError: If a run did not finish. The message names the run and the reason.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["nes_lab.experiment.run"])
@@ -55,7 +55,7 @@ def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: 
 
 @contextmanager
 def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
-    """Yield an empty mapping for the training processes by run; at an error, end all processes that are in it."""
+    """Yield an empty mapping (id of a run -> its training process). After an error, end all processes in the mapping."""
     active: dict[str, BaseProcess] = {}
     try:
         yield active
@@ -68,7 +68,7 @@ def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
 
 
 def _train_one(root: str, run: str) -> None:
-    """Train one run in this process, which was started for it. Output and errors go to the run's files and log."""
+    """Train one run in this process. Everything that the process prints goes to the run's ``log.txt``."""
     store = RunStore(root)
     with (store.path(run) / "log.txt").open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
@@ -81,7 +81,7 @@ def require_finished(store: RunStore, run: str) -> None:
     """Check that a run has finished.
 
     Raises:
-        RunError: If the run has not finished. The message names the run, its state and the reason.
+        RunError: If the run has not finished. The message names the run, the run's state and the reason.
     """
     info = store.get(run)
     if info.state != "finished":
@@ -91,7 +91,7 @@ def require_finished(store: RunStore, run: str) -> None:
 def _progress(
     store: RunStore, total: int, waiting: int, active: Mapping[str, BaseProcess], seconds: float
 ) -> ProgressEvent:
-    """Return the progress of all runs: how many are done, with fractions of active runs, and an estimate of the time left."""
+    """Return the progress of all runs: the number of runs done, and the estimated time left. Active runs count as fractions."""
     infos = [store.get(run) for run in active]
     finished = total - waiting - len(active)
     done = finished + sum(info.progress for info in infos)

@@ -1,8 +1,8 @@
 """Train a run from its config to its summary: data, backbone, compression, training, evaluation.
 
-Under torchrun every process calls :func:`run_experiment` with the same run. The first process makes the plan and writes the
-run's files. It sends the plan and the path of the checkpoint to the other processes, which only train. All processes must
-see the run's folder (a shared file system).
+Under torchrun several processes train one run together, and each calls :func:`run_experiment` with the id of this run. The
+first process makes the plan and writes the run's files. It sends the plan and the path of the checkpoint to the other
+processes. All processes must see the run's folder, so several machines need a shared file system.
 """
 
 from __future__ import annotations
@@ -45,22 +45,23 @@ def run_experiment(
 ) -> dict[str, Any]:
     """Train a run to its end, from its latest checkpoint if it has one.
 
-    SIGTERM, Ctrl-C (in the main thread) and a cancel request end the run after the current step, with a checkpoint and the
-    state ``cancelled``. After an error the state of the run is ``failed``, with the reason, and the error is raised again.
+    SIGTERM, Ctrl-C (in the main thread) and a request to cancel stop the run after the current step. Then the run has a
+    checkpoint and the state ``cancelled``. After an error the run has the state ``failed`` with the reason, and the error is
+    raised again.
 
     Args:
         store: The store that holds the run.
-        run_id: Id of the run; its ``config.json`` is the experiment.
-        on_progress: Called at most five times a second with a :class:`~nes_lab.progress_bar.ProgressEvent` whose unit is
-            the training step.
-        data: The data that :func:`nes_lab.experiment.build.check` returned for the run's config; None reads it.
+        run_id: Id of the run. The run's ``config.json`` describes the experiment.
+        on_progress: Function that is called at most five times a second with a
+            :class:`~nes_lab.progress_bar.ProgressEvent` that counts training steps.
+        data: The data that :func:`nes_lab.experiment.build.check` returned for the run's config; None loads the data.
         progress: Show a bar on standard error.
 
     Returns:
-        The run's ``state`` (finished or cancelled) and its summary.
+        ``state`` (finished or cancelled) and, if the run is finished, the entries of its summary.
 
     Raises:
-        RunError: If another process writes to the run, the training diverged, or the memory did not suffice.
+        RunError: If another process trains the run, the training diverged, or there was not enough memory.
         NesLabError: If the config, the data or a checkpoint is not valid.
 
     Examples:
@@ -102,19 +103,19 @@ def run_experiment(
 def resume(
     store: RunStore, run_id: str, on_progress: OnProgress | None = None, *, progress: bool = False
 ) -> dict[str, Any]:
-    """Resume a run that was cancelled, failed or lost, from its latest complete checkpoint.
+    """Resume a run from its latest complete checkpoint, after it was cancelled, it failed, or its process died.
 
     Args:
         store: The store that holds the run.
         run_id: Id of the run.
-        on_progress: Called at most five times a second with a progress event whose unit is the training step.
+        on_progress: Function that is called at most five times a second with a progress event that counts training steps.
         progress: Show a bar on standard error.
 
     Returns:
-        The run's ``state`` (finished or cancelled) and its summary.
+        ``state`` (finished or cancelled) and, if the run is finished, the entries of its summary.
 
     Raises:
-        RunError: If the run is finished, or another process writes to it.
+        RunError: If the run is finished already, or another process trains it.
     """
     if store.get(run_id).state == "finished":
         raise RunError(f"run {run_id} is finished; there is nothing left to do")
@@ -122,7 +123,7 @@ def resume(
 
 
 def _out_of_memory(config: ExperimentConfig, error: Exception) -> str:
-    """Return the message for a run that is out of memory: a smaller batch size, and how a step keeps its number of images."""
+    """Return the message for a run that is out of memory. It suggests a smaller batch size and more batches per step."""
     size, parts = config.data.batch_size, config.training.accumulate
     half = max(1, size // 2)
     keep = f" (with training.accumulate={2 * parts} a step keeps its images)" if half < size else ""
@@ -130,7 +131,7 @@ def _out_of_memory(config: ExperimentConfig, error: Exception) -> str:
 
 
 def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
-    """Train a run in any process except the first: take plan and checkpoint from the first process, which alone writes."""
+    """Train a run in a process that is not the first. Plan and checkpoint come from the first process, which writes all files."""
     begin = distributed.broadcast()
     plan = None if begin["plan"] is None else CompressionPlan.from_dict(begin["plan"])
     built = _built(config, plan)
@@ -144,7 +145,7 @@ def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
 
 
 def _built(config: ExperimentConfig, plan: CompressionPlan | None) -> Built:
-    """Build the experiment in this process; if one of the processes cannot build it, all of them raise an error."""
+    """Build the network and the data in this process. If any process of the training cannot build them, all raise an error."""
     built, error = None, None
     try:
         built = build(config, plan)

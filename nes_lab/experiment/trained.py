@@ -28,17 +28,18 @@ def save_trained(
 ) -> tuple[int, ...]:
     """Save the network of a run's newest checkpoint as a folder that ``from_pretrained``, ``export`` and ``tune`` read.
 
-    The run may continue to train meanwhile. Its data must exist, because it gives the numbers of classes and channels.
+    The run may still be training. Its data must exist, because the data determines the numbers of classes and channels.
 
     Args:
         store: The store of the run.
         run_id: Id of the run.
         folder: A new or empty folder.
-        averaged: Save the averaged weights instead of those that the optimizer updated.
-        best: Use the checkpoint with the best validation top-1 (of the weights that the optimizer updated), not the newest.
+        averaged: Save the weights averaged over training (EMA) instead of the weights that the optimizer updated.
+        best: Use the checkpoint with the best validation top-1 instead of the newest. That top-1 was measured with the
+            weights that the optimizer updated.
 
     Returns:
-        The shape of one input.
+        The shape of one input, without the batch axis.
 
     Raises:
         RunError: If the run has no checkpoint yet.
@@ -67,7 +68,7 @@ def save_trained(
 
 
 def _untaught(config: ExperimentConfig) -> ExperimentConfig:
-    """Return the config without teacher and initial weights, because all weights come from the checkpoint."""
+    """Return the config without teacher and pretrained weights. They are not needed: all weights come from the checkpoint."""
     backbone = config.backbone.model_copy(update={"pretrained": False, "checkpoint": None, "new_head": False})
     training = config.training.model_copy(update={"kd_weight": 0.0})
     return config.model_copy(update={"backbone": backbone, "training": training})
@@ -79,7 +80,7 @@ def _stored_plan(folder: Path) -> CompressionPlan | None:
 
 
 def _let_rest(model: nn.Module, routing: object) -> None:
-    """Snap or freeze the starts of a network's epitome layers as the training did, so that the checkpoint's weights fit."""
+    """Snap or freeze the starts of all epitome layers, as the training did before it saved the weights that are loaded next."""
     done = routing if isinstance(routing, dict) else {}
     for _, layer in epitome_layers(model):
         if done.get("snapped"):
