@@ -1,4 +1,7 @@
-"""Read the data that the pages show. Slow reads are cached; runs are read each time, because their files may change."""
+"""Read what the app's pages show: training runs, compression plans, and what the layers of a run have learned.
+
+Plans and layers are cached, because reading them is slow. Runs are read again each time, because their files may change.
+"""
 
 import subprocess
 import sys
@@ -16,7 +19,7 @@ __all__ = ["Answer", "choose_run", "layers_at", "plan", "store"]
 
 
 class Answer(NamedTuple):
-    """The result of a command: whether it succeeded, its output or error message, and details for an expander."""
+    """Holds the result of ``nes-lab plan``: whether it succeeded, its output or error message, and details of an error."""
 
     ok: bool
     text: str
@@ -24,16 +27,19 @@ class Answer(NamedTuple):
 
 
 def store() -> RunStore:
-    """Return the store of all runs on this computer: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that is not set."""
+    """Return the store that holds all training runs on this computer.
+
+    Its folder is ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
+    """
     return RunStore()
 
 
 @st.cache_data(max_entries=64, show_spinner="Planning every layer… The first plan takes a few seconds longer.")
 def plan(arguments: tuple[str, ...]) -> Answer:
-    """Make a compression plan by running ``nes-lab plan`` in a child process, so that the app never loads torch.
+    """Make a compression plan by running ``nes-lab plan`` in a child process. The app itself never loads torch.
 
     Args:
-        arguments: The words after ``nes-lab plan``.
+        arguments: The words of the command line that follow ``nes-lab plan``.
     """
     command = [sys.executable, "-m", "nes_lab.cli", "plan", *arguments, "--json"]
     root = str(Path(__file__).resolve().parents[1])
@@ -51,22 +57,24 @@ def plan(arguments: tuple[str, ...]) -> Answer:
 
 @st.cache_data(max_entries=256, show_spinner="Reading epitomes…")
 def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
-    """Return the snapshots of all layers of a run at one step.
+    """Return the starting indices and epitomes that a run saved at one training step, by layer name.
 
     Args:
         root: Folder of all runs.
         run_id: Id of the run.
-        step: Training step of the snapshot.
-        latest: Step of the run's newest snapshot. It is part of the cache key, so that a new snapshot is read.
+        step: The training step.
+        latest: The newest training step that the run has saved. It only belongs to the cache key: when it changes, the
+            files are read again.
     """
     del latest
     return RunStore(root).snapshot(run_id, step)
 
 
 def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
-    """Let the user choose a run. The choice is kept in the page's address, so that a reload or a second tab restores it.
+    """Let the user choose a run, and return the run.
 
-    If the address names a run that does not exist, show an error and stop the page.
+    The id of the run is kept in the page's URL, so a reload shows the same run. If the URL names a run that is not in
+    ``runs``, show an error and stop drawing the page.
     """
     run_id = st.query_params.get("run")
     ids = [info.id for info in runs]
@@ -85,7 +93,7 @@ def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
 
 
 def explain_wrong_run(run_id: str) -> None:
-    """Show why the run in the page's address cannot be shown, offer the newest run instead, and stop the page."""
+    """Show why the run in the page's URL cannot be shown, offer the newest run instead, and stop drawing the page."""
     try:
         show_error(f"run {store().get(run_id).id} has nothing to show on this page yet")
     except RunError as error:
@@ -97,5 +105,5 @@ def explain_wrong_run(run_id: str) -> None:
 
 
 def run_title(info: RunInfo) -> str:
-    """Return the name of a run in lists: its label or id, its group and its state."""
+    """Return the text by which lists show a run: its label (or its id if it has none), its group and its state."""
     return " · ".join(part for part in (info.label or info.id, info.group, info.state) if part)

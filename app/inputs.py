@@ -1,4 +1,4 @@
-"""Draw a widget for a field of the configuration. The widget's help, default and range come from the field itself."""
+"""Draw widgets for fields of the configuration. The help text, default and range of a widget come from its field."""
 
 from typing import Any, get_args
 
@@ -32,11 +32,11 @@ _DEFAULTS = {knob.path: knob for knob in knobs()}
 
 
 def field_input(path: str, **options: Any) -> Any:
-    """Draw the widget that fits a field of the configuration, and return its value.
+    """Draw the widget that fits a field of the configuration, and return the value that the user entered.
 
     Args:
         path: Dotted path of the field, such as ``training.lr``.
-        options: Passed on to the widget; ``value`` replaces the field's default.
+        options: Arguments for the Streamlit widget. ``value`` replaces the field's default.
     """
     knob, info = _DEFAULTS[path], _info(path)
     value = options.pop("value", knob.default)
@@ -77,7 +77,10 @@ def _info(path: str) -> FieldInfo:
 
 
 def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
-    """Return the lower or upper bound of a field for its widget; None if there is none. The configuration checks it exactly."""
+    """Return the lower or upper bound of a field for its widget; None: the field has no such bound.
+
+    The widget allows the bound itself. If the field excludes it, the configuration refuses that value later.
+    """
     for rule in info.metadata:
         bound = getattr(rule, closed, getattr(rule, opened, None))
         if bound is not None:

@@ -1,4 +1,7 @@
-"""Start the app with ``streamlit run app/main.py``. Each page is one file in ``views/``; to add a page, add it to the list below."""
+"""Define the app and its pages. Start the app with ``streamlit run app/main.py``.
+
+Each page is one file in ``app/views/``. To add a page, write such a file and add it to the list of pages in ``app/main.py``.
+"""
 
 import sys
 from pathlib import Path

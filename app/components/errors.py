@@ -1,4 +1,4 @@
-"""Show errors on a page: what happened and what to do. The traceback is in an expander."""
+"""Show errors on a page of the app: what went wrong, and what the user can do."""
 
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ __all__ = ["guarded", "show_error", "shown_errors"]
 
 @contextmanager
 def shown_errors() -> Iterator[None]:
-    """Catch an error in the block, and show it there as a message instead of a traceback."""
+    """Catch an error raised in the ``with`` block, and show it on the page as a message."""
     try:
         yield
     except NesLabError as error:
@@ -30,7 +30,10 @@ def shown_errors() -> Iterator[None]:
 
 
 def guarded(draw: Callable[..., None]) -> Callable[..., None]:
-    """Make a fragment show its errors like a page does, because Streamlit runs a fragment separately from its page."""
+    """Make a function that draws a Streamlit fragment show its errors as messages.
+
+    A fragment is a part of a page that updates by itself. The page does not catch the fragment's errors.
+    """
 
     @wraps(draw)
     def inner(*args: object, **options: object) -> None:
@@ -41,6 +44,6 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
 
 
 def show_error(message: str) -> None:
-    """Show an error message of the library as plain text. The message says what is wrong and how to correct it."""
+    """Show an error message of NES Lab on the page, as plain text. The message says what is wrong and how to correct it."""
     st.error("This did not work:", icon=":material/error:")
     st.code(message, language=None, wrap_lines=True)

@@ -1,7 +1,8 @@
-"""Show figures of ``nes_lab.figures`` on a page: static ones through Streamlit, live ones through a component defined here.
+"""Show plotly figures on a page of the app.
 
-``st.plotly_chart`` builds a new plot whenever the data changes and loses the zoom. The component calls ``Plotly.react``
-on the existing node instead. plotly.js itself (5 MB) is sent once, by a second component, not with each change.
+A figure whose data stays the same is drawn by ``st.plotly_chart``. That function loses the user's zoom when the data changes.
+A figure whose data changes is therefore drawn by a Streamlit component of our own, which updates the plot with
+``Plotly.react``. A second component sends the JavaScript library plotly.js (5 MB) to the browser, once per page.
 """
 
 import json
@@ -51,11 +52,11 @@ def plot(figure: Any, key: str) -> None:
 
 
 def load_library() -> None:
-    """Send plotly.js to the browser. Call it once per page, before the first live plot."""
+    """Send the JavaScript library plotly.js to the browser. Call this once per page, before :func:`live_plot`."""
     _library(key="plotly-library", height=1)
 
 
 def live_plot(figure: Any, key: str) -> None:
-    """Draw a figure whose data changes while the page is shown. The zoom and hidden series stay as the user left them."""
+    """Draw a figure whose data changes while the page is shown. The zoom and the hidden curves stay as the user left them."""
     spec = figure_json(apply_theme(figure, _is_dark(), see_through=True)) | {"config": _CONFIG}
     _plot(key=key, data={"figure": json.dumps(spec)}, height="content")

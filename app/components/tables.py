@@ -20,7 +20,7 @@ RESULTS += ("dataset", "backbone", "group", "state", "id")
 
 
 def run_list(runs: Sequence[RunInfo], key: str) -> str | None:
-    """List runs with their states. Return the id of the run whose row is selected, or None."""
+    """Show a table of runs and their states. Return the id of the run whose row is selected; None: no row is selected."""
     rows = [
         {
             "label": info.label or info.id,
@@ -40,25 +40,28 @@ def run_list(runs: Sequence[RunInfo], key: str) -> str | None:
 
 
 def results_table(runs: Sequence[RunInfo], key: str) -> None:
-    """Show settings and results of runs, with a button that downloads them as CSV."""
+    """Show a table of the settings and results of runs, with a button that downloads the table as CSV."""
     table = run_table(runs)
     show(Table(columns(*RESULTS), list(table)), key)
     st.download_button("Download as CSV", table.to_csv(), "runs.csv", "text/csv", icon=":material/download:")
 
 
 def shapes_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
-    """Show one row per layer of a compression plan: its shapes, and its params and multiply-adds before and after."""
+    """Show a compression plan as a table: for each layer its shapes, and its params and multiply-adds before and after."""
     show(layer_table(rows), key)
 
 
 def reasons_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
-    """Show why each layer of a plan is dense or has its epitome shape, and its multiply-adds with each execution plan."""
+    """Show a table with the reason why each layer of a compression plan stays dense or has its epitome shape.
+
+    The table also shows the layer's multiply-adds with each execution plan (a way to compute the layer).
+    """
     table = explanation(rows)
     show(replace(table, columns=(*table.columns, *columns("unavailable"))), key)
 
 
 def show(table: Table, key: str, **options: Any) -> Any:
-    """Show a table in a grid that can be sorted. The first column stays visible when scrolling sideways."""
+    """Show a table in a grid that the user can sort. The first column stays visible when the user scrolls sideways."""
     first, *others = table.columns
     config = {first.key: st.column_config.TextColumn(first.title, help=first.help, pinned=True)}
     config |= {column.key: _grid_column(column) for column in others}

@@ -1,4 +1,4 @@
-"""Compress page: choose a network and a budget, see the plan for every layer, and start a training run."""
+"""Compress page: choose a network and a budget, see the compression plan, and start a training run."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,12 @@ SECONDS = "20"  # limit on the search for a plan with a time budget on this page
 
 
 def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
-    """Ask for the backbone and the data set. Return their config sections, and the data set's facts with the chosen size."""
+    """Ask the user for the backbone and the data set.
+
+    Returns:
+        The ``backbone`` section of the configuration, its ``data`` section, and facts about the data set: those known before
+        its files are read, such as the number of classes, and the input size that the user chose.
+    """
     st.subheader("Network and data")
     columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
     with columns[0]:
@@ -55,7 +60,11 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
 
 
 def ask_budget() -> dict[str, Any] | None:
-    """Ask for the budget and the options of compression. Return None if the user wants to train the dense network."""
+    """Ask the user for the budget and the options of compression.
+
+    Returns:
+        The ``compression`` section of the configuration; None: the user wants to train the dense network.
+    """
     st.subheader("Budget")
     if st.toggle("Train the dense network instead", help="Trains the network without compression, for comparison."):
         return None
@@ -101,12 +110,12 @@ def ask_budget() -> dict[str, Any] | None:
 
 
 def split(text: str) -> list[str]:
-    """Split a text at its commas into names, and drop empty ones."""
+    """Split a text at its commas into names. Spaces around a name and empty names are dropped."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> tuple[str, ...]:
-    """Return the arguments of ``nes-lab plan`` for a network, a budget and the facts of a data set."""
+    """Return the words to write after ``nes-lab plan`` for a network, a budget and a data set."""
     words = [str(backbone["name"]), "--width", str(backbone["width"]), "--classes", str(facts.classes)]
     words += ["--input", *map(str, facts.input_shape)]
     for name, value in budget.items():
@@ -118,7 +127,7 @@ def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: Data
 
 
 def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> bool:
-    """Draw the compression plan and return True, or show why there is none and return False."""
+    """Make a compression plan, draw it and return True. If no plan can be made, show the reason and return False."""
     st.subheader("Plan")
     answer = plan(plan_arguments(backbone, budget, facts))
     if not answer.ok:
@@ -148,7 +157,11 @@ def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFa
 
 
 def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
-    """Ask for the training options, the seed and the label of the run."""
+    """Ask the user for the training options, the seed and the label of the run.
+
+    Returns:
+        Fields of the configuration's ``training`` section, fields of its ``data`` section, the seed, and the label.
+    """
     st.subheader("Training")
     columns = st.columns(4)
     with columns[0]:
@@ -164,7 +177,7 @@ def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
 
 
 def start(config: dict[str, Any], label: str) -> str | None:
-    """Check the configuration, then create and start a run. Return the run's id, or None after showing an error."""
+    """Check the configuration, and start a training run with it. Return the run's id; None: an error was shown instead."""
     try:
         checked = load_config(config)
         run_id = store().create(checked.to_dict(), label=label)

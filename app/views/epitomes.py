@@ -1,4 +1,4 @@
-"""Epitomes page: show what a run has learned, for each layer and training step."""
+"""Epitomes page: show the epitomes and starting indices that a run has learned, for each layer and training step."""
 
 import streamlit as st
 
@@ -24,7 +24,10 @@ HELP = {
 
 
 def choose(label: str, name: str, options: list[str], usual: str) -> str:
-    """Let the user choose an option, and keep it in the page's address. Without one in the address, ``usual`` is chosen."""
+    """Let the user choose one of the options, and return it.
+
+    At first the option that the page's URL names is chosen, or ``usual`` if the URL names none. The URL keeps the choice.
+    """
     before = st.query_params.get(name)
     chosen = st.selectbox(label, options, index=options.index(before if before in options else usual))
     st.query_params[name] = chosen
@@ -32,7 +35,7 @@ def choose(label: str, name: str, options: list[str], usual: str) -> str:
 
 
 def choose_step(steps: list[int]) -> int:
-    """Let the user choose a training step with a slider. If there is only one step, return it."""
+    """Let the user choose a training step with a slider, and return the step. If there is only one, no slider is shown."""
     if len(steps) == 1:
         st.caption(f"This run has one snapshot, at step {steps[0]}.")
         return steps[0]
@@ -44,7 +47,15 @@ def choose_step(steps: list[int]) -> int:
 
 
 def draw(run_id: str, steps: list[int], step: int, name: str, view: str) -> None:
-    """Draw the selected picture of one layer of a run at one training step."""
+    """Draw one layer of a run at one training step.
+
+    Args:
+        run_id: Id of the run.
+        steps: All training steps that the run has saved.
+        step: Training step to draw.
+        name: Name of the layer.
+        view: Kind of picture, such as ``Routing map``.
+    """
     root, latest = str(store().root), steps[-1]
     layer = layers_at(root, run_id, step, latest)[name]
     first = layers_at(root, run_id, steps[0], latest).get(name)

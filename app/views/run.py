@@ -1,4 +1,4 @@
-"""Run page: choose a run, watch it, cancel it or resume it."""
+"""Run page: choose a training run, watch it, cancel it or resume it."""
 
 import streamlit as st
 
@@ -20,7 +20,7 @@ COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "gr
 
 
 def buttons(info: RunInfo) -> None:
-    """Draw the buttons that the run's state allows: cancel, resume, or links to its results."""
+    """Draw the buttons that fit the run's state: cancel it, resume it, or see the results of a finished run."""
     if info.state in ("queued", "running"):
         if st.button(
             "Cancel", icon=":material/stop_circle:", help="The run saves a checkpoint after the current step and stops."
@@ -50,7 +50,7 @@ def buttons(info: RunInfo) -> None:
 
 
 def act(info: RunInfo, stop: bool) -> None:
-    """Cancel or resume a run, and reload the page. If this is refused, show the error instead."""
+    """Cancel or resume a run, and reload the page. If the run cannot be cancelled or resumed, show the error instead."""
     try:
         if stop:
             cancel(store(), info.id)
@@ -64,7 +64,7 @@ def act(info: RunInfo, stop: bool) -> None:
 
 @guarded
 def live(run_id: str, state_when_drawn: str) -> None:
-    """Draw the part of the run page that updates by itself: state, progress, curves and log."""
+    """Draw the part of the run page that updates by itself: the run's state, progress, curves and log."""
     info = store().get(run_id)
     if info.state != state_when_drawn:
         st.rerun(scope="app")

@@ -1,4 +1,4 @@
-"""Start page: say what NES Lab is, and show the newest demo or the newest runs."""
+"""Start page: say what NES Lab is, and show the runs of the newest demo. If there was no demo, show the newest runs."""
 
 import streamlit as st
 

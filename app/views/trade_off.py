@@ -14,7 +14,10 @@ from nes_lab.runs.query import run_table
 
 
 def read_budget(text: str) -> float | None:
-    """Return the multiply-adds of the budget line; None: no line. Shares are refused: runs have different dense networks."""
+    """Return the number of multiply-adds that the user entered; None: the field is empty or the text is refused.
+
+    The figure marks this number with a line. A share such as 60% is refused, because the runs may have different dense networks.
+    """
     if not text.strip():
         return None
     try:
