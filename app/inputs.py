@@ -79,7 +79,7 @@ def _info(path: str) -> FieldInfo:
 def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
     """Return the lower or upper bound of a field for its widget; None: the field has no such bound.
 
-    The widget allows the bound itself. If the field excludes it, the configuration refuses that value later.
+    The widget accepts the bound itself. If the field excludes the bound, the configuration refuses that value later.
     """
     for rule in info.metadata:
         bound = getattr(rule, closed, getattr(rule, opened, None))

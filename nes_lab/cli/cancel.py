@@ -30,7 +30,7 @@ class CancelCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Cancel the run that the command line names, and print its state."""
+    """Cancel the run that the command line names, and print the run's new state."""
     options = parse(CancelCommand, "cancel", words)
     store = RunStore()
     info = launcher.cancel(store, store.find(options.run).id)

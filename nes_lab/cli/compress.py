@@ -41,7 +41,7 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def print_saved(options: SaveFlags, saved: SavedModel) -> None:
-    """Print a compressed network that was just saved: as JSON, or its counts and its folder in a few lines."""
+    """Print the params, the multiply-adds and the folder of a compressed network that was just saved, as text or as JSON."""
     if options.json:
         print_json(saved.to_dict())
         return

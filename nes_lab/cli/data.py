@@ -27,7 +27,7 @@ _LONGEST, _MOST = 600, 20
 
 @dataclass(frozen=True)
 class DataCheckCommand:
-    """Check a data set: classes, labels, unreadable files, sizes, statistics, and duplicates across the splits."""
+    """Check a data set: its classes, labels, unreadable files, sizes, statistics, and examples that are in more than one split."""
 
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PATH|NAME")]]
     """Folder of images, tar archives, sounds, or files that torchvision unpacks (the layout is recognized), or the name of a data set."""
@@ -46,7 +46,7 @@ class DataCheckCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Check a data set and return 0 if it can be used, 2 if not."""
+    """Check the data set that the command line names. Return 0 if it can be used for training, 2 if not."""
     if not words or words[0] not in (*_VERBS, "-h", "--help"):
         problem = (
             f"{words[0]!r} is not a command of data.{closest(words[0], _VERBS)}" if words else "data needs a command."

@@ -45,7 +45,7 @@ class DemoCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Run the demo and print its table."""
+    """Train and compare the networks of the demo, and print a table of their accuracy and cost."""
     options = parse(DemoCommand, "demo", words)
     with stdout_to_stderr(options.json):
         result = _run(options)
@@ -99,7 +99,11 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def demo_display(console: Console) -> Iterator[OnProgress]:
-    """Show a progress bar on a terminal; elsewhere print a line whenever a run finishes or a phase begins."""
+    """Show the progress of the demo while the ``with`` block runs.
+
+    A terminal shows progress bars. In a file or a pipe, a line is written whenever a training run finishes or a phase of the
+    demo, such as training, begins.
+    """
     if not console.is_terminal:
         yield _line_printer()
         return

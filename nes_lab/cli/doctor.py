@@ -29,7 +29,7 @@ class DoctorCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Check this machine and print the findings. Return 1 if something essential is missing, otherwise 0."""
+    """Check this machine, and print what it has and what is missing. Return 1 if something essential is missing, otherwise 0."""
     options = parse(DoctorCommand, "doctor", words)
     findings = list(check_environment(layout.default_root().absolute()))
     if options.json:

@@ -1,7 +1,7 @@
-"""Find the module of a command, run it, and turn a user's mistake into one message and exit status 2.
+"""Run the command that the user typed. A user's mistake ends in one message and exit status 2.
 
-To add a command: write ``cli/NAME.py`` with ``run_command(words) -> exit status`` and enter it in ``VERBS``.
-Nothing heavy is imported here, so that ``nes-lab --help`` and ``nes-lab runs`` answer at once.
+To add a command: write ``cli/NAME.py`` with a function ``run_command(words)`` that returns the exit status, and enter the
+command in ``VERBS``. This file imports no large package, so ``nes-lab --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after the program's name; None: the arguments of this process.
 
     Returns:
-        The exit status: 0 for success, 1 if the command reports a failure, 2 for a user's mistake, 130 for an interrupt.
+        The exit status: 0 for success, 1 if the command reports a failure, 2 for a user's mistake, 130 after Ctrl-C.
     """
     with _note_interrupts() as interrupts:
         try:
@@ -84,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _note_interrupts() -> Iterator[list[int]]:
-    """Record each Ctrl-C. A package that is being imported may turn its KeyboardInterrupt into another error, as numpy does."""
+    """Record each Ctrl-C in the yielded list while the ``with`` block runs.
+
+    Catching KeyboardInterrupt is not enough: during an import, a package such as numpy may turn it into another error.
+    """
     interrupts: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -170,7 +173,7 @@ def _version() -> str:
 
 
 def _drop_output() -> None:
-    """Discard output that is still buffered, so that writing it at exit does not fail a second time."""
+    """Discard printed text that could not be written. Otherwise Python tries to write it again at exit, and fails again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 

@@ -1,4 +1,4 @@
-"""Check what this machine has: Python, memory, disk, torch, GPUs and packages. Each finding says how to get what is missing.
+"""Check what this machine has (Python, memory, disk, torch, GPUs, packages), and say how to get what is missing.
 
 Tests: tests/cli/test_doctor.py
 """
@@ -39,14 +39,14 @@ _SKIPPED = ("all", "dev", "bench")
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check of this machine.
+    """Holds the result of one check of this machine.
 
     Attributes:
-        part: Group of the check: machine, runs, torch, tools or packages.
+        part: Heading under which the check is listed: machine, runs, torch, tools or packages.
         name: What was checked.
         state: ``"ok"``, ``"note"`` (something optional is missing) or ``"missing"`` (something essential is missing).
-        value: What the machine has.
-        advice: What to do; empty if nothing needs to be done.
+        value: What the machine has, as text, such as the version of a package.
+        advice: What the user should do; empty if nothing needs to be done.
     """
 
     part: str
@@ -60,7 +60,7 @@ def check_environment(root: Path) -> Iterator[Finding]:
     """Yield the results of all checks of this machine, the quick ones first.
 
     Args:
-        root: Folder of all runs.
+        root: Folder of all training runs, which is checked too.
     """
     yield from _machine()
     yield from _run_root(root)
@@ -89,7 +89,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _memory() -> int:
-    """Return how many bytes of memory this process may use, given the machine and the limit of its container."""
+    """Return how many bytes of memory this process may use: the machine's memory, or its container's limit if that is lower."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -109,7 +109,10 @@ def _run_root(root: Path) -> Iterator[Finding]:
 
 
 def _why_unfit(place: Path) -> str:
-    """Try to write, lock, link and replace files in a folder, as runs do. Return what fails, or an empty text."""
+    """Return the reason why runs cannot be stored in a folder; empty if they can.
+
+    The check writes, locks, links and replaces files in the folder, as runs do.
+    """
     trial = place / f".doctor-{os.getpid()}-{os.urandom(3).hex()}"
     other = trial.with_name(f"{trial.name}-2")
     what = "be written"
@@ -137,7 +140,10 @@ def _why_unfit(place: Path) -> str:
 
 
 def _torch() -> Iterator[Finding]:
-    """Check torch and its GPUs in a child process, because a broken build of torch can crash the process that imports it."""
+    """Check torch, and the GPUs that torch can use.
+
+    A child process imports torch, because a broken build of torch can crash the process that imports it.
+    """
     cure = "pip install torch, in the build for this machine"
     try:
         done = subprocess.run(
@@ -170,7 +176,11 @@ def _tools() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Check the version of each package that nes-lab requires, and list it under the first extra that requires it."""
+    """Check the version of each package that nes-lab requires.
+
+    An optional package is listed under its extra (a group of optional packages, such as ``train``). A package that belongs
+    to several extras is listed under the first of them.
+    """
     try:
         lines = requires("nes-lab") or []
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""``nes-lab export``: write a saved network, or the network of a run, as one file for other runtimes.
+"""``nes-lab export``: write a saved network, or the network that a run trained, to a file for programs such as ONNX Runtime.
 
 Tests: tests/cli/test_models.py, tests/experiment/test_trained.py
 """
@@ -27,7 +27,7 @@ __all__ = ["ExportCommand", "run_command"]
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Export a saved network, or the network of a run. The file appears only after its outputs were compared with PyTorch's."""
+    """Export a saved network, or the network that a run trained. The file appears only after its outputs were compared with PyTorch's."""
 
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER|RUN")]]
     """Folder that nes-lab compress or nes-lab fit has written; or a run, by its id or its folder."""
@@ -50,7 +50,7 @@ class ExportCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Export the saved network or the run that the command line names."""
+    """Export the network that the command line names: a saved one, or the one that a run trained."""
     options = parse(ExportCommand, "export", words)
     run = _find_run(options.source)
     if run is None and (options.averaged or options.best or options.format == "folder"):
@@ -65,7 +65,17 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _find_run(source: Path) -> tuple[RunStore, str] | None:
-    """Return the store and id of the run that ``source`` names by its id or folder; None if it is any other folder."""
+    """Return the run that the command line names; None: it names a folder that does not belong to a run.
+
+    Args:
+        source: Id of a run, folder of a run, or folder of a saved network.
+
+    Returns:
+        The store that holds the run, and the run's id.
+
+    Raises:
+        RunError: If ``source`` is neither a folder nor the id of a run.
+    """
     if (source / layout.RUN).is_file():
         return RunStore(source.absolute().parent), source.absolute().name
     if source.exists():

@@ -1,4 +1,4 @@
-"""``nes-lab fit``: compress a pretrained backbone, fit its epitomes to its weights, and save it in a folder.
+"""``nes-lab fit``: compress a pretrained backbone, fit the epitomes to its weights, and save the network in a folder.
 
 Tests: tests/cli/test_models.py
 """
@@ -24,7 +24,7 @@ RENAMED = {"--starts plan": "--no-search-starts", "--starts search": ""}
 
 @dataclass(frozen=True, kw_only=True)
 class FitCommand(SaveFlags):
-    """Compress a pretrained backbone, fit its epitomes as closely as possible to its weights, and save it in a folder."""
+    """Compress a pretrained backbone, fit the epitomes as closely as possible to its weights, and save the network in a folder."""
 
     routing: str = "free"
     """How the starting indices are set. Only free stores starts that can be searched for; with the others the fit is much less close."""
@@ -43,7 +43,7 @@ class FitCommand(SaveFlags):
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Compress the backbone that the command line names, fit its epitomes, and save it in a folder."""
+    """Compress the backbone that the command line names, fit the epitomes to its weights, and save the network in a folder."""
     options = parse(FitCommand, "fit", words, renamed=RENAMED)
     arguments = saving_arguments(options)
     arguments["progress"] = True
@@ -63,7 +63,15 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _data_config(options: FitCommand, calibration: str) -> DataConfig:
-    """Return the data section of a config for the calibration images, given by a data set's name or by a folder."""
+    """Return the configuration of the data set of calibration images.
+
+    Args:
+        options: The flags of the command.
+        calibration: Name of a data set, or path of a folder with ``train/`` and ``val/``.
+
+    Raises:
+        OptionError: If the network's input is not square.
+    """
     data = {"image_size": options.input[-1], "limit": options.images}
     if options.input[-1] != options.input[-2]:
         shape = " ".join(map(str, options.input))

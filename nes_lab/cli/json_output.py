@@ -1,4 +1,4 @@
-"""Support the flag ``--json``: one JSON value goes to standard output, and everything meant for people to standard error.
+"""Support the flag ``--json``: one JSON value goes to standard output, and all text meant for people to standard error.
 
 Tests: tests/cli/test_train.py
 """
@@ -17,17 +17,19 @@ __all__ = ["print_json", "stdout_to_stderr"]
 
 @contextlib.contextmanager
 def stdout_to_stderr(redirect: bool = True) -> Iterator[None]:
-    """Send everything that is printed, also by other libraries, to standard error, so that it does not end up in the JSON.
+    """Send all printed text to standard error while the ``with`` block runs, also text that other libraries print.
+
+    Standard output then holds nothing but the JSON of the command.
 
     Args:
-        redirect: False leaves standard output as it is.
+        redirect: False: leave standard output as it is.
     """
     with contextlib.redirect_stdout(sys.stderr) if redirect else contextlib.nullcontext():
         yield
 
 
 def print_json(data: Any) -> None:
-    """Print plain data as JSON on one line. Tuples become lists, and paths become text."""
+    """Print dicts, lists, numbers and text as JSON on one line. Tuples become lists, and paths become text."""
     print(json.dumps(data, default=_plain))
 
 

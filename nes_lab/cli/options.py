@@ -1,4 +1,4 @@
-"""Parse a command line: tyro reads the flags of a command, and ``--section.field value`` becomes an override of the config."""
+"""Parse a command line: the flags of a command, and changes of the configuration such as ``--training.lr 0.1``."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def parse(
     description: str | None = None,
     renamed: Mapping[str, str] | None = None,
 ) -> Options:
-    """Parse the flags that a dataclass describes. If a flag is wrong, print the mistake and exit with status 2.
+    """Parse the flags of a command, and return them as an instance of a dataclass.
+
+    If a flag is wrong, print the mistake and exit with status 2.
 
     Args:
         options: The dataclass. Each of its fields is a flag, and the field's docstring is the help text.
-        verb: Name of the command, for the help.
-        words: The words after the command's name.
+        verb: Name of the command, which the help shows.
+        words: The words that follow the command's name.
         description: Text at the top of the help; None: the docstring of ``options``.
-        renamed: Flags of older versions, each with the flag that replaces it; None: there are none.
+        renamed: Flags of older versions, each with the flag that replaces it; None: no flag was renamed.
     """
     config = (tyro.conf.FlagCreatePairsOff,)
     args = present_flags(words, renamed or {})
@@ -39,12 +41,12 @@ def parse(
 
 
 def present_flags(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
-    """Replace flags of older versions with today's flags, and warn about each.
+    """Replace flags of older versions with today's flags, and warn about each replaced flag.
 
     Args:
-        words: The words after the command's name.
-        renamed: The flag that replaces each old flag. A key is an old flag, or an old flag and one of its values. An empty
-            replacement drops the old flag, because it asks for what is now the default.
+        words: The words that follow the command's name.
+        renamed: Old flag -> the flag that replaces it. The old flag may include a value, such as ``--starts plan``. An empty
+            replacement removes the old flag: it asks for what is now the default.
 
     Examples:
         >>> import warnings
@@ -74,15 +76,17 @@ def present_flags(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]
 def split_overrides(
     words: Sequence[str], own: Sequence[str], valued: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, str]]:
-    """Separate the words of a command from config overrides: ``--section.field value`` or ``--section.field=value``.
+    """Separate the flags of a command from changes of the configuration.
+
+    A change is written ``--section.field value`` or ``--section.field=value``.
 
     Args:
-        words: The words after the command's name.
+        words: The words that follow the command's name.
         own: Flags of the command that take no value.
         valued: Flags of the command that take one value.
 
     Returns:
-        The words of the command, and the overrides by dotted path.
+        The words that are not changes of the configuration, and the new values of the changed fields, by dotted path.
 
     Raises:
         OptionError: If a value is missing, a field is given twice, or a flag is misspelled.
@@ -121,5 +125,11 @@ def split_overrides(
 
 
 def _is_switch(path: str, following: str, switches: set[str]) -> bool:
-    """Return True if the config field ``path`` is a yes/no field, and the following word is not a value for it."""
+    """Return True if a yes/no field of the configuration is given without a value.
+
+    Args:
+        path: Dotted path of the field.
+        following: The word that follows the field on the command line.
+        switches: Dotted paths of all yes/no fields.
+    """
     return path in switches and following.lower() not in ("true", "false", "yes", "no", "on", "off", "0", "1")

@@ -42,9 +42,10 @@ COMPRESSION_FIELDS = {
 
 
 def _compression_flag(name: str, field: FieldInfo) -> tuple[str, Any, Any]:
-    """Return the name, type and default of the flag for one field of the compression config.
+    """Return the name, type and default of the command-line flag for one field of the configuration's ``compression`` section.
 
-    Fields of integers or lists of names keep their type. The flag for any other field takes text, which the config parses.
+    The flag for an integer or a list of names has the type of the field. Any other flag takes text, which the configuration
+    parses.
     """
     kind, default = field.annotation, field.default
     if not (set(get_args(kind)) or {kind}) <= {int, NoneType} and kind != tuple[str, ...]:
@@ -80,7 +81,7 @@ class PlanFlags(CompressionFlags):
 
 @dataclass(frozen=True, kw_only=True)
 class SaveFlags(PlanFlags):
-    """Flags of the commands that save a compressed network in a folder."""
+    """Flags of ``compress`` and ``fit``, the commands that save a compressed network in a folder."""
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
     """Folder to save the network in; it must not exist yet, unless --overwrite is given."""
@@ -93,10 +94,10 @@ class SaveFlags(PlanFlags):
 
 
 def compression_config(options: PlanFlags) -> CompressionConfig:
-    """Return the compression section of the config that the flags describe, after checking it.
+    """Check the flags of compression, and return the ``compression`` section of the configuration that they describe.
 
     Raises:
-        BudgetError: If there is neither a budget nor a preset.
+        BudgetError: If the flags give neither a budget nor a preset.
         OptionError: If a flag's value is not among its choices, or out of range.
     """
     aims = (options.params, options.madds, options.latency_ms, options.preset)
@@ -112,10 +113,10 @@ def compression_config(options: PlanFlags) -> CompressionConfig:
 
 
 def dense_source(options: PlanFlags) -> DenseSource:
-    """Return the description of the dense network that the flags name, after checking its sizes.
+    """Return a description of the dense network that the flags name: its backbone, input shape, classes and weights.
 
     Raises:
-        OptionError: If a size is out of range.
+        OptionError: If the input shape or the number of classes is out of range.
     """
     shown = " ".join(map(str, options.input))
     if not 2 <= len(options.input) <= 4:
@@ -135,15 +136,20 @@ def dense_source(options: PlanFlags) -> DenseSource:
 
 
 def search_options(options: PlanFlags) -> dict[str, Any]:
-    """Return the arguments of the search that ``--latency-ms`` starts: its time limit, and whether it shows a progress bar."""
+    """Return the arguments of the search for a compression plan that is fast enough, which ``--latency-ms`` starts.
+
+    The arguments are the seconds that the search may take, and whether it shows a progress bar.
+    """
     return {"seconds": options.seconds, "progress": options.latency_ms is not None and sys.stderr.isatty()}
 
 
 def saving_arguments(options: SaveFlags) -> dict[str, Any]:
-    """Return the arguments of ``compress_to_folder`` and ``fit_to_folder``: a plan or a config to make one, and a folder.
+    """Return the arguments for the library function that compresses or fits a network and saves it in a folder.
+
+    They are the dense network, the compression plan (or the configuration to make one), and the folder to write.
 
     Raises:
-        BudgetError: If there is neither a plan, a budget nor a preset.
+        BudgetError: If the flags give neither a plan, a budget nor a preset.
         OptionError: If a flag's value is wrong, or the plan's file cannot be read.
         PlanError: If the plan's file does not hold a plan.
     """
@@ -157,7 +163,7 @@ def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:
     """Read a compression plan from a file that ``nes-lab plan --output`` wrote.
 
     Raises:
-        OptionError: If the file cannot be read, or a budget is given too.
+        OptionError: If the file cannot be read, or the flags give a budget or a preset too.
         PlanError: If the file does not hold a plan.
     """
     from nes_lab.records.compression_plan import CompressionPlan

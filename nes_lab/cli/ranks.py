@@ -1,10 +1,11 @@
-"""Train one run in several processes, which ``training.processes``, torchrun or ``accelerate launch`` has asked for.
+"""Train one run in several processes. Each of these processes is called a rank.
 
-A rank is one of these processes. For ``training.processes`` a parent process starts each rank as ``nes-lab _run ID``. The
-ranks find each other through a file in a private folder and talk over the loopback interface, because torchrun's rendezvous
-would listen on every network interface of the machine. To stop the training, cancel the run, or send SIGTERM to the parent or
-to the process of the run: all ranks stop at the same step. If one rank fails, all stop; the parent records the failure if no
-rank was able to.
+torchrun or ``accelerate launch`` may start the ranks. If the configuration sets ``training.processes`` instead, a parent
+process starts each rank as ``nes-lab _run ID``. These ranks find each other through a file in a private folder. They talk over
+the loopback interface only, so other machines cannot connect to them.
+
+To stop the training, cancel the run, or send SIGTERM to the parent or to the process that ``nes-lab watch RUN`` shows. All
+ranks then stop at the same step. If one rank fails, all ranks stop. If no rank could record the failure, the parent records it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _POLL_SECONDS = 0.1
 
 
 def is_rank() -> bool:
-    """Return True if this process is one of several that were launched to train together.
+    """Return True if this process is one of several that were launched to train a run together.
 
     Examples:
         >>> is_rank()
@@ -53,12 +54,14 @@ def is_rank() -> bool:
 
 
 def is_first() -> bool:
-    """Return True if this process trains alone, or is the first of several."""
+    """Return True if this process trains a run alone, or is the first of several that train it together."""
     return not is_rank() or os.environ["RANK"] == "0"
 
 
 def only_first(action: Callable[[], Value]) -> Value:
-    """Call ``action`` in the first process only, and return its result in all processes. If ``action`` fails, all raise.
+    """Call ``action`` in the first of several processes that train together, and return its result in all of them.
+
+    If ``action`` fails, all processes raise an error. A process that trains alone just calls ``action``.
 
     Examples:
         >>> only_first(lambda: "done")
@@ -79,10 +82,10 @@ def only_first(action: Callable[[], Value]) -> Value:
 
 
 def processes_of(store: RunStore, run_id: str) -> int:
-    """Return how many processes a run's config asks for.
+    """Return the number of processes that a run's configuration asks for.
 
     Raises:
-        RunError: If the config asks for several processes, but a different number was launched.
+        RunError: If the configuration asks for several processes, but a different number was launched.
     """
     training = store.get(run_id).config.get("training")
     processes = training.get("processes", 1) if isinstance(training, dict) else 1
@@ -99,7 +102,7 @@ def train_as_rank(store: RunStore, run_id: str, on_progress: OnProgress | None) 
     """Train a run in this process, which is one of several that train it together.
 
     Returns:
-        0 if the run finished or was stopped; torchrun would treat any other status as a failure.
+        The exit status 0, if the run finished or was stopped. torchrun would treat any other status as a failure.
 
     Raises:
         RunError: If the run is not queued, or its training failed.
@@ -128,7 +131,10 @@ def _begins(store: RunStore, run_id: str) -> bool:
 
 @contextlib.contextmanager
 def _stopped_without_parent() -> Iterator[None]:
-    """While the block runs, send SIGTERM to this process if its parent ends. SIGTERM stops a training after a checkpoint."""
+    """Send SIGTERM to this process if its parent process ends while the ``with`` block runs.
+
+    On SIGTERM, training saves a checkpoint and stops.
+    """
     parent, over = os.getppid(), threading.Event()
 
     def watch() -> None:
@@ -145,7 +151,9 @@ def _stopped_without_parent() -> Iterator[None]:
 
 
 def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
-    """Train a run in several processes on this machine, wait for them, and make sure that the run has a final state.
+    """Train a run in several processes on this machine, and wait until they end.
+
+    If they end without recording whether the run finished, was cancelled or failed, the run is marked as failed.
 
     Raises:
         RunError: If the processes cannot be started.
@@ -181,7 +189,10 @@ def _how(status: int) -> str:
 
 
 def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], signals: StopSignals) -> None:
-    """Wait until all processes of a run have ended. If one fails, give the others ``NOTICE_SECONDS`` to notice it and stop."""
+    """Wait until all processes that train a run have ended.
+
+    If one of them fails, wait at most ``NOTICE_SECONDS`` longer for the others. If this process is asked to stop, cancel the run.
+    """
     asked, patience = False, math.inf
     while any(child.poll() is None for child in ranks):
         if signals.received and not asked:
@@ -197,9 +208,9 @@ def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], si
 
 
 def _start(store: RunStore, run_id: str, rank: int, processes: int, place: Path) -> subprocess.Popen[bytes]:
-    """Start one of the processes that train a run, in its own process session.
+    """Start one of the processes that train a run together.
 
-    Ctrl-C then reaches only the parent, which asks for a checkpoint.
+    The new process is detached from the terminal, so Ctrl-C reaches only its parent process. The parent then cancels the run.
     """
     environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     environment |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), MEETING: str(place / "meeting")}

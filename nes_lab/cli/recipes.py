@@ -1,4 +1,4 @@
-"""``nes-lab recipes``: list the recipes that ``nes-lab train`` accepts by name, or print one.
+"""``nes-lab recipes``: list the recipes (named experiments) that ``nes-lab train`` accepts, or print one.
 
 Tests: tests/recipes/test_registry.py
 """
@@ -25,7 +25,7 @@ __all__ = ["RecipesCommand", "run_command"]
 
 @dataclass(frozen=True)
 class RecipesCommand:
-    """List the recipes, or print one as a YAML file that nes-lab train accepts."""
+    """List the recipes (named experiments), or print one as a YAML file that nes-lab train accepts."""
 
     name: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE")]] = ""
     """Recipe to print; without it, all recipes are listed."""
@@ -38,7 +38,7 @@ class RecipesCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """List all recipes, or print the one that the command line names."""
+    """List all recipes (named experiments), or print the recipe that the command line names."""
     options = parse(RecipesCommand, "recipes", words)
     if not options.name and (options.variant is not None or options.dense):
         raise OptionError("--variant and --dense need the name of a recipe; give one of " + ", ".join(recipe_names()))

@@ -22,7 +22,7 @@ __all__ = ["ReportCommand", "run_command"]
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Write the report of a run as one HTML file that needs no network, and print its path."""
+    """Write the report of a run as one HTML file that needs no internet connection, and print the path of the file."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
     """Id of the run; the beginning or end of it is enough if no other run has it."""
@@ -31,7 +31,7 @@ class ReportCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Write the report of a run into the run's folder, and print its path."""
+    """Write the report of a run into the run's folder, and print the path of the report."""
     options = parse(ReportCommand, "report", words)
     from nes_lab.figures.run_report import run_report
 

@@ -1,4 +1,4 @@
-"""``nes-lab resume``: continue a run that was cancelled, failed or lost, from its last checkpoint."""
+"""``nes-lab resume``: continue a run from its last checkpoint, after it was cancelled or failed, or its process vanished."""
 
 from __future__ import annotations
 

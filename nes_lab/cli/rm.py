@@ -1,4 +1,4 @@
-"""``nes-lab rm``: delete finished or queued runs and their files."""
+"""``nes-lab rm``: delete runs that have ended or are queued, with all their files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RmCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Delete all runs that the command line names, or none if one of them is active."""
+    """Delete the runs that the command line names. If one of them is training or about to start, delete none."""
     options = parse(RmCommand, "rm", words)
     store = RunStore()
     chosen = _chosen(store, options)
@@ -73,7 +73,11 @@ def _refuse_active(store: RunStore, info: RunInfo) -> None:
 
 
 def _agreed(store: RunStore, chosen: Sequence[RunInfo], to_stderr: bool) -> bool:
-    """Return whether the user agrees to delete the runs. If standard input is not a terminal, ``--yes`` is required instead."""
+    """Ask the user whether to delete the runs, and return True if the answer is yes.
+
+    Raises:
+        OptionError: If standard input is not a terminal. The flag ``--yes`` is then required.
+    """
     if not sys.stdin.isatty():
         raise OptionError(f"{_runs(len(chosen))} would be deleted; add --yes, because there is no terminal to ask on")
     out = sys.stderr if to_stderr else sys.stdout
@@ -92,7 +96,7 @@ def _tell(freed: dict[str, int], as_json: bool) -> None:
 
 
 def _runs(count: int) -> str:
-    """Return a number of runs as text.
+    """Return a number of runs as text, with the word ``run`` or ``runs``.
 
     Examples:
         >>> _runs(1), _runs(2)

@@ -1,4 +1,4 @@
-"""``nes-lab runs``: list runs, newest first."""
+"""``nes-lab runs``: list training runs, newest first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["RunsCommand", "run_command"]
 
 @dataclass(frozen=True)
 class RunsCommand:
-    """List runs, newest first."""
+    """List training runs, newest first."""
 
     group: str = ""
     """List only the runs of this group. The runs of a sweep have the sweep's name as their group."""
@@ -34,7 +34,7 @@ class RunsCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Print a list of the runs, and restart the queue if a crash has stopped it."""
+    """Print a list of the runs. If a crash has stopped the queue of waiting runs, start the next ones."""
     options = parse(RunsCommand, "runs", words)
     if options.limit < 0:
         raise OptionError(f"--limit {options.limit} should be the largest number of runs to list, or 0 for all")

@@ -1,4 +1,4 @@
-"""``nes-lab sweep``: train many settings of one experiment, on this machine or on a Ray cluster.
+"""``nes-lab sweep``: train one experiment with many settings, on this machine or on the machines of a Ray cluster.
 
 Tests: tests/sweeps/test_cli.py
 """
@@ -40,7 +40,7 @@ __all__ = ["SweepCommand", "print_result", "run_command"]
 
 @dataclass(frozen=True)
 class SweepCommand:
-    """Train many settings of one experiment. If the sweep is interrupted, the same command continues it."""
+    """Train one experiment with many settings. If the sweep is interrupted, the same command continues it."""
 
     sweep: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SWEEP.yaml")]]
     """YAML file of the sweep: its name, the base experiment, the settings to vary, and the objectives."""
@@ -178,7 +178,11 @@ def _line(sweep: Sweep, info: RunInfo) -> str:
 
 
 def print_result(result: SweepResult, sweep: Sweep) -> None:
-    """Print the trials of a sweep, the means over seeds, the Pareto front, and what remains to be done."""
+    """Print the result of a sweep.
+
+    The text lists the trials (one training run each), the mean results of each setting over its seeds, the settings on the
+    Pareto front, and the reasons why some trials did not finish.
+    """
     shown = [number_column(name) for name in dict.fromkeys([*result.objectives, *SHOWN])]
     best, has_seeds = result.front, any(len(setting.trials) > 1 for setting in result.settings)
     stars = set() if has_seeds else {number for setting in best for number in setting.trials}
@@ -203,12 +207,12 @@ def print_result(result: SweepResult, sweep: Sweep) -> None:
 
 
 def _reasons(trials: Iterable[tuple[str, str, str]]) -> Iterator[str]:
-    """Yield one line per reason why trials did not finish, with the labels of these trials.
+    """Yield one line of text for each reason why trials of a sweep did not finish, with the labels of these trials.
 
-    Trials are grouped because a setting that fails usually fails with every seed.
+    Several trials often have the same reason, because a setting that fails usually fails with every seed.
 
     Args:
-        trials: State, reason and label of each trial.
+        trials: State, reason and label of each trial that did not finish.
     """
     reasons: dict[tuple[str, str], list[str]] = {}
     for state, reason, label in trials:

@@ -1,4 +1,4 @@
-"""Print tables in a terminal. Numbers are never shortened; run ids and long text may be.
+"""Print tables in a terminal. If there is too little room, run ids and long text are shortened, but never numbers.
 
 Tests: tests/sweeps/test_cli.py
 """
@@ -35,12 +35,14 @@ def state_style(state: str) -> str:
 
 
 def print_table(table: Table, ids: str = "") -> None:
-    """Print the rows of a table in the terminal, without the lines of text that belong before and after it.
+    """Print the column titles and the rows of a table in the terminal.
+
+    The table's lines of text, ``before`` and ``after``, are not printed.
 
     Args:
-        table: The table. Its text is shown as it is, without markup. A column named ``state`` is colored.
-        ids: Key of the column of run ids. In a narrow terminal they are shortened to their ends, which are enough to name a
-            run. Empty: the last columns are shortened instead, and the first column never is.
+        table: The table. A column whose key is ``state`` is colored.
+        ids: Key of the column that holds run ids. A narrow terminal shows only the ends of the ids, which are enough to
+            name a run. Empty: the last columns are shortened instead, but never the first column.
     """
     cells = [[printable(cell, LONGEST_CELL) for cell in table.cells(row)] for row in table.rows]
     keys = [column.key for column in table.columns]
@@ -67,7 +69,10 @@ def _grid(table: Table, rows: Sequence[Sequence[str]]) -> tuple[rich.table.Table
 
 
 def _narrow(table: Table, rows: Sequence[Sequence[str]], ids: int, excess: int) -> rich.table.Table:
-    """Return a table for a narrow terminal: run ids are shortened and, if that is not enough, other text. Numbers never are."""
+    """Return a table for a narrow terminal.
+
+    Run ids are shortened first. If that is not enough, other text is shortened too, but never numbers.
+    """
     lines = [table.titles, *rows]
     room = max(SHORT_ID, max(len(row[ids]) for row in lines) - excess)
     cut = [[tail(cell, room) if index == ids else cell for index, cell in enumerate(row)] for row in rows]
@@ -78,7 +83,10 @@ def _narrow(table: Table, rows: Sequence[Sequence[str]], ids: int, excess: int) 
 
 
 def print_counts(dense: Counts, compressed: Counts) -> None:
-    """Print the params and multiply-adds of a network, one line each: dense, compressed, and the share that is left."""
+    """Print how much compression has reduced a network: one line for its params, one for its multiply-adds.
+
+    Each line has the value of the dense network, the value of the compressed network, and the percentage that is left.
+    """
     width = max(map(len, QUANTITIES))
     for name in QUANTITIES:
         before, after = getattr(dense, name), getattr(compressed, name)
@@ -87,7 +95,7 @@ def print_counts(dense: Counts, compressed: Counts) -> None:
 
 
 def tail(text: str, room: int) -> str:
-    """Shorten a run's id by cutting off its beginning, because the end of an id is enough to name the run.
+    """Shorten a run's id to ``room`` characters by cutting off its beginning. The end of an id is enough to name the run.
 
     Examples:
         >>> tail("20261122-seed-0-3c9511", 7)
@@ -97,7 +105,7 @@ def tail(text: str, room: int) -> str:
 
 
 def printable(text: str, most: int) -> str:
-    r"""Shorten text, and replace control characters with spaces so that they do not reach the terminal.
+    r"""Shorten text to ``most`` characters, and replace each control character (such as Escape) with a space.
 
     Examples:
         >>> printable("a\x1b[31mb", 20), printable("abcdefgh", 6)

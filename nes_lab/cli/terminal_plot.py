@@ -15,7 +15,9 @@ MAX_POINT_COLUMNS = 4  # largest width of one point, used when there are few poi
 
 
 def sparkline(values: Sequence[float], width: int = 12) -> str:
-    """Draw a list of values as one line of block characters. If there are more than ``width``, each block is a mean of several.
+    """Draw a list of values as one line of block characters; higher blocks are larger values.
+
+    If there are more than ``width`` values, each block shows the mean of several values.
 
     Examples:
         >>> sparkline([0, 1, 2, 3]), sparkline([5, 5]), sparkline([])
@@ -30,12 +32,14 @@ def sparkline(values: Sequence[float], width: int = 12) -> str:
 
 
 def plot(points: Sequence[tuple[float, float]], width: int, height: int, number: str = "{:.1f}") -> list[str]:
-    """Draw a curve as columns of block characters, with the range of y at the left and the first and last x below.
+    """Draw a curve with block characters, and return its lines of text.
+
+    The largest and the smallest y are written at the left, and the first and the last x below.
 
     Args:
         points: Pairs (x, y) in order of x.
         width: Number of columns of the terminal, including labels.
-        height: Number of lines of the curve. One more line is added for x.
+        height: Number of lines of the curve. One more line shows x.
         number: Format string for the values of y at the left.
 
     Examples:

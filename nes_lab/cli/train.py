@@ -1,4 +1,4 @@
-"""``nes-lab train``: create a run from a recipe or a YAML file, and train it here or in the background."""
+"""``nes-lab train``: create a run from a recipe or a YAML file, and train it in this process or in the background."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["TrainCommand", "run_command", "start_detached"]
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Train a recipe, or the experiment described in a YAML file. Change any of its fields with --section.field VALUE."""
+    """Train a recipe (a named experiment), or the experiment in a YAML file. Change a field of either with --section.field VALUE."""
 
     config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RECIPE|CONFIG.yaml")]]
     """Name of a recipe (nes-lab recipes lists them), or a YAML file."""
@@ -41,7 +41,7 @@ class TrainCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Create a run from a recipe or a YAML file, and train it in this process or in the background."""
+    """Create a run from a recipe (a named experiment) or a YAML file, and train it in this process or in the background."""
     own, overrides = split_overrides(words, own=("--detach", "--dense", "--json", "--help"), valued=("--variant",))
     options = parse(TrainCommand, "train", own, description=_description())
     config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)
@@ -64,7 +64,7 @@ def _train(store: RunStore, run_id: str, data: DatasetSpec | None) -> int:
 
 
 def start_detached(store: RunStore, run_id: str) -> int:
-    """Start a run in the background, or queue it, and print which of the two happened."""
+    """Start a run in the background, or queue it if enough other runs are training. Print which of the two happened."""
     pid = launch(store, run_id)
     print(f"{run_id} " + (f"is training in process {pid}" if pid else "waits in the queue"))
     return 0

@@ -1,4 +1,6 @@
-"""Train a run in this process: show its progress, handle Ctrl-C and print its result. Used by ``train``, ``resume``, ``_run``.
+"""Train a run in this process, show the run's progress, handle Ctrl-C and print the result.
+
+The commands ``train``, ``resume`` and ``_run`` use this file.
 
 Tests: tests/cli/test_train.py
 """
@@ -29,17 +31,17 @@ EXIT = {"finished": 0, "cancelled": 130}
 
 
 def create_run(store: RunStore, config: Mapping[str, Any], label: str = "") -> str:
-    """Create a run and return its id. If torchrun started several processes, the first one creates the run for all."""
+    """Create a run and return its id. If torchrun started several processes, the first process creates one run for all."""
     return only_first(lambda: store.create(config, label=label))
 
 
 def train_here(store: RunStore, run_id: str, data: DatasetSpec | None = None) -> int:
-    """Train a run to its end in this process, or in as many processes as its config asks for.
+    """Train a run to its end in this process, or in as many processes as its configuration asks for.
 
     Args:
         store: The store that holds the run.
         run_id: Id of the run.
-        data: The run's data, already loaded and checked; None: this function loads it.
+        data: The run's data set, already loaded and checked; None: this function loads it.
 
     Returns:
         0 if the run finished, 130 if it was interrupted, 1 if it ended in any other way.
@@ -104,11 +106,14 @@ def _display() -> Iterator[OnProgress]:
 
 
 def _ignore_event(event: ProgressEvent) -> None:
-    """Ignore a progress event. All processes of a run except the first use this function."""
+    """Ignore a progress event. If several processes train a run, only the first one shows progress; the others use this function."""
 
 
 def _line_printer() -> OnProgress:
-    """Return a function that prints one line per epoch. In a log file a progress bar would add a line at each update."""
+    """Return a function that takes progress events and prints one line per epoch.
+
+    It is used for log files, where a progress bar would add a line at each update.
+    """
     last = -1
 
     def show(event: ProgressEvent) -> None:
@@ -121,7 +126,7 @@ def _line_printer() -> OnProgress:
 
 
 def progress_line(event: Mapping[str, Any]) -> str:
-    """Return one line of text about the progress of a training.
+    """Return a progress event of a training run as one line of text.
 
     Examples:
         >>> progress_line({"epoch": 2, "epochs": 5, "images_per_s": 812.3, "loss": 0.51, "top1": None, "seconds_left": 75})

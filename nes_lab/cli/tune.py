@@ -1,4 +1,4 @@
-"""``nes-lab tune``: measure which execution plan is fastest for each layer of a saved network, and store the choice.
+"""``nes-lab tune``: measure which execution plan (way to compute a layer) is fastest for each layer of a saved network.
 
 Tests: tests/cli/test_models.py
 """
@@ -20,7 +20,10 @@ __all__ = ["TuneCommand", "run_command"]
 
 @dataclass(frozen=True)
 class TuneCommand:
-    """Measure on this machine which execution plan is fastest for each layer, and store the choice in the network's folder."""
+    """Measure on this machine which execution plan (way to compute a layer) is fastest for each layer of a saved network.
+
+    The choice is stored in the network's folder.
+    """
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
     """Folder that nes-lab compress or nes-lab fit has written."""
@@ -37,7 +40,7 @@ class TuneCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Measure the execution plans of the network in a folder, and store the fastest ones."""
+    """Measure the execution plans (ways to compute a layer) of a saved network, and store the fastest plan of each layer."""
     options = parse(TuneCommand, "tune", words)
     with stdout_to_stderr():
         from nes_lab.models.folders import tune_folder

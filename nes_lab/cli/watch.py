@@ -1,4 +1,4 @@
-"""``nes-lab watch``: show runs live in the terminal, or write one line per change into a file or pipe."""
+"""``nes-lab watch``: show training runs live in the terminal, or write a line into a file or pipe whenever a run changes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ PAUSE_SECONDS = 2.0  # waited after the last run: a sweep creates its next run o
 
 @dataclass(frozen=True)
 class WatchCommand:
-    """Show runs live in the terminal: active ones first, then the queue, then the newest. Press Ctrl-C to quit.
+    """Show runs live in the terminal: first those in training, then the queued ones, then the others, newest first. Ctrl-C quits.
 
-    If the output goes to a file or a pipe, a line is written whenever a run changes, until no run is active or queued.
+    If the output goes to a file or a pipe, a line is written whenever the state or epoch of a run changes, until no run is in
+    training or queued.
     """
 
     runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN")]] = field(default=())
@@ -51,7 +52,7 @@ class WatchCommand:
 
 
 class Watcher:
-    """Reads the runs that ``nes-lab watch`` shows, at each update. Runs may appear and disappear at any time."""
+    """Reads the runs again at each update of ``nes-lab watch``. Runs may appear and disappear at any time."""
 
     def __init__(self, store: RunStore, names: Sequence[str], group: str = "") -> None:
         self.store, self.reader, self.group = store, RunProgressReader(store), group
@@ -60,7 +61,10 @@ class Watcher:
         self._queue_seen = float("-inf")
 
     def read(self) -> tuple[list[RunInfo], list[str]]:
-        """Return the runs (active ones, then the queued ones in order, then the newest first), and the ids of the queued runs."""
+        """Return the runs to show, and the ids of the queued runs.
+
+        The runs in training are first, then the queued ones in the order of the queue, then the others, newest first.
+        """
         if time.monotonic() - self._queue_seen > QUEUE_SECONDS:
             self._queue_seen = time.monotonic()
             with contextlib.suppress(RunError):  # runs can be watched even if their folder cannot be written
@@ -88,7 +92,7 @@ class Watcher:
         return watch_frames.runs_frame(shown, waiting, infos, width)
 
     def all_runs(self) -> tuple[list[RunProgress], list[str]]:
-        """Return the progress of all runs, and the ids of the queued runs."""
+        """Return the progress of all runs that are watched, and the ids of the queued runs."""
         infos, waiting = self.read()
         return [self.reader.read(info) for info in infos], waiting
 

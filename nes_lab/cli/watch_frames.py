@@ -1,4 +1,6 @@
-"""Draw what ``nes-lab watch`` shows: one run in detail, or many as a table or (in a narrow terminal) as blocks of lines.
+"""Draw what ``nes-lab watch`` shows: one run in detail, or several runs.
+
+Several runs are drawn as a table, or in a narrow terminal as a few lines per run.
 
 Tests: tests/cli/test_watch.py
 """
@@ -43,7 +45,7 @@ def runs_frame(
     Args:
         runs: The runs to show, in this order.
         waiting: Ids of the queued runs, in the order of the queue.
-        infos: All runs, for the counts in the first line.
+        infos: All runs, also those not shown. The first line says how many there are in each state, such as ``running``.
         width: Number of columns of the terminal.
     """
     counts = Counter(info.state for info in infos)
@@ -112,7 +114,7 @@ def _blocks(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> 
 
 
 def run_frame(store: RunStore, run: RunProgress, waiting: Sequence[str], width: int) -> RenderableType:
-    """Draw one run in detail: its progress, its top-1 or loss curve, its checkpoints and the last lines of its log."""
+    """Draw one run in detail: its progress, the curve of its top-1 or loss, its checkpoints and the last lines of its log."""
     info = run.info
     parts = _blocks([run], waiting, width)
     if info.id not in str(parts[0]):  # the first line shows a shortened id
@@ -151,7 +153,7 @@ def _checkpoints(folder: Path) -> list[RenderableType]:
 
 
 def run_line(run: RunProgress) -> str:
-    """Return one plain line about a run, for a file or a pipe.
+    """Return one line of text about the progress of a run, without colors, for a file or a pipe.
 
     Examples:
         >>> run_line(RunProgress(RunInfo("a-1", state="running", step=5, total=10), epoch=2, epochs=4, losses=((5, 0.25),)))
@@ -196,7 +198,7 @@ def _needs_reason(info: RunInfo) -> bool:
 
 
 def _reasons(infos: Sequence[RunInfo]) -> list[RenderableType]:
-    """Return one line per reason why runs ended early. One line can stand for many runs of a sweep that failed alike."""
+    """Return one line of text for each reason why runs ended early. Runs with the same state and reason share a line."""
     groups: dict[tuple[str, str], list[str]] = {}
     for info in infos:
         groups.setdefault((info.state, printable(info.reason, 300)), []).append(info.id)

@@ -1,4 +1,4 @@
-"""``nes-lab _run ID``: train a queued run in a background process. ``train --detach``, the app and sweeps start it."""
+"""``nes-lab _run ID``: train a queued run in a background process. ``train --detach``, the app and sweeps call this command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WorkerCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Train a run to its end, then start the next one in the queue, except with ``--alone``."""
+    """Train a run to its end. Then start the next run in the queue, unless the flag ``--alone`` is given."""
     options = parse(WorkerCommand, "_run", words)
     store = RunStore(options.root)
     folder = store.path(options.run)

@@ -27,7 +27,7 @@ __all__ = ["ZooCommand", "run_command"]
 
 @dataclass(frozen=True)
 class ZooCommand:
-    """Test backbones with random weights: plan, compress, run forward and backward, materialize, save and load each one."""
+    """Test backbones with random weights: each is planned, compressed, run forward and backward, materialized, saved and loaded."""
 
     backbones: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="BACKBONE")]] = ()
     """Names of networks: small_mobilenetv2, m5, or any model name of timm. Without names, the known families are listed."""
@@ -38,7 +38,7 @@ class ZooCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Test backbones, or list the families that can be tested."""
+    """Test the backbones that the command line names. If it names none, list the known families of backbones."""
     options = parse(ZooCommand, "zoo", words)
     if not options.backbones:
         return _list(options.json)
