@@ -1,4 +1,4 @@
-"""Draw accuracy against multiply-adds: runs as measured here, and published results as reported.
+"""Draw accuracy against multiply-adds, for runs measured here and for published results.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -34,8 +34,8 @@ class ReportedPoint:
         name: Name of the network in its source.
         madds: Number of multiply-adds.
         top1: Top-1 accuracy in percent.
-        source: Where the result was published. It is always shown.
-        series: Name of the series. A dashed line joins its points. Empty: the point stands alone.
+        source: Where the result was published. The figure always shows it.
+        series: Name of a group of points that a dashed line joins; empty if the point is in no group.
     """
 
     name: str
@@ -47,10 +47,10 @@ class ReportedPoint:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """The result of runs that differ only by their seed: mean accuracy, its standard error and the number of seeds.
+    """The result of runs that differ only in their seed: mean accuracy, its standard error and the number of runs.
 
-    A line in the figure joins points that have the same ``line``: data set, backbone and recipe. ``detail`` says how the
-    point differs from points of its series that otherwise have the same description.
+    ``line`` holds data set, backbone and training recipe. The figure joins points of one series that have the same ``line``.
+    ``detail`` is a text that tells this point from points of its series with the same label, for example ``"20 epochs"``.
     """
 
     series: str
@@ -65,7 +65,9 @@ class MeasuredPoint:
 
 
 def series_name(row: Mapping[str, Any]) -> str:
-    """Return the name of the series that a run belongs to in the figure: ``"dense"``, or ``"epitome"`` with its routing.
+    """Return the name of the series that a run belongs to in the figure: ``"dense"``, or ``"epitome"`` with the routing.
+
+    The routing (``tiled``, ``free``, ``learner``, ...) is the way in which the epitome layers place their starts.
 
     Examples:
         >>> series_name({"routing": "free"}), series_name({"routing": None})
@@ -75,10 +77,10 @@ def series_name(row: Mapping[str, Any]) -> str:
 
 
 def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
-    """Combine runs that differ only by their seed into one point. Runs without accuracy or MAdds are left out.
+    """Combine runs that differ only in their seed into one point. Runs without accuracy or multiply-adds are left out.
 
     Args:
-        rows: Flat rows of a run table. If several have the same setting and seed, only the newest counts.
+        rows: Rows of a run table, one mapping per run. Of runs with the same setting and seed, only the newest counts.
 
     Examples:
         >>> rows = [{"routing": None, "madds": 10, "top1": top1} for top1 in (90.0, 92.0)]
@@ -96,7 +98,7 @@ def _usable(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Keep only the newest run of each setting and seed; ids begin with the time. Rows without setting or seed all stay."""
+    """Return the rows of the newest run of each setting and seed. Rows without a setting or a seed are all returned."""
     kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for place, row in enumerate(rows):
         known = row.get("setting") is not None and row.get("seed") is not None
@@ -107,7 +109,10 @@ def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _detail(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    """Return text that tells a point from others of its series: training options that vary and, if needed, its setting."""
+    """Return text that tells a point from others of its series.
+
+    The text names the training options that vary in the series and, if they are not enough, a hash of the configuration.
+    """
     series = [other for other in groups if series_name(other) == series_name(group)]
     texts = {
         "epochs": f"{group['epochs']} epochs",
@@ -146,13 +151,15 @@ def accuracy_vs_madds(
     """Draw top-1 accuracy against multiply-adds, for measured runs and published results.
 
     Args:
-        rows: Flat rows of a run table. The runs of one setting become one point with its standard error over seeds.
-        budget: Multiply-adds of the budget line; None draws no line.
-        reported: Published results, drawn in gray with dashes and hollow markers, each with its source.
+        rows: Rows of a run table, one mapping per run. Runs that differ only in their seed become one point with its
+            standard error.
+        budget: Multiply-adds at which a vertical line is drawn. A star marks the most accurate measured point to the left of
+            the line or on it. None draws neither.
+        reported: Published results. They are drawn in gray, with dashed lines and hollow markers, and with their sources.
 
     Returns:
-        A figure with one series per routing, one line per data set, backbone and recipe, and a star on the best measured
-        point within the budget.
+        A figure. Dense networks and each routing of epitome networks have their own color. A line joins points of one
+        color that have the same data set, backbone and training recipe.
     """
     points = measured_points(rows)
     seeds = sum(point.n for point in points)
@@ -210,7 +217,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
-    """Return the names of the series of the points in a fixed order: dense first, then the epitomes by their routing."""
+    """Return the names of the series that the points belong to: ``"dense"`` first, then epitomes, in a fixed order of routings."""
     known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
     names = {point.series for point in points}
     return [name for name in known if name in names] + sorted(names - set(known))

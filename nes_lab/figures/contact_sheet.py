@@ -39,10 +39,11 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
         title: Title of the figure.
 
     Returns:
-        A figure of less than 2 MB. Sounds are drawn as the range of their samples, each scaled to its own maximum.
+        A figure of less than 2 MB. A sound is drawn as its outline over time, scaled so that its loudest sample fills the
+        row.
 
     Raises:
-        OptionError: If there are no examples or too many, or an array has another shape or type.
+        OptionError: If there are no examples or more than 240, or an array has another shape or type.
     """
     rows = [(name, list(items)) for name, items in examples.items() if len(items)]
     if not rows:
@@ -81,7 +82,7 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
 
 
 def _add_hover(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarray]) -> None:
-    """Add an invisible point in the middle of each image, which shows the hover text."""
+    """Add an invisible point in the middle of each image. Hovering over this point shows the class and the image size."""
     sizes = [f"{image.shape[1]}×{image.shape[0]} pixels as drawn" for image in items]
     figure.add_scatter(
         x=[column + 0.5 for column in range(len(items))],
@@ -94,7 +95,7 @@ def _add_hover(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarra
 
 
 def _layout_images(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> list[dict[str, Any]]:
-    """Return the layout entries of all images. A figure takes them in one call, because plotly checks all at each addition."""
+    """Return the plotly layout entries of all images. Adding all in one call is faster than adding one after the other."""
     place = {"xref": "x", "yref": "y", "xanchor": "center", "yanchor": "middle", "sizing": "contain", "layer": "below"}
     place |= {"sizex": 1 - 2 * _GAP, "sizey": 1 - 2 * _GAP}
     return [
@@ -142,7 +143,11 @@ def _add_sounds(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarr
 
 
 def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return the outline of a sound: the position of each short part, and its smallest and largest sample, scaled to -1..1."""
+    """Return the outline of a sound as a list of positions and a list of heights.
+
+    The sound is cut into up to 120 short parts. Each part gives two points at its position (0 to 1): its smallest and its
+    largest sample, scaled so that the loudest sample of the sound is 1 or -1.
+    """
     values = np.asarray(wave, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise OptionError(f"an example has shape {values.shape}; a sound should be (T,), finite and not empty")

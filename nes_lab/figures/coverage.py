@@ -1,4 +1,4 @@
-"""Draw how often each cell of an epitome is read: as a map, per row and column, and as a distribution.
+"""Draw how often each cell of an epitome is read when the layer's weight is sampled from it.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -21,7 +21,12 @@ __all__ = ["coverage", "gini"]
 
 
 def gini(counts: np.ndarray) -> float:
-    """Return the Gini coefficient of the cells' reads: 0 if all cells are read equally often, near 1 if a few cells take all reads.
+    """Return the Gini coefficient of how often the cells of an epitome are read.
+
+    It is 0 if all cells are read equally often, and near 1 if nearly all reads go to a few cells.
+
+    Args:
+        counts: Number of reads of each cell.
 
     Examples:
         >>> gini(np.array([2, 2, 2])), round(gini(np.array([0, 0, 0, 4])), 2)
@@ -36,15 +41,18 @@ def gini(counts: np.ndarray) -> float:
 
 
 def coverage(snapshot: LayerSnapshot) -> go.Figure:
-    """Draw how often each cell of a layer's epitome is read: the number of channel pairs of the weight that read it.
+    """Draw how often each cell of a layer's epitome is read when the layer's weight is sampled from it.
+
+    There is one cell per pair of an output and an input channel of the epitome. Its count is the number of channel pairs of
+    the weight that are sampled from this cell.
 
     Args:
-        snapshot: The layer at one step. Its ``coverage()`` gives the reads of each pair of output and input channel of the
-            epitome, ``(E_out, E_in)``.
+        snapshot: Copy of the layer's epitome and starts at the training step shown.
 
     Returns:
-        A figure with a map of the reads, the mean reads per row and column and, below them, the share of cells that are
-        read at most a given number of times. The subtitle has the share of cells read and the Gini coefficient.
+        A figure with three parts: a map of the counts, their means per row and column, and a curve. The curve shows the
+        percentage of cells that are read at most a given number of times. The subtitle gives the percentage of cells that
+        are read at all, and the Gini coefficient (0 if all cells are read equally often, near 1 if few get all reads).
     """
     reads = np.asarray(snapshot.coverage())
     share = float((reads > 0).mean())

@@ -1,4 +1,4 @@
-"""Write a page about a data set: the result of its check, statistics, and a few examples.
+"""Write a page about a data set: problems that a check found, statistics, and a few examples.
 
 Tests: tests/figures/test_data_figures.py
 """
@@ -21,11 +21,12 @@ __all__ = ["data_page"]
 
 
 def data_page(report: DataReport, examples: Mapping[str, Sequence[np.ndarray]]) -> str:
-    """Return a page about a data set as one HTML document: the result of its check, statistics and examples.
+    """Return a page about a data set as one HTML document: problems that a check found, statistics and examples.
 
     Args:
-        report: The data set's report, made by :func:`nes_lab.check_data`.
-        examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds ``(T,)``; empty: none are shown.
+        report: What :func:`nes_lab.check_data` found out about the data set.
+        examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds ``(T,)``. If it is empty, the
+            page shows no examples.
     """
     verdict = "It can be used as it is." if report.usable else "It cannot be used as it is:"
     table = report.table()

@@ -1,4 +1,4 @@
-"""Draw how many examples each class of a data set has in each split, and which sizes are most frequent.
+"""Draw how many examples each class of a data set has in each split, and which sizes of examples are most frequent.
 
 Tests: tests/figures/test_data_figures.py
 """
@@ -27,16 +27,16 @@ _FILLS = ("", "/")
 
 
 def data_statistics(report: DataReport) -> go.Figure:
-    """Draw the number of examples per class and, below it, the most frequent sizes of examples, for each split of a data set.
+    """Draw the number of examples per class and the most frequent sizes of examples, for each split of a data set.
 
-    Up to 40 classes are drawn as bars in the order of their labels. More are drawn as a curve per split, with the largest
-    class first.
+    Up to 40 classes are drawn as bars in the order of their labels. If there are more classes, each split is drawn as a
+    curve that begins with its largest class.
 
     Args:
-        report: The data set's report, made by :func:`nes_lab.check_data`.
+        report: What :func:`nes_lab.check_data` found out about the data set.
 
     Raises:
-        OptionError: If the report has no class or no example.
+        OptionError: If the data set has no class or no example.
     """
     if not report.classes or not any(split.total for split in report.splits):
         raise OptionError("report has no example; give the report of a data set that has some")

@@ -1,4 +1,4 @@
-"""Write the report of the demo: the table, the verdict, and figures of one compressed network.
+"""Write the report of the demo: a table of its networks, its result in words, and figures of one compressed network.
 
 Tests: tests/experiment/test_demo.py
 """
@@ -37,8 +37,8 @@ def demo_report(
         runs: Name of each network -> ids of its runs.
         table: Accuracy and cost, one row per network.
         contests: Comparisons of compressed networks with narrower dense ones of equal multiply-adds.
-        facts: Conditions of the measurement: seeds, epochs, device and versions.
-        shown: Id of the run whose epitomes are drawn.
+        facts: How the demo was measured: seeds, epochs, device and versions.
+        shown: Id of the run whose layers, training curves and largest epitome are drawn.
     """
     rows = list(run_table([store.get(run) for ids in runs.values() for run in ids]))
     history = [(step, store.snapshot(shown, step)) for step in store.snapshots(shown)]
@@ -60,7 +60,7 @@ def demo_report(
 
 
 def verdict_text(contests: Sequence[Contest], facts: Mapping[str, Any]) -> str:
-    """Return the demo's result in words: which networks are better, worse or equal within the noise, and how large the noise is."""
+    """Return the demo's result in words: which epitome networks are better than narrower dense ones, and the size of the noise."""
     noise = (
         f"A difference counts when it is more than two standard errors. With {facts['seeds']} seeds of 360 test digits, "
         "the standard error of a mean near 98 % is about half a point, so the demo cannot show small effects."

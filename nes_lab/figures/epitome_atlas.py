@@ -1,4 +1,4 @@
-"""Draw all cells of an epitome in one heatmap, with one color scale around zero that ignores outliers.
+"""Draw all cells of an epitome in one heatmap. Its color scale is symmetric around zero and ignores outliers.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -22,7 +22,7 @@ __all__ = ["atlas_pages", "epitome_atlas"]
 
 
 def atlas_pages(snapshot: LayerSnapshot) -> int:
-    """Return the number of pages that the atlas of a layer's epitome has, with up to 64 kernel positions per page."""
+    """Return how many pages :func:`epitome_atlas` needs for a layer's epitome, with up to 64 kernel positions per page."""
     return kernel_slices(np.empty(snapshot.epitome_shape, dtype=np.int8)).count
 
 
@@ -32,20 +32,22 @@ def epitome_atlas(
     mode: Literal["value", "change"] = "value",
     page: int = 1,
 ) -> go.Figure:
-    """Draw an epitome as slices side by side, one per kernel position, each with output and input channels ``(E_out, E_in)``.
+    """Draw a layer's epitome as heatmaps side by side, one per kernel position.
+
+    The rows of a heatmap are the output channels of the epitome, its columns the input channels.
 
     Args:
-        snapshot: The layer at the step shown.
-        initial: The layer before training; None: there is none. It is needed for ``mode="change"``.
+        snapshot: Copy of the layer's epitome and starts at the training step shown.
+        initial: Copy of the layer's epitome and starts before training; needed only for ``mode="change"``.
         mode: ``"value"`` draws the value of each cell, ``"change"`` its change since ``initial``.
-        page: Number of the page, from 1. There are several if the kernel has more than 64 positions.
+        page: Number of the page, from 1. There are several pages if the kernel has more than 64 positions.
 
     Returns:
-        A heatmap. The hover text shows a cell, its value and how many channel pairs of the weight read it. If a side has
-        more than 256 cells, each point is the mean of a block of cells, and the subtitle says so.
+        A figure. The hover text shows a cell, its value and how often it is read for the layer's weight. Up to 256 cells are
+        drawn in each direction. If there are more, each point is the mean of a block of cells, and the subtitle says so.
 
     Raises:
-        OptionError: If the mode is unknown, the snapshot has no epitome, or ``mode="change"`` has no initial epitome of
+        OptionError: If the mode is unknown, ``snapshot`` has no epitome, or ``mode="change"`` has no initial epitome of
             the same shape.
     """
     check_choice("mode", mode, ("value", "change"))
@@ -102,7 +104,12 @@ def _block_note(block: tuple[int, int]) -> str:
 
 
 def _canvas(tiles: list[list[np.ndarray]], reads: np.ndarray, block: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tiles side by side, separated by NaN, and an array with the cell and the reads of each point."""
+    """Join the heatmaps of all kernel positions, separated by NaN, and return them with data for the hover text.
+
+    Returns:
+        The joined heatmaps, and an array with three numbers for each point: its output cell, its input cell, and how often
+        this cell is read.
+    """
     height, width = reads.shape
     gap = max(1, round(0.04 * max(height, width))) if len(tiles) * len(tiles[0]) > 1 else 0
     rows, columns = len(tiles), len(tiles[0])
@@ -145,7 +152,7 @@ def _label_axes(figure: go.Figure, pages: Pages, tile: tuple[int, ...], block: t
 
 
 def _cell_ticks(count: int, block: int) -> dict[str, Any]:
-    """Return the tick positions and labels of an axis, for about six round cell numbers."""
+    """Return the tick positions and labels of an axis of cells, with up to eight round numbers."""
     cells = count * block
     step = next(size for size in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10**9) if cells / size <= 8)
     marks = list(range(0, cells, step))

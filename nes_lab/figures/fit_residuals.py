@@ -1,4 +1,4 @@
-"""Draw how close fitted epitomes are to the weights of each layer, before and after fitting."""
+"""Draw how closely the epitome of each layer matches the layer's dense weight, before and after fitting."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ _POINTS = (
 def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Draw the relative residual of each fitted layer as two points, before and after fitting.
 
-    If the fit was calibrated with data, a second panel shows the relative errors of the layers' outputs.
+    The residual is the norm of the difference between dense weight and sampled weight, relative to the norm of the dense
+    weight. If the fit used calibration data, a second panel shows the same for the layers' outputs.
 
     Args:
-        rows: The rows of ``FitReport.rows()``, one per layer, with ``name``, ``residual_before``, ``residual_after``,
-            ``error_before`` and ``error_after``; with ``starts``, ``method`` and ``norm`` for the hover text; and with
-            ``weight_energy``, the squared norm of the weight, for the total in the subtitle.
+        rows: The rows that ``FitReport.rows()`` returns, one mapping per layer. ``name``, ``residual_before``,
+            ``residual_after``, ``error_before`` and ``error_after`` are drawn. ``starts``, ``method`` and ``norm`` are
+            shown in the hover text. ``weight_energy``, the squared norm of the dense weight, serves to compute the
+            residual of all layers together.
 
     Returns:
-        A figure of residuals in percent: 0 if the weight is matched exactly, 100 if zeros would be as close.
+        A figure of residuals in percent. 0 means that the dense weight is matched exactly; zeros in its place would give 100.
 
     Raises:
         OptionError: If there are no rows.
@@ -105,7 +107,7 @@ def _hover(row: Mapping[str, Any]) -> str:
 
 
 def _whole(rows: Sequence[Mapping[str, Any]], when: str) -> float:
-    """Return the relative residual of the weights of all layers, taken as one vector."""
+    """Return the relative residual of all layers together, as if their weights were one vector."""
     energy = sum(row["weight_energy"] for row in rows)
     left = sum(row["weight_energy"] * row[f"residual_{when}"] ** 2 for row in rows)
     return (left / energy) ** 0.5 if energy > 0 else 0.0

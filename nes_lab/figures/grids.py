@@ -1,4 +1,4 @@
-"""Make large arrays small enough to draw, and cut epitomes into slices. Several figures share these functions.
+"""Shrink large arrays before they are drawn, and cut epitomes into slices. Several figures use these functions.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -19,9 +19,13 @@ LIMIT = 256
 
 @dataclass(frozen=True)
 class Pages:
-    """One page of an epitome's slices, ``(rows, columns, E_out, E_in)``: one slice per kernel position.
+    """One page with slices of an epitome. An epitome has one slice per kernel position.
 
-    ``row_names`` and ``column_names`` name the kernel positions, and ``count`` is the number of pages.
+    Attributes:
+        slices: The slices, ``(rows, columns, E_out, E_in)``. A slice has the epitome's output and input channels.
+        row_names: Name of each row of the page, such as ``row 0`` of the kernel.
+        column_names: Name of each column of the page, such as ``column 0`` of the kernel.
+        count: Number of pages that all slices need.
     """
 
     slices: np.ndarray
@@ -31,14 +35,14 @@ class Pages:
 
 
 def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[int, int]]:
-    """Shrink a matrix by averaging blocks of cells, so that neither side is longer than ``limit``.
+    """Shrink a matrix to at most ``limit`` rows and columns, by averaging blocks of entries.
 
     Args:
         values: The matrix. NaN entries are left out of the means.
-        limit: Longest side allowed.
+        limit: Largest number of rows or columns of the shrunk matrix.
 
     Returns:
-        The float32 matrix and the shape of the averaged blocks; ``(1, 1)`` if nothing was averaged.
+        The shrunk float32 matrix and the shape of a block. The shape is ``(1, 1)`` if the matrix was small enough.
 
     Examples:
         >>> small, block = shrink(np.ones((600, 10)))
@@ -59,7 +63,9 @@ def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[in
 
 
 def symmetric_limit(values: np.ndarray) -> float:
-    """Return a bound for a color scale around zero that ignores outliers: the 99th percentile of the magnitudes, never 0.
+    """Return the upper end of a color scale that is symmetric around zero and ignores outliers.
+
+    It is the 99th percentile of the absolute values. If that is 0, it is the largest absolute value, or else 1.
 
     Examples:
         >>> symmetric_limit(np.zeros((2, 2)))
@@ -73,7 +79,7 @@ def symmetric_limit(values: np.ndarray) -> float:
 
 
 def thin(count: int, limit: int) -> np.ndarray:
-    """Return at most ``limit`` evenly spaced indices of ``count`` points, including the first and the last.
+    """Choose at most ``limit`` of ``count`` points at even spacing, with the first and the last, and return their indices.
 
     Examples:
         >>> thin(10, 4).tolist()
@@ -85,7 +91,7 @@ def thin(count: int, limit: int) -> np.ndarray:
 
 
 def axis_names(weight_shape: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of a weight's axes, for titles.
+    """Return the names of a weight's axes, for titles of figures.
 
     Examples:
         >>> axis_names((8, 4, 3, 3))
@@ -96,11 +102,11 @@ def axis_names(weight_shape: Sequence[int]) -> tuple[str, ...]:
 
 
 def kernel_slices(epitome: np.ndarray, page: int = 1, per_page: int = 64) -> Pages:
-    """Cut an epitome into one ``(E_out, E_in)`` slice per kernel position, and return one page of the slices.
+    """Cut an epitome into slices, one per kernel position, and return one page of the slices.
 
     Args:
-        epitome: Array ``(E_out, E_in, *E_k)`` of output channels, input channels and kernel positions.
-        page: Number of the page, from 1. A number beyond the last page means the last one.
+        epitome: The epitome, with the axes of a convolution's weight: output channels, input channels, kernel axes.
+        page: Number of the page, from 1. A number beyond the last page means the last page.
         per_page: Largest number of slices on a page.
     """
     kernel = epitome.shape[2:]

@@ -1,4 +1,4 @@
-"""Draw the params and MAdds of every layer, dense and compressed.
+"""Draw the params and multiply-adds of every layer, before and after compression.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -21,12 +21,12 @@ _PANELS = (("params", "stored params"), ("madds", "multiply-adds"))
 
 
 def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Draw the params and the MAdds of each layer as a hollow bar (dense) with a filled bar inside (compressed).
+    """Draw the params and the multiply-adds of each layer as a hollow bar (dense) with a filled bar inside (compressed).
 
     Args:
-        rows: The rows of ``CompressionPlan.rows()``, one per layer, with ``name``, ``params_dense``, ``params``,
-            ``madds_dense`` and ``madds``; and with ``weight_shape``, ``epitome_shape``, ``routing`` and ``reason`` for the
-            hover text.
+        rows: The rows that ``CompressionPlan.rows()`` returns, one mapping per layer. ``name``, ``params_dense``,
+            ``params``, ``madds_dense`` and ``madds`` are drawn. ``weight_shape``, ``epitome_shape``, ``routing`` and
+            ``reason`` are shown in the hover text.
 
     Raises:
         OptionError: If there are no rows.

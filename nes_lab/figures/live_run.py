@@ -1,4 +1,4 @@
-"""Draw the training curves of one run: loss, accuracy, learning rate and throughput, with marks for checkpoints and resumes.
+"""Draw the training curves of one run: loss, accuracy, learning rate and images per second, with checkpoints marked.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -24,16 +24,17 @@ _MOST_MARKS = 30
 
 
 def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> go.Figure:
-    """Draw the loss, top-1 accuracy, learning rate and throughput of a run over its training steps.
+    """Draw the loss, top-1 accuracy, learning rate and images per second of a run over its training steps.
+
+    Vertical lines mark the steps at which a checkpoint was saved, and the steps from which the run was resumed.
 
     Args:
-        metrics: Rows with ``step``, ``split`` ("train" or "val") and any of ``loss``, ``top1``, ``lr``,
-            ``images_per_s``.
-        events: Rows with ``kind`` and ``step``. Lines under the curves mark each checkpoint among them, and each resume,
-            which shows as a new ``attempt`` in the metrics.
+        metrics: Rows of the run's metrics: mappings with ``step``, ``split`` ("train" or "val"), ``attempt`` (1, and one more
+            after each resume) and any of ``loss``, ``top1``, ``lr``, ``images_per_s``.
+        events: Rows of the run's events: mappings with ``kind`` and ``step``. Only the checkpoints are used.
 
     Returns:
-        A figure of four panels that share their step axis. The figure's ``uirevision`` never changes, so a live view keeps its zoom.
+        A figure of four panels with a common axis of steps. A page that draws the figure again keeps the user's zoom.
     """
     figure = go.Figure(
         make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.3, 0.3, 0.2, 0.2])
@@ -108,7 +109,10 @@ def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _marks(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Return the steps of checkpoints (from the events) and of resumes (the first metrics of each later attempt)."""
+    """Return the steps at which checkpoints were saved, and the steps from which the run was resumed.
+
+    A resume gives the rows of ``metrics`` a higher ``attempt``. Its step is the first step with the new number.
+    """
     begins: dict[int, int] = {}
     for row in metrics:
         if isinstance(row.get("attempt"), int) and "step" in row:

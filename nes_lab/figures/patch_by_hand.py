@@ -1,4 +1,4 @@
-"""Draw a patch read from an epitome of one axis: the cells, the window at its start, and the samples between the cells.
+"""Draw how a patch is read from an epitome with one axis: its samples lie on or between the epitome's cells.
 
 Tests: tests/figures/test_by_hand.py
 """
@@ -21,13 +21,13 @@ __all__ = ["PatchReading", "patch_and_gradient", "patch_by_hand"]
 
 @dataclass(frozen=True)
 class PatchReading:
-    """A patch read from an epitome of one axis, with the start it was read at.
+    """A patch that was read from an epitome with one axis.
 
     Args:
-        start: Start of the patch, in epitome cells.
-        patch: The ``b`` samples of the patch, ``(b,)``.
-        gradient: Derivative of each sample with respect to the start, per cell, ``(b,)``; None if it is not shown.
-        name: Name in the legend.
+        start: Position on the epitome where the patch begins, in cells.
+        patch: The samples of the patch, as an array with one axis.
+        gradient: Derivative of each sample with respect to the start, per cell; None if it is not shown.
+        name: Name of the patch in the legend.
     """
 
     start: float
@@ -37,17 +37,18 @@ class PatchReading:
 
 
 def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.Figure:
-    """Draw an epitome of one axis as bars, with the windows that patches read from it.
+    """Draw an epitome with one axis as bars, and over it the patches that are read from it.
 
     Args:
-        epitome: The ``n`` cells of the epitome, ``(n,)``.
-        readings: The patches to draw; each gets its own color, dash and marker.
+        epitome: The cells of the epitome, as an array with one axis.
+        readings: The patches to draw, each with its own color, dash and marker.
 
     Returns:
-        A figure that shows sample ``j`` of a patch at its position ``start + j``, on the line through the cells' values.
+        A figure. Sample 0 of a patch is drawn at the patch's start, sample 1 one cell further, and so on. A dotted line joins
+        the values of the cells, and the samples lie on this line.
 
     Raises:
-        OptionError: If there is no reading, or if the epitome has more than one axis.
+        OptionError: If ``readings`` is empty, or if the epitome has more than one axis.
     """
     cells = _one_axis(epitome)
     if not readings:
@@ -70,16 +71,16 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
 
 
 def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
-    """Draw one patch on its epitome of one axis and, below it, the patch's samples and their derivatives by the start.
+    """Draw one patch on an epitome with one axis. Below it, draw the patch's samples and their derivatives by its start.
 
-    The scales depend only on the epitome, so that figures of several starts can be compared.
+    The scales depend only on the epitome. So figures of one epitome with different starts can be compared.
 
     Args:
-        epitome: The ``n`` cells of the epitome, ``(n,)``.
+        epitome: The cells of the epitome, as an array with one axis.
         reading: The patch to draw, with its gradient.
 
     Raises:
-        OptionError: If the reading has no gradient, or if the epitome has more than one axis.
+        OptionError: If ``reading`` has no gradient, or if the epitome has more than one axis.
     """
     cells = _one_axis(epitome)
     if reading.gradient is None:
@@ -120,7 +121,7 @@ def _one_axis(epitome: np.ndarray) -> np.ndarray:
 
 
 def _limits(values: np.ndarray) -> list[float]:
-    """Return the range of an axis that includes the values and zero, with a margin."""
+    """Return the lower and the upper end of a plot axis that shows all values and zero, with a margin."""
     low, high = float(min(0.0, values.min(initial=0.0))), float(max(0.0, values.max(initial=0.0)))
     margin = 0.12 * (high - low) or 1.0
     return [low - margin, high + margin]

@@ -1,4 +1,4 @@
-"""Draw the windows of an epitome that a layer's patches read, at their exact positions between cells.
+"""Draw where on the epitome each patch of a layer's weight is read. These windows may begin between two cells.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -25,14 +25,15 @@ MOST_TRACES = 12
 
 
 def patches_on_epitome(snapshot: LayerSnapshot) -> go.Figure:
-    """Outline on a layer's epitome the window that each patch reads. Color and dash show which output patch reads it.
+    """Outline on a layer's epitome the windows from which the patches (blocks of the weight) are read.
 
     Args:
-        snapshot: The layer at the step shown. The background is the mean over its kernel positions, or empty if the
-            snapshot has starts but no epitome.
+        snapshot: Copy of the layer's epitome and starts at the training step shown. It may lack the epitome.
 
     Returns:
-        A heatmap with outlines. Windows at the same position hide each other, so the subtitle counts the distinct ones.
+        A figure. The background is a heatmap of the epitome, averaged over kernel positions; it is empty without an epitome.
+        The outlines of patches with the same output channels have one color and dash. Windows at the same position hide each
+        other. So the subtitle says how many different positions there are.
     """
     rows, columns = snapshot.geometry.patch_grid
     chosen = np.unique(np.linspace(0, rows - 1, min(rows, MOST_TRACES)).round().astype(int))
@@ -105,12 +106,16 @@ def _add_outlines(figure: go.Figure, snapshot: LayerSnapshot, row: int, place: i
 
 
 def _box(start: float, length: int) -> tuple[float, float]:
-    """Return the two edges of a window along one axis; cell ``c`` reaches from ``c - 0.5`` to ``c + 0.5``."""
+    """Return the two edges of a window along one axis of the plot, where a cell is drawn half a unit to each side of its index."""
     return start - 0.5, start + length - 0.5
 
 
 def _copies(snapshot: LayerSnapshot, y: float, x: float, size: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Yield the start of a window and, with a circular boundary, the starts at which it continues on the opposite side."""
+    """Yield the position at which a window is drawn. A window that wraps around an edge of the epitome is drawn again.
+
+    Windows wrap only if the layer's boundary is ``circular``. Then they continue at the opposite edge, and the positions of
+    these continuations follow.
+    """
     if snapshot.boundary != "circular":
         yield y, x
         return

@@ -19,8 +19,8 @@ def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]]) -> str:
     """Return one line about the progress of a run, with speed and time left while it is active.
 
     Args:
-        info: State of the run.
-        metrics: Rows of the run's metrics, in order of steps.
+        info: The run's state, its current step and its number of steps.
+        metrics: Rows of the run's metrics, in the order of their steps.
 
     Examples:
         >>> rows = [{"step": 20, "split": "train", "epoch": 2, "images_per_s": 950.4}]
@@ -48,7 +48,7 @@ def queue_text(before: int) -> str:
     """Return a sentence that says when a queued run starts.
 
     Args:
-        before: Number of runs that are before this run in the queue.
+        before: Number of runs that wait before this run in the queue.
 
     Examples:
         >>> queue_text(0), queue_text(1)

@@ -1,4 +1,4 @@
-"""Write text, tables and figures as one HTML document that can be read without a network."""
+"""Write text, tables and figures as one HTML document that can be read offline."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Section:
     """One part of an HTML report: a heading with text, a table or a figure.
 
     Args:
-        title: Heading, also shown in the table of contents.
-        text: Paragraphs separated by blank lines, shown as written.
-        figure: Figure made by ``nes_lab.figures``; None: the section has no figure.
-        table: Rows as mappings with the same keys, which are the titles of the columns.
-        note: Remark in small print under the table or figure.
+        title: Heading of the section. The table of contents shows it too.
+        text: Paragraphs of plain text, separated by blank lines.
+        figure: Figure of the section, made by ``nes_lab.figures``; None if there is none.
+        table: Rows of the table. All rows are mappings with the same keys; the keys are the titles of the columns.
+        note: Remark in small print under the table or the figure.
     """
 
     title: str
@@ -43,14 +43,14 @@ def plotly_js() -> str:
 
 
 def report_html(title: str, sections: Sequence[Section]) -> str:
-    """Return a report as one HTML document that needs no other file and no network.
+    """Return a report as one HTML document that can be read offline and needs no other file.
 
     Args:
         title: Title of the document.
         sections: Parts of the report in order. plotly.js is included once, and only if a section has a figure.
 
     Returns:
-        The document. It follows the reader's light or dark setting; all text is escaped.
+        The document. It is light or dark as the browser prefers. Texts, titles and table cells are escaped.
 
     Examples:
         >>> page = report_html("Runs", [Section("<b>", text="1 < 2", table=[{"run": "a", "top-1": 91.5}])])

@@ -1,4 +1,4 @@
-"""List published ImageNet results. A figure shows them as reported, never in one series with results measured here.
+"""List published ImageNet results. Figures mark them as reported, and never join them with results measured here.
 
 Tests: tests/figures/test_pictures.py
 """

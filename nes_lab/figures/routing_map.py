@@ -1,4 +1,4 @@
-"""Draw the routing map of a layer: the starting index of each patch, before training and at a later step.
+"""Draw the routing map of a layer: where on the epitome each patch begins, before training and at a later step.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -22,14 +22,17 @@ __all__ = ["routing_map"]
 
 
 def routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None = None) -> go.Figure:
-    """Draw the starts of a layer as heatmaps: rows are output patches, columns are input patches, color is the start.
+    """Draw the starts of a layer as heatmaps. A start is the position on the epitome where a patch (block of the weight) begins.
 
     Args:
-        snapshot: The layer at the step shown.
-        initial: The layer before training, drawn to the left on the same scale; None: it is not drawn.
+        snapshot: Copy of the layer's epitome and starts at the training step shown.
+        initial: Copy of the layer's epitome and starts before training. It is drawn at the left, with the same color scale.
+            None draws only ``snapshot``.
 
     Returns:
-        A figure with one row of heatmaps per sampled axis. If no axis is sampled, the figure says so.
+        A figure with one row of heatmaps for each weight axis that has starts. In a heatmap, each entry is one patch and its
+        color is the start. Patches in one row have the same output channels, those in one column the same input channels.
+        If the layer has no starts, the figure says so.
     """
     axes = axes_with_starts(snapshot)
     alt = f"Starting indices of layer {snapshot.name}: one heatmap per sampled axis, " + (
@@ -115,7 +118,7 @@ def _add_map(
 
 
 def _ticks(count: int) -> dict[str, Any]:
-    """Return the ticks of an axis with ``count`` patches: integers only, about six of them."""
+    """Return the tick options of a plot axis with ``count`` patches, for about six ticks at integers."""
     return {"tick0": 0, "dtick": max(1, round(count / 6))}
 
 

@@ -34,11 +34,13 @@ MOST_LAYERS = 2
 
 
 def plan_rows(store: RunStore, run_id: str) -> list[dict[str, Any]]:
-    """Return the rows of a run's compression plan. There are none for a dense network, or before the plan is made.
+    """Return the rows of a run's compression plan, one per layer.
+
+    There are no rows if the network is dense, or if the run has not made its plan yet.
 
     Raises:
         RunError: If there is no such run, or its plan is damaged.
-        PlanError: If its plan has a schema that this version cannot read.
+        PlanError: If its plan has a format that this version cannot read.
     """
     try:
         text = (store.path(run_id) / layout.PLAN).read_text(encoding="utf-8")
@@ -75,11 +77,12 @@ def run_sections(
     """Return the sections of a run's report: result, training curves, layers, epitomes and configuration.
 
     Args:
-        info: State and summary of the run.
+        info: The run's state, configuration and summary.
         metrics: Rows of the run's metrics.
         events: Rows of the run's events, such as saved checkpoints.
-        layers: Rows of the run's compression plan; may be empty.
-        history: Snapshots of all layers at their steps, oldest first; may be empty.
+        layers: Rows of the run's compression plan, one per layer; may be empty.
+        history: Pairs of a training step and a mapping: name of a layer -> copy of its epitome and starts at this step. The
+            oldest pair is first; may be empty.
     """
     progress = progress_text(info, metrics)
     attempts = f"{info.attempt} attempt{'' if info.attempt == 1 else 's'}"
@@ -97,16 +100,17 @@ def run_sections(
 
 
 def largest_layers(layers: Mapping[str, LayerSnapshot], most: int = MOST_LAYERS) -> list[str]:
-    """Return the names of the layers with the most epitome cells, largest first."""
+    """Return the names of the ``most`` layers whose epitomes have the most cells, largest first."""
     return sorted(layers, key=lambda name: -math.prod(layers[name].epitome_shape))[:most]
 
 
 def layer_sections(name: str, history: History) -> list[Section]:
-    """Return the report's sections about one layer: its epitome, patches and coverage at the latest step, and its starts.
+    """Return a report's sections about one layer: its epitome and how it is read at the latest step, and how its starts moved.
 
     Args:
         name: Name of the layer.
-        history: Snapshots of all layers at their steps, oldest first.
+        history: Pairs of a training step and a mapping: name of a layer -> copy of its epitome and starts at this step. The
+            oldest pair is first.
     """
     path = [(step, layers[name]) for step, layers in history if name in layers]
     first, (step, last) = path[0][1], path[-1]

@@ -1,4 +1,4 @@
-"""Draw how much shrinking each layer costs, and how much a plan shrinks it.
+"""Draw how much the loss grows when each layer is shrunk, and how much a compression plan shrinks each layer.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -27,16 +27,17 @@ _TITLES = {"loss": "increase of the loss", "residual": "−log of the energy kep
 
 
 def sensitivity(report: SensitivityReport, plan: CompressionPlan | None = None) -> go.Figure:
-    """Draw the cost of shrinking each layer against the share of cells it keeps, and the shares that a plan chose.
+    """Draw what it costs to shrink each layer, against the size of its epitome in percent of the layer's weight.
 
-    The cost is the increase of the loss or, if no loss was measured, the part of the weight that an epitome of that size misses.
+    The cost is the increase of the loss. If no loss was measured, the cost says how badly an epitome of that size matches the weight.
 
     Args:
         report: The costs, measured by :func:`nes_lab.measure_sensitivity`.
-        plan: Plan whose layers get a marker at the share they keep, 100 % if they stay dense; None: no markers.
+        plan: Compression plan. A marker shows the size that the plan gives each layer; a dense layer has 100 %. None draws
+            no markers.
 
     Returns:
-        A heatmap with one row per layer in module order. Small dots mark the measured shares; the costs between them are
+        A heatmap with one row per layer in module order. Small dots mark the measured sizes. Between them the costs are
         interpolated.
 
     Raises:
@@ -135,6 +136,6 @@ def _note(report: SensitivityReport) -> str:
 
 
 def _robust(values: Sequence[float]) -> float:
-    """Return the upper end of a color scale, chosen so that the few largest values do not stretch it."""
+    """Return the upper end of a color scale: the 97th percentile of the values, so that outliers do not stretch the scale."""
     ordered = sorted(values)
     return max(ordered[int(0.97 * (len(ordered) - 1))], 1e-12)

@@ -1,4 +1,4 @@
-"""Draw the effect of a start: a patch and its derivative over all starts, and a start that gradient descent moves.
+"""Draw how a patch depends on its start (its position on the epitome), and how gradient descent moves a start.
 
 Tests: tests/figures/test_by_hand.py
 """
@@ -19,11 +19,13 @@ __all__ = ["gradient_over_starts", "start_descent"]
 
 
 def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
-    """Draw each sample of a patch, and its derivative with respect to the start, over all starts.
+    """Draw each sample of a patch as a curve over the patch's start, and below it the derivative of the sample by the start.
+
+    The start is the patch's position on the epitome. The derivative jumps at integer starts. A dot there shows the value that
+    is used.
 
     Args:
-        readings: The same patch at increasing starts, all with gradients. Integer starts get a dot, because the
-            derivative jumps there and the sampler takes one of the two sides.
+        readings: The same patch read at increasing starts, each with its gradient.
 
     Raises:
         OptionError: If there are fewer than two readings, or one has no gradient.
@@ -56,12 +58,12 @@ def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
 
 
 def start_descent(starts: np.ndarray, losses: np.ndarray, target: float | None = None) -> go.Figure:
-    """Draw how gradient descent moves a start: the loss and the start over its steps.
+    """Draw how gradient descent moves a start (the position of a patch on the epitome): loss and start over the steps.
 
     Args:
-        starts: Start before each step, in cells, ``(steps,)``.
-        losses: Loss at each of these starts, ``(steps,)``.
-        target: Start that the descent should reach, drawn as a line; None: no line.
+        starts: The start before each step, in cells, ``(steps,)``.
+        losses: The loss before each step, ``(steps,)``.
+        target: The start that the descent should reach, drawn as a line; None draws no line.
 
     Raises:
         OptionError: If ``starts`` and ``losses`` do not have the same length, or are empty.

@@ -1,4 +1,4 @@
-"""Draw how the starts of a layer move over training, and mark those that never move or that come close together.
+"""Draw how the starts of a layer move over training. Starts that never move or that come close together are marked.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -32,10 +32,13 @@ _KINDS = (("moving", OKABE_ITO[0], "solid"), ("dead", "#8A8A8A", "dash"), ("coll
 
 
 def dead_starts(paths: np.ndarray) -> np.ndarray:
-    """Return True for each start that never moved, as an array ``(starts,)``.
+    """Find the starts of a layer that never moved during training.
 
     Args:
-        paths: Starts at each step, ``(steps, starts)``, in cells.
+        paths: Position of each start on the epitome at each step, ``(steps, starts)``, in cells.
+
+    Returns:
+        A boolean array ``(starts,)``, True for a start that never moved.
 
     Examples:
         >>> dead_starts(np.array([[0.0, 4.0], [0.0, 4.5]])).tolist()
@@ -45,12 +48,16 @@ def dead_starts(paths: np.ndarray) -> np.ndarray:
 
 
 def collapsed_starts(paths: np.ndarray) -> np.ndarray:
-    """Return True for each start that collapsed, ``(starts,)``: at the end it has at least two more neighbors than at first.
+    """Find the starts of a layer that came close to other starts during training: they collapsed.
 
-    A neighbor is a start less than half a cell away. One new neighbor may be chance, so it does not count.
+    Two starts are neighbors if they are less than half a cell apart. A start collapsed if it has at least two more neighbors
+    at the last step than at the first. A single new neighbor may be there by chance.
 
     Args:
-        paths: Starts at each step, ``(steps, starts)``, in cells.
+        paths: Position of each start on the epitome at each step, ``(steps, starts)``, in cells.
+
+    Returns:
+        A boolean array ``(starts,)``, True for a start that collapsed.
 
     Examples:
         >>> collapsed_starts(np.array([[0.0, 3.0, 6.0, 9.0], [4.0, 4.1, 4.2, 9.0]])).tolist()
@@ -64,18 +71,18 @@ def collapsed_starts(paths: np.ndarray) -> np.ndarray:
 
 
 def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
-    """Draw the starts of one layer over training steps, one panel per sampled axis.
+    """Draw the starts of one layer (the positions of its patches on the epitome) over training steps.
 
     Args:
-        history: Pairs ``(step, snapshot)`` of one layer, oldest first.
+        history: Pairs of a training step and a copy of the layer's epitome and starts at this step, oldest first.
 
     Returns:
-        A figure with one line per start: its position at the left, and how far it has moved since the first step at the
-        right. Gray dashed lines are starts that never moved (dead), orange dotted lines starts that came close together
-        (collapsed).
+        A figure with two panels for each weight axis that has starts. Each start is a line. The left panel shows its
+        position, the right panel how far it has moved since the first step. A gray dashed line is a start that never moved
+        (dead). An orange dotted line is a start that came close to others (collapsed).
 
     Raises:
-        OptionError: If the history is empty.
+        OptionError: If ``history`` is empty.
     """
     if not history:
         raise OptionError("history is empty; give at least one (step, snapshot) pair")
@@ -123,7 +130,7 @@ def _summary(name: str, paths: np.ndarray) -> str:
 
 
 def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int, column: int) -> None:
-    """Draw the lines of one axis: positions of the starts in column 1, how far they have moved in column 2."""
+    """Draw one line per start of one weight axis: its position if ``column`` is 1, how far it has moved if ``column`` is 2."""
     heights = paths if column == 1 else paths - paths[:1]
     kinds = np.where(collapsed_starts(paths), 2, np.where(dead_starts(paths), 1, 0))
     drawn = thin(paths.shape[1], _MOST_LINES)

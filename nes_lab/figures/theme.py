@@ -1,7 +1,8 @@
 """Define the colors, fonts and templates of all figures.
 
-Series differ by color (Okabe-Ito), dash and marker at once, so that they can be told apart in gray print and by color-blind
-readers. Values around zero use a diverging red-blue scale; counts and positions use cividis.
+Series differ in color (from the Okabe-Ito palette), dash and marker at the same time. So they can be told apart in gray print
+and by color-blind readers. In heatmaps, values around zero have colors from red to blue; counts and positions have the cividis
+colors.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -42,7 +43,7 @@ _FONT = "Inter, 'Source Sans 3', 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """The color, dash and marker of one series in a figure. All three differ from series to series."""
+    """The color, dash and marker of one series (such as one curve) in a figure."""
 
     color: str
     dash: str
@@ -50,7 +51,7 @@ class SeriesStyle:
 
 
 def series_style(index: int) -> SeriesStyle:
-    """Return the color, dash and marker of a series, given its index in the figure.
+    """Return the color, dash and marker of a figure's series, given its number from 0.
 
     Examples:
         >>> series_style(0)
@@ -64,7 +65,7 @@ def series_style(index: int) -> SeriesStyle:
 
 
 def plain(text: object) -> str:
-    """Escape a user's text so that plotly, which interprets some HTML, shows it as it was typed.
+    """Escape a text for plotly. Without this, plotly would interpret tags in the text as HTML.
 
     Examples:
         >>> plain("<b>x</b>")
@@ -74,11 +75,11 @@ def plain(text: object) -> str:
 
 
 def new_figure(alt: str, **layout: Any) -> go.Figure:
-    """Create an empty figure with the template of this package and an alternative text.
+    """Create an empty figure with the light template of this package and an alternative text.
 
     Args:
         alt: One sentence that says what the figure shows, stored in ``figure.layout.meta["alt"]``.
-        layout: Further layout properties.
+        layout: Further properties of the plotly layout, such as ``title`` and ``height``.
     """
     figure = go.Figure()
     figure.update_layout(template="nes_light", meta={"alt": alt}, uirevision="keep", **layout)
@@ -86,11 +87,11 @@ def new_figure(alt: str, **layout: Any) -> go.Figure:
 
 
 def legend_below(figure: go.Figure, height: int, entries: int) -> None:
-    """Put a figure's legend below its plot, and set its height so that each entry can have its own line on a narrow page.
+    """Put the legend of a figure below the plot, and make the figure taller, by one line per entry of the legend.
 
     Args:
         figure: Figure to change.
-        height: Height of the title and the plot in pixels, without the space below the axis.
+        height: Height of the title and the plot in pixels, without the space below the horizontal axis.
         entries: Number of entries of the legend.
     """
     room = 90 + 21 * entries
@@ -104,8 +105,8 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
 
     Args:
         figure: Figure to change.
-        dark: True for the dark template.
-        see_through: True makes the background transparent, so that the page's background shows.
+        dark: Take the dark template; False takes the light one.
+        see_through: Make the background of the figure transparent.
     """
     figure.update_layout(template="nes_dark" if dark else "nes_light")
     if see_through:
@@ -114,12 +115,12 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
 
 
 def figure_json(figure: go.Figure) -> dict[str, Any]:
-    """Return a plotly figure as the plain dict that ``Plotly.react`` takes, with ``data`` and ``layout``."""
+    """Return a plotly figure as a plain dict with ``data`` and ``layout``, for plotly.js in a browser."""
     return json.loads(pio.to_json(figure, validate=False) or "{}")
 
 
 def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:
-    """Return the options of a narrow color bar with its title at the side, where it cannot overlap the title of the plot."""
+    """Return the plotly options of a narrow color bar whose title stands at its right side."""
     return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, **options}
 
 

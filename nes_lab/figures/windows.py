@@ -1,4 +1,4 @@
-"""Compute where the patches of a layer read its epitome, for the figures of patches, routing maps and trajectories.
+"""Compute where on the epitome each patch (block of a layer's weight) is read. Several figures draw these positions.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -16,15 +16,21 @@ __all__ = ["axes_with_starts", "start_grid"]
 
 
 def axes_with_starts(snapshot: LayerSnapshot) -> list[int]:
-    """Return the axes of a layer's weight that have starts. The other axes are copied from the epitome without sampling."""
+    """Return the indices of the weight axes that have starts. Along the other axes the epitome's cells are read in order."""
     return [axis for axis, starts in enumerate(snapshot.starts) if starts is not None]
 
 
 def start_grid(snapshot: LayerSnapshot, axis: int) -> np.ndarray:
-    """Return the start of every patch along ``axis``, in epitome cells, as an array ``(output patches, input patches)``.
+    """Return where every patch (block of a layer's weight) begins on the epitome, along one weight axis.
 
-    Separable starts depend on one axis only, so they are repeated along the other. On an axis without starts, a patch begins where
-    its channels begin.
+    Args:
+        snapshot: Copy of the layer's epitome and starts at one training step.
+        axis: Index of the weight axis.
+
+    Returns:
+        The starts in epitome cells, as an array with one row per block of output channels and one column per block of input
+        channels. A start that all patches of a row or a column share is repeated. If the axis has no starts, a patch begins
+        at the index of its first channel; on a kernel axis, at 0.
     """
     rows, columns = snapshot.geometry.patch_grid
     starts = snapshot.starts[axis]
