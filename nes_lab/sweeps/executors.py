@@ -27,7 +27,7 @@ NEVER_BEGAN = "its process ended before it began; log.txt may say why"
 
 
 class Executor(Protocol):
-    """Trains the runs of a sweep, and reports which of them have ended. This protocol lists the methods it needs."""
+    """Trains the runs of a sweep and reports which have ended. Every executor must have the methods of this protocol."""
 
     def open(self) -> contextlib.AbstractContextManager[None]:
         """Return a context manager: entering it prepares for training, and leaving it cleans up."""

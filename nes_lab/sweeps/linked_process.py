@@ -1,8 +1,8 @@
 """``python -m nes_lab.sweeps.linked_process PARENT _run ID --root ROOT``: train run ID until process PARENT dies.
 
-PARENT is a Ray worker, which may be killed at any time. Its training must end then, because another worker resumes the run.
-On Linux the kernel kills the training together with the worker. On other systems the run's lock lets only one of the two
-trainings write.
+PARENT is a Ray worker. If it is killed, another worker resumes the run, so the training of the first worker must end.
+On Linux the kernel kills this training together with its worker. On other systems both trainings may go on for a while, but
+the run's lock lets only one of them write.
 """
 
 from __future__ import annotations

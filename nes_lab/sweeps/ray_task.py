@@ -24,8 +24,8 @@ POLL_SECONDS, GRACE_SECONDS = 0.5, 60.0
 def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> str:
     """Train a run to its end on this machine, in a separate training process.
 
-    If another process still trains the run, this function waits until that process has ended. This happens when Ray takes
-    a living worker for dead.
+    If another process still trains the run, this function waits until that process has ended. This happens when Ray
+    wrongly believes that a worker is dead.
 
     Args:
         root: The folder of all runs, on a file system that all machines share.

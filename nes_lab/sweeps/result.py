@@ -31,7 +31,7 @@ class SweepTrial:
         run: Id of the run that trains the trial.
         state: State of the trial. ``finished`` and ``failed`` are final; ``cancelled``, ``lost``, ``queued`` and ``running``
             trials can be continued.
-        numbers: The values of the objectives and of ``top1``, ``madds`` and ``params``, by name; unknown ones are missing.
+        numbers: The values of the objectives and of ``top1``, ``madds`` and ``params``, by name, if known.
         reason: Why the trial is not finished; empty if it is finished, or if no reason is known.
     """
 
@@ -114,7 +114,7 @@ class SweepResult:
 
 
 def settings_of(trials: Sequence[SweepTrial]) -> tuple[SweepSetting, ...]:
-    """Group trials that differ only in their seed, and return one setting per group, with means over its finished runs.
+    """Group trials that differ only in their seed, and return one setting per group, with means over the finished runs.
 
     Examples:
         >>> trials = [SweepTrial(i, "", {"seed": i}, f"run-{i}", "finished", {"top1": 60.0 + 2 * i}) for i in (0, 1)]
@@ -160,6 +160,6 @@ def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tu
 
 
 def _point(setting: SweepSetting, objectives: Mapping[str, str]) -> tuple[float, ...]:
-    """Return a setting's means of the objectives, as numbers to minimize: objectives to maximize change their sign."""
+    """Return a setting's mean of each objective. Objectives to maximize change their sign, so that smaller is better."""
     signs = {"minimize": 1.0, "maximize": -1.0}
     return tuple(signs[direction] * setting.mean.get(name, math.nan) for name, direction in objectives.items())

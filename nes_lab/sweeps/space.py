@@ -126,7 +126,7 @@ def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
-    """Return the trial of the experiment ``base`` with the fields of ``point`` changed, after checking the experiment.
+    """Return the trial that changes the fields of ``point`` in the experiment ``base``. The changed experiment is checked.
 
     Args:
         base: The sections of the base experiment.

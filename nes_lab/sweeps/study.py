@@ -61,8 +61,8 @@ class TrialBook:
     Args:
         sweep: The configuration of the sweep.
         url: URL of the database of the study.
-        definition: The base experiment, space, sampler, seed and objectives of the sweep, which must not change between its
-            trials. Only the lists of a grid may grow.
+        definition: The base experiment, space, sampler, seed and objectives of the sweep. They may not change once the study
+            exists, except that the lists of a grid may grow.
         make: Create the study if there is none.
 
     Raises:
@@ -135,7 +135,7 @@ class TrialBook:
             self.study.add_trial(trial)
 
     def tie(self, folder: str, where: str) -> None:
-        """Record in the study which sweep folder it belongs to, so that no sweep in another folder uses it.
+        """Record in the study which sweep folder it belongs to. A sweep in any other folder is refused later.
 
         Args:
             folder: Random name of this sweep's folder, stored in its ``sweep.json``.

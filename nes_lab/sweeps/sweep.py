@@ -207,7 +207,7 @@ class Sweep:
         return book
 
     def _mark(self) -> str:
-        """Return the random name stored in this sweep's folder. It tells apart equal paths on different machines."""
+        """Return the random name stored in this sweep's folder. Folders of equal path on different machines have different names."""
         try:
             return str(read_json(self.folder / "sweep.json")["folder"])
         except (FileNotFoundError, KeyError, RunError):

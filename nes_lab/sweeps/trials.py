@@ -91,7 +91,7 @@ class TrialRunner:
         return {key_of(info.config): info.id for info in members if info.id not in known and info.config}
 
     def _resume(self, record: TrialRecord) -> None:
-        """Put an unfinished trial into ``resumable``. It keeps its run if that run still exists, and otherwise gets another."""
+        """Put an unfinished trial into ``resumable``. The trial keeps its run; if that run was deleted, it gets another."""
         if not set(self.space.config.space) <= set(record.params):
             self.book.fail(record.number, "its process ended while its settings were drawn")
             return
