@@ -5,6 +5,6 @@
 ``run``: train or resume a run, in one process or in several that train together.
 ``trained``: save the network of a run's newest or best checkpoint.
 ``process_pool``: train many runs in a few processes of this machine.
-``demo``: train dense, narrower and epitome networks of equal multiply-adds on digits, and compare them.
+``demo``: train dense networks and epitome networks of equal multiply-adds on digits, and compare them.
 ``demo_results``: measure the latencies of the demo's networks and compare their accuracies.
 """

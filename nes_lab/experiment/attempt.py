@@ -1,4 +1,4 @@
-"""Train a run once, from its start or from a checkpoint, until it finishes or is stopped. Each such time is an attempt.
+"""Make one attempt at a run: train it from its start or from a checkpoint, until it is finished or stopped.
 
 An attempt builds the network and the data, trains, and writes the metrics, the checkpoints, snapshots of the epitomes, and the
 summary.
@@ -81,11 +81,11 @@ class Attempt:
         """Build the network and the data, train the network, and write the run's summary.
 
         Returns:
-            ``state`` (finished or cancelled) and the entries of the summary; ``state``, ``step`` and ``total`` (number of
-            steps) if the run was cancelled.
+            For a finished run ``state`` and the entries of the summary. For a cancelled run ``state``, ``step`` and ``total``
+            (the number of steps that the run would have).
 
         Raises:
-            CheckpointError: If the latest checkpoint has weights but no training state, so that it cannot be resumed.
+            CheckpointError: If the latest checkpoint cannot be resumed from, because it has weights but no training state.
         """
         checkpoint = self.writer.latest_checkpoint()
         if checkpoint is not None and checkpoint.state is None:

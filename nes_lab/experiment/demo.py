@@ -1,4 +1,4 @@
-"""Run the demo: train dense, narrower and epitome networks of equal multiply-adds on real digits, and compare them."""
+"""Run the demo: train dense networks and epitome networks of equal multiply-adds on real digits, and compare them."""
 
 from __future__ import annotations
 

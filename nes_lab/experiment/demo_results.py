@@ -49,7 +49,7 @@ def _processor() -> str:
 def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, float]]:
     """Measure the networks of the demo in turn, and return the median time in ms of one forward pass of each.
 
-    The networks are timed in turn because the machine's speed may change; such a change then affects all of them.
+    They are timed in turn so that a change of the machine's speed affects all of them.
 
     Returns:
         Batch size -> name of the network -> median time in ms.

@@ -1,4 +1,6 @@
-"""Train many runs in a few processes of this machine. Each process starts quickly, because it is forked from one that has loaded torch.
+"""Train many runs in a few processes of this machine.
+
+The processes start quickly, because each is forked from a process that has loaded torch already.
 
 Tests: tests/experiment/test_demo.py.
 """

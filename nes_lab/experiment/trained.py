@@ -80,7 +80,7 @@ def _stored_plan(folder: Path) -> CompressionPlan | None:
 
 
 def _let_rest(model: nn.Module, routing: object) -> None:
-    """Snap or freeze the starts of all epitome layers, as the training did before it saved the weights that are loaded next."""
+    """Snap (round to integers) or freeze the starts of all epitome layers, if the training had done so at the checkpoint."""
     done = routing if isinstance(routing, dict) else {}
     for _, layer in epitome_layers(model):
         if done.get("snapped"):
