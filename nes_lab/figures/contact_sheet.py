@@ -35,7 +35,7 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
     """Draw examples of a data set as a grid with one row per class.
 
     Args:
-        examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds ``(T,)``.
+        examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds of ``T`` samples ``(T,)``.
         title: Title of the figure.
 
     Returns:

@@ -25,8 +25,8 @@ def data_page(report: DataReport, examples: Mapping[str, Sequence[np.ndarray]]) 
 
     Args:
         report: What :func:`nes_lab.check_data` found out about the data set.
-        examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds ``(T,)``. If it is empty, the
-            page shows no examples.
+        examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds of ``T`` samples ``(T,)``. If
+            it is empty, the page shows no examples.
     """
     verdict = "It can be used as it is." if report.usable else "It cannot be used as it is:"
     table = report.table()

@@ -22,7 +22,8 @@ class Pages:
     """One page with slices of an epitome. An epitome has one slice per kernel position.
 
     Attributes:
-        slices: The slices, ``(rows, columns, E_out, E_in)``. A slice has the epitome's output and input channels.
+        slices: The slices, ``(rows, columns, E_out, E_in)``. At each row and column of the page there is one slice, with the
+            ``E_out`` output channels and the ``E_in`` input channels of the epitome.
         row_names: Name of each row of the page, such as ``row 0`` of the kernel.
         column_names: Name of each column of the page, such as ``column 0`` of the kernel.
         count: Number of pages that all slices need.

@@ -111,7 +111,7 @@ def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]]) -> None:
 def _marks(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
     """Return the steps at which checkpoints were saved, and the steps from which the run was resumed.
 
-    A resume gives the rows of ``metrics`` a higher ``attempt``. Its step is the first step with the new number.
+    After each resume, the rows of ``metrics`` have a higher ``attempt``. The first step of these rows is returned.
     """
     begins: dict[int, int] = {}
     for row in metrics:

@@ -21,7 +21,7 @@ __all__ = ["PatchReading", "patch_and_gradient", "patch_by_hand"]
 
 @dataclass(frozen=True)
 class PatchReading:
-    """A patch that was read from an epitome with one axis.
+    """A patch (a block of weight values) that was read from an epitome with one axis.
 
     Args:
         start: Position on the epitome where the patch begins, in cells.
