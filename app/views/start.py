@@ -35,7 +35,7 @@ demo = next((info.group for info in runs if info.group.startswith("demo")), None
 if not runs:
     st.info(
         "There are no runs yet. Start one on the page **Compress**, or run `make demo` in a terminal. The demo trains "
-        "dense and compressed networks on handwritten digits in about six minutes; they then appear here.",
+        "dense and compressed networks on handwritten digits in about four minutes; they then appear here.",
         icon=":material/info:",
     )
 elif demo is None:
