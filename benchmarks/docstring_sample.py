@@ -17,6 +17,7 @@ import json
 import random
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +26,7 @@ VERDICTS = ("clear", "twice", "riddle")
 COUNT = 150
 
 
+@cache
 def docstrings() -> list[tuple[str, str]]:
     """Return the docstrings of all modules, classes and functions of the library and the app, as ``(file:name, text)``."""
     texts = []

@@ -149,7 +149,7 @@ def test_device_timer_keeps_to_the_limit_on_multiply_adds(monkeypatch):
     monkeypatch.setattr(
         sys.modules["nes_lab.tuning.tune"],
         "_time_networks",
-        lambda c, d, e: ({"tuned": [1.0], "materialize": [1.0]}, latency.compare([1.0], [1.0])),
+        lambda c, d, e: ({"tuned": [1.0], "materialize": [1.0]}, latency.ratio_of_times([1.0], [1.0])),
     )
     plan = nes_lab.plan_for_budget(MODEL, Budget(madds=0.75), X)
     free = DeviceTimer(MODEL, X, Budget(latency_ms=5))(plan, 0.1).plan
