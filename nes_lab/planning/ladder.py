@@ -118,10 +118,11 @@ class Ladder:
 def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> LayerSteps:
     """List the sizes that one layer can shrink to, largest first.
 
-    1. For each channel axis that is to shrink (option ``wiring``), list the multiples of ``round_to`` below the axis's length.
-    2. Compute a ratio for each of these multiples: the point halfway to the next larger multiple, divided by the axis's length.
-    3. Sort the multiples of both axes by this ratio, largest first. Each one shrinks one axis and gives one size of the layer.
-    4. Leave out a size if its params or multiply-adds are larger than those of the size before, or if both are equal.
+    1. For each channel axis that shrinks, list the multiples of ``round_to`` below the length of the axis.
+    2. Compute a ratio for each multiple: the middle between it and the next larger multiple, divided by the length of
+       the axis.
+    3. Sort the multiples of all axes by their ratios, largest first. Each multiple gives one size of the layer.
+    4. Leave out a size if its params or multiply-adds are larger than before, or if both are the same as before.
 
     Args:
         layer: The dense layer.

@@ -21,7 +21,7 @@ MIN_SHARE_LISTED = 0.01
 
 
 def other_weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
-    """Yield ``(name, module, parameter)`` for each module that holds weight matrices but is not a linear layer or convolution.
+    """Find the modules that hold weight matrices but are not linear layers or convolutions.
 
     ``parameter`` is the name of the module's largest matrix. If the matrix is a parameter of the model itself, not of
     a submodule, ``name`` is the name of the parameter.

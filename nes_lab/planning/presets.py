@@ -42,10 +42,10 @@ def preset(
 
     Starts are tiled, not learned.
 
-    ``released_x2`` shrinks the axes that the NES authors' released code shrinks. In inverted-residual blocks, these are the output
-    axis of the expand 1x1 convolution and the input axis of the project 1x1 convolution. In EfficientNet, the input axis of the 1x1
-    convolution in the first stage's depthwise-separable blocks (those with squeeze-excite) shrinks too. All are sampled from half as
-    many cells.
+    ``released_x2`` shrinks the axes that the NES authors' released code shrinks, each to half as many cells. In
+    inverted-residual blocks, these are the output axis of the expand 1x1 convolution and the input axis of the project
+    1x1 convolution. In EfficientNet, the first stage has depthwise-separable blocks with squeeze-excite. The 1x1
+    convolutions of these blocks shrink along the input axis too.
 
     The presets ``input_axis``, ``output_axis`` and ``both_axes`` shrink the channel axes that they name, in every layer that may be
     replaced.

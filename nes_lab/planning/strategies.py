@@ -1,4 +1,4 @@
-"""The registry of planning strategies: which functions decide in what order the layers of a model shrink.
+"""The registry of planning strategies. A strategy decides in what order the layers of a model shrink.
 
 To add a strategy, write ``planning/NAME.py`` with a function like :class:`OrderSteps`, enter it in :data:`STRATEGIES`, and add its name and
 meaning to ``records/options.py``. ``tests/planning/test_strategies.py`` then checks that the strategy meets budgets.
@@ -21,7 +21,7 @@ __all__ = ["STRATEGIES", "OrderSteps", "keep_order"]
 class OrderSteps(Protocol):
     """A planning strategy: a function that decides in which order the layers of a model shrink, step by step.
 
-    It must keep the steps of each single layer in their order. The order of all steps must not depend on the size of the budget.
+    The steps of a single layer must keep their order. The order of all steps must not depend on the size of the budget.
     Then a larger budget never leads to fewer params.
     """
 
@@ -50,7 +50,7 @@ class OrderSteps(Protocol):
 def keep_order(
     ladder: Ladder, model: nn.Module, budget: Budget, sensitivity: Any, progress: bool, on_progress: OnProgress | None
 ) -> tuple[Step, ...]:
-    """Return the shrink steps unchanged. In this order all layers shrink by about the same ratio: the strategy ``uniform``."""
+    """Return the shrink steps unchanged: the strategy ``uniform``. All layers then shrink by about the same ratio."""
     return ladder.steps
 
 

@@ -28,16 +28,16 @@ class SurveyedLayer:
 
     Args:
         index: Index of the layer in the survey (the list of the model's layers).
-        name: Name of the module in the model; the first name if the module is registered under several.
+        name: Name of the module in the model. If a module has several names, this is the first one.
         module: The module.
-        kind: Kind of epitome layer that can replace it (:mod:`nes_lab.nn.kinds`), or its class name if there is none.
-        op: Operation that the module performs with its weight, such as a convolution.
+        kind: Kind of epitome layer that can replace the module (:mod:`nes_lab.nn.kinds`). If there is none, the name of
+            the module's class.
+        op: What the module computes with its weight, such as a convolution.
         dense: Params, multiply-adds and stored bytes of the dense module.
-        calls: Input shapes of the module, one for each of its calls in one forward pass.
+        calls: Shape of the module's input in each of its calls during one forward pass.
         parameter: Name of the weight matrix.
         is_layer: False if the module is not a linear layer or convolution (attention, recurrent layers, embeddings).
-        bypassed: True if a parent module uses the weight without calling this module. An epitome layer in this place must then
-            compute its complete weight each time.
+        bypassed: True if a parent module uses the weight without calling this module.
         replaceable: Whether an epitome layer can replace the module: ``"yes"``, ``"if_named"`` (only if the option ``include`` or
             ``overrides`` names it) or ``"never"``.
         reason: Why the layer stays dense; empty if it may be replaced.
@@ -64,14 +64,14 @@ class SurveyedLayer:
 
     @property
     def positions(self) -> tuple[int, int]:
-        """Number of input positions (such as pixels) read, and of output positions written, by the layer in all its calls."""
+        """Return how many input positions the layer reads and how many output positions it writes, in all its calls."""
         pairs = [self.op.positions(shape) for shape in self.calls]
         return sum(p[0] for p in pairs), sum(p[1] for p in pairs)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """List of all layers of a model that have a weight matrix, in module order, and the cost report of the dense model."""
+    """The layers of a model that have a weight matrix, in module order, and the costs of the dense model."""
 
     layers: tuple[SurveyedLayer, ...]
     report: CostReport
@@ -83,12 +83,12 @@ class Survey:
 
 
 def survey(model: nn.Module, example_input: Any, options: PlanOptions | None = None) -> Survey:
-    """Run a model once and list its layers, with the cost of each layer and the reason if it stays dense.
+    """Run a model once and list its layers: the cost of each layer, and the reason if it stays dense.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
-        options: Options of planning, which can name layers to replace or to keep dense; None takes the defaults.
+        options: Options of planning; None takes the defaults. They can name layers to replace or to keep dense.
 
     Raises:
         OptionError: If a pattern matches no layer (the message suggests the closest names), or a setting of ``overrides`` is wrong.

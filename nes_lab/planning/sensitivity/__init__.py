@@ -1,4 +1,4 @@
-"""Measure how much each layer loses when it shrinks, and shrink the layers first that lose least.
+"""Measure how much each layer loses when it shrinks. The layers that lose least can then shrink first.
 
 ``measure``: measure all layers of a model (:func:`nes_lab.measure_sensitivity`).
 ``one_layer``: measure one epitome size in one layer.

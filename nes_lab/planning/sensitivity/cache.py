@@ -1,4 +1,4 @@
-"""Save a sensitivity report (how much each layer loses when it shrinks) layer by layer, and resume an interrupted one."""
+"""Save a sensitivity report to a file after each layer. An interrupted measurement can then be resumed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SECONDS_BETWEEN_WRITES = 1.0
 
 
 class SensitivityCache:
-    """A sensitivity report that grows layer by layer, and the file in which it is saved.
+    """A sensitivity report and its file. The report grows layer by layer.
 
     Use it in a ``with`` statement. The report is then saved even if the measurement is interrupted.
 
     Args:
         path: File of the report; None saves nothing.
-        key: Digest of the weights, options and calibration data, from :func:`measurement_key`.
-        options: Options of the measured epitomes, which are written into the report.
+        key: Checksum of the weights, options and calibration data, from :func:`measurement_key`.
+        options: Options of the measured epitomes. They are written into the report.
 
     Raises:
         PlanError: If the file is damaged, or belongs to another measurement.
@@ -47,7 +47,7 @@ class SensitivityCache:
         self._seconds_before = self.report.seconds
 
     def begin(self, dense_loss: float | None, samples: int) -> None:
-        """Record the dense model's loss on the calibration data, and the number of calibration samples.
+        """Store the dense model's loss on the calibration data, and the number of calibration samples.
 
         Raises:
             OptionError: If the loss is not finite.
@@ -59,7 +59,7 @@ class SensitivityCache:
         self._change(dense_loss=dense_loss, samples=samples)
 
     def add(self, layer: LayerSensitivity) -> None:
-        """Add the results of one layer to the report. Write the file unless it was written less than a second ago."""
+        """Add the results of one layer to the report. The file is written at most once a second."""
         self._change(layers=(*self.report.layers, layer))
         if time.perf_counter() - self._saved > SECONDS_BETWEEN_WRITES:
             self._write()
@@ -97,11 +97,11 @@ def _read(path: Path) -> SensitivityReport | None:
 
 
 def measurement_key(model: nn.Module, options: object, calibration_loss: CalibrationLoss | None) -> str:
-    """Return the SHA-256 digest of everything that a sensitivity report depends on: weights, options and data.
+    """Return a checksum (SHA-256) of the weights, options and data that a sensitivity report depends on.
 
     Args:
-        model: The model; its weights and buffers are part of the digest.
-        options: Options of the measurement: any object whose ``repr`` shows its values.
+        model: The model. Its weights and buffers enter the checksum.
+        options: Options of the measurement. Their ``repr`` enters the checksum.
         calibration_loss: Loss function and calibration data; None if no loss is measured.
     """
     sha = hashlib.sha256(repr(options).encode())

@@ -1,4 +1,4 @@
-"""Compute the loss on calibration data, with one weight replaced at a time.
+"""Compute the loss of a model on calibration data, with one weight replaced at a time.
 
 Tests: tests/planning/sensitivity/test_measure.py.
 """
@@ -20,7 +20,7 @@ Loss = Callable[[Any, Any], Tensor]
 
 
 class CalibrationLoss:
-    """Computes the loss of a model on calibration data, with the model's own weights or with one of them replaced.
+    """Computes the loss of a model on calibration data. One weight of the model can be replaced for this.
 
     Args:
         model: The model; :meth:`loss_with` changes a weight and restores it afterwards.
@@ -34,7 +34,7 @@ class CalibrationLoss:
         self.name = getattr(loss, "__qualname__", type(loss).__qualname__)
 
     def tensors(self) -> list[Tensor]:
-        """Return all tensors in the calibration batches, inputs and targets, in one list."""
+        """Return a list of all tensors in the calibration batches, both inputs and targets."""
         return [leaf for leaf in tree_iter(self.batches) if isinstance(leaf, Tensor)]
 
     def loss(self) -> float:
@@ -57,11 +57,11 @@ class CalibrationLoss:
             raise OptionError(f"loss={self.name} cannot take the model's output and the target: {error}") from error
 
     def loss_with(self, weight: Tensor, other: Tensor) -> float:
-        """Return the model's mean loss with other values in one weight, and restore the weight afterwards.
+        """Return the model's mean loss while one weight has other values. Afterwards the weight is restored.
 
         Args:
             weight: Parameter of the model, or a tensor that shares its memory.
-            other: Values of the weight while the loss is computed: a tensor of the same shape.
+            other: The other values, a tensor of the same shape.
         """
         before = weight.clone()
         try:

@@ -57,26 +57,28 @@ def measure_sensitivity(
 ) -> SensitivityReport:
     """Measure how much each layer loses when an epitome replaces its weight, while all other layers stay dense.
 
-    For every layer that may be replaced, epitomes of several sizes are fitted to its weight. For each epitome, the relative error of
-    the sampled weight (the residual) is measured and, if calibration data is given, how much the loss grows.
+    For every layer that may be replaced, epitomes of several sizes are fitted to the weight. For each epitome, the
+    residual is measured. This is the relative error of the sampled weight. If calibration data is given, the growth of
+    the loss is measured too.
 
-    Give the report to :func:`nes_lab.plan_for_budget` with ``strategy="sensitivity"`` and the same options; only ``round_to`` may
-    differ.
+    Give the report to :func:`nes_lab.plan_for_budget` with ``strategy="sensitivity"``. All options must be the same
+    there, except ``round_to``.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
-        calibration: Batches of ``(input, target)``, with a tensor, tuple or dict as input. The loss with each epitome is computed on
-            all batches. None measures residuals only.
-        loss: Function that takes the model's output and the target, and returns the mean loss; None takes cross-entropy.
-        ratios: Sizes to measure, as epitome cells / weight cells. For each ratio the nearest possible size is measured;
-            the smallest possible size is measured too.
-        search_starts: Search better starts before each measurement, as :func:`nes_lab.fit` does with ``search_starts=True``. This
-            needs the routing ``free``. If a batch norm follows the layer, each output channel may get a factor too. This is
-            slower, but tells better how much a network with searched starts will lose.
-        cache: Folder for the file of results, which is named after a digest of weights, options and data. The file is written
-            during the measurement. A later call resumes an interrupted measurement, or reads the results of a finished one.
-            Batches must come in the same order each time. None saves nothing.
+        calibration: Batches of ``(input, target)``. An input is a tensor, tuple or dict. The loss is computed on all
+            batches. None measures residuals only.
+        loss: Function that takes the model's output and the target, and returns the mean loss. None takes
+            cross-entropy.
+        ratios: Sizes to measure, as epitome cells / weight cells. For each ratio, the nearest possible size is
+            measured. The smallest possible size is always measured too.
+        search_starts: Search better starts before each measurement, as :func:`nes_lab.fit` does. This needs the routing
+            ``free``. If a batch norm follows the layer, each output channel may get a factor too. The search is slow,
+            but the result is closer to a network with searched starts.
+        cache: Folder for the file of results; None saves nothing. The file name is a checksum of weights, options and
+            data. A later call resumes an interrupted measurement, or reads the results of a finished one. The batches
+            must come in the same order each time.
         include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
             can be replaced.
         exclude: Name patterns or types of layers that stay dense.
@@ -127,7 +129,7 @@ def measure_sensitivity(
 
 
 def measured_options(ladder: Ladder) -> dict[str, Any]:
-    """Return those options of planning that change how much a layer loses when it shrinks, by name."""
+    """Return the options of planning that influence the measurement, by name."""
     options = ladder.options
     names = ("routing", "scope", "boundary", "patch_channels", "wiring")
     seed = options.seed if options.routing == "random" else 0
@@ -148,10 +150,10 @@ def measure_ladder(
     """Measure how much each layer of a model loses when an epitome replaces its weight.
 
     Args:
-        model: The dense model. With ``calibration_loss``, its weights are changed one at a time and restored.
+        model: The dense model. If the loss is measured, weights are changed one at a time and restored.
         ladder: The sizes that each layer of the model can shrink to.
         ratios: Sizes to measure, as epitome cells / weight cells.
-        calibration_loss: Computes the loss with one weight replaced; None measures residuals only.
+        calibration_loss: Computes the loss while one weight is replaced; None measures residuals only.
         search_starts: Search better starts before each measurement.
         cache: Folder for the file of results; None saves nothing.
         progress: Show a bar on standard error.
@@ -196,7 +198,7 @@ def _open_cache(
 
 
 def _nearest(plans: Sequence[LayerPlan], ratios: Sequence[float]) -> list[LayerPlan]:
-    """Select the layer plans to measure: for each ratio the plan whose size is nearest, and the plan with the smallest size.
+    """Select the layer plan with the nearest size for each ratio, and the plan with the smallest size.
 
     Each plan is returned once, in the order of ``plans``.
     """

@@ -41,11 +41,11 @@ def measure_point(
 
     Args:
         layer: The dense layer, with its weight.
-        plan: Plan of the layer: shape, routing and patches of the epitome.
-        calibration_loss: Computes the model's loss with the sampled weight in this layer; None measures the residual only.
+        plan: Plan of the layer. It gives the shape, routing and patches of the epitome.
+        calibration_loss: Computes the model's loss with another weight in this layer; None measures the residual only.
         dense_loss: Loss of the dense model; None if there is no calibration data.
-        norms: Dict from layer name to the name of the batch norm after it, which allows a factor for each output channel. The starts
-            are searched if this is given. None keeps the starts of the plan.
+        norms: Dict from layer name to the name of the batch norm after it. If given, the starts are searched, and
+            layers in the dict may get a factor for each output channel. None keeps the starts of the plan.
     """
     weight: Tensor = layer.module.weight.detach()  # type: ignore[assignment, union-attr]
     rule = rule_starts(plan.geometry, plan.routing, plan.seed)
@@ -64,13 +64,13 @@ def measure_point(
 
 
 def _fit(routing_map: RoutingMap, weight: Tensor, routing: str, row_scales: bool | None) -> SearchState:
-    """Fit an epitome to a weight. Search better starts first if ``row_scales`` is not None and the routing allows it.
+    """Fit an epitome to a weight, with a search for better starts if the options ask for one.
 
     Args:
         routing_map: The starts of the layer.
         weight: The weight to approximate.
         routing: The layer's routing, such as ``"free"``.
-        row_scales: Allow a factor for each output channel; None: keep the starts, without factors.
+        row_scales: Allow a factor for each output channel. None: the starts are not searched, and there are no factors.
     """
     if row_scales is None or why_not_searchable(routing_map, routing):
         return SearchState(weight, routing_map, fit_epitome(routing_map, weight))

@@ -1,9 +1,9 @@
-"""The strategy ``sensitivity``: order shrink steps by what they cost (loss or residual) per saved param or multiply-add.
+"""The strategy ``sensitivity``: shrink first where the model loses least for what it saves.
 
-Each size of a layer is a point with two coordinates: how much it saves, and how much it adds to the loss. The lower convex hull of
-these points gives each shrink step a slope: loss per saving. If a step saves little and the next one saves much, the hull is one line
-over both, and both get its slope. Slopes along a hull never fall. Therefore the steps of each layer keep their order when the steps
-of all layers are sorted by slope.
+What a layer loses is measured as loss or as residual. What it saves are params or multiply-adds. Each size of a layer
+is drawn as a point: savings to the right, loss upward. The lower convex hull of these points gives each shrink step a
+slope, which is the loss per saving. Along a hull, slopes never fall. Therefore the steps of one layer stay in order
+when all steps are sorted by slope.
 """
 
 from __future__ import annotations
@@ -35,23 +35,22 @@ def order_by_sensitivity(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Step, ...]:
-    """Order the shrink steps of all layers by the loss they add per saving: the strategy ``sensitivity``.
+    """Sort the shrink steps of all layers by the added loss per saving: the strategy ``sensitivity``.
 
-    Savings are counted in those quantities (params, multiply-adds) that the budget limits.
+    Savings are counted in params, multiply-adds or both: whatever the budget limits.
 
     Args:
-        ladder: All shrink steps of the model. The order of steps of different layers does not matter.
+        ladder: All shrink steps of the model.
         model: The dense model.
-        budget: The budget. A quantity counts if its limit is below the dense model's value. Multiply-adds count too if there is a
-            limit on time.
-        sensitivity: Report of :func:`nes_lab.measure_sensitivity`; None measures here how well epitomes of each size can be fitted
-            to each weight.
+        budget: The budget. It limits a quantity if the limit is below the dense model's value. A limit on time counts
+            as a limit on multiply-adds.
+        sensitivity: Report of :func:`nes_lab.measure_sensitivity`. None: the residuals are measured here.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
         PlanError: If the report was measured on another model.
-        OptionError: If the report was measured for epitomes with other options, or is not a sensitivity report.
+        OptionError: If the report was measured with other options, or is not a sensitivity report.
     """
     report = (
         measure_ladder(model, ladder, progress=progress, on_progress=on_progress)
@@ -70,9 +69,9 @@ def order_by_sensitivity(
 
 
 def _limited_quantities(budget: Budget, dense: Counts) -> tuple[str, ...]:
-    """Return the quantities whose limit in the budget is below the dense model's value.
+    """Return the quantities that the budget limits: params, multiply-adds or both.
 
-    Multiply-adds are returned too if the budget limits time. If no quantity is limited, return params and multiply-adds.
+    A limit on time counts as a limit on multiply-adds. If nothing is limited, both are returned.
     """
     binding = [name for name, limit in budget.limits(dense).items() if limit < getattr(dense, name)]
     if budget.latency_ms is not None and "madds" not in binding:
@@ -87,17 +86,17 @@ def _by_slope(
     dense: Counts,
     quantities: Sequence[str],
 ) -> tuple[Step, ...]:
-    """Order shrink steps by the loss they add per saving, smallest first.
+    """Sort shrink steps by the loss they add per saving, smallest first.
 
-    Steps with equal loss per saving are ordered by the residual (relative error of the sampled weight), then in module order.
+    Steps with equal loss per saving are sorted by the residual (relative error of the sampled weight).
 
     Args:
-        layers: Every size that each layer can shrink to.
-        names: Names of the layers, by the layers' index in the survey (the list of the model's layers).
+        layers: All sizes of each layer.
+        names: Names of all layers in the survey (the list of the model's layers).
         report: Measured loss or residual of each layer at several sizes.
         dense: Counts of the dense model.
-        quantities: Quantities in which savings are counted, such as ``"params"``. Each saving is divided by the dense model's
-            count, and the savings of all quantities are added.
+        quantities: What is saved, such as ``"params"``. Each saving is divided by the dense model's count. The savings
+            of all quantities are added.
     """
     cost_kinds = COSTS[COSTS.index(report.measured_by) :]
     steps = []
@@ -116,9 +115,9 @@ def _saving(plan: LayerPlan, dense: Counts, quantities: Sequence[str]) -> float:
 
 
 def hull_slopes(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
-    """Return the slopes of the lower convex hull of points in the plane, one for each interval between two neighboring points.
+    """Return the slopes of the lower convex hull of points in the plane.
 
-    The slopes never fall from one interval to the next.
+    There is one slope for each pair of neighboring points. Slopes never fall from left to right.
 
     Args:
         xs: First coordinate of each point; it never falls from one point to the next.
