@@ -1,4 +1,4 @@
-"""Build the ladder (all sizes a model can shrink to) from a model and the options: list its layers, resolve scope, apply overrides."""
+"""Build the ladder of a model: the list of all sizes the model can shrink to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
         model: The dense model; it is not changed.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         options: Options of planning.
-        budget: The budget. It decides if ``scope="auto"`` becomes ``joint`` or ``separable``; if it is None, ``auto`` becomes
+        budget: The budget. It decides if ``scope="auto"`` becomes ``joint`` or ``separable``. None: ``auto`` becomes
             ``separable``.
 
     Raises:
@@ -58,10 +58,10 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
 
 
 def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions) -> Any:
-    """Return the scope of the epitomes, with ``auto`` resolved to ``joint`` or ``separable``.
+    """Choose ``joint`` or ``separable`` if the option ``scope`` is ``auto``; otherwise return the option.
 
-    ``auto`` becomes ``joint`` if only params must fall, and ``separable`` otherwise. If a routing gives the same weight with both
-    scopes, ``auto`` becomes ``separable`` too, because it needs fewer multiply-adds.
+    ``auto`` becomes ``joint`` if the budget limits only params. It becomes ``separable`` if multiply-adds or time must
+    fall, or if both scopes give the same weight.
     """
     if options.scope != "auto":
         return options.scope
@@ -72,7 +72,7 @@ def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOption
 
 
 def _fixed_plan(layer: SurveyedLayer, settings: LayerSettings, options: PlanOptions) -> LayerPlan:
-    """Plan a layer whose ratio or epitome shape the user sets with the option ``overrides``."""
+    """Plan a layer whose size the user sets with the option ``overrides``."""
     if layer.reason:
         raise OptionError(
             f"overrides[{settings.patterns}] asks for {layer.name!r}, which must stay dense: {layer.reason}"
@@ -92,7 +92,7 @@ def _check_epitome_shape(layer: SurveyedLayer, shape: Sequence[int]) -> None:
 
 
 def _shape_for_ratio(layer: SurveyedLayer, ratio: float, options: PlanOptions) -> tuple[int, ...]:
-    """Return the largest possible epitome shape of a layer with at most ``ratio`` times as many cells as its weight."""
+    """Return the largest epitome shape with at most ``ratio`` times as many cells as the layer has weights."""
     weight = layer.weight_shape
     shapes = [weight, *(plan.epitome_shape for plan in layer_steps(layer, options).plans)]
     small_enough = [shape for shape in shapes if prod(shape) <= ratio * prod(weight)]

@@ -1,4 +1,6 @@
-"""Rules that keep a layer dense. They are tried in order. The layer stays dense if a rule gives a reason, and the first reason is reported.
+"""Rules that keep a layer dense.
+
+The rules are tried in order. The layer stays dense if a rule gives a reason. The first reason is reported.
 
 To add a rule, write a function ``(layer, context) -> reason`` that returns an empty string if the layer may be replaced. Add the
 function to ``NEVER``, ``UNLESS_NAMED`` or ``RULES``. If the rule needs facts besides the layer, add a field to :class:`DenseContext`.
@@ -49,17 +51,17 @@ SQUEEZE_EXCITE_CLASSES = ("squeezeexcit", "semodule", "sqexcit")
 
 @dataclass(frozen=True)
 class DenseContext:
-    """Facts of a model and options of the user. Rules use them to decide if a layer stays dense.
+    """Facts about a model and options of the user. The rules use them to decide if a layer stays dense.
 
     Args:
         weight_users: Dict from the ``id()`` of each parameter to the names of the modules that use it.
         squeeze_excite: Names of the squeeze-excite modules.
         declared: Dict from module name to role, for the modules that the model declares as its ``stem`` or ``classifier``.
-        included: Names of the layers that the option ``include`` matches; None if ``include`` is not given.
-        named: Names of the layers that a pattern of ``include`` matches by name, not by type.
+        included: Names of the layers that the option ``include`` matches. None: ``include`` is not given.
+        named: Names of the layers that the option ``include`` matches by name, not by type.
         excluded: Names of the layers that the option ``exclude`` matches.
         settings: Settings of single layers from the option ``overrides``, by layer name.
-        min_channels: Number of input or output channels below which a layer stays dense.
+        min_channels: Layers with fewer input or output channels stay dense, unless ``include`` names them.
     """
 
     weight_users: Mapping[int, Sequence[str]] = field(default_factory=dict)
@@ -76,59 +78,59 @@ Rule = Callable[["SurveyedLayer", DenseContext], str]
 
 
 def kept_by_override(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason to keep a layer dense if the option ``overrides`` says so, and an empty string otherwise."""
+    """Return a reason if the option ``overrides`` keeps the layer dense, and an empty string otherwise."""
     settings = context.settings.get(layer.name)
     return f"overrides[{settings.patterns}] keeps it dense" if settings and settings.values.get("keep") else ""
 
 
 def excluded(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason to keep a layer dense if the option ``exclude`` matches it, and an empty string otherwise."""
+    """Return a reason if the option ``exclude`` keeps the layer dense, and an empty string otherwise."""
     return "a pattern of exclude= matches it" if layer.name in context.excluded else ""
 
 
 def no_epitome_layer(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason why no epitome layer can replace a module, or an empty string if one can."""
+    """Return a reason if no epitome layer can replace the module, and an empty string otherwise."""
     return why_not(layer.module) if layer.is_layer else other_weight_reason(layer.module, layer.parameter)
 
 
 def tied(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason to keep a layer dense if another module uses its weight too, and an empty string otherwise."""
+    """Return a reason if another module uses the layer's weight too, and an empty string otherwise."""
     users = context.weight_users.get(id(layer.module._parameters.get(layer.parameter)), ())
     others = [user for user in users if user != layer.name]
     return f"its weight is tied to that of {others[0]!r}" if others else ""
 
 
 def depthwise(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason to keep a layer dense if it is a depthwise convolution, and an empty string otherwise."""
+    """Return a reason if the layer is a depthwise convolution, and an empty string otherwise."""
     if layer.op.groups > 1 and layer.weight_shape[1] == 1:
         return "depthwise: it has no input channels to share, and its weight is too small to save anything"
     return ""
 
 
 def squeeze_excite(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason to keep a layer dense if it is in a squeeze-excite module, and an empty string otherwise."""
+    """Return a reason if the layer is in a squeeze-excite module, and an empty string otherwise."""
     module = _module_around(layer.name, context.squeeze_excite)
     return f"squeeze-excite ({module})" if module is not None else ""
 
 
 def declared(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason to keep a layer dense if it is the model's declared stem or classifier, else an empty string."""
+    """Return a reason if the layer is the model's declared stem or classifier, and an empty string otherwise."""
     module = _module_around(layer.name, context.declared)
     return f"the model declares it as its {context.declared[module]}" if module is not None else ""
 
 
 def not_included(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason to keep a layer dense if the option ``include`` does not match it, else an empty string.
+    """Return a reason if the option ``include`` does not match the layer, and an empty string otherwise.
 
-    ``include`` can match a layer by name or by type. If ``include`` is not given, no layer is kept dense by this rule.
+    If ``include`` is not given, the result is always an empty string.
     """
     return "" if context.included is None or layer.name in context.included else "no pattern of include= matches it"
 
 
 def too_thin(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason to keep a layer dense if it has too few channels, and an empty string otherwise.
+    """Return a reason if the layer has fewer than ``min_channels`` channels, and an empty string otherwise.
 
-    It has too few if they are fewer than ``min_channels``, unless the option ``include`` names the layer.
+    A layer that the option ``include`` names is never too thin.
     """
     fewest = min(layer.weight_shape[0], layer.weight_shape[1] * layer.op.groups)
     too_few = fewest < context.min_channels and layer.name not in context.named
@@ -145,7 +147,7 @@ RULES: tuple[Rule, ...] = (kept_by_override, excluded, *NEVER, *UNLESS_NAMED, no
 
 
 def dense_reason(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return the reason why a layer stays dense, from the first rule that gives one; empty if the layer may be replaced."""
+    """Return the reason why a layer stays dense; an empty string if the layer may be replaced."""
     settings = context.settings.get(layer.name)
     if settings and settings.sets_size and layer.replaceable != "never":
         return ""  # overrides gives this layer a size, which wins over the other rules
@@ -154,9 +156,9 @@ def dense_reason(layer: SurveyedLayer, context: DenseContext) -> str:
 
 
 def replaceable(layer: SurveyedLayer, context: DenseContext) -> Replaceable:
-    """Return if a layer may be replaced by an epitome layer, apart from the user's options.
+    """Say if an epitome layer may replace a layer. The user's options are ignored.
 
-    The answer is ``yes``, ``if_named`` (only if the user names the layer) or ``never``.
+    The result is ``"yes"``, ``"never"`` or ``"if_named"``. ``"if_named"`` means: only if the user names the layer.
     """
     if _first_reason(NEVER, layer, context):
         return "never"
@@ -168,12 +170,12 @@ def _first_reason(rules: Iterable[Rule], layer: SurveyedLayer, context: DenseCon
 
 
 def _module_around(name: str, modules: Iterable[str]) -> str | None:
-    """Return the first name in ``modules`` that is the layer or a module around it; None if there is no such name."""
+    """Return the first name in ``modules`` that is the layer or a parent of the layer; None if there is no such name."""
     return next((module for module in modules if name == module or name.startswith(f"{module}.")), None)
 
 
 def dense_context(model: nn.Module, layers: Sequence[SurveyedLayer], options: PlanOptions) -> DenseContext:
-    """Collect the facts of a model and the user's options that the rules need to decide if a layer stays dense.
+    """Collect the facts about a model that the rules need, together with the user's options.
 
     Raises:
         OptionError: If a pattern matches no layer, or a setting of ``overrides`` is wrong.
@@ -215,7 +217,7 @@ def _weight_users(model: nn.Module) -> dict[int, list[str]]:
 
 
 def _declared_roles(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield ``(name, role)`` of the stem and the classifier, if the model declares them in ``default_cfg`` as timm models do."""
+    """Yield ``(name, role)`` of the stem and the classifier that the model declares in ``default_cfg``."""
     config = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None)
     if not config:
         return

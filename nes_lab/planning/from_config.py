@@ -37,13 +37,13 @@ def plan_from_config(
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         config: A ``CompressionConfig``, or any object with its fields.
         seed: Seed of random routing.
-        seconds: Approximate time in seconds for the search, if the budget limits the network's measured time.
+        seconds: Approximate time of the search in seconds. It is used only if the budget limits the measured time.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
         OptionError: If an option is not among its choices.
-        BudgetError: If the budget cannot be met; the message names the smallest counts that can be reached.
+        BudgetError: If the budget cannot be met. The message names the smallest counts that can be reached.
     """
     if config.preset is not None:
         return preset(config.preset, model, example_input)

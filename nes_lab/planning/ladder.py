@@ -3,8 +3,7 @@
 One such size is called a rung. Rung 0 is the dense model. On each later rung, one layer is smaller than on the rung
 before. The plan for a budget is the first rung that meets the budget.
 
-Params and multiply-adds never rise from one rung to the next. A larger budget therefore never leads to fewer params. A size of a
-layer that would raise one of these counts is left out.
+Params and multiply-adds never rise from one rung to the next. A larger budget therefore never leads to fewer params.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ __all__ = ["Ladder", "LayerSteps", "Step", "layer_steps", "shrinking_axes", "uni
 
 @dataclass(frozen=True)
 class Step:
-    """A step in shrinking a model: one layer gets its next smaller size.
+    """One step that shrinks a model: one layer gets its next smaller size.
 
     Args:
-        key: Sort key: steps with smaller keys are taken first, and steps with equal keys in module order.
+        key: Numbers by which the steps are sorted. Steps with smaller numbers come first.
         layer: Index of the layer in the survey (the list of the model's layers).
         plan: Plan of the layer after the step.
     """
@@ -41,12 +40,12 @@ class Step:
 
 @dataclass(frozen=True)
 class LayerSteps:
-    """Every size one layer can shrink to, largest first.
+    """All sizes one layer can shrink to, largest first.
 
     Args:
         index: Index of the layer in the survey (the list of the model's layers).
-        ratios: For each size, the ratio (epitome channels / weight channels) at which the strategy ``uniform`` shrinks the layer to
-            it, in decreasing order.
+        ratios: For each size, a ratio (epitome channels / weight channels). The strategy ``uniform`` sorts the sizes by
+            these ratios.
         plans: Plan of the layer at each size. Params and multiply-adds never rise from one size to the next.
     """
 
@@ -64,9 +63,9 @@ class Ladder:
     Args:
         survey: List of the layers of the model.
         steps: The steps in order. A rung with index *n* is the model after the first *n* steps.
-        fixed: Plans of the layers whose size the option ``overrides`` sets, by index of the layer in the survey. They are the same
-            on every rung.
-        options: Options of planning; the scope is ``joint`` or ``separable``, not ``auto``.
+        fixed: Plans of the layers whose size the user sets with the option ``overrides``. They are the same at every
+            size of the model. The keys are the layers' indices in the survey.
+        options: Options of planning. The scope must be ``joint`` or ``separable``.
     """
 
     survey: Survey
@@ -76,7 +75,7 @@ class Ladder:
 
     @cached_property
     def totals(self) -> tuple[Counts, ...]:
-        """Counts (params, multiply-adds, stored bytes) of the complete model at each size it can shrink to, from dense to smallest."""
+        """Params, multiply-adds and stored bytes of the complete model, for each size it can shrink to."""
         last: dict[int, LayerPlan] = {}
         changes: list[Counts] = []
         for step in self.steps:
@@ -87,7 +86,7 @@ class Ladder:
         return tuple(accumulate(changes, initial=begin))
 
     def steps_by_layer(self) -> list[LayerSteps]:
-        """Return, for each layer, the sizes it can shrink to, largest first. The field ``ratios`` is left empty."""
+        """Return the sizes of each layer, largest first. The field ``ratios`` is left empty."""
         steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
         groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}
         return [LayerSteps(index, (), tuple(step.plan for step in group)) for index, group in groups.items()]
@@ -96,7 +95,7 @@ class Ladder:
         """Return the index of the largest model size that meets all limits; None if even the smallest size does not.
 
         Args:
-            limits: Dict from quantity (such as ``params``) to its absolute limit, from :meth:`Budget.limits`.
+            limits: Dict from quantity, such as ``params``, to the largest allowed value.
         """
         totals, rung = self.totals, 0
         for name, limit in limits.items():
@@ -104,7 +103,7 @@ class Ladder:
         return rung if rung < len(totals) else None
 
     def layer_plans(self, rung: int) -> dict[int, LayerPlan]:
-        """Return the plans of the layers that epitome layers replace at one model size.
+        """Return the layer plans for one size of the model.
 
         Args:
             rung: Index of the model size; 0 is the dense model.
@@ -127,7 +126,7 @@ def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> La
     Args:
         layer: The dense layer.
         options: Options of planning for this layer.
-        why: Sentence that names the user's overrides of the options, for messages; empty if there are none.
+        why: Sentence about the user's overrides, for messages; empty if there are none.
     """
     shape, smallest = list(layer.weight_shape), layer.dense
     roundings = [
@@ -149,9 +148,9 @@ def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> La
 
 
 def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
-    """Order the shrink steps of all layers so that all layers shrink by about the same ratio.
+    """Sort the shrink steps of all layers, so that all layers shrink by about the same ratio.
 
-    Steps with larger ratios (epitome channels / weight channels) come first, and equal ratios are in module order.
+    The ratio is epitome channels / weight channels. Steps with larger ratios come first.
     """
     steps = [
         Step((-ratio,), item.index, plan)
@@ -162,7 +161,7 @@ def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
 
 
 def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
-    """Return the channel axes of a layer to shrink for a value of the option ``wiring``: 0 (output), 1 (input) or both."""
+    """Return the channel axes that shrink for a value of the option ``wiring``: 0 (output), 1 (input) or both."""
     if wiring == "narrow_axis":
         c_out, c_in = layer.weight_shape[:2]
         read, written = layer.positions
@@ -173,7 +172,7 @@ def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
 def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
     """Yield ``(ratio, multiple)`` for each multiple of ``round_to`` below ``size``, largest first.
 
-    ``ratio * size`` is halfway between this multiple and the next larger one, or ``size`` itself for the largest multiple.
+    ``ratio * size`` is halfway between this multiple and the next larger one.
     """
     above = size
     for below in range((size - 1) // round_to * round_to, 0, -round_to):

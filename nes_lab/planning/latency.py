@@ -1,11 +1,11 @@
-"""Meet a limit on measured time: find the largest size of the network that is fast enough on this device, by bisection.
+"""Find the largest size of a network that is fast enough on this device.
 
-The sizes a model can shrink to are called rungs, numbered from 0 (dense) to the smallest. Each rung that the search tries is first
-tuned: the fastest way to compute each layer is chosen. Then the network is timed.
+The sizes a model can shrink to are called rungs. Rung 0 is the dense model. The search first chooses the fastest way to
+compute each layer of a rung. Then it times the network of this rung.
 
-Times are noisy. Therefore the network and the dense model are timed in turn, round by round, and their medians are compared. During
-the search, a rung counts as fast enough if its time is below the limit by :data:`MARGIN` and two standard errors. The plan that is
-returned is measured once more, for longer, and its median is within the limit.
+Times are noisy. Therefore the compressed network and the dense model are timed in turn, and their median times are
+compared. A rung counts as fast enough if its time is clearly below the limit. The final plan is measured once more, for
+longer.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Timing:
     """Measured time of a network that was compressed by one plan.
 
     Args:
-        plan: The compression plan. Its execution plans (how each layer is computed) and its multiply-adds are those after tuning.
-        ms, dense_ms: Median times of the compressed network and of the dense model, measured in the same rounds.
-        error: Standard error of the ratio of the two times, relative to the ratio.
-        rounds: Number of times that each network was measured.
-        slowest: Text that names the slowest layers with their times, for messages.
+        plan: The compression plan, with the fastest way to compute each layer and the multiply-adds of these ways.
+        ms, dense_ms: Median times of the compressed network and of the dense model, in milliseconds.
+        error: Relative standard error of the ratio of both times.
+        rounds: How often each network was measured.
+        slowest: Names and times of the slowest layers, as text for messages.
     """
 
     plan: CompressionPlan
@@ -64,10 +64,10 @@ class Timing:
 
 
 class PlanTimer(Protocol):
-    """Function that makes the network of a compression plan, finds the fastest way to compute each layer, and times the network."""
+    """Function that builds the network of a compression plan and times it."""
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Find the fastest way to compute each layer of the plan's network, and time the network, in about ``seconds`` seconds."""
+        """Find the fastest way to compute each layer of the plan's network, and then time the network."""
         ...
 
 
@@ -86,24 +86,24 @@ def meet_latency(
 ) -> CompressionPlan:
     """Return the compression plan of the largest network that is fast enough.
 
-    The sizes a model can shrink to are called rungs, numbered from 0 (dense) to the smallest. The plan contains the execution plan
-    (how a layer is computed) that was fastest for each layer.
+    The sizes a model can shrink to are called rungs. Rung 0 is the dense model. The returned plan says how each layer
+    is computed fastest.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass, with the batch size that will be used: a tensor, a tuple of arguments or a dict
             of keyword arguments.
         plan_at: Function that takes the number of a rung and returns its compression plan.
-        first: First rung that meets the limits on params and multiply-adds; later rungs meet them too.
-        last: Last rung, which is the smallest size.
+        first: First rung that meets the limits on params and multiply-adds.
+        last: Last rung: the smallest size.
         budget: Budget with a limit ``latency_ms``.
         seconds: Approximate time in seconds that the search may take.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
-        timer: Function that tunes and times the network of a plan; None takes a :class:`DeviceTimer`.
+        timer: Function that times the network of a plan; None takes a :class:`DeviceTimer`.
 
     Raises:
-        BudgetError: If no measured rung is fast enough; the message names the shortest measured time.
+        BudgetError: If no measured rung is fast enough. The message names the shortest measured time.
         OptionError: If the model is on the meta device, or ``seconds`` is not a positive number.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
@@ -116,9 +116,9 @@ def meet_latency(
 
 
 class _Search:
-    """Search for the largest size of a network that is fast enough, by bisection between a slow size and a fast one.
+    """Search for the largest size of a network that is fast enough.
 
-    The sizes are called rungs, numbered from 0 (dense) to the smallest.
+    The sizes are called rungs. Rung 0 is the dense model, and the last rung is the smallest size.
     """
 
     def __init__(
@@ -130,11 +130,11 @@ class _Search:
         self.begun = time.perf_counter()
 
     def run(self, first: int, last: int) -> Timing:
-        """Search the network sizes ``first`` to ``last`` (larger numbers are smaller networks); return the timing of the best.
+        """Search the sizes ``first`` to ``last`` of the network, and return the measured time of the best one.
 
-        1. Bisect between a size that is too slow and one that is fast enough, to find the largest size that is fast enough.
-        2. Measure the network of this size once more, for longer. If its median time is within the limit, take it.
-        3. Otherwise bisect again, between this size and the next smaller one that was measured as fast enough.
+        1. Find the largest size that is fast enough, by bisection.
+        2. Measure this size once more, for longer. Take it if its median time is within the limit.
+        3. Otherwise search again among the smaller sizes.
         """
         if self.is_fast_enough(first):
             low, high = first - 1, first
@@ -157,9 +157,9 @@ class _Search:
         raise self.too_slow()
 
     def bisect(self, low: int, high: int) -> int:
-        """Return the largest network size that is fast enough, as the number of its rung; larger numbers are smaller networks.
+        """Find the largest network size that is fast enough, by bisection between two rungs.
 
-        If too many sizes were measured, return the largest fast one so far.
+        The search stops early if many sizes were measured. It then returns the largest size known to be fast enough.
 
         Args:
             low: Rung that is too slow.
@@ -174,28 +174,28 @@ class _Search:
         return high
 
     def is_fast_enough(self, rung: int) -> bool:
-        """Return True if the network of one size is faster than the limit by the margin; time it first if that was not done yet."""
+        """Return True if the network of a rung is fast enough. It is timed if it was not timed before."""
         if rung not in self.timings:
             self.timings[rung] = self.measure(rung, self.share, f"step {rung}")
         return self.within_limit(self.timings[rung])
 
     def measure(self, rung: int, seconds: float, label: str) -> Timing:
-        """Make the network of one size, find the fastest way to compute each layer, and time the network."""
+        """Time the network of a rung, with the fastest way to compute each layer."""
         self.report({"done": len(self.timings), "total": MAX_MEASURED_RUNGS + 1, "phase": "latency", "label": label})
         return self.timer(self.plan_at(rung), seconds)
 
     def within_limit(self, timing: Timing) -> bool:
-        """Return True if a network's measured time is below the limit by :data:`MARGIN` and two standard errors."""
+        """Return True if a network's measured time is clearly below the limit on time."""
         return timing.ms * (1 + MARGIN + 2 * timing.error) <= self.limit(timing)
 
     def limit(self, timing: Timing) -> float:
-        """Return the limit on time in milliseconds. A limit in percent means percent of the dense model's time in ``timing``."""
+        """Return the limit on time in milliseconds. A limit in percent is a share of the dense model's time."""
         limit = self.budget.latency_limit(timing.dense_ms)
         assert limit is not None  # plan_for_budget calls meet_latency only with such a limit
         return limit
 
     def too_slow(self) -> BudgetError:
-        """Return the ``BudgetError`` whose message says that the limit on time cannot be met, and what the shortest time was."""
+        """Return the ``BudgetError`` for a limit on time that no size meets. Its message names the shortest time."""
         least = min(self.timings.values(), key=lambda t: t.ms / self.limit(t))
         times = (
             f"the shortest measured time is {format_ms(least.ms)} ({least.ms / least.dense_ms:.0%} of the dense model's "
@@ -220,14 +220,14 @@ def _with_notes(timing: Timing, budget: Budget, search: _Search) -> CompressionP
 
 
 class DeviceTimer:
-    """Tunes and times the networks of compression plans on the model's device.
+    """Times the networks of compression plans on the model's device.
 
-    Tuning finds the fastest way to compute each layer. The epitomes' values do not change the time, so they are not fitted.
+    First it finds the fastest way to compute each layer. The epitomes are not fitted.
 
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass, on the model's device.
-        budget: The budget. If it limits multiply-adds, a tuned network must stay within this limit.
+        budget: The budget. If it limits multiply-adds, a timed network stays within this limit.
 
     Raises:
         OptionError: If the model is on the meta device.
@@ -244,9 +244,9 @@ class DeviceTimer:
         self.dense = copy.deepcopy(model).eval()
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Make the network of a plan, find the fastest way to compute each layer, and time the network in turn with the dense model.
+        """Build the network of a plan, find the fastest way to compute each layer, and time the network.
 
-        If the budget limits multiply-adds, the fastest ways that stay within this limit are chosen.
+        If the budget limits multiply-adds, the network stays within this limit.
         """
         net, slowest = compress(self.model, plan, initial_weights="reset").eval(), ""
         if plan.layers:
@@ -268,14 +268,13 @@ class DeviceTimer:
         return Timing(plan, ms, dense_ms, ratio.error / max(ratio.median, 1e-9), ratio.rounds, slowest)
 
     def _within_madds(self, tuned: CompressionPlan, report: TuneReport) -> CompressionPlan:
-        """Change execution plans (how layers are computed) until the limit on multiply-adds is met.
+        """Choose slower ways to compute some layers, so that the limit on multiply-adds is met.
 
-        Each change saves multiply-adds and makes a layer slower. Changes
-        with the least added time per saved multiply-add come first.
+        The layers that lose least time per saved multiply-add are changed first.
 
         Args:
             tuned: Compression plan with the fastest execution plan of each layer.
-            report: Measured time of each layer under each execution plan.
+            report: Measured time of each layer for each way to compute it.
         """
         limit = self.budget.limits(tuned.dense).get("madds")
         offers = []

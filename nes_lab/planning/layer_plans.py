@@ -1,4 +1,4 @@
-"""Plan one layer for a given epitome shape, with its exact counts, and join layer plans into a CompressionPlan.
+"""Plan one layer for a given epitome shape, and join layer plans into a CompressionPlan.
 
 Tests: tests/planning/test_planner.py.
 """
@@ -32,15 +32,15 @@ def plan_layer(
     options: PlanOptions,
     why: str = "",
 ) -> LayerPlan:
-    """Plan one layer for a given epitome shape, with its params and its multiply-adds.
+    """Plan one layer for a given epitome shape, and count the params and multiply-adds of the layer.
 
-    An execution plan is a way to compute the layer. The multiply-adds are listed for each one that can compute this layer.
+    An execution plan is one way to compute the layer. Each possible execution plan has its own multiply-adds.
 
     Args:
         layer: The dense layer.
         epitome_shape: Shape of its epitome, in cells.
-        options: Options of planning; the scope is ``joint`` or ``separable``, not ``auto``.
-        why: Sentence that names the user's overrides of the shape or the options, for messages; empty if there are none.
+        options: Options of planning. The scope must be ``joint`` or ``separable``.
+        why: Sentence about the user's overrides, for messages; empty if there are none.
 
     Raises:
         GeometryError: If a patch does not fit in the epitome.
@@ -79,7 +79,7 @@ def plan_layer(
 
 
 def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int]:
-    """Return the patch lengths along output and input channels, in cells. A patch is at most as long as the epitome."""
+    """Return the lengths of a patch along output and input channels, in cells."""
     learned = routing_mode(options.routing).learned
     length = options.patch_channels or (LEARNED_PATCH_CHANNELS if learned else max(epitome_shape[:2]))
     out, inner = length if isinstance(length, tuple) else (length, length)
@@ -89,11 +89,11 @@ def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int
 def _executions(
     layer: SurveyedLayer, geometry: EpitomeGeometry, sampled: Sequence[int], learned: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the cost of a layer under each execution plan (way to compute it).
+    """Return the multiply-adds of a layer for each execution plan. An execution plan is one way to compute the layer.
 
     Returns:
-        A dict from each execution plan that can compute the layer to its multiply-adds, and a dict from each one that cannot to
-        the reason.
+        Two dicts. The first maps each possible execution plan to its multiply-adds. The second maps each impossible one
+        to the reason.
     """
     if layer.bypassed:
         return {"materialize": layer.dense.madds}, {
@@ -111,14 +111,14 @@ def _executions(
 def assemble(
     survey: Survey, layer_plans: Mapping[int, LayerPlan], budget: Budget | None, origin: str, untouched: str
 ) -> CompressionPlan:
-    """Join layer plans into a compression plan. It keeps all other layers dense and says why.
+    """Join layer plans into a compression plan. All other layers stay dense, each with a reason.
 
     Args:
         survey: List of the layers of the model.
         layer_plans: Plan of each layer that is replaced, by the layer's index in ``survey``.
         budget: The budget that the plan was made for; None if there was none.
-        origin: How the plan was made, for people to read.
-        untouched: Reason to report for a layer that could be replaced but has no plan.
+        origin: A text for people that says how the plan was made.
+        untouched: Reason to report for a layer that stays dense although it could be replaced.
     """
     layers = {layer.name: layer_plans[layer.index] for layer in survey.layers if layer.index in layer_plans}
     kept = {

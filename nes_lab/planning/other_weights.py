@@ -1,4 +1,4 @@
-"""Weight matrices outside Linear and Conv layers (attention, RNN, embedding). Their params are counted; they stay dense.
+"""List weight matrices outside Linear and Conv layers, such as attention and embeddings. They stay dense.
 
 Tests: tests/planning/test_survey.py.
 """
@@ -23,8 +23,8 @@ MIN_SHARE_LISTED = 0.01
 def other_weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
     """Find the modules that hold weight matrices but are not linear layers or convolutions.
 
-    ``parameter`` is the name of the module's largest matrix. If the matrix is a parameter of the model itself, not of
-    a submodule, ``name`` is the name of the parameter.
+    Yields ``(name, module, parameter)``. ``name`` is the name of the module. ``parameter`` is the name of the module's
+    largest matrix. For a parameter of the model itself, ``name`` is the name of the parameter.
 
     Examples:
         >>> [(name, parameter) for name, _, parameter in other_weights(nn.Sequential(nn.MultiheadAttention(8, 2)))]

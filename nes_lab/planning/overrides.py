@@ -1,4 +1,4 @@
-"""Check the option ``overrides``, which gives settings to single layers by name pattern or type, and merge them per layer."""
+"""Check the option ``overrides`` and collect its settings for each layer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ EXAMPLE = "give patterns with settings, such as {'head*': {'ratio': 0.5}}"
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """Settings that the option ``overrides`` gives one layer, merged from all patterns that match the layer.
+    """The settings of one layer, collected from all patterns in ``overrides`` that match the layer.
 
     Args:
         values: Dict of the settings, such as ``{"ratio": 0.5}``.
-        patterns: Patterns (keys of ``overrides``) that the settings come from, as text for messages.
+        patterns: The matching patterns, as text for messages.
     """
 
     values: Mapping[str, Any]
@@ -42,21 +42,21 @@ class LayerSettings:
 
     @property
     def sets_size(self) -> bool:
-        """True if the user set the layer's ratio or epitome shape. The budget does not change the size of such a layer."""
+        """Return True if the user sets the layer's ratio or epitome shape."""
         return "ratio" in self.values or "epitome_shape" in self.values
 
     @property
     def why(self) -> str:
-        """Sentence for messages that names the layer's settings and the patterns in ``overrides`` that set them."""
+        """Return a sentence for messages that names the layer's settings and their patterns."""
         return f"{', '.join(self.values)} set by overrides[{self.patterns}]"
 
     def options(self, options: PlanOptions) -> PlanOptions:
-        """Return the given options of planning, changed by the settings of this layer."""
+        """Return a copy of the options of planning with this layer's settings."""
         return replace(options, **{name: self.values[name] for name in OPTION_SETTINGS if name in self.values})
 
 
 def check_overrides(overrides: Any) -> dict[str, dict[str, Any]]:
-    """Check the option ``overrides`` without a model, and return a copy with lists turned into tuples.
+    """Check the option ``overrides``, and return a copy of it. Lists become tuples.
 
     Args:
         overrides: Settings by pattern, such as ``{"head*": {"ratio": 0.5}}``; None returns an empty dict.
@@ -111,7 +111,7 @@ def _check_sizes(where: str, settings: Mapping[str, Any]) -> None:
 
 
 def settings_by_layer(layers: Sequence[SurveyedLayer], overrides: Any) -> dict[str, LayerSettings]:
-    """Return the settings of each layer that a pattern in the option ``overrides`` matches. The last pattern wins.
+    """Return the settings of each layer that a pattern in ``overrides`` matches. Later patterns win.
 
     Raises:
         OptionError: If a setting is wrong, or a pattern matches no layer.

@@ -40,7 +40,7 @@ def pattern_list(argument: str, value: Any) -> list[str]:
 def matching_layers(
     layers: Sequence[SurveyedLayer], argument: str, pattern: str
 ) -> tuple[tuple[SurveyedLayer, ...], bool]:
-    """Return the layers whose names match a pattern. If no name matches, return the layers of the type that the pattern names.
+    """Return the layers whose names match a pattern. If no name matches, the pattern is read as a type.
 
     Args:
         layers: Layers of the model, as :func:`~nes_lab.planning.survey.survey` lists them.

@@ -1,10 +1,10 @@
 """Choose epitome shapes for a budget.
 
 1. :func:`~nes_lab.planning.build_ladder.build_ladder` lists every size each layer can shrink to.
-2. A strategy (:mod:`nes_lab.planning.strategies`) chooses which layer shrinks next. This gives one list of sizes of the model, from
-   dense to smallest.
+2. A strategy (:mod:`nes_lab.planning.strategies`) chooses which layer shrinks next. This gives a list of sizes of the
+   model, from dense to smallest.
 3. The first size in this list that meets the limits on params and multiply-adds becomes the plan.
-4. If there is a limit on time, :mod:`nes_lab.planning.latency` times this size and smaller ones, to find one that is fast enough.
+4. If the budget limits time, :mod:`nes_lab.planning.latency` measures which of the remaining sizes is fast enough.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ def plan_for_budget(
 
 
 def _first_rung(ladder: Ladder, budget: Budget) -> int:
-    """Return the largest size of a model that meets a budget's limits on params and multiply-adds.
+    """Return the largest size of a model that meets the limits on params and multiply-adds.
 
-    The size is given by its index in the ladder (the list of all sizes the model can shrink to, from dense to smallest).
+    The result is the number of the size in the list of all sizes, from dense to smallest.
     """
     limits = budget.limits(ladder.survey.dense)
     rung = ladder.first_within(limits)
@@ -163,7 +163,7 @@ def _plan_at(ladder: Ladder, rung: int, budget: Budget) -> CompressionPlan:
 
 
 def _reach_options(options: PlanOptions) -> str:
-    """Return the options that decide how small a model can become, with their values, as text for messages."""
+    """Return the options that limit how small a model can become, as text for messages."""
     parts = [f"round_to={options.round_to}", f"scope={options.scope!r}"]
     parts += [f"wiring={options.wiring!r}"] if options.wiring != "both_axes" else []
     parts += [f"min_channels={options.min_channels}"] if options.min_channels != 1 else []
@@ -173,7 +173,7 @@ def _reach_options(options: PlanOptions) -> str:
 def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
     """Return the ``BudgetError`` for a budget that cannot be met.
 
-    Its message names the smallest counts (params, multiply-adds) that can be reached, and the layers that hold most of them.
+    The message names the smallest params and multiply-adds that can be reached.
     """
     least = ladder.totals[-1]
     sentences = []
@@ -190,7 +190,7 @@ def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
 
 
 def _largest_layers(ladder: Ladder, quantity: str) -> str:
-    """Return text that names the layers that cost most when the model is as small as possible, and why some of them stay dense."""
+    """Return text that names the layers that cost most in the smallest model."""
     plans = ladder.layer_plans(len(ladder.steps))
     layers = ladder.survey.layers
     costs = [
@@ -204,7 +204,7 @@ def _largest_layers(ladder: Ladder, quantity: str) -> str:
 
 
 def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int) -> CompressionPlan:
-    """Add a note to a plan: how much of the budget's tightest limit it uses, and why it does not use more."""
+    """Add a note to a plan that says how much of the budget the plan uses."""
     assert plan.budget is not None  # plan_for_budget sets it
     limits = plan.budget.limits(plan.dense)
     used = [(getattr(plan.predicted, quantity) / limit, quantity) for quantity, limit in limits.items() if limit]

@@ -58,7 +58,7 @@ def preset(
         head: Also compress the head 1x1 convolution along its input axis; for ``released_x2`` only.
         wiring: Convolutions to compress: ``"expand_project"``, or ``"expand_head"`` for expand and head convolutions; for
             ``released_x2`` only.
-        factor: Number of weights along an axis that share one epitome cell; always 2 for ``released_x2``.
+        factor: Number of weights along an axis that share one epitome cell. For ``released_x2`` it is always 2.
         include: Name patterns or types of the layers to replace; None replaces all layers that can be replaced. Not for ``released_x2``.
         exclude: Name patterns or types of layers that stay dense; None excludes no layers. Not for ``released_x2``.
 
@@ -106,7 +106,7 @@ def _along_axes(
 
 
 def _dense_if_thin(layer: SurveyedLayer, name: str, factor: int) -> SurveyedLayer:
-    """Return the layer. It gets a reason to stay dense if an axis that the preset shrinks has fewer than ``factor`` channels."""
+    """Return the layer, marked to stay dense if it has too few channels for the preset."""
     if layer.reason or all(layer.weight_shape[axis] >= factor for axis in shrinking_axes(layer, name)):
         return layer
     return replace(layer, reason=f"fewer than factor={factor} channels on an axis of {name}")
@@ -155,7 +155,7 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
 
 
 def _assemble(surveyed: Survey, axes: Mapping[str, Sequence[int]], factor: int, name: str, how: str) -> CompressionPlan:
-    """Make the compression plan of a preset. Along each axis in ``axes``, ``factor`` weights share one epitome cell."""
+    """Make a compression plan in which ``factor`` weights share one cell along each axis in ``axes``."""
     layer_plans: dict[int, LayerPlan] = {}
     for layer in surveyed.layers:
         if layer.name in axes:
