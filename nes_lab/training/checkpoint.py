@@ -64,7 +64,7 @@ def load_weights(path: Path, ema: bool = False) -> dict[str, Tensor]:
 
     Args:
         path: The file, written by :func:`save_weights`.
-        ema: Read the moving average instead of the network.
+        ema: True: read the moving average of the weights; False: read the network.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or ``ema`` is True and the file holds no moving average.
@@ -85,7 +85,7 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> 
     Args:
         model: The network.
         weights: The state dict.
-        origin: The file from which the state dict was read; error messages name it.
+        origin: The file that holds the state dict, to be named in error messages.
 
     Raises:
         CheckpointError: If names or shapes differ; the message lists the tensors that are missing, unknown or of another shape.
@@ -109,7 +109,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read the state of a training that :func:`save_state` wrote. A file that would run code is refused.
+    """Read the state of a training that :func:`save_state` wrote. Code in the file is never run.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or holds anything but tensors, numbers, text, lists and dicts.
@@ -140,10 +140,10 @@ def save_training(training: TrainingState, weights: Path, state: Path, **extra: 
 
 
 def load_training(training: TrainingState, weights: Path, state: Path) -> dict[str, Any]:
-    """Load a saved training into a new one, so that the new one continues where the saved one stopped.
+    """Load a saved training into a new training. The new one then continues where the saved one stopped.
 
     Args:
-        training: A new training with the same network, recipe, seed and data. It is changed.
+        training: A new training with the same network, recipe, seed and data. The saved values are loaded into it.
         weights: The file of the network and its moving average.
         state: The file of everything else.
 

@@ -39,7 +39,9 @@ def pick_device(name: str) -> torch.device:
 
 
 def check_processes(device: torch.device, processes: int) -> None:
-    """Refuse to train in more processes than a device allows: one per GPU, any number on the CPU.
+    """Raise an error if a training has more processes than its device allows.
+
+    Each GPU allows one process. The CPU allows any number.
 
     Raises:
         OptionError: If there are too many processes; the message says how many are possible.

@@ -1,8 +1,7 @@
 """Return the rank of this process and the number of processes that train together. Exchange values between processes.
 
-The rank is the number of a process, starting at 0. All other files get ranks and the number of processes from this file. Stop
-requests, errors and the states of random generators are exchanged between CPUs, through torch's gloo backend. So no process
-waits for its GPU.
+The rank is the number of a process, starting at 0. The processes exchange stop requests, errors and the states of
+random generators through the gloo backend of torch, on the CPU.
 """
 
 from __future__ import annotations
@@ -74,14 +73,14 @@ def is_launched() -> bool:
 
 
 def is_joined() -> bool:
-    """Return True if this process has joined the process group through which the processes of a training communicate."""
+    """Return True if this process is connected to the other processes of the training."""
     return _is_active()
 
 
 def join() -> None:
-    """Join the process group through which the processes of a training communicate.
+    """Connect this process to the other processes of the training.
 
-    Nothing happens if this process trains alone, or if it has already joined.
+    Nothing happens if this process trains alone, or if it is already connected.
 
     Raises:
         RunError: If the other processes cannot be reached.
@@ -106,10 +105,11 @@ def join() -> None:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the other processes of a training inside the ``with`` block, and leave them at its end.
+    """Connect this process to the other processes of the training for the ``with`` block.
 
-    If the block raises an error, this process does not leave, because leaving could wait for a process that hangs. The
-    connection then ends when this process ends.
+    The process is disconnected at the end of the block.
+
+    If the block raises an error, the connection stays open until this process ends.
 
     Raises:
         RunError: If the other processes cannot be reached.
@@ -117,6 +117,7 @@ def joined() -> Iterator[None]:
     was_active = _is_active()
     join()
     yield
+    # not in a finally block: after an error, leaving could wait for a process that hangs
     if _is_active() and not was_active:
         _groups.clear()
         dist.destroy_process_group()
@@ -125,8 +126,8 @@ def joined() -> Iterator[None]:
 def local_device(device: torch.device) -> torch.device:
     """Return the device on which this process trains.
 
-    If several processes train on GPUs, each process gets a GPU of its own. The number of this GPU is the local rank of the
-    process (its number on this machine).
+    If several processes train on GPUs, each process gets a GPU of its own. The first process on a machine gets the
+    first GPU, the second process the second GPU, and so on.
 
     Args:
         device: The device chosen for the whole training, such as ``cuda``.
@@ -151,15 +152,16 @@ def local_device(device: torch.device) -> torch.device:
 
 
 def _gloo_group() -> Any:
+    # gloo sends values between CPUs, so no process waits for its GPU
     if not _groups or _groups[0] is not dist.group.WORLD:
         _groups[:] = [dist.group.WORLD, dist.new_group(backend="gloo", timeout=TIMEOUT)]
     return _groups[1]
 
 
 def max_over_ranks(*numbers: int) -> tuple[int, ...]:
-    """Return, for each of the given numbers, its maximum over all processes of a training.
+    """Return the largest value that each given number has in any process of a training.
 
-    All processes must call this function at the same point.
+    All processes must call this function.
 
     Examples:
         >>> max_over_ranks(0, 3)
@@ -175,7 +177,7 @@ def max_over_ranks(*numbers: int) -> tuple[int, ...]:
 def raise_on_all_ranks(error: Exception | None) -> None:
     """Raise an error in every process of a training if any process has an error.
 
-    All processes must call this function at the same point.
+    All processes must call this function.
 
     Args:
         error: The error of this process; None: this process has no error.
@@ -198,9 +200,9 @@ def raise_on_all_ranks(error: Exception | None) -> None:
 
 
 def broadcast(value: Any = None) -> Any:
-    """Return, in every process of a training, the value that the first process passed.
+    """Send a value from the first process of a training to all processes, and return it.
 
-    All processes must call this function; what the others pass is ignored.
+    All processes must call this function. The values that the other processes pass are ignored.
 
     Examples:
         >>> broadcast({"step": 3})
@@ -230,7 +232,7 @@ def gather(value: Any) -> list[Any]:
 
 
 def sum_on_cpu(tensor: Tensor) -> Tensor:
-    """Return the sum of the tensors that the processes of a training pass, element by element.
+    """Add up the tensors of all processes of a training, element by element, and return the sum.
 
     The sum is computed on the CPU and has no gradients. All processes must call this function.
     """
@@ -255,9 +257,9 @@ def is_connection_lost(error: Exception) -> bool:
 
 
 def next_on_all_ranks(batches: Iterator[Any]) -> Any:
-    """Return the next item of this process's iterator, or None at the iterator's end.
+    """Return the next item of an iterator, or None at its end.
 
-    If one process of the training fails to read its item, all processes raise an error.
+    Each process reads its own iterator. If one process fails to read an item, all processes raise an error.
 
     Raises:
         Exception: The error of this process, if reading failed here.

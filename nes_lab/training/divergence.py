@@ -1,8 +1,7 @@
 """Stop a training when a loss or a weight is not finite (NaN or infinite), before a good checkpoint is overwritten.
 
-On the CPU every loss is checked immediately. On a GPU, checking each loss would slow the training down. Therefore the GPU
-stores the number of the first step whose loss is not finite. The program reads this number when it reports metrics and before
-it saves a checkpoint.
+On the CPU every loss is checked immediately. On a GPU, losses are checked when metrics are reported and before a
+checkpoint is saved.
 """
 
 from __future__ import annotations
@@ -56,10 +55,10 @@ class DivergenceWatch:
         self._bad_step.masked_fill_(is_first, step)
 
     def before_update(self) -> None:
-        """Raise an error in every process if any process had a loss that is not finite. Call this before each update of the weights.
+        """Raise an error in every process if any process had a loss that is not finite.
 
-        This method checks only trainings in several CPU processes. On a GPU it does nothing, because a check at every step
-        would be slow.
+        Call this method before each update of the weights. It checks only trainings in several CPU processes, and does
+        nothing in other trainings.
 
         Raises:
             DivergedError: If a loss was not finite; the message gives the step.
@@ -80,7 +79,9 @@ class DivergenceWatch:
             self.stop("the training loss", math.nan, step)
 
     def raise_if_spoiled(self) -> None:
-        """Raise an error in every process if a loss, a weight or a buffer of the network is not finite. Call this before saving.
+        """Raise an error in every process if a loss, a weight or a buffer of the network is not finite.
+
+        Call this method before you save the training.
 
         Raises:
             DivergedError: If a loss, weight or buffer is not finite; the message names it.

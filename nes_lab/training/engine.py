@@ -1,10 +1,9 @@
 """Run training steps through Hugging Face Accelerate: mixed precision, several processes, accumulation and compilation.
 
-Accelerate keeps its settings in global objects. This file restores these objects at the end of a ``with`` block. So several
-trainings in one program may use different devices and precisions.
+Accelerate keeps its settings in global objects. This file restores these objects at the end of a ``with`` block.
+Several trainings in one program may therefore use different devices and precisions.
 
-Accelerate changes the module that it is given. Therefore it is given a module around the network, and the network itself is not
-changed.
+Accelerate gets a module that contains the network, and changes only this outer module.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def isolated_accelerate_state() -> Iterator[None]:
 
 
 class _Shell(nn.Module):
-    """A module that contains only the network. Accelerate may change this module, while the network stays as it is."""
+    """A module that contains only the network. Accelerate changes this module instead of the network."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -117,7 +116,10 @@ class Engine:
         return accelerator
 
     def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Let Accelerate wrap a network and its optimizer. Call this again after modules of the network were replaced."""
+        """Let Accelerate wrap a network and its optimizer.
+
+        Call this method again after you replace modules of the network.
+        """
         accelerator = self._running_accelerator()
         accelerator._models.clear()
         accelerator._optimizers.clear()
@@ -135,7 +137,7 @@ class Engine:
         return self._forward(images)
 
     def train(self) -> None:
-        """Set the network, and the modules that Accelerate wrapped around it, to training mode."""
+        """Set the network to training mode, together with the modules that Accelerate wrapped around it."""
         self._forward.train()
 
     def accumulating(self) -> AbstractContextManager:
@@ -165,10 +167,13 @@ class Engine:
         mark_parameters_changed(self._plain)
 
     def scaler_state(self) -> dict[str, Any]:
-        """Return the state of the loss scaler, which is used only with float16; an empty dict if there is no loss scaler."""
+        """Return the state of the loss scaler, as a dict.
+
+        Only float16 trainings have a loss scaler. In all others the dict is empty.
+        """
         scaler = None if self._accelerator is None else self._accelerator.scaler
         return dict(self._scaler_state) if scaler is None else scaler.state_dict()
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
-        """Load a saved state of the loss scaler, which is used only with float16; an empty dict changes nothing."""
+        """Load a saved state of the loss scaler. An empty dict changes nothing."""
         self._scaler_state = dict(state)

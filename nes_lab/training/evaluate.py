@@ -34,17 +34,17 @@ def evaluate(
 ) -> dict[str, float] | None:
     """Return a network's mean cross entropy, and its top-1 and top-5 accuracy in percent, on the images of a split.
 
-    The network runs in evaluation mode. Afterwards every module gets its previous mode back.
+    The network runs in evaluation mode. Afterwards every module is set back to its previous mode.
 
     Args:
         model: A network on ``device``.
         split: The images and labels.
-        batch_size: Number of images per forward pass. Beyond rounding it does not change the returned values.
+        batch_size: Number of images per forward pass. It changes the returned values only by rounding errors.
         device: Device of the network; the images are moved there.
         amp: Mixed precision: ``"auto"`` (on GPUs), ``"off"``, ``"bf16"`` or ``"fp16"``.
-        should_stop: Function called before every batch; if it returns True, the evaluation stops.
-        all_ranks: Divide the batches among all processes of a training. All of them must call this function. Each gets the
-            values for all images.
+        should_stop: Function that is called before every batch. If it returns True, the evaluation stops.
+        all_ranks: True: divide the batches among all processes of a training. Every process must then call this
+            function, and each gets the values for all images.
         channels_last: Store the images in torch's channels-last memory format.
 
     Returns:
@@ -75,7 +75,7 @@ def evaluate(
 def _batches(
     split: Split, batch_size: int, all_ranks: bool, should_stop: Callable[[], bool]
 ) -> Iterator[tuple[Tensor, Tensor] | None]:
-    """Yield the batches of a split for evaluation. Yield None instead of a batch if the evaluation should stop."""
+    """Yield the batches of a split. Yield None instead of a batch if the evaluation should stop."""
     if not all_ranks:
         for batch in split.eval_batches(batch_size):
             yield None if should_stop() else batch

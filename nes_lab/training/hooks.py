@@ -1,4 +1,6 @@
-"""Define the callbacks through which a training reports what happens, and through which it is asked to stop.
+"""Define the callbacks of a training.
+
+Callbacks are functions that the training calls to report what happens, and to ask whether it should stop.
 
 Tests: tests/training/test_reporter.py
 """
@@ -28,14 +30,14 @@ class Hooks:
     """Callbacks of a training (:class:`~nes_lab.training.loop.Trainer`). All are optional.
 
     Attributes:
-        metric: Called with each row of metrics, a dict with step, epoch, split, loss, top1 and top5. A row of the training
-            split also has lr and images_per_s.
+        metric: Called with each row of metrics. A row is a dict with step, epoch, split, loss, top1 and top5. A row of
+            the training split also has lr and images_per_s.
         epoch_end: Called with the training after each validation.
         checkpoint: Called with the training when it should be saved: every few epochs, at the end, and when it is stopped.
-        on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` that gives the number of finished steps, at most
-            five times per second.
-        event: Called with a dict when something happens once, such as that the starting indices are frozen. The dict has kind,
-            step, epoch and more.
+        on_progress: Called at most five times per second with a :class:`~nes_lab.progress_bar.ProgressEvent`, which
+            gives the number of finished steps.
+        event: Called with a dict when a rare event happens, for example when the starting indices are frozen. The dict
+            has kind, step, epoch and more.
         should_stop: Called after each step and before each validation batch; if it returns True, the training stops.
 
     If several processes train together, each process calls its own ``should_stop``. If one of these calls returns True, all

@@ -1,4 +1,7 @@
-"""Run the training loop: steps, a validation after each epoch, and checkpoints from which a training resumes exactly."""
+"""Run the training loop: train step by step, validate after each epoch, and save checkpoints.
+
+A training resumes exactly from a checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ __all__ = ["Trainer"]
 class Trainer(TrainingState):
     """Trains a network in place.
 
-    On the CPU, a training that is saved, loaded into a new trainer and continued gives the same weights as an uninterrupted
-    training, bit for bit.
+    A training may be saved, loaded into a new trainer and continued. On the CPU, this gives exactly the same weights as
+    an uninterrupted training.
 
     During training the trainer sets the global random generators, for example for dropout. Afterwards it restores their
     previous states.
@@ -92,7 +95,7 @@ class Trainer(TrainingState):
             ``hooks.checkpoint`` and can continue.
 
         Raises:
-            DivergedError: If a loss or a weight is no longer finite; nothing is saved then.
+            DivergedError: If a loss or a weight is not finite. Nothing is saved then.
             RunError: If another process of the training failed; the message includes the error message of that process.
         """
         broadcast_buffers(*self.routing.networks, with_parameters=True)
@@ -140,11 +143,9 @@ class Trainer(TrainingState):
         return False
 
     def _is_time_to_save(self) -> bool:
-        """Return True if a checkpoint is due at this step, which is not the last step of an epoch.
-
-        At the end of an epoch ``_finish_epoch`` saves.
-        """
+        """Return True if a checkpoint within an epoch is due at this step."""
         every = self.recipe.checkpoint_every_steps
+        # at the end of an epoch _finish_epoch saves
         return every is not None and self.step % every == 0 and self.step % self.steps_per_epoch != 0
 
     def _train_step(self, images: Tensor, labels: Tensor) -> None:
@@ -163,9 +164,9 @@ class Trainer(TrainingState):
             self.reporter.count(*result)
 
     def _add_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the forward and backward pass of one batch, and return its loss, logits and labels.
+        """Run the forward and backward pass of one batch, and return the loss, the logits and the labels.
 
-        The gradients are added to those of earlier batches.
+        The gradients of the batch are added to the gradients of earlier batches.
         """
         with self.engine.accumulating():
             images, labels = self.objective.inputs(images, labels)
@@ -183,9 +184,9 @@ class Trainer(TrainingState):
             self.reporter.progress()
 
     def _finish_epoch(self) -> bool:
-        """Finish an epoch: validate, and save if it is time. Return False if the training is stopped meanwhile.
+        """Validate at the end of an epoch, and save if a checkpoint is due. Return False if the training is stopped.
 
-        Before the validation, starting indices are frozen or rounded if it is time for that.
+        Before the validation, the starting indices are frozen or rounded if the recipe asks for it.
         """
         self._freeze_and_snap()
         numbers = self._validate()
@@ -234,10 +235,10 @@ class Trainer(TrainingState):
 
 
 def _check_joined() -> None:
-    """Refuse to train if this process was started as one of several and has not joined the others.
+    """Raise an error if this process should train together with others and is not connected to them.
 
     Raises:
-        RunError: If this process has not joined the others.
+        RunError: If this process is not connected to the others.
     """
     if distributed.is_launched() and not distributed.is_joined():
         raise RunError("this process is one of several (RANK is set); train inside `with distributed.joined():`")

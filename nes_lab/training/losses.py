@@ -29,11 +29,11 @@ def classification_loss(label_smoothing: float = 0.0) -> nn.Module:
 
 
 def kd_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Return the distillation loss, which is 0 if student and teacher predict the same probabilities, in nats per image.
+    """Return the distillation loss, in nats per image. It is 0 if student and teacher predict the same probabilities.
 
-    Both networks' logits are divided by the temperature ``T`` and turned into probabilities by softmax. The loss is their
-    Kullback-Leibler divergence ``KL(teacher || student)``, multiplied by ``T^2``. This factor keeps the size of the gradients
-    almost the same for every ``T``.
+    The logits of both networks are divided by the temperature ``T`` and turned into probabilities by softmax. The loss
+    is the Kullback-Leibler divergence ``KL(teacher || student)`` of these probabilities, multiplied by ``T^2``. This
+    factor keeps the size of the gradients almost the same for every ``T``.
 
     Args:
         logits: Outputs of the student, ``(N, classes)``.

@@ -14,8 +14,8 @@ __all__ = ["Mixing"]
 class Mixing:
     """Mixes each image of a batch with another image of the batch, and mixes their labels in the same proportion.
 
-    If the number of images is odd, the last image is not mixed. Random numbers come from numpy's global generator, whose state
-    is saved in checkpoints.
+    If the number of images is odd, the last image is not mixed. The random numbers come from numpy's global generator.
+    Checkpoints save the state of this generator.
 
     Args:
         recipe: Training recipe with the settings ``mixup``, ``cutmix`` and ``label_smoothing``.

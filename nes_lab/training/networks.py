@@ -21,7 +21,7 @@ __all__ = ["broadcast_buffers", "build_ema", "check_sync_batchnorm", "synchroniz
 
 
 def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
-    """Return a copy of a network that keeps the moving average of its weights, or None if the recipe has no ``ema_decay``.
+    """Return a copy of a network for the moving average of its weights, or None if the recipe has no ``ema_decay``.
 
     Examples:
         >>> build_ema(nn.Linear(1, 1), Recipe(epochs=1, batch_size=1, lr=0.1)) is None
@@ -36,8 +36,6 @@ def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
 
 def broadcast_buffers(*networks: nn.Module, with_parameters: bool = False) -> None:
     """Copy the buffers of networks, such as batch norm statistics, from the first process of a training to all others.
-
-    The buffers differ between processes, because each process trains on other images.
 
     Args:
         networks: Networks that have the same shapes in every process.
@@ -54,7 +52,9 @@ def broadcast_buffers(*networks: nn.Module, with_parameters: bool = False) -> No
 
 
 def check_sync_batchnorm(sync_batchnorm: bool, device: torch.device) -> None:
-    """Refuse synchronized batch norms (statistics over all processes) on a device that is not a CUDA GPU.
+    """Raise an error if synchronized batch norms are requested on a device that is not a CUDA GPU.
+
+    Synchronized batch norms compute their statistics over all processes of a training.
 
     Raises:
         OptionError: If synchronized batch norms are requested and the device is not a CUDA GPU.
@@ -70,14 +70,16 @@ def check_sync_batchnorm(sync_batchnorm: bool, device: torch.device) -> None:
 
 @contextmanager
 def synchronized_norms(model: nn.Module, sync_batchnorm: bool) -> Iterator[None]:
-    """Compute batch norm statistics over all processes inside the ``with`` block, then restore the network's own batch norms.
+    """Compute batch norm statistics over all processes inside the ``with`` block.
+
+    At the end of the block, the network gets its own batch norms back.
 
     Args:
         model: The network; its batch norms are replaced inside the block.
         sync_batchnorm: True: replace the batch norms; False: nothing is changed.
 
     Raises:
-        OptionError: If the network is itself a batch norm. It cannot be replaced, because it is not part of another module.
+        OptionError: If the network is nothing but a batch norm.
     """
     if not sync_batchnorm or distributed.world_size() == 1:
         yield

@@ -20,8 +20,8 @@ class Objective:
         recipe: Training recipe with the settings of mixing, label smoothing and distillation.
         classes: Number of classes.
         precision: Gives the device for the images, and the dtype of the teacher's forward pass.
-        teacher: Dense network whose outputs are imitated (distillation), used only if ``kd_weight`` is above 0. It is set to
-            evaluation mode, and its weights do not change. None: no teacher.
+        teacher: Dense network whose outputs are imitated (distillation). It is used only if ``kd_weight`` is above 0.
+            It is set to evaluation mode, and its weights do not change. None: no teacher.
 
     Raises:
         OptionError: If ``kd_weight`` is above 0 and there is no teacher.
@@ -54,8 +54,8 @@ class Objective:
         """Move images and labels to the device, and mix them if the recipe has Mixup or CutMix.
 
         Returns:
-            The images and the labels. Labels are class numbers ``(N,)``. Mixed labels are a probability for every class,
-            ``(N, classes)``.
+            The images and the labels. Labels that are not mixed are class numbers ``(N,)``. Mixed labels are a
+            probability for every class, ``(N, classes)``.
         """
         device = self.precision.device
         images = images.to(device, non_blocking=True)
@@ -69,7 +69,7 @@ class Objective:
 
         Args:
             logits: Outputs of the network, ``(N, classes)``.
-            images: The images that :meth:`inputs` returned; the teacher network, if there is one, sees the same images.
+            images: The images that :meth:`inputs` returned. The teacher network, if there is one, gets the same images.
             labels: The labels that :meth:`inputs` returned.
         """
         label_loss = (self._mixed_label_loss if labels.ndim > 1 else self._label_loss)(logits, labels)

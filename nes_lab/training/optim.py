@@ -26,7 +26,9 @@ _LOOKAHEAD = "lookahead_"
 
 
 def is_routing_parameter(name: str) -> bool:
-    """Return True if a parameter's name shows that it holds starting indices, or belongs to a network that predicts them.
+    """Return True if a parameter holds starting indices, or belongs to a network that predicts starting indices.
+
+    Only the name of the parameter is checked.
 
     Examples:
         >>> is_routing_parameter("blocks.0.conv.routing.starts_out"), is_routing_parameter("routing_head.weight")
@@ -36,11 +38,14 @@ def is_routing_parameter(name: str) -> bool:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: float) -> list[dict[str, Any]]:
-    """Sort a network's trainable parameters into the groups ``decay``, ``no_decay`` and ``starts``; leave out empty groups.
+    """Sort the trainable parameters of a network into the groups ``decay``, ``no_decay`` and ``starts``.
 
-    - ``no_decay``: vectors and scalars (biases, norms), and the names that a timm model lists in ``no_weight_decay()``.
-    - ``starts``: starting indices, and the networks that predict them. They have no weight decay and their own learning rate.
-      This group is the last, so the other parameters keep their positions when it is removed.
+    Empty groups are left out.
+
+    - ``no_decay``: vectors and scalars (biases, norms), and the parameters that a timm model names in
+      ``no_weight_decay()``.
+    - ``starts``: starting indices, and the networks that predict them. They have no weight decay and their own learning
+      rate. This group is the last.
     - ``decay``: all other parameters.
 
     Args:
@@ -55,6 +60,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: flo
     """
     listed: Callable[[], Iterable[str]] | None = getattr(model, "no_weight_decay", None)
     listed_names = set() if listed is None else set(listed())
+    # starts come last: when their group is dropped, all other parameters keep their positions
     sorted_params: dict[str, list[nn.Parameter]] = {"decay": [], "no_decay": [], "starts": []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -76,7 +82,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: flo
 
 
 def check_optimizer(name: str) -> None:
-    """Refuse the name of an optimizer that timm does not know.
+    """Raise an error if timm does not know an optimizer of this name.
 
     Raises:
         OptionError: If the name is not known; the message suggests the closest known name.
@@ -90,7 +96,7 @@ def check_optimizer(name: str) -> None:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer for a network, with the parameter groups that :func:`parameter_groups` returns.
+    """Build the recipe's optimizer for a network. Its parameter groups are those of :func:`parameter_groups`.
 
     If torch has a fused (faster) version of the optimizer, that version is used.
 
@@ -123,7 +129,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[str, Any]]:
-    """Return timm's name of the recipe's optimizer, and the arguments with which timm creates the optimizer."""
+    """Return the name and the arguments with which timm creates the recipe's optimizer."""
     from timm.optim import get_optimizer_class, get_optimizer_info
 
     name = recipe.optimizer
@@ -148,16 +154,16 @@ def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[
 def mark_parameters_changed(optimizer: torch.optim.Optimizer) -> None:
     """Increase torch's version counter of every parameter of an optimizer. Call this after each update of the weights.
 
-    Torch's fused optimizers do not increase these counters. An epitome layer caches its sampled weight, and looks at the
-    counters to notice that the cached weight is outdated.
+    Epitome layers notice by these counters that a cached weight is outdated.
     """
+    # torch's fused optimizers do not increase these counters themselves
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])
 
 
 def drop_group(optimizer: torch.optim.Optimizer, name: str) -> None:
-    """Remove a parameter group from an optimizer, together with all that the optimizer stores for the group's parameters.
+    """Remove the parameter group with this name from an optimizer.
 
-    The group is found by its name.
+    The optimizer also forgets what it stored for the parameters of the group.
 
     Examples:
         >>> optimizer = build_optimizer(nn.Linear(2, 1), Recipe(epochs=1, batch_size=1, lr=0.1))
@@ -175,7 +181,7 @@ _PARAMETER_SHAPED = {"momentum_buffer", "exp_avg", "square_avg"}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a saved state into an optimizer, and check the shapes of its tensors, which torch does not check.
+    """Load a saved state into an optimizer, and check the shapes of the saved tensors.
 
     Raises:
         CheckpointError: If the saved state has other parameter groups, another number of parameters, or tensors of other

@@ -46,8 +46,8 @@ class Recipe:
         ema_decay: Largest decay of the moving average of the weights; None: no average is kept.
         ema_warmup: Let the decay of the moving average rise from zero to ``ema_decay``.
         kd_weight: Fraction of the loss that comes from imitating a dense teacher network (distillation), in [0, 1].
-        kd_temperature: Temperature of the distillation. The logits of teacher and student are divided by it, and the
-            distillation loss is multiplied by its square.
+        kd_temperature: Temperature of the distillation. The logits of teacher and student are divided by the
+            temperature, and the distillation loss is multiplied by the square of the temperature.
         amp: Mixed precision. ``"auto"``: on GPUs; ``"off"``: never; ``"bf16"`` or ``"fp16"``: with this dtype, or an error if
             the device does not have it.
         accumulate: Number of batches whose gradients are added up for one step.
@@ -56,8 +56,8 @@ class Recipe:
         channels_last: Store images and convolution weights in torch's channels-last memory format.
         starts_lr_scale: Learning rate of starts and index learners, as a multiple of ``lr``.
         starts_warmup_epochs: Number of epochs in which the learning rate of starts and index learners rises from zero.
-        starts_momentum_end: Final momentum of the moving average that index learners keep of their starts. It is reached
-            linearly during the training. None: each layer keeps its own momentum.
+        starts_momentum_end: Index learners keep a moving average of their starts. The momentum of this average changes
+            linearly to this value until the training ends. None: each layer keeps its own momentum.
         starts_freeze_epoch: Stop learning the starts after this many epochs; None: never.
         starts_snap_epoch: Round the starts to integers after this many epochs, and stop learning them; None: never.
         clip_grad: Largest allowed norm of the gradient. A larger gradient is scaled down to this norm. None: no clipping.

@@ -1,4 +1,4 @@
-"""Refuse training settings (a recipe) that the device, the data or the network does not allow, before training starts."""
+"""Check before a training that the device, the data and the network allow the recipe (the settings of the training)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check_recipe", "check_training", "images_per_step"]
 
 
 def check_recipe(recipe: Recipe, device: torch.device) -> None:
-    """Refuse a recipe with options that the device does not support, or with an unknown optimizer.
+    """Raise an error if the device does not support an option of the recipe, or if the optimizer is unknown.
 
     Raises:
         OptionError: If an option is refused; the message names the option.
@@ -30,7 +30,7 @@ def check_recipe(recipe: Recipe, device: torch.device) -> None:
 
 
 def check_training(recipe: Recipe, data: DatasetSpec, model: nn.Module, processes: int = 1) -> None:
-    """Refuse a recipe that the data or the network's parameters do not allow.
+    """Raise an error if the data or the network's parameters do not allow the recipe.
 
     Raises:
         OptionError: If an option is refused; the message names the option.

@@ -27,7 +27,7 @@ class Reporter:
         self._recent_loss: float | None = None
 
     def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch of this process to the training metrics, and its images to the measured speed."""
+        """Add a batch of this process to the training metrics and to the measured speed."""
         self.training.metrics.update(loss, logits, labels)
         self.clock.count(len(labels) * distributed.world_size())
         if self.training.device.type == "cpu":  # elsewhere reading the number would wait for the device
@@ -47,7 +47,7 @@ class Reporter:
         self.training.metrics.reset()
 
     def row(self, split: str, numbers: dict[str, float]) -> None:
-        """Report the metrics of a split at the current step."""
+        """Report the metrics of a split (training or validation) at the current step."""
         if distributed.is_main():
             step = self.training.step
             self.clock.mark(step)
@@ -55,7 +55,7 @@ class Reporter:
             self.hooks.metric({"step": step, "epoch": epoch, "split": split, **numbers})
 
     def event(self, about: dict[str, Any]) -> None:
-        """Report an event that happens once in a training, such as that the starting indices are frozen."""
+        """Report a rare event, for example that the starting indices were frozen."""
         if distributed.is_main():
             self.hooks.event(about | {"step": self.training.step, "epoch": self.training.epoch})
 

@@ -24,8 +24,8 @@ class RoutingSchedule:
     Starting indices, or starts, are the positions at which a layer reads its epitome. Freezing means that they are no longer
     learned. Snapping means that they are rounded to integers and frozen. The recipe says after which epochs this happens.
 
-    Learning rate and momentum depend only on the step. Freezing and snapping replace modules of the network, so a checkpoint
-    stores whether they were done. On a new network, :meth:`restore` does them again before the saved weights are loaded.
+    A checkpoint stores whether the starts were frozen or snapped. When a training resumes, :meth:`restore` freezes or
+    snaps them again before the saved weights are loaded.
 
     Args:
         networks: The network, and its moving average if there is one. Both are frozen and snapped.
@@ -60,9 +60,10 @@ class RoutingSchedule:
                 yield layer.routing
 
     def before_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Set the momentum of starting indices for a training step, and reduce their learning rate during their warm-up.
+        """Set the momentum and the learning rate of starting indices for a training step.
 
-        Call this after the learning-rate schedule has set the learning rates of the step.
+        Call this after the learning-rate schedule has set the learning rates of the step. During the warm-up of the
+        starting indices, this method reduces their learning rate.
         """
         warmup = self.recipe.starts_warmup_epochs * self.steps_per_epoch
         if step < warmup:
@@ -85,7 +86,9 @@ class RoutingSchedule:
                 learner.momentum = begin
 
     def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
-        """Freeze the starting indices (stop learning them) or snap them (round and freeze), if the recipe asks for it at this epoch.
+        """Freeze or snap the starting indices if the recipe asks for it at this epoch.
+
+        Frozen indices are no longer learned. Snapped indices are rounded to integers and frozen.
 
         Returns:
             A list of events: one if the indices were frozen now, and one if they were snapped now. Each event is a dict with
@@ -120,7 +123,8 @@ class RoutingSchedule:
         return [{"kind": "starts_snapped", **about}]
 
     def _copy_starts_to_average(self) -> None:
-        """Copy the frozen starting indices of the network to its moving average, because averaged indices have no meaning."""
+        """Copy the frozen starting indices from the network to the moving average of the network."""
+        # the average of indices has no meaning
         layers, *others = ([layer for _, layer in epitome_layers(network)] for network in self.networks)
         with torch.no_grad():
             for averaged_layers in others:
@@ -134,7 +138,10 @@ class RoutingSchedule:
             drop_group(optimizer, "starts")
 
     def state_dict(self) -> dict[str, bool]:
-        """Return whether the starting indices are frozen (no longer learned) and snapped (rounded to integers)."""
+        """Return a dict that says whether the starting indices are frozen and whether they are snapped.
+
+        Frozen indices are no longer learned. Snapped indices are rounded to integers and frozen.
+        """
         return {"frozen": self.frozen, "snapped": self.snapped}
 
     def restore(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:

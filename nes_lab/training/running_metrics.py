@@ -50,10 +50,13 @@ class RunningMetrics:
         self.images += count
 
     def means(self, all_ranks: bool = False) -> dict[str, float]:
-        """Return a dict with the means of ``loss``, ``top1`` and ``top5`` over the batches added so far; NaN if there was no batch.
+        """Return the means of ``loss``, ``top1`` and ``top5`` over all batches added so far, as a dict.
+
+        Without batches the means are NaN.
 
         Args:
-            all_ranks: Include the batches of all processes of the training. All of them must then call this method.
+            all_ranks: True: include the batches of all processes of the training. Every process must then call this
+                method.
         """
         images, sums = self.images, self._sums
         if all_ranks and world_size() > 1:

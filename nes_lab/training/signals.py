@@ -1,4 +1,4 @@
-"""Turn SIGTERM and Ctrl-C into a request to stop. The training then finishes its current step and saves before it ends."""
+"""Turn SIGTERM and Ctrl-C into a request to stop. The training then finishes its current step, saves and ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ __all__ = ["StopSignals"]
 
 
 class StopSignals:
-    """A context manager in which SIGTERM and SIGINT (Ctrl-C) do not end the program. They only set ``received``.
+    """A context manager in which SIGTERM and SIGINT (Ctrl-C) do not end the program.
+
+    Instead, the name of the signal is stored in ``received``.
 
     The previous signal handlers are restored at the end of the ``with`` block. Python allows signal handlers only in the main
     thread. In any other thread this context manager does nothing, and ``received`` stays empty.

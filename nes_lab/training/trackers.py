@@ -1,7 +1,7 @@
 """Copy the metrics of a run to TensorBoard, MLflow, Weights & Biases or Trackio, through Accelerate.
 
-NES Lab itself reads only the run's file ``metrics.jsonl``, never the trackers. A run has the same name in each tracker. A
-resumed run continues under this name, so the tracker does not show a second run.
+NES Lab itself reads only the run's file ``metrics.jsonl``, never the trackers. A run has the same name in each tracker,
+and keeps this name when it is resumed.
 
 Tests: tests/experiment/test_trackers.py
 """
@@ -25,10 +25,11 @@ _PROJECT, _TAG = "nes-lab", "nes_lab.run"
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse names of trackers that are unknown, or whose Python package is not installed.
+    """Raise an error if a tracker is unknown, or if its Python package is not installed.
 
     Raises:
-        OptionError: If a name is refused. The message says how to install the package, or gives the closest known name.
+        OptionError: If a tracker is unknown or not installed. The message says how to install the package, or gives the
+            closest known name.
 
     Examples:
         >>> check_trackers(["tensorbord"])
@@ -42,11 +43,13 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """Sends every row of metrics of a run to the chosen trackers. A tracker that fails is dropped, and training continues.
+    """Sends every row of metrics of a run to the chosen trackers.
+
+    If a tracker fails, it gets no more rows, and the training continues.
 
     Args:
         names: Names of the trackers, from :data:`TRACKERS`.
-        folder: Folder for the trackers' files. All runs share it, so that they can be compared. If the environment variable
+        folder: Folder for the trackers' files. All runs share this folder. If the environment variable
             ``MLFLOW_TRACKING_URI`` or ``TRACKIO_DIR`` is set, MLflow or Trackio writes there instead.
         run: Name of the run in the trackers. If a tracker already has a run of this name, that run is continued.
         config: Settings of the run, which the trackers show.
@@ -118,7 +121,10 @@ class Trackers:
 
     @contextlib.contextmanager
     def _environment(self) -> Iterator[None]:
-        """Set the environment variables for the folders of MLflow and Trackio in a ``with`` block, unless the user has set them."""
+        """Set the folders of MLflow and Trackio by environment variables inside the ``with`` block.
+
+        Variables that the user has set are not changed.
+        """
         folders = {
             "MLFLOW_TRACKING_URI": f"sqlite:///{self._folder / 'mlflow.db'}",
             "TRACKIO_DIR": str(self._folder / "trackio"),

@@ -43,11 +43,11 @@ class TrainingClock:
         return self._images / seconds if seconds > 0 else 0.0
 
     def restart(self) -> None:
-        """Start the measurement of speed again. Call this after a validation, whose time should not count."""
+        """Start the measurement of speed again, for example after a validation."""
         self._images, self._since = 0, self._now()
 
     def mark(self, step: int) -> None:
-        """Store the time at which this training step was reached. :meth:`seconds_left` uses the stored times."""
+        """Store the time at which the training reached this step. :meth:`seconds_left` uses the stored times."""
         self._marks.append({"step": step, "time": self._now()})
 
     def seconds_left(self, total: int) -> float | None:
@@ -55,7 +55,7 @@ class TrainingClock:
         return seconds_left(self._marks, total, now=self._now())
 
     def is_due(self) -> bool:
-        """Return True if it is time to report progress again: at most five times per second."""
+        """Return True if it is time to report progress: at most five times per second."""
         now = self._now()
         if now - self._last_report < _SECONDS_BETWEEN_REPORTS:
             return False

@@ -1,4 +1,4 @@
-"""Hold everything that a training consists of, and return all of it except the weights as a dict for checkpoints."""
+"""Hold everything that belongs to a training, and return all of it except the weights as a dict for checkpoints."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TrainingState:
         best_top1: Best top-1 accuracy in validation so far, in percent; None before the first validation.
         ema: Moving average of the weights; None: the recipe has no ``ema_decay``.
         rng: A seed before the first step, then the states of the global random generators.
-        other_ranks: Random generators and running metrics of the other processes, when the training was last saved.
+        other_ranks: Random generators and running metrics of the other processes at the time of the last save.
 
     Raises:
         OptionError: If the device, the data or the network does not allow the recipe.
@@ -93,7 +93,7 @@ class TrainingState:
         return self.step // self.steps_per_epoch
 
     def rank_state(self) -> dict[str, Any]:
-        """Return the random generators and running metrics of this process, as a dict. Each process has its own."""
+        """Return the random generators and running metrics of this process, as a dict."""
         rng = self.rng if isinstance(self.rng, dict) else {"seed": self.rng}
         return {"rng": rng, "meter": self.metrics.state_dict()}
 
@@ -118,16 +118,16 @@ class TrainingState:
         }
 
     def match_structure(self, state: dict[str, Any]) -> None:
-        """Freeze the starting indices (stop learning them) or round them, if this was done in the saved training.
+        """Freeze or round the starting indices if they were frozen or rounded in the saved training.
 
-        Call this before you load the saved weights.
+        Frozen indices are no longer learned. Call this method before you load the saved weights.
 
         Args:
             state: The state that :meth:`state_dict` returned for the saved training.
 
         Raises:
-            CheckpointError: If the state has another format version or belongs to other data. Also if starting indices are
-                frozen or rounded in this training but not in the saved one.
+            CheckpointError: If the state has another format version or belongs to other data, or if starting indices
+                are frozen or rounded only in this training.
         """
         if state.get("schema_version") != STATE_SCHEMA:
             raise CheckpointError(
@@ -188,7 +188,7 @@ def _data_identity(data: DatasetSpec) -> dict[str, Any]:
 
 
 def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
-    """Refuse to resume a training if its data has changed since it was saved.
+    """Raise an error if the data of a training has changed since the training was saved.
 
     Raises:
         CheckpointError: If the data has changed; the message says how.
@@ -202,9 +202,9 @@ def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
 
 
 def _describe_change(name: str, before: object, now: object) -> str:
-    """Describe a property of the data that has changed, as "name: before, now after".
+    """Describe how a property of the data has changed, as "name: before, now after".
 
-    If the property is a list, only the entries that differ are given.
+    If the property is a list, only the entries that have changed are given.
     """
     if isinstance(before, list) and isinstance(now, list):
         gone = [entry for entry in before if entry not in now]
