@@ -1,6 +1,6 @@
 """Define the configuration of an experiment and of a sweep: the type, default, range and description of every field.
 
-``base``: the base class of all sections of a configuration, which cannot be changed and refuse unknown fields.
+``base``: the base class of all sections of a configuration.
 ``sections``: the fields of an experiment and of its sections data, backbone and compression.
 ``training``: the fields of the training section.
 ``sweep``: the fields of a sweep, and a function that reads them from a file.

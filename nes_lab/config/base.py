@@ -21,7 +21,7 @@ def _is_numeric(annotation: Any) -> bool:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """Split the text of a list, as given on the command line, at its commas. Square brackets around the list are optional."""
+    """Split a list that is given as text at its commas. Square brackets around the list are optional."""
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
@@ -29,9 +29,9 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _whole_path(path: Path) -> Path:
-    """Return a path as an absolute path. A run that stores absolute paths can be resumed from any folder."""
+    """Return a path as an absolute path."""
     try:
-        return path.expanduser().absolute()
+        return path.expanduser().absolute()  # so a run can be resumed from any folder
     except RuntimeError as error:
         raise ValueError(f"there is no home folder {path.parts[0]}") from error
 
@@ -39,8 +39,8 @@ def _whole_path(path: Path) -> Path:
 class Section(BaseModel):
     """Base class of all sections of a configuration.
 
-    Its fields cannot be changed after creation. It refuses unknown fields, infinite numbers, NaN, and a boolean where a number
-    is expected.
+    The fields of a section cannot be changed after creation. A section refuses unknown fields, infinite numbers, NaN,
+    and a boolean where a number is expected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)

@@ -24,7 +24,8 @@ __all__ = ["Knob", "knobs", "load_config", "read_yaml"]
 class Knob(NamedTuple):
     """One field of a configuration, as help texts and widgets show it.
 
-    Its path is dotted, such as ``training.lr``. ``choices`` are the allowed words, empty if there is no fixed list.
+    The path of the field is dotted, such as ``training.lr``. ``choices`` are the allowed words. They are empty if any
+    value of the right type is allowed.
     """
 
     path: str
@@ -113,12 +114,10 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _loader() -> type:
-    """Return a safe YAML loader that refuses a section with the same name twice.
-
-    PyYAML's own safe loader would silently keep only the last value of that name.
-    """
+    """Return a YAML loader that refuses a section with the same name twice."""
     import yaml
 
+    # the SafeLoader itself would silently keep only the last value of a name that is given twice
     class Strict(yaml.SafeLoader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]

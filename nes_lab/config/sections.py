@@ -1,8 +1,7 @@
 """Define every field of an experiment's configuration once, for YAML files, command-line flags and app widgets.
 
-The classes are pydantic models whose fields cannot be changed. Defaults, ranges and descriptions are written in this folder,
-except for the options of planning (how a network is compressed). Those come from :mod:`nes_lab.records.options`. No file of
-this folder imports torch.
+The classes are pydantic models whose fields cannot be changed. The options of planning (how a network is compressed)
+come from :mod:`nes_lab.records.options`. No file of this folder imports torch.
 
 Tests: tests/config/test_config.py.
 """
@@ -46,8 +45,8 @@ def option_field(name: str, **rules: Any) -> Any:
 
     Args:
         name: Name of the option, such as ``routing``.
-        rules: Further arguments of pydantic's ``Field``, such as ``ge=1``. A ``default`` given here replaces the option's own
-            default.
+        rules: More arguments of pydantic's ``Field``, such as ``ge=1``. A ``default`` among them replaces the option's
+            own default.
     """
     default = rules.pop("default", option_default(name))
     return Field(default=default, description=option_help(name), **rules)
