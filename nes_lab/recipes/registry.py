@@ -46,8 +46,8 @@ class NamedRecipe:
 
         Args:
             variant: Name of a variant of the recipe (another way to train); None: the recipe's default variant.
-            dense: Leave out the compression section. The experiment then trains the dense network with the same data and
-                settings, for comparison.
+            dense: Leave out the compression section. The experiment then trains the dense network with the same data
+                and settings.
 
         Raises:
             OptionError: If the recipe does not have the variant.
@@ -69,7 +69,7 @@ class NamedRecipe:
 
 
 def _without_compression(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return an experiment without its compression section, so that it trains the dense network.
+    """Return an experiment without its compression section. The experiment then trains the dense network.
 
     Training options for starting indices and for a teacher network are removed too.
     """
@@ -114,8 +114,8 @@ def experiment_tree(name: str | Path, variant: str | None = None, dense: bool = 
 
     Args:
         name: Path of a YAML file, or name of a recipe.
-        variant: Name of a variant of the recipe (another way to train); None: the recipe's default variant. A file has no
-            variants.
+        variant: Name of a variant of the recipe (another way to train). None: the default variant of the recipe. A file
+            has no variants.
         dense: Leave out the compression section, so that the experiment trains the dense network.
 
     Raises:
