@@ -1,8 +1,8 @@
 """Count params, multiply-adds and stored bytes of a model, dense or compressed.
 
 The multiply-adds of convolutions, linear layers and attention products are counted. torch's ``FlopCounterMode`` counts the
-operations while the model runs, and its result is halved. It does not count the multiply-adds of fractional starts in epitome
-layers. These are added by a formula for each execution plan (way to compute an epitome layer).
+floating-point operations while the model runs. Two of these are one multiply-add. The counter misses the multiply-adds of
+fractional starts in epitome layers. A formula adds them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
     Multiply-adds are counted for the complete batch; papers report them for a batch of 1.
 
     Args:
-        model: Any module. Epitome layers are counted with the execution plan (way to compute the layer) that they use.
+        model: Any module. The multiply-adds of an epitome layer depend on its execution plan: the way to compute the layer.
         example_input: Input of one forward pass, on the model's device: a tensor, a tuple of arguments or a dict of keyword
             arguments.
 
@@ -73,7 +73,9 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
 
 
 def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
-    """Return the counts of stored tensors: how many numbers they have (as params), and their bytes; multiply-adds are 0.
+    """Count the numbers and the bytes of some tensors.
+
+    The result's ``params`` is how many numbers the tensors have. Its ``madds`` is 0.
 
     Examples:
         >>> tensor_counts([torch.zeros(2, 3), torch.zeros(4)]).params
@@ -87,8 +89,8 @@ def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
 def stored_params(model: nn.Module) -> int:
     """Return the number of params that a model stores; a tensor that several modules share counts once.
 
-    These are all parameters except those of index learners (networks that predict starts during training). Starts and scale
-    factors that epitome layers store in buffers are added.
+    All parameters count, except those of index learners (networks that predict starts during training). Starts and scale
+    factors that an epitome layer stores in buffers count too.
     """
     return sum(t.numel() for t in _stored(model))
 
@@ -115,10 +117,10 @@ def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
 
 
 def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> list[Tensor]:
-    """List the parameters and persistent buffers of some modules, without those of their children.
+    """List the tensors that modules save: their own parameters and persistent buffers, not those of child modules.
 
-    Modules whose id is in ``learners`` and tensors whose id is in ``seen`` are left out. The ids of the listed tensors are
-    added to ``seen``.
+    The set ``learners`` holds the ids of modules to skip. The set ``seen`` holds the ids of tensors to skip. The ids of the
+    listed tensors are added to ``seen``.
     """
     tensors = []
     for module in modules:
@@ -149,9 +151,9 @@ def _watch(name: str, extra: dict[str, ExecutionCost], executions: dict[str, str
 
 
 class _Nowhere:
-    """Replaces the module tracker of torch's ``FlopCounterMode`` by one that does nothing.
+    """A module tracker for torch's ``FlopCounterMode`` that does nothing.
 
-    The original tracker raises an error if gradients are off and a module is called with a parameter as input.
+    torch's own tracker fails if a module gets a parameter as input while gradients are off.
     """
 
     parents = frozenset({"Global"})
@@ -164,7 +166,7 @@ class _Nowhere:
 
 
 class _Counter(FlopCounterMode):
-    """torch's ``FlopCounterMode`` without its module tracker: it counts operations in total, not by module."""
+    """Counts the operations of the whole model with torch's ``FlopCounterMode``, but not those of each module."""
 
     def __init__(self) -> None:
         super().__init__(display=False)
@@ -172,9 +174,9 @@ class _Counter(FlopCounterMode):
 
 
 class _Meter:
-    """Counts operations by module: each operation counts for the innermost module that is running.
+    """Counts the operations of each module, without those of its child modules.
 
-    A module that has several names counts under the first one, wherever it is called.
+    A module with several names is listed under the first name.
     """
 
     def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
@@ -192,10 +194,11 @@ class _Meter:
         ]
 
     def _switch(self, entered: str | None) -> None:
-        """Add the operations since the last switch to the current module; then make another module the current one.
+        """Add the newly counted operations to the current module, then make another module the current one.
 
         Args:
-            entered: Name of the module that starts to run; None: the current module ends, and its caller continues.
+            entered: Name of the module that starts to run. None means that the current module has ended and its caller
+                continues.
         """
         name, since = self._open.pop()
         total = self.counter.get_total_flops()
@@ -206,7 +209,10 @@ class _Meter:
             self._open.append((self._open.pop()[0], total))
 
     def close(self) -> dict[str, int]:
-        """Remove the hooks, and return the multiply-adds of each module by name, without those of the module's children."""
+        """Stop counting, and return the multiply-adds of each module by name.
+
+        A module's number does not include its child modules.
+        """
         for handle in self._handles:
             handle.remove()
         while len(self._open) > 1:

@@ -1,6 +1,6 @@
 """Measure the latency of several models, and the peak memory of a function call.
 
-The models are timed in turn, so that all of them are slowed if the machine is slow for a while.
+The models run in turn. If the machine is slow for a while, all models are slowed.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ def measure_latency(
     """Measure the latency of several models in turn: each round times one forward pass of every model.
 
     Args:
-        models: Models by name, on the device of ``x``. They run in evaluation mode; afterwards their own mode is restored.
+        models: Models by name, on the device of ``x``. They run in evaluation mode. Afterwards, each module is put back into
+            training or evaluation mode, as before.
         x: Input tensor, with its batch axis.
         pairs: Number of timed rounds; each round runs every model once.
         warmup: Number of untimed rounds before the timed ones.
 
     Returns:
-        Name of each model -> a report with the median and the 90th percentile of its times in milliseconds, and with device,
-        dtype, batch size and threads.
+        Name of each model -> a report. It holds the median and the 90th percentile of the times in milliseconds, and the
+        device, dtype, batch size and number of threads.
 
     Raises:
         OptionError: If ``pairs`` is below 1.
@@ -59,13 +60,15 @@ def measure_latency(
 
 
 def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Return the peak memory of a function call in bytes: the largest total size that the tensors it creates have at one time.
+    """Return the peak memory of a function call in bytes.
+
+    The peak is the largest total size of the tensors that the call has created and not yet freed.
 
     Tensors that existed before the call, such as parameters, do not count. Gradients and tensors that autograd saves do count.
 
-    On CUDA, the value is the allocator's peak minus the memory that was allocated before the call. On other devices, the memory
-    of each tensor that an operation returns is tracked until it is freed. Temporary memory inside an operation is then not
-    counted.
+    On CUDA, torch's memory allocator reports the peak. Memory that was in use before the call is subtracted. On other devices,
+    the sizes of the tensors that operations return are added up. Memory that an operation uses only internally is not counted
+    there.
 
     Args:
         step: Function without arguments, such as one that runs a forward and backward pass; it is called once.
@@ -121,7 +124,7 @@ def _summary(values: list[float], x: Tensor) -> LatencyReport:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Tracks the memory of tensors that operations return until it is freed; holds the present total and the peak in bytes."""
+    """Adds up the bytes of the tensors that operations return, until they are freed, and keeps the largest sum."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Run a model once on an example input, in evaluation mode and with operations that torch's counter can count.
+"""Run a model once on an example input.
+
+The model is in evaluation mode. Its attention layers use operations that torch's ``FlopCounterMode`` can count.
 
 Tests: tests/cost/test_count.py.
 """
@@ -23,7 +25,7 @@ __all__ = ["counting_kernels", "evaluating", "input_shape", "run_example"]
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode, without gradients, in a ``with`` block.
 
-    After the block, the training or evaluation mode of every module is restored.
+    After the block, every module is put back into training or evaluation mode, as before.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

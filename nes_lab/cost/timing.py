@@ -1,4 +1,7 @@
-"""Time several functions in turn, round by round, until the ratios of their times are precise enough or the time is up."""
+"""Time several functions in turn, and compare their times.
+
+Timing ends when the ratios of the times are precise enough or when the time is up.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,7 @@ class Ratio:
 
     Args:
         median: Median of the ratios of the rounds.
-        error: Standard error of this median. It is computed from the median absolute deviation, so that outliers barely change
-            it.
+        error: Standard error of the median. Outliers barely change it.
         low, high: Lower and upper quartile of the ratios: half of the rounds lie between them.
         rounds: Number of rounds.
     """
@@ -39,9 +41,11 @@ class Ratio:
 
 
 def ratio_of_times(times: Sequence[float], base: Sequence[float]) -> Ratio:
-    """Divide the times of one function by the times of another, round by round; return the median ratio and its error.
+    """Compare the times of two functions: return the median of their ratio, and its standard error.
 
-    If the machine is slow in one round, both times grow, and their ratio stays about the same.
+    In each round, the time of the first function is divided by the time of the other function.
+
+    If the machine is slow in one round, both times grow. The ratio stays about the same.
 
     Args:
         times: Times of the first function, one per round.
@@ -70,19 +74,19 @@ def time_rounds(
 ) -> dict[str, list[float]]:
     """Time several functions in turn and return the milliseconds of each function in every round.
 
-    Each round times every function. The order rotates from round to round, so that each function is sometimes the first.
+    Each round times every function. The order of the functions changes from round to round.
 
-    On CUDA, a function is called several times without waiting in between, as in a network, and the time of all calls is
-    divided by their number.
+    On CUDA, a function is called several times without waiting for the GPU in between. The total time is divided by the number
+    of calls.
 
     Args:
-        contenders: Functions without arguments, by name. The first one is the baseline that the others are compared with.
+        contenders: Functions without arguments, by name. The other functions are compared with the first one.
         device: Device on which the functions compute.
-        seconds: Time after which no further round starts; at least ``least`` rounds are done even if it is up.
-        least: Smallest number of timed rounds; two untimed rounds come before them.
+        seconds: Time limit. After it, no further round starts, except to reach ``least`` rounds.
+        least: Smallest number of timed rounds. Two rounds that are not timed come before them.
         most: Largest number of timed rounds.
-        precision: Timing stops early when the ratio of each function's time to the baseline's has a standard error of at most
-            this.
+        precision: Largest standard error that is precise enough, for the ratio of each function's time to the first function's
+            time. Timing stops early when all ratios are precise enough.
 
     Examples:
         >>> times_by_name = time_rounds({"a": lambda: None, "b": lambda: None}, torch.device("cpu"), 1.0, most=7)
@@ -124,7 +128,7 @@ def _stands(times: Mapping[str, Sequence[float]], done: int, precision: float) -
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of a device: the model of the GPU or processor, as its manufacturer calls it."""
+    """Return the name of the GPU or processor as its manufacturer gives it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
