@@ -17,9 +17,8 @@ __all__ = ["read_counts"]
 def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) -> np.ndarray:
     """Count how often each epitome cell is read when the weight is sampled.
 
-    Kernel positions are ignored: a cell is a pair of an output and an input index of the epitome. Each pair of an output and an
-    input channel of the weight counts once for every cell that it reads. A fractional start reads two neighboring cells along
-    its axis.
+    A cell is here an output index and an input index of the epitome; positions in the kernel window are ignored. The weight
+    reads one cell for each output channel and input channel. If a start lies between two cells, both cells are read.
 
     Args:
         geometry: Shapes, scope and boundary of the layer.
@@ -49,11 +48,10 @@ def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) 
 
 
 def _reads(geometry: EpitomeGeometry, axis: int, starts: np.ndarray | None) -> np.ndarray:
-    """Return a table of zeros and ones that says which cells of an epitome axis each channel of the weight reads.
+    """Return a table of zeros and ones: 1 where a channel of the weight reads a cell of the epitome axis.
 
-    Its shape is ``(C, n)`` for ``C`` channels of the weight axis and ``n`` cells of the epitome axis. With joint scope, each
-    block of the weight has its own starts. The shape is then ``(C, R, n)``, where ``R`` is the number of patches along the
-    other channel axis.
+    Its shape is ``(C, n)`` for ``C`` channels of the weight and ``n`` cells. With joint scope, its shape is ``(C, R, n)``,
+    where ``R`` is the number of patches along the other channel axis.
     """
     a = geometry.axes[axis]
     other = geometry.patch_grid[1 - axis]

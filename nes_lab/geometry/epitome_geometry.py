@@ -66,7 +66,7 @@ class Axis:
 
     @property
     def patches(self) -> int:
-        """Number of patches along the axis: the weight's length / the patch length, rounded up."""
+        """Number of patches along the axis: the weight's length divided by the patch length, rounded up."""
         return -(-self.size // self.patch)
 
     @cached_property
@@ -77,12 +77,12 @@ class Axis:
 
     @cached_property
     def patch_of(self) -> np.ndarray:
-        """For each index along the weight axis, the index of the patch that holds it: an array as long as the weight axis."""
+        """Number of the patch, counted from 0, to which each position along the weight axis belongs."""
         return np.arange(self.size) // self.patch
 
     @cached_property
     def within(self) -> np.ndarray:
-        """For each index along the weight axis, its position inside its patch: an array as long as the weight axis."""
+        """Distance of each position along the weight axis from the beginning of its patch."""
         return np.arange(self.size) % self.patch
 
 
@@ -166,25 +166,25 @@ class EpitomeGeometry:
         return (self.patch_grid[1] if axis == 1 else self.patch_grid[0],)
 
     def owner(self, axis: int) -> int:
-        """Return the channel axis (0: output, 1: input) to whose patches the starts along a given weight axis belong.
+        """Return whose starts lie along a weight axis: 0 for patches of output channels, 1 for patches of input channels.
 
-        Starts (positions where patches begin) along the input axis belong to the patches of the input channels. Starts along
-        the output axis and along kernel axes belong to the patches of the output channels.
+        A start is the position in the epitome where a patch begins. The starts along the input axis belong to the patches of
+        the input channels. The starts along all other axes belong to the patches of the output channels.
         """
         return 1 if axis == 1 else 0
 
     def limits(self, axis: int) -> np.ndarray:
-        """Return the largest start (position where it begins) of each patch that keeps it inside the epitome along one weight axis.
+        """Return the largest start of each patch along one weight axis with which the patch fits into the epitome.
 
-        It is the length of the epitome minus the length of the patch. The array has the shape that :meth:`starts_shape`
-        returns.
+        A start is the position in the epitome where a patch begins. The largest start is the length of the epitome minus the
+        length of the patch. The array has the shape that :meth:`starts_shape` returns.
         """
         a = self.axes[axis]
         per_patch = a.cells - (a.lengths if axis < 2 else np.full(self.patch_grid[0], a.size))
         return self.spread(per_patch, axis)
 
     def spread(self, per_patch: np.ndarray, axis: int) -> np.ndarray:
-        """Turn one number per patch into an array of the same shape as the starts of a weight axis.
+        """Arrange one number per patch in an array of the same shape as the starts along a weight axis.
 
         If ``scope`` is ``separable``, the numbers are returned unchanged. If it is ``joint``, each number is repeated for all
         patches along the other channel axis.
@@ -199,10 +199,10 @@ class EpitomeGeometry:
         return np.broadcast_to(column, self.patch_grid).copy()
 
     def can_move(self, axis: int) -> bool:
-        """Return True if at least one patch has more than one possible place along a given axis of the epitome.
+        """Return True if a patch can begin at more than one position along a given axis of the epitome.
 
-        A patch cannot move along a kernel axis where the epitome is only as long as the kernel window. This includes the
-        circular boundary, where a move would only rotate the kernel.
+        Along a kernel axis, no patch can move if the epitome is only as long as the kernel window. The boundary makes no
+        difference.
         """
         a = self.axes[axis]
         if axis >= 2 and a.size == a.cells:

@@ -1,4 +1,4 @@
-"""Set the starts of patches by rules, and decide which axes of a weight need starts. This file does not import torch.
+"""Set the starts of patches by rules, and decide which axes of a weight have starts. This file does not import torch.
 
 A start is the position in the epitome where a patch begins. To add a rule, write a function that takes a :class:`RuleAxis` and
 returns the start of each patch. Register it with :func:`start_rule`::
@@ -7,8 +7,8 @@ returns the start of each patch. Register it with :func:`start_rule`::
     def _reverse(axis):
         return axis.inside(axis.patches[::-1] * axis.patch % axis.cells)
 
-A learned routing (training moves the starts) is registered with :func:`learned_routing`. The class that holds its starts is in
-:mod:`nes_lab.nn.starts`.
+If training moves the starts, the routing is called learned. It is registered with :func:`learned_routing`. The class that holds
+its starts is in :mod:`nes_lab.nn.starts`.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the rule ``stride`` is in the spirit of WSNet (Jin et al., ICML 2018).
 """
@@ -75,14 +75,14 @@ class RuleAxis:
 
     @property
     def limits(self) -> np.ndarray:
-        """Largest start (position where it begins) of each patch that keeps it inside the epitome, one integer per patch."""
+        """Largest start (position where the patch begins) of each patch with which the patch fits into the epitome."""
         axis = self.geometry.axes[self.index]
         return axis.cells - (axis.lengths if self.index < 2 else np.full(len(self.patches), axis.size))
 
     def inside(self, starts: np.ndarray) -> np.ndarray:
-        """Return the starts (positions where patches begin), lowered where necessary so that every patch ends inside the epitome.
+        """Lower the starts (positions where patches begin) that are too large, so that every patch ends inside the epitome.
 
-        With the circular boundary patches may run past the end, so the starts are returned unchanged.
+        With the circular boundary, the starts are returned unchanged, because patches may run past the end.
         """
         return starts if self.circular else np.minimum(starts, self.limits)
 
@@ -96,12 +96,13 @@ class RoutingMode:
         help: Phrase that says how the starts are set, for help texts.
         starts: Function that takes a :class:`RuleAxis` and returns integer starts: one per patch, or an array of the shape that
             :meth:`EpitomeGeometry.starts_shape` returns.
-        separable: True if a start depends only on the patch's index along its own axis, even if ``scope`` is ``joint``.
-        keeps_equal_axes: True if an axis needs no starts when epitome and weight are equally long along it: its cells are then
-            read in order.
+        separable: True if a start always depends only on the index of its patch along its own axis. This then holds for both
+            values of ``scope``.
+        keeps_equal_axes: True if an axis gets no starts where epitome and weight are equally long. Its cells are then read in
+            order.
         learned: True if training moves the starts. They are then stored with the model.
         not_searched: Reason why :func:`nes_lab.fit` cannot search for better starts; empty if it can.
-        options: Names of the layer options that only this way of setting starts uses.
+        options: Names of the layer options that are used only with this ``routing``.
     """
 
     name: str
@@ -125,10 +126,11 @@ def start_rule(
 
     Args:
         name: Value of the layer option ``routing`` that selects the rule.
-        separable: True if a start depends only on the patch's index along its own axis, even if ``scope`` is ``joint``.
+        separable: True if a start always depends only on the index of its patch along its own axis. This then holds for both
+            values of ``scope``.
         help: Phrase that says what the rule does, for help texts.
-        keeps_equal_axes: True if an axis needs no starts when epitome and weight are equally long along it: its cells are then
-            read in order.
+        keeps_equal_axes: True if an axis gets no starts where epitome and weight are equally long. Its cells are then read in
+            order.
 
     Raises:
         OptionError: If the name is already registered.
@@ -208,10 +210,10 @@ learned_routing(
 
 
 def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
-    """Return True if a weight axis needs no starts because the cells of the epitome are read in order along it.
+    """Return True if a weight axis has no starts: the cells of the epitome are read in order along it.
 
-    Two things must be true. First, epitome and weight are equally long along the axis. Second, either the routing leaves such
-    axes unchanged, or no patch can move along the axis. Kernel axes usually need no starts.
+    Epitome and weight must be equally long along the axis. In addition, either ``routing`` leaves such axes unchanged, or no
+    patch can move along the axis. Most kernel axes have no starts.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4, 3, 3), (4, 4, 3, 3))
@@ -228,7 +230,9 @@ def sampled_axes(geometry: EpitomeGeometry, mode: str) -> tuple[int, ...]:
 
 
 def rule_starts(geometry: EpitomeGeometry, mode: str, seed: int = 0) -> tuple[np.ndarray | None, ...]:
-    """Compute the starts (positions where patches begin) of a fixed rule; a learned routing begins with those of ``tiled``.
+    """Compute the starts (positions where patches begin) that a rule sets.
+
+    For a learned routing, the starts of ``tiled`` are returned, because training begins with them.
 
     The formulas below give the start of patch ``r``, counted from 0. They use these letters:
 
