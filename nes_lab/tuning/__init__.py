@@ -1,4 +1,4 @@
-"""Choose the fastest execution (way to compute it) of each epitome layer on this device by measuring times.
+"""Choose the fastest execution (way to compute the layer) for each epitome layer, by timing all of them on this device.
 
 ``tune``: time the executions of every layer, set the fastest ones, and time the complete network. This is ``nes_lab.tune``.
 ``layer_inputs``: record the shapes and memory layouts of the inputs of each epitome layer.

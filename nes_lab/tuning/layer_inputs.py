@@ -1,4 +1,4 @@
-"""Record the shapes and memory layouts of the inputs of each epitome layer, and the conditions under which times are measured."""
+"""Record the shapes and memory layouts of the inputs of each epitome layer, and the conditions of the timing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Calls", "InputLayout", "record_calls", "tune_key"]
 
 @dataclass(frozen=True)
 class InputLayout:
-    """The layout of a layer's input: shape, stride, dtype and device. A layer takes equally long for inputs of equal layout.
+    """The layout of a layer's input: shape, stride, dtype and device. With the same layout, a layer takes the same time.
 
     Args:
         shape: Shape of the input.
@@ -43,8 +43,7 @@ class InputLayout:
     def make(self) -> Tensor:
         """Return a new tensor of this layout, filled with normally distributed random numbers.
 
-        If the layout has an expanded axis (stride 0), the new tensor has an ordinary axis there: each element has memory of its
-        own.
+        An expanded axis (stride 0) becomes an ordinary axis: each element gets its own memory.
         """
         stride = self.stride if 0 not in self.stride else torch.empty(self.shape, device="meta").stride()
         empty = torch.empty_strided(self.shape, stride, dtype=self.dtype, device=self.device)
@@ -52,7 +51,7 @@ class InputLayout:
 
     @property
     def channels_last(self) -> bool:
-        """True for the layout of a batch of images whose channels are next to each other in memory."""
+        """True for a batch of images in torch's ``channels_last`` memory format."""
         return len(self.shape) == 4 and self.stride[1] < self.stride[3]
 
 
@@ -63,8 +62,8 @@ Calls = dict[str, Counter[InputLayout]]
 def record_calls(model: nn.Module, example_input: Any) -> Calls:
     """Run a model once and record the layouts (shape, stride, dtype, device) of the inputs of its epitome layers.
 
-    The ``forward`` method of each epitome layer is replaced during the run. Hooks are not used, because with hooks torch's
-    transformer layers do not take their fast path.
+    During the run, the ``forward`` method of each epitome layer is replaced. Hooks would keep torch's transformer layers from
+    their fast path.
 
     Args:
         model: The model, in the mode (training or evaluation) in which it will be used.
@@ -111,7 +110,7 @@ def tune_key(model: nn.Module, example_input: Any, calls: Calls) -> TuneKey:
     Args:
         model: A model with epitome layers.
         example_input: Input of the model.
-        calls: What :func:`record_calls` returned for the model; it shows the memory format.
+        calls: Result of :func:`record_calls` for the model. The memory format is taken from it.
     """
     _, first = next(epitome_layers(model))
     device, dtype = first.epitome.device, str(first.epitome.dtype)

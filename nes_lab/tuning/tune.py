@@ -1,11 +1,11 @@
-"""Choose each epitome layer's execution (way to compute it) by measuring times on this device.
+"""Choose the fastest execution (way to compute the layer) for each epitome layer, by timing all of them on this device.
 
 1. Record the layouts (shape, stride, dtype) of the inputs of each epitome layer in one forward pass.
 2. Time every execution of every layer alone. Layers with equal shapes, options and inputs are timed once.
-3. Give each layer the fastest execution among those that are clearly faster than ``materialize`` (sample the whole weight, then
-   compute as a dense layer). If there is none, give it ``materialize``.
-4. Time the complete network, and the network that ``nes_lab.materialize`` makes from it.
-5. If the complete network is slower, set the layers that gain least to ``materialize``, and repeat from step 4.
+3. Choose the fastest execution of each layer. If it is not clearly faster than ``materialize``, choose ``materialize``: sample
+   the whole weight, then compute a dense layer.
+4. Time the complete network. Also time the network of dense layers that ``nes_lab.materialize`` makes from it.
+5. If the complete network is slower, set the layers that gain least time to ``materialize``, and repeat from step 4.
 """
 
 from __future__ import annotations
@@ -64,24 +64,23 @@ def tune(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> TuneReport:
-    """Set each epitome layer's ``execution`` (way to compute it) to the fastest one on this device, for this input.
+    """Set the ``execution`` (way to compute the layer) of each epitome layer to the fastest one for this input and device.
 
-    Each layer is timed alone with each of its executions, in evaluation mode and on inputs of the shape and memory layout that
-    it has in the network. It gets the fastest execution among those that are clearly faster than ``materialize`` (sample the
-    whole weight, then compute as a dense layer). If there is none, it gets ``materialize``. A layer that the model does not
-    call keeps its execution.
+    Each layer is timed alone with each of its executions, in evaluation mode. The inputs have the same shape and memory layout
+    as in the network. The execution ``materialize`` samples the whole weight and then computes a dense layer. Another execution
+    is chosen only if it is clearly faster. A layer that the model does not call keeps its execution.
 
-    Then the complete network is timed against ``nes_lab.materialize(model)``. While the network is slower, more of its layers
-    are set to ``materialize``, beginning with those that gain least.
+    Then the complete network is compared with ``nes_lab.materialize(model)``, which has ordinary dense layers. While the
+    network is slower, more of its layers are set to ``materialize``. The layers that gain least time come first.
 
-    The outputs stay the same up to rounding. Times are measured on a copy of the model, so an error leaves the model unchanged.
-    The choice is valid for this device, dtype, batch size, memory format and number of threads.
+    The outputs stay the same up to rounding. Times are measured on a copy of the model. If an error occurs, the model is
+    unchanged. The choice is valid for this device, dtype, batch size, memory format and number of threads.
 
     Args:
         model: A model with epitome layers.
         example_input: Input of the model, on its device and with the batch size that will be used: a tensor, a tuple of
             positional arguments, or a dict of keyword arguments.
-        seconds: About how long tuning may take. Each measurement does a few rounds even if it takes longer.
+        seconds: About how long tuning may take. It can take longer, because each measurement does a few rounds in any case.
         progress: Show a progress bar on standard error.
         on_progress: Function that is called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None calls
             nothing.
@@ -124,9 +123,10 @@ def tune(
 
 
 def choose_execution(times: Times) -> tuple[str, str]:
-    """Choose the fastest of a layer's executions (ways to compute it) that are clearly faster than ``materialize``.
+    """Choose the fastest execution (way to compute the layer) of one layer.
 
-    If there is none, choose ``materialize`` (sample the whole weight, then compute as a dense layer).
+    If no execution is clearly faster than ``materialize``, choose ``materialize``: sample the whole weight, then compute a
+    dense layer.
 
     Args:
         times: Name of each execution, ``materialize`` among them -> milliseconds of each timed round.
@@ -167,10 +167,9 @@ def _check_arguments(model: nn.Module, seconds: float) -> None:
 
 
 def _keep_random_state(device: torch.device) -> AbstractContextManager[None]:
-    """Return a context manager that restores torch's global random number generators at its end.
+    """Restore torch's global random number generators at the end of a ``with`` block.
 
-    Tuning uses these generators: a new dense layer gets random weights, and a network may use random numbers in evaluation
-    mode.
+    Tuning draws random numbers, for example for the weights of new dense layers.
     """
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
@@ -181,7 +180,7 @@ def _keep_random_state(device: torch.device) -> AbstractContextManager[None]:
 def _time_layers(
     trial: nn.Module, calls: Calls, device: torch.device, seconds: float, report: OnProgress
 ) -> list[LayerTuning]:
-    """Time every execution (way to compute it) of each epitome layer that the model calls, and choose one for each layer."""
+    """Time every execution (way to compute the layer) of each epitome layer that the model calls, and choose the fastest."""
     layers = dict(epitome_layers(trial))
     keys = {name: _timing_key(layer, calls[name]) for name, layer in layers.items() if calls[name]}
     times_of_key: dict[tuple, Times] = {}
@@ -199,14 +198,14 @@ def _time_layers(
 
 
 def _timing_key(layer: EpitomeLayer, calls: Counter[InputLayout]) -> tuple:
-    """Return a key for a layer and its inputs. Layers with equal keys are equally fast, so only one of them is timed."""
+    """Return a key for a layer and its inputs. Of several layers with the same key, only one is timed."""
     slices = tuple(layer.routing.slices(axis) for axis in layer.routing.sampled)
     numbers = tuple((t.dtype, t.stride()) if t is not None else None for t in (layer.epitome, layer.bias, layer.scale))
     return layer.form, slices, numbers, frozenset(calls.items())
 
 
 def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.device, seconds: float) -> Times:
-    """Time each execution (way to compute it) of an epitome layer, on inputs of the shapes and memory layouts in the model."""
+    """Time each execution (way to compute the layer) of an epitome layer, on inputs like those in the model."""
     inputs = [(layout.make(), times) for layout, times in calls.items()]
 
     def contender(name: str) -> Callable[[], None]:
@@ -266,16 +265,16 @@ def _compare_networks(
     end: float,
     report: OnProgress,
 ) -> tuple[list[LayerTuning], Times, Ratio]:
-    """Set the layers that gain least to ``materialize``, until the network is not slower than the materialized network.
+    """Set more layers to ``materialize``, until the network is not slower than the network of dense layers.
 
-    Each step changes half of the layers that have another execution. Once ``time.perf_counter()`` is past ``end``, a step
-    changes all of them.
+    Each step looks at the layers with another execution, and changes the half of them that gains least time. When
+    ``time.perf_counter()`` has passed ``end``, a step changes all of them.
 
-    The execution ``materialize`` samples the whole weight and computes the layer as a dense one. The materialized network is
-    what ``nes_lab.materialize`` makes: it has ordinary dense layers.
+    The execution ``materialize`` samples the whole weight and then computes a dense layer. The network of dense layers is what
+    ``nes_lab.materialize`` makes.
 
     Returns:
-        The layers with their final executions, the times of both networks, and the ratio of the tuned to the materialized time.
+        The layers with their final executions, the times of both networks, and the ratio tuned time / dense time.
     """
     modules, plain, total = dict(epitome_layers(trial)), materialize(trial), len(layers) + 1
     contenders = {
@@ -304,7 +303,7 @@ def _time_networks(
 ) -> tuple[dict[str, list[float]], Ratio]:
     """Time the tuned network and the one that ``nes_lab.materialize`` makes from it.
 
-    If the tuned network is slower, but only by as much as noise, both are timed once more.
+    If the tuned network is only a little slower, both are timed once more.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     while True:
@@ -320,5 +319,5 @@ def _time_networks(
 
 
 def _gain(layer: LayerTuning) -> float:
-    """Return the milliseconds that a layer's chosen execution saves, compared with the execution ``materialize``."""
+    """Return the milliseconds that a layer saves with its chosen execution instead of ``materialize``."""
     return layer.times_ms[BASELINE] - layer.times_ms[layer.execution]
