@@ -109,9 +109,9 @@ class LayerOp:
         object.__setattr__(self, "reads_all", all(step == 1 for step in self._skips()))
 
     def _skips(self) -> tuple[int, ...]:
-        """Return the distance between neighboring input positions that the operation reads, one number per spatial axis.
+        """Return, for each spatial axis, the stride at which input positions that are not read can be dropped; 1 drops none.
 
-        The distance is above 1 only for a strided kernel of size 1 without padding.
+        Only a convolution with kernel size 1 and without padding has strides above 1 here.
         """
         padding = (0,) * self.spatial if isinstance(self.padding, str) else self.padding
         return tuple(
@@ -119,7 +119,7 @@ class LayerOp:
         )
 
     def skip_unread(self, x: Tensor) -> tuple[Tensor, LayerOp]:
-        """Drop input positions that a strided kernel of size 1 never reads. Later steps then have less to compute.
+        """Drop the input positions that a convolution with kernel size 1 and a stride above 1 never reads.
 
         Returns:
             The remaining input, and the operation to apply to it. The operation has stride 1 where positions were dropped.
@@ -132,9 +132,9 @@ class LayerOp:
         return x, replace(self, stride=tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True)))
 
     def positions(self, input_shape: Sequence[int]) -> tuple[int, int]:
-        """Count the input positions that are read, and the output positions, for an input of the given shape.
+        """Return two counts for an input of the given shape: input positions that are read, and output positions.
 
-        A position is a place along the spatial axes. Both counts include all samples of the batch.
+        A position is one place along the spatial axes, such as a pixel. Both counts are summed over the batch.
         """
         split = len(input_shape) - self.spatial
         lead = prod(input_shape[: split - 1])
@@ -156,7 +156,7 @@ class LayerOp:
 
 
 class LayerForm(NamedTuple):
-    """Holds everything about a layer that decides how it can be computed, and at what cost.
+    """Holds the properties of a layer that decide how it can be computed, and how many operations that takes.
 
     Args:
         geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
@@ -171,18 +171,17 @@ class LayerForm(NamedTuple):
 
 
 def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
-    """Check a layer for properties that some executions cannot handle. Return the reason; empty if the layer has none of them.
+    """Return the reason why an execution (way to compute a layer) cannot handle a layer; empty if there is no reason.
 
-    A layer that standardizes its weight is always refused. It needs the complete weight, which only the execution
-    ``materialize`` samples.
+    A layer that standardizes its weight is always refused, because it needs the complete weight.
 
     Args:
         form: Properties of the layer.
-        causes: Other properties to refuse: ``joint`` (joint scope: each block of the weight has its own starts), ``groups``
-            (grouped layers).
+        causes: What else to refuse. ``joint``: layers with joint scope, where each block of the weight has its own starts.
+            ``groups``: grouped layers.
 
     Returns:
-        The reason as a sentence; empty if the layer has none of these properties.
+        The reason, as a sentence; empty if the layer is not refused.
 
     Examples:
         >>> geometry = EpitomeGeometry((8, 4, 1, 1), (4, 4, 1, 1))
@@ -200,7 +199,7 @@ def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
 
 @dataclass(frozen=True)
 class ExecutionCost:
-    """Holds the numbers of operations in one forward pass of a layer, computed by one execution.
+    """Holds how many operations one forward pass of a layer takes with one execution (way to compute the layer).
 
     Args:
         conv_madds: Multiply-adds of the convolution or matrix product.
@@ -221,7 +220,7 @@ class ExecutionCost:
 
 
 class Prepared(NamedTuple):
-    """Holds what an execution computes from the epitome and the starts alone. Inference caches it for all inputs.
+    """Holds what an execution computes before it sees the input. Inference computes it once and keeps it.
 
     Args:
         weight: Tensor that the layer's convolution or matrix product uses as its weight.
@@ -249,7 +248,7 @@ class Execution(Protocol):
         ...
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Build the tensor that the layer's operation uses as its weight, from the epitome and the starts; the input is not needed."""
+        """Compute the tensor that the layer's operation uses as its weight, from the epitome and the starts."""
         ...
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -287,9 +286,11 @@ def axis_states(taps: Taps) -> tuple[AxisState, ...]:
 def sampling_madds(form: LayerForm, axes: Sequence[int]) -> int:
     """Count the multiply-adds of sampling a weight from its epitome.
 
-    With separable scope the axes are sampled one after the other. Each value that is blended at a fractional start takes two
-    multiply-adds. With joint scope all axes are sampled at once. Each weight then takes ``2**f`` multiply-adds, where ``f`` is
-    the number of axes with fractional starts. Integer starts take none.
+    Integer starts take none. Fractional starts take multiply-adds, because cells are blended:
+
+    - separable scope: the axes are sampled one after the other, and each blended value takes two multiply-adds
+    - joint scope: all axes are sampled at once, and each weight takes ``2**f`` multiply-adds, where ``f`` is the number of
+      axes with fractional starts
 
     Args:
         form: Properties of the layer.

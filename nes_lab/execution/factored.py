@@ -1,8 +1,8 @@
 """Compute a layer with the epitome itself, without sampling the weight: the execution ``factored``.
 
 The output is ``y = A_out op(A_in^T x, E)`` for the input ``x``. ``E`` is the epitome, and ``op`` is the layer's convolution or
-matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels: one row per channel, which
-holds the factors of the epitome cells that the channel reads.
+matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels. Each row belongs to
+one channel, and holds the factors of the epitome cells that the channel reads.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -49,8 +49,8 @@ class Factored:
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
         """Return the epitome as the operation's weight.
 
-        If it has exactly one cell per output channel, it is multiplied by ``scale`` here. Otherwise :meth:`run` scales the
-        output.
+        If each output channel has an epitome cell of its own, the epitome is multiplied by ``scale`` here. Otherwise
+        :meth:`run` multiplies the output by ``scale``.
         """
         return Prepared(scale_channels(epitome, scale) if taps[0] is None else epitome, taps)
 

@@ -14,13 +14,10 @@ __all__ = ["InferenceCache", "tensor_key"]
 
 
 class _Seen:
-    """Remembers a tensor, the address of its data, and its version (torch's count of in-place changes).
-
-    If all three are the same later, the tensor's contents are unchanged. The object keeps the tensor and its memory alive. So
-    no other tensor can get the same address.
-    """
+    """Remembers a tensor, and tells later whether its contents are unchanged."""
 
     def __init__(self, tensor: Tensor) -> None:
+        # the tensor and an alias of its memory are kept alive, so that no other tensor can get the same address
         self.tensor, self.alias, self.version = tensor, tensor.detach(), tensor._version
         self.address = tensor.data_ptr()
 
@@ -39,10 +36,10 @@ def _has_gradient(tensor: Tensor) -> bool:
 
 
 def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | None:
-    """Return a key that identifies tensors and their contents; None if a change of their contents could go unnoticed.
+    """Return a key that changes when the contents of one of the tensors change; None if there is no such key.
 
-    The key holds each tensor's version, which every in-place change raises (an optimizer's step, ``load_state_dict``). The
-    function returns None in three cases:
+    The key holds each tensor's version, torch's count of in-place changes. Such a change is, for example, an optimizer's
+    step. The function returns None in three cases:
 
     - A tensor was made in inference mode, and so has no version.
     - A tensor has a gradient. A fused optimizer may change the tensor without raising its version.

@@ -28,10 +28,7 @@ class StartsHolder(Protocol):
     fractional: bool
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices of epitome cells that a weight axis reads, in order.
-
-        None if there are too many slices, or if they are unknown.
-        """
+        """Return the epitome cells that a weight axis reads, as a few slices in order; None if this is not possible."""
         ...
 
     def stored_tables(self) -> list[Tensor | None]:

@@ -1,8 +1,7 @@
 """Compute a layer from the products of its input with every epitome cell: the execution ``product_map``.
 
-The epitome is longer than the kernel, and each output channel reads a window of it. Output channels whose windows overlap share
-the products of the overlap, as in WSNet (Jin et al., ICML 2018) for audio. The products are summed for all windows at once.
-Each output channel then takes the sum of its window.
+The epitome is longer than the convolution kernel. Each output channel uses a stretch of the epitome, its window, as its kernel.
+Windows may overlap. Output channels then share products, as in WSNet (Jin et al., ICML 2018) for audio.
 """
 
 from __future__ import annotations
@@ -26,15 +25,16 @@ __all__ = ["ProductMap"]
 
 
 class ProductMap:
-    """Multiplies the input with every epitome cell once, sums the products along windows, and reads a sum per output channel.
+    """Multiplies the input with every epitome cell once, and adds up the products that each output channel needs.
 
-    A window is the stretch of the epitome that an output channel uses as its kernel. Along a kernel axis with ``n`` cells and
-    kernel length ``K`` there are ``n - K + 1`` windows. The sums are built one axis after the other, in float32 (in float64 for
-    float64 inputs). Input channels that read the same cell are added up before everything else.
+    A window is the stretch of the epitome that an output channel uses as its convolution kernel. The steps are:
 
-    Where starts are fractional, neighboring sums are blended: two windows on a kernel axis, two epitome filters on the output
-    axis. So ``t = 2^f`` sums are blended per output channel, where ``f`` is the number of output and kernel axes with
-    fractional starts.
+    1. Add up the input channels that read the same epitome cell.
+    2. Multiply the result with every epitome cell.
+    3. Sum the products over each window, in float32 (in float64 for float64 inputs). Along a kernel axis with ``n`` cells and
+       kernel length ``K`` there are ``n - K + 1`` windows.
+    4. Give each output channel the sum of its window. With fractional starts, blend ``t = 2^f`` neighboring sums, where ``f``
+       is the number of output and kernel axes with fractional starts.
 
     One forward pass costs these multiply-adds:
 
@@ -73,10 +73,9 @@ class ProductMap:
         return Prepared(pointwise[(..., *[None] * (epitome.ndim - 2))], taps)
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Multiply the input with every epitome cell, sum the products along windows, and read one sum per output channel.
+        """Compute the layer's output from the products of its input with every epitome cell.
 
-        Before that, input channels that read the same cell are added up. The sums are scaled and the bias is added before
-        rounding to the input's dtype.
+        Scale and bias are applied before the output is rounded to the input's dtype.
         """
         pointwise, taps = prepared
         x, op = op.skip_unread(x)
@@ -95,14 +94,15 @@ class ProductMap:
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
         """Count the multiply-adds and the plain additions of one forward pass.
 
-        Multiply-adds are those of the products, of adding up input channels at fractional starts, and of blending sums.
-        ``adds`` counts three things:
+        Multiply-adds come from three steps: adding up input channels at fractional starts, multiplying the input with the
+        epitome cells, and blending sums. The field ``adds`` counts three other things:
 
-        - the additions of input channels that read the same cell, if their starts are integers
-        - the additions that build the window sums: for kernel length ``K``, ``floor(log2 K)`` doublings and one addition for
-          each 1 but the first among the binary digits of ``K``, each for all cells and input positions
-        - one copy per output channel and output position, if sums are copied and not blended
+        - the additions of input channels that read the same epitome cell, if their starts are integers
+        - the additions that sum the products
+        - one copy per output channel and output position, if no sums are blended
         """
+        # Window sums of kernel length K take floor(log2 K) doublings, and one addition for each 1 but the first among the
+        # binary digits of K; each for all cells and input positions.
         taps, adds = fold_cost(form, positions)
         geometry, states = form.geometry, form.states
         kernel = geometry.axes[2:]
@@ -132,7 +132,7 @@ def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
 
 
 def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
-    """Sum the products of input and epitome cells along all windows, one kernel axis after the other.
+    """Sum the products of input and epitome cells over each window, the stretch of cells that can serve as a kernel.
 
     Products have the shape ``(..., E_out, *n, *size)``: output cells, cells along each kernel axis, input positions along each
     axis. Sums have the shape ``(..., E_out, *windows, *out)``: output cells, windows along each kernel axis, output positions
@@ -156,11 +156,10 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
     The result is ``out[c, p] = tensor[c, p] + tensor[c + 1, p + step] + tensor[c + 2, p + 2 * step] + ...`` with ``length``
     terms. ``c`` is the index along axis ``cells``, and ``p`` is the index along axis ``places``.
-
-    Sums are built by doubling: two sums of ``m`` terms give one sum of ``2 m`` terms. This takes at most ``2 log2(length)``
-    additions of slices. Nothing is subtracted. So rounding errors stay as small as those of a plain sum, and an infinity
-    affects only the sums that contain it.
     """
+    # Sums are built by doubling: two sums of m terms give one sum of 2 m terms. This takes at most 2 log2(length) additions
+    # of slices. Nothing is subtracted: rounding errors stay as small as those of a plain sum, and an infinity affects only
+    # the sums that contain it.
     total, reach = None, 0  # sums of ``reach`` terms
     power, m = tensor, 1  # sums of ``m`` terms, m = 1, 2, 4...
     while True:
@@ -174,28 +173,26 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Join diagonal sums of ``m`` terms, ``a``, and of ``k`` terms, ``b``, into diagonal sums of ``m + k`` terms.
-
-    To each sum in ``a`` the function adds the sum in ``b`` that begins ``m`` steps further along the diagonal.
-    """
+    """Join diagonal sums of ``m`` terms (``a``) with those of ``k`` terms (``b``) into diagonal sums of ``m + k`` terms."""
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)
     return first + b.narrow(cells, m, length).narrow(places, m * step, width)
 
 
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-    """Return where the window of each output channel starts along a kernel axis, as pairs of cells and factors.
+    """Return, for one kernel axis, the epitome cell at which each output channel's kernel starts.
 
-    Integer starts give one pair, whose factor None means 1. Fractional starts give two pairs, for the cells below and above
-    each start. There is one factor per channel, because all weights of a window have the same factor.
+    The result is a list of pairs ``(cells, factors)`` with one entry per output channel. Integer starts give one pair, with
+    None in place of factors. Fractional starts give two pairs: the cells below and the cells above the starts.
     """
+    # one factor per channel is enough: all weights of a window have the same factor
     if taps is None:
         return [(like.new_zeros(()), None)]
     return [(cells[:, 0], None if share is None else share[:, 0]) for cells, share in taps.levels()]
 
 
 def _read(sums: Tensor, taps: Taps, cells: Sequence[int], filters: int, op: LayerOp) -> Tensor:
-    """Read the window sum of each output channel. Where a start is fractional, blend the sums on both sides of the start."""
+    """Return for each output channel the sum of its window. With a fractional start, blend the sums on both sides of it."""
     all_filters = torch.arange(filters, device=sums.device)
     channels = [(all_filters, None)] if taps[0] is None else taps[0].levels()
     total: Tensor | None = None

@@ -1,8 +1,10 @@
-"""Compute a layer with fewer input channels, by channel wrapping: the execution ``wrapped``.
+"""Compute a layer after adding up the input channels that read the same epitome cell: the execution ``wrapped``.
+
+This is called channel wrapping. The convolution or matrix product then has fewer input channels.
 
 The output is ``y = op(A_in^T x, A_out E)`` for the input ``x``. ``E`` is the epitome, and ``op`` is the layer's convolution or
-matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels: one row per channel, which
-holds the factors of the epitome cells that the channel reads.
+matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels. Each row belongs to
+one channel, and holds the factors of the epitome cells that the channel reads.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -94,7 +96,7 @@ def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, L
 
 
 def fold_cost(form: LayerForm, positions: tuple[int, int]) -> tuple[int, int]:
-    """Return the multiply-adds and the plain additions of adding up the input channels that read the same epitome cell.
+    """Count the multiply-adds and the plain additions of adding up the input channels that read the same epitome cell.
 
     With fractional starts, each channel takes two multiply-adds at each input position. With integer starts it takes one
     addition. Without starts on the input axis nothing is added up.
