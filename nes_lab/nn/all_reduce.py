@@ -1,7 +1,5 @@
 """Sum a tensor over all ranks of distributed training, with gradients.
 
-Torch's own function for this is not used, because torch 2.15 deprecates it.
-
 Tests: tests/nn/test_distributed.py
 """
 
@@ -16,11 +14,9 @@ from torch import Tensor
 __all__ = ["all_reduce_sum"]
 
 
+# torch's own function for this is not used, because torch 2.15 deprecates it
 class _AllReduceSum(torch.autograd.Function):
-    """Sums a tensor over all ranks.
-
-    Each rank's loss depends on the sum. So the backward pass sums the gradients of all ranks.
-    """
+    """Sums a tensor over all ranks; the backward pass sums the gradients over all ranks."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -34,7 +30,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Sum a tensor over all ranks of the default process group, differentiably. Every rank must call this function.
+    """Sum a tensor over all ranks of the default process group, with gradients. Every rank must call this function.
 
     Args:
         tensor: This rank's tensor; it must have the same shape on every rank.

@@ -83,9 +83,12 @@ class _EpitomeConv(EpitomeLayer):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the layer's operation, given that of a plain convolution with the same arguments.
+        """Return the convolution that layers of this class apply.
 
-        For ordinary convolutions the two are equal. A subclass may change the operation, for example its padding.
+        Subclasses may change it, for example its padding.
+
+        Args:
+            op: The plain convolution with the same arguments.
         """
         return op
 

@@ -100,9 +100,10 @@ class DenseExchange(nn.Module, ABC):
         return self.train(dense.training)
 
     def to_dense(self) -> nn.Module:
-        """Make a dense layer with the sampled weight, of the class of the layer that this epitome layer replaced.
+        """Make a dense layer with the sampled weight. Its outputs equal this layer's up to rounding.
 
-        If it replaced none, the class is torch's own. Outputs equal this layer's up to rounding.
+        If this epitome layer replaced a dense layer, the new layer has the class of that layer. Otherwise it has torch's own
+        class, such as ``nn.Conv2d``.
         """
         if self.shell is None:
             return self.plain()

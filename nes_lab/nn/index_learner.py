@@ -1,4 +1,6 @@
-"""Predict starts (starting indices) from a layer's input with a small network, the index learner, and average them over training.
+"""Predict starts (starting indices) from a layer's input with a small network, the index learner.
+
+During training, a moving average of the predicted starts is stored. Inference uses the stored starts.
 
 Source: Zhou et al., ICLR 2020, arXiv:1907.05642. Departs from the paper: by default (``squash="tanh"``) starts stay within
 ``reach`` cells of their values with ``"tiled"`` routing. With ``squash="sigmoid"`` they move anywhere, as in the paper.
@@ -43,9 +45,9 @@ def check_learner_options(
 
 
 class IndexLearner(nn.Module):
-    """Predicts starts: a small network, which maps an epitome layer's input to one number per start and sample.
+    """Predicts starts with a small network. The network maps an epitome layer's input to one number per start and sample.
 
-    There are two kinds of network. Before training both return only zeros.
+    There are two kinds of network. Before training, both return only zeros.
 
     - ``mlp``: global average pooling, then two linear layers; the last one is initialized to zero
     - ``conv``: convolution with kernel size 3 and stride 2, batch norm, ReLU6, convolution with kernel size 1, batch norm whose
@@ -124,9 +126,9 @@ class LearnerStarts(Starts):
 
     1. Average ``eta(x)`` over all samples (of all ranks, if training is distributed).
     2. Compute new starts from the average: ``anchor + reach * tanh(average)``, where ``anchor`` are the starts of ``"tiled"``
-       routing. They are clamped so that patches stay inside the epitome, unless the boundary is circular (patches wrap around
-       the end of the epitome). With ``squash="sigmoid"`` new starts are ``range * sigmoid(average)``, where ``range`` is the
-       largest allowed start, or the number of cells if the boundary is circular.
+       routing. Clamp them to keep patches inside the epitome. With the circular boundary, where patches wrap around the end
+       of the epitome, they are not clamped. With ``squash="sigmoid"`` new starts are ``range * sigmoid(average)``, where
+       ``range`` is the largest allowed start; with the circular boundary, the number of cells.
     3. Use and store ``momentum * old + (1 - momentum) * new``, where ``old`` are the starts stored before and ``new`` are those
        of step 2.
 
@@ -220,7 +222,7 @@ class LearnerStarts(Starts):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def derive(self) -> None:
-        """Compute again the starts that the layer had before training, and write them into their buffers."""
+        """Compute again the starts that the layer had before training, and store them."""
         for axis in self.sampled:
             anchor = getattr(self, self._name("anchor", axis))
             anchor.copy_(self._begin(axis, anchor.dtype, anchor.device))
@@ -259,7 +261,7 @@ class LearnerStarts(Starts):
         return tuple(starts)
 
     def _predict(self, x: Tensor) -> tuple[Tensor, int | None]:
-        """Return the network's output for an input, averaged over the samples of all ranks, and the number of these samples.
+        """Return the network's output, averaged over the samples of all ranks, and the number of samples.
 
         The number is None if there are no samples.
         """
@@ -285,10 +287,8 @@ class LearnerStarts(Starts):
 
 
 def _inside_backward() -> bool:
-    """Return True if the forward pass runs inside a backward pass, because activation checkpointing repeats the forward pass.
-
-    A repeated forward pass must not change the stored starts again.
-    """
+    """Return True if activation checkpointing is repeating the forward pass during the backward pass."""
+    # a repeated forward pass must not change the stored starts again
     if torch.compiler.is_compiling():
         return False
     return torch._C._current_graph_task_id() != -1

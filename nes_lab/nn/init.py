@@ -25,8 +25,8 @@ def reset_epitome_(
 ) -> None:
     """Fill epitome and bias, in place, with uniform random numbers in ``[-bound, bound]``, as torch initializes a dense layer.
 
-    ``bound`` is ``1 / sqrt(fan_in)``. ``fan_in`` is the number of weights per output channel in the dense weight. The epitome's
-    shape does not matter, because the layer multiplies with the sampled weight.
+    ``bound`` is ``1 / sqrt(fan_in)``. ``fan_in`` is the number of weights per output channel in the dense weight. The
+    epitome's shape does not matter.
     """
     bound = 1 / math.sqrt(math.prod(weight_shape[1:]))
     with torch.no_grad():
@@ -38,9 +38,9 @@ def reset_epitome_(
 def copy_epitome(routing_map: RoutingMap, weight: Tensor) -> Tensor:
     """Make an epitome from a dense weight: each cell takes the value of the first weight (in memory) that reads the cell.
 
-    This is meant for training from scratch. The values keep the variance of the dense layer's initialization; averages of
+    This is meant for training from scratch. The epitome keeps the variance of the dense layer's initialization. Averages of
     several weights would have a smaller variance. Fractional starts are rounded first. A cell that no weight reads takes the
-    value of some weight too.
+    value of some weight.
 
     Args:
         routing_map: The layer's shapes and starts.
@@ -169,7 +169,7 @@ def _energy(weight: Tensor, moment: Tensor | None) -> Tensor:
 
 
 def _exact_starts(starts: Tensor) -> Tensor:
-    """Detach starts from autograd and convert them to int64 if they are all integers, otherwise to float64."""
+    """Detach starts from autograd, and convert them to int64 if all are integers, otherwise to float64."""
     starts = starts.detach()
     if not starts.is_floating_point():
         return starts
@@ -187,9 +187,9 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> Tensor:
-    """Fit an epitome to a weight, if every weight reads one cell.
+    """Fit an epitome to a weight by averaging: each cell becomes the average of the weights that read it.
 
-    Then each cell is the average of the weights that read it (with channel factors, a weighted average).
+    Every weight must read one cell. If output channels have factors, the average is weighted.
     """
     ones = torch.ones_like(target)
     count = _adjoint(routing_map, ones if scale is None else ones * _rows(scale.square(), target))
@@ -198,11 +198,9 @@ def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> 
 
 
 def _axis_by_axis(routing_map: RoutingMap, target: Tensor, scale: Tensor | None, moment: Tensor | None) -> Tensor:
-    """Fit an epitome to a weight along the input channels, then along the output channels.
-
-    This is exact. Sampling is the Kronecker product of one matrix per channel axis. The pseudoinverse of a Kronecker product is
-    the Kronecker product of the pseudoinverses.
-    """
+    """Fit an epitome to a weight, first along the input channels, then along the output channels. The result is exact."""
+    # Exact: sampling is the Kronecker product of one matrix per channel axis, and the pseudoinverse of a Kronecker product is
+    # the Kronecker product of the pseudoinverses.
     c_out, c_in = target.shape[:2]
     solved = target.reshape(c_out, c_in, -1)
     a_out, a_in = (
@@ -274,10 +272,8 @@ def _conjugate_gradients(
 
 
 def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Return two functions: one samples a weight from an epitome, the other is the adjoint (transpose) of this linear function.
-
-    If every weight reads one cell, both functions index with one table, which is faster.
-    """
+    """Return two linear functions: sampling a weight from an epitome, and its adjoint (transpose)."""
+    # if every weight reads one cell, both functions index with one table, which is faster
     if any(s is not None and s.is_floating_point() for s in routing_map.starts):
         return routing_map.materialize, lambda weight: _adjoint(routing_map, weight)
     shape = routing_map.geometry.epitome_shape
@@ -292,7 +288,7 @@ def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor]
 def _adjoint(routing_map: RoutingMap, weight: Tensor) -> Tensor:
     """Apply the adjoint (transpose) of sampling to a tensor of the weight's shape.
 
-    Each epitome cell gets the sum of the tensor's entries at the weights that read the cell, times their factors.
+    Each epitome cell gets a weighted sum of the tensor's entries at the weights that read the cell.
     """
     with torch.enable_grad():
         epitome = torch.zeros(

@@ -1,7 +1,7 @@
 """Decide which dense layers an epitome layer can replace, and say why it cannot replace others.
 
-Classes of other packages are recognized by package and class name, so that the packages need not be installed. A subclass
-counts as its base class if it has the same forward method and no further parameters. Such a subclass computes the same.
+Classes of other packages are recognized by package and class name. These packages need not be installed. A subclass counts as
+its base class if it has the same forward method and no further parameters.
 """
 
 from __future__ import annotations

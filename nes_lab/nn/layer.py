@@ -161,7 +161,7 @@ class EpitomeLayer(DenseExchange):
         return self._choice.resolve(self.form, input_shape)
 
     def plan_for(self, input_shape: Sequence[int]) -> Execution:
-        """Return what :meth:`resolved_execution` returns, with a warning: ``plan_for`` is that method's name in version 0.1.0."""
+        """Call :meth:`resolved_execution`, and warn that ``plan_for`` is the old name of that method."""
         warn_renamed("plan_for()", "resolved_execution()")
         return self.resolved_execution(input_shape)
 
@@ -219,7 +219,7 @@ class EpitomeLayer(DenseExchange):
     def routing_map(self) -> RoutingMap:
         """Return the routing map: the starts that inference uses, detached from autograd.
 
-        The starts are integer tensors if a rule sets them or if they were rounded.
+        The starts have an integer dtype if a rule sets them, or if they were rounded.
         """
         starts = tuple(None if s is None else s.detach().clone() for s in self.routing.current())
         return RoutingMap(self.geometry, starts, self.routing_mode)
@@ -246,15 +246,14 @@ class EpitomeLayer(DenseExchange):
 
     @property
     def weight(self) -> Tensor:
-        """The weight, sampled from the epitome, for modules that read ``layer.weight`` and do not call the layer.
+        """The weight, sampled from the epitome at each access.
 
-        It is sampled at each access, so writing into it does not change the layer. To change the layer, change ``epitome`` or
-        call ``load_dense_``.
+        Writing into it does not change the layer. To change the layer, change ``epitome`` or call ``load_dense_``.
         """
         return self.materialize()
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register a parameter, but refuse the name ``weight`` with an error that says what to do instead."""
+        """Register a parameter. The name ``weight`` is refused; the error says what to do instead."""
         if name == "weight":
             raise AttributeError("weight is sampled from the epitome and cannot be set; use load_dense_(weight, bias)")
         super().register_parameter(name, param)

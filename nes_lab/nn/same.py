@@ -59,13 +59,13 @@ class EpitomeConv2dSame(EpitomeConv2d):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the given convolution with TensorFlow's ``SAME`` padding, which depends on the size of the input."""
+        """Return a convolution like the given one, but with TensorFlow's ``SAME`` padding."""
         return replace(op, padding=SAME_TF)
 
     def plain(self) -> nn.Module:
         """Make a plain convolution with the sampled weight.
 
-        It is an ``nn.Conv2d`` if inputs of every size need the same padding, equal at both ends. Otherwise it is a
+        If all input sizes need the same number of zeros, equal at both ends, it is an ``nn.Conv2d``. Otherwise it is a
         :class:`Conv2dSame`.
         """
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]

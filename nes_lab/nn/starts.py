@@ -46,7 +46,7 @@ def start_name(geometry: EpitomeGeometry, axis: int) -> str:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """Holds the facts about a layer that are needed to make the module that holds its starts.
+    """Holds the properties of a layer that :func:`make_starts` needs.
 
     Args:
         geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
@@ -74,9 +74,10 @@ class LayerFacts:
 
 
 def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
-    """Return a decorator that registers a class for the learned routing of a given name.
+    """Return a decorator for a class that holds the starts of layers with a given learned routing.
 
-    Layers with that routing use the class to hold their starts.
+    Args:
+        name: Name of the routing.
     """
 
     def register(kind: StartsClass) -> StartsClass:
@@ -149,7 +150,10 @@ class Starts(nn.Module):
 
     @property
     def state_name(self) -> str:
-        """Word in saved models for how the starts were set: ``rule``, a learned routing's name, ``frozen``, or ``snapped`` (rounded)."""
+        """Word that says in a saved model how the starts were set.
+
+        It is ``rule``, the name of a learned routing, ``frozen``, or ``snapped`` (rounded).
+        """
         return self.mode if self.learned else "rule"
 
     @property
@@ -162,7 +166,7 @@ class Starts(nn.Module):
         return {}
 
     def learner_params(self) -> int:
-        """Count the parameters that only training needs; 0 unless a network predicts the starts."""
+        """Count the parameters of the network that predicts the starts; 0 if there is no such network."""
         return 0
 
     def table(self, axis: int) -> Tensor:
@@ -174,7 +178,8 @@ class Starts(nn.Module):
         return ((axis, self.table(axis)) for axis in self.sampled)
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the tensors that hold the starts, as a list. Every forward pass calls this method, so it must be fast."""
+        """Return the tensors that hold the starts, as a list."""
+        # every forward pass calls this method, so it must be fast
         return [getattr(self, name) for name in self._names]
 
     def current(self) -> tuple[Tensor | None, ...]:
@@ -185,14 +190,11 @@ class Starts(nn.Module):
         return tuple(self.read(axis) if axis in self.sampled else None for axis in range(len(self.geometry.axes)))
 
     def read(self, axis: int) -> Tensor:
-        """Return the starts of one weight axis as inference uses them: patches stay inside the epitome, or wrap around its end."""
+        """Return the starts of one weight axis, as inference uses them."""
         return self.table(axis)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices of epitome cells that a weight axis reads, in order.
-
-        None if there are too many slices, or if they are not known on the CPU.
-        """
+        """Return the epitome cells that a weight axis reads, as a few slices in order; None if this is not possible."""
         return None
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
@@ -207,7 +209,7 @@ class Starts(nn.Module):
         return sum(t.numel() for _, t in self.tables()) if self.stored else 0
 
     def anchors(self, axis: int, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
-        """Return the starts that this routing mode's rule gives for one weight axis, as floating-point numbers.
+        """Return the starts that the routing's rule gives for one weight axis, as floating-point numbers.
 
         Learned routings use the rule ``tiled``.
         """
@@ -233,16 +235,16 @@ class Starts(nn.Module):
         return self
 
     def derive(self) -> None:
-        """Compute again the buffers that no state dict holds, for example after ``to_empty()``, which leaves them without values."""
+        """Compute the buffers again that no state dict holds. This is needed, for example, after ``to_empty()``."""
 
     def reset(self) -> None:
         """Set the starts back to those of a new layer."""
         self.derive()
 
     def leave_meta(self, device: torch.device) -> None:
-        """Move buffers that no state dict holds from the meta device to ``device``, and compute their values again.
+        """Move the buffers that no state dict holds from the meta device to ``device``, and compute their values again.
 
-        This is needed after ``load_state_dict(assign=True)``, which moves only the tensors of the state dict.
+        This is needed after ``load_state_dict(assign=True)``.
         """
         if device.type == "meta":
             return
@@ -283,10 +285,7 @@ class FixedStarts(Starts):
         return cls(facts.geometry, routing, facts.seed, facts.device)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices of epitome cells that a weight axis reads, in order; None if there are too many.
-
-        The slices never change, because a rule sets the starts.
-        """
+        """Return the epitome cells that a weight axis reads, as a few slices in order; None if this is not possible."""
         return self._slices[axis]
 
     def derive(self) -> None:
@@ -340,7 +339,7 @@ class FreeStarts(Starts):
 
 
 class FrozenStarts(Starts):
-    """Holds starts that training no longer changes, made by ``freeze()`` or ``snap()``.
+    """Holds starts that training no longer changes. The layer's methods ``freeze()`` and ``snap()`` make this module.
 
     Args:
         source: Module whose current starts are kept.
@@ -360,15 +359,12 @@ class FrozenStarts(Starts):
 
     @property
     def state_name(self) -> str:
-        """Word in saved models for how the starts were set: ``snapped`` if they were rounded, otherwise ``frozen``."""
+        """Word that says in a saved model how the starts were set: ``snapped`` if they were rounded, otherwise ``frozen``."""
         return "frozen" if self.fractional else "snapped"
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices of epitome cells that a weight axis reads, in order; None if there are too many.
-
-        The result is also None if the starts are not rounded, and while ``torch.compile`` traces: to read the starts, the CPU
-        would have to wait for the GPU.
-        """
+        """Return the epitome cells that a weight axis reads, as a few slices in order; None if this is not possible."""
+        # while torch.compile traces, the values of the starts are not read: the CPU would have to wait for the GPU
         table = self.table(axis)
         if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:
             return None

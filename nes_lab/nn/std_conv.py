@@ -71,7 +71,7 @@ class EpitomeStdConv2d(EpitomeConv2d):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the given convolution, marked as one whose weight is standardized first, for which the complete weight is needed."""
+        """Return the given convolution, marked as one whose weight is standardized before use."""
         return replace(op, standardized=True)
 
     @classmethod
