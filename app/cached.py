@@ -1,6 +1,6 @@
 """Read what the app's pages show: training runs, compression plans, and what the layers of a run have learned.
 
-Plans and layers are cached, because reading them is slow. Runs are read again each time, because their files may change.
+Plans and layers are cached. Runs are read again each time, because their files may change.
 """
 
 import subprocess
@@ -63,8 +63,7 @@ def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
         root: Folder of all runs.
         run_id: Id of the run.
         step: The training step.
-        latest: The newest training step that the run has saved. It only belongs to the cache key: when it changes, the
-            files are read again.
+        latest: The newest training step that the run has saved. If it changes, the files are read again.
     """
     del latest
     return RunStore(root).snapshot(run_id, step)
@@ -105,5 +104,5 @@ def explain_wrong_run(run_id: str) -> None:
 
 
 def run_title(info: RunInfo) -> str:
-    """Return the text by which lists show a run: its label (or its id if it has none), its group and its state."""
+    """Return one line of text about a run for lists: its label, its group and its state. A run without a label is named by its id."""
     return " · ".join(part for part in (info.label or info.id, info.group, info.state) if part)

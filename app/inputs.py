@@ -36,7 +36,7 @@ def field_input(path: str, **options: Any) -> Any:
 
     Args:
         path: Dotted path of the field, such as ``training.lr``.
-        options: Arguments for the Streamlit widget. ``value`` replaces the field's default.
+        options: Options of the Streamlit widget. The option ``value`` replaces the field's default.
     """
     knob, info = _DEFAULTS[path], _info(path)
     value = options.pop("value", knob.default)
@@ -77,10 +77,8 @@ def _info(path: str) -> FieldInfo:
 
 
 def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
-    """Return the lower or upper bound of a field for its widget; None: the field has no such bound.
-
-    The widget accepts the bound itself. If the field excludes the bound, the configuration refuses that value later.
-    """
+    """Return the smallest or the largest value that a field's widget accepts; None: there is no limit."""
+    # A field may exclude the bound itself. The widget accepts it then, and the configuration refuses it later.
     for rule in info.metadata:
         bound = getattr(rule, closed, getattr(rule, opened, None))
         if bound is not None:

@@ -30,10 +30,11 @@ def shown_errors() -> Iterator[None]:
 
 
 def guarded(draw: Callable[..., None]) -> Callable[..., None]:
-    """Make a function that draws a Streamlit fragment show its errors as messages.
+    """Wrap a function that draws a part of a page. If the function raises an error, the page shows the error as a message.
 
-    A fragment is a part of a page that updates by itself. The page does not catch the fragment's errors.
+    Use this for a Streamlit fragment: a part of a page that updates by itself.
     """
+    # The page does not catch the errors of a fragment.
 
     @wraps(draw)
     def inner(*args: object, **options: object) -> None:

@@ -1,8 +1,8 @@
 """Show plotly figures on a page of the app.
 
-A figure whose data stays the same is drawn by ``st.plotly_chart``. That function loses the user's zoom when the data changes.
-A figure whose data changes is therefore drawn by a Streamlit component of our own, which updates the plot with
-``Plotly.react``. A second component sends the JavaScript library plotly.js (5 MB) to the browser, once per page.
+``plot`` draws a figure that does not change. ``live_plot`` draws a figure whose data changes, and keeps the user's
+zoom. ``live_plot`` needs the JavaScript library plotly.js in the browser. ``load_library`` sends it there once per
+page.
 """
 
 import json
@@ -58,5 +58,6 @@ def load_library() -> None:
 
 def live_plot(figure: Any, key: str) -> None:
     """Draw a figure whose data changes while the page is shown. The zoom and the hidden curves stay as the user left them."""
+    # st.plotly_chart would lose the zoom when the data changes. Our own component keeps it with Plotly.react.
     spec = figure_json(apply_theme(figure, _is_dark(), see_through=True)) | {"config": _CONFIG}
     _plot(key=key, data={"figure": json.dumps(spec)}, height="content")

@@ -20,7 +20,7 @@ RESULTS += ("dataset", "backbone", "group", "state", "id")
 
 
 def run_list(runs: Sequence[RunInfo], key: str) -> str | None:
-    """Show a table of runs and their states. Return the id of the run whose row is selected; None: no row is selected."""
+    """Show a table of runs and their states. Return the id of the run that the user selected, or None if none is selected."""
     rows = [
         {
             "label": info.label or info.id,
@@ -52,9 +52,10 @@ def shapes_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
 
 
 def reasons_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
-    """Show a table with the reason why each layer of a compression plan stays dense or has its epitome shape.
+    """Show a table that says why each layer of a compression plan stays dense or has its epitome shape.
 
-    The table also shows the layer's multiply-adds with each execution plan (a way to compute the layer).
+    An execution plan is a way to compute a layer. The table also shows the layer's multiply-adds with each execution
+    plan.
     """
     table = explanation(rows)
     show(replace(table, columns=(*table.columns, *columns("unavailable"))), key)

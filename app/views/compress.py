@@ -25,8 +25,8 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
     """Ask the user for the backbone and the data set.
 
     Returns:
-        The ``backbone`` section of the configuration, its ``data`` section, and facts about the data set: those known before
-        its files are read, such as the number of classes, and the input size that the user chose.
+        The ``backbone`` section of the configuration, its ``data`` section, and facts about the data set. Among the
+        facts are the number of classes and the input size that the user chose.
     """
     st.subheader("Network and data")
     columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
@@ -115,7 +115,7 @@ def split(text: str) -> list[str]:
 
 
 def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> tuple[str, ...]:
-    """Return the words to write after ``nes-lab plan`` for a network, a budget and a data set."""
+    """Return the command-line arguments of ``nes-lab plan`` for a network, a budget and a data set."""
     words = [str(backbone["name"]), "--width", str(backbone["width"]), "--classes", str(facts.classes)]
     words += ["--input", *map(str, facts.input_shape)]
     for name, value in budget.items():
@@ -177,7 +177,7 @@ def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
 
 
 def start(config: dict[str, Any], label: str) -> str | None:
-    """Check the configuration, and start a training run with it. Return the run's id; None: an error was shown instead."""
+    """Check the configuration, and start a training run with it. Return the run's id, or None if an error was shown."""
     try:
         checked = load_config(config)
         run_id = store().create(checked.to_dict(), label=label)

@@ -24,9 +24,9 @@ HELP = {
 
 
 def choose(label: str, name: str, options: list[str], usual: str) -> str:
-    """Let the user choose one of the options, and return it.
+    """Let the user choose one of several options, and return the chosen option.
 
-    At first the option that the page's URL names is chosen, or ``usual`` if the URL names none. The URL keeps the choice.
+    The page's URL keeps the choice. If the URL names no option, ``usual`` is chosen at first.
     """
     before = st.query_params.get(name)
     chosen = st.selectbox(label, options, index=options.index(before if before in options else usual))

@@ -14,9 +14,10 @@ from nes_lab.runs.query import run_table
 
 
 def read_budget(text: str) -> float | None:
-    """Return the number of multiply-adds that the user entered; None: the field is empty or the text is refused.
+    """Return the number of multiply-adds that the user entered, or None if the field is empty or its text is wrong.
 
-    The figure marks this number with a line. A share such as 60% is refused, because the runs may have different dense networks.
+    The figure marks this number with a line. A percentage such as 60% is refused. The runs may have different dense
+    networks, so a percentage would have no clear meaning.
     """
     if not text.strip():
         return None
