@@ -101,8 +101,8 @@ def _cell(value: object) -> str:
 def demo_display(console: Console) -> Iterator[OnProgress]:
     """Show the progress of the demo while the ``with`` block runs.
 
-    A terminal shows progress bars. In a file or a pipe, a line is written whenever a training run finishes or a phase of the
-    demo, such as training, begins.
+    In a terminal, progress bars are drawn. In a file or a pipe, one line is written when a phase of the demo begins,
+    and one when a training run finishes.
     """
     if not console.is_terminal:
         yield _line_printer()

@@ -1,4 +1,4 @@
-"""Run the command that the user typed. A user's mistake ends in one message and exit status 2.
+"""Run the command that the user typed. If the user made a mistake, print one message and return exit status 2.
 
 To add a command: write ``cli/NAME.py`` with a function ``run_command(words)`` that returns the exit status, and enter the
 command in ``VERBS``. This file imports no large package, so ``nes-lab --help`` answers at once.
@@ -84,10 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _note_interrupts() -> Iterator[list[int]]:
-    """Record each Ctrl-C in the yielded list while the ``with`` block runs.
-
-    Catching KeyboardInterrupt is not enough: during an import, a package such as numpy may turn it into another error.
-    """
+    """Record each Ctrl-C in a list while the ``with`` block runs. The block receives the list."""
+    # Catching KeyboardInterrupt is not enough: during an import, a package such as numpy may turn it into another
+    # error.
     interrupts: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -173,7 +172,8 @@ def _version() -> str:
 
 
 def _drop_output() -> None:
-    """Discard printed text that could not be written. Otherwise Python tries to write it again at exit, and fails again."""
+    """Discard printed text that could not be written."""
+    # Otherwise Python tries to write it again at exit, and fails again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 

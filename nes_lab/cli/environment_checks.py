@@ -89,7 +89,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _memory() -> int:
-    """Return how many bytes of memory this process may use: the machine's memory, or its container's limit if that is lower."""
+    """Return how many bytes of memory this process may use. The limit of its container counts too."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -109,9 +109,9 @@ def _run_root(root: Path) -> Iterator[Finding]:
 
 
 def _why_unfit(place: Path) -> str:
-    """Return the reason why runs cannot be stored in a folder; empty if they can.
+    """Return the reason why runs cannot be stored in a folder. The text is empty if they can.
 
-    The check writes, locks, links and replaces files in the folder, as runs do.
+    The check tries to write, lock, link and replace files in the folder.
     """
     trial = place / f".doctor-{os.getpid()}-{os.urandom(3).hex()}"
     other = trial.with_name(f"{trial.name}-2")
@@ -140,10 +140,8 @@ def _why_unfit(place: Path) -> str:
 
 
 def _torch() -> Iterator[Finding]:
-    """Check torch, and the GPUs that torch can use.
-
-    A child process imports torch, because a broken build of torch can crash the process that imports it.
-    """
+    """Check torch, and the GPUs that torch can use."""
+    # A child process imports torch, because a broken build of torch can crash the process that imports it.
     cure = "pip install torch, in the build for this machine"
     try:
         done = subprocess.run(
@@ -178,9 +176,9 @@ def _tools() -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     """Check the version of each package that nes-lab requires.
 
-    An optional package is listed under its extra (a group of optional packages, such as ``train``). A package that belongs
-    to several extras is listed under the first of them.
+    Optional packages are listed in named groups, such as ``train``.
     """
+    # A group is an extra. A package of several extras is listed under the first of them.
     try:
         lines = requires("nes-lab") or []
     except PackageNotFoundError:

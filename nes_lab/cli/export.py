@@ -65,7 +65,7 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _find_run(source: Path) -> tuple[RunStore, str] | None:
-    """Return the run that the command line names; None: it names a folder that does not belong to a run.
+    """Find the run that the command line names. Return None if it names a folder that does not belong to a run.
 
     Args:
         source: Id of a run, folder of a run, or folder of a saved network.

@@ -17,12 +17,12 @@ __all__ = ["print_json", "stdout_to_stderr"]
 
 @contextlib.contextmanager
 def stdout_to_stderr(redirect: bool = True) -> Iterator[None]:
-    """Send all printed text to standard error while the ``with`` block runs, also text that other libraries print.
+    """While the ``with`` block runs, send all printed text to standard error.
 
-    Standard output then holds nothing but the JSON of the command.
+    Text that other libraries print is sent there too. Standard output then holds only the JSON of the command.
 
     Args:
-        redirect: False: leave standard output as it is.
+        redirect: False leaves standard output as it is.
     """
     with contextlib.redirect_stdout(sys.stderr) if redirect else contextlib.nullcontext():
         yield

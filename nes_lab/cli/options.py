@@ -45,8 +45,8 @@ def present_flags(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]
 
     Args:
         words: The words that follow the command's name.
-        renamed: Old flag -> the flag that replaces it. The old flag may include a value, such as ``--starts plan``. An empty
-            replacement removes the old flag: it asks for what is now the default.
+        renamed: Old flag -> the flag that replaces it. The old flag may include a value, such as ``--starts plan``. An
+            empty replacement removes the old flag.
 
     Examples:
         >>> import warnings
@@ -125,7 +125,7 @@ def split_overrides(
 
 
 def _is_switch(path: str, following: str, switches: set[str]) -> bool:
-    """Return True if a yes/no field of the configuration is given without a value.
+    """Return True if the command line names a yes/no field of the configuration, but gives no value for it.
 
     Args:
         path: Dotted path of the field.

@@ -42,11 +42,12 @@ COMPRESSION_FIELDS = {
 
 
 def _compression_flag(name: str, field: FieldInfo) -> tuple[str, Any, Any]:
-    """Return the name, type and default of the command-line flag for one field of the configuration's ``compression`` section.
+    """Return the name, type and default of a command-line flag.
 
-    The flag for an integer or a list of names has the type of the field. Any other flag takes text, which the configuration
-    parses.
+    The flag sets one field of the configuration's ``compression`` section.
     """
+    # A flag for an integer or a list of names has the type of the field. Any other flag takes text, which the
+    # configuration parses.
     kind, default = field.annotation, field.default
     if not (set(get_args(kind)) or {kind}) <= {int, NoneType} and kind != tuple[str, ...]:
         kind, default = (str, default) if isinstance(default, str) else (str | None, None)
@@ -136,9 +137,9 @@ def dense_source(options: PlanFlags) -> DenseSource:
 
 
 def search_options(options: PlanFlags) -> dict[str, Any]:
-    """Return the arguments of the search for a compression plan that is fast enough, which ``--latency-ms`` starts.
+    """Return the options of the search for a compression plan that is fast enough. The flag ``--latency-ms`` starts this search.
 
-    The arguments are the seconds that the search may take, and whether it shows a progress bar.
+    The options are the seconds that the search may take, and whether it shows a progress bar.
     """
     return {"seconds": options.seconds, "progress": options.latency_ms is not None and sys.stderr.isatty()}
 

@@ -1,11 +1,13 @@
 """Train one run in several processes. Each of these processes is called a rank.
 
-torchrun or ``accelerate launch`` may start the ranks. If the configuration sets ``training.processes`` instead, a parent
-process starts each rank as ``nes-lab _run ID``. These ranks find each other through a file in a private folder. They talk over
-the loopback interface only, so other machines cannot connect to them.
+torchrun or ``accelerate launch`` can start the ranks. If the configuration sets ``training.processes``, a parent
+process starts them instead, with the command ``nes-lab _run ID``. The ranks of a parent process find each other through
+a file in a private folder. They talk only inside this machine, so other machines cannot connect to them.
 
-To stop the training, cancel the run, or send SIGTERM to the parent or to the process that ``nes-lab watch RUN`` shows. All
-ranks then stop at the same step. If one rank fails, all ranks stop. If no rank could record the failure, the parent records it.
+To stop the training, cancel the run. All ranks then stop at the same step. SIGTERM has the same effect. Send it to the
+parent process, or to the process that ``nes-lab watch RUN`` shows.
+
+If one rank fails, all ranks stop. If no rank could record the failure, the parent process records it.
 """
 
 from __future__ import annotations
@@ -102,11 +104,12 @@ def train_as_rank(store: RunStore, run_id: str, on_progress: OnProgress | None) 
     """Train a run in this process, which is one of several that train it together.
 
     Returns:
-        The exit status 0, if the run finished or was stopped. torchrun would treat any other status as a failure.
+        The exit status 0 if the run finished or was stopped.
 
     Raises:
         RunError: If the run is not queued, or its training failed.
     """
+    # torchrun treats any other status than 0 as a failure.
     from nes_lab.experiment.run import run_experiment
 
     processes_of(store, run_id)
@@ -131,10 +134,11 @@ def _begins(store: RunStore, run_id: str) -> bool:
 
 @contextlib.contextmanager
 def _stopped_without_parent() -> Iterator[None]:
-    """Send SIGTERM to this process if its parent process ends while the ``with`` block runs.
+    """Stop the training in this process if its parent process ends while the ``with`` block runs.
 
-    On SIGTERM, training saves a checkpoint and stops.
+    The training saves a checkpoint before it stops.
     """
+    # This process sends SIGTERM to itself.
     parent, over = os.getppid(), threading.Event()
 
     def watch() -> None:
@@ -153,7 +157,8 @@ def _stopped_without_parent() -> Iterator[None]:
 def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
     """Train a run in several processes on this machine, and wait until they end.
 
-    If they end without recording whether the run finished, was cancelled or failed, the run is marked as failed.
+    The processes record whether the run finished, was cancelled or failed. If they record nothing, the run is marked as
+    failed.
 
     Raises:
         RunError: If the processes cannot be started.
@@ -210,8 +215,9 @@ def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], si
 def _start(store: RunStore, run_id: str, rank: int, processes: int, place: Path) -> subprocess.Popen[bytes]:
     """Start one of the processes that train a run together.
 
-    The new process is detached from the terminal, so Ctrl-C reaches only its parent process. The parent then cancels the run.
+    Ctrl-C in the terminal does not reach the new process.
     """
+    # Ctrl-C reaches only the parent process, which then cancels the run.
     environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     environment |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), MEETING: str(place / "meeting")}
     defaults = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}

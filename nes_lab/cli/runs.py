@@ -34,7 +34,7 @@ class RunsCommand:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """Print a list of the runs. If a crash has stopped the queue of waiting runs, start the next ones."""
+    """Print a list of the runs. If a crash has stopped the queue, start the next queued runs."""
     options = parse(RunsCommand, "runs", words)
     if options.limit < 0:
         raise OptionError(f"--limit {options.limit} should be the largest number of runs to list, or 0 for all")

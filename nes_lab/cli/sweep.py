@@ -207,13 +207,12 @@ def print_result(result: SweepResult, sweep: Sweep) -> None:
 
 
 def _reasons(trials: Iterable[tuple[str, str, str]]) -> Iterator[str]:
-    """Yield one line of text for each reason why trials of a sweep did not finish, with the labels of these trials.
-
-    Several trials often have the same reason, because a setting that fails usually fails with every seed.
+    """Yield one line of text for each reason why trials of a sweep did not finish. The line also names these trials.
 
     Args:
         trials: State, reason and label of each trial that did not finish.
     """
+    # Several trials often have the same reason, because a setting that fails usually fails with every seed.
     reasons: dict[tuple[str, str], list[str]] = {}
     for state, reason, label in trials:
         reasons.setdefault((state, printable(reason, 300)), []).append(printable(label, 80))

@@ -1,4 +1,4 @@
-"""Print tables in a terminal. If there is too little room, run ids and long text are shortened, but never numbers.
+"""Print tables in a terminal. In a narrow terminal, run ids and long text are shortened. Numbers are never shortened.
 
 Tests: tests/sweeps/test_cli.py
 """
@@ -37,12 +37,12 @@ def state_style(state: str) -> str:
 def print_table(table: Table, ids: str = "") -> None:
     """Print the column titles and the rows of a table in the terminal.
 
-    The table's lines of text, ``before`` and ``after``, are not printed.
+    The texts ``before`` and ``after`` of the table are not printed.
 
     Args:
         table: The table. A column whose key is ``state`` is colored.
-        ids: Key of the column that holds run ids. A narrow terminal shows only the ends of the ids, which are enough to
-            name a run. Empty: the last columns are shortened instead, but never the first column.
+        ids: Key of the column that holds run ids. A narrow terminal shows only the end of each id. If ``ids`` is empty,
+            the last columns are shortened instead. The first column is then never shortened.
     """
     cells = [[printable(cell, LONGEST_CELL) for cell in table.cells(row)] for row in table.rows]
     keys = [column.key for column in table.columns]
@@ -69,10 +69,8 @@ def _grid(table: Table, rows: Sequence[Sequence[str]]) -> tuple[rich.table.Table
 
 
 def _narrow(table: Table, rows: Sequence[Sequence[str]], ids: int, excess: int) -> rich.table.Table:
-    """Return a table for a narrow terminal.
-
-    Run ids are shortened first. If that is not enough, other text is shortened too, but never numbers.
-    """
+    """Shorten run ids and other text of a table for a narrow terminal. Numbers are never shortened."""
+    # Run ids are shortened first, and other text only if that is not enough.
     lines = [table.titles, *rows]
     room = max(SHORT_ID, max(len(row[ids]) for row in lines) - excess)
     cut = [[tail(cell, room) if index == ids else cell for index, cell in enumerate(row)] for row in rows]
@@ -83,9 +81,9 @@ def _narrow(table: Table, rows: Sequence[Sequence[str]], ids: int, excess: int) 
 
 
 def print_counts(dense: Counts, compressed: Counts) -> None:
-    """Print how much compression has reduced a network: one line for its params, one for its multiply-adds.
+    """Print one line for the params of a network and one for its multiply-adds, before and after compression.
 
-    Each line has the value of the dense network, the value of the compressed network, and the percentage that is left.
+    Each line also has the percentage that is left.
     """
     width = max(map(len, QUANTITIES))
     for name in QUANTITIES:

@@ -15,7 +15,7 @@ MAX_POINT_COLUMNS = 4  # largest width of one point, used when there are few poi
 
 
 def sparkline(values: Sequence[float], width: int = 12) -> str:
-    """Draw a list of values as one line of block characters; higher blocks are larger values.
+    """Draw a list of values as one line of block characters. A higher block is a larger value.
 
     If there are more than ``width`` values, each block shows the mean of several values.
 

@@ -106,14 +106,13 @@ def _display() -> Iterator[OnProgress]:
 
 
 def _ignore_event(event: ProgressEvent) -> None:
-    """Ignore a progress event. If several processes train a run, only the first one shows progress; the others use this function."""
+    """Do nothing with a progress event."""
+    # If several processes train a run, only the first one shows progress. The others use this function.
 
 
 def _line_printer() -> OnProgress:
-    """Return a function that takes progress events and prints one line per epoch.
-
-    It is used for log files, where a progress bar would add a line at each update.
-    """
+    """Return a function that prints the progress of a training run, one line per epoch."""
+    # For log files, where a progress bar would add a line at each update.
     last = -1
 
     def show(event: ProgressEvent) -> None:
@@ -126,7 +125,7 @@ def _line_printer() -> OnProgress:
 
 
 def progress_line(event: Mapping[str, Any]) -> str:
-    """Return a progress event of a training run as one line of text.
+    """Describe the progress of a training run in one line of text.
 
     Examples:
         >>> progress_line({"epoch": 2, "epochs": 5, "images_per_s": 812.3, "loss": 0.51, "top1": None, "seconds_left": 75})

@@ -52,7 +52,9 @@ class WatchCommand:
 
 
 class Watcher:
-    """Reads the runs again at each update of ``nes-lab watch``. Runs may appear and disappear at any time."""
+    """Reads the runs from disk for each update of ``nes-lab watch``."""
+
+    # Runs may appear and disappear at any time.
 
     def __init__(self, store: RunStore, names: Sequence[str], group: str = "") -> None:
         self.store, self.reader, self.group = store, RunProgressReader(store), group

@@ -45,7 +45,8 @@ def runs_frame(
     Args:
         runs: The runs to show, in this order.
         waiting: Ids of the queued runs, in the order of the queue.
-        infos: All runs, also those not shown. The first line says how many there are in each state, such as ``running``.
+        infos: All runs, also those that are not shown. The first line gives the number of runs in each state, such as
+            ``running``.
         width: Number of columns of the terminal.
     """
     counts = Counter(info.state for info in infos)
@@ -198,7 +199,7 @@ def _needs_reason(info: RunInfo) -> bool:
 
 
 def _reasons(infos: Sequence[RunInfo]) -> list[RenderableType]:
-    """Return one line of text for each reason why runs ended early. Runs with the same state and reason share a line."""
+    """Return lines of text that say why runs ended early. Runs with the same state and reason share one line."""
     groups: dict[tuple[str, str], list[str]] = {}
     for info in infos:
         groups.setdefault((info.state, printable(info.reason, 300)), []).append(info.id)
