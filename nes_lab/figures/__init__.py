@@ -4,7 +4,8 @@ No code here trains a network, measures one or loads one.
 
 To add a figure, write ``figures/NAME.py`` with one function ``NAME`` that returns a figure made by ``theme.new_figure``.
 
-Figures of a layer's epitome (a patch is a block of the weight; it is read from the epitome, beginning at its start):
+Figures of a layer's epitome. A patch is a block of the layer's weight that is read from the epitome. The start of a
+patch is the position on the epitome where the patch begins:
 ``epitome_atlas``: draw all cells of an epitome.
 ``patches_on_epitome``: draw where on the epitome each patch is read.
 ``routing_map``: draw the start of each patch.

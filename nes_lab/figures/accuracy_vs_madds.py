@@ -35,7 +35,7 @@ class ReportedPoint:
         madds: Number of multiply-adds.
         top1: Top-1 accuracy in percent.
         source: Where the result was published. The figure always shows it.
-        series: Name of a group of points that a dashed line joins; empty if the point is in no group.
+        series: Name of a group of points; empty if the point is in no group. A dashed line joins the points of a group.
     """
 
     name: str
@@ -49,8 +49,9 @@ class ReportedPoint:
 class MeasuredPoint:
     """The result of runs that differ only in their seed: mean accuracy, its standard error and the number of runs.
 
-    ``line`` holds data set, backbone and training recipe. The figure joins points of one series that have the same ``line``.
-    ``detail`` is a text that tells this point from points of its series with the same label, for example ``"20 epochs"``.
+    ``line`` holds data set, backbone and training recipe. The figure joins points with the same ``series`` and
+    ``line``. ``detail`` is a text such as ``"20 epochs"``. It distinguishes this point from points with the same
+    ``series`` and label.
     """
 
     series: str
@@ -65,7 +66,7 @@ class MeasuredPoint:
 
 
 def series_name(row: Mapping[str, Any]) -> str:
-    """Return the name of the series that a run belongs to in the figure: ``"dense"``, or ``"epitome"`` with the routing.
+    """Return the group of runs that a run belongs to in the figure: ``"dense"``, or ``"epitome"`` with the routing.
 
     The routing (``tiled``, ``free``, ``learner``, ...) is the way in which the epitome layers place their starts.
 
@@ -77,7 +78,7 @@ def series_name(row: Mapping[str, Any]) -> str:
 
 
 def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
-    """Combine runs that differ only in their seed into one point. Runs without accuracy or multiply-adds are left out.
+    """Combine runs that differ only in their seed into one point of the figure. Runs without accuracy or multiply-adds are left out.
 
     Args:
         rows: Rows of a run table, one mapping per run. Of runs with the same setting and seed, only the newest counts.
@@ -98,7 +99,7 @@ def _usable(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the rows of the newest run of each setting and seed. Rows without a setting or a seed are all returned."""
+    """Keep only the newest run of each setting and seed. Runs without a setting or without a seed are all kept."""
     kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for place, row in enumerate(rows):
         known = row.get("setting") is not None and row.get("seed") is not None
@@ -109,9 +110,9 @@ def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _detail(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    """Return text that tells a point from others of its series.
+    """Describe how the runs of one point in the figure differ from other runs with the same routing.
 
-    The text names the training options that vary in the series and, if they are not enough, a hash of the configuration.
+    The text names the training options that differ. If these are not enough, it also names a hash of the configuration.
     """
     series = [other for other in groups if series_name(other) == series_name(group)]
     texts = {
@@ -153,8 +154,8 @@ def accuracy_vs_madds(
     Args:
         rows: Rows of a run table, one mapping per run. Runs that differ only in their seed become one point with its
             standard error.
-        budget: Multiply-adds at which a vertical line is drawn. A star marks the most accurate measured point to the left of
-            the line or on it. None draws neither.
+        budget: Multiply-adds at which a vertical line is drawn. A star marks the most accurate measured point with at
+            most this many multiply-adds. None draws no line and no star.
         reported: Published results. They are drawn in gray, with dashed lines and hollow markers, and with their sources.
 
     Returns:
@@ -217,7 +218,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
-    """Return the names of the series that the points belong to: ``"dense"`` first, then epitomes, in a fixed order of routings."""
+    """Return the names of the groups of runs in the figure: ``"dense"`` first, then epitome networks, ordered by routing."""
     known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
     names = {point.series for point in points}
     return [name for name in known if name in names] + sorted(names - set(known))

@@ -39,8 +39,8 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
         title: Title of the figure.
 
     Returns:
-        A figure of less than 2 MB. A sound is drawn as its outline over time, scaled so that its loudest sample fills the
-        row.
+        A figure of less than 2 MB. A sound is drawn as its outline over time. The loudest sample of the sound fills the
+        height of the row.
 
     Raises:
         OptionError: If there are no examples or more than 240, or an array has another shape or type.
@@ -95,7 +95,8 @@ def _add_hover(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarra
 
 
 def _layout_images(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> list[dict[str, Any]]:
-    """Return the plotly layout entries of all images. Adding all in one call is faster than adding one after the other."""
+    """Return the plotly layout entries of all images."""
+    # Adding all entries in one call is faster than adding one after the other.
     place = {"xref": "x", "yref": "y", "xanchor": "center", "yanchor": "middle", "sizing": "contain", "layer": "below"}
     place |= {"sizex": 1 - 2 * _GAP, "sizey": 1 - 2 * _GAP}
     return [
@@ -145,8 +146,8 @@ def _add_sounds(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarr
 def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
     """Return the outline of a sound as a list of positions and a list of heights.
 
-    The sound is cut into up to 120 short parts. Each part gives two points at its position (0 to 1): its smallest and its
-    largest sample, scaled so that the loudest sample of the sound is 1 or -1.
+    The sound is cut into up to 120 short parts. Each part gives two points: its smallest and its largest sample.
+    Positions go from 0 to 1. Heights are scaled so that the loudest sample of the sound is 1 or -1.
     """
     values = np.asarray(wave, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():

@@ -23,7 +23,7 @@ __all__ = ["coverage", "gini"]
 def gini(counts: np.ndarray) -> float:
     """Return the Gini coefficient of how often the cells of an epitome are read.
 
-    It is 0 if all cells are read equally often, and near 1 if nearly all reads go to a few cells.
+    The coefficient is 0 if all cells are read equally often, and near 1 if nearly all reads go to a few cells.
 
     Args:
         counts: Number of reads of each cell.
@@ -43,8 +43,8 @@ def gini(counts: np.ndarray) -> float:
 def coverage(snapshot: LayerSnapshot) -> go.Figure:
     """Draw how often each cell of a layer's epitome is read when the layer's weight is sampled from it.
 
-    There is one cell per pair of an output and an input channel of the epitome. Its count is the number of channel pairs of
-    the weight that are sampled from this cell.
+    Here a cell is a pair of an output channel and an input channel of the epitome. The count of a cell is the number of
+    channel pairs of the weight that are sampled from the cell.
 
     Args:
         snapshot: Copy of the layer's epitome and starts at the training step shown.

@@ -30,7 +30,7 @@ def data_statistics(report: DataReport) -> go.Figure:
     """Draw the number of examples per class and the most frequent sizes of examples, for each split of a data set.
 
     Up to 40 classes are drawn as bars in the order of their labels. If there are more classes, each split is drawn as a
-    curve that begins with its largest class.
+    curve. The curve begins with the largest class of the split.
 
     Args:
         report: What :func:`nes_lab.check_data` found out about the data set.

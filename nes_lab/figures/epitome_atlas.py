@@ -1,4 +1,4 @@
-"""Draw all cells of an epitome in one heatmap. Its color scale is symmetric around zero and ignores outliers.
+"""Draw all cells of an epitome in one heatmap. The color scale is symmetric around zero and ignores outliers.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -22,7 +22,7 @@ __all__ = ["atlas_pages", "epitome_atlas"]
 
 
 def atlas_pages(snapshot: LayerSnapshot) -> int:
-    """Return how many pages :func:`epitome_atlas` needs for a layer's epitome, with up to 64 kernel positions per page."""
+    """Return how many pages :func:`epitome_atlas` needs for a layer's epitome. A page shows up to 64 kernel positions."""
     return kernel_slices(np.empty(snapshot.epitome_shape, dtype=np.int8)).count
 
 
@@ -104,11 +104,11 @@ def _block_note(block: tuple[int, int]) -> str:
 
 
 def _canvas(tiles: list[list[np.ndarray]], reads: np.ndarray, block: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Join the heatmaps of all kernel positions, separated by NaN, and return them with data for the hover text.
+    """Join the heatmaps of all kernel positions into one heatmap, with NaN between them.
 
     Returns:
-        The joined heatmaps, and an array with three numbers for each point: its output cell, its input cell, and how often
-        this cell is read.
+        The joined heatmap, and an array with three numbers for each point of the heatmap: the index of the output
+        channel, the index of the input channel, and how often this point of the epitome is read.
     """
     height, width = reads.shape
     gap = max(1, round(0.04 * max(height, width))) if len(tiles) * len(tiles[0]) > 1 else 0
@@ -152,7 +152,7 @@ def _label_axes(figure: go.Figure, pages: Pages, tile: tuple[int, ...], block: t
 
 
 def _cell_ticks(count: int, block: int) -> dict[str, Any]:
-    """Return the tick positions and labels of an axis of cells, with up to eight round numbers."""
+    """Return the positions and labels of up to eight ticks for a plot axis. The labels are round numbers."""
     cells = count * block
     step = next(size for size in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10**9) if cells / size <= 8)
     marks = list(range(0, cells, step))

@@ -34,11 +34,12 @@ def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     Args:
         rows: The rows that ``FitReport.rows()`` returns, one mapping per layer. ``name``, ``residual_before``,
             ``residual_after``, ``error_before`` and ``error_after`` are drawn. ``starts``, ``method`` and ``norm`` are
-            shown in the hover text. ``weight_energy``, the squared norm of the dense weight, serves to compute the
+            shown in the hover text. ``weight_energy`` is the squared norm of the dense weight. It is needed for the
             residual of all layers together.
 
     Returns:
-        A figure of residuals in percent. 0 means that the dense weight is matched exactly; zeros in its place would give 100.
+        A figure of residuals in percent. 0 means that the epitome gives the dense weight exactly. A weight of zeros
+        would give 100.
 
     Raises:
         OptionError: If there are no rows.

@@ -66,7 +66,8 @@ def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[in
 def symmetric_limit(values: np.ndarray) -> float:
     """Return the upper end of a color scale that is symmetric around zero and ignores outliers.
 
-    It is the 99th percentile of the absolute values. If that is 0, it is the largest absolute value, or else 1.
+    It is the 99th percentile of the absolute values. If that is 0, the largest absolute value is returned. If all
+    values are 0, the limit is 1.
 
     Examples:
         >>> symmetric_limit(np.zeros((2, 2)))

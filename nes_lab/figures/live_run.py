@@ -29,8 +29,8 @@ def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str,
     Vertical lines mark the steps at which a checkpoint was saved, and the steps from which the run was resumed.
 
     Args:
-        metrics: Rows of the run's metrics: mappings with ``step``, ``split`` ("train" or "val"), ``attempt`` (1, and one more
-            after each resume) and any of ``loss``, ``top1``, ``lr``, ``images_per_s``.
+        metrics: Rows of the run's metrics: mappings with ``step``, ``split`` ("train" or "val"), ``attempt`` (1 at
+            first, and one more after each resume) and any of ``loss``, ``top1``, ``lr``, ``images_per_s``.
         events: Rows of the run's events: mappings with ``kind`` and ``step``. Only the checkpoints are used.
 
     Returns:
@@ -109,10 +109,8 @@ def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _marks(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Return the steps at which checkpoints were saved, and the steps from which the run was resumed.
-
-    After each resume, the rows of ``metrics`` have a higher ``attempt``. The first step of these rows is returned.
-    """
+    """Return the steps at which checkpoints were saved, and the steps from which the run was resumed."""
+    # After each resume, the rows of ``metrics`` have a higher ``attempt``. The first step of these rows is returned.
     begins: dict[int, int] = {}
     for row in metrics:
         if isinstance(row.get("attempt"), int) and "step" in row:

@@ -71,9 +71,9 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
 
 
 def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
-    """Draw one patch on an epitome with one axis. Below it, draw the patch's samples and their derivatives by its start.
+    """Draw one patch on an epitome with one axis. Below, draw the samples and their derivatives with respect to the start.
 
-    The scales depend only on the epitome. So figures of one epitome with different starts can be compared.
+    The scales depend only on the epitome. Figures of one epitome with different starts can be compared.
 
     Args:
         epitome: The cells of the epitome, as an array with one axis.

@@ -1,4 +1,4 @@
-"""Draw where on the epitome each patch of a layer's weight is read. These windows may begin between two cells.
+"""Draw where on the epitome each patch of a layer's weight is read.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -25,15 +25,15 @@ MOST_TRACES = 12
 
 
 def patches_on_epitome(snapshot: LayerSnapshot) -> go.Figure:
-    """Outline on a layer's epitome the windows from which the patches (blocks of the weight) are read.
+    """Draw an epitome, and a rectangle around each region from which a patch (a block of the layer's weight) is read.
 
     Args:
         snapshot: Copy of the layer's epitome and starts at the training step shown. It may lack the epitome.
 
     Returns:
-        A figure. The background is a heatmap of the epitome, averaged over kernel positions; it is empty without an epitome.
-        The outlines of patches with the same output channels have one color and dash. Windows at the same position hide each
-        other. So the subtitle says how many different positions there are.
+        A figure. The background is a heatmap of the epitome, averaged over kernel positions; it is empty without an
+        epitome. Rectangles of patches with the same output channels have the same color and dash. Rectangles at the
+        same position hide each other. The subtitle says how many different positions there are.
     """
     rows, columns = snapshot.geometry.patch_grid
     chosen = np.unique(np.linspace(0, rows - 1, min(rows, MOST_TRACES)).round().astype(int))
@@ -106,15 +106,16 @@ def _add_outlines(figure: go.Figure, snapshot: LayerSnapshot, row: int, place: i
 
 
 def _box(start: float, length: int) -> tuple[float, float]:
-    """Return the two edges of a window along one plot axis. A cell is drawn from 0.5 before its index to 0.5 after it."""
+    """Return the two edges of a patch's rectangle along one plot axis."""
+    # A cell is drawn from 0.5 before its index to 0.5 after it.
     return start - 0.5, start + length - 0.5
 
 
 def _copies(snapshot: LayerSnapshot, y: float, x: float, size: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Yield the position at which a window is drawn. A window that wraps around an edge of the epitome is drawn again.
+    """Yield the positions at which the rectangle of one patch is drawn.
 
-    Windows wrap only if the layer's boundary is ``circular``. Then they continue at the opposite edge, and the positions of
-    these continuations follow.
+    If the layer's boundary is ``circular``, a patch may continue at the opposite edge of the epitome. The rectangle is
+    then drawn there again.
     """
     if snapshot.boundary != "circular":
         yield y, x

@@ -120,7 +120,8 @@ def _figure(figure: go.Figure) -> str:
 
 
 def _json(value: object) -> str:
-    """Return a value as JSON that is safe inside a ``<script>`` element, because ``<`` is escaped."""
+    """Return a value as JSON that is safe inside a ``<script>`` element."""
+    # It is safe because ``<`` is escaped.
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 

@@ -30,9 +30,9 @@ def routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None = None) -
             None draws only ``snapshot``.
 
     Returns:
-        A figure with one row of heatmaps for each weight axis that has starts. In a heatmap, each entry is one patch and its
-        color is the start. Patches in one row have the same output channels, those in one column the same input channels.
-        If the layer has no starts, the figure says so.
+        A figure with one row of heatmaps for each weight axis that has starts. Each entry of a heatmap is one patch.
+        The color of an entry is the start of the patch. Patches in one row have the same output channels, those in one
+        column the same input channels. If the layer has no starts, the figure says so.
     """
     axes = axes_with_starts(snapshot)
     alt = f"Starting indices of layer {snapshot.name}: one heatmap per sampled axis, " + (
@@ -118,7 +118,7 @@ def _add_map(
 
 
 def _ticks(count: int) -> dict[str, Any]:
-    """Return the tick options of a plot axis with ``count`` patches, for about six ticks at integers."""
+    """Return the options for about six ticks, at integers, on a plot axis with ``count`` patches."""
     return {"tick0": 0, "dtick": max(1, round(count / 6))}
 
 

@@ -81,8 +81,8 @@ def run_sections(
         metrics: Rows of the run's metrics.
         events: Rows of the run's events, such as saved checkpoints.
         layers: Rows of the run's compression plan, one per layer; may be empty.
-        history: Pairs of a training step and a mapping: name of a layer -> copy of its epitome and starts at this step. The
-            oldest pair is first; may be empty.
+        history: The training steps that the run has saved, oldest first; may be empty. Each is a pair: the step, and a
+            mapping from the name of a layer to a copy of its epitome and starts.
     """
     progress = progress_text(info, metrics)
     attempts = f"{info.attempt} attempt{'' if info.attempt == 1 else 's'}"
@@ -105,12 +105,12 @@ def largest_layers(layers: Mapping[str, LayerSnapshot], most: int = MOST_LAYERS)
 
 
 def layer_sections(name: str, history: History) -> list[Section]:
-    """Return a report's sections about one layer: its epitome and how it is read at the latest step, and how its starts moved.
+    """Return a report's sections about one layer: its latest epitome, how this epitome is read, and how the starts moved.
 
     Args:
         name: Name of the layer.
-        history: Pairs of a training step and a mapping: name of a layer -> copy of its epitome and starts at this step. The
-            oldest pair is first.
+        history: The training steps that the run has saved, oldest first. Each is a pair: the step, and a mapping from
+            the name of a layer to a copy of its epitome and starts.
     """
     path = [(step, layers[name]) for step, layers in history if name in layers]
     first, (step, last) = path[0][1], path[-1]

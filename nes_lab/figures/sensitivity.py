@@ -27,17 +27,18 @@ _TITLES = {"loss": "increase of the loss", "residual": "−log of the energy kep
 
 
 def sensitivity(report: SensitivityReport, plan: CompressionPlan | None = None) -> go.Figure:
-    """Draw what it costs to shrink each layer, against the size of its epitome in percent of the layer's weight.
+    """Draw how much the loss grows when each layer gets a smaller epitome.
 
-    The cost is the increase of the loss. If no loss was measured, the cost says how badly an epitome of that size matches the weight.
+    The size of an epitome is given in percent of the layer's weight. If no loss was measured, the figure shows instead
+    how badly an epitome of that size matches the weight.
 
     Args:
-        report: The costs, measured by :func:`nes_lab.measure_sensitivity`.
-        plan: Compression plan. A marker shows the size that the plan gives each layer; a dense layer has 100 %. None draws
-            no markers.
+        report: The measurements that :func:`nes_lab.measure_sensitivity` returns.
+        plan: Compression plan. A marker shows the size of each layer's epitome in the plan. A dense layer has 100 %.
+            None draws no markers.
 
     Returns:
-        A heatmap with one row per layer in module order. Small dots mark the measured sizes. Between them the costs are
+        A heatmap with one row per layer in module order. Small dots mark the measured sizes. Values between them are
         interpolated.
 
     Raises:
@@ -136,6 +137,7 @@ def _note(report: SensitivityReport) -> str:
 
 
 def _robust(values: Sequence[float]) -> float:
-    """Return the upper end of a color scale: the 97th percentile of the values, so that outliers do not stretch the scale."""
+    """Return the 97th percentile of the values, as the upper end of a color scale."""
+    # The percentile keeps outliers from stretching the scale.
     ordered = sorted(values)
     return max(ordered[int(0.97 * (len(ordered) - 1))], 1e-12)

@@ -19,10 +19,10 @@ __all__ = ["gradient_over_starts", "start_descent"]
 
 
 def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
-    """Draw each sample of a patch as a curve over the patch's start, and below it the derivative of the sample by the start.
+    """Draw how each sample of a patch changes with the patch's start. Below, draw the derivative of the sample.
 
-    The start is the patch's position on the epitome. The derivative jumps at integer starts. A dot there shows the value that
-    is used.
+    The start is the patch's position on the epitome. The derivative is taken with respect to the start. It jumps at
+    integer starts. A dot shows which value is used there.
 
     Args:
         readings: The same patch read at increasing starts, each with its gradient.

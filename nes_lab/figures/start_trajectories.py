@@ -48,10 +48,10 @@ def dead_starts(paths: np.ndarray) -> np.ndarray:
 
 
 def collapsed_starts(paths: np.ndarray) -> np.ndarray:
-    """Find the starts of a layer that came close to other starts during training: they collapsed.
+    """Find the starts of a layer that came close to other starts during training. Such starts are called collapsed.
 
-    Two starts are neighbors if they are less than half a cell apart. A start collapsed if it has at least two more neighbors
-    at the last step than at the first. A single new neighbor may be there by chance.
+    Two starts are neighbors if they are less than half a cell apart. A start collapsed if it has at least two more
+    neighbors at the last step than at the first step.
 
     Args:
         paths: Position of each start on the epitome at each step, ``(steps, starts)``, in cells.
@@ -63,6 +63,7 @@ def collapsed_starts(paths: np.ndarray) -> np.ndarray:
         >>> collapsed_starts(np.array([[0.0, 3.0, 6.0, 9.0], [4.0, 4.1, 4.2, 9.0]])).tolist()
         [True, True, True, False]
     """
+    # A single new neighbor may be there by chance.
 
     def neighbors(row: np.ndarray) -> np.ndarray:
         return (np.abs(row[:, None] - row[None, :]) < NEAR).sum(axis=1) - 1
@@ -130,7 +131,7 @@ def _summary(name: str, paths: np.ndarray) -> str:
 
 
 def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int, column: int) -> None:
-    """Draw one line per start of one weight axis: its position if ``column`` is 1, how far it has moved if ``column`` is 2."""
+    """Draw one line per start of a weight axis. In column 1 it is the start's position, in column 2 how far the start has moved."""
     heights = paths if column == 1 else paths - paths[:1]
     kinds = np.where(collapsed_starts(paths), 2, np.where(dead_starts(paths), 1, 0))
     drawn = thin(paths.shape[1], _MOST_LINES)

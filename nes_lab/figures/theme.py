@@ -1,8 +1,8 @@
 """Define the colors, fonts and templates of all figures.
 
-Series differ in color (from the Okabe-Ito palette), dash and marker at the same time. So they can be told apart in gray print
-and by color-blind readers. In heatmaps, values around zero have colors from red to blue; counts and positions have the cividis
-colors.
+The curves of a figure differ in color, dash and marker. Color-blind readers can tell them apart, also in gray print.
+The colors of the curves are those of the Okabe-Ito palette. In heatmaps, values around zero have colors from red to
+blue; counts and positions have the cividis colors.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -43,7 +43,7 @@ _FONT = "Inter, 'Source Sans 3', 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """The color, dash and marker of one series (such as one curve) in a figure."""
+    """The color, dash and marker of one curve, or of one group of points, in a figure."""
 
     color: str
     dash: str
@@ -51,7 +51,7 @@ class SeriesStyle:
 
 
 def series_style(index: int) -> SeriesStyle:
-    """Return the color, dash and marker of a figure's series, given its number from 0.
+    """Return the color, dash and marker of one curve of a figure. The curves are numbered from 0.
 
     Examples:
         >>> series_style(0)
@@ -87,7 +87,7 @@ def new_figure(alt: str, **layout: Any) -> go.Figure:
 
 
 def legend_below(figure: go.Figure, height: int, entries: int) -> None:
-    """Put the legend of a figure below the plot, and make the figure taller, by one line per entry of the legend.
+    """Put the legend of a figure below the plot. The figure gets taller by one line per entry of the legend.
 
     Args:
         figure: Figure to change.
@@ -120,7 +120,7 @@ def figure_json(figure: go.Figure) -> dict[str, Any]:
 
 
 def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:
-    """Return the plotly options of a narrow color bar whose title stands at its right side."""
+    """Return the plotly options of a narrow color bar with the title at the right."""
     return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, **options}
 
 

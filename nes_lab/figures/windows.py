@@ -28,9 +28,9 @@ def start_grid(snapshot: LayerSnapshot, axis: int) -> np.ndarray:
         axis: Index of the weight axis.
 
     Returns:
-        The starts in epitome cells, as an array with one row per block of output channels and one column per block of input
-        channels. A start that all patches of a row or a column share is repeated. If the axis has no starts, a patch begins
-        at the index of its first channel; on a kernel axis, at 0.
+        The starts in epitome cells, as an array with one row per block of output channels and one column per block of
+        input channels. If patches share a start, it is repeated. On a channel axis without starts, a patch begins at
+        the index of its first channel. On a kernel axis without starts, it begins at 0.
     """
     rows, columns = snapshot.geometry.patch_grid
     starts = snapshot.starts[axis]
