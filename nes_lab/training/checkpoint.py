@@ -3,8 +3,8 @@
 The weights file has the safetensors format. It holds the network's tensors under their state-dict names. If the training keeps
 a moving average of the weights, the file also holds the tensors of this average, with ``ema/`` before each name.
 
-The state file holds everything else (optimizer, counters, random generators). It contains only tensors, numbers, text, lists
-and dicts, and is read by ``torch.load(weights_only=True)``. Therefore loading it never runs code.
+The state file holds everything else (optimizer, counters, random generators). It contains only tensors, numbers, text,
+lists and dicts. It is read by ``torch.load(weights_only=True)``, which never runs code from the file.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ EMA_PREFIX = "ema/"
 
 
 def save_weights(path: Path, model: nn.Module, ema: nn.Module | None = None) -> None:
-    """Write the state dicts of a network and of the moving average of its weights to a safetensors file.
+    """Write the state dict of a network to a safetensors file.
 
-    A tensor that has several names in the network is written once for each name.
+    The moving average of the weights may be written to the same file. A tensor with several names in the network is
+    written under each name.
 
     Args:
         path: The file to write.
@@ -97,7 +98,9 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> 
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write the state of a training, made of plain tensors, numbers, text, lists and dicts, to a checkpoint file.
+    """Write the state of a training to a checkpoint file.
+
+    The state consists of tensors, numbers, text, lists and dicts.
 
     Raises:
         CheckpointError: If the file cannot be written.

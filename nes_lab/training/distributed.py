@@ -45,7 +45,10 @@ def _is_active() -> bool:
 
 
 def rank() -> int:
-    """Return the rank of this process: its number among the processes that train together; 0 if it trains alone."""
+    """Return the rank of this process: its number among the processes that train together.
+
+    The first process has rank 0. A process that trains alone has rank 0, too.
+    """
     return dist.get_rank() if _is_active() else 0
 
 
@@ -159,7 +162,7 @@ def _gloo_group() -> Any:
 
 
 def max_over_ranks(*numbers: int) -> tuple[int, ...]:
-    """Return the largest value that each given number has in any process of a training.
+    """Compare numbers between all processes of a training, and return the maximum of each number.
 
     All processes must call this function.
 
@@ -200,7 +203,7 @@ def raise_on_all_ranks(error: Exception | None) -> None:
 
 
 def broadcast(value: Any = None) -> Any:
-    """Send a value from the first process of a training to all processes, and return it.
+    """Send the value of the first process to all processes of a training, and return this value.
 
     All processes must call this function. The values that the other processes pass are ignored.
 

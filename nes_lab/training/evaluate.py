@@ -40,7 +40,7 @@ def evaluate(
         model: A network on ``device``.
         split: The images and labels.
         batch_size: Number of images per forward pass. It changes the returned values only by rounding errors.
-        device: Device of the network; the images are moved there.
+        device: Device of the network. The images are moved to this device.
         amp: Mixed precision: ``"auto"`` (on GPUs), ``"off"``, ``"bf16"`` or ``"fp16"``.
         should_stop: Function that is called before every batch. If it returns True, the evaluation stops.
         all_ranks: True: divide the batches among all processes of a training. Every process must then call this

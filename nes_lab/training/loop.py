@@ -47,8 +47,8 @@ class Trainer(TrainingState):
         seed: Seed for the order of the images, augmentation and dropout.
         device: The device to train on.
         hooks: Callbacks; None: nothing is reported, and the training never stops early.
-        teacher: Dense network whose outputs ``model`` learns to imitate (distillation), needed if ``kd_weight`` is above 0. The
-            teacher is neither changed nor saved. None: no teacher.
+        teacher: Dense network whose outputs ``model`` learns to imitate (distillation). It is needed if ``kd_weight``
+            is above 0. It is neither changed nor saved. None: no teacher.
 
     Raises:
         OptionError: If the device, the data or the network does not allow the recipe.

@@ -154,7 +154,8 @@ def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[
 def mark_parameters_changed(optimizer: torch.optim.Optimizer) -> None:
     """Increase torch's version counter of every parameter of an optimizer. Call this after each update of the weights.
 
-    Epitome layers notice by these counters that a cached weight is outdated.
+    An epitome layer keeps the last weight that it computed. By these counters the layer notices that this weight is
+    outdated.
     """
     # torch's fused optimizers do not increase these counters themselves
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])

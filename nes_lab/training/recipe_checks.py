@@ -1,4 +1,4 @@
-"""Check before a training that the device, the data and the network allow the recipe (the settings of the training)."""
+"""Check whether the device, the data and the network allow a recipe (the settings of a training)."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ def images_per_step(recipe: Recipe, images: int, processes: int) -> int:
         processes: Number of processes that train together.
 
     Raises:
-        OptionError: If there are fewer training images than one step uses. A step of a single batch in a single process is
-            always allowed.
+        OptionError: If one step uses more images than there are. A step of one batch in one process is always allowed.
 
     Examples:
         >>> images_per_step(Recipe(epochs=1, batch_size=8, accumulate=2, lr=0.1), images=100, processes=2)

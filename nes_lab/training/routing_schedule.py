@@ -33,7 +33,7 @@ class RoutingSchedule:
         steps_per_epoch: Number of steps in one epoch.
 
     Raises:
-        OptionError: If the recipe compiles the network and also changes the momentum of its starts at every step.
+        OptionError: If the recipe compiles the network and also changes the momentum of the starts during the training.
 
     Examples:
         >>> from nes_lab.nn.conv import EpitomeConv2d

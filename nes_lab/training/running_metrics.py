@@ -1,6 +1,7 @@
-"""Compute the mean loss and accuracy over many batches, without waiting for the GPU after each batch.
+"""Compute the mean loss and accuracy over many batches.
 
-The sums of losses and of correct predictions stay on the GPU until the means are read.
+The sums of losses and of correct predictions stay on the GPU until the means are read. Therefore the CPU need not wait
+for the GPU after each batch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class RunningMetrics:
     """Means of the loss, and of the top-1 and top-5 accuracy in percent, over all batches added so far.
 
     Args:
-        device: Device of the losses and logits, where the sums are kept.
+        device: Device of the losses and logits. The sums are kept there.
 
     Examples:
         >>> metrics = RunningMetrics("cpu")
@@ -34,7 +35,7 @@ class RunningMetrics:
         self.images = 0
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add the loss and accuracy of a batch.
+        """Add the loss and accuracy of a batch to the means.
 
         Args:
             loss: Mean loss of the batch.

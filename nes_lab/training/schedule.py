@@ -1,6 +1,7 @@
 """Build timm's learning-rate schedules.
 
-A schedule's method ``step_update(step)`` sets the learning rates for this step. They do not depend on earlier calls.
+A schedule's method ``step_update(step)`` sets the learning rates for this step. The learning rates depend only on the
+step, not on earlier calls.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hold everything that belongs to a training, and return all of it except the weights as a dict for checkpoints."""
+"""Hold everything that belongs to a training. Return all of it except the weights as a dict for checkpoints."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TrainingState:
     Attributes:
         step: Number of training steps done so far.
         total: Number of steps in the complete training.
-        validated: Number of epochs after which a validation was done.
+        validated: Number of epochs that were completed at the latest validation; 0 before the first one.
         last: Metrics of the latest validation; empty before the first one.
         best_top1: Best top-1 accuracy in validation so far, in percent; None before the first validation.
         ema: Moving average of the weights; None: the recipe has no ``ema_decay``.
