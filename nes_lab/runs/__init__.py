@@ -8,15 +8,15 @@
 ``files``: write and read JSON files, files of JSON lines and logs so that a crash does not damage them.
 ``lock``: allow one writer per run, by a file lock.
 ``process``: tell whether the process that trains a run is alive, gives no sign of life, or has ended.
-``claims``: reserve a run for the process about to be started, until that process takes the lock.
+``claims``: reserve a run for the one process that trains it or is about to train it.
 ``queue``: keep the runs that wait, in the order in which they came.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.
 ``launcher``: decide which waiting run starts next; start and cancel runs.
 ``spawn``: start processes that continue when the terminal or the app is closed.
 ``checkpoints``: save, check and find checkpoints, and delete old ones.
 ``snapshots``: save the epitomes and starts of all layers several times during training.
-``current_metrics``: select the rows of metrics that are valid after a run was resumed.
+``current_metrics``: select the valid rows of metrics of a run that was resumed.
 ``run_progress``: read epoch, loss, accuracy, speed and time left of a run.
-``query``: make one table of many runs, with the Pareto front, means over seeds and differences of configurations.
+``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.
 ``compare``: tell whether a difference in accuracy is more than noise.
 """

@@ -1,13 +1,13 @@
-"""Save and find the checkpoints of a run. A damaged checkpoint is never used, even after a crash.
+"""Save and find the checkpoints of a run. A damaged checkpoint is never used.
 
 ``manifest.json`` lists the checkpoints of a run with the SHA-256 of each file. :func:`commit` adds a checkpoint in four steps:
 
-1. Rename the written files to their final names, which contain the training step and the number of the start or resume.
+1. Give the written files their final names.
 2. Write ``manifest.json``.
 3. Write ``latest.json``, a copy of the newest entry of ``manifest.json``.
 4. Delete the files of checkpoints that are too old.
 
-If the process is killed during any of these steps, the earlier checkpoints are still complete.
+The earlier checkpoints stay complete if the process is killed during these steps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _KINDS = {".safetensors": "weights", ".pt": "state"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Holds the paths of an undamaged checkpoint: the SHA-256 of each file equals the stored one.
+    """Holds the paths of the files of an undamaged checkpoint.
+
+    The SHA-256 of each file equals the stored SHA-256.
 
     Attributes:
         step: Training steps done.
@@ -46,9 +48,9 @@ class Checkpoint:
 
 
 def empty_manifest(run: Path) -> None:
-    """Create the folder of checkpoints of a new run, and in it ``manifest.json`` with an empty list of checkpoints.
+    """Create the folder for the checkpoints of a new run, and in it ``manifest.json`` with an empty list.
 
-    Every run has this file from the start. If the file is missing later, the run is damaged.
+    Every run has this file. A run without the file is damaged.
     """
     folder = run / layout.CHECKPOINTS
     folder.mkdir()
@@ -60,7 +62,7 @@ def file_name(step: int, attempt: int, kind: str) -> str:
 
     Args:
         step: Training steps done.
-        attempt: Number of the start or resume of the run.
+        attempt: 1 before the run was resumed, 2 after the first resume, and so on.
         kind: ``weights``, or ``state`` for the file with the optimizer's state.
     """
     return f"step-{step:08d}-a{attempt:02d}" + (".safetensors" if kind == "weights" else ".state.pt")
@@ -69,14 +71,14 @@ def file_name(step: int, attempt: int, kind: str) -> str:
 def commit(
     run: Path, step: int, attempt: int, files: Iterable[Path], keep: int, top1: float | None = None
 ) -> dict[str, Any]:
-    """Make files that are already written the latest checkpoint of a run, and delete old checkpoints.
+    """Make written files the latest checkpoint of a run, and delete old checkpoints.
 
     The ``keep`` newest checkpoints and the one with the best validation top-1 are kept.
 
     Args:
         run: Folder of the run.
         step: Training steps done.
-        attempt: Number of the start or resume of the run that wrote the files.
+        attempt: 1 if the files were written before the run was resumed, 2 after the first resume, and so on.
         files: One ``.safetensors`` file and at most one ``.pt`` file, both in the folder of checkpoints.
         keep: How many of the newest checkpoints are kept.
         top1: Validation top-1 of this checkpoint in percent; None if it was not validated.
@@ -109,7 +111,10 @@ def commit(
 
 
 def _kept(entries: list[dict[str, Any]], keep: int) -> list[dict[str, Any]]:
-    """Return the entries of the checkpoints to keep: the ``keep`` newest, and the best by validation top-1, oldest first."""
+    """Return the entries of the checkpoints to keep, oldest first.
+
+    These are the ``keep`` newest checkpoints and the one with the best validation top-1.
+    """
     top = best_of(entries)
     return [item for item in entries[:-keep] if item is top] + entries[-keep:]
 
@@ -128,11 +133,11 @@ def best_of(entries: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def drop_unfinished(run: Path, attempt: int) -> None:
-    """Delete the temporary files of a run's checkpoints that were not completed, because they fill the disk.
+    """Delete the temporary files of checkpoints that were never completed.
 
     Args:
         run: Folder of the run.
-        attempt: Number of the start or resume of the run that wrote the files.
+        attempt: 1 if the files were written before the run was resumed, 2 after the first resume, and so on.
     """
     for path in (run / layout.CHECKPOINTS).glob(f".saving-*-a{attempt:02d}.*"):
         with contextlib.suppress(OSError):
@@ -184,7 +189,8 @@ def latest(run: Path) -> Checkpoint | None:
     """Return the newest undamaged checkpoint of a run. Its files are compared with their stored SHA-256.
 
     Returns:
-        The checkpoint, or None if the run never saved one. Its ``note`` says why newer checkpoints were skipped.
+        The checkpoint, or None if the run never saved one. The ``note`` of the checkpoint says why newer ones were
+        skipped.
 
     Raises:
         CheckpointError: If all checkpoints of the run are damaged.

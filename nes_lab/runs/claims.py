@@ -1,7 +1,7 @@
-"""Reserve a run for the process that is about to be started for it, until that process takes the run's lock.
+"""Reserve a run for the one process that trains it or is about to train it.
 
-A claim is a file in the folder of the run that names the process working on it. Only one process can create the file.
-The claim is not valid any more when that process has ended.
+A claim is a file in the folder of the run. The file names one process. Only one process can create the file. The claim
+is no longer valid when the named process has ended.
 
 Tests: tests/runs/test_queue_runner.py.
 """
@@ -27,7 +27,7 @@ LEASE_SECONDS = 120.0  # how long a claim is valid before its process has starte
 def is_claimed(run: Path) -> bool:
     """Return whether the claim file of a run names a living process that trains the run or is about to train it.
 
-    A claim whose training has not started is valid for two minutes.
+    If the training does not start, the claim is valid for two minutes.
     """
     try:
         claim = read_json(run / layout.CLAIM)
@@ -46,9 +46,9 @@ def is_claimed(run: Path) -> bool:
 
 
 def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Identity) -> bool:
-    """Return whether the claim file of a run is still valid, if it names a process on another machine.
+    """Return whether a claim file that names a process on another machine is still valid.
 
-    It is valid if it is younger than two minutes, or if the process still writes signs of life to the run's status file.
+    The file is valid for two minutes, and as long as the process writes signs of life to the run's status file.
     """
     if process.silence(claim, holder) < LEASE_SECONDS:
         return True
@@ -62,12 +62,15 @@ def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Ident
 
 
 def is_void(run: Path) -> bool:
-    """Return whether a run has a claim file that is not valid any more, for example because the named process has ended."""
+    """Return whether a run has a claim file that is no longer valid.
+
+    For example, the process that the file names has ended.
+    """
     return (run / layout.CLAIM).exists() and not is_claimed(run)
 
 
 def try_claim(run: Path) -> bool:
-    """Create the claim file of a run, before the process that trains it is started. The file names the calling process.
+    """Create the claim file of a run before its training process is started. The file names the calling process.
 
     Call this function within :func:`nes_lab.runs.queue.hold_queue`, which locks the queue of waiting runs.
 
@@ -94,9 +97,9 @@ def try_claim(run: Path) -> bool:
 
 
 def give_claim(run: Path, pid: int) -> None:
-    """Replace the calling process in the claim file of a run by the process ``pid``, which it has started to train the run.
+    """Write the process ``pid``, which was started to train a run, into the claim file of the run.
 
-    Nothing is written if the claim file no longer names the calling process.
+    Until then the file names the calling process. If it names another process, nothing is written.
     """
     with contextlib.suppress(RunError, FileNotFoundError):
         claim = read_json(run / layout.CLAIM)

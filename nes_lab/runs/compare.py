@@ -1,4 +1,7 @@
-"""Tell whether two settings (networks trained with one or more seeds each) differ in accuracy by more than noise."""
+"""Tell whether the accuracies of two settings differ by more than noise.
+
+Each setting is trained with one or more seeds.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ VERDICTS = ("ahead", "behind", "within noise")
 
 @dataclass(frozen=True)
 class Contest:
-    """Holds the comparison of the top-1 accuracies of two settings of equal multiply-adds.
+    """Holds the comparison of the top-1 accuracies of two settings with equally many multiply-adds.
 
     Args:
         name, rival: Names of the two settings.
@@ -53,8 +56,8 @@ class Contest:
 def standard_error(top1: Sequence[float], images: int) -> float:
     """Return the standard error of a mean accuracy, in percentage points.
 
-    It is the larger of two estimates. One comes from the spread of the accuracies over the seeds. The other is the binomial
-    error, from the number of test images. If two seeds agree by chance, the spread is too small, and the binomial error counts.
+    There are two estimates, and the larger one is returned. The first comes from the spread of the accuracies over the
+    seeds. The second is the binomial error, which follows from the number of test images.
 
     Args:
         top1: Accuracies in percent, one per seed.
@@ -72,6 +75,7 @@ def standard_error(top1: Sequence[float], images: int) -> float:
     share = min(max(statistics.fmean(top1) / 100, 1 / images), 1 - 1 / images)
     binomial = 100 * math.sqrt(share * (1 - share) / (images * len(top1)))
     spread = statistics.stdev(top1) / math.sqrt(len(top1)) if len(top1) > 1 else 0.0
+    # If a few seeds agree by chance, the spread is too small.
     return max(binomial, spread)
 
 

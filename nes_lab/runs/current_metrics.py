@@ -1,4 +1,4 @@
-"""Select the valid rows of metrics of a run that was resumed. Such a run may have written rows for the same step twice.
+"""Select the valid rows of metrics of a run. A resumed run may have written two rows for the same step.
 
 Tests: tests/runs/test_writer.py.
 """
@@ -12,11 +12,10 @@ __all__ = ["current_rows"]
 
 
 def current_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the valid rows of metrics in order of steps: the last row for each step and split (``train`` or ``val``).
+    """Return the valid rows of metrics in order of steps, one row for each step and split (``train`` or ``val``).
 
-    ``attempt`` in a row is the number of the start or resume that wrote the row. If a later attempt began again at some
-    step, the rows of earlier attempts from that step on are dropped. One exception: if the later attempt began with the
-    validation of that step, the earlier training row of the step is kept.
+    A run that is resumed at an earlier step writes some steps again. The new rows then replace all earlier rows from
+    that step on. ``attempt`` in a row is 1 before the run was resumed, 2 after the first resume, and so on.
 
     Examples:
         >>> first = [{"step": s, "attempt": 1, "loss": 1.0} for s in (1, 2, 3)]
@@ -30,6 +29,7 @@ def current_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         if type(step) is not int or type(attempt) is not int:
             continue
         split = str(row.get("split", "train"))
+        # A run may be resumed at the validation of a step. The training row of that step then stays valid.
         moment = (step, split != "train")
         last[attempt, step, split] = row
         begins[attempt] = min(moment, begins.get(attempt, moment))

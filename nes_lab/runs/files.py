@@ -1,7 +1,7 @@
-"""Write and read small files so that a crash does not damage them; rotate logs, and hash files.
+"""Write and read small files so that a crash does not damage them. Also shorten logs, and hash files.
 
-A file is replaced in one step, or a line is appended. A line that a crash cut short is skipped when the file is read.
-Symbolic links are never followed.
+A file is replaced in one step, or a line is appended. Reading skips a line that a crash has cut short. Symbolic links
+are never followed.
 
 Tests: tests/runs/test_writer.py.
 """
@@ -46,7 +46,7 @@ def write_json(path: Path, content: Any, durable: bool = True) -> None:
     Args:
         path: The file.
         content: Anything that JSON can hold; arrays and numbers of numpy and torch become lists and numbers.
-        durable: Whether to wait until the disk has stored the file. False is enough for a file that is soon written again.
+        durable: Whether to wait until the disk has stored the file.
 
     Raises:
         RunError: If the file cannot be written.
@@ -87,7 +87,7 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def explain(error: OSError) -> str:
-    """Return the reason of a failed write as text. If the disk is full or read-only, the text also says what to do."""
+    """Explain why a file could not be written. If the disk is full or read-only, the text also says what to do."""
     text = error.strerror or str(error)
     return text + _CURES.get(error.errno or 0, "")
 
@@ -101,7 +101,7 @@ _CURES = {
 
 
 def overwrite(path: Path, data: bytes) -> None:
-    """Write bytes over the content of an existing file. This works even if the disk has no space for a second file.
+    """Write bytes over the content of an existing file. This needs no space for a second file.
 
     After a crash the file may hold a mixture of old and new bytes.
 
@@ -159,7 +159,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_line(handle: int, row: dict[str, Any], name: str = "") -> None:
-    """Append one row as a line of JSON to an open file. If the process is killed meanwhile, only this line is cut short.
+    """Append one row as a line of JSON to an open file. If the process is killed, only this line can be cut short.
 
     Args:
         handle: Handle of the file, open for appending.
@@ -212,7 +212,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_tail(path: Path, lines: int, most: int = 1 << 16) -> str:
-    """Return the last lines of a text file as one text, empty if the file cannot be opened.
+    """Return the last lines of a text file as one text. The text is empty if the file cannot be opened.
 
     Args:
         path: The file.
@@ -232,7 +232,7 @@ def read_tail(path: Path, lines: int, most: int = 1 << 16) -> str:
 def rotate(path: Path, most: int, keep: int) -> None:
     """Empty a log file that is larger than ``most`` bytes, and save its last ``keep`` bytes as ``<name>.1``.
 
-    The training process keeps the log open for appending. Therefore the file is emptied, not replaced by a new file.
+    A smaller log file is not changed.
     """
     with contextlib.suppress(FileNotFoundError):
         if path.is_symlink() or path.stat().st_size <= most:
@@ -240,6 +240,7 @@ def rotate(path: Path, most: int, keep: int) -> None:
         with open(path, "r+b") as file:
             file.seek(-keep, os.SEEK_END)
             write_bytes(path.with_name(path.name + ".1"), file.read(), durable=False)
+            # The training process keeps the log open, so the file is emptied and not replaced.
             file.truncate(0)
 
 

@@ -1,4 +1,6 @@
-"""Read one run from its folder and find out its state. Its files may say ``running`` although its process has died.
+"""Read one run from its folder and find out its true state.
+
+The files of a run may say ``running`` although its training process has died.
 
 Tests: tests/runs/test_query.py.
 """
@@ -25,16 +27,16 @@ class RunInfo:
         id: Id of the run, which is also the name of its folder.
         label: Free text to recognize the run.
         group: Name that related runs share, such as those of a sweep.
-        state: A name in :data:`nes_lab.runs.states.STATES`. A run is ``lost`` when its files say that it is running but
-            its process has ended or gives no sign of life.
+        state: A name in :data:`nes_lab.runs.states.STATES`. ``lost`` means that the training process has ended or gives
+            no sign of life, although the files of the run say ``running``.
         step: Training steps done.
         total: Training steps in total; 0 until the number is known.
-        attempt: How often the run was started or resumed.
+        attempt: How often the run was started, with the first start and all resumes.
         reason: Why the run failed, was cancelled or is lost; empty otherwise.
         pid: Id of the process that trained the run last; None if the run was never started.
         config: The experiment's configuration.
         created: Time of creation, in seconds since 1970.
-        heartbeat: Time of the last sign of life of its process, in seconds since 1970.
+        heartbeat: Time at which the training process last gave a sign of life, in seconds since 1970.
         summary: Final results such as params, madds and top1, by name; empty until the run has written some.
     """
 
@@ -59,7 +61,7 @@ class RunInfo:
 
     @property
     def is_final(self) -> bool:
-        """True if the run has ended and its process has written a final state: finished, cancelled or failed."""
+        """True if the run has ended and its final state is written: finished, cancelled or failed."""
         return STATES[self.state].final
 
     @property
@@ -174,9 +176,10 @@ def _conclude(folder: Path, status: dict[str, Any]) -> tuple[str, str]:
 
 
 def _conclude_queued(folder: Path, attempt: int, reason: str) -> tuple[str, str]:
-    """Return the true state, and the reason for it, of a run whose status file says ``queued``.
+    """Find out the true state of a run whose status file says ``queued``. Return the state and the reason for it.
 
-    The status file may be out of date: the run's process may have died while it started, or the user may have cancelled it.
+    The status file may be out of date. The training process may have died while it started, or the user may have
+    cancelled the run.
     """
     asked = is_cancel_requested(folder, attempt + 1)
     if claims.is_claimed(folder):
@@ -193,7 +196,8 @@ def is_cancel_requested(folder: Path, attempt: int) -> bool:
 
     Args:
         folder: Folder of the run.
-        attempt: Number of a start or resume of the run. Requests to stop an earlier one do not count.
+        attempt: 1 before the run was resumed, 2 after the first resume, and so on. Requests to stop an earlier attempt
+            do not count.
     """
     try:
         return _count(read_json(folder / layout.CANCEL), "attempt") >= attempt

@@ -1,4 +1,7 @@
-"""Decide which waiting run starts next, start and cancel runs, and settle runs whose process has died."""
+"""Decide which waiting run starts next, and start and cancel runs.
+
+Also write the final state of runs whose training process has died.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def max_parallel_runs() -> int:
 
 
 def launch(store: RunStore, run_id: str) -> int | None:
-    """Put a run into the queue, and start it if fewer than :func:`max_parallel_runs` runs train. Otherwise it starts later.
+    """Put a run into the queue. The run starts at once if fewer than :func:`max_parallel_runs` runs train.
 
     A cancelled, failed or lost run is resumed. A second call for the same run does not start it twice.
 
@@ -60,7 +63,7 @@ def requeue(store: RunStore, info: RunInfo) -> None:
     """Set a run that was cancelled, failed or lost to ``queued``, so that it can be resumed.
 
     Raises:
-        RunError: If a process still holds the lock of the run, even one that gives no sign of life.
+        RunError: If a process still holds the lock of the run.
     """
     folder = store.path(info.id)
     with hold_lock(folder):
@@ -76,15 +79,14 @@ def _status(info: RunInfo, state: str, reason: str) -> dict[str, Any]:
 def start_waiting(store: RunStore, start_runner: bool = True) -> dict[str, int]:
     """Start waiting runs in the order of the queue, up to :func:`max_parallel_runs` at a time.
 
-    This function is called when a run ends and when the runs are listed. It is also called by the queue runner
-    (:mod:`nes_lab.runs.queue_runner`), a process that waits until a training process ends.
+    If runs still wait then, the process :mod:`nes_lab.runs.queue_runner`, called the queue runner, starts them later.
 
     Args:
         store: The store of the runs.
-        start_runner: Whether to start a queue runner if runs still wait and there is no queue runner.
+        start_runner: Whether to start a queue runner if runs still wait and no queue runner exists.
 
     Returns:
-        The id of each started process, by run id.
+        A mapping from the id of each started run to the id of the process that trains it.
     """
     started: dict[str, int] = {}
     spawn.reap()
@@ -115,7 +117,10 @@ def runs_before(store: RunStore, run_id: str) -> int:
 
 
 def _busy(store: RunStore) -> list[str]:
-    """Return the ids of the runs that a process trains or is about to train. They count toward :func:`max_parallel_runs`."""
+    """Return the ids of the runs that are being trained or are about to start.
+
+    These runs count toward :func:`max_parallel_runs`.
+    """
     busy = []
     for name in layout.names(store.root):
         with contextlib.suppress(RunError):
@@ -125,7 +130,10 @@ def _busy(store: RunStore) -> list[str]:
 
 
 def holders(store: RunStore) -> list[process.Identity]:
-    """Return the processes that train runs or are about to, from the claim and status files of the runs."""
+    """Return the processes that train a run or are about to train one.
+
+    The processes are named in the claim and status files of the runs.
+    """
     identities = []
     for name in _busy(store):
         for file in (layout.CLAIM, layout.STATUS):
@@ -174,7 +182,7 @@ def cancel(store: RunStore, run_id: str) -> RunInfo:
 
 
 def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
-    """Write a final state for a run whose process never started or has died.
+    """Write the final state of a run whose training process never started or has died.
 
     Args:
         store: The store of the run.
@@ -199,13 +207,13 @@ def settle(store: RunStore, run_id: str, state: str, reason: str) -> bool:
 
 
 def _signal(folder: Path) -> None:
-    """Send SIGTERM to the process that trains a run, and to the whole process group if this process leads one.
+    """Tell the process that trains a run to end, by the signal SIGTERM.
 
-    No signal is sent to another process that has the same pid now. A training process that is still starting gets no signal
-    either, but it finds the request to stop in the run's folder.
+    A training process that is still starting gets no signal. It finds the request to stop in the run's folder.
     """
     with contextlib.suppress(FileNotFoundError, RunError, ProcessLookupError):
         holder = process.Identity.read(read_json(folder / layout.STATUS))
         if holder is not None and holder.pid != os.getpid() and process.is_alive(holder):
+            # The signal goes to the whole process group if the training process leads one.
             leads = os.getpgid(holder.pid) == holder.pid
             (os.killpg if leads else os.kill)(holder.pid, signal.SIGTERM)

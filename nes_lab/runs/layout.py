@@ -63,7 +63,8 @@ def resolve(root: Path, run_id: object) -> Path:
         run_id: Id of the run.
 
     Raises:
-        RunError: If the id is not valid, the run does not exist (the message suggests similar ids), or its folder is a link.
+        RunError: If the id is not valid, the run does not exist, or the folder is a link. The message suggests similar
+            ids.
     """
     path = root / check_id(run_id)
     try:
@@ -79,7 +80,7 @@ def resolve(root: Path, run_id: object) -> Path:
 
 
 def names(root: Path) -> list[str]:
-    """Return the ids of all runs, from the names of the subfolders of ``root``. Names that are not valid ids are left out.
+    """Return the ids of all runs. Each subfolder of ``root`` whose name is a valid id is a run.
 
     Args:
         root: The folder of all runs.

@@ -1,4 +1,6 @@
-"""Let only one process write to a run, by a file lock. The operating system releases the lock when the process ends.
+"""Lock a run, so that only one process can write to it.
+
+The lock is a file lock. The operating system releases it when the process ends.
 
 Tests: tests/runs/test_writer.py.
 """
@@ -25,7 +27,7 @@ _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class Lock:
-    """The lock of a run: holds the handle of an open file that is locked."""
+    """The lock of a run. It holds the handle of an open, locked file."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -42,7 +44,8 @@ def lock(folder: Path) -> Lock:
         The lock; give it to :func:`unlock` to release it.
 
     Raises:
-        RunError: If another process holds the lock (the message names its pid), or the file system has no file locks.
+        RunError: If another process holds the lock, or the file system has no file locks. The message names the pid of
+            the other process.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -60,7 +63,7 @@ def lock(folder: Path) -> Lock:
 def _take(handle: int, folder: Path) -> None:
     """Lock an open file, and write the id of this process and the name of this machine into it.
 
-    If the process that holds the lock is just ending, wait up to five seconds for it.
+    If another process holds the lock and is just ending, wait for its end, but at most five seconds.
 
     Raises:
         RunError: If another process holds the lock.
@@ -113,7 +116,7 @@ def hold_lock(folder: Path) -> Iterator[None]:
 def _close_in_child() -> None:
     """Close the locks of runs in a forked process, such as a data loader's worker.
 
-    Otherwise the forked process would keep a run locked after the process that writes to it has ended.
+    A forked process must not keep a run locked after the training process has ended.
     """
     for held in list(_held):
         unlock(held)

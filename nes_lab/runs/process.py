@@ -1,6 +1,6 @@
 """Tell whether a process that was started before still lives.
 
-Its pid (process id) alone is not enough, because a later process may have the same pid.
+The pid (process id) alone does not tell, because a later process may get the same pid.
 
 Tests: tests/runs/test_store.py.
 """
@@ -51,7 +51,7 @@ def _psutil() -> Any:
 
 @cache
 def boot_id() -> str:
-    """Return the boot id of this machine, a text that is new after every start of the machine; empty if it has none."""
+    """Return the boot id of this machine; empty if it has none. The boot id changes at every start of the machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -60,15 +60,15 @@ def boot_id() -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """Identifies a process, even if a later process has the same pid.
+    """Describes a process, so that it is not confused with a later process that has the same pid.
 
     Attributes:
         pid: Process id.
         create_time: Time at which the process started, in seconds since 1970.
-        start_ticks: Clock ticks from the start of the machine to the start of the process; unlike ``create_time``, they do
-            not change when the clock is set. None except on Linux.
+        start_ticks: Clock ticks from the start of the machine to the start of the process. Setting the clock does not
+            change them. None on other systems than Linux.
         host: Name of the machine.
-        boot_id: A text that is new after every start of the machine.
+        boot_id: A text that changes at every start of the machine.
     """
 
     pid: int
@@ -79,7 +79,7 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int | None = None) -> Identity:
-        """Return the identity of a living process.
+        """Describe a living process so that it can be recognized later.
 
         Args:
             pid: Process id; None means the calling process.
@@ -97,7 +97,7 @@ class Identity:
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Identity | None:
-        """Read the identity of a process from the content of a run's status or claim file; None if a part is missing."""
+        """Return the process that the content of a run's status or claim file names; None if a part is missing."""
         pid, created = content.get("pid"), content.get("create_time")
         if type(pid) is not int or pid <= 0 or not isinstance(created, int | float):
             return None
@@ -111,11 +111,11 @@ class Identity:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the identity of the process as plain values for JSON."""
+        """Return the attributes as plain values for JSON."""
         return asdict(self)
 
     def is_here(self) -> bool:
-        """Return whether the process was started on this machine, and the machine has not been restarted since."""
+        """Return whether the process was started on this machine since the machine's last start."""
         return self.host == socket.gethostname() and self.boot_id == boot_id()
 
 
@@ -128,7 +128,7 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def why_dead(identity: Identity) -> str:
-    """Return the reason why the process described by ``identity`` does not live on this machine; empty if it lives."""
+    """Return why the process that ``identity`` describes is not alive on this machine; empty if it is alive."""
     if not identity.is_here():
         if identity.host != socket.gethostname():
             return f"it ran on {identity.host or 'an unknown machine'}"
@@ -150,22 +150,25 @@ def why_dead(identity: Identity) -> str:
 
 
 def is_alive(identity: Identity | None) -> bool:
-    """Return whether the process described by ``identity`` lives on this machine; False if ``identity`` is None."""
+    """Return whether the process that ``identity`` describes is alive on this machine.
+
+    False if ``identity`` is None.
+    """
     return identity is not None and not why_dead(identity)
 
 
 def is_near(identity: Identity) -> bool:
-    """Return whether the process was started on this machine, even if the machine has been restarted since."""
+    """Return whether the process was started on this machine. The machine may have been restarted since then."""
     return identity.host == socket.gethostname()
 
 
 def is_me(identity: Identity | None) -> bool:
-    """Return whether ``identity`` describes the calling process: same pid, same machine, not restarted since."""
+    """Return whether ``identity`` describes the calling process."""
     return identity is not None and identity.pid == os.getpid() and identity.is_here()
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether no living process has this pid. A zombie (it has ended but still has a pid) is not living."""
+    """Return whether no living process has this pid. A zombie process has ended, so it is not living."""
     psutil = _psutil()
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -176,7 +179,7 @@ def is_gone(pid: int) -> bool:
 
 
 def now() -> dict[str, float]:
-    """Return a heartbeat (the time of a sign of life): the wall-clock time and the uptime of this machine.
+    """Return the present time, to be stored as a sign of life: the clock time and the uptime of this machine.
 
     The uptime is the number of seconds since the machine started. Setting the clock does not change it.
     """
@@ -186,13 +189,13 @@ def now() -> dict[str, float]:
 def patience(identity: Identity) -> float:
     """Return for how many seconds a process may give no sign of life before it counts as lost.
 
-    A process on another machine may give no sign of life for longer: its clock may differ and its files arrive late.
+    The number is larger for a process on another machine.
     """
     return STALE_SECONDS if is_near(identity) else FAR_SECONDS
 
 
 def wait_for_an_end(identities: Iterable[Identity], seconds: float) -> None:
-    """Wait until one of the given processes ends, but not longer than ``seconds``. Processes of other machines are ignored."""
+    """Wait until one of the given processes ends, but at most ``seconds``. Processes on other machines are ignored."""
     poll, handles = select.poll(), []
     try:
         for identity in identities:
@@ -207,14 +210,14 @@ def wait_for_an_end(identities: Iterable[Identity], seconds: float) -> None:
 
 
 def silence(status: dict[str, Any], identity: Identity) -> float:
-    """Return how many seconds ago a process last gave a sign of life (heartbeat).
+    """Return how many seconds ago a process last gave a sign of life.
 
     Args:
-        status: Content of a run's status or claim file, with the time of the heartbeat.
+        status: Content of a run's status or claim file, which holds the time of the last sign of life.
         identity: The process that wrote the file.
 
     Returns:
-        Seconds, at least 0; infinite if ``status`` has no heartbeat.
+        Seconds, at least 0; infinite if ``status`` holds no time.
     """
     key, clock = ("uptime", time.monotonic()) if identity.is_here() else ("heartbeat", time.time())
     beat = status.get(key)

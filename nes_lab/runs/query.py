@@ -1,4 +1,7 @@
-"""Make one table of many runs: its Pareto front, means over seeds, and differences of configurations."""
+"""Make a table of many runs, average its rows over seeds, and find its Pareto front.
+
+Also list the differences between the configurations of runs.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ def run_table(infos: Iterable[RunInfo]) -> RunTable:
 
     - ``routing`` is None for a network that was not compressed.
     - ``recipe`` is a short hash of the data and training sections of the configuration.
-    - ``setting`` is a short hash of the configuration without seed and label, so it is equal for the seeds of one setting.
+    - ``setting`` is a short hash of the configuration without seed and label.
     """
     return RunTable(tuple(_row(info) for info in infos))
 
@@ -110,8 +113,8 @@ def _finite(value: Any) -> float | int | None:
 def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = "top1") -> list[bool]:
     """Return for each row whether it is on the Pareto front of low ``cost`` and high ``value``.
 
-    A row is not on the front if another row is at least as good in both columns and better in one. A row without
-    a finite cost and value is never on the front. Of rows that are equal in both columns, all or none are on the front.
+    A row is not on the front if another row is at least as good in both columns and better in one. A row without a
+    finite cost and value is never on the front. Rows that are equal in both columns are treated alike.
 
     Args:
         rows: Rows of a table of runs.
@@ -127,10 +130,10 @@ def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = 
 
 
 def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
-    """Return for each point whether it is on the Pareto front, where smaller coordinates are better.
+    """Return for each point whether it is on the Pareto front. Smaller coordinates are better.
 
-    A point is not on the front if another point is not larger in any coordinate and smaller in at least one. A point with
-    a coordinate that is not finite is never on the front. Of equal points, all or none are on the front.
+    A point is a tuple of numbers. It is not on the front if another point is smaller in one coordinate and not larger
+    in the others. A point with a coordinate that is not finite is never on the front. Equal points are treated alike.
 
     Examples:
         >>> nondominated([(1, 5, 5), (5, 1, 5), (5, 5, 5), (math.nan, 0, 0)])
@@ -155,9 +158,9 @@ def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> li
         by: Column or columns to group by.
 
     Returns:
-        One row per group, in order of first appearance, with the columns ``by`` and the number of rows, ``n``. Columns of
-        results such as ``top1`` hold the mean, and ``<column>_std`` holds the sample standard deviation; None if too
-        few rows have a value.
+        One row per group, in order of first appearance. It has the columns ``by``, and ``n``, the number of rows in the
+        group. Columns of results such as ``top1`` hold the mean of the group. ``<column>_std`` holds the sample
+        standard deviation. Each of them is None if too few rows have a value.
 
     Raises:
         OptionError: If ``by`` names an unknown column.

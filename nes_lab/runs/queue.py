@@ -1,7 +1,7 @@
 """Keep the runs that wait to be trained, first in, first out.
 
-Each waiting run has a ticket: an empty file whose name is the run's place in the queue and the run's id. So the queue is still
-there after a restart of the machine.
+Each waiting run has a ticket, which is an empty file in the folder of the queue. The file name contains the run's place
+in the queue and the run's id. The tickets remain when the machine is restarted.
 
 Tests: tests/runs/test_launcher.py.
 """
@@ -60,14 +60,16 @@ def _flock(handle: int, root: Path) -> None:
 
 
 def why_no_lock(error: OSError) -> str:
-    """Return why a file could not be locked, from the error. Some network file systems do not support file locks."""
+    """Explain why a file could not be locked. Some network file systems do not support file locks."""
     if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
         return "this file system has no locks (flock); set NES_LAB_HOME to a folder on a file system that has them"
     return error.strerror or str(error)
 
 
 def tickets(root: Path) -> list[tuple[str, str]]:
-    """Return the waiting runs in the order in which they will start, as pairs (name of the run's file in the queue, run id).
+    """Return the waiting runs in the order in which they will start.
+
+    Each run is given by two texts: the name of its file in the folder of the queue, and its run id.
 
     Raises:
         RunError: If the folder of the queue cannot be read.

@@ -1,10 +1,9 @@
 """``python -m nes_lab.runs.queue_runner ROOT LOCK``: start each waiting run when its turn comes; exit when the queue is empty.
 
-ROOT is the folder of all runs. LOCK is the handle of a locked file, which allows only one such process per folder.
+ROOT is the folder of all runs. LOCK is the handle of a locked file. The lock allows only one such process per folder.
 
-This process, the queue runner, is started when a run has to wait for another run. It sleeps until a training process ends
-or is killed, and then starts the next waiting run. If the queue runner itself is killed, it is started again when a run is
-launched, when a run ends, or when the runs are listed.
+This process, the queue runner, is started when a run has to wait for another run. It sleeps until a training process
+ends. Then it starts the next waiting run. If the queue runner is killed, NES Lab starts it again later.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def run_queue(store: RunStore, lock: int) -> None:
 
     Args:
         store: The store of the runs.
-        lock: Handle of the locked file that shows that a queue runner exists. The file is closed when no run waits.
+        lock: Handle of a locked file. The lock shows that a queue runner exists. The file is closed when no run waits.
 
     Raises:
         RunError: If the queue could not be read or written for ten minutes.

@@ -29,7 +29,7 @@ class RunProgress:
         epoch: Number of the current epoch, counted from 1.
         epochs: Epochs in total.
         images_per_s: Training speed in images per second, from the latest row of training metrics.
-        seconds_left: Estimated seconds until training ends, from its recent speed; None if there is no estimate.
+        seconds_left: Estimated seconds until training ends; None if there is no estimate.
         losses: Pairs (training step, training loss), in order of steps.
         top1: Pairs (training step, validation top-1 in percent), in order of steps.
     """
@@ -48,7 +48,7 @@ class RunProgress:
         return self.losses[-1][1] if self.losses else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run and its newest metrics as plain values for JSON, without the earlier losses and accuracies."""
+        """Return the run and its newest metrics as plain values for JSON, but no earlier metrics."""
         newest = {"epoch": self.epoch, "epochs": self.epochs, "loss": self.loss}
         newest |= {"top1": self.top1[-1][1] if self.top1 else None, "images_per_s": self.images_per_s}
         # eta_s is the name that older versions wrote; scripts may read it

@@ -1,8 +1,8 @@
-"""Save snapshots during training: the epitomes and starts of all layers at one step, in one safetensors file per snapshot.
+"""Save snapshots during training. A snapshot is a safetensors file with the starts and epitomes of all layers.
 
-The file's keys are ``<layer>/starts.<axis>`` and ``<layer>/epitome``. Only the first and the latest snapshot of a run
-contain the epitomes. The metadata of the file holds one JSON text per layer, with the layer's shapes and options. This
-module needs numpy but not torch.
+The keys of the file are ``<layer>/starts.<axis>`` and ``<layer>/epitome``. Only the first and the latest snapshot of a
+run contain the epitomes. The metadata of the file describes the shapes and options of each layer as JSON. This module
+needs numpy but not torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OPTIONS = ("scope", "boundary", "routing")
 
 
 def snapshot_path(folder: Path, step: int) -> Path:
-    """Return the path of the snapshot file (epitomes and starts of all layers) of one training step."""
+    """Return the path of the snapshot file of one training step."""
     return folder / f"step-{step:08d}.safetensors"
 
 
@@ -43,7 +43,7 @@ def snapshot_steps(folder: Path) -> list[int]:
 def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitomes: bool = True) -> None:
     """Write the starts of all layers, and their epitomes if asked, to one snapshot file.
 
-    After a crash the file is complete or absent.
+    A crash never leaves an incomplete snapshot.
 
     Args:
         path: The file.
@@ -99,15 +99,15 @@ def _layer(name: str, metadata: Mapping[str, str], keys: set[str], file: Any) ->
 
 
 def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -> Path:
-    """Write the latest snapshot of a run (starts and epitomes of all layers), and return the path of the file.
+    """Save the starts and epitomes of all layers as the latest snapshot of a run, and return the path of the file.
 
-    The epitomes are removed from the previous snapshot, unless it is the first one. Snapshots of later steps are deleted:
-    they were written before the run was resumed at an earlier step.
+    Only the first and the latest snapshot keep the epitomes. Snapshots of later steps are deleted.
     """
     folder.mkdir(exist_ok=True)
     path = snapshot_path(folder, step)
     write_snapshot(path, layers, with_epitomes=True)
     steps = snapshot_steps(folder)
+    # Later steps exist if the run was resumed at an earlier step.
     for late in (item for item in steps if item > step):
         snapshot_path(folder, late).unlink(missing_ok=True)
     earlier = [item for item in steps if item < step]

@@ -1,4 +1,6 @@
-"""Start processes that outlive the calling process: training processes, and the queue runner, which starts waiting runs.
+"""Start processes that continue when the calling process ends.
+
+These are training processes and the queue runner, which starts waiting runs.
 
 Tests: tests/runs/test_launcher.py.
 """
@@ -27,7 +29,7 @@ _children: list[subprocess.Popen[bytes]] = []
 def start_worker(root: Path, run: Path) -> int:
     """Start the process that trains a run, and return its pid.
 
-    Its working folder is the one in which the run was created, because the run's configuration may have relative paths.
+    The process works in the folder from which the run was created.
 
     Args:
         root: The folder of all runs.
@@ -38,14 +40,15 @@ def start_worker(root: Path, run: Path) -> int:
     """
     rotate(run / layout.LOG, LOG_BYTES, LOG_KEEP)
     words = ["-m", "nes_lab.cli", "_run", run.name, "--root", str(root)]
+    # Relative paths in the run's configuration refer to the folder from which the run was created.
     return _start(words, run / layout.LOG, cwd=_birthplace(run))
 
 
 def start_queue_runner(root: Path) -> int | None:
-    """Start the queue runner, the process that starts waiting runs, unless there is one.
+    """Start the queue runner if there is none. The queue runner is the process that starts waiting runs.
 
-    Call this function within :func:`nes_lab.runs.queue.hold_queue`, which locks the queue. The function locks one more file
-    and passes that lock on to the new process. So there is never more than one queue runner.
+    Call this function within :func:`nes_lab.runs.queue.hold_queue`, which locks the queue. There is never more than one
+    queue runner.
 
     Args:
         root: The folder of all runs.
@@ -87,10 +90,11 @@ def start_python(
 
     Args:
         words: Arguments of the Python interpreter.
-        log: File to which the output of the process is appended; None leaves it where the calling process writes.
+        log: File to which the output of the process is appended. None means that the process prints where the calling
+            process prints.
         keep: Handles of open files that the process inherits.
         cwd: Working folder of the process; None means the working folder of the calling process.
-        environment: Environment variables to set, in addition to those of the calling process; None means no others.
+        environment: Environment variables to add to those of the calling process. None adds none.
 
     Raises:
         OSError: If the process cannot be started, or its log cannot be opened.

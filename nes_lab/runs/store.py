@@ -29,8 +29,8 @@ class RunStore:
     """Creates, lists, reads and deletes runs in one folder, the folder of all runs.
 
     Args:
-        root: The folder; None takes ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set. The folder is
-            created together with the first run.
+        root: The folder of all runs. It is created together with the first run. None means ``$NES_LAB_HOME/runs``, or
+            ``data/runs`` if that variable is not set.
 
     Examples:
         >>> import tempfile
@@ -44,7 +44,7 @@ class RunStore:
         self.root = (layout.default_root() if root is None else Path(root)).absolute()
 
     def create(self, config: Mapping[str, Any], label: str = "", group: str = "") -> str:
-        """Create a run in the state ``queued`` and return its id. After a crash the run's folder is complete or absent.
+        """Create a run in the state ``queued`` and return its id. A crash never leaves an incomplete run.
 
         Args:
             config: The configuration of the experiment.
@@ -83,7 +83,8 @@ class RunStore:
         """Read one run: its state, configuration and summary.
 
         Raises:
-            RunError: If the run does not exist, its ``run.json`` or ``config.json`` is damaged, or it has another format version.
+            RunError: If the run does not exist, ``run.json`` or ``config.json`` is damaged, or the run has another
+                version of the format.
         """
         return read_info(self.path(run_id))
 
@@ -107,7 +108,7 @@ class RunStore:
         return self.get(self.find_id(name))
 
     def find_id(self, name: str) -> str:
-        """Return the run id that equals ``name``, or the only one that begins or ends with it. The run's files are not read.
+        """Return the run id that equals ``name``, or the only run id that begins or ends with ``name``.
 
         Raises:
             RunError: If no run matches, or several do.
@@ -122,7 +123,7 @@ class RunStore:
         return self.path(name).name
 
     def size(self, run_id: str) -> int:
-        """Return the size of all files of a run in bytes, without the targets of symbolic links."""
+        """Return the size of all files of a run in bytes. Symbolic links are not followed."""
         return _bytes_in(self.path(run_id))
 
     def delete(self, run_id: str) -> int:
@@ -143,7 +144,7 @@ class RunStore:
         return freed
 
     def clean(self) -> None:
-        """Delete incomplete folders of runs. They remain when a process is killed while it creates or deletes a run."""
+        """Delete incomplete folders of runs. A killed process may have left them."""
         with contextlib.suppress(OSError), os.scandir(self.root) as entries:
             for item in entries:
                 is_old = time.time() - item.stat(follow_symlinks=False).st_mtime > LITTER_SECONDS
@@ -174,7 +175,7 @@ class RunStore:
         return checkpoints.best(self.path(run_id))
 
     def snapshots(self, run_id: str) -> list[int]:
-        """Return the training steps for which a run has a snapshot: the saved starts (and maybe epitomes) of all layers."""
+        """Return the training steps for which a run has a snapshot. A snapshot holds the starts of all layers."""
         from nes_lab.runs.snapshots import snapshot_steps
 
         return snapshot_steps(self.path(run_id) / layout.SNAPSHOTS)
@@ -182,7 +183,7 @@ class RunStore:
     def snapshot(self, run_id: str, step: int) -> dict[str, LayerSnapshot]:
         """Read the starts and epitomes that a run saved at one training step, by layer name.
 
-        Only the first and the latest snapshot of a run have epitomes; in others they are None.
+        Only the first and the latest snapshot of a run have epitomes. In other snapshots the epitomes are None.
         """
         from nes_lab.runs.snapshots import read_snapshot, snapshot_path
 
@@ -199,7 +200,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _here() -> str:
-    """Return the working folder; empty if it was deleted. Relative paths in a run's configuration refer to it."""
+    """Return the present working folder; empty if it was deleted."""
     try:
         return os.getcwd()
     except FileNotFoundError:

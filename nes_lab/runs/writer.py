@@ -41,16 +41,16 @@ WRITABLE = (*ACTIVE_STATES, *FINAL_STATES)
 class RunWriter:
     """Writes to a run as its only writer, within a ``with`` block.
 
-    On entry, the writer locks the run, counts one more attempt (start or resume), and writes the state ``running``. A
-    thread then writes a sign of life every few seconds. If an exception leaves the block, the state becomes ``failed``, or
-    ``cancelled`` for Ctrl-C, and the exception becomes the reason. A final state that was written before stays.
+    When the block begins, the run is locked and its state becomes ``running``. During the block, a sign of life is
+    written every few seconds. If an exception ends the block, the state becomes ``failed``, and the exception is stored
+    as the reason. After Ctrl-C the state becomes ``cancelled``. A final state that was already written does not change.
 
     Args:
         store: The store of the run.
         run_id: Id of the run.
 
     Raises:
-        RunError: On entry, if another process writes to the run. The message names its pid.
+        RunError: If another process already writes to the run. The message names the pid of that process.
 
     Examples:
         >>> import tempfile
@@ -116,9 +116,10 @@ class RunWriter:
             self.status("failed", reason=f"{type(error).__name__}: {error}"[:2000])
 
     def _last_status(self) -> dict[str, Any]:
-        """Return the integers in the run's status file, such as the step and the attempt (number of starts and resumes).
+        """Return the integers in the run's status file, such as the training step and the number of attempts.
 
-        If the file is damaged, the number of attempts is read from the run's events. Such a run can still be resumed.
+        An attempt is a start or a resume of the run. If the file is damaged, the attempts are read from the run's
+        events.
         """
         try:
             status = read_json(self.folder / layout.STATUS)
@@ -155,7 +156,7 @@ class RunWriter:
     def _write_status(self, durable: bool) -> None:
         """Write the status file of the run.
 
-        If no new file can be written, because the disk is full, the state ``failed`` is written over the old content.
+        If the disk is full, the state ``failed`` is written over the old content.
         """
         path, content = self.folder / layout.STATUS, self._status | process.now()
         try:
@@ -183,7 +184,8 @@ class RunWriter:
     def metric(self, **row: Any) -> None:
         """Append one row to the metrics of the run.
 
-        Give at least ``step`` and ``split``. The time and ``attempt``, the number of the start or resume, are added.
+        Give at least ``step`` and ``split``. The row also gets the time, and ``attempt``: 1 before the run was resumed,
+        2 after the first resume, and so on.
 
         Raises:
             RunError: If ``step`` is not an integer, or the row cannot be written.
@@ -217,7 +219,7 @@ class RunWriter:
         write_bytes(self.folder / layout.PLAN, text.encode())
 
     def cost(self, report: Mapping[str, Any]) -> None:
-        """Store the cost of the run's network: the params and multiply-adds of its layers."""
+        """Store the params and multiply-adds of the layers of the run's network."""
         write_json(self.folder / layout.COST, dict(report))
 
     def cancel_requested(self) -> bool:
@@ -233,7 +235,7 @@ class RunWriter:
         return self.checkpoint_dir / f"{stem}.safetensors", self.checkpoint_dir / f"{stem}.state.pt"
 
     def commit_checkpoint(self, step: int, files: list[Path], keep: int = 2, top1: float | None = None) -> None:
-        """Make files that are already written the latest checkpoint of the run, and delete old checkpoints.
+        """Make written files the latest checkpoint of the run, and delete old checkpoints.
 
         The ``keep`` newest checkpoints and the one with the best validation top-1 are kept.
 
@@ -247,7 +249,9 @@ class RunWriter:
         self.event("checkpoint", step=step, bytes=sum(about["size"] for about in entry["files"].values()))
 
     def latest_checkpoint(self) -> checkpoints.Checkpoint | None:
-        """Return the newest undamaged checkpoint of the run. If a newer one is damaged, this is recorded as an event.
+        """Return the newest undamaged checkpoint of the run.
+
+        If a newer checkpoint is damaged, an event says so.
 
         Returns:
             The checkpoint, or None if none was ever written.
