@@ -1,4 +1,4 @@
 """Show interactive widgets in notebooks.
 
-- ``start_explorer``: show a slider for a start, the patch that is read from an epitome there, and the patch's gradient.
+- ``start_explorer``: move a slider along an epitome, and see the patch that begins there and its gradient.
 """

@@ -1,6 +1,6 @@
-"""Show a slider for a start, the patch that is read there from an epitome of one axis, and the patch's gradient.
+"""Move a slider along an epitome of one axis, and see the patch that begins there and its gradient.
 
-The start is the position in the epitome, in cells, at which the patch begins.
+The position of the slider is the start of the patch: the position in the epitome, in cells, at which the patch begins.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["StartExplorer", "read_patch"]
 
 
 def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patch") -> PatchReading:
-    """Sample one patch from an epitome of one axis, and find the derivative of each sample with respect to the start.
+    """Read one patch from an epitome of one axis, and the derivative of each sample with respect to the start.
 
     Args:
         epitome: The ``n`` cells of the epitome, ``(n,)``.
@@ -64,7 +64,7 @@ def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patc
 
 
 class StartExplorer(ipywidgets.VBox):
-    """Notebook widget: a slider for the start of a patch, above a figure of the patch and its gradient.
+    """Notebook widget with a slider for the start of a patch, above a figure of the patch and its gradient.
 
     The start is the position in an epitome of one axis at which the patch begins, in cells. The gradient says how much each
     sample changes per cell when the start moves. The slider moves by mouse or by the arrow keys.
