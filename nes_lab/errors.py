@@ -39,7 +39,7 @@ class GeometryError(NesLabError, ValueError):
 class BudgetError(NesLabError, ValueError):
     """Raised if a budget cannot be read, or if no plan can meet it.
 
-    If no plan can meet it, the message names the smallest budget that can be met.
+    If no plan can meet the budget, the message names the smallest budget that a plan can meet.
 
     Args:
         args: The message.
@@ -63,7 +63,7 @@ class PlanError(NesLabError, ValueError):
 
 
 class OptionError(NesLabError, ValueError):
-    """Raised if the value of an option is outside its choices or its range."""
+    """Raised if the value of an option is not allowed."""
 
 
 class RunError(NesLabError):
@@ -75,7 +75,10 @@ class CheckpointError(NesLabError):
 
 
 class ExportError(NesLabError):
-    """Raised if a model cannot be exported, or the exported file gives other outputs than the model. No file is kept."""
+    """Raised if a model cannot be exported, or if the exported file gives other outputs than the model.
+
+    In both cases no exported file is kept.
+    """
 
 
 class DataError(NesLabError):
@@ -83,7 +86,9 @@ class DataError(NesLabError):
 
 
 def closest(name: object, known: Iterable[str], n: int = 3) -> str:
-    """Return a question that suggests similar names for a wrong name. It is the end of an error message.
+    """Return a question that suggests similar names for a wrong name.
+
+    The question is meant for the end of an error message.
 
     Args:
         name: The wrong name that the user wrote.

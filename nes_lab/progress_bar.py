@@ -1,6 +1,8 @@
-"""Report the progress of a long computation to a function and to a bar on standard error, and estimate the time left.
+"""Show the progress of a long computation as a bar on standard error, and estimate the time left.
 
-The bar is redrawn only when the computation reports progress. So it does not disturb measurements of time.
+The progress can also be passed to a function.
+
+The bar is redrawn only when the computation reports progress.
 
 Tests: tests/runs/test_run_progress.py.
 """
@@ -25,15 +27,16 @@ class ProgressEvent(TypedDict):
 
     Attributes:
         phase: Name of the present phase, such as ``"layers"`` or ``"training"``.
-        done: Number of units of work (such as layers or training steps) done in this phase; it may be a fraction.
+        done: Number of units of work done in this phase, such as layers or training steps. It may be a fraction.
         total: Number of units of work in this phase.
         label: Name of the unit in progress, such as a layer's name; may be empty.
-        epoch, epochs: Number of epochs done and number of all epochs; only while a network is trained.
+        epoch, epochs: Number of epochs done, and number of all epochs. Given only while a network is trained.
         loss, top1: Latest training loss, and latest validation accuracy in percent.
         images_per_s: Training speed in images per second.
         seconds_left: Estimated seconds until the end; None if there is no estimate yet.
-        running: If several runs train at the same time: the fraction (0 to 1) of each that is done, by the run's name.
-        finished: If several runs train: the number of runs that have ended.
+        running: How much of each run is done, from 0 to 1, by the run's name. Given only if several runs train at the
+            same time.
+        finished: Number of runs that have ended. Given only if several runs train at the same time.
     """
 
     phase: str
@@ -79,7 +82,7 @@ def progress_reporter(
 
     Args:
         progress: Whether to show a progress bar on standard error.
-        on_progress: Function that is called with each event, besides the bar; None means no function.
+        on_progress: Function that is called with each event. None means that no function is called.
         what: Name of the computation, shown beside the bar.
 
     Examples:
@@ -129,10 +132,10 @@ def seconds_left(
     """Estimate the seconds until the last step of a training, from the speed of its latest steps.
 
     Args:
-        rows: Rows of metrics in order of steps, with ``step``, ``time`` (seconds since 1970) and ``attempt`` (number of the
-            start or resume of the run that wrote the row).
+        rows: Rows of metrics in order of steps. Each has ``step`` and ``time``, in seconds since 1970. It may have
+            ``attempt``: 1 before the run was resumed, 2 after the first resume, and so on.
         total: Number of all training steps.
-        attempt: Only rows with this attempt are used; None means the latest attempt.
+        attempt: Use only the rows with this ``attempt``. None means the latest attempt.
         now: Present time in seconds since 1970; None reads the clock.
 
     Returns:

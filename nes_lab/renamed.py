@@ -1,4 +1,4 @@
-"""Let calls with the old names of renamed arguments still work. A warning gives the new name.
+"""Accept the old names of arguments that have been renamed. A warning tells the user the new name.
 
 Tests: tests/old_files/test_old_files.py.
 """
@@ -31,8 +31,8 @@ def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
     Args:
         old: The old name, as the user wrote it.
         new: The name to write instead.
-        stacklevel: Which line the warning shows: with 2 the line that calls ``warn_renamed``, with 3 the line that calls the
-            function around it.
+        stacklevel: Which line the warning shows. 2 means the line that calls ``warn_renamed``. 3 means the line that
+            calls the function in which ``warn_renamed`` is called.
 
     Examples:
         >>> import warnings
@@ -51,8 +51,9 @@ def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]]
     ``help`` and the signature of the function show only the new names.
 
     Args:
-        old_names: For each old keyword: the new keyword, or a function. The function gets the value of the old keyword and
-            returns the new keywords with their values. If it returns the old keyword too, there is no warning.
+        old_names: For each old keyword, the new keyword or a function. The function gets the value of the old keyword.
+            It returns the new keywords with their values. If the function returns the old keyword too, there is no
+            warning.
 
     Raises:
         OptionError: If a call gives both the old and the new keyword.
@@ -81,7 +82,7 @@ def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]]
 
 
 def progress_or_callback(value: Any) -> dict[str, Any]:
-    """Return the new arguments for an old argument ``progress=``, which could be a function or a bool.
+    """Convert the argument ``progress=`` of earlier versions, a function or a bool, to the present arguments.
 
     A function becomes ``on_progress=``. A bool stays ``progress=``.
 
@@ -93,10 +94,12 @@ def progress_or_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_callback(value: Any) -> dict[str, Any]:
-    """Return the new arguments for an old argument ``progress=`` of the functions that train.
+    """Convert the argument ``progress=`` that training functions had in earlier versions to the present arguments.
 
-    A function becomes ``on_progress=``. The events that it gets still have the old keys ``step`` (units of work done) and
-    ``eta_s`` (seconds left). A bool stays ``progress=``, and None becomes ``progress=False``.
+    A function becomes ``on_progress=``. A bool stays ``progress=``. None becomes ``progress=False``.
+
+    The function still gets events with the old keys: ``step`` for the units of work done, and ``eta_s`` for the seconds
+    left.
 
     Examples:
         >>> progress_or_old_callback(lambda event: print(event["step"]))["on_progress"]({"done": 3, "total": 4})
@@ -108,10 +111,12 @@ def progress_or_old_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_demo_callback(value: Any) -> dict[str, Any]:
-    """Return the new arguments for an old argument ``progress=`` of the function that trains the networks of the demo.
+    """Convert the argument ``progress=`` that the demo had in earlier versions to the present arguments.
 
-    A function becomes ``on_progress=``. The events that it gets still have the old key ``eta_s`` (seconds left) and a list
-    of texts, one per running training, as ``running``. A bool stays ``progress=``, and None becomes ``progress=False``.
+    A function becomes ``on_progress=``. A bool stays ``progress=``. None becomes ``progress=False``.
+
+    The function still gets events in the old form. ``eta_s`` holds the seconds left. ``running`` is a list with one
+    text per network in training.
 
     Examples:
         >>> event = {"done": 1, "total": 2, "running": {"dense": 0.5}}

@@ -1,4 +1,4 @@
-"""Format numbers, percentages, durations, numbers of bytes, shapes and lists as text; no other file does this.
+"""Format numbers, percentages, durations, numbers of bytes, shapes and lists as text.
 
 Every table, figure, message and page uses these functions. So the same number looks the same everywhere.
 
@@ -76,7 +76,7 @@ def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:
 
     Args:
         part: The part.
-        total: The total; 1 if ``part`` is already a fraction of 1. A total of 0 gives a dash.
+        total: The total. Leave it at 1 if ``part`` is already a fraction, such as 0.5. A total of 0 gives a dash.
         digits: Number of digits after the decimal point.
 
     Examples:
@@ -90,7 +90,7 @@ def format_seconds(seconds: float | None) -> str:
     """Format a duration in its two largest units, such as minutes and seconds.
 
     Args:
-        seconds: The duration in seconds; None, NaN and infinity become a dash, and a negative number counts as 0.
+        seconds: The duration in seconds. None, NaN and infinity become a dash. A negative number counts as 0.
 
     Examples:
         >>> [format_seconds(s) for s in (0.25, 42, 125, 7260, 200_000)]
@@ -167,7 +167,7 @@ def list_all(names: Sequence[object]) -> str:
 
 
 def shorten_name(name: str, limit: int = 26) -> str:
-    """Shorten a long dotted name by cutting off its beginning. The beginnings of layer names are often equal.
+    """Shorten a long dotted name by cutting off its beginning.
 
     Args:
         name: The name, for example of a layer.
@@ -177,11 +177,12 @@ def shorten_name(name: str, limit: int = 26) -> str:
         >>> shorten_name("features.denseblock3.denselayer24.conv1"), shorten_name("conv1")
         ('…block3.denselayer24.conv1', 'conv1')
     """
+    # The beginnings of layer names are often equal.
     return name if len(name) <= limit else "…" + name[1 - limit :]
 
 
 def shorten_middle(text: str, limit: int) -> str:
-    """Shorten a long text by cutting out its middle, so that its beginning and its end can still be read.
+    """Shorten a long text by cutting out its middle.
 
     Args:
         text: The text, for example the label of a run or the name of a class.
