@@ -1,4 +1,4 @@
-"""Keep budgets, plans and reports as frozen dataclasses that can be written as JSON and shown as tables, without torch.
+"""Budgets, plans and reports as frozen dataclasses, saved as JSON and shown as tables. No file here imports torch.
 
 ``record``: the base class of plans and reports, which reads and writes JSON and makes tables, HTML and CSV.
 ``counts``: the quantities of a model that a budget can limit.

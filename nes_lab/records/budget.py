@@ -1,6 +1,6 @@
-"""Budget: limits on the params, multiply-adds and time of a network, and the parser that reads these limits.
+"""Budget: limits on the params, multiply-adds and time of a network. This file also reads the limits from text.
 
-Python, YAML files, the command line and the app use the same parser.
+Limits are read in the same way from Python, YAML files, the command line and the app.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _QUANTITY = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|[kKmMgGB
 
 
 def parse_quantity(value: Any, argument: str = "budget") -> float | None:
-    """Read a limit on params or multiply-adds: a number up to 1 is a fraction of the dense model, a larger one is absolute.
+    """Read a limit on params or multiply-adds from a number or text.
+
+    A number up to 1 is a fraction of the dense model's count. A larger number is the limit itself.
 
     Args:
         value: A number, or text such as ``"75%"``, ``"0.75"``, ``"225M"``, ``"2.9 M"``, ``"1e6"``; None means no limit.
@@ -65,7 +67,9 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
 
 
 def parse_latency(value: Any, argument: str = "latency_ms") -> float | str | None:
-    """Read a limit on measured time: milliseconds, or a percentage of the dense model's time as text with a percent sign.
+    """Read a limit on measured time from a number or text.
+
+    The limit is in milliseconds, or in percent of the dense model's time if the text has a percent sign.
 
     A number without a unit is always in milliseconds, even below 1: ``0.75`` means 0.75 milliseconds.
 
@@ -108,11 +112,11 @@ class Budget:
     """Limits on the size and speed of a network. A network must meet all limits that are given; None means no limit.
 
     Args:
-        params: Limit on stored numbers: up to 1 it is a fraction of the dense model's params, above 1 an absolute number.
-        madds: Limit on multiply-adds for the example input: up to 1 it is a fraction of the dense model's multiply-adds, above
-            1 an absolute number.
-        latency_ms: Limit on the measured time of one forward pass of the example input: milliseconds as a number, even below 1,
-            or a percentage of the dense model's measured time as text, such as ``"75%"``.
+        params: Limit on the number of stored params. A limit up to 1 is a fraction of the dense model's params.
+        madds: Limit on the multiply-adds for the example input. A limit up to 1 is a fraction of the dense model's
+            multiply-adds.
+        latency_ms: Limit on the measured time of one forward pass of the example input. A number is in milliseconds, even below
+            1. A text such as ``"75%"`` is a percentage of the dense model's measured time.
 
     Raises:
         BudgetError: If a limit cannot be read, or if none is given.
@@ -153,7 +157,7 @@ class Budget:
         A quantity without a limit is left out.
 
         Args:
-            dense: Counts of the dense model. A limit that is a fraction is multiplied by the dense model's count.
+            dense: Counts of the dense model. Limits that are fractions are multiplied by these counts.
         """
         given = {name: getattr(self, name, None) for name in QUANTITIES}
         return {name: v if v > 1 else v * getattr(dense, name) for name, v in given.items() if v is not None}
@@ -168,7 +172,7 @@ class Budget:
         """Return the budget's limit on time in milliseconds; None if time is not limited.
 
         Args:
-            dense_ms: Measured time of the dense model in milliseconds; a limit in percent refers to it.
+            dense_ms: Measured time of the dense model in milliseconds. A limit in percent is a percentage of this time.
         """
         if isinstance(self.latency_ms, str):
             return float(self.latency_ms.rstrip("%")) / 100 * dense_ms

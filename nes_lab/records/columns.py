@@ -44,7 +44,7 @@ class Column:
         help: One sentence about the values, for tooltips.
         style: Name of the format of the values, such as ``ms`` or ``bytes``.
         empty: Text to show where a row has no value.
-        mark: Function that takes a row and returns a text, such as a star, to show after the value; None shows no such text.
+        mark: Function that takes a row and returns a text to show after the value, such as a star. None: show only the value.
     """
 
     key: str
@@ -187,9 +187,9 @@ def columns(*keys: str) -> tuple[Column, ...]:
 
 
 def number_column(key: str) -> Column:
-    """Return the table column for a number that a training run reports.
+    """Return the table column for a kind of number that training runs report, such as ``top1``.
 
-    If no column has this key, make one with the key as its title.
+    If no column has this key, a new column is returned. The title is then the key.
 
     Examples:
         >>> number_column("top1").title, number_column("my_score").title
@@ -199,9 +199,9 @@ def number_column(key: str) -> Column:
 
 
 def madds_as(execution: str) -> Column:
-    """Return a table column: each layer's multiply-adds if the execution plan ``execution`` (a way to compute it) is used.
+    """Return the table column with each layer's multiply-adds for one execution plan (way to compute the layer).
 
-    A star after the value marks the layers that do use this execution plan.
+    A star after the number marks the layers that use this execution plan.
     """
     return Column(
         f"madds_{execution}",
@@ -214,5 +214,5 @@ def madds_as(execution: str) -> Column:
 
 
 def ms_as(execution: str) -> Column:
-    """Return a table column: each layer's measured milliseconds with the execution plan ``execution`` (a way to compute it)."""
+    """Return the table column with each layer's measured milliseconds for one execution plan (way to compute the layer)."""
     return Column(f"ms_{execution}", f"{execution} ms", f"Median time of the layer's calls under {execution}.", "ms")

@@ -28,8 +28,8 @@ class Epitome(Part):
 
     Args:
         shape: Shape of the epitome in PyTorch's axis order, in cells.
-        dtype: Type of the epitome's numbers, such as ``"float32"``; empty if an older version, which did not record it, wrote
-            the plan.
+        dtype: Type of the epitome's numbers, such as ``"float32"``. It is empty in plans of older versions, which do not record
+            it.
         params: Number of cells of the epitome (numbers that it stores).
         stored_bytes: Bytes of the epitome in a file; 0 if the dtype is not known.
 
@@ -56,7 +56,7 @@ class Epitome(Part):
 
     @property
     def counts(self) -> Counts:
-        """Params and stored bytes of the epitome. Its multiply-adds are 0, because the layers that use it do the computing."""
+        """Params and stored bytes of the epitome. Its multiply-adds are 0: they belong to the layers."""
         return Counts(self.params, 0, self.stored_bytes)
 
 
@@ -71,12 +71,12 @@ class LayerPlan(Part):
         routing, scope, boundary, execution, seed: Options of the epitome layer.
         dense, predicted: Counts (params, multiply-adds, bytes) of the layer before and after compression.
         options: Options of the index learner (the network that predicts starts), such as ``reach``; empty for the defaults.
-        executions: Name of each execution plan (way to compute the layer) that is possible -> its multiply-adds; empty in plans
-            of older versions.
+        executions: Name of each possible execution plan (way to compute the layer) -> its multiply-adds. Empty in plans of
+            older versions.
         unavailable: Name of each execution plan that cannot compute this layer -> the reason.
-        why: The user's overrides that set the layer's epitome shape or options, as text; empty if there were none.
-        reads: Name of the epitome, in :attr:`CompressionPlan.epitomes`, from which the layer samples its weight; empty means
-            that the epitome has the layer's own name.
+        why: Settings of the user for this layer that replace the general ones, as text; empty if there are none.
+        reads: Name of the epitome from which the layer samples its weight, as in :attr:`CompressionPlan.epitomes`. Empty if the
+            epitome has the name of the layer.
 
     Examples:
         >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
@@ -120,15 +120,15 @@ class LayerPlan(Part):
 
     @property
     def ratio(self) -> float:
-        """Params of the layer after compression / params before compression."""
+        """Params of the layer after compression, divided by its params before compression."""
         return self.predicted.params / self.dense.params
 
     @property
     def resolved_execution(self) -> str:
         """Name of the execution plan (way to compute the layer) that the layer uses.
 
-        The option ``auto`` stands for the one with the fewest multiply-adds. It stays ``auto`` in plans of older versions,
-        which do not record multiply-adds for each execution plan.
+        The option ``auto`` means the execution plan with the fewest multiply-adds. In plans of older versions the result stays
+        ``auto``, because these plans do not record the multiply-adds.
         """
         if self.execution != "auto" or not self.executions:
             return self.execution
@@ -142,7 +142,9 @@ class LayerPlan(Part):
         return self.resolved_execution
 
     def with_execution(self, execution: str) -> LayerPlan:
-        """Return a copy of this layer's plan with another execution plan (way to compute the layer) and its multiply-adds.
+        """Return a copy of this layer's plan with another execution plan (way to compute the layer).
+
+        The multiply-adds are those of the new execution plan.
 
         Raises:
             PlanError: If the execution plan is not known or cannot run this layer; the message says why.
@@ -191,16 +193,17 @@ class CompressionPlan(Record):
 
     Args:
         layers: Name of each layer to replace -> its plan, in module order.
-        kept_layers: Name of each layer with a weight matrix that is not replaced -> the reason, and its counts.
+        kept_layers: Name of each layer that has a weight matrix and is not replaced -> the reason, and the counts of the layer.
         dense, predicted: Counts of the complete model before and after compression.
         budget: Budget that the plan was made for; None if the plan was made from a preset (fixed settings) instead.
         input_shape: Shape of the example input for which multiply-adds are counted.
         notes: Remarks to show to the user, such as that rounding leaves a part of the budget unused.
         order: Names of all layers with a weight matrix, replaced or dense, in module order.
         origin: How the plan was made, as text to show: the strategy or preset and its options.
-        latency_ms: Measured time of one forward pass of the compressed model, in milliseconds (median); None if the budget does
-            not limit time. ``notes`` says on which device it was measured.
-        epitomes: Name of each epitome -> its shape, dtype and size. Missing entries are made from the plans of the layers.
+        latency_ms: Measured time (median) of one forward pass of the compressed model, in milliseconds. None if the budget does
+            not limit time. ``notes`` names the device of the measurement.
+        epitomes: Name of each epitome -> its shape, dtype and size. An entry that is not given is made from the plan of the
+            layer.
 
     Raises:
         PlanError: If a layer's ``epitome_shape`` differs from the shape of the epitome that the layer samples from; the message
@@ -250,7 +253,7 @@ class CompressionPlan(Record):
     def layer_counts(self, name: str) -> Counts:
         """Return the predicted params, multiply-adds and bytes of a replaced layer.
 
-        An epitome that several layers share counts only for the first of these layers.
+        If several layers share an epitome, the epitome counts only for the first of them.
         """
         layer = self.layers[name]
         epitome = layer.reads or name
@@ -263,7 +266,10 @@ class CompressionPlan(Record):
         return {name: layer.reason for name, layer in self.kept_layers.items()}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dict for each layer with a weight matrix, replaced or dense, in module order, for tables and figures."""
+        """Return one dict for each layer that has a weight matrix, in module order.
+
+        Replaced and dense layers are both included. Tables and figures show these dicts.
+        """
         names = self.order or (*self.layers, *self.kept_layers)
         return [self._row(name) for name in names]
 
@@ -294,10 +300,10 @@ class CompressionPlan(Record):
         }
 
     def with_execution(self, executions: Mapping[str, str]) -> CompressionPlan:
-        """Return a copy of the compression plan in which some layers have other execution plans (ways to compute them).
+        """Return a copy of the compression plan with other execution plans (ways to compute a layer) for some layers.
 
-        The multiply-adds are updated. In a plan of an older version, which does not record them for each execution plan, they
-        do not change.
+        The multiply-adds are updated. In plans of older versions they stay the same, because the needed numbers are not
+        recorded.
 
         Args:
             executions: Layer name -> name of its new execution plan.
@@ -342,7 +348,7 @@ class CompressionPlan(Record):
         return layer_table(self.rows(), total=total, before=[*str(self).splitlines(), ""])
 
     def explain(self) -> str:
-        """Return a table as text: for each layer the reason for its size, and its multiply-adds with each way to compute it.
+        """Explain the plan in a table: why each layer has its size, and the multiply-adds of each way to compute the layer.
 
         Examples:
             >>> print(CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3)).explain().splitlines()[0])

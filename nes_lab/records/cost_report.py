@@ -33,7 +33,8 @@ class LayerCost(Part):
             weight is cached at inference.
         learner_params: Number of params of the layer's index learner (the network that predicts starts), which is dropped after
             training.
-        execution: Name of the execution plan (way to compute the layer) that was used; None for layers without an epitome.
+        execution: Name of the execution plan (way to compute the layer) that the layer used; None for layers without an
+            epitome.
         weight_shape, epitome_shape: Shapes of the weight and of the epitome; None if the module does not have one.
         stored_bytes: Bytes of the module's parameters and persistent buffers.
     """
@@ -61,7 +62,8 @@ class CostReport(Record):
     """Params and multiply-adds of a model for one example input, in total and by layer; ``print`` shows a table.
 
     Args:
-        params: Number of stored params: epitomes, stored starts, biases, norms and dense layers. Shared tensors count once.
+        params: Number of stored params: those of epitomes, stored starts, biases, norms and dense layers. Shared tensors count
+            once.
         madds: Multiply-adds of convolutions, linear layers and attention products for the complete example input.
         learner_params: Number of params of index learners (networks that predict starts during training); not part of
             ``params``.

@@ -1,6 +1,6 @@
 """Counts: the quantities of a model that a budget can limit.
 
-To add a quantity, add a field to :class:`Counts`. Other code loops over :data:`QUANTITIES`, the names of its fields.
+To add a quantity, add a field to :class:`Counts`. The names of the fields are in :data:`QUANTITIES`.
 
 Tests: tests/records/test_budget.py.
 """
@@ -17,13 +17,14 @@ __all__ = ["QUANTITIES", "Counts", "total"]
 
 @dataclass(frozen=True)
 class Counts(Part):
-    """Counts of a model or a layer: params, multiply-adds and stored bytes. They add and subtract field by field.
+    """Counts of a model or a layer: params, multiply-adds and stored bytes. ``+`` and ``-`` work field by field.
 
     Args:
         params: Number of stored numbers, without those of index learners (networks that predict starts during training).
         madds: Multiply-adds of one forward pass of the example input.
-        stored_bytes: Bytes of all parameters and persistent buffers, without those of index learners: the tensors in the file
-            that ``save_pretrained`` writes. A shared tensor counts once. 0 in JSON of older versions, which lacks this field.
+        stored_bytes: Bytes of the tensors in the file that ``save_pretrained`` writes: all parameters and persistent buffers,
+            without those of index learners. A shared tensor counts once. The number is 0 in JSON of older versions, which do
+            not record it.
 
     Examples:
         >>> Counts(10, 20) - Counts(4, 5)

@@ -1,4 +1,4 @@
-"""List the facts about every known data set, such as its number of classes; code and documentation read them here.
+"""List the facts about every known data set, such as the number of classes.
 
 To add a data set, add its name to ``DatasetName``, its facts to ``DATASET_FACTS``, and its loader to
 ``nes_lab/datasets/registry.py``.
@@ -30,19 +30,20 @@ DatasetName = Literal[
 class DatasetFacts:
     """Facts about a data set that are known before its files are read.
 
-    Some names stand for files that the user provides, such as ``image_folder``. Their ``classes`` and ``side`` are assumptions
-    that a plan uses until the files are read.
+    A few data sets are files of the user, such as ``image_folder``. Their ``classes`` and ``side`` are only assumed. A plan
+    uses the assumed values until the files are read.
 
     Attributes:
         contents: Description of the examples in a few words.
         classes: Number of classes.
         channels: Channels of an example: 1 (gray, or one microphone) or 3 (RGB).
-        side: Pixels per side of an image, or samples of an audio clip, if the configuration does not set them.
+        side: Pixels per side of an image, or samples of an audio clip. The configuration can set another number.
         source: Where the data comes from: ``bundled`` with a package, a ``download``, or ``files`` that the user provides.
         how_to_get: How to get the data, in Markdown, for the documentation.
         layout: Paths of the data set's files inside the configured folder ``data.root``, for the documentation.
-        unused: Fields of the configuration's ``data`` section that have no meaning for this data set; setting one is an error.
-        folder: Glob pattern for a folder inside ``data.root`` by which the data set is recognized; empty if it has no such
+        unused: Fields of the configuration's ``data`` section that this data set does not use. Setting such a field is an
+            error.
+        folder: Glob pattern of the folder inside ``data.root`` by which the data set is recognized. Empty if there is no such
             folder.
         examples: Number of training examples and of validation examples; None if the user provides the files.
         sample_rate: Samples per second of an audio clip; None for images.
@@ -182,7 +183,7 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
 
 
 def default_data_root(name: str) -> Path:
-    """Return the folder of a data set for which the configuration sets no ``data.root``.
+    """Return the folder of a data set that is used if the configuration does not set ``data.root``.
 
     It is ``$NES_LAB_HOME/<name>``, or ``data/<name>`` if the environment variable ``NES_LAB_HOME`` is not set.
     """

@@ -23,17 +23,17 @@ class LayerFit(Part):
         name: Name of the layer in the model.
         routing, scope: Options of the epitome layer.
         method: How the epitome was computed: ``averages``, ``axis by axis`` or ``conjugate gradients``.
-        starts: ``plan`` if the starts (positions where patches begin) of the plan were kept, ``searched`` if better ones were
-            searched, otherwise the reason why they could not be searched.
-        norm: Name of the batch norm that now holds one scale factor per output channel of the weight; empty if channels were
-            not scaled.
+        starts: ``plan`` if the starts (positions where patches begin) of the plan were kept. ``searched`` if better starts were
+            searched. Otherwise the reason why no search was possible.
+        norm: Name of the batch norm that stores the scale factors of the output channels. Empty if channels were not scaled.
         weight_energy: Sum of the squares of the dense weight's numbers.
-        residual_before: Relative residual ``||W - T(E)|| / ||W||`` of the dense weight ``W`` and the sampled weight ``T(E)``,
-            with the plan's starts, without scale factors and without calibration.
+        residual_before: Relative residual ``||W - T(E)|| / ||W||`` of the dense weight ``W`` and the sampled weight ``T(E)``.
+            It is measured with the plan's starts, without scale factors and without calibration.
         residual_after: Relative residual of the fitted layer, with its scale factors.
-        error_before, error_after: Relative error of the layer's output on the calibration batches, before and after minimizing
-            it; None if there are no calibration batches.
-        iterations: Number of iterations in the search for starts, for the initial guess that gave the best starts.
+        error_before, error_after: Relative error of the layer's output on the calibration batches. Calibration minimizes this
+            error, so there is one value before and one after. None if there are no calibration batches.
+        iterations: Number of iterations of the search for starts. Of several searches, only the one with the best result
+            counts.
         seconds: Duration of the fit of this layer, in seconds.
     """
 
@@ -61,10 +61,10 @@ class FitReport(Record):
         starts: Option of the fit: ``plan`` keeps the starts (positions where patches begin) of the plan, ``search`` searches
             for better ones.
         snapped: Whether learned starts were rounded to integers permanently.
-        calibration_batches: Number of input batches on which the errors of layer outputs were minimized; 0: only the residuals
-            of weights were minimized.
-        norm_batches: Number of input batches on which the statistics of batch norms were measured again; 0: the statistics were
-            kept.
+        calibration_batches: Number of input batches on which the errors of layer outputs were minimized. With 0, only the
+            residuals of weights were minimized.
+        norm_batches: Number of input batches on which the statistics of batch norms were measured again. With 0, the old
+            statistics were kept.
         seed: Seed of all random numbers.
         seconds: Duration of the complete fit, in seconds.
 
@@ -91,16 +91,16 @@ class FitReport(Record):
     def residual(self) -> float:
         """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers.
 
-        ``W`` joins the dense weights of the layers, and ``T(E)`` the weights that are sampled from the epitomes.
+        ``W`` stands for the dense weights of all layers. ``T(E)`` stands for the weights that are sampled from the epitomes.
         """
         return self._whole("residual_after")
 
     @property
     def residual_before(self) -> float:
-        """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers, for a fit that keeps the plan's starts.
+        """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers, with the plan's starts.
 
-        ``W`` joins the dense weights of the layers, and ``T(E)`` the weights that are sampled from the epitomes. Neither scale
-        factors nor calibration are used.
+        ``W`` stands for the dense weights of all layers. ``T(E)`` stands for the weights that are sampled from the epitomes,
+        without scale factors and without calibration.
         """
         return self._whole("residual_before")
 

@@ -24,8 +24,7 @@ def layer_table(rows: Rows, **around: Any) -> Table:
 
     Args:
         rows: One dict per layer, from :meth:`CompressionPlan.rows`.
-        around: Further arguments of :class:`Table`: ``total`` (a row of totals), ``before`` and ``after`` (lines of text above
-            and below).
+        around: Further arguments of :class:`Table`: ``total``, ``before`` and ``after``.
     """
     counts = [key for name in QUANTITIES for key in (name, f"{name}_dense")]
     shown = ("name", "kind", "weight_shape", "epitome_shape", "routing", "ratio", *counts, "execution", "reason")
@@ -33,11 +32,11 @@ def layer_table(rows: Rows, **around: Any) -> Table:
 
 
 def explanation(rows: Rows, before: Sequence[str] = ()) -> Table:
-    """Return a table that explains a plan: why each layer has its size, and its multiply-adds with each way to compute it.
+    """Return a table that says why each layer has its size, and the multiply-adds of each way to compute the layer.
 
     Args:
-        rows: One dict per layer, from :meth:`CompressionPlan.rows`. In plans of older versions they lack the multiply-adds of
-            each execution plan (way to compute the layer).
+        rows: One dict per layer, from :meth:`CompressionPlan.rows`. In plans of older versions, the multiply-adds of each
+            execution plan (way to compute the layer) are missing.
         before: Lines of text to show above the table.
     """
     names = list(dict.fromkeys(name for row in rows for name in row["executions"]))
@@ -58,8 +57,8 @@ def _explain(row: Mapping[str, Any]) -> dict[str, Any]:
 def _notes(rows: Rows) -> list[str]:
     """Return the lines of text below the table that explains a compression plan.
 
-    One line says what the star means. The others say which execution plans (ways to compute a layer) do not work for which
-    layers, and why.
+    One line says what the star means. The other lines name layers, the execution plans (ways to compute a layer) that they
+    cannot use, and the reasons.
     """
     layers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:

@@ -33,7 +33,7 @@ _LONGEST_VALUE = 60
 
 
 class Part:
-    """Base class of the dataclasses inside a plan or report. Reading one from JSON fails if the JSON has an unknown field."""
+    """Base class of the dataclasses inside a plan or report. If their JSON has an unknown field, it cannot be read."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
@@ -43,9 +43,9 @@ class Record(Part):
 
     Args:
         NAME: What messages call this kind of plan or report, such as ``fit report``.
-        SCHEMA: Version number of the JSON format, which is written into the JSON. It grows when older versions of the library
-            cannot read the new format. None: no number is written.
-        OLD_NAMES: Old name of a field -> its current name. JSON is written with both names, and read with either.
+        SCHEMA: Version number of the JSON format. The number grows when older versions of the library cannot read the new
+            format. None: the JSON has no version number.
+        OLD_NAMES: Old name of a field -> its current name. JSON is written with both names and can be read with one of them.
     """
 
     NAME: ClassVar[str] = "record"
@@ -139,7 +139,7 @@ def _reader(kind: type[R]) -> TypeAdapter[R]:
 
 
 def _problem(error: ErrorDetails) -> str:
-    """Return the second half of an error message about a field of the JSON: its path, its value, and what it should be."""
+    """Return the second half of an error message about a JSON field: where it is, its value, and what is allowed."""
     place = ".".join(map(str, error["loc"]))
     if error["type"] in ("missing", "missing_argument"):
         return f"lacks or misnames a field: {place} is missing"

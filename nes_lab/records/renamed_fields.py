@@ -28,15 +28,15 @@ RENAMED: dict[tuple[str, str], Callable[[Any], dict[str, Any]]] = {("compression
 
 
 def current_fields(section: str, field: str, value: Any, warn: bool = True) -> dict[str, Any]:
-    """Convert one configuration field to its current name and value; warn if the given name is old.
+    """Return the current name and value of a configuration field that may have an old name.
 
-    An old field can become several current fields.
+    The result is a dict, because one old field can become several current fields.
 
     Args:
         section: Name of the configuration section that has the field.
         field: Current or old name of the field.
         value: Value of the field.
-        warn: Whether to warn about an old name. False for the configurations of stored runs, because nobody can edit these.
+        warn: Whether to warn about an old name. It is False for the configurations of stored runs.
 
     Examples:
         >>> current_fields("compression", "routing", "free")
@@ -53,7 +53,7 @@ def current_fields(section: str, field: str, value: Any, warn: bool = True) -> d
 
 
 def current_section(section: str, values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:
-    """Return one section of a configuration with the current names of its fields; warn about old names if ``warn``.
+    """Return one section of a configuration with the current names of the fields. If ``warn``, warn about old names.
 
     Raises:
         ValueError: If a field is given both under its old name and under its current name.
@@ -72,7 +72,7 @@ def current_tree(tree: Mapping[Any, Any], warn: bool = True) -> dict[Any, Any]:
 
     Args:
         tree: The configuration: section -> field -> value.
-        warn: Whether to warn about old names. False for the configurations of stored runs, because nobody can edit these.
+        warn: Whether to warn about old names. It is False for the configurations of stored runs.
     """
     return {
         name: current_section(name, values, warn) if isinstance(values, Mapping) else values

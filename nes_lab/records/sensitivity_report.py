@@ -26,7 +26,7 @@ _LEAST_KEPT = 1e-9  # smallest kept share of a weight's energy, so that its loga
 
 @dataclass(frozen=True)
 class SensitivityPoint(Part):
-    """Measured cost of replacing one layer's weight by an epitome of one size.
+    """Measured loss of quality when one layer's weight is replaced by an epitome of one size.
 
     Args:
         epitome_shape: Shape of the epitome in PyTorch's axis order.
@@ -42,14 +42,13 @@ class SensitivityPoint(Part):
     loss_increase: float | None = None
 
     def cost(self, by: str) -> float:
-        """Return the cost of the epitome: the increase of the loss, or ``-log(1 - residual^2)``.
+        """Return how much quality is lost with this epitome: the increase of the loss, or ``-log(1 - residual^2)``.
 
-        In this formula, ``1 - residual^2`` is the fraction of the weight's squared norm that the epitome keeps. The fractions
-        of successive layers multiply, so their logarithms add up. The smaller an epitome already is, the more it costs to
-        shrink it further. A plan with the lowest total cost therefore shrinks many layers a little.
+        In the formula, ``1 - residual^2`` is the fraction of the weight's squared norm that the epitome keeps. The fractions of
+        successive layers multiply, so the logarithms add up.
 
         Args:
-            by: Kind of cost: ``"loss"`` or ``"residual"``.
+            by: What to return: ``"loss"`` for the increase of the loss, ``"residual"`` for the formula.
         """
         if by == "loss":
             return 0.0 if self.loss_increase is None else self.loss_increase
@@ -58,12 +57,12 @@ class SensitivityPoint(Part):
 
 @dataclass(frozen=True)
 class LayerSensitivity(Part):
-    """Measured costs of replacing one layer's weight by epitomes of several sizes.
+    """Measured losses of quality when one layer's weight is replaced by epitomes of several sizes.
 
     Args:
         name: Name of the layer in the model.
         weight_shape: Shape of the weight in PyTorch's axis order.
-        points: The cost of each measured epitome size, largest size first.
+        points: The results for each measured size of the epitome, largest size first.
 
     Examples:
         >>> points = (SensitivityPoint((32, 64), 0.5, 0.6, 0.2), SensitivityPoint((16, 64), 0.25, 0.8, 0.1))
@@ -78,22 +77,23 @@ class LayerSensitivity(Part):
 
     @cached_property
     def _curves(self) -> dict[str, tuple[list[float], list[float]]]:
-        """Kind of cost -> two lists: the fractions of the weight's cells that the measured epitomes save, and their costs.
+        """For ``loss`` and for ``residual``: two lists, with the fraction of cells saved and the quality lost by each epitome.
 
-        The fractions increase along the list, and the costs never decrease.
+        Both lists are sorted from the largest to the smallest epitome. The loss of quality never decreases along the list.
         """
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]
         return {by: (given, list(accumulate((0.0, *(p.cost(by) for p in points)), max))) for by in COSTS}
 
     def cost(self, ratio: float, by: str = "residual") -> float:
-        """Return the cost of an epitome of any size, by linear interpolation between the measured sizes.
+        """Estimate how much quality is lost with an epitome of any size, by linear interpolation between the measured sizes.
 
-        A smaller epitome never costs less. Below the smallest measured size, the line through the last two points continues.
+        The estimate never decreases when the epitome shrinks. Below the smallest measured size, the line through the last two
+        points continues.
 
         Args:
-            ratio: Cells of the epitome / numbers in the weight, above 0; a ratio of 1 costs 0.
-            by: Kind of cost: ``"loss"`` or ``"residual"``.
+            ratio: Cells of the epitome / numbers in the weight, above 0. At a ratio of 1, nothing is lost.
+            by: ``"loss"``: return the increase of the loss. ``"residual"``: return ``-log(1 - residual^2)``.
         """
         check_choice("by", by, COSTS)
         given, costs = self._curves[by]
@@ -108,16 +108,17 @@ class LayerSensitivity(Part):
 
 @dataclass(frozen=True)
 class SensitivityReport(Record):
-    """Costs of shrinking each layer of a model while the other layers stay dense, for fixed options of the epitomes.
+    """Losses of quality when a single layer of a model is replaced by an epitome and the others stay dense.
 
     Args:
         key: Hash of the model's weights, the options and the calibration data.
         options: Options of the epitomes: ``routing``, ``scope``, ``boundary``, ``patch_channels``, ``wiring`` (which channel
             axes shrink), ``seed``.
-        layers: Measured costs of the layers, in module order.
+        layers: Results of the layers, in module order.
         dense_loss: Loss of the dense model on the calibration data; None if no calibration data was given.
         samples: Number of samples in the calibration data.
-        seconds: Duration of the measurement in seconds. If it was interrupted and continued, all parts are added up.
+        seconds: Duration of the measurement in seconds. If the measurement was interrupted, the durations of its parts are
+            added.
         complete: Whether every layer has been measured; False only in the file of an interrupted measurement.
 
     Examples:
@@ -139,12 +140,12 @@ class SensitivityReport(Record):
 
     @property
     def measured_by(self) -> str:
-        """Kind of cost that was measured: ``"loss"`` if calibration data was given, else ``"residual"``."""
+        """Name of the measured quantity: ``"loss"`` if calibration data was given, else ``"residual"``."""
         return "residual" if self.dense_loss is None else "loss"
 
     @cached_property
     def by_name(self) -> dict[str, LayerSensitivity]:
-        """Layer name -> measured costs of the layer."""
+        """Layer name -> results of the layer."""
         return {layer.name: layer for layer in self.layers}
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], options: Mapping[str, Any]) -> None:
@@ -171,7 +172,7 @@ class SensitivityReport(Record):
                 raise OptionError(f"{name}={value!r}; the sensitivities were measured with {name}={measured!r}")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the measured costs as one dict per layer and epitome size, for tables and figures."""
+        """Return the results as one dict per layer and epitome size, for tables and figures."""
         return [
             {
                 "name": layer.name,
@@ -200,6 +201,6 @@ class SensitivityReport(Record):
         return "\n".join([head, *self._hardest()])
 
     def _hardest(self) -> list[str]:
-        """Return one line of text for each of the five layers that cost most with epitomes of half as many cells as the weight."""
+        """Return one line of text for each of the five layers that lose most with an epitome of half the weight's size."""
         costs = sorted(((layer.cost(0.5, self.measured_by), layer.name) for layer in self.layers), reverse=True)
         return [f"  {name or '(model)'}: {cost:.4g} at half of its cells" for cost, name in costs[:5]]

@@ -1,4 +1,4 @@
-"""Keep a table as data, and write it as text, HTML, CSV, a pandas data frame or the data of the app's grid.
+"""Keep a table as data, and convert it to text, HTML, CSV, a pandas data frame or rows for the app.
 
 The titles and the alignment of the columns are defined in :mod:`nes_lab.records.columns`.
 
@@ -91,7 +91,7 @@ class Table:
         return f"<tr>{''.join(shown)}</tr>"
 
     def grid(self) -> list[dict[str, Any]]:
-        """Return one dict per row for the app's grid, by column key. Numbers stay numbers; other values become text."""
+        """Return one dict per row, by column key, for the app. Numbers stay numbers, and other values become text."""
         return [{c.key: row.get(c.key) if c.is_number else c.cell(row) for c in self.columns} for row in self.rows]
 
     def csv(self) -> str:

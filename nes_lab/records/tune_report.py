@@ -23,7 +23,7 @@ class TuneKey(Part):
 
     Args:
         device: Model of the GPU or processor.
-        dtype: Type of the weights' numbers; with autocast, the word ``autocast`` and the type that it uses.
+        dtype: Type of the weights' numbers. With autocast, it is the word ``autocast`` and the type that autocast uses.
         input_shape: Shape of the example input, including the batch axis.
         memory_format: Memory format of the layers' inputs: ``contiguous`` or ``channels_last``.
         threads: Number of threads that torch uses on the CPU.
@@ -49,17 +49,15 @@ class TuneKey(Part):
 
 @dataclass(frozen=True)
 class LayerTuning(Part):
-    """Times of one epitome layer with each execution plan (way to compute the layer), and the one that was chosen.
+    """Times of one epitome layer with each execution plan (way to compute the layer), and the chosen execution plan.
 
     Args:
         name: Name of the layer in the model.
-        weight_shape, epitome_shape, patch_channels, scope, boundary, routing: Properties of the layer, which are compared with
-            those in a plan.
-        calls: Number of calls of the layer in one forward pass; 0 if its parent uses its weight without calling it, or if the
-            input does not reach it.
+        weight_shape, epitome_shape, patch_channels, scope, boundary, routing: Shapes and options of the layer.
+        calls: Number of calls of the layer in one forward pass. The number is 0 if the model does not call the layer.
         times_ms: Name of each execution plan -> time of all calls in one forward pass, in milliseconds (median).
         madds: Name of each execution plan -> multiply-adds of all calls in one forward pass.
-        execution: Name of the chosen execution plan; if nothing was timed, the one that the layer had before.
+        execution: Name of the chosen execution plan. If nothing was timed, the layer keeps its execution plan.
         reason: Why this execution plan was chosen.
     """
 
@@ -77,7 +75,7 @@ class LayerTuning(Part):
     reason: str
 
     def differs(self, plan: LayerPlan) -> str:
-        """Return a text about the first property in which this layer differs from a layer's plan; empty if they agree."""
+        """Compare this layer with its plan, and describe the first difference as text; empty if there is none."""
         for field in ("weight_shape", "epitome_shape", "patch_channels", "scope", "boundary", "routing"):
             tuned, planned = getattr(self, field), getattr(plan, field)
             if tuned != planned:
@@ -92,11 +90,10 @@ class TuneReport(Record):
     Args:
         key: Conditions of the measurement, such as the device. Under other conditions, other execution plans may be faster.
         layers: Times and chosen execution plans (ways to compute a layer), in module order.
-        tuned_ms, materialized_ms: Median time of one forward pass in milliseconds: of the tuned network, and of the network
-            that :func:`nes_lab.materialize` makes, which has ordinary dense layers.
-        ratio: Time of the tuned network / time of the materialized network: median over the rounds. It is above 1 only if
-            ``materialize`` was chosen for every timed layer. The excess over 1 is then noise and a few microseconds of overhead
-            per layer.
+        tuned_ms, materialized_ms: Median time of one forward pass in milliseconds: of the tuned network, and of the
+            materialized network. :func:`nes_lab.materialize` makes the materialized network, which has ordinary dense layers.
+        ratio: Time of the tuned network / time of the materialized network (median over the rounds). It is at most 1, except if
+            ``materialize`` was chosen for every timed layer. It can then be a little larger.
         ratio_quartiles: Lower and upper quartile of this ratio: half of the rounds lie between them.
         rounds: Number of timed forward passes of each network.
         seconds: Duration of tuning, in seconds.
@@ -134,8 +131,8 @@ class TuneReport(Record):
     def apply(self, plan: CompressionPlan) -> CompressionPlan:
         """Return a copy of the compression plan with the chosen execution plans, and a note about the conditions of timing.
 
-        The plan's multiply-adds become those of the chosen execution plans (ways to compute a layer). There is one exception:
-        if an older version wrote the plan for an input of another size, its multiply-adds do not change, and the note says so.
+        The plan's multiply-adds become those of the chosen execution plans (ways to compute a layer). If an older version wrote
+        the plan for an input of another size, the multiply-adds stay the same. The note then says so.
 
         Raises:
             PlanError: If the compression plan is for another model; the message names the layers that differ.
@@ -162,9 +159,9 @@ class TuneReport(Record):
             raise PlanError("the report was made for another model than the plan: " + list_some(wrong, 3))
 
     def _madds(self, plan: CompressionPlan) -> dict[str, int] | None:
-        """Return the multiply-adds of each timed layer, scaled to the batch size of a compression plan's example input.
+        """Return the multiply-adds of each timed layer, for the batch size of the compression plan.
 
-        Return None if the plan's input differs from the timed one in more than the batch size.
+        Return None if the inputs of the plan and of the timing differ in another axis than the batch axis.
         """
         if plan.input_shape[1:] != self.key.input_shape[1:] or not plan.input_shape:
             return None
