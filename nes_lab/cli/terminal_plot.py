@@ -34,7 +34,7 @@ def sparkline(values: Sequence[float], width: int = 12) -> str:
 def plot(points: Sequence[tuple[float, float]], width: int, height: int, number: str = "{:.1f}") -> list[str]:
     """Draw a curve with block characters, and return its lines of text.
 
-    The largest and the smallest y are written at the left, and the first and the last x below.
+    The largest and the smallest y are written at the left. The first and the last x are written below the curve.
 
     Args:
         points: Pairs (x, y) in order of x.

@@ -47,7 +47,7 @@ class ReportedPoint:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """The result of runs that differ only in their seed: mean accuracy, its standard error and the number of runs.
+    """The result of runs that differ only in their seed: the mean accuracy, the standard error of the mean, and the number of runs.
 
     ``line`` holds data set, backbone and training recipe. The figure joins points with the same ``series`` and
     ``line``. ``detail`` is a text such as ``"20 epochs"``. It distinguishes this point from points with the same
@@ -66,7 +66,7 @@ class MeasuredPoint:
 
 
 def series_name(row: Mapping[str, Any]) -> str:
-    """Return the group of runs that a run belongs to in the figure: ``"dense"``, or ``"epitome"`` with the routing.
+    """Return the name of a run's group in the figure: ``"dense"``, or ``"epitome"`` with the routing.
 
     The routing (``tiled``, ``free``, ``learner``, ...) is the way in which the epitome layers place their starts.
 

@@ -1,4 +1,4 @@
-"""Draw how a patch is read from an epitome with one axis: its samples lie on or between the epitome's cells.
+"""Draw how a patch is read from an epitome with one axis. The samples of the patch lie on or between the cells of the epitome.
 
 Tests: tests/figures/test_by_hand.py
 """

@@ -16,7 +16,7 @@ __all__ = ["progress_text", "queue_text"]
 
 
 def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Return one line about the progress of a run, with speed and time left while it is active.
+    """Describe the progress of a run in one line. The line of an active run includes the speed and the time left.
 
     Args:
         info: The run's state, its current step and its number of steps.
