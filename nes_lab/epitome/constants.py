@@ -21,9 +21,9 @@ def constant(like: Tensor, build: Callable[..., Tensor], *shapes: Hashable) -> T
     """Return the tensor ``build(*shapes, device)``. It is built once per device and then kept, so do not write into it.
 
     Args:
-        like: Any tensor on the device where the new tensor is needed. If it is a fake tensor, or while a compiler traces, nothing
-            is kept: ``build`` is called each time.
-        build: Function that builds the tensor. Define it at module level: it is part of the key under which the tensor is kept.
+        like: Any tensor on the device where the new tensor is needed. Nothing is kept if ``like`` is a fake tensor, or while a
+            compiler traces.
+        build: Function that builds the tensor. Define it at module level.
         shapes: Arguments of ``build`` before the device.
     """
     if torch.compiler.is_compiling() or type(like) not in (Tensor, nn.Parameter) or like.is_meta:

@@ -27,10 +27,10 @@ class RoutingMap:
 
     Args:
         geometry: Shapes of weight and epitome, scope and boundary.
-        starts: One tensor per weight axis: the epitome cell at which each patch begins. None for an axis without starts, whose
-            index ``i`` reads cell ``i``. With joint scope each tensor has shape ``(R_out, R_in)``: the numbers of patches along
-            the output and the input channels. With separable scope the shape is ``(R_in,)`` for the input axis, ``(R_out,)`` for
-            the others.
+        starts: One tensor per weight axis: the epitome cell at which each patch begins. None for an axis without starts; index
+            ``i`` of such an axis reads cell ``i``. With joint scope each tensor has shape ``(R_out, R_in)``: the numbers of
+            patches along the output and the input channels. With separable scope the shape is ``(R_in,)`` for the input axis,
+            ``(R_out,)`` for the others.
         mode: Name of the routing mode that set the starts.
 
     Examples:
@@ -47,7 +47,7 @@ class RoutingMap:
     def taps(self, axis: int) -> AxisTaps | None:
         """Return the taps of a weight axis: the epitome cells that each index reads, and the factor of each cell.
 
-        None if the axis has no starts: then index ``i`` reads cell ``i``.
+        Return None if the axis has no starts. Index ``i`` then reads cell ``i``.
         """
         starts = self.starts[axis]
         if starts is None:
@@ -64,7 +64,7 @@ class RoutingMap:
         It has one row per channel of the weight and one column per cell of the epitome axis. Every row sums to 1.
 
         Raises:
-            GeometryError: If the scope is joint, or the axis is a kernel axis or has no starts: then there is no such matrix.
+            GeometryError: If there is no such matrix: with joint scope, for a kernel axis, or for an axis without starts.
         """
         taps = self.taps(axis) if axis in (0, 1) and self.geometry.scope == "separable" else None
         if taps is None:
@@ -72,9 +72,9 @@ class RoutingMap:
         return sampling_matrix(taps)
 
     def read_counts(self) -> np.ndarray:
-        """Count the ``(output, input)`` channel pairs of the weight that read each epitome cell.
+        """For each epitome cell, count the pairs of an output channel and an input channel that read the cell.
 
-        Return integers of shape ``(E_out, E_in)``, the lengths of the epitome's channel axes.
+        Return integers of shape ``(E_out, E_in)``: the lengths of the epitome's output axis and input axis.
         """
         starts = [None if s is None else s.detach().cpu().numpy() for s in self.starts]
         return read_counts(self.geometry, starts)

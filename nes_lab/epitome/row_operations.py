@@ -5,13 +5,12 @@ A sampling matrix has one row per channel of a weight and one column per epitome
 
 - expand: the matrix times a tensor of cells gives a tensor of channels
 - fold: the transposed matrix times a tensor of channels gives a tensor of cells
-- the gradient of the shares: one dot product per entry of the matrix: the row of its channel in one tensor times the row of its
-  cell in the other
+- dots: for each entry of the matrix, the dot product of a channel's row in one tensor and a cell's row in another; these products
+  are the gradient of the shares
 
-The gradients of each product are again such products.
+The gradient of each product is computed by the same three products.
 
-On CPU the products are computed by torch's embedding bags, on CUDA by Triton kernels (:mod:`.triton_rows`). The speed of both is
-limited by memory bandwidth.
+On CPU, torch's embedding bags compute the products. On CUDA, Triton kernels compute them (:mod:`.triton_rows`).
 """
 
 from __future__ import annotations
@@ -50,12 +49,18 @@ def _triton() -> ModuleType | None:
 
 
 def kernels_for(tensor: Tensor) -> ModuleType | None:
-    """Return the module that launches Triton kernels; None if the tensor is not on CUDA or triton is not installed."""
+    """Return the module that launches Triton kernels for a CUDA tensor.
+
+    Return None if the tensor is not on CUDA, or if triton is not installed.
+    """
     return _triton() if tensor.device.type == "cuda" else None
 
 
 def tracing() -> bool:
-    """Return True while a tracer, or a transform other than plain autograd, is active: use only plain torch operations then."""
+    """Return True while torch traces, exports or transforms the code, for example by ``torch.func.vmap``.
+
+    Only plain torch operations may be used then.
+    """
     return (
         torch._C._are_functorch_transforms_active()
         or torch.jit.is_tracing()
@@ -65,9 +70,9 @@ def tracing() -> bool:
 
 
 def rows_supported(tensor: Tensor, dim: int) -> bool:
-    """Return True to use row operations along ``dim`` of a tensor, False to use plain indexing.
+    """Return True if row operations can multiply a sparse matrix with axis ``dim`` of a tensor.
 
-    The tensor's device, dtype, memory layout and row length decide.
+    If the result is False, use plain indexing. The tensor's device, dtype, memory layout and row length decide.
     """
     if tracing() or not tensor.is_floating_point():
         return False
@@ -80,7 +85,9 @@ def rows_supported(tensor: Tensor, dim: int) -> bool:
 def combine_rows(
     tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool = False
 ) -> Tensor:
-    """Multiply a sparse matrix, stored as compressed sparse rows (CSR), with a tensor along one axis. Records no gradient.
+    """Multiply a sparse matrix, stored as compressed sparse rows (CSR), with a tensor along one axis.
+
+    No gradient is recorded.
 
     Args:
         tensor: Floating-point tensor of any shape.
@@ -172,7 +179,7 @@ def _(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Combine(torch.autograd.Function):
-    """Multiplies a tensor with a sampling matrix (expand) or the transposed matrix (fold). Tensor and matrix get gradients."""
+    """Multiplies a tensor with a sampling matrix or with the transposed matrix. Both get gradients."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -203,7 +210,7 @@ def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
 
 
 class _Dots(torch.autograd.Function):
-    """Computes the gradient of a sampling matrix: one dot product of two rows per entry. It can be differentiated again."""
+    """Computes the gradient of a sampling matrix: one dot product of two rows for each entry of the matrix."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
@@ -221,7 +228,9 @@ class _Dots(torch.autograd.Function):
 
 
 def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
-    """Expand an axis of a tensor with a sampling matrix, or fold it with the transposed matrix. Twice differentiable.
+    """Multiply an axis of a tensor with a sampling matrix (expand) or with the transposed matrix (fold).
+
+    The result can be differentiated twice.
 
     Args:
         tensor: Tensor for which :func:`rows_supported` returns True.
@@ -239,7 +248,7 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
 
 
 class _Weight(torch.autograd.Function):
-    """Samples both channel axes of a weight in one pass over memory. Its backward pass handles one axis after the other."""
+    """Samples the output axis and the input axis of a weight together, and computes the gradients."""
 
     @staticmethod
     def forward(ctx: Any, epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis, *frac: Tensor) -> Tensor:  # type: ignore[override]
@@ -265,13 +274,15 @@ class _Weight(torch.autograd.Function):
 
 
 def weight_in_one_pass(epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis) -> Tensor:
-    """Sample both channel axes of a weight with one Triton kernel. The gradients are those of ``by_axis``.
+    """Sample the output axis and the input axis of a weight with one Triton kernel.
+
+    The gradients are those of the function ``by_axis``.
 
     Args:
-        epitome: Epitome of shape ``(E_out, E_in, *E_k)``, a tensor for which :func:`kernels_for` returns kernels.
-        taps: Taps (the epitome cells to read) of the output axis and of the input axis; None for an axis without starts, whose
-            index ``i`` reads cell ``i``.
-        by_axis: Function that samples the same axes by differentiable operations; the backward pass calls it.
+        epitome: Epitome of shape ``(E_out, E_in, *E_k)``, on CUDA.
+        taps: Taps (the epitome cells to read) of the output axis and of the input axis. None for an axis without starts; index
+            ``i`` of such an axis reads cell ``i``.
+        by_axis: Function that samples the same axes by differentiable torch operations.
     """
     frac = [t.frac for t in taps if t is not None and t.frac is not None]
     return _Weight.apply(epitome, taps, by_axis, *frac)  # type: ignore[no-any-return]

@@ -33,15 +33,14 @@ __all__ = ["expand", "expand_kernel", "fold", "sample_patches", "sampling_matrix
 def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """Expand an axis of a tensor from epitome cells to channels, then multiply each channel by ``scale`` and add ``bias``.
 
-    Each channel blends the cells that its taps name. This is the product with the sampling matrix, which has one row per channel
-    and one column per cell.
+    The taps of a channel are the cells that it reads. The result is the product of the sampling matrix and ``tensor``. The
+    matrix has one row per channel and one column per cell.
 
     Args:
         tensor: Tensor of any shape with ``taps.cells`` entries along ``dim``.
         taps: Taps of a channel axis with separable scope: the cells that each of its ``C`` channels reads.
         dim: Axis of ``tensor`` to expand.
-        scale: One factor per channel, shape ``(C,)``; None: no factor. The multiplication costs no extra pass over memory if the
-            axis is read in slices and no gradient is recorded.
+        scale: One factor per channel, shape ``(C,)``; None: no factor.
         bias: One number to add per channel, shape ``(C,)``; None: nothing is added.
 
     Returns:
@@ -62,10 +61,10 @@ def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None
 
 
 def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
-    """Fold an axis of a tensor from channels to epitome cells: add each channel onto the cells that its taps name.
+    """Fold an axis of a tensor from channels to epitome cells: add each channel onto the cells that the channel reads.
 
-    A channel that reads two cells is divided between them. This is the product with the transposed sampling matrix, the adjoint
-    of :func:`expand`.
+    A channel that reads two cells is divided between them. The result is the product of the transposed sampling matrix and the
+    tensor. The sampling matrix is the one that :func:`expand` uses.
 
     Examples:
         >>> taps = AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5]))
@@ -134,7 +133,7 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
 
     Args:
         epitome: Tensor of shape ``geometry.epitome_shape``, any floating-point dtype.
-        taps: Taps (the epitome cells to read) of each weight axis; None for an axis without starts, whose index ``i``
+        taps: Taps (the epitome cells to read) of each weight axis. None for an axis without starts; index ``i`` of such an axis
             reads cell ``i``.
         geometry: Shapes of weight and epitome, and scope.
 
@@ -169,11 +168,9 @@ def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor
 
 
 def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: EpitomeGeometry) -> Tensor:
-    """Sample a weight with joint scope, by indexing all axes of the epitome at once.
+    """Sample a weight with joint scope from its epitome.
 
-    Each block of the weight (an output patch crossed with an input patch) has its own starts. With fractional starts
-    each index along an axis reads a lower and an upper cell. Then one indexing operation is needed for each combination of lower
-    and upper cells of the axes.
+    With joint scope each block of the weight (an output patch crossed with an input patch) has its own starts.
     """
     choices = [_joint_levels(t, axis, geometry, epitome) for axis, t in enumerate(taps)]
     weight = None
@@ -189,9 +186,10 @@ def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: Ep
 def _joint_levels(
     t: AxisTaps | None, axis: int, geometry: EpitomeGeometry, epitome: Tensor
 ) -> list[tuple[Tensor, Tensor | None]]:
-    """Return the cells that one weight axis reads and their factors in the blend, shaped to broadcast over the weight.
+    """Return the epitome cells that one weight axis reads, and the factors by which they are multiplied.
 
-    There is one pair of cells and factor for integer starts. For fractional starts there are two pairs: lower and upper cells.
+    The result is a sequence of pairs ``(cells, factors)``. With integer starts there is one pair. With fractional starts there
+    is one pair for the lower cells and one for the upper cells. All tensors broadcast over the weight.
     """
     ndim = len(geometry.weight_shape)
     shape = [1] * ndim
@@ -205,7 +203,9 @@ def _joint_levels(
 
 
 def sampling_matrix(taps: AxisTaps) -> Tensor:
-    """Build the matrix that samples a channel axis with separable scope, for tests, fits and figures. Layers never build it.
+    """Build the matrix that samples a channel axis of a weight with separable scope.
+
+    Tests, fits and figures use the matrix. Layers do not build it.
 
     Returns:
         Floating-point matrix with one row per channel and one column per epitome cell; every row sums to 1.
@@ -215,7 +215,7 @@ def sampling_matrix(taps: AxisTaps) -> Tensor:
 
 
 def _along(frac: Tensor, tensor: Tensor, dim: int) -> Tensor:
-    """Shape a vector so that it broadcasts along axis ``dim`` of ``tensor``, and cast it to the dtype of ``tensor``."""
+    """Reshape a vector so that it broadcasts along axis ``dim`` of a tensor, and cast it to the tensor's dtype."""
     shape = [1] * tensor.ndim
     shape[dim] = frac.shape[0]
     return frac.to(tensor.dtype).view(shape)

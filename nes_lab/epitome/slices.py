@@ -1,7 +1,7 @@
 """Expand or fold an axis of a tensor in a few contiguous slices, instead of with an index tensor.
 
-To expand is to copy epitome cells to channels; to fold is to add channels onto epitome cells. In eager mode the slices are
-processed one by one. For compilers there are versions made of concatenations and padded sums, which compilers can fuse.
+To expand is to copy epitome cells to channels; to fold is to add channels onto epitome cells. Normally the slices are processed
+one by one. Compilers get other versions, made of concatenations and padded sums.
 
 Tests: tests/epitome/test_sampling.py
 """
@@ -49,8 +49,8 @@ def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tup
         axis: Index of the weight axis.
 
     Returns:
-        At most :data:`MAX_SLICES` slices ``(first channel, first cell, length)``, in the order of the channels. None if
-        there are more slices, for kernel axes, and with joint scope.
+        The slices ``(first channel, first cell, length)`` in the order of the channels. None if there are more than
+        :data:`MAX_SLICES`. Also None for kernel axes and with joint scope.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4), (6, 4), patch_channels=(3, 4))
@@ -69,7 +69,7 @@ def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tup
 
 
 def channels_inside(tensor: Tensor) -> bool:
-    """Return True for a 4-D tensor whose channels are innermost in memory (channels_last)."""
+    """Return True for a 4-D tensor in channels_last memory format."""
     return tensor.ndim == 4 and tensor.stride(1) < tensor.stride(3)
 
 
@@ -79,10 +79,7 @@ def same_layout(result: Tensor, tensor: Tensor) -> Tensor:
 
 
 def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
-    """Make an uninitialized tensor with ``length`` entries along ``dim``.
-
-    Its other axes, dtype, device and memory format are those of ``tensor``.
-    """
+    """Make an uninitialized tensor that is like ``tensor``, but has ``length`` entries along axis ``dim``."""
     shape = list(tensor.shape)
     shape[dim] = length
     fmt = torch.channels_last if channels_inside(tensor) else torch.contiguous_format
@@ -94,7 +91,7 @@ def expand_slices(
 ) -> Tensor:
     """Expand an axis of a tensor from epitome cells to channels, slice by slice, then scale and add the bias.
 
-    Records no gradient.
+    No gradient is recorded.
 
     Args:
         tensor: Tensor of any shape, with the epitome's cells along ``dim``.
@@ -129,7 +126,7 @@ def _affine(tensor: Tensor, scale: Tensor | None, bias: Tensor | None, out: Tens
 def fold_slices(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: int) -> Tensor:
     """Fold an axis of a tensor from channels to epitome cells, slice by slice: add each slice onto the cells it reads.
 
-    Records no gradient.
+    No gradient is recorded.
 
     Args:
         tensor: Tensor of any shape, with the channels along ``dim``.
@@ -167,9 +164,9 @@ class _Slices(torch.autograd.Function):
 
 
 def apply_slices(tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim: int, fold: bool) -> Tensor:
-    """Expand an axis of a tensor from epitome cells to channels by slices; if ``fold`` is True, fold from channels to cells.
+    """Expand an axis of a tensor from epitome cells to channels by slices, and record gradients.
 
-    Records gradients.
+    If ``fold`` is True, fold the axis from channels to cells instead.
     """
     return _Slices.apply(tensor, slices, cells, dim, fold)  # type: ignore[no-any-return]
 

@@ -37,8 +37,8 @@ class AxisTaps:
         cells: Number of cells of the epitome axis.
         upper: Upper cell, shape of ``lower``; None if all starts are integers.
         frac: Factor of the upper cell in the blend, in [0, 1], shape of ``lower``; None if all starts are integers.
-        slices: Contiguous slices ``(first channel, first cell, length)`` of a channel axis, which are faster than an index
-            tensor. None if there are too many, or if they were not computed.
+        slices: The cells of a channel axis as contiguous slices ``(first channel, first cell, length)``. None if there are too
+            many slices, or if they were not computed.
     """
 
     lower: Tensor
@@ -53,16 +53,17 @@ class AxisTaps:
         return self.frac is not None
 
     def levels(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Return pairs ``(cells, share)``: one pair for integer starts, otherwise one for the lower and one for the upper cells.
+        """Return the epitome cells that are read, and their shares: the factors by which they are multiplied.
 
-        The share is the cells' factor in the blend; None means 1.
+        The result is a sequence of pairs ``(cells, share)``. With integer starts there is one pair. With fractional starts
+        there is one pair for the lower cells and one for the upper cells. A share of None means 1.
         """
         if self.frac is None or self.upper is None:
             return [(self.lower, None)]
         return [(self.lower, 1 - self.frac), (self.upper, self.frac)]
 
     def rows(self) -> RowTable:
-        """Return the sampling matrix of a channel axis and its transpose, as compressed sparse rows (CSR). Both are built once."""
+        """Return the sampling matrix of a channel axis and its transpose, as compressed sparse rows (CSR)."""
         return _row_table(self) if torch.compiler.is_compiling() else self._rows
 
     @cached_property
@@ -70,7 +71,7 @@ class AxisTaps:
         return _row_table(self)
 
     def shares(self) -> Tensor | None:
-        """Return the values of the sampling matrix, in the order of ``rows().cell`` (channel by channel); None if all are 1."""
+        """Return the entries of the sampling matrix, ordered by channel; None if all of them are 1."""
         if self.frac is None or self.frac.requires_grad or torch.compiler.is_compiling():
             return _shares(self)
         return self._fixed_shares
@@ -81,7 +82,7 @@ class AxisTaps:
 
     @cached_property
     def shares_by_cell(self) -> Tensor | None:
-        """Values of the sampling matrix, ordered by epitome cell, for folding without gradients; None if all are 1."""
+        """Entries of the sampling matrix, ordered by epitome cell; None if all of them are 1."""
         shares = self.shares()
         return None if shares is None else shares.detach()[self.rows().order]
 
@@ -128,11 +129,15 @@ def _numbers(count: int, step: int, device: torch.device) -> Tensor:
 
 
 class _ClampStarts(torch.autograd.Function):
-    """Clamps starts to their bounds. At a bound, a gradient passes only if gradient descent would move the start inside."""
+    """Clamps starts to their lower and upper bounds.
+
+    At a bound, a gradient passes only if gradient descent would move the start inside.
+    """
 
     @staticmethod
     def forward(ctx: Any, starts: Tensor, upper: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(starts <= 0, starts >= upper)
+        # not torch.clamp: its gradient at the bound differs between versions of torch
         return torch.minimum(starts.clamp_min(0), upper)
 
     @staticmethod
@@ -145,8 +150,7 @@ class _ClampStarts(torch.autograd.Function):
 def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
     """Clamp starts to ``[0, upper]``. At a bound, a gradient passes only if gradient descent would move the start inside.
 
-    The same is true for a start beyond a bound. If ``upper`` is 0 (the patch is as long as the epitome axis) the gradient is 0.
-    ``torch.clamp`` is not used because its gradient at the bound differs between versions of torch.
+    A start beyond a bound is treated like a start at the bound. If ``upper`` is 0, the gradient is 0.
 
     Args:
         starts: Real-valued starts (positions of patches in the epitome), in cells, of any shape.
@@ -162,10 +166,11 @@ def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
 
 
 def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
-    """Return the largest start of each patch that keeps the patch inside the epitome, in the dtype and on the device of ``like``.
+    """Return the largest allowed start of each patch, as a tensor with the dtype and device of ``like``.
 
-    The values are those of ``geometry.limits(axis)``, but they are computed by torch operations, which compilers can trace.
+    The values are those of ``geometry.limits(axis)``.
     """
+    # computed by torch operations, which compilers can trace
     return constant(like, _limits, geometry, axis, like.dtype, 0)
 
 
@@ -191,8 +196,8 @@ def axis_taps(
             every patch must already lie inside the epitome.
         geometry: Shapes of weight and epitome, scope and boundary.
         axis: Index of the weight axis.
-        fractional: False for integer starts: each index reads one cell. True: each blends two cells, and gradients reach the
-            starts.
+        fractional: False for integer starts: each index reads one cell. True: each index blends two cells, and gradients reach
+            the starts.
         slices: Contiguous slices of an axis with integer starts, from :func:`~nes_lab.epitome.slices.axis_slices`; None if they
             were not computed.
     """
@@ -213,7 +218,7 @@ def axis_taps(
 
 
 def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) -> Tensor:
-    """Repeat the values of a table with one value per patch, so that each index along a weight axis has its patch's value.
+    """Repeat a table of one value per patch, so that each index along a weight axis has the value of its patch.
 
     Args:
         table: One value per patch, in the shape of the table of starts.

@@ -26,7 +26,7 @@ WIDE_POSITIONS, POSITIONS, ROWS = 0, 1, 2  # positions by 16-byte accesses; posi
 
 @triton.jit
 def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Broadcast one value per row over a tile (a block of rows and positions), in the tile's memory layout."""
+    """Broadcast one value per row over a tile: a block of rows and positions that one program computes."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 0), [BLOCK_P, BLOCK_R])
     else:
@@ -36,7 +36,7 @@ def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexp
 
 @triton.jit
 def _by_position(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Broadcast one value per position (index along the axes other than the rows) over a tile, in the tile's memory layout."""
+    """Broadcast one value per position over a tile: a block of rows and positions that one program computes."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 1), [BLOCK_P, BLOCK_R])
     else:
@@ -103,9 +103,9 @@ def dots_kernel(
     a, b, out, left, right, entries, positions, inner, chunk, a_outer, a_row, a_inner, b_outer, b_row, b_inner,
     WIDE: tl.constexpr, ACC: tl.constexpr, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """Compute dot products of pairs of rows. Each row is split into several parts.
+    """Compute dot products of pairs of rows. Each row is cut into several parts.
 
-    ``out[split, k]`` is the product of the rows of pair ``k`` over part ``split``; the caller adds up the parts.
+    ``out[split, k]`` is the dot product of pair ``k`` over one part of the rows. The caller adds up the parts.
     """
     # fmt: on
     blocks = (entries + BLOCK_R - 1) // BLOCK_R
@@ -161,8 +161,9 @@ def weight_kernel(
 ):
     """Sample one tile of a weight from the epitome: a block of output channels and of positions.
 
-    A position is an input channel together with a place in the kernel. ``OUT`` and ``IN`` say how many cells each
-    index reads along the output and the input axis: 1 or 2. 0 means that the axis has no starts: index ``i`` reads cell ``i``.
+    A position is an input channel together with a place in the kernel. ``OUT`` is the number of epitome cells that each output
+    channel reads: 1 or 2. ``IN`` is this number for input channels. The number 0 means that the axis has no starts; index ``i``
+    then reads cell ``i``.
     """
     # fmt: on
     width = c_in * taps

@@ -57,7 +57,7 @@ class _Rows(NamedTuple):
 
     @property
     def layout(self) -> int:
-        """Memory layout of tiles of this tensor: one of three constants that say along which axis neighboring threads work."""
+        """Memory layout for this tensor: a constant that says along which axis neighboring GPU threads work."""
         if self.inner == 1:
             return ROWS
         return WIDE_POSITIONS if self.strides[2] == 1 and self.inner % 16 == 0 else POSITIONS
@@ -91,10 +91,9 @@ def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
 
 
 def _tile(rows: int, positions: int, layout: int) -> dict[str, int]:
-    """Return the memory layout of a tile (the block that one program computes), and how many rows and positions it has.
+    """Return the memory layout of a tile, its number of rows and its number of positions.
 
-    A tile is long along the axis that neighboring threads work along, but not longer than needed. Positions are indices along the
-    axes other than the rows.
+    A tile is the block of the output that one program computes. Positions are indices along the axes other than the rows.
     """
     rows, positions = triton.next_power_of_2(rows), triton.next_power_of_2(positions)
     if layout == ROWS:
@@ -134,18 +133,16 @@ def combine_rows(
     ``out[r]`` is the sum of ``share[k] * x[index[k]]`` over the entries ``k`` of matrix row ``r``.
 
     Args:
-        x: Tensor of any floating-point dtype and strides. It is copied first if the axes before ``dim``, or the axes after it,
-            cannot be viewed as one axis.
+        x: Tensor of any floating-point dtype and strides.
         dim: Axis of ``x`` that the matrix is multiplied with.
-        index: Column of each of the ``nnz`` entries, shape ``(nnz,)``, integers in ``[0, x.shape[dim])``. They are not checked,
-            because a check would synchronize with the GPU.
+        index: Column of each of the ``nnz`` entries, shape ``(nnz,)``, integers in ``[0, x.shape[dim])``. They are not checked.
         offsets: Index of each row's first entry, then the number of all entries; shape ``(rows + 1,)``.
         share: Value of each entry, shape ``(nnz,)``, any floating-point dtype; None: all values are 1.
-        per_row: Number of entries per row if it is the same for all rows, which is faster; None: rows differ.
+        per_row: Number of entries per row; None: the rows have different numbers of entries, which is slower.
 
     Returns:
-        A tensor with one entry along ``dim`` per matrix row, in dtype and memory format of ``x``. A row without entries gives
-        zero.
+        A tensor with one entry along ``dim`` per matrix row, in the dtype and memory format of ``x``. A row without entries
+        gives zero.
 
     Raises:
         GeometryError: If ``per_row`` does not agree with the lengths of ``index`` and ``offsets``.
@@ -179,10 +176,9 @@ def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Ten
 
     Args:
         a: Tensor of any floating-point dtype and strides.
-        b: Tensor with the shape of ``a`` except along ``dim``. It is not copied if its memory format is that of ``a``.
+        b: Tensor with the shape of ``a`` except along ``dim``.
         dim: Axis that the rows are indexed along.
-        left: Row of ``a`` in each of the ``nnz`` products, integers of shape ``(nnz,)``. They are not checked, because a check
-            would synchronize with the GPU.
+        left: Row of ``a`` in each of the ``nnz`` products, integers of shape ``(nnz,)``. They are not checked.
         right: Row of ``b`` in each product, integers of shape ``(nnz,)``; not checked either.
 
     Returns:
@@ -214,15 +210,14 @@ def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Ten
 
 
 def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Tensor:
-    """Sample both channel axes of a weight from an epitome on CUDA, in one pass that writes the weight once.
+    """Sample the output axis and the input axis of a weight from an epitome on CUDA, with one kernel.
 
     Args:
         epitome: Epitome of shape ``(E_out, E_in, *K)`` (output channels, input channels, kernel), any floating-point dtype. A
             channels_last memory format is kept.
         out_rows: Tensors ``(lower, upper, frac)`` of shape ``(C_out,)``: the lower cell, the upper cell and the factor of the
-            upper cell for each output channel. ``upper`` and ``frac`` are None if all starts are integers. None instead of the
-            tuple: the axis has no starts, and index ``i`` reads cell ``i``. Cells are not checked, because a check would
-            synchronize with the GPU.
+            upper cell for each output channel. ``upper`` and ``frac`` are None if all starts are integers. The tuple itself is
+            None if the axis has no starts; index ``i`` then reads cell ``i``. The cells are not checked.
         in_rows: The same for the input axis: tensors ``(lower, upper, frac)`` of shape ``(C_in,)``, or None.
 
     Returns:
@@ -254,16 +249,17 @@ def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Ten
 
 
 def _reads(rows: AxisRows) -> int:
-    """Return how many cells each index of a weight axis reads: 1 or 2.
+    """Return how many epitome cells each index of a weight axis reads: 1 or 2.
 
-    0 means that the axis has no starts: index ``i`` reads cell ``i``.
+    The result 0 means that the axis has no starts. Index ``i`` then reads cell ``i``.
     """
     return 0 if rows is None else 1 if rows[2] is None else 2
 
 
 def _axis(rows: AxisRows, unused: Tensor) -> list[Tensor]:
-    """Return the kernel's arguments for one weight axis: lower cells, upper cells and factors of the upper cells.
+    """Return the three tensors that a Triton kernel takes for one weight axis.
 
-    The kernel does not read a tensor that is None; ``unused`` takes its place.
+    They are the lower cells, the upper cells and the factors of the upper cells. The tensor ``unused`` stands for a tensor that
+    the axis does not have.
     """
     return [unused if part is None else part.contiguous() for part in rows or (None, None, None)]
