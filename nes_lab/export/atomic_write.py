@@ -65,7 +65,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
 def _rename(temporary: Path, path: Path) -> None:
     """Rename a temporary folder to ``path``, and remove the old folder that was at ``path``.
 
-    If the system allows it, the two folders change places in one step. Then there is a folder at ``path`` at all times.
+    If the system allows it, the two folders change places in one step.
     """
     if not path.exists() or not any(path.iterdir()):
         os.rename(temporary, path)

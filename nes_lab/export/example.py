@@ -78,7 +78,7 @@ class ExampleInput:
         )
 
     def dynamic_shapes(self) -> Any:
-        """Return which axis of each tensor is the batch axis, in the form that ``torch.export`` takes as ``dynamic_shapes``."""
+        """Return which axis of each tensor is the batch axis, as the argument ``dynamic_shapes`` of ``torch.export``."""
         batch = torch.export.Dim("batch")
 
         def axes(t: Tensor) -> dict[int, Any]:

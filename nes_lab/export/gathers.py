@@ -1,12 +1,10 @@
 """Compute parts of an epitome layer by gathers with small constant index tables, for exported graphs.
 
-To fold the layer's input is to add each input channel onto the epitome cells that this channel's weights are sampled from.
-Runtimes are slow at such scattered additions. Instead, each cell gathers the channels that are added to it, one channel per
-round. There are as many rounds as the most used cell has channels. If the channels form a few contiguous slices, the slices are
-added instead.
+To fold the layer's input means to add each input channel onto the epitome cells that the channel reads. Most runtimes do such
+additions slowly. Here each cell instead gathers the channels that are added to it, one channel per round. If the channels form
+a few contiguous slices, the slices are added instead.
 
-A layer with joint scope gathers its weight from its epitome. The graph computes the indices from one number per patch. Runtimes
-compute them once, when they load the file.
+For a layer with joint scope, the graph gathers the weight from the epitome.
 
 Tests: tests/export/test_graph.py
 """
@@ -98,8 +96,8 @@ class FoldByGathers(nn.Module):
 class BlendedExpansion(nn.Module):
     """Module that expands the output of an epitome layer from epitome cells to output channels, for fractional starts.
 
-    Each output channel blends two cells. So the output is the sum of two gathers, each multiplied by a constant: the cells'
-    factors in the blend, times the layer's scale.
+    Each output channel is the sum of two gathered cells, each multiplied by its factor. The sum is multiplied by the layer's
+    scale.
 
     Args:
         taps: Taps of the layer's output axis: which two epitome cells each channel blends. The layer has separable scope.
@@ -211,9 +209,9 @@ def _along(axis: int, geometry: object) -> tuple[int, ...]:
 
 
 def _split(table: Tensor, layer: EpitomeLayer, axis: int) -> tuple[Tensor, Tensor | None]:
-    """Split the starts of a weight axis into an integer part (the lower cell) and a fraction.
+    """Split the starts of a weight axis into integer parts (the lower cells) and fractions.
 
-    It is done as in :func:`nes_lab.epitome.taps.axis_taps`. The fractions are None if the starts are integers.
+    The fractions are None if the starts are integers.
     """
     g = layer.geometry
     if not layer.routing.fractional:

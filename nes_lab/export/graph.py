@@ -1,4 +1,7 @@
-"""Prepare a model for tracing: with plain layers, or with epitome layers made of operations that every runtime computes fast."""
+"""Prepare a model for tracing.
+
+The epitome layers become plain layers, or layers made of operations that every runtime computes fast.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,9 @@ def prepare_for_export(model: nn.Module, form: str) -> nn.Module:
 
 
 class GraphLayer(nn.Module):
-    """Computes an epitome layer with fixed starts, for tracing: with small constant index tables and without scatter operations.
+    """Computes an epitome layer with fixed starts in an exported graph.
+
+    It uses small constant index tables and no scatter operations.
 
     Args:
         layer: An epitome layer whose starts no longer change; its parameters are used, not copied.
@@ -86,7 +91,7 @@ class GraphLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The layer's weight, sampled from its epitome, for parent modules that use the weight without calling the layer."""
+        """The layer's weight, sampled from its epitome. Some parent modules read it without calling the layer."""
         if self.joint is not None:
             return scale_channels(self.joint(self.epitome), self.scale)
         execution = EXECUTIONS["materialize"]

@@ -30,7 +30,8 @@ def push_to_hub(
     """Upload the two files of a saved model to the Hugging Face Hub, in one commit.
 
     Args:
-        folder_or_model: A folder written by :func:`nes_lab.save_pretrained`, which is checked before the upload, or a model.
+        folder_or_model: A model, or a folder written by :func:`nes_lab.save_pretrained`. The folder is checked before the
+            upload.
         repo_id: ``"user/repository"``. The repository is created if it does not exist.
         private: True to make the repository private if it is created.
         token: Access token of the Hub; None: the token with which you are logged in.

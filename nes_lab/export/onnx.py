@@ -1,4 +1,4 @@
-"""Write a model as an ONNX file (``export_onnx``): with plain layers, or with layers that compute with the epitomes."""
+"""Write a model as an ONNX file (``export_onnx``)."""
 
 from __future__ import annotations
 
@@ -45,24 +45,25 @@ def export_onnx(
 ) -> ExportReport:
     """Write a model as an ONNX file, through torch's dynamo exporter.
 
-    The file gets its name only after a check: ONNX Runtime runs the file on the example and on another batch size, and the
+    The file appears at ``path`` only after a check. ONNX Runtime runs the file on the example and on another batch size. The
     outputs must agree with PyTorch's.
 
     Args:
         model: A compressed or dense model on any device. It does not change, and is exported in evaluation mode.
         example_input: A tensor, or a tuple or dict of tensors.
         path: Path of the file; an existing file is replaced.
-        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
-            computes with the epitome by slices, gathers and additions. The present starts are exported, also fractional ones.
+        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the
+            graph computes with the epitome by slices, gathers and additions. The starts are exported as they are now, integer
+            or fractional.
         opset: Version of the ONNX operator set; None: the exporter's default.
         dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
         verify: Run the file and compare its outputs with PyTorch's. False: the file is not run, and ONNX Runtime is not needed.
-        tolerance: Largest allowed difference between the outputs of the file and of PyTorch, as a share of the output's largest
+        tolerance: Largest allowed difference between the outputs of the file and of PyTorch, divided by the output's largest
             entry.
 
     Returns:
-        A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times of ONNX
-        Runtime and PyTorch, measured alternately.
+        A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times that
+        ONNX Runtime and PyTorch take.
 
     Raises:
         OptionError: If an option is wrong, the model cannot run the example, or a package is missing.
@@ -140,9 +141,10 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int
 
 
 def _may_fold(node: Any) -> bool | None:
-    """Return False for an ONNX node that computes with an epitome, so that the node is kept; otherwise None.
+    """Say whether the ONNX optimizer may replace a node with constant inputs by the node's value.
 
-    For None the optimizer decides: it can replace a node with constant inputs by its value.
+    Return False for a node that computes with an epitome: the node is kept. Return None for all other nodes: the optimizer
+    decides.
     """
     for value in node.inputs:
         known = None if value is None else value.const_value

@@ -62,9 +62,9 @@ def graph_madds(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> int
 
 
 def _with_fixed_inputs(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> ModelProto:
-    """Return a copy of an ONNX model with the given input shapes and no other stored shapes.
+    """Return a copy of an ONNX model that stores only the given shapes of the inputs.
 
-    The shapes of all other tensors can then be inferred from those of the inputs.
+    The shapes of all other tensors can be inferred from the shapes of the inputs.
     """
     fixed = ModelProto()
     fixed.CopyFrom(model)
@@ -110,7 +110,8 @@ def _madds(node: NodeProto, shapes: Shapes) -> int | None:
 def missing_operators(model: ModelProto, opset: int) -> list[str]:
     """Return the operators of an ONNX graph that an opset lacks, each with the opset that introduced it.
 
-    An opset is a version of the ONNX operator set. Operators that the opset has only in an older form come last, by name only.
+    An opset is a version of the ONNX operator set. Some operators exist in the opset only in an older form. They come last,
+    without a number.
 
     Examples:
         >>> node = onnx.helper.make_node("Gelu", ["x"], ["y"])

@@ -38,7 +38,7 @@ def verify_file(
         call: Function that runs the file on an example input and returns the file's outputs.
         model: The model that was exported.
         example: Example input for the file and the model.
-        tolerance: Largest allowed difference of the outputs, as a share of the output's largest entry.
+        tolerance: Largest allowed difference of the outputs, divided by the output's largest entry.
         dynamic: True if the file accepts any batch size.
         what: Kind of file, for messages, such as ``"the ONNX file"``.
 

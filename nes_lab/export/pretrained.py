@@ -47,10 +47,10 @@ def save_pretrained(
     keep_learner: bool = True,
     overwrite: bool = False,
 ) -> Path:
-    """Save a model, compressed or dense, as ``config.json`` and ``model.safetensors``.
+    """Save a compressed or dense model in a folder, as ``config.json`` and ``model.safetensors``.
 
-    Every epitome and every shared tensor is stored once, in its dtype. Starts set by a rule are not stored, but computed again on
-    loading. The folder appears complete, or not at all.
+    Every epitome and every shared tensor is stored once, in its dtype. Starts that are set by a rule are not stored. They are
+    computed again when the model is loaded. The folder appears complete, or not at all.
 
     Args:
         model: Any module of plain tensors; it does not change.
@@ -60,8 +60,8 @@ def save_pretrained(
             :func:`from_pretrained` needs the dense network as ``model=``.
         plan: Compression plan to store with the model. None: the model's attribute ``nes_lab_plan``, which ``create_model`` sets.
         metadata: Your own plain data to store in ``config.json``; None: no data.
-        keep_learner: True: index learners (the networks that predict starts) are stored, so that training can go on. False: their
-            present starts are stored instead, and the loaded model is frozen.
+        keep_learner: True: index learners (the networks that predict starts) are stored. Training can then continue after
+            loading. False: the starts that they predict now are stored instead, and the loaded model is frozen.
         overwrite: True to replace a saved model that is already in the folder, in one step.
 
     Returns:
@@ -111,7 +111,7 @@ def from_pretrained(
 ) -> nn.Module:
     """Load a model that :func:`save_pretrained` wrote, with the same tensors bit for bit, in evaluation mode.
 
-    The network is built by installed code only. The folder contains only numbers and settings, which are checked before use.
+    The folder contains only numbers and settings, no code. They are checked before use.
 
     Args:
         folder: Path of the folder; or ``"hf://user/repository"`` or ``"hf://user/repository@revision"`` on the Hugging Face Hub.

@@ -49,7 +49,9 @@ def dense_network(config: Mapping[str, Any]) -> nn.Module:
 
 
 def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
-    """Return a copy of a dense network with the saved model's epitome layers, and without the batch norms that ``fuse`` folded.
+    """Return a copy of a dense network in which layers are replaced by the saved model's epitome layers.
+
+    Batch norms that ``nes_lab.fuse`` folded into layers are left out.
 
     Args:
         dense: The network the saved model was made from; it does not change.
@@ -162,7 +164,9 @@ def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) ->
 
 
 def _cast(model: nn.Module, dtypes: Mapping[str, str]) -> None:
-    """Cast the buffers that are not saved to the dtypes they had in the saved model, and compute rule-based starts again.
+    """Cast buffers of a rebuilt model to the dtypes of the original model, and compute starts set by a rule again.
+
+    Only buffers outside the state dict are cast.
 
     Args:
         model: The rebuilt model; its buffers are changed.

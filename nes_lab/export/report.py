@@ -32,10 +32,10 @@ class ExportReport(Record):
         opset: Version of the operator set of an ONNX file; None for other files.
         batches: Batch sizes with which the file was run and compared; empty: it was not compared.
         largest_difference: Largest absolute difference between the outputs of the file and of PyTorch; None: not compared.
-        relative_difference: Largest difference between these outputs as a share of the output's largest entry; None: not
+        relative_difference: Largest difference between these outputs, divided by the output's largest entry; None: not
             compared.
         tolerance: Largest relative difference allowed; None: not compared.
-        exported_ms: Median time of one call of the file, in milliseconds, measured alternately with PyTorch; None: not timed.
+        exported_ms: Median time of one call of the file, in milliseconds; None: not timed.
         torch_ms: Median time of one call of the PyTorch model, in milliseconds; None: not timed.
         threads: Number of CPU threads of the file's runtime and of PyTorch; None: not timed.
         versions: Versions of the packages that wrote and ran the file.
@@ -65,7 +65,7 @@ class ExportReport(Record):
 
     @property
     def bytes(self) -> int:
-        """Size of the file in bytes, under the name that older versions used; now it is ``file_bytes``."""
+        """Size of the file in bytes. This is the old name of ``file_bytes``."""
         warn_renamed("ExportReport.bytes", "ExportReport.file_bytes")
         return self.file_bytes
 

@@ -88,7 +88,7 @@ def is_saved_model(folder: Path) -> bool:
 
 
 def add_checksum(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a saved model together with its checksum, by which later changes are noticed."""
+    """Return the configuration of a saved model with a checksum added. The checksum reveals later changes."""
     return config | {"config_sha256": _digest(config)}
 
 
@@ -98,9 +98,9 @@ def _digest(config: dict[str, Any]) -> str:
 
 
 def checked_weights(folder: Path, config: dict[str, Any]) -> Path:
-    """Check size and SHA-256 of a saved model's weights file, and return the path of the file.
+    """Check the size and SHA-256 of a saved model's weights file, and return the path of the file.
 
-    The expected values are those in the model's configuration.
+    The model's configuration names the expected size and SHA-256.
 
     Raises:
         CheckpointError: If the file is missing, truncated or altered.

@@ -47,7 +47,7 @@ def slots(model: nn.Module) -> Iterator[Slot]:
 
 
 def unsaved_buffers(model: nn.Module) -> Iterator[Slot]:
-    """Yield the buffers of a model that are not in its state dict, because the modules can compute them."""
+    """Yield the buffers of a model that are not in the model's state dict."""
     for prefix, module in model.named_modules():
         for name, buffer in module._buffers.items():
             if name in module._non_persistent_buffers_set and buffer is not None:
@@ -207,9 +207,10 @@ def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors
 
 
 def _expected_shape(slot: Slot) -> tuple[int, ...] | None:
-    """Return the shape that the saved tensor of a parameter or buffer must have; None if no tensor may be saved for it.
+    """Return the shape that the saved tensor of a parameter or buffer must have.
 
-    A parameter that is None in the rebuilt model may get a tensor that ``fuse`` added: a bias, or the scale of an epitome layer.
+    Return None if the file must not contain such a tensor. A bias, or the scale of an epitome layer, may be in the file
+    although it is None in the rebuilt model: ``nes_lab.fuse`` adds such tensors.
     """
     if slot.tensor is not None:
         return tuple(slot.tensor.shape)

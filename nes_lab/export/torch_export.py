@@ -33,7 +33,7 @@ def export_torch(
 ) -> ExportReport:
     """Write a model as a ``torch.export`` program, which ``torch.export.load`` reads without NES Lab.
 
-    The file gets its name only after a check: it is loaded again and run on the example and on another batch size, and the
+    The file appears at ``path`` only after a check. It is loaded again and run on the example and on another batch size. The
     outputs must agree with the model's.
 
     Args:
@@ -43,12 +43,12 @@ def export_torch(
         form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
             computes with the epitome by slices, gathers and additions.
         dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
-        tolerance: Largest allowed difference between the outputs of the file and of the model, as a share of the output's largest
+        tolerance: Largest allowed difference between the outputs of the file and of the model, divided by the output's largest
             entry.
 
     Returns:
-        A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times of the
-        file and of the model, measured alternately.
+        A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times that
+        the file and the model take.
 
     Raises:
         OptionError: If an option is wrong, or the model cannot run the example.

@@ -36,8 +36,8 @@ def prepare_trace(
         dynamic: True if the exported file should accept any batch size.
 
     Returns:
-        The model in the given form, the arguments to trace it with, and the axes whose length may change, as ``dynamic_shapes``
-        of ``torch.export`` (None: all lengths are fixed).
+        The model in the given form, the arguments to trace it with, and the argument ``dynamic_shapes`` of ``torch.export``.
+        The last one says which axes may change in length; None means that all lengths are fixed.
 
     Raises:
         OptionError: If ``dynamic`` is True and the example has no batch axis.
@@ -60,7 +60,7 @@ def run_tracer(trace: Callable[[], _T], what: str, dynamic: bool) -> _T:
     Args:
         trace: The function to call, without arguments.
         what: How the model is exported, for the message, such as ``"to ONNX"``.
-        dynamic: True if the exported file should accept any batch size; then the error message gives a hint about this.
+        dynamic: True if the exported file should accept any batch size.
 
     Raises:
         ExportError: If tracing fails; the message gives the reason.
