@@ -59,7 +59,7 @@ class SavedModel:
 
     @property
     def bytes(self) -> int:
-        """Return the size of all files in the folder, in bytes. The field ``file_bytes`` had this name in older versions."""
+        """Return the size of all files in the folder, in bytes. This is the old name of ``file_bytes``."""
         warn_renamed("SavedModel.bytes", "SavedModel.file_bytes")
         return self.file_bytes
 
@@ -130,9 +130,9 @@ def compress_to_folder(
         compression: The settings, such as the budget: a :class:`~nes_lab.config.CompressionConfig`, or an object with the same
             fields; None: ``plan`` is used.
         plan: An existing compression plan; None: a plan is made from ``compression``.
-        initial_weights: ``"fit"``: fit each epitome to the layer's weight. ``"reset"``: for training from scratch, copy into each
-            entry of the epitome one of the weight entries that it replaces. None: ``"fit"`` if the source has trained weights,
-            otherwise ``"reset"``.
+        initial_weights: ``"fit"``: fit each epitome to the layer's weight. ``"reset"``: copy into each entry of the epitome one
+            of the weight entries that it replaces; this suits training from scratch. None: ``"fit"`` if the source has trained
+            weights, otherwise ``"reset"``.
         overwrite: Replace a model that is already saved in the folder.
         seconds: About how long planning may take if the budget limits the measured time.
         progress: Show a progress bar on standard error.
@@ -174,9 +174,9 @@ def fit_to_folder(
         plan: An existing compression plan; None: a plan is made from ``compression``.
         search_starts: Also choose the starts (positions in the epitome); False: keep the starts of the plan.
         snap: Round the starts permanently to integers.
-        calibration: The data section of a configuration. With its training images, not augmented, the error of each layer's output
-            is minimized and the batch-norm statistics are measured again. None: the error of each layer's weight is
-            minimized.
+        calibration: The data section of a configuration. The fit then uses its training images without augmentation: it
+            minimizes the error of each layer's output, and measures the batch-norm statistics again. None: the fit uses no
+            images, and minimizes the error of each layer's weight.
         batch_size: Number of calibration images in one forward pass.
         overwrite: Replace a model that is already saved in the folder.
         seconds: About how long planning may take if the budget limits the measured time.

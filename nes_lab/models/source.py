@@ -40,7 +40,7 @@ class DenseSource:
 
     @property
     def has_trained_weights(self) -> bool:
-        """Return whether the network's weights come from training. Only then is it useful to fit epitomes to them."""
+        """Return True if the network's weights come from training. Epitomes should be fitted only to such weights."""
         return self.pretrained or self.checkpoint is not None
 
     def example(self, batch: int = 1) -> Tensor:
