@@ -81,8 +81,8 @@ def check_backbone(
 
     Args:
         name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model.
-        params: Params to keep, as a share of the dense model's. If this is too few, the budget is raised to 1.1 times the
-            smallest possible number of params.
+        params: Share of the dense model's params to keep. If compression cannot reach this share, the budget is raised to 1.1
+            times the smallest possible number of params.
         seed: Seed of the random weights and inputs.
         input_size: Shape ``(channels, height, width)`` of the images; None means the model's default.
         **options: Further arguments of :func:`nes_lab.create_backbone`.
@@ -197,7 +197,10 @@ def _check_counts(state: _CheckState, small: nn.Module, plan: CompressionPlan, x
 
 
 def _check_gradients(state: _CheckState, small: nn.Module, model: nn.Module, plan: CompressionPlan, x: Tensor) -> None:
-    """Check, in training mode, that each epitome gets a gradient. It may lack one only if the layer's dense weight lacks it too."""
+    """Check that each epitome gets a gradient in training mode.
+
+    An epitome may lack a gradient only if the layer's weight in the dense network lacks it too.
+    """
     _backward(small, x)
     without = [name for name, layer in epitome_layers(small) if not _has_gradient(layer.epitome)]
     state.update(gradients=len(plan.layers) - len(without))
@@ -256,7 +259,10 @@ def _check_materialized(
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:
-    """Return the largest difference between two models' outputs, divided by the first model's largest difference between samples."""
+    """Return the largest difference between the outputs of two models.
+
+    It is divided by the largest difference between the first model's outputs for two samples.
+    """
     if [t.shape for t in a] != [t.shape for t in b]:
         raise AssertionError(f"outputs have shapes {[tuple(t.shape) for t in b]}, not {[tuple(t.shape) for t in a]}")
     if not all(bool(t.isfinite().all()) for t in (*a, *b)):

@@ -21,7 +21,9 @@ SMALLEST_KEPT_CONSTANT = 0.1
 
 
 def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw new random values for each parameter that is constant and small, often 0, because it would suppress a layer's output.
+    """Draw new random values for each parameter whose entries are all equal and small, often 0.
+
+    Such a parameter would suppress the output of a layer.
 
     Matrices are drawn from a normal distribution with variance 1 / fan-in, biases from a narrow normal distribution, and scales
     uniformly between 0.5 and 1.

@@ -33,11 +33,11 @@ class ZooRow:
         replaced, kept: Number of layers that became epitome layers, and number of layers with a weight that stay dense.
         gradients: Number of epitomes that got a gradient in a backward pass.
         agreement: Largest difference between the outputs of the compressed and the materialized model, divided by the largest
-            difference between the outputs for two images. 0 means equal outputs; with 1, the two models differ as much as
-            two images. None if the check stopped earlier.
+            difference between the outputs for two images. 0 means equal outputs. 1 means that the outputs of the two models
+            differ as much as the outputs for two images. None if the check stopped earlier.
         seconds: Time in seconds of each stage, by name.
         note: Remarks, for example that a smaller input was used; empty if there are none.
-        family: Name of the timm module with related models that the backbone stands for; empty if it stands for none.
+        family: Name of the timm module whose models this backbone represents; empty if it represents none.
 
     Examples:
         >>> row = ZooRow("small", "refused", stage="plan", reason="nothing to replace")
@@ -75,7 +75,7 @@ class ZooRow:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ZooRow:
-        """Rebuild a result from the dictionary that :meth:`to_dict` returned, also if it was stored as JSON. Unknown keys are ignored."""
+        """Rebuild a result from the dictionary that :meth:`to_dict` returned. Unknown keys are ignored."""
         known: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         known["input_shape"] = tuple(known.get("input_shape", ()))
         return cls(**known)
