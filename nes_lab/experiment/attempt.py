@@ -81,8 +81,8 @@ class Attempt:
         """Build the network and the data, train the network, and write the run's summary.
 
         Returns:
-            For a finished run ``state`` and the entries of the summary. For a cancelled run ``state``, ``step`` and ``total``
-            (the number of steps that the run would have).
+            A dict. For a finished run it has ``state`` and the entries of the summary. For a cancelled run it has ``state``,
+            ``step`` and ``total``: the number of steps done, and the number of steps of a complete run.
 
         Raises:
             CheckpointError: If the latest checkpoint cannot be resumed from, because it has weights but no training state.
@@ -111,7 +111,7 @@ class Attempt:
     def _build(self, checkpoint: Checkpoint | None) -> Built:
         """Build the network and the data in the first process of the training, then send the plan to the other processes.
 
-        The other processes build the same network from this plan. They find the data and the weights already downloaded.
+        The other processes build the same network from this plan.
         """
         plan = None if checkpoint is None else self._stored_plan()
         built = build(self.config, plan, self.data)

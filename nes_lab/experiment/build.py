@@ -44,7 +44,7 @@ class Built:
         dense_cost: Params and multiply-adds of the uncompressed backbone, for one input.
         cost: Params and multiply-adds of ``model``, for one input.
         teacher: The dense network to distill from, in evaluation mode; None without distillation.
-        fit: How well the epitomes fit the dense weights; None if the config does not ask to fit them by searching starts.
+        fit: How well the epitomes fit the dense weights; None if no starts were searched to fit them.
     """
 
     model: nn.Module
@@ -61,8 +61,8 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
 
     Args:
         config: The configuration of the experiment.
-        plan: The compression plan of a run that is resumed; None makes a plan from the config. If a plan is given, the
-            epitomes are not fitted to the dense weights, because their values will come from a checkpoint.
+        plan: The compression plan of a run that is resumed; None makes a plan from the config. If a plan is given, the epitomes
+            are not fitted to the dense weights. Their values come from a checkpoint later.
         data: The data that :func:`check` returned for the same config; None loads it.
 
     Raises:
@@ -153,7 +153,10 @@ def recipe_of(config: ExperimentConfig) -> Recipe:
 
 
 def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | None = None) -> nn.Module:
-    """Return the dense network of a config, with the weights of ``checkpoint``; None takes the config's initial weights."""
+    """Return the dense network of a config, with the weights in the file ``checkpoint``.
+
+    If ``checkpoint`` is None, the network gets the initial weights that the config names.
+    """
     backbone = config.backbone
     try:
         with isolated_rng(0):

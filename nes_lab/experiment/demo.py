@@ -76,7 +76,7 @@ def contenders(epochs: int, limit: int | None = None) -> list[Contender]:
         limit: Number of training images; None takes all.
 
     Raises:
-        OptionError: If the multiply-adds of an epitome network are not within these 2 %.
+        OptionError: If the multiply-adds of an epitome network differ from its rival's by more than 2 %.
     """
     networks = [_contender("dense, width 1", _config(epochs, limit))]
     for width in WIDTHS:
@@ -166,7 +166,7 @@ def run_demo(
 
 
 def _create_runs(store: RunStore, settings: list[Contender], seeds: int, group: str) -> dict[str, list[str]]:
-    """Create one run per network and seed, and return a mapping: name of the network -> ids of its runs."""
+    """Create one run per network and seed. Return a dict from the name of each network to the ids of its runs."""
     runs: dict[str, list[str]] = {contender.name: [] for contender in settings}
     for seed in range(seeds):
         for contender in settings:

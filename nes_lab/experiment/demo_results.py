@@ -49,10 +49,10 @@ def _processor() -> str:
 def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, float]]:
     """Measure the networks of the demo in turn, and return the median time in ms of one forward pass of each.
 
-    They are timed in turn so that a change of the machine's speed affects all of them.
+    A change of the machine's speed then affects all networks equally.
 
     Returns:
-        Batch size -> name of the network -> median time in ms.
+        A nested dict: for each batch size, the median time in ms by name of the network.
     """
     models = {c.name: c.built.model for c in settings}
     shape = settings[0].built.data.input_shape

@@ -1,6 +1,6 @@
 """Train many runs in a few processes of this machine.
 
-The processes start quickly, because each is forked from a process that has loaded torch already.
+Each process is forked from a process that has already loaded torch. It therefore starts quickly.
 
 Tests: tests/experiment/test_demo.py.
 """
@@ -57,7 +57,7 @@ def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: 
 
 @contextmanager
 def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
-    """Yield an empty mapping (id of a run -> its training process). After an error, end all processes in the mapping."""
+    """Yield an empty dict for training processes, by the id of the run. After an error, end all processes in the dict."""
     active: dict[str, BaseProcess] = {}
     try:
         yield active
@@ -93,7 +93,10 @@ def require_finished(store: RunStore, run: str) -> None:
 def _progress(
     store: RunStore, total: int, waiting: int, active: Mapping[str, BaseProcess], seconds: float
 ) -> ProgressEvent:
-    """Return the progress of all runs: the number of runs done, and the estimated time left. Active runs count as fractions."""
+    """Return the progress of all runs: the number of runs done, and the estimated time left.
+
+    A run that is half trained counts as 0.5.
+    """
     infos = [store.get(run) for run in active]
     finished = total - waiting - len(active)
     done = finished + sum(info.progress for info in infos)

@@ -131,7 +131,10 @@ def _out_of_memory(config: ExperimentConfig, error: Exception) -> str:
 
 
 def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
-    """Train a run in a process that is not the first. Plan and checkpoint come from the first process, which writes all files."""
+    """Train a run in a process other than the first one.
+
+    The first process sends the plan and the checkpoint, and it writes all files.
+    """
     begin = distributed.broadcast()
     plan = None if begin["plan"] is None else CompressionPlan.from_dict(begin["plan"])
     built = _built(config, plan)
@@ -145,7 +148,10 @@ def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
 
 
 def _built(config: ExperimentConfig, plan: CompressionPlan | None) -> Built:
-    """Build the network and the data in this process. If any process of the training cannot build them, all raise an error."""
+    """Build the network and the data in this process.
+
+    If one process of the training cannot build them, all processes raise an error.
+    """
     built, error = None, None
     try:
         built = build(config, plan)

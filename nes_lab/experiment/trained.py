@@ -68,7 +68,7 @@ def save_trained(
 
 
 def _untaught(config: ExperimentConfig) -> ExperimentConfig:
-    """Return the config without teacher and pretrained weights. They are not needed: all weights come from the checkpoint."""
+    """Return the config without teacher and pretrained weights. All weights come from the checkpoint instead."""
     backbone = config.backbone.model_copy(update={"pretrained": False, "checkpoint": None, "new_head": False})
     training = config.training.model_copy(update={"kd_weight": 0.0})
     return config.model_copy(update={"backbone": backbone, "training": training})
@@ -80,7 +80,10 @@ def _stored_plan(folder: Path) -> CompressionPlan | None:
 
 
 def _let_rest(model: nn.Module, routing: object) -> None:
-    """Snap (round to integers) or freeze the starts of all epitome layers, if the training had done so at the checkpoint."""
+    """Snap or freeze the starts of all epitome layers, if the training had done so before the checkpoint.
+
+    To snap the starts is to round them to integers.
+    """
     done = routing if isinstance(routing, dict) else {}
     for _, layer in epitome_layers(model):
         if done.get("snapped"):
