@@ -6,7 +6,7 @@
 ``inference_cache``: keeps values that were computed from tensors, as long as the tensors do not change.
 ``layer_taps``: turns a layer's starts into taps: the epitome cells that are read, and the factor of each.
 ``materialize``: an execution that samples the complete weight and applies one dense operation; always available.
-``wrapped``: an execution that adds up input channels that read the same cell, so that the operation has fewer input channels.
+``wrapped``: an execution that first adds up the input channels that read the same cell, then works with fewer channels.
 ``factored``: an execution that uses the epitome itself as the weight, with fewer input and output channels.
 ``product_map``: an execution that multiplies the input with every epitome cell once, then sums the products.
 """

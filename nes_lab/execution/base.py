@@ -50,8 +50,9 @@ class LayerOp:
     Args:
         kernel_size: Kernel length along each spatial axis; empty for a linear layer.
         stride, dilation: Stride and dilation of the convolution, one number per spatial axis.
-        padding: Number of zeros at each end of each spatial axis; or torch's ``"same"`` or ``"valid"``; or :data:`SAME_TF`,
-            with which an axis of length ``size`` has ``ceil(size / stride)`` outputs.
+        padding: Number of zeros at each end of each spatial axis, or a word: torch's ``"same"`` or ``"valid"``, or
+            :data:`SAME_TF`, TensorFlow's padding. With ``SAME_TF`` an axis of length ``size`` has ``ceil(size / stride)``
+            outputs.
         groups: Number of groups of a grouped convolution.
         standardized: True if each output channel's weights are shifted and scaled to mean 0 and variance 1 before use. This
             needs the complete weight.

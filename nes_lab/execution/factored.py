@@ -36,7 +36,8 @@ class Factored:
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.
 
-        It refuses joint scope (each block of the weight has its own starts), groups, and kernel axes with starts.
+        It refuses three kinds of layers: with joint scope (each block of the weight has its own starts), with groups, and with
+        starts on a kernel axis.
         """
         kernel = zip(form.geometry.axes[2:], form.states[2:], strict=True)
         sampled = [axis for axis, state in kernel if state != "identity"]

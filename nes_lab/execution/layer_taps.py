@@ -22,7 +22,7 @@ __all__ = ["LayerTaps", "StartsHolder"]
 
 
 class StartsHolder(Protocol):
-    """Lists the attributes and methods that :class:`LayerTaps` needs from the module that holds a layer's starts."""
+    """Describes the modules that hold a layer's starts: their attributes and methods that :class:`LayerTaps` uses."""
 
     geometry: EpitomeGeometry
     fractional: bool

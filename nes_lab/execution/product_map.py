@@ -51,8 +51,12 @@ class ProductMap:
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.
 
-        It refuses joint scope (each block of the weight has its own starts), groups, layers without starts on a kernel axis,
-        and the circular boundary (patches wrap around the end of the epitome).
+        It refuses four kinds of layers:
+
+        - layers with joint scope, where each block of the weight has its own starts
+        - layers with groups
+        - layers without starts on any kernel axis
+        - layers with the circular boundary, where patches wrap around the end of the epitome
         """
         reason = refuse(form, "joint", "groups")
         if reason:
@@ -134,9 +138,9 @@ def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
 def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
     """Sum the products of input and epitome cells over each window, the stretch of cells that can serve as a kernel.
 
-    Products have the shape ``(..., E_out, *n, *size)``: output cells, cells along each kernel axis, input positions along each
-    axis. Sums have the shape ``(..., E_out, *windows, *out)``: output cells, windows along each kernel axis, output positions
-    along each axis. An axis with ``n`` cells and kernel length ``K`` has ``n - K + 1`` windows.
+    The products have the shape ``(..., E_out, *n, *size)``: output cells, cells along each kernel axis, input positions along
+    each spatial axis. The sums have the shape ``(..., E_out, *windows, *out)``: output cells, windows along each kernel axis,
+    output positions along each spatial axis. An axis with ``n`` cells and kernel length ``K`` has ``n - K + 1`` windows.
     """
     n, products = op.spatial, products.to(accumulate)
     for axis, length in enumerate(op.kernel_size):

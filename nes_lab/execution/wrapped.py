@@ -44,7 +44,7 @@ class Wrapped:
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.
 
-        It refuses joint scope (each block of the weight has its own starts) and depthwise layers.
+        It refuses layers with joint scope, where each block of the weight has its own starts, and depthwise layers.
         """
         depthwise = form.geometry.weight_shape[1] == 1 and form.op.groups > 1
         return refuse(form, "joint") or (
@@ -52,7 +52,7 @@ class Wrapped:
         )
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Sample the epitome along the output and kernel axes, but not along the input axis, and multiply it by ``scale``."""
+        """Sample the epitome along the output and kernel axes, but not along the input axis. Multiply the result by ``scale``."""
         weight = sample_patches(epitome, (taps[0], None, *taps[2:]), geometry)
         return Prepared(scale_channels(weight, scale), taps)
 
