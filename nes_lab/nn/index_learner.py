@@ -119,7 +119,7 @@ class IndexLearner(nn.Module):
 
 @learned_starts("learner")
 class LearnerStarts(Starts):
-    """Holds a layer's starts: the moving average of the starts that an :class:`IndexLearner` predicts during training.
+    """Holds a layer's starts. They are a moving average of the starts that an :class:`IndexLearner` predicts during training.
 
     Each forward pass in training does three things. ``x`` is the layer's input, and ``eta`` is the index learner, a small
     network.
@@ -172,7 +172,7 @@ class LearnerStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> LearnerStarts:
-        """Make the module that holds the starts of a new layer, with a network of the layer's dtype that predicts them."""
+        """Make the module that holds and predicts the starts of a new layer. Its network has the layer's dtype."""
         return cls(
             facts.geometry,
             facts.channels,

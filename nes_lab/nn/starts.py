@@ -174,7 +174,7 @@ class Starts(nn.Module):
         return getattr(self, start_name(self.geometry, axis))
 
     def tables(self) -> Iterator[tuple[int, Tensor]]:
-        """Iterate over the weight axes that have starts: pairs of axis index and the tensor that holds the starts."""
+        """Iterate over the weight axes that have starts, as pairs: the axis index, and the tensor that holds the starts."""
         return ((axis, self.table(axis)) for axis in self.sampled)
 
     def stored_tables(self) -> list[Tensor | None]:
@@ -281,7 +281,7 @@ class FixedStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> FixedStarts:
-        """Make the module that holds the starts of a new layer, which the rule ``routing`` sets."""
+        """Make the module that holds the starts of a new layer. The rule named ``routing`` sets the starts."""
         return cls(facts.geometry, routing, facts.seed, facts.device)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:

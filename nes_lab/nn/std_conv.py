@@ -29,9 +29,9 @@ class EpitomeStdConv2d(EpitomeConv2d):
     r"""Two-dimensional convolution whose weight is sampled from a smaller tensor and then standardized.
 
     It replaces timm's ``StdConv2d`` and ``ScaledStdConv2d``. To standardize is to shift and scale each output channel's weights
-    to mean 0 and variance 1. This needs the complete weight, so the layer can only be computed by sampling it (execution
-    ``materialize``). The layer has fewer params than the dense one, but as many multiply-adds. :attr:`weight` is the weight
-    before standardization, as in timm.
+    to mean 0 and variance 1. This needs the complete weight. So the only execution (way to compute the layer) is
+    ``materialize``, which samples the complete weight. The layer has fewer params than the dense one, but as many
+    multiply-adds. :attr:`weight` is the weight before standardization, as in timm.
 
     Args:
         *args: Positional arguments of :class:`~nes_lab.nn.conv.EpitomeConv2d`.
