@@ -18,8 +18,8 @@ _WIDTHS = (16, 32, 64)
 class CifarBlock(nn.Module):
     """Residual block: two 3x3 convolutions with batch norms, and a shortcut without params (option A of the ResNet paper).
 
-    If the block changes the shape, the shortcut keeps every ``stride``-th pixel and adds channels of zeros, half of them before
-    the input's channels and half after.
+    If the shape changes, the shortcut keeps every ``stride``-th pixel and adds channels of zeros. Half of them come
+    before the input's channels and half after.
 
     Args:
         c_in, c_out: Channels of input and output.
@@ -49,13 +49,13 @@ class CifarBlock(nn.Module):
 class CifarResNet(nn.Module):
     """A ResNet for images of about 32x32 pixels, with three stages and ``6 * blocks + 2`` layers.
 
-    Its state dict has the names that published weights use: ``conv1``, ``bn1``, ``layer1.0.conv1`` ... ``linear``.
+    Its state dict has the same names as published weights: ``conv1``, ``bn1``, ``layer1.0.conv1`` ... ``linear``.
 
     Args:
         blocks: Residual blocks per stage: 3, 5, 7, 9 for ResNet-20, -32, -44, -56.
         num_classes: Number of outputs.
         in_channels: Channels of the image.
-        width: Factor for the number of channels of every layer; products are rounded to integers.
+        width: Multiplies the number of channels of every layer; the result is rounded to an integer.
 
     Shape:
         - input ``(N, in_channels, H, W)``, output ``(N, num_classes)``

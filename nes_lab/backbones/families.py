@@ -1,4 +1,4 @@
-"""List the smallest model of every timm family (a module of timm with related models), to check one model per family."""
+"""List the smallest model of every timm family. A family is a module of timm with related models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ class Family:
 
     Args:
         name: Name of timm's module, such as ``"mobilenetv3"``.
-        model: Name of the model with the fewest params. If several have equally few, the one with the smallest input is taken, then
-            the first by name.
+        model: Name of the model with the fewest params. Among equals, the smallest input decides, then the name.
         params: Number of params of the model.
         input_size: Default input of the model, ``(channels, height, width)``.
     """
@@ -36,7 +35,7 @@ class Family:
 
 
 def families() -> dict[str, Family]:
-    """Return the timm families in the file ``families.json``, as a dictionary from family name to family.
+    """Return the timm families listed in the file ``families.json``, by name.
 
     Examples:
         >>> families()["mobilenetv3"].model
@@ -49,8 +48,7 @@ def families() -> dict[str, Family]:
 def smallest_model(family: str) -> Family:
     """Return the model with the fewest params of a timm family.
 
-    All models of the family are built on torch's meta device, where weights need no memory. Models that timm keeps for its own
-    tests (``test_*``) are ignored.
+    Models that timm keeps for its own tests (``test_*``) are ignored.
 
     Args:
         family: Name of timm's module.
@@ -69,6 +67,7 @@ def smallest_model(family: str) -> Family:
 def _describe(family: str, name: str) -> Family:
     import timm
 
+    # on the meta device weights need no memory
     with torch.device("meta"):
         model = timm.create_model(name, pretrained=False)
     config: Any = model.default_cfg

@@ -16,13 +16,12 @@ _SHORTEST = _FIRST_STRIDE * _POOL**4
 class M5(nn.Module):
     """M5, a network for raw sound: four 1-D convolutions with batch norm, ReLU and max pooling, and a linear classifier.
 
-    The classifier gets the mean over time. The first convolution has stride 4 and a kernel of 80 samples (10 ms at 8 kHz), long
-    enough to learn filters for frequency bands.
+    The classifier gets the mean over time. The first convolution has stride 4 and a kernel of 80 samples.
 
     Args:
         num_classes: Number of outputs.
         in_channels: Channels of the sound; 1 for mono.
-        width: Factor for the number of channels of every layer; products are rounded to even numbers.
+        width: Multiplies the number of channels of every layer; the result is rounded to an even number.
 
     Shape:
         - input ``(N, in_channels, T)`` with ``T`` of 1,024 or more, output ``(N, num_classes)``
@@ -36,8 +35,8 @@ class M5(nn.Module):
         >>> M5(num_classes=10, width=0.25)(torch.zeros(2, 1, 4000)).shape
         torch.Size([2, 10])
 
-    Source: Dai et al., ICASSP 2017, arXiv:1610.00087, table 1 (M5). Differences from the paper: this network ends with a linear
-    layer and without softmax, and its convolutions pad their input, so clips may have any length from 1,024 samples.
+    Source: Dai et al., ICASSP 2017, arXiv:1610.00087, table 1 (M5). Differences from the paper: this network ends with a
+    linear layer instead of a softmax, and its convolutions pad their input.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, width: float = 1.0) -> None:

@@ -25,7 +25,7 @@ def register_backbone(name: str, make: Callable[..., nn.Module]) -> None:
 
     Args:
         name: Name of the backbone; must not be in use.
-        make: Function that returns the model. It gets the keyword arguments ``num_classes``, ``in_channels`` and ``width``, and
+        make: Function that returns the model. Its keyword arguments are ``num_classes``, ``in_channels``, ``width`` and
             further options.
 
     Raises:
@@ -43,7 +43,7 @@ for _name, _make in CIFAR_RESNETS.items():
 
 
 def backbone_names(timm_too: bool = True) -> list[str]:
-    """Return the names of all backbones that :func:`create_backbone` can make, beginning with our own.
+    """Return the names of all backbones that :func:`create_backbone` can make. Our own come first.
 
     Args:
         timm_too: Include the names of timm's models; this imports timm.
@@ -65,12 +65,12 @@ def create_backbone(
         name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model.
         num_classes: Number of outputs; None means the model's default, which is 10 for our backbones.
         in_channels: Channels of the input.
-        width: Factor for the number of channels, only for our own backbones; it must be 1 for timm models.
+        width: Multiplies the number of channels of our own backbones; it must be 1 for timm models.
         **options: Further keyword arguments of the model.
 
     Raises:
-        OptionError: If no backbone has that name (the message names the closest ones), or if ``width`` is not 1 for a timm
-            model.
+        OptionError: If no backbone has that name, or if ``width`` is not 1 for a timm model. The message names the
+            closest names.
 
     Examples:
         >>> create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
@@ -97,6 +97,6 @@ def create_backbone(
 
 
 def _stamped(model: nn.Module, stamp: dict[str, Any]) -> nn.Module:
-    """Store in a model the name and arguments that it was made with, so that it can be rebuilt after saving."""
+    """Store in a model the name and the arguments that made it."""
     model.nes_lab_backbone = stamp  # type: ignore[assignment]
     return model

@@ -20,7 +20,7 @@ class InvertedBlock(nn.Module):
 
     Args:
         c_in, c_out: Channels of input and output.
-        expansion: Number of hidden channels per input channel; with 1 there is no expand convolution.
+        expansion: Number of hidden channels per input channel. With 1, the expand convolution is left out.
         stride: Stride of the depthwise convolution.
 
     Shape:
@@ -47,7 +47,7 @@ class SmallMobileNetV2(nn.Module):
     Args:
         num_classes: Number of outputs.
         in_channels: Channels of the image.
-        width: Factor for the number of channels of every layer; products are rounded to even numbers.
+        width: Multiplies the number of channels of every layer; the result is rounded to an even number.
 
     Shape:
         - input ``(N, in_channels, H, W)`` with ``H`` and ``W`` of 8 or more, output ``(N, num_classes)``

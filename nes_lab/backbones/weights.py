@@ -20,20 +20,19 @@ NORM_COUNTER = "num_batches_tracked"
 def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = False) -> nn.Module:
     """Load the weights in a safetensors file into a model of the same architecture.
 
-    Everything is checked before the first tensor is copied, so an error leaves the model as it was. The counters of batch norms
-    (``num_batches_tracked``) may be missing from the file, because evaluation does not use them.
+    After an error, the model is unchanged. The file may lack the counters of batch norms (``num_batches_tracked``).
 
     Args:
         model: The model, which is changed in place.
         path: A ``.safetensors`` file with the names of the model's state dict.
-        new_head: For fine-tuning: keep the classifier of ``model`` if the classifier in the file has another number of classes.
+        new_head: If the file has a classifier for another number of classes, keep the classifier of ``model``.
 
     Returns:
         The same model.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or a pickle, or holds NaN or infinity; or if its weights belong to another
-            architecture (the message names the differences).
+        CheckpointError: If the file is missing, damaged or a pickle, if it holds NaN or infinity, or if its weights
+            belong to another architecture. The message names the differences.
 
     Examples:
         >>> import tempfile
@@ -66,7 +65,8 @@ def load_backbone_weights(model: nn.Module, path: str | Path, new_head: bool = F
 
 
 def _head(model: nn.Module) -> set[str]:
-    """Return the state-dict names of a model's classifier, found in the attribute ``default_cfg`` of timm's and our own models."""
+    """Return the names that the classifier's weights have in the model's state dict."""
+    # timm's models and our own have the attribute default_cfg
     listed = (getattr(model, "default_cfg", None) or {}).get("classifier", ())
     names = (listed,) if isinstance(listed, str) else tuple(listed)
     return {f"{name}.{part}" for name in names for part in ("weight", "bias")}
