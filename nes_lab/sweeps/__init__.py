@@ -6,9 +6,9 @@ Each variant is a trial: it has its own settings, and one run trains it. An Optu
 ``space``: list the trials of a sweep and check their experiments.
 ``study``: store the trials of a sweep in an Optuna study, each with its run and its result.
 ``trials``: run the trials of a sweep: resume unfinished trials, start new ones, record results.
-``executors``: define the methods of an executor (a class that trains the runs of a sweep), and train with local processes.
-``ray_executor``: train the runs of trials as tasks of a Ray cluster.
-``ray_task``: train one run in a Ray worker.
-``linked_process``: start a training process that the system kills when its parent dies.
+``executors``: train the runs of a sweep with processes on this machine. A class that trains runs is called an executor.
+``ray_executor``: train the runs of a sweep as tasks of a Ray cluster.
+``ray_task``: train one run as a task of Ray.
+``linked_process``: start a training process that Linux kills when its parent process dies.
 ``result``: the result of a sweep as plain data: trials, means over seeds, and the Pareto front.
 """

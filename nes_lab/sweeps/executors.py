@@ -1,4 +1,4 @@
-"""Train the runs of a sweep with detached processes of this machine. ``ray_executor`` does the same on a Ray cluster.
+"""Train the runs of a sweep with separate processes on this machine. ``ray_executor`` does the same on a Ray cluster.
 
 To train in another way, write a class with the methods of :class:`Executor` and name it in ``sweep.EXECUTORS``.
 
@@ -27,10 +27,10 @@ NEVER_BEGAN = "its process ended before it began; log.txt may say why"
 
 
 class Executor(Protocol):
-    """Trains the runs of a sweep and reports which have ended. Every executor must have the methods of this protocol."""
+    """The interface of a class that trains the runs of a sweep and reports which have ended."""
 
     def open(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context manager: entering it prepares for training, and leaving it cleans up."""
+        """Return a context manager that prepares for training on entry and cleans up on exit."""
         ...
 
     def places(self) -> int:
@@ -38,7 +38,7 @@ class Executor(Protocol):
         ...
 
     def start(self, run_id: str) -> None:
-        """Start to train a run, or resume a run that was started before."""
+        """Start the training of a run, or resume it."""
         ...
 
     def ended(self) -> list[RunInfo]:
@@ -46,17 +46,16 @@ class Executor(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ask all runs of this executor to save a checkpoint and stop, and wait up to two minutes for them."""
+        """Ask all runs of this executor to save a checkpoint and stop. Wait for them at most two minutes."""
         ...
 
 
 class LocalExecutor:
-    """Trains the runs of a sweep with detached processes of this machine. The runs wait in the queue of the store.
+    """Trains the runs of a sweep with separate processes on this machine. The runs wait in a queue until they are trained.
 
     Args:
         store: The store of the runs.
-        jobs: Number of runs that train at the same time. Runs that already wait in the queue start first, and they count
-            toward this number.
+        jobs: Number of runs that train at the same time. Other runs in the queue count too.
         retries: How often a run is resumed after its process died.
     """
 
@@ -68,7 +67,7 @@ class LocalExecutor:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Let the queue train ``jobs`` runs at the same time while the context is open."""
+        """Allow ``jobs`` runs at the same time inside the ``with`` block."""
         before = os.environ.get("NES_LAB_PLACES")
         os.environ["NES_LAB_PLACES"] = str(max(self.jobs, launcher.max_parallel_runs()))  # child processes read it too
         try:
@@ -90,7 +89,7 @@ class LocalExecutor:
     def ended(self) -> list[RunInfo]:
         """Return the runs that have ended since the last call.
 
-        A run whose process died is put into the queue again, up to ``retries`` times, before it counts as ended.
+        A run whose process died is first resumed, up to ``retries`` times.
         """
         launcher.start_waiting(self.store)
         ended = [info for run_id in list(self.tries) if (info := self._end_of(run_id)) is not None]
@@ -124,7 +123,7 @@ class LocalExecutor:
 
 
 def stop_runs(store: RunStore, run_ids: list[str]) -> None:
-    """Ask runs to stop, and wait until all have stopped, but at most two minutes."""
+    """Ask runs to stop, and wait for them at most two minutes."""
     for run_id in run_ids:
         with contextlib.suppress(RunError):  # the run has just ended
             launcher.cancel(store, run_id)

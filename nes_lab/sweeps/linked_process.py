@@ -1,8 +1,7 @@
 """``python -m nes_lab.sweeps.linked_process PARENT _run ID --root ROOT``: train run ID until process PARENT dies.
 
-PARENT is a Ray worker. If it is killed, another worker resumes the run, so the training of the first worker must end.
-On Linux the kernel kills this training together with its worker. On other systems both trainings may go on for a while, but
-the run's lock lets only one of them write.
+PARENT is the process id of the Ray process that started this training. On Linux the training is killed as soon as PARENT
+dies. On other systems it may go on for a while.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Start the training in this process, which Linux kills when its parent dies. Signals that Ray blocks are unblocked."""
+    """Train the run in this process. Linux kills this process when its parent process dies."""
     parent, *words = sys.argv[1:]
+    # Ray resumes the run elsewhere, so this training must end. On other systems the run's lock lets only one write.
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Ray blocks signals
     if os.getppid() != int(parent):
         sys.exit(f"process {parent} ended before its training began")
     os.execv(sys.executable, [sys.executable, "-m", "nes_lab.cli", *words])

@@ -1,4 +1,4 @@
-"""Train the runs of a sweep as tasks of a Ray cluster, or of a local Ray that lives only as long as the sweep.
+"""Train the runs of a sweep with Ray, on a cluster or on this machine.
 
 Tests: tests/sweeps/test_ray.py.
 """
@@ -29,12 +29,12 @@ class RayExecutor:
     """Trains the runs of a sweep as tasks of a Ray cluster. Each task starts a separate training process.
 
     Args:
-        store: The store of the runs, on a file system that all nodes share.
-        jobs: Number of runs that train at the same time; None takes as many as the cluster has CPUs and GPUs for.
-        address: ``auto`` or host:port of a running cluster; empty starts a private Ray on this machine.
+        store: The store of the runs, on a file system that all machines share.
+        jobs: Number of runs that train at the same time. None means as many as the CPUs and GPUs of the cluster allow.
+        address: ``auto`` or host:port of a running cluster. An empty text starts Ray on this machine.
         cpus: Number of CPUs that one run reserves.
         gpus: Number of GPUs that one run reserves.
-        retries: How often a run is resumed after its process, its worker or its node died.
+        retries: How often a run is resumed after its training process, its Ray process or its machine died.
     """
 
     def __init__(self, store: RunStore, jobs: int | None = None, address: str = "", cpus: float = 1.0,
@@ -52,7 +52,7 @@ class RayExecutor:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Connect to a Ray cluster, or start a local one. Leaving the context disconnects from the cluster, or ends the local one."""
+        """Connect to a Ray cluster, or start Ray on this machine, for the time of the ``with`` block."""
         if self.address not in ("", "auto"):
             _knock(self.address)
         ray = import_ray(self.address)
@@ -88,7 +88,7 @@ class RayExecutor:
                 raise OptionError(f"{name.lower()}s_per_trial={needed:g}, and this machine has {have.get(name, 0):g}")
 
     def places(self) -> int:
-        """Return how many runs may train at the same time: ``jobs``, or as many as the cluster has CPUs and GPUs for."""
+        """Return how many runs may train at the same time: ``jobs``, or as many as the CPUs and GPUs of the cluster allow."""
         import ray
 
         if self.jobs is not None:
@@ -109,7 +109,7 @@ class RayExecutor:
     def ended(self) -> list[RunInfo]:
         """Return the runs whose Ray tasks have ended since the last call.
 
-        A run whose worker died may still be training. It is returned only when it is no longer active.
+        A run counts as ended only when its training has stopped too.
         """
         import ray
         from ray.exceptions import RayError
@@ -144,10 +144,8 @@ class RayExecutor:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Restore the signal handlers of this process when the context is left.
-
-    Ray replaces them. Its own handlers would end this process before the runs have saved a checkpoint.
-    """
+    """Restore the signal handlers of this process at the end of the ``with`` block."""
+    # Ray's handlers would end this process before the runs have saved a checkpoint
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if is_main else {}
     try:
@@ -158,7 +156,7 @@ def _own_signals() -> Iterator[None]:
 
 
 def import_ray(address: str) -> Any:
-    """Import Ray with telemetry turned off, and let a local Ray accept connections from this machine only (127.0.0.1)."""
+    """Import Ray with telemetry turned off. A Ray on this machine accepts connections from this machine only."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address or address.startswith(("127.0.0.1:", "localhost:")):
         os.environ.setdefault(
@@ -170,11 +168,8 @@ def import_ray(address: str) -> Any:
 
 
 def _about_token() -> str:
-    """Return a hint to set ``RAY_AUTH_MODE=token``, for the message about a cluster that cannot be joined.
-
-    Ray sends its token to an address that the user gave only if this variable is ``token``. If the variable is set
-    already, the hint is empty.
-    """
+    """Return a hint to set the variable ``RAY_AUTH_MODE``; empty if it is set already."""
+    # Ray sends its token to an address given by the user only if this variable is "token"
     if "RAY_AUTH_MODE" in os.environ:
         return ""
     return "; if the cluster asks for a token (it does if ~/.ray/auth_token existed when it started), set RAY_AUTH_MODE=token"
@@ -188,8 +183,8 @@ def _split(address: str) -> tuple[str, int]:
 
 
 def _knock(address: str) -> None:
-    """Check that something listens at the address of a Ray cluster. This check fails within 10 s; Ray would try for minutes."""
+    """Check that a server answers at the address of a Ray cluster."""
     try:
-        socket.create_connection(_split(address), timeout=10).close()
+        socket.create_connection(_split(address), timeout=10).close()  # Ray itself would try for minutes
     except OSError as error:
         raise RunError(f"address={address!r}: no Ray cluster answers there: {error}") from error

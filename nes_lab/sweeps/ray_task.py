@@ -1,4 +1,4 @@
-"""Train one run in a Ray worker. If the worker dies, Ray starts the task again, and the run resumes from its checkpoint.
+"""Train one run as a task of Ray. If the task dies, Ray starts it again, and the run resumes from its checkpoint.
 
 Tests: tests/sweeps/test_ray.py.
 """
@@ -24,13 +24,12 @@ POLL_SECONDS, GRACE_SECONDS = 0.5, 60.0
 def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> str:
     """Train a run to its end on this machine, in a separate training process.
 
-    If another process still trains the run, this function waits until that process has ended. This happens when Ray
-    wrongly believes that a worker is dead.
+    If another process still trains the run, this function waits until that process has ended.
 
     Args:
         root: The folder of all runs, on a file system that all machines share.
         run_id: Id of the run.
-        first: How often the run was started or resumed before this task was created.
+        first: How often the run was started or resumed before this task.
         retries: How often the run is resumed after its process died.
         place: Working folder of the training. Relative paths in the experiment start there.
 
@@ -56,10 +55,8 @@ def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> s
 
 
 def is_over(folder: Path, info: RunInfo) -> bool:
-    """Return whether a run must not be resumed: it is finished, it failed, or a user asked to cancel it.
-
-    A run that only received a signal, for example because its machine shut down, is not over.
-    """
+    """Return whether a run must not be resumed: it is finished, it failed, or a user cancelled it."""
+    # a run that only received a signal, as when its machine shuts down, is not over
     if info.state != "cancelled":
         return info.state in ("finished", "failed")
     return is_cancel_requested(folder, max(1, info.attempt)) or info.reason.startswith("cancelled")

@@ -1,4 +1,4 @@
-"""Hold the result of a sweep as plain data: trials, means over seeds, and the Pareto front. No large package is imported.
+"""Hold the result of a sweep as plain data: trials, means over seeds, and the Pareto front.
 
 Tests: tests/sweeps/test_sweep.py.
 """
@@ -31,8 +31,8 @@ class SweepTrial:
         run: Id of the run that trains the trial.
         state: State of the trial. ``finished`` and ``failed`` are final; ``cancelled``, ``lost``, ``queued`` and ``running``
             trials can be continued.
-        numbers: The values of the objectives and of ``top1``, ``madds`` and ``params``, by name, if known.
-        reason: Why the trial is not finished; empty if it is finished, or if no reason is known.
+        numbers: The known values of the objectives and of ``top1``, ``madds`` and ``params``, by name.
+        reason: Why the trial is not finished; empty for finished trials and for unknown reasons.
     """
 
     number: int
@@ -52,10 +52,10 @@ class SweepSetting:
         label: The settings that these trials share, in words.
         settings: The fields that the sweep varies, without the seed, with their values.
         trials: Numbers of all trials with this setting, finished or not.
-        n: How many runs of these trials are finished. Trials that share a run count once.
-        mean: Mean over the finished runs of each objective and of ``top1``, ``madds`` and ``params``, by name; empty while no
+        n: Number of finished runs of these trials. A run that several trials share counts once.
+        mean: Means over the finished runs, by name: of the objectives, ``top1``, ``madds`` and ``params``. Empty while no
             run is finished.
-        std: Sample standard deviation of each value in ``mean``, by name; empty if fewer than two runs are finished.
+        std: Sample standard deviations of the same values, by name. Empty if fewer than two runs are finished.
     """
 
     label: str
@@ -99,22 +99,22 @@ class SweepResult:
 
     @property
     def settings(self) -> tuple[SweepSetting, ...]:
-        """The settings of the sweep, each with means over its seeds, in the order in which the settings were started."""
+        """The settings of the sweep, each with means over its seeds, in the order of their first trials."""
         return settings_of(self.trials)
 
     @property
     def front(self) -> tuple[SweepSetting, ...]:
-        """The settings on the Pareto front: no other setting is as good in all objectives and better in one."""
+        """The settings on the Pareto front of the objectives."""
         return front(self.settings, self.objectives)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result of the sweep as plain values for JSON. The Pareto front is a list of the labels of its settings."""
+        """Return the result of the sweep as a dictionary for JSON."""
         settings = [asdict(setting) for setting in self.settings]
         return asdict(self) | {"settings": settings, "front": [setting.label for setting in self.front]}
 
 
 def settings_of(trials: Sequence[SweepTrial]) -> tuple[SweepSetting, ...]:
-    """Group trials that differ only in their seed, and return one setting per group, with means over the finished runs.
+    """Group trials that differ only in their seed, and return one setting per group.
 
     Examples:
         >>> trials = [SweepTrial(i, "", {"seed": i}, f"run-{i}", "finished", {"top1": 60.0 + 2 * i}) for i in (0, 1)]
@@ -160,6 +160,6 @@ def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tu
 
 
 def _point(setting: SweepSetting, objectives: Mapping[str, str]) -> tuple[float, ...]:
-    """Return a setting's mean of each objective. Objectives to maximize change their sign, so that smaller is better."""
+    """Return the means of the objectives of one setting. Objectives to maximize change their sign."""
     signs = {"minimize": 1.0, "maximize": -1.0}
     return tuple(signs[direction] * setting.mean.get(name, math.nan) for name, direction in objectives.items())

@@ -42,9 +42,9 @@ class Candidate:
     """One trial of a sweep before it is started: its settings and its experiment, already checked.
 
     Attributes:
-        point: The value of every field that the sweep varies, by its dotted path.
-        settings: Those values of ``point`` that apply to this trial. For example, a trial without ``compression`` has no
-            fields of that section.
+        point: The value of every field that the sweep varies, by the path of the field, such as ``training.epochs``.
+        settings: The values of ``point`` that apply to this trial. A trial without ``compression`` has no fields of that
+            section.
         config: The configuration of the experiment.
         key: A hash of the experiment. Trials with equal experiments have the same key.
         label: The settings in words.
@@ -63,9 +63,8 @@ class SweepSpace:
 
     Attributes:
         config: The configuration of the sweep.
-        base: The sections of the base experiment. Each trial changes some of their fields.
-        candidates: All trials of a grid sweep or a random sweep; empty for the samplers ``tpe`` and ``nsga2``, which draw
-            their trials during the sweep.
+        base: The sections of the base experiment, from which all trials start.
+        candidates: All trials of a grid sweep or a random sweep; empty for the samplers ``tpe`` and ``nsga2``.
     """
 
     config: SweepConfig
@@ -74,7 +73,7 @@ class SweepSpace:
 
     @property
     def learns(self) -> bool:
-        """True if the sampler uses the results of earlier trials to draw the next one (``tpe`` and ``nsga2``)."""
+        """True if the sampler learns from earlier trials (``tpe`` and ``nsga2``)."""
         return self.config.sampler in ("tpe", "nsga2")
 
     @property
@@ -83,15 +82,15 @@ class SweepSpace:
         return (self.config.trials or 0) if self.learns else len(self.candidates)
 
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
-        """Return the trial whose settings Optuna stores as ``params``, after checking its experiment."""
+        """Check and return the trial whose settings Optuna stores as ``params``."""
         return candidate(self.base, decode(self.config, params))
 
 
 def check_space(config: SweepConfig) -> SweepSpace:
     """List and check the trials of a sweep.
 
-    The samplers ``tpe`` and ``nsga2`` draw their trials later. For them only the listed values and the ends of the ranges
-    are checked.
+    The samplers ``tpe`` and ``nsga2`` choose their trials later. For them, only listed values and the ends of ranges are
+    checked.
 
     Raises:
         OptionError: If a combination of settings is not a valid experiment.
@@ -109,7 +108,7 @@ def check_space(config: SweepConfig) -> SweepSpace:
 
 
 def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections of a sweep's base experiment, whose fields the trials change.
+    """Return the sections of a sweep's base experiment. The trials change fields in them.
 
     Args:
         base: A mapping with the sections, the path of a YAML file, or the name of a recipe (``name`` or ``name/variant``).
@@ -130,7 +129,7 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
 
     Args:
         base: The sections of the base experiment.
-        point: The value of every field that the sweep varies, by its dotted path.
+        point: The value of every field that the sweep varies, by the path of the field, such as ``training.epochs``.
 
     Raises:
         OptionError: If the changed experiment is not valid. The message names the settings and the wrong field.
@@ -156,8 +155,9 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
 def key_of(config: Mapping[str, Any]) -> str:
     """Return the key of an experiment: a hash of its fields, without its label. Equal experiments have equal keys.
 
-    Studies store these keys. An experiment has the same key as in version 0.1.0, although fields were renamed since.
+    The key of an experiment is the same in every version of NES Lab.
     """
+    # studies store these keys, so a field renamed after version 0.1.0 enters the hash with its old name
     content = {name: value for name, value in config.items() if name != "label"}
     if (section := content.get("compression")) and "initial_weights" in section:
         old = "search" if section["search_starts"] else section["initial_weights"]
@@ -167,7 +167,7 @@ def key_of(config: Mapping[str, Any]) -> str:
 
 
 def _is_left_out(path: str, point: Mapping[str, Any]) -> bool:
-    """Return whether a field belongs to a section that ``point`` sets to None, for example ``compression`` of a dense network."""
+    """Return whether a field lies in a section that a trial leaves out, such as ``compression`` of a dense network."""
     parents = itertools.accumulate(path.split(".")[:-1], lambda left, right: f"{left}.{right}")
     return any(parent in point and point[parent] is None for parent in parents)
 
@@ -182,7 +182,7 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def describe(settings: Mapping[str, Any]) -> str:
-    """Return settings in words. A field is named by the last part of its path, or by the full path if two names were equal.
+    """Return settings in words. A field is named by the last part of its path, or by the full path if that part is not unique.
 
     Examples:
         >>> describe({"backbone.name": "resnet18", "compression": None})
@@ -207,7 +207,7 @@ def encode(value: Any) -> str | int | float | bool | None:
 
 
 def decode(sweep: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the value of every field that a sweep varies, by its path, from the parameters that Optuna stores."""
+    """Turn the parameters that Optuna stores back into the values of fields, by the paths of the fields."""
     point = {}
     for path, axis in sweep.space.items():
         stored = params[path]
@@ -218,7 +218,7 @@ def decode(sweep: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
 def enumerate_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[Candidate]:
     """Return all trials of a grid sweep or a random sweep, in order. Of trials with equal experiments only the first is kept.
 
-    Random settings depend only on the seed of the sweep and on how many were drawn before, never on results.
+    Random settings depend only on the seed of the sweep.
 
     Raises:
         OptionError: At the first trial that is not a valid experiment.
@@ -240,7 +240,8 @@ def _grid(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
 
 
 def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
-    """Yield random settings of a sweep. There are more than the sweep has trials, because repeated settings are dropped later."""
+    """Yield random settings of a sweep."""
+    # more than the sweep has trials: repeated settings are dropped later
     for number in range((sweep.trials or 0) + _REDRAWS):
         chance = random.Random(f"{sweep.seed}-{number}")
         yield {path: _draw(axis, chance) for path, axis in sweep.space.items()}
@@ -261,9 +262,7 @@ def _draw(axis: Range | tuple[Any, ...], chance: random.Random) -> Any:
 
 
 def check_corners(sweep: SweepConfig, base: Mapping[str, Any]) -> None:
-    """Check the experiments of all combinations of listed values and ends of ranges, up to 4096 combinations.
-
-    The samplers ``tpe`` and ``nsga2`` draw values between these ends later.
+    """Check the experiments of at most 4096 combinations of listed values and ends of ranges.
 
     Raises:
         OptionError: At the first combination that is not a valid experiment.

@@ -37,10 +37,10 @@ class TrialRecord:
     Attributes:
         number: The number of the trial in the study.
         state: ``finished``, ``failed``, or ``open`` when the trial has no result yet.
-        key: A hash of the trial's experiment; empty if the sweep was killed before it stored the key.
+        key: A hash of the trial's experiment; empty if not stored yet.
         run: Id of the trial's run; empty when ``key`` is empty.
         params: The value of every field that the sweep varies, as Optuna stores it.
-        settings: The fields that apply to this trial, with their values. Fields of a section set to None are left out.
+        settings: The fields that apply to this trial, with their values.
         values: The values of the objectives, by name; empty until the trial is finished.
         reason: Why the trial failed; empty if it did not fail.
     """
@@ -61,8 +61,8 @@ class TrialBook:
     Args:
         sweep: The configuration of the sweep.
         url: URL of the database of the study.
-        definition: The base experiment, space, sampler, seed and objectives of the sweep. They may not change once the study
-            exists, except that the lists of a grid may grow.
+        definition: The base experiment, space, sampler, seed and objectives of the sweep. They may not change later. Only
+            the lists of a grid may get more values.
         make: Create the study if there is none.
 
     Raises:
@@ -87,7 +87,7 @@ class TrialBook:
         self._check(definition, make)
 
     def _made(self, storage: optuna.storages.BaseStorage) -> optuna.Study:
-        """Return the study of the sweep, and create it if there is none. It stores the names of the objectives for dashboards."""
+        """Return the study of the sweep, and create it if there is none."""
         names, directions = list(self.sweep.objectives), list(self.sweep.objectives.values())
         study = optuna.create_study(
             study_name=self.sweep.name, storage=storage, directions=directions, load_if_exists=True
@@ -95,7 +95,7 @@ class TrialBook:
         if study.metric_names is None and len(study.directions) == len(names):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names(names)
+                study.set_metric_names(names)  # for dashboards
         return study
 
     def _check(self, definition: Mapping[str, Any], make: bool) -> None:
@@ -120,11 +120,8 @@ class TrialBook:
             )  # fmt: skip
 
     def _grow(self, definition: Mapping[str, Any]) -> None:
-        """Replace the study by one that allows the new values of a grid's lists, and copy all trials into it.
-
-        Optuna cannot add values to an existing study. If the process is killed during the copy, trials may be missing, but
-        their runs still exist.
-        """
+        """Replace the study by a copy that allows the new values of a grid."""
+        # Optuna cannot add values to an existing study. A process killed here may lose trials, but not their runs.
         trials, attrs, storage = self.study.get_trials(), self.study.user_attrs, self.study._storage
         optuna.delete_study(study_name=self.sweep.name, storage=storage)
         self.study = self._made(storage)
@@ -135,7 +132,7 @@ class TrialBook:
             self.study.add_trial(trial)
 
     def tie(self, folder: str, where: str) -> None:
-        """Record in the study which sweep folder it belongs to. A sweep in any other folder is refused later.
+        """Record in the study which sweep folder it belongs to.
 
         Args:
             folder: Random name of this sweep's folder, stored in its ``sweep.json``.
@@ -170,10 +167,8 @@ class TrialBook:
         )
 
     def suggest(self) -> TrialRecord:
-        """Let the sampler draw settings, and add a trial with these settings to the study.
-
-        The sampler's seed depends on the number of earlier trials, so a resumed sweep draws new settings.
-        """
+        """Let the sampler choose settings, and add a trial with these settings to the study."""
+        # the number of earlier trials changes the seed, so a resumed sweep draws new settings
         self.study.sampler = _sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna warns if the steps of a range do not meet its end
@@ -197,7 +192,7 @@ class TrialBook:
         return self._record(self.study.get_trials(deepcopy=False)[-1])
 
     def note(self, number: int, trial: Candidate, run: str) -> TrialRecord:
-        """Store in the study the settings, the key and the run of a trial that the study already has."""
+        """Store the settings, the key and the run of a trial in the study. The trial is already there."""
         for name, value in _about(trial, run).items():
             self._set(number, name, value)
         return self._record(self._trial(number))

@@ -33,7 +33,7 @@ SHOWN = ("top1", "madds", "params")
 
 
 def _old_callback(news: Callable[[str, RunInfo | None], object]) -> dict[str, Any]:
-    """Translate the old argument ``news=`` of ``run_sweep`` into ``on_run`` and ``on_progress``, which replaced it."""
+    """Accept the old argument ``news=`` of ``run_sweep``. Today ``on_run`` and ``on_progress`` replace it."""
 
     def on_progress(event: ProgressEvent) -> None:
         news("stopping" if event["phase"] == "stopping" else "tick", None)
@@ -62,8 +62,7 @@ def run_sweep(
     Args:
         source: The sweep: a YAML file, a mapping, or a configuration from :func:`load_sweep`.
         executor: ``local`` (processes of this machine) or ``ray``.
-        jobs: Number of trials that train at the same time; None takes one, or on Ray as many as the cluster has
-            CPUs and GPUs for.
+        jobs: Number of trials that train at the same time. None means one, or on Ray as many as the CPUs and GPUs allow.
         address: Address of the Ray cluster, ``auto`` or host:port; empty starts Ray on this machine.
         cpus_per_trial: Number of CPUs that a trial reserves on Ray.
         gpus_per_trial: Number of GPUs that a trial reserves on Ray; 0 trains on the CPU.
@@ -153,10 +152,10 @@ class Sweep:
     def problems(self) -> dict[str, str]:
         """Find trials that cannot start, for example because the backbone is unknown or the data is missing. Nothing is trained.
 
-        Each check reads the data and plans a network. Trials that differ only in their seed are checked once.
+        Trials that differ only in their seed are checked once.
 
         Returns:
-            Key of each trial that cannot start (a hash of its experiment) -> the reason.
+            For each trial that cannot start: the key of its experiment (a hash), and the reason.
         """
         from nes_lab.experiment.build import check
 
@@ -175,7 +174,7 @@ class Sweep:
         return why_not
 
     def look(self) -> SweepResult:
-        """Return the results of the sweep so far, without starting anything. There are no trials if the sweep never started."""
+        """Return the results of the sweep so far, without starting anything."""
         if self.config.storage or (self.folder / "study.db").exists():
             with contextlib.suppress(KeyError):
                 return self._result(self._book(make=False), False)
@@ -207,8 +206,9 @@ class Sweep:
         return book
 
     def _mark(self) -> str:
-        """Return the random name stored in this sweep's folder. Folders of equal path on different machines have different names."""
+        """Return the random name stored in this sweep's folder."""
         try:
+            # it differs on each machine, even if the paths are equal
             return str(read_json(self.folder / "sweep.json")["folder"])
         except (FileNotFoundError, KeyError, RunError):
             return uuid.uuid4().hex

@@ -34,7 +34,7 @@ class TrialRunner:
     """Hands the trials of a sweep to an executor, and writes their results into the sweep's Optuna study.
 
     Trials that were started before wait in ``resumable``. New trials of a grid sweep or a random sweep wait in ``fresh``.
-    Other samplers (``tpe`` and ``nsga2``) draw each new trial when there is room for it.
+    The samplers ``tpe`` and ``nsga2`` choose each new trial just before it starts.
 
     Args:
         store: The store of the runs.
@@ -82,16 +82,16 @@ class TrialRunner:
         self.fresh.extend(trial for trial in self.space.candidates if trial.key not in keys)
 
     def _orphans(self, known: set[str]) -> dict[str, str]:
-        """Return the runs of this sweep that no trial in the study has, for example because the study was lost.
+        """Return the runs of this sweep that belong to no trial in the study.
 
         Returns:
-            Key of each such run's experiment (a hash) -> id of the run.
+            For each such run: the key of its experiment (a hash), and the id of the run.
         """
         members = [info for info in self.store.list() if info.group == self.space.config.name]
         return {key_of(info.config): info.id for info in members if info.id not in known and info.config}
 
     def _resume(self, record: TrialRecord) -> None:
-        """Put an unfinished trial into ``resumable``. The trial keeps its run; if that run was deleted, it gets another."""
+        """Put an unfinished trial into ``resumable``. If its run was deleted, the trial gets a new run."""
         if not set(self.space.config.space) <= set(record.params):
             self.book.fail(record.number, "its process ended while its settings were drawn")
             return
@@ -106,7 +106,7 @@ class TrialRunner:
         self.resumable.append((record.number, run))
 
     def _run_of(self, trial: Candidate) -> str:
-        """Return the id of a run for a trial: an existing run of the same experiment that has no trial, or else a new run."""
+        """Return the id of a run for a trial. An unused run of the same experiment is taken first; otherwise a new run is made."""
         if orphan := self.orphans.pop(trial.key, ""):
             return orphan
         return self.store.create(trial.config.to_dict(), label=trial.label, group=self.space.config.name)
@@ -115,7 +115,7 @@ class TrialRunner:
         """Run the trials of the sweep until all have ended, or until ``should_stop`` returns true.
 
         Returns:
-            True if ``should_stop`` ended the work.
+            True if ``should_stop`` returned true.
         """
         while True:
             stop = bool(should_stop())
@@ -140,7 +140,7 @@ class TrialRunner:
         return bool(self.resumable or self.fresh) or (self.space.learns and self.begun < self.space.planned)
 
     def _next(self) -> tuple[int, str] | None:
-        """Return the number of the trial to start next and the id of its run, or None if no trial is left."""
+        """Choose the trial to start next, and return its number and the id of its run. Return None if no trial is left."""
         if self.resumable:
             return self.resumable.popleft()
         if not self._has_next():
@@ -153,9 +153,9 @@ class TrialRunner:
         return self._draw()
 
     def _draw(self) -> tuple[int, str]:
-        """Let the sampler draw the settings of a new trial, and return the trial's number and the id of its run.
+        """Let the sampler choose the settings of a new trial, and return the trial's number and the id of its run.
 
-        If an earlier trial has an equal experiment, the new trial shares the run of the earlier one.
+        Trials with equal experiments share one run.
         """
         runs = {record.key: record.run for record in self.book.records()}
         record = self.book.suggest()
@@ -181,7 +181,7 @@ class TrialRunner:
             self.on_run("began", info)
 
     def _record(self, info: RunInfo) -> None:
-        """Write the result of a run that ended into the study. A cancelled or lost run has no result, so its trials stay open."""
+        """Write the result of a run into the study. After a cancelled or lost run, its trials stay open."""
         for number in self.numbers.pop(info.id, []):
             if info.state == "failed":
                 self.book.fail(number, info.reason)
