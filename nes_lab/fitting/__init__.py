@@ -1,4 +1,4 @@
-"""Fit epitomes to the weights of a trained network, so that the weights sampled from them are close to the trained ones.
+"""Fit epitomes to the weights of a trained network. The sampled weights are then close to the trained ones.
 
 ``fit``: compress a pretrained model and fit every layer; this is ``nes_lab.fit``.
 ``search``: for one weight, choose the starts (positions where patches begin in the epitome) and fit the epitome, alternately.

@@ -1,4 +1,4 @@
-"""Read the batches given as ``calibration`` or ``norms``: model inputs from a data loader or a list; other objects are an error.
+"""Read model inputs from the arguments ``calibration`` and ``norms``: a data loader or a list of batches.
 
 Tests: tests/fitting/test_fit.py.
 """
@@ -30,7 +30,7 @@ def calibration_batches(argument: str, batches: Any) -> Iterator[Any]:
         batches: An iterable of batches. One tensor or one dict counts as one batch.
 
     Raises:
-        OptionError: If a batch has another form (raised when that batch is read), or if there is no batch.
+        OptionError: If there is no batch, or a batch has another form. A wrong form is reported when the batch is read.
 
     Examples:
         >>> [x.shape for x in calibration_batches("norms", [(torch.zeros(2, 3), torch.zeros(2)), torch.zeros(4, 3)])]
@@ -55,7 +55,7 @@ def calibration_batches(argument: str, batches: Any) -> Iterator[Any]:
 
 
 def number_of_batches(batches: Any) -> int:
-    """Return the number of batches in a loader or list; 0 if the number is not known before the batches are read.
+    """Return the number of batches in a loader or list; 0 if the number is not known in advance.
 
     Examples:
         >>> number_of_batches([torch.zeros(1), torch.zeros(1)]), number_of_batches(iter([torch.zeros(1)]))

@@ -60,25 +60,25 @@ def fit(
 ) -> tuple[Model, FitReport]:
     """Compress a pretrained model, and fit the epitome of each layer to the layer's trained weight.
 
-    Starts are the positions where the patches of a weight begin in the epitome. For given starts, the epitome whose sampled weight is
-    closest to the trained weight is found by least squares, in closed form. ``search_starts=True`` also chooses the starts of layers
-    that store them (routing ``free``). With ``patch_channels=1`` this groups similar output channels and similar input channels, and
-    comes much closer to the weight than any fixed rule. A chosen start is an integer or lies between two cells. Starts can still be
-    trained afterwards.
+    Starts are the positions where the patches of a weight begin in the epitome. By default the starts of the plan are
+    kept. The best epitome for these starts is then found by least squares, in closed form.
 
-    If only a batch norm reads a layer's output, each output channel may have a factor, positive or negative. The factor is moved
-    into the norm's statistics and weight, so nothing more is stored. Output channels that share cells may then differ by a factor.
+    ``search_starts=True`` also chooses the starts, in layers with the routing ``free``. With ``patch_channels=1`` the
+    search groups similar channels. The result comes much closer to the weight than any fixed rule. A chosen start is an
+    integer or lies between two cells. It can still be trained afterwards.
+
+    Output channels that share cells may differ by a factor, positive or negative. This is possible if only a batch norm
+    reads the layer's output. The factors are moved into the norm's statistics and weight, so nothing more is stored.
 
     Args:
         model: The dense model; it is not changed.
         plan: The compression plan, made by :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
-        search_starts: Choose the starts too. This needs routing ``free``: with ``tiled``, ``stride`` and ``random`` a layer stores no
-            starts, and with ``learner`` a small network predicts them. In layers with these routings only the epitome is fitted,
-            and the report says so.
-        calibration: Batches of inputs on the model's device: a data loader, or a list of tensors, ``(inputs, labels)`` or dicts
-            of arguments. The inputs of each layer are measured in one pass of the batches through the dense model. Then the
-            squared error of each layer's *output* is minimized, and a change in the output's mean is corrected in the bias or the
-            batch norm. None: the squared error of each layer's weight is minimized.
+        search_starts: Choose the starts too. This needs the routing ``free``. In layers with another routing only the
+            epitome is fitted, and the report says so.
+        calibration: Batches of inputs on the model's device: a data loader, or a list of tensors, ``(inputs, labels)``
+            or dicts of arguments. The dense model runs on these batches once, to measure the inputs of each layer. Then
+            the squared error of each layer's *output* is minimized. The mean of the output is corrected in the bias or
+            the batch norm. None: the squared error of each layer's weight is minimized.
         norms: Batches on which the statistics of all batch norms are measured again at the end
             (:func:`nes_lab.reestimate_norms`). None: the statistics are not measured again.
         row_scales: Allow a factor for each output channel, as described above.
@@ -141,7 +141,7 @@ class _LayerTask:
         seed: Seed of the search.
         moments: Mean and covariance of the layer's inputs, to minimize the error of its output; None: minimize the error of its
             weight.
-        norm: Name of the batch norm that may take the factors of the output channels; empty if there is no such norm.
+        norm: Name of the batch norm that can take the factors of the output channels; empty if there is none.
     """
 
     name: str
@@ -191,18 +191,19 @@ def _fit_layer(task: _LayerTask, model: nn.Module, student: nn.Module) -> LayerF
 
 
 def _center_factors(state: SearchState) -> SearchState:
-    """Rescale the factors of the output channels to a geometric mean of 1 (of their absolute values), and the epitome inversely.
+    """Rescale the factors of the output channels to a geometric mean of 1. The sampled weight stays the same.
 
-    The sampled weight stays the same. The epitome's cells become about as large as the weight's entries, which helps training.
+    The epitome is rescaled in the opposite direction.
     """
     if state.row_scale is None:
         return state
+    # The epitome's cells become about as large as the weight's entries, which helps training.
     mean = state.row_scale.abs().log().mean().exp()
     return replace(state, epitome=state.epitome * mean, row_scale=state.row_scale / mean)
 
 
 def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
-    """Write a fitted epitome and its starts into an epitome layer; with ``snap``, also round the starts permanently to integers."""
+    """Write a fitted epitome and its starts into a layer. With ``snap``, round the starts permanently to integers."""
     layer.epitome.copy_(state.epitome)
     if layer.routing.searchable:
         for axis, table in layer.routing.tables():
@@ -214,10 +215,10 @@ def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
 
 
 def _correct_output(layer: EpitomeLayer, state: SearchState, norm: nn.Module | None, moments: Moments | None) -> None:
-    """Move the factors of a layer's output channels into the batch norm after the layer, and correct the mean of its output.
+    """Correct a layer's output after its epitome was fitted.
 
-    The mean changed because the sampled weight differs from the trained one. It is corrected in the norm, or in the layer's bias if
-    there is no norm.
+    The factors of the output channels are moved into the batch norm after the layer. The mean of the layer's output is
+    corrected in this norm. Without a norm, the mean is corrected in the layer's bias.
 
     Args:
         layer: The epitome layer; its bias may change.

@@ -1,7 +1,8 @@
 """Measure the mean and covariance of the inputs of each layer over calibration batches.
 
-They are used to minimize the error of a layer's output. For an error ``d`` in the weight of one output channel, the mean squared
-error of the output is ``d^T C d``, where ``C`` is the covariance of the layer's inputs.
+With them, the error of a layer's output can be computed from the error of the layer's weight. Let ``d`` be the error in
+the weight of one output channel, and ``C`` the covariance of the layer's inputs. The mean squared error of the output
+is then ``d^T C d``.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ MIN_WINDOWS = 2048
 
 @dataclass
 class Moments:
-    """Sums over a layer's inputs, to compute the mean and the covariance of the inputs.
+    """Sums from which the mean and the covariance of a layer's inputs are computed.
 
-    The sums are over windows. A window ``x`` is the part of the input that the weight of an output channel is multiplied with at one
-    position, as a vector of length ``prod(weight_shape[1:])``.
+    A window is the piece of the input that is multiplied with the weight of an output channel at one position. It is a
+    vector ``x`` of length ``prod(weight_shape[1:])``.
 
     Args:
         total: Sum of all windows ``x``.
@@ -60,13 +61,12 @@ class Moments:
         return self.total / max(self.count, 1)
 
     def second(self, centered: bool) -> Tensor:
-        """Return the covariance or the second moment of the layer's inputs, as a positive definite matrix.
+        """Return the covariance of the layer's inputs, or the mean of ``x x^T`` without subtracting the mean of ``x``.
 
-        A small multiple of the identity is added, so that the matrix is positive definite.
+        A small multiple of the identity matrix is added, so that the result is positive definite.
 
         Args:
-            centered: Subtract the mean first, which gives the covariance: for a layer whose bias or batch norm corrects the mean of
-                its output.
+            centered: Subtract the mean of the inputs first. The result is then the covariance.
         """
         moment = self.square / max(self.count, 1)
         moment = moment - torch.outer(self.mean, self.mean) if centered else moment
@@ -86,10 +86,11 @@ def input_moments(
         names: Module names of convolutions and linear layers.
         batches: A data loader or a list of batches: tensors, ``(inputs, labels)`` or dicts of arguments.
         report: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each batch.
-        seed: Seed of the sampling: from a large input, only a random sample of positions is used.
+        seed: Seed of the sampling. From a large input, only a random sample of positions is used.
 
     Returns:
-        A dict from layer name to :class:`Moments`, without the layers that the model does not call; and the number of batches.
+        A dict from layer name to :class:`Moments`, and the number of batches. The dict leaves out layers that the model
+        does not call.
 
     Raises:
         OptionError: If a batch is not an input of the model, or contains NaN.
@@ -117,7 +118,7 @@ def input_moments(
 
 
 def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> Callable[..., None]:
-    """Return a forward pre-hook for a layer, which adds the layer's input to the sums in ``moments[name]``."""
+    """Return a forward pre-hook that adds the layer's input to the sums in ``moments[name]``."""
 
     def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         x = args[0] if args else next(iter(kwargs.values()))
@@ -138,9 +139,9 @@ def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> 
 
 
 def _windows(module: nn.Module, x: Tensor) -> Tensor:
-    """Cut a layer's input into windows, one for each position and each group.
+    """Cut a layer's input into windows, one for each position and each group of channels.
 
-    A window is the part of the input that the weight of an output channel is multiplied with, as a vector.
+    A window is the piece of the input that is multiplied with the weight of an output channel at one position.
 
     Returns:
         The windows, ``(number of windows, prod(weight_shape[1:]))``.

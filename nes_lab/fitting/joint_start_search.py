@@ -1,7 +1,7 @@
-"""Find the best place in the epitome for every patch of a weight, by comparing the patch with all places.
+"""Find the best place in the epitome for every patch of a weight, by comparing each patch with all places.
 
-A place is a pair of integer starts, one along the output axis and one along the input axis. With the scope ``joint``, each patch has
-its own place. All comparisons are computed by one convolution, which correlates the epitome with the patches.
+A place is a pair of integer starts, one along the output axis and one along the input axis. With the scope ``joint``,
+each patch has its own place. One convolution computes all comparisons.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def best_joint_starts(
 ) -> RoutingMap:
     """Move every patch of a weight to the place in the given epitome that approximates the patch best.
 
-    A place is a pair of integer starts, one along each channel axis. A patch stays where it is unless another place is clearly
-    better, so the error never rises. If there are too many places, only every second, third, ... start along each axis is compared;
-    after a move, the next call compares other starts.
+    A place is a pair of integer starts, one along each channel axis. A patch moves only if another place is clearly
+    better. The error therefore never rises. If there are very many places, only some of them are compared. The next
+    call then compares others.
 
     Args:
         routing_map: Present integer starts, with the scope ``joint``.
@@ -74,10 +74,11 @@ def best_joint_starts(
 
 
 def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
-    """Cut a tensor of the weight's shape into patches, with zeros after its end.
+    """Cut a tensor of the weight's shape into patches. Zeros fill the last patch.
 
     Returns:
-        The patches, ``(patches, kernel positions, output channels of a patch, input channels of a patch)``.
+        The patches, ``(patches, positions of the convolution kernel, output channels of a patch, input channels of a
+        patch)``.
     """
     out, inner = geometry.axes[:2]
     grid = weight.reshape(out.size, inner.size, -1)
@@ -89,21 +90,20 @@ def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
 def _residuals(
     products: Tensor, squares: Tensor, epitome: Tensor, geometry: EpitomeGeometry, step: int, shift: int
 ) -> Tensor:
-    """Compute the squared error of each patch at each place in the epitome, minus the squared norm of the patch.
+    """Compute the error of each patch at each place in the epitome, up to a constant for each patch.
 
-    The squared norm is left out because it is the same at all places. The values are float32; :data:`MIN_GAIN` is large enough for
-    their rounding errors.
+    The result is the squared error minus the squared norm of the patch.
 
     Args:
-        products: Patches of the weight times the factors of the output channels.
-        squares: Patches of the squared factors.
+        products: The patches of the weight. Each output channel is multiplied by its factor.
+        squares: The squared factor of each output channel, cut into patches like the weight.
         epitome: The epitome.
         geometry: Geometry of the layer.
-        step: Distance between compared starts along an axis.
-        shift: First compared start.
+        step: Distance between neighboring starts that are compared.
+        shift: The smallest start that is compared.
 
     Returns:
-        The values, ``(patches, starts along the output axis, starts along the input axis)``.
+        The errors, ``(patches, starts along the output axis, starts along the input axis)``.
     """
     out, inner = geometry.axes[:2]
     image = epitome.reshape(out.cells, inner.cells, -1).permute(2, 0, 1).unsqueeze(0).float()
@@ -111,14 +111,15 @@ def _residuals(
     image = F.pad(image, margin, mode="circular") if geometry.boundary == "circular" else F.pad(image, margin)
     image = image[:, :, shift:, shift:]
     energies = F.conv2d(image.square(), squares.float(), stride=step)
+    # The squared norm of a patch is the same at all places. MIN_GAIN covers the rounding errors of float32.
     return (energies - 2 * F.conv2d(image, products.float(), stride=step))[0]
 
 
 def _allowed(routing_map: RoutingMap, axis: int, places: Tensor) -> Tensor:
-    """Check which of the starts in ``places`` each patch may have along an axis.
+    """Check which starts each patch may have along an axis.
 
     Returns:
-        Booleans, ``(patches, places)``: True where the patch may have the start.
+        Booleans, ``(patches, places)``: True where the patch may have this start of ``places``.
     """
     geometry = routing_map.geometry
     a = geometry.axes[axis]

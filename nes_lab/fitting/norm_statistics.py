@@ -24,12 +24,12 @@ Model = TypeVar("Model", bound=nn.Module)
 def reestimate_norms(
     model: Model, batches: Any, *, progress: bool = False, on_progress: OnProgress | None = None
 ) -> Model:
-    """Return a copy of a model with the running mean and variance of its batch norms measured on given batches.
+    """Copy a model, and measure the running mean and variance of its batch norms on given batches.
 
-    Compression changes the inputs of a model's batch norms, so their stored statistics are wrong. A few hundred examples correct
-    the statistics, without labels or gradients. The new statistics are plain averages over the batches. All norms are measured in
-    one pass. In this pass each norm normalizes by the statistics of the batch, and all other modules run in evaluation mode. The copy
-    keeps the model's training or evaluation modes and its norms' ``momentum``.
+    Compression changes the inputs of batch norms, so their stored statistics are wrong. A few hundred examples without
+    labels are enough to correct them. The new statistics are plain averages over the batches. All norms are measured in
+    one pass, in which each norm normalizes by the statistics of the batch. All other modules run in evaluation mode.
+    The copy keeps the training or evaluation modes of the model and the ``momentum`` of the norms.
 
     Args:
         model: The model; it is not changed.

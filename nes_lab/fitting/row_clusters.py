@@ -1,7 +1,7 @@
 """Group similar rows of a matrix by Ward's method of clustering.
 
-The rows are the channels of a weight. The search for starts uses the groups (clusters) as its first guess if patches are one channel
-long: all channels of a group begin at the same cell.
+The rows are the channels of a weight. If patches are one channel long, the search for starts begins with these groups.
+All channels of a group then begin at the same cell.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ __all__ = ["cluster_rows"]
 
 
 def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
-    """Group the rows of a matrix into clusters, so that one vector per cluster approximates the cluster's rows well.
+    """Group similar rows of a matrix into clusters. One vector for each cluster then approximates the cluster's rows.
 
-    At first each row is a cluster. Then two clusters are merged at a time, always the two whose merging adds the least error:
+    At first each row is a cluster. Then two clusters are merged at a time: the two that add the least error.
 
-    - If ``scaled`` is False, the vector is the mean of the cluster's rows. The error is the squared distance of the rows to the
-      vector (Ward).
-    - If ``scaled`` is True, each row is approximated by a multiple of the vector. The error is the squared distance of the rows to
-      these multiples.
+    - If ``scaled`` is False, the vector is the mean of the cluster's rows. The error is the squared distance between
+      the rows and the vector (Ward).
+    - If ``scaled`` is True, each row is approximated by a multiple of the vector. The error is the squared distance
+      between the rows and these multiples.
 
     Args:
         rows: The matrix, ``(rows, length of a row)``.
@@ -59,11 +59,11 @@ def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
 
 
 def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
-    """Return the error that would be added by merging cluster ``i`` with each other cluster.
+    """Return how much error it adds to merge cluster ``i`` with each other cluster.
 
     Args:
         gram: Inner products of the clusters' vectors.
-        sizes: Number of rows in each cluster; 0 for a cluster that was merged into another one.
+        sizes: Number of rows in each cluster; 0 for a cluster that no longer exists.
         i: Index of the cluster.
         scaled: True if each row is approximated by a multiple of its cluster's vector.
     """
@@ -79,10 +79,10 @@ def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
 
 
 def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
-    """Return two coefficients ``a`` and ``b``: a merged cluster has the vector ``a * vector_i + b * vector_j``.
+    """Return coefficients ``a`` and ``b``. A merged cluster has the vector ``a * vector_i + b * vector_j``.
 
-    Here ``vector_i`` and ``vector_j`` are the vectors of the clusters ``i`` and ``j`` that are merged. The new vector is the mean of
-    all rows of both clusters. If ``scaled`` is True, it is the vector whose multiples approximate ``vector_i`` and ``vector_j`` best.
+    ``vector_i`` and ``vector_j`` are the vectors of the two clusters. The new vector is the mean of all rows. If
+    ``scaled`` is True, it is the vector whose multiples approximate both old vectors best.
     """
     if not scaled:
         total = float(sizes[i] + sizes[j])

@@ -1,4 +1,4 @@
-"""Move factors of output channels, found by the search, from a layer into the batch norm that reads its output."""
+"""Move the factors of a layer's output channels into the batch norm after the layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["move_into_norm_", "scaling_norms"]
 
 
 def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
-    """Find the layers whose output channels may have factors, and the batch norm that can take the factors of each layer.
+    """Find the batch norm after each layer that can take factors of the layer's output channels.
 
     The norm must have a weight, and only the norm may read the layer's output.
 
@@ -35,17 +35,19 @@ def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
 
 
 def move_into_norm_(norm: nn.Module, bias: Tensor | None, row_scale: Tensor | None, shift: Tensor | None) -> None:
-    """Change a batch norm to compensate for a change of its input from ``y`` to ``y / row_scale + shift``.
+    """Change a batch norm to compensate for an input that changes from ``y`` to ``y / row_scale + shift``.
 
-    The norm's output in evaluation stays the same. The absolute value of each factor goes into the norm's running variance, and the
-    sign into the norm's weight. If the statistics are measured again later, the output stays nearly the same. A channel with a variance
-    close to 0 (where ``eps`` matters) keeps its small output.
+    The output stays the same in evaluation mode. The absolute value of each factor goes into the norm's running
+    variance. The sign goes into the norm's weight. The statistics may be measured again later; the output then stays
+    nearly the same.
 
     Args:
         norm: Batch norm with running statistics and a weight; changed in place.
         bias: Bias of the layer before the norm, changed in place; None: the layer has no bias.
-        row_scale: Factors by which the weight of each output channel was divided, ``(channels,)``; None: all factors are 1.
-        shift: Change in the mean of the layer's output after the division, ``(channels,)``; None: no change.
+        row_scale: The weight of each output channel was divided by this factor, ``(channels,)``. None: all factors are
+            1.
+        shift: After the division, the mean of the layer's output changed by this much, ``(channels,)``. None: no
+            change.
     """
     mean, var, weight = (getattr(norm, name) for name in ("running_mean", "running_var", "weight"))
     with torch.no_grad():

@@ -1,18 +1,19 @@
-"""Choose the starts of one weight (the positions where its patches begin in the epitome) and fit the epitome, alternately.
+"""Choose the starts of one weight and fit the epitome, alternately.
 
-The residual is the relative error of the sampled weight. The search makes several first guesses of the starts (``_first_guesses``).
-From each guess it does this:
+Starts are the positions where the patches of the weight begin in the epitome. The residual is the relative error of the
+sampled weight. An output channel may have a factor, which multiplies its sampled weight. The search makes several first
+guesses of the starts (``_first_guesses``). From each guess it does this:
 
-1. ``refit_epitome``: fit the epitome to the weight by least squares, for the present starts and channel factors.
-2. ``move_starts``: move every patch to the start with the smallest residual for this epitome, axis by axis.
-3. ``rescale_rows``: set the factor of every output channel, if channels have factors.
-4. ``alternate``: repeat steps 1 to 3 until the squared residual hardly falls (``SearchOptions.min_gain``).
+1. ``refit_epitome``: fit the epitome to the weight by least squares. The starts and the factors stay.
+2. ``move_starts``: move every patch to the start with the smallest residual. The epitome stays.
+3. ``rescale_rows``: choose the best factor of every output channel.
+4. ``alternate``: go back to step 1 until the squared residual hardly falls (``SearchOptions.min_gain``).
 
-Then ``search_starts`` takes the best starts and epitome and improves them twice: first by starts between two cells, then by
-minimizing the error of the layer's output instead of the error of its weight.
+Then ``search_starts`` takes the best result. It first allows starts between two cells. If the layer's inputs are known,
+it then minimizes the error of the layer's output instead of the error of the weight.
 
-Each step finds the best value of the part that it changes, so the residual never rises. With one-channel patches and integer starts,
-the search groups similar output channels and similar input channels (co-clustering).
+Each of the steps 1 to 3 finds the best value of what it changes, so the residual never rises. With one-channel patches
+and integer starts, the search groups similar channels along both axes (co-clustering).
 """
 
 from __future__ import annotations
@@ -66,10 +67,10 @@ class SearchOptions:
 
     Args:
         fractional: Allow starts between two cells.
-        restarts: Number of random first guesses, in addition to the given starts. There are no random guesses for one-channel
-            patches with the scope ``separable``; there, groups of similar channels give the first guess.
-        rounds: Largest number of rounds (moving the starts, then fitting the epitome) from each first guess.
-        min_gain: The search stops after a round that lowers the squared error by no more than this fraction of it.
+        restarts: Number of random first guesses. For one-channel patches with the scope ``separable`` they are not
+            used; groups of similar channels are used instead.
+        rounds: Largest number of rounds from each first guess. A round moves the starts and then fits the epitome.
+        min_gain: The search stops if a round lowers the squared error by no more than this share.
         seed: Seed of the random first guesses.
     """
 
@@ -82,15 +83,16 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SearchState:
-    """A weight, and the starts, epitome and channel factors that approximate it at one point of the search.
+    """State of the search: the weight, and the starts, epitome and channel factors that approximate it now.
 
     Args:
         weight: The weight to approximate, in ``geometry.weight_shape``, float64.
         routing_map: The present starts.
         epitome: The present epitome, in ``geometry.epitome_shape``, float64.
         row_scale: Factor of each output channel, ``(output channels,)``; None: channels have no factors.
-        moment: Covariance or second moment of the layer's inputs, a square matrix of size ``prod(weight_shape[1:])``, to measure the
-            error of the layer's output; None: the error of the weight is measured.
+        moment: Covariance of the layer's inputs, or the mean of ``x x^T`` over inputs ``x``. It is a square matrix of
+            size ``prod(weight_shape[1:])``. With it, the error of the layer's output is measured. None: the error of
+            the weight is measured.
         options: Options of the search.
         residuals: Relative error after each fit of the epitome; it never rises.
     """
@@ -109,7 +111,7 @@ class SearchState:
 
 
 def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
-    """Return the reason why the starts of a layer cannot be searched, as a sentence; empty if they can be searched.
+    """Return the reason why the starts of a layer cannot be searched; an empty string if they can be searched.
 
     Args:
         routing_map: Present starts of the layer.
@@ -127,14 +129,14 @@ def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
 def fit_to_starts(
     routing_map: RoutingMap, weight: Tensor, scaled: bool = False, moment: Tensor | None = None
 ) -> SearchState:
-    """Fit an epitome and channel factors to a weight for given starts, without moving the starts.
+    """Fit an epitome and the factors of the output channels to a weight. The starts stay as given.
 
     Args:
         routing_map: The given starts.
         weight: The weight to approximate, in ``geometry.weight_shape``.
         scaled: Allow a factor for each output channel.
-        moment: Covariance or second moment of the layer's inputs, to minimize the error of the layer's output; None: minimize the
-            error of the weight.
+        moment: Covariance of the layer's inputs, or the mean of ``x x^T`` over inputs ``x``. With it, the error of the
+            layer's output is minimized. None: the error of the weight is minimized.
 
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -152,7 +154,7 @@ def search_starts(
     moment: Tensor | None = None,
     options: SearchOptions | None = None,
 ) -> SearchState:
-    """Search better starts for the patches of a weight, and fit the epitome and the channel factors.
+    """Search better starts for the patches of a weight. Also fit the epitome and the factors of the output channels.
 
     Starts are the positions where the patches begin in the epitome. The search moves starts along the channel axes.
 
@@ -160,9 +162,9 @@ def search_starts(
         routing_map: Starts to begin from. The error after the search is never larger than with these starts.
         weight: The weight to approximate, in ``geometry.weight_shape``.
         scaled: Allow a factor for each output channel.
-        moment: Covariance or second moment of the layer's inputs. The starts are first searched to minimize the error of the
-            weight. Then the starts along the output axis, the factors and the epitome are changed to minimize the error of the
-            layer's output. The starts along the input axis stay. None: only the error of the weight is minimized.
+        moment: Covariance of the layer's inputs, or the mean of ``x x^T`` over inputs ``x``. With it, the error of the
+            layer's output is minimized at the end. The starts along the input axis then stay. None: only the error of
+            the weight is minimized.
         options: Options of the search; None: :class:`SearchOptions` with its defaults.
 
     Examples:
@@ -190,14 +192,12 @@ def search_starts(
 def _first_guesses(
     routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions
 ) -> Iterator[SearchState]:
-    """Yield the first guesses of a search: each has starts and an epitome fitted to them.
+    """Yield the first guesses of a search. Each guess has starts and a fitted epitome.
 
-    The first guess has the given starts. For one-channel patches with the scope ``separable``, the second and last guess gives each
-    group of similar channels one cell of its own.
+    The first guess has the given starts. For one-channel patches with the scope ``separable``, the second guess gives
+    each group of similar channels its own cell.
 
-    For other patches, the epitomes of the further guesses are copies of pieces of the weight, not averages over patches. An average
-    of unlike patches looks the same everywhere, so no patch would gain by moving. With copies, some patches are approximated exactly,
-    and the others move to the copy that is most similar.
+    For other patches, the epitomes of the further guesses are copies of pieces of the weight.
     """
     geometry = routing_map.geometry
     given = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)
@@ -210,6 +210,7 @@ def _first_guesses(
         drawn = rule_starts(geometry, "random", options.seed + k - 1) if k else given
         starts = tuple(None if s is None else torch.as_tensor(drawn[a]).to(s.device) for a, s in enumerate(given))
         state = _first_state(RoutingMap(geometry, starts, "free"), weight, scaled, None, options)
+        # Copies, not averages over patches: an average of unlike patches looks the same everywhere, so no patch would move.
         target = weight / _scaled(torch.ones_like(weight), state.row_scale)
         state = replace(state, epitome=copy_epitome(state.routing_map, target), residuals=())
         yield refit_epitome(move_starts(state))
@@ -218,9 +219,9 @@ def _first_guesses(
 def _clustered_starts(
     starts: tuple[Tensor | None, ...], weight: Tensor, geometry: EpitomeGeometry, scaled: bool
 ) -> tuple[Tensor | None, ...] | None:
-    """Return starts that give each group of similar channels one cell of its own.
+    """Return starts at which each group of similar channels has its own cell.
 
-    Return None if the scope is not ``separable``, or if patches are longer than one channel along both axes.
+    The result is None with the scope ``joint``, or if patches are longer than one channel along both axes.
     """
     axes = [a for a in (0, 1) if starts[a] is not None and geometry.axes[a].patch == 1]
     if geometry.scope != "separable" or not axes:
@@ -241,11 +242,11 @@ def _first_state(
 ) -> SearchState:
     """Fit the first epitome of a search to the given starts.
 
-    If ``scaled`` is True, each output channel gets its length and its sign as its factor. The epitome then approximates channels of
-    equal length and sign, so no channel dominates or cancels another.
+    If ``scaled`` is True, each output channel gets a factor: its length times its sign.
     """
     scale = None
     if scaled:
+        # The epitome then approximates channels of equal length and sign, so no channel dominates or cancels another.
         length = _products(weight, weight, moment).sqrt()
         scale = torch.where(length > 0, length, 1) * _signs(routing_map, weight)
     # `weight` in place of the epitome is a placeholder: the first fit replaces it without reading it
@@ -253,9 +254,10 @@ def _first_state(
 
 
 def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Return a first guess of the sign of each output channel's factor, ``(output channels,)``.
+    """Return a first guess of the signs of the output channels' factors, ``(output channels,)``.
 
-    The sign is -1 if the channel's inner product with the first channel that reads the same cell is negative, else 1.
+    Each channel is compared with the first channel that reads the same cell. The sign is -1 if their inner product is
+    negative.
     """
     taps = routing_map.taps(0) if routing_map.geometry.scope == "separable" else None
     if taps is None:
@@ -275,7 +277,7 @@ def alternate(state: SearchState) -> SearchState:
 
 
 def _polish(state: SearchState) -> SearchState:
-    """Set the factors of the output channels and fit the epitome, alternately, without moving the starts."""
+    """Improve the factors of the output channels and the epitome, alternately. The starts stay."""
     return state if state.row_scale is None else _repeat(state, rescale_rows, MAX_POLISH_ROUNDS, MIN_POLISH_GAIN)
 
 
@@ -291,9 +293,9 @@ def _repeat(
 
 
 def refit_epitome(state: SearchState) -> SearchState:
-    """Fit the epitome to the weight for the present starts and channel factors.
+    """Fit the epitome to the weight. The starts and the factors of the output channels stay.
 
-    If the best epitome has no closed form, it is approached by conjugate gradients, beginning at the present epitome.
+    The best epitome is computed in closed form if there is one, and by conjugate gradients otherwise.
     """
     routing_map, scale, moment = state.routing_map, state.row_scale, state.moment
     if state.residuals and fit_method(routing_map, moment) == "conjugate gradients":
@@ -306,7 +308,7 @@ def refit_epitome(state: SearchState) -> SearchState:
 
 
 def rescale_rows(state: SearchState) -> SearchState:
-    """Set the factor of every output channel to the value with the smallest error for the present epitome and starts."""
+    """Set the factor of every output channel to its best value. The epitome and the starts stay."""
     if state.row_scale is None:
         return state
     sampled = state.routing_map.materialize(state.epitome)
@@ -318,10 +320,10 @@ def rescale_rows(state: SearchState) -> SearchState:
 
 
 def move_starts(state: SearchState) -> SearchState:
-    """Move every patch to its best start for the present epitome, and set the factors of the output channels.
+    """Move every patch to its best start, and set the factors of the output channels. The epitome stays.
 
-    With the scope ``separable``, this is done along the output axis, then along the input axis. If ``state.moment`` is given, the
-    error of the layer's output is minimized. Starts then move only along the output axis, and with the scope ``joint`` not at all.
+    With the scope ``separable``, patches move along the output axis, then along the input axis. If ``state.moment`` is
+    given, they move only along the output axis. With the scope ``joint`` they then do not move at all.
     """
     if state.routing_map.geometry.scope == "joint":
         if state.moment is None:
@@ -348,11 +350,11 @@ def _move_along(state: SearchState, axis: int) -> SearchState:
 
 
 def _channels_and_cells(state: SearchState, axis: int) -> tuple[Tensor, Tensor]:
-    """Return the channels of the weight along an axis and the epitome cells that they may be sampled from, as two matrices.
+    """Return the channels of the weight along an axis and the cells of the epitome along this axis, as two matrices.
 
     Returns:
-        ``(channels, length)`` and ``(cells, length)``: one row for each channel and for each cell. The squared distance of two rows
-        is the squared error if the channel is sampled from the cell with factor 1.
+        ``(channels, length)`` and ``(cells, length)``: one row for each channel and one for each cell. The squared
+        distance between two rows is the squared error of sampling this channel from this cell.
     """
     weight, taps = state.weight, state.routing_map.taps(1 - axis)
     cells = state.epitome if taps is None else expand(state.epitome, taps, 1 - axis)

@@ -1,8 +1,7 @@
-"""One step of the search, for starts per axis (scope ``separable``): find the best start of every patch along one axis.
+"""Find the best start of every patch along one axis. This is one step of the search with the scope ``separable``.
 
-One matrix product compares all starts of all patches.
-
-The start of a patch is the position in the epitome where the patch begins.
+The start of a patch is the position in the epitome where the patch begins. One matrix product compares all starts of
+all patches.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ MIN_GAIN = 1e-12
 def best_integer_starts(
     channels: Tensor, cells: Tensor, scaled: bool, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the best integer start of every patch along one axis: the start with the smallest error for the given epitome.
+    """Return the integer start with the smallest error, for every patch along one axis. The epitome stays.
 
     Args:
         channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
         cells: The cells of the epitome along the axis, one per row, ``(cells, length)``. Along the other axis, the epitome is sampled
             at the present starts.
-        scaled: True if each channel has a factor, so that only the directions of rows are compared.
+        scaled: True if each channel has a factor. Only the directions of rows are then compared.
         old: The present integer start of each patch, ``(patches,)``. A patch keeps it unless another start is better.
         geometry: Geometry of the layer, with the scope ``separable``.
         axis: 0 (output channels) or 1 (input channels).
@@ -54,9 +53,9 @@ def best_integer_starts(
 def best_fractional_starts(
     channels: Tensor, cells: Tensor, scale: Tensor | None, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the best start of every patch along one axis: the start with the smallest error. It may lie between two cells.
+    """Return the start with the smallest error, for every patch along one axis. It may lie between two cells.
 
-    Between two neighboring cells the squared error is a parabola as a function of the start. Its minimum has a closed form.
+    Between two neighboring cells, the squared error is a parabola in the start. The minimum has a closed form.
 
     Args:
         channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
@@ -95,9 +94,9 @@ def _is_better(least: Tensor, present: Tensor) -> Tensor:
 
 
 def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) -> Tensor:
-    """Sum the errors of single channels to the error of each patch at every integer start.
+    """Return the error of each patch at every integer start: the sum of the errors of the patch's channels.
 
-    The channel with index ``j`` in a patch reads the cell ``j`` places after the patch's start.
+    The channel with index ``j`` in a patch reads the cell ``start + j``.
 
     Args:
         residual: Error of each channel at each cell, ``(channels, cells)``.
@@ -116,9 +115,9 @@ def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) ->
 
 
 def _beyond_limits(geometry: EpitomeGeometry, axis: int, margin: int, device: torch.device) -> Tensor:
-    """Check which integer starts are too large for each patch along an axis, because the patch would end after the epitome.
+    """Check which integer starts are too large for each patch, because the patch would end after the epitome.
 
-    With the boundary ``circular`` no start is too large, because a patch continues at the beginning of the epitome.
+    With the boundary ``circular`` no start is too large.
 
     Args:
         geometry: Geometry of the layer.
