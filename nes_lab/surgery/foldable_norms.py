@@ -1,6 +1,7 @@
-"""Find the batch norms that can be folded into the layer before them, by tracing the model's forward method.
+"""Find the batch norms that can be folded into the layer before them.
 
-The search is conservative: a norm is listed only if the trace shows that nothing but the norm reads the output of the layer.
+The model's forward method is traced. A norm is listed only if the trace shows that nothing else reads the layer's
+output.
 
 Tests: tests/surgery/test_fuse.py
 """
@@ -34,7 +35,7 @@ their weight."""
 
 
 def fusable(model: nn.Module) -> dict[str, str]:
-    """List the batch norms that :func:`nes_lab.fuse` folds, each with the layer it is folded into.
+    """List the batch norms that :func:`nes_lab.fuse` folds, and the layer that each is folded into.
 
     Returns:
         A dict from the name of each norm to the name of its layer.
@@ -69,12 +70,12 @@ def _skeleton(model: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Traces a model into a graph. Convolutions, linear layers, epitome layers and batch norms appear in the graph as single calls.
+    """Traces a model into a graph of calls. Layers and batch norms appear in the graph as single calls.
 
-    If tracing fails, ``failed`` is the innermost module that cannot be traced.
+    After a failure, ``failed`` is the innermost module that cannot be traced.
 
     Args:
-        opaque: Further modules that appear as single calls.
+        opaque: More modules that appear as single calls.
     """
 
     proxy_buffer_attributes = True
@@ -101,7 +102,7 @@ def _is_atom(module: nn.Module) -> bool:
 
 
 def _touched(module: nn.Module) -> bool:
-    """Return True if a call of a module may do more than its class defines: it has hooks, or its forward method was replaced."""
+    """Return True if a module has hooks or a replaced forward method."""
     hooks = (
         module._forward_hooks,
         module._forward_pre_hooks,
@@ -112,15 +113,15 @@ def _touched(module: nn.Module) -> bool:
 
 
 def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: list[nn.Module], seen: set) -> None:
-    """Trace a module into a graph. A submodule that cannot be traced appears in the graph as a single call.
+    """Trace a module into a graph. Submodules that cannot be traced within the module are traced separately.
 
-    Such a submodule is then traced on its own, with a graph of its own.
+    In the graph of the module, such a submodule appears as a single call.
 
     Args:
         root: Module to trace.
-        graphs: List to which ``(module, graph)`` is added if tracing worked.
-        unread: List to which the module is added if tracing failed.
-        seen: Set of the modules that were traced already, to which the module is added.
+        graphs: List to which ``(module, graph)`` is added for each traced module.
+        unread: List to which a module is added if tracing it failed.
+        seen: Set of the modules that were traced already. The module is added to it.
     """
     if root in seen or _is_atom(root):
         return
@@ -147,25 +148,25 @@ def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: lis
 
 
 def _defaults(root: nn.Module) -> dict[str, Any]:
-    """Return, by name, the default values of the optional arguments of a module's forward method.
+    """Return the default values of the optional arguments of a module's forward method, by name.
 
-    Only None, booleans, numbers and strings are returned, which the tracer can treat as constants.
+    Only None, booleans, numbers and strings are returned.
     """
     parameters = list(inspect.signature(type(root).forward).parameters.values())[2:]
+    # the tracer can treat these types as constants
     return {p.name: p.default for p in parameters if p.default is None or type(p.default) in (bool, int, float, str)}
 
 
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
     """Collect the norms and layers that must not be folded.
 
-    A module must not be folded if it is called more than once, if it has hooks, if its forward method was replaced, if it shares a
-    parameter with another module, or if other code reads its parameters.
+    This holds for modules that are called more than once, and for modules with hooks or a replaced forward method. It
+    also holds if another module shares a parameter of the module, or other code reads one.
 
     Args:
         model: The model.
         graphs: The traced modules, each with its graph.
-        unread: True if some code was not traced. Modules that are registered under several names are then collected too, because
-            this code may call them.
+        unread: True if some code was not traced. Modules with several names are then collected too.
     """
     calls: Counter[nn.Module] = Counter()
     barred = {module for module in model.modules() if _touched(module)}
@@ -187,9 +188,9 @@ def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: 
 
 
 def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Yield ``(norm, layer)`` for each norm that can be folded into a layer, in the order in which the norms are called.
+    """Yield ``(norm, layer)`` for each norm that can be folded into a layer, in the order of the calls.
 
-    Nothing but the norm reads the output of the layer.
+    Only the norm reads the output of the layer.
 
     Args:
         root: The traced module.
@@ -212,11 +213,11 @@ def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator
 
 
 def _source(node: fx.Node, through: set[fx.Node]) -> fx.Node | None:
-    """Return the call in a traced graph whose output only the call ``node`` reads; None if there is no such call.
+    """Find the call whose output goes only to the call ``node``; None if there is no such call.
 
     Args:
         node: Call of a norm.
-        through: Calls to skip, because they return their input: identities, and norms that will be folded.
+        through: Calls to skip, because they return their input unchanged or will be folded.
     """
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]

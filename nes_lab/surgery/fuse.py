@@ -1,12 +1,12 @@
-"""Fold batch norms into the layers before them, so that inference needs no extra pass over the activations.
+"""Fold batch norms into the layers before them. Inference is then faster.
 
-In evaluation mode a batch norm maps each channel ``y`` of its input to ``s * y + t``, where ``s`` and ``t`` are two numbers for each
-channel. The layer before the norm takes them over:
+In evaluation mode a batch norm maps each channel ``y`` of its input to ``s * y + t``. Each channel has its own numbers
+``s`` and ``t``. The layer before the norm takes them over:
 
-- In a dense layer, the weight is multiplied by ``s``. The bias is multiplied by ``s``, and ``t`` is added.
-- In an epitome layer, the epitome is multiplied by ``s`` if all output channels that read the same cell have the same ``s``.
-  Otherwise the layer keeps ``s`` in the buffer ``scale``, and its output is multiplied by ``scale`` before the bias is added. The
-  bias changes as in a dense layer.
+- In a dense layer, the weight and the bias are multiplied by ``s``. Then ``t`` is added to the bias.
+- In an epitome layer, the epitome is multiplied by ``s`` if output channels that share a cell have the same ``s``.
+  Otherwise the layer stores ``s`` in the buffer ``scale``, and multiplies its output by ``scale`` before it adds the
+  bias. The bias changes as in a dense layer.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ __all__ = ["FoldedBatchNorm1d", "fuse"]
 def fuse(model: Model) -> Model:
     """Copy a model for inference, with batch norms folded into the layers before them.
 
-    A norm is folded if only the norm reads the output of a convolution or linear layer (dense or epitome), and the norm and the
-    layer are called once. :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. In the copy, an identity takes the place
-    of a folded norm; if the norm contained an activation, the activation stays. Norms without running statistics, and layers with
-    tied weights, hooks or parametrizations, are left as they are. Multiply-adds stay the same. The copy is in evaluation mode, and
-    its starts are frozen. It is not meant to be trained.
+    A norm is folded if nothing else reads the output of the convolution or linear layer before it. The norm and the
+    layer must be called only once. :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. In the copy, an
+    identity takes the place of a folded norm. An activation inside the norm stays. Norms without running statistics are
+    not folded. Layers with tied weights, hooks or parametrizations stay as they are. Multiply-adds stay the same. The
+    copy is in evaluation mode, its starts are frozen, and it is not meant to be trained.
 
     Args:
-        model: Any module; it is not changed. Its forward method is traced, with the default values of optional arguments. If
-            tracing fails, the submodules are traced one by one. It is then assumed that the model calls each of them as a module.
+        model: Any module; it is not changed. Its forward method is traced, with the default values of optional
+            arguments. If tracing fails, each submodule is traced on its own. The model must then call its submodules as
+            modules.
 
     Returns:
         The copy, of the model's class.
@@ -73,9 +74,10 @@ def fuse(model: Model) -> Model:
 
 
 class FoldedBatchNorm1d(nn.Identity):
-    """Identity in the place of a batch norm that was folded into a linear layer. It accepts only inputs ``(N, C)``.
+    """Takes the place of a batch norm that was folded into a linear layer. It returns the input unchanged.
 
-    For an input ``(N, L, C)`` the batch norm would have normalized the axis ``L``, which a folded norm cannot do.
+    The input must be ``(N, C)``. On an input ``(N, L, C)`` the batch norm would normalize the axis ``L``. A folded norm
+    cannot do this.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -113,9 +115,9 @@ def _fold(layer: nn.Module, norm: _BatchNorm) -> None:
 
 
 def _affine(norm: _BatchNorm, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the factor and the shift per channel that a batch norm applies in evaluation, in float32 or float64.
+    """Return the factor and the shift that a batch norm applies to each channel in evaluation mode.
 
-    The factor and the shift are on the device of ``weight``.
+    Both are float32 or float64, on the device of ``weight``.
     """
     mean, var = norm.running_mean, norm.running_var
     assert mean is not None and var is not None  # a norm without them is not folded
@@ -132,9 +134,9 @@ def _like(weight: nn.Parameter, value: Tensor) -> nn.Parameter:
 
 
 def _cell_factors(layer: EpitomeLayer, factor: Tensor) -> Tensor | None:
-    """Turn the factors of a layer's output channels into factors of the epitome's cells along the output axis.
+    """Turn factors of a layer's output channels into factors of the epitome's cells.
 
-    Return None if two output channels with different factors read the same cell, or if the starts are not known.
+    The result is None if output channels with different factors share a cell, or if the starts are not known.
     """
     if 0 not in layer.routing.sampled:
         return factor

@@ -1,4 +1,4 @@
-"""Replace dense layers by epitome layers as a compression plan says, and epitome layers by plain torch layers."""
+"""Replace dense layers by epitome layers, or epitome layers by dense layers."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ def compress(
     Args:
         model: The dense model.
         plan: Compression plan, from :func:`nes_lab.plan_for_budget` or :func:`nes_lab.preset`.
-        initial_weights: ``"fit"``: each epitome is the one whose sampled weight is nearest to the layer's weight, for pretrained
-            models. ``"reset"``: each cell is a copy of one of the weights that are sampled from it, for training from scratch. This keeps
-            the distribution of the weights. ``"none"``: epitomes are random.
-        generator: Random generator whose seed sets all random numbers; None: the seed is 0. The global random state is not changed.
+        initial_weights: How the epitomes get their values. ``"fit"``, for pretrained models: the sampled weight is as
+            close as possible to the layer's weight. ``"reset"``, for training from scratch: each cell is a copy of one
+            of the weights that are sampled from it. ``"none"``: random values.
+        generator: Random generator. Its seed sets all random numbers. None: the seed is 0. The global random state is
+            not changed.
 
     Returns:
         The compressed copy, of the model's class.
@@ -111,7 +112,7 @@ def materialize(model: Model) -> Model:
 
 
 def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
-    """Let the layers that share an epitome according to the plan use the same parameter: the epitome of the first of these layers."""
+    """Let layers that share an epitome in the plan use the same parameter."""
     for first, *others in plan.readers.values():
         for name in others:
             model.get_submodule(name).epitome = model.get_submodule(first).epitome
@@ -119,7 +120,7 @@ def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
 
 
 def _keep_random_state() -> AbstractContextManager[None]:
-    """Return a context that restores the global random state, on the CPU and the current GPU, when it ends."""
+    """Return a context manager that restores the global random state of the CPU and the current GPU."""
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     return torch.random.fork_rng(devices=cuda)
 
@@ -127,12 +128,12 @@ def _keep_random_state() -> AbstractContextManager[None]:
 def _replace_modules(model: Model, replacement: Callable[[str, nn.Module], nn.Module | None]) -> Model:
     """Copy a model (deep copy), and replace some of its modules.
 
-    A module that is registered in several places gets one replacement, which takes all these places.
+    A module may be registered in several places. It then gets one new module for all these places.
 
     Args:
         model: The model; it is not changed.
-        replacement: Function that takes the name of a module and the module, and returns the new module, or None to
-            keep the old one.
+        replacement: Function that takes a module's name and the module. It returns the new module, or None to keep the
+            old one.
     """
     candidates = ((module, replacement(name, module)) for name, module in model.named_modules())
     pairs = [(old, new) for old, new in candidates if new is not None]
