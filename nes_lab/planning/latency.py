@@ -67,7 +67,8 @@ class PlanTimer(Protocol):
     """Function that builds the network of a compression plan and times it."""
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Find the fastest way to compute each layer of the plan's network, and then time the network."""
+        """Find the fastest way to compute each layer of the plan's network. Then time the network, in about ``seconds`` seconds.
+        """
         ...
 
 
