@@ -88,8 +88,9 @@ def fit(
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each step; None: nothing is called.
 
     Returns:
-        The compressed model, and a report with the relative error of each layer's sampled weight before and after the fit. The
-        compressed model has the class of ``model``. If ``model`` is a single layer, it becomes an epitome layer.
+        The compressed model, and a report. The report gives the relative error of each layer's sampled weight before
+        and after the fit. The compressed model has the class of ``model``. If ``model`` is a single layer, it becomes
+        an epitome layer.
 
     Raises:
         PlanError: If the plan was made for another model, or a weight contains NaN.
@@ -139,8 +140,8 @@ class _LayerTask:
         row_scales: Allow a factor for each output channel.
         snap: Round stored starts to integers permanently.
         seed: Seed of the search.
-        moments: Mean and covariance of the layer's inputs, to minimize the error of its output; None: minimize the error of its
-            weight.
+        moments: Mean and covariance of the layer's inputs. With them, the error of the layer's output is minimized.
+            None: the error of the layer's weight is minimized.
         norm: Name of the batch norm that can take the factors of the output channels; empty if there is none.
     """
 

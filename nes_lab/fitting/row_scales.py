@@ -37,9 +37,9 @@ def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
 def move_into_norm_(norm: nn.Module, bias: Tensor | None, row_scale: Tensor | None, shift: Tensor | None) -> None:
     """Change a batch norm to compensate for an input that changes from ``y`` to ``y / row_scale + shift``.
 
-    The output stays the same in evaluation mode. The absolute value of each factor goes into the norm's running
-    variance. The sign goes into the norm's weight. The statistics may be measured again later; the output then stays
-    nearly the same.
+    In evaluation mode, the norm's output stays the same. The absolute value of each factor goes into the norm's running
+    variance. The sign goes into the norm's weight. If the statistics are measured again later, the output stays nearly
+    the same. A channel with a variance close to 0 keeps its small output.
 
     Args:
         norm: Batch norm with running statistics and a weight; changed in place.

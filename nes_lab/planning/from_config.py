@@ -35,7 +35,7 @@ def plan_from_config(
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
-        config: A ``CompressionConfig``, or any object with its fields.
+        config: A ``CompressionConfig``, or another object with the same fields.
         seed: Seed of random routing.
         seconds: Approximate time of the search in seconds. It is used only if the budget limits the measured time.
         progress: Show a bar on standard error.

@@ -67,7 +67,9 @@ class PlanTimer(Protocol):
     """Function that builds the network of a compression plan and times it."""
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Find the fastest way to compute each layer of the plan's network. Then time the network, in about ``seconds`` seconds.
+        """Find the fastest way to compute each layer of a plan's network, and time the network.
+
+        This takes about ``seconds`` seconds.
         """
         ...
 
@@ -274,7 +276,7 @@ class DeviceTimer:
         The layers that lose least time per saved multiply-add are changed first.
 
         Args:
-            tuned: Compression plan with the fastest execution plan of each layer.
+            tuned: Compression plan with the fastest way to compute each layer.
             report: Measured time of each layer for each way to compute it.
         """
         limit = self.budget.limits(tuned.dense).get("madds")
