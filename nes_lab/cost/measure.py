@@ -71,7 +71,7 @@ def measure_peak_memory(step: Callable[[], object], device: torch.device | str =
     there.
 
     Args:
-        step: Function without arguments, such as one that runs a forward and backward pass; it is called once.
+        step: Function without arguments that is called once. It can run a forward and backward pass, for example.
         device: Device on which the function computes.
 
     Raises:

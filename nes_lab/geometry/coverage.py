@@ -17,8 +17,9 @@ __all__ = ["read_counts"]
 def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) -> np.ndarray:
     """Count how often each epitome cell is read when the weight is sampled.
 
-    A cell is here an output index and an input index of the epitome; positions in the kernel window are ignored. The weight
-    reads one cell for each output channel and input channel. If a start lies between two cells, both cells are read.
+    Only the channel axes are counted: a cell has an output index and an input index in the epitome, and positions in the kernel
+    window are ignored. Each pair of an output and an input channel of the weight reads one cell. If a start lies between two
+    cells, both cells are read.
 
     Args:
         geometry: Shapes, scope and boundary of the layer.

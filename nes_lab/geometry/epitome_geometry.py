@@ -88,17 +88,17 @@ class Axis:
 
 @dataclass(frozen=True)
 class EpitomeGeometry:
-    """Describes how a weight is cut into patches (blocks), and where the patches may lie in the epitome.
+    """Describes how a weight is cut into patches (blocks), and where the patches can be in the epitome.
 
     Args:
         weight_shape: Shape of the weight: output channels, input channels per group, then the axes of the kernel window.
         epitome_shape: Shape of the epitome, with the same axes as the weight.
         patch_channels: Lengths of a patch along output and input channels; None: the lengths of the epitome. Along the kernel
             axes a patch always has the complete kernel window.
-        scope: ``"separable"``: a start depends only on the patch's index along its own axis; ``"joint"``: each patch (block of
-            output and input channels) has its own starts.
-        boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: patches that reach the end of an epitome axis
-            continue at its beginning.
+        scope: ``"separable"``: the start along an axis depends only on the patch's index along this axis. ``"joint"``: each
+            patch has starts of its own.
+        boundary: ``"clamp"``: patches stay inside the epitome. ``"circular"``: a patch that reaches the end of an epitome axis
+            continues at the beginning of the axis.
 
     Raises:
         GeometryError: If the shapes do not fit together or a patch does not fit; the message names the axis, what it needs and
@@ -186,11 +186,11 @@ class EpitomeGeometry:
     def spread(self, per_patch: np.ndarray, axis: int) -> np.ndarray:
         """Arrange one number per patch in an array of the same shape as the starts along a weight axis.
 
-        If ``scope`` is ``separable``, the numbers are returned unchanged. If it is ``joint``, each number is repeated for all
-        patches along the other channel axis.
+        If ``scope`` is ``separable``, the numbers are returned unchanged. If ``scope`` is ``joint``, each number is repeated
+        for all patches along the other channel axis.
 
         Args:
-            per_patch: One number for each patch along the channel axis that :meth:`owner` returns for ``axis``.
+            per_patch: One number for each patch along the channel axis ``owner(axis)``.
             axis: Index of the weight axis.
         """
         if self.scope == "separable":
@@ -211,7 +211,7 @@ class EpitomeGeometry:
 
 
 def _shape(name: str, value: Sequence[int], length: int | None = None) -> tuple[int, ...]:
-    """Return a shape as a tuple, after checking that it holds integers of at least 1 and has the required number of axes.
+    """Check that a shape holds integers of at least 1 and has the required number of axes, and return it as a tuple.
 
     Args:
         name: Name of the argument, for error messages.

@@ -89,10 +89,10 @@ class RuleAxis:
 
 @dataclass(frozen=True)
 class RoutingMode:
-    """Describes one way to set starts (positions where patches begin): a fixed rule, or learning that begins at a rule's starts.
+    """Describes one way to set starts (positions where patches begin): by a fixed rule, or by training.
 
     Args:
-        name: Value of the layer option ``routing`` that selects this way.
+        name: Value of the layer option ``routing`` that stands for this way of setting starts.
         help: Phrase that says how the starts are set, for help texts.
         starts: Function that takes a :class:`RuleAxis` and returns integer starts: one per patch, or an array of the shape that
             :meth:`EpitomeGeometry.starts_shape` returns.
@@ -145,10 +145,12 @@ def start_rule(
 
 
 def learned_routing(name: str, *, help: str, not_searched: str = "", options: tuple[str, ...] = ()) -> None:
-    """Register a way to learn starts (positions where patches begin). At first, patches lie side by side; training moves them.
+    """Register a way to learn starts (positions where patches begin).
+
+    Before training, the patches lie side by side in the epitome. Training moves them.
 
     Args:
-        name: Value of the layer option ``routing`` that selects this way.
+        name: Value of the layer option ``routing`` that stands for this way of learning starts.
         help: Phrase that says how the starts are learned, for help texts.
         not_searched: Reason why :func:`nes_lab.fit` cannot search for better starts; empty if it can.
         options: Names of the layer options that only this routing uses.

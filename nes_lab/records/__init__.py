@@ -2,16 +2,16 @@
 
 ``record``: the base class of plans and reports, which reads and writes JSON and makes tables, HTML and CSV.
 ``counts``: the quantities of a model that a budget can limit.
-``budget``: limits on the params, multiply-adds and time of a network, and the parser that reads them.
+``budget``: limits on the params, multiply-adds and time of a network.
 ``options``: names, defaults and help texts of the options of compression planning.
 ``compression_plan``: the layers of a model that are replaced, their epitomes, and the cost of the compressed model.
 ``plan_table``: the tables of a compression plan.
 ``cost_report``: the counted and the measured cost of a model.
 ``fit_report``: how closely each fitted epitome reproduces the weight that it replaces.
-``tune_report``: the fastest execution plan (way to compute it) of each layer, and the conditions of the measurement.
+``tune_report``: the fastest execution plan (way to compute the layer) of each layer, and how it was measured.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``columns``: every column that a table can have, with its title, help text and format.
-``table``: tables as data that can be written as text, HTML, CSV, a pandas data frame or the app's grid.
+``table``: tables as data that can be converted to text, HTML, CSV or a pandas data frame.
 ``renamed_fields``: reads configurations that use old names of fields.
 ``dataset_facts``: size, channels and classes of each known data set.
 """

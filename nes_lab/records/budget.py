@@ -109,7 +109,7 @@ def parse_latency(value: Any, argument: str = "latency_ms") -> float | str | Non
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits on the size and speed of a network. A network must meet all limits that are given; None means no limit.
+    """Limits on the size and speed of a network. The network must meet every given limit; None means no limit.
 
     Args:
         params: Limit on the number of stored params. A limit up to 1 is a fraction of the dense model's params.

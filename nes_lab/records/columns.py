@@ -187,7 +187,7 @@ def columns(*keys: str) -> tuple[Column, ...]:
 
 
 def number_column(key: str) -> Column:
-    """Return the table column for a kind of number that training runs report, such as ``top1``.
+    """Return the table column for a number that training runs report, such as ``top1``.
 
     If no column has this key, a new column is returned. The title is then the key.
 
