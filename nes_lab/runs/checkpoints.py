@@ -1,6 +1,7 @@
 """Save and find the checkpoints of a run. A damaged checkpoint is never used.
 
-``manifest.json`` lists the checkpoints of a run with the SHA-256 of each file. :func:`commit` adds a checkpoint in four steps:
+``manifest.json`` lists the checkpoints of a run and the SHA-256 of each file. :func:`commit` adds a checkpoint in four
+steps:
 
 1. Give the written files their final names.
 2. Write ``manifest.json``.
@@ -38,7 +39,7 @@ class Checkpoint:
         step: Training steps done.
         weights: The safetensors file with the weights.
         state: The ``.pt`` file with the states of optimizer, schedule and random generators; None if there is no such file.
-        note: Why a newer checkpoint was not used; empty if this checkpoint is the newest.
+        note: Why newer checkpoints were skipped; empty if this checkpoint is the newest.
     """
 
     step: int
@@ -84,7 +85,7 @@ def commit(
         top1: Validation top-1 of this checkpoint in percent; None if it was not validated.
 
     Returns:
-        The entry of this checkpoint in ``manifest.json``, the list of checkpoints.
+        The entry of the new checkpoint in ``manifest.json``.
 
     Raises:
         CheckpointError: If a file is missing, in another folder or of a wrong kind, or ``manifest.json`` is damaged.
@@ -155,7 +156,7 @@ def _settle(path: Path, final: Path) -> dict[str, Any]:
 
 
 def _sweep(folder: Path, entries: list[dict[str, Any]]) -> None:
-    """Delete the checkpoint files that ``manifest.json`` does not list: old files, and those of a killed process."""
+    """Delete the checkpoint files that ``manifest.json`` does not list."""
     named = {about["name"] for entry in entries for about in entry["files"].values()} | {layout.MANIFEST}
     for path in folder.iterdir():
         if path.name not in named and (path.name.startswith((TEMPORARY, "step-", ".saving-"))):
@@ -186,7 +187,9 @@ def _entries(folder: Path, run: Path) -> list[dict[str, Any]]:
 
 
 def latest(run: Path) -> Checkpoint | None:
-    """Return the newest undamaged checkpoint of a run. Its files are compared with their stored SHA-256.
+    """Return the newest undamaged checkpoint of a run.
+
+    The SHA-256 of each file is computed and compared with the stored one.
 
     Returns:
         The checkpoint, or None if the run never saved one. The ``note`` of the checkpoint says why newer ones were
@@ -216,7 +219,9 @@ def latest(run: Path) -> Checkpoint | None:
 
 
 def best(run: Path) -> Checkpoint | None:
-    """Return the checkpoint of a run with the best validation top-1. Its files are compared with their stored SHA-256.
+    """Return the checkpoint of a run with the best validation top-1.
+
+    The SHA-256 of each file is computed and compared with the stored one.
 
     Returns:
         The checkpoint, or None if no checkpoint was validated.

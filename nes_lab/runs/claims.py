@@ -25,7 +25,9 @@ LEASE_SECONDS = 120.0  # how long a claim is valid before its process has starte
 
 
 def is_claimed(run: Path) -> bool:
-    """Return whether the claim file of a run names a living process that trains the run or is about to train it.
+    """Return whether a run has a valid claim file.
+
+    A valid file names a living process that trains the run or is about to train it.
 
     If the training does not start, the claim is valid for two minutes.
     """
@@ -108,7 +110,7 @@ def give_claim(run: Path, pid: int) -> None:
 
 
 def adopt_claim(run: Path) -> None:
-    """Write the calling process into the claim file of a run. A training process does this before anything else.
+    """Write the calling process into the claim file of a run. Every training process calls this function first.
 
     Raises:
         RunError: If another living process works on this run.

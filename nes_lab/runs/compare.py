@@ -25,7 +25,7 @@ class Contest:
         name, rival: Names of the two settings.
         difference: Mean top-1 of ``name`` minus mean top-1 of ``rival``, in percentage points.
         error: Standard error of the difference, in percentage points.
-        seeds: Number of runs of ``name`` and of ``rival``.
+        seeds: Number of runs of ``name``, and number of runs of ``rival``.
     """
 
     name: str
@@ -99,7 +99,7 @@ def compare_accuracy(name: str, top1: Sequence[float], rival: str, rival_top1: S
 
 
 def tally(contests: Sequence[Contest]) -> str:
-    """Return one sentence that says in how many comparisons the epitome network is ahead, behind or within noise.
+    """Count in how many comparisons the epitome network is ahead, behind or within noise. Return one sentence.
 
     Args:
         contests: The comparisons; the first setting of each is the epitome network.

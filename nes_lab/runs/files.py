@@ -45,7 +45,7 @@ def write_json(path: Path, content: Any, durable: bool = True) -> None:
 
     Args:
         path: The file.
-        content: Anything that JSON can hold; arrays and numbers of numpy and torch become lists and numbers.
+        content: Anything that JSON can hold. Arrays and numbers of numpy and torch become lists and numbers.
         durable: Whether to wait until the disk has stored the file.
 
     Raises:
@@ -55,7 +55,7 @@ def write_json(path: Path, content: Any, durable: bool = True) -> None:
 
 
 def as_json(content: Any) -> bytes:
-    """Return a value as JSON text in bytes; arrays and numbers of numpy and torch become lists and numbers."""
+    """Return a value as JSON text in bytes. Arrays and numbers of numpy and torch become lists and numbers."""
     return (json.dumps(content, indent=1, default=_plain) + "\n").encode()
 
 
@@ -117,7 +117,7 @@ def overwrite(path: Path, data: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has stored the bytes of a file, or the list of files in a folder."""
+    """Wait until the disk has stored a file, or the list of the files in a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

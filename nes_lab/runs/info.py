@@ -66,7 +66,7 @@ class RunInfo:
 
     @property
     def is_resumable(self) -> bool:
-        """True if the run ended before training was complete: it can be resumed."""
+        """True if the run ended before training was complete, so that it can be resumed."""
         return STATES[self.state].resumable
 
     @property
@@ -113,7 +113,7 @@ def read_info(folder: Path) -> RunInfo:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Read the file ``run.json`` of a run (id, label, group, time of creation) and check the version of its format.
+    """Read ``run.json`` of a run, which holds its id, label, group and time of creation.
 
     Raises:
         RunError: If the file is missing or damaged, or has another version of the format.

@@ -109,7 +109,10 @@ def start_waiting(store: RunStore, start_runner: bool = True) -> dict[str, int]:
 
 
 def runs_before(store: RunStore, run_id: str) -> int:
-    """Return how many other runs must end before a queued run can start; 0 if it can start now or does not wait."""
+    """Return how many other runs must end before a queued run can start.
+
+    The result is 0 if the run can start now, or if it does not wait.
+    """
     waiting = [waits for _, waits in queue.tickets(store.root)]
     if run_id not in waiting:
         return 0
@@ -159,10 +162,12 @@ def _start(store: RunStore, run_id: str) -> int | None:
 
 
 def cancel(store: RunStore, run_id: str) -> RunInfo:
-    """Ask a training run to save a checkpoint and stop, or take a waiting run out of the queue. The run can be resumed later.
+    """Ask a training run to stop, or take a waiting run out of the queue.
+
+    A training run saves a checkpoint before it stops. The run can be resumed later.
 
     Returns:
-        The run after the request, in the state ``stopping`` or already ``cancelled``.
+        The run. Its state is now ``stopping`` or already ``cancelled``.
 
     Raises:
         RunError: If the run has already ended, or its folder cannot be written.

@@ -38,7 +38,8 @@ def check_id(run_id: object) -> str:
     """Check that a run id is safe as the name of a folder, and return it.
 
     Raises:
-        RunError: If the id is not made of 1 to 64 lower-case letters, digits and dashes, or begins with a dash.
+        RunError: If the id is not safe. A safe id has 1 to 64 lower-case letters, digits and dashes, and does not begin
+            with a dash.
 
     Examples:
         >>> check_id("20261122-101500-digits-3f9c")

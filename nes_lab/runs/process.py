@@ -191,6 +191,7 @@ def patience(identity: Identity) -> float:
 
     The number is larger for a process on another machine.
     """
+    # The clock of another machine may differ, and its files arrive late.
     return STALE_SECONDS if is_near(identity) else FAR_SECONDS
 
 

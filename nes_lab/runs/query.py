@@ -111,7 +111,7 @@ def _finite(value: Any) -> float | int | None:
 
 
 def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = "top1") -> list[bool]:
-    """Return for each row whether it is on the Pareto front of low ``cost`` and high ``value``.
+    """Return for each row whether it is on the Pareto front. Low ``cost`` and high ``value`` are better.
 
     A row is not on the front if another row is at least as good in both columns and better in one. A row without a
     finite cost and value is never on the front. Rows that are equal in both columns are treated alike.

@@ -86,7 +86,7 @@ def tickets(root: Path) -> list[tuple[str, str]]:
 
 
 def take_ticket(root: Path, run_id: str) -> None:
-    """Put a run at the end of the queue, unless it already waits. Call this function within :func:`hold_queue`."""
+    """Put a run at the end of the queue if it does not wait already. Call this function within :func:`hold_queue`."""
     waiting = tickets(root)
     if run_id not in (waits for _, waits in waiting):
         number = int(waiting[-1][0][:8]) + 1 if waiting else 1

@@ -68,7 +68,7 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitome
 
 
 def read_snapshot(path: Path) -> dict[str, LayerSnapshot]:
-    """Read a snapshot file: the starts, epitome, shapes and options of each layer, by the layer's name.
+    """Read a snapshot file. Return the starts, epitome, shapes and options of each layer, by the layer's name.
 
     The layers are in the order in which they were written. An epitome that was not saved is None.
 

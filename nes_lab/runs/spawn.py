@@ -74,7 +74,7 @@ def start_queue_runner(root: Path) -> int | None:
 
 
 def reap() -> None:
-    """Collect the exit status of started processes that have ended, so that no zombie processes remain."""
+    """Collect the exit status of started processes that have ended. Then no zombie processes remain."""
     _children[:] = [child for child in _children if child.poll() is None]
 
 
@@ -120,7 +120,7 @@ def start_python(
 
 
 def end_python(child: subprocess.Popen[bytes], patience: float) -> None:
-    """End a process: send SIGTERM, and kill it if it has not exited after ``patience`` seconds."""
+    """End a process by SIGTERM. If it still runs after ``patience`` seconds, kill it."""
     if child.poll() is None:
         child.terminate()
         try:

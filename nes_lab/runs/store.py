@@ -1,4 +1,7 @@
-"""Create, list, read and delete runs in the folder of all runs. A run can be read while it trains, and without torch."""
+"""Create, list, read and delete runs in the folder of all runs. A run can be read while it trains.
+
+This module does not need torch.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +157,7 @@ class RunStore:
     def metrics(self, run_id: str) -> list[dict[str, Any]]:
         """Return the metrics of a run in order of steps, one row for each step and split (``train`` or ``val``).
 
-        If the run was resumed and wrote a step twice, only the later row is returned.
+        If a resumed run wrote a step twice, only the later row is returned.
         """
         return current_rows(read_lines(self.path(run_id) / layout.METRICS))
 
