@@ -25,7 +25,7 @@ def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patc
     """Read one patch from an epitome of one axis, and the derivative of each sample with respect to the start.
 
     Args:
-        epitome: The ``n`` cells of the epitome, ``(n,)``.
+        epitome: The values of the ``n`` cells of the epitome, ``(n,)``.
         start: Position in the epitome at which the patch begins, in cells, from 0 to ``n - length``; it may be a fraction.
         length: Number of samples in the patch.
         name: Name of the patch in figures.
@@ -70,7 +70,7 @@ class StartExplorer(ipywidgets.VBox):
     sample changes per cell when the start moves. The slider moves by mouse or by the arrow keys.
 
     Args:
-        epitome: The ``n`` cells of an epitome of one axis, ``(n,)``.
+        epitome: The values of the ``n`` cells of an epitome of one axis, ``(n,)``.
         length: Number of samples in the patch.
         start: Value of the slider at the beginning, in cells.
         step: Smallest movement of the slider, in cells.
@@ -105,7 +105,7 @@ class StartExplorer(ipywidgets.VBox):
 
     @property
     def reading(self) -> PatchReading:
-        """Return the patch that begins at the slider's present value, with the gradient of its samples."""
+        """Return the patch that begins at the slider's present value, and the gradient of the patch."""
         return self._reading
 
     def _redraw(self, change: dict[str, Any]) -> None:
