@@ -43,7 +43,8 @@ class BudgetError(NesLabError, ValueError):
 
     Args:
         args: The message.
-        least: The smallest ``params`` and ``madds`` (multiply-adds) that a plan can reach; None if they are not known.
+        least: The smallest ``params`` and the smallest ``madds`` (multiply-adds) that a plan can reach. None if not
+            known.
 
     Examples:
         >>> BudgetError("params=10 cannot be met").least is None
@@ -56,7 +57,7 @@ class BudgetError(NesLabError, ValueError):
 
 
 class PlanError(NesLabError, ValueError):
-    """Raised if a compression plan or a report of measurements cannot be read or does not fit a model.
+    """Raised if a compression plan or a report of measurements cannot be read, or does not fit a model.
 
     Also raised if a layer cannot be computed as requested.
     """

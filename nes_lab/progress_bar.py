@@ -78,7 +78,9 @@ def check_progress(progress: object, on_progress: object) -> None:
 def progress_reporter(
     progress: bool = False, on_progress: OnProgress | None = None, what: str = "tuning"
 ) -> Iterator[OnProgress]:
-    """Yield a function that a long computation calls to report its progress, with one :class:`ProgressEvent` per call.
+    """Yield a function that a long computation calls to report its progress.
+
+    The function takes one argument, a :class:`ProgressEvent`.
 
     Args:
         progress: Whether to show a progress bar on standard error.
