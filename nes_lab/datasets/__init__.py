@@ -1,11 +1,11 @@
-"""Load data sets: check them before training, and serve them in batches that depend only on seed, epoch and position.
+"""Load data sets, check them before training, and serve them in batches.
 
 Used by every data set:
 
-- ``registry``: look up data sets by name; how to add one.
+- ``registry``: look up data sets by name. It also says how to add one.
 - ``spec``: define a loaded data set and its splits.
 - ``sampling``: choose the order of examples, seed their augmentation, divide batches among processes, limit the number of examples.
-- ``knobs``: define the options that augment and resize examples and limit their number.
+- ``knobs``: define the options for augmenting, resizing and limiting examples.
 - ``augment``: turn an image into the tensor that the network gets.
 
 Data in memory:
@@ -14,13 +14,13 @@ Data in memory:
 - ``digits``: load the handwritten digits of scikit-learn.
 - ``torchvision_sets``: load CIFAR-10, CIFAR-100 and Fashion-MNIST.
 - ``audio_folder``: load sounds in ESC-50's layout.
-- ``audio_table``: read the table of a data set of sounds, with classes and folds.
+- ``audio_table``: read the table that lists the sounds of a data set.
 - ``wav``: read WAV files.
 
 Images in files and archives:
 
 - ``items``: describe where an image lies, in a file or an archive.
-- ``images``: read an image as RGB, and say what is wrong with it.
+- ``images``: read an image file as RGB, and find unreadable image files.
 - ``file_split``: serve a split whose images are decoded when they are needed.
 - ``tree_dataset``: make a data set from listed image files.
 - ``image_folder``: load images from one folder per class.

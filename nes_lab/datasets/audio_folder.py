@@ -42,7 +42,7 @@ MAX_GAIN_DB = 6.0
 
 
 def random_delay(clips: Tensor, generator: torch.Generator, most: int) -> Tensor:
-    """Shift every clip in time by a random number of samples, at most ``most`` in either direction; fill the gap with zeros.
+    """Shift every clip in time by at most ``most`` samples, at random. Zeros fill the gap.
 
     Shape:
         - clips ``(N, 1, T)``, any dtype; the result has the same shape and dtype
@@ -106,8 +106,8 @@ class ClipSplit:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training batches ``(clips, labels)`` of one epoch, shuffled and augmented, from batch number ``start`` on.
 
-        With ``shard=(rank, world)``, only every ``world``-th example of each batch is yielded, from number ``rank`` on, so that
-        ``world`` processes divide each batch.
+        ``shard=(rank, world)`` divides each batch among ``world`` processes. Process number ``rank`` gets
+        ``batch[rank::world]``.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
@@ -121,8 +121,8 @@ class ClipSplit:
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all clips in batches ``(clips, labels)``: each clip once, in order, without augmentation.
 
-        With ``shard=(rank, world)``, only every ``world``-th batch is yielded, from number ``rank`` on, so that ``world`` processes
-        divide the batches.
+        ``shard=(rank, world)`` divides the batches among ``world`` processes. Process number ``rank`` gets the batches
+        number ``rank``, ``rank + world`` and so on.
         """
         rank, world = check_shard(shard)
         pairs = zip(self.clips.split(batch_size), self.labels.split(batch_size), strict=True)
@@ -168,15 +168,17 @@ def load_audio_folder(
 
     Args:
         root: Folder that holds ``audio`` and ``meta``.
-        samples: Samples per clip: longer clips are cut at the end, shorter ones padded. None means the longest clip's length.
+        samples: Samples per clip. Longer clips are cut at the end, and shorter ones padded. None means the length of the
+            longest clip.
         val_fold: Number of the fold used for validation; the other folds are used for training.
         augment: ``standard`` or ``none``.
         limit: Keep at most this many training clips, each class in proportion to its size; None keeps all.
         seed: Seed for choosing the clips that ``limit`` keeps.
 
     Raises:
-        DataError: If a file is missing, unreadable or empty, or clips differ in sampling rate; the message names the files.
-        OptionError: If ``augment`` is neither ``standard`` nor ``none``, for example an augmentation policy for images.
+        DataError: If a file is missing, unreadable or empty, or if clips have different sampling rates. The message names
+            the files.
+        OptionError: If ``augment`` is neither ``standard`` nor ``none``.
     """
     if augment not in ("standard", "none"):
         raise OptionError(f"data.augment={augment!r} is a policy for images; for audio give standard or none")

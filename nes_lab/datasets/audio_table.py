@@ -34,7 +34,7 @@ class AudioTable:
     Attributes:
         clips: Clips in the order of the table.
         classes: Class names. The label of a class is its position in this list.
-        targets: Number that the table gives to each class, in the order of ``classes``.
+        targets: The number of each class in the table, in the order of ``classes``.
     """
 
     clips: tuple[Clip, ...]
@@ -75,8 +75,7 @@ class AudioTable:
 def read_audio_table(root: Path) -> AudioTable:
     """Read ``root/meta/*.csv``, the table of a data set of sounds.
 
-    If the table has a column ``esc10`` and the name of the folder ``root`` contains ``esc10``, only clips that the column
-    marks as true are kept.
+    A column ``esc10`` may mark some clips as true. If the folder's name contains ``esc10``, only these clips are kept.
 
     Raises:
         DataError: If the table, a column or a sound file is missing, or a row is wrong; the message names the line.

@@ -3,7 +3,8 @@
 An augmentation policy is a set of random changes that timm defines by a name, such as ``rand-m9``.
 
 torchvision and timm draw from the global generators of Python, NumPy and torch. :func:`seeded` seeds these
-generators for each image and restores them afterwards. So the augmentation of an image depends only on its own seed.
+generators for each image and restores them afterwards. So the augmentation of an image depends only on the seed of that
+image.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ _EXAMPLE = "rand-m9-mstd0.5-inc1, augmix-m5-w4 or original"
 
 
 def check_augment(text: str) -> str | None:
-    """Check the name of an augmentation policy of timm and return it; return None for ``standard`` and ``none``.
+    """Check and return the name of an augmentation policy of timm. For ``standard`` and ``none``, return None.
 
     timm ignores the parts of a policy's name that it does not know. Here such a part is an error.
 
     Raises:
-        OptionError: If part of the name is wrong; the message quotes the part and gives a correct example.
+        OptionError: If a part of the name is wrong. The message quotes this part and shows a correct name.
 
     Examples:
         >>> check_augment("standard"), check_augment("rand-m9-mstd0.5-inc1")
@@ -87,9 +88,10 @@ def _policy(text: str, size: int, mean: tuple[float, ...], interpolation: str) -
 
 
 def posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the ``bits`` highest bits of every channel of an image. With 0 bits the image is black; Pillow 13 would raise an error."""
+    """Keep only the highest ``bits`` bits of every pixel value. With 0 bits the image becomes black."""
     if bits >= _BITS:
         return image
+    # Pillow 13 would raise for 0 bits
     return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
 
 
@@ -121,7 +123,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:
-    """Return the functions that augment a PIL image: color jitter, then the augmentation policy, if the options turn them on."""
+    """Return the chosen random changes of a PIL image as functions: color jitter and the augmentation policy."""
     from torchvision.transforms import v2
 
     steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []
@@ -147,8 +149,8 @@ def train_transform(
 ) -> Callable[[Image.Image], Tensor]:
     """Return the function that augments a PIL image at random and turns it into a training input.
 
-    The image is cropped and mirrored at random (with ``augment="none"`` its center is cropped), its colors are changed, and
-    the augmentation policy is applied. Then the image becomes a normalized tensor, in which a rectangle may be erased.
+    The image is cropped and mirrored at random. With ``augment="none"`` its center is cropped instead. Then colors
+    change, and the augmentation policy is applied. The result is a normalized tensor, in which a rectangle may be erased.
     """
     from torchvision.transforms import InterpolationMode, v2
 
@@ -170,8 +172,8 @@ def eval_transform(
 ) -> Callable[[Image.Image], Tensor]:
     """Return the function that turns a PIL image into an evaluation input, without randomness.
 
-    The image is resized until its shorter side is 256/224 times ``size``, the side of the network's input. Then the center is
-    cropped and the pixels are normalized.
+    ``size`` is the side of the network's input in pixels. The image is first resized: its shorter side becomes 256/224
+    times ``size``. Then the center is cropped and the pixels are normalized.
     """
     from torchvision.transforms import v2
 
@@ -185,9 +187,8 @@ class EachImage:
     Args:
         knobs: Options that say which changes are turned on, and how strong they are.
         size: Side of the images, in pixels.
-        mean: Mean of each channel, used to normalize. It also fills areas that a policy leaves empty, such as corners after a
-            rotation.
-        white: Pixel value that means white in the images. For the changes, pixels are scaled from 0..``white`` to 0..255.
+        mean: Mean of each channel, used to normalize. It also fills corners that are empty after a rotation.
+        white: Pixel value that means white in the images.
     """
 
     knobs: ImageKnobs

@@ -60,7 +60,7 @@ def load_digits(**options: Unpack[ImageOptions]) -> DatasetSpec:
 
 
 def list_digits() -> DatasetFiles:
-    """Read scikit-learn's handwritten digits, split with seed 0, so that they can be checked."""
+    """Return scikit-learn's handwritten digits for a check. Seed 0 chooses the validation images."""
     splits = {
         split: SplitFiles(images.numpy(), labels.tolist(), _WHITE)
         for split, (images, labels) in zip(SPLITS, _splits(0), strict=True)

@@ -23,11 +23,11 @@ CANDIDATES = 3
 def examples_by_class(
     files: DatasetFiles, classes: int = 20, each: int = 8, size: int = 64
 ) -> dict[str, list[np.ndarray]]:
-    """Read a few examples of each class, evenly spaced over the training split; if it is missing, over the other split.
+    """Read a few evenly spaced examples of each class from the training split. If it is missing, read the validation split.
 
     Args:
         files: The listed data set.
-        classes: Largest number of classes to read; of more classes, evenly spaced ones are chosen.
+        classes: Largest number of classes to read. If there are more, evenly spaced classes are chosen.
         each: Largest number of examples per class.
         size: Longer side of an image after shrinking, in pixels; smaller images keep their size.
 
@@ -54,9 +54,9 @@ def _spread(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def _in_order(candidates: np.ndarray, each: int) -> Iterator[int]:
-    """Return the indices of examples in the order in which they are read.
+    """Return the order in which to read the examples of a class, as indices.
 
-    The first ``each`` are evenly spaced. The others replace examples that cannot be read.
+    The first ``each`` examples are evenly spaced. The others replace unreadable examples.
     """
     first = _spread(np.arange(len(candidates)), each).tolist()
     rest = sorted(set(range(len(candidates))) - set(first))

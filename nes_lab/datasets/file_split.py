@@ -1,4 +1,4 @@
-"""Serve a split of images in files or archives; worker processes decode each image when it is needed."""
+"""Serve a split of images in files or archives. Each image is decoded when it is needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_TRIES = 20
 
 
 class _Images(Dataset):
-    """A torch data set that reads and augments single images. Each image has its own seed, so all workers give the same image."""
+    """A torch data set that reads and augments single images. Each image is augmented with its own seed."""
 
     def __init__(self, items: Sequence[Item], labels: Tensor, transform: Transform, replace: bool) -> None:
         self.items, self.labels, self.transform, self.replace = items, labels, transform, replace
@@ -42,10 +42,10 @@ class _Images(Dataset):
             return self.transform(image), self.labels[position], broken
 
     def _readable(self, position: int) -> tuple[Image.Image, int]:
-        """Read the image at a position; if it cannot be read, read the next readable image of its class instead.
+        """Read the image at a position. If it is unreadable, read the next readable image of its class instead.
 
         Returns:
-            The image, and the position if the image there could not be read, otherwise -1.
+            The image, and a number: -1 if the image was readable, otherwise the position of the unreadable image.
         """
         try:
             return read_rgb(self.items[position]), -1
@@ -65,10 +65,10 @@ class _Images(Dataset):
 
 
 class _Batches:
-    """A batch sampler for torch's data loader. Its batches are set before each epoch, so worker processes can stay alive."""
+    """A batch sampler for torch's data loader. Its batches are set before each epoch."""
 
     def __init__(self) -> None:
-        self.batches: list[Tensor] = []
+        self.batches: list[Tensor] = []  # replaced before each epoch, so worker processes can stay alive
         self.key: tuple[int, ...] = ()
 
     def __iter__(self) -> Iterator[list[Key]]:
@@ -81,17 +81,17 @@ class _Batches:
 
 @dataclass
 class FileSplit:
-    """A training or validation split of images in files or archives. Batches are the same for any number of workers.
+    """A training or validation split of images in files or archives. The number of reading processes does not change the batches.
 
     Args:
         items: Image files, or members of tar archives.
         labels: Labels ``(N,)``, int64.
-        transform: Function that turns a PIL image into a normalized tensor for training. Its random parts use the global
-            generators of Python, NumPy and torch. These are seeded for each image and restored afterwards.
+        transform: Function that turns a PIL image into a normalized tensor for training. It may use the global random
+            generators of Python, NumPy and torch, which are seeded for each image.
         plain_transform: Function that turns a PIL image into a normalized tensor for :meth:`eval_batches`, without randomness.
         workers: Number of processes that read and transform images; with 0, the main process does it.
-        max_replaced: Largest number of unreadable images that training accepts. Each is replaced by the next image of its class,
-            with a warning. One more is an error.
+        max_replaced: Largest number of unreadable images that training accepts. Each is replaced by another image of its
+            class, with a warning. More unreadable images are an error.
     """
 
     items: Sequence[Item]
@@ -113,8 +113,8 @@ class FileSplit:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training batches ``(images, labels)`` of one epoch, shuffled and augmented, from batch number ``start`` on.
 
-        With ``shard=(rank, world)``, only every ``world``-th example of each batch is yielded, from number ``rank`` on, so that
-        ``world`` processes divide each batch.
+        ``shard=(rank, world)`` divides each batch among ``world`` processes. Process number ``rank`` gets
+        ``batch[rank::world]``.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
         return self._read([share_of(batch, shard) for batch in batches], (seed, epoch, 1), training=True)
@@ -122,8 +122,8 @@ class FileSplit:
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all images in batches ``(images, labels)``: each image once, in order, without augmentation.
 
-        With ``shard=(rank, world)``, only every ``world``-th batch is yielded, from number ``rank`` on, so that ``world`` processes
-        divide the batches.
+        ``shard=(rank, world)`` divides the batches among ``world`` processes. Process number ``rank`` gets the batches
+        number ``rank``, ``rank + world`` and so on.
         """
         rank, world = check_shard(shard)
         batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)

@@ -60,7 +60,7 @@ def load_image_folder(*, root: Path | None, **options: Unpack[FileOptions]) -> D
             (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
-        DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
-            classes; the message names the folder, image or class.
+        DataError: If a folder or an image is missing or unreadable, if a class is empty, or if the splits have different
+            classes. The message names the folder, image or class.
     """
     return tree_dataset(list_image_folder(required_root("image_folder", root)), **options)

@@ -1,7 +1,7 @@
 """Load the data set ``image_shards``: images in tar archives, ``root/{train,val}/*.tar``, in the WebDataset layout.
 
-An archive holds an image ``key.jpg`` and its label ``key.cls`` for each key (any name). The headers of an archive are read once.
-Then each image is read directly from its position in the archive, so images can be shuffled like files in a folder.
+In an archive, each image ``NAME.jpg`` has its label in the file ``NAME.cls``. Images are read from their positions in the
+archive, in any order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
     """List the images of one tar archive with their labels, in the order of the archive.
 
     Raises:
-        DataError: If the archive is cut short or damaged, a key (file name without suffix) occurs twice, or an image has no label.
+        DataError: If the archive is cut short or damaged, if two images have the same name, or if an image has no label.
     """
     images: dict[str, Member] = {}
     by_kind: dict[str, dict[str, Member]] = {suffix: {} for suffix in _LABELS}
@@ -53,14 +53,14 @@ def read_shard(path: Path) -> list[tuple[Member, int]]:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """Split a name such as ``dir/key.ext`` into ``dir/key`` and ``.ext``, at the first dot after the folder, as WebDataset does."""
+    """Split a file name such as ``dir/name.ext`` at its first dot, into ``dir/name`` and ``.ext``."""
     path = PurePosixPath(name)
-    stem, dot, rest = path.name.partition(".")
+    stem, dot, rest = path.name.partition(".")  # as WebDataset does
     return str(path.parent / stem), (dot + rest).lower()
 
 
 def _members(path: Path) -> list[Member]:
-    """Read the headers of a tar archive and return its files. An archive without the end mark was cut short and is an error."""
+    """Return the files in a tar archive, with their positions. An archive that was cut short is an error."""
     try:
         with tarfile.open(path, "r:") as archive:
             members = [Member(path, item.name, item.offset_data, item.size) for item in archive if item.isfile()]
@@ -115,7 +115,7 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
     Without this file, the labels in the training archives are the class names.
 
     Raises:
-        DataError: If the file names a class twice or cannot be read, or if there is no file and the labels are not 0, 1, 2 ...
+        DataError: If the file names a class twice or cannot be read. Without the file, if the labels are not 0, 1, 2 ...
     """
     path = root / "classes.txt"
     if not path.exists():
@@ -136,7 +136,7 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
 
 
 def label_problems(root: Path, split: str, classes: Sequence[str], pairs: Sequence[tuple[Member, int]]) -> list[str]:
-    """Return sentences about the labels of a split that are out of range, and about classes that have no image."""
+    """Return a sentence about each fault: labels of a split that are out of range, and classes without an image."""
     problems = []
     odd = [f"{str(member)!r} has label {label}" for member, label in pairs if not 0 <= label < len(classes)]
     if odd:
@@ -181,7 +181,7 @@ def load_image_shards(*, root: Path | None, **options: Unpack[FileOptions]) -> D
             (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
-        DataError: If an archive is missing or cut short, a label is out of range, or an image cannot be read; the message
-            names the archive or the image.
+        DataError: If an archive is missing or cut short, if a label is out of range, or if an image cannot be read. The
+            message names the archive or the image.
     """
     return tree_dataset(list_image_shards(required_root("image_shards", root)), **options)

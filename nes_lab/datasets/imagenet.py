@@ -59,15 +59,15 @@ def imagenet_notes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def list_imagenet(root: Path) -> DatasetFiles:
-    """List the images in ImageNet's folders ``root/{train,val}/<wnid>/*``; add a note if classes are missing or unknown."""
+    """List the images in ImageNet's folders ``root/{train,val}/<wnid>/*``, and add a note if classes are missing or unknown."""
     files = list_image_folder(root, "imagenet")
     return replace(files, notes=(*imagenet_notes(files.classes), *files.notes))
 
 
 def load_imagenet(*, root: Path | None, **options: Unpack[FileOptions]) -> DatasetSpec:
-    """Load ImageNet-1k from ``root/{train,val}/<wnid>/*``, where each class has a WordNet id (wnid).
+    """Load ImageNet-1k from ``root/{train,val}/<wnid>/*``. Each class has a WordNet id (wnid).
 
-    The label of a class is the position of its wnid among all wnids in sorted order.
+    The wnids are sorted. The label of a class is the position of its wnid.
 
     Args:
         root: Folder that holds ``train`` and ``val``; None means ``$NES_LAB_HOME/imagenet`` or ``data/imagenet``.
@@ -76,14 +76,14 @@ def load_imagenet(*, root: Path | None, **options: Unpack[FileOptions]) -> Datas
             (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
-        DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
-            classes; the message names the folder, image or class.
+        DataError: If a folder or an image is missing or unreadable, if a class is empty, or if the splits have different
+            classes. The message names the folder, image or class.
     """
     return tree_dataset(list_imagenet(root or default_data_root("imagenet")), **options)
 
 
 def list_imagenette(root: Path) -> DatasetFiles:
-    """List the images of Imagenette, which lie in ``root`` or in the folder of an unpacked download inside ``root``."""
+    """List the images of Imagenette. ``root`` is the folder of the unpacked download, or its parent folder."""
     problems: list[str] = []
     folder = collect_error(problems, imagenette_folder, root)
     return _list_folder(folder) if folder else DatasetFiles("imagenette", root, problems=tuple(problems))
@@ -106,15 +106,15 @@ def load_imagenette(*, root: Path | None, download: bool = False, **options: Unp
     Args:
         root: The folder of the unpacked download, or its parent folder; None means ``$NES_LAB_HOME/imagenette`` or
             ``data/imagenette``.
-        download: Download the set if it is absent. Of its versions (160 pixels, 320 pixels, full size), the smallest one that is
-            at least ``image_size`` is chosen.
+        download: Download the set if it is absent. Versions with 160 pixels, 320 pixels and full size exist. The smallest
+            one that is large enough for ``image_size`` is chosen.
         options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
             (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
             (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
-        DataError: If a folder or an image is missing or unreadable, a class is empty, or the splits have different
-            classes; the message names the folder, image or class.
+        DataError: If a folder or an image is missing or unreadable, if a class is empty, or if the splits have different
+            classes. The message names the folder, image or class.
     """
     size = options.get("image_size") or DATASET_FACTS["imagenette"].side
     folder = imagenette_folder(Path(root or default_data_root("imagenette")), download, size)

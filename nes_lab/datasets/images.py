@@ -32,13 +32,12 @@ IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0.0) -> tuple[int, list[int]]:
     """Decode images and return the positions of those that cannot be read.
 
-    If there are more than ``most`` images, only an evenly spaced sample is decoded. An unreadable image
-    outside the sample is reported when training reaches it.
+    If there are more than ``most`` images, only an evenly spaced sample is decoded.
 
     Args:
         items: Image files, or members of tar archives.
         most: Largest number of images to decode.
-        skip: Largest share of the decoded images that may be unreadable without an error.
+        skip: Share of the decoded images that may be unreadable. A larger share is an error.
 
     Returns:
         The number of decoded images, and the positions of those that cannot be read.
@@ -58,12 +57,12 @@ def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0
 
 
 def image_problem(item: Item) -> str:
-    """Return the reason why an image cannot be read, or an empty string if it can. JPEG files are decoded at reduced size."""
+    """Return the reason why an image cannot be read. Return an empty string if it can be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with item.open("rb") as file, Image.open(file) as image:
-                image.draft("RGB", (64, 64))
+                image.draft("RGB", (64, 64))  # decodes a JPEG file at reduced size, which is faster
                 image.load()
                 _check_white_is_known(image)
     except IMAGE_ERRORS as error:
@@ -91,10 +90,10 @@ def read_rgb(item: Item) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Return an image as RGB. Of 16-bit gray pixels, the upper 8 bits are kept; Pillow alone would clip them at 255.
+    """Return an image as RGB. Of gray pixels with 16 bits, the upper 8 bits are kept.
 
     Raises:
-        ValueError: If the image has float or 32-bit pixels, because nothing says which value means white.
+        ValueError: If the image has float or 32-bit pixels. Their value of white is unknown.
 
     Examples:
         >>> as_rgb(Image.fromarray(np.array([[0, 65535]], dtype=np.uint16))).getpixel((1, 0))
@@ -102,15 +101,14 @@ def as_rgb(image: Image.Image) -> Image.Image:
     """
     _check_white_is_known(image)
     if image.mode.startswith("I"):
+        # Pillow alone would clip 16-bit pixels at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert("RGB")
 
 
 def _check_white_is_known(image: Image.Image) -> None:
-    """Raise a ValueError if an image has float or 32-bit pixels, because nothing says which value means white.
-
-    A PGM file of 16 bits is accepted. Pillow gives its pixels 32 bits, but 65,535 is white.
-    """
+    """Raise a ValueError if an image has float or 32-bit pixels. Their value of white is unknown."""
+    # Pillow gives the pixels of a 16-bit PGM file 32 bits, but 65,535 is white
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         raise ValueError(f"pixels of mode {image.mode!r} have no fixed value for white; save it with 8 or 16 bits")
 

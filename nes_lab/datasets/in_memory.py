@@ -1,4 +1,4 @@
-"""Serve images from memory: a split is one uint8 tensor, and batches are taken from it without worker processes."""
+"""Serve images from memory. The images of a split are one uint8 tensor."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def resized(images: Tensor, image_size: int | None, interpolation: str = "bilinear") -> Tensor:
-    """Resize uint8 images to squares whose side is ``image_size`` pixels; None returns the images unchanged."""
+    """Resize uint8 images to squares with a side of ``image_size`` pixels. With None, return the images unchanged."""
     if image_size is None or images.shape[-2:] == (image_size, image_size):
         return images
     size = (image_size, image_size)
@@ -82,7 +82,7 @@ def resized(images: Tensor, image_size: int | None, interpolation: str = "biline
 
 
 def channel_statistics(images: Tensor, white: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and the standard deviation of each channel of images. Pixels are first scaled from 0..``white`` to 0..1."""
+    """Return the mean and the standard deviation of each channel. Pixels are first scaled from 0..``white`` to 0..1."""
     pixels = images.double().div(white).transpose(0, 1).flatten(1)
     return tuple(pixels.mean(1).tolist()), tuple(pixels.std(1, correction=0).tolist())
 
@@ -97,7 +97,7 @@ class TensorSplit:
         mean: Mean per channel, of pixels scaled to 0..1.
         std: Standard deviation per channel, of pixels scaled to 0..1.
         white: Pixel value that means white (16 for digits).
-        augment: Function that augments a batch of raw images in training; None means no such augmentation.
+        augment: Function that augments a batch of uint8 images in training; None means no such augmentation.
         each: Random changes to single images, made after ``augment`` in training; None means no such changes.
 
     Examples:
@@ -131,9 +131,8 @@ class TensorSplit:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training batches ``(images, labels)`` of one epoch, shuffled and augmented, from batch number ``start`` on.
 
-        With ``shard=(rank, world)``, only every ``world``-th example of each batch is yielded, from number ``rank`` on, so that
-        ``world`` processes divide each batch.
-        The complete batch is augmented first, because all its images use one random generator.
+        ``shard=(rank, world)`` divides each batch among ``world`` processes. Process number ``rank`` gets
+        ``batch[rank::world]``.
         """
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
@@ -150,8 +149,8 @@ class TensorSplit:
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all images in batches ``(images, labels)``: each image once, in order, without augmentation.
 
-        With ``shard=(rank, world)``, only every ``world``-th batch is yielded, from number ``rank`` on, so that ``world`` processes
-        divide the batches.
+        ``shard=(rank, world)`` divides the batches among ``world`` processes. Process number ``rank`` gets the batches
+        number ``rank``, ``rank + world`` and so on.
         """
         rank, world = check_shard(shard)
         pairs = zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True)
@@ -172,14 +171,14 @@ def in_memory_spec(
     limit: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
-    """Make a data set from images in memory: check its two splits, limit the number of training images, resize and normalize.
+    """Make a data set from images in memory. Check, limit, resize and normalize the images.
 
     Args:
         name: Name of the data set.
         classes: Class names.
         train: Training images ``(N, C, H, W)``, uint8, and labels ``(N,)``.
         val: Validation images and labels, with the same axes and dtypes.
-        augment: Function that takes the side of the images in pixels and returns the function that augments a batch.
+        augment: Function that gets the side of the images in pixels. It returns a function that augments a batch.
         knobs: Options for augmentation, interpolation and normalization.
         white: Pixel value that means white.
         image_size: Side of the images that the network gets, in pixels; None keeps their size.

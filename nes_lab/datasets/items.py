@@ -37,8 +37,9 @@ class Member:
     size: int
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Return the archived file, opened for reading. It ends early if the archive was cut short after it was listed."""
+        """Open the archived file for reading."""
         with self.archive.open("rb") as file:
+            # the file ends early if the archive was cut short after it was listed
             file.seek(self.offset)
             return io.BytesIO(file.read(self.size))
 
@@ -50,13 +51,14 @@ Item = Path | Member
 
 
 class Members(Sequence[Item]):
-    """A sequence of files in tar archives. It is stored as arrays, so a million files need megabytes and not gigabytes.
+    """A sequence of files in tar archives, stored in little memory.
 
     Args:
         members: The archived files, in the order of the data set.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
+        # arrays, because a million objects would need gigabytes
         self._archives = sorted({member.archive for member in members})
         place = {archive: index for index, archive in enumerate(self._archives)}
         self._archive = np.array([place[member.archive] for member in members], dtype=np.int32)
@@ -80,7 +82,7 @@ class Members(Sequence[Item]):
 
 
 def select_items(items: Sequence[Item], indices: Tensor | slice) -> Sequence[Item]:
-    """Return the image files or archive members at the given positions; from a :class:`Members`, return a :class:`Members`.
+    """Return the image files or archive members at the given positions. The result for a :class:`Members` is a :class:`Members`.
 
     Args:
         items: Image files, or members of tar archives.

@@ -1,4 +1,4 @@
-"""Define the options that augment and resize examples and limit their number; refuse options that a data set does not use."""
+"""Define the options for augmenting, resizing and limiting examples. Refuse options that a data set does not use."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class ImageKnobs:
     """Options that say how images are augmented, resized and normalized.
 
     Args:
-        augment: ``standard``, ``none``, or timm's name of an augmentation policy that is applied in addition to ``standard``.
+        augment: ``standard``, ``none``, or the name of an augmentation policy of timm. A policy is applied in addition to
+            ``standard``.
         color_jitter: Strength of random changes of brightness, contrast and (for RGB) saturation; 0 means no change.
         erase: Probability that a random rectangle is filled with noise.
         crop_scale: Smallest share of an image's area that a random crop shows.
@@ -65,7 +66,7 @@ class ImageKnobs:
         """Return the image options in the data section of a configuration.
 
         Raises:
-            OptionError: If ``crop_scale`` is set and ``augment="none"`` turns cropping off.
+            OptionError: If ``crop_scale`` is set although ``augment="none"`` turns random cropping off.
         """
         if data.augment == "none" and data.crop_scale != cls.crop_scale:
             raise OptionError(
@@ -112,7 +113,7 @@ def refuse_unused(data: DataConfig) -> None:
     """Raise if a configuration sets an option that its data set does not use.
 
     Raises:
-        OptionError: If there is such an option; the message gives the option's value and says why the option does not apply.
+        OptionError: If there is such an option. The message says why it does not apply.
     """
     fields = type(data).model_fields
     for name in DATASET_FACTS[data.name].unused:

@@ -34,8 +34,8 @@ class Dataset:
 
     Attributes:
         load: Takes the data section of a configuration and a seed; returns the loaded and checked data set.
-        list_files: Takes the folder of the data set and the validation fold (used for audio only); returns the files
-            without decoding them.
+        list_files: Takes the folder of the data set and the number of the validation fold. Returns the files without
+            decoding them. Only audio data sets use the fold.
     """
 
     load: Callable[[DataConfig, int], DatasetSpec]
@@ -98,7 +98,7 @@ DATASETS: dict[str, Dataset] = {
 
 
 def load_dataset(data: DataConfig, *, seed: int = 0) -> DatasetSpec:
-    """Load the data set that a configuration names, and check it, so that it is ready for training.
+    """Load and check the data set that a configuration names.
 
     Args:
         data: The data section of a configuration.

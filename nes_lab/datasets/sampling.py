@@ -1,4 +1,4 @@
-"""Choose the order of examples and seed their augmentation; both depend only on seed, epoch and position.
+"""Choose the order of examples and seed their augmentation.
 
 The order of examples and their random changes are computed from ``(seed, epoch, position)`` alone. So a run that stops in
 the middle of an epoch and resumes gets exactly the images and crops of a run that did not stop.
@@ -77,8 +77,7 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
     Args:
         order: Indices of images ``(N,)``, in the order in which they are visited.
         batch_size: Images per batch.
-        drop_last: Leave out the last batch if it is shorter than the others, because a short batch disturbs the statistics of
-            batch norm. It is kept if it is the only batch.
+        drop_last: Leave out the last batch if it is shorter than the others. The only batch is always kept.
 
     Examples:
         >>> [len(b) for b in batch_indices(torch.arange(10), 4, drop_last=True)]
@@ -87,6 +86,7 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
         [3]
     """
     batches = list(order.split(batch_size))
+    # a short batch disturbs the statistics of batch norm
     if drop_last and len(batches) > 1 and len(batches[-1]) < batch_size:
         batches.pop()
     return batches
@@ -96,7 +96,7 @@ def check_shard(shard: Shard) -> Shard:
     """Check the number of a process and the number of processes, ``(rank, world)``, and return both.
 
     Raises:
-        OptionError: Unless ``0 <= rank < world``.
+        OptionError: If ``0 <= rank < world`` is false.
 
     Examples:
         >>> check_shard((1, 2))
@@ -109,7 +109,7 @@ def check_shard(shard: Shard) -> Shard:
 
 
 def share_of(batch: Tensor, shard: Shard) -> Tensor:
-    """Return the part of a training batch that one of several processes reads: every ``world``-th image, from number ``rank`` on.
+    """Return the part of a training batch that one process reads: ``batch[rank::world]``.
 
     Args:
         batch: Tensor with one entry per image along its first axis.
@@ -134,7 +134,7 @@ def share_of(batch: Tensor, shard: Shard) -> Tensor:
 def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     """Choose ``size`` examples at random, each class in proportion to its size.
 
-    The numbers per class are rounded by the largest-remainder method.
+    The largest-remainder method rounds the numbers per class.
 
     Args:
         labels: Class of every example, ``(N,)``.
@@ -176,7 +176,8 @@ def limit_examples(
         what: How the note names the examples, such as ``"training images"``.
 
     Returns:
-        The positions of the examples to keep (``slice(None)`` for all), and a tuple with a note if any example is left out.
+        The positions of the examples to keep, and a tuple of notes. The positions are ``slice(None)`` if all examples are
+        kept. A note says how many examples are kept and how many classes have none left.
 
     Examples:
         >>> limit_examples(torch.tensor([0, 0, 2, 2]), 2, seed=0, classes=3)[1]

@@ -1,4 +1,4 @@
-"""Define a loaded data set: two splits that yield normalized batches, and a few facts about the data set."""
+"""Define a loaded data set: a training split, a validation split, and facts such as the class names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ __all__ = ["DatasetSpec", "Split"]
 class Split(Protocol):
     """The interface of a training or validation split: its labels and its batches.
 
-    Batches depend only on the arguments, never on earlier batches, so an interrupted run resumes exactly.
-    With ``shard=(rank, world)``, process number ``rank`` of ``world`` processes gets its part of the batches. All parts together
-    are the batches that a single process would get, with the same augmentation.
+    Batches depend only on the arguments, never on earlier batches. With ``shard=(rank, world)``, several processes divide
+    the batches. Process number ``rank`` of ``world`` processes gets its part.
     """
 
     labels: Tensor
@@ -43,8 +42,8 @@ class Split(Protocol):
     def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all images in batches ``(images, labels)``: each image once, in order, without augmentation.
 
-        With ``shard=(rank, world)``, only every ``world``-th batch is yielded, from number ``rank`` on, so that ``world`` processes
-        divide the batches.
+        ``shard=(rank, world)`` divides the batches among ``world`` processes. Process number ``rank`` gets the batches
+        number ``rank``, ``rank + world`` and so on.
         """
         ...
 
@@ -94,5 +93,5 @@ class DatasetSpec:
         return (self.in_channels, *size)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Return the number of training batches per epoch; a short last batch is left out unless it is the only one."""
+        """Return the number of training batches per epoch. A short last batch does not count if there are others."""
         return max(1, len(self.train) // batch_size)

@@ -49,7 +49,7 @@ TORCHVISION_SETS = {"cifar10": ("CIFAR10", 8), "cifar100": ("CIFAR100", 8), "fas
 
 
 def _arrays(name: str, cls: Callable, root: Path, train: bool, download: bool) -> tuple[Tensor, Tensor, list[str]]:
-    """Read one split with torchvision. If the files are absent or damaged, the error says how to get them.
+    """Read one split with torchvision. The error for missing or damaged files says how to get them.
 
     Returns:
         The images ``(N, C, H, W)``, uint8, the labels, and the class names.
@@ -125,8 +125,9 @@ def load_torchvision_set(
 ) -> DatasetSpec:
     """Load CIFAR-10, CIFAR-100 or Fashion-MNIST with torchvision.
 
-    CIFAR has 50,000 training and 10,000 validation images of 32x32 pixels, Fashion-MNIST 60,000 and 10,000 of 28x28.
-    Training images are mirrored at random and shifted, by up to 4 pixels in CIFAR and 2 in Fashion-MNIST.
+    CIFAR has 50,000 training and 10,000 validation images of 32x32 pixels. Fashion-MNIST has 60,000 and 10,000 images of
+    28x28 pixels. Training images are mirrored and shifted at random. The shift is at most 4 pixels in CIFAR and 2 in
+    Fashion-MNIST.
 
     Args:
         name: ``cifar10``, ``cifar100`` or ``fashion_mnist``.

@@ -1,4 +1,4 @@
-"""Make a data set from images in files or archives, in any layout: class folders, tar archives or ImageNet's.
+"""Make a data set from images in class folders or tar archives.
 
 Each layout has a function that lists its files (:class:`~nes_lab.datasets.check.listing.DatasetFiles`).
 :func:`tree_dataset` checks these files and makes the splits.
@@ -31,7 +31,7 @@ _DEFAULT_SIZE = 224
 
 
 def required_root(name: str, root: Path | None) -> Path:
-    """Return the folder of a data set that has no default folder, or raise if none was given.
+    """Check that the user gave a folder for a data set without a default folder, and return it.
 
     Raises:
         DataError: If ``root`` is None; the message says what the folder should hold.
@@ -53,7 +53,8 @@ def tree_dataset(
 ) -> DatasetSpec:
     """Check the listed image files of a data set and make its training and validation splits.
 
-    To find unreadable images, all images of a split are decoded before training; of more than 5,000, an evenly spaced sample.
+    All images of a split are decoded once, to find unreadable images. If there are more than 5,000, only an evenly spaced
+    sample is decoded.
 
     Args:
         files: The files of the data set, listed but not decoded.
@@ -66,8 +67,8 @@ def tree_dataset(
         skip_broken: Share of all images that may be unreadable. Such images are left out; a larger share is an error.
 
     Raises:
-        DataError: If ``files`` has a problem, or too many images cannot be read. The message gives the first problem, or the
-            names of the images.
+        DataError: If ``files`` has a problem, or too many images cannot be read. The message names the problem or the
+            images.
     """
     if files.problems:
         raise DataError(files.problems[0])
@@ -96,10 +97,10 @@ def _items_and_labels(files: DatasetFiles, split: str) -> tuple[Sequence[Item], 
 def _without_broken(
     items: Sequence[Item], labels: Tensor, split: str, classes: tuple[str, ...], skip_broken: float
 ) -> tuple[Sequence[Item], Tensor, tuple[str, ...]]:
-    """Decode the images of a split and leave out the unreadable ones, if their share is at most ``skip_broken``.
+    """Decode the images of a split and leave out the unreadable ones. A larger share than ``skip_broken`` is an error.
 
     Returns:
-        The remaining images, their labels, and notes: how many images were decoded, and which were left out.
+        The remaining images, their labels, and notes about the images that were left out.
     """
     checked, broken = check_images(items, skip=skip_broken)
     notes = () if checked == len(items) else (f"{checked} of {len(items)} images were decoded before step 1",)

@@ -23,7 +23,8 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
         The sampling rate in samples per second, and the samples ``(N,)``, int16.
 
     Raises:
-        DataError: If the file is not a WAV, is cut short or empty, or holds NaN or values beyond 1; the message names the file.
+        DataError: If the file is not a WAV file, is cut short or empty, or holds NaN or values beyond 1. The message
+            names the file.
     """
     from scipy.io import wavfile
 
@@ -44,7 +45,7 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
 
 
 def _unit(samples: np.ndarray, path: Path) -> np.ndarray:
-    """Scale the samples of a WAV file to -1..1, whatever their format; refuse NaN and floats beyond 1."""
+    """Scale the samples of a WAV file to -1..1. Refuse NaN and floats beyond 1."""
     if samples.dtype == np.uint8:
         return (samples.astype(np.float64) - 128) / 128
     if samples.dtype in (np.int16, np.int32):

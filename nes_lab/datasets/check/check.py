@@ -35,16 +35,16 @@ def check_data(
     training split.
 
     Args:
-        path_or_name: A folder (its data set is recognized by the files in it), or the name of a data set.
+        path_or_name: A folder or the name of a data set. The data set in a folder is recognized by its files.
         root: Folder of the data set, if a name is given; None means the data set's default folder.
-        everything: Decode every file. By default, of a large split only an evenly spaced sample is decoded.
+        everything: Decode every file. By default, only an evenly spaced sample of a large split is decoded.
         skip_broken: Share of a split's images that may be unreadable, from 0 to 0.01. Up to this share, unreadable images are
             reported as a note; above it, as a problem.
         val_fold: Number of the fold used for validation, in audio data sets.
 
     Raises:
-        DataError: If there is no such folder or name, or the layout is not known. Faults inside the data set are not
-            raised; they are in the report.
+        DataError: If there is no such folder or name, or the layout is not known. Faults inside the data set do not
+            raise; the report lists them.
         OptionError: If ``skip_broken`` is not between 0 and 0.01.
 
     Examples:
@@ -60,7 +60,7 @@ def list_dataset(path_or_name: str | Path, *, root: Path | None = None, val_fold
     """Recognize a data set and list its files without decoding them.
 
     Args:
-        path_or_name: A folder (its data set is recognized by the files in it), or the name of a data set.
+        path_or_name: A folder or the name of a data set. The data set in a folder is recognized by its files.
         root: Folder of the data set, if a name is given; None means the data set's default folder.
         val_fold: Number of the fold used for validation, in audio data sets.
 
@@ -78,7 +78,7 @@ def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: f
 
     Args:
         files: The listed files of the data set.
-        everything: Decode every file. By default, of a large split only an evenly spaced sample is decoded.
+        everything: Decode every file. By default, only an evenly spaced sample of a large split is decoded.
         skip_broken: Share of a split's images that may be unreadable, from 0 to 0.01. Up to this share, unreadable images are
             reported as a note; above it, as a problem.
 
@@ -118,7 +118,7 @@ def _unreadable_sentence(kind: str, decoded: DecodedSplit) -> str:
 
 
 def _count_shared(files: DatasetFiles, everything: bool, notes: list[str]) -> int | None:
-    """Count the validation examples that are also in the training split; add their names to ``notes``.
+    """Count the validation examples that are also in the training split, and add a note with their names.
 
     Returns:
         The number of shared examples; None if a split is missing or there are too many files to compare.

@@ -51,14 +51,14 @@ class DecodedSplit:
 
 
 def decode_split(name: str, kind: str, files: SplitFiles, classes: int, everything: bool = False) -> DecodedSplit:
-    """Decode and measure the examples of a split; of a large split, decode only an evenly spaced sample.
+    """Decode and measure the examples of a split. Of a large split, only an evenly spaced sample is decoded.
 
     Args:
         name: Name of the split.
         kind: ``image`` or ``audio``.
         files: The examples of the split, listed but not decoded.
         classes: Number of classes.
-        everything: Decode all examples, also of a large split.
+        everything: Decode all examples of a large split too.
     """
     counts = tuple(np.bincount(np.asarray(files.labels, dtype=np.int64), minlength=classes).tolist())
     if isinstance(files.examples, np.ndarray):
@@ -102,13 +102,13 @@ def _decode_images(name: str, items: Sequence[Item], counts: tuple[int, ...]) ->
 
 
 def _moments(histograms: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Compute mean and standard deviation of each channel from its histogram of pixel values.
+    """Compute the mean and the standard deviation of each color channel from histograms of pixel values.
 
     Args:
         histograms: How often each of the 256 pixel values occurs, ``(C, 256)``.
 
     Returns:
-        The means and the standard deviations, of pixels scaled to 0..1; empty if a channel has no pixels.
+        The means and the standard deviations of pixels scaled to 0..1. Both are empty if a channel has no pixels.
     """
     total = histograms.sum(1)
     if not total.all():
@@ -164,7 +164,7 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
     Args:
         train: The training split.
         val: The validation split.
-        everything: Compare the files even if more than 100,000 of them have a size that occurs in both splits.
+        everything: Compare the files even if more than 100,000 must be read.
 
     Returns:
         The names of the examples; None if there are too many files to compare.
@@ -183,7 +183,7 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
 def _keep_matching(
     left: list[Item], right: list[Item], key: Callable[[Item], Hashable]
 ) -> tuple[list[Item], list[Item]]:
-    """Keep the items of two lists whose key (such as the file size) occurs in both lists."""
+    """Return the files of each list whose key, such as the file size, occurs in both lists."""
     groups: tuple[dict, dict] = defaultdict(list), defaultdict(list)
     for group, items in zip(groups, (left, right), strict=True):
         for item in items:

@@ -19,7 +19,7 @@ def detect_dataset(path_or_name: str | Path, root: Path | None = None) -> tuple[
     """Return the name of a data set and the folder that holds it.
 
     Args:
-        path_or_name: A folder (its data set is recognized by the files in it), or the name of a data set.
+        path_or_name: A folder or the name of a data set. The data set in a folder is recognized by its files.
         root: Folder of the data set, if a name is given; None means the data set's default folder.
 
     Raises:

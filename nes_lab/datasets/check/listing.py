@@ -1,4 +1,4 @@
-"""List the files of a data set without decoding them, and collect all problems, so that a check can report them.
+"""List the files of a data set without decoding them, and collect all problems for a report.
 
 Tests: tests/datasets/test_image_folder.py, tests/datasets/check/test_check.py
 """
@@ -75,7 +75,7 @@ class DatasetFiles:
 
 
 def collect_error(problems: list[str], call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
-    """Call a function and return its result; if it raises a DataError, add the message to ``problems`` and return None.
+    """Call a function and return its result. If it raises a DataError, add the message to ``problems`` and return None.
 
     Examples:
         >>> problems = []
@@ -120,7 +120,7 @@ class ClassFolders:
 
 
 def list_class_folders(root: Path, split: str) -> ClassFolders:
-    """List the images of one split, ``root/split/<class>/``, including subfolders, with classes and files sorted.
+    """List the images of one split in the class folders ``root/split/<class>/``, including subfolders. Classes and files are sorted.
 
     Hidden files and folders, such as ``.ipynb_checkpoints``, are ignored.
 
@@ -179,7 +179,7 @@ def _is_image(name: str) -> bool:
 
 
 def _images_in(folder: Path, others: Counter[str]) -> list[Path]:
-    """Return the images in a folder and its subfolders, sorted, and count its other files in ``others``."""
+    """Return the sorted images in a folder and its subfolders. Count the other files in ``others``."""
     images = []
     for place, folders, names in os.walk(folder):  # os.walk tells files from folders without one system call per file
         folders[:] = [name for name in folders if not name.startswith(".")]

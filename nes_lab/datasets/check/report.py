@@ -30,7 +30,8 @@ class SplitReport:
         examined: Number of examples that were decoded.
         sizes: The sizes of decoded examples, most frequent first: for images ``(width, height, number of images)``, for clips
             ``(samples, 1, number of clips)``.
-        modes: Number of images of each color mode (``RGB``, ``L`` for gray, ``CMYK`` ...), or of clips of each sampling rate.
+        modes: For images, the number of images of each color mode, such as ``RGB`` or ``L`` (gray). For sounds, the
+            number of clips of each sampling rate.
         mean: Mean of each channel over all decoded examples. Pixels are scaled to 0..1, samples of sounds to -1..1.
         std: Standard deviation of each channel, in the same units as the mean.
 
@@ -92,7 +93,7 @@ class DataReport:
     """The result of checking a data set: what it holds, and what is wrong with it.
 
     Attributes:
-        name: Name of the data set or of its layout, as a configuration has it in ``data.name``.
+        name: Name of the data set in a configuration (``data.name``), such as ``image_folder``.
         root: Folder that holds the data set; None for a data set that comes with a Python package.
         kind: ``image`` or ``audio``.
         classes: Class names.
@@ -118,7 +119,7 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Return whether the data set can be used for training as it is, without a fault."""
+        """Return whether the data set can be used for training, because no fault was found."""
         return not self.problems
 
     def table(self) -> Table:
