@@ -1,7 +1,8 @@
 """Multiply a sparse sampling matrix with one axis of a tensor. These products are called row operations.
 
 A sampling matrix has one row per channel of a weight and one column per epitome cell. It is stored as compressed sparse rows
-(CSR). The values of its entries are called shares. There are three products:
+(CSR). The values of its entries are called shares: a share is the factor by which a channel multiplies a cell. There are three
+products:
 
 - expand: the matrix times a tensor of cells gives a tensor of channels
 - fold: the transposed matrix times a tensor of channels gives a tensor of cells

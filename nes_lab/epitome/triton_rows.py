@@ -1,8 +1,7 @@
 """Run row operations (products of a sparse matrix with one axis of a tensor) on CUDA, by Triton kernels.
 
-Tensors of any memory layout are cut into tiles (blocks that one program computes). No gradients are recorded. The kernels are in
-:mod:`nes_lab.epitome.triton_kernels`. Importing this module imports triton, so :mod:`nes_lab.epitome.row_operations` imports it
-only for CUDA tensors.
+Tensors may have any memory layout. No gradients are recorded. The kernels are in :mod:`nes_lab.epitome.triton_kernels`. This
+module imports triton, so it is imported only when there is a CUDA tensor.
 """
 
 from collections.abc import Sequence
