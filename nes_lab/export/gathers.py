@@ -180,7 +180,7 @@ class JointWeight(nn.Module):
         return total
 
     def _index(self, tops: tuple[int, ...]) -> Tensor:
-        """Return, for each entry of the weight, the position of its cell in the flattened epitome.
+        """Return the index of the epitome cell that each entry of the weight reads, in the flattened epitome.
 
         Args:
             tops: 0 or 1 for each axis. A fractional start lies between two cells: 0 reads the lower cell, 1 the upper cell.
