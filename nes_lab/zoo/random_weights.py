@@ -1,7 +1,9 @@
-"""Draw random weights with which a network's output depends on its input, so that comparing outputs reveals errors.
+"""Draw random weights for checks that compare the outputs of networks.
 
-Many networks set their last layers, residual scales and norms to zero at first, because this makes training stable. Before
-training, the output of such a network does not depend on most layers, so an error in a layer would not show.
+With these weights, the output of a network depends on its input and on all its layers.
+
+Freshly made networks are often different: their last layers, residual scales and norms are zero, because this makes training
+stable. The output of such a network does not depend on most layers, so an error in a layer would not show.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def draw_constants_(model: nn.Module, generator: torch.Generator) -> None:
 def set_norms_(model: nn.Module, *inputs: Any) -> None:
     """Measure the statistics of all batch norms on the given inputs, so that outputs do not vanish or explode with depth.
 
-    The training or evaluation mode and the momentum of each batch norm are kept.
+    Each batch norm keeps its momentum, and its training or evaluation mode.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     before = [(norm, norm.training, norm.momentum) for norm in norms]

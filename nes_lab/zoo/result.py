@@ -1,4 +1,6 @@
-"""Hold the result of checking one backbone, which is one row of the table of all checked backbones. This file does not import torch.
+"""Hold the result of checking one backbone.
+
+Such a result is one row in the table of all checked backbones. This file does not import torch.
 
 Tests: tests/zoo/test_check.py.
 """
