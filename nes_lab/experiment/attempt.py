@@ -56,7 +56,7 @@ class Attempt:
     """Trains a run from its latest checkpoint, or from the start, and writes metrics, checkpoints and summary into its files.
 
     Args:
-        writer: Writer of the run's files. Its ``with`` block must be entered already.
+        writer: Writer of the run's files, inside its ``with`` block.
         config: The run's configuration.
         signals: Object that receives the signals that ask this process to stop.
         on_progress: Function that is called with each progress event.

@@ -111,7 +111,8 @@ def check(config: ExperimentConfig) -> DatasetSpec | None:
         The data, which can be passed to :func:`build`; None if the run will download the data.
 
     Raises:
-        OptionError: If the device, the backbone or the compression preset is not available, or the training does not suit the data.
+        OptionError: If the device, the backbone or the compression preset is not available, or the training options do not suit
+            the data.
         DataError: If the data is missing, incomplete or damaged.
         CheckpointError: If the initial weights cannot be read, or belong to another network.
         BudgetError: If the budget cannot be met.
