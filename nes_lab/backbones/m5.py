@@ -35,8 +35,8 @@ class M5(nn.Module):
         >>> M5(num_classes=10, width=0.25)(torch.zeros(2, 1, 4000)).shape
         torch.Size([2, 10])
 
-    Source: Dai et al., ICASSP 2017, arXiv:1610.00087, table 1 (M5). Differences from the paper: this network ends with a
-    linear layer instead of a softmax, and its convolutions pad their input.
+    Source: Dai et al., ICASSP 2017, arXiv:1610.00087, table 1 (M5). Differences from the paper: this network ends with a linear
+    layer and without softmax, and its convolutions pad their input, so clips may have any length from 1,024 samples.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, width: float = 1.0) -> None:

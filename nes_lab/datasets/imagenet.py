@@ -67,7 +67,7 @@ def list_imagenet(root: Path) -> DatasetFiles:
 def load_imagenet(*, root: Path | None, **options: Unpack[FileOptions]) -> DatasetSpec:
     """Load ImageNet-1k from ``root/{train,val}/<wnid>/*``. Each class has a WordNet id (wnid).
 
-    The wnids are sorted. The label of a class is the position of its wnid.
+    The label of a class is the position of its wnid in the sorted list of wnids.
 
     Args:
         root: Folder that holds ``train`` and ``val``; None means ``$NES_LAB_HOME/imagenet`` or ``data/imagenet``.

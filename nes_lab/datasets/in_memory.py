@@ -137,6 +137,7 @@ class TensorSplit:
         batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)
         for position in range(start, len(batches)):
             images, chosen = self.images[batches[position]], share_of(batches[position], shard)
+            # the images of a batch share one random generator, so the complete batch is augmented before it is divided
             if self.augment is not None:
                 images = self.augment(images, keyed_generator(seed, epoch, 2 + position))
             images = share_of(images, shard)

@@ -1,7 +1,7 @@
 """Choose the order of examples and seed their augmentation.
 
-The order of examples and their random changes are computed from ``(seed, epoch, position)`` alone. So a run that stops in
-the middle of an epoch and resumes gets exactly the images and crops of a run that did not stop.
+The order of examples and their random changes are computed from ``(seed, epoch, position)`` alone. So an interrupted run
+gets the same images and crops after it resumes.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def check_shard(shard: Shard) -> Shard:
     """Check the number of a process and the number of processes, ``(rank, world)``, and return both.
 
     Raises:
-        OptionError: If ``0 <= rank < world`` is false.
+        OptionError: If ``rank`` is negative, or not below ``world``.
 
     Examples:
         >>> check_shard((1, 2))
@@ -173,7 +173,7 @@ def limit_examples(
         limit: Largest number of examples to keep; None keeps all.
         seed: Seed for choosing the examples.
         classes: Number of classes.
-        what: How the note names the examples, such as ``"training images"``.
+        what: Name of the examples in the note, such as ``"training images"``.
 
     Returns:
         The positions of the examples to keep, and a tuple of notes. The positions are ``slice(None)`` if all examples are

@@ -55,7 +55,7 @@ class LocalExecutor:
 
     Args:
         store: The store of the runs.
-        jobs: Number of runs that train at the same time. Other runs in the queue count too.
+        jobs: Number of runs that train at the same time. Runs that were in the queue before count too.
         retries: How often a run is resumed after its process died.
     """
 

@@ -55,7 +55,7 @@ class SweepSetting:
         n: Number of finished runs of these trials. A run that several trials share counts once.
         mean: Means over the finished runs, by name: of the objectives, ``top1``, ``madds`` and ``params``. Empty while no
             run is finished.
-        std: Sample standard deviations of the same values, by name. Empty if fewer than two runs are finished.
+        std: Sample standard deviations over the finished runs, by name. Empty if fewer than two runs are finished.
     """
 
     label: str

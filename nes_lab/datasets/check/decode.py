@@ -164,7 +164,7 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
     Args:
         train: The training split.
         val: The validation split.
-        everything: Compare the files even if more than 100,000 must be read.
+        everything: Compare the files even if more than 100,000 files must be read.
 
     Returns:
         The names of the examples; None if there are too many files to compare.

@@ -119,7 +119,7 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Return whether the data set can be used for training, because no fault was found."""
+        """Return whether the data set has no fault and can be used for training."""
         return not self.problems
 
     def table(self) -> Table:
