@@ -43,7 +43,7 @@ def draw(seed: int, count: int = COUNT) -> list[tuple[str, str]]:
     return random.Random(seed).sample(docstrings(), count)
 
 
-def record(verdicts: dict[str, str], seed: int, reader: str) -> dict:
+def record(verdicts: dict[str, str], seed: int, reader: str, notes: dict[str, str] | None = None) -> dict:
     """Combine the texts with their verdicts; refuse a missing or unknown verdict."""
     sample = draw(seed)
     rows = []
@@ -51,7 +51,8 @@ def record(verdicts: dict[str, str], seed: int, reader: str) -> dict:
         verdict = verdicts.get(str(number))
         if verdict not in VERDICTS:
             raise SystemExit(f"text {number}: the verdict is {verdict!r}; it must be one of {', '.join(VERDICTS)}")
-        rows.append({"number": number, "place": place, "verdict": verdict, "text": text})
+        note = {"note": notes[str(number)]} if notes and str(number) in notes else {}
+        rows.append({"number": number, "place": place, "verdict": verdict, **note, "text": text})
     counts = Counter(row["verdict"] for row in rows)
     total = {name: counts[name] for name in VERDICTS}
     return {"seed": seed, "docstrings": len(docstrings()), "reader": reader, "counts": total, "sample": rows}
@@ -63,13 +64,16 @@ def main() -> None:
     parser.add_argument("action", choices=("draw", "record"))
     parser.add_argument("verdicts", nargs="?", type=Path)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--notes", type=Path, help="what stopped the reader, by number")
     parser.add_argument("--reader", default="someone who had not seen the code")
     options = parser.parse_args()
     if options.action == "draw":
         json.dump({str(n): text for n, (_, text) in enumerate(draw(options.seed), 1)}, sys.stdout, indent=1)
         return
-    result = record(json.loads(options.verdicts.read_text(encoding="utf-8")), options.seed, options.reader)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    verdicts = json.loads(options.verdicts.read_text(encoding="utf-8"))
+    notes = json.loads(options.notes.read_text(encoding="utf-8")) if options.notes else None
+    result = record(verdicts, options.seed, options.reader, notes)
+    RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(result["counts"])
 
 
