@@ -62,8 +62,8 @@ def tree_dataset(
         limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
         workers: Number of worker processes that read images; with 0, the main process reads them.
         seed: Seed for choosing the images that ``limit`` keeps.
-        knobs: Options for augmentation, interpolation and normalization; here ``normalize="own"`` means ImageNet's
-            statistics.
+        knobs: Options for augmentation, interpolation and normalization; for folders, ``normalize="own"`` takes
+            the mean and deviation of ImageNet.
         skip_broken: Share of all images that may be unreadable. Such images are left out; a larger share is an error.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Build small tensors that depend only on shapes once per device, and keep them for later calls.
+"""Keep small index tensors that depend only on shapes. Each is built once per device and used again in later calls.
 
 Tests: tests/epitome/test_sampling.py
 """

@@ -74,7 +74,7 @@ class RoutingMap:
     def read_counts(self) -> np.ndarray:
         """For each epitome cell, count the pairs of an output channel and an input channel that read the cell.
 
-        Return integers of shape ``(E_out, E_in)``: the lengths of the epitome's output axis and input axis.
+        Return one integer per cell, of shape ``(E_out, E_in)``. ``E_out`` and ``E_in`` are the lengths of the epitome's axes.
         """
         starts = [None if s is None else s.detach().cpu().numpy() for s in self.starts]
         return read_counts(self.geometry, starts)

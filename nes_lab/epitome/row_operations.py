@@ -211,7 +211,7 @@ def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
 
 
 class _Dots(torch.autograd.Function):
-    """Computes the gradient of a sampling matrix: one dot product of two rows for each entry of the matrix."""
+    """Computes the gradient with respect to the interpolation weights of an axis: a dot product of two tensor rows for each."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]

@@ -81,7 +81,7 @@ def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
     """Combine runs that differ only in their seed into one point of the figure. Runs without accuracy or multiply-adds are left out.
 
     Args:
-        rows: Rows of a run table, one mapping per run. Of runs with the same setting and seed, only the newest counts.
+        rows: Rows of a run table, one mapping per run. If two runs have the same setting and seed, only the newest counts.
 
     Examples:
         >>> rows = [{"routing": None, "madds": 10, "top1": top1} for top1 in (90.0, 92.0)]

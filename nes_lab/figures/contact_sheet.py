@@ -95,7 +95,7 @@ def _add_hover(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarra
 
 
 def _layout_images(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> list[dict[str, Any]]:
-    """Return the plotly layout entries of all images."""
+    """Return the plotly layout entries of all images on the contact sheet."""
     # Adding all entries in one call is faster than adding one after the other.
     place = {"xref": "x", "yref": "y", "xanchor": "center", "yanchor": "middle", "sizing": "contain", "layer": "below"}
     place |= {"sizex": 1 - 2 * _GAP, "sizey": 1 - 2 * _GAP}

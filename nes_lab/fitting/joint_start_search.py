@@ -95,8 +95,8 @@ def _residuals(
     The result is the squared error minus the squared norm of the patch.
 
     Args:
-        products: The patches of the weight. Each output channel is multiplied by its factor.
-        squares: The squared factor of each output channel, cut into patches like the weight.
+        products: The patches of the weight, multiplied by the factors of their output channels.
+        squares: The squares of these factors, cut into patches like the weight.
         epitome: The epitome.
         geometry: Geometry of the layer.
         step: Distance between neighboring starts that are compared.

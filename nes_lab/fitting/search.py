@@ -350,7 +350,7 @@ def _move_along(state: SearchState, axis: int) -> SearchState:
 
 
 def _channels_and_cells(state: SearchState, axis: int) -> tuple[Tensor, Tensor]:
-    """Return the channels of the weight along an axis and the cells of the epitome along this axis, as two matrices.
+    """Cut a weight and its epitome into slices along one axis, and return both as matrices with one slice per row.
 
     Returns:
         ``(channels, length)`` and ``(cells, length)``: one row for each channel and one for each cell. The squared

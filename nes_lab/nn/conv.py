@@ -88,7 +88,7 @@ class _EpitomeConv(EpitomeLayer):
         Subclasses may change it, for example its padding.
 
         Args:
-            op: The plain convolution with the same arguments.
+            op: The convolution that the arguments of the layer describe (stride, padding, dilation, groups).
         """
         return op
 

@@ -65,7 +65,7 @@ class EpitomeConv2dSame(EpitomeConv2d):
     def plain(self) -> nn.Module:
         """Make a plain convolution with the sampled weight.
 
-        If all input sizes need the same number of zeros, equal at both ends, it is an ``nn.Conv2d``. Otherwise it is a
+        If the padding is the same for all input sizes and at both ends, it is an ``nn.Conv2d``. Otherwise it is a
         :class:`Conv2dSame`.
         """
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]

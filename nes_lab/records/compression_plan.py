@@ -268,7 +268,8 @@ class CompressionPlan(Record):
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict for each layer that has a weight matrix, in module order.
 
-        Replaced and dense layers are both included. Tables and figures show these dicts.
+        A dict holds the layer's name, kind and shapes, its counts before and after, its execution plan, and the reason if it
+        stays dense. Tables and figures show these dicts.
         """
         names = self.order or (*self.layers, *self.kept_layers)
         return [self._row(name) for name in names]

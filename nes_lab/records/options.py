@@ -91,7 +91,7 @@ class PlanOptions:
         OptionError: If the value of an option is not among its choices or is out of range.
 
     Examples:
-        >>> PlanOptions(round_to=4).wiring
+        >>> PlanOptions(routing="free").wiring  # which channel axes shrink
         'both_axes'
     """
 

@@ -93,7 +93,8 @@ class LayerSensitivity(Part):
 
         Args:
             ratio: Cells of the epitome / numbers in the weight, above 0. At a ratio of 1, nothing is lost.
-            by: ``"loss"``: return the increase of the loss. ``"residual"``: return ``-log(1 - residual^2)``.
+            by: ``"loss"``: return the increase of the loss. ``"residual"``: return ``-log(1 - r^2)``, where ``r`` is the distance of
+            the sampled weight from the dense weight, divided by the size of the dense weight.
         """
         check_choice("by", by, COSTS)
         given, costs = self._curves[by]

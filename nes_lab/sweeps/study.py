@@ -192,7 +192,7 @@ class TrialBook:
         return self._record(self.study.get_trials(deepcopy=False)[-1])
 
     def note(self, number: int, trial: Candidate, run: str) -> TrialRecord:
-        """Store the settings, the key and the run of a trial in the study. The trial is already there."""
+        """Add to an existing trial of the study its settings, the key of its configuration and the id of its run."""
         for name, value in _about(trial, run).items():
             self._set(number, name, value)
         return self._record(self._trial(number))

@@ -206,7 +206,7 @@ class Sweep:
         return book
 
     def _mark(self) -> str:
-        """Return the random name stored in this sweep's folder."""
+        """Return the random text stored in the sweep's folder, by which a shared database recognizes this folder."""
         try:
             # it differs on each machine, even if the paths are equal
             return str(read_json(self.folder / "sweep.json")["folder"])

@@ -1,6 +1,6 @@
-"""Define the recipe: the settings of a training, with a check of their ranges.
+"""Define ``Recipe``: the settings of one training (epochs, learning rate and so on), with a check of their ranges.
 
-This file does not import torch. ``experiment/build.py`` makes a recipe from the configuration of an experiment.
+This file does not import torch. ``experiment/build.py`` makes a ``Recipe`` from the configuration of an experiment.
 """
 
 from __future__ import annotations

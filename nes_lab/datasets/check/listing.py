@@ -179,7 +179,7 @@ def _is_image(name: str) -> bool:
 
 
 def _images_in(folder: Path, others: Counter[str]) -> list[Path]:
-    """Return the sorted images in a folder and its subfolders. Count the other files in ``others``."""
+    """Return the paths of the images in a folder and its subfolders, sorted. Add counts of all other files to ``others``."""
     images = []
     for place, folders, names in os.walk(folder):  # os.walk tells files from folders without one system call per file
         folders[:] = [name for name in folders if not name.startswith(".")]
