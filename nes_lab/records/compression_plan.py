@@ -345,7 +345,7 @@ class CompressionPlan(Record):
         """Return the compression plan as a table: one row per layer, and a last row with the counts of the complete model."""
         counts = {name: getattr(self.predicted, name) for name in QUANTITIES}
         dense = {f"{name}_dense": getattr(self.dense, name) for name in QUANTITIES}
-        total = {"name": "complete model", "execution": " ", "routing": " "} | counts | dense
+        total = {"name": "complete model"} | counts | dense
         return layer_table(self.rows(), total=total, before=[*str(self).splitlines(), ""])
 
     def explain(self) -> str:

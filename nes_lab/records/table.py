@@ -66,21 +66,26 @@ class Table:
         """Return one row of the table as text, one string per column."""
         return [column.cell(row) for column in self.columns]
 
+    def _total_cells(self) -> list[str]:
+        """Return the row of totals as text; a column without a total stays empty."""
+        total = self.total or {}
+        return [column.cell(total) if column.key in total else "" for column in self.columns]
+
     def text(self) -> str:
         """Return the table as text with aligned columns."""
         from tabulate import SEPARATING_LINE, tabulate
 
         body: list[Any] = [self.cells(row) for row in self.rows]
         if self.total is not None:
-            body += [SEPARATING_LINE, self.cells(self.total)]
+            body += [SEPARATING_LINE, self._total_cells()]
         align = ["right" if column.is_number else "left" for column in self.columns]
         shown = tabulate(body, self.titles, "simple", colalign=align if body else None, disable_numparse=True)
         return "\n".join([*self.before, *(line.rstrip() for line in shown.splitlines()), *self.after])
 
     def html(self) -> str:
         """Return the table as HTML, for notebooks."""
-        rows = [*self.rows, *([] if self.total is None else [self.total])]
-        body = "".join(self._html_row(self.cells(row), "td") for row in rows)
+        cells = [*map(self.cells, self.rows), *([] if self.total is None else [self._total_cells()])]
+        body = "".join(self._html_row(texts, "td") for texts in cells)
         before, after = ("".join(f"<p>{escape(line)}</p>" for line in lines) for lines in (self.before, self.after))
         head = self._html_row(self.titles, "th")
         return f"{before}<table><thead>{head}</thead><tbody>{body}</tbody></table>{after}"

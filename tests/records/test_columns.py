@@ -49,3 +49,8 @@ def test_columns_are_the_same_in_text_html_csv_and_grid():
 def test_columns_refuses_an_unknown_key_and_suggests_one():
     with pytest.raises(OptionError, match=r"'param' is not known.*'params'"):
         columns("param")
+
+
+def test_columns_without_a_total_stay_empty_in_the_row_of_totals():
+    last = plan().table().text().splitlines()[-1]
+    assert last.startswith("complete model") and "dense" not in last and "–" not in last
