@@ -27,7 +27,7 @@ INSIDE = [
 assert len(INSIDE) == 15
 
 
-# after rename n is before rename n + 1, but for what the process does between: the corners are one side of each
+# A kill right after one rename leaves nearly the same files as a kill right before the next: the corners take one of the two.
 @pytest.mark.parametrize("number", corners(range(len(INSIDE)), (1, 2, 3, 4, 5, 6, 7, 11, 13, 14)))
 def test_killed_inside_a_save(store, zygote, ends_exactly, tally, number):
     routing = ("free", "learner")[number % 2]

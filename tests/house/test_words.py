@@ -90,18 +90,29 @@ def prose_of(path: Path) -> Iterator[tuple[int, str]]:
     yield from comments(source)
 
 
-@pytest.mark.parametrize(
+each_room = pytest.mark.parametrize(
     "room", sorted({path.parent for path in SHOWN}), ids=lambda path: path.relative_to(ROOT).as_posix()
 )
+
+
+def docstrings_in(room: Path) -> Iterator[tuple[str, str, str]]:
+    """Place, name and text of every docstring in the files of a folder."""
+    for path in SHOWN:
+        if path.parent == room:
+            for line, name, text in docstrings(ast.parse(path.read_text(encoding="utf-8"))):
+                yield f"{path.relative_to(ROOT)}:{line} {name}", name, text
+
+
+@each_room
 def test_prose_has_no_phrase_that_people_stumble_over(room):
-    found = [
+    wrong = [
         f"{path.relative_to(ROOT)}:{line}: {stumble}"
         for path in SHOWN
         if path.parent == room
         for line, text in prose_of(path)
         for stumble in stumbles(text, PHRASES | SPELLING)
     ]
-    assert not found, "\n".join(found)
+    assert not wrong, "\n".join(wrong)
 
 
 def opening(text: str) -> str:
@@ -118,32 +129,21 @@ def wrong_opening(name: str, text: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize(
-    "room", sorted({path.parent for path in SHOWN}), ids=lambda path: path.relative_to(ROOT).as_posix()
-)
+@each_room
 def test_docstrings_open_with_a_statement(room):
-    found = [
-        f"{path.relative_to(ROOT)}:{line} {name}: {why}"
-        for path in SHOWN
-        if path.parent == room
-        for line, name, text in docstrings(ast.parse(path.read_text(encoding="utf-8")))
-        if (why := wrong_opening(name, text))
-    ]
-    assert not found, "\n".join(found)
+    wrong = [f"{place}: {why}" for place, name, text in docstrings_in(room) if (why := wrong_opening(name, text))]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    "room", sorted({path.parent for path in SHOWN}), ids=lambda path: path.relative_to(ROOT).as_posix()
-)
+@each_room
 def test_argument_lines_have_a_subject(room):
-    found = [
-        f"{path.relative_to(ROOT)}:{line} {name}: {match[0].strip()!r}"
-        for path in SHOWN
-        if path.parent == room
-        for line, name, text in docstrings(ast.parse(path.read_text(encoding="utf-8")))
-        for match in re.finditer(r"^\s+[\w, *]+: (?:Of|Likewise|As)\b.*$", text, re.MULTILINE)
+    no_subject = re.compile(r"^\s+[\w, *]+: (?:Of|Likewise|As)\b.*$", re.MULTILINE)
+    wrong = [
+        f"{place}: {match[0].strip()!r}"
+        for place, _, text in docstrings_in(room)
+        for match in no_subject.finditer(text)
     ]
-    assert not found, "an Args line says what the value is:\n" + "\n".join(found)
+    assert not wrong, "an Args line says what the value is:\n" + "\n".join(wrong)
 
 
 def test_words_that_people_stumble_over_are_noticed():
