@@ -11,7 +11,7 @@ import ast
 from importlib import import_module
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LIST = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 _HOMES = {name.name: line.module for line in _LIST.body if isinstance(line, ast.ImportFrom) for name in line.names}

@@ -1,16 +1,19 @@
-"""The wheel alone, in a clean environment with core dependencies only, used from another project."""
+"""The wheel alone, in a clean environment with the oldest core dependencies that it accepts, used from another project."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.house.tree import ROOT, files
 
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 OTHER_PROJECT = """
@@ -27,14 +30,18 @@ net = nn.Sequential(
     nn.LazyLinear(4),
 )
 images = torch.randn(2, 3, 8, 8)
+net(images)
+optimizer = torch.optim.AdamW(net.parameters())
 loss = net(images).square().mean()
 loss.backward()
-assert net[0].epitome.grad.abs().sum() > 0
+before = net[0].epitome.detach().clone()
+optimizer.step()
+assert not torch.equal(net[0].epitome, before), "one training step changes the epitome"
 weight = net[0].materialize()
 assert tuple(weight.shape) == (16, 3, 3, 3)
 expected = nn.functional.conv2d(images, weight, net[0].bias, padding=1)
 torch.testing.assert_close(net[0](images), expected, rtol=1e-5, atol=1e-5)  # float32, sums of 27 products
-print("used", nes_lab.__file__)
+print("used", nes_lab.__file__, "with torch", torch.__version__)
 """
 ABSENT = "import importlib.util as u; print([n for n in {names!r} if u.find_spec(n)])"
 EXTRAS_ONLY = ["timm", "torchvision", "plotly", "streamlit", "sklearn", "captum", "jupyterlab", "pytest"]
@@ -62,14 +69,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of a clean environment that holds the wheel and its core dependencies."""
+    """The bin folder of a clean environment that holds the wheel and the lowest core dependencies of pyproject.toml."""
     home = tmp_path_factory.mktemp("clean")
-    uv = [sys.executable, "-m", "uv", "--quiet"]
-    run(*uv, "venv", "--python", sys.executable, home / "venv", cwd=home)
-    python = home / "venv" / "bin" / "python"
-    run(*uv, "pip", "install", "--python", python, "-c", ROOT / "constraints.txt", wheel, cwd=home)
-    yield python.parent
+    # uv takes the lowest version of requirements that it is given by name, and the newest of any other
+    oldest = ["--resolution", "lowest-direct", *PYPROJECT["project"]["dependencies"]]
+    yield install(wheel, home, sys.executable, *oldest)
     shutil.rmtree(home)  # several GB; pytest would keep the last three
+
+
+def install(wheel: Path, home: Path, interpreter: str, *options: str | Path) -> Path:
+    """Install the wheel in a new environment, and return the environment's bin folder."""
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    run(*uv, "venv", "--python", interpreter, home / "venv", cwd=home)
+    python = home / "venv" / "bin" / "python"
+    run(*uv, "pip", "install", "--python", python, wheel, *options, cwd=home)
+    return python.parent
 
 
 def test_the_wheel_holds_the_library_and_its_types(wheel):
@@ -85,12 +99,31 @@ def test_core_dependencies_only(installed, tmp_path):
     assert run(installed / "python", "-c", ABSENT.format(names=EXTRAS_ONLY), cwd=tmp_path).strip() == "[]"
 
 
-def test_a_layer_serves_another_project(installed, tmp_path):
+def test_a_layer_trains_a_step_in_another_project_with_the_lowest_torch(installed, tmp_path):
+    [torch] = [Requirement(text) for text in PYPROJECT["project"]["dependencies"] if text.startswith("torch>")]
+    [lowest] = [limit.version for limit in torch.specifier if limit.operator == ">="]
+    printed = use_in_another_project(installed, tmp_path)
+    assert printed.startswith(f"used {installed.parent}") and f"with torch {lowest}" in printed, printed
+
+
+def test_a_layer_trains_a_step_on_python_3_13(wheel, tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-m", "uv", "python", "find", "--no-python-downloads", "3.13"], capture_output=True, text=True
+    )
+    if found.returncode:
+        pytest.skip("there is no Python 3.13 on this machine")
+    bin_folder = install(wheel, tmp_path, found.stdout.strip(), "-c", ROOT / "constraints.txt")
+    try:
+        assert "with torch" in use_in_another_project(bin_folder, tmp_path)
+    finally:
+        shutil.rmtree(tmp_path / "venv")
+
+
+def use_in_another_project(bin_folder: Path, tmp_path: Path) -> str:
     project = tmp_path / "another project"
     project.mkdir()
     (project / "main.py").write_text(OTHER_PROJECT)
-    printed = run(installed / "python", "main.py", cwd=project)
-    assert printed.startswith(f"used {installed.parent}"), printed
+    return run(bin_folder / "python", "main.py", cwd=project)
 
 
 def test_the_command_says_what_it_can_do(installed, tmp_path):
