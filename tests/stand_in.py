@@ -72,9 +72,9 @@ def _step(writer: Any, wish: Wish, step: int) -> None:
 
 def install() -> None:
     """Take the place of the real one in this process."""
-    module = types.ModuleType("nes_lab.experiment.run")
+    module = types.ModuleType("nes_lab.experiment.run_experiment")
     module.run_experiment = run_experiment  # pyright: ignore[reportAttributeAccessIssue]
-    sys.modules["nes_lab.experiment.run"] = module
+    sys.modules["nes_lab.experiment.run_experiment"] = module
 
 
 def lend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

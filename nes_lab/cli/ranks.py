@@ -110,7 +110,7 @@ def train_as_rank(store: RunStore, run_id: str, on_progress: OnProgress | None) 
         RunError: If the run is not queued, or its training failed.
     """
     # torchrun treats any other status than 0 as a failure.
-    from nes_lab.experiment.run import run_experiment
+    from nes_lab.experiment.run_experiment import run_experiment
 
     processes_of(store, run_id)
     begins = only_first(lambda: _begins(store, run_id))

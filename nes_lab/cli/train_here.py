@@ -53,7 +53,7 @@ def train_here(store: RunStore, run_id: str, data: DatasetSpec | None = None) ->
         if (processes := processes_of(store, run_id)) > 1:
             train_in_ranks(store, run_id, processes)
             return _print_end(store, run_id)
-        from nes_lab.experiment.run import run_experiment
+        from nes_lab.experiment.run_experiment import run_experiment
 
         with _display() as on_progress:
             run_experiment(store, run_id, on_progress=on_progress, data=data)

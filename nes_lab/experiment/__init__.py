@@ -2,7 +2,7 @@
 
 ``build``: turn a config into data, backbone, plan, compressed network and teacher; check a config before a run is created.
 ``attempt``: train a run once, from its start or a checkpoint, and write metrics, checkpoints and the summary.
-``run``: train or resume a run, in one process or in several that train together.
+``run_experiment``: train or resume a run, in one process or in several that train together.
 ``trained``: save the network of a run's newest or best checkpoint.
 ``process_pool``: train many runs in a few processes of this machine.
 ``demo``: train dense networks and epitome networks of equal multiply-adds on digits, and compare them.

@@ -3,7 +3,7 @@
 An attempt builds the network and the data, trains, and writes the metrics, the checkpoints, snapshots of the epitomes, and the
 summary.
 
-Tests: tests/experiment/test_run.py.
+Tests: tests/experiment/test_run_experiment.py.
 """
 
 from __future__ import annotations

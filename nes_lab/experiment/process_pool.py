@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
 from nes_lab.errors import RunError
-from nes_lab.experiment.run import run_experiment
+from nes_lab.experiment.run_experiment import run_experiment
 from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.runs.store import RunStore
 
@@ -40,7 +40,7 @@ def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: 
         RunError: If a run did not finish. The message names the run and the reason.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nes_lab.experiment.run"])
+    context.set_forkserver_preload(["nes_lab.experiment.run_experiment"])
     waiting, begun = list(runs), time.perf_counter()
     with _stopped_on_error() as active:
         while waiting or active:

@@ -47,7 +47,7 @@ def save_trained(
 
     Examples:
         >>> import tempfile
-        >>> from nes_lab.experiment.run import run_experiment
+        >>> from nes_lab.experiment.run_experiment import run_experiment
         >>> from nes_lab.runs.store import RunStore
         >>> place = tempfile.mkdtemp()
         >>> store = RunStore(f"{place}/runs")

@@ -1,6 +1,6 @@
 """Find the torch device with a given name, and set how many CPU threads a training uses.
 
-Tests: tests/experiment/test_run.py
+Tests: tests/experiment/test_run_experiment.py
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from nes_lab.runs.writer import RunWriter
 
 
 def test_resume_and_train_print_json_after_an_interrupt(config, monkeypatch, capsys):
-    import nes_lab.experiment.run
+    import nes_lab.experiment.run_experiment
 
     def stop(store, run_id, on_progress=None, data=None):
         sys.stdout.write("something a library says")
         with RunWriter(store, run_id) as writer:
             writer.status("cancelled", step=3, total=9, reason="SIGINT received")
 
-    monkeypatch.setattr(nes_lab.experiment.run, "run_experiment", stop)
+    monkeypatch.setattr(nes_lab.experiment.run_experiment, "run_experiment", stop)
     for words in (["train", config], ["resume", ""]):
         words[1] = words[1] or RunStore().list()[0].id
         assert main([*words, "--json"]) == 130

@@ -87,25 +87,25 @@ def test_train_marks_a_run_that_cannot_start_as_failed(config, monkeypatch, caps
 
 
 def test_train_says_how_to_continue_after_an_interrupt(config, monkeypatch, capsys):
-    import nes_lab.experiment.run
+    import nes_lab.experiment.run_experiment
 
     def stop(store, run_id, on_progress=None, data=None):
         with RunWriter(store, run_id) as writer:
             writer.status("cancelled", step=3, total=9, reason="SIGINT received")
 
-    monkeypatch.setattr(nes_lab.experiment.run, "run_experiment", stop)
+    monkeypatch.setattr(nes_lab.experiment.run_experiment, "run_experiment", stop)
     assert main(["train", config]) == 130
     run_id = RunStore().list()[0].id
     assert f"stopped at step 3 of 9; continue it with: nes-lab resume {run_id}" in capsys.readouterr().err
 
 
 def test_train_cancels_a_run_interrupted_before_it_starts(config, monkeypatch):
-    import nes_lab.experiment.run
+    import nes_lab.experiment.run_experiment
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nes_lab.experiment.run, "run_experiment", stop)
+    monkeypatch.setattr(nes_lab.experiment.run_experiment, "run_experiment", stop)
     assert main(["train", config]) == 130
     assert RunStore().list()[0].state == "cancelled"
 

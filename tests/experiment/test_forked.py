@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nes_lab.config import load_config
-from nes_lab.experiment.run import run_experiment
+from nes_lab.experiment.run_experiment import run_experiment
 from nes_lab.runs.store import RunStore
 from nes_lab.training.checkpoint import load_weights
 
@@ -29,7 +29,7 @@ def work(root: str, run_id: str) -> None:
 
 @pytest.mark.slow
 def test_importing_starts_no_thread() -> None:
-    code = "import threading, nes_lab.experiment.run; assert threading.active_count() == 1, threading.enumerate()"
+    code = "import threading, nes_lab.experiment.run_experiment; assert threading.active_count() == 1, threading.enumerate()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -38,7 +38,7 @@ def test_forkserver_workers_agree_with_this_process(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     ids = [store.create(load_config(TREE).to_dict()) for _ in range(3)]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nes_lab.experiment.run", "timm"])
+    context.set_forkserver_preload(["nes_lab.experiment.run_experiment", "timm"])
     workers = [context.Process(target=work, args=(str(tmp_path), run_id)) for run_id in ids[:2]]
     for worker in workers:
         worker.start()

@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError
 from nes_lab.experiment.build import check
-from nes_lab.experiment.run import run_experiment
+from nes_lab.experiment.run_experiment import run_experiment
 from nes_lab.runs import launcher
 from nes_lab.runs.store import RunStore
 

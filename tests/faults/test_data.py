@@ -6,7 +6,7 @@ from PIL import Image
 
 from nes_lab.config import load_config
 from nes_lab.errors import DataError
-from nes_lab.experiment.run import run_experiment
+from nes_lab.experiment.run_experiment import run_experiment
 
 pytestmark = pytest.mark.slow
 

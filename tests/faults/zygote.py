@@ -223,7 +223,7 @@ def train(order) -> None:
     for name, options in order["faults"].items():
         globals()[name](**options)
     from nes_lab.errors import NesLabError
-    from nes_lab.experiment.run import run_experiment
+    from nes_lab.experiment.run_experiment import run_experiment
     from nes_lab.runs.store import RunStore
 
     try:

@@ -65,7 +65,7 @@ def test_saved_network_of_0_1_0_answers_as_it_did():
 
 
 def test_run_of_0_1_0_is_listed_and_resumes_to_the_same_end(tmp_path):
-    from nes_lab.experiment.run import resume
+    from nes_lab.experiment.run_experiment import resume
 
     shutil.copytree(OLD / "runs", tmp_path / "runs")
     store = RunStore(tmp_path / "runs")

@@ -222,7 +222,7 @@ def test_a_lost_place_in_the_queue_is_taken_again(store, tree):
 
 def test_a_process_that_never_begins_is_not_started_for_ever(store, tree, fake_training):
     # an error that nobody foresaw, before the run is taken
-    broken = "import sys\nsys.modules['nes_lab.experiment.run'].run_experiment = lambda *_, **__: [][1]\n"
+    broken = "import sys\nsys.modules['nes_lab.experiment.run_experiment'].run_experiment = lambda *_, **__: [][1]\n"
     with (fake_training / "sitecustomize.py").open("a") as file:
         file.write(broken)
     began = time.monotonic()

@@ -16,7 +16,7 @@ import torch
 
 from nes_lab.config import load_config
 from nes_lab.errors import CheckpointError, OptionError, RunError
-from nes_lab.experiment.run import resume, run_experiment
+from nes_lab.experiment.run_experiment import resume, run_experiment
 from nes_lab.progress_bar import ProgressEvent
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json
@@ -185,7 +185,7 @@ def test_a_cancel_request_that_comes_with_its_signal_is_told_as_a_request(
 def test_sigterm_to_a_process_gives_cancelled_and_resumable(tmp_path: Path) -> None:
     store, run_id = create(tmp_path, epochs=3000, routing=None, checkpoint_every_epochs=100000)
     code = (
-        "import sys; from nes_lab.runs.store import RunStore; from nes_lab.experiment.run import run_experiment; "
+        "import sys; from nes_lab.runs.store import RunStore; from nes_lab.experiment.run_experiment import run_experiment; "
         "run_experiment(RunStore(sys.argv[1]), sys.argv[2])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), run_id])
