@@ -23,7 +23,8 @@ class Family:
 
     Args:
         name: Name of timm's module, such as ``"mobilenetv3"``.
-        model: Name of the model with the fewest params. Among equals, the smallest input decides, then the name.
+        model: Name of the model with the fewest params. If several models have equally few params, the one with the smallest
+            input is taken. If these inputs are equal too, the first name in the alphabet is taken.
         params: Number of params of the model.
         input_size: Default input of the model, ``(channels, height, width)``.
     """

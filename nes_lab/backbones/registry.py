@@ -97,6 +97,6 @@ def create_backbone(
 
 
 def _stamped(model: nn.Module, stamp: dict[str, Any]) -> nn.Module:
-    """Store in a model the name and the arguments that made it."""
+    """Store in a backbone its name and the arguments with which it was made, and return the backbone."""
     model.nes_lab_backbone = stamp  # type: ignore[assignment]
     return model

@@ -43,7 +43,7 @@ class AudioTable:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """Return the numbers of the cross-validation folds in the table, in increasing order."""
+        """Return the numbers of the cross-validation folds that the clips belong to, in increasing order."""
         return tuple(sorted({clip.fold for clip in self.clips}))
 
     def labels(self, clips: tuple[Clip, ...]) -> list[int]:
@@ -75,7 +75,8 @@ class AudioTable:
 def read_audio_table(root: Path) -> AudioTable:
     """Read ``root/meta/*.csv``, the table of a data set of sounds.
 
-    A column ``esc10`` may mark some clips as true. If the folder's name contains ``esc10``, only these clips are kept.
+    If the name of the folder ``root`` contains ``esc10``, only the clips of ESC-10 (a part of ESC-50) are kept. These clips have
+    the value true in the column ``esc10`` of the table. A table without this column is kept complete.
 
     Raises:
         DataError: If the table, a column or a sound file is missing, or a row is wrong; the message names the line.

@@ -115,7 +115,8 @@ def shard_classes(root: Path, train: Sequence[int]) -> tuple[str, ...]:
     Without this file, the labels in the training archives are the class names.
 
     Raises:
-        DataError: If the file names a class twice or cannot be read. Without the file, if the labels are not 0, 1, 2 ...
+        DataError: If the file names a class twice or cannot be read. Also if there is no file and the labels are not 0, 1, 2 and
+            so on without a gap.
     """
     path = root / "classes.txt"
     if not path.exists():

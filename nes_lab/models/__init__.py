@@ -4,5 +4,5 @@
 ``cards``: list the ready-made networks, with the backbone, input size and budget of each.
 ``source``: describe the dense network that planning, compressing or fitting starts from.
 ``jobs``: plan, compress or fit a backbone and save it, for the commands ``nes-lab plan``, ``compress`` and ``fit``.
-``folders``: export a saved model, or choose its fastest executions (tune it), for the commands ``nes-lab export`` and ``tune``.
+``folders``: export a saved model, or choose the fastest way to compute each layer, for ``nes-lab export`` and ``nes-lab tune``.
 """

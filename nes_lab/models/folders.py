@@ -1,4 +1,4 @@
-"""Export the model saved in a folder, or choose its fastest executions, for the commands ``nes-lab export`` and ``nes-lab tune``.
+"""Do the work of ``nes-lab export`` (export a saved model) and ``nes-lab tune`` (choose the fastest way to compute each layer).
 
 Tests: tests/cli/test_models.py.
 """

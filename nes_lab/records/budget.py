@@ -163,7 +163,7 @@ class Budget:
         return {name: v if v > 1 else v * getattr(dense, name) for name, v in given.items() if v is not None}
 
     def absolute(self, params: int, madds: int) -> tuple[float | None, float | None]:
-        """Return the limit on params and the limit on multiply-adds as absolute numbers. Deprecated; use :meth:`limits`."""
+        """Return the budget's limits on params and multiply-adds as absolute numbers. Deprecated; use :meth:`limits`."""
         warn_renamed("Budget.absolute()", "Budget.limits()")
         limits = self.limits(replace(total([]), params=params, madds=madds))
         return limits.get("params"), limits.get("madds")

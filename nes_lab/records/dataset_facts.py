@@ -30,8 +30,8 @@ DatasetName = Literal[
 class DatasetFacts:
     """Facts about a data set that are known before its files are read.
 
-    A few data sets are files of the user, such as ``image_folder``. Their ``classes`` and ``side`` are only assumed. A plan
-    uses the assumed values until the files are read.
+    For a data set of the user's own files, such as ``image_folder``, the values of ``classes`` and ``side`` are guesses.
+    A compression plan uses the guesses until the files are read.
 
     Attributes:
         contents: Description of the examples in a few words.
@@ -43,8 +43,8 @@ class DatasetFacts:
         layout: Paths of the data set's files inside the configured folder ``data.root``, for the documentation.
         unused: Fields of the configuration's ``data`` section that this data set does not use. Setting such a field is an
             error.
-        folder: Glob pattern of the folder inside ``data.root`` by which the data set is recognized. Empty if there is no such
-            folder.
+        folder: Glob pattern for the name of the folder that the unpacked download makes. A folder with this name is recognized
+            as the data set. Empty if no such folder is made.
         examples: Number of training examples and of validation examples; None if the user provides the files.
         sample_rate: Samples per second of an audio clip; None for images.
     """

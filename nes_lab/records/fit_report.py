@@ -30,8 +30,9 @@ class LayerFit(Part):
         residual_before: Relative residual ``||W - T(E)|| / ||W||`` of the dense weight ``W`` and the sampled weight ``T(E)``.
             It is measured with the plan's starts, without scale factors and without calibration.
         residual_after: Relative residual of the fitted layer, with its scale factors.
-        error_before, error_after: Relative error of the layer's output on the calibration batches. Calibration minimizes this
-            error, so there is one value before and one after. None if there are no calibration batches.
+        error_before, error_after: Relative error of the layer's output on the calibration batches, measured like
+            ``residual_before`` and ``residual_after``. Calibration minimizes this error. None if there are no calibration
+            batches.
         iterations: Number of iterations of the search for starts. Of several searches, only the one with the best result
             counts.
         seconds: Duration of the fit of this layer, in seconds.
@@ -114,7 +115,7 @@ class FitReport(Record):
         return [asdict(layer) for layer in self.layers]
 
     def table(self) -> Table:
-        """Return the fit report as a table: one row per layer, with its residuals and output errors before and after."""
+        """Return the fit report as a table: one row per layer, with its residuals and output errors before and after fitting."""
         errors = ("error_before", "error_after") if any(layer.error_after is not None for layer in self.layers) else ()
         keys = ("name", "residual_before", "residual_after", *errors, "seconds", "starts", "method")
         rows = [asdict(x) | ({"method": f"{x.method}, rows scaled in {x.norm}"} if x.norm else {}) for x in self.layers]

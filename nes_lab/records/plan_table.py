@@ -57,8 +57,8 @@ def _explain(row: Mapping[str, Any]) -> dict[str, Any]:
 def _notes(rows: Rows) -> list[str]:
     """Return the lines of text below the table that explains a compression plan.
 
-    One line says what the star means. The other lines name layers, the execution plans (ways to compute a layer) that they
-    cannot use, and the reasons.
+    One line says that a star in the table marks the execution plan in use (an execution plan is a way to compute a layer). Each
+    other line names an execution plan, layers that cannot use it, and the reason.
     """
     layers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:

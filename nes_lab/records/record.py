@@ -139,7 +139,7 @@ def _reader(kind: type[R]) -> TypeAdapter[R]:
 
 
 def _problem(error: ErrorDetails) -> str:
-    """Return the second half of an error message about a JSON field: where it is, its value, and what is allowed."""
+    """Describe what is wrong with a field in JSON: its place, its value and what is allowed. An error message ends with this text."""
     place = ".".join(map(str, error["loc"]))
     if error["type"] in ("missing", "missing_argument"):
         return f"lacks or misnames a field: {place} is missing"

@@ -44,14 +44,15 @@ class SensitivityPoint(Part):
     def cost(self, by: str) -> float:
         """Return how much quality is lost with this epitome: the increase of the loss, or ``-log(1 - residual^2)``.
 
-        In the formula, ``1 - residual^2`` is the fraction of the weight's squared norm that the epitome keeps. The fractions of
-        successive layers multiply, so the logarithms add up.
+        The value of the formula is 0 if the epitome gives the dense weight exactly, and grows with the residual. The values
+        of several layers can be added up.
 
         Args:
-            by: What to return: ``"loss"`` for the increase of the loss, ``"residual"`` for the formula.
+            by: ``"loss"``: return the increase of the loss. ``"residual"``: return the value of the formula.
         """
         if by == "loss":
             return 0.0 if self.loss_increase is None else self.loss_increase
+        # the share of the squared norm that is kept multiplies over successive layers, so its logarithms add up
         return -log(max(1 - self.residual**2, _LEAST_KEPT))
 
 
@@ -77,9 +78,10 @@ class LayerSensitivity(Part):
 
     @cached_property
     def _curves(self) -> dict[str, tuple[list[float], list[float]]]:
-        """For ``loss`` and for ``residual``: two lists, with the fraction of cells saved and the quality lost by each epitome.
+        """Name of a measure of quality (``loss`` or ``residual``) -> two lists with one number per measured epitome.
 
-        Both lists are sorted from the largest to the smallest epitome. The loss of quality never decreases along the list.
+        The first list has the fraction of the weight that the epitome saves: 1 - cells / numbers in the weight. The second
+        list has the loss of quality. Both lists go from the largest to the smallest epitome and do not decrease.
         """
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]
@@ -88,8 +90,8 @@ class LayerSensitivity(Part):
     def cost(self, ratio: float, by: str = "residual") -> float:
         """Estimate how much quality is lost with an epitome of any size, by linear interpolation between the measured sizes.
 
-        The estimate never decreases when the epitome shrinks. Below the smallest measured size, the line through the last two
-        points continues.
+        A smaller epitome never has a smaller estimate. Below the smallest measured size, the estimate follows the line through
+        the two smallest measured sizes.
 
         Args:
             ratio: Cells of the epitome / numbers in the weight, above 0. At a ratio of 1, nothing is lost.
@@ -173,7 +175,7 @@ class SensitivityReport(Record):
                 raise OptionError(f"{name}={value!r}; the sensitivities were measured with {name}={measured!r}")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the results as one dict per layer and epitome size, for tables and figures."""
+        """Return the measured losses of quality for tables and figures: one dict for each layer and each size of its epitome."""
         return [
             {
                 "name": layer.name,
@@ -202,6 +204,6 @@ class SensitivityReport(Record):
         return "\n".join([head, *self._hardest()])
 
     def _hardest(self) -> list[str]:
-        """Return one line of text for each of the five layers that lose most with an epitome of half the weight's size."""
+        """Return one line of text for each of the five layers that lose most quality if their weights shrink to one half."""
         costs = sorted(((layer.cost(0.5, self.measured_by), layer.name) for layer in self.layers), reverse=True)
         return [f"  {name or '(model)'}: {cost:.4g} at half of its cells" for cost, name in costs[:5]]

@@ -96,7 +96,7 @@ class Table:
         return f"<tr>{''.join(shown)}</tr>"
 
     def grid(self) -> list[dict[str, Any]]:
-        """Return one dict per row, by column key, for the app. Numbers stay numbers, and other values become text."""
+        """Return each row as a dict from column key to value, for the app. Numbers stay numbers, and other values become text."""
         return [{c.key: row.get(c.key) if c.is_number else c.cell(row) for c in self.columns} for row in self.rows]
 
     def csv(self) -> str:

@@ -75,7 +75,7 @@ class LayerTuning(Part):
     reason: str
 
     def differs(self, plan: LayerPlan) -> str:
-        """Compare this layer with its plan, and describe the first difference as text; empty if there is none."""
+        """Describe the first shape or option in which this layer differs from its plan; return an empty string if they agree."""
         for field in ("weight_shape", "epitome_shape", "patch_channels", "scope", "boundary", "routing"):
             tuned, planned = getattr(self, field), getattr(plan, field)
             if tuned != planned:
@@ -129,10 +129,13 @@ class TuneReport(Record):
         return {layer.name: layer.execution for layer in self.layers if layer.times_ms}
 
     def apply(self, plan: CompressionPlan) -> CompressionPlan:
-        """Return a copy of the compression plan with the chosen execution plans, and a note about the conditions of timing.
+        """Return a copy of the compression plan in which each layer has its chosen execution plan (way to compute the layer).
 
-        The plan's multiply-adds become those of the chosen execution plans (ways to compute a layer). If an older version wrote
-        the plan for an input of another size, the multiply-adds stay the same. The note then says so.
+        The multiply-adds of the copy are those of the chosen execution plans. A note in the copy names the device and the
+        other conditions of the measurement.
+
+        Plans of older versions do not record the multiply-adds of each execution plan. If such a plan is for an input of
+        another size than the measurement, its multiply-adds stay the same. The note then says so.
 
         Raises:
             PlanError: If the compression plan is for another model; the message names the layers that differ.
@@ -161,7 +164,7 @@ class TuneReport(Record):
     def _madds(self, plan: CompressionPlan) -> dict[str, int] | None:
         """Return the multiply-adds of each timed layer, for the batch size of the compression plan.
 
-        Return None if the inputs of the plan and of the timing differ in another axis than the batch axis.
+        Return None if they cannot be computed from the counts for the timed input, for example because its height differs.
         """
         if plan.input_shape[1:] != self.key.input_shape[1:] or not plan.input_shape:
             return None
