@@ -71,9 +71,9 @@ def tracing() -> bool:
 
 
 def rows_supported(tensor: Tensor, dim: int) -> bool:
-    """Return True if row operations can multiply a sparse matrix with axis ``dim`` of a tensor.
+    """Return True if :func:`combine` is the right way to multiply a sampling matrix with axis ``dim`` of a tensor.
 
-    If the result is False, use plain indexing. The tensor's device, dtype, memory layout and row length decide.
+    If the result is False, use plain indexing. Then :func:`combine` does not support the tensor, or it is slower.
     """
     if tracing() or not tensor.is_floating_point():
         return False
@@ -211,7 +211,10 @@ def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
 
 
 class _Dots(torch.autograd.Function):
-    """Computes the gradient with respect to the interpolation weights of an axis: a dot product of two tensor rows for each."""
+    """Computes the gradient of a matrix product with respect to the entries of the sampling matrix.
+
+    The gradient of each entry is a dot product of two tensor rows.
+    """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
@@ -235,7 +238,8 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
 
     Args:
         tensor: Tensor for which :func:`rows_supported` returns True.
-        taps: Taps of a channel axis with separable scope: the epitome cells that each channel reads. They define the matrix.
+        taps: Taps of a channel axis with separable scope: the epitome cells that each channel reads, and their factors. The
+            factors are the entries of the matrix.
         dim: Axis of ``tensor`` to expand or fold, not negative.
         fold: False: multiply with the matrix (epitome cells to channels). True: with the transpose (channels to epitome cells).
     """
@@ -249,7 +253,7 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
 
 
 class _Weight(torch.autograd.Function):
-    """Samples the output axis and the input axis of a weight together, and computes the gradients."""
+    """Samples a weight from its epitome along both channel axes at once, and computes the gradients."""
 
     @staticmethod
     def forward(ctx: Any, epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis, *frac: Tensor) -> Tensor:  # type: ignore[override]
@@ -275,9 +279,9 @@ class _Weight(torch.autograd.Function):
 
 
 def weight_in_one_pass(epitome: Tensor, taps: _BothTaps, by_axis: _ByAxis) -> Tensor:
-    """Sample the output axis and the input axis of a weight with one Triton kernel.
+    """Sample a weight from its epitome along both channel axes, with one Triton kernel.
 
-    The gradients are those of the function ``by_axis``.
+    The backward pass computes the gradients with the function ``by_axis``.
 
     Args:
         epitome: Epitome of shape ``(E_out, E_in, *E_k)``, on CUDA.

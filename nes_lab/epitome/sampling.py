@@ -109,11 +109,14 @@ def _traced() -> bool:
 
 
 def expand_kernel(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
-    """Expand a kernel axis of a weight from epitome cells to kernel positions. Each output channel has its own taps.
+    """Expand a kernel axis of a weight from epitome cells to kernel positions.
+
+    Each output channel may read other cells. The cells that are read are called taps.
 
     Args:
         tensor: Tensor of shape ``(C_out, ..., cells, ...)``, with ``cells`` entries along ``dim``.
-        taps: Taps of a kernel axis with separable scope, of shape ``(C_out, K)`` for ``K`` kernel positions.
+        taps: Taps of the kernel axis, with separable scope: the cells that each kernel position reads, and their factors. The
+            shape is ``(C_out, K)`` for ``C_out`` output channels and ``K`` kernel positions.
         dim: Kernel axis of ``tensor``, at least 2.
 
     Returns:

@@ -172,12 +172,18 @@ def apply_slices(tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim:
 
 
 def trace_expand(tensor: Tensor, slices: Sequence[CellSlice], dim: int) -> Tensor:
-    """Expand an axis of a tensor from epitome cells to channels, slice by slice, with operations that every tracer supports."""
+    """Expand an axis of a tensor from epitome cells to channels, slice by slice, while torch traces the code.
+
+    The function uses only operations that torch can compile, export and transform (``vmap``).
+    """
     return torch.cat([tensor.narrow(dim, cell, length) for _, cell, length in slices], dim)
 
 
 def trace_fold(tensor: Tensor, slices: Sequence[CellSlice], cells: int, dim: int) -> Tensor:
-    """Fold an axis of a tensor from channels to epitome cells, slice by slice, with operations that every tracer supports."""
+    """Fold an axis of a tensor from channels to epitome cells, slice by slice, while torch traces the code.
+
+    The function uses only operations that torch can compile, export and transform (``vmap``).
+    """
     total = None
     for begin, cell, length in slices:
         part = tensor.narrow(dim, begin, length)

@@ -110,9 +110,9 @@ class LayerOp:
         object.__setattr__(self, "reads_all", all(step == 1 for step in self._skips()))
 
     def _skips(self) -> tuple[int, ...]:
-        """Return, for each spatial axis, the stride at which input positions that are not read can be dropped; 1 drops none.
+        """Return a step for each spatial axis. Only every ``step``-th input position along the axis is needed.
 
-        Only a convolution with kernel size 1 and without padding has strides above 1 here.
+        The step is the stride if the kernel size is 1 and nothing is padded. Otherwise it is 1.
         """
         padding = (0,) * self.spatial if isinstance(self.padding, str) else self.padding
         return tuple(

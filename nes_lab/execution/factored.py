@@ -36,8 +36,11 @@ class Factored:
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.
 
-        It refuses three kinds of layers: with joint scope (each block of the weight has its own starts), with groups, and with
-        starts on a kernel axis.
+        It refuses three kinds of layers:
+
+        - layers with joint scope, where each block of the weight has its own starts
+        - layers with groups
+        - layers with starts on a kernel axis
         """
         kernel = zip(form.geometry.axes[2:], form.states[2:], strict=True)
         sampled = [axis for axis, state in kernel if state != "identity"]
@@ -48,10 +51,10 @@ class Factored:
         return f"its kernel axis {axis.name!r} is sampled ({axis.cells} cells for a window of {axis.size})"
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Return the epitome as the operation's weight.
+        """Return the tensor that the convolution or matrix product uses as its weight. Here it is the epitome.
 
-        If each output channel has an epitome cell of its own, the epitome is multiplied by ``scale`` here. Otherwise
-        :meth:`run` multiplies the output by ``scale``.
+        ``scale`` holds one factor per output channel. If each output channel reads a cell of its own, the epitome is
+        multiplied by ``scale``. Otherwise :meth:`run` multiplies the output by ``scale``.
         """
         return Prepared(scale_channels(epitome, scale) if taps[0] is None else epitome, taps)
 
@@ -69,7 +72,16 @@ class Factored:
         return expand(y, taps[0], y.ndim + op.channel_dim, scale, bias)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count the multiply-adds of adding up input channels, of the operation, and of blending output channels."""
+        """Count the multiply-adds and the plain additions of one forward pass.
+
+        Three steps take multiply-adds:
+
+        - adding up input channels, if their starts are fractional
+        - the convolution or matrix product with the epitome
+        - blending results to output channels, if their starts are fractional
+
+        The field ``adds`` counts the additions and copies of these steps at integer starts.
+        """
         taps, adds = fold_cost(form, positions)
         entries = form.geometry.weight_shape[0] * positions[1]
         e_out, e_in = form.geometry.epitome_shape[:2]

@@ -22,7 +22,7 @@ class _Seen:
         self.address = tensor.data_ptr()
 
     def still(self, tensor: Tensor) -> bool:
-        """Return True if ``tensor`` is the remembered tensor and its contents are certainly unchanged."""
+        """Return True if ``tensor`` is the same object as the remembered tensor, and its contents have certainly not changed."""
         return (
             tensor is self.tensor
             and tensor._version == self.version

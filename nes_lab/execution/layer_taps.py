@@ -28,11 +28,17 @@ class StartsHolder(Protocol):
     fractional: bool
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the epitome cells that a weight axis reads, as a few slices in order; None if this is not possible."""
+        """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
+
+        Return None if there are no such slices (for example, if starts lie between cells), or too many of them.
+        """
         ...
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the tensors that hold the starts. Cached taps are valid until one of these tensors changes."""
+        """Return the tensors that hold the starts.
+
+        Cached taps (the epitome cells that each weight index reads) are valid until one of these tensors changes.
+        """
         ...
 
 

@@ -24,7 +24,7 @@ class Materialize:
     name = "materialize"
 
     def why_not(self, form: LayerForm) -> str:
-        """Return an empty string, because every layer can be computed by sampling its complete weight."""
+        """Return the reason why this execution cannot compute a layer: always empty, because it can compute every layer."""
         return ""
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
@@ -36,7 +36,10 @@ class Materialize:
         return op(x, prepared.weight, bias)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count the multiply-adds of the dense layer and, as a separate number, those of sampling the weight."""
+        """Count the multiply-adds of one forward pass: as many as those of the dense layer.
+
+        The multiply-adds of sampling the weight are counted separately, in the field ``weight_madds``.
+        """
         c_out, c_in = form.geometry.weight_shape[:2]
         order = (1, 0, *range(2, len(form.geometry.weight_shape)))
         return ExecutionCost(

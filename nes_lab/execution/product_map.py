@@ -98,11 +98,16 @@ class ProductMap:
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
         """Count the multiply-adds and the plain additions of one forward pass.
 
-        Multiply-adds come from three steps: adding up input channels at fractional starts, multiplying the input with the
-        epitome cells, and blending sums. The field ``adds`` counts three other things:
+        Three steps take multiply-adds:
+
+        - adding up input channels, if their starts are fractional
+        - multiplying the input with the epitome cells
+        - blending the sums of neighboring windows, if starts on the output axis or on a kernel axis are fractional
+
+        The field ``adds`` counts three other things:
 
         - the additions of input channels that read the same epitome cell, if their starts are integers
-        - the additions that sum the products
+        - the additions that sum the products over each window
         - one copy per output channel and output position, if no sums are blended
         """
         # Window sums of kernel length K take floor(log2 K) doublings, and one addition for each 1 but the first among the
@@ -177,7 +182,7 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Join diagonal sums of ``m`` terms (``a``) with those of ``k`` terms (``b``) into diagonal sums of ``m + k`` terms."""
+    """Add two tensors of sums along diagonals: sums of ``m`` terms (``a``) and ``k`` terms (``b``) give sums of ``m + k`` terms."""
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)
     return first + b.narrow(cells, m, length).narrow(places, m * step, width)
@@ -196,7 +201,10 @@ def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | 
 
 
 def _read(sums: Tensor, taps: Taps, cells: Sequence[int], filters: int, op: LayerOp) -> Tensor:
-    """Return for each output channel the sum of its window. With a fractional start, blend the sums on both sides of it."""
+    """Return the sum of each output channel's window, the stretch of the epitome that the channel uses as its kernel.
+
+    If a start lies between two cells, blend the sums of the two neighboring windows.
+    """
     all_filters = torch.arange(filters, device=sums.device)
     channels = [(all_filters, None)] if taps[0] is None else taps[0].levels()
     total: Tensor | None = None

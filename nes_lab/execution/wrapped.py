@@ -44,7 +44,10 @@ class Wrapped:
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.
 
-        It refuses layers with joint scope, where each block of the weight has its own starts, and depthwise layers.
+        It refuses two kinds of layers:
+
+        - layers with joint scope, where each block of the weight has its own starts
+        - depthwise layers
         """
         depthwise = form.geometry.weight_shape[1] == 1 and form.op.groups > 1
         return refuse(form, "joint") or (
@@ -52,7 +55,10 @@ class Wrapped:
         )
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Sample the epitome along the output and kernel axes, but not along the input axis. Multiply the result by ``scale``."""
+        """Sample the weight along all axes except the input axis, and multiply each output channel by its factor in ``scale``.
+
+        Along the input axis, the weight keeps one entry per epitome cell. :meth:`run` shortens the input in the same way.
+        """
         weight = sample_patches(epitome, (taps[0], None, *taps[2:]), geometry)
         return Prepared(scale_channels(weight, scale), taps)
 
@@ -62,7 +68,12 @@ class Wrapped:
         return op(x, prepared.weight, bias)
 
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
-        """Count the multiply-adds of adding up input channels, of the operation, and of sampling the weight."""
+        """Count the multiply-adds and the plain additions of one forward pass.
+
+        Adding up input channels takes multiply-adds if their starts are fractional, and plain additions if they are
+        integers. The convolution or matrix product takes multiply-adds too. Those of sampling the weight are counted
+        separately, in the field ``weight_madds``.
+        """
         taps, adds = fold_cost(form, positions)
         geometry = form.geometry
         return ExecutionCost(

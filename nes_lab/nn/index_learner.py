@@ -109,7 +109,7 @@ class IndexLearner(nn.Module):
         self._begin_at_zero()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the network's raw outputs, from which the starts are computed: one row per sample."""
+        """Compute one number per start for each sample of the layer's input. The caller turns these numbers into starts."""
         if self.kind == "conv":
             return self.body(x).flatten(2).mean(2)
         if self.spatial:
@@ -222,7 +222,7 @@ class LearnerStarts(Starts):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def derive(self) -> None:
-        """Compute again the starts that the layer had before training, and store them."""
+        """Compute the starts that the layer had before training, and store them in a buffer."""
         for axis in self.sampled:
             anchor = getattr(self, self._name("anchor", axis))
             anchor.copy_(self._begin(axis, anchor.dtype, anchor.device))

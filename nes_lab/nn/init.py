@@ -189,7 +189,7 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
 def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> Tensor:
     """Fit an epitome to a weight by averaging: each cell becomes the average of the weights that read it.
 
-    Every weight must read one cell. If output channels have factors, the average is weighted.
+    Every weight must read exactly one cell. If output channels have factors, the average is weighted.
     """
     ones = torch.ones_like(target)
     count = _adjoint(routing_map, ones if scale is None else ones * _rows(scale.square(), target))
@@ -288,7 +288,8 @@ def _operators(routing_map: RoutingMap, like: Tensor) -> tuple[Callable[[Tensor]
 def _adjoint(routing_map: RoutingMap, weight: Tensor) -> Tensor:
     """Apply the adjoint (transpose) of sampling to a tensor of the weight's shape.
 
-    Each epitome cell gets a weighted sum of the tensor's entries at the weights that read the cell.
+    Sampling multiplies epitome cells by factors and adds them up to weights. The adjoint multiplies the tensor's entries by
+    the same factors and adds them up to cells.
     """
     with torch.enable_grad():
         epitome = torch.zeros(

@@ -183,18 +183,21 @@ class Starts(nn.Module):
         return [getattr(self, name) for name in self._names]
 
     def current(self) -> tuple[Tensor | None, ...]:
-        """Return the starts of each weight axis as inference uses them.
+        """Return the starts that inference uses, one tensor per weight axis.
 
-        None for an axis without starts, where each index reads the cell of the same index.
+        An axis without starts has None; each index along it reads the cell of the same index.
         """
         return tuple(self.read(axis) if axis in self.sampled else None for axis in range(len(self.geometry.axes)))
 
     def read(self, axis: int) -> Tensor:
-        """Return the starts of one weight axis, as inference uses them."""
+        """Return the starts that inference uses for one weight axis. A subclass may clamp or round the stored starts."""
         return self.table(axis)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the epitome cells that a weight axis reads, as a few slices in order; None if this is not possible."""
+        """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
+
+        Return None if there are no such slices (for example, if starts lie between cells), or too many of them.
+        """
         return None
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
@@ -235,16 +238,19 @@ class Starts(nn.Module):
         return self
 
     def derive(self) -> None:
-        """Compute the buffers again that no state dict holds. This is needed, for example, after ``to_empty()``."""
+        """Compute the values of the buffers that are not part of a state dict.
+
+        This is needed, for example, after ``to_empty()``, which leaves tensors without values.
+        """
 
     def reset(self) -> None:
         """Set the starts back to those of a new layer."""
         self.derive()
 
     def leave_meta(self, device: torch.device) -> None:
-        """Move the buffers that no state dict holds from the meta device to ``device``, and compute their values again.
+        """Move the buffers that are not part of a state dict from the meta device to ``device``, and compute their values.
 
-        This is needed after ``load_state_dict(assign=True)``.
+        This is needed after ``load_state_dict(assign=True)``, which replaces only the tensors of the state dict.
         """
         if device.type == "meta":
             return
@@ -285,7 +291,10 @@ class FixedStarts(Starts):
         return cls(facts.geometry, routing, facts.seed, facts.device)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the epitome cells that a weight axis reads, as a few slices in order; None if this is not possible."""
+        """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
+
+        Return None if there are no such slices (for example, if starts lie between cells), or too many of them.
+        """
         return self._slices[axis]
 
     def derive(self) -> None:
@@ -363,7 +372,10 @@ class FrozenStarts(Starts):
         return "frozen" if self.fractional else "snapped"
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the epitome cells that a weight axis reads, as a few slices in order; None if this is not possible."""
+        """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
+
+        Return None if there are no such slices (for example, if starts lie between cells), or too many of them.
+        """
         # while torch.compile traces, the values of the starts are not read: the CPU would have to wait for the GPU
         table = self.table(axis)
         if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:

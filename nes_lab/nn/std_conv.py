@@ -108,7 +108,11 @@ class EpitomeStdConv2d(EpitomeConv2d):
         return channels.reshape_as(weight)
 
     def stored_params(self) -> int:
-        """Count the numbers stored for inference: epitome, starts (unless a rule sets them), bias and gain."""
+        """Count the numbers that the layer stores for inference.
+
+        These are the epitome, the bias, the gain (one learned factor per output channel), and the starts if no rule sets
+        them.
+        """
         return super().stored_params() + (0 if self.gain is None else self.gain.numel())
 
     def plain(self) -> nn.Module:
