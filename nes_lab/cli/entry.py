@@ -172,7 +172,7 @@ def _version() -> str:
 
 
 def _drop_output() -> None:
-    """Discard printed text that could not be written."""
+    """Discard text that the command has printed but that could not be written to standard output."""
     # Otherwise Python tries to write it again at exit, and fails again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 

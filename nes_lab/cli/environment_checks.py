@@ -109,7 +109,7 @@ def _run_root(root: Path) -> Iterator[Finding]:
 
 
 def _why_unfit(place: Path) -> str:
-    """Return the reason why runs cannot be stored in a folder. The text is empty if they can.
+    """Return the reason why runs cannot be stored in a folder, or an empty text if they can.
 
     The check tries to write, lock, link and replace files in the folder.
     """

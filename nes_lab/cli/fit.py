@@ -63,7 +63,9 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _data_config(options: FitCommand, calibration: str) -> DataConfig:
-    """Return the configuration of the data set of calibration images.
+    """Return the configuration of the data set with the calibration images.
+
+    Calibration images are the images on which the compressed network is fitted to the dense one.
 
     Args:
         options: The flags of the command.

@@ -137,7 +137,7 @@ def dense_source(options: PlanFlags) -> DenseSource:
 
 
 def search_options(options: PlanFlags) -> dict[str, Any]:
-    """Return the options of the search for a compression plan that is fast enough. The flag ``--latency-ms`` starts this search.
+    """Return the options of the search for a compression plan that meets the latency given by ``--latency-ms``.
 
     The options are the seconds that the search may take, and whether it shows a progress bar.
     """
@@ -145,9 +145,10 @@ def search_options(options: PlanFlags) -> dict[str, Any]:
 
 
 def saving_arguments(options: SaveFlags) -> dict[str, Any]:
-    """Return the arguments for the library function that compresses or fits a network and saves it in a folder.
+    """Return the arguments for the library function that runs the command ``compress`` or ``fit``.
 
-    They are the dense network, the compression plan (or the configuration to make one), and the folder to write.
+    The arguments are the dense network, the folder to write, and either a compression plan or the configuration from
+    which the plan is made.
 
     Raises:
         BudgetError: If the flags give neither a plan, a budget nor a preset.

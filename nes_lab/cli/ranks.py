@@ -1,8 +1,8 @@
 """Train one run in several processes. Each of these processes is called a rank.
 
 torchrun or ``accelerate launch`` can start the ranks. If the configuration sets ``training.processes``, a parent
-process starts them instead, with the command ``nes-lab _run ID``. The ranks of a parent process find each other through
-a file in a private folder. They talk only inside this machine, so other machines cannot connect to them.
+process starts them instead, with the command ``nes-lab _run ID``. These ranks find each other through
+a file in a private folder. They exchange data only inside this machine, so other machines cannot connect to them.
 
 To stop the training, cancel the run. All ranks then stop at the same step. SIGTERM has the same effect. Send it to the
 parent process, or to the process that ``nes-lab watch RUN`` shows.

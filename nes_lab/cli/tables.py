@@ -37,7 +37,7 @@ def state_style(state: str) -> str:
 def print_table(table: Table, ids: str = "") -> None:
     """Print the column titles and the rows of a table in the terminal.
 
-    The texts ``before`` and ``after`` of the table are not printed.
+    The lines of text above and below the table (``before`` and ``after``) are not printed.
 
     Args:
         table: The table. A column whose key is ``state`` is colored.

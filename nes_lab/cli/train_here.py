@@ -106,7 +106,7 @@ def _display() -> Iterator[OnProgress]:
 
 
 def _ignore_event(event: ProgressEvent) -> None:
-    """Do nothing with a progress event."""
+    """Do nothing with a progress event. Processes that show no progress use this callback."""
     # If several processes train a run, only the first one shows progress. The others use this function.
 
 

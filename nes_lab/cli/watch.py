@@ -94,7 +94,7 @@ class Watcher:
         return watch_frames.runs_frame(shown, waiting, infos, width)
 
     def all_runs(self) -> tuple[list[RunProgress], list[str]]:
-        """Return the progress of all runs that are watched, and the ids of the queued runs."""
+        """Return the progress of all runs that ``nes-lab watch`` shows, and the ids of the queued runs."""
         infos, waiting = self.read()
         return [self.reader.read(info) for info in infos], waiting
 

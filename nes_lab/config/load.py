@@ -93,7 +93,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     """Read a YAML file that consists of sections with values. An empty file gives an empty mapping.
 
     Raises:
-        OptionError: If the file cannot be read, is not YAML, has the same name twice in one section, or does not hold a
+        OptionError: If the file cannot be read, is not YAML, gives two values for one field, or does not hold a
             mapping.
     """
     try:
@@ -114,7 +114,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _loader() -> type:
-    """Return a YAML loader that refuses a section with the same name twice."""
+    """Return a class that loads YAML and raises an error if a section gives two values for the same field."""
     import yaml
 
     # the SafeLoader itself would silently keep only the last value of a name that is given twice

@@ -41,7 +41,9 @@ Text = Annotated[str, Field(max_length=500)]
 
 
 def option_field(name: str, **rules: Any) -> Any:
-    """Return the pydantic field for an option of planning (how a network is compressed), with its default and description.
+    """Return a pydantic field for one of the options that say how a network is compressed.
+
+    The field has the default and the description of the option.
 
     Args:
         name: Name of the option, such as ``routing``.

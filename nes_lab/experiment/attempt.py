@@ -46,7 +46,7 @@ TRACKERS_FOLDER = "trackers"
 
 
 def make_trainer(config: ExperimentConfig, built: Built, hooks: Hooks) -> Trainer:
-    """Return a trainer for the network and data of ``built``, on the device that the config names."""
+    """Return a trainer for the network, data and teacher in ``built``, on the device that the config names."""
     device = pick_device(config.training.device)
     options: dict[str, Any] = {"seed": config.seed, "device": device, "hooks": hooks, "teacher": built.teacher}
     return Trainer(built.model, built.data, recipe_of(config), **options)

@@ -44,7 +44,7 @@ class Built:
         dense_cost: Params and multiply-adds of the uncompressed backbone, for one input.
         cost: Params and multiply-adds of ``model``, for one input.
         teacher: The dense network to distill from, in evaluation mode; None without distillation.
-        fit: How well the epitomes fit the dense weights; None if no starts were searched to fit them.
+        fit: How well the epitomes match the dense weights; None if the epitomes were not fitted to them.
     """
 
     model: nn.Module
@@ -141,7 +141,9 @@ def check(config: ExperimentConfig) -> DatasetSpec | None:
 
 
 def recipe_of(config: ExperimentConfig) -> Recipe:
-    """Return the training recipe of a config: one flat object with the fields of its training section and its batch size.
+    """Return the training recipe of a config.
+
+    The recipe holds the fields of the config's training section, and the batch size from the config's data section.
 
     Examples:
         >>> from nes_lab.config import load_config
@@ -200,10 +202,13 @@ def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> n
 def _searched(
     config: ExperimentConfig, plan: CompressionPlan, dense: nn.Module, data: DatasetSpec
 ) -> tuple[nn.Module, FitReport]:
-    """Fit epitomes to the weights of ``dense`` by searching their starts, and return the compressed network and a report.
+    """Compress ``dense``, and search for the starts with which the epitomes match the dense weights best.
 
-    The report says how well the epitomes match the weights. If the config gives a number of training images, the fit also
-    matches the layers' outputs on these images.
+    Starts are the positions at which a layer reads its epitome. If the config gives a number of training images, the
+    fit also matches the layers' outputs on these images.
+
+    Returns:
+        The compressed network, and a report on how well the epitomes match the dense weights.
     """
     compression = config.compression
     assert compression is not None  # build calls this only for a compressed network

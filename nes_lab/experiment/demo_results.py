@@ -47,9 +47,9 @@ def _processor() -> str:
 
 
 def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, float]]:
-    """Measure the networks of the demo in turn, and return the median time in ms of one forward pass of each.
+    """Measure how long one forward pass of each network of the demo takes.
 
-    A change of the machine's speed then affects all networks equally.
+    Each round measures every network once. A change of the machine's speed therefore affects all networks equally.
 
     Returns:
         A nested dict: for each batch size, the median time in ms by name of the network.

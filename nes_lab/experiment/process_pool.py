@@ -57,7 +57,10 @@ def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: 
 
 @contextmanager
 def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
-    """Yield an empty dict for training processes, by the id of the run. After an error, end all processes in the dict."""
+    """Yield an empty dict. If the ``with`` block fails, end all training processes that the block put into the dict.
+
+    The keys of the dict are ids of runs.
+    """
     active: dict[str, BaseProcess] = {}
     try:
         yield active

@@ -68,7 +68,10 @@ def save_trained(
 
 
 def _untaught(config: ExperimentConfig) -> ExperimentConfig:
-    """Return the config without teacher and pretrained weights. All weights come from the checkpoint instead."""
+    """Return the config without a teacher network and without initial weights.
+
+    They are not needed, because all weights are loaded from a checkpoint.
+    """
     backbone = config.backbone.model_copy(update={"pretrained": False, "checkpoint": None, "new_head": False})
     training = config.training.model_copy(update={"kd_weight": 0.0})
     return config.model_copy(update={"backbone": backbone, "training": training})
@@ -80,9 +83,9 @@ def _stored_plan(folder: Path) -> CompressionPlan | None:
 
 
 def _let_rest(model: nn.Module, routing: object) -> None:
-    """Snap or freeze the starts of all epitome layers, if the training had done so before the checkpoint.
+    """Freeze the starts of all epitome layers, or round them to integers, if the checkpoint says that the training did so.
 
-    To snap the starts is to round them to integers.
+    Starts are the positions at which a layer reads its epitome. Frozen starts are no longer learned.
     """
     done = routing if isinstance(routing, dict) else {}
     for _, layer in epitome_layers(model):

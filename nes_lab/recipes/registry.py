@@ -71,7 +71,7 @@ class NamedRecipe:
 def _without_compression(tree: dict[str, Any]) -> dict[str, Any]:
     """Return an experiment without its compression section. The experiment then trains the dense network.
 
-    Training options for starting indices and for a teacher network are removed too.
+    Training options for the learned positions in epitomes, and for a teacher network, are removed too.
     """
     training = {key: value for key, value in tree.get("training", {}).items() if not key.startswith(("starts_", "kd_"))}
     return {key: value for key, value in tree.items() if key != "compression"} | {"training": training}

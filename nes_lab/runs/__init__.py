@@ -14,7 +14,7 @@
 ``launcher``: decide which waiting run starts next; start and cancel runs.
 ``spawn``: start processes that continue when the terminal or the app is closed.
 ``checkpoints``: save, check and find checkpoints, and delete old ones.
-``snapshots``: save the epitomes and starts of all layers several times during training.
+``snapshots``: save epitomes, and the positions at which layers read them, several times during training.
 ``current_metrics``: select the valid rows of metrics of a run that was resumed.
 ``run_progress``: read epoch, loss, accuracy, speed and time left of a run.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.

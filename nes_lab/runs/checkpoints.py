@@ -72,7 +72,7 @@ def file_name(step: int, attempt: int, kind: str) -> str:
 def commit(
     run: Path, step: int, attempt: int, files: Iterable[Path], keep: int, top1: float | None = None
 ) -> dict[str, Any]:
-    """Make written files the latest checkpoint of a run, and delete old checkpoints.
+    """Make files that were just written the latest checkpoint of a run, and delete old checkpoints.
 
     The ``keep`` newest checkpoints and the one with the best validation top-1 are kept.
 

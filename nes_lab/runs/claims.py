@@ -25,11 +25,10 @@ LEASE_SECONDS = 120.0  # how long a claim is valid before its process has starte
 
 
 def is_claimed(run: Path) -> bool:
-    """Return whether a run has a valid claim file.
+    """Return whether a run is reserved by a valid claim file.
 
-    A valid file names a living process that trains the run or is about to train it.
-
-    If the training does not start, the claim is valid for two minutes.
+    A valid claim file names a living process that trains the run or is about to train it. If the training has not
+    started, the claim file is valid for two minutes after it was written.
     """
     try:
         claim = read_json(run / layout.CLAIM)
@@ -48,9 +47,10 @@ def is_claimed(run: Path) -> bool:
 
 
 def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Identity) -> bool:
-    """Return whether a claim file that names a process on another machine is still valid.
+    """Return whether the claim of a process on another machine is still valid.
 
-    The file is valid for two minutes, and as long as the process writes signs of life to the run's status file.
+    The claim is valid for two minutes after it was written. Later it is valid as long as the process writes signs of
+    life to the run's status file.
     """
     if process.silence(claim, holder) < LEASE_SECONDS:
         return True
@@ -66,7 +66,7 @@ def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Ident
 def is_void(run: Path) -> bool:
     """Return whether a run has a claim file that is no longer valid.
 
-    For example, the process that the file names has ended.
+    A claim file reserves the run for one process. It is no longer valid, for example, after this process has ended.
     """
     return (run / layout.CLAIM).exists() and not is_claimed(run)
 
@@ -99,9 +99,9 @@ def try_claim(run: Path) -> bool:
 
 
 def give_claim(run: Path, pid: int) -> None:
-    """Write the process ``pid``, which was started to train a run, into the claim file of the run.
+    """Write into the claim file of a run that the process ``pid`` trains the run.
 
-    Until then the file names the calling process. If it names another process, nothing is written.
+    The claim file reserves the run for one process. If it does not name the calling process, nothing is written.
     """
     with contextlib.suppress(RunError, FileNotFoundError):
         claim = read_json(run / layout.CLAIM)
@@ -110,7 +110,9 @@ def give_claim(run: Path, pid: int) -> None:
 
 
 def adopt_claim(run: Path) -> None:
-    """Write the calling process into the claim file of a run. Every training process calls this function first.
+    """Reserve a run for the calling process, by writing the process into the claim file of the run.
+
+    Every training process calls this function first.
 
     Raises:
         RunError: If another living process works on this run.
@@ -127,7 +129,10 @@ def adopt_claim(run: Path) -> None:
 
 
 def release_claim(run: Path) -> None:
-    """Delete the claim file of a run if it names the calling process. Then the next waiting run can start."""
+    """Give up the claim of the calling process on a run, so that the next waiting run can start.
+
+    The claim file of the run is deleted if it names the calling process.
+    """
     with contextlib.suppress(RunError, FileNotFoundError):
         if process.is_me(process.Identity.read(read_json(run / layout.CLAIM))):
             remove(run / layout.CLAIM)

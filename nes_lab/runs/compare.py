@@ -36,13 +36,16 @@ class Contest:
 
     @property
     def verdict(self) -> str:
-        """``ahead`` or ``behind`` if the accuracies differ by more than two standard errors, otherwise ``within noise``."""
+        """Verdict on the setting ``name``: ``ahead`` of its rival, ``behind`` its rival, or ``within noise``.
+
+        ``within noise`` means that the accuracies differ by at most two standard errors.
+        """
         if abs(self.difference) <= 2 * self.error:
             return "within noise"
         return "ahead" if self.difference > 0 else "behind"
 
     def sentence(self) -> str:
-        """Return the result of the comparison as one sentence.
+        """Return one sentence that says which of the two settings is more accurate, and by how much.
 
         Examples:
             >>> Contest("free", "narrower", 0.4, 0.5, (2, 2)).sentence()

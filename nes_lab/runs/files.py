@@ -117,7 +117,7 @@ def overwrite(path: Path, data: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has stored a file, or the list of the files in a folder."""
+    """Wait until the disk has stored the content of a file. For a folder, the content is the list of its files."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -135,7 +135,7 @@ def _busy(store: RunStore) -> list[str]:
 def holders(store: RunStore) -> list[process.Identity]:
     """Return the processes that train a run or are about to train one.
 
-    The processes are named in the claim and status files of the runs.
+    Each run names its process in two files: the claim file, which reserves the run, and the status file.
     """
     identities = []
     for name in _busy(store):

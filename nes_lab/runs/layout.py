@@ -1,6 +1,6 @@
 """Name the files of a run, make and check the ids of runs, and find the folder of a run.
 
-No id leads to a folder outside the folder of all runs.
+An id cannot name a folder outside the folder of all runs.
 
 Tests: tests/runs/test_store.py.
 """

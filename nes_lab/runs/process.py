@@ -97,7 +97,7 @@ class Identity:
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Identity | None:
-        """Return the process that the content of a run's status or claim file names; None if a part is missing."""
+        """Read the description of a process from a dict. Return None if the pid or the start time is missing."""
         pid, created = content.get("pid"), content.get("create_time")
         if type(pid) is not int or pid <= 0 or not isinstance(created, int | float):
             return None
@@ -111,7 +111,7 @@ class Identity:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the attributes as plain values for JSON."""
+        """Return the description of the process as a dict of plain values for JSON."""
         return asdict(self)
 
     def is_here(self) -> bool:
@@ -128,7 +128,10 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def why_dead(identity: Identity) -> str:
-    """Return why the process that ``identity`` describes is not alive on this machine; empty if it is alive."""
+    """Return the reason why a process is not alive on this machine.
+
+    The text is empty if the process is alive.
+    """
     if not identity.is_here():
         if identity.host != socket.gethostname():
             return f"it ran on {identity.host or 'an unknown machine'}"
@@ -168,7 +171,7 @@ def is_me(identity: Identity | None) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether no living process has this pid. A zombie process has ended, so it is not living."""
+    """Return True if the process with this pid has ended or never existed. A zombie process has ended."""
     psutil = _psutil()
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -196,7 +199,7 @@ def patience(identity: Identity) -> float:
 
 
 def wait_for_an_end(identities: Iterable[Identity], seconds: float) -> None:
-    """Wait until one of the given processes ends, but at most ``seconds``. Processes on other machines are ignored."""
+    """Wait until one of the given processes ends, but at most ``seconds`` seconds. Processes on other machines are ignored."""
     poll, handles = select.poll(), []
     try:
         for identity in identities:

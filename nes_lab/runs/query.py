@@ -93,7 +93,7 @@ def _row(info: RunInfo) -> dict[str, Any]:
 
 
 def _fingerprint(tree: Mapping[str, Any]) -> str | None:
-    """Return a short hash of the given settings; None if there are none. The order of the keys does not change the hash."""
+    """Return a short hash of some settings, or None if the mapping is empty. The order of the keys does not change the hash."""
     if not tree:
         return None
     text = json.dumps(tree, sort_keys=True, default=str)
@@ -159,8 +159,8 @@ def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> li
 
     Returns:
         One row per group, in order of first appearance. It has the columns ``by``, and ``n``, the number of rows in the
-        group. Columns of results such as ``top1`` hold the mean of the group. ``<column>_std`` holds the sample
-        standard deviation. Each of them is None if too few rows have a value.
+        group. A column of results such as ``top1`` holds the mean of the group, or None if no row has a value. The
+        column ``<column>_std`` holds the sample standard deviation, or None if fewer than two rows have a value.
 
     Raises:
         OptionError: If ``by`` names an unknown column.

@@ -86,7 +86,10 @@ def tickets(root: Path) -> list[tuple[str, str]]:
 
 
 def take_ticket(root: Path, run_id: str) -> None:
-    """Put a run at the end of the queue if it does not wait already. Call this function within :func:`hold_queue`."""
+    """Put a run at the end of the queue if it does not wait already.
+
+    Call this function within :func:`hold_queue`, which locks the queue.
+    """
     waiting = tickets(root)
     if run_id not in (waits for _, waits in waiting):
         number = int(waiting[-1][0][:8]) + 1 if waiting else 1
@@ -94,7 +97,7 @@ def take_ticket(root: Path, run_id: str) -> None:
 
 
 def drop_ticket(root: Path, run_id: str) -> None:
-    """Remove a run from the queue if it waits. Call this function within :func:`hold_queue`."""
+    """Remove a run from the queue if it waits. Call this function within :func:`hold_queue`, which locks the queue."""
     for ticket, waits in tickets(root):
         if waits == run_id:
             remove(root / layout.QUEUE / ticket)

@@ -48,7 +48,7 @@ class RunProgress:
         return self.losses[-1][1] if self.losses else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run and its newest metrics as plain values for JSON, but no earlier metrics."""
+        """Return the run and its newest metrics as plain values for JSON. Earlier metrics are left out."""
         newest = {"epoch": self.epoch, "epochs": self.epochs, "loss": self.loss}
         newest |= {"top1": self.top1[-1][1] if self.top1 else None, "images_per_s": self.images_per_s}
         # eta_s is the name that older versions wrote; scripts may read it

@@ -1,8 +1,9 @@
 """Save snapshots during training. A snapshot is a safetensors file with the starts and epitomes of all layers.
 
-The keys of the file are ``<layer>/starts.<axis>`` and ``<layer>/epitome``. Only the first and the latest snapshot of a
-run contain the epitomes. The metadata of the file describes the shapes and options of each layer as JSON. This module
-needs numpy but not torch.
+Starts are the positions at which a layer reads its epitome. Only the first and the latest snapshot of a run contain
+epitomes. The file has a tensor ``<layer>/epitome``, and a tensor ``<layer>/starts.<axis>`` for each axis of the weight
+that has starts. The metadata of the file describes the shapes and options of each layer as JSON. This module needs
+numpy but not torch.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ def snapshot_steps(folder: Path) -> list[int]:
 def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitomes: bool = True) -> None:
     """Write the starts of all layers, and their epitomes if asked, to one snapshot file.
 
-    A crash never leaves an incomplete snapshot.
+    Starts are the positions at which a layer reads its epitome. A crash never leaves an incomplete snapshot.
 
     Args:
         path: The file.
-        layers: Starts, epitome, shapes and options of each layer, by the layer's name.
+        layers: Starts and epitome of each layer, by the layer's name.
         with_epitomes: Whether to write the epitomes too.
 
     Raises:
@@ -68,9 +69,10 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitome
 
 
 def read_snapshot(path: Path) -> dict[str, LayerSnapshot]:
-    """Read a snapshot file. Return the starts, epitome, shapes and options of each layer, by the layer's name.
+    """Read a snapshot file. Return the saved starts and epitome of each layer, by the layer's name.
 
-    The layers are in the order in which they were written. An epitome that was not saved is None.
+    Starts are the positions at which a layer reads its epitome. An epitome that was not saved is None. The layers are
+    in the order in which they were written. Each also has the shapes of its weight, epitome and patches, and its options.
 
     Raises:
         RunError: If the file is missing, damaged or not a snapshot.
@@ -100,6 +102,8 @@ def _layer(name: str, metadata: Mapping[str, str], keys: set[str], file: Any) ->
 
 def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -> Path:
     """Save the starts and epitomes of all layers as the latest snapshot of a run, and return the path of the file.
+
+    Starts are the positions at which a layer reads its epitome.
 
     Only the first and the latest snapshot keep the epitomes. Snapshots of later steps are deleted.
     """

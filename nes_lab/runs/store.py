@@ -178,13 +178,18 @@ class RunStore:
         return checkpoints.best(self.path(run_id))
 
     def snapshots(self, run_id: str) -> list[int]:
-        """Return the training steps for which a run has a snapshot. A snapshot holds the starts of all layers."""
+        """Return the training steps for which a run has a snapshot.
+
+        A snapshot holds the starts of all layers. The starts are the positions at which a layer reads its epitome.
+        """
         from nes_lab.runs.snapshots import snapshot_steps
 
         return snapshot_steps(self.path(run_id) / layout.SNAPSHOTS)
 
     def snapshot(self, run_id: str, step: int) -> dict[str, LayerSnapshot]:
         """Read the starts and epitomes that a run saved at one training step, by layer name.
+
+        Starts are the positions at which a layer reads its epitome.
 
         Only the first and the latest snapshot of a run have epitomes. In other snapshots the epitomes are None.
         """

@@ -1,4 +1,7 @@
-"""Write the status, metrics, events, checkpoints and snapshots of a run. Only one process at a time can write to a run."""
+"""Write the status, metrics, events, checkpoints and snapshots of a run. Only one process at a time can write to a run.
+
+A snapshot holds the starts of all layers: the positions at which a layer reads its epitome.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +159,7 @@ class RunWriter:
     def _write_status(self, durable: bool) -> None:
         """Write the status file of the run.
 
-        If the disk is full, the state ``failed`` is written over the old content.
+        If the disk is too full for a new file and the state is ``failed``, the old file is overwritten.
         """
         path, content = self.folder / layout.STATUS, self._status | process.now()
         try:
@@ -235,7 +238,7 @@ class RunWriter:
         return self.checkpoint_dir / f"{stem}.safetensors", self.checkpoint_dir / f"{stem}.state.pt"
 
     def commit_checkpoint(self, step: int, files: list[Path], keep: int = 2, top1: float | None = None) -> None:
-        """Make written files the latest checkpoint of the run, and delete old checkpoints.
+        """Make files that were just written the latest checkpoint of the run, and delete old checkpoints.
 
         The ``keep`` newest checkpoints and the one with the best validation top-1 are kept.
 
@@ -267,11 +270,12 @@ class RunWriter:
     def snapshot(self, step: int, layers: Mapping[str, LayerSnapshot]) -> Path:
         """Store the starts and epitomes of all layers at one training step as a snapshot file.
 
-        Only the first and the latest snapshot of a run keep the epitomes.
+        Starts are the positions at which a layer reads its epitome. Only the first and the latest snapshot of a run keep
+        the epitomes.
 
         Args:
             step: Training steps done.
-            layers: Starts, epitome, shapes and options of each layer, by the layer's name.
+            layers: Starts and epitome of each layer, by the layer's name.
 
         Returns:
             The path of the snapshot file.

@@ -18,7 +18,7 @@ The parts of a training step:
 ``precision``: choose the dtype of the forward pass.
 ``optim``: build optimizers and their parameter groups.
 ``schedule``: build learning-rate schedules.
-``routing_schedule``: set the learning rate and momentum of starting indices, and freeze or round the indices.
+``routing_schedule``: set how fast starting indices (positions at which layers read epitomes) are learned, and freeze them.
 ``networks``: build the moving average of the weights; copy buffers and synchronize batch norms between processes.
 
 Measurements, devices and processes:

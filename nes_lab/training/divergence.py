@@ -57,8 +57,8 @@ class DivergenceWatch:
     def before_update(self) -> None:
         """Raise an error in every process if any process had a loss that is not finite.
 
-        Call this method before each update of the weights. It checks only trainings in several CPU processes, and does
-        nothing in other trainings.
+        Call this method before each update of the weights. It does nothing if the training runs on a GPU or in a single
+        process. The losses of these trainings are checked at other times.
 
         Raises:
             DivergedError: If a loss was not finite; the message gives the step.
@@ -67,7 +67,7 @@ class DivergenceWatch:
             self.raise_if_bad()
 
     def raise_if_bad(self) -> None:
-        """Raise an error in every process if any process has had a loss that is not finite.
+        """Raise an error in every process if any process has had a loss that is not finite since the training began.
 
         Raises:
             DivergedError: If a loss was not finite; the message gives the step.

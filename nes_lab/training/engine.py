@@ -46,7 +46,7 @@ def isolated_accelerate_state() -> Iterator[None]:
 
 
 class _Shell(nn.Module):
-    """A module that contains only the network. Accelerate changes this module instead of the network."""
+    """A module around the network. Accelerate replaces methods of this outer module, so the network stays unchanged."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

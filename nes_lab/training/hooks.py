@@ -36,8 +36,8 @@ class Hooks:
         checkpoint: Called with the training when it should be saved: every few epochs, at the end, and when it is stopped.
         on_progress: Called at most five times per second with a :class:`~nes_lab.progress_bar.ProgressEvent`, which
             gives the number of finished steps.
-        event: Called with a dict when a rare event happens, for example when the starting indices are frozen. The dict
-            has kind, step, epoch and more.
+        event: Called with a dict when a rare event happens, for example when the learned positions in the
+            epitomes are frozen. The dict has kind, step, epoch and more.
         should_stop: Called after each step and before each validation batch; if it returns True, the training stops.
 
     If several processes train together, each process calls its own ``should_stop``. If one of these calls returns True, all

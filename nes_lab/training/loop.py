@@ -143,7 +143,7 @@ class Trainer(TrainingState):
         return False
 
     def _is_time_to_save(self) -> bool:
-        """Return True if a checkpoint within an epoch is due at this step."""
+        """Return True if a checkpoint is due at this step, which is not the last step of an epoch."""
         every = self.recipe.checkpoint_every_steps
         # at the end of an epoch _finish_epoch saves
         return every is not None and self.step % every == 0 and self.step % self.steps_per_epoch != 0
@@ -186,7 +186,8 @@ class Trainer(TrainingState):
     def _finish_epoch(self) -> bool:
         """Validate at the end of an epoch, and save if a checkpoint is due. Return False if the training is stopped.
 
-        Before the validation, the starting indices are frozen or rounded if the recipe asks for it.
+        Before the validation, the starting indices are frozen or rounded if the recipe asks for it. Starting indices are
+        the positions at which layers read their epitomes.
         """
         self._freeze_and_snap()
         numbers = self._validate()
@@ -226,7 +227,7 @@ class Trainer(TrainingState):
         return None if averages is None else numbers | {f"ema_{name}": value for name, value in averages.items()}
 
     def _save(self) -> None:
-        """Save the training through ``hooks.checkpoint``. Raise an error instead if a loss or a weight is not finite."""
+        """Call the callback that saves the training. Raise an error instead if a loss or a weight is not finite."""
         self.divergence.raise_if_spoiled()
         self.rng = capture_rng()
         self.other_ranks = distributed.gather(self.rank_state())[1:]

@@ -1,4 +1,4 @@
-"""Build timm's optimizers for a network. Biases, norms and starting indices get no weight decay."""
+"""Build timm's optimizers for a network. Biases, norms and starting indices (positions in an epitome) get no weight decay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOKAHEAD = "lookahead_"
 def is_routing_parameter(name: str) -> bool:
     """Return True if a parameter holds starting indices, or belongs to a network that predicts starting indices.
 
-    Only the name of the parameter is checked.
+    Starting indices are the positions at which layers read their epitomes. Only the name of the parameter is checked.
 
     Examples:
         >>> is_routing_parameter("blocks.0.conv.routing.starts_out"), is_routing_parameter("routing_head.weight")
@@ -44,8 +44,8 @@ def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: flo
 
     - ``no_decay``: vectors and scalars (biases, norms), and the parameters that a timm model names in
       ``no_weight_decay()``.
-    - ``starts``: starting indices, and the networks that predict them. They have no weight decay and their own learning
-      rate. This group is the last.
+    - ``starts``: starting indices (positions at which layers read epitomes), and the networks that predict them.
+      They have no weight decay and their own learning rate. This group is the last.
     - ``decay``: all other parameters.
 
     Args:
@@ -152,10 +152,10 @@ def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[
 
 
 def mark_parameters_changed(optimizer: torch.optim.Optimizer) -> None:
-    """Increase torch's version counter of every parameter of an optimizer. Call this after each update of the weights.
+    """Mark every parameter of an optimizer as changed, by increasing torch's version counter of the parameter.
 
-    An epitome layer keeps the last weight that it computed. By these counters the layer notices that this weight is
-    outdated.
+    Call this function after each update of the weights. An epitome layer keeps the last weight that it sampled. The layer
+    samples the weight again when a counter has changed.
     """
     # torch's fused optimizers do not increase these counters themselves
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])

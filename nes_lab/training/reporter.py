@@ -55,7 +55,7 @@ class Reporter:
             self.hooks.metric({"step": step, "epoch": epoch, "split": split, **numbers})
 
     def event(self, about: dict[str, Any]) -> None:
-        """Report a rare event, for example that the starting indices were frozen."""
+        """Report a rare event, for example that the learned positions in the epitomes were frozen."""
         if distributed.is_main():
             self.hooks.event(about | {"step": self.training.step, "epoch": self.training.epoch})
 

@@ -1,4 +1,4 @@
-"""Save and restore the global random generators of Python, numpy and torch, or set them for one ``with`` block."""
+"""Seed, save and restore the global random generators of Python, numpy and torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Set the learning rate and momentum of starting indices during a training, and freeze or round the indices."""
+"""Set how fast starting indices are learned during a training, and freeze or round them.
+
+Starting indices are the positions at which a layer reads its epitome.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ class RoutingSchedule:
 
     Starting indices, or starts, are the positions at which a layer reads its epitome. Freezing means that they are no longer
     learned. Snapping means that they are rounded to integers and frozen. The recipe says after which epochs this happens.
+
+    Some layers keep a moving average of their starts. The momentum is the momentum of this average.
 
     A checkpoint stores whether the starts were frozen or snapped. When a training resumes, :meth:`restore` freezes or
     snaps them again before the saved weights are loaded.
@@ -62,8 +67,11 @@ class RoutingSchedule:
     def before_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Set the momentum and the learning rate of starting indices for a training step.
 
-        Call this after the learning-rate schedule has set the learning rates of the step. During the warm-up of the
-        starting indices, this method reduces their learning rate.
+        Starting indices are the positions at which layers read their epitomes. Some layers keep a moving average of their
+        starting indices. The momentum is the momentum of this average.
+
+        Call this method after the learning-rate schedule has set the learning rates of the step. During the warm-up of
+        the starting indices, this method reduces their learning rate.
         """
         warmup = self.recipe.starts_warmup_epochs * self.steps_per_epoch
         if step < warmup:
@@ -78,7 +86,10 @@ class RoutingSchedule:
 
     @contextmanager
     def restored_momentum(self) -> Iterator[None]:
-        """Restore each layer's original momentum of starting indices at the end of the ``with`` block."""
+        """Give each layer its original momentum again at the end of the ``with`` block.
+
+        The momentum is that of a moving average, which some layers keep of their starting indices.
+        """
         try:
             yield
         finally:
@@ -88,7 +99,8 @@ class RoutingSchedule:
     def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
         """Freeze or snap the starting indices if the recipe asks for it at this epoch.
 
-        Frozen indices are no longer learned. Snapped indices are rounded to integers and frozen.
+        Starting indices are the positions at which layers read their epitomes. Frozen indices are no longer learned.
+        Snapped indices are rounded to integers and frozen.
 
         Returns:
             A list of events: one if the indices were frozen now, and one if they were snapped now. Each event is a dict with
@@ -123,7 +135,7 @@ class RoutingSchedule:
         return [{"kind": "starts_snapped", **about}]
 
     def _copy_starts_to_average(self) -> None:
-        """Copy the frozen starting indices from the network to the moving average of the network."""
+        """Copy the frozen starting indices from the network to the network that holds the moving average of its weights."""
         # the average of indices has no meaning
         layers, *others = ([layer for _, layer in epitome_layers(network)] for network in self.networks)
         with torch.no_grad():
@@ -133,19 +145,26 @@ class RoutingSchedule:
                         target.copy_(table)
 
     def drop_from(self, optimizer: torch.optim.Optimizer) -> None:
-        """Remove the starting indices from the optimizer if they are frozen (no longer learned)."""
+        """Remove the starting indices from the optimizer if they are frozen (no longer learned).
+
+        Starting indices are the positions at which layers read their epitomes.
+        """
         if self.frozen:
             drop_group(optimizer, "starts")
 
     def state_dict(self) -> dict[str, bool]:
         """Return a dict that says whether the starting indices are frozen and whether they are snapped.
 
-        Frozen indices are no longer learned. Snapped indices are rounded to integers and frozen.
+        Starting indices are the positions at which layers read their epitomes. Frozen indices are no longer learned.
+        Snapped indices are rounded to integers and frozen.
         """
         return {"frozen": self.frozen, "snapped": self.snapped}
 
     def restore(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
         """Freeze or snap the starting indices of this training if they were frozen or snapped in the saved training.
+
+        Starting indices are the positions at which layers read their epitomes. Frozen indices are no longer learned.
+        Snapped indices are rounded to integers and frozen.
 
         Raises:
             CheckpointError: If starting indices are frozen or snapped in this training but not in the saved one.

@@ -78,6 +78,6 @@ class RunningMetrics:
         return {"sums": self._sums.cpu().clone(), "images": self.images}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Continue from the sums that :meth:`state_dict` returned."""
+        """Load the sums and the number of images that :meth:`state_dict` returned. The means then continue from them."""
         self._sums.copy_(torch.as_tensor(state["sums"]))
         self.images = int(state["images"])

@@ -1,4 +1,4 @@
-"""Hold everything that belongs to a training. Return all of it except the weights as a dict for checkpoints."""
+"""Hold the network, the data and the state of a training. Return the state as a dict, which checkpoints store."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ class TrainingState:
     def match_structure(self, state: dict[str, Any]) -> None:
         """Freeze or round the starting indices if they were frozen or rounded in the saved training.
 
-        Frozen indices are no longer learned. Call this method before you load the saved weights.
+        Starting indices are the positions at which layers read their epitomes. Frozen indices are no longer learned.
+        Call this method before you load the saved weights.
 
         Args:
             state: The state that :meth:`state_dict` returned for the saved training.
@@ -202,9 +203,9 @@ def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
 
 
 def _describe_change(name: str, before: object, now: object) -> str:
-    """Describe how a property of the data has changed, as "name: before, now after".
+    """Return a text such as ``classes: 10, now 12``, which gives a property of the data before and after a change.
 
-    If the property is a list, only the entries that have changed are given.
+    If the property is a list, the text gives only the entries that were removed and added.
     """
     if isinstance(before, list) and isinstance(now, list):
         gone = [entry for entry in before if entry not in now]
