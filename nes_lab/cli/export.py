@@ -27,7 +27,7 @@ __all__ = ["ExportCommand", "run_command"]
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Export a saved network, or the network that a run trained. No file is written if the exported network's outputs differ from PyTorch's."""
+    """Export a saved network, or the network that a run trained. Nothing is written if the exported outputs differ from PyTorch's."""
 
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER|RUN")]]
     """Folder that nes-lab compress or nes-lab fit has written; or a run, by its id or its folder."""

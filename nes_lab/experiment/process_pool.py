@@ -57,9 +57,9 @@ def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: 
 
 @contextmanager
 def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
-    """Yield an empty dict. If the ``with`` block fails, end all training processes that the block put into the dict.
+    """Yield an empty dict, to which the ``with`` block adds its training processes by the id of the run.
 
-    The keys of the dict are ids of runs.
+    If the block fails, end all processes in the dict.
     """
     active: dict[str, BaseProcess] = {}
     try:

@@ -72,7 +72,7 @@ def read_snapshot(path: Path) -> dict[str, LayerSnapshot]:
     """Read a snapshot file. Return the saved starts and epitome of each layer, by the layer's name.
 
     Starts are the positions at which a layer reads its epitome. An epitome that was not saved is None. The layers are
-    in the order in which they were written. Each also has the shapes of its weight, epitome and patches, and its options.
+    in the order in which they were written. Each entry also has the shapes of weight, epitome and patches, and the options.
 
     Raises:
         RunError: If the file is missing, damaged or not a snapshot.

@@ -143,7 +143,7 @@ class Trainer(TrainingState):
         return False
 
     def _is_time_to_save(self) -> bool:
-        """Return True if a checkpoint is due at this step, which is not the last step of an epoch."""
+        """Return True if a checkpoint is due at this step and the step is not the last one of an epoch."""
         every = self.recipe.checkpoint_every_steps
         # at the end of an epoch _finish_epoch saves
         return every is not None and self.step % every == 0 and self.step % self.steps_per_epoch != 0
