@@ -63,7 +63,7 @@ def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
         root: Folder of all runs.
         run_id: Id of the run.
         step: The training step.
-        latest: The newest training step that the run has saved. If it changes, the files are read again.
+        latest: The newest training step that the run has saved. The cached result is used only while this number is the same.
     """
     del latest
     return RunStore(root).snapshot(run_id, step)

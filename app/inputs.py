@@ -77,7 +77,7 @@ def _info(path: str) -> FieldInfo:
 
 
 def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
-    """Return the smallest or the largest value that a field's widget accepts; None: there is no limit."""
+    """Return the number in a field's rule ``closed`` (such as ``ge``) or ``opened`` (such as ``gt``); None if there is no such rule."""
     # A field may exclude the bound itself. The widget accepts it then, and the configuration refuses it later.
     for rule in info.metadata:
         bound = getattr(rule, closed, getattr(rule, opened, None))

@@ -1,10 +1,10 @@
 """Compute parts of an epitome layer by gathers with small constant index tables, for exported graphs.
 
-To fold the layer's input means to add each input channel onto the epitome cells that the channel reads. Most runtimes do such
-additions slowly. Here each cell instead gathers the channels that are added to it, one channel per round. If the channels form
-a few contiguous slices, the slices are added instead.
+A layer with the option ``scope="separable"`` first folds its input: for each epitome cell, it adds up the input channels whose
+weights are sampled from this cell. Most runtimes are slow at adding entries to given positions (scatter), but fast at reading
+entries from given positions (gather). Here the sums are therefore made of gathers, or of a few contiguous slices.
 
-For a layer with joint scope, the graph gathers the weight from the epitome.
+A layer with ``scope="joint"`` does not fold its input. The graph gathers the layer's weight from the epitome instead.
 
 Tests: tests/export/test_graph.py
 """
@@ -24,12 +24,14 @@ __all__ = ["BlendedExpansion", "JointWeight", "FoldByGathers"]
 
 
 class FoldByGathers(nn.Module):
-    """Module that folds the input of an epitome layer: it adds up the input channels that are sampled from the same cell.
+    """Module that folds the input of an epitome layer: for each epitome cell, it adds up the channels that read this cell.
 
-    In round ``t`` each epitome cell gathers the ``t``-th channel that is added to it.
+    A channel reads a cell if the channel's weights are sampled from the cell. At a fractional start a channel reads two cells,
+    and a part of the channel is added to each.
 
     Args:
-        taps: Taps of the layer's input axis: which epitome cells each channel reads. The layer has separable scope.
+        taps: For each input channel, the epitome cells that it reads, and the part of the channel that each cell gets. The
+            layer has separable scope.
 
     Shape:
         - along ``dim`` the input has one entry per input channel, the output one entry per cell of the epitome's input axis
@@ -61,7 +63,7 @@ class FoldByGathers(nn.Module):
             self.register_buffer(f"share_{t}", None if bool((shares == 1).all()) else shares, persistent=False)
 
     def forward(self, x: Tensor, dim: int) -> Tensor:
-        """Return the folded input: ``A^T x`` along ``dim``, where ``A`` is the sampling matrix of the input axis.
+        """Return the folded input: along ``dim``, its entry ``i`` is the sum of the input channels that read epitome cell ``i``.
 
         Args:
             x: Input of the layer.
@@ -81,10 +83,7 @@ class FoldByGathers(nn.Module):
         return parts
 
     def _by_slices(self, x: Tensor, dim: int) -> list[Tensor]:
-        """Cut the input into slices, and pad each with zeros to the length of the epitome axis.
-
-        The sum of the padded slices is the folded input.
-        """
+        """Return slices of the input, each padded with zeros to the number of epitome cells. Their sum is the folded input."""
         parts = []
         for begin, cell, length in self.slices:
             around = [0, 0] * (x.ndim - 1 - dim) + [cell, self.cells - cell - length]
@@ -94,14 +93,15 @@ class FoldByGathers(nn.Module):
 
 
 class BlendedExpansion(nn.Module):
-    """Module that expands the output of an epitome layer from epitome cells to output channels, for fractional starts.
+    """Module that computes the output channels of an epitome layer with fractional starts from one output per epitome cell.
 
-    Each output channel is the sum of two gathered cells, each multiplied by its factor. The sum is multiplied by the layer's
-    scale.
+    At a fractional start, an output channel lies between two epitome cells. Its output is the weighted mean of the outputs of
+    the two cells, multiplied by the channel's scale.
 
     Args:
-        taps: Taps of the layer's output axis: which two epitome cells each channel blends. The layer has separable scope.
-        scale: One factor per output channel; None: no scale.
+        taps: For each output channel, the two epitome cells that it reads, and their shares in the mean. The layer has
+            separable scope.
+        scale: One factor per output channel; None: outputs are not scaled.
 
     Examples:
         >>> blend = BlendedExpansion(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])), None)
@@ -124,11 +124,11 @@ class BlendedExpansion(nn.Module):
             self.register_buffer(name, value.clone(), persistent=False)
 
     def forward(self, y: Tensor, dim: int) -> Tensor:
-        """Return the expanded output: ``scale * A y`` along ``dim``, where ``A`` is the sampling matrix of the output axis.
+        """Return the output: along ``dim``, its entry ``i`` is output channel ``i``, computed from the two cells that it reads.
 
         Args:
-            y: Output of the layer for each epitome cell.
-            dim: The axis to expand, counted from the front (not negative).
+            y: One output per epitome cell along ``dim``.
+            dim: The axis of the channels, counted from the front (not negative).
         """
         shape = (-1, *[1] * (y.ndim - 1 - dim))
         low, high = (share.to(y.dtype).view(shape) for share in (self.low, self.high))
@@ -138,7 +138,7 @@ class BlendedExpansion(nn.Module):
 class JointWeight(nn.Module):
     """Module that gathers the weight of a layer with joint scope from the layer's epitome.
 
-    With joint scope each block of the weight (an output patch crossed with an input patch) has its own starts.
+    With joint scope, each pair of a block of output channels and a block of input channels has its own starts.
 
     Args:
         layer: An epitome layer with joint scope and frozen starts.
@@ -180,10 +180,11 @@ class JointWeight(nn.Module):
         return total
 
     def _index(self, tops: tuple[int, ...]) -> Tensor:
-        """Return the index of the epitome cell that each entry of the weight reads, in the flattened epitome.
+        """Return which cell of the flattened epitome each entry of the weight reads.
 
         Args:
-            tops: 0 or 1 for each axis. A fractional start lies between two cells: 0 reads the lower cell, 1 the upper cell.
+            tops: 0 or 1 for each axis: which of the two cells around a fractional start is read. 0 means the lower cell, 1 the
+                upper cell. With integer starts it is 0.
         """
         g, index = self.geometry, None
         circular = g.boundary == "circular"
@@ -198,7 +199,7 @@ class JointWeight(nn.Module):
         return index.expand(g.weight_shape)
 
     def _spread(self, table: Tensor) -> Tensor:
-        """Repeat a table with one value per patch, so that each pair of output and input channel gets the value of its patch."""
+        """Return one value for each pair of an output channel and an input channel: the value that the table has for their patch."""
         spread = table.index_select(0, self.patch_0).index_select(1, self.patch_1)
         return spread.view(*spread.shape, *[1] * (len(self.geometry.axes) - 2))
 
@@ -209,10 +210,7 @@ def _along(axis: int, geometry: object) -> tuple[int, ...]:
 
 
 def _split(table: Tensor, layer: EpitomeLayer, axis: int) -> tuple[Tensor, Tensor | None]:
-    """Split the starts of a weight axis into integer parts (the lower cells) and fractions.
-
-    The fractions are None if the starts are integers.
-    """
+    """Return the starts of a weight axis rounded down to integers, and their fractions; the fractions of integer starts are None."""
     g = layer.geometry
     if not layer.routing.fractional:
         return table.round().long(), None

@@ -141,10 +141,9 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int
 
 
 def _may_fold(node: Any) -> bool | None:
-    """Say whether the ONNX optimizer may replace a node with constant inputs by the node's value.
+    """Return False if the ONNX optimizer must keep a node, although it could compute the node's constant output in advance.
 
-    Return False for a node that computes with an epitome: the node is kept. Return None for all other nodes: the optimizer
-    decides.
+    These are the nodes that compute with an epitome. Return None for all other nodes: the optimizer decides.
     """
     for value in node.inputs:
         known = None if value is None else value.const_value

@@ -62,9 +62,9 @@ def graph_madds(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> int
 
 
 def _with_fixed_inputs(model: ModelProto, input_shapes: Sequence[Sequence[int]]) -> ModelProto:
-    """Return a copy of an ONNX model that stores only the given shapes of the inputs.
+    """Return a copy of an ONNX model with the given input shapes, and without the stored shapes of all other tensors.
 
-    The shapes of all other tensors can be inferred from the shapes of the inputs.
+    The shapes of the other tensors can then be inferred again from the input shapes.
     """
     fixed = ModelProto()
     fixed.CopyFrom(model)
@@ -110,8 +110,8 @@ def _madds(node: NodeProto, shapes: Shapes) -> int | None:
 def missing_operators(model: ModelProto, opset: int) -> list[str]:
     """Return the operators of an ONNX graph that an opset lacks, each with the opset that introduced it.
 
-    An opset is a version of the ONNX operator set. Some operators exist in the opset only in an older form. They come last,
-    without a number.
+    An opset is a version of the ONNX operator set. The list ends with the operators that the opset has only in an older form.
+    These have no opset behind their name.
 
     Examples:
         >>> node = onnx.helper.make_node("Gelu", ["x"], ["y"])

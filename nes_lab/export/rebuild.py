@@ -164,9 +164,9 @@ def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) ->
 
 
 def _cast(model: nn.Module, dtypes: Mapping[str, str]) -> None:
-    """Cast buffers of a rebuilt model to the dtypes of the original model, and compute starts set by a rule again.
+    """Cast the buffers of a rebuilt model that are not in its state dict to the dtypes of the original model.
 
-    Only buffers outside the state dict are cast.
+    Afterwards, recompute all starts that are set by a rule.
 
     Args:
         model: The rebuilt model; its buffers are changed.

@@ -47,11 +47,19 @@ class ReportedPoint:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """The result of runs that differ only in their seed: the mean accuracy, the standard error of the mean, and the number of runs.
+    """One point of the figure of accuracy against multiply-adds: the result of runs that differ only in their seed.
 
-    ``line`` holds data set, backbone and training recipe. The figure joins points with the same ``series`` and
-    ``line``. ``detail`` is a text such as ``"20 epochs"``. It distinguishes this point from points with the same
-    ``series`` and label.
+    Args:
+        series: Name of the point's group: ``"dense"``, or ``"epitome"`` with the routing (way to set starts).
+        label: Name of the point in the figure.
+        madds: Number of multiply-adds.
+        params: Number of params; None if it is not known.
+        top1: Mean top-1 accuracy of the runs in percent.
+        error: Standard error of the mean; None for a single run.
+        n: Number of runs.
+        line: Data set, backbone and training recipe. A line in the figure joins the points with the same ``series`` and
+            ``line``.
+        detail: Text such as ``"20 epochs"`` that tells this point from points with the same ``series`` and ``label``.
     """
 
     series: str
@@ -99,7 +107,7 @@ def _usable(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Keep only the newest run of each setting and seed. Runs without a setting or without a seed are all kept."""
+    """Keep only the newest of runs with the same configuration and seed. Keep every run whose configuration or seed is not known."""
     kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for place, row in enumerate(rows):
         known = row.get("setting") is not None and row.get("seed") is not None
@@ -110,9 +118,9 @@ def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _detail(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    """Describe how the runs of one point in the figure differ from other runs with the same routing.
+    """Describe how the runs of one point differ from the runs of other points with the same routing (way to set starts).
 
-    The text names the training options that differ. If these are not enough, it also names a hash of the configuration.
+    The text names training options. If several points have the same text, it ends with a hash of the configuration.
     """
     series = [other for other in groups if series_name(other) == series_name(group)]
     texts = {
@@ -218,7 +226,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
-    """Return the names of the groups of runs in the figure: ``"dense"`` first, then epitome networks, ordered by routing."""
+    """Return the names of the points' groups: first ``"dense"``, then one group for each routing (way to set starts)."""
     known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
     names = {point.series for point in points}
     return [name for name in known if name in names] + sorted(names - set(known))

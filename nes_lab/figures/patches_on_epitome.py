@@ -106,7 +106,7 @@ def _add_outlines(figure: go.Figure, snapshot: LayerSnapshot, row: int, place: i
 
 
 def _box(start: float, length: int) -> tuple[float, float]:
-    """Return the two edges of a patch's rectangle along one plot axis."""
+    """Return where the rectangle around a patch begins and ends, along one axis of the plot."""
     # A cell is drawn from 0.5 before its index to 0.5 after it.
     return start - 0.5, start + length - 0.5
 

@@ -118,7 +118,7 @@ def _add_map(
 
 
 def _ticks(count: int) -> dict[str, Any]:
-    """Return the options for about six ticks, at integers, on a plot axis with ``count`` patches."""
+    """Return plotly options that put about six ticks, at integers, on an axis that shows ``count`` patches."""
     return {"tick0": 0, "dtick": max(1, round(count / 6))}
 
 

@@ -50,8 +50,8 @@ def dead_starts(paths: np.ndarray) -> np.ndarray:
 def collapsed_starts(paths: np.ndarray) -> np.ndarray:
     """Find the starts of a layer that came close to other starts during training. Such starts are called collapsed.
 
-    Two starts are neighbors if they are less than half a cell apart. A start collapsed if it has at least two more
-    neighbors at the last step than at the first step.
+    Two starts are neighbors if they are less than half a cell apart. The neighbors of a start are counted at the first and at
+    the last step. If at least two neighbors were added, the start has collapsed.
 
     Args:
         paths: Position of each start on the epitome at each step, ``(steps, starts)``, in cells.
@@ -131,7 +131,7 @@ def _summary(name: str, paths: np.ndarray) -> str:
 
 
 def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int, column: int) -> None:
-    """Draw one line per start of a weight axis. In column 1 it is the start's position, in column 2 how far the start has moved."""
+    """Draw one line per start: in column 1 of the figure the start's position, in column 2 how far the start has moved."""
     heights = paths if column == 1 else paths - paths[:1]
     kinds = np.where(collapsed_starts(paths), 2, np.where(dead_starts(paths), 1, 0))
     drawn = thin(paths.shape[1], _MOST_LINES)

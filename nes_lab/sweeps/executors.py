@@ -30,7 +30,7 @@ class Executor(Protocol):
     """The interface of a class that trains the runs of a sweep and reports which have ended."""
 
     def open(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context manager that prepares for training on entry and cleans up on exit."""
+        """Return a context manager that is open while runs train. For example, it connects to a Ray cluster and disconnects at the end."""
         ...
 
     def places(self) -> int:
@@ -42,11 +42,11 @@ class Executor(Protocol):
         ...
 
     def ended(self) -> list[RunInfo]:
-        """Return the runs of this executor that have ended since the last call."""
+        """Return the runs that have ended since the last call, among those that this object trains."""
         ...
 
     def stop(self) -> None:
-        """Ask all runs of this executor to save a checkpoint and stop. Wait for them at most two minutes."""
+        """Ask all runs that this object trains to save a checkpoint and stop. Wait for them at most two minutes."""
         ...
 
 
@@ -118,7 +118,7 @@ class LocalExecutor:
             return waits or claims.is_claimed(self.store.path(run_id)) or self.store.get(run_id).state != "queued"
 
     def stop(self) -> None:
-        """Cancel all runs of this executor. Cancelled runs can be resumed."""
+        """Cancel all runs that this object trains. Cancelled runs can be resumed."""
         stop_runs(self.store, list(self.tries))
 
 

@@ -109,7 +109,7 @@ class RayExecutor:
     def ended(self) -> list[RunInfo]:
         """Return the runs whose Ray tasks have ended since the last call.
 
-        A run counts as ended only when its training has stopped too.
+        If a task has died while its training process still trains, the run is returned only after that process has stopped.
         """
         import ray
         from ray.exceptions import RayError
@@ -138,7 +138,7 @@ class RayExecutor:
         return info
 
     def stop(self) -> None:
-        """Cancel all runs of this executor. Cancelled runs can be resumed."""
+        """Cancel all runs that this object trains. Cancelled runs can be resumed."""
         stop_runs(self.store, [*self.tasks.values(), *self.broken])
 
 
@@ -156,7 +156,7 @@ def _own_signals() -> Iterator[None]:
 
 
 def import_ray(address: str) -> Any:
-    """Import Ray with telemetry turned off. A Ray on this machine accepts connections from this machine only."""
+    """Import Ray with telemetry turned off. If Ray is started on this machine, it refuses connections from other machines."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address or address.startswith(("127.0.0.1:", "localhost:")):
         os.environ.setdefault(

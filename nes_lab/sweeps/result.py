@@ -160,6 +160,6 @@ def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tu
 
 
 def _point(setting: SweepSetting, objectives: Mapping[str, str]) -> tuple[float, ...]:
-    """Return the means of the objectives of one setting. Objectives to maximize change their sign."""
+    """Return the mean of each objective of a setting, with a minus sign if it is to be maximized, so that smaller is always better."""
     signs = {"minimize": 1.0, "maximize": -1.0}
     return tuple(signs[direction] * setting.mean.get(name, math.nan) for name, direction in objectives.items())

@@ -108,7 +108,7 @@ def check_space(config: SweepConfig) -> SweepSpace:
 
 
 def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections of a sweep's base experiment. The trials change fields in them.
+    """Return the sections of a sweep's base experiment: the configuration in which each trial changes some fields.
 
     Args:
         base: A mapping with the sections, the path of a YAML file, or the name of a recipe (``name`` or ``name/variant``).
@@ -167,7 +167,7 @@ def key_of(config: Mapping[str, Any]) -> str:
 
 
 def _is_left_out(path: str, point: Mapping[str, Any]) -> bool:
-    """Return whether a field lies in a section that a trial leaves out, such as ``compression`` of a dense network."""
+    """Return True if a trial sets the section of a field to None. For example, a dense network has no section ``compression``."""
     parents = itertools.accumulate(path.split(".")[:-1], lambda left, right: f"{left}.{right}")
     return any(parent in point and point[parent] is None for parent in parents)
 
@@ -182,7 +182,10 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def describe(settings: Mapping[str, Any]) -> str:
-    """Return settings in words. A field is named by the last part of its path, or by the full path if that part is not unique.
+    """Return settings in words: a short name of each field, and its value.
+
+    The short name is the last part of the field's path, without ``.name`` at the end. If two fields have the same short name,
+    the full paths are written.
 
     Examples:
         >>> describe({"backbone.name": "resnet18", "compression": None})
@@ -240,7 +243,7 @@ def _grid(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
 
 
 def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
-    """Yield random settings of a sweep."""
+    """Yield settings at random: for each field that the sweep varies, one of its possible values."""
     # more than the sweep has trials: repeated settings are dropped later
     for number in range((sweep.trials or 0) + _REDRAWS):
         chance = random.Random(f"{sweep.seed}-{number}")
@@ -262,7 +265,9 @@ def _draw(axis: Range | tuple[Any, ...], chance: random.Random) -> Any:
 
 
 def check_corners(sweep: SweepConfig, base: Mapping[str, Any]) -> None:
-    """Check the experiments of at most 4096 combinations of listed values and ends of ranges.
+    """Check the experiments of at most 4096 combinations of the values that a sweep can choose.
+
+    Of a range, only the two ends are used.
 
     Raises:
         OptionError: At the first combination that is not a valid experiment.

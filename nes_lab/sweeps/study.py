@@ -87,7 +87,7 @@ class TrialBook:
         self._check(definition, make)
 
     def _made(self, storage: optuna.storages.BaseStorage) -> optuna.Study:
-        """Return the study of the sweep, and create it if there is none."""
+        """Return the Optuna study of the sweep, and create it if there is none."""
         names, directions = list(self.sweep.objectives), list(self.sweep.objectives.values())
         study = optuna.create_study(
             study_name=self.sweep.name, storage=storage, directions=directions, load_if_exists=True
@@ -120,7 +120,7 @@ class TrialBook:
             )  # fmt: skip
 
     def _grow(self, definition: Mapping[str, Any]) -> None:
-        """Replace the study by a copy that allows the new values of a grid."""
+        """Replace the Optuna study of a grid sweep by a copy that also allows the values that were added to the grid."""
         # Optuna cannot add values to an existing study. A process killed here may lose trials, but not their runs.
         trials, attrs, storage = self.study.get_trials(), self.study.user_attrs, self.study._storage
         optuna.delete_study(study_name=self.sweep.name, storage=storage)
@@ -132,14 +132,14 @@ class TrialBook:
             self.study.add_trial(trial)
 
     def tie(self, folder: str, where: str) -> None:
-        """Record in the study which sweep folder it belongs to.
+        """Record in the Optuna study which sweep folder it belongs to.
 
         Args:
             folder: Random name of this sweep's folder, stored in its ``sweep.json``.
-            where: Folder of the runs and name of the machine, for the error message.
+            where: Folder of the runs and name of this machine. Error messages show this text.
 
         Raises:
-            RunError: If the study belongs to another folder.
+            RunError: If the study belongs to another folder. The message shows where that folder is.
         """
         owner = self.study.user_attrs.get(OWNER)
         if owner is None:
@@ -151,7 +151,7 @@ class TrialBook:
             )
 
     def records(self) -> list[TrialRecord]:
-        """Return all trials of the study in order. A failed trial is left out if a later trial repeats it."""
+        """Return all trials of the Optuna study in order. A failed trial is left out if a later trial repeats it."""
         trials = self.study.get_trials(deepcopy=False)
         again = {trial.user_attrs.get("again") for trial in trials}
         return [self._record(trial) for trial in trials if trial.number not in again]
@@ -167,7 +167,7 @@ class TrialBook:
         )
 
     def suggest(self) -> TrialRecord:
-        """Let the sampler choose settings, and add a trial with these settings to the study."""
+        """Let Optuna's sampler choose settings, and add a trial with these settings to the Optuna study."""
         # the number of earlier trials changes the seed, so a resumed sweep draws new settings
         self.study.sampler = _sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
         with warnings.catch_warnings():
@@ -176,7 +176,7 @@ class TrialBook:
         return self._record(self._trial(number))
 
     def begin(self, trial: Candidate, run: str, again: int | None = None) -> TrialRecord:
-        """Add a trial with known settings to the study.
+        """Add a trial with known settings to the Optuna study.
 
         Args:
             trial: The trial.
@@ -192,17 +192,17 @@ class TrialBook:
         return self._record(self.study.get_trials(deepcopy=False)[-1])
 
     def note(self, number: int, trial: Candidate, run: str) -> TrialRecord:
-        """Add to an existing trial of the study its settings, the key of its configuration and the id of its run."""
+        """Store the settings of a trial, a hash of its experiment, and the id of its run in the Optuna study."""
         for name, value in _about(trial, run).items():
             self._set(number, name, value)
         return self._record(self._trial(number))
 
     def finish(self, number: int, values: Mapping[str, float]) -> None:
-        """Record a trial of the study as finished, with the values of its objectives."""
+        """Record in the Optuna study that a trial has finished, with the values of its objectives."""
         self.study.tell(number, [float(values[name]) for name in self.sweep.objectives])
 
     def fail(self, number: int, reason: str) -> None:
-        """Record a trial of the study as failed, with the reason."""
+        """Record in the Optuna study that a trial has failed, with the reason."""
         self._set(number, REASON, reason[:2000])
         self.study.tell(number, state=TrialState.FAIL)
 

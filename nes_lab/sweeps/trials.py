@@ -31,10 +31,10 @@ OnRun = Callable[[str, RunInfo], object]
 
 
 class TrialRunner:
-    """Hands the trials of a sweep to an executor, and writes their results into the sweep's Optuna study.
+    """Starts the trials of a sweep, and writes their results into the sweep's Optuna study.
 
-    Trials that were started before wait in ``resumable``. New trials of a grid sweep or a random sweep wait in ``fresh``.
-    The samplers ``tpe`` and ``nsga2`` choose each new trial just before it starts.
+    The attribute ``resumable`` holds the trials that were started before, ``fresh`` the new trials of a grid sweep or a random
+    sweep. The samplers ``tpe`` and ``nsga2`` choose each new trial just before it starts.
 
     Args:
         store: The store of the runs.
@@ -82,7 +82,7 @@ class TrialRunner:
         self.fresh.extend(trial for trial in self.space.candidates if trial.key not in keys)
 
     def _orphans(self, known: set[str]) -> dict[str, str]:
-        """Return the runs of this sweep that belong to no trial in the study.
+        """Return the runs of this sweep that no trial in the Optuna study names. They can be used for new trials.
 
         Returns:
             For each such run: the key of its experiment (a hash), and the id of the run.
@@ -181,7 +181,7 @@ class TrialRunner:
             self.on_run("began", info)
 
     def _record(self, info: RunInfo) -> None:
-        """Write the result of a run into the study. After a cancelled or lost run, its trials stay open."""
+        """Write the result of a run into the Optuna study. A trial whose run was cancelled or lost gets no result and can be resumed."""
         for number in self.numbers.pop(info.id, []):
             if info.state == "failed":
                 self.book.fail(number, info.reason)

@@ -199,7 +199,7 @@ def _check_counts(state: _CheckState, small: nn.Module, plan: CompressionPlan, x
 def _check_gradients(state: _CheckState, small: nn.Module, model: nn.Module, plan: CompressionPlan, x: Tensor) -> None:
     """Check that each epitome gets a gradient in training mode.
 
-    An epitome may lack a gradient only if the layer's weight in the dense network lacks it too.
+    An epitome without a gradient is an error only if the layer's weight in the dense network does get a gradient.
     """
     _backward(small, x)
     without = [name for name, layer in epitome_layers(small) if not _has_gradient(layer.epitome)]
@@ -259,9 +259,10 @@ def _check_materialized(
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:
-    """Return the largest difference between the outputs of two models.
+    """Return the largest difference between the outputs of two models, relative to how much outputs depend on the input.
 
-    It is divided by the largest difference between the first model's outputs for two samples.
+    The difference is divided by the largest difference between two outputs of the first model: the outputs for the first
+    and the last sample of the batch.
     """
     if [t.shape for t in a] != [t.shape for t in b]:
         raise AssertionError(f"outputs have shapes {[tuple(t.shape) for t in b]}, not {[tuple(t.shape) for t in a]}")
