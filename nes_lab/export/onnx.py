@@ -143,7 +143,7 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int
 def _may_fold(node: Any) -> bool | None:
     """Return False if the ONNX optimizer must keep a node, although it could compute the node's constant output in advance.
 
-    These are the nodes that compute with an epitome. Return None for all other nodes: the optimizer decides.
+    Such a node computes with an epitome. Return None for any other node: the optimizer decides.
     """
     for value in node.inputs:
         known = None if value is None else value.const_value
