@@ -89,7 +89,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _memory() -> int:
-    """Return how many bytes of memory this process may use. The limit of its container counts too."""
+    """Return how many bytes of memory this process may use. If it runs in a container, the limit of the container is respected."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -174,9 +174,9 @@ def _tools() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Check the version of each package that nes-lab requires.
+    """Check whether each required and each optional package of nes-lab is installed in a suitable version.
 
-    Optional packages are listed in named groups, such as ``train``.
+    Yield one result per package.
     """
     # A group is an extra. A package of several extras is listed under the first of them.
     try:

@@ -58,7 +58,7 @@ class Attempt:
     Args:
         writer: Writer of the run's files, inside its ``with`` block.
         config: The run's configuration.
-        signals: Object that receives the signals that ask this process to stop.
+        signals: Object that records whether SIGTERM or Ctrl-C has asked this process to stop.
         on_progress: Function that is called with each progress event.
         data: The data that the config names; None loads it.
     """

@@ -62,7 +62,7 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
     Args:
         config: The configuration of the experiment.
         plan: The compression plan of a run that is resumed; None makes a plan from the config. If a plan is given, the epitomes
-            are not fitted to the dense weights. Their values come from a checkpoint later.
+            are not fitted to the dense weights. The caller later loads the epitomes from a checkpoint.
         data: The data that :func:`check` returned for the same config; None loads it.
 
     Raises:

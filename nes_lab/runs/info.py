@@ -31,7 +31,7 @@ class RunInfo:
             no sign of life, although the files of the run say ``running``.
         step: Training steps done.
         total: Training steps in total; 0 until the number is known.
-        attempt: How often the run was started, with the first start and all resumes.
+        attempt: Number of times that the run was started or resumed.
         reason: Why the run failed, was cancelled or is lost; empty otherwise.
         pid: Id of the process that trained the run last; None if the run was never started.
         config: The experiment's configuration.

@@ -1,6 +1,6 @@
-"""Tell whether a process that was started before still lives.
+"""Find out whether a process that was started earlier is still alive.
 
-The pid (process id) alone does not tell, because a later process may get the same pid.
+The pid (process id) alone is not enough, because a later process may get the same pid.
 
 Tests: tests/runs/test_store.py.
 """

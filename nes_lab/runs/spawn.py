@@ -74,7 +74,10 @@ def start_queue_runner(root: Path) -> int | None:
 
 
 def reap() -> None:
-    """Collect the exit status of started processes that have ended. Then no zombie processes remain."""
+    """Collect the exit status of the processes that were started here and have ended.
+
+    A process that has ended remains as a zombie until its exit status is collected.
+    """
     _children[:] = [child for child in _children if child.poll() is None]
 
 

@@ -29,7 +29,7 @@ def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> s
     Args:
         root: The folder of all runs, on a file system that all machines share.
         run_id: Id of the run.
-        first: How often the run was started or resumed before this task.
+        first: Number of times that the run was started or resumed before this task.
         retries: How often the run is resumed after its process died.
         place: Working folder of the training. Relative paths in the experiment start there.
 

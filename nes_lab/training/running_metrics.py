@@ -41,7 +41,7 @@ class RunningMetrics:
             loss: Mean loss of the batch.
             logits: Outputs of the network, ``(N, classes)``.
             labels: Class numbers ``(N,)``, or a probability for every class ``(N, classes)``. With probabilities, the most
-                probable class is the right one.
+                probable class counts as the right one.
         """
         if labels.ndim > 1:
             labels = labels.argmax(1)
