@@ -203,7 +203,7 @@ def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
 
 
 def _describe_change(name: str, before: object, now: object) -> str:
-    """Return a text such as ``classes: 10, now 12``, which gives a property of the data before and after a change.
+    """Return a text such as ``classes: cat, now dog``, which gives a property of the data before and after a change.
 
     If the property is a list, the text gives only the entries that were removed and added.
     """
