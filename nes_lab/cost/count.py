@@ -117,10 +117,10 @@ def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
 
 
 def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> list[Tensor]:
-    """List the tensors that modules save: their own parameters and persistent buffers, not those of child modules.
+    """List the parameters and persistent buffers of modules, without those of child modules.
 
-    The set ``learners`` holds the ids of modules to skip. The set ``seen`` holds the ids of tensors to skip. The ids of the
-    listed tensors are added to ``seen``.
+    Modules whose ids are in ``learners`` and tensors whose ids are in ``seen`` are skipped. The ids of the listed tensors are
+    added to ``seen``.
     """
     tensors = []
     for module in modules:

@@ -35,8 +35,8 @@ def measure_latency(
         warmup: Number of untimed rounds before the timed ones.
 
     Returns:
-        Name of each model -> a report. It holds the median and the 90th percentile of the times in milliseconds, and the
-        device, dtype, batch size and number of threads.
+        A dict from the name of each model to its report. A report holds the median and the 90th percentile of the times in
+        milliseconds, and the device, dtype, batch size and number of threads.
 
     Raises:
         OptionError: If ``pairs`` is below 1.

@@ -90,13 +90,13 @@ def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
 def _residuals(
     products: Tensor, squares: Tensor, epitome: Tensor, geometry: EpitomeGeometry, step: int, shift: int
 ) -> Tensor:
-    """Compute the error of each patch at each place in the epitome, up to a constant for each patch.
+    """Compute the squared error of each patch at each place in the epitome, minus the patch's squared norm.
 
-    The result is the squared error minus the squared norm of the patch.
+    The squared norm is the same at all places. It does not change which place is best.
 
     Args:
-        products: The patches of the weight, multiplied by the factors of their output channels.
-        squares: The squares of these factors, cut into patches like the weight.
+        products: The patches of the weight, with each output channel multiplied by its factor.
+        squares: The squares of these factors, one for each entry of the patches.
         epitome: The epitome.
         geometry: Geometry of the layer.
         step: Distance between neighboring starts that are compared.
@@ -116,10 +116,10 @@ def _residuals(
 
 
 def _allowed(routing_map: RoutingMap, axis: int, places: Tensor) -> Tensor:
-    """Check which starts each patch may have along an axis.
+    """Check which of the starts ``places`` each patch may have along an axis.
 
     Returns:
-        Booleans, ``(patches, places)``: True where the patch may have this start of ``places``.
+        Booleans, one row per patch and one column per start: True where the patch may have the start.
     """
     geometry = routing_map.geometry
     a = geometry.axes[axis]

@@ -1,4 +1,8 @@
-"""Move the factors of a layer's output channels into the batch norm after the layer."""
+"""Move a factor of each output channel of a layer into the batch norm after the layer.
+
+When an epitome is fitted to a weight, each output channel may get such a factor. The norm takes over the factors, so the layer
+does not store them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ __all__ = ["move_into_norm_", "scaling_norms"]
 
 
 def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
-    """Find the batch norm after each layer that can take factors of the layer's output channels.
+    """Find, for each layer, the batch norm that can take over a factor of each of the layer's output channels.
 
     The norm must have a weight, and only the norm may read the layer's output.
 
@@ -35,11 +39,11 @@ def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
 
 
 def move_into_norm_(norm: nn.Module, bias: Tensor | None, row_scale: Tensor | None, shift: Tensor | None) -> None:
-    """Change a batch norm to compensate for an input that changes from ``y`` to ``y / row_scale + shift``.
+    """Change a batch norm so that its output stays the same when its input changes from ``y`` to ``y / row_scale + shift``.
 
-    In evaluation mode, the norm's output stays the same. The absolute value of each factor goes into the norm's running
-    variance. The sign goes into the norm's weight. If the statistics are measured again later, the output stays nearly
-    the same. A channel with a variance close to 0 keeps its small output.
+    The output stays the same in evaluation mode. The norm's running variance takes over the absolute value of each factor,
+    and the norm's weight takes over the sign. If the norm's mean and variance are measured again later, the output stays
+    nearly the same, also in channels with a variance close to 0.
 
     Args:
         norm: Batch norm with running statistics and a weight; changed in place.

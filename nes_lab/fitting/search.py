@@ -4,8 +4,8 @@ Starts are the positions where the patches of the weight begin in the epitome. T
 sampled weight. An output channel may have a factor, which multiplies its sampled weight. The search makes several first
 guesses of the starts (``_first_guesses``). From each guess it does this:
 
-1. ``refit_epitome``: fit the epitome to the weight by least squares. The starts and the factors stay.
-2. ``move_starts``: move every patch to the start with the smallest residual. The epitome stays.
+1. ``refit_epitome``: fit the epitome to the weight by least squares. The starts and the factors do not change.
+2. ``move_starts``: move every patch to the start with the smallest residual. The epitome does not change.
 3. ``rescale_rows``: choose the best factor of every output channel.
 4. ``alternate``: go back to step 1 until the squared residual hardly falls (``SearchOptions.min_gain``).
 
@@ -129,7 +129,7 @@ def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
 def fit_to_starts(
     routing_map: RoutingMap, weight: Tensor, scaled: bool = False, moment: Tensor | None = None
 ) -> SearchState:
-    """Fit an epitome and the factors of the output channels to a weight. The starts stay as given.
+    """Fit an epitome and the factors of the output channels to a weight. The starts do not change.
 
     Args:
         routing_map: The given starts.
@@ -163,8 +163,8 @@ def search_starts(
         weight: The weight to approximate, in ``geometry.weight_shape``.
         scaled: Allow a factor for each output channel.
         moment: Covariance of the layer's inputs, or the mean of ``x x^T`` over inputs ``x``. With it, the error of the
-            layer's output is minimized at the end. The starts along the input axis then stay. None: only the error of
-            the weight is minimized.
+            layer's output is minimized at the end. The starts along the input axis do not change then. None: only the
+            error of the weight is minimized.
         options: Options of the search; None: :class:`SearchOptions` with its defaults.
 
     Examples:
@@ -192,12 +192,11 @@ def search_starts(
 def _first_guesses(
     routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions
 ) -> Iterator[SearchState]:
-    """Yield the first guesses of a search. Each guess has starts and a fitted epitome.
+    """Yield the first guesses of a search. Each guess has starts and an epitome that is fitted to the weight.
 
-    The first guess has the given starts. For one-channel patches with the scope ``separable``, the second guess gives
-    each group of similar channels its own cell.
-
-    For other patches, the epitomes of the further guesses are copies of pieces of the weight.
+    The first guess has the given starts. If patches are one channel long and the scope is ``separable``, a second guess
+    follows. It gives each group of similar channels its own cell. Otherwise several guesses follow. For each of them, an
+    epitome is made of pieces of the weight, and every patch moves to its best place in this epitome.
     """
     geometry = routing_map.geometry
     given = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)
@@ -242,7 +241,7 @@ def _first_state(
 ) -> SearchState:
     """Fit the first epitome of a search to the given starts.
 
-    If ``scaled`` is True, each output channel gets a factor: its length times its sign.
+    If ``scaled`` is True, each output channel gets a factor: the norm of the channel's weights, with a sign.
     """
     scale = None
     if scaled:
@@ -277,7 +276,7 @@ def alternate(state: SearchState) -> SearchState:
 
 
 def _polish(state: SearchState) -> SearchState:
-    """Improve the factors of the output channels and the epitome, alternately. The starts stay."""
+    """Improve the factors of the output channels and the epitome, alternately. The starts do not change."""
     return state if state.row_scale is None else _repeat(state, rescale_rows, MAX_POLISH_ROUNDS, MIN_POLISH_GAIN)
 
 
@@ -293,7 +292,7 @@ def _repeat(
 
 
 def refit_epitome(state: SearchState) -> SearchState:
-    """Fit the epitome to the weight. The starts and the factors of the output channels stay.
+    """Fit the epitome to the weight. The starts and the factors of the output channels do not change.
 
     The best epitome is computed in closed form if there is one, and by conjugate gradients otherwise.
     """
@@ -308,7 +307,7 @@ def refit_epitome(state: SearchState) -> SearchState:
 
 
 def rescale_rows(state: SearchState) -> SearchState:
-    """Set the factor of every output channel to its best value. The epitome and the starts stay."""
+    """Set the factor of every output channel to its best value. The epitome and the starts do not change."""
     if state.row_scale is None:
         return state
     sampled = state.routing_map.materialize(state.epitome)
@@ -320,10 +319,13 @@ def rescale_rows(state: SearchState) -> SearchState:
 
 
 def move_starts(state: SearchState) -> SearchState:
-    """Move every patch to its best start, and set the factors of the output channels. The epitome stays.
+    """Move every patch to its best start, and set the factors of the output channels. The epitome does not change.
 
-    With the scope ``separable``, patches move along the output axis, then along the input axis. If ``state.moment`` is
-    given, they move only along the output axis. With the scope ``joint`` they then do not move at all.
+    With the scope ``separable``, patches move along the output axis, then along the input axis. With the scope ``joint``,
+    they move along both axes at once. If ``state.moment`` is given, the search minimizes the error of the layer's output:
+
+    - with the scope ``separable``, patches then move only along the output axis
+    - with the scope ``joint``, patches then do not move
     """
     if state.routing_map.geometry.scope == "joint":
         if state.moment is None:
@@ -377,7 +379,7 @@ def _products(a: Tensor, b: Tensor, moment: Tensor | None) -> Tensor:
     Args:
         a: Tensor of the weight's shape.
         b: Tensor of the weight's shape.
-        moment: Matrix of the inner product; None: the ordinary inner product.
+        moment: Matrix ``M`` of the inner product ``a^T M b``; None: the ordinary inner product ``a^T b``.
     """
     a, b = a.flatten(1), b.flatten(1)
     return (a * (b if moment is None else b @ moment.double())).sum(1)

@@ -24,13 +24,14 @@ MIN_GAIN = 1e-12
 def best_integer_starts(
     channels: Tensor, cells: Tensor, scaled: bool, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the integer start with the smallest error, for every patch along one axis. The epitome stays.
+    """Return the integer start with the smallest error, for every patch along one axis. The epitome does not change.
 
     Args:
         channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
         cells: The cells of the epitome along the axis, one per row, ``(cells, length)``. Along the other axis, the epitome is sampled
             at the present starts.
-        scaled: True if each channel has a factor. Only the directions of rows are then compared.
+        scaled: True if each channel has a factor. The factor can change the length of a row, so only the directions of rows
+            are compared.
         old: The present integer start of each patch, ``(patches,)``. A patch keeps it unless another start is better.
         geometry: Geometry of the layer, with the scope ``separable``.
         axis: 0 (output channels) or 1 (input channels).

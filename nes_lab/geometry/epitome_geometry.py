@@ -166,10 +166,10 @@ class EpitomeGeometry:
         return (self.patch_grid[1] if axis == 1 else self.patch_grid[0],)
 
     def owner(self, axis: int) -> int:
-        """Return whose starts lie along a weight axis: 0 for patches of output channels, 1 for patches of input channels.
+        """Return which patches have starts along a weight axis: 0 for patches of output channels, 1 for patches of input channels.
 
-        A start is the position in the epitome where a patch begins. The starts along the input axis belong to the patches of
-        the input channels. The starts along all other axes belong to the patches of the output channels.
+        A start is the position in the epitome where a patch begins. A patch of input channels has a start along the input
+        axis. A patch of output channels has a start along the output axis and along each kernel axis.
         """
         return 1 if axis == 1 else 0
 
@@ -184,13 +184,14 @@ class EpitomeGeometry:
         return self.spread(per_patch, axis)
 
     def spread(self, per_patch: np.ndarray, axis: int) -> np.ndarray:
-        """Arrange one number per patch in an array of the same shape as the starts along a weight axis.
+        """Turn one number per patch into an array of the same shape as the starts along a weight axis.
 
-        If ``scope`` is ``separable``, the numbers are returned unchanged. If ``scope`` is ``joint``, each number is repeated
-        for all patches along the other channel axis.
+        If ``scope`` is ``separable``, the array has one entry per patch, and the numbers are returned unchanged. If
+        ``scope`` is ``joint``, it has one entry for each pair of an output patch and an input patch, and the numbers repeat.
 
         Args:
-            per_patch: One number for each patch along the channel axis ``owner(axis)``.
+            per_patch: One number for each patch of input channels if ``axis`` is 1, otherwise for each patch of output
+                channels.
             axis: Index of the weight axis.
         """
         if self.scope == "separable":
@@ -201,8 +202,8 @@ class EpitomeGeometry:
     def can_move(self, axis: int) -> bool:
         """Return True if a patch can begin at more than one position along a given axis of the epitome.
 
-        Along a kernel axis, no patch can move if the epitome is only as long as the kernel window. The boundary makes no
-        difference.
+        Along a kernel axis, no patch can move if the epitome is only as long as the kernel window. This applies to both
+        values of ``boundary``.
         """
         a = self.axes[axis]
         if axis >= 2 and a.size == a.cells:

@@ -64,7 +64,7 @@ class RuleAxis:
     def patches(self) -> np.ndarray:
         """Indices ``0, 1, 2, ...`` of the patches that get a start along the axis.
 
-        For a kernel axis these are the patches along the output channels.
+        Along a kernel axis, each patch of output channels gets one start.
         """
         return np.arange(self.geometry.patch_grid[self.geometry.owner(self.index)])
 
@@ -212,10 +212,12 @@ learned_routing(
 
 
 def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
-    """Return True if a weight axis has no starts: the cells of the epitome are read in order along it.
+    """Return True if a weight axis has no starts. The cells of the epitome are then read in order along the axis.
 
-    Epitome and weight must be equally long along the axis. In addition, either ``routing`` leaves such axes unchanged, or no
-    patch can move along the axis. Most kernel axes have no starts.
+    An axis has no starts if both of these conditions are met. Most kernel axes meet them.
+
+    - Epitome and weight are equally long along the axis.
+    - The routing mode gives no starts to equally long axes, or no patch can move along the axis.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4, 3, 3), (4, 4, 3, 3))

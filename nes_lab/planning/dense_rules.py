@@ -51,7 +51,7 @@ SQUEEZE_EXCITE_CLASSES = ("squeezeexcit", "semodule", "sqexcit")
 
 @dataclass(frozen=True)
 class DenseContext:
-    """Facts about a model and options of the user. The rules use them to decide if a layer stays dense.
+    """Facts about a model, and the user's options. The rules that keep layers dense use both.
 
     Args:
         weight_users: Dict from the ``id()`` of each parameter to the names of the modules that use it.
@@ -217,7 +217,7 @@ def _weight_users(model: nn.Module) -> dict[int, list[str]]:
 
 
 def _declared_roles(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield ``(name, role)`` of the stem and the classifier that the model declares in ``default_cfg``."""
+    """Yield name and role (``stem`` or ``classifier``) of the modules that a model declares in this role, as timm's models do."""
     config = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None)
     if not config:
         return

@@ -161,7 +161,7 @@ def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
 
 
 def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
-    """Return the channel axes that shrink for a value of the option ``wiring``: 0 (output), 1 (input) or both."""
+    """Return the channel axes along which a layer shrinks, as the option ``wiring`` says: 0 (output), 1 (input) or both."""
     if wiring == "narrow_axis":
         c_out, c_in = layer.weight_shape[:2]
         read, written = layer.positions

@@ -111,7 +111,10 @@ def _check_sizes(where: str, settings: Mapping[str, Any]) -> None:
 
 
 def settings_by_layer(layers: Sequence[SurveyedLayer], overrides: Any) -> dict[str, LayerSettings]:
-    """Return the settings of each layer that a pattern in ``overrides`` matches. Later patterns win.
+    """Collect the settings of single layers from the option ``overrides``, by layer name.
+
+    If several patterns match a layer, the settings of later patterns replace those of earlier ones. Layers that no pattern
+    matches are left out.
 
     Raises:
         OptionError: If a setting is wrong, or a pattern matches no layer.

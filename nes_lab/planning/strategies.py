@@ -50,7 +50,10 @@ class OrderSteps(Protocol):
 def keep_order(
     ladder: Ladder, model: nn.Module, budget: Budget, sensitivity: Any, progress: bool, on_progress: OnProgress | None
 ) -> tuple[Step, ...]:
-    """Return the shrink steps unchanged: the strategy ``uniform``. All layers then shrink by about the same ratio."""
+    """Return the shrink steps in their present order: the strategy ``uniform``.
+
+    In this order all layers shrink by about the same ratio.
+    """
     return ladder.steps
 
 

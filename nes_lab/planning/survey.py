@@ -64,7 +64,10 @@ class SurveyedLayer:
 
     @property
     def positions(self) -> tuple[int, int]:
-        """Return how many input positions the layer reads and how many output positions it writes, in all its calls."""
+        """Return two counts, each summed over all calls of the layer: input positions that are read, and output positions.
+
+        A position is one place along the spatial axes, such as a pixel.
+        """
         pairs = [self.op.positions(shape) for shape in self.calls]
         return sum(p[0] for p in pairs), sum(p[1] for p in pairs)
 

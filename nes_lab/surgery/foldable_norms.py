@@ -60,7 +60,7 @@ def fusable(model: nn.Module) -> dict[str, str]:
 
 
 def _skeleton(model: nn.Module) -> nn.Module:
-    """Copy a model to the meta device, in evaluation mode. Tracing the copy cannot change the model."""
+    """Copy a model to the meta device, in evaluation mode. The copy is traced, so that tracing cannot change the model."""
     memo: dict[int, Any] = {}
     for tensor in chain(model.parameters(), model.buffers()):
         if type(tensor) in (Tensor, nn.Parameter):
@@ -160,13 +160,17 @@ def _defaults(root: nn.Module) -> dict[str, Any]:
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
     """Collect the norms and layers that must not be folded.
 
-    This holds for modules that are called more than once, and for modules with hooks or a replaced forward method. It
-    also holds if another module shares a parameter of the module, or other code reads one.
+    These are modules
+
+    - that are called more than once
+    - with hooks or a replaced forward method
+    - with a parameter that another module also has, or that other code reads
+    - with several names, if some code was not traced
 
     Args:
         model: The model.
         graphs: The traced modules, each with its graph.
-        unread: True if some code was not traced. Modules with several names are then collected too.
+        unread: True if some code was not traced.
     """
     calls: Counter[nn.Module] = Counter()
     barred = {module for module in model.modules() if _touched(module)}
@@ -190,7 +194,7 @@ def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: 
 def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Yield ``(norm, layer)`` for each norm that can be folded into a layer, in the order of the calls.
 
-    Only the norm reads the output of the layer.
+    A norm can be folded only if nothing else reads the output of the layer.
 
     Args:
         root: The traced module.
@@ -213,11 +217,11 @@ def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator
 
 
 def _source(node: fx.Node, through: set[fx.Node]) -> fx.Node | None:
-    """Find the call whose output goes only to the call ``node``; None if there is no such call.
+    """Find the call whose output is the only input of a norm, and is used nowhere else; None if there is no such call.
 
     Args:
-        node: Call of a norm.
-        through: Calls to skip, because they return their input unchanged or will be folded.
+        node: Call of the norm, in the graph of the traced module.
+        through: Calls to skip on the way, because they return their input unchanged or will be folded.
     """
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]

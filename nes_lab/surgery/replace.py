@@ -112,7 +112,7 @@ def materialize(model: Model) -> Model:
 
 
 def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
-    """Let layers that share an epitome in the plan use the same parameter."""
+    """Give layers that share an epitome in the compression plan the same parameter."""
     for first, *others in plan.readers.values():
         for name in others:
             model.get_submodule(name).epitome = model.get_submodule(first).epitome

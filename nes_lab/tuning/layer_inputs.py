@@ -62,15 +62,15 @@ Calls = dict[str, Counter[InputLayout]]
 def record_calls(model: nn.Module, example_input: Any) -> Calls:
     """Run a model once and record the layouts (shape, stride, dtype, device) of the inputs of its epitome layers.
 
-    During the run, the ``forward`` method of each epitome layer is replaced. Hooks would keep torch's transformer layers from
-    their fast path.
+    During the run, the ``forward`` method of each epitome layer is replaced. Hooks are not used, because torch's transformer
+    layers leave their fast path if a submodule has hooks.
 
     Args:
         model: The model, in the mode (training or evaluation) in which it will be used.
         example_input: Input of the model: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
 
     Returns:
-        Layer name -> layout of an input -> number of calls of the layer with this layout.
+        A dict from layer name to the layouts of the layer's inputs, with the number of calls for each layout.
 
     Raises:
         OptionError: If the model cannot run the example input.

@@ -129,7 +129,7 @@ def measure_sensitivity(
 
 
 def measured_options(ladder: Ladder) -> dict[str, Any]:
-    """Return the options of planning that influence the measurement, by name."""
+    """Return the options of planning that change the results of a sensitivity measurement, by name."""
     options = ladder.options
     names = ("routing", "scope", "boundary", "patch_channels", "wiring")
     seed = options.seed if options.routing == "random" else 0
@@ -198,9 +198,9 @@ def _open_cache(
 
 
 def _nearest(plans: Sequence[LayerPlan], ratios: Sequence[float]) -> list[LayerPlan]:
-    """Select the layer plan with the nearest size for each ratio, and the plan with the smallest size.
+    """Select one layer plan for each wanted ratio, the one with the nearest ratio, and also the smallest plan.
 
-    Each plan is returned once, in the order of ``plans``.
+    A ratio is epitome cells / weight cells. Each plan is returned once, in the order of ``plans``.
     """
     shares = [prod(plan.epitome_shape) / prod(plan.weight_shape) for plan in plans]
     indices = {min(range(len(plans)), key=lambda i, r=ratio: abs(shares[i] - r)) for ratio in ratios}

@@ -1,9 +1,12 @@
-"""The strategy ``sensitivity``: shrink first where the model loses least for what it saves.
+"""The strategy ``sensitivity``: shrink the layers first that add least loss for each param or multiply-add they save.
 
-What a layer loses is measured as loss or as residual. What it saves are params or multiply-adds. Each size of a layer
-is drawn as a point: savings to the right, loss upward. The lower convex hull of these points gives each shrink step a
-slope, which is the loss per saving. Along a hull, slopes never fall. Therefore the steps of one layer stay in order
-when all steps are sorted by slope.
+A shrink step gives one layer its next smaller size. The loss is the growth of the model's loss, or the residual (the relative
+error of the sampled weight). The order of the steps is found like this:
+
+1. Draw each size of a layer as a point: savings to the right, loss upward.
+2. Take the lower convex hull of these points. Its slope at a step is the loss per saving of the step.
+3. Sort the steps of all layers by slope. From left to right, the slope of a lower convex hull never falls. So the steps of each
+   layer keep their order.
 """
 
 from __future__ import annotations
@@ -86,9 +89,10 @@ def _by_slope(
     dense: Counts,
     quantities: Sequence[str],
 ) -> tuple[Step, ...]:
-    """Sort shrink steps by the loss they add per saving, smallest first.
+    """Sort shrink steps by their loss per saving: the loss that a step adds, divided by what the step saves.
 
-    Steps with equal loss per saving are sorted by the residual (relative error of the sampled weight).
+    The smallest loss per saving comes first. Steps with equal loss per saving are sorted by the residual (relative error of
+    the sampled weight).
 
     Args:
         layers: All sizes of each layer.
