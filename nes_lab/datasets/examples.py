@@ -23,7 +23,7 @@ CANDIDATES = 3
 def examples_by_class(
     files: DatasetFiles, classes: int = 20, each: int = 8, size: int = 64
 ) -> dict[str, list[np.ndarray]]:
-    """Read a few evenly spaced examples of each class from the training split. If it is missing, read the validation split.
+    """Read a few evenly spaced examples of each class from the training split. If that split is missing, read the validation split.
 
     Args:
         files: The listed data set.
@@ -56,7 +56,7 @@ def _spread(values: np.ndarray, most: int) -> np.ndarray:
 def _in_order(candidates: np.ndarray, each: int) -> Iterator[int]:
     """Return the order in which to read the examples of a class, as indices.
 
-    The first ``each`` examples are evenly spaced. The others replace unreadable examples.
+    The first ``each`` examples are evenly spaced. The others are read only if some of these are unreadable.
     """
     first = _spread(np.arange(len(candidates)), each).tolist()
     rest = sorted(set(range(len(candidates))) - set(first))

@@ -21,8 +21,8 @@ __all__ = ["gradient_over_starts", "start_descent"]
 def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
     """Draw how each sample of a patch changes with the patch's start. Below, draw the derivative of the sample.
 
-    The start is the patch's position on the epitome. The derivative is taken with respect to the start. It jumps at
-    integer starts. A dot shows which value is used there.
+    The start is the patch's position on the epitome. The derivative is taken with respect to the start. The derivative
+    jumps at integer starts. A dot shows which value is used there.
 
     Args:
         readings: The same patch read at increasing starts, each with its gradient.

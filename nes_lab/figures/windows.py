@@ -29,7 +29,7 @@ def start_grid(snapshot: LayerSnapshot, axis: int) -> np.ndarray:
 
     Returns:
         The starts in epitome cells, as an array with one row per block of output channels and one column per block of
-        input channels. If patches share a start, it is repeated. On a channel axis without starts, a patch begins at
+        input channels. A start that several patches share is repeated. On a channel axis without starts, a patch begins at
         the index of its first channel. On a kernel axis without starts, it begins at 0.
     """
     rows, columns = snapshot.geometry.patch_grid

@@ -45,7 +45,7 @@ class Epitome(Part):
 
     @classmethod
     def of(cls, shape: tuple[int, ...], dtype: str = "") -> Epitome:
-        """Make an epitome's entry in a compression plan.
+        """Make the description of an epitome in a compression plan, from the epitome's shape and dtype.
 
         Args:
             shape: Shape of the epitome, in cells.

@@ -89,7 +89,7 @@ class LocalExecutor:
     def ended(self) -> list[RunInfo]:
         """Return the runs that have ended since the last call.
 
-        A run whose process died is first resumed, up to ``retries`` times.
+        A run whose process died is not returned but resumed, at most ``retries`` times.
         """
         launcher.start_waiting(self.store)
         ended = [info for run_id in list(self.tries) if (info := self._end_of(run_id)) is not None]

@@ -174,7 +174,7 @@ class Sweep:
         return why_not
 
     def look(self) -> SweepResult:
-        """Return the results of the sweep so far, without starting anything."""
+        """Return the results of the sweep so far, without starting a trial."""
         if self.config.storage or (self.folder / "study.db").exists():
             with contextlib.suppress(KeyError):
                 return self._result(self._book(make=False), False)

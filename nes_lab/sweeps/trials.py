@@ -91,7 +91,7 @@ class TrialRunner:
         return {key_of(info.config): info.id for info in members if info.id not in known and info.config}
 
     def _resume(self, record: TrialRecord) -> None:
-        """Add an unfinished trial to the trials to resume. If its run was deleted, the trial gets a new run."""
+        """Put an unfinished trial into the list of trials to resume. If its run was deleted, the trial gets a new run."""
         if not set(self.space.config.space) <= set(record.params):
             self.book.fail(record.number, "its process ended while its settings were drawn")
             return

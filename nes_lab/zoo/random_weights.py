@@ -68,7 +68,7 @@ def set_norms_(model: nn.Module, *inputs: Any) -> None:
 
 
 def outputs(model: nn.Module, *inputs: Any) -> list[Tensor]:
-    """Run a model without gradients and return the floating-point tensors in its output. Training or evaluation mode is kept."""
+    """Return the floating-point tensors in the output of a model, which runs without gradients and keeps its mode (training or not)."""
     with torch.no_grad():
         return float_tensors(model(*inputs))
 
