@@ -18,7 +18,7 @@ _kept: dict[tuple[Hashable, ...], Tensor] = {}
 
 
 def constant(like: Tensor, build: Callable[..., Tensor], *shapes: Hashable) -> Tensor:
-    """Return the tensor ``build(*shapes, device)``. It is built once per device and then kept, so do not write into it.
+    """Return the tensor that ``build(*shapes, device)`` makes. It is made once per device and kept, so do not write into it.
 
     Args:
         like: Any tensor on the device where the new tensor is needed. Nothing is kept if ``like`` is a fake tensor, or while a

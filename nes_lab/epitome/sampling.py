@@ -162,7 +162,7 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
 
 
 def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor:
-    """Sample the two channel axes of a weight with separable scope, one after the other."""
+    """Sample a weight with separable scope from its epitome, first along the input axis, then along the output axis."""
     for axis in (1, 0):
         t = taps[axis]
         if t is not None:

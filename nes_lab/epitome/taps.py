@@ -71,7 +71,10 @@ class AxisTaps:
         return _row_table(self)
 
     def shares(self) -> Tensor | None:
-        """Return the entries of the sampling matrix, ordered by channel; None if all of them are 1."""
+        """Return the factors by which channels multiply the cells that they read, ordered by channel; None if all are 1.
+
+        They are the non-zero entries of the sampling matrix.
+        """
         if self.frac is None or self.frac.requires_grad or torch.compiler.is_compiling():
             return _shares(self)
         return self._fixed_shares
@@ -82,7 +85,10 @@ class AxisTaps:
 
     @cached_property
     def shares_by_cell(self) -> Tensor | None:
-        """Entries of the sampling matrix, ordered by epitome cell; None if all of them are 1."""
+        """Factors by which channels multiply the cells that they read, ordered by cell; None if all are 1.
+
+        They are the non-zero entries of the sampling matrix.
+        """
         shares = self.shares()
         return None if shares is None else shares.detach()[self.rows().order]
 

@@ -63,7 +63,7 @@ class _Rows(NamedTuple):
 
 
 def _order(x: Tensor) -> tuple[int, ...]:
-    """Return the axes of ``x`` in the order of its memory format, slowest axis first."""
+    """Return the axes of ``x`` in the order of its memory format: the axis with the largest stride first."""
     return (0, 2, 3, 1) if channels_inside(x) else tuple(range(x.ndim))
 
 
@@ -81,7 +81,10 @@ def _merged(x: Tensor, axes: range) -> tuple[int, int] | None:
 
 
 def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
-    """View ``x`` as rows along ``dim``, with its axes in the given order. Copy it if its strides do not allow a view."""
+    """Put the axes of a tensor in the given order, then view it as three axes: before ``dim``, ``dim`` itself, and after ``dim``.
+
+    The tensor is copied if its strides do not allow this view.
+    """
     view, at = x.permute(*order), order.index(dim)
     outer, inner = _merged(view, range(at)), _merged(view, range(at + 1, view.ndim))
     if outer is None or inner is None:
@@ -209,7 +212,7 @@ def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Ten
 
 
 def expand_weight(epitome: Tensor, out_rows: AxisRows, in_rows: AxisRows) -> Tensor:
-    """Sample the output axis and the input axis of a weight from an epitome on CUDA, with one kernel.
+    """Sample a weight from an epitome along both channel axes, with one kernel on CUDA.
 
     Args:
         epitome: Epitome of shape ``(E_out, E_in, *K)`` (output channels, input channels, kernel), any floating-point dtype. A

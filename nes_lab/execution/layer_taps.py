@@ -22,7 +22,7 @@ __all__ = ["LayerTaps", "StartsHolder"]
 
 
 class StartsHolder(Protocol):
-    """Describes the modules that hold a layer's starts: their attributes and methods that :class:`LayerTaps` uses."""
+    """Describes which attributes and methods a module that holds a layer's starts must have for :class:`LayerTaps`."""
 
     geometry: EpitomeGeometry
     fractional: bool

@@ -59,7 +59,7 @@ def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
 
 
 def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
-    """Return how much error it adds to merge cluster ``i`` with each other cluster.
+    """Return the added error of merging cluster ``i`` with each other cluster.
 
     Args:
         gram: Inner products of the clusters' vectors.
@@ -79,9 +79,9 @@ def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
 
 
 def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
-    """Return coefficients ``a`` and ``b``. A merged cluster has the vector ``a * vector_i + b * vector_j``.
+    """Return factors ``a`` and ``b`` for merging two clusters: the new vector is ``a * vector_i + b * vector_j``.
 
-    ``vector_i`` and ``vector_j`` are the vectors of the two clusters. The new vector is the mean of all rows. If
+    ``vector_i`` and ``vector_j`` are the vectors of the two clusters. The new vector is the mean of the rows of both. If
     ``scaled`` is True, it is the vector whose multiples approximate both old vectors best.
     """
     if not scaled:

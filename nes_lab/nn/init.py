@@ -36,11 +36,11 @@ def reset_epitome_(
 
 
 def copy_epitome(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Make an epitome from a dense weight: each cell takes one of the numbers of the dense weight that are sampled from it.
+    """Make an epitome from a dense weight: each cell takes the value of one of the weights that read it.
 
     This is meant for training from scratch. The epitome keeps the variance of the dense layer's initialization. Averages of
-    several numbers would have a smaller variance. Fractional starts are rounded first. A cell that is never read takes
-    any number of the dense weight.
+    several weights would have a smaller variance. Fractional starts are rounded first. A cell that is never read takes
+    the value of any weight.
 
     Args:
         routing_map: The layer's shapes and starts.

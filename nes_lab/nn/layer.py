@@ -253,7 +253,7 @@ class EpitomeLayer(DenseExchange):
         return self.materialize()
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register a parameter. The name ``weight`` is refused; the error says what to do instead."""
+        """Register a parameter. The name ``weight`` is refused, because an epitome layer samples its weight."""
         if name == "weight":
             raise AttributeError("weight is sampled from the epitome and cannot be set; use load_dense_(weight, bias)")
         super().register_parameter(name, param)

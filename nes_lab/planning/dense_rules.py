@@ -78,49 +78,49 @@ Rule = Callable[["SurveyedLayer", DenseContext], str]
 
 
 def kept_by_override(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if the option ``overrides`` keeps the layer dense, and an empty string otherwise."""
+    """Return why the layer stays dense if the option ``overrides`` says so; otherwise return an empty string."""
     settings = context.settings.get(layer.name)
     return f"overrides[{settings.patterns}] keeps it dense" if settings and settings.values.get("keep") else ""
 
 
 def excluded(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if the option ``exclude`` keeps the layer dense, and an empty string otherwise."""
+    """Return why the layer stays dense if the option ``exclude`` matches it; otherwise return an empty string."""
     return "a pattern of exclude= matches it" if layer.name in context.excluded else ""
 
 
 def no_epitome_layer(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if no epitome layer can replace the module, and an empty string otherwise."""
+    """Return why no epitome layer can replace the module; an empty string if one can."""
     return why_not(layer.module) if layer.is_layer else other_weight_reason(layer.module, layer.parameter)
 
 
 def tied(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if another module uses the layer's weight too, and an empty string otherwise."""
+    """Return why the layer stays dense if another module uses its weight too; otherwise return an empty string."""
     users = context.weight_users.get(id(layer.module._parameters.get(layer.parameter)), ())
     others = [user for user in users if user != layer.name]
     return f"its weight is tied to that of {others[0]!r}" if others else ""
 
 
 def depthwise(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if the layer is a depthwise convolution, and an empty string otherwise."""
+    """Return why the layer stays dense if it is a depthwise convolution; otherwise return an empty string."""
     if layer.op.groups > 1 and layer.weight_shape[1] == 1:
         return "depthwise: it has no input channels to share, and its weight is too small to save anything"
     return ""
 
 
 def squeeze_excite(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if the layer is in a squeeze-excite module, and an empty string otherwise."""
+    """Return why the layer stays dense if it is in a squeeze-excite module; otherwise return an empty string."""
     module = _module_around(layer.name, context.squeeze_excite)
     return f"squeeze-excite ({module})" if module is not None else ""
 
 
 def declared(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if the layer is the model's declared stem or classifier, and an empty string otherwise."""
+    """Return why the layer stays dense if the model declares it as its stem or classifier; otherwise return an empty string."""
     module = _module_around(layer.name, context.declared)
     return f"the model declares it as its {context.declared[module]}" if module is not None else ""
 
 
 def not_included(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if the option ``include`` does not match the layer, and an empty string otherwise.
+    """Return why the layer stays dense if the option ``include`` does not match it; otherwise return an empty string.
 
     If ``include`` is not given, the result is always an empty string.
     """
@@ -128,7 +128,7 @@ def not_included(layer: SurveyedLayer, context: DenseContext) -> str:
 
 
 def too_thin(layer: SurveyedLayer, context: DenseContext) -> str:
-    """Return a reason if the layer has fewer than ``min_channels`` channels, and an empty string otherwise.
+    """Return why the layer stays dense if it has fewer than ``min_channels`` channels; otherwise return an empty string.
 
     A layer that the option ``include`` names is never too thin.
     """
@@ -170,7 +170,7 @@ def _first_reason(rules: Iterable[Rule], layer: SurveyedLayer, context: DenseCon
 
 
 def _module_around(name: str, modules: Iterable[str]) -> str | None:
-    """Return the first name in ``modules`` that is the layer or a parent of the layer; None if there is no such name."""
+    """Return the first of ``modules`` that is the layer or contains it, by name; None if there is no such module."""
     return next((module for module in modules if name == module or name.startswith(f"{module}.")), None)
 
 

@@ -1,4 +1,4 @@
-"""Record the shapes and memory layouts of the inputs of each epitome layer, and the conditions of the timing."""
+"""Record what the time of a layer depends on: the layout of its inputs, the device, and the number of threads."""
 
 from __future__ import annotations
 

@@ -319,5 +319,8 @@ def _time_networks(
 
 
 def _gain(layer: LayerTuning) -> float:
-    """Return the milliseconds that a layer saves with its chosen execution instead of ``materialize``."""
+    """Return how many milliseconds faster a layer is with its chosen execution than with ``materialize``.
+
+    An execution is a way to compute the layer. ``materialize`` samples the whole weight, then computes a dense layer.
+    """
     return layer.times_ms[BASELINE] - layer.times_ms[layer.execution]
