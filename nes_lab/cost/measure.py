@@ -124,7 +124,7 @@ def _summary(values: list[float], x: Tensor) -> LatencyReport:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Adds up the bytes of the tensors that operations return, until they are freed, and keeps the largest sum."""
+    """Follows the total size of the tensors that operations return, and remembers the largest total. Freed tensors do not count."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -59,7 +59,7 @@ class RoutingMap:
         return sample_patches(epitome, [self.taps(axis) for axis in range(len(self.starts))], self.geometry)
 
     def matrix(self, axis: int) -> Tensor:
-        """Return the matrix that samples one channel axis of a weight with separable scope.
+        """Return the matrix that samples a weight with separable scope along one channel axis.
 
         It has one row per channel of the weight and one column per cell of the epitome axis. Every row sums to 1.
 

@@ -206,7 +206,7 @@ def _joint_levels(
 
 
 def sampling_matrix(taps: AxisTaps) -> Tensor:
-    """Build the matrix that samples a channel axis of a weight with separable scope.
+    """Build the matrix that samples a weight with separable scope along one channel axis.
 
     Tests, fits and figures use the matrix. Layers do not build it.
 

@@ -221,7 +221,7 @@ class ExecutionCost:
 
 
 class Prepared(NamedTuple):
-    """Holds what an execution computes before it sees the input. Inference computes it once and keeps it.
+    """Holds what an execution (a way to compute a layer) prepares without the input. Inference prepares it once and keeps it.
 
     Args:
         weight: Tensor that the layer's convolution or matrix product uses as its weight.
@@ -249,7 +249,7 @@ class Execution(Protocol):
         ...
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Compute the tensor that the layer's operation uses as its weight, from the epitome and the starts."""
+        """Compute the tensor that the convolution or matrix product uses as its weight, from the epitome and the starts."""
         ...
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -107,7 +107,7 @@ def fold_input(x: Tensor, taps: AxisTaps | None, op: LayerOp) -> tuple[Tensor, L
 
 
 def fold_cost(form: LayerForm, positions: tuple[int, int]) -> tuple[int, int]:
-    """Count the multiply-adds and the plain additions of adding up the input channels that read the same epitome cell.
+    """Count the multiply-adds and the plain additions that it takes to add up input channels that read the same epitome cell.
 
     With fractional starts, each channel takes two multiply-adds at each input position. With integer starts it takes one
     addition. Without starts on the input axis nothing is added up.

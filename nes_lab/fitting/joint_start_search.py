@@ -92,7 +92,8 @@ def _residuals(
 ) -> Tensor:
     """Compute the squared error of each patch at each place in the epitome, minus the patch's squared norm.
 
-    The squared norm is the same at all places. It does not change which place is best.
+    The squared norm is the same at all places. It does not change which place is best. Each output channel has a factor, by
+    which its sampled weight is multiplied.
 
     Args:
         products: The patches of the weight, with each output channel multiplied by its factor.

@@ -322,10 +322,10 @@ def move_starts(state: SearchState) -> SearchState:
     """Move every patch to its best start, and set the factors of the output channels. The epitome does not change.
 
     With the scope ``separable``, patches move along the output axis, then along the input axis. With the scope ``joint``,
-    they move along both axes at once. If ``state.moment`` is given, the search minimizes the error of the layer's output:
+    they move along both axes at once.
 
-    - with the scope ``separable``, patches then move only along the output axis
-    - with the scope ``joint``, patches then do not move
+    If ``state.moment`` is given, fewer patches move. With the scope ``separable``, they move only along the output axis. With
+    the scope ``joint``, they do not move.
     """
     if state.routing_map.geometry.scope == "joint":
         if state.moment is None:
@@ -355,8 +355,8 @@ def _channels_and_cells(state: SearchState, axis: int) -> tuple[Tensor, Tensor]:
     """Cut a weight and its epitome into slices along one axis, and return both as matrices with one slice per row.
 
     Returns:
-        ``(channels, length)`` and ``(cells, length)``: one row for each channel and one for each cell. The squared
-        distance between two rows is the squared error of sampling this channel from this cell.
+        The channels of the weight and the cells of the epitome, one per row. The squared distance between a row of the
+        first matrix and a row of the second is the squared error of sampling this channel from this cell.
     """
     weight, taps = state.weight, state.routing_map.taps(1 - axis)
     cells = state.epitome if taps is None else expand(state.epitome, taps, 1 - axis)

@@ -10,7 +10,7 @@ returns the start of each patch. Register it with :func:`start_rule`::
 If training moves the starts, the routing is called learned. It is registered with :func:`learned_routing`. The class that holds
 its starts is in :mod:`nes_lab.nn.starts`.
 
-Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the rule ``stride`` is in the spirit of WSNet (Jin et al., ICML 2018).
+Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the rule ``stride`` is similar to the sampling of WSNet (Jin et al., ICML 2018).
 """
 
 from __future__ import annotations
@@ -96,8 +96,7 @@ class RoutingMode:
         help: Phrase that says how the starts are set, for help texts.
         starts: Function that takes a :class:`RuleAxis` and returns integer starts: one per patch, or an array of the shape that
             :meth:`EpitomeGeometry.starts_shape` returns.
-        separable: True if a start always depends only on the index of its patch along its own axis. This then holds for both
-            values of ``scope``.
+        separable: True if, for both values of ``scope``, a start depends only on the index of its patch along its own axis.
         keeps_equal_axes: True if an axis gets no starts where epitome and weight are equally long. Its cells are then read in
             order.
         learned: True if training moves the starts. They are then stored with the model.
@@ -126,8 +125,7 @@ def start_rule(
 
     Args:
         name: Value of the layer option ``routing`` that selects the rule.
-        separable: True if a start always depends only on the index of its patch along its own axis. This then holds for both
-            values of ``scope``.
+        separable: True if, for both values of ``scope``, a start depends only on the index of its patch along its own axis.
         help: Phrase that says what the rule does, for help texts.
         keeps_equal_axes: True if an axis gets no starts where epitome and weight are equally long. Its cells are then read in
             order.

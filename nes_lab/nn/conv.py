@@ -83,12 +83,12 @@ class _EpitomeConv(EpitomeLayer):
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:
-        """Return the convolution that layers of this class apply.
+        """Return the convolution that a layer of this class applies. Here it is ``op``, unchanged.
 
-        Subclasses may change it, for example its padding.
+        A subclass may return another convolution, for example with another padding.
 
         Args:
-            op: The convolution that the arguments of the layer describe (stride, padding, dilation, groups).
+            op: The convolution that the layer's arguments describe (stride, padding, dilation, groups).
         """
         return op
 

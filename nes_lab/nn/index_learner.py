@@ -261,9 +261,10 @@ class LearnerStarts(Starts):
         return tuple(starts)
 
     def _predict(self, x: Tensor) -> tuple[Tensor, int | None]:
-        """Return the network's output, averaged over the samples of all ranks, and the number of samples.
+        """Return the index learner's output, averaged over all samples of the layer's input, and the number of samples.
 
-        The number is None if there are no samples.
+        The index learner is the network that predicts starts. In distributed training, the average is over the samples of
+        all ranks. The number is None if there are no samples.
         """
         assert self.learner is not None  # forward has checked
         dtype = self.table(self.sampled[0]).dtype

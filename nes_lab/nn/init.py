@@ -36,11 +36,11 @@ def reset_epitome_(
 
 
 def copy_epitome(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Make an epitome from a dense weight: each cell takes the value of one of the weights that read it.
+    """Make an epitome from a dense weight: each cell becomes a copy of one entry of the weight.
 
-    This is meant for training from scratch. The epitome keeps the variance of the dense layer's initialization. Averages of
-    several weights would have a smaller variance. Fractional starts are rounded first. A cell that is never read takes
-    the value of any weight.
+    This is the first entry that is sampled from the cell. If no entry is sampled from the cell, any entry is copied.
+    Fractional starts are rounded first. This is meant for training from scratch. The epitome keeps the variance of the
+    dense layer's initialization. Averages of several entries would have a smaller variance.
 
     Args:
         routing_map: The layer's shapes and starts.

@@ -74,7 +74,7 @@ class LayerFacts:
 
 
 def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
-    """Return a decorator for a class that holds the starts of layers with a given learned routing.
+    """Return a decorator that registers a class for a learned routing. The class holds the starts of layers with this routing.
 
     Args:
         name: Name of the routing.

@@ -204,7 +204,7 @@ def _largest_layers(ladder: Ladder, quantity: str) -> str:
 
 
 def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int) -> CompressionPlan:
-    """Add a note to a plan that says how much of the budget the plan uses."""
+    """Add a note to a compression plan. The note says how much of the budget the plan uses."""
     assert plan.budget is not None  # plan_for_budget sets it
     limits = plan.budget.limits(plan.dense)
     used = [(getattr(plan.predicted, quantity) / limit, quantity) for quantity, limit in limits.items() if limit]

@@ -129,7 +129,7 @@ def choose_execution(times: Times) -> tuple[str, str]:
     dense layer.
 
     Args:
-        times: Name of each execution, ``materialize`` among them -> milliseconds of each timed round.
+        times: Dict from the name of each execution to its milliseconds in each timed round. ``materialize`` must be in it.
 
     Returns:
         The name of the chosen execution, and the reason as a sentence.
@@ -267,11 +267,11 @@ def _compare_networks(
 ) -> tuple[list[LayerTuning], Times, Ratio]:
     """Set more layers to ``materialize``, until the network is not slower than the network of dense layers.
 
-    Each step looks at the layers with another execution, and changes the half of them that gains least time. When
-    ``time.perf_counter()`` has passed ``end``, a step changes all of them.
-
     The execution ``materialize`` samples the whole weight and then computes a dense layer. The network of dense layers is what
     ``nes_lab.materialize`` makes.
+
+    Each step sets half of the remaining layers to ``materialize``: the half that gains least time with another execution.
+    When ``time.perf_counter()`` has passed ``end``, a step sets all remaining layers.
 
     Returns:
         The layers with their final executions, the times of both networks, and the ratio tuned time / dense time.

@@ -198,7 +198,7 @@ def _open_cache(
 
 
 def _nearest(plans: Sequence[LayerPlan], ratios: Sequence[float]) -> list[LayerPlan]:
-    """Select one layer plan for each wanted ratio, the one with the nearest ratio, and also the smallest plan.
+    """Select for each wanted ratio the layer plan whose ratio is nearest. Also select the smallest plan.
 
     A ratio is epitome cells / weight cells. Each plan is returned once, in the order of ``plans``.
     """

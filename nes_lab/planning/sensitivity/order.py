@@ -38,9 +38,10 @@ def order_by_sensitivity(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Step, ...]:
-    """Sort the shrink steps of all layers by the added loss per saving: the strategy ``sensitivity``.
+    """Sort the shrink steps of all layers by their loss per saving: the strategy ``sensitivity``.
 
-    Savings are counted in params, multiply-adds or both: whatever the budget limits.
+    The loss per saving is the loss that a step adds, divided by what it saves. Savings are counted in params, multiply-adds or
+    both: whatever the budget limits.
 
     Args:
         ladder: All shrink steps of the model.
