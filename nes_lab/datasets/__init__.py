@@ -8,6 +8,12 @@ Used by every data set:
 - ``knobs``: define the options for augmenting, resizing and limiting examples.
 - ``augment``: turn an image into the tensor that the network gets.
 
+Your own data:
+
+- ``as_dataset``: make a data set from torch's data sets or loaders.
+- ``map_style``: serve a split from a data set that returns an (input, target) pair for each position.
+- ``loaders``: serve a split from a data loader.
+
 Data in memory:
 
 - ``in_memory``: serve images that are held in memory.

@@ -14,13 +14,19 @@ from torch.utils.data import DataLoader, Dataset
 from nes_lab.datasets.augment import seeded
 from nes_lab.datasets.images import read_rgb
 from nes_lab.datasets.items import Item
-from nes_lab.datasets.sampling import Shard, batch_indices, check_shard, epoch_order, share_of, stream_seed
+from nes_lab.datasets.sampling import (
+    Key,
+    SeededBatches,
+    Shard,
+    batch_indices,
+    check_shard,
+    epoch_order,
+    share_of,
+)
 from nes_lab.errors import DataError
 
 __all__ = ["FileSplit"]
 
-Key = tuple[int, int]
-"""Position of an image in the split, and the seed of its augmentation."""
 Transform = Callable[[Image.Image], Tensor]
 MAX_TRIES = 20
 """Largest number of images of the same class that are tried in place of an unreadable one."""
@@ -62,21 +68,6 @@ class _Images(Dataset):
         raise DataError(
             f"image {str(self.items[position])!r} cannot be read, and neither can the next {MAX_TRIES} of its class"
         )
-
-
-class _Batches:
-    """A batch sampler for torch's data loader. Its batches are set before each epoch."""
-
-    def __init__(self) -> None:
-        self.batches: list[Tensor] = []  # replaced before each epoch, so worker processes can stay alive
-        self.key: tuple[int, ...] = ()
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self.batches:
-            yield [(position, stream_seed(*self.key, position)) for position in batch.tolist()]
-
-    def __len__(self) -> int:
-        return len(self.batches)
 
 
 @dataclass
@@ -132,7 +123,7 @@ class FileSplit:
     def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
         loader = self._loader(training)
         sampler = loader.batch_sampler
-        assert isinstance(sampler, _Batches)  # _loader uses this class only
+        assert isinstance(sampler, SeededBatches)  # _loader uses this class only
         sampler.batches, sampler.key = batches, key
         try:
             for images, labels, broken in loader:
@@ -157,7 +148,7 @@ class FileSplit:
             transform = self.transform if training else self.plain_transform
             self._loaders[training] = DataLoader(
                 _Images(self.items, self.labels, transform, self.max_replaced > 0),
-                batch_sampler=_Batches(),  # type: ignore[arg-type]  # any iterable of lists works
+                batch_sampler=SeededBatches(),  # type: ignore[arg-type]  # any iterable of lists works
                 num_workers=self.workers,
                 persistent_workers=self.workers > 0 and training,
                 pin_memory=torch.cuda.is_available(),

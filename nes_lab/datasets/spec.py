@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from nes_lab.datasets.sampling import Shard
@@ -20,7 +21,7 @@ class Split(Protocol):
     the batches. Process number ``rank`` of ``world`` processes gets its part.
     """
 
-    labels: Tensor
+    labels: Tensor  # empty if they are not known before the examples are read
 
     def __len__(self) -> int: ...
 
@@ -63,6 +64,12 @@ class DatasetSpec:
         std: Standard deviation of each channel; after the mean is subtracted, pixels are divided by it.
         notes: Sentences about how the data was loaded, for example that a limit was applied.
         length: Samples per clip; None for images.
+        shape: Shape of one example, without a batch axis; None: the shape follows from the other attributes.
+        dtype: Type of the numbers of an example; class numbers and word numbers are integers.
+        batch_size: Examples per training batch, if a loader chooses it; None: the recipe chooses it.
+        batches: Number of training batches that a loader gives per epoch; None: the recipe's batch size decides.
+        resumable: False if an interrupted training cannot get the same batches again. It then resumes from its last checkpoint,
+            but its weights differ from those of an uninterrupted training.
     """
 
     name: str
@@ -75,23 +82,51 @@ class DatasetSpec:
     std: tuple[float, ...]
     notes: tuple[str, ...] = field(default=())
     length: int | None = None
+    shape: tuple[int, ...] | None = None
+    dtype: torch.dtype = torch.float32
+    batch_size: int | None = None
+    batches: int | None = None
+    resumable: bool = True
 
     @property
     def num_classes(self) -> int:
-        """Return the number of classes of the data set."""
+        """Return the number of classes of the data set; 0 if it has none or does not say them."""
         return len(self.classes)
 
     @property
     def kind(self) -> str:
-        """Return the kind of the examples: ``"image"`` or ``"audio"``."""
+        """Return the kind of the examples: ``"image"``, ``"audio"``, or ``"other"`` such as text."""
+        if self.shape is not None and len(self.shape) != 3:
+            return "other"
         return "image" if self.length is None else "audio"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Return the shape of one example: ``(channels, height, width)``, or ``(channels, length)`` for audio."""
+        """Return the shape of one example: ``(channels, height, width)``, ``(channels, length)`` for audio, or ``shape``."""
+        if self.shape is not None:
+            return self.shape
         size = (self.image_size, self.image_size) if self.length is None else (self.length,)
         return (self.in_channels, *size)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Return the number of training batches per epoch. A short last batch does not count if there are others."""
+        """Return the number of training steps per epoch. A short last batch does not count if there are others.
+
+        Args:
+            batch_size: Examples per step.
+        """
+        if self.batches is not None and self.batch_size is not None:
+            return max(1, self.batches // max(1, batch_size // self.batch_size))
         return max(1, len(self.train) // batch_size)
+
+    def example_input(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return an input of zeros for the network: one example, with a batch axis in front.
+
+        Args:
+            device: Device of the tensor.
+
+        Examples:
+            >>> from nes_lab.datasets.digits import load_digits
+            >>> load_digits(limit=16).example_input().shape
+            torch.Size([1, 1, 8, 8])
+        """
+        return torch.zeros(1, *self.input_shape, dtype=self.dtype, device=device)

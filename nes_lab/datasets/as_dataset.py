@@ -1,0 +1,153 @@
+"""Turn the data that people have, such as torch's data sets and loaders, into a data set for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from nes_lab.datasets.loaders import NOT_RESUMABLE, LoaderSplit
+from nes_lab.datasets.map_style import MapSplit
+from nes_lab.datasets.spec import DatasetSpec, Split
+from nes_lab.errors import DataError, OptionError
+
+__all__ = ["as_dataset", "as_split"]
+
+_FORMS = (
+    "give (training data, validation data), each a map-style data set of (input, target) pairs, a pair of tensors "
+    "(inputs, targets), or a DataLoader"
+)
+
+
+def as_dataset(
+    data: Any, *, name: str = "own", classes: Sequence[str] | int | None = None, workers: int = 0
+) -> DatasetSpec:
+    """Make a data set for training from a pair of data sets or loaders.
+
+    A training on map-style data sets resumes bit for bit, if their randomness comes from the global generators of Python, NumPy
+    and torch. A training on loaders does not.
+
+    Args:
+        data: A pair ``(training data, validation data)``. Each is a map-style data set, which returns an (input, target) pair
+            for each position; a pair of tensors (inputs, targets); or a loader, which yields batches ``(inputs, targets)``. A
+            :class:`~nes_lab.datasets.spec.DatasetSpec` is returned unchanged.
+        name: Name of the data set in messages and records.
+        classes: Class names, or their number. None: the attribute ``classes`` of the training data, or one more than the
+            largest target if the targets are known integers, or none.
+        workers: Number of processes that read examples of map-style data sets; with 0, the main process does it.
+
+    Raises:
+        DataError: If the data has another form, or is empty; the message says what it is.
+
+    Examples:
+        >>> pairs = [(torch.zeros(1, 8, 8), 0), (torch.ones(1, 8, 8), 1)]
+        >>> data = as_dataset((pairs, pairs))
+        >>> data.input_shape, len(data.train), data.resumable
+        ((1, 8, 8), 2, True)
+    """
+    if isinstance(data, DatasetSpec):
+        return data
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise DataError(f"data={_about(data)}; {_FORMS}")
+    sources = [_wrapped(part) for part in data]
+    train, val = (as_split(part, what, workers) for part, what in zip(sources, _WHAT, strict=True))
+    inputs, _ = train.first()  # type: ignore[attr-defined]  # as_split made it
+    from_loader = isinstance(train, LoaderSplit)
+    resumable = not from_loader
+    shape = tuple(inputs.shape[1:])
+    return DatasetSpec(
+        name=name,
+        classes=_classes(classes, sources[0], train, val),
+        image_size=shape[-1] if len(shape) == 3 else 0,
+        in_channels=shape[0] if len(shape) > 1 else 1,
+        train=train,
+        val=val,
+        mean=(),
+        std=(),
+        notes=() if resumable else (NOT_RESUMABLE,),
+        shape=shape,
+        dtype=inputs.dtype,
+        batch_size=train.batch_size if from_loader else None,
+        batches=train.batches if from_loader else None,
+        resumable=resumable,
+    )
+
+
+_WHAT = ("the training data", "the validation data")
+
+
+def as_split(data: Any, what: str = "the data", workers: int = 0) -> Split:
+    """Make a training or validation split from a map-style data set, a pair of tensors, or a loader.
+
+    Args:
+        data: The data set or loader. A split is returned unchanged. Of a
+            :class:`~nes_lab.datasets.spec.DatasetSpec`, the validation split is returned.
+        what: Name of the split in error messages.
+        workers: Number of processes that read examples of a map-style data set.
+
+    Raises:
+        DataError: If the data has another form, or is empty; the message says what it is.
+
+    Examples:
+        >>> len(as_split((torch.zeros(6, 3), torch.zeros(6))))
+        6
+    """
+    if isinstance(data, DatasetSpec):
+        return data.val
+    if hasattr(data, "eval_batches"):
+        return data
+    data = _wrapped(data)
+    if _is_loader(data):
+        return LoaderSplit(data, what)
+    if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+        raise DataError(f"{what} is {_about(data)}; {_FORMS}")
+    if len(data) == 0:
+        raise DataError(f"{what} is empty")
+    split = MapSplit(data, workers, what)
+    split.first()  # a wrong form is reported now, not in the first epoch
+    return split
+
+
+def _is_loader(data: Any) -> bool:
+    if isinstance(data, DataLoader | IterableDataset):
+        return True
+    return isinstance(data, Iterable) and not hasattr(data, "__getitem__") and not isinstance(data, str | bytes)
+
+
+def _wrapped(data: Any) -> Any:
+    """Return a pair of tensors as a map-style data set, and anything else unchanged."""
+    is_pair = isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+    if not is_pair:
+        return data
+    inputs, targets = data
+    if not inputs.ndim or not targets.ndim or len(inputs) != len(targets):
+        raise DataError(
+            f"a pair of tensors has shapes {tuple(inputs.shape)} and {tuple(targets.shape)}; give (inputs, targets) with the "
+            "same number of examples along their first axes"
+        )
+    return TensorDataset(inputs, targets)
+
+
+def _classes(classes: Sequence[str] | int | None, source: Any, *splits: Split) -> tuple[str, ...]:
+    if isinstance(classes, int):
+        if classes < 1:
+            raise OptionError(f"classes={classes!r}; give the class names, or their number, which is at least 1")
+        return tuple(map(str, range(classes)))
+    names = getattr(source, "classes", None) if classes is None else classes
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    if classes is not None:
+        raise OptionError(f"classes={classes!r}; give the class names as a list of text, or their number")
+    labels = [split.labels for split in splits]
+    if any(not len(part) or part.ndim != 1 or part.is_floating_point() for part in labels):
+        return ()
+    return tuple(map(str, range(int(torch.cat(labels).max()) + 1)))
+
+
+def _about(data: Any) -> str:
+    if isinstance(data, tuple | list):
+        return f"a {type(data).__name__} of length {len(data)}"
+    return f"a {type(data).__name__}"

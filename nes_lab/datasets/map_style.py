@@ -1,0 +1,212 @@
+"""Serve a split from a map-style data set: an object with a length that returns an (input, target) pair for each position.
+
+Torch's and torchvision's data sets, lists of pairs and :class:`~torch.utils.data.TensorDataset` are such objects.
+
+Tests: tests/datasets/test_as_dataset.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
+
+from nes_lab.datasets.augment import seeded
+from nes_lab.datasets.sampling import (
+    Key,
+    SeededBatches,
+    Shard,
+    batch_indices,
+    check_shard,
+    epoch_order,
+    share_of,
+)
+from nes_lab.errors import DataError
+from nes_lab.text import list_some
+
+__all__ = ["MapSplit", "as_pair", "known_targets"]
+
+
+class _Examples(Dataset):
+    """The (input, target) pairs of a map-style data set. Each is read with its own seed."""
+
+    def __init__(self, source: Any, what: str) -> None:
+        self.source, self.what = source, what
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: Key) -> tuple[Any, Any]:
+        position, seed = key
+        with seeded(seed):
+            given, target = as_pair(self.source[position], f"example {position} of {self.what}")
+        # default_collate would make float64 of Python's numbers, and a network computes in float32
+        return given, torch.tensor(target) if isinstance(target, float) else target
+
+
+@dataclass
+class MapSplit:
+    """A training or validation split that reads its examples from a map-style data set.
+
+    The global random generators are seeded for each example, so random augmentation depends only on the seed of the run, the
+    epoch and the example. The number of reading processes does not change the batches.
+
+    Args:
+        source: The map-style data set. Its inputs and targets are tensors, arrays or numbers of equal shapes.
+        workers: Number of processes that read examples; with 0, the main process does it.
+        what: Name of the split in error messages.
+
+    Examples:
+        >>> split = MapSplit([(torch.zeros(3), 0), (torch.ones(3), 1)])
+        >>> inputs, targets = next(split.eval_batches(2))
+        >>> inputs.shape, targets
+        (torch.Size([2, 3]), tensor([0, 1]))
+    """
+
+    source: Any
+    workers: int = 0
+    what: str = "the data"
+
+    def __post_init__(self) -> None:
+        self._loaders: dict[bool, DataLoader] = {}
+        targets = known_targets(self.source)
+        self.labels = torch.empty(0, dtype=torch.long) if targets is None else targets
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return the first example as a batch ``(inputs, targets)`` of one."""
+        return next(self.eval_batches(1))
+
+    def train_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training batches ``(inputs, targets)`` of one epoch, shuffled, from batch number ``start`` on.
+
+        ``shard=(rank, world)`` divides each batch among ``world`` processes. Process number ``rank`` gets
+        ``batch[rank::world]``.
+        """
+        batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
+        return self._read([share_of(batch, shard) for batch in batches], (seed, epoch, 1), training=True)
+
+    def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all examples in batches ``(inputs, targets)``: each example once, in order.
+
+        ``shard=(rank, world)`` divides the batches among ``world`` processes. Process number ``rank`` gets the batches
+        number ``rank``, ``rank + world`` and so on.
+        """
+        rank, world = check_shard(shard)
+        batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)
+        return self._read(batches[rank::world], (), training=False)
+
+    def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        loader = self._loader(training)
+        sampler = loader.batch_sampler
+        assert isinstance(sampler, SeededBatches)  # _loader uses this class only
+        sampler.batches, sampler.key = batches, key
+        try:
+            yield from loader
+        except DataError as error:  # a worker puts its traceback before the message, so the last line is the message
+            last = str(error).strip().splitlines()[-1]
+            raise DataError(last.removeprefix("nes_lab.errors.DataError: ")) from error
+
+    def _loader(self, training: bool) -> DataLoader:
+        if training not in self._loaders:
+            self._loaders[training] = DataLoader(
+                _Examples(self.source, self.what),
+                batch_sampler=SeededBatches(),  # type: ignore[arg-type]  # any iterable of lists works
+                num_workers=self.workers,
+                persistent_workers=self.workers > 0 and training,
+                pin_memory=torch.cuda.is_available(),
+                generator=torch.Generator(),  # without this generator, every pass would draw from the global one
+                collate_fn=_Collate(self.what),
+            )
+        return self._loaders[training]
+
+
+@dataclass(frozen=True)
+class _Collate:
+    """Makes a batch of (input, target) pairs, and says which part cannot be put into a batch."""
+
+    what: str
+
+    def __call__(self, pairs: list[tuple[Any, Any]]) -> list[Tensor]:
+        return [
+            self._joined(name, list(part))
+            for name, part in zip(("input", "target"), zip(*pairs, strict=True), strict=True)
+        ]
+
+    def _joined(self, name: str, parts: list[Any]) -> Tensor:
+        try:
+            joined = default_collate(parts)
+        except (TypeError, RuntimeError) as error:
+            shapes = sorted({tuple(part.shape) for part in parts if hasattr(part, "shape")})
+            if len(shapes) > 1:
+                raise DataError(f"the {name}s of {self.what} have different shapes: {list_some(shapes)}") from error
+            raise self._wrong_type(name, parts[0]) from error
+        if not isinstance(joined, Tensor):
+            raise self._wrong_type(name, parts[0])
+        return joined
+
+    def _wrong_type(self, name: str, part: Any) -> DataError:
+        hint = ", for example with transform=torchvision.transforms.ToTensor() for images" if name == "input" else ""
+        about = f"the {name}s of {self.what} are of type {type(part).__name__}"
+        return DataError(f"{about}; return a tensor, an array or a number{hint}")
+
+
+def as_pair(item: Any, what: str) -> tuple[Any, Any]:
+    """Return the two parts of an (input, target) pair.
+
+    Args:
+        item: The pair: a tuple or list of length 2.
+        what: Name of the pair in the error message.
+
+    Raises:
+        DataError: If ``item`` is something else; the message says what it is.
+
+    Examples:
+        >>> as_pair([3, 4], "example 0")
+        (3, 4)
+    """
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return item[0], item[1]
+    if isinstance(item, Mapping):
+        about = f"a dict with {list_some(list(item))}"
+    else:
+        about = f"a {type(item).__name__}" + (f" of length {len(item)}" if isinstance(item, tuple | list) else "")
+    raise DataError(f"{what} is {about}; it should be a pair (input, target)")
+
+
+def known_targets(source: Any) -> Tensor | None:
+    """Return the targets of all examples of a map-style data set, without reading the examples.
+
+    They are looked up in ``TensorDataset.tensors``, ``Subset.indices``, or the attribute ``targets`` or ``labels``.
+
+    Returns:
+        A tensor with one entry per example along its first axis, or None if the targets are not known.
+
+    Examples:
+        >>> known_targets(TensorDataset(torch.zeros(2, 3), torch.tensor([1, 0])))
+        tensor([1, 0])
+    """
+    if isinstance(source, TensorDataset):
+        return source.tensors[-1]
+    if isinstance(source, Subset):
+        targets = known_targets(source.dataset)
+        return None if targets is None else targets[list(source.indices)]
+    for name in ("targets", "labels"):
+        values = getattr(source, name, None)
+        if values is None or callable(values):
+            continue
+        try:
+            targets = torch.as_tensor(values)
+        except (TypeError, ValueError, RuntimeError):
+            continue
+        if targets.ndim and len(targets) == len(source):
+            return targets
+    return None
