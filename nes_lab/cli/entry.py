@@ -172,8 +172,11 @@ def _version() -> str:
 
 
 def _drop_output() -> None:
-    """Discard text that the command has printed but that could not be written to standard output."""
-    # Otherwise Python tries to write it again at exit, and fails again.
+    """Make Python discard printed text that standard output no longer accepts, for example because a pipe was closed.
+
+    Without this call, Python would report a second error at its exit.
+    """
+    # Python tries to write the text again at its exit. After this call it writes to the null device.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 

@@ -1,7 +1,7 @@
-"""Make one attempt at a run: train it from its start or from a checkpoint, until it is finished or stopped.
+"""Train a run once: from its start or from a checkpoint, until it is finished or stopped.
 
-An attempt builds the network and the data, trains, and writes the metrics, the checkpoints, snapshots of the epitomes, and the
-summary.
+First the network and the data are built. During training, metrics, checkpoints and snapshots of the epitomes are written. At the
+end of a finished run, the summary is written.
 
 Tests: tests/experiment/test_run_experiment.py.
 """
@@ -165,7 +165,11 @@ class Attempt:
             return None
 
     def _record(self, built: Built) -> None:
-        """Write into the run's files what is known before the first step: plan, costs, fit of the epitomes, numbers of images."""
+        """Write into the run's files what is known before the first training step.
+
+        This is the compression plan, the params and multiply-adds, the numbers of images and classes, and how well the
+        epitomes match the dense weights.
+        """
         if built.plan is not None:
             self.writer.plan_json(built.plan.to_json())
         self._record_cost(built)

@@ -205,7 +205,7 @@ def _searched(
     """Compress ``dense``, and search for the starts with which the epitomes match the dense weights best.
 
     Starts are the positions at which a layer reads its epitome. If the config gives a number of training images, the
-    fit also matches the layers' outputs on these images.
+    search also makes the outputs of the layers on these images match those of the dense layers.
 
     Returns:
         The compressed network, and a report on how well the epitomes match the dense weights.

@@ -57,9 +57,9 @@ def train_runs(store: RunStore, runs: Sequence[str], workers: int, on_progress: 
 
 @contextmanager
 def _stopped_on_error() -> Iterator[dict[str, BaseProcess]]:
-    """Yield an empty dict, to which the ``with`` block adds its training processes by the id of the run.
+    """Yield an empty dict for the training processes that the ``with`` block starts. If the block fails, end them all.
 
-    If the block fails, end all processes in the dict.
+    The ``with`` block adds each process to the dict, under the id of its run.
     """
     active: dict[str, BaseProcess] = {}
     try:

@@ -83,9 +83,10 @@ def _stored_plan(folder: Path) -> CompressionPlan | None:
 
 
 def _let_rest(model: nn.Module, routing: object) -> None:
-    """Freeze the starts of all epitome layers, or round them to integers, if the checkpoint says that the training did so.
+    """Freeze the starts of all epitome layers, or round them to integers, as it was done in the saved training.
 
-    Starts are the positions at which a layer reads its epitome. Frozen starts are no longer learned.
+    Starts are the positions at which a layer reads its epitome. Frozen starts are no longer learned. If the training
+    neither froze nor rounded the starts, nothing changes.
     """
     done = routing if isinstance(routing, dict) else {}
     for _, layer in epitome_layers(model):

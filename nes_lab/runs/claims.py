@@ -47,10 +47,10 @@ def is_claimed(run: Path) -> bool:
 
 
 def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Identity) -> bool:
-    """Return whether the claim of a process on another machine is still valid.
+    """Return whether a claim file that names a process on another machine is still valid.
 
-    The claim is valid for two minutes after it was written. Later it is valid as long as the process writes signs of
-    life to the run's status file.
+    A claim file reserves a run for one process. It is valid for two minutes after it was written. Later it is valid as
+    long as the process writes signs of life to the run's status file.
     """
     if process.silence(claim, holder) < LEASE_SECONDS:
         return True

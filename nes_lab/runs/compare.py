@@ -1,6 +1,6 @@
-"""Tell whether the accuracies of two settings differ by more than noise.
+"""Tell whether the accuracies of two networks differ by more than noise.
 
-Each setting is trained with one or more seeds.
+Each network is trained one or more times, with different seeds.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ VERDICTS = ("ahead", "behind", "within noise")
 
 @dataclass(frozen=True)
 class Contest:
-    """Holds the comparison of the top-1 accuracies of two settings with equally many multiply-adds.
+    """Holds the comparison of the top-1 accuracies of two networks with equally many multiply-adds.
+
+    Each network was trained one or more times, with different seeds.
 
     Args:
-        name, rival: Names of the two settings.
+        name, rival: Names of the two networks.
         difference: Mean top-1 of ``name`` minus mean top-1 of ``rival``, in percentage points.
         error: Standard error of the difference, in percentage points.
         seeds: Number of runs of ``name``, and number of runs of ``rival``.
@@ -36,7 +38,7 @@ class Contest:
 
     @property
     def verdict(self) -> str:
-        """Verdict on the setting ``name``: ``ahead`` of its rival, ``behind`` its rival, or ``within noise``.
+        """Verdict on network ``name``, compared with network ``rival``: ``ahead``, ``behind`` or ``within noise``.
 
         ``within noise`` means that the accuracies differ by at most two standard errors.
         """
@@ -45,7 +47,7 @@ class Contest:
         return "ahead" if self.difference > 0 else "behind"
 
     def sentence(self) -> str:
-        """Return one sentence that says which of the two settings is more accurate, and by how much.
+        """Return one sentence that says which of the two compared networks is more accurate, and by how much.
 
         Examples:
             >>> Contest("free", "narrower", 0.4, 0.5, (2, 2)).sentence()
@@ -83,13 +85,13 @@ def standard_error(top1: Sequence[float], images: int) -> float:
 
 
 def compare_accuracy(name: str, top1: Sequence[float], rival: str, rival_top1: Sequence[float], images: int) -> Contest:
-    """Compare the mean accuracies of two settings, each trained with one or more seeds.
+    """Compare the mean accuracies of two networks, each trained with one or more seeds.
 
     Args:
-        name: Name of the first setting.
-        top1: Accuracies of the first setting in percent, one per seed.
-        rival: Name of the second setting.
-        rival_top1: Accuracies of the second setting in percent, one per seed.
+        name: Name of the first network.
+        top1: Accuracies of the first network in percent, one per seed.
+        rival: Name of the second network.
+        rival_top1: Accuracies of the second network in percent, one per seed.
         images: Number of test images of each run.
 
     Examples:
@@ -105,7 +107,7 @@ def tally(contests: Sequence[Contest]) -> str:
     """Count in how many comparisons the epitome network is ahead, behind or within noise. Return one sentence.
 
     Args:
-        contests: The comparisons; the first setting of each is the epitome network.
+        contests: The comparisons; the first network of each is the epitome network.
 
     Examples:
         >>> tally([Contest("a", "b", 0.1, 0.5, (2, 2)), Contest("c", "b", -3.0, 0.5, (2, 2))])

@@ -87,7 +87,7 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def explain(error: OSError) -> str:
-    """Explain why a file could not be written. If the disk is full or read-only, the text also says what to do."""
+    """Return a text that explains why a file could not be written. If the disk is full or read-only, the text also says what to do."""
     text = error.strerror or str(error)
     return text + _CURES.get(error.errno or 0, "")
 

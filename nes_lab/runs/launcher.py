@@ -111,7 +111,7 @@ def start_waiting(store: RunStore, start_runner: bool = True) -> dict[str, int]:
 def runs_before(store: RunStore, run_id: str) -> int:
     """Return how many other runs must end before a queued run can start.
 
-    The result is 0 if the run can start now, or if it does not wait.
+    The result is 0 if the run can start now, or if it is not in the queue.
     """
     waiting = [waits for _, waits in queue.tickets(store.root)]
     if run_id not in waiting:

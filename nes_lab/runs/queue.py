@@ -60,7 +60,7 @@ def _flock(handle: int, root: Path) -> None:
 
 
 def why_no_lock(error: OSError) -> str:
-    """Explain why a file could not be locked. Some network file systems do not support file locks."""
+    """Return a text that explains why a file could not be locked, for example because the file system has no locks."""
     if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
         return "this file system has no locks (flock); set NES_LAB_HOME to a folder on a file system that has them"
     return error.strerror or str(error)

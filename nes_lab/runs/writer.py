@@ -121,8 +121,8 @@ class RunWriter:
     def _last_status(self) -> dict[str, Any]:
         """Return the integers in the run's status file, such as the training step and the number of attempts.
 
-        An attempt is a start or a resume of the run. If the file is damaged, the attempts are read from the run's
-        events.
+        An attempt is a start or a resume of the run. If the file is damaged, the number of
+        attempts is taken from the run's events.
         """
         try:
             status = read_json(self.folder / layout.STATUS)

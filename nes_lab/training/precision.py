@@ -47,7 +47,7 @@ class Precision:
         return _ACCELERATE[self.dtype]
 
     def autocast(self) -> AbstractContextManager:
-        """Return a context manager. Forward passes inside it use the chosen dtype."""
+        """Return a context manager inside which forward passes use the dtype of this object."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, dtype=self.dtype)
 
 

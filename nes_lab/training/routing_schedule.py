@@ -86,9 +86,9 @@ class RoutingSchedule:
 
     @contextmanager
     def restored_momentum(self) -> Iterator[None]:
-        """Give each layer its original momentum again at the end of the ``with`` block.
+        """Restore, at the end of the ``with`` block, a setting that the training changes in some layers.
 
-        The momentum is that of a moving average, which some layers keep of their starting indices.
+        These layers keep a moving average of their starting indices. The setting is the momentum of this average.
         """
         try:
             yield
