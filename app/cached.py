@@ -3,6 +3,7 @@
 Plans and layers are cached. Runs are read again each time, because their files may change.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from app.components.errors import show_error
+from app.inputs import imports_allowed
 from nes_lab.errors import RunError
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
@@ -43,8 +45,12 @@ def plan(arguments: tuple[str, ...]) -> Answer:
     """
     command = [sys.executable, "-m", "nes_lab.cli", "plan", *arguments, "--json"]
     root = str(Path(__file__).resolve().parents[1])
+    path = [os.environ.get("PYTHONPATH", ""), *([os.getcwd()] if imports_allowed() else [])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, cwd=root)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=180, check=False, cwd=root, env=environment
+        )
     except subprocess.TimeoutExpired:
         return Answer(False, "Planning took longer than three minutes and was stopped. Try a smaller network.", "")
     if done.returncode == 0:

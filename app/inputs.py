@@ -1,13 +1,17 @@
 """Draw widgets for fields of the configuration. The help text, default and range of a widget come from its field."""
 
+import sys
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import streamlit as st
 from pydantic.fields import FieldInfo
 
+from app.components.errors import show_error
 from nes_lab.config import ExperimentConfig, Section, knobs
+from nes_lab.import_spec import own_names
 
-__all__ = ["BACKBONES", "field_input", "text_or_none"]
+__all__ = ["BACKBONES", "field_input", "imports_allowed", "imports_refused", "text_or_none"]
 
 BACKBONES = (
     "small_mobilenetv2",
@@ -59,6 +63,28 @@ def field_input(path: str, **options: Any) -> Any:
         format="%d" if number is int else "%g",
         **common,
     )
+
+
+def imports_allowed() -> bool:
+    """Return True if the app was started with ``--allow-import``. The app then imports functions that the user names."""
+    return "--allow-import" in sys.argv[1:]
+
+
+def imports_refused(config: Mapping[str, Any]) -> bool:
+    """Show an error and return True if a configuration names the user's own code and the app may not import it.
+
+    Args:
+        config: The configuration, or those of its sections that are known.
+    """
+    names = own_names(config)
+    if not names or imports_allowed():
+        return False
+    given = ", ".join(f"{field}={spec!r}" for field, spec in names.items())
+    show_error(
+        f"{given} names a function of your own. The app imports no code unless it is started with: "
+        "streamlit run app/main.py -- --allow-import. Or use the command line: nes-lab train and nes-lab resume import it."
+    )
+    return True
 
 
 def text_or_none(value: str | None) -> str | None:

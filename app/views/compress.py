@@ -10,10 +10,11 @@ from app.cached import plan, store
 from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import reasons_table, shapes_table
-from app.inputs import BACKBONES, field_input, text_or_none
+from app.inputs import BACKBONES, field_input, imports_refused, text_or_none
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
+from nes_lab.import_spec import current_folder_importable
 from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetFacts
 from nes_lab.runs.launcher import launch
 from nes_lab.text import format_number, format_share
@@ -129,6 +130,8 @@ def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: Data
 def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> bool:
     """Make a compression plan, draw it and return True. If no plan can be made, show the reason and return False."""
     st.subheader("Plan")
+    if imports_refused({"backbone": backbone}):
+        return False
     answer = plan(plan_arguments(backbone, budget, facts))
     if not answer.ok:
         show_error(answer.text)
@@ -179,8 +182,11 @@ def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
 def start(config: dict[str, Any], label: str) -> str | None:
     """Check the configuration, and start a training run with it. Return the run's id, or None if an error was shown."""
     try:
-        checked = load_config(config)
-        run_id = store().create(checked.to_dict(), label=label)
+        checked = load_config(config).to_dict()
+        if imports_refused(checked):
+            return None
+        with current_folder_importable():
+            run_id = store().create(checked, label=label)
         launch(store(), run_id)
     except NesLabError as error:
         show_error(str(error))

@@ -6,6 +6,7 @@ from app.cached import choose_run, store
 from app.components.errors import guarded, show_error
 from app.components.plot import live_plot, load_library, plot
 from app.components.tables import run_list, shapes_table
+from app.inputs import imports_refused
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
@@ -54,6 +55,8 @@ def act(info: RunInfo, stop: bool) -> None:
     try:
         if stop:
             cancel(store(), info.id)
+        elif imports_refused(info.config):
+            return
         else:
             launch(store(), info.id)
     except NesLabError as error:

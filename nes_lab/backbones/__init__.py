@@ -1,6 +1,7 @@
 """Make backbones (dense networks that can be compressed) by name: our own, which are small, and all models of timm.
 
 - ``registry``: make a backbone by name, or register one; ``nes_lab.create_backbone`` is here.
+- ``imported``: make a backbone with a function of the user's own, named as ``package.module:function``.
 - ``small``: define a small MobileNetV2 for small images.
 - ``cifar_resnet``: define the ResNets for 32-pixel images.
 - ``m5``: define M5, a convolutional network for raw sound.

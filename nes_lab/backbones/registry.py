@@ -11,9 +11,11 @@ from typing import Any
 from torch import nn
 
 from nes_lab.backbones.cifar_resnet import CIFAR_RESNETS
+from nes_lab.backbones.imported import imported_backbone
 from nes_lab.backbones.m5 import M5
 from nes_lab.backbones.small import SmallMobileNetV2
 from nes_lab.errors import OptionError, closest
+from nes_lab.import_spec import is_import_spec
 
 __all__ = ["backbone_names", "create_backbone", "register_backbone"]
 
@@ -62,15 +64,18 @@ def create_backbone(
     """Make a backbone (a dense network) by name, with fresh weights.
 
     Args:
-        name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model.
-        num_classes: Number of outputs; None means the model's default, which is 10 for our backbones.
+        name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model. Or a function of your own
+            that returns a network, as ``"package.module:function"``. It is imported and called. It gets ``num_classes`` and
+            ``in_channels`` only if it has parameters with these names.
+        num_classes: Number of outputs; None means the model's default, which is 10 for our backbones,
+            and for a function of your own that has no default.
         in_channels: Channels of the input.
         width: Multiplies the number of channels of our own backbones; it must be 1 for timm models.
         **options: Further keyword arguments of the model.
 
     Raises:
         OptionError: If no backbone has that name, or if ``width`` is not 1 for a timm model. The message names the
-            closest names.
+            closest names. Also if your own function cannot be imported, raises an error or returns something else.
 
     Examples:
         >>> create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
@@ -80,12 +85,16 @@ def create_backbone(
     if name in _OURS:
         classes = 10 if num_classes is None else num_classes
         return _stamped(_OURS[name](num_classes=classes, in_channels=in_channels, width=width, **options), stamp)
+    if is_import_spec(name):
+        numbers = {"num_classes": num_classes, "in_channels": in_channels, "width": width}
+        return _stamped(imported_backbone(name, **numbers, options=options), stamp)
     import timm
 
     if not timm.is_model(name):
         known = backbone_names()
         raise OptionError(
-            f"backbone={name!r} is not known; give one of ours ({', '.join(_OURS)}) or a timm model name.{closest(name, known)}"
+            f"backbone={name!r} is not known; give one of ours ({', '.join(_OURS)}), a timm model name, or a function of your "
+            f"own as 'package.module:function'.{closest(name, known)}"
         )
     if width != 1.0:
         raise OptionError(

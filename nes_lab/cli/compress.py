@@ -13,6 +13,7 @@ from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.plan_flags import SaveFlags, saving_arguments
 from nes_lab.cli.tables import print_counts
+from nes_lab.import_spec import is_import_spec
 
 if TYPE_CHECKING:
     from nes_lab.models.jobs import SavedModel
@@ -50,4 +51,7 @@ def print_saved(options: SaveFlags, saved: SavedModel) -> None:
     print_counts(saved.plan.dense, replace(saved.plan.predicted, params=saved.params, madds=saved.madds))
     for note in saved.plan.notes:
         print(note)
-    print(f"saved in {saved.folder} ({saved.file_bytes:,} bytes); go on with: nes-lab export {saved.folder} model.onnx")
+    allow = " --allow-import" if is_import_spec(options.backbone) else ""
+    print(
+        f"saved in {saved.folder} ({saved.file_bytes:,} bytes); go on with: nes-lab export {saved.folder} model.onnx{allow}"
+    )

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 from nes_lab.errors import NesLabError, OptionError, closest
+from nes_lab.import_spec import current_folder_importable
 
 __all__ = ["VERBS", "main"]
 
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 for success, 1 if the command reports a failure, 2 for a user's mistake, 130 after Ctrl-C.
     """
-    with _note_interrupts() as interrupts:
+    with _note_interrupts() as interrupts, current_folder_importable():  # for package.module:function
         try:
             return _run_and_report_errors(list(sys.argv[1:] if argv is None else argv))
         except Exception:

@@ -45,6 +45,8 @@ class ExportCommand:
     """Version of the ONNX operator set; by default torch chooses."""
     input: tuple[int, ...] | None = None
     """Shape of one input without the batch dimension; by default that of the stored plan or of the run's data."""
+    allow_import: bool = False
+    """Import the function package.module:function that FOLDER names as its network. It runs code: only for a folder that you trust."""
     json: bool = False
     """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
@@ -95,10 +97,14 @@ def _export_run(options: ExportCommand, store: RunStore, run_id: str) -> ExportR
         return None
     with tempfile.TemporaryDirectory(prefix="nes-lab-") as place:
         shape = save_trained(store, run_id, Path(place) / "model", averaged=options.averaged, best=options.best)
-        return _export(options, Path(place) / "model", options.input or shape)
+        return _export(
+            options, Path(place) / "model", options.input or shape, allow_import=True
+        )  # the user named the run
 
 
-def _export(options: ExportCommand, folder: Path, shape: tuple[int, ...] | None) -> ExportReport:
+def _export(
+    options: ExportCommand, folder: Path, shape: tuple[int, ...] | None, allow_import: bool = False
+) -> ExportReport:
     from nes_lab.models.folders import export_folder
 
     return export_folder(
@@ -108,4 +114,5 @@ def _export(options: ExportCommand, folder: Path, shape: tuple[int, ...] | None)
         form=options.form,
         opset=options.opset,
         input_shape=shape,
+        allow_import=allow_import or options.allow_import,
     )

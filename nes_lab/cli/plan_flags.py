@@ -64,7 +64,7 @@ class PlanFlags(CompressionFlags):
     """Flags that name a backbone and say how to compress it."""
 
     backbone: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="BACKBONE")]]
-    """Name of the network: small_mobilenetv2, or any model name of timm."""
+    """Name of the network: small_mobilenetv2, any model name of timm, or your own function as package.module:function."""
     input: tuple[int, ...] = (3, 224, 224)
     """Shape of one input: channels, height and width of an image, or channels and samples of a sound."""
     classes: int = 1000

@@ -35,6 +35,8 @@ class TuneCommand:
     """Shape of one input without the batch dimension; by default that of the stored plan."""
     dry_run: bool = False
     """Only measure; do not change the folder."""
+    allow_import: bool = False
+    """Import the function package.module:function that FOLDER names as its network. It runs code: only for a folder that you trust."""
     json: bool = False
     """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
@@ -51,6 +53,7 @@ def run_command(words: Sequence[str]) -> int:
             seconds=options.seconds,
             input_shape=options.input,
             save=not options.dry_run,
+            allow_import=options.allow_import,
             progress=True,
         )
     if options.json:

@@ -30,7 +30,7 @@ class ZooCommand:
     """Test backbones with random weights: each is planned, compressed, run forward and backward, materialized, saved and loaded."""
 
     backbones: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="BACKBONE")]] = ()
-    """Names of networks: small_mobilenetv2, m5, or any model name of timm. Without names, the known families are listed."""
+    """Names of networks: ours, timm's, or your own function as package.module:function. Without names, the known families are listed."""
     params: str = "60%"
     """Parameter budget as a share of the dense network. If a network cannot shrink that much, its smallest size plus a tenth is used."""
     json: bool = False

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from nes_lab.config.base import Section, from_json
 from nes_lab.config.training import TrainingConfig
 from nes_lab.geometry.epitome_geometry import Boundary
+from nes_lab.import_spec import check_import_spec, is_import_spec
 from nes_lab.records.budget import parse_latency, parse_quantity
 from nes_lab.records.dataset_facts import DatasetName
 from nes_lab.records.options import (
@@ -128,7 +129,8 @@ class BackboneConfig(Section):
     """The backbone section of an experiment: the network before compression, and where its weights come from."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
-        default="small_mobilenetv2", description="Name of the network: small_mobilenetv2, or any model name of timm."
+        default="small_mobilenetv2",
+        description="Name of the network: small_mobilenetv2, any model name of timm, or your own function as package.module:function.",
     )
     width: float = Field(default=1.0, gt=0, le=8, description="Multiply the number of channels of every layer by this.")
     pretrained: bool = Field(
@@ -143,6 +145,11 @@ class BackboneConfig(Section):
     options: dict[str, Any] = Field(
         default={}, description='Further options of the backbone, such as {"drop_rate": 0.2, "pad_type": "same"}.'
     )
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        return check_import_spec(value, "name") if is_import_spec(value) else value
 
     @field_validator("options", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nes_lab.backbones.imported import check_outputs
 from nes_lab.config import ExperimentConfig
 from nes_lab.cost.count import count
 from nes_lab.datasets.registry import load_dataset
@@ -17,6 +18,7 @@ from nes_lab.datasets.sampling import keyed_generator, stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
 from nes_lab.fitting.fit import fit
+from nes_lab.import_spec import is_import_spec
 from nes_lab.models.create import dense_backbone
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.planning.from_config import plan_from_config
@@ -163,7 +165,7 @@ def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | No
     backbone = config.backbone
     try:
         with isolated_rng(0):
-            return dense_backbone(
+            network = dense_backbone(
                 backbone.name,
                 pretrained=backbone.pretrained and checkpoint is None,
                 checkpoint=checkpoint or backbone.checkpoint,
@@ -176,6 +178,9 @@ def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | No
             )
     except TypeError as error:
         raise OptionError(f"backbone.options={backbone.options!r} does not suit {backbone.name!r}: {error}") from error
+    if is_import_spec(backbone.name):
+        check_outputs(network, backbone.name, data.input_shape, data.num_classes)
+    return network
 
 
 def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> nn.Module | None:

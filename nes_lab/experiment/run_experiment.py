@@ -19,6 +19,7 @@ from nes_lab.experiment.build import Built, build
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.renamed import progress_or_old_callback, renamed_arguments
+from nes_lab.runs.imports import imports_of_run
 from nes_lab.runs.writer import RunWriter
 from nes_lab.training import distributed
 from nes_lab.training.checkpoint import load_training
@@ -72,7 +73,7 @@ def run_experiment(
         >>> run_experiment(store, store.create(config.to_dict()))["state"]
         'finished'
     """
-    with distributed.joined(), StopSignals() as signals:
+    with imports_of_run(store.path(run_id)), distributed.joined(), StopSignals() as signals:
         config = load_config(store.get(run_id).config)
         if not distributed.is_main():
             with cpu_threads(config.training.threads):

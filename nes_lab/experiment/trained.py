@@ -15,6 +15,7 @@ from nes_lab.nn.inspect import epitome_layers
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json
+from nes_lab.runs.imports import imports_of_run
 from nes_lab.training.checkpoint import load_into, load_state, load_weights
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def save_trained(
     checkpoint = store.best_checkpoint(run_id) if best else store.latest_checkpoint(run_id)
     if checkpoint is None or checkpoint.state is None:
         raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to save")
-    built = build(_untaught(load_config(store.get(run_id).config)), _stored_plan(store.path(run_id)))
+    with imports_of_run(store.path(run_id)):
+        built = build(_untaught(load_config(store.get(run_id).config)), _stored_plan(store.path(run_id)))
     _let_rest(built.model, load_state(checkpoint.state).get("routing"))
     load_into(built.model, load_weights(checkpoint.weights, ema=averaged), checkpoint.weights)
     about = {"run": run_id, "step": checkpoint.step, "averaged": averaged}

@@ -107,17 +107,24 @@ def save_pretrained(
 
 
 def from_pretrained(
-    folder: str | Path, model: nn.Module | None = None, device: torch.device | str | None = None
+    folder: str | Path,
+    model: nn.Module | None = None,
+    device: torch.device | str | None = None,
+    *,
+    allow_import: bool = False,
 ) -> nn.Module:
     """Load a model that :func:`save_pretrained` wrote, with the same tensors bit for bit, in evaluation mode.
 
-    The folder contains only numbers and settings, no code. They are checked before use.
+    The folder contains only numbers and settings, no code. They are checked before use. The settings may name a function
+    that makes the dense network, as ``package.module:function``. It is imported only if ``allow_import`` is True.
 
     Args:
         folder: Path of the folder; or ``"hf://user/repository"`` or ``"hf://user/repository@revision"`` on the Hugging Face Hub.
         model: The dense network from which the model was made, or one with the same layers; it does not change. None: the
             backbone named in the folder is created.
         device: Device for the tensors; None: the CPU.
+        allow_import: True: import and call the function that the folder names. Code that the folder chooses runs then, so
+            give True only for a folder that you trust. False: such a folder needs ``model``.
 
     Raises:
         OptionError: If ``model`` is not a torch module.
@@ -141,7 +148,7 @@ def from_pretrained(
     tensors = _read_weights(folder, config)
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
-            loaded = rebuild(dense_network(config) if model is None else model, config)
+            loaded = rebuild(dense_network(config, allow_import) if model is None else model, config)
             fill(loaded, tensors, config)
     except NesLabError as error:
         raise CheckpointError(f"{folder}: {error}") from error

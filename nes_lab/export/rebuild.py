@@ -14,6 +14,7 @@ from nes_lab.backbones.registry import create_backbone
 from nes_lab.errors import CheckpointError, NesLabError
 from nes_lab.export.outline import FOLDED_NORM, first_difference, layer_record, named_epitome_layers, outline
 from nes_lab.export.tensors import unsaved_buffers
+from nes_lab.import_spec import is_import_spec
 from nes_lab.nn.kinds import kind_of
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.registry import epitome_layer_for
@@ -28,18 +29,26 @@ _ARGUMENTS = ("routing", "scope", "boundary", "seed")
 _DTYPES = {str(t).removeprefix("torch."): t for t in vars(torch).values() if isinstance(t, torch.dtype)}
 
 
-def dense_network(config: Mapping[str, Any]) -> nn.Module:
+def dense_network(config: Mapping[str, Any], allow_import: bool = False) -> nn.Module:
     """Create the dense network from which a saved model was made, with new initial weights.
 
     Args:
         config: Configuration of the saved model (the content of ``config.json``).
+        allow_import: True: if the backbone is a function, named as ``package.module:function``, import and call it.
 
     Raises:
-        CheckpointError: If the configuration names no backbone, or the backbone cannot be created on this machine.
+        CheckpointError: If the configuration names no backbone, or the backbone cannot be created on this machine. Also if the
+            backbone is a function and ``allow_import`` is False.
     """
     stamp = config.get("backbone")
     if stamp is None:
         raise CheckpointError("the saved model names no backbone; give the dense network it was made from as model=")
+    if is_import_spec(stamp["name"]) and not allow_import:
+        raise CheckpointError(
+            f"the saved model names the function {stamp['name']!r} as its backbone. Importing it would run code that this file "
+            "chooses. Give the dense network as model=; or, if you trust the file, give allow_import=True "
+            "(on the command line: --allow-import)"
+        )
     try:
         return create_backbone(**{k: v for k, v in stamp.items() if k != "options"}, **stamp["options"])
     except (NesLabError, ImportError, RuntimeError, MemoryError, TypeError, ValueError, AssertionError) as error:

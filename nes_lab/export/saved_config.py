@@ -11,8 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nes_lab.errors import CheckpointError
+from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.geometry.start_rules import ROUTING_MODES
+from nes_lab.import_spec import check_import_spec, is_import_spec
 from nes_lab.runs.files import sha256_of
 
 __all__ = [
@@ -197,7 +198,7 @@ def _wrong_backbone(stamp: Any) -> str:
         return ""
     if not isinstance(stamp, dict) or set(stamp) != {"name", "num_classes", "in_channels", "width", "options"}:
         return "it must hold name, num_classes, in_channels, width and options"
-    if not isinstance(stamp["name"], str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", stamp["name"]):
+    if not _is_backbone_name(stamp["name"]):
         return f"name={stamp['name']!r:.100} is not the name of a backbone"
     for key, most in _MAX_COUNTS.items():
         if not (_is_int(stamp[key], 0, most) or (key == "num_classes" and stamp[key] is None)):
@@ -206,6 +207,18 @@ def _wrong_backbone(stamp: Any) -> str:
     if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 64:
         return f"width={width!r:.100}; give a number up to 64"
     return _wrong_options(stamp["options"])
+
+
+def _is_backbone_name(name: object) -> bool:
+    """Return True if a value can be the name of a backbone, or a function as ``package.module:function``. Nothing is imported."""
+    if not isinstance(name, str):
+        return False
+    if is_import_spec(name):
+        try:
+            return bool(check_import_spec(name, "name"))
+        except OptionError:
+            return False
+    return bool(re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name))
 
 
 def _wrong_options(options: Any) -> str:

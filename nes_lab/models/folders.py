@@ -30,6 +30,7 @@ def export_folder(
     form: str = "materialized",
     opset: int | None = None,
     input_shape: tuple[int, ...] | None = None,
+    allow_import: bool = False,
 ) -> ExportReport:
     """Export a saved model to one file. The file is written only if the exported model's outputs agree with those in PyTorch.
 
@@ -41,12 +42,13 @@ def export_folder(
             instead of the weight sampled from it, and computes with the epitome.
         opset: Version of the ONNX operator set; None: torch's default.
         input_shape: Shape of one input without the batch axis; None: the input shape in the stored plan.
+        allow_import: Import the function that the folder names, if its network is made by a function of the user's own.
 
     Raises:
         NesLabError: If the folder cannot be read, an option is wrong, or the outputs do not agree. No file is written then.
     """
     check_choice("format", format, ("onnx", "torch"))
-    model = from_pretrained(folder).eval()
+    model = from_pretrained(folder, allow_import=allow_import).eval()
     example = _example(model, folder, input_shape)
     if format == "torch":
         if opset is not None:
@@ -62,6 +64,7 @@ def tune_folder(
     seconds: float = 60.0,
     input_shape: tuple[int, ...] | None = None,
     save: bool = True,
+    allow_import: bool = False,
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> TuneReport:
@@ -75,6 +78,7 @@ def tune_folder(
         seconds: About how long tuning may take.
         input_shape: Shape of one input without the batch axis; None: the input shape in the stored plan.
         save: Store the chosen executions in the folder; False: only measure.
+        allow_import: Import the function that the folder names, if its network is made by a function of the user's own.
         progress: Show a progress bar on standard error.
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None: nothing is called.
 
@@ -82,7 +86,7 @@ def tune_folder(
         NesLabError: If the folder cannot be read or an option is wrong. The folder is not changed then.
     """
     check_int("batch", batch, 1)
-    model = from_pretrained(folder).eval()
+    model = from_pretrained(folder, allow_import=allow_import).eval()
     example = _example(model, folder, input_shape)
     report = tune(
         model,

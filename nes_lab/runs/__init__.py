@@ -5,6 +5,7 @@
 ``store``: create, list, read and delete runs.
 ``writer``: write the status, metrics, events and checkpoints of a run.
 ``info``: read one run and find out its state.
+``imports``: let the processes of a run find the user's own functions that its configuration names.
 ``files``: write and read JSON files, files of JSON lines and logs so that a crash does not damage them.
 ``lock``: allow one writer per run, by a file lock.
 ``process``: tell whether the process that trains a run is alive, gives no sign of life, or has ended.

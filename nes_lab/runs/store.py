@@ -17,6 +17,7 @@ from nes_lab.errors import RunError
 from nes_lab.runs import checkpoints, layout
 from nes_lab.runs.current_metrics import current_rows
 from nes_lab.runs.files import read_lines, read_tail, write_json
+from nes_lab.runs.imports import import_folders
 from nes_lab.runs.info import RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
 
@@ -62,7 +63,7 @@ class RunStore:
         about = {"schema_version": layout.SCHEMA_VERSION, "id": run_id, "label": label, "group": group}
         try:
             fresh.mkdir(parents=True)
-            write_json(fresh / layout.RUN, about | {"created": time.time(), "cwd": _here()})
+            write_json(fresh / layout.RUN, about | {"created": time.time(), "cwd": _here()} | import_folders(config))
             write_json(fresh / layout.CONFIG, dict(config))
             write_json(fresh / layout.STATUS, {"state": "queued", "step": 0, "total": 0, "attempt": 0, "reason": ""})
             checkpoints.empty_manifest(fresh)

@@ -254,3 +254,26 @@ def test_shown_errors_hides_the_traceback_of_a_broken_page(store, monkeypatch):
     assert "could not be shown" in at.error[0].value
     assert "ZeroDivisionError" in at.error[0].value
     assert at.expander[0].label == "Details"
+
+
+def test_imports_refused_unless_the_app_was_started_for_it(store, planner, monkeypatch):
+    monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: None)
+    monkeypatch.setattr("app.inputs.BACKBONES", ("resnet18", "my_nets:make"))  # AppTest cannot type a new choice
+    at = open_page("compress")
+    asked = len(planner.commands)
+    next(box for box in at.selectbox if box.label == "Backbone").set_value("my_nets:make").run()
+    assert "--allow-import" in words(at) and len(planner.commands) == asked
+    next(toggle for toggle in at.toggle if toggle.label.startswith("Train the dense")).set_value(True).run()
+    next(button for button in at.button if button.label == "Launch").click().run()
+    assert "--allow-import" in words(at) and store.list() == []
+
+    run_id = store.create({"backbone": {"name": "my_nets:make"}})
+    cancel(store, run_id)
+    at = open_page("run", run=run_id)
+    next(button for button in at.button if button.label == "Resume").click().run()
+    assert "--allow-import" in words(at)
+
+    monkeypatch.setattr(sys, "argv", ["main.py", "--allow-import"])
+    at = open_page("compress")
+    next(box for box in at.selectbox if box.label == "Backbone").set_value("my_nets:make").run()
+    assert "my_nets:make" in planner.commands[-1] and not at.error

@@ -12,7 +12,19 @@ import pytest
 from tests.house.tree import ROOT
 
 HEAVY = ("torch", "torchvision", "timm", "plotly", "streamlit", "captum", "pydantic", "tyro")
-LIGHT = ("errors", "text", "renamed", "progress_bar", "geometry", "records", "config", "recipes", "runs", "figures")
+LIGHT = (
+    "errors",
+    "text",
+    "renamed",
+    "import_spec",
+    "progress_bar",
+    "geometry",
+    "records",
+    "config",
+    "recipes",
+    "runs",
+    "figures",
+)
 
 
 def python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
