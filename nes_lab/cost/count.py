@@ -1,8 +1,8 @@
 """Count params, multiply-adds and stored bytes of a model, dense or compressed.
 
-The multiply-adds of convolutions, linear layers and attention products are counted. torch's ``FlopCounterMode`` counts the
-floating-point operations while the model runs. Two of these are one multiply-add. The counter misses the multiply-adds of
-fractional starts in epitome layers. A formula adds them.
+The multiply-adds of convolutions, linear layers and attention products are counted. torch's ``FlopCounterMode`` counts
+the floating-point operations while the model runs. Two of these are one multiply-add. In epitome layers, weights may be
+blended from neighboring epitome cells. The counter misses these multiply-adds. A formula adds them.
 """
 
 from __future__ import annotations

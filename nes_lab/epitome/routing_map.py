@@ -47,7 +47,7 @@ class RoutingMap:
     def taps(self, axis: int) -> AxisTaps | None:
         """Return the taps of a weight axis: the epitome cells that each index reads, and the factor of each cell.
 
-        Return None if the axis has no starts. Index ``i`` then reads cell ``i``.
+        Return None if the axis has no starts (positions of patches in the epitome). Index ``i`` then reads cell ``i``.
         """
         starts = self.starts[axis]
         if starts is None:
@@ -59,7 +59,7 @@ class RoutingMap:
         return sample_patches(epitome, [self.taps(axis) for axis in range(len(self.starts))], self.geometry)
 
     def matrix(self, axis: int) -> Tensor:
-        """Return the matrix that samples a weight with separable scope along one channel axis.
+        """Return the matrix that samples a weight with separable scope (starts per axis) along one channel axis.
 
         It has one row per channel of the weight and one column per cell of the epitome axis. Every row sums to 1.
 

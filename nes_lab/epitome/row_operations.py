@@ -73,7 +73,8 @@ def tracing() -> bool:
 def rows_supported(tensor: Tensor, dim: int) -> bool:
     """Return True if :func:`combine` is the right way to multiply a sampling matrix with axis ``dim`` of a tensor.
 
-    If the result is False, use plain indexing. Then :func:`combine` does not support the tensor, or it is slower.
+    A sampling matrix turns the cells of an epitome axis into the channels of a weight. If the result is False, use
+    plain indexing: :func:`combine` does not support the tensor, or is slower for it.
     """
     if tracing() or not tensor.is_floating_point():
         return False
@@ -180,7 +181,10 @@ def _(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Combine(torch.autograd.Function):
-    """Multiplies a tensor with a sampling matrix or with the transposed matrix. Both get gradients."""
+    """Multiplies a tensor with a sampling matrix or with the transposed matrix. Both get gradients.
+
+    The sampling matrix turns epitome cells into channels.
+    """
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -213,7 +217,7 @@ def _channels(entries: int, per_row: int, device: torch.device) -> Tensor:
 class _Dots(torch.autograd.Function):
     """Computes the gradient of a matrix product with respect to the entries of the sampling matrix.
 
-    The gradient of each entry is a dot product of two tensor rows.
+    A sampling matrix turns epitome cells into channels. The gradient of each entry is a dot product of two tensor rows.
     """
 
     @staticmethod
@@ -238,8 +242,8 @@ def combine(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
 
     Args:
         tensor: Tensor for which :func:`rows_supported` returns True.
-        taps: Taps of a channel axis with separable scope: the epitome cells that each channel reads, and their factors. The
-            factors are the entries of the matrix.
+        taps: Taps of a channel axis: the epitome cells that each channel reads, and their factors. The layer's scope
+            must be separable (one start per axis). The factors are the entries of the matrix.
         dim: Axis of ``tensor`` to expand or fold, not negative.
         fold: False: multiply with the matrix (epitome cells to channels). True: with the transpose (channels to epitome cells).
     """

@@ -38,7 +38,8 @@ def expand(tensor: Tensor, taps: AxisTaps, dim: int, scale: Tensor | None = None
 
     Args:
         tensor: Tensor of any shape with ``taps.cells`` entries along ``dim``.
-        taps: Taps of a channel axis with separable scope: the cells that each of its ``C`` channels reads.
+        taps: Taps of a channel axis: the cells that each of its ``C`` channels reads. The layer's scope must be
+            separable (starts per axis).
         dim: Axis of ``tensor`` to expand.
         scale: One factor per channel, shape ``(C,)``; None: no factor.
         bias: One number to add per channel, shape ``(C,)``; None: nothing is added.
@@ -111,12 +112,13 @@ def _traced() -> bool:
 def expand_kernel(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
     """Expand a kernel axis of a weight from epitome cells to kernel positions.
 
-    Each output channel may read other cells. The cells that are read are called taps.
+    Different output channels may read different cells. The cells that are read are called taps.
 
     Args:
         tensor: Tensor of shape ``(C_out, ..., cells, ...)``, with ``cells`` entries along ``dim``.
-        taps: Taps of the kernel axis, with separable scope: the cells that each kernel position reads, and their factors. The
-            shape is ``(C_out, K)`` for ``C_out`` output channels and ``K`` kernel positions.
+        taps: Taps of the kernel axis: the cells that each kernel position reads, and their factors. The layer's scope
+            must be separable (one start per axis). The shape is ``(C_out, K)`` for ``C_out`` output channels and ``K``
+            kernel positions.
         dim: Kernel axis of ``tensor``, at least 2.
 
     Returns:
@@ -162,7 +164,10 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
 
 
 def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor:
-    """Sample a weight with separable scope from its epitome, first along the input axis, then along the output axis."""
+    """Sample a weight with separable scope (starts per axis) from its epitome.
+
+    The input axis is sampled first, then the output axis.
+    """
     for axis in (1, 0):
         t = taps[axis]
         if t is not None:
@@ -173,7 +178,8 @@ def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor
 def _sample_joint(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: EpitomeGeometry) -> Tensor:
     """Sample a weight with joint scope from its epitome.
 
-    With joint scope each block of the weight (an output patch crossed with an input patch) has its own starts.
+    With joint scope each block of the weight (an output patch crossed with an input patch) has its own start, its
+    position in the epitome.
     """
     choices = [_joint_levels(t, axis, geometry, epitome) for axis, t in enumerate(taps)]
     weight = None
@@ -206,7 +212,7 @@ def _joint_levels(
 
 
 def sampling_matrix(taps: AxisTaps) -> Tensor:
-    """Build the matrix that samples a weight with separable scope along one channel axis.
+    """Build the matrix that samples a weight with separable scope (starts per axis) along one channel axis.
 
     Tests, fits and figures use the matrix. Layers do not build it.
 

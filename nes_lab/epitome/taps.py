@@ -63,7 +63,10 @@ class AxisTaps:
         return [(self.lower, 1 - self.frac), (self.upper, self.frac)]
 
     def rows(self) -> RowTable:
-        """Return the sampling matrix of a channel axis and its transpose, as compressed sparse rows (CSR)."""
+        """Return the sampling matrix of a channel axis and its transpose, as compressed sparse rows (CSR).
+
+        The matrix turns epitome cells into channels.
+        """
         return _row_table(self) if torch.compiler.is_compiling() else self._rows
 
     @cached_property
@@ -73,7 +76,7 @@ class AxisTaps:
     def shares(self) -> Tensor | None:
         """Return the factors by which channels multiply the cells that they read, ordered by channel; None if all are 1.
 
-        They are the non-zero entries of the sampling matrix.
+        They are the non-zero entries of the sampling matrix, which turns epitome cells into channels.
         """
         if self.frac is None or self.frac.requires_grad or torch.compiler.is_compiling():
             return _shares(self)
@@ -87,7 +90,7 @@ class AxisTaps:
     def shares_by_cell(self) -> Tensor | None:
         """Factors by which channels multiply the cells that they read, ordered by cell; None if all are 1.
 
-        They are the non-zero entries of the sampling matrix.
+        They are the non-zero entries of the sampling matrix, which turns epitome cells into channels.
         """
         shares = self.shares()
         return None if shares is None else shares.detach()[self.rows().order]
@@ -110,7 +113,7 @@ class RowTable:
         order: Indices of the entries, ordered by cell; shape ``(C * per_row,)``.
         channel: Channel (row) of each entry, with the entries ordered by cell; shape ``(C * per_row,)``.
         cell_offsets: Position in ``order`` of each cell's first entry, then the number of all entries; shape ``(cells + 1,)``.
-        per_row: Number of entries per row: 1 for integer starts, 2 for fractional starts.
+        per_row: Number of entries per row: 1 if patches begin at whole cells, 2 if they begin between two cells.
     """
 
     cell: Tensor
@@ -135,7 +138,7 @@ def _numbers(count: int, step: int, device: torch.device) -> Tensor:
 
 
 class _ClampStarts(torch.autograd.Function):
-    """Clamps starts to their lower and upper bounds.
+    """Clamps starts (positions of patches in the epitome) to their lower and upper bounds.
 
     At a bound, a gradient passes only if gradient descent would move the start inside.
     """
@@ -172,9 +175,9 @@ def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
 
 
 def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
-    """Return the largest allowed start of each patch, as a tensor with the dtype and device of ``like``.
+    """Return the largest allowed start (position in the epitome) of each patch, as a tensor.
 
-    The values are those of ``geometry.limits(axis)``.
+    The values are those of ``geometry.limits(axis)``. The tensor has the dtype and device of ``like``.
     """
     # computed by torch operations, which compilers can trace
     return constant(like, _limits, geometry, axis, like.dtype, 0)

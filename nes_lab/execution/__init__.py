@@ -4,7 +4,8 @@
 ``registry``: lists all executions by name, and finds the cheapest for a layer.
 ``choice``: chooses the execution of one layer: the one that was set, or the cheapest for each input shape.
 ``inference_cache``: keeps values that were computed from tensors, as long as the tensors do not change.
-``layer_taps``: turns a layer's starts into taps: the epitome cells that are read, and the factor of each.
+``layer_taps``: turns a layer's starts (positions of patches) into taps: the epitome cells that are read, and the factor
+of each.
 ``materialize``: an execution that samples the complete weight and applies one dense operation; always available.
 ``wrapped``: an execution that first adds up the input channels that read the same cell, then works with fewer channels.
 ``factored``: an execution that uses the epitome itself as the weight, with fewer input and output channels.

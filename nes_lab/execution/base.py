@@ -161,8 +161,8 @@ class LayerForm(NamedTuple):
 
     Args:
         geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
-        states: How each weight axis is read from the epitome: ``identity`` (each index reads the cell of the same index),
-            ``integer`` (at integer starts) or ``fractional`` (at fractional starts).
+        states: How each weight axis is read from the epitome: ``identity`` (each index reads the cell of the same
+            index), ``integer`` (patches begin at whole cells) or ``fractional`` (patches begin between two cells).
         op: The convolution or matrix product that uses the weight.
     """
 
@@ -204,7 +204,7 @@ class ExecutionCost:
 
     Args:
         conv_madds: Multiply-adds of the convolution or matrix product.
-        tap_madds: Multiply-adds of blending activations at fractional starts.
+        tap_madds: Multiply-adds of blending activations, where patches begin between two epitome cells.
         adds: Copies and plain additions of activations, which are not multiply-adds.
         weight_madds: Multiply-adds of sampling the weight. They are not part of ``madds``, because inference caches the weight.
     """
@@ -236,10 +236,10 @@ class Prepared(NamedTuple):
 class Execution(Protocol):
     """Defines the methods of an execution, which is one way to compute an epitome layer.
 
-    Law: ``run(x, prepare(...), ...)`` returns the same as ``op(x, scale * T(E), bias)``, with the same gradients. ``op`` is the
-    layer's convolution or matrix product. ``T(E)`` is the weight that is sampled from the epitome ``E``. ``scale`` is one
-    factor per output channel, or None for no factor. Each execution multiplies by ``scale`` once, either in ``prepare`` or in
-    ``run``.
+    ``run(x, prepare(...), ...)`` returns the same as ``op(x, scale * T(E), bias)``, with the same gradients. ``op`` is
+    the layer's convolution or matrix product. ``T(E)`` is the weight that is sampled from the epitome ``E``. ``scale``
+    is one factor per output channel, or None for no factor. Each execution multiplies by ``scale`` once, either in
+    ``prepare`` or in ``run``.
     """
 
     name: str
@@ -249,7 +249,10 @@ class Execution(Protocol):
         ...
 
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
-        """Compute the tensor that the convolution or matrix product uses as its weight, from the epitome and the starts."""
+        """Compute the tensor that the convolution or matrix product uses as its weight.
+
+        It is computed from the epitome and from ``taps``: the epitome cells that each weight index reads.
+        """
         ...
 
     def run(self, x: Tensor, prepared: Prepared, op: LayerOp, scale: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -276,7 +279,7 @@ def axis_states(taps: Taps) -> tuple[AxisState, ...]:
     """Return how each weight axis is read from the epitome: ``identity``, ``integer`` or ``fractional``.
 
     - ``identity``: each index reads the cell of the same index
-    - ``integer``: each index reads one cell, because starts are integers
+    - ``integer``: each index reads one cell, because patches begin at whole cells
     - ``fractional``: each index reads two neighboring cells and blends them
 
     ``taps`` holds for each axis the cells that are read; None means ``identity``.

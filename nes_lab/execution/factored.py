@@ -1,8 +1,9 @@
-"""Compute a layer with the epitome itself, without sampling the weight: the execution ``factored``.
+"""Compute a layer with the epitome itself, without sampling the weight.
 
-The output is ``y = A_out op(A_in^T x, E)`` for the input ``x``. ``E`` is the epitome, and ``op`` is the layer's convolution or
-matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels. Each row belongs to
-one channel, and holds the factors of the epitome cells that the channel reads.
+This way of computing is the execution ``factored``. The output is ``y = A_out op(A_in^T x, E)`` for the input ``x``.
+``E`` is the epitome, and ``op`` is the layer's convolution or matrix product. ``A_out`` and ``A_in`` are the sampling
+matrices of the output and input channels. Each row belongs to one channel, and holds the factors of the epitome cells
+that the channel reads.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -76,11 +77,12 @@ class Factored:
 
         Three steps take multiply-adds:
 
-        - adding up input channels, if their starts are fractional
+        - adding up the input channels that read the same epitome cell, if their starts are fractional
         - the convolution or matrix product with the epitome
-        - blending results to output channels, if their starts are fractional
+        - blending its results to output channels, if their starts are fractional
 
-        The field ``adds`` counts the additions and copies of these steps at integer starts.
+        Starts are the positions in the epitome at which the patches of the weight begin. With integer starts, the first
+        and the last step take plain additions and copies instead. The field ``adds`` counts these.
         """
         taps, adds = fold_cost(form, positions)
         entries = form.geometry.weight_shape[0] * positions[1]

@@ -1,6 +1,7 @@
-"""Turn the starts of a layer into taps: the epitome cells that each weight index reads, and the factor of each cell.
+"""Turn the starts of a layer (positions of patches) into taps.
 
-The taps are cached until the starts change.
+Taps are the epitome cells that each weight index reads, and the factor of each cell. They are cached until the starts
+change.
 
 Tests: tests/nn/test_layer.py
 """
@@ -22,7 +23,7 @@ __all__ = ["LayerTaps", "StartsHolder"]
 
 
 class StartsHolder(Protocol):
-    """Describes which attributes and methods a module that holds a layer's starts must have for :class:`LayerTaps`."""
+    """Describes a module that holds a layer's starts (positions of patches): the attributes and methods that :class:`LayerTaps` needs."""
 
     geometry: EpitomeGeometry
     fractional: bool
@@ -30,12 +31,12 @@ class StartsHolder(Protocol):
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
 
-        Return None if there are no such slices (for example, if starts lie between cells), or too many of them.
+        Return None if there are no such slices (for example, if patches begin between two cells), or too many of them.
         """
         ...
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the tensors that hold the starts.
+        """Return the tensors that hold the starts (positions of patches in the epitome).
 
         Cached taps (the epitome cells that each weight index reads) are valid until one of these tensors changes.
         """
@@ -43,7 +44,9 @@ class StartsHolder(Protocol):
 
 
 class LayerTaps:
-    """Builds a layer's taps from its starts. Taps are the epitome cells that each weight index reads, and the factor of each cell.
+    """Builds a layer's taps from its starts (positions of patches in the epitome).
+
+    Taps are the epitome cells that each weight index reads, and the factor of each cell.
 
     If no start needs a gradient, the taps are cached until the stored starts change.
     """
@@ -53,9 +56,10 @@ class LayerTaps:
 
     @staticmethod
     def build(holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
-        """Build the taps of each weight axis from its starts; None for an axis without starts.
+        """Build the taps of each weight axis; None for an axis without starts.
 
-        Taps are the epitome cells that each index along the axis reads, and the factor of each cell.
+        Starts are the positions of patches in the epitome. Taps are the epitome cells that each index along the axis
+        reads, and the factor of each cell.
         """
         fractional, geometry = holder.fractional, holder.geometry
         return [
@@ -64,9 +68,10 @@ class LayerTaps:
         ]
 
     def get(self, holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
-        """Return the taps of each weight axis for the given starts, from the cache if the stored starts have not changed.
+        """Return the taps of each weight axis for the given starts.
 
-        Taps are the epitome cells that each index along the axis reads, and the factor of each cell.
+        Starts are the positions of patches in the epitome. Taps are the epitome cells that each index along the axis
+        reads, and the factor of each cell. If the stored starts have not changed, the taps come from the cache.
         """
         if any(s is not None and s.requires_grad for s in starts):
             self._cache.clear()

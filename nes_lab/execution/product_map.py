@@ -1,7 +1,8 @@
-"""Compute a layer from the products of its input with every epitome cell: the execution ``product_map``.
+"""Compute a layer from the products of its input with every epitome cell.
 
-The epitome is longer than the convolution kernel. Each output channel uses a stretch of the epitome, its window, as its kernel.
-Windows may overlap. Output channels then share products, as in WSNet (Jin et al., ICML 2018) for audio.
+This way of computing is the execution ``product_map``. The epitome is longer than the convolution kernel. Each output
+channel uses a stretch of the epitome, its window, as its kernel. Windows may overlap. Output channels then share
+products, as in WSNet (Jin et al., ICML 2018) for audio.
 """
 
 from __future__ import annotations
@@ -98,6 +99,9 @@ class ProductMap:
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
         """Count the multiply-adds and the plain additions of one forward pass.
 
+        A window is the stretch of the epitome that an output channel uses as its convolution kernel. A start is the
+        position where a patch begins in the epitome; a fractional start lies between two cells.
+
         Three steps take multiply-adds:
 
         - adding up input channels, if their starts are fractional
@@ -161,7 +165,7 @@ def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tens
 
 
 def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
-    """Sum ``length`` entries along each diagonal of a tensor, in the plane of two axes.
+    """Sum stretches of ``length`` entries along the diagonals of a tensor, in the plane of two axes.
 
     The result is ``out[c, p] = tensor[c, p] + tensor[c + 1, p + step] + tensor[c + 2, p + 2 * step] + ...`` with ``length``
     terms. ``c`` is the index along axis ``cells``, and ``p`` is the index along axis ``places``.
@@ -182,7 +186,10 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Add two tensors of sums along diagonals: sums of ``m`` terms (``a``) and ``k`` terms (``b``) give sums of ``m + k`` terms."""
+    """Add two tensors of sums along diagonals, so that each sum gets longer.
+
+    A sum of ``m`` terms in ``a``, and the sum of the next ``k`` terms in ``b``, give a sum of ``m + k`` terms.
+    """
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)
     return first + b.narrow(cells, m, length).narrow(places, m * step, width)

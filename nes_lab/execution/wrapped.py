@@ -1,10 +1,11 @@
-"""Compute a layer after adding up the input channels that read the same epitome cell: the execution ``wrapped``.
+"""Compute a layer after adding up the input channels that read the same epitome cell.
 
-This is called channel wrapping. The convolution or matrix product then has fewer input channels.
+This way of computing is the execution ``wrapped``. It is also called channel wrapping. The convolution or matrix
+product then has fewer input channels.
 
-The output is ``y = op(A_in^T x, A_out E)`` for the input ``x``. ``E`` is the epitome, and ``op`` is the layer's convolution or
-matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels. Each row belongs to
-one channel, and holds the factors of the epitome cells that the channel reads.
+The output is ``y = op(A_in^T x, A_out E)`` for the input ``x``. ``E`` is the epitome, and ``op`` is the layer's
+convolution or matrix product. ``A_out`` and ``A_in`` are the sampling matrices of the output and input channels. Each
+row belongs to one channel, and holds the factors of the epitome cells that the channel reads.
 
 Tests: tests/execution/test_conformance.py
 """
@@ -70,8 +71,9 @@ class Wrapped:
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
         """Count the multiply-adds and the plain additions of one forward pass.
 
-        Adding up input channels takes multiply-adds if their starts are fractional, and plain additions if they are
-        integers. The convolution or matrix product takes multiply-adds too. Those of sampling the weight are counted
+        First, the input channels that read the same epitome cell are added up. This takes multiply-adds if the starts
+        of these channels (positions in the epitome) are fractional. It takes plain additions if they are integers. Then
+        the convolution or matrix product takes multiply-adds. The multiply-adds of sampling the weight are counted
         separately, in the field ``weight_madds``.
         """
         taps, adds = fold_cost(form, positions)

@@ -136,7 +136,7 @@ class _LayerTask:
 
     Args:
         name: Module name of the layer.
-        search_starts: Choose the starts too.
+        search_starts: Choose the starts (positions of patches in the epitome) too.
         row_scales: Allow a factor for each output channel.
         snap: Round stored starts to integers permanently.
         seed: Seed of the search.
@@ -204,7 +204,10 @@ def _center_factors(state: SearchState) -> SearchState:
 
 
 def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
-    """Write a fitted epitome and its starts into a layer. With ``snap``, round the starts permanently to integers."""
+    """Write a fitted epitome and the starts (positions of patches) into a layer.
+
+    With ``snap``, round the starts to integers.
+    """
     layer.epitome.copy_(state.epitome)
     if layer.routing.searchable:
         for axis, table in layer.routing.tables():

@@ -63,7 +63,7 @@ SMALLEST_FACTOR = 1e-6
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Options of the search for the starts of a weight.
+    """Options of the search for the starts of a weight: the positions of its patches in the epitome.
 
     Args:
         fractional: Allow starts between two cells.
@@ -83,7 +83,9 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SearchState:
-    """State of the search: the weight, and the starts, epitome and channel factors that approximate it now.
+    """State of the search: the weight, and the values that approximate it now.
+
+    These are the starts (positions of patches), the epitome, and a factor for each output channel.
 
     Args:
         weight: The weight to approximate, in ``geometry.weight_shape``, float64.
@@ -111,7 +113,9 @@ class SearchState:
 
 
 def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
-    """Return the reason why the starts of a layer cannot be searched; an empty string if they can be searched.
+    """Return the reason why better starts (positions of patches) cannot be searched for a layer.
+
+    The text is empty if they can be searched.
 
     Args:
         routing_map: Present starts of the layer.
@@ -129,7 +133,7 @@ def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
 def fit_to_starts(
     routing_map: RoutingMap, weight: Tensor, scaled: bool = False, moment: Tensor | None = None
 ) -> SearchState:
-    """Fit an epitome and the factors of the output channels to a weight. The starts do not change.
+    """Fit an epitome and the factors of the output channels to a weight. The starts (positions of patches) do not change.
 
     Args:
         routing_map: The given starts.
@@ -218,7 +222,7 @@ def _first_guesses(
 def _clustered_starts(
     starts: tuple[Tensor | None, ...], weight: Tensor, geometry: EpitomeGeometry, scaled: bool
 ) -> tuple[Tensor | None, ...] | None:
-    """Return starts at which each group of similar channels has its own cell.
+    """Return starts (positions of patches in the epitome) at which each group of similar channels has its own cell.
 
     The result is None with the scope ``joint``, or if patches are longer than one channel along both axes.
     """
@@ -239,7 +243,7 @@ def _first_state(
     moment: Tensor | None,
     options: SearchOptions,
 ) -> SearchState:
-    """Fit the first epitome of a search to the given starts.
+    """Fit the first epitome of a search, with the given starts (positions of patches in the epitome).
 
     If ``scaled`` is True, each output channel gets a factor: the norm of the channel's weights, with a sign.
     """
@@ -271,12 +275,12 @@ def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
 
 
 def alternate(state: SearchState) -> SearchState:
-    """Move the starts and fit the epitome again, alternately, until the error hardly falls."""
+    """Move the patches of the weight and fit the epitome again, in turn, until the error hardly falls."""
     return _repeat(state, move_starts, state.options.rounds, state.options.min_gain)
 
 
 def _polish(state: SearchState) -> SearchState:
-    """Improve the factors of the output channels and the epitome, alternately. The starts do not change."""
+    """Improve the epitome, then the factor of each output channel, and so on in turn. The patches do not move."""
     return state if state.row_scale is None else _repeat(state, rescale_rows, MAX_POLISH_ROUNDS, MIN_POLISH_GAIN)
 
 
@@ -292,7 +296,7 @@ def _repeat(
 
 
 def refit_epitome(state: SearchState) -> SearchState:
-    """Fit the epitome to the weight. The starts and the factors of the output channels do not change.
+    """Fit the epitome to the weight. Everything else in the state of the search stays as it is.
 
     The best epitome is computed in closed form if there is one, and by conjugate gradients otherwise.
     """
@@ -307,7 +311,10 @@ def refit_epitome(state: SearchState) -> SearchState:
 
 
 def rescale_rows(state: SearchState) -> SearchState:
-    """Set the factor of every output channel to its best value. The epitome and the starts do not change."""
+    """Set the factor of every output channel to its best value.
+
+    The epitome and the positions of the patches do not change.
+    """
     if state.row_scale is None:
         return state
     sampled = state.routing_map.materialize(state.epitome)
@@ -319,13 +326,16 @@ def rescale_rows(state: SearchState) -> SearchState:
 
 
 def move_starts(state: SearchState) -> SearchState:
-    """Move every patch to its best start, and set the factors of the output channels. The epitome does not change.
+    """Move every patch to its best start (position in the epitome), and set the factors of the output channels.
+
+    The epitome does not change.
 
     With the scope ``separable``, patches move along the output axis, then along the input axis. With the scope ``joint``,
     they move along both axes at once.
 
-    If ``state.moment`` is given, fewer patches move. With the scope ``separable``, they move only along the output axis. With
-    the scope ``joint``, they do not move.
+    If ``state.moment`` is given, the error of the layer's output is minimized instead of the error of the weight. Fewer
+    patches then move. With the scope ``separable``, they move only along the output axis. With the scope ``joint``,
+    they do not move.
     """
     if state.routing_map.geometry.scope == "joint":
         if state.moment is None:

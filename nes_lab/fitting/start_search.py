@@ -24,7 +24,9 @@ MIN_GAIN = 1e-12
 def best_integer_starts(
     channels: Tensor, cells: Tensor, scaled: bool, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the integer start with the smallest error, for every patch along one axis. The epitome does not change.
+    """Return the integer start (position in the epitome) with the smallest error, for every patch along one axis.
+
+    The epitome does not change.
 
     Args:
         channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
@@ -54,7 +56,9 @@ def best_integer_starts(
 def best_fractional_starts(
     channels: Tensor, cells: Tensor, scale: Tensor | None, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the start with the smallest error, for every patch along one axis. It may lie between two cells.
+    """Return the start (position in the epitome) with the smallest error, for every patch along one axis.
+
+    It may lie between two cells.
 
     Between two neighboring cells, the squared error is a parabola in the start. The minimum has a closed form.
 
@@ -95,9 +99,10 @@ def _is_better(least: Tensor, present: Tensor) -> Tensor:
 
 
 def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) -> Tensor:
-    """Return the error of each patch at every integer start: the sum of the errors of the patch's channels.
+    """Return the error of each patch at every integer start (position in the epitome).
 
-    The channel with index ``j`` in a patch reads the cell ``start + j``.
+    It is the sum of the errors of the patch's channels. The channel with index ``j`` in a patch reads the cell ``start
+    + j``.
 
     Args:
         residual: Error of each channel at each cell, ``(channels, cells)``.

@@ -51,8 +51,8 @@ def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) 
 def _reads(geometry: EpitomeGeometry, axis: int, starts: np.ndarray | None) -> np.ndarray:
     """Return a table of zeros and ones: 1 where a channel of the weight reads a cell of the epitome axis.
 
-    Its shape is ``(C, n)`` for ``C`` channels of the weight and ``n`` cells. With joint scope, its shape is ``(C, R, n)``,
-    where ``R`` is the number of patches along the other channel axis.
+    Its shape is ``(C, n)`` for ``C`` channels of the weight and ``n`` cells. With joint scope (each patch has its own
+    starts), its shape is ``(C, R, n)``, where ``R`` is the number of patches along the other channel axis.
     """
     a = geometry.axes[axis]
     other = geometry.patch_grid[1 - axis]

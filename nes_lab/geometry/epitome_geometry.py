@@ -184,10 +184,11 @@ class EpitomeGeometry:
         return self.spread(per_patch, axis)
 
     def spread(self, per_patch: np.ndarray, axis: int) -> np.ndarray:
-        """Turn one number per patch into an array of the same shape as the starts along a weight axis.
+        """Repeat one number per patch, so that the array has the same shape as the starts along a weight axis.
 
-        If ``scope`` is ``separable``, the array has one entry per patch, and the numbers are returned unchanged. If
-        ``scope`` is ``joint``, it has one entry for each pair of an output patch and an input patch, and the numbers repeat.
+        Starts are the positions of patches in the epitome. With ``scope="separable"`` there is one start per patch
+        along the axis, so the numbers are returned unchanged. With ``scope="joint"`` there is one start for each pair
+        of an output patch and an input patch, so each number is repeated.
 
         Args:
             per_patch: One number for each patch of input channels if ``axis`` is 1, otherwise for each patch of output

@@ -1,4 +1,4 @@
-"""Keep a copy of a layer's epitome and starts as numpy arrays, taken at one training step or after training.
+"""Keep a copy of a layer's epitome and starts (positions of patches) as numpy arrays, taken during or after training.
 
 Figures draw these copies, and training runs store them. This file does not import torch.
 

@@ -62,7 +62,7 @@ class RuleAxis:
 
     @property
     def patches(self) -> np.ndarray:
-        """Indices ``0, 1, 2, ...`` of the patches that get a start along the axis.
+        """Indices ``0, 1, 2, ...`` of the patches that get a start (position in the epitome) along the axis.
 
         Along a kernel axis, each patch of output channels gets one start.
         """
@@ -210,7 +210,9 @@ learned_routing(
 
 
 def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
-    """Return True if a weight axis has no starts. The cells of the epitome are then read in order along the axis.
+    """Return True if a weight axis has no starts (positions of patches in the epitome).
+
+    The cells of the epitome are then read in order along the axis.
 
     An axis has no starts if both of these conditions are met. Most kernel axes meet them.
 

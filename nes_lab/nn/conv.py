@@ -178,7 +178,7 @@ class EpitomeConv2d(_EpitomeConv):
     The weight is cut into patches. Each patch is read from the epitome at real-valued starting indices, by multilinear
     interpolation. Only the epitome, the routing map (the starting indices) and the bias are stored.
 
-    Law: with every ``execution``, output and gradients equal those of ``F.conv2d(x, layer.materialize(), ...)``.
+    With every ``execution``, output and gradients equal those of ``F.conv2d(x, layer.materialize(), ...)``.
 
     Args:
         in_channels: Number of input channels.

@@ -37,7 +37,7 @@ class DenseExchange(nn.Module, ABC):
 
     @abstractmethod
     def routing_map(self) -> RoutingMap:
-        """Return the routing map: the starts that inference uses."""
+        """Return the routing map: the starts (positions of patches in the epitome) that inference uses."""
 
     @abstractmethod
     def materialize(self) -> Tensor:

@@ -101,7 +101,10 @@ class IndexLearner(nn.Module):
             nn.init.zeros_(parameter)
 
     def reset_parameters(self) -> None:
-        """Set the network's weights to new random numbers, except those of its last layer, which become 0."""
+        """Set the weights of the network that predicts starts to new random numbers.
+
+        The weights of its last layer become 0.
+        """
         for part in self.body:
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
@@ -109,7 +112,10 @@ class IndexLearner(nn.Module):
         self._begin_at_zero()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute one number per start for each sample of the layer's input. The caller turns these numbers into starts."""
+        """Compute one number per start for each sample of the layer's input.
+
+        The caller turns these numbers into starts (positions of patches in the epitome).
+        """
         if self.kind == "conv":
             return self.body(x).flatten(2).mean(2)
         if self.spatial:
@@ -172,7 +178,10 @@ class LearnerStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> LearnerStarts:
-        """Make the module that holds and predicts the starts of a new layer. Its network has the layer's dtype."""
+        """Make the module that holds the starts of a new layer (positions of patches), and the network that predicts them.
+
+        The network has the layer's dtype.
+        """
         return cls(
             facts.geometry,
             facts.channels,
@@ -204,7 +213,10 @@ class LearnerStarts(Starts):
         return tiling if self.squash == "tanh" else torch.zeros_like(tiling) + self._range(axis, tiling) * 0.5
 
     def reset(self) -> None:
-        """Set the starts back to their values before training, and the network that predicts them to new random weights."""
+        """Set the starts (positions of patches) back to their values before training.
+
+        Give the network that predicts them new weights.
+        """
         super().reset()
         for axis, table in self.tables():
             table.copy_(self._begin(axis, table.dtype, table.device))
@@ -222,7 +234,7 @@ class LearnerStarts(Starts):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def derive(self) -> None:
-        """Compute the starts that the layer had before training, and store them in a buffer."""
+        """Compute the starts (positions of patches) that the layer had before training, and store them in a buffer."""
         for axis in self.sampled:
             anchor = getattr(self, self._name("anchor", axis))
             anchor.copy_(self._begin(axis, anchor.dtype, anchor.device))

@@ -1,9 +1,9 @@
 """Compute initial epitomes: random, copied from a dense weight, or fitted to it.
 
-For given starts the sampled weight is a linear function of the epitome. So the epitome whose sampled weight is nearest to a
-dense weight is a least-squares solution. There are three ways to compute it. With integer starts, each cell is the average of
-the weights that read it. With separable scope and starts on the channel axes only, the axes are solved one after the other. In
-all other cases conjugate gradients are used.
+For given starts (positions of patches in the epitome) the sampled weight is a linear function of the epitome. So the
+epitome whose sampled weight is nearest to a dense weight is a least-squares solution. There are three ways to compute
+it. With integer starts, each cell is the average of the weights that read it. With separable scope and starts on the
+channel axes only, the axes are solved one after the other. In all other cases conjugate gradients are used.
 """
 
 from __future__ import annotations
@@ -114,9 +114,10 @@ def fit_epitome(
 
 
 def fit_method(routing_map: RoutingMap, moment: Tensor | None = None) -> str:
-    """Return the name of the method by which :func:`fit_epitome` fits an epitome, given the starts and ``moment``.
+    """Return the name of the method by which :func:`fit_epitome` fits an epitome.
 
-    It is ``averages``, ``axis by axis`` or ``conjugate gradients``.
+    It is ``averages``, ``axis by axis`` or ``conjugate gradients``. It depends on the starts (positions of patches) and
+    on ``moment``.
     """
     all_integers = all(s is None or not _exact_starts(s).is_floating_point() for s in routing_map.starts)
     if all_integers and moment is None:
@@ -169,7 +170,10 @@ def _energy(weight: Tensor, moment: Tensor | None) -> Tensor:
 
 
 def _exact_starts(starts: Tensor) -> Tensor:
-    """Detach starts from autograd, and convert them to int64 if all are integers, otherwise to float64."""
+    """Detach starts (positions of patches in the epitome) from autograd, and convert their dtype.
+
+    The dtype is int64 if all starts are integers, otherwise float64.
+    """
     starts = starts.detach()
     if not starts.is_floating_point():
         return starts

@@ -1,4 +1,4 @@
-"""List the epitome layers of a model, and copy their epitomes and starts.
+"""List the epitome layers of a model, and copy their epitomes and starts (positions of patches in the epitome).
 
 Tests: tests/nn/test_layer.py
 """
@@ -21,7 +21,9 @@ def epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
 
 
 def snapshot_layers(model: nn.Module) -> dict[str, LayerSnapshot]:
-    """Copy the epitome and the starts of each epitome layer of a model into numpy arrays, and return the copies by layer name.
+    """Copy the epitome and the starts (positions of patches) of each epitome layer of a model into numpy arrays.
+
+    Return the copies by layer name.
 
     Examples:
         >>> from nes_lab.nn.linear import EpitomeLinear

@@ -1,4 +1,7 @@
-"""Define the base class of epitome layers, which holds epitome and starts, computes the output, and samples the weight."""
+"""Define the base class of epitome layers, which holds the epitome and the starts (positions of patches).
+
+A layer computes its output, and samples its weight.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ __all__ = ["EpitomeLayer", "SnapReport"]
 @dataclass(frozen=True)
 class SnapReport:
     """Says how much a layer changed when its starts were rounded to integers.
+
+    Starts are the positions of patches in the epitome.
 
     Args:
         largest_move: Largest distance by which a start moved, in cells.
@@ -114,9 +119,10 @@ class EpitomeLayer(DenseExchange):
         reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Set epitome and bias to new random numbers, and the starts to those of a new layer.
+        """Set epitome and bias to new random numbers. Set the starts to those of a new layer.
 
-        The sampled weight gets the variance of the dense layer's initialization.
+        Starts are the positions of patches in the epitome. The sampled weight gets the variance of the dense layer's
+        initialization.
         """
         self.routing.reset()
         reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape, generator)
@@ -151,7 +157,7 @@ class EpitomeLayer(DenseExchange):
         """Return how each weight axis is read from the epitome: ``identity``, ``integer`` or ``fractional``.
 
         - ``identity``: each index reads the cell of the same index
-        - ``integer``: each index reads one cell, because starts are integers
+        - ``integer``: each index reads one cell, because patches begin at whole cells
         - ``fractional``: each index reads two neighboring cells and blends them
         """
         return self.routing.axis_states
@@ -166,7 +172,10 @@ class EpitomeLayer(DenseExchange):
         return self.resolved_execution(input_shape)
 
     def cost(self, input_shape: Sequence[int]) -> ExecutionCost:
-        """Count the multiply-adds of one forward pass with an input of the given shape, for the execution that the layer uses."""
+        """Count the multiply-adds of one forward pass with an input of the given shape.
+
+        They depend on the execution (the way to compute the layer) that the layer uses.
+        """
         return self.resolved_execution(input_shape).cost(self.form, self.op.positions(input_shape))
 
     def forward(self, input: Tensor) -> Tensor:
@@ -210,32 +219,38 @@ class EpitomeLayer(DenseExchange):
         An axis has None instead of taps if each index reads the cell of the same index.
 
         Args:
-            starts: Starts of each weight axis; None: the starts that inference uses.
+            starts: Starts of each weight axis (positions of patches in the epitome); None: the starts that inference
+                uses.
         """
         return self._taps.build(self.routing, self.routing.current() if starts is None else starts)
 
     # ---- the weight ------------------------------------------------------------------------------------------------
 
     def routing_map(self) -> RoutingMap:
-        """Return the routing map: the starts that inference uses, detached from autograd.
+        """Return the routing map: the starts (positions of patches in the epitome) that inference uses.
 
-        The starts have an integer dtype if a rule sets them, or if they were rounded.
+        The starts are detached from autograd. They have an integer dtype if a rule sets them, or if they were rounded.
         """
         starts = tuple(None if s is None else s.detach().clone() for s in self.routing.current())
         return RoutingMap(self.geometry, starts, self.routing_mode)
 
     @property
     def routing_mode(self) -> str:
-        """Name of the routing mode that set the starts, such as ``tiled`` or ``free``. It stays the same after ``freeze()``."""
+        """Name of the routing mode that set the starts (positions of patches in the epitome), such as ``tiled`` or ``free``.
+
+        It stays the same after ``freeze()``.
+        """
         return self.routing.mode
 
     @property
     def frozen(self) -> bool:
-        """True if training does not change the starts."""
+        """True if training does not change the starts (positions of patches in the epitome)."""
         return not self.routing.learned
 
     def materialize(self) -> Tensor:
-        """Sample the layer's weight from its epitome. Gradients reach the epitome and, with ``free`` routing, the starts.
+        """Sample the layer's weight from its epitome. Gradients reach the epitome.
+
+        With ``free`` routing they also reach the starts (positions of patches in the epitome).
 
         Returns:
             A tensor of the dense weight's shape. If a batch norm was folded into the layer, each output channel is already
@@ -273,16 +288,22 @@ class EpitomeLayer(DenseExchange):
     # ---- freezing and snapping starts ----------------------------------------------------------------------------------------
 
     def freeze(self) -> EpitomeLayer:
-        """Stop learning the starts, drop the network that predicts them, and return the layer.
+        """Stop learning the starts (positions of patches in the epitome), and return the layer.
 
-        The output at inference stays the same.
+        The network that predicts starts is dropped. The output at inference stays the same.
         """
         if self.routing.learned:
             self.routing = FrozenStarts(self.routing).train(self.training)
         return self
 
     def snap(self) -> SnapReport:
-        """Round the starts to integers permanently, so that each weight reads one cell. Return how much starts and weight changed."""
+        """Round the starts (positions of patches in the epitome) to integers permanently.
+
+        Each weight then reads one cell.
+
+        Returns:
+            How much the starts and the weight changed.
+        """
         before, old = self.materialize().detach(), self.routing.current()
         if self.routing.stored:
             self.routing = FrozenStarts(self.routing, snap=True).train(self.training)

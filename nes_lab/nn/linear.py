@@ -23,7 +23,8 @@ __all__ = ["EpitomeLinear"]
 class EpitomeLinear(EpitomeLayer):
     r"""Linear layer whose weight is sampled from a smaller tensor, the epitome.
 
-    Law: with every ``execution``, output and gradients equal those of ``F.linear(x, layer.materialize(), bias)``.
+    With every ``execution`` (way to compute the layer), output and gradients equal those of
+    ``F.linear(x, layer.materialize(), bias)``.
 
     Args:
         in_features, out_features, bias, device, dtype: Arguments of :class:`torch.nn.Linear`.

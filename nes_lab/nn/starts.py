@@ -40,7 +40,7 @@ LEARNED_STARTS: dict[str, type[Starts]] = {}
 
 
 def start_name(geometry: EpitomeGeometry, axis: int) -> str:
-    """Return the name by which a state dict holds the starts of one weight axis, such as ``starts_out``."""
+    """Return the name of the starts (positions of patches) of one weight axis in a state dict, such as ``starts_out``."""
     return f"starts_{geometry.axes[axis].name}"
 
 
@@ -68,13 +68,15 @@ class LayerFacts:
 
     @property
     def starts_dtype(self) -> torch.dtype:
-        """Data type of learned starts: float64 in a float64 layer, float32 in any other."""
+        """Data type of learned starts (positions of patches): float64 in a float64 layer, float32 in any other."""
         dtype = torch.get_default_dtype() if self.dtype is None else self.dtype
         return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
-    """Return a decorator that registers a class for a learned routing. The class holds the starts of layers with this routing.
+    """Return a decorator that registers a class for a learned routing, which is one way to train starts.
+
+    Starts are the positions of patches in the epitome. The class holds the starts of layers with this routing.
 
     Args:
         name: Name of the routing.
@@ -88,17 +90,19 @@ def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
 
 
 def make_starts(routing: str, facts: LayerFacts) -> Starts:
-    """Make the module that holds a layer's starts, for the routing mode of a given name, such as ``tiled``.
+    """Make the module that holds a layer's starts (positions of patches in the epitome).
+
+    The routing mode, such as ``tiled``, says how the starts are set.
 
     Raises:
-        OptionError: If no routing mode has the name.
+        OptionError: If there is no routing mode of this name.
     """
     kind = LEARNED_STARTS[routing] if routing_mode(routing).learned else FixedStarts
     return kind.for_layer(routing, facts)
 
 
 class Starts(nn.Module):
-    """Base class of the modules that hold a layer's starting indices.
+    """Base class of the modules that hold a layer's starts: the positions of patches in the epitome.
 
     Floating-point starts stay in float32 or float64 even if the model is cast to another dtype. The dtype bfloat16, for
     example, cannot represent a start of 257.5 cells.
@@ -135,7 +139,7 @@ class Starts(nn.Module):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> Starts:
-        """Make the module that holds the starts of a new layer."""
+        """Make the module that holds the starts (positions of patches in the epitome) of a new layer."""
         raise NotImplementedError(f"{cls.__name__} is not made for a new layer")
 
     @property
@@ -143,22 +147,25 @@ class Starts(nn.Module):
         """Words that say how each weight axis is read from the epitome: ``identity``, ``integer`` or ``fractional``.
 
         - ``identity``: each index reads the cell of the same index
-        - ``integer``: each index reads one cell, because starts are integers
+        - ``integer``: each index reads one cell, because patches begin at whole cells
         - ``fractional``: each index reads two neighboring cells and blends them
         """
         return self._states[self.fractional]
 
     @property
     def state_name(self) -> str:
-        """Word that says in a saved model how the starts were set.
+        """Word that says in a saved model how the starts (positions of patches in the epitome) were set.
 
-        It is ``rule``, the name of a learned routing, ``frozen``, or ``snapped`` (rounded).
+        - ``rule``: by a fixed rule
+        - the name of a learned routing, such as ``free``: by training
+        - ``frozen``: by training that was ended before
+        - ``snapped``: rounded to integers
         """
         return self.mode if self.learned else "rule"
 
     @property
     def searchable(self) -> bool:
-        """True if :func:`nes_lab.fit` may search for better starts and store them in this module."""
+        """True if :func:`nes_lab.fit` may search for better starts (positions of patches) and store them in this module."""
         return self.stored and not routing_mode(self.mode).not_searched
 
     def options(self) -> dict[str, Any]:
@@ -170,51 +177,58 @@ class Starts(nn.Module):
         return 0
 
     def table(self, axis: int) -> Tensor:
-        """Return the tensor that holds the starts of one weight axis."""
+        """Return the tensor that holds the starts (positions of patches in the epitome) of one weight axis."""
         return getattr(self, start_name(self.geometry, axis))
 
     def tables(self) -> Iterator[tuple[int, Tensor]]:
-        """Iterate over the weight axes that have starts, as pairs: the axis index, and the tensor that holds the starts."""
+        """Iterate over the weight axes that have starts (positions of patches in the epitome).
+
+        Yields pairs: the index of the axis, and the tensor that holds the starts.
+        """
         return ((axis, self.table(axis)) for axis in self.sampled)
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the tensors that hold the starts, as a list."""
+        """Return the tensors that hold the starts (positions of patches in the epitome), as a list."""
         # every forward pass calls this method, so it must be fast
         return [getattr(self, name) for name in self._names]
 
     def current(self) -> tuple[Tensor | None, ...]:
-        """Return the starts that inference uses, one tensor per weight axis.
+        """Return the starts (positions of patches) that inference uses, one tensor per weight axis.
 
         An axis without starts has None; each index along it reads the cell of the same index.
         """
         return tuple(self.read(axis) if axis in self.sampled else None for axis in range(len(self.geometry.axes)))
 
     def read(self, axis: int) -> Tensor:
-        """Return the starts that inference uses for one weight axis. A subclass may clamp or round the stored starts."""
+        """Return the starts (positions of patches in the epitome) that inference uses for one weight axis.
+
+        A subclass may clamp or round the stored starts.
+        """
         return self.table(axis)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
 
-        Return None if there are no such slices (for example, if starts lie between cells), or too many of them.
+        Return None if there are no such slices (for example, if patches begin between two cells), or too many of them.
         """
         return None
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the starts of each weight axis for the layer's input ``x``; None for an axis without starts.
+        """Return the starts (positions of patches) of each weight axis for the layer's input ``x``.
 
-        In training mode this may change the stored starts.
+        An axis without starts has None. In training mode this may change the stored starts.
         """
         return self.current()
 
     def stored_params(self) -> int:
-        """Count the starts that must be stored for inference; 0 for starts that a rule sets."""
+        """Count the starts (positions of patches) that must be stored for inference; 0 if a fixed rule sets the starts."""
         return sum(t.numel() for _, t in self.tables()) if self.stored else 0
 
     def anchors(self, axis: int, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
-        """Return the starts that the routing's rule gives for one weight axis, as floating-point numbers.
+        """Return the starts (positions of patches in the epitome) that a fixed rule gives for one weight axis.
 
-        Learned routings use the rule ``tiled``.
+        They are floating-point numbers. The rule is the one that the layer's ``routing`` names. If the starts are
+        learned, the rule is ``tiled``.
         """
         rule = rule_starts(self.geometry, self.mode, self.seed)[axis]
         return torch.as_tensor(rule).to(device=device, dtype=dtype)
@@ -244,7 +258,7 @@ class Starts(nn.Module):
         """
 
     def reset(self) -> None:
-        """Set the starts back to those of a new layer."""
+        """Set the starts (positions of patches in the epitome) back to those of a new layer."""
         self.derive()
 
     def leave_meta(self, device: torch.device) -> None:
@@ -261,7 +275,7 @@ class Starts(nn.Module):
         self.derive()
 
     def extra_repr(self) -> str:
-        """Return the routing mode and the shape of each axis's starts, as text for ``repr``."""
+        """Return the routing mode and the shape of each axis's starts (positions of patches), as text for ``repr``."""
         return ", ".join([self.mode, *(f"{self.geometry.axes[a].name}={tuple(t.shape)}" for a, t in self.tables())])
 
 
@@ -271,7 +285,7 @@ def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 class FixedStarts(Starts):
-    """Holds starts that a rule sets, such as ``tiled``. The starts are integers.
+    """Holds starts (positions of patches in the epitome) that a rule sets, such as ``tiled``. They are integers.
 
     A saved model does not hold them. They are computed again when the model is loaded.
     """
@@ -287,18 +301,21 @@ class FixedStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> FixedStarts:
-        """Make the module that holds the starts of a new layer. The rule named ``routing`` sets the starts."""
+        """Make the module that holds the starts of a new layer.
+
+        Starts are the positions of patches in the epitome. The rule named ``routing`` sets them.
+        """
         return cls(facts.geometry, routing, facts.seed, facts.device)
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
 
-        Return None if there are no such slices (for example, if starts lie between cells), or too many of them.
+        Return None if there are no such slices (for example, if patches begin between two cells), or too many of them.
         """
         return self._slices[axis]
 
     def derive(self) -> None:
-        """Compute the starts again by their rule, and write them into the buffers."""
+        """Compute the starts (positions of patches in the epitome) again by their rule, and write them into the buffers."""
         rule = rule_starts(self.geometry, self.mode, self.seed)
         for axis, table in self.tables():
             table.copy_(torch.as_tensor(rule[axis]))
@@ -306,7 +323,10 @@ class FixedStarts(Starts):
 
 @learned_starts("free")
 class FreeStarts(Starts):
-    """Holds starts, in cells, as parameters that training learns. They begin at the starts of ``tiled`` routing."""
+    """Holds starts as parameters that training learns. Starts are the positions of patches in the epitome, in cells.
+
+    Before training, the patches lie side by side, as with ``tiled`` routing.
+    """
 
     fractional = stored = learned = True
 
@@ -318,11 +338,14 @@ class FreeStarts(Starts):
 
     @classmethod
     def for_layer(cls, routing: str, facts: LayerFacts) -> FreeStarts:
-        """Make the module that holds the starts of a new layer, as parameters."""
+        """Make the module that holds the starts (positions of patches in the epitome) of a new layer, as parameters."""
         return cls(facts.geometry, facts.starts_dtype, facts.device)
 
     def reset(self) -> None:
-        """Set the starts back to those of ``tiled`` routing, where they began."""
+        """Set the starts (positions of patches in the epitome) back to their values before training.
+
+        These are the starts of ``tiled`` routing.
+        """
         with torch.no_grad():
             for axis, table in self.tables():
                 table.copy_(self.anchors(axis, table.dtype, table.device))
@@ -348,7 +371,9 @@ class FreeStarts(Starts):
 
 
 class FrozenStarts(Starts):
-    """Holds starts that training no longer changes. The layer's methods ``freeze()`` and ``snap()`` make this module.
+    """Holds starts (positions of patches in the epitome) that training no longer changes.
+
+    The layer's methods ``freeze()`` and ``snap()`` make this module.
 
     Args:
         source: Module whose current starts are kept.
@@ -368,13 +393,16 @@ class FrozenStarts(Starts):
 
     @property
     def state_name(self) -> str:
-        """Word that says in a saved model how the starts were set: ``snapped`` if they were rounded, otherwise ``frozen``."""
+        """Word that says in a saved model how the starts (positions of patches in the epitome) were set.
+
+        It is ``snapped`` if they were rounded, otherwise ``frozen``.
+        """
         return "frozen" if self.fractional else "snapped"
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
 
-        Return None if there are no such slices (for example, if starts lie between cells), or too many of them.
+        Return None if there are no such slices (for example, if patches begin between two cells), or too many of them.
         """
         # while torch.compile traces, the values of the starts are not read: the CPU would have to wait for the GPU
         table = self.table(axis)
@@ -383,6 +411,6 @@ class FrozenStarts(Starts):
         return axis_slices(table.detach().cpu().round().long().numpy(), self.geometry, axis)
 
     def read(self, axis: int) -> Tensor:
-        """Return the starts of one weight axis, as integers if they were rounded."""
+        """Return the starts (positions of patches in the epitome) of one weight axis, as integers if they were rounded."""
         table = self.inside(self.table(axis), axis)
         return table if self.fractional else table.round().long()

@@ -110,8 +110,8 @@ class EpitomeStdConv2d(EpitomeConv2d):
     def stored_params(self) -> int:
         """Count the numbers that the layer stores for inference.
 
-        These are the epitome, the bias, the gain (one learned factor per output channel), and the starts if no rule sets
-        them.
+        These are the epitome, the bias, the gain (one learned factor per output channel), and the starts (positions of
+        patches in the epitome). Starts that a fixed rule sets are not counted.
         """
         return super().stored_params() + (0 if self.gain is None else self.gain.numel())
 

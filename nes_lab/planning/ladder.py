@@ -86,7 +86,10 @@ class Ladder:
         return tuple(accumulate(changes, initial=begin))
 
     def steps_by_layer(self) -> list[LayerSteps]:
-        """Return the sizes of each layer, largest first. The field ``ratios`` is left empty."""
+        """Return the sizes that each layer shrinks to, largest first.
+
+        In the returned objects, the field ``ratios`` is empty.
+        """
         steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
         groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}
         return [LayerSteps(index, (), tuple(step.plan for step in group)) for index, group in groups.items()]
@@ -119,7 +122,7 @@ def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> La
 
     1. For each channel axis that shrinks, list the multiples of ``round_to`` below the length of the axis.
     2. Compute a ratio for each multiple: the middle between it and the next larger multiple, divided by the length of
-       the axis.
+       the axis. By these ratios, the sizes of different axes can be compared.
     3. Sort the multiples of all axes by their ratios, largest first. Each multiple gives one size of the layer.
     4. Leave out a size if its params or multiply-adds are larger than before, or if both are the same as before.
 

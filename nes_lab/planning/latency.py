@@ -177,13 +177,13 @@ class _Search:
         return high
 
     def is_fast_enough(self, rung: int) -> bool:
-        """Return True if the network of a rung is fast enough. It is timed if it was not timed before."""
+        """Return True if the network of a rung (a size of the model) is fast enough. Time it if it was not timed before."""
         if rung not in self.timings:
             self.timings[rung] = self.measure(rung, self.share, f"step {rung}")
         return self.within_limit(self.timings[rung])
 
     def measure(self, rung: int, seconds: float, label: str) -> Timing:
-        """Time the network of a rung, with the fastest way to compute each layer."""
+        """Time the network of a rung (a size of the model), with the fastest way to compute each layer."""
         self.report({"done": len(self.timings), "total": MAX_MEASURED_RUNGS + 1, "phase": "latency", "label": label})
         return self.timer(self.plan_at(rung), seconds)
 

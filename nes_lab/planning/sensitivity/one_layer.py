@@ -44,8 +44,9 @@ def measure_point(
         plan: Plan of the layer. It gives the shape, routing and patches of the epitome.
         calibration_loss: Computes the model's loss with another weight in this layer; None measures the residual only.
         dense_loss: Loss of the dense model; None if there is no calibration data.
-        norms: Dict from layer name to the name of the batch norm after it. If given, the starts are searched, and
-            layers in the dict may get a factor for each output channel. None keeps the starts of the plan.
+        norms: Dict from layer name to the name of the batch norm after it. If given, better starts (positions of
+            patches in the epitome) are searched, and layers in the dict may get a factor for each output channel. None
+            keeps the starts of the plan.
     """
     weight: Tensor = layer.module.weight.detach()  # type: ignore[assignment, union-attr]
     rule = rule_starts(plan.geometry, plan.routing, plan.seed)
@@ -64,7 +65,7 @@ def measure_point(
 
 
 def _fit(routing_map: RoutingMap, weight: Tensor, routing: str, row_scales: bool | None) -> SearchState:
-    """Fit an epitome to a weight, with a search for better starts if the options ask for one.
+    """Fit an epitome to a weight, with a search for better starts (positions of patches) if the options ask for one.
 
     Args:
         routing_map: The starts of the layer.
