@@ -63,7 +63,7 @@ def plan(arguments: tuple[str, ...]) -> Answer:
 
 @st.cache_data(max_entries=256, show_spinner="Reading epitomes…")
 def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
-    """Return the starting indices and epitomes that a run saved at one training step, by layer name.
+    """Return the starts (positions of patches) and epitomes that a run saved at one training step, by layer name.
 
     Args:
         root: Folder of all runs.

@@ -103,7 +103,11 @@ def _info(path: str) -> FieldInfo:
 
 
 def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
-    """Return the number in a field's rule ``closed`` (such as ``ge``) or ``opened`` (such as ``gt``); None if there is no such rule."""
+    """Return the smallest or the largest value that a field of the configuration allows; None if there is no limit.
+
+    Pydantic has two rules for such a limit, with and without the limit itself. ``closed`` (such as ``ge``) and ``opened``
+    (such as ``gt``) are the names of these rules.
+    """
     # A field may exclude the bound itself. The widget accepts it then, and the configuration refuses it later.
     for rule in info.metadata:
         bound = getattr(rule, closed, getattr(rule, opened, None))

@@ -1,4 +1,4 @@
-"""Epitomes page: show the epitomes and starting indices that a run has learned, for each layer and training step."""
+"""Epitomes page: show the epitomes and starts (positions of patches) that a run has learned, for each layer and training step."""
 
 import streamlit as st
 

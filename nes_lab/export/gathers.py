@@ -26,12 +26,12 @@ __all__ = ["BlendedExpansion", "JointWeight", "FoldByGathers"]
 class FoldByGathers(nn.Module):
     """Module that folds the input of an epitome layer: for each epitome cell, it adds up the channels that read this cell.
 
-    A channel reads a cell if the channel's weights are sampled from the cell. At a fractional start a channel reads two cells,
-    and a part of the channel is added to each.
+    A channel reads a cell if the channel's weights are sampled from the cell. If a patch begins between two cells, each
+    of its channels reads two cells, and a part of the channel is added to each.
 
     Args:
-        taps: For each input channel, the epitome cells that it reads, and the part of the channel that each cell gets. The
-            layer has separable scope.
+        taps: For each input channel, the epitome cells that it reads, and the part of the channel that each cell gets.
+            The layer has separable scope (starts per axis).
 
     Shape:
         - along ``dim`` the input has one entry per input channel, the output one entry per cell of the epitome's input axis
@@ -83,7 +83,10 @@ class FoldByGathers(nn.Module):
         return parts
 
     def _by_slices(self, x: Tensor, dim: int) -> list[Tensor]:
-        """Return slices of the input, each padded with zeros to the number of epitome cells. Their sum is the folded input."""
+        """Return slices of the layer's input, each padded with zeros to the number of epitome cells.
+
+        The sum of the slices has one entry per cell: the sum of the input channels that read the cell.
+        """
         parts = []
         for begin, cell, length in self.slices:
             around = [0, 0] * (x.ndim - 1 - dim) + [cell, self.cells - cell - length]
@@ -93,14 +96,14 @@ class FoldByGathers(nn.Module):
 
 
 class BlendedExpansion(nn.Module):
-    """Module that computes the output channels of an epitome layer with fractional starts from one output per epitome cell.
+    """Module that computes the output channels of an epitome layer from one output per epitome cell.
 
-    At a fractional start, an output channel lies between two epitome cells. Its output is the weighted mean of the outputs of
-    the two cells, multiplied by the channel's scale.
+    Each output channel lies between two epitome cells. Its output is the weighted mean of the outputs of the two cells,
+    multiplied by the channel's scale.
 
     Args:
         taps: For each output channel, the two epitome cells that it reads, and their shares in the mean. The layer has
-            separable scope.
+            separable scope (starts per axis).
         scale: One factor per output channel; None: outputs are not scaled.
 
     Examples:
@@ -124,7 +127,9 @@ class BlendedExpansion(nn.Module):
             self.register_buffer(name, value.clone(), persistent=False)
 
     def forward(self, y: Tensor, dim: int) -> Tensor:
-        """Return the output: along ``dim``, its entry ``i`` is output channel ``i``, computed from the two cells that it reads.
+        """Return the output channels, computed from one output per epitome cell.
+
+        Each output channel is a weighted mean of the outputs of the two cells that it reads.
 
         Args:
             y: One output per epitome cell along ``dim``.
@@ -138,10 +143,11 @@ class BlendedExpansion(nn.Module):
 class JointWeight(nn.Module):
     """Module that gathers the weight of a layer with joint scope from the layer's epitome.
 
-    With joint scope, each pair of a block of output channels and a block of input channels has its own starts.
+    With joint scope, each pair of a block of output channels and a block of input channels has its own starts
+    (positions in the epitome).
 
     Args:
-        layer: An epitome layer with joint scope and frozen starts.
+        layer: An epitome layer with joint scope, whose starts are no longer learned.
     """
 
     patch_0: Tensor
@@ -183,8 +189,8 @@ class JointWeight(nn.Module):
         """Return which cell of the flattened epitome each entry of the weight reads.
 
         Args:
-            tops: 0 or 1 for each axis: which of the two cells around a fractional start is read. 0 means the lower cell, 1 the
-                upper cell. With integer starts it is 0.
+            tops: 0 or 1 for each axis. If a patch begins between two cells, 0 takes the lower cell and 1 the upper
+                cell. If patches begin at whole cells, it is 0.
         """
         g, index = self.geometry, None
         circular = g.boundary == "circular"
@@ -199,7 +205,10 @@ class JointWeight(nn.Module):
         return index.expand(g.weight_shape)
 
     def _spread(self, table: Tensor) -> Tensor:
-        """Return one value for each pair of an output channel and an input channel: the value that the table has for their patch."""
+        """Repeat a table of one value per patch, so that it has one value for each pair of an output and an input channel.
+
+        A pair of channels gets the value of the patch to which it belongs.
+        """
         spread = table.index_select(0, self.patch_0).index_select(1, self.patch_1)
         return spread.view(*spread.shape, *[1] * (len(self.geometry.axes) - 2))
 
@@ -210,7 +219,10 @@ def _along(axis: int, geometry: object) -> tuple[int, ...]:
 
 
 def _split(table: Tensor, layer: EpitomeLayer, axis: int) -> tuple[Tensor, Tensor | None]:
-    """Return the starts of a weight axis rounded down to integers, and their fractions; the fractions of integer starts are None."""
+    """Return the starts (positions of patches) of a weight axis rounded down to integers, and their fractions.
+
+    The fractions of integer starts are None.
+    """
     g = layer.geometry
     if not layer.routing.fractional:
         return table.round().long(), None

@@ -27,9 +27,10 @@ def prepare_for_export(model: nn.Module, form: str) -> nn.Module:
 
     Args:
         model: Any module; it does not change.
-        form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: epitome layers stay, and their starts are
-            fixed at the present values. Each layer keeps its execution (the way it computes its output). A layer with
-            ``execution="auto"`` uses the execution with the fewest multiply-adds for the traced input.
+        form: ``"materialized"``: epitome layers become plain layers. ``"factored"``: epitome layers stay, and their
+            starts (positions of patches) are fixed at the present values. Each layer keeps its execution (the way it
+            computes its output). A layer with ``execution="auto"`` uses the execution with the fewest multiply-adds for
+            the traced input.
 
     Raises:
         OptionError: If ``form`` is not known.
@@ -50,7 +51,7 @@ def prepare_for_export(model: nn.Module, form: str) -> nn.Module:
 
 
 class GraphLayer(nn.Module):
-    """Computes an epitome layer with fixed starts in an exported graph.
+    """Computes an epitome layer in an exported graph. The positions of its patches (starts) are fixed.
 
     It uses small constant index tables and no scatter operations.
 

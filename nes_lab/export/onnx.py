@@ -52,9 +52,9 @@ def export_onnx(
         model: A compressed or dense model on any device. It does not change, and is exported in evaluation mode.
         example_input: A tensor, or a tuple or dict of tensors.
         path: Path of the file; an existing file is replaced.
-        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the
-            graph computes with the epitome by slices, gathers and additions. The starts are exported as they are now, integer
-            or fractional.
+        form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and
+            the graph computes with the epitome by slices, gathers and additions. The starts (positions of patches) are
+            exported as they are now, integer or fractional.
         opset: Version of the ONNX operator set; None: the exporter's default.
         dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
         verify: Run the file and compare its outputs with PyTorch's. False: the file is not run, and ONNX Runtime is not needed.

@@ -89,9 +89,9 @@ def first_difference(saved: list[Entry], present: list[Entry]) -> str:
 
 
 def layer_record(layer: EpitomeLayer) -> dict[str, Any]:
-    """Return everything needed to rebuild an epitome layer: its constructor arguments and the state of its starts.
+    """Return everything needed to rebuild an epitome layer: its constructor arguments, and how its starts are set.
 
-    The state says whether the starts are set by a rule, learned or frozen.
+    Starts are the positions of patches in the epitome. They are set by a rule, learned, or no longer learned.
     """
     g, starts = layer.geometry, layer.routing
     op = {f.name: _listed(getattr(layer.op, f.name)) for f in fields(layer.op) if f.init}

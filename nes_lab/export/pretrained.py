@@ -49,8 +49,8 @@ def save_pretrained(
 ) -> Path:
     """Save a compressed or dense model in a folder, as ``config.json`` and ``model.safetensors``.
 
-    Every epitome and every shared tensor is stored once, in its dtype. Starts that are set by a rule are not stored. They are
-    computed again when the model is loaded. The folder appears complete, or not at all.
+    Every epitome and every shared tensor is stored once, in its dtype. Starts (positions of patches) that are set by a
+    rule are not stored. They are computed again when the model is loaded. The folder appears complete, or not at all.
 
     Args:
         model: Any module of plain tensors; it does not change.

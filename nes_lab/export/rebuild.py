@@ -175,7 +175,7 @@ def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) ->
 def _cast(model: nn.Module, dtypes: Mapping[str, str]) -> None:
     """Cast the buffers of a rebuilt model that are not in its state dict to the dtypes of the original model.
 
-    Afterwards, recompute all starts that are set by a rule.
+    Afterwards, recompute all starts (positions of patches in the epitome) that are set by a rule.
 
     Args:
         model: The rebuilt model; its buffers are changed.

@@ -47,7 +47,7 @@ def coverage(snapshot: LayerSnapshot) -> go.Figure:
     channel pairs of the weight that are sampled from the cell.
 
     Args:
-        snapshot: Copy of the layer's epitome and starts at the training step shown.
+        snapshot: Copy of the layer's epitome and starts (positions of patches) at the training step shown.
 
     Returns:
         A figure with three parts: a map of the counts, their means per row and column, and a curve. The curve shows the

@@ -108,7 +108,10 @@ def _hover(row: Mapping[str, Any]) -> str:
 
 
 def _whole(rows: Sequence[Mapping[str, Any]], when: str) -> float:
-    """Return the relative residual of the network, as if the weights of all layers were one long vector."""
+    """Return the relative error of the sampled weights of the whole network.
+
+    The weights of all layers count as one long vector.
+    """
     energy = sum(row["weight_energy"] for row in rows)
     left = sum(row["weight_energy"] * row[f"residual_{when}"] ** 2 for row in rows)
     return (left / energy) ** 0.5 if energy > 0 else 0.0

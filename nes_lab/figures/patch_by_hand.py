@@ -71,7 +71,9 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
 
 
 def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
-    """Draw one patch on an epitome with one axis. Below, draw the samples and their derivatives with respect to the start.
+    """Draw one patch on an epitome with one axis.
+
+    Below, draw the samples and their derivatives with respect to the start, the position of the patch.
 
     The scales depend only on the epitome. Figures of one epitome with different starts can be compared.
 

@@ -82,7 +82,7 @@ def run_sections(
         events: Rows of the run's events, such as saved checkpoints.
         layers: Rows of the run's compression plan, one per layer; may be empty.
         history: The training steps that the run has saved, oldest first; may be empty. Each is a pair: the step, and a
-            mapping from the name of a layer to a copy of its epitome and starts.
+            mapping from the name of a layer to a copy of its epitome and starts (positions of patches in the epitome).
     """
     progress = progress_text(info, metrics)
     attempts = f"{info.attempt} attempt{'' if info.attempt == 1 else 's'}"
@@ -105,12 +105,12 @@ def largest_layers(layers: Mapping[str, LayerSnapshot], most: int = MOST_LAYERS)
 
 
 def layer_sections(name: str, history: History) -> list[Section]:
-    """Return a report's sections about one layer: its latest epitome, how this epitome is read, and how the starts moved.
+    """Return a report's sections about one layer: its latest epitome, how this epitome is read, and how its starts moved.
 
     Args:
         name: Name of the layer.
         history: The training steps that the run has saved, oldest first. Each is a pair: the step, and a mapping from
-            the name of a layer to a copy of its epitome and starts.
+            the name of a layer to a copy of its epitome and starts (positions of patches in the epitome).
     """
     path = [(step, layers[name]) for step, layers in history if name in layers]
     first, (step, last) = path[0][1], path[-1]

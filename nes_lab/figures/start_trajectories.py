@@ -1,4 +1,6 @@
-"""Draw how the starts of a layer move over training. Starts that never move or that come close together are marked.
+"""Draw how the starts (positions of patches) of a layer move over training.
+
+Starts that never move or that come close together are marked.
 
 Tests: tests/figures/test_pictures.py
 """
@@ -32,7 +34,7 @@ _KINDS = (("moving", OKABE_ITO[0], "solid"), ("dead", "#8A8A8A", "dash"), ("coll
 
 
 def dead_starts(paths: np.ndarray) -> np.ndarray:
-    """Find the starts of a layer that never moved during training.
+    """Find the starts (positions of patches in the epitome) of a layer that never moved during training.
 
     Args:
         paths: Position of each start on the epitome at each step, ``(steps, starts)``, in cells.
@@ -49,6 +51,8 @@ def dead_starts(paths: np.ndarray) -> np.ndarray:
 
 def collapsed_starts(paths: np.ndarray) -> np.ndarray:
     """Find the starts of a layer that came close to other starts during training. Such starts are called collapsed.
+
+    A start is the position of a patch in the epitome.
 
     Two starts are neighbors if they are less than half a cell apart. The neighbors of a start are counted at the first and at
     the last step. If at least two neighbors were added, the start has collapsed.
@@ -131,7 +135,7 @@ def _summary(name: str, paths: np.ndarray) -> str:
 
 
 def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int, column: int) -> None:
-    """Draw one line per start: in column 1 of the figure the start's position, in column 2 how far the start has moved."""
+    """Draw one line per start (position of a patch): in column 1 of the figure the position, in column 2 how far it has moved."""
     heights = paths if column == 1 else paths - paths[:1]
     kinds = np.where(collapsed_starts(paths), 2, np.where(dead_starts(paths), 1, 0))
     drawn = thin(paths.shape[1], _MOST_LINES)

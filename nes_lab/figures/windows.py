@@ -16,7 +16,10 @@ __all__ = ["axes_with_starts", "start_grid"]
 
 
 def axes_with_starts(snapshot: LayerSnapshot) -> list[int]:
-    """Return the indices of the weight axes that have starts. Along the other axes the epitome's cells are read in order."""
+    """Return the indices of the weight axes that have starts (positions of patches).
+
+    Along the other axes the epitome's cells are read in order.
+    """
     return [axis for axis, starts in enumerate(snapshot.starts) if starts is not None]
 
 

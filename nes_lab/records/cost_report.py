@@ -28,7 +28,8 @@ class LayerCost(Part):
         kind: Class of the module.
         params: Number of params that the module stores, without those of its children.
         madds: Multiply-adds of all calls of the module in one forward pass of the model.
-        adds: Number of copies and additions in an epitome layer with integer starts; they are not part of ``madds``.
+        adds: Number of copies and additions in an epitome layer whose patches begin at whole epitome cells; they are
+            not part of ``madds``.
         weight_madds: Multiply-adds to sample the weight from the epitome. They are not part of ``madds``, because the sampled
             weight is cached at inference.
         learner_params: Number of params of the layer's index learner (the network that predicts starts), which is dropped after
@@ -62,13 +63,14 @@ class CostReport(Record):
     """Params and multiply-adds of a model for one example input, in total and by layer; ``print`` shows a table.
 
     Args:
-        params: Number of stored params: those of epitomes, stored starts, biases, norms and dense layers. Shared tensors count
-            once.
+        params: Number of stored params: those of epitomes, stored starts (positions of patches), biases, norms and
+            dense layers. Shared tensors count once.
         madds: Multiply-adds of convolutions, linear layers and attention products for the complete example input.
         learner_params: Number of params of index learners (networks that predict starts during training); not part of
             ``params``.
         stored_bytes: Bytes of all parameters and persistent buffers except those of index learners. Shared tensors count once.
-        adds: Number of copies and additions in epitome layers with integer starts; they are not part of ``madds``.
+        adds: Number of copies and additions in epitome layers whose patches begin at whole epitome cells; they are not
+            part of ``madds``.
         weight_madds: Multiply-adds to sample the weights from the epitomes. They are not part of ``madds``, because the sampled
             weights are cached at inference.
         input_shape: Shape of the example input.

@@ -98,7 +98,7 @@ class FitReport(Record):
 
     @property
     def residual_before(self) -> float:
-        """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers, with the plan's starts.
+        """Relative residual ``||W - T(E)|| / ||W||`` over all fitted layers, with the plan's starts (positions of patches).
 
         ``W`` stands for the dense weights of all layers. ``T(E)`` stands for the weights that are sampled from the epitomes,
         without scale factors and without calibration.
@@ -115,7 +115,7 @@ class FitReport(Record):
         return [asdict(layer) for layer in self.layers]
 
     def table(self) -> Table:
-        """Return the fit report as a table: one row per layer, with its residuals and output errors before and after fitting."""
+        """Return the fit report as a table: one row per layer, with the errors of weight and output before and after fitting."""
         errors = ("error_before", "error_after") if any(layer.error_after is not None for layer in self.layers) else ()
         keys = ("name", "residual_before", "residual_after", *errors, "seconds", "starts", "method")
         rows = [asdict(x) | ({"method": f"{x.method}, rows scaled in {x.norm}"} if x.norm else {}) for x in self.layers]

@@ -161,7 +161,7 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class LearnerOptions:
-    """Options of the index learner: the network that predicts starts if the option ``routing`` is ``learner``.
+    """Options of the index learner: the network that predicts starts (positions of patches) if the option ``routing`` is ``learner``.
 
     Each has a type, a default and one sentence of help. These options do not change the counts of a plan.
     """

@@ -18,7 +18,8 @@ __all__ = ["RENAMED", "current_fields", "current_section", "current_tree"]
 def _weights(old: Any) -> dict[str, Any]:
     """Convert a value of the old field ``weights`` (version 0.1.0) to ``initial_weights`` and ``search_starts``.
 
-    The old values are ``fit``, ``reset`` and ``search``. The value ``search`` means a fit with a search for starts.
+    The old values are ``fit``, ``reset`` and ``search``. The value ``search`` means a fit with a search for starts
+    (positions of patches in the epitome).
     """
     return {"initial_weights": "fit" if old == "search" else old, "search_starts": old == "search"}
 

@@ -114,7 +114,7 @@ class SweepResult:
 
 
 def settings_of(trials: Sequence[SweepTrial]) -> tuple[SweepSetting, ...]:
-    """Group trials that differ only in their seed, and return one setting per group.
+    """Group trials that differ only in their seed. Return one :class:`SweepSetting` per group.
 
     Examples:
         >>> trials = [SweepTrial(i, "", {"seed": i}, f"run-{i}", "finished", {"top1": 60.0 + 2 * i}) for i in (0, 1)]

@@ -61,8 +61,8 @@ class TrialBook:
     Args:
         sweep: The configuration of the sweep.
         url: URL of the database of the study.
-        definition: The base experiment, space, sampler, seed and objectives of the sweep. They may not change later. Only
-            the lists of a grid may get more values.
+        definition: The base experiment, space (the fields that vary and their values), sampler, seed and objectives of
+            the sweep. They may not change later. Only the lists of a grid may get more values.
         make: Create the study if there is none.
 
     Raises:
@@ -167,7 +167,10 @@ class TrialBook:
         )
 
     def suggest(self) -> TrialRecord:
-        """Let Optuna's sampler choose settings, and add a trial with these settings to the Optuna study."""
+        """Let Optuna's sampler choose settings, and add a trial with these settings to the sweep's Optuna study.
+
+        A trial is one training run of the sweep. The study is Optuna's record of all trials.
+        """
         # the number of earlier trials changes the seed, so a resumed sweep draws new settings
         self.study.sampler = _sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
         with warnings.catch_warnings():
@@ -198,11 +201,11 @@ class TrialBook:
         return self._record(self._trial(number))
 
     def finish(self, number: int, values: Mapping[str, float]) -> None:
-        """Record in the Optuna study that a trial has finished, with the values of its objectives."""
+        """Record in the sweep's Optuna study that a trial (one training run) has finished, with the values of its objectives."""
         self.study.tell(number, [float(values[name]) for name in self.sweep.objectives])
 
     def fail(self, number: int, reason: str) -> None:
-        """Record in the Optuna study that a trial has failed, with the reason."""
+        """Record in the sweep's Optuna study that a trial (one training run) has failed, with the reason."""
         self._set(number, REASON, reason[:2000])
         self.study.tell(number, state=TrialState.FAIL)
 

@@ -124,7 +124,11 @@ class Sweep:
         self.url = config.storage or f"sqlite:///{self.folder / 'study.db'}"
 
     def definition(self) -> dict[str, Any]:
-        """Return the settings that may not change when a sweep is continued: base experiment, space, sampler, seed, objectives."""
+        """Return the settings that may not change when a sweep is continued.
+
+        They are the base experiment, the space (the fields that vary and their values), the sampler, the seed and the
+        objectives.
+        """
         axes = {
             path: axis.model_dump() if isinstance(axis, Range) else list(axis)
             for path, axis in self.config.space.items()

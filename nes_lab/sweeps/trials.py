@@ -91,7 +91,10 @@ class TrialRunner:
         return {key_of(info.config): info.id for info in members if info.id not in known and info.config}
 
     def _resume(self, record: TrialRecord) -> None:
-        """Put an unfinished trial into the list of trials to resume. If its run was deleted, the trial gets a new run."""
+        """Put an unfinished trial into the list of the trials that the sweep will resume.
+
+        A trial is one training run of the sweep. If the files of the run were deleted, the trial gets a new run.
+        """
         if not set(self.space.config.space) <= set(record.params):
             self.book.fail(record.number, "its process ended while its settings were drawn")
             return
@@ -140,7 +143,10 @@ class TrialRunner:
         return bool(self.resumable or self.fresh) or (self.space.learns and self.begun < self.space.planned)
 
     def _next(self) -> tuple[int, str] | None:
-        """Choose the trial to start next, and return its number and the id of its run. Return None if no trial is left."""
+        """Choose the trial (training run) that the sweep starts next, and return its number and the id of its run.
+
+        Return None if no trial is left.
+        """
         if self.resumable:
             return self.resumable.popleft()
         if not self._has_next():
@@ -181,7 +187,10 @@ class TrialRunner:
             self.on_run("began", info)
 
     def _record(self, info: RunInfo) -> None:
-        """Write the result of a run into the Optuna study. A trial whose run was cancelled or lost gets no result and can be resumed."""
+        """Write the result of a run into the sweep's Optuna study.
+
+        A trial (one training run of the sweep) that was cancelled or lost gets no result and can be resumed.
+        """
         for number in self.numbers.pop(info.id, []):
             if info.state == "failed":
                 self.book.fail(number, info.reason)

@@ -135,7 +135,10 @@ class RoutingSchedule:
         return [{"kind": "starts_snapped", **about}]
 
     def _copy_starts_to_average(self) -> None:
-        """Copy the frozen starting indices from the network to the network that holds the moving average of its weights."""
+        """Copy the frozen starting indices from the network to the network that holds the moving average of its weights.
+
+        Starting indices are the positions at which layers read their epitomes.
+        """
         # the average of indices has no meaning
         layers, *others = ([layer for _, layer in epitome_layers(network)] for network in self.networks)
         with torch.no_grad():

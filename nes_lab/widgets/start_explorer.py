@@ -22,7 +22,7 @@ __all__ = ["StartExplorer", "read_patch"]
 
 
 def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patch") -> PatchReading:
-    """Read one patch from an epitome of one axis, and the derivative of each sample with respect to the start.
+    """Read one patch from an epitome of one axis, with the derivative of each sample with respect to the position of the patch.
 
     Args:
         epitome: The values of the ``n`` cells of the epitome, ``(n,)``.

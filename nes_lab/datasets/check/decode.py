@@ -183,7 +183,11 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
 def _keep_matching(
     left: list[Item], right: list[Item], key: Callable[[Item], Hashable]
 ) -> tuple[list[Item], list[Item]]:
-    """Return the files of each list for which the other list has a file with the same key, such as the same size."""
+    """Return those files of each of two lists that may also be in the other list.
+
+    ``key`` gives a property of a file, such as its size. A file is kept if the other list has a file with the same
+    property.
+    """
     groups: tuple[dict, dict] = defaultdict(list), defaultdict(list)
     for group, items in zip(groups, (left, right), strict=True):
         for item in items:
