@@ -1,4 +1,4 @@
-"""``nes-lab train``: create a run from a recipe or a YAML file, and train it in this process or in the background."""
+"""``nes-lab train``: create a run from a recipe (a named experiment) or a YAML file, and train it, here or in the background."""
 
 from __future__ import annotations
 

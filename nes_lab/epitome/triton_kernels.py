@@ -136,9 +136,10 @@ def dots_kernel(
 
 @triton.jit
 def _near_far(lower, upper, share):
-    """Order the two cells of a blend: return the cell with the larger factor, the other cell, and the other cell's factor.
+    """Order the two epitome cells that a weight is blended from.
 
-    This factor is at most 1/2. If it is 0, the blend is exactly the value of the first cell.
+    Return the cell with the larger factor in the blend, the other cell, and the factor of the other cell. This factor
+    is at most 1/2. If it is 0, the blend is exactly the value of the first cell.
     """
     below = share < 0.5
     return tl.where(below, lower, upper), tl.where(below, upper, lower), tl.where(below, share, 1 - share)

@@ -49,7 +49,10 @@ class ExecutionChoice:
         self.name = name
 
     def resolve(self, form: LayerForm, input_shape: Sequence[int]) -> Execution:
-        """Return the execution for an input of the given shape: the one that was set, or the one with the fewest multiply-adds."""
+        """Return the execution (way to compute the layer) for an input of the given shape.
+
+        It is the one that was set, or the one with the fewest multiply-adds.
+        """
         if self._fixed is not None:
             return self._fixed
         if torch.compiler.is_compiling():

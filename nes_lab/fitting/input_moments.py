@@ -118,7 +118,7 @@ def input_moments(
 
 
 def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> Callable[..., None]:
-    """Return a forward pre-hook that adds the layer's input to the sums in ``moments[name]``."""
+    """Return a forward pre-hook that adds a layer's input to the sums for the mean and covariance in ``moments[name]``."""
 
     def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         x = args[0] if args else next(iter(kwargs.values()))

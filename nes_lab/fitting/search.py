@@ -108,7 +108,7 @@ class SearchState:
     residuals: tuple[float, ...] = ()
 
     def sampled(self) -> Tensor:
-        """Return the weight sampled from the epitome, times the factors of the output channels."""
+        """Return the weight sampled from the epitome. Each output channel is multiplied by its factor."""
         return _scaled(self.routing_map.materialize(self.epitome), self.row_scale)
 
 
@@ -257,10 +257,10 @@ def _first_state(
 
 
 def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
-    """Return a first guess of the signs of the output channels' factors, ``(output channels,)``.
+    """Return a first guess of the signs of the factors that multiply the output channels, ``(output channels,)``.
 
-    Each channel is compared with the first channel that reads the same cell. The sign is -1 if their inner product is
-    negative.
+    Each channel is compared with the first channel that reads the same epitome cell. The sign is -1 if their inner
+    product is negative.
     """
     taps = routing_map.taps(0) if routing_map.geometry.scope == "separable" else None
     if taps is None:
@@ -280,7 +280,10 @@ def alternate(state: SearchState) -> SearchState:
 
 
 def _polish(state: SearchState) -> SearchState:
-    """Improve the epitome, then the factor of each output channel, and so on in turn. The patches do not move."""
+    """Improve the epitome, then the factor that multiplies each output channel, and so on in turn.
+
+    The patches do not move.
+    """
     return state if state.row_scale is None else _repeat(state, rescale_rows, MAX_POLISH_ROUNDS, MIN_POLISH_GAIN)
 
 
@@ -296,7 +299,7 @@ def _repeat(
 
 
 def refit_epitome(state: SearchState) -> SearchState:
-    """Fit the epitome to the weight. Everything else in the state of the search stays as it is.
+    """Fit the epitome to the weight. The positions of the patches and the factors of the output channels do not change.
 
     The best epitome is computed in closed form if there is one, and by conjugate gradients otherwise.
     """
@@ -311,7 +314,7 @@ def refit_epitome(state: SearchState) -> SearchState:
 
 
 def rescale_rows(state: SearchState) -> SearchState:
-    """Set the factor of every output channel to its best value.
+    """Set the factor that multiplies each output channel to its best value.
 
     The epitome and the positions of the patches do not change.
     """
@@ -326,7 +329,7 @@ def rescale_rows(state: SearchState) -> SearchState:
 
 
 def move_starts(state: SearchState) -> SearchState:
-    """Move every patch to its best start (position in the epitome), and set the factors of the output channels.
+    """Move every patch to its best start (position in the epitome), and set the factors that multiply the output channels.
 
     The epitome does not change.
 

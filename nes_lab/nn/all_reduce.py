@@ -16,7 +16,7 @@ __all__ = ["all_reduce_sum"]
 
 # torch's own function for this is not used, because torch 2.15 deprecates it
 class _AllReduceSum(torch.autograd.Function):
-    """Sums a tensor over all ranks; the backward pass sums the gradients over all ranks."""
+    """Sums a tensor over all ranks (processes); the backward pass sums the gradients over all ranks."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ class Starts(nn.Module):
         return self.stored and not routing_mode(self.mode).not_searched
 
     def options(self) -> dict[str, Any]:
-        """Return the layer's arguments that only this routing uses, by name; empty for most routings."""
+        """Return the layer's arguments that only this routing (way to set starts) uses, by name; empty for most routings."""
         return {}
 
     def learner_params(self) -> int:

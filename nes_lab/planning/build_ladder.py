@@ -60,8 +60,9 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
 def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions) -> Any:
     """Choose ``joint`` or ``separable`` if the option ``scope`` is ``auto``; otherwise return the option.
 
-    ``auto`` becomes ``joint`` if the budget limits only params. It becomes ``separable`` if multiply-adds or time must
-    fall, or if both scopes give the same weight.
+    With ``joint``, each patch has its own starts (positions in the epitome). With ``separable``, each axis has its own
+    starts. ``auto`` becomes ``joint`` if the budget limits only params. It becomes ``separable`` if multiply-adds or
+    time must fall, or if both scopes give the same weight.
     """
     if options.scope != "auto":
         return options.scope

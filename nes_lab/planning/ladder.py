@@ -65,7 +65,8 @@ class Ladder:
         steps: The steps in order. A rung with index *n* is the model after the first *n* steps.
         fixed: Plans of the layers whose size the user sets with the option ``overrides``. They are the same at every
             size of the model. The keys are the layers' indices in the survey.
-        options: Options of planning. The scope must be ``joint`` or ``separable``.
+        options: Options of planning. The scope must be ``joint`` (starts per patch) or ``separable`` (starts per axis),
+            not ``auto``.
     """
 
     survey: Survey

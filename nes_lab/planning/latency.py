@@ -67,7 +67,7 @@ class PlanTimer(Protocol):
     """Function that builds the network of a compression plan and times it."""
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Find the fastest way to compute each layer of a plan's network, and time the network.
+        """Find the fastest way to compute each layer of a compression plan's network, and time the network.
 
         This takes about ``seconds`` seconds.
         """
@@ -247,7 +247,7 @@ class DeviceTimer:
         self.dense = copy.deepcopy(model).eval()
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
-        """Build the network of a plan, find the fastest way to compute each layer, and time the network.
+        """Build the network of a compression plan, find the fastest way to compute each layer, and time the network.
 
         If the budget limits multiply-adds, the network stays within this limit.
         """

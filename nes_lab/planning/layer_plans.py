@@ -39,7 +39,8 @@ def plan_layer(
     Args:
         layer: The dense layer.
         epitome_shape: Shape of its epitome, in cells.
-        options: Options of planning. The scope must be ``joint`` or ``separable``.
+        options: Options of planning. The scope must be ``joint`` (starts per patch) or ``separable`` (starts per axis),
+            not ``auto``.
         why: Sentence about the user's overrides, for messages; empty if there are none.
 
     Raises:
@@ -79,7 +80,7 @@ def plan_layer(
 
 
 def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int]:
-    """Return the lengths of a patch along output and input channels, in cells."""
+    """Return the lengths of a patch along output and input channels, in epitome cells."""
     learned = routing_mode(options.routing).learned
     length = options.patch_channels or (LEARNED_PATCH_CHANNELS if learned else max(epitome_shape[:2]))
     out, inner = length if isinstance(length, tuple) else (length, length)

@@ -155,7 +155,7 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
 
 
 def _assemble(surveyed: Survey, axes: Mapping[str, Sequence[int]], factor: int, name: str, how: str) -> CompressionPlan:
-    """Make a compression plan in which ``factor`` weights share one cell along each axis in ``axes``."""
+    """Make a compression plan in which ``factor`` weights share one epitome cell along each axis in ``axes``."""
     layer_plans: dict[int, LayerPlan] = {}
     for layer in surveyed.layers:
         if layer.name in axes:

@@ -50,7 +50,7 @@ class OrderSteps(Protocol):
 def keep_order(
     ladder: Ladder, model: nn.Module, budget: Budget, sensitivity: Any, progress: bool, on_progress: OnProgress | None
 ) -> tuple[Step, ...]:
-    """Return the shrink steps in their present order: the strategy ``uniform``.
+    """Return the steps that shrink a model, in their present order. This is the strategy ``uniform``.
 
     In this order all layers shrink by about the same ratio.
     """

@@ -78,7 +78,7 @@ def _without_compression(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Return the names of all recipes, sorted.
+    """Return the names of all recipes (named experiments), sorted.
 
     Examples:
         >>> recipe_names()
@@ -88,7 +88,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def recipe(name: str) -> NamedRecipe:
-    """Return the recipe with this name.
+    """Return the recipe (named experiment) with this name.
 
     Raises:
         OptionError: If there is no recipe with this name; the message suggests the closest name.
@@ -110,7 +110,7 @@ def _read(name: str) -> Mapping[str, Any]:
 
 
 def experiment_tree(name: str | Path, variant: str | None = None, dense: bool = False) -> Mapping[str, Any]:
-    """Return an experiment as a dict of sections and their values, read from a YAML file or a recipe.
+    """Return an experiment as a dict of sections and their values, read from a YAML file or a recipe (a named experiment).
 
     Args:
         name: Path of a YAML file, or name of a recipe.

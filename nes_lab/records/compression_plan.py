@@ -137,7 +137,7 @@ class LayerPlan(Part):
 
     @property
     def runs(self) -> str:
-        """Old name of :attr:`resolved_execution`: the execution plan that the layer uses."""
+        """Old name of :attr:`resolved_execution`: the execution plan (way to compute the layer) that the layer uses."""
         warn_renamed("LayerPlan.runs", "LayerPlan.resolved_execution")
         return self.resolved_execution
 
@@ -268,8 +268,8 @@ class CompressionPlan(Record):
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict for each layer that has a weight matrix, in module order.
 
-        A dict holds the layer's name, kind and shapes, its counts before and after, its execution plan, and the reason if it
-        stays dense. Tables and figures show these dicts.
+        A dict holds the layer's name, kind and shapes, its counts before and after, its execution plan (way to compute
+        the layer), and the reason if it stays dense. Tables and figures show these dicts.
         """
         names = self.order or (*self.layers, *self.kept_layers)
         return [self._row(name) for name in names]

@@ -33,7 +33,7 @@ _LONGEST_VALUE = 60
 
 
 class Part:
-    """Base class of the dataclasses inside a plan or report. If their JSON has an unknown field, it cannot be read."""
+    """Base class of the dataclasses inside a compression plan or a report. JSON with an unknown field is refused."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
@@ -53,11 +53,14 @@ class Record(Part):
     OLD_NAMES: ClassVar[Mapping[str, str]] = {}
 
     def table(self) -> Table:
-        """Return the plan or report as a table with a heading and notes."""
+        """Return the compression plan or the report as a table with a heading and notes."""
         raise NotImplementedError
 
     def to_csv(self) -> str:
-        """Return the plan or report as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+        """Return the compression plan or the report as CSV.
+
+        Text that a spreadsheet would run as a formula gets an apostrophe in front.
+        """
         return self.table().csv()
 
     def __str__(self) -> str:
@@ -67,18 +70,18 @@ class Record(Part):
         return self.table().html()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan or report as plain data for JSON, with the version number of the JSON format."""
+        """Return the compression plan or the report as plain data for JSON, with the version number of the JSON format."""
         number = {} if self.SCHEMA is None else {"schema": self.SCHEMA}
         data: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
         return number | data | {old: data[new] for old, new in self.OLD_NAMES.items()}
 
     def to_json(self, indent: int | None = 2) -> str:
-        """Return the plan or report as JSON text."""
+        """Return the compression plan or the report as JSON text."""
         return json.dumps(self.to_dict(), indent=indent)
 
     @classmethod
     def from_json(cls: type[R], text: str) -> R:
-        """Read a plan or report from the JSON text that :meth:`to_json` writes.
+        """Read a compression plan or a report from the JSON text that :meth:`to_json` writes.
 
         Raises:
             PlanError: If the text is not JSON, has another version number, or a field is missing, unknown or of a wrong type;
@@ -92,7 +95,7 @@ class Record(Part):
 
     @classmethod
     def from_dict(cls: type[R], data: Any) -> R:
-        """Read a plan or report from the plain data that :meth:`to_dict` returns.
+        """Read a compression plan or a report from the plain data that :meth:`to_dict` returns.
 
         Raises:
             PlanError: If the data has another version number, or a field is missing, unknown or of a wrong type; the message

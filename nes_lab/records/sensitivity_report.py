@@ -143,7 +143,10 @@ class SensitivityReport(Record):
 
     @property
     def measured_by(self) -> str:
-        """Name of the measured quantity: ``"loss"`` if calibration data was given, else ``"residual"``."""
+        """Name of the measured quantity: ``"loss"`` if calibration data was given, else ``"residual"``.
+
+        A residual is the relative error of a weight that is sampled from an epitome.
+        """
         return "residual" if self.dense_loss is None else "loss"
 
     @cached_property

@@ -164,7 +164,8 @@ class TuneReport(Record):
     def _madds(self, plan: CompressionPlan) -> dict[str, int] | None:
         """Return the multiply-adds of each timed layer, for the batch size of the compression plan.
 
-        Return None if they cannot be computed from the counts for the timed input, for example because its height differs.
+        Return None if they cannot be computed from the counts for the timed input, for example because the plan was
+        made for images of another height.
         """
         if plan.input_shape[1:] != self.key.input_shape[1:] or not plan.input_shape:
             return None
@@ -175,7 +176,10 @@ class TuneReport(Record):
         )
 
     def table(self) -> Table:
-        """Return the tuning report as a table: one row per layer, with all its times and its chosen execution plan."""
+        """Return the tuning report as a table: one row per layer, with all its times and its chosen execution plan.
+
+        An execution plan is a way to compute the layer.
+        """
         names = list(dict.fromkeys(name for layer in self.layers for name in layer.times_ms))
         rows = [
             {"name": x.name, "choice": x.execution, "why": x.reason} | {f"ms_{n}": ms for n, ms in x.times_ms.items()}

@@ -114,7 +114,7 @@ def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = 
     """Return for each row whether it is on the Pareto front. Low ``cost`` and high ``value`` are better.
 
     A row is not on the front if another row is at least as good in both columns and better in one. A row without a
-    finite cost and value is never on the front. Rows that are equal in both columns are treated alike.
+    finite cost and value is never on the front. Of rows that are equal in both columns, all are on the front or none.
 
     Args:
         rows: Rows of a table of runs.
@@ -133,7 +133,8 @@ def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
     """Return for each point whether it is on the Pareto front. Smaller coordinates are better.
 
     A point is a tuple of numbers. It is not on the front if another point is smaller in one coordinate and not larger
-    in the others. A point with a coordinate that is not finite is never on the front. Equal points are treated alike.
+    in the others. A point with a coordinate that is not finite is never on the front. Of equal points, all are on the
+    front or none.
 
     Examples:
         >>> nondominated([(1, 5, 5), (5, 1, 5), (5, 5, 5), (math.nan, 0, 0)])

@@ -31,12 +31,18 @@ _OPTIONS = ("scope", "boundary", "routing")
 
 
 def snapshot_path(folder: Path, step: int) -> Path:
-    """Return the path of the snapshot file of one training step."""
+    """Return the path of the snapshot file of one training step.
+
+    A snapshot holds the starts of all layers: the positions at which a layer reads its epitome.
+    """
     return folder / f"step-{step:08d}.safetensors"
 
 
 def snapshot_steps(folder: Path) -> list[int]:
-    """Return the training steps that have a snapshot file in the folder, in increasing order."""
+    """Return the training steps that have a snapshot file in the folder, in increasing order.
+
+    A snapshot holds the starts of all layers: the positions at which a layer reads its epitome.
+    """
     matches = (_NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted(int(match[1]) for match in matches if match)
 

@@ -134,9 +134,10 @@ def _like(weight: nn.Parameter, value: Tensor) -> nn.Parameter:
 
 
 def _cell_factors(layer: EpitomeLayer, factor: Tensor) -> Tensor | None:
-    """Turn factors of a layer's output channels into factors of the epitome's cells.
+    """Turn factors that multiply a layer's output channels into factors that multiply the epitome's cells.
 
-    The result is None if output channels with different factors share a cell, or if the starts are not known.
+    The result is None if output channels with different factors share a cell, or if the positions of the patches are
+    not known.
     """
     if 0 not in layer.routing.sampled:
         return factor

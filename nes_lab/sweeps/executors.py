@@ -34,7 +34,7 @@ class Executor(Protocol):
         ...
 
     def places(self) -> int:
-        """Return how many trials may train at the same time."""
+        """Return how many trials (runs of a sweep) may train at the same time."""
         ...
 
     def start(self, run_id: str) -> None:

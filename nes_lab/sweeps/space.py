@@ -73,7 +73,7 @@ class SweepSpace:
 
     @property
     def learns(self) -> bool:
-        """True if the sampler learns from earlier trials (``tpe`` and ``nsga2``)."""
+        """True if the sampler of the sweep learns from earlier trials (``tpe`` and ``nsga2``)."""
         return self.config.sampler in ("tpe", "nsga2")
 
     @property
@@ -82,7 +82,7 @@ class SweepSpace:
         return (self.config.trials or 0) if self.learns else len(self.candidates)
 
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
-        """Check and return the trial whose settings Optuna stores as ``params``."""
+        """Check and return the trial (one run of the sweep) whose settings Optuna stores as ``params``."""
         return candidate(self.base, decode(self.config, params))
 
 
@@ -111,7 +111,8 @@ def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
     """Return the sections of a sweep's base experiment: the configuration in which each trial changes some fields.
 
     Args:
-        base: A mapping with the sections, the path of a YAML file, or the name of a recipe (``name`` or ``name/variant``).
+        base: A mapping with the sections, the path of a YAML file, or the name of a recipe, which is a named experiment
+            (``name`` or ``name/variant``).
 
     Raises:
         OptionError: If there is no such file or recipe. The message names the nearest recipe.
@@ -125,7 +126,9 @@ def base_tree(base: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
-    """Return the trial that changes the fields of ``point`` in the experiment ``base``. The changed experiment is checked.
+    """Return the trial (one run of a sweep) that changes the fields of ``point`` in the experiment ``base``.
+
+    The changed experiment is checked.
 
     Args:
         base: The sections of the base experiment.
@@ -167,7 +170,10 @@ def key_of(config: Mapping[str, Any]) -> str:
 
 
 def _is_left_out(path: str, point: Mapping[str, Any]) -> bool:
-    """Return True if a trial sets the section of a field to None. For example, a dense network has no section ``compression``."""
+    """Return True if a trial (one run of a sweep) sets the section of a field to None.
+
+    For example, a dense network has no section ``compression``.
+    """
     parents = itertools.accumulate(path.split(".")[:-1], lambda left, right: f"{left}.{right}")
     return any(parent in point and point[parent] is None for parent in parents)
 

@@ -38,7 +38,7 @@ class DivergenceWatch:
         self._bad_step = torch.full((), -1, dtype=torch.long, device=training.device)
 
     def watch(self, loss: Tensor) -> None:
-        """Check the loss of a training step, and remember the step's number if the loss is not finite.
+        """Check that the loss of a training step is finite. If it is not, remember the number of the step.
 
         Raises:
             DivergedError: If the loss is not finite, and the training runs in a single process on the CPU. In other trainings

@@ -46,7 +46,10 @@ def isolated_accelerate_state() -> Iterator[None]:
 
 
 class _Shell(nn.Module):
-    """A module around the network. Accelerate changes this outer module and leaves the network as it is."""
+    """A module that contains the network as its only child.
+
+    Accelerate changes this outer module and leaves the network as it is.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -186,8 +186,8 @@ class Trainer(TrainingState):
     def _finish_epoch(self) -> bool:
         """Validate at the end of an epoch, and save if a checkpoint is due. Return False if the training is stopped.
 
-        Before the validation, the starting indices are frozen or rounded if the recipe asks for it. Starting indices are
-        the positions at which layers read their epitomes.
+        Before the validation, the starting indices are frozen or rounded if the settings of the training ask for it.
+        Starting indices are the positions at which layers read their epitomes.
         """
         self._freeze_and_snap()
         numbers = self._validate()

@@ -21,7 +21,7 @@ __all__ = ["broadcast_buffers", "build_ema", "check_sync_batchnorm", "synchroniz
 
 
 def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
-    """Return a copy of a network for the moving average of its weights, or None if the recipe has no ``ema_decay``.
+    """Return a copy of a network for the moving average of its weights, or None if the training recipe has no ``ema_decay``.
 
     Examples:
         >>> build_ema(nn.Linear(1, 1), Recipe(epochs=1, batch_size=1, lr=0.1)) is None

@@ -51,7 +51,7 @@ class Objective:
         self._mixed_label_loss = classification_loss()  # mixed labels are already smoothed
 
     def inputs(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Move images and labels to the device, and mix them if the recipe has Mixup or CutMix.
+        """Move images and labels to the device, and mix them if the training recipe has Mixup or CutMix.
 
         Returns:
             The images and the labels. Labels that are not mixed are class numbers ``(N,)``. Mixed labels are a

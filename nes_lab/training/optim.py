@@ -96,7 +96,9 @@ def check_optimizer(name: str) -> None:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer for a network. Its parameter groups are those of :func:`parameter_groups`.
+    """Build the optimizer that the training recipe names, for a network.
+
+    Its parameter groups are those of :func:`parameter_groups`.
 
     If torch has a fused (faster) version of the optimizer, that version is used.
 
@@ -129,7 +131,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _options(recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[str, dict[str, Any]]:
-    """Return the name and the arguments with which timm creates the recipe's optimizer."""
+    """Return the name and the arguments with which timm creates the optimizer of a training recipe."""
     from timm.optim import get_optimizer_class, get_optimizer_info
 
     name = recipe.optimizer

@@ -1,4 +1,6 @@
-"""Choose the dtype of a training's forward pass. Mixed precision is used if the device and the recipe allow it.
+"""Choose the dtype of a training's forward pass.
+
+Mixed precision is used if the device and the settings of the training allow it.
 
 Tests: tests/training/test_recipe_checks.py
 """

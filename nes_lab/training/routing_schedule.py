@@ -97,7 +97,7 @@ class RoutingSchedule:
                 learner.momentum = begin
 
     def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
-        """Freeze or snap the starting indices if the recipe asks for it at this epoch.
+        """Freeze or snap the starting indices if the settings of the training ask for it at this epoch.
 
         Starting indices are the positions at which layers read their epitomes. Frozen indices are no longer learned.
         Snapped indices are rounded to integers and frozen.

@@ -93,7 +93,7 @@ class TrainingState:
         return self.step // self.steps_per_epoch
 
     def rank_state(self) -> dict[str, Any]:
-        """Return the random generators and running metrics of this process, as a dict."""
+        """Return the random generators of this process, and its mean loss and accuracy so far, as a dict."""
         rng = self.rng if isinstance(self.rng, dict) else {"seed": self.rng}
         return {"rng": rng, "meter": self.metrics.state_dict()}
 
