@@ -10,7 +10,6 @@ Commands: ``plan``, ``compress``, ``fit``, ``export``, ``tune``, ``zoo``, ``reci
 ``options``: parse flags, and changes of the configuration such as ``--training.lr 0.1``.
 ``plan_flags``: define the flags that ``plan``, ``compress`` and ``fit`` share.
 ``train_here``: train a run in this process, and show the run's progress and result.
-``ranks``: train one run in several processes.
 ``environment_checks``: check what the machine has, for ``doctor``.
 ``watch_frames``: draw what ``watch`` shows.
 ``tables``, ``terminal_plot``, ``json_output``: print tables, curves and JSON.

@@ -13,8 +13,7 @@ import tyro
 
 from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
-from nes_lab.runs import launcher
-from nes_lab.runs.store import RunStore
+from nes_lab.experiment.run import open_run
 
 __all__ = ["CancelCommand", "run_command"]
 
@@ -32,8 +31,7 @@ class CancelCommand:
 def run_command(words: Sequence[str]) -> int:
     """Cancel the run that the command line names, and print the run's new state."""
     options = parse(CancelCommand, "cancel", words)
-    store = RunStore()
-    info = launcher.cancel(store, store.find(options.run).id)
+    info = open_run(options.run).cancel().info
     if options.json:
         print_json(info.to_dict())
     else:

@@ -5,7 +5,6 @@ Tests: tests/cli/test_models.py, tests/experiment/test_trained.py
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ import tyro
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.errors import OptionError, RunError
+from nes_lab.experiment.run import Run, Which, open_run
 from nes_lab.runs import layout
-from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
     from nes_lab.export.report import ExportReport
@@ -58,61 +57,60 @@ def run_command(words: Sequence[str]) -> int:
     if run is None and (options.averaged or options.best or options.format == "folder"):
         raise OptionError(f"--averaged, --best and --format folder need a run, and {options.source} is not a run")
     with stdout_to_stderr():  # exporters print messages
-        report = _export(options, options.source, options.input) if run is None else _export_run(options, *run)
+        report = _export_folder(options) if run is None else _export_run(options, run)
     if options.json:
-        print_json({"folder": str(options.path)} if report is None else report.to_dict())
+        print_json({"folder": str(report)} if isinstance(report, Path) else report.to_dict())
     else:
-        print(f"saved in {options.path}" if report is None else report)
+        print(f"saved in {report}" if isinstance(report, Path) else report)
     return 0
 
 
-def _find_run(source: Path) -> tuple[RunStore, str] | None:
+def _find_run(source: Path) -> Run | None:
     """Find the run that the command line names. Return None if it names a folder that does not belong to a run.
 
     Args:
         source: Id of a run, folder of a run, or folder of a saved network.
 
-    Returns:
-        The store that holds the run, and the run's id.
-
     Raises:
         RunError: If ``source`` is neither a folder nor the id of a run.
     """
-    if (source / layout.RUN).is_file():
-        return RunStore(source.absolute().parent), source.absolute().name
-    if source.exists():
+    if source.exists() and not (source / layout.RUN).is_file():
         return None
-    store = RunStore()
     try:
-        return store, store.find_id(str(source))
+        return open_run(str(source))
     except RunError as error:
         raise RunError(f"{source} is neither the folder of a saved network nor a run: {error}") from error
 
 
-def _export_run(options: ExportCommand, store: RunStore, run_id: str) -> ExportReport | None:
-    from nes_lab.experiment.trained import save_trained
+def _export_run(options: ExportCommand, run: Run) -> ExportReport | Path:
+    which: dict[tuple[bool, bool], Which] = {
+        (True, True): "best averaged",
+        (True, False): "best",
+        (False, True): "averaged",
+    }
+    return run.export(
+        options.path,
+        which=which.get((options.best, options.averaged), "last"),
+        format=_format(options),
+        form=options.form,
+        opset=options.opset,
+        input_shape=options.input,
+    )
 
-    if options.format == "folder":
-        save_trained(store, run_id, options.path, averaged=options.averaged, best=options.best)
-        return None
-    with tempfile.TemporaryDirectory(prefix="nes-lab-") as place:
-        shape = save_trained(store, run_id, Path(place) / "model", averaged=options.averaged, best=options.best)
-        return _export(
-            options, Path(place) / "model", options.input or shape, allow_import=True
-        )  # the user named the run
 
-
-def _export(
-    options: ExportCommand, folder: Path, shape: tuple[int, ...] | None, allow_import: bool = False
-) -> ExportReport:
+def _export_folder(options: ExportCommand) -> ExportReport:
     from nes_lab.models.folders import export_folder
 
     return export_folder(
-        folder,
+        options.source,
         options.path,
-        format=options.format or ("torch" if options.path.suffix == ".pt2" else "onnx"),
+        format=_format(options),
         form=options.form,
         opset=options.opset,
-        input_shape=shape,
-        allow_import=allow_import or options.allow_import,
+        input_shape=options.input,
+        allow_import=options.allow_import,
     )
+
+
+def _format(options: ExportCommand) -> Literal["onnx", "torch", "folder"]:
+    return options.format or ("torch" if options.path.suffix == ".pt2" else "onnx")

@@ -13,9 +13,7 @@ import tyro
 
 from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
-from nes_lab.runs import layout
-from nes_lab.runs.files import write_bytes
-from nes_lab.runs.store import RunStore
+from nes_lab.experiment.run import open_run
 
 __all__ = ["ReportCommand", "run_command"]
 
@@ -33,14 +31,10 @@ class ReportCommand:
 def run_command(words: Sequence[str]) -> int:
     """Write the report of a run into the run's folder, and print the path of the report."""
     options = parse(ReportCommand, "report", words)
-    from nes_lab.figures.run_report import run_report
-
-    store = RunStore()
-    info = store.find(options.run)
-    path = store.path(info.id) / layout.REPORT
-    write_bytes(path, run_report(store, info.id).encode(), durable=False)
+    run = open_run(options.run)
+    path = run.report()
     if options.json:
-        print_json({"run": info.id, "report": path})
+        print_json({"run": run.id, "report": path})
     else:
         print(path)
     return 0

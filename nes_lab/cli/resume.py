@@ -10,13 +10,8 @@ import tyro
 
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
-from nes_lab.cli.ranks import only_first
-from nes_lab.cli.train import start_detached
-from nes_lab.cli.train_here import train_here
-from nes_lab.errors import RunError
-from nes_lab.runs.info import RunInfo
-from nes_lab.runs.launcher import requeue
-from nes_lab.runs.store import RunStore
+from nes_lab.cli.train_here import print_end, print_start, shown_progress
+from nes_lab.experiment.run import open_run
 
 __all__ = ["ResumeCommand", "run_command"]
 
@@ -36,22 +31,14 @@ class ResumeCommand:
 def run_command(words: Sequence[str]) -> int:
     """Continue the run that the command line names, in this process or in the background."""
     options = parse(ResumeCommand, "resume", words)
-    store = RunStore()
-    info = store.find(options.run)
-    if info.is_active:
-        raise RunError(f"run {info.id} is {info.state} in process {info.pid}; nes-lab cancel {info.id} stops it")
-    if info.state == "finished":
-        raise RunError(f"run {info.id} is finished; there is nothing to resume")
+    run = open_run(options.run)
+    run.check_resumable()
     with stdout_to_stderr(options.json):
-        status = _continue(store, info, options.detach)
+        if not options.detach:
+            print(f"run {run.id} continues from its last checkpoint")
+        with shown_progress() as on_progress:
+            run.resume(detach=options.detach, progress=False, on_progress=on_progress)
+        status = print_start(run) if options.detach else print_end(run)
     if options.json:
-        print_json(store.get(info.id).to_dict())
+        print_json(run.info.to_dict())
     return status
-
-
-def _continue(store: RunStore, info: RunInfo, detach: bool) -> int:
-    if detach:
-        return start_detached(store, info.id)
-    only_first(lambda: None if info.state == "queued" else requeue(store, info))
-    print(f"run {info.id} continues from its last checkpoint")
-    return train_here(store, info.id)

@@ -11,6 +11,7 @@ from typing import Any
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError
+from nes_lab.experiment.run import list_runs
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
@@ -40,7 +41,7 @@ def run_command(words: Sequence[str]) -> int:
         raise OptionError(f"--limit {options.limit} should be the largest number of runs to list, or 0 for all")
     store = RunStore()
     start_waiting(store)
-    infos = [info for info in store.list() if options.group in ("", info.group)]
+    infos = [run.info for run in list_runs(group=options.group or None)]
     shown = infos[: options.limit] if options.limit > 0 else infos
     if options.json:
         print(json.dumps([info.to_dict() for info in shown]))

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse, split_overrides
-from nes_lab.cli.ranks import is_first
-from nes_lab.cli.train_here import create_run, train_here
-from nes_lab.config import knobs, load_config
+from nes_lab.cli.train_here import print_end, print_start, shown_progress
+from nes_lab.config import knobs
+from nes_lab.experiment.train import train
 from nes_lab.recipes.registry import experiment_tree
-from nes_lab.runs.launcher import launch
-from nes_lab.runs.store import RunStore
 
-if TYPE_CHECKING:
-    from nes_lab.datasets.spec import DatasetSpec
-
-__all__ = ["TrainCommand", "run_command", "start_detached"]
+__all__ = ["TrainCommand", "run_command"]
 
 
 @dataclass(frozen=True)
@@ -44,30 +39,15 @@ def run_command(words: Sequence[str]) -> int:
     """Create a run from a recipe (a named experiment) or a YAML file, and train it in this process or in the background."""
     own, overrides = split_overrides(words, own=("--detach", "--dense", "--json", "--help"), valued=("--variant",))
     options = parse(TrainCommand, "train", own, description=_description())
-    config = load_config(experiment_tree(options.config, options.variant, options.dense), overrides)
-    from nes_lab.experiment.build import check
-
-    data = check(config)  # before a run is created, so that a mistake leaves no run behind
-    store = RunStore()
-    run_id = create_run(store, config.to_dict(), label=config.label)
+    tree = experiment_tree(options.config, options.variant, options.dense)
     with stdout_to_stderr(options.json):
-        status = start_detached(store, run_id) if options.detach else _train(store, run_id, data)
+        with shown_progress() as on_progress:
+            shown = None if options.detach else on_progress
+            run = train(tree, overrides=overrides, detach=options.detach, progress=False, on_progress=shown)
+        status = print_start(run) if options.detach else print_end(run)
     if options.json:
-        print_json(store.get(run_id).to_dict())
+        print_json(run.info.to_dict())
     return status
-
-
-def _train(store: RunStore, run_id: str, data: DatasetSpec | None) -> int:
-    if is_first():
-        print(f"run {run_id} in {store.path(run_id)}")
-    return train_here(store, run_id, data)
-
-
-def start_detached(store: RunStore, run_id: str) -> int:
-    """Start a run in the background, or queue it if enough other runs are training. Print which of the two happened."""
-    pid = launch(store, run_id)
-    print(f"{run_id} " + (f"is training in process {pid}" if pid else "waits in the queue"))
-    return 0
 
 
 def _description() -> str:

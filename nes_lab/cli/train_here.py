@@ -1,4 +1,4 @@
-"""Train a run in this process, show the run's progress, handle Ctrl-C and print the result.
+"""Show the progress of a run that trains in this process, and print how the run ended or whether it waits.
 
 The commands ``train``, ``resume`` and ``_run`` use this file.
 
@@ -10,76 +10,48 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from nes_lab.cli.ranks import is_first, is_rank, only_first, processes_of, train_as_rank, train_in_ranks
-from nes_lab.errors import NesLabError
+from nes_lab.experiment.ranks import is_first, is_rank
+from nes_lab.experiment.run import Run
 from nes_lab.progress_bar import OnProgress, ProgressEvent
-from nes_lab.runs.launcher import settle
+from nes_lab.runs.launcher import runs_before
 from nes_lab.runs.store import RunStore
 from nes_lab.text import format_seconds, format_value
 
-if TYPE_CHECKING:
-    from nes_lab.datasets.spec import DatasetSpec
-
-__all__ = ["create_run", "progress_line", "train_here"]
+__all__ = ["print_end", "print_start", "progress_line", "shown_progress"]
 
 EXIT = {"finished": 0, "cancelled": 130}
 
 
-def create_run(store: RunStore, config: Mapping[str, Any], label: str = "") -> str:
-    """Create a run and return its id. If torchrun started several processes, the first process creates one run for all."""
-    return only_first(lambda: store.create(config, label=label))
+def print_start(run: Run) -> int:
+    """Print that a run trains in the background or waits in the queue. Return the exit status 0."""
+    waits = runs_before(run.store, run.id) > 0
+    print(f"{run.id} " + ("waits in the queue" if waits else "trains in the background"))
+    return 0
 
 
-def train_here(store: RunStore, run_id: str, data: DatasetSpec | None = None) -> int:
-    """Train a run to its end in this process, or in as many processes as its configuration asks for.
-
-    Args:
-        store: The store that holds the run.
-        run_id: Id of the run.
-        data: The run's data set, already loaded and checked; None: this function loads it.
+def print_end(run: Run) -> int:
+    """Print how a run ended that this process has trained.
 
     Returns:
-        0 if the run finished, 130 if it was interrupted, 1 if it ended in any other way.
+        The exit status: 0 if the run finished, 130 if it was interrupted, 1 if it ended in any other way. It is 0 in a process
+        that trained the run together with others, because torchrun takes any other status for a failure.
     """
-    try:
-        if is_rank():
-            with _display() as on_progress:
-                return train_as_rank(store, run_id, on_progress)
-        if (processes := processes_of(store, run_id)) > 1:
-            train_in_ranks(store, run_id, processes)
-            return _print_end(store, run_id)
-        from nes_lab.experiment.run_experiment import run_experiment
-
-        with _display() as on_progress:
-            run_experiment(store, run_id, on_progress=on_progress, data=data)
-    except KeyboardInterrupt:
-        if is_rank():
-            raise
-        settle(store, run_id, "cancelled", "interrupted before training began")
-    except (NesLabError, OSError, ImportError, RuntimeError) as error:
-        if not is_first():
-            raise
-        settle(store, run_id, "failed", f"{type(error).__name__}: {error}"[:2000])
-        raise
-    return _print_end(store, run_id)
-
-
-def _print_end(store: RunStore, run_id: str) -> int:
-    info = store.get(run_id)
+    if is_rank():
+        return 0
+    info = run.info
     if info.state == "finished":
         numbers = [f"{name} {format_value(info.summary[name])}" for name in _SHOWN if name in info.summary]
-        print(f"finished {run_id}: " + (", ".join(numbers) or "no results"))
+        print(f"finished {run.id}: " + (", ".join(numbers) or "no results"))
     elif info.state == "cancelled":
-        print(
-            f"\nstopped at step {info.step} of {info.total}; continue it with: nes-lab resume {run_id}", file=sys.stderr
-        )
+        how = info.needs_text() or f"continue it with: nes-lab resume {run.id}"
+        print(f"\nstopped at step {info.step} of {info.total}; {how}", file=sys.stderr)
     else:
-        print(f"nes-lab: run {run_id} is {info.state}: {info.reason}", file=sys.stderr)
+        print(f"nes-lab: run {run.id} is {info.state}: {info.reason}", file=sys.stderr)
     return EXIT.get(info.state, 1)
 
 
@@ -87,7 +59,8 @@ _SHOWN = ("params", "madds", "top1", "best_top1", "latency_ms")
 
 
 @contextmanager
-def _display() -> Iterator[OnProgress]:
+def shown_progress() -> Iterator[OnProgress]:
+    """Yield a function that shows the progress of a training: as a bar on a terminal, elsewhere as one line per epoch."""
     if not is_first():
         yield _ignore_event
         return
@@ -100,6 +73,9 @@ def _display() -> Iterator[OnProgress]:
         task = bars.add_task("training", total=None, now="building the network")
 
         def show(event: ProgressEvent) -> None:
+            if event["phase"] == "created":
+                _print_created(event["label"])
+                return
             bars.update(task, completed=event["done"], total=event["total"], now=progress_line(event))
 
         yield show
@@ -110,6 +86,10 @@ def _ignore_event(event: ProgressEvent) -> None:
     # If several processes train a run, only the first one shows progress. The others use this function.
 
 
+def _print_created(run_id: str) -> None:
+    print(f"run {run_id} in {RunStore().path(run_id)}", flush=True)
+
+
 def _line_printer() -> OnProgress:
     """Return a function that prints the progress of a training run, one line per epoch."""
     # For log files, where a progress bar would add a line at each update.
@@ -117,7 +97,9 @@ def _line_printer() -> OnProgress:
 
     def show(event: ProgressEvent) -> None:
         nonlocal last
-        if int(event.get("epoch") or 0) != last:
+        if event["phase"] == "created":
+            _print_created(event["label"])
+        elif int(event.get("epoch") or 0) != last:
             last = int(event.get("epoch") or 0)
             print(f"step {event['done']}/{event['total']}  {progress_line(event)}", flush=True)
 

@@ -12,9 +12,10 @@ import tyro
 
 from nes_lab.cli.entry import INTERRUPTED
 from nes_lab.cli.options import parse
-from nes_lab.cli.ranks import is_rank
-from nes_lab.cli.train_here import train_here
+from nes_lab.cli.train_here import print_end, shown_progress
 from nes_lab.errors import RunError
+from nes_lab.experiment.ranks import is_rank
+from nes_lab.experiment.run import Run
 from nes_lab.runs.claims import adopt_claim, release_claim
 from nes_lab.runs.launcher import settle, start_waiting
 from nes_lab.runs.store import RunStore
@@ -38,23 +39,30 @@ def run_command(words: Sequence[str]) -> int:
     """Train a run to its end. Then start the next run in the queue, unless the flag ``--alone`` is given."""
     options = parse(WorkerCommand, "_run", words)
     store = RunStore(options.root)
-    folder = store.path(options.run)
+    run = Run(store, options.run)
+    folder = run.folder
     if is_rank():  # the parent process holds the claim
-        return train_here(store, options.run)
+        return _train(run)
     adopt_claim(folder)
     signal.signal(signal.SIGTERM, _interrupt)  # until training installs its own handler
     try:
-        info = store.get(options.run)
+        info = run.info
         if info.state == "stopping":
             settle(store, info.id, "cancelled", "cancelled before training began")
             return INTERRUPTED
         if info.state != "queued":
             raise RunError(f"run {info.id} is {info.state}, not queued")
-        return train_here(store, options.run)
+        return _train(run)
     finally:
         release_claim(folder)
         if not options.alone:
             start_waiting(store)
+
+
+def _train(run: Run) -> int:
+    with shown_progress() as on_progress:
+        run.resume(progress=False, on_progress=on_progress)
+    return print_end(run)
 
 
 def _interrupt(number: int, frame: object) -> None:

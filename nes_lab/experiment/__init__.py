@@ -2,8 +2,11 @@
 
 ``build``: turn a config into data, backbone, plan, compressed network and teacher; check a config before a run is created.
 ``attempt``: train a run once, from its start or a checkpoint, and write metrics, checkpoints and the summary.
+``train``: create a run from a configuration, and train it here or in the background (``nes_lab.train``).
+``run``: a run as an object (``nes_lab.Run``); open a run, list runs.
 ``run_experiment``: train or resume a run, in one process or in several that train together.
-``trained``: save the network of a run's newest or best checkpoint.
+``ranks``: train one run in several processes.
+``trained``: load or save the network of a run's newest or best checkpoint.
 ``process_pool``: train many runs in a few processes of this machine.
 ``demo``: train dense networks and epitome networks of equal multiply-adds on digits, and compare them.
 ``demo_results``: measure the latencies of the demo's networks and compare their accuracies.

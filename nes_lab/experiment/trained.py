@@ -1,9 +1,10 @@
-"""Save the network that a run has trained, from its newest or its best checkpoint."""
+"""Load or save the network that a run has trained, from its newest or its best checkpoint."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -21,7 +22,51 @@ from nes_lab.training.checkpoint import load_into, load_state, load_weights
 if TYPE_CHECKING:
     from nes_lab.runs.store import RunStore
 
-__all__ = ["save_trained"]
+__all__ = ["TrainedNetwork", "save_trained", "trained_network"]
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network that a run has trained.
+
+    Attributes:
+        network: The network, on the CPU and in evaluation mode. Its attribute ``nes_lab_plan`` is its plan, if it has one.
+        input_shape: Shape of one input, without the batch axis.
+        about: The run's id, the training step, and whether the weights are averaged.
+    """
+
+    network: nn.Module
+    input_shape: tuple[int, ...]
+    about: dict[str, Any]
+
+
+def trained_network(store: RunStore, run_id: str, *, averaged: bool = False, best: bool = False) -> TrainedNetwork:
+    """Load the network of a run's newest or best checkpoint.
+
+    The run may still be training. Its data must exist, because the data determines the numbers of classes and channels.
+
+    Args:
+        store: The store of the run.
+        run_id: Id of the run.
+        averaged: Take the weights averaged over training (EMA) instead of the weights that the optimizer updated.
+        best: Use the checkpoint with the best validation top-1 instead of the newest. That top-1 was measured with the
+            weights that the optimizer updated.
+
+    Raises:
+        RunError: If the run has no checkpoint yet.
+        CheckpointError: If its checkpoints are damaged, or hold no averaged weights.
+    """
+    checkpoint = store.best_checkpoint(run_id) if best else store.latest_checkpoint(run_id)
+    if checkpoint is None or checkpoint.state is None:
+        raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to load")
+    with imports_of_run(store.path(run_id)):
+        built = build(_untaught(load_config(store.get(run_id).config)), _stored_plan(store.path(run_id)))
+    _let_rest(built.model, load_state(checkpoint.state).get("routing"))
+    load_into(built.model, load_weights(checkpoint.weights, ema=averaged), checkpoint.weights)
+    if built.plan is not None:
+        built.model.nes_lab_plan = built.plan  # type: ignore[assignment]
+    about = {"run": run_id, "step": checkpoint.step, "averaged": averaged}
+    return TrainedNetwork(built.model.eval(), built.data.input_shape, about)
 
 
 def save_trained(
@@ -57,16 +102,9 @@ def save_trained(
         >>> save_trained(store, run_id, f"{place}/net")
         (1, 8, 8)
     """
-    checkpoint = store.best_checkpoint(run_id) if best else store.latest_checkpoint(run_id)
-    if checkpoint is None or checkpoint.state is None:
-        raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to save")
-    with imports_of_run(store.path(run_id)):
-        built = build(_untaught(load_config(store.get(run_id).config)), _stored_plan(store.path(run_id)))
-    _let_rest(built.model, load_state(checkpoint.state).get("routing"))
-    load_into(built.model, load_weights(checkpoint.weights, ema=averaged), checkpoint.weights)
-    about = {"run": run_id, "step": checkpoint.step, "averaged": averaged}
-    save_pretrained(built.model.eval(), folder, plan=built.plan, metadata=about)
-    return built.data.input_shape
+    trained = trained_network(store, run_id, averaged=averaged, best=best)
+    save_pretrained(trained.network, folder, metadata=trained.about)
+    return trained.input_shape
 
 
 def _untaught(config: ExperimentConfig) -> ExperimentConfig:

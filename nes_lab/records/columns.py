@@ -118,6 +118,11 @@ _COLUMNS = (
         "residual",
         empty=NO_VALUE,
     ),
+    Column("step", "step", "Training steps done.", "count"),
+    Column("epoch", "epoch", "Number of the epoch, from 1.", "count"),
+    Column("loss", "loss", "Mean loss.", "residual"),
+    Column("lr", "learning rate", "Learning rate of the step.", "count"),
+    Column("images_per_s", "images/s", "Training speed in images per second.", "count"),
     Column("top1", "top-1 %", "Share of correct predictions on the validation split.", "percent"),
     Column("best_top1", "best top-1 %", "Highest top-1 of all evaluations.", "percent"),
     Column(

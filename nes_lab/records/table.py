@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from nes_lab.errors import OptionError
 from nes_lab.records.columns import Column
 
 __all__ = ["Table", "csv_text"]
@@ -104,8 +105,15 @@ class Table:
         return csv_text(self.titles, ([row[column.key] for column in self.columns] for row in self.grid()))
 
     def to_pandas(self) -> Any:
-        """Return the rows of the table as a ``pandas.DataFrame``; pandas must be installed."""
-        import pandas
+        """Return the rows of the table as a ``pandas.DataFrame``.
+
+        Raises:
+            OptionError: If pandas is not installed; the message says how to install it.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise OptionError("to_pandas() needs pandas: pip install pandas") from error
 
         return pandas.DataFrame(self.grid(), columns=[column.key for column in self.columns])
 

@@ -4,6 +4,7 @@
 ``states``: define the states of a run, such as ``running`` or ``failed``, and what the user can do in each.
 ``store``: create, list, read and delete runs.
 ``writer``: write the status, metrics, events and checkpoints of a run.
+``handle``: one run as an object: its files, waiting for it, cancelling it.
 ``info``: read one run and find out its state.
 ``imports``: let the processes of a run find the user's own functions that its configuration names.
 ``files``: write and read JSON files, files of JSON lines and logs so that a crash does not damage them.

@@ -38,6 +38,8 @@ class RunInfo:
         created: Time of creation, in seconds since 1970.
         heartbeat: Time at which the training process last gave a sign of life, in seconds since 1970.
         summary: Final results such as params, madds and top1, by name; empty until the run has written some.
+        given: What existed only in the memory of the process that created the run: ``network``, ``data`` or both, each with
+            a name for people. Give the same again to resume the run. Empty if the run's files say everything.
     """
 
     id: str
@@ -53,6 +55,7 @@ class RunInfo:
     created: float = 0.0
     heartbeat: float = 0.0
     summary: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_active(self) -> bool:
@@ -73,6 +76,20 @@ class RunInfo:
     def progress(self) -> float:
         """Fraction of the training steps that are done, from 0 to 1."""
         return min(1.0, self.step / self.total) if self.total > 0 else float(self.state == "finished")
+
+    def needs_text(self) -> str:
+        """Say what must be given again before this run can be resumed; empty if nothing, or if there is nothing to resume.
+
+        Examples:
+            >>> RunInfo("a", state="cancelled", given={"network": "TinyNet"}).needs_text()
+            "Resumable when the network is given again: nes_lab.train(resume='a', network=TinyNet)"
+        """
+        if not self.given or not self.is_resumable:
+            return ""
+        arguments = ", ".join(f"{what}={name}" for what, name in self.given.items())
+        what = " and the ".join(self.given)
+        verb = "is" if len(self.given) == 1 else "are"
+        return f"Resumable when the {what} {verb} given again: nes_lab.train(resume={self.id!r}, {arguments})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes of the run as plain values for JSON."""
@@ -109,6 +126,7 @@ def read_info(folder: Path) -> RunInfo:
         created=_number(run, "created"),
         heartbeat=_number(status, "heartbeat"),
         summary=summary,
+        given=_texts(run.get("given")),
     )
 
 
@@ -210,6 +228,10 @@ def is_cancel_requested(folder: Path, attempt: int) -> bool:
 def _count(content: dict[str, Any], key: str) -> int:
     value = content.get(key)
     return value if type(value) is int and value >= 0 else 0
+
+
+def _texts(content: object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}
 
 
 def _number(content: dict[str, Any], key: str) -> float:

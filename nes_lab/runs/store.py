@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,13 +47,25 @@ class RunStore:
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = (layout.default_root() if root is None else Path(root)).absolute()
 
-    def create(self, config: Mapping[str, Any], label: str = "", group: str = "") -> str:
+    def create(
+        self,
+        config: Mapping[str, Any],
+        label: str = "",
+        group: str = "",
+        *,
+        given: Mapping[str, str] | None = None,
+        fill: Callable[[Path], object] | None = None,
+    ) -> str:
         """Create a run in the state ``queued`` and return its id. A crash never leaves an incomplete run.
 
         Args:
             config: The configuration of the experiment.
             label: Free text to recognize the run.
             group: Name that related runs share, such as those of a sweep.
+            given: What exists only in this process's memory, as :attr:`nes_lab.runs.info.RunInfo.given` describes. None:
+                nothing.
+            fill: Function that gets the folder of the new run and writes more files into it, before the run appears. If it
+                raises an error, no run is created. None: no more files.
 
         Raises:
             RunError: If the folder of all runs cannot be written.
@@ -61,18 +73,23 @@ class RunStore:
         run_id = layout.new_id(label)
         fresh = self.root / f".new-{run_id}"
         about = {"schema_version": layout.SCHEMA_VERSION, "id": run_id, "label": label, "group": group}
+        about |= {"given": dict(given)} if given else {}
         try:
             fresh.mkdir(parents=True)
             write_json(fresh / layout.RUN, about | {"created": time.time(), "cwd": _here()} | import_folders(config))
             write_json(fresh / layout.CONFIG, dict(config))
             write_json(fresh / layout.STATUS, {"state": "queued", "step": 0, "total": 0, "attempt": 0, "reason": ""})
             checkpoints.empty_manifest(fresh)
+            if fill is not None:
+                fill(fresh)
             fresh.rename(self.root / run_id)
         except OSError as error:
             raise RunError(
                 f"the run root {self.root} cannot be written: {error.strerror or error}; "
                 "set NES_LAB_HOME to a folder that can"
             ) from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)  # it exists only after an error
         return run_id
 
     def path(self, run_id: str) -> Path:
@@ -96,6 +113,14 @@ class RunStore:
         """Read all runs, newest first. A run that cannot be read gets the state ``lost``, and its ``reason`` says why."""
         infos = [self._read_or_lost(name) for name in layout.names(self.root)]
         return sorted(infos, key=lambda info: (info.created, info.id), reverse=True)
+
+    def read(self, run_id: str) -> RunInfo:
+        """Read one run. A run that cannot be read gets the state ``lost``, and its ``reason`` says why.
+
+        Raises:
+            RunError: If there is no such run.
+        """
+        return self._read_or_lost(self.path(run_id).name)
 
     def _read_or_lost(self, run_id: str) -> RunInfo:
         try:

@@ -9,10 +9,10 @@ import time
 import psutil
 import pytest
 
-from nes_lab.cli.ranks import processes_of
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError, RunError
 from nes_lab.experiment.build import check
+from nes_lab.experiment.ranks import processes_of
 from nes_lab.runs import launcher
 from nes_lab.runs.files import read_json
 from nes_lab.runs.store import RunStore

@@ -1,0 +1,296 @@
+"""Define ``nes_lab.Run``, a training run as an object; open a run, and list runs.
+
+Nothing here imports torch until a method needs it, so the app may use all of it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+from nes_lab.config import ExperimentConfig, load_config
+from nes_lab.errors import NesLabError, RunError, check_choice, check_int
+from nes_lab.experiment.ranks import is_first, is_rank, only_first, processes_of, train_as_rank, train_in_ranks
+from nes_lab.progress_bar import OnProgress, progress_reporter
+from nes_lab.records.columns import number_column
+from nes_lab.records.table import Table
+from nes_lab.runs import launcher, layout
+from nes_lab.runs.files import write_bytes
+from nes_lab.runs.handle import RunHandle
+from nes_lab.runs.states import STATES
+from nes_lab.runs.store import RunStore
+from nes_lab.text import format_share
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nes_lab.datasets.spec import DatasetSpec
+    from nes_lab.export.report import ExportReport
+
+__all__ = ["Run", "Which", "list_runs", "open_run"]
+
+Which = Literal["last", "best", "averaged", "best averaged"]
+"""Names a network of a run: the newest or best checkpoint, or the averages of the weights in one of them."""
+
+SHOWN = ("top1", "best_top1", "params", "madds", "latency_ms")
+
+
+class Run(RunHandle):
+    """A training run. :func:`nes_lab.train` makes one, :func:`nes_lab.open_run` and :func:`nes_lab.list_runs` find one.
+
+    Everything about the run is in its files. Each property reads them again, so it shows the present state, also while another
+    process trains the run. A run that has ended before its last step continues with :meth:`resume`, bit for bit.
+
+    Args:
+        store: The store that holds the run.
+        run_id: Id of the run.
+
+    Raises:
+        RunError: If there is no such run.
+
+    Examples:
+        >>> import nes_lab, tempfile
+        >>> config = {"data": {"limit": 64}, "training": {"epochs": 1, "threads": 1}}
+        >>> run = nes_lab.train(config, root=tempfile.mkdtemp(), progress=False)
+        >>> run.state, run.config.training.epochs, run.metrics().rows[-1]["split"]
+        ('finished', 1, 'val')
+        >>> type(run.network("best")).__name__
+        'SmallMobileNetV2'
+    """
+
+    def __init__(self, store: RunStore, run_id: str) -> None:
+        super().__init__(store, run_id)
+        self._network: nn.Module | None = None  # given in memory; what the run's files alone cannot make again
+        self._data: DatasetSpec | None = None
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """Configuration of the experiment, with the present names of its fields.
+
+        Raises:
+            OptionError: If a value is not valid in this version.
+        """
+        return load_config(self.store.get(self.id).config)
+
+    def network(self, which: Which = "last") -> nn.Module:
+        """Return the network that the run has trained, on the CPU and in evaluation mode. The run may still be training.
+
+        Args:
+            which: ``"last"``: the newest checkpoint. ``"best"``: the checkpoint with the best validation accuracy.
+                ``"averaged"``: the average of the weights over training, if ``training.ema_decay`` was set.
+                ``"best averaged"``: this average at the best checkpoint.
+
+        Returns:
+            A new network. Its attribute ``nes_lab_plan`` is the compression plan, if it is compressed.
+
+        Raises:
+            RunError: If the run has no checkpoint yet.
+            CheckpointError: If its checkpoints are damaged, or hold no averaged weights.
+        """
+        from nes_lab.experiment.trained import trained_network
+
+        return trained_network(self.store, self.id, **_asked(which)).network
+
+    def resume(
+        self,
+        *,
+        network: nn.Module | None = None,
+        data: DatasetSpec | None = None,
+        detach: bool = False,
+        progress: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> Self:
+        """Continue the run from its last checkpoint, after it was cancelled, it failed or its process died.
+
+        A run that still waits in the queue begins.
+
+        Args:
+            network: The network that the run was created with, or one of the same layers. None: the run's files make it.
+            data: The data set that the run was created with. None: the run's configuration names it.
+            detach: Train in the background, after the runs that are already waiting, and return at once.
+            progress: Show a bar on standard error while this process trains.
+            on_progress: Function that is called at most five times a second with a progress event. None: nothing is called.
+
+        Returns:
+            This run.
+
+        Raises:
+            RunError: If the run is finished or trains already, or the training fails.
+        """
+        only_first(self.check_resumable)
+        self._remember(network, data)
+        if detach:
+            launcher.launch(self.store, self.id)
+            return self
+        only_first(self._requeue)
+        with progress_reporter(progress and is_first(), on_progress, f"run {self.id}") as report:
+            self._train_here(report)
+        return self
+
+    def check_resumable(self) -> None:
+        """Check that the run can be resumed, without resuming it.
+
+        Raises:
+            RunError: If the run is finished or trains already.
+        """
+        info = self.info
+        if info.is_active:
+            raise RunError(f"run {info.id} is {info.state} in process {info.pid}; nes-lab cancel {info.id} stops it")
+        if info.state == "finished":
+            raise RunError(f"run {info.id} is finished; there is nothing to resume")
+
+    def _requeue(self) -> None:
+        info = self.info
+        if info.state != "queued":
+            launcher.requeue(self.store, info)
+
+    def _remember(self, network: nn.Module | None, data: DatasetSpec | None) -> None:
+        self._network = self._network if network is None else network
+        self._data = self._data if data is None else data
+
+    def _train_here(self, on_progress: OnProgress) -> None:
+        """Train the run in this process, or in as many processes as its configuration asks for, and write how it ended."""
+        try:
+            if is_rank():
+                train_as_rank(self.store, self.id, on_progress)
+            elif (processes := processes_of(self.store, self.id)) > 1:
+                train_in_ranks(self.store, self.id, processes)
+            else:
+                from nes_lab.experiment.run_experiment import run_experiment
+
+                run_experiment(self.store, self.id, on_progress=on_progress, data=self._data)
+        except KeyboardInterrupt:
+            if is_rank():
+                raise
+            launcher.settle(self.store, self.id, "cancelled", "interrupted before training began")
+        except (NesLabError, OSError, ImportError, RuntimeError) as error:
+            if is_first():
+                launcher.settle(self.store, self.id, "failed", f"{type(error).__name__}: {error}"[:2000])
+            raise
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        which: Which = "last",
+        format: Literal["onnx", "torch", "folder"] | None = None,
+        form: Literal["materialized", "factored"] = "materialized",
+        opset: int | None = None,
+        input_shape: tuple[int, ...] | None = None,
+    ) -> ExportReport | Path:
+        """Write the network that the run has trained to a file, or save it in a folder.
+
+        A file appears only after its outputs were compared with PyTorch's.
+
+        Args:
+            path: The file or folder to write.
+            which: Which network, as for :meth:`network`.
+            format: ``"onnx"``, ``"torch"`` (a program of torch.export), or ``"folder"`` (for :func:`nes_lab.from_pretrained`).
+                None: ``.onnx`` and ``.pt2`` at the end of ``path`` mean the first two; any other path is a folder.
+            form: ``"materialized"``: plain layers. ``"factored"``: the file stores the epitomes and computes with them.
+            opset: Version of the ONNX operator set. None: torch's default.
+            input_shape: Shape of one input without the batch axis. None: that of the run's data.
+
+        Returns:
+            The report of the export, or the path of the folder.
+
+        Raises:
+            RunError: If the run has no checkpoint yet.
+            ExportError: If the outputs differ. No file is kept then.
+        """
+        from nes_lab.experiment.trained import save_trained
+        from nes_lab.models.folders import export_folder
+
+        chosen = format or {".onnx": "onnx", ".pt2": "torch"}.get(Path(path).suffix, "folder")
+        if chosen == "folder":
+            save_trained(self.store, self.id, path, **_asked(which))
+            return Path(path)
+        with tempfile.TemporaryDirectory(prefix="nes-lab-") as place:
+            shape = save_trained(self.store, self.id, Path(place) / "model", **_asked(which))
+            options: dict[str, Any] = {"format": chosen, "form": form, "opset": opset}
+            options["allow_import"] = True  # the run's configuration, which the user wrote, names the function
+            return export_folder(Path(place) / "model", path, input_shape=input_shape or shape, **options)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the configuration, results, curves and layers of the run into one HTML file that needs no internet connection.
+
+        Args:
+            path: The file to write. None: ``report.html`` in the run's folder.
+
+        Returns:
+            The path of the file.
+        """
+        from nes_lab.figures.run_report import run_report
+
+        file = self.folder / layout.REPORT if path is None else Path(path)
+        write_bytes(file, run_report(self.store, self.id).encode(), durable=False)
+        return file
+
+    def _repr_html_(self) -> str:
+        info = self.info
+        lines = [
+            f"<b>{escape(info.label or info.id)}</b> is {info.state}, {format_share(info.progress, digits=0)} done"
+        ]
+        lines += [escape(text) for text in (info.reason, info.needs_text() or STATES[info.state].advice) if text]
+        numbers = Table([number_column(key) for key in SHOWN if key in info.summary], [info.summary])
+        return f"<p>{'<br>'.join(lines)}</p>{numbers.html() if numbers.columns else ''}<p><code>{info.id}</code></p>"
+
+
+def _asked(which: str) -> dict[str, bool]:
+    check_choice("which", which, get_args(Which))
+    return {"averaged": "averaged" in which, "best": "best" in which}
+
+
+def open_run(name: str, *, root: str | Path | None = None) -> Run:
+    """Open a run by its id.
+
+    Args:
+        name: Id of the run; its beginning or end is enough if no other run has it. Or the path of the run's folder.
+        root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
+
+    Raises:
+        RunError: If no run matches, or several do.
+
+    Examples:
+        >>> import nes_lab, tempfile
+        >>> place = tempfile.mkdtemp()
+        >>> run = nes_lab.train({"data": {"limit": 64}, "training": {"epochs": 1}}, root=place, progress=False)
+        >>> nes_lab.open_run(run.id[-6:], root=place) == run
+        True
+    """
+    if root is None and (Path(name) / layout.RUN).is_file():
+        folder = Path(name).absolute()
+        return Run(RunStore(folder.parent), folder.name)
+    store = RunStore(root)
+    return Run(store, store.find_id(str(name)))
+
+
+def list_runs(
+    *, group: str | None = None, state: str | None = None, limit: int | None = None, root: str | Path | None = None
+) -> list[Run]:
+    """List training runs, newest first.
+
+    Args:
+        group: Only the runs of this group, such as a sweep. None: of all groups.
+        state: Only the runs in this state, such as ``"finished"``. None: in all states.
+        limit: At most this many runs. None: all.
+        root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
+
+    Raises:
+        OptionError: If ``state`` is not a state of runs, or ``limit`` is negative.
+        RunError: If the folder cannot be read.
+
+    Examples:
+        >>> import nes_lab, tempfile
+        >>> nes_lab.list_runs(root=tempfile.mkdtemp())
+        []
+    """
+    if state is not None:
+        check_choice("state", state, STATES)
+    if limit is not None:
+        check_int("limit", limit, 0)
+    store = RunStore(root)
+    chosen = (info for info in store.list() if group in (None, info.group) and state in (None, info.state))
+    return [Run(store, info.id) for info in chosen][:limit]

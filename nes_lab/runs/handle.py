@@ -1,0 +1,186 @@
+"""Define the light half of a run's object: read the run's files, wait for it, cancel it. Nothing here imports torch.
+
+:class:`nes_lab.Run` adds what needs torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from nes_lab.errors import CheckpointError, PlanError, RunError
+from nes_lab.progress_bar import OnProgress, ProgressEvent, progress_reporter, seconds_left
+from nes_lab.records.columns import number_column
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.table import Table
+from nes_lab.runs import launcher, layout
+from nes_lab.runs.files import read_json
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.run_progress import RunProgress, RunProgressReader
+from nes_lab.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from nes_lab.geometry.layer_snapshot import LayerSnapshot
+
+__all__ = ["RunHandle"]
+
+POLL_SECONDS = 0.2
+FIRST, LAST = ("step", "epoch", "split"), ("attempt", "time")
+"""Columns of the table of metrics that come first and last."""
+
+
+class RunHandle:
+    """Stands for one run in a folder of runs. Each property reads the run's files again, so it shows the present state.
+
+    Args:
+        store: The store that holds the run.
+        run_id: Id of the run.
+
+    Raises:
+        RunError: If there is no such run.
+
+    Examples:
+        >>> import tempfile
+        >>> store = RunStore(tempfile.mkdtemp())
+        >>> RunHandle(store, store.create({"seed": 0})).state
+        'queued'
+    """
+
+    def __init__(self, store: RunStore, run_id: str) -> None:
+        self.store = store
+        self._folder = store.path(run_id)
+
+    @property
+    def id(self) -> str:
+        """Id of the run, which is also the name of its folder."""
+        return self._folder.name
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self._folder
+
+    @property
+    def info(self) -> RunInfo:
+        """Everything that the run's small files say, read at this moment."""
+        return self.store.read(self.id)
+
+    @property
+    def state(self) -> str:
+        """State of the run: queued, running, stopping, finished, cancelled, failed or lost."""
+        return self.info.state
+
+    @property
+    def label(self) -> str:
+        """Text by which people recognize the run; may be empty."""
+        return self.info.label
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Results by name, such as ``params``, ``madds`` and ``top1``; empty until the run has written some."""
+        return self.info.summary
+
+    @property
+    def plan(self) -> CompressionPlan | None:
+        """Compression plan of the run's network. None if the network is dense, or if the run has not made its plan yet."""
+        try:
+            return CompressionPlan.from_dict(read_json(self._folder / layout.PLAN))
+        except FileNotFoundError:
+            return None
+        except PlanError as error:
+            raise CheckpointError(f"{layout.PLAN} of run {self.id} cannot be read: {error}") from error
+
+    def metrics(self) -> Table:
+        """Return the metrics that the run has written, as a table with one row for each step and split.
+
+        ``metrics().rows`` are the rows as dicts, and ``metrics().to_pandas()`` is a data frame.
+        """
+        rows = self.store.metrics(self.id)
+        found = dict.fromkeys(key for row in rows for key in row)
+        keys = [*FIRST, *(key for key in found if key not in (*FIRST, *LAST)), *LAST]
+        return Table([number_column(key) for key in keys], rows)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events of the run, such as starts and checkpoints, in order. Each has at least ``kind`` and ``time``."""
+        return self.store.events(self.id)
+
+    def progress(self) -> RunProgress:
+        """Return how far the training is: epoch, loss, accuracy, speed and estimated time left."""
+        return RunProgressReader(self.store).read(self.info)
+
+    def log(self, lines: int = 50) -> str:
+        """Return the last lines that a training process in the background printed."""
+        return self.store.log_tail(self.id, lines)
+
+    def snapshot_steps(self) -> list[int]:
+        """Return the training steps for which the run has saved its starts and epitomes, in order."""
+        return self.store.snapshots(self.id)
+
+    def snapshots(self) -> dict[int, Mapping[str, LayerSnapshot]]:
+        """Return the snapshots of the run: for each saved training step, the starts and epitomes of the layers by name.
+
+        Only the first and the latest snapshot have epitomes. In the others they are None.
+        """
+        return {step: self.store.snapshot(self.id, step) for step in self.snapshot_steps()}
+
+    def cancel(self) -> Self:
+        """Ask the run to stop, or take it out of the queue. A training run saves a checkpoint first, so it can be resumed.
+
+        The state becomes ``stopping`` or ``cancelled`` at once. :meth:`wait` waits for the end.
+
+        Returns:
+            This run.
+
+        Raises:
+            RunError: If the run has already ended.
+        """
+        launcher.cancel(self.store, self.id)
+        return self
+
+    def wait(
+        self, timeout: float | None = None, *, progress: bool = False, on_progress: OnProgress | None = None
+    ) -> Self:
+        """Wait until the run has ended, as one that trains in the background does.
+
+        Args:
+            timeout: Longest time to wait, in seconds. None waits as long as it takes.
+            progress: Show a bar on standard error.
+            on_progress: Function that is called several times a second with a progress event. None: nothing is called.
+
+        Returns:
+            This run, in the state finished or cancelled.
+
+        Raises:
+            RunError: If the run failed, its process died, or it still trains after ``timeout`` seconds. The message gives the
+                reason.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        with progress_reporter(progress, on_progress, f"run {self.id}") as report:
+            while not (info := self.info).is_final and info.state != "lost":
+                report(self._event(info))
+                if end is not None and time.monotonic() >= end:
+                    raise RunError(f"run {self.id} is still {info.state} after timeout={timeout:g} seconds")
+                time.sleep(POLL_SECONDS)
+            report(self._event(info))
+        if info.state in ("failed", "lost"):
+            raise RunError(f"run {self.id} is {info.state}: {info.reason or self.log(5)}")
+        return self
+
+    def _event(self, info: RunInfo) -> ProgressEvent:
+        rows = self.store.metrics(self.id)
+        left = seconds_left(rows, info.total, attempt=info.attempt) if info.is_active else None
+        return {"phase": info.state, "done": info.step, "total": info.total, "label": "", "seconds_left": left}
+
+    def __repr__(self) -> str:
+        info = self.info
+        done = f", step {info.step} of {info.total}" if info.total and info.state != "finished" else ""
+        top1 = f", top-1 {value:.2f} %" if isinstance(value := info.summary.get("top1"), int | float) else ""
+        return f"{type(self).__name__}({self.id!r}: {info.state}{done}{top1})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunHandle) and other._folder == self._folder
+
+    def __hash__(self) -> int:
+        return hash(self._folder)
