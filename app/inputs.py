@@ -46,7 +46,7 @@ def field_input(path: str, **options: Any) -> Any:
     value = options.pop("value", knob.default)
     common: dict[str, Any] = {"help": knob.description, "key": f"field-{path}"} | options
     label = _label(path)
-    if knob.choices and set(knob.choices) == set(get_args(info.annotation)):
+    if knob.choices:
         return st.selectbox(label, knob.choices, index=knob.choices.index(value), **common)
     kinds = set(get_args(info.annotation)) or {info.annotation}
     if kinds == {bool}:

@@ -10,12 +10,12 @@ from app.cached import plan, store
 from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import reasons_table, shapes_table
-from app.inputs import BACKBONES, field_input, imports_refused, text_or_none
+from app.inputs import BACKBONES, field_input, imports_allowed, imports_refused, text_or_none
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
-from nes_lab.import_spec import current_folder_importable
-from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetFacts
+from nes_lab.import_spec import current_folder_importable, is_import_spec
+from nes_lab.records.dataset_facts import DATASET_FACTS, OWN_DATA_FACTS, DatasetFacts
 from nes_lab.runs.launcher import launch
 from nes_lab.text import format_number, format_share
 
@@ -42,7 +42,11 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
     with columns[1]:
         width = field_input("backbone.width")
     with columns[2]:
-        data = {"name": field_input("data.name")}
+        more = {"accept_new_options": True} if imports_allowed() else {}
+        data = {"name": field_input("data.name", **more)}
+    if is_import_spec(data["name"]):
+        with columns[3]:
+            return {"name": name, "width": width}, data, ask_own_data()
     facts = DATASET_FACTS[data["name"]]
     size = "data.samples" if facts.kind == "audio" else "data.image_size"
     with columns[3]:
@@ -58,6 +62,14 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
     elif facts.source == "download":
         data["download"] = field_input("data.download")
     return {"name": name, "width": width}, data, replace(facts, side=side or facts.side, classes=classes)
+
+
+def ask_own_data() -> DatasetFacts:
+    """Ask the user for the classes, channels and image size of data from a function of their own. The plan uses them."""
+    classes = st.number_input("Classes", 2, 100_000, OWN_DATA_FACTS.classes, help="Number of classes in your data.")
+    channels = st.number_input("Channels", 1, 1000, OWN_DATA_FACTS.channels, help="Channels of an image.")
+    side = st.number_input("Image size", 4, 2048, OWN_DATA_FACTS.side, help="Height and width of an image in pixels.")
+    return replace(OWN_DATA_FACTS, classes=classes, channels=channels, side=side)
 
 
 def ask_budget() -> dict[str, Any] | None:

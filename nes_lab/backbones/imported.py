@@ -95,32 +95,34 @@ def _shown(arguments: Mapping[str, Any]) -> str:
     return f"({', '.join(f'{name}={value!r:.60}' for name, value in arguments.items())})"
 
 
-def check_outputs(network: nn.Module, spec: str, input_shape: tuple[int, ...], num_classes: int) -> None:
+def check_outputs(network: nn.Module, spec: str, example: Tensor, num_classes: int) -> None:
     """Run a network of the user's own once, in evaluation mode, and check the number of its outputs.
 
     Args:
         network: The network; it does not change.
         spec: The function that made it, for messages.
-        input_shape: Shape of one input, without the batch axis.
-        num_classes: The number of outputs that the data asks for.
+        example: One input, with a batch axis.
+        num_classes: The number of outputs that the data asks for; 0: any output will do.
 
     Raises:
         OptionError: If the network cannot take such an input, or its output is not a tensor of shape ``(1, num_classes)``.
 
     Examples:
-        >>> check_outputs(nn.Linear(4, 3), "my_networks:make", (4,), 10)
+        >>> check_outputs(nn.Linear(4, 3), "my_networks:make", torch.zeros(1, 4), 10)
         Traceback (most recent call last):
         nes_lab.errors.OptionError: backbone.name='my_networks:make' has 3 outputs, and the data has 10 classes; ...
     """
     was_training = network.training
     try:
         with torch.no_grad():
-            outputs = network.eval()(torch.zeros(1, *input_shape))
+            outputs = network.eval()(example)
     except Exception as error:  # the user's network may raise anything
-        shape = (1, *input_shape)
+        shape = tuple(example.shape)
         raise OptionError(f"{_FIELD}={spec!r} cannot take an input of shape {shape}: {reason_of(error)}") from error
     finally:
         network.train(was_training)
+    if not num_classes:
+        return
     if not isinstance(outputs, Tensor):
         raise OptionError(
             f"{_FIELD}={spec!r} outputs a {type(outputs).__name__}; return one tensor of shape (N, classes)"

@@ -15,6 +15,7 @@ from nes_lab.cli.options import parse
 from nes_lab.cli.plan_flags import SaveFlags, saving_arguments
 from nes_lab.config import DataConfig, load_config
 from nes_lab.errors import OptionError
+from nes_lab.import_spec import is_import_spec
 
 __all__ = ["FitCommand", "run_command"]
 
@@ -35,7 +36,7 @@ class FitCommand(SaveFlags):
     learnable: bool = False
     """Keep the starts learnable, for further training; by default they are fixed at integers, which run faster."""
     calibration: str | None = None
-    """Images to calibrate the fit and measure batch norms again: digits, cifar10, fashion_mnist, or a folder with train/ and val/."""
+    """Images to calibrate the fit and measure batch norms again: a data set, package.module:function, or a folder with train/ and val/."""
     images: int = 256
     """Largest number of calibration images."""
     batch_size: int = 32
@@ -56,6 +57,7 @@ def run_command(words: Sequence[str]) -> int:
             search_starts=options.search_starts,
             snap=not options.learnable,
             calibration=data,
+            images=options.images,
             batch_size=options.batch_size,
         )
     print_saved(options, saved)
@@ -69,11 +71,14 @@ def _data_config(options: FitCommand, calibration: str) -> DataConfig:
 
     Args:
         options: The flags of the command.
-        calibration: Name of a data set, or path of a folder with ``train/`` and ``val/``.
+        calibration: Name of a data set, a function of the user's own as ``package.module:function``, or path of a folder with
+            ``train/`` and ``val/``.
 
     Raises:
         OptionError: If the network's input is not square.
     """
+    if is_import_spec(calibration) and not Path(calibration).is_dir():
+        return load_config({"data": {"name": calibration}}).data
     data = {"image_size": options.input[-1], "limit": options.images}
     if options.input[-1] != options.input[-2]:
         shape = " ".join(map(str, options.input))

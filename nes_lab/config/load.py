@@ -25,7 +25,7 @@ class Knob(NamedTuple):
     """One field of a configuration, as help texts and widgets show it.
 
     The path of the field is dotted, such as ``training.lr``. ``choices`` are the allowed words. They are empty if any
-    value of the right type is allowed.
+    value of the right type is allowed. ``data.name`` may also name a function of the user's own.
     """
 
     path: str
@@ -52,7 +52,8 @@ def knobs(section: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iter
             yield from knobs(inner, f"{prefix}{name}.")
             continue
         default = None if field.default is PydanticUndefined else field.default
-        choices = tuple(item for item in get_args(field.annotation) if isinstance(item, str))
+        words = (item for kind in kinds for item in (kind, *get_args(kind)) if isinstance(item, str))
+        choices = tuple(dict.fromkeys(words))
         yield Knob(prefix + name, default, field.description or "", choices)
 
 
@@ -164,7 +165,7 @@ def _explain(item: Any) -> str:
     shown = "" if isinstance(value, Mapping | BaseModel) else f"={_short(value)}"
     message = item["msg"].removeprefix("Value error, ")
     if message.startswith(f"{names[-1] if names else path}="):  # the message already names the value
-        return f"{path.rpartition('.')[0]}.{message}".lstrip(".") + "."
+        return f"{path.rpartition('.')[0]}.{message}".lstrip(".") + "." * (not message.endswith((".", "?")))
     choices = next((knob.choices for knob in knobs() if knob.path == path), ())
     return f"{path}{shown}: {message}.{closest(value, choices)}"
 

@@ -16,10 +16,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nes_lab.config.base import Section, from_json
 from nes_lab.config.training import TrainingConfig
+from nes_lab.errors import check_choice
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.import_spec import check_import_spec, is_import_spec
 from nes_lab.records.budget import parse_latency, parse_quantity
-from nes_lab.records.dataset_facts import DatasetName
+from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetName
 from nes_lab.records.options import (
     InitialWeights,
     LearnerKind,
@@ -58,8 +59,9 @@ def option_field(name: str, **rules: Any) -> Any:
 class DataConfig(Section):
     """The data section of an experiment: the data set, and how it is loaded and augmented."""
 
-    name: DatasetName = Field(
-        default="digits", description="Data set; digits comes with scikit-learn and needs no download."
+    name: DatasetName | Annotated[str, Field(max_length=200)] = Field(
+        default="digits",
+        description="Data set, or your own function as package.module:function. digits needs no download.",
     )
     root: Path | None = Field(default=None, description="Folder that holds the data; empty means data/<name>.")
     download: bool = Field(default=False, description="Download the data set if it is not on disk yet.")
@@ -123,6 +125,11 @@ class DataConfig(Section):
         le=1000,
         description="Fold of an audio set used for validation; the other folds are used for training.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        return check_import_spec(value, "name") if is_import_spec(value) else check_choice("name", value, DATASET_FACTS)
 
 
 class BackboneConfig(Section):

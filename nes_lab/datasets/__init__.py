@@ -11,6 +11,7 @@ Used by every data set:
 Your own data:
 
 - ``as_dataset``: make a data set from torch's data sets or loaders.
+- ``imported``: load a data set by calling a function of the user's own, named as ``package.module:function``.
 - ``map_style``: serve a split from a data set that returns an (input, target) pair for each position.
 - ``loaders``: serve a split from a data loader.
 

@@ -17,10 +17,12 @@ from nes_lab.datasets.digits import list_digits, load_digits
 from nes_lab.datasets.image_folder import list_image_folder, load_image_folder
 from nes_lab.datasets.image_shards import list_image_shards, load_image_shards
 from nes_lab.datasets.imagenet import list_imagenet, list_imagenette, load_imagenet, load_imagenette
+from nes_lab.datasets.imported import load_imported
 from nes_lab.datasets.knobs import FileOptions, ImageKnobs, ImageOptions, refuse_unused
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.torchvision_sets import list_torchvision_set, load_torchvision_set
 from nes_lab.errors import check_choice
+from nes_lab.import_spec import is_import_spec
 
 if TYPE_CHECKING:
     from nes_lab.config import DataConfig
@@ -101,13 +103,16 @@ def load_dataset(data: DataConfig, *, seed: int = 0) -> DatasetSpec:
     """Load and check the data set that a configuration names.
 
     Args:
-        data: The data section of a configuration.
+        data: The data section of a configuration. Its ``name`` is that of a known data set, or a function of your own as
+            ``"package.module:function"``.
         seed: Seed for random splits, and for choosing the examples that ``data.limit`` keeps.
 
     Raises:
         OptionError: If ``data.name`` is unknown, or an option is set that this data set does not use.
         DataError: If the data is missing, incomplete or damaged; the message says what to do.
     """
+    if is_import_spec(data.name):
+        return load_imported(data, seed)
     dataset = DATASETS[check_choice("data.name", data.name, DATASETS)]
     refuse_unused(data)
     return dataset.load(data, seed)

@@ -179,7 +179,7 @@ def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | No
     except TypeError as error:
         raise OptionError(f"backbone.options={backbone.options!r} does not suit {backbone.name!r}: {error}") from error
     if is_import_spec(backbone.name):
-        check_outputs(network, backbone.name, data.input_shape, data.num_classes)
+        check_outputs(network, backbone.name, data.example_input(), data.num_classes)
     return network
 
 

@@ -6,6 +6,7 @@ Tests: tests/cli/test_models.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +159,7 @@ def fit_to_folder(
     search_starts: bool = False,
     snap: bool = False,
     calibration: DataConfig | None = None,
+    images: int | None = None,
     batch_size: int = 32,
     overwrite: bool = False,
     seconds: float = 60.0,
@@ -177,6 +179,7 @@ def fit_to_folder(
         calibration: The data section of a configuration. The fit then uses its training images without augmentation: it
             minimizes the error of each layer's output, and measures the batch-norm statistics again. None: the fit uses no
             images, and minimizes the error of each layer's weight.
+        images: Largest number of calibration images; None: all training images.
         batch_size: Number of calibration images in one forward pass.
         overwrite: Replace a model that is already saved in the folder.
         seconds: About how long planning may take if the budget limits the measured time.
@@ -192,7 +195,7 @@ def fit_to_folder(
             f"backbone {source.name!r} has fresh weights, and fitting to random weights is useless; give checkpoint or "
             "pretrained, or use compress"
         )
-    batches = None if calibration is None else _batches(calibration, source, batch_size)
+    batches = None if calibration is None else _batches(calibration, source, batch_size, images)
     dense = source.make()
     plan = _plan(dense, source, compression, plan, seconds, progress, on_progress)
     chosen: dict[str, Any] = {
@@ -238,11 +241,12 @@ def _save(
     return SavedModel(Path(folder), plan, cost.params, cost.madds, size, report)
 
 
-def _batches(data: DataConfig, source: DenseSource, batch_size: int) -> list[Tensor]:
+def _batches(data: DataConfig, source: DenseSource, batch_size: int, images: int | None) -> list[Tensor]:
     check_int("batch_size", batch_size, 1)
+    most = None if images is None else -(-check_int("images", images, 1) // batch_size)
     dataset = load_dataset(data, seed=source.seed)
     if dataset.input_shape != source.input_shape:
         raise DataError(
             f"calibration images are {dataset.input_shape}; {source.name!r} is compressed for {source.input_shape}"
         )
-    return [images for images, _ in dataset.train.eval_batches(batch_size)]
+    return [inputs for inputs, _ in islice(dataset.train.eval_batches(batch_size), most)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["DATASET_FACTS", "DatasetFacts", "DatasetName", "default_data_root", "markdown_table"]
+__all__ = ["DATASET_FACTS", "OWN_DATA_FACTS", "DatasetFacts", "DatasetName", "default_data_root", "markdown_table"]
 
 DatasetName = Literal[
     "digits",
@@ -180,6 +180,18 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         sample_rate=44_100,
     ),
 }
+
+OWN_DATA_FACTS = DatasetFacts(
+    contents="your own, from a function",
+    classes=10,
+    channels=3,
+    side=32,
+    source="files",
+    how_to_get="your own",
+    layout="",
+    unused=(),
+)
+"""Assumed facts about a data set that a function of the user's own makes (``data.name`` is ``package.module:function``)."""
 
 
 def default_data_root(name: str) -> Path:

@@ -277,3 +277,4 @@ def test_imports_refused_unless_the_app_was_started_for_it(store, planner, monke
     at = open_page("compress")
     next(box for box in at.selectbox if box.label == "Backbone").set_value("my_nets:make").run()
     assert "my_nets:make" in planner.commands[-1] and not at.error
+    assert at.selectbox(key="field-data.name").proto.accept_new_options
