@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "BudgetError",
@@ -26,6 +26,8 @@ __all__ = [
     "check_choice",
     "check_int",
 ]
+
+Choice = TypeVar("Choice", bound=str)
 
 
 class NesLabError(Exception):
@@ -109,7 +111,7 @@ def closest(name: object, known: Iterable[str], n: int = 3) -> str:
     return " Did you mean " + " or ".join(repr(item) for item in near) + "?"
 
 
-def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
+def check_choice(argument: str, value: object, choices: Iterable[Choice]) -> Choice:
     """Check that the value of an argument is one of ``choices``, and return it.
 
     Args:
@@ -125,8 +127,9 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
         'joint'
     """
     known = list(choices)
-    if isinstance(value, str) and value in known:
-        return value
+    found = next((choice for choice in known if isinstance(value, str) and choice == value), None)
+    if found is not None:
+        return found
     raise OptionError(f"{argument}={value!r} is not known; choose one of {', '.join(known)}.{closest(value, known)}")
 
 

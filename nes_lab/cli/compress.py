@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.plan_flags import SaveFlags, saving_arguments
 from nes_lab.cli.tables import print_counts
 from nes_lab.import_spec import is_import_spec
+from nes_lab.records.options import InitialWeights
 
 if TYPE_CHECKING:
     from nes_lab.models.jobs import SavedModel
@@ -25,7 +26,7 @@ __all__ = ["CompressCommand", "print_saved", "run_command"]
 class CompressCommand(SaveFlags):
     """Compress a backbone to a budget and save it in a folder."""
 
-    initial_weights: Literal["fit", "reset"] | None = None
+    initial_weights: InitialWeights | None = None
     """Fit each epitome to the layer's weights (fit) or draw random ones (reset); by default only pretrained weights are fitted."""
 
 

@@ -16,6 +16,7 @@ from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.errors import OptionError, RunError
 from nes_lab.experiment.run import Run, Which, open_run
+from nes_lab.records.options import ExportForm, ExportFormat
 from nes_lab.runs import layout
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ class ExportCommand:
     """Folder that nes-lab compress or nes-lab fit has written; or a run, by its id or its folder."""
     path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """File to write, such as model.onnx or model.pt2; with --format folder, the folder to write."""
-    format: Literal["onnx", "torch", "folder"] | None = None
+    format: ExportFormat | Literal["folder"] | None = None
     """onnx, torch (a torch.export program), or folder (a saved network; for runs only); by default the ending of FILE decides."""
     averaged: bool = False
     """Export the averaged weights of a run; training.ema_decay must have been set."""
     best: bool = False
     """Export the run's checkpoint with the best validation top-1, instead of its newest one."""
-    form: Literal["materialized", "factored"] = "materialized"
+    form: ExportForm = "materialized"
     """Write plain convolutions (materialized), or compute with the epitomes themselves (factored), which needs less space and time."""
     opset: int | None = None
     """Version of the ONNX operator set; by default torch chooses."""
@@ -101,10 +102,12 @@ def _export_run(options: ExportCommand, run: Run) -> ExportReport | Path:
 def _export_folder(options: ExportCommand) -> ExportReport:
     from nes_lab.models.folders import export_folder
 
+    chosen = _format(options)
+    assert chosen != "folder"  # run_command refuses it
     return export_folder(
         options.source,
         options.path,
-        format=_format(options),
+        format=chosen,
         form=options.form,
         opset=options.opset,
         input_shape=options.input,
@@ -112,5 +115,5 @@ def _export_folder(options: ExportCommand) -> ExportReport:
     )
 
 
-def _format(options: ExportCommand) -> Literal["onnx", "torch", "folder"]:
+def _format(options: ExportCommand) -> ExportFormat | Literal["folder"]:
     return options.format or ("torch" if options.path.suffix == ".pt2" else "onnx")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -24,6 +24,7 @@ from nes_lab.config import load_sweep
 from nes_lab.errors import RunError
 from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.records.columns import columns, number_column
+from nes_lab.records.options import ExecutorName
 from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
@@ -44,7 +45,7 @@ class SweepCommand:
 
     sweep: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SWEEP.yaml")]]
     """YAML file of the sweep: its name, the base experiment, the settings to vary, and the objectives."""
-    executor: Literal["local", "ray"] = "local"
+    executor: ExecutorName = "local"
     """Where trials train: in processes on this machine (local), or on the workers of a Ray cluster (ray)."""
     jobs: int | None = None
     """Number of trials that train at the same time; by default 1, or with Ray as many as fit."""

@@ -23,7 +23,9 @@ from nes_lab.records.budget import parse_latency, parse_quantity
 from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetName
 from nes_lab.records.options import (
     InitialWeights,
+    Interpolation,
     LearnerKind,
+    Normalization,
     Routing,
     ScopeOption,
     Squash,
@@ -100,10 +102,10 @@ class DataConfig(Section):
     crop_scale: float = Field(
         default=0.08, gt=0, le=1, description="Smallest share of an image's area that a random crop may keep."
     )
-    interpolation: Literal["bilinear", "bicubic"] = Field(
+    interpolation: Interpolation = Field(
         default="bilinear", description="Interpolation for resizing images of folders and shards."
     )
-    normalize: Literal["own", "imagenet", "half"] = Field(
+    normalize: Normalization = Field(
         default="own",
         description="Mean and standard deviation for normalizing: those of the data set (own), of ImageNet, or 0.5 and 0.5 (half).",
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from nes_lab.config.base import Section, from_json
+from nes_lab.records.options import AmpMode, Schedule
 
 __all__ = ["TrainingConfig"]
 
@@ -39,7 +40,7 @@ class TrainingConfig(Section):
         le=10,
         description="Weight decay of weights and epitomes; biases, norms and starts have none.",
     )
-    schedule: Literal["cosine", "step", "poly", "tanh", "constant"] = Field(
+    schedule: Schedule = Field(
         default="cosine", description="Schedule by which the learning rate falls after the warm-up."
     )
     decay_epochs: float = Field(
@@ -78,7 +79,7 @@ class TrainingConfig(Section):
         default=None,
         description="File with the weights of the dense teacher; empty uses those the backbone starts from.",
     )
-    amp: Literal["auto", "off", "bf16", "fp16"] = Field(
+    amp: AmpMode = Field(
         default="auto",
         description="Mixed precision: auto (if the device supports it), off, or a type that the device must support.",
     )

@@ -25,6 +25,7 @@ from nes_lab.datasets.sampling import (
 )
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
+from nes_lab.records.options import Interpolation
 from nes_lab.text import list_some
 
 __all__ = [
@@ -71,7 +72,7 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(mirrored, images.flip(-1), images)
 
 
-def resized(images: Tensor, image_size: int | None, interpolation: str = "bilinear") -> Tensor:
+def resized(images: Tensor, image_size: int | None, interpolation: Interpolation = "bilinear") -> Tensor:
     """Resize uint8 images to squares with a side of ``image_size`` pixels. With None, return the images unchanged."""
     if image_size is None or images.shape[-2:] == (image_size, image_size):
         return images

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, get_args
 
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.records.dataset_facts import DATASET_FACTS
+from nes_lab.records.options import Interpolation, Normalization
 
 if TYPE_CHECKING:
     from nes_lab.config import DataConfig
@@ -58,8 +59,8 @@ class ImageKnobs:
     color_jitter: float = 0.0
     erase: float = 0.0
     crop_scale: float = 0.08
-    interpolation: str = "bilinear"
-    normalize: str = "own"
+    interpolation: Interpolation = "bilinear"
+    normalize: Normalization = "own"
 
     @classmethod
     def of(cls, data: DataConfig) -> ImageKnobs:
@@ -122,7 +123,7 @@ def refuse_unused(data: DataConfig) -> None:
             raise OptionError(f"data.{name}={value!r} {_WHY_UNUSED[name]}; leave it out for data.name={data.name!r}")
 
 
-def statistics(normalize: str, own: tuple[Channels, Channels]) -> tuple[Channels, Channels]:
+def statistics(normalize: Normalization, own: tuple[Channels, Channels]) -> tuple[Channels, Channels]:
     """Return the mean and standard deviation that images are normalized with.
 
     Args:
@@ -136,7 +137,7 @@ def statistics(normalize: str, own: tuple[Channels, Channels]) -> tuple[Channels
         >>> statistics("half", ((0.3,), (0.2,)))
         ((0.5,), (0.5,))
     """
-    check_choice("data.normalize", normalize, ("own", "imagenet", "half"))
+    check_choice("data.normalize", normalize, get_args(Normalization))
     channels = len(own[0])
     if normalize == "half":
         return (0.5,) * channels, (0.5,) * channels

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.records.options import ExecutionName
 
 __all__ = [
     "CONVS",
@@ -242,7 +243,7 @@ class Execution(Protocol):
     ``prepare`` or in ``run``.
     """
 
-    name: str
+    name: ExecutionName
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer, as a sentence; empty if it can."""

@@ -13,6 +13,7 @@ import torch
 
 from nes_lab.execution.base import Execution, LayerForm
 from nes_lab.execution.registry import cheapest_execution, require_execution
+from nes_lab.records.options import ExecutionOption
 
 __all__ = ["ExecutionChoice"]
 
@@ -35,11 +36,11 @@ class ExecutionChoice:
     """
 
     def __init__(self) -> None:
-        self.name = "auto"
+        self.name: ExecutionOption = "auto"
         self._fixed: Execution | None = None
         self._cheapest: dict[tuple, Execution] = {}
 
-    def set(self, name: str, form: LayerForm) -> None:
+    def set(self, name: ExecutionOption, form: LayerForm) -> None:
         """Set the layer's ``execution`` option to ``auto`` or to the name of an execution.
 
         Raises:

@@ -16,6 +16,7 @@ from nes_lab.epitome.sampling import expand
 from nes_lab.execution.base import ExecutionCost, LayerForm, LayerOp, Prepared, Taps, refuse, scale_channels
 from nes_lab.execution.wrapped import fold_cost, fold_input
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.records.options import ExecutionName
 
 __all__ = ["Factored"]
 
@@ -32,7 +33,7 @@ class Factored:
     and output channels, and ``E_in`` and ``E_out`` count epitome cells along the channel axes.
     """
 
-    name = "factored"
+    name: ExecutionName = "factored"
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.

@@ -10,6 +10,7 @@ from torch import Tensor
 from nes_lab.epitome.sampling import sample_patches
 from nes_lab.execution.base import ExecutionCost, LayerForm, LayerOp, Prepared, Taps, sampling_madds, scale_channels
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.records.options import ExecutionName
 
 __all__ = ["Materialize"]
 
@@ -21,7 +22,7 @@ class Materialize:
     kernel positions, ``C_in`` input channels and ``C_out`` output channels.
     """
 
-    name = "materialize"
+    name: ExecutionName = "materialize"
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer: always empty, because it can compute every layer."""

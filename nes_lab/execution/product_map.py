@@ -21,6 +21,7 @@ from nes_lab.errors import GeometryError
 from nes_lab.execution.base import CONVS, ExecutionCost, LayerForm, LayerOp, Prepared, Taps, refuse
 from nes_lab.execution.wrapped import fold_cost, fold_input
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.records.options import ExecutionName
 
 __all__ = ["ProductMap"]
 
@@ -47,7 +48,7 @@ class ProductMap:
     ``E_out`` and ``E_k`` are the epitome's lengths along the input, output and kernel axes.
     """
 
-    name = "product_map"
+    name: ExecutionName = "product_map"
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.

@@ -13,6 +13,7 @@ from nes_lab.execution.factored import Factored
 from nes_lab.execution.materialize import Materialize
 from nes_lab.execution.product_map import ProductMap
 from nes_lab.execution.wrapped import Wrapped
+from nes_lab.records.options import ExecutionOption
 
 __all__ = ["EXECUTIONS", "available_executions", "cheapest_execution", "require_execution"]
 
@@ -20,7 +21,7 @@ EXECUTIONS: dict[str, Execution] = {e.name: e for e in (Materialize(), Factored(
 """All executions by name. If several are equally cheap, ``auto`` takes the first of them."""
 
 
-def require_execution(name: str, form: LayerForm) -> Execution | None:
+def require_execution(name: ExecutionOption, form: LayerForm) -> Execution | None:
     """Return the execution with a given name, after checking that it can compute a layer; None for the name ``auto``.
 
     Raises:

@@ -28,6 +28,7 @@ from nes_lab.execution.base import (
     scale_channels,
 )
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.records.options import ExecutionName
 
 __all__ = ["Wrapped", "fold_cost", "fold_input"]
 
@@ -40,7 +41,7 @@ class Wrapped:
     ``E_in`` counts epitome cells along the input axis (for each group of a grouped layer).
     """
 
-    name = "wrapped"
+    name: ExecutionName = "wrapped"
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.

@@ -6,6 +6,7 @@ The epitome layers become plain layers, or layers made of operations that every 
 from __future__ import annotations
 
 import copy
+from typing import get_args
 
 from torch import Tensor, nn
 
@@ -15,14 +16,15 @@ from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.export.gathers import BlendedExpansion, FoldByGathers, JointWeight
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.records.options import ExportForm
 from nes_lab.surgery.replace import materialize
 
 __all__ = ["FORMS", "GraphLayer", "prepare_for_export"]
 
-FORMS = ("materialized", "factored")
+FORMS = get_args(ExportForm)
 
 
-def prepare_for_export(model: nn.Module, form: str) -> nn.Module:
+def prepare_for_export(model: nn.Module, form: ExportForm) -> nn.Module:
     """Return a copy of a model in evaluation mode, ready to be traced.
 
     Args:

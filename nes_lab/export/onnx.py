@@ -17,6 +17,7 @@ from nes_lab.export.graph import FORMS
 from nes_lab.export.parity import verify_file
 from nes_lab.export.report import ExportReport, versions_of
 from nes_lab.export.trace import check_tolerance, prepare_trace, quiet_exporters, root_cause, run_tracer
+from nes_lab.records.options import ExportForm
 
 __all__ = ["export_onnx"]
 
@@ -37,7 +38,7 @@ def export_onnx(
     example_input: Any,
     path: str | Path,
     *,
-    form: str = "materialized",
+    form: ExportForm = "materialized",
     opset: int | None = None,
     dynamic_batch: bool = True,
     verify: bool = True,
@@ -112,7 +113,7 @@ def _check_opset_option(onnx: Any, opset: int | None) -> None:
         raise OptionError(f"opset={opset!r}; give an integer from 1 to {newest}, which onnx {onnx.__version__} knows")
 
 
-def _traced_proto(model: nn.Module, example: ExampleInput, form: str, opset: int | None, dynamic: bool) -> Any:
+def _traced_proto(model: nn.Module, example: ExampleInput, form: ExportForm, opset: int | None, dynamic: bool) -> Any:
     """Trace a model and return it as an optimized ONNX ``ModelProto``."""
     from nes_lab.export.onnx_graph import clean_graph
 

@@ -99,7 +99,7 @@ def layer_record(layer: EpitomeLayer) -> dict[str, Any]:
         "kind": layer.kind,
         "weight_shape": list(g.weight_shape),
         "epitome_shape": list(g.epitome_shape),
-        "patch_channels": list(g.patch_channels or ()),
+        "patch_channels": list(g.patch_shape[:2]),
         "routing": starts.mode,
         "scope": g.scope,
         "boundary": g.boundary,

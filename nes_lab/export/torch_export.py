@@ -18,6 +18,7 @@ from nes_lab.export.graph import FORMS
 from nes_lab.export.parity import verify_file
 from nes_lab.export.report import ExportReport, versions_of
 from nes_lab.export.trace import check_tolerance, prepare_trace, quiet_exporters, run_tracer
+from nes_lab.records.options import ExportForm
 
 __all__ = ["export_torch"]
 
@@ -27,7 +28,7 @@ def export_torch(
     example_input: Any,
     path: str | Path,
     *,
-    form: str = "materialized",
+    form: ExportForm = "materialized",
     dynamic_batch: bool = True,
     tolerance: float = 1e-4,
 ) -> ExportReport:

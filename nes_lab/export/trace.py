@@ -17,6 +17,7 @@ from torch import nn
 from nes_lab.errors import ExportError, OptionError
 from nes_lab.export.example import ExampleInput, outputs_of
 from nes_lab.export.graph import prepare_for_export
+from nes_lab.records.options import ExportForm
 
 __all__ = ["check_tolerance", "prepare_trace", "quiet_exporters", "root_cause", "run_tracer"]
 
@@ -25,7 +26,7 @@ _FAILURES = (RuntimeError, ValueError, TypeError, NotImplementedError, Assertion
 
 
 def prepare_trace(
-    model: nn.Module, example: ExampleInput, form: str, dynamic: bool
+    model: nn.Module, example: ExampleInput, form: ExportForm, dynamic: bool
 ) -> tuple[nn.Module, ExampleInput, Any]:
     """Prepare a model and an example input for tracing.
 

@@ -7,12 +7,11 @@ Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from numbers import Integral
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -93,8 +92,9 @@ class EpitomeGeometry:
     Args:
         weight_shape: Shape of the weight: output channels, input channels per group, then the axes of the kernel window.
         epitome_shape: Shape of the epitome, with the same axes as the weight.
-        patch_channels: Lengths of a patch along output and input channels; None: the lengths of the epitome. Along the kernel
-            axes a patch always has the complete kernel window.
+        patch_channels: Lengths of a patch along output and input channels; None: the lengths of the epitome. One integer stands
+            for both lengths; where the epitome is shorter, a patch is as long as the epitome. The attribute is always a pair.
+            Along the kernel axes a patch always has the complete kernel window.
         scope: ``"separable"``: the start along an axis depends only on the patch's index along this axis. ``"joint"``: each
             patch has starts of its own.
         boundary: ``"clamp"``: patches stay inside the epitome. ``"circular"``: a patch that reaches the end of an epitome axis
@@ -112,9 +112,9 @@ class EpitomeGeometry:
 
     weight_shape: tuple[int, ...]
     epitome_shape: tuple[int, ...]
-    patch_channels: tuple[int, int] | None = None
-    scope: str = "separable"
-    boundary: str = "clamp"
+    patch_channels: int | tuple[int, int] | None = None
+    scope: Scope = "separable"
+    boundary: Boundary = "clamp"
 
     def __post_init__(self) -> None:
         check_choice("scope", self.scope, get_args(Scope))
@@ -126,8 +126,7 @@ class EpitomeGeometry:
                 f"epitome_shape={self.epitome_shape} has {len(self.epitome_shape)} axes; "
                 f"the weight {self.weight_shape} needs {len(self.weight_shape)}"
             )
-        channels = self.epitome_shape[:2] if self.patch_channels is None else self.patch_channels
-        object.__setattr__(self, "patch_channels", _shape("patch_channels", channels, length=2))
+        object.__setattr__(self, "patch_channels", _patch_pair(self.patch_channels, self.epitome_shape))
         _ = self.axes
 
     @cached_property
@@ -139,7 +138,7 @@ class EpitomeGeometry:
     @property
     def patch_shape(self) -> tuple[int, ...]:
         """Shape of a patch: output channels, input channels, then the axes of the kernel window."""
-        assert self.patch_channels is not None  # set in __post_init__; for the type checker
+        assert isinstance(self.patch_channels, tuple)  # set in __post_init__; for the type checker
         return (*self.patch_channels, *self.weight_shape[2:])
 
     @property
@@ -212,7 +211,17 @@ class EpitomeGeometry:
         return self.boundary == "circular" or bool((self.limits(axis) > 0).any())
 
 
-def _shape(name: str, value: Sequence[int], length: int | None = None) -> tuple[int, ...]:
+def _patch_pair(value: Any, epitome_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lengths of a patch along output and input channels."""
+    if value is None:
+        return epitome_shape[:2]
+    if isinstance(value, Integral):
+        both = _shape("patch_channels", (value, value), length=2)
+        return tuple(min(pair) for pair in zip(both, epitome_shape, strict=False))
+    return _shape("patch_channels", value, length=2)
+
+
+def _shape(name: str, value: Any, length: int | None = None) -> tuple[int, ...]:
     """Check that a shape holds integers of at least 1 and has the required number of axes, and return it as a tuple.
 
     Args:

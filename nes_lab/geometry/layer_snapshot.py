@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nes_lab.geometry.coverage import read_counts
-from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
 
 __all__ = ["LayerSnapshot"]
 
@@ -39,8 +39,8 @@ class LayerSnapshot:
     weight_shape: tuple[int, ...]
     epitome_shape: tuple[int, ...]
     patch_shape: tuple[int, ...]
-    scope: str = "separable"
-    boundary: str = "clamp"
+    scope: Scope = "separable"
+    boundary: Boundary = "clamp"
     routing: str = "tiled"
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.models.cards import card
 from nes_lab.planning.planner import plan_for_budget
 from nes_lab.records.budget import Budget
+from nes_lab.records.keywords import OtherPlanKeywords
+from nes_lab.records.options import Routing
 from nes_lab.surgery.replace import compress
 
 __all__ = ["create_model", "dense_backbone"]
@@ -30,9 +32,9 @@ def create_model(
     num_classes: int | None = None,
     in_channels: int = 3,
     input_size: int | None = None,
-    routing: str = "learner",
+    routing: Routing = "learner",
     seed: int = 0,
-    **options: Any,
+    **options: Unpack[OtherPlanKeywords],
 ) -> nn.Module:
     """Make a ready-made compressed network by name.
 

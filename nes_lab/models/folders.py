@@ -6,6 +6,7 @@ Tests: tests/cli/test_models.py.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.export.report import ExportReport
 from nes_lab.export.torch_export import export_torch
 from nes_lab.progress_bar import OnProgress
+from nes_lab.records.options import ExportForm, ExportFormat
 from nes_lab.records.tune_report import TuneReport
 from nes_lab.tuning.tune import tune
 
@@ -26,8 +28,8 @@ def export_folder(
     folder: str | Path,
     path: str | Path,
     *,
-    format: str = "onnx",
-    form: str = "materialized",
+    format: ExportFormat = "onnx",
+    form: ExportForm = "materialized",
     opset: int | None = None,
     input_shape: tuple[int, ...] | None = None,
     allow_import: bool = False,
@@ -47,7 +49,7 @@ def export_folder(
     Raises:
         NesLabError: If the folder cannot be read, an option is wrong, or the outputs do not agree. No file is written then.
     """
-    check_choice("format", format, ("onnx", "torch"))
+    check_choice("format", format, get_args(ExportFormat))
     model = from_pretrained(folder, allow_import=allow_import).eval()
     example = _example(model, folder, input_shape)
     if format == "torch":

@@ -6,16 +6,18 @@ Tests: tests/nn/test_layer.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, Unpack
 
 import torch
 from torch import nn
 
 from nes_lab.errors import GeometryError, OptionError
 from nes_lab.execution.base import LayerOp
+from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.nn.dense import fill_dense
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.records.options import EpitomeInit
+from nes_lab.records.keywords import EpitomeKeywords
+from nes_lab.records.options import EpitomeInit, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.renamed import renamed_arguments
 
 __all__ = ["EpitomeConv1d", "EpitomeConv2d", "EpitomeConv3d"]
@@ -33,25 +35,25 @@ class _EpitomeConv(EpitomeLayer):
         out_channels: int,
         kernel_size: int | tuple[int, ...],
         stride: int | tuple[int, ...] = 1,
-        padding: int | tuple[int, ...] | str = 0,
+        padding: int | tuple[int, ...] | Literal["same", "valid"] = 0,
         dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: Literal["zeros"] = "zeros",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
         epitome_shape: tuple[int, ...],
-        patch_channels: tuple[int, int] | None = None,
-        routing: str = "tiled",
-        scope: str = "separable",
-        boundary: str = "clamp",
-        execution: str = "auto",
+        patch_channels: int | tuple[int, int] | None = None,
+        routing: Routing = "tiled",
+        scope: Scope = "separable",
+        boundary: Boundary = "clamp",
+        execution: ExecutionOption = "auto",
         seed: int = 0,
         reach: float = 1.0,
-        squash: str = "tanh",
+        squash: Squash = "tanh",
         momentum: float = 0.9,
-        learner: str = "mlp",
+        learner: LearnerKind = "mlp",
     ) -> None:
         n = self.spatial
         kernel = _numbers("kernel_size", kernel_size, n, least=1)
@@ -94,7 +96,9 @@ class _EpitomeConv(EpitomeLayer):
 
     @classmethod
     @renamed_arguments(weights="initial_weights")
-    def from_conv(cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
+    def from_conv(
+        cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Unpack[EpitomeKeywords]
+    ) -> Self:
         """Make the epitome layer that replaces a dense convolution.
 
         Kernel size, stride, padding, dilation, groups, bias, dtype, device and training mode are those of the dense layer.
@@ -125,11 +129,11 @@ class _EpitomeConv(EpitomeLayer):
             conv.out_channels,
             conv.kernel_size,
             conv.stride,
-            conv.padding,
+            conv.padding,  # type: ignore[arg-type]
             conv.dilation,
             conv.groups,
             conv.bias is not None,
-            conv.padding_mode,
+            conv.padding_mode,  # type: ignore[arg-type]
             conv.weight.device,
             conv.weight.dtype,
             **epitome,
@@ -188,8 +192,8 @@ class EpitomeConv2d(_EpitomeConv):
         epitome_shape: Shape of the epitome, ``(E_out, E_in, E_h, E_w)``: its lengths along output channels, input channels and
             the two kernel axes. The layer is compressed if the epitome is smaller than the weight, ``(C_out, C_in/groups, K_h,
             K_w)``.
-        patch_channels: Numbers of output and input channels of a patch, ``(b_out, b_in)``; the last patch may be smaller. None:
-            the lengths of the epitome's channel axes.
+        patch_channels: Numbers of output and input channels of a patch, ``(b_out, b_in)``, or one integer for both (at most the
+            epitome's length); the last patch may be smaller. None: the lengths of the epitome's channel axes.
         routing: How the starts are set. ``"tiled"``: 0, b, 2b, ... for patches of length b, beginning again at the end of the
             epitome; ``"stride"``: evenly spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters;
             ``"learner"``: predicted from the input.

@@ -29,7 +29,7 @@ _CONV_AND_NORM = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)
 
 
 def check_learner_options(
-    reach: float = 1.0, squash: str = "tanh", momentum: float = 0.9, learner: str = "mlp"
+    reach: float = 1.0, squash: Squash = "tanh", momentum: float = 0.9, learner: LearnerKind = "mlp"
 ) -> None:
     """Check the options of an index learner, the network that predicts starts.
 
@@ -74,7 +74,7 @@ class IndexLearner(nn.Module):
         channels: int,
         outputs: int,
         spatial: int,
-        kind: str = "mlp",
+        kind: LearnerKind = "mlp",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -160,9 +160,9 @@ class LearnerStarts(Starts):
         spatial: int,
         dtype: torch.dtype,
         reach: float = 1.0,
-        squash: str = "tanh",
+        squash: Squash = "tanh",
         momentum: float = 0.9,
-        learner: str = "mlp",
+        learner: LearnerKind = "mlp",
         device: torch.device | str | None = None,
         eta_dtype: torch.dtype | None = None,
     ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,13 @@ from nes_lab.execution.choice import ExecutionChoice
 from nes_lab.execution.inference_cache import InferenceCache
 from nes_lab.execution.layer_taps import LayerTaps
 from nes_lab.execution.registry import EXECUTIONS, available_executions
-from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.dense import DenseExchange
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
+from nes_lab.records.options import ExecutionName, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.renamed import warn_renamed
 
 __all__ = ["EpitomeLayer", "SnapReport"]
@@ -53,8 +55,8 @@ class EpitomeLayer(DenseExchange):
         bias: True if the layer has a bias: one number per output channel.
         epitome_shape: Shape of the epitome, ``(E_out, E_in, *E_k)``: its lengths along output channels, input channels and
             kernel axes.
-        patch_channels: Numbers of output and input channels of a patch, ``(b_out, b_in)``; None: the lengths of the epitome's
-            channel axes.
+        patch_channels: Numbers of output and input channels of a patch, ``(b_out, b_in)``, or one integer for both (at most the
+            epitome's length); None: the lengths of the epitome's channel axes.
         routing: How the starts are set. ``"tiled"``: 0, b, 2b, ... for patches of length b, beginning again at the end of the
             epitome; ``"stride"``: evenly spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters;
             ``"learner"``: predicted from the input.
@@ -76,6 +78,12 @@ class EpitomeLayer(DenseExchange):
 
     routing: Starts
 
+    if TYPE_CHECKING:  # torch declares that calling any module returns Any
+
+        def __call__(self, input: Tensor) -> Tensor:
+            """Compute the layer's output."""
+            ...
+
     def __init__(
         self,
         weight_shape: tuple[int, ...],
@@ -83,16 +91,16 @@ class EpitomeLayer(DenseExchange):
         bias: bool,
         *,
         epitome_shape: tuple[int, ...],
-        patch_channels: tuple[int, int] | None = None,
-        routing: str = "tiled",
-        scope: str = "separable",
-        boundary: str = "clamp",
-        execution: str = "auto",
+        patch_channels: int | tuple[int, int] | None = None,
+        routing: Routing = "tiled",
+        scope: Scope = "separable",
+        boundary: Boundary = "clamp",
+        execution: ExecutionOption = "auto",
         seed: int = 0,
         reach: float = 1.0,
-        squash: str = "tanh",
+        squash: Squash = "tanh",
         momentum: float = 0.9,
-        learner: str = "mlp",
+        learner: LearnerKind = "mlp",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -130,7 +138,7 @@ class EpitomeLayer(DenseExchange):
     # ---- execution -------------------------------------------------------------------------------------------------
 
     @property
-    def execution(self) -> str:
+    def execution(self) -> ExecutionOption:
         """Name of the execution (the way in which the layer is computed), or ``"auto"`` for the one with the fewest multiply-adds.
 
         It can be set at any time; the output stays the same.
@@ -141,7 +149,7 @@ class EpitomeLayer(DenseExchange):
         return self._choice.name
 
     @execution.setter
-    def execution(self, name: str) -> None:
+    def execution(self, name: ExecutionOption) -> None:
         self._choice.set(name, self.form)
 
     @property
@@ -149,7 +157,7 @@ class EpitomeLayer(DenseExchange):
         """Properties that decide how the layer can be computed: its shapes, how each axis is read, and its operation."""
         return LayerForm(self.geometry, self.routing.axis_states, self.op)
 
-    def available_executions(self) -> tuple[str, ...]:
+    def available_executions(self) -> tuple[ExecutionName, ...]:
         """Return the names of the executions (ways to compute a layer) that work for this layer."""
         return tuple(execution.name for execution in available_executions(self.form))
 

@@ -5,16 +5,18 @@ Tests: tests/nn/test_layer.py
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self, Unpack
 
 import torch
 from torch import nn
 
 from nes_lab.errors import GeometryError
 from nes_lab.execution.base import LayerOp
+from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.nn.dense import fill_dense
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.records.options import EpitomeInit
+from nes_lab.records.keywords import EpitomeKeywords
+from nes_lab.records.options import EpitomeInit, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.renamed import renamed_arguments
 
 __all__ = ["EpitomeLinear"]
@@ -57,17 +59,17 @@ class EpitomeLinear(EpitomeLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        epitome_shape: tuple[int, int],
-        patch_channels: tuple[int, int] | None = None,
-        routing: str = "tiled",
-        scope: str = "separable",
-        boundary: str = "clamp",
-        execution: str = "auto",
+        epitome_shape: tuple[int, ...],
+        patch_channels: int | tuple[int, int] | None = None,
+        routing: Routing = "tiled",
+        scope: Scope = "separable",
+        boundary: Boundary = "clamp",
+        execution: ExecutionOption = "auto",
         seed: int = 0,
         reach: float = 1.0,
-        squash: str = "tanh",
+        squash: Squash = "tanh",
         momentum: float = 0.9,
-        learner: str = "mlp",
+        learner: LearnerKind = "mlp",
     ) -> None:
         super().__init__(
             (out_features, in_features),
@@ -91,7 +93,9 @@ class EpitomeLinear(EpitomeLayer):
 
     @classmethod
     @renamed_arguments(weights="initial_weights")
-    def from_linear(cls, linear: nn.Linear, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
+    def from_linear(
+        cls, linear: nn.Linear, initial_weights: EpitomeInit = "fit", **epitome: Unpack[EpitomeKeywords]
+    ) -> Self:
         """Make the epitome layer that replaces a dense linear layer.
 
         Bias, dtype, device and training mode are those of the dense layer.

@@ -9,7 +9,7 @@ Tests: tests/nn/test_kinds.py
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from torch import nn
 
@@ -20,6 +20,7 @@ from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.nn.same import EpitomeConv2dSame
 from nes_lab.nn.std_conv import EpitomeStdConv2d
+from nes_lab.records.keywords import EpitomeKeywords
 from nes_lab.records.options import EpitomeInit
 
 __all__ = ["LAYERS", "epitome_layer_for"]
@@ -31,7 +32,9 @@ LAYERS: dict[str, type[EpitomeLayer]] = {
 """Class of epitome layer for each kind of layer."""
 
 
-def epitome_layer_for(module: nn.Module, initial_weights: EpitomeInit = "fit", **layer_arguments: Any) -> EpitomeLayer:
+def epitome_layer_for(
+    module: nn.Module, initial_weights: EpitomeInit = "fit", **layer_arguments: Unpack[EpitomeKeywords]
+) -> EpitomeLayer:
     """Make the epitome layer that replaces a dense layer.
 
     Bias, dtype, device and training mode are those of the dense layer.

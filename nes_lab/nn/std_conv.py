@@ -9,7 +9,7 @@ Tests: tests/nn/test_kinds.py
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Literal, Self, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from nes_lab.epitome.sampling import sample_patches
 from nes_lab.execution.base import SAME_TF, LayerOp
 from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.same import EpitomeConv2dSame
+from nes_lab.records.keywords import EpitomeKeywords
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
 
@@ -34,13 +35,15 @@ class EpitomeStdConv2d(EpitomeConv2d):
     multiply-adds. :attr:`weight` is the weight before standardization, as in timm.
 
     Args:
-        *args: Positional arguments of :class:`~nes_lab.nn.conv.EpitomeConv2d`.
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype: Arguments of
+            :class:`~nes_lab.nn.conv.EpitomeConv2d`.
         eps: Small number that is added to the variance before dividing.
         gain: True to multiply each output channel's weights by a learned factor, the gain.
         gain_scale: Constant that multiplies all gains.
         same_pad: True for TensorFlow's ``SAME`` padding: an axis of length ``size`` gets ``ceil(size / stride)`` outputs, and
             ``padding`` is ignored.
-        **options: Keyword arguments of :class:`~nes_lab.nn.conv.EpitomeConv2d`.
+        **epitome: Keyword arguments of :class:`~nes_lab.nn.conv.EpitomeConv2d`: ``epitome_shape``, and others such as
+            ``patch_channels`` and ``routing``.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, H_out, W_out)``
@@ -56,14 +59,26 @@ class EpitomeStdConv2d(EpitomeConv2d):
 
     def __init__(
         self,
-        *args: Any,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] | Literal["same", "valid"] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: Literal["zeros"] = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
         eps: float = 1e-6,
         gain: bool = False,
         gain_scale: float = 1.0,
         same_pad: bool = False,
-        **options: Any,
+        **epitome: Unpack[EpitomeKeywords],
     ) -> None:
-        super().__init__(*args, **options)
+        geometry = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
+        super().__init__(*geometry, bias, padding_mode, device, dtype, **epitome)
         self.eps, self.gain_scale, self.same_pad = eps, gain_scale, same_pad
         self.op = replace(self.op, padding=SAME_TF) if same_pad else self.op
         ones = self.epitome.new_ones(self.out_channels, 1, 1, 1)
@@ -76,7 +91,9 @@ class EpitomeStdConv2d(EpitomeConv2d):
 
     @classmethod
     @renamed_arguments(weights="initial_weights")
-    def from_conv(cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Any) -> Self:
+    def from_conv(
+        cls, conv: nn.modules.conv._ConvNd, initial_weights: EpitomeInit = "fit", **epitome: Unpack[EpitomeKeywords]
+    ) -> Self:
         """Make the epitome layer that replaces timm's ``StdConv2d`` or ``ScaledStdConv2d``, with its gain and padding.
 
         Args:
@@ -88,7 +105,11 @@ class EpitomeStdConv2d(EpitomeConv2d):
                 ``routing``.
         """
         gain = getattr(conv, "gain", None)
-        settings = {"eps": conv.eps, "same_pad": getattr(conv, "same_pad", False), "gain": gain is not None}
+        settings: dict[str, Any] = {
+            "eps": conv.eps,
+            "same_pad": getattr(conv, "same_pad", False),
+            "gain": gain is not None,
+        }
         settings |= {} if gain is None else {"gain_scale": conv.scale}
         layer = super().from_conv(conv, initial_weights, **settings, **epitome)
         if layer.gain is not None and gain is not None and not gain.is_meta and initial_weights != "none":

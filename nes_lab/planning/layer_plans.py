@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import get_args
 
+from nes_lab.errors import check_choice
 from nes_lab.execution.base import AxisState, LayerForm
 from nes_lab.execution.registry import EXECUTIONS
-from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry, Scope
 from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
@@ -47,7 +49,8 @@ def plan_layer(
         GeometryError: If a patch does not fit in the epitome.
     """
     patch, dense = _patch(epitome_shape, options), layer.dense
-    geometry = EpitomeGeometry(layer.weight_shape, epitome_shape, patch, options.scope, options.boundary)
+    scope = check_choice("scope", options.scope, get_args(Scope))
+    geometry = EpitomeGeometry(layer.weight_shape, epitome_shape, patch, scope, options.boundary)
     sampled, learned = sampled_axes(geometry, options.routing), routing_mode(options.routing).learned
     executions, unavailable = _executions(layer, geometry, sampled, learned)
     execution = "materialize" if layer.bypassed else "auto"
@@ -66,7 +69,7 @@ def plan_layer(
         epitome_shape=epitome_shape,
         patch_channels=patch,
         routing=options.routing,
-        scope=options.scope,
+        scope=scope,
         boundary=options.boundary,
         execution=execution,
         seed=options.seed + layer.index,

@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from nes_lab.errors import BudgetError, OptionError
+from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.planning.build_ladder import build_ladder
 from nes_lab.planning.ladder import Ladder
 from nes_lab.planning.latency import meet_latency
@@ -24,7 +25,7 @@ from nes_lab.planning.strategies import STRATEGIES
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
-from nes_lab.records.options import PlanOptions
+from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.text import format_number
@@ -47,14 +48,14 @@ def plan_for_budget(
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    routing: str = "tiled",
-    scope: str = "separable",
-    boundary: str = "clamp",
-    patch_channels: int | None = None,
+    routing: Routing = "tiled",
+    scope: ScopeOption = "separable",
+    boundary: Boundary = "clamp",
+    patch_channels: int | tuple[int, int] | None = None,
     round_to: int = 8,
-    wiring: str = "both_axes",
+    wiring: Wiring = "both_axes",
     min_channels: int = 1,
-    strategy: str = "uniform",
+    strategy: Strategy = "uniform",
     sensitivity: SensitivityReport | None = None,
     seed: int = 0,
     layer_options: Mapping[str, Any] | None = None,

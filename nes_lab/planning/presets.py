@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
@@ -16,24 +16,24 @@ from nes_lab.planning.ladder import shrinking_axes
 from nes_lab.planning.layer_plans import assemble, plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer, survey
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
-from nes_lab.records.options import PlanOptions
+from nes_lab.records.options import PlanOptions, PresetName, PresetWiring
 
 __all__ = ["PRESETS", "preset"]
 
-AXES_PRESETS = ("input_axis", "output_axis", "both_axes")
-PRESETS = ("released_x2", *AXES_PRESETS)
+PRESETS = get_args(PresetName)
+AXES_PRESETS = PRESETS[1:]
 OUTPUT_AXIS, INPUT_AXIS = 0, 1
 EXPAND_AND_PROJECT = {"InvertedResidual": ("conv_pw", "conv_pwl"), "InvertedBlock": ("expand.0", "project.0")}
 """Class name of an inverted-residual block (of timm or of this library) -> names of its expand and project convolutions."""
 
 
 def preset(
-    name: str,
+    name: PresetName,
     model: nn.Module,
     example_input: Any,
     *,
     head: bool = False,
-    wiring: str = "expand_project",
+    wiring: PresetWiring = "expand_project",
     factor: int = 2,
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
@@ -77,7 +77,7 @@ def preset(
     Source: the NES authors' code for the MicroNet challenge. The tests check the counts of ``released_x2``.
     """
     check_choice("name", name, PRESETS)
-    check_choice("wiring", wiring, ("expand_project", "expand_head"))
+    check_choice("wiring", wiring, get_args(PresetWiring))
     check_int("factor", factor, 2)
     given = {"head": head, "wiring": wiring != "expand_project"} if name in AXES_PRESETS else {}
     given |= {"include": include, "exclude": exclude, "factor": factor != 2} if name not in AXES_PRESETS else {}
@@ -90,7 +90,7 @@ def preset(
 
 
 def _along_axes(
-    name: str,
+    name: PresetName,
     model: nn.Module,
     example_input: Any,
     factor: int,

@@ -4,6 +4,7 @@
 ``counts``: the quantities of a model that a budget can limit.
 ``budget``: limits on the params, multiply-adds and time of a network.
 ``options``: names, defaults and help texts of the options of compression planning.
+``keywords``: the keyword arguments that several functions pass on, with their types.
 ``compression_plan``: the layers of a model that are replaced, their epitomes, and the cost of the compressed model.
 ``plan_table``: the tables of a compression plan.
 ``cost_report``: the counted and the measured cost of a model.

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 from nes_lab.errors import PlanError, closest
-from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
 from nes_lab.records.budget import Budget
 from nes_lab.records.counts import QUANTITIES, Counts, total
-from nes_lab.records.options import LearnerOptions
+from nes_lab.records.options import ExecutionOption, LearnerOptions
 from nes_lab.records.plan_table import explanation, layer_table
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
@@ -90,9 +90,9 @@ class LayerPlan(Part):
     epitome_shape: tuple[int, ...]
     patch_channels: tuple[int, int]
     routing: str
-    scope: str
-    boundary: str
-    execution: str
+    scope: Scope
+    boundary: Boundary
+    execution: ExecutionOption
     seed: int
     dense: Counts
     predicted: Counts
@@ -124,7 +124,7 @@ class LayerPlan(Part):
         return self.predicted.params / self.dense.params
 
     @property
-    def resolved_execution(self) -> str:
+    def resolved_execution(self) -> ExecutionOption:
         """Name of the execution plan (way to compute the layer) that the layer uses.
 
         The option ``auto`` means the execution plan with the fewest multiply-adds. In plans of older versions the result stays
@@ -133,15 +133,15 @@ class LayerPlan(Part):
         if self.execution != "auto" or not self.executions:
             return self.execution
         # the first one if several are equal, as the layer chooses too
-        return min(self.executions, key=lambda name: self.executions[name])
+        return cast(ExecutionOption, min(self.executions, key=lambda name: self.executions[name]))
 
     @property
-    def runs(self) -> str:
+    def runs(self) -> ExecutionOption:
         """Old name of :attr:`resolved_execution`: the execution plan (way to compute the layer) that the layer uses."""
         warn_renamed("LayerPlan.runs", "LayerPlan.resolved_execution")
         return self.resolved_execution
 
-    def with_execution(self, execution: str) -> LayerPlan:
+    def with_execution(self, execution: ExecutionOption) -> LayerPlan:
         """Return a copy of this layer's plan with another execution plan (way to compute the layer).
 
         The multiply-adds are those of the new execution plan.
@@ -300,7 +300,7 @@ class CompressionPlan(Record):
             "why": layer.why if layer else "",
         }
 
-    def with_execution(self, executions: Mapping[str, str]) -> CompressionPlan:
+    def with_execution(self, executions: Mapping[str, ExecutionOption]) -> CompressionPlan:
         """Return a copy of the compression plan with other execution plans (ways to compute a layer) for some layers.
 
         The multiply-adds are updated. In plans of older versions they stay the same, because the needed numbers are not

@@ -18,14 +18,26 @@ from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.geometry.start_rules import ROUTING_MODES, routing_mode
 
 __all__ = [
+    "AmpMode",
     "CHOICES",
     "EpitomeInit",
+    "ExecutionName",
+    "ExecutionOption",
+    "ExecutorName",
+    "ExportForm",
+    "ExportFormat",
     "InitialWeights",
+    "Interpolation",
     "LearnerKind",
     "LearnerOptions",
+    "Normalization",
     "PlanOptions",
+    "PresetName",
+    "PresetWiring",
     "Routing",
+    "Schedule",
     "ScopeOption",
+    "SensitivityCost",
     "Squash",
     "Strategy",
     "Wiring",
@@ -43,6 +55,19 @@ EpitomeInit = Literal["fit", "reset", "none"]
 """Initial cells of an epitome: fitted to a dense weight, each one of the weights that read it, or fresh random numbers."""
 Squash = Literal["tanh", "sigmoid"]
 LearnerKind = Literal["mlp", "conv"]
+ExecutionName = Literal["materialize", "factored", "wrapped", "product_map"]
+ExecutionOption = Literal[ExecutionName, "auto"]
+"""An execution (way to compute a layer), or ``auto`` for the one with the fewest multiply-adds."""
+PresetName = Literal["released_x2", "input_axis", "output_axis", "both_axes"]
+PresetWiring = Literal["expand_project", "expand_head"]
+SensitivityCost = Literal["loss", "residual"]
+ExportForm = Literal["materialized", "factored"]
+ExportFormat = Literal["onnx", "torch"]
+Schedule = Literal["cosine", "step", "poly", "tanh", "constant"]
+AmpMode = Literal["auto", "off", "bf16", "fp16"]
+Interpolation = Literal["bilinear", "bicubic"]
+Normalization = Literal["own", "imagenet", "half"]
+ExecutorName = Literal["local", "ray"]
 
 CHOICES: dict[str, dict[str, str]] = {
     "routing": {name: mode.help for name, mode in ROUTING_MODES.items()},

@@ -11,16 +11,17 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from math import log
-from typing import Any
+from typing import Any, get_args
 
 from nes_lab.errors import OptionError, PlanError, check_choice, closest
 from nes_lab.records.columns import columns
+from nes_lab.records.options import SensitivityCost
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 
 __all__ = ["COSTS", "LayerSensitivity", "SensitivityPoint", "SensitivityReport"]
 
-COSTS = ("loss", "residual")
+COSTS: tuple[SensitivityCost, ...] = get_args(SensitivityCost)
 _LEAST_KEPT = 1e-9  # smallest kept share of a weight's energy, so that its logarithm stays finite
 
 
@@ -41,7 +42,7 @@ class SensitivityPoint(Part):
     residual: float
     loss_increase: float | None = None
 
-    def cost(self, by: str) -> float:
+    def cost(self, by: SensitivityCost) -> float:
         """Return how much quality is lost with this epitome: the increase of the loss, or ``-log(1 - residual^2)``.
 
         The value of the formula is 0 if the epitome gives the dense weight exactly, and grows with the residual. The values
@@ -77,7 +78,7 @@ class LayerSensitivity(Part):
     points: tuple[SensitivityPoint, ...]
 
     @cached_property
-    def _curves(self) -> dict[str, tuple[list[float], list[float]]]:
+    def _curves(self) -> dict[SensitivityCost, tuple[list[float], list[float]]]:
         """Name of a measure of quality (``loss`` or ``residual``) -> two lists with one number per measured epitome.
 
         The first list has the fraction of the weight that the epitome saves: 1 - cells / numbers in the weight. The second
@@ -87,7 +88,7 @@ class LayerSensitivity(Part):
         given = [0.0, *(1 - p.ratio for p in points)]
         return {by: (given, list(accumulate((0.0, *(p.cost(by) for p in points)), max))) for by in COSTS}
 
-    def cost(self, ratio: float, by: str = "residual") -> float:
+    def cost(self, ratio: float, by: SensitivityCost = "residual") -> float:
         """Estimate how much quality is lost with an epitome of any size, by linear interpolation between the measured sizes.
 
         A smaller epitome never has a smaller estimate. Below the smallest measured size, the estimate follows the line through
@@ -142,7 +143,7 @@ class SensitivityReport(Record):
     complete: bool = field(default=True)
 
     @property
-    def measured_by(self) -> str:
+    def measured_by(self) -> SensitivityCost:
         """Name of the measured quantity: ``"loss"`` if calibration data was given, else ``"residual"``.
 
         A residual is the relative error of a weight that is sampled from an epitome.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from nes_lab.errors import PlanError
 from nes_lab.records.columns import columns, ms_as
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.options import ExecutionOption
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 from nes_lab.text import list_some
@@ -71,7 +72,7 @@ class LayerTuning(Part):
     calls: int
     times_ms: Mapping[str, float]
     madds: Mapping[str, int]
-    execution: str
+    execution: ExecutionOption
     reason: str
 
     def differs(self, plan: LayerPlan) -> str:
@@ -124,7 +125,7 @@ class TuneReport(Record):
     seconds: float
 
     @property
-    def executions(self) -> dict[str, str]:
+    def executions(self) -> dict[str, ExecutionOption]:
         """Name of each timed layer -> name of its chosen execution plan (way to compute the layer)."""
         return {layer.name: layer.execution for layer in self.layers if layer.times_ms}
 

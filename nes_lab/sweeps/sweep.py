@@ -7,11 +7,12 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from nes_lab.config.sweep import Range, SweepConfig, load_sweep
 from nes_lab.errors import NesLabError, RunError, check_choice
 from nes_lab.progress_bar import OnProgress, ProgressEvent, progress_reporter
+from nes_lab.records.options import ExecutorName
 from nes_lab.renamed import renamed_arguments
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.info import RunInfo
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXECUTORS", "Sweep", "run_sweep"]
 
-EXECUTORS = ("local", "ray")
+EXECUTORS = get_args(ExecutorName)
 SHOWN = ("top1", "madds", "params")
 
 
@@ -45,7 +46,7 @@ def _old_callback(news: Callable[[str, RunInfo | None], object]) -> dict[str, An
 def run_sweep(
     source: SweepConfig | str | Path | Mapping[str, Any],
     *,
-    executor: str = "local",
+    executor: ExecutorName = "local",
     jobs: int | None = None,
     address: str = "",
     cpus_per_trial: float = 1.0,

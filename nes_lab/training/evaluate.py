@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.datasets.spec import Split
+from nes_lab.records.options import AmpMode
 from nes_lab.training import distributed
 from nes_lab.training.losses import classification_loss
 from nes_lab.training.precision import Precision
@@ -27,7 +28,7 @@ def evaluate(
     *,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
-    amp: str = "off",
+    amp: AmpMode = "off",
     should_stop: Callable[[], bool] = _never,
     all_ranks: bool = False,
     channels_last: bool = False,

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from nes_lab.errors import OptionError, check_choice
+from nes_lab.records.options import AmpMode
 from nes_lab.training.recipe import AMP_MODES
 
 __all__ = ["Precision"]
@@ -35,7 +36,7 @@ class Precision:
         ('float32', 'bfloat16')
     """
 
-    def __init__(self, device: torch.device, amp: str) -> None:
+    def __init__(self, device: torch.device, amp: AmpMode) -> None:
         self.device, self.dtype = device, _dtype(device, check_choice("amp", amp, AMP_MODES))
 
     @property
@@ -53,7 +54,7 @@ class Precision:
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, dtype=self.dtype)
 
 
-def _dtype(device: torch.device, amp: str) -> torch.dtype | None:
+def _dtype(device: torch.device, amp: AmpMode) -> torch.dtype | None:
     has_bf16 = device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported())
     if amp == "off" or (amp == "auto" and device.type != "cuda"):
         return None

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from nes_lab.errors import OptionError, check_choice
+from nes_lab.records.options import AmpMode, Schedule
 
 __all__ = ["AMP_MODES", "SCHEDULES", "Recipe"]
 
-SCHEDULES = ("cosine", "step", "poly", "tanh", "constant")
-AMP_MODES = ("auto", "off", "bf16", "fp16")
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+AMP_MODES: tuple[AmpMode, ...] = get_args(AmpMode)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Recipe:
     momentum: float = 0.0
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     weight_decay: float = 0.0
-    schedule: str = "cosine"
+    schedule: Schedule = "cosine"
     decay_epochs: float = 30.0
     decay_rate: float = 0.1
     min_lr: float = 0.0
@@ -94,7 +95,7 @@ class Recipe:
     ema_warmup: bool = True
     kd_weight: float = 0.0
     kd_temperature: float = 1.0
-    amp: str = "off"
+    amp: AmpMode = "off"
     accumulate: int = 1
     sync_batchnorm: bool = False
     compile: bool = False

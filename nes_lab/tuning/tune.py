@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -29,6 +29,7 @@ from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
+from nes_lab.records.options import ExecutionName, ExecutionOption
 from nes_lab.records.tune_report import LayerTuning, TuneReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.surgery.replace import materialize
@@ -36,7 +37,7 @@ from nes_lab.tuning.layer_inputs import Calls, InputLayout, record_calls, tune_k
 
 __all__ = ["choose_execution", "tune"]
 
-BASELINE = "materialize"
+BASELINE: ExecutionName = "materialize"
 """The execution that the others are compared with."""
 
 MIN_GAIN = 0.02
@@ -107,7 +108,7 @@ def tune(
         key = tune_key(trial, example_input, calls)
         layers = _time_layers(trial, calls, device, seconds / 2, report)
         layers, times, ratio = _compare_networks(trial, layers, example_input, device, begun + seconds, report)
-    chosen = {layer.name: layer.execution for layer in layers}
+    chosen: dict[str, ExecutionOption] = {layer.name: layer.execution for layer in layers}
     for name, layer in epitome_layers(model):
         layer.execution = chosen[name]
     return TuneReport(
@@ -122,7 +123,7 @@ def tune(
     )
 
 
-def choose_execution(times: Times) -> tuple[str, str]:
+def choose_execution(times: Times) -> tuple[ExecutionOption, str]:
     """Choose the fastest execution (way to compute the layer) of one layer.
 
     If no execution is clearly faster than ``materialize``, choose ``materialize``: sample the whole weight, then compute a
@@ -148,7 +149,7 @@ def choose_execution(times: Times) -> tuple[str, str]:
         name = min(others, key=lambda n: others[n].median)
         return BASELINE, f"{name} takes {others[name].median:.2f} of its time, not clearly less"
     best = min(clearly_faster, key=lambda n: others[n].median)
-    return best, f"{others[best].median:.2f} of the time materialized"
+    return cast(ExecutionOption, best), f"{others[best].median:.2f} of the time materialized"
 
 
 def _check_arguments(model: nn.Module, seconds: float) -> None:
@@ -208,7 +209,7 @@ def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.
     """Time each execution (way to compute the layer) of an epitome layer, on inputs like those in the model."""
     inputs = [(layout.make(), times) for layout, times in calls.items()]
 
-    def contender(name: str) -> Callable[[], None]:
+    def contender(name: ExecutionName) -> Callable[[], None]:
         duplicate = copy.deepcopy(layer)  # one per execution, so that tensors it caches for inference are freed with it
         duplicate.execution = name
 
@@ -227,7 +228,7 @@ def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.
 
 def _layer_tuning(name: str, layer: EpitomeLayer, calls: Counter[InputLayout], times: Times) -> LayerTuning:
     geometry = layer.geometry
-    assert geometry.patch_channels is not None  # the geometry sets it
+    assert isinstance(geometry.patch_channels, tuple)  # the geometry sets it
     if times:
         execution, reason = choose_execution(times)
     else:

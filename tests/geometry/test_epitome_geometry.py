@@ -44,6 +44,8 @@ def test_the_rule_holds_under_either_boundary(boundary):
         ({"epitome_shape": "ab"}, GeometryError, "integer"),
         ({"epitome_shape": 4}, GeometryError, "sequence"),
         ({"epitome_shape": (4, 4), "patch_channels": (1, 2, 3)}, GeometryError, "needs 2 numbers"),
+        ({"epitome_shape": (4, 4), "patch_channels": 0}, GeometryError, "at least 1"),
+        ({"epitome_shape": (4, 4), "patch_channels": True}, GeometryError, "integer"),
         ({"epitome_shape": (4, 4), "scope": "jiont"}, OptionError, "Did you mean 'joint'"),
         ({"epitome_shape": (4, 4), "boundary": "wrap"}, OptionError, "circular"),
     ],
@@ -51,6 +53,10 @@ def test_the_rule_holds_under_either_boundary(boundary):
 def test_bad_arguments_are_named(arguments, error, says):
     with pytest.raises(error, match=says):
         EpitomeGeometry((8, 8), **arguments)
+
+
+def test_one_patch_length_stands_for_both_axes():
+    assert EpitomeGeometry((8, 8, 3), (4, 2, 3), patch_channels=3).patch_channels == (3, 2)
 
 
 def test_patch_longer_than_the_weight_is_cropped():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -12,10 +12,12 @@ import nes_lab
 from nes_lab.cli.plan_flags import PlanFlags
 from nes_lab.config import CompressionConfig
 from nes_lab.errors import OptionError
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.geometry.start_rules import ROUTING_MODES
 from nes_lab.planning.strategies import STRATEGIES
 from nes_lab.records import options
+from nes_lab.records.keywords import EpitomeKeywords, PlanKeywords
 from nes_lab.records.options import CHOICES, LearnerOptions, PlanOptions, option_default, option_help
 
 NOT_MEASURED = {"strategy", "layer_options", "seconds"}
@@ -35,6 +37,7 @@ def test_choices_describe_every_name():
     }
     assert {name: tuple(texts) for name, texts in CHOICES.items()} == {n: get_args(s) for n, s in sets.items()}
     assert tuple(ROUTING_MODES) == get_args(options.Routing)
+    assert {*EXECUTIONS, "auto"} == {*get_args(options.ExecutionOption)}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,21 @@ def test_plan_options_are_the_keywords_of_functions(function: Any, absent: set[s
     documented = " ".join((inspect.getdoc(function) or "").replace("``", "").split())
     sentences = {name: option_help(name).removesuffix(".").partition(": ")[0] for name in expected}
     assert [name for name, text in sentences.items() if f"{name}: {text}" not in documented] == []
+
+
+@pytest.mark.parametrize(
+    ("keywords", "function"),
+    [
+        (EpitomeKeywords, nes_lab.EpitomeLinear.__init__),
+        (EpitomeKeywords, nes_lab.EpitomeConv2d.__init__),
+        (PlanKeywords, nes_lab.plan_for_budget),
+    ],
+    ids=["EpitomeLinear", "EpitomeConv2d", "plan_for_budget"],
+)
+def test_keywords_are_those_of_functions(keywords: Any, function: Any):
+    names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    types = get_type_hints(function)
+    assert {name: types[name] for name in names} == get_type_hints(keywords)
 
 
 def test_plan_options_are_flags_of_the_command_line():

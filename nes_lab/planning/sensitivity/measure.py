@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nes_lab.errors import OptionError
 from nes_lab.fitting.fit import plan_or_search
 from nes_lab.fitting.row_scales import scaling_norms
+from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.planning.build_ladder import build_ladder
 from nes_lab.planning.ladder import Ladder
 from nes_lab.planning.sensitivity.cache import SensitivityCache, measurement_key
@@ -22,7 +23,7 @@ from nes_lab.planning.sensitivity.one_layer import measure_point
 from nes_lab.planning.survey import SurveyedLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import LayerPlan
-from nes_lab.records.options import PlanOptions
+from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Wiring
 from nes_lab.records.sensitivity_report import LayerSensitivity, SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 
@@ -44,12 +45,12 @@ def measure_sensitivity(
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    routing: str = "tiled",
-    scope: str = "separable",
-    boundary: str = "clamp",
-    patch_channels: int | None = None,
+    routing: Routing = "tiled",
+    scope: ScopeOption = "separable",
+    boundary: Boundary = "clamp",
+    patch_channels: int | tuple[int, int] | None = None,
     round_to: int = 8,
-    wiring: str = "both_axes",
+    wiring: Wiring = "both_axes",
     min_channels: int = 1,
     seed: int = 0,
     progress: bool = False,
