@@ -97,7 +97,7 @@ def off_the_integers(model: Any) -> Any:
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if ".starts_" in name:
+            if ".start_offsets_" in name:
                 parameter.add_(torch.rand(parameter.shape, generator=draw))
     return model.eval()
 

@@ -235,9 +235,8 @@ options = {"padding": 1, "epitome_shape": (16, 8, 3, 3), "patch_channels": (8, 4
 layer = nes_lab.EpitomeConv2d(16, 32, 3, routing="free", **options)
 model = torch.nn.ModuleDict({"conv": layer})
 before = snapshot_layers(model)["conv"]
-with torch.no_grad():
-    layer.routing.starts_out.copy_(torch.tensor([0.3, 7.2, 1.5, 8.0]))
-    layer.routing.starts_in.copy_(torch.tensor([0.6, 3.1, 0.0, 2.5]))
+layer.routing.set_starts_(0, torch.tensor([0.3, 7.2, 1.5, 8.0]))
+layer.routing.set_starts_(1, torch.tensor([0.6, 3.1, 0.0, 2.5]))
 now = snapshot_layers(model)["conv"]
 layer
 
@@ -316,7 +315,7 @@ nes_lab.count(layer, one)
 # The law also holds for the gradients of the epitome and of the starts, so a layer can be trained with any execution plan.
 
 # %%
-learned = [layer.epitome, layer.routing.starts_out, layer.routing.starts_in]
+learned = [layer.epitome, layer.routing.start_offsets_out, layer.routing.start_offsets_in]
 gradients = {}
 for name in layer.available_executions():
     layer.execution = name

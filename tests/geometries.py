@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d
+from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 
@@ -88,10 +89,14 @@ def scatter_starts(layer: EpitomeLayer, draw: np.random.Generator) -> None:
         for axis, table in layer.routing.tables():
             high = torch.from_numpy(layer.geometry.limits(axis)).to(table)
             if layer.geometry.boundary == "circular":
-                table.copy_(torch.from_numpy(draw.uniform(-20, 20, tuple(table.shape))))
+                layer.routing.set_starts_(axis, torch.from_numpy(draw.uniform(-20, 20, tuple(table.shape))))
                 continue
             values = torch.from_numpy(draw.uniform(0, 1, tuple(table.shape))).to(table) * high
             place = torch.from_numpy(draw.integers(0, 5, tuple(table.shape)))
             values = torch.where(place == 0, torch.zeros_like(values), values)
             values = torch.where(place == 1, high, values)
-            table.copy_(torch.where(place == 2, values.floor(), values))
+            values = torch.where(place == 2, values.floor(), values)
+            if isinstance(layer.routing, FreeStarts):  # as training leaves them: anchors of the rule, and offsets
+                table.copy_(values - layer.routing.anchor(axis))
+            else:
+                table.copy_(values)

@@ -113,8 +113,9 @@ def _move(layer: EpitomeLayer, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for axis, table in layer.routing.tables():
-            below = torch.minimum(table, start_limits(layer.geometry, axis, table) - 1).clamp_min(0)
-            table.copy_(below + torch.empty_like(table).uniform_(0.1, 0.9, generator=draw))
+            starts = layer.routing.read(axis)
+            below = torch.minimum(starts, start_limits(layer.geometry, axis, table) - 1).clamp_min(0)
+            layer.routing.set_starts_(axis, below + torch.empty_like(table).uniform_(0.1, 0.9, generator=draw))
 
 
 def _measure(shape: Shape, batch: int, settings: Settings) -> list[Row]:

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_example
 from nes_lab.execution.base import ExecutionCost
+from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.cost_report import CostReport, LayerCost
 from nes_lab.records.counts import Counts
@@ -126,7 +127,9 @@ def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> 
     for module in modules:
         if id(module) in learners:
             continue
-        kept = (b for name, b in module._buffers.items() if name not in module._non_persistent_buffers_set)
+        # a saved folder holds one number per start: anchors and offsets are added up
+        names = () if isinstance(module, FreeStarts) else module._buffers.keys() - module._non_persistent_buffers_set
+        kept = (module._buffers[name] for name in names)
         for tensor in (*module._parameters.values(), *kept):
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))

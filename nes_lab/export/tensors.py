@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nes_lab.errors import CheckpointError
+from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.starts import start_name
 
 __all__ = ["Slot", "StoredTensors", "check_numbers", "collect_tensors", "fill", "slots", "unsaved_buffers"]
 
@@ -26,6 +28,8 @@ class Slot:
         attribute: Name of the attribute.
         tensor: The tensor; None: the attribute is None.
         parameter: True for a parameter, False for a buffer.
+        axis: Index of the weight axis whose starts the tensor holds, if the owner keeps them as anchors and offsets. None in
+            all other cases.
     """
 
     name: str
@@ -33,17 +37,34 @@ class Slot:
     attribute: str
     tensor: Tensor | None
     parameter: bool
+    axis: int | None = None
 
 
 def slots(model: nn.Module) -> Iterator[Slot]:
-    """Yield all parameters and persistent buffers of a model. A shared tensor is yielded once for each of its names."""
+    """Yield all parameters and persistent buffers of a model. A shared tensor is yielded once for each of its names.
+
+    Starts that a module keeps as anchors and offsets are yielded as one tensor, their sum.
+    """
+    sums: dict[tuple, Tensor] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         dot = f"{prefix}." if prefix else ""
+        if isinstance(module, FreeStarts):
+            yield from _starts_slots(dot, module, sums)
+            continue
         for name, parameter in module._parameters.items():
             yield Slot(dot + name, module, name, parameter, True)
         for name, buffer in module._buffers.items():
             if name not in module._non_persistent_buffers_set:
                 yield Slot(dot + name, module, name, buffer, False)
+
+
+def _starts_slots(dot: str, starts: FreeStarts, sums: dict[tuple, Tensor]) -> Iterator[Slot]:
+    for axis, offsets in starts.tables():
+        key = _identity(starts.anchor(axis)), _identity(offsets)
+        if key not in sums:  # where two modules share both tensors, they share the sum
+            sums[key] = starts.unclamped(axis).detach().requires_grad_(offsets.requires_grad)
+        name = start_name(starts.geometry, axis)
+        yield Slot(dot + name, starts, name, sums[key], True, axis)
 
 
 def unsaved_buffers(model: nn.Module) -> Iterator[Slot]:
@@ -180,11 +201,14 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, A
     for name, origin in source.items():
         slot = by_name[name]
         value: Tensor = ready[origin]
-        if slot.parameter:
-            if origin not in made:
-                made[origin] = nn.Parameter(value, origin not in fixed and value.is_floating_point())
-            value = made[origin]
-        setattr(slot.owner, slot.attribute, value)
+        if slot.parameter and origin not in made:
+            # starts become anchors; their parameters are the offsets
+            parameter = value if slot.axis is None else torch.zeros_like(value)
+            made[origin] = nn.Parameter(parameter, origin not in fixed and value.is_floating_point())
+        if isinstance(slot.owner, FreeStarts) and slot.axis is not None:
+            slot.owner.hold_(slot.axis, value, made[origin])
+        else:
+            setattr(slot.owner, slot.attribute, made[origin] if slot.parameter else value)
 
 
 def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:

@@ -210,10 +210,10 @@ def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
     """
     layer.epitome.copy_(state.epitome)
     if layer.routing.searchable:
-        for axis, table in layer.routing.tables():
+        for axis in layer.routing.sampled:
             starts = state.routing_map.starts[axis]
             assert starts is not None  # the routing map has starts for every sampled axis of the layer
-            table.copy_(starts)
+            layer.routing.set_starts_(axis, starts)
     if snap:
         layer.snap()
 

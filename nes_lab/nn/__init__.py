@@ -9,7 +9,8 @@
 ``kinds``: decides which dense layers an epitome layer can replace, and says why it cannot replace others.
 ``dense``: copies weights between an epitome layer and a plain torch layer, in both directions.
 ``init``: computes initial epitomes: random, copied from a dense weight, or fitted to it.
-``starts``: modules that hold the starts (starting indices): set by a rule, learned as parameters, or frozen.
+``starts``: modules that hold the starts (starting indices), set by a rule or frozen, and their base class.
+``free_starts``: holds starts as parameters that training learns: offsets from anchors.
 ``index_learner``: predicts the starts from the layer's input with a small network.
 ``all_reduce``: sums a tensor over all ranks of distributed training, with gradients.
 ``inspect``: lists the epitome layers of a model, and copies their epitomes and starts.

@@ -1,6 +1,7 @@
-"""Define the modules that hold a layer's starts (starting indices): set by a rule, learned as parameters, or frozen.
+"""Define the modules that hold a layer's starts (starting indices), set by a rule or frozen, and their base class.
 
-Starts that are predicted from the input are in :mod:`nes_lab.nn.index_learner`. To add a learned routing, write a subclass of
+Starts that are learned as parameters are in :mod:`nes_lab.nn.free_starts`. Starts that are predicted from the input are in
+:mod:`nes_lab.nn.index_learner`. To add a learned routing, write a subclass of
 :class:`Starts` with ``learned = True``, register it with :func:`learned_starts`, and describe it with
 :func:`nes_lab.geometry.start_rules.learned_routing`.
 
@@ -25,12 +26,13 @@ from nes_lab.geometry.start_rules import routing_mode, rule_starts
 __all__ = [
     "LEARNED_STARTS",
     "FixedStarts",
-    "FreeStarts",
     "FrozenStarts",
     "LayerFacts",
     "Starts",
+    "anchor_name",
     "learned_starts",
     "make_starts",
+    "offset_name",
     "start_name",
 ]
 
@@ -42,6 +44,16 @@ LEARNED_STARTS: dict[str, type[Starts]] = {}
 def start_name(geometry: EpitomeGeometry, axis: int) -> str:
     """Return the name of the starts (positions of patches) of one weight axis in a state dict, such as ``starts_out``."""
     return f"starts_{geometry.axes[axis].name}"
+
+
+def offset_name(geometry: EpitomeGeometry, axis: int) -> str:
+    """Return the name of the offsets of one weight axis in a state dict: the distances of starts from their anchors."""
+    return f"start_offsets_{geometry.axes[axis].name}"
+
+
+def anchor_name(geometry: EpitomeGeometry, axis: int) -> str:
+    """Return the name of the anchors of one weight axis in a state dict. Starts are stored as offsets from anchors."""
+    return f"start_anchors_{geometry.axes[axis].name}"
 
 
 @dataclass(frozen=True)
@@ -177,18 +189,31 @@ class Starts(nn.Module):
         return 0
 
     def table(self, axis: int) -> Tensor:
-        """Return the tensor that holds the starts (positions of patches in the epitome) of one weight axis."""
+        """Return the tensor that holds the starts (positions of patches in the epitome) of one weight axis.
+
+        ``free`` routing keeps starts as offsets from anchors. There this is the tensor of the offsets.
+        """
         return getattr(self, start_name(self.geometry, axis))
+
+    def set_starts_(self, axis: int, starts: Tensor) -> None:
+        """Set the starts (positions of patches in the epitome) of one weight axis, in cells.
+
+        Args:
+            axis: Index of the weight axis.
+            starts: The new starts, of the shape ``geometry.starts_shape(axis)``.
+        """
+        with torch.no_grad():
+            self.table(axis).copy_(starts)
 
     def tables(self) -> Iterator[tuple[int, Tensor]]:
         """Iterate over the weight axes that have starts (positions of patches in the epitome).
 
-        Yields pairs: the index of the axis, and the tensor that holds the starts.
+        Yields pairs: the index of the axis, and the tensor that :meth:`table` returns.
         """
         return ((axis, self.table(axis)) for axis in self.sampled)
 
     def stored_tables(self) -> list[Tensor | None]:
-        """Return the tensors that hold the starts (positions of patches in the epitome), as a list."""
+        """Return all tensors from which the starts (positions of patches in the epitome) are computed, as a list."""
         # every forward pass calls this method, so it must be fast
         return [getattr(self, name) for name in self._names]
 
@@ -321,55 +346,6 @@ class FixedStarts(Starts):
             table.copy_(torch.as_tensor(rule[axis]))
 
 
-@learned_starts("free")
-class FreeStarts(Starts):
-    """Holds starts as parameters that training learns. Starts are the positions of patches in the epitome, in cells.
-
-    Before training, the patches lie side by side, as with ``tiled`` routing.
-    """
-
-    fractional = stored = learned = True
-
-    def __init__(self, geometry: EpitomeGeometry, dtype: torch.dtype, device: torch.device | str | None = None) -> None:
-        super().__init__(geometry, "free")
-        for axis in self.sampled:
-            anchors = self.anchors(axis, dtype, device)
-            self.register_parameter(start_name(geometry, axis), nn.Parameter(anchors))
-
-    @classmethod
-    def for_layer(cls, routing: str, facts: LayerFacts) -> FreeStarts:
-        """Make the module that holds the starts (positions of patches in the epitome) of a new layer, as parameters."""
-        return cls(facts.geometry, facts.starts_dtype, facts.device)
-
-    def reset(self) -> None:
-        """Set the starts (positions of patches in the epitome) back to their values before training.
-
-        These are the starts of ``tiled`` routing.
-        """
-        with torch.no_grad():
-            for axis, table in self.tables():
-                table.copy_(self.anchors(axis, table.dtype, table.device))
-
-    def read(self, axis: int) -> Tensor:
-        """Return the starts of one weight axis, clamped so that patches stay inside the epitome.
-
-        With the circular boundary, where patches wrap around the end of the epitome, starts are not clamped.
-        """
-        return self.inside(self.table(axis), axis)
-
-    def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the starts of each weight axis; None for an axis without starts.
-
-        In training mode, first clamp the stored starts so that patches stay inside the epitome. With the circular boundary,
-        where patches wrap around the end of the epitome, starts are not clamped.
-        """
-        if self.training and self.geometry.boundary == "clamp":
-            with torch.no_grad():
-                for axis, table in self.tables():
-                    table.copy_(torch.minimum(table.clamp_min(0), start_limits(self.geometry, axis, table)))
-        return self.current()
-
-
 class FrozenStarts(Starts):
     """Holds starts (positions of patches in the epitome) that training no longer changes.
 
@@ -390,6 +366,16 @@ class FrozenStarts(Starts):
                 continue
             kept = table.detach().clone()
             self.register_buffer(start_name(self.geometry, axis), kept.round() if snap else kept)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load starts. Offsets, which layers with ``free`` routing have, are added to their anchors."""
+        for axis in self.sampled:
+            offsets = state_dict.pop(prefix + offset_name(self.geometry, axis), None)
+            anchors = state_dict.pop(prefix + anchor_name(self.geometry, axis), None)
+            if offsets is not None:
+                anchors = self.anchors(axis, offsets.dtype, offsets.device) if anchors is None else anchors
+                state_dict[prefix + start_name(self.geometry, axis)] = anchors + offsets
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def state_name(self) -> str:

@@ -31,7 +31,7 @@ def is_routing_parameter(name: str) -> bool:
     Starting indices are the positions at which layers read their epitomes. Only the name of the parameter is checked.
 
     Examples:
-        >>> is_routing_parameter("blocks.0.conv.routing.starts_out"), is_routing_parameter("routing_head.weight")
+        >>> is_routing_parameter("blocks.0.conv.routing.start_offsets_out"), is_routing_parameter("routing_head.weight")
         (True, False)
     """
     return "routing" in name.split(".")[:-1]

@@ -19,7 +19,7 @@ from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.nn.same import EpitomeConv2dSame
-from nes_lab.nn.starts import start_name
+from nes_lab.nn.starts import offset_name
 from tests.geometries import Case, random_case
 
 # Rounding of a sum of a few hundred products, with room for another order of summation.
@@ -52,7 +52,7 @@ def _starts_scales(layer: EpitomeLayer, x: torch.Tensor, seed: int) -> dict[str,
     The terms are ``dL/dW * dW/ds`` per weight entry, with the clamp left out (it lets a gradient pass or not).
     """
     g = layer.geometry
-    tables = {axis: table.detach().clone().requires_grad_() for axis, table in layer.routing.tables()}
+    tables = {a: s.detach().requires_grad_() for a, s in enumerate(layer.routing_map().starts) if s is not None}
     taps = [axis_taps(tables[a], g, a, True) if a in tables else None for a in range(len(g.axes))]
     weight = sample_patches(layer.epitome.detach(), taps, g)
     y = layer.op(x.detach(), weight, layer.bias)
@@ -66,7 +66,7 @@ def _starts_scales(layer: EpitomeLayer, x: torch.Tensor, seed: int) -> dict[str,
             ends.append(sample_patches(layer.epitome.detach(), [*taps[:axis], moved, *taps[axis + 1 :]], g).detach())
         terms = (upstream * (ends[1] - ends[0])).abs()
         sums = torch.autograd.grad((terms * _shaped(taps[axis].frac, axis, g)).sum(), table, retain_graph=True)[0]
-        scales[f"routing.{start_name(g, axis)}"] = sums
+        scales[f"routing.{offset_name(g, axis)}"] = sums
     return scales
 
 
@@ -152,7 +152,7 @@ def _plain(routing: str = "free", execution: str = "auto", **options) -> Epitome
         with torch.no_grad():
             for axis, table in layer.routing.tables():
                 high = torch.from_numpy(layer.geometry.limits(axis)).to(table)
-                table.copy_((table + 0.37).minimum(high.clamp_max(5)))
+                table.copy_((layer.routing.anchor(axis) + 0.37).minimum(high.clamp_max(5)) - layer.routing.anchor(axis))
     return layer
 
 

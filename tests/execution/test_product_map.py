@@ -15,7 +15,7 @@ from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
-from nes_lab.nn.starts import start_name
+from nes_lab.nn.starts import offset_name
 from tests import oracles
 from tests.geometries import random_case
 
@@ -32,7 +32,7 @@ def _moved(layer: EpitomeLayer, seed: int = 0) -> EpitomeLayer:
             inside = np.minimum(cell, np.maximum(high - 1, 0)) + np.where(
                 high > 0, draw.uniform(0.2, 0.8, high.shape), 0
             )
-            table.copy_(torch.from_numpy(inside))
+            layer.routing.set_starts_(axis, torch.from_numpy(inside))
     return layer
 
 
@@ -69,7 +69,7 @@ def test_fractional_start_is_a_blend_of_two_windows_by_hand():
     layer = EpitomeConv1d(1, 3, 2, epitome_shape=(1, 1, 4), bias=False, routing="free", execution="product_map")
     with torch.no_grad():
         layer.epitome.copy_(torch.arange(1.0, 5.0).view(1, 1, 4))
-        dict(layer.routing.tables())[2].copy_(torch.tensor([0.0, 0.5, 2.0]))
+        layer.routing.set_starts_(2, torch.tensor([0.0, 0.5, 2.0]))
     assert layer(torch.tensor([[[1.0, 10.0, 100.0]]])).tolist() == [[[21, 210], [26.5, 265], [43, 430]]]
 
 
@@ -148,7 +148,8 @@ def test_gradcheck_of_input_epitome_starts_bias_and_scale(which):
 
 
 def _tables(layer: EpitomeLayer, given: dict[str, torch.Tensor]) -> list[torch.Tensor | None]:
-    return [given.get(f"routing.{start_name(layer.geometry, a)}") for a in range(len(layer.geometry.axes))]
+    offsets = {a: given[f"routing.{offset_name(layer.geometry, a)}"] for a in layer.routing.sampled}
+    return [layer.routing.anchor(a) + offsets[a] if a in offsets else None for a in range(len(layer.geometry.axes))]
 
 
 @pytest.mark.parametrize("which", range(3))

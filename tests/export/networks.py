@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.counts import Counts
@@ -86,13 +87,25 @@ def stirred(model, seed=0):
             if isinstance(module, EpitomeLayer) and module.routing.fractional:
                 for axis, table in module.routing.tables():
                     limits = torch.as_tensor(module.geometry.limits(axis), dtype=table.dtype)
-                    table.copy_(torch.rand(table.shape, generator=draw) * limits)
+                    module.routing.set_starts_(axis, torch.rand(table.shape, generator=draw) * limits)
+                    if module.routing_mode == "free":  # as training leaves them: anchors and offsets
+                        table.add_(torch.rand(table.shape, generator=draw) / 3)
     return model.eval()
 
 
+def _with_starts(model):
+    state = model.state_dict()
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, FreeStarts):
+            for axis, name in ((axis, module.geometry.axes[axis].name) for axis in module.sampled):
+                state.pop(f"{prefix}.start_anchors_{name}", None)
+                state[f"{prefix}.start_offsets_{name}"] = module.unclamped(axis)
+    return state
+
+
 def same_state(one, other):
-    """Whether two models hold the same tensors, bit for bit, in the same layouts."""
-    expected, tensors = one.state_dict(), other.state_dict()
+    """Whether two models hold the same tensors, bit for bit, in the same layouts; of anchors and offsets the sums."""
+    expected, tensors = _with_starts(one), _with_starts(other)
     assert list(expected) == list(tensors)
     for name, tensor in expected.items():
         assert tensors[name].dtype == tensor.dtype and torch.equal(tensors[name], tensor), name

@@ -62,7 +62,7 @@ def test_fit_snaps_starts_that_then_cost_nothing_and_reports_true_residuals():
     assert any("fractional" in layer.axis_states() for _, layer in epitome_layers(free))
     a, b = nes_lab.count(snapped, x), nes_lab.count(free, x)
     assert a.params == b.params == planned.predicted.params and a.madds < b.madds == planned.predicted.madds
-    assert any(p.requires_grad for n, p in free.named_parameters() if "starts" in n)
+    assert any(p.requires_grad for n, p in free.named_parameters() if "start_offsets" in n)
     for layer in free_report.layers:
         dense, made = net.get_submodule(layer.name).weight.detach(), free.get_submodule(layer.name).weight.detach()
         if layer.norm:  # undo the factors: the best multiple of each channel

@@ -63,7 +63,7 @@ def test_a_kernel_axis_may_have_a_larger_epitome():
     assert [None if s is None else tuple(s.shape) for s in layer.routing_map().starts] == [(4,), None, (4,), (4,)]
     assert layer.available_executions() == ("materialize", "wrapped", "product_map")
     layer(torch.randn(1, 4, 5, 5)).sum().backward()
-    assert layer.routing.starts_k0.grad is not None
+    assert layer.routing.start_offsets_k0.grad is not None
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_only_what_is_stored_is_in_the_state_dict():
         for r in ("tiled", "stride", "random", "free")
     }
     assert keys["tiled"] == keys["stride"] == keys["random"] == ["bias", "epitome"]
-    assert keys["free"] == ["bias", "epitome", "routing.starts_in", "routing.starts_out"]
+    assert keys["free"] == ["bias", "epitome", "routing.start_offsets_in", "routing.start_offsets_out"]
 
 
 @pytest.mark.parametrize(
@@ -136,21 +136,22 @@ def test_stored_params(routing, starts):
 def test_free_starts_are_projected_back_at_a_training_forward():
     layer = _free()
     with torch.no_grad():
-        layer.routing.starts_out.copy_(torch.tensor([-1.0, 99.0, 1.5, 3.0]))
+        layer.routing.start_offsets_out.copy_(torch.tensor([-1.0, 99.0, 1.5, 0.0]))
+    anchors = layer.routing.start_anchors_out.tolist()
     layer(torch.randn(1, 8, 5, 5))
-    assert layer.routing.starts_out.tolist() == [0.0, 3.0, 1.5, 3.0]
+    assert anchors == [0.0, 3.0, 0.0, 3.0] and layer.routing.start_offsets_out.tolist() == [0.0, 0.0, 1.5, 0.0]
 
 
 def test_called_twice_before_backward():
     layer, x = _free(), torch.randn(1, 8, 5, 5)
     (layer(x) + layer(x)).sum().backward()
-    assert layer.routing.starts_in.grad is not None
+    assert layer.routing.start_offsets_in.grad is not None
 
 
 def test_snap_reads_one_cell_and_reports_the_change():
     layer, x = _free().eval(), torch.randn(1, 8, 5, 5)
     with torch.no_grad():
-        layer.routing.starts_out.copy_(torch.tensor([0.0, 2.25, 1.0, 3.0]))
+        layer.routing.set_starts_(0, torch.tensor([0.0, 2.25, 1.0, 3.0]))
     fractional = layer.cost((1, 8, 5, 5))
     assert fractional.tap_madds > 0
     before = layer.materialize().detach()
@@ -170,12 +171,13 @@ def test_freeze_changes_nothing_but_learning():
         layer = EpitomeConv2d(8, 12, 3, epitome_shape=(6, 5, 3, 3), patch_channels=(3, 2), routing=routing)
         layer(torch.randn(2, 8, 5, 5))
         layer.eval()
-        x, state = torch.randn(2, 8, 5, 5), layer.state_dict()
+        x, starts = torch.randn(2, 8, 5, 5), layer.routing.current()
+        stored = {k: v for k, v in layer.state_dict().items() if "routing" not in k}
+        stored |= {"routing.starts_out": starts[0], "routing.starts_in": starts[1]}
         before = layer(x)
         layer.freeze()
         assert torch.equal(layer(x), before)
-        assert not any("starts" in n for n, _ in layer.named_parameters())
-        stored = {k: v for k, v in state.items() if "learner" not in k}
+        assert not any("start" in n for n, _ in layer.named_parameters())
         assert layer.state_dict().keys() == stored.keys()
         assert all(torch.equal(layer.state_dict()[k], v) for k, v in stored.items())
 
@@ -183,11 +185,12 @@ def test_freeze_changes_nothing_but_learning():
 def test_starts_keep_their_precision_when_the_model_is_cast():
     layer = EpitomeLinear(600, 600, epitome_shape=(500, 500), patch_channels=(100, 100), routing="free")
     with torch.no_grad():
-        layer.routing.starts_out.fill_(257.5)  # bfloat16 knows 256 and 258
+        layer.routing.set_starts_(0, torch.full((6,), 257.5))  # bfloat16 knows 256 and 258
+        layer.routing.start_offsets_out.fill_(1 + 2**-10)
     for cast in (layer.bfloat16(), layer.half()):
-        assert cast.routing.starts_out.dtype == torch.float32
-        assert cast.routing.starts_out[0] == 257.5 and cast.epitome.dtype != torch.float32
-    assert layer.double().routing.starts_out.dtype == torch.float64
+        assert cast.routing.start_offsets_out.dtype == cast.routing.start_anchors_out.dtype == torch.float32
+        assert cast.routing.current()[0][0] == 258.5 + 2**-10 and cast.epitome.dtype != torch.float32
+    assert layer.double().routing.current()[0].dtype == torch.float64
 
 
 def test_the_cached_weight_follows_every_change(monkeypatch):
@@ -205,7 +208,7 @@ def test_the_cached_weight_follows_every_change(monkeypatch):
         assert torch.equal(layer(x), fresh())
         layer.epitome.mul_(2)
         assert torch.equal(layer(x), fresh())
-        layer.routing.starts_out.add_(0.25)
+        layer.routing.start_offsets_out.add_(0.25)
         assert torch.equal(layer(x), fresh())
         other = _free(execution="materialize")
         layer.load_state_dict({k: v + 0.5 for k, v in other.state_dict().items()})
@@ -239,7 +242,7 @@ def test_fit_of_fractional_starts_is_least_squares():
     layer = EpitomeLinear(9, 12, epitome_shape=(7, 5), patch_channels=(3, 2), routing="free", dtype=torch.float64)
     with torch.no_grad():
         for _, table in layer.routing.tables():
-            table.copy_(torch.rand_like(table) * 2)
+            table.add_(torch.rand_like(table))
     target = torch.randn(12, 9, dtype=torch.float64)
     layer.load_dense_(target, None)
     a_out, a_in = layer.routing_map().matrix(0), layer.routing_map().matrix(1)
@@ -353,7 +356,7 @@ def test_reset_parameters_brings_the_starts_back():
         layer = EpitomeLinear(9, 12, epitome_shape=(7, 5), patch_channels=(3, 2), routing=routing)
         first = layer.routing_map().starts[0].clone()
         with torch.no_grad():
-            layer.routing.starts_out.add_(0.5)
+            layer.routing.table(0).add_(0.5)
         layer.reset_parameters()
         assert torch.equal(layer.routing_map().starts[0], first)
 

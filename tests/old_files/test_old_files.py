@@ -6,6 +6,7 @@ a cancelled run (free starts, ``compression.weights: search``), and the two Pyth
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import warnings
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import nes_lab
+from nes_lab.nn.inspect import epitome_layers
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
 from nes_lab.runs.store import RunStore
@@ -62,6 +65,19 @@ def test_saved_network_of_0_1_0_answers_as_it_did():
     torch.testing.assert_close(
         model(torch.ones(1, 3, 8, 8)), expected, rtol=1e-4, atol=1e-5
     )  # other CPUs round otherwise
+
+
+def test_starts_of_0_1_0_are_loaded_bit_for_bit():
+    """Version 0.1.0 stored starts in cells, as parameters; now they are offsets from anchors."""
+    stored = load_file(OLD / "saved" / "model.safetensors")
+    model = nes_lab.from_pretrained(OLD / "saved", model=dense())
+    loose = copy.deepcopy(model)
+    loose.load_state_dict(stored)
+    for net in (model, loose):
+        axes = [(name, layer, axis) for name, layer in epitome_layers(net) for axis in layer.routing.sampled]
+        cells = [stored[f"{name}.routing.starts_{layer.geometry.axes[axis].name}"] for name, layer, axis in axes]
+        assert len(cells) == 5
+        assert all(torch.equal(layer.routing.current()[a], s) for (_, layer, a), s in zip(axes, cells, strict=True))
 
 
 def test_run_of_0_1_0_is_listed_and_resumes_to_the_same_end(tmp_path):

@@ -202,7 +202,7 @@ def test_taps_without_a_share_and_rows_never_read_have_no_say():
     layer = EpitomeLinear(4, 4, epitome_shape=(6, 4), patch_channels=(1, 4), routing="free", dtype=torch.float64)
     model = stack(layer)
     with torch.no_grad():
-        layer.routing.table(0).copy_(torch.tensor([0.0, 1.0, 2.0, 3.0]))
+        layer.routing.set_starts_(0, torch.tensor([0.0, 1.0, 2.0, 3.0]))
     fused = agree(model, torch.randn(3, 4, dtype=torch.float64))
     assert fused[0].scale is None and torch.equal(fused[0].epitome[4:], layer.epitome[4:])
     with torch.no_grad():

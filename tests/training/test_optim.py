@@ -52,7 +52,7 @@ def test_parameter_groups_separate_free_starts_wherever_the_layer_is() -> None:
     assert group["params"]
     layer = network("free")[2]
     assert "starts" in {g["name"] for g in parameter_groups(layer, 0.1, 2.0)}
-    assert is_routing_parameter("routing.starts_out")
+    assert is_routing_parameter("routing.start_offsets_out")
     assert not is_routing_parameter("routing")
 
 

@@ -1,0 +1,176 @@
+"""Hold starts (starting indices) as parameters: for each start an offset from an anchor, in cells.
+
+An ordinary optimizer shrinks parameters towards 0, by weight decay. A start that is stored as an offset is then drawn to its
+anchor, where it belongs, and not to cell 0 of the epitome.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nes_lab.epitome.taps import start_limits
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.nn.starts import LayerFacts, Starts, anchor_name, learned_starts, offset_name, start_name
+
+__all__ = ["FreeStarts"]
+
+
+class _ComputedStarts:
+    """Attribute ``starts_<axis>``: a parameter in earlier versions. It can still be read, with a warning, but not be set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def _advice(self, axis: int) -> str:
+        return (
+            f"{self.name} is computed from anchors and offsets; to set starts, call routing.set_starts_({axis}, starts)"
+        )
+
+    def _axis(self, starts: FreeStarts) -> int:
+        axes = {start_name(starts.geometry, axis): axis for axis in starts.sampled}
+        if self.name not in axes:
+            raise AttributeError(f"{type(starts).__name__} has no attribute {self.name!r}: this axis has no starts")
+        return axes[self.name]
+
+    def __get__(self, starts: FreeStarts | None, owner: type) -> Any:
+        if starts is None:
+            return self
+        axis = self._axis(starts)
+        warnings.warn(self._advice(axis), FutureWarning, stacklevel=2)
+        with torch.inference_mode():  # torch refuses to write into a tensor made in inference mode
+            return starts.read(axis)
+
+    def __set__(self, starts: FreeStarts, value: Any) -> None:
+        raise AttributeError(self._advice(self._axis(starts)))
+
+
+@learned_starts("free")
+class FreeStarts(Starts):
+    """Holds starts as parameters that training learns. Starts are the positions of patches in the epitome, in cells.
+
+    Before training, the patches lie side by side, as with ``tiled`` routing.
+
+    A start is the sum of its anchor and its offset. Offsets are parameters, named ``start_offsets_<axis>``; they begin at 0.
+    Anchors are buffers, named ``start_anchors_<axis>``. At first they are the starts of ``tiled`` routing. A state dict does
+    not hold these, because they can be computed again. It holds anchors that were set in another way: by
+    :meth:`set_starts_`, by a search (:func:`nes_lab.fit`), or from a file.
+
+    ``load_state_dict`` sets the same starts, bit for bit, whatever the anchors of this module were before. It also reads the
+    keys ``starts_<axis>`` of earlier versions, of frozen layers and of :func:`nes_lab.save_pretrained`. They hold starts, in
+    cells, and these become the anchors.
+    """
+
+    fractional = stored = learned = True
+    starts_out, starts_in = _ComputedStarts(), _ComputedStarts()
+    starts_k0, starts_k1, starts_k2 = _ComputedStarts(), _ComputedStarts(), _ComputedStarts()
+
+    def __init__(self, geometry: EpitomeGeometry, dtype: torch.dtype, device: torch.device | str | None = None) -> None:
+        super().__init__(geometry, "free")
+        for axis in self.sampled:
+            anchors = self.anchors(axis, dtype, device)
+            self.register_parameter(offset_name(geometry, axis), nn.Parameter(torch.zeros_like(anchors)))
+            self.register_buffer(anchor_name(geometry, axis), anchors, persistent=False)
+        self._names = [name for axis in self.sampled for name in self._pair(axis)]
+
+    @classmethod
+    def for_layer(cls, routing: str, facts: LayerFacts) -> FreeStarts:
+        """Make the module that holds the starts (positions of patches in the epitome) of a new layer, as parameters."""
+        return cls(facts.geometry, facts.starts_dtype, facts.device)
+
+    def _pair(self, axis: int) -> tuple[str, str]:
+        return offset_name(self.geometry, axis), anchor_name(self.geometry, axis)
+
+    def table(self, axis: int) -> Tensor:
+        """Return the parameter that holds the offsets of one weight axis: the distances of starts from their anchors."""
+        return getattr(self, offset_name(self.geometry, axis))
+
+    def anchor(self, axis: int) -> Tensor:
+        """Return the anchors of one weight axis: the starts where all offsets are 0."""
+        return getattr(self, anchor_name(self.geometry, axis))
+
+    def unclamped(self, axis: int) -> Tensor:
+        """Return the starts of one weight axis: the sums of anchors and offsets. Patches may reach outside the epitome."""
+        return self.anchor(axis) + self.table(axis)
+
+    def set_starts_(self, axis: int, starts: Tensor) -> None:
+        """Set the starts (positions of patches in the epitome) of one weight axis, in cells.
+
+        They become the anchors, and the offsets become 0.
+        """
+        with torch.no_grad():
+            self.anchor(axis).copy_(starts)
+            self.table(axis).zero_()
+        self._store_anchor(axis, True)
+
+    def hold_(self, axis: int, starts: Tensor, offsets: nn.Parameter) -> None:
+        """Replace the tensors of one weight axis. The module keeps the given tensors and does not copy them.
+
+        Args:
+            axis: Index of the weight axis.
+            starts: The new anchors, in cells.
+            offsets: The new offsets from the anchors, in cells.
+        """
+        for name, tensor in zip(self._pair(axis), (offsets, starts), strict=True):
+            setattr(self, name, tensor)
+        self._store_anchor(axis, True)
+
+    def _store_anchor(self, axis: int, stored: bool) -> None:
+        """Say whether state dicts hold the anchors of a weight axis. Anchors that a rule gives are not stored."""
+        change = self._non_persistent_buffers_set.discard if stored else self._non_persistent_buffers_set.add
+        change(anchor_name(self.geometry, axis))
+
+    def _by_rule(self, axis: int) -> bool:
+        return anchor_name(self.geometry, axis) in self._non_persistent_buffers_set
+
+    def derive(self) -> None:
+        """Compute the anchors again that the rule ``tiled`` gives."""
+        with torch.no_grad():
+            for axis in filter(self._by_rule, self.sampled):
+                anchor = self.anchor(axis)
+                anchor.copy_(self.anchors(axis, anchor.dtype, anchor.device))
+
+    def reset(self) -> None:
+        """Set the starts (positions of patches in the epitome) back to their values before training.
+
+        These are the starts of ``tiled`` routing.
+        """
+        for axis, table in self.tables():
+            self._store_anchor(axis, False)
+            with torch.no_grad():
+                table.zero_()
+        self.derive()
+
+    def read(self, axis: int) -> Tensor:
+        """Return the starts of one weight axis, clamped so that patches stay inside the epitome.
+
+        With the circular boundary, where patches wrap around the end of the epitome, starts are not clamped.
+        """
+        return self.inside(self.unclamped(axis), axis)
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the starts of each weight axis; None for an axis without starts.
+
+        In training mode, first clamp the stored offsets so that patches stay inside the epitome. With the circular boundary,
+        where patches wrap around the end of the epitome, offsets are not clamped.
+        """
+        if self.training and self.geometry.boundary == "clamp":
+            with torch.no_grad():
+                for axis, table in self.tables():
+                    anchor = self.anchor(axis)
+                    table.clamp_(-anchor, start_limits(self.geometry, axis, table) - anchor)
+        return self.current()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for axis in self.sampled:
+            offsets, anchor = (prefix + name for name in self._pair(axis))
+            absolute = state_dict.pop(prefix + start_name(self.geometry, axis), None)
+            if absolute is not None:
+                state_dict[anchor], state_dict[offsets] = absolute, torch.zeros_like(absolute)
+            if offsets in state_dict:
+                self._store_anchor(axis, anchor in state_dict)
+        self.derive()
+        super()._load_from_state_dict(state_dict, prefix, *rest)
