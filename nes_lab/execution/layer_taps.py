@@ -76,7 +76,7 @@ class LayerTaps:
         if any(s is not None and s.requires_grad for s in starts):
             self._cache.clear()
             return self.build(holder, starts)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return self.build(holder, starts)
         kept = self._cache.values(holder.stored_tables())
         if kept is None:

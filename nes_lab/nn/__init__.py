@@ -13,5 +13,6 @@
 ``free_starts``: holds starts as parameters that training learns: offsets from anchors.
 ``index_learner``: predicts the starts from the layer's input with a small network.
 ``all_reduce``: sums a tensor over all ranks of distributed training, with gradients.
+``graph_call``: makes the layers work in the tracers of torch.fx and torch.jit.
 ``inspect``: lists the epitome layers of a model, and copies their epitomes and starts.
 """

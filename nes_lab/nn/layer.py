@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 import nes_lab.nn.free_starts  # noqa: F401 (registers the routing)
 from nes_lab.epitome.routing_map import RoutingMap
-from nes_lab.errors import GeometryError, OptionError
+from nes_lab.errors import ExportError, GeometryError, OptionError
 from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Taps
 from nes_lab.execution.choice import ExecutionChoice
 from nes_lab.execution.inference_cache import InferenceCache
@@ -23,6 +24,7 @@ from nes_lab.execution.registry import EXECUTIONS, available_executions
 from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.dense import DenseExchange
+from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
@@ -193,18 +195,32 @@ class EpitomeLayer(DenseExchange):
         Raises:
             GeometryError: If the input has the wrong number of channels.
         """
-        x = input
+        if isinstance(input, Proxy):
+            return record_call(self, input)
+        x, jit = input, torch._C._is_tracing()
+        shape = traced_shape(x) if jit else x.shape
         channels, dim = self._channels
-        if x.ndim < -dim or x.shape[dim] != channels:
-            raise GeometryError(f"input of shape {tuple(x.shape)}; axis {dim} must have {channels} channels")
+        if x.ndim < -dim or shape[dim] != channels:
+            raise GeometryError(f"input of shape {tuple(shape)}; axis {dim} must have {channels} channels")
         if torch.is_grad_enabled():
             self._inference.clear()  # an optimizer step may follow; a fused one raises no tensor's version
-        elif not (self.training or torch.compiler.is_compiling()):
+        elif not (self.training or jit or torch.compiler.is_compiling()):
             return self._infer(x)
         taps = self._taps.get(self.routing, self.routing(x))
-        execution = self.resolved_execution(tuple(x.shape))
+        execution = self.resolved_execution(tuple(shape))
         prepared = execution.prepare(self.epitome, taps, self.geometry, self.scale)
         return execution.run(x, prepared, self.op, self.scale, self.bias)
+
+    def __prepare_scriptable__(self) -> EpitomeLayer:
+        """Refuse ``torch.jit.script``, which calls this method first, and say what to do instead.
+
+        Raises:
+            ExportError: Always; TorchScript cannot compile an epitome layer.
+        """
+        raise ExportError(
+            f"torch.jit.script cannot compile {type(self).__name__}; materialize first: "
+            "torch.jit.script(nes_lab.materialize(network)), or use torch.jit.trace or torch.export"
+        )
 
     def _infer(self, x: Tensor) -> Tensor:
         """Compute the layer's output for inference.

@@ -14,10 +14,12 @@ from typing import Any, Literal, Self, Unpack
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from nes_lab.epitome.sampling import sample_patches
 from nes_lab.execution.base import SAME_TF, LayerOp
 from nes_lab.nn.conv import EpitomeConv2d
+from nes_lab.nn.graph_call import record_call
 from nes_lab.nn.same import EpitomeConv2dSame
 from nes_lab.records.keywords import EpitomeKeywords
 from nes_lab.records.options import EpitomeInit
@@ -118,6 +120,8 @@ class EpitomeStdConv2d(EpitomeConv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Sample the weight, standardize it, and convolve the input with it."""
+        if isinstance(input, Proxy):
+            return record_call(self, input)
         weight = sample_patches(self.epitome, self._taps.get(self.routing, self.routing(input)), self.geometry)
         return self.op(input, self.standardized(weight), self.bias)
 
