@@ -105,8 +105,11 @@ def _info(path: str) -> FieldInfo:
 def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
     """Return the smallest or the largest value that a field of the configuration allows; None if there is no limit.
 
-    Pydantic has two rules for such a limit, with and without the limit itself. ``closed`` (such as ``ge``) and ``opened``
-    (such as ``gt``) are the names of these rules.
+    Args:
+        info: Description of the field by pydantic.
+        closed: Name of pydantic's rule for a limit that is itself allowed: ``ge`` or ``le``.
+        opened: Name of pydantic's rule for a limit that is itself not allowed: ``gt`` or ``lt``.
+        number: Type of the result, ``int`` or ``float``.
     """
     # A field may exclude the bound itself. The widget accepts it then, and the configuration refuses it later.
     for rule in info.metadata:

@@ -51,7 +51,7 @@ def is_import_spec(name: object) -> bool:
 
 
 def check_import_spec(spec: str, argument: str) -> str:
-    """Check the form of an import spec, and return it. Nothing is imported.
+    """Check that a text has the form ``package.module:function`` of an import spec, and return it. Nothing is imported.
 
     Args:
         spec: The import spec, such as ``"my_project.networks:make_network"``.
@@ -89,7 +89,9 @@ def own_names(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def import_function(spec: str, argument: str) -> Callable[..., Any]:
-    """Import a module and return the function that an import spec names. A class counts as a function.
+    """Import a module and return the function that a text such as ``package.module:function`` names.
+
+    Such a text is called an import spec. A class counts as a function.
 
     Args:
         spec: The import spec, such as ``"my_project.networks:make_network"``.
@@ -166,9 +168,10 @@ def _is_users(file: str) -> bool:
 
 
 def origin_of(spec: str) -> str:
-    """Return the folder in which Python finds the module of an import spec. Nothing is imported.
+    """Return the folder that must be on Python's path so that the module of an import spec can be imported.
 
-    It is the folder that has to be on Python's path. The text is empty if the module is not found or is not in a folder.
+    An import spec is a text such as ``package.module:function``. For this one, the folder is the one that contains the folder
+    ``package``. The result is empty if there is no such package or module, or if it is not a file. Nothing is imported.
 
     Examples:
         >>> origin_of("no_such_module:make")

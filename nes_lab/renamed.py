@@ -51,9 +51,9 @@ def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]]
     ``help`` and the signature of the function show only the new names.
 
     Args:
-        old_names: For each old keyword, the new keyword or a function. The function gets the value of the old keyword.
-            It returns the new keywords with their values. If the function returns the old keyword too, there is no
-            warning.
+        old_names: For each old keyword, either the new keyword, or a function that converts the old argument. Such a function
+            gets the value of the old keyword, and returns a dict of new keywords and their values. If this dict has the old
+            keyword too, the user is not warned.
 
     Raises:
         OptionError: If a call gives both the old and the new keyword.
@@ -82,7 +82,7 @@ def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]]
 
 
 def progress_or_callback(value: Any) -> dict[str, Any]:
-    """Convert the argument ``progress=`` of earlier versions, a function or a bool, to the present arguments.
+    """Return today's keyword arguments for the argument ``progress=`` of earlier versions, a function or a bool.
 
     A function becomes ``on_progress=``. A bool stays ``progress=``.
 
@@ -94,12 +94,12 @@ def progress_or_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_callback(value: Any) -> dict[str, Any]:
-    """Convert the argument ``progress=`` that training functions had in earlier versions to the present arguments.
+    """Return today's keyword arguments for the argument ``progress=`` that training functions had in earlier versions.
 
     A function becomes ``on_progress=``. A bool stays ``progress=``. None becomes ``progress=False``.
 
-    The function still gets events with the old keys: ``step`` for the units of work done, and ``eta_s`` for the seconds
-    left.
+    The events that the function gets also have the old keys: ``step`` (number of units of work done) and ``eta_s`` (seconds
+    left).
 
     Examples:
         >>> progress_or_old_callback(lambda event: print(event["step"]))["on_progress"]({"done": 3, "total": 4})
@@ -111,12 +111,12 @@ def progress_or_old_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_demo_callback(value: Any) -> dict[str, Any]:
-    """Convert the argument ``progress=`` that the demo had in earlier versions to the present arguments.
+    """Return today's keyword arguments for the argument ``progress=`` that the demo had in earlier versions.
 
     A function becomes ``on_progress=``. A bool stays ``progress=``. None becomes ``progress=False``.
 
-    The function still gets events in the old form. ``eta_s`` holds the seconds left. ``running`` is a list with one
-    text per network in training.
+    The events that the function gets have the old form: ``eta_s`` holds the seconds left, and ``running`` is a list with
+    one text per network in training.
 
     Examples:
         >>> event = {"done": 1, "total": 2, "running": {"dense": 0.5}}

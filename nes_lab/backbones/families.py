@@ -47,12 +47,12 @@ def families() -> dict[str, Family]:
 
 
 def smallest_model(family: str) -> Family:
-    """Return the model with the fewest params of a timm family.
+    """Return a timm family (a module of timm with related models) and facts about its model with the fewest params.
 
     Models that timm keeps for its own tests (``test_*``) are ignored.
 
     Args:
-        family: Name of timm's module.
+        family: Name of the family, which is the name of timm's module, such as ``"mobilenetv3"``.
 
     Raises:
         OptionError: If timm has no such module; the message names the closest ones.

@@ -70,7 +70,10 @@ def _arguments(
     width: float,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the arguments for a function that makes a network, after a check that it takes them."""
+    """Return the keyword arguments with which to call a function that makes a network.
+
+    Raise an OptionError if the function does not take them.
+    """
     try:
         signature = inspect.signature(make)
     except (TypeError, ValueError):  # code that is not Python has no signature

@@ -27,8 +27,8 @@ def as_dataset(
 ) -> DatasetSpec:
     """Make a data set for training from a pair of data sets or loaders.
 
-    A training on map-style data sets resumes bit for bit, if their randomness comes from the global generators of Python, NumPy
-    and torch. A training on loaders does not.
+    An interrupted training on map-style data sets resumes bit for bit, if the data sets draw random numbers only from the global
+    generators of Python, NumPy and torch. An interrupted training on loaders does not.
 
     Args:
         data: A pair ``(training data, validation data)``. Each is a map-style data set, which returns an (input, target) pair

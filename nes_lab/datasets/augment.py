@@ -123,7 +123,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:
-    """Return the chosen random changes of a PIL image as functions: color jitter and the augmentation policy."""
+    """Return the random changes of a PIL image that ``knobs`` turns on, as functions: color jitter and an augmentation policy."""
     from torchvision.transforms import v2
 
     steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []
@@ -205,7 +205,8 @@ class EachImage:
         """Augment and normalize a batch of images, each with its own seed.
 
         Shape:
-            - images ``(N, C, H, W)`` with values 0..white; the result has the same shape, is normalized and float32
+            - images ``(N, C, H, W)`` with values from 0 to the pixel value that means white
+            - the result has the same shape; it is normalized and float32
         """
         steps = _on_pictures(self.knobs, self.size, self.mean)
         erase = _eraser(self.knobs.erase) if self.knobs.erase else None

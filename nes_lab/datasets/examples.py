@@ -54,9 +54,10 @@ def _spread(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def _in_order(candidates: np.ndarray, each: int) -> Iterator[int]:
-    """Return the order in which to read the examples of a class, as indices.
+    """Return the order in which to try to read the examples of a class, as indices.
 
-    The first ``each`` examples are evenly spaced. The others are read only if some of these are unreadable.
+    ``each`` is the number of examples that are wanted. So many evenly spaced examples come first. The others come afterwards,
+    in case some of the first are unreadable.
     """
     first = _spread(np.arange(len(candidates)), each).tolist()
     rest = sorted(set(range(len(candidates))) - set(first))

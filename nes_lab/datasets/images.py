@@ -93,7 +93,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     """Return an image as RGB. Of gray pixels with 16 bits, the upper 8 bits are kept.
 
     Raises:
-        ValueError: If the image has float or 32-bit pixels. Their value of white is unknown.
+        ValueError: If the image has float or 32-bit pixels. It is not known which pixel value means white in such an image.
 
     Examples:
         >>> as_rgb(Image.fromarray(np.array([[0, 65535]], dtype=np.uint16))).getpixel((1, 0))
@@ -107,7 +107,10 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _check_white_is_known(image: Image.Image) -> None:
-    """Raise a ValueError if an image has float or 32-bit pixels. Their value of white is unknown."""
+    """Raise a ValueError if an image has float or 32-bit pixels.
+
+    It is not known which pixel value means white in such an image.
+    """
     # Pillow gives the pixels of a 16-bit PGM file 32 bits, but 65,535 is white
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         raise ValueError(f"pixels of mode {image.mode!r} have no fixed value for white; save it with 8 or 16 bits")

@@ -1,6 +1,7 @@
 """Serve a split from a data loader, such as torch's ``DataLoader``. The loader chooses the batches and their order.
 
-A training on loaders is not resumable bit for bit: nobody can ask a loader for the batches of a certain epoch again.
+A resumed training does not get the same batches as an uninterrupted one, because a loader cannot repeat the batches of a
+certain epoch.
 
 Tests: tests/datasets/test_as_dataset.py
 """
@@ -67,10 +68,11 @@ class LoaderSplit:
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches ``(inputs, targets)`` of one training step each, from step number ``start`` of the epoch on.
+        """Yield one batch ``(inputs, targets)`` for each training step of an epoch, from step number ``start`` on.
 
         Args:
-            batch_size: Examples per step. A multiple of the loader's batch size joins as many of its batches.
+            batch_size: Examples per step. If it is twice the loader's batch size, two batches of the loader are joined for each
+                step, and so on.
             seed: Not used: the loader chooses the order.
             epoch: Not used, for the same reason.
             start: Number of the first step to yield. The loader's batches before it are read and dropped.

@@ -32,7 +32,7 @@ __all__ = ["MapSplit", "as_pair", "known_targets"]
 
 
 class _Examples(Dataset):
-    """The (input, target) pairs of a map-style data set. Each is read with its own seed."""
+    """Data set that reads (input, target) pairs from another one. The random generators are seeded before each pair is read."""
 
     def __init__(self, source: Any, what: str) -> None:
         self.source, self.what = source, what
@@ -131,7 +131,7 @@ class MapSplit:
 
 @dataclass(frozen=True)
 class _Collate:
-    """Makes a batch of (input, target) pairs, and says which part cannot be put into a batch."""
+    """Makes a batch of (input, target) pairs. If this is impossible, the error says whether inputs or targets are the cause."""
 
     what: str
 

@@ -71,6 +71,8 @@ def keyed_generator(*key: int) -> torch.Generator:
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
     """Return the random order in which an epoch visits ``size`` examples: a permutation of ``range(size)``.
 
+    The order depends only on the three arguments.
+
     Examples:
         >>> sorted(epoch_order(4, seed=0, epoch=1).tolist())
         [0, 1, 2, 3]
@@ -84,7 +86,7 @@ def batch_indices(order: Tensor, batch_size: int, drop_last: bool) -> list[Tenso
     Args:
         order: Indices of images ``(N,)``, in the order in which they are visited.
         batch_size: Images per batch.
-        drop_last: Leave out the last batch if it is shorter than the others. The only batch is always kept.
+        drop_last: Leave out the last batch if it is shorter than the others. If there is only one batch, it is kept.
 
     Examples:
         >>> [len(b) for b in batch_indices(torch.arange(10), 4, drop_last=True)]
@@ -201,7 +203,14 @@ def limit_examples(
 
 
 class SeededBatches:
-    """A batch sampler for torch's data loader. Its batches are set before each epoch. Each example gets a seed of its own.
+    """A batch sampler for torch's data loader, with batches that are set before each epoch.
+
+    It yields each batch as a list of pairs: the position of an example, and the seed for this example. The seed is a hash of the
+    integers in ``key``, such as the seed and the epoch of the run, and of the position.
+
+    Attributes:
+        batches: The batches of the epoch. Each is a tensor with the positions of its examples.
+        key: Integers from which the seeds are computed.
 
     Examples:
         >>> sampler = SeededBatches()

@@ -36,6 +36,8 @@ class FoldByGathers(nn.Module):
     Shape:
         - along ``dim`` the input has one entry per input channel, the output one entry per cell of the epitome's input axis
 
+    In the example, half of channel 0 is added to each of cells 0 and 1, and half of channel 1 to each of cells 1 and 2.
+
     Examples:
         >>> fold = FoldByGathers(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])))
         >>> fold(torch.tensor([2.0, 4.0]), 0)
@@ -83,9 +85,9 @@ class FoldByGathers(nn.Module):
         return parts
 
     def _by_slices(self, x: Tensor, dim: int) -> list[Tensor]:
-        """Return slices of the layer's input, each padded with zeros to the number of epitome cells.
+        """Return tensors whose sum is the folded input of the layer. The caller adds them up.
 
-        The sum of the slices has one entry per cell: the sum of the input channels that read the cell.
+        Each tensor is a slice of the input, padded with zeros to one entry per epitome cell.
         """
         parts = []
         for begin, cell, length in self.slices:
@@ -105,6 +107,8 @@ class BlendedExpansion(nn.Module):
         taps: For each output channel, the two epitome cells that it reads, and their shares in the mean. The layer has
             separable scope (starts per axis).
         scale: One factor per output channel; None: outputs are not scaled.
+
+    In the example, output channel 0 is the mean of cells 0 and 1, and output channel 1 the mean of cells 1 and 2.
 
     Examples:
         >>> blend = BlendedExpansion(AxisTaps(torch.tensor([0, 1]), 3, torch.tensor([1, 2]), torch.tensor([0.5, 0.5])), None)
@@ -129,7 +133,7 @@ class BlendedExpansion(nn.Module):
     def forward(self, y: Tensor, dim: int) -> Tensor:
         """Return the output channels, computed from one output per epitome cell.
 
-        Each output channel is a weighted mean of the outputs of the two cells that it reads.
+        Each output channel is a weighted mean of the outputs of the two cells that it reads, multiplied by the channel's scale.
 
         Args:
             y: One output per epitome cell along ``dim``.
@@ -219,9 +223,9 @@ def _along(axis: int, geometry: object) -> tuple[int, ...]:
 
 
 def _split(table: Tensor, layer: EpitomeLayer, axis: int) -> tuple[Tensor, Tensor | None]:
-    """Return the starts (positions of patches) of a weight axis rounded down to integers, and their fractions.
+    """Return the starts (positions of patches) of a weight axis as integers, and what rounding down has cut off.
 
-    The fractions of integer starts are None.
+    The second result is None if the layer's starts are always integers.
     """
     g = layer.geometry
     if not layer.routing.fractional:

@@ -142,9 +142,10 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: ExportForm, ops
 
 
 def _may_fold(node: Any) -> bool | None:
-    """Return False if the ONNX optimizer must keep a node, although it could compute the node's constant output in advance.
+    """Tell the ONNX optimizer whether it may replace a node of the graph by the result of the node.
 
-    Such a node computes with an epitome. Return None for any other node: the optimizer decides.
+    Return False for a node that computes with an epitome: its result would be as large as the weight that the epitome replaces.
+    Return None for any other node: the optimizer then decides by its own rules.
     """
     for value in node.inputs:
         known = None if value is None else value.const_value

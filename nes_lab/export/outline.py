@@ -91,7 +91,8 @@ def first_difference(saved: list[Entry], present: list[Entry]) -> str:
 def layer_record(layer: EpitomeLayer) -> dict[str, Any]:
     """Return everything needed to rebuild an epitome layer: its constructor arguments, and how its starts are set.
 
-    Starts are the positions of patches in the epitome. They are set by a rule, learned, or no longer learned.
+    Starts are the positions of patches in the epitome. A fixed rule sets them, or they are learned, or they were learned and are
+    now fixed.
     """
     g, starts = layer.geometry, layer.routing
     op = {f.name: _listed(getattr(layer.op, f.name)) for f in fields(layer.op) if f.init}

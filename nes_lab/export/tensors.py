@@ -233,8 +233,8 @@ def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors
 def _expected_shape(slot: Slot) -> tuple[int, ...] | None:
     """Return the shape that the saved tensor of a parameter or buffer must have.
 
-    Return None if the file must not contain this tensor. ``nes_lab.fuse`` adds biases to layers, and scales to epitome layers.
-    So the file may contain a bias or a scale that is None in the rebuilt model.
+    Return None if the saved file must not contain this tensor. An attribute that is None in the rebuilt model has a shape only
+    if ``nes_lab.fuse`` can have added its tensor: the bias of a layer, or the scale of an epitome layer.
     """
     if slot.tensor is not None:
         return tuple(slot.tensor.shape)

@@ -107,7 +107,10 @@ def _usable(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Keep only the newest of runs with the same configuration and seed. Keep every run whose configuration or seed is not known."""
+    """Return the rows of a run table with only one run, the newest, for each configuration and seed.
+
+    A run whose configuration or seed is not known is kept too.
+    """
     kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for place, row in enumerate(rows):
         known = row.get("setting") is not None and row.get("seed") is not None
@@ -118,9 +121,10 @@ def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _detail(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    """Describe how the runs of one point differ from the runs of other points with the same routing (way to set starts).
+    """Describe how one point of the figure differs from the other points with the same routing (way to set starts).
 
-    The text names training options. If several points have the same text, it ends with a hash of the configuration.
+    The text names the training options that differ. If this does not tell the points apart, a hash of the configuration is
+    added.
     """
     series = [other for other in groups if series_name(other) == series_name(group)]
     texts = {
@@ -226,7 +230,10 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
-    """Return the names of the points' groups: first ``"dense"``, then one group for each routing (way to set starts)."""
+    """Return the names of the groups of points in the figure, in the order of the legend.
+
+    The group ``"dense"`` comes first. The others are one group for each routing (way to set starts).
+    """
     known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
     names = {point.series for point in points}
     return [name for name in known if name in names] + sorted(names - set(known))

@@ -60,7 +60,10 @@ def demo_report(
 
 
 def verdict_text(contests: Sequence[Contest], facts: Mapping[str, Any]) -> str:
-    """Return the demo's result in words: which epitome networks are better than narrower dense ones, and how large the noise is."""
+    """Return the demo's result in words: which epitome networks are more accurate than narrower dense ones.
+
+    Both networks of a comparison have equal multiply-adds. The text also says how large the noise is.
+    """
     noise = (
         f"A difference counts when it is more than two standard errors. With {facts['seeds']} seeds of 360 test digits, "
         "the standard error of a mean near 98 % is about half a point, so the demo cannot show small effects."

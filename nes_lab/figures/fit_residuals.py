@@ -108,7 +108,7 @@ def _hover(row: Mapping[str, Any]) -> str:
 
 
 def _whole(rows: Sequence[Mapping[str, Any]], when: str) -> float:
-    """Return the relative error of the sampled weights of the whole network.
+    """Return the norm of the difference between sampled and dense weights, divided by the norm of the dense weights.
 
     The weights of all layers count as one long vector.
     """

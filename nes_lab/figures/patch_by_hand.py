@@ -1,4 +1,6 @@
-"""Draw how a patch is read from an epitome with one axis. The samples of the patch lie on or between the cells of the epitome.
+"""Draw how a patch (a block of weight values) is read from an epitome with one axis.
+
+The values of the patch are read at the cells of the epitome, or between two cells.
 
 Tests: tests/figures/test_by_hand.py
 """

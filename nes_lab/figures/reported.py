@@ -1,4 +1,6 @@
-"""List published ImageNet results. Figures mark them as reported, and never join them with results measured here.
+"""List published ImageNet results.
+
+Figures mark them as reported, and draw no line between them and results that were measured with NES Lab.
 
 Tests: tests/figures/test_pictures.py
 """

@@ -53,6 +53,8 @@ class SeriesStyle:
 def series_style(index: int) -> SeriesStyle:
     """Return the color, dash and marker of one curve of a figure. The curves are numbered from 0.
 
+    There are seven colors. Curve 7 has the color of curve 0, but another dash.
+
     Examples:
         >>> series_style(0)
         SeriesStyle(color='#0072B2', dash='solid', symbol='circle')

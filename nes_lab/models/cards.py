@@ -75,6 +75,8 @@ def model_names() -> list[str]:
 def card(name: str) -> ModelCard:
     """Return the card of a ready-made model: its backbone, input size and default budget.
 
+    The attribute ``settings_of`` of a card says who chose the budget: the paper (``"paper"``) or NES Lab (``"ours"``).
+
     Raises:
         OptionError: If no ready-made model has that name. The message lists all names and suggests the closest one.
 

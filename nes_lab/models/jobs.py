@@ -166,7 +166,7 @@ def fit_to_folder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SavedModel:
-    """Compress a pretrained backbone with :func:`nes_lab.fit`, and save the compressed model in a folder.
+    """Compress a pretrained backbone (a dense network) with :func:`nes_lab.fit`, and save the compressed model in a folder.
 
     Args:
         source: Description of the dense network, which must have trained weights.
@@ -176,9 +176,10 @@ def fit_to_folder(
         plan: An existing compression plan; None: a plan is made from ``compression``.
         search_starts: Also choose the starts (positions in the epitome); False: keep the starts of the plan.
         snap: Round the starts permanently to integers.
-        calibration: The data section of a configuration. The fit then uses its training images without augmentation: it
-            minimizes the error of each layer's output, and measures the batch-norm statistics again. None: the fit uses no
-            images, and minimizes the error of each layer's weight.
+        calibration: The ``data`` section of a configuration. The training images of this data set are used, without
+            augmentation. The fit brings the output of each layer close to the output of the dense layer, and measures the
+            batch-norm statistics again. None: no images are used; the fit brings the weight of each layer close to the dense
+            weight.
         images: Largest number of calibration images; None: all training images.
         batch_size: Number of calibration images in one forward pass.
         overwrite: Replace a model that is already saved in the folder.

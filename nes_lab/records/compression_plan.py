@@ -179,7 +179,7 @@ class LayerPlan(Part):
 
 @dataclass(frozen=True)
 class KeptLayer(Part):
-    """A layer that a compression plan leaves dense, with the reason and its counts."""
+    """A layer that a compression plan leaves dense: the reason why, and the counts of the layer."""
 
     kind: str
     weight_shape: tuple[int, ...]
@@ -268,7 +268,7 @@ class CompressionPlan(Record):
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict for each layer that has a weight matrix, in module order.
 
-        A dict holds the layer's name, kind and shapes, its counts before and after, its execution plan (way to compute
+        A dict holds the layer's name, kind and shapes, its counts before and after compression, its execution plan (way to compute
         the layer), and the reason if it stays dense. Tables and figures show these dicts.
         """
         names = self.order or (*self.layers, *self.kept_layers)
@@ -349,7 +349,9 @@ class CompressionPlan(Record):
         return layer_table(self.rows(), total=total, before=[*str(self).splitlines(), ""])
 
     def explain(self) -> str:
-        """Explain the plan in a table: why each layer has its size, and the multiply-adds of each way to compute the layer.
+        """Return a table that says why each layer has its epitome shape or stays dense.
+
+        The table also shows the multiply-adds of each way to compute the layer.
 
         Examples:
             >>> print(CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3)).explain().splitlines()[0])

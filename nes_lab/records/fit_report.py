@@ -115,7 +115,10 @@ class FitReport(Record):
         return [asdict(layer) for layer in self.layers]
 
     def table(self) -> Table:
-        """Return the fit report as a table: one row per layer, with the errors of weight and output before and after fitting."""
+        """Return the fit report as a table with one row per layer.
+
+        A row has the errors of the layer's weight and output relative to the dense layer, before and after fitting.
+        """
         errors = ("error_before", "error_after") if any(layer.error_after is not None for layer in self.layers) else ()
         keys = ("name", "residual_before", "residual_after", *errors, "seconds", "starts", "method")
         rows = [asdict(x) | ({"method": f"{x.method}, rows scaled in {x.norm}"} if x.norm else {}) for x in self.layers]

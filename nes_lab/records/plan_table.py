@@ -32,11 +32,13 @@ def layer_table(rows: Rows, **around: Any) -> Table:
 
 
 def explanation(rows: Rows, before: Sequence[str] = ()) -> Table:
-    """Return a table that says why each layer has its size, and the multiply-adds of each way to compute the layer.
+    """Return a table that says why each layer has its epitome shape or stays dense.
+
+    The table also shows the multiply-adds of each execution plan (way to compute the layer).
 
     Args:
-        rows: One dict per layer, from :meth:`CompressionPlan.rows`. In plans of older versions, the multiply-adds of each
-            execution plan (way to compute the layer) are missing.
+        rows: One dict per layer, from :meth:`CompressionPlan.rows`. The rows of older plans lack
+            the multiply-adds of the execution plans.
         before: Lines of text to show above the table.
     """
     names = list(dict.fromkeys(name for row in rows for name in row["executions"]))

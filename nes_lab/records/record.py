@@ -41,11 +41,12 @@ class Part:
 class Record(Part):
     """Base class of compression plans and of reports: frozen dataclasses that are saved as JSON and shown as tables.
 
-    Args:
+    Attributes:
         NAME: What messages call this kind of plan or report, such as ``fit report``.
         SCHEMA: Version number of the JSON format. The number grows when older versions of the library cannot read the new
             format. None: the JSON has no version number.
-        OLD_NAMES: Old name of a field -> its current name. JSON is written with both names and can be read with one of them.
+        OLD_NAMES: Old name of a field -> its current name. The JSON that is written has the value under both names. JSON that
+            has only one of the two names can be read too.
     """
 
     NAME: ClassVar[str] = "record"

@@ -43,13 +43,13 @@ class SensitivityPoint(Part):
     loss_increase: float | None = None
 
     def cost(self, by: SensitivityCost) -> float:
-        """Return how much quality is lost with this epitome: the increase of the loss, or ``-log(1 - residual^2)``.
+        """Return how much quality is lost with this epitome: the increase of the loss, or a value computed from the residual.
 
-        The value of the formula is 0 if the epitome gives the dense weight exactly, and grows with the residual. The values
-        of several layers can be added up.
+        This value is ``-log(1 - residual^2)``. It is 0 if the epitome gives the dense weight exactly, and grows with the
+        residual. The values of several layers can be added up.
 
         Args:
-            by: ``"loss"``: return the increase of the loss. ``"residual"``: return the value of the formula.
+            by: ``"loss"``: return the increase of the loss. ``"residual"``: return the value computed from the residual.
         """
         if by == "loss":
             return 0.0 if self.loss_increase is None else self.loss_increase
@@ -60,6 +60,9 @@ class SensitivityPoint(Part):
 @dataclass(frozen=True)
 class LayerSensitivity(Part):
     """Measured losses of quality when one layer's weight is replaced by epitomes of several sizes.
+
+    :meth:`cost` estimates the loss for any size. The estimate never falls when the epitome shrinks, even where a measured loss
+    falls, as in the example.
 
     Args:
         name: Name of the layer in the model.
@@ -96,8 +99,9 @@ class LayerSensitivity(Part):
 
         Args:
             ratio: Cells of the epitome / numbers in the weight, above 0. At a ratio of 1, nothing is lost.
-            by: ``"loss"``: return the increase of the loss. ``"residual"``: return ``-log(1 - r^2)``, where ``r`` is the distance of
-            the sampled weight from the dense weight, divided by the size of the dense weight.
+            by: ``"loss"``: return the increase of the loss. ``"residual"``: return ``-log(1 - r^2)``. Here ``r`` is the
+                relative residual: the norm of the difference between the dense and the sampled weight, divided by the norm of
+                the dense weight.
         """
         check_choice("by", by, COSTS)
         given, costs = self._curves[by]
@@ -152,7 +156,7 @@ class SensitivityReport(Record):
 
     @cached_property
     def by_name(self) -> dict[str, LayerSensitivity]:
-        """Layer name -> results of the layer."""
+        """Name of each layer -> the measured losses of quality of this layer."""
         return {layer.name: layer for layer in self.layers}
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], options: Mapping[str, Any]) -> None:
@@ -208,6 +212,9 @@ class SensitivityReport(Record):
         return "\n".join([head, *self._hardest()])
 
     def _hardest(self) -> list[str]:
-        """Return one line of text for each of the five layers that lose most quality if their weights shrink to one half."""
+        """Return one line of text for each of the five layers that lose most quality with an epitome of half their weight's size.
+
+        :attr:`measured_by` names the measure of quality.
+        """
         costs = sorted(((layer.cost(0.5, self.measured_by), layer.name) for layer in self.layers), reverse=True)
         return [f"  {name or '(model)'}: {cost:.4g} at half of its cells" for cost, name in costs[:5]]

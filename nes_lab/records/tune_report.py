@@ -1,4 +1,4 @@
-"""TuneReport: the measured time of each layer with each execution plan (way to compute the layer), and the fastest ones."""
+"""TuneReport: the measured time of each layer with each execution plan (way to compute the layer), and the chosen plans."""
 
 from __future__ import annotations
 
@@ -163,10 +163,10 @@ class TuneReport(Record):
             raise PlanError("the report was made for another model than the plan: " + list_some(wrong, 3))
 
     def _madds(self, plan: CompressionPlan) -> dict[str, int] | None:
-        """Return the multiply-adds of each timed layer, for the batch size of the compression plan.
+        """Return the multiply-adds of each timed layer, for the input for which the compression plan was made.
 
-        Return None if they cannot be computed from the counts for the timed input, for example because the plan was
-        made for images of another height.
+        The multiply-adds for the timed input are known. They are converted to the batch size of the plan. Return None if this
+        is impossible because the plan was made for examples of another shape.
         """
         if plan.input_shape[1:] != self.key.input_shape[1:] or not plan.input_shape:
             return None

@@ -67,7 +67,7 @@ class LocalExecutor:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Allow ``jobs`` runs at the same time inside the ``with`` block."""
+        """Let at least ``jobs`` runs train at the same time inside the ``with`` block. Afterwards the old limit applies again."""
         before = os.environ.get("NES_LAB_PLACES")
         os.environ["NES_LAB_PLACES"] = str(max(self.jobs, launcher.max_parallel_runs()))  # child processes read it too
         try:

@@ -168,7 +168,10 @@ def import_ray(address: str) -> Any:
 
 
 def _about_token() -> str:
-    """Return a hint to set the variable ``RAY_AUTH_MODE``; empty if it is set already."""
+    """Return the end of an error message: how to connect to a cluster that asks for a token.
+
+    The text is empty if the environment variable ``RAY_AUTH_MODE`` is set already.
+    """
     # Ray sends its token to an address given by the user only if this variable is "token"
     if "RAY_AUTH_MODE" in os.environ:
         return ""

@@ -24,13 +24,14 @@ POLL_SECONDS, GRACE_SECONDS = 0.5, 60.0
 def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> str:
     """Train a run to its end on this machine, in a separate training process.
 
-    If another process still trains the run, this function waits until that process has ended.
+    If another process still trains the run, this function waits until that process has ended, and then looks at the run's
+    state. A run that has not ended is resumed.
 
     Args:
         root: The folder of all runs, on a file system that all machines share.
         run_id: Id of the run.
-        first: Number of times that the run was started or resumed before this task.
-        retries: How often the run is resumed after its process died.
+        first: How often the run had been started or resumed before this function was first called for it.
+        retries: How often the run may be resumed after its process died. Resumes before ``first`` do not count.
         place: Working folder of the training. Relative paths in the experiment start there.
 
     Returns:

@@ -144,7 +144,7 @@ def front(settings: Sequence[SweepSetting], objectives: Mapping[str, str]) -> tu
     """Return the settings on the Pareto front, starting with the best in the first objective.
 
     Settings are compared by their means of the objectives. A setting is not on the front if another setting is at least
-    as good in every objective and better in one. Settings with equal means are on the front together.
+    as good in every objective and better in at least one. Settings with equal means are on the front together.
 
     Examples:
         >>> small = SweepSetting("small", {}, (0,), 1, {"top1": 60.0, "madds": 5.0})

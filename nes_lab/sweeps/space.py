@@ -158,7 +158,7 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
 def key_of(config: Mapping[str, Any]) -> str:
     """Return the key of an experiment: a hash of its fields, without its label. Equal experiments have equal keys.
 
-    An experiment has the same key as in version 0.1.0 of NES Lab.
+    Every version of NES Lab since 0.1.0 gives an experiment the same key, so sweeps of older versions can be continued.
     """
     # studies store these keys, so a field renamed after version 0.1.0 enters the hash with its old name
     content = {name: value for name, value in config.items() if name != "label"}

@@ -34,7 +34,7 @@ SHOWN = ("top1", "madds", "params")
 
 
 def _old_callback(news: Callable[[str, RunInfo | None], object]) -> dict[str, Any]:
-    """Accept the old argument ``news=`` of ``run_sweep``. Today ``on_run`` and ``on_progress`` replace it."""
+    """Return the keyword arguments ``on_run`` and ``on_progress`` that replace the old argument ``news`` of ``run_sweep``."""
 
     def on_progress(event: ProgressEvent) -> None:
         news("stopping" if event["phase"] == "stopping" else "tick", None)

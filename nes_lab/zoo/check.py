@@ -81,8 +81,8 @@ def check_backbone(
 
     Args:
         name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model.
-        params: Share of the dense model's params to keep. If compression cannot reach this share, the budget is raised to 1.1
-            times the smallest possible number of params.
+        params: Share of the dense model's params to keep, 60 % by default. If compression cannot reach this share, the
+            budget is raised to 1.1 times the smallest possible number of params.
         seed: Seed of the random weights and inputs.
         input_size: Shape ``(channels, height, width)`` of the images; None means the model's default.
         **options: Further arguments of :func:`nes_lab.create_backbone`.
@@ -234,7 +234,7 @@ def _has_gradient(parameter: Tensor) -> bool:
 def _check_materialized(
     state: _CheckState, small: nn.Module, compressed: list[Tensor], plain: nn.Module, model: nn.Module, x: Tensor
 ) -> None:
-    """Check a materialized model.
+    """Check a materialized model: the compressed model converted to ordinary dense layers.
 
     It must have no epitome layers. Its state dict must have the names and shapes of the dense model's. Its outputs must be those
     of the compressed model, up to rounding.

@@ -68,7 +68,10 @@ def set_norms_(model: nn.Module, *inputs: Any) -> None:
 
 
 def outputs(model: nn.Module, *inputs: Any) -> list[Tensor]:
-    """Return the floating-point tensors in the output of a model, which runs without gradients and keeps its mode (training or not)."""
+    """Run a model without gradients, and return the floating-point tensors in its output.
+
+    The model stays in its mode: training or evaluation.
+    """
     with torch.no_grad():
         return float_tensors(model(*inputs))
 
