@@ -51,6 +51,9 @@ from nes_lab.surgery.replace import compress as compress
 from nes_lab.surgery.replace import materialize as materialize
 from nes_lab.sweeps.result import SweepResult as SweepResult
 from nes_lab.sweeps.sweep import run_sweep as run_sweep
+from nes_lab.training.evaluate import evaluate as evaluate
+from nes_lab.training.metrics import Metric as Metric
+from nes_lab.training.recipe import Recipe as Recipe
 from nes_lab.tuning.tune import tune as tune
 from nes_lab.zoo.check import check_backbone as check_backbone
 from nes_lab.zoo.result import ZooRow as ZooRow

@@ -124,7 +124,9 @@ class TrainingConfig(Section):
         description="Number of epochs after which the starts are rounded and fixed; empty never rounds them.",
     )
     clip_grad: float | None = Field(default=None, gt=0, le=1e6, description="Largest gradient norm; empty never clips.")
-    checkpoint_every_epochs: int = Field(default=1, ge=1, le=100_000, description="Epochs between two checkpoints.")
+    checkpoint_every_epochs: int = Field(
+        default=1, ge=1, le=100_000, description="Epochs between two checkpoints; the best epoch so far is saved, too."
+    )
     checkpoint_every_steps: int | None = Field(
         default=None,
         ge=1,

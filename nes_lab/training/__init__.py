@@ -11,7 +11,7 @@ The training loop, its inputs and its reports:
 ``checkpoint``: save a training to files, and load it from them.
 
 The parts of a training step:
-``objective``: prepare the images and labels of a batch, and compute the loss from the network's logits.
+``objective``: prepare the images and labels of a batch, and compute the loss from the network's outputs.
 ``losses``: compute cross entropy and distillation loss.
 ``mixing``: mix images and labels by Mixup and CutMix.
 ``engine``: run forward, backward and update through Hugging Face Accelerate.
@@ -22,8 +22,10 @@ The parts of a training step:
 ``networks``: build the moving average of the weights; copy buffers and synchronize batch norms between processes.
 
 Measurements, devices and processes:
-``evaluate``: compute loss and accuracy on a split, such as the validation images.
-``running_metrics``: keep the mean loss and accuracy of the batches so far.
+``evaluate``: compute loss and metrics on data, such as the validation images.
+``task``: hold the loss and the metrics of a training, and name the number that decides which checkpoint is the best.
+``metrics``: define metrics, such as top-1 accuracy, and whether higher or lower is better.
+``running_metrics``: keep the mean loss and metrics of the batches so far.
 ``training_clock``: measure images per second and estimate the time left.
 ``device``: find the device with a given name, and set the number of CPU threads.
 ``distributed``: return the rank and number of processes, and exchange small values between processes.

@@ -1,21 +1,26 @@
-"""Evaluate a network on a split of a data set, such as the validation images."""
+"""Evaluate a network on data, such as the validation images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nes_lab.datasets.as_dataset import as_split
 from nes_lab.datasets.spec import Split
+from nes_lab.errors import OptionError
+from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.options import AmpMode
 from nes_lab.training import distributed
-from nes_lab.training.losses import classification_loss
+from nes_lab.training.metrics import AnyMetric, in_float32
 from nes_lab.training.precision import Precision
 from nes_lab.training.running_metrics import RunningMetrics
+from nes_lab.training.task import CLASSIFICATION, Loss, Task
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "evaluate_split"]
 
 
 def _never() -> bool:
@@ -23,8 +28,76 @@ def _never() -> bool:
 
 
 def evaluate(
+    network: nn.Module,
+    data: Any,
+    *,
+    loss: Loss | None = None,
+    metrics: Mapping[str, AnyMetric] | None = None,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    amp: AmpMode = "off",
+    channels_last: bool = False,
+    progress: bool = False,
+    on_progress: OnProgress | None = None,
+) -> dict[str, float]:
+    """Return the mean loss and the metrics of a network on data.
+
+    Every example has the same weight, also if the last batch is shorter. The network runs in evaluation mode. Afterwards every
+    module is set back to its previous mode.
+
+    Args:
+        network: The network.
+        data: A map-style data set of (input, target) pairs, a pair of tensors (inputs, targets), a loader of batches
+            ``(inputs, targets)``, or a data set of NES Lab, whose validation split is used.
+        loss: Function of (outputs, targets) that returns the mean loss of the batch, a tensor with a loss per example, or a pair
+            (sum, count). None: cross entropy, in nats.
+        metrics: Name -> function of (outputs, targets), or a pair (function, ``"lower"``), or a
+            :class:`~nes_lab.training.metrics.Metric`. A function returns the mean over the batch, a tensor with a value per
+            example, or a pair (sum, count). None: top-1 and top-5 accuracy in percent for cross entropy, and no metrics for
+            another loss.
+        batch_size: Number of examples per forward pass; not used if ``data`` is a loader. It changes the returned values only by
+            rounding errors.
+        device: The device of the network; inputs and targets are moved to it. None: the device of its first parameter.
+        amp: Mixed precision: ``"auto"`` (on GPUs), ``"off"``, ``"bf16"`` or ``"fp16"``.
+        channels_last: Store images in torch's channels-last memory format.
+        progress: Show a bar on standard error.
+        on_progress: Function that is called after each batch with a :class:`~nes_lab.progress_bar.ProgressEvent` that counts
+            examples. None: no function is called.
+
+    Returns:
+        A dict with ``loss`` and one entry per metric.
+
+    Raises:
+        DataError: If the data has another form, or is empty; the message says what it is.
+        OptionError: If a loss or metric is not a function or returns something else, or the default loss does not suit the data.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import nes_lab
+        >>> inputs, targets = torch.zeros(5, 3), torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0]])
+        >>> network = nn.Linear(3, 1)
+        >>> _ = nn.init.zeros_(network.bias)
+        >>> absolute = (lambda outputs, targets: (outputs - targets).abs(), "lower")
+        >>> nes_lab.evaluate(network, (inputs, targets), loss=nn.MSELoss(), metrics={"error": absolute}, batch_size=2)
+        {'loss': 11.0, 'error': 3.0}
+    """
+    if batch_size < 1:
+        raise OptionError(f"batch_size={batch_size!r} should be at least 1")
+    task, split = Task.of(loss, metrics), as_split(data)
+    if device is None:
+        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    options = {"batch_size": batch_size, "device": device, "amp": amp, "channels_last": channels_last}
+    with progress_reporter(progress, on_progress, "evaluation") as report:
+        numbers = evaluate_split(network, split, task, **options, on_progress=report)
+    assert numbers is not None  # nothing asks it to stop
+    return numbers
+
+
+def evaluate_split(
     model: nn.Module,
     split: Split,
+    task: Task = CLASSIFICATION,
     *,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
@@ -32,45 +105,51 @@ def evaluate(
     should_stop: Callable[[], bool] = _never,
     all_ranks: bool = False,
     channels_last: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, float] | None:
-    """Return a network's mean cross entropy, and its top-1 and top-5 accuracy in percent, on the images of a split.
-
-    The network runs in evaluation mode. Afterwards every module is set back to its previous mode.
+    """Return a network's mean loss and metrics on a split, in one process or in several that train together.
 
     Args:
         model: A network on ``device``.
-        split: The images and labels.
-        batch_size: Number of images per forward pass. It changes the returned values only by rounding errors.
-        device: Device of the network. The images are moved to this device.
+        split: The inputs and targets.
+        task: The loss and the metrics.
+        batch_size: Number of examples per forward pass.
+        device: Device of the network. Inputs and targets are moved to this device.
         amp: Mixed precision: ``"auto"`` (on GPUs), ``"off"``, ``"bf16"`` or ``"fp16"``.
         should_stop: Function that is called before every batch. If it returns True, the evaluation stops.
         all_ranks: True: divide the batches among all processes of a training. Every process must then call this
-            function, and each gets the values for all images.
-        channels_last: Store the images in torch's channels-last memory format.
+            function, and each gets the values for all examples.
+        channels_last: Store images in torch's channels-last memory format.
+        on_progress: Function that is called after each batch; None: no function is called.
 
     Returns:
-        A dict with ``loss``, ``top1`` and ``top5``, or None if the evaluation was stopped.
+        A dict with ``loss`` and one entry per metric, or None if the evaluation was stopped.
     """
     device = torch.device(device)
-    precision, metrics, loss_of = Precision(device, amp), RunningMetrics(device), classification_loss()
+    precision, running, loss_of = Precision(device, amp), RunningMetrics(device, task.metrics), task.loss_on(device)
     modes = [(module, module.training) for module in model.modules()]
     layout = torch.channels_last if channels_last else torch.preserve_format
+    done = 0
     model.eval()
     try:
         with torch.no_grad():
             for batch in _batches(split, batch_size, all_ranks and distributed.world_size() > 1, should_stop):
                 if batch is None:
                     return None
-                images = batch[0].to(device, non_blocking=True)
-                images = images.to(memory_format=layout) if images.ndim == 4 else images
-                labels = batch[1].to(device, non_blocking=True)
+                inputs = batch[0].to(device, non_blocking=True)
+                inputs = inputs.to(memory_format=layout) if inputs.ndim == 4 else inputs
+                targets = batch[1].to(device, non_blocking=True)
                 with precision.autocast():
-                    logits = model(images)
-                metrics.update(loss_of(logits.float(), labels), logits, labels)
+                    outputs = model(inputs)
+                outputs = in_float32(outputs)
+                running.update(loss_of(outputs, targets), outputs, targets)
+                done += len(targets)
+                if on_progress is not None:
+                    on_progress({"phase": "examples", "done": done, "total": len(split), "label": ""})
     finally:
         for module, mode in modes:
             module.training = mode
-    return metrics.means(all_ranks)
+    return running.means(all_ranks)
 
 
 def _batches(

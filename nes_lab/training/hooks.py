@@ -30,10 +30,11 @@ class Hooks:
     """Callbacks of a training (:class:`~nes_lab.training.loop.Trainer`). All are optional.
 
     Attributes:
-        metric: Called with each row of metrics. A row is a dict with step, epoch, split, loss, top1 and top5. A row of
-            the training split also has lr and images_per_s.
+        metric: Called with each row of metrics. A row is a dict with step, epoch, split, loss, and the metrics by name:
+            top1 and top5 if there are no others. A row of the training split also has lr and images_per_s.
         epoch_end: Called with the training after each validation.
-        checkpoint: Called with the training when it should be saved: every few epochs, at the end, and when it is stopped.
+        checkpoint: Called with the training when it should be saved: every few epochs, when a validation
+            is the best so far, at the end, and when it is stopped.
         on_progress: Called at most five times per second with a :class:`~nes_lab.progress_bar.ProgressEvent`, which
             gives the number of finished steps.
         event: Called with a dict when a rare event happens, for example when the learned positions in the

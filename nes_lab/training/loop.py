@@ -6,23 +6,27 @@ A training resumes exactly from a checkpoint.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nes_lab.datasets.as_dataset import as_dataset
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import RunError
 from nes_lab.training import distributed
 from nes_lab.training.divergence import DivergenceWatch
-from nes_lab.training.evaluate import evaluate
+from nes_lab.training.evaluate import evaluate_split
 from nes_lab.training.hooks import Hooks
+from nes_lab.training.metrics import AnyMetric, detached, mean_of
 from nes_lab.training.networks import broadcast_buffers, synchronized_norms
 from nes_lab.training.objective import Objective
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.reporter import Reporter
 from nes_lab.training.rng import capture_rng, isolated_rng
+from nes_lab.training.task import Loss, Task
 from nes_lab.training.training_state import TrainingState
 
 __all__ = ["Trainer"]
@@ -42,16 +46,24 @@ class Trainer(TrainingState):
 
     Args:
         model: The network; it is moved to ``device``.
-        data: The training split and the validation split.
+        data: A data set, or a pair (training data, validation data) of map-style data sets or loaders
+            (:func:`nes_lab.datasets.as_dataset.as_dataset`). Loaders choose the batch size, and a training on them does not
+            resume bit for bit.
         recipe: The settings of the training.
         seed: Seed for the order of the images, augmentation and dropout.
         device: The device to train on.
         hooks: Callbacks; None: nothing is reported, and the training never stops early.
         teacher: Dense network whose outputs ``model`` learns to imitate (distillation). It is needed if ``kd_weight``
             is above 0. It is neither changed nor saved. None: no teacher.
+        loss: Function of (outputs, targets) that returns a tensor: the mean loss of the batch, a loss per example, or a pair
+            (sum, count). None: cross entropy.
+        metrics: Name -> function of (outputs, targets) whose higher values are better; or a pair (function, ``"lower"``); or a
+            :class:`~nes_lab.training.metrics.Metric`. The first metric decides which checkpoint is the best. None: top-1 and
+            top-5 accuracy for cross entropy. With another loss, None means that the loss decides.
 
     Raises:
-        OptionError: If the device, the data or the network does not allow the recipe.
+        OptionError: If the device, the data or the network does not allow the recipe, or a loss or metric is not a function.
+        DataError: If the data has another form, or is empty.
 
     Examples:
         >>> from nes_lab.datasets.digits import load_digits
@@ -64,17 +76,19 @@ class Trainer(TrainingState):
     def __init__(
         self,
         model: nn.Module,
-        data: DatasetSpec,
+        data: DatasetSpec | tuple[Any, Any],
         recipe: Recipe,
         *,
         seed: int = 0,
         device: torch.device | str = "cpu",
         hooks: Hooks | None = None,
         teacher: nn.Module | None = None,
+        loss: Loss | None = None,
+        metrics: Mapping[str, AnyMetric] | None = None,
     ) -> None:
         _check_joined()
-        super().__init__(model, data, recipe, seed=seed, device=device)
-        self.objective = Objective(recipe, data.num_classes, self.precision, teacher)
+        super().__init__(model, as_dataset(data), recipe, seed=seed, device=device, task=Task.of(loss, metrics))
+        self.objective = Objective(self.recipe, self.data.num_classes, self.precision, teacher, self.task)
         self.divergence = DivergenceWatch(self)
         self.reporter = Reporter(self, hooks or Hooks())
 
@@ -163,18 +177,19 @@ class Trainer(TrainingState):
         for result in results:
             self.reporter.count(*result)
 
-    def _add_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the forward and backward pass of one batch, and return the loss, the logits and the labels.
+    def _add_gradients(self, images: Tensor, labels: Tensor) -> tuple[Any, Any, Tensor]:
+        """Run the forward and backward pass of one batch, and return the loss, the outputs and the labels for metrics.
 
         The gradients of the batch are added to the gradients of earlier batches.
         """
         with self.engine.accumulating():
             images, labels = self.objective.inputs(images, labels)
-            logits = self.engine.forward(images)
-            loss = self.objective.loss(logits, images, labels)
+            outputs = self.engine.forward(images)
+            value = self.objective.loss(outputs, images, labels)
+            loss = mean_of(self.task.loss_name, value)
             self.divergence.watch(loss)
             self.engine.backward(loss)
-        return loss.detach(), logits.detach(), labels
+        return detached(value), detached(outputs), self.objective.unmixed(labels)
 
     def _report(self) -> None:
         if self.reporter.is_row_due():
@@ -194,11 +209,11 @@ class Trainer(TrainingState):
         if numbers is None:
             return False
         self.last, self.validated = numbers, self.epoch
-        self.best_top1 = max(numbers["top1"], -math.inf if self.best_top1 is None else self.best_top1)
+        is_best = self.note_best(numbers)
         self.reporter.row("val", numbers)
         if distributed.is_main():
             self.hooks.epoch_end(self)
-        if self.epoch % self.recipe.checkpoint_every_epochs == 0 or self.step >= self.total:
+        if is_best or self.epoch % self.recipe.checkpoint_every_epochs == 0 or self.step >= self.total:
             self._save()
         if self.step >= self.total or self.reporter.clock.is_due():
             self.reporter.progress()
@@ -218,12 +233,12 @@ class Trainer(TrainingState):
         size = 64 if self.device.type == "cpu" else max(256, self.recipe.batch_size)
         options = {"batch_size": size, "device": self.device, "amp": self.recipe.amp, "all_ranks": True}
         options |= {"should_stop": self.hooks.should_stop, "channels_last": self.recipe.channels_last}
-        numbers = evaluate(self.model, self.data.val, **options)
+        numbers = evaluate_split(self.model, self.data.val, self.task, **options)
         if numbers is not None and not math.isfinite(numbers["loss"]):
             self.divergence.stop("the validation loss", numbers["loss"], self.step)
         if numbers is None or self.ema is None:
             return numbers
-        averages = evaluate(self.ema.module, self.data.val, **options)
+        averages = evaluate_split(self.ema.module, self.data.val, self.task, **options)
         return None if averages is None else numbers | {f"ema_{name}": value for name, value in averages.items()}
 
     def _save(self) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from nes_lab.errors import OptionError
 from nes_lab.training.losses import classification_loss, kd_loss
+from nes_lab.training.metrics import mean_of
 from nes_lab.training.precision import Precision
 from nes_lab.training.recipe import Recipe
+from nes_lab.training.task import CLASSIFICATION, Task
 
 __all__ = ["Objective"]
 
@@ -22,9 +26,11 @@ class Objective:
         precision: Gives the device for the images, and the dtype of the teacher's forward pass.
         teacher: Dense network whose outputs are imitated (distillation). It is used only if ``kd_weight`` is above 0.
             It is set to evaluation mode, and its weights do not change. None: no teacher.
+        task: The loss and the metrics; by default cross entropy.
 
     Raises:
-        OptionError: If ``kd_weight`` is above 0 and there is no teacher.
+        OptionError: If ``kd_weight`` is above 0 and there is no teacher, or if the recipe has an option for labels of classes
+            and the loss is another than cross entropy.
 
     Examples:
         >>> objective = Objective(Recipe(epochs=1, batch_size=2, lr=0.1), 3, Precision(torch.device("cpu"), "off"))
@@ -33,12 +39,20 @@ class Objective:
         1.099
     """
 
-    def __init__(self, recipe: Recipe, classes: int, precision: Precision, teacher: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: int,
+        precision: Precision,
+        teacher: nn.Module | None = None,
+        task: Task = CLASSIFICATION,
+    ) -> None:
+        _check_label_options(recipe, classes, task)
         if recipe.kd_weight > 0 and teacher is None:
             raise OptionError(
                 f"kd_weight={recipe.kd_weight:g} needs a teacher; give the dense network as teacher=, or set kd_weight=0"
             )
-        self.recipe, self.precision = recipe, precision
+        self.recipe, self.precision, self.task = recipe, precision, task
         self.teacher = teacher.to(precision.device).eval() if teacher is not None and recipe.kd_weight > 0 else None
         if self.teacher is not None and recipe.channels_last:
             self.teacher.to(memory_format=torch.channels_last)
@@ -47,7 +61,7 @@ class Objective:
             from nes_lab.training.mixing import Mixing
 
             self._mixing = Mixing(recipe, classes)
-        self._label_loss = classification_loss(recipe.label_smoothing)
+        self._loss = task.loss_on(precision.device, recipe.label_smoothing)
         self._mixed_label_loss = classification_loss()  # mixed labels are already smoothed
 
     def inputs(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,21 +76,48 @@ class Objective:
         labels = labels.to(device, non_blocking=True)
         if images.ndim == 4 and self.recipe.channels_last:
             images = images.to(memory_format=torch.channels_last)
-        return (images, labels) if self._mixing is None else self._mixing(images, labels)
+        if self._mixing is None:
+            return images, labels
+        if labels.ndim != 1 or labels.is_floating_point():
+            shape = f"{tuple(labels.shape)}, {labels.dtype}"
+            raise OptionError(f"mixup and cutmix mix class numbers (N,), and the targets are {shape}; set both to 0")
+        return self._mixing(images, labels)
 
-    def loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of a batch, in nats per image.
+    def unmixed(self, labels: Tensor) -> Tensor:
+        """Return the class numbers for metrics. A mixed label counts as its most probable class.
 
         Args:
-            logits: Outputs of the network, ``(N, classes)``.
+            labels: The labels that :meth:`inputs` returned.
+        """
+        return labels if self._mixing is None else labels.argmax(1)
+
+    def loss(self, logits: Any, images: Tensor, labels: Tensor) -> Any:
+        """Return the loss of a batch: the mean, or, if the loss is your own, what it returned.
+
+        Args:
+            logits: Outputs of the network.
             images: The images that :meth:`inputs` returned. The teacher network, if there is one, gets the same images.
             labels: The labels that :meth:`inputs` returned.
         """
-        label_loss = (self._mixed_label_loss if labels.ndim > 1 else self._label_loss)(logits, labels)
+        label_loss = (self._loss if self._mixing is None else self._mixed_label_loss)(logits, labels)
         if self.teacher is None:
             return label_loss
         with torch.no_grad(), self.precision.autocast():
             teacher_logits = self.teacher(images)
         distillation_loss = kd_loss(logits, teacher_logits, self.recipe.kd_temperature)
         weight = self.recipe.kd_weight
-        return (1 - weight) * label_loss + weight * distillation_loss
+        return (1 - weight) * mean_of(self.task.loss_name, label_loss) + weight * distillation_loss
+
+
+def _check_label_options(recipe: Recipe, classes: int, task: Task) -> None:
+    """Refuse options for labels of classes if the loss is not cross entropy or the data says no classes."""
+    mixes = [name for name in ("mixup", "cutmix") if getattr(recipe, name)]
+    names = mixes + ["label_smoothing"] * (recipe.label_smoothing > 0)
+    if names and task.own_loss is not None:
+        raise OptionError(
+            f"{names[0]}={getattr(recipe, names[0]):g} works with cross entropy only; with loss= set it to 0"
+        )
+    if mixes and classes < 1:
+        raise OptionError(
+            f"{mixes[0]}={getattr(recipe, mixes[0]):g} needs the number of classes; the data does not say it"
+        )

@@ -62,7 +62,7 @@ class Recipe:
         starts_freeze_epoch: Stop learning the starts after this many epochs; None: never.
         starts_snap_epoch: Round the starts to integers after this many epochs, and stop learning them; None: never.
         clip_grad: Largest allowed norm of the gradient. A larger gradient is scaled down to this norm. None: no clipping.
-        checkpoint_every_epochs: Number of epochs between two checkpoints.
+        checkpoint_every_epochs: Number of epochs between two checkpoints. An epoch with the best validation so far is saved, too.
         checkpoint_every_steps: Number of steps between two additional checkpoints within an epoch; None: no additional ones.
         log_every_steps: Number of steps between two rows of training metrics.
 

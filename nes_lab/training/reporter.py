@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nes_lab.training import distributed
 from nes_lab.training.hooks import Hooks
+from nes_lab.training.metrics import mean_of
 from nes_lab.training.training_clock import TrainingClock
 from nes_lab.training.training_state import TrainingState
 
@@ -26,12 +27,12 @@ class Reporter:
         self.training, self.hooks, self.clock = training, hooks, TrainingClock()
         self._recent_loss: float | None = None
 
-    def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+    def count(self, loss: Any, outputs: Any, labels: Tensor) -> None:
         """Add a batch of this process to the training metrics and to the measured speed."""
-        self.training.metrics.update(loss, logits, labels)
+        self.training.metrics.update(loss, outputs, labels)
         self.clock.count(len(labels) * distributed.world_size())
         if self.training.device.type == "cpu":  # elsewhere reading the number would wait for the device
-            self._recent_loss = loss.item()
+            self._recent_loss = float(mean_of("the loss", loss))
 
     def is_row_due(self) -> bool:
         """Return True if training metrics should be reported at this step."""

@@ -1,26 +1,30 @@
-"""Compute the mean loss and accuracy over many batches.
+"""Compute the mean loss and metrics over many batches.
 
-The sums of losses and of correct predictions stay on the GPU until the means are read. Therefore the CPU need not wait
-for the GPU after each batch.
+The sums stay on the GPU until the means are read. Therefore the CPU need not wait for the GPU after each batch.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from nes_lab.training.distributed import sum_on_cpu, world_size
+from nes_lab.errors import OptionError
+from nes_lab.training.distributed import max_over_ranks, sum_on_cpu, world_size
+from nes_lab.training.metrics import ACCURACY, Metric, Total, total_of
 
 __all__ = ["RunningMetrics"]
 
-_TOP = 5
-
 
 class RunningMetrics:
-    """Means of the loss, and of the top-1 and top-5 accuracy in percent, over all batches added so far.
+    """Means of the loss and of metrics over all batches added so far. Every example has the same weight.
 
     Args:
-        device: Device of the losses and logits. The sums are kept there.
+        device: Device of the losses and outputs. The sums are kept there.
+        metrics: Name -> metric; by default the top-1 and top-5 accuracy in percent.
 
     Examples:
         >>> metrics = RunningMetrics("cpu")
@@ -29,29 +33,34 @@ class RunningMetrics:
         {'loss': 0.5, 'top1': 50.0, 'top5': 100.0}
     """
 
-    def __init__(self, device: torch.device | str) -> None:
-        dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64  # MPS has no float64
-        self._sums = torch.zeros(3, dtype=dtype, device=device)  # loss times images, top-1 hits, top-5 hits
-        self.images = 0
+    def __init__(self, device: torch.device | str, metrics: Mapping[str, Metric] = ACCURACY) -> None:
+        self._dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64  # MPS has no float64
+        self._device, self._metrics = device, metrics
+        self._totals: dict[str, Total] = {}
 
-    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add the loss and accuracy of a batch to the means.
+    def update(self, loss: Any, outputs: Any, targets: Tensor) -> None:
+        """Add the loss and metrics of a batch to the means.
 
         Args:
-            loss: Mean loss of the batch.
-            logits: Outputs of the network, ``(N, classes)``.
-            labels: Class numbers ``(N,)``, or a probability for every class ``(N, classes)``. With probabilities, the most
-                probable class counts as the right one.
+            loss: Mean loss of the batch, a loss per example, or a pair ``(sum, count)``.
+            outputs: What the network returned.
+            targets: The targets, with the examples along the first axis.
         """
-        if labels.ndim > 1:
-            labels = labels.argmax(1)
-        hits = logits.detach().topk(min(_TOP, logits.shape[1])).indices == labels[:, None]
-        count = len(labels)
-        self._sums += torch.stack((loss.detach().to(self._sums.dtype) * count, hits[:, 0].sum(), hits.sum()))
-        self.images += count
+        with torch.no_grad():
+            self._add("loss", loss, len(targets))
+            for name, metric in self._metrics.items():
+                self._add(name, metric.function(outputs, targets), len(targets))
+
+    def _add(self, name: str, value: Any, examples: int) -> None:
+        total, count = (part.to(self._device) for part in total_of(f"metric {name!r}", value, examples, self._dtype))
+        before = self._totals.get(name, Total(torch.zeros_like(total), torch.zeros_like(count)))
+        if before.sum.shape != total.shape:
+            numbers = f"{before.sum.numel()} sums for one batch and {total.numel()} for another"
+            raise OptionError(f"metric {name!r} returned {numbers}; return the same number for each")
+        self._totals[name] = Total(before.sum + total, before.count + count)
 
     def means(self, all_ranks: bool = False) -> dict[str, float]:
-        """Return the means of ``loss``, ``top1`` and ``top5`` over all batches added so far, as a dict.
+        """Return the means of the loss and of the metrics over all batches added so far, as a dict.
 
         Without batches the means are NaN.
 
@@ -59,25 +68,49 @@ class RunningMetrics:
             all_ranks: True: include the batches of all processes of the training. Every process must then call this
                 method.
         """
-        images, sums = self.images, self._sums
-        if all_ranks and world_size() > 1:
-            everything = torch.cat((sums.cpu(), torch.tensor([images], dtype=sums.dtype)))
-            sums, images = (parts := sum_on_cpu(everything))[:3], int(parts[3])
-        if images == 0:
-            return {"loss": float("nan"), "top1": float("nan"), "top5": float("nan")}
-        loss, top1, top5 = sums.tolist()
-        return {"loss": loss / images, "top1": 100 * top1 / images, "top5": 100 * top5 / images}
+        names = ("loss", *self._metrics)
+        totals = self._totals if not all_ranks or world_size() == 1 else self._of_all_ranks(names)
+        return {name: self._mean(name, totals.get(name)) for name in names}
+
+    def _mean(self, name: str, total: Total | None) -> float:
+        if total is None:
+            return math.nan
+        counted = total.count != 0
+        if not bool(counted.any()):
+            return math.nan
+        mean = float((total.sum[counted] / total.count[counted]).mean())
+        finish = self._metrics[name].finish if name in self._metrics else None
+        return mean if finish is None else float(finish(mean))
+
+    def _of_all_ranks(self, names: tuple[str, ...]) -> dict[str, Total]:
+        lengths = [0 if (total := self._totals.get(name)) is None else total.sum.numel() for name in names]
+        sizes = max_over_ranks(*lengths)  # a process without batches has no totals yet
+        flat = torch.zeros(2, sum(sizes), dtype=self._dtype)
+        for name, part in zip(names, flat.split(sizes, dim=1), strict=True):
+            if name in self._totals:
+                part[:, : self._totals[name].sum.numel()] = torch.stack(self._totals[name]).flatten(1).cpu()
+        summed = sum_on_cpu(flat).split(sizes, dim=1)
+        return {name: Total(*part) for name, part in zip(names, summed, strict=True) if part.numel()}
 
     def reset(self) -> None:
-        """Forget all batches: set the sums of losses and of correct predictions to zero."""
-        self._sums.zero_()
-        self.images = 0
+        """Forget all batches."""
+        self._totals.clear()
 
-    def state_dict(self) -> dict[str, Tensor | int]:
-        """Return the sums of losses and of correct predictions, and the number of images, as a dict for :meth:`load_state_dict`."""
-        return {"sums": self._sums.cpu().clone(), "images": self.images}
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return sums and counts of the loss and of the metrics, as dicts for :meth:`load_state_dict`."""
+        parts = {name: Total(*(part.cpu().clone() for part in total)) for name, total in self._totals.items()}
+        return {
+            "sums": {n: total.sum for n, total in parts.items()},
+            "counts": {n: total.count for n, total in parts.items()},
+        }
 
-    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Load the sums and the number of images that :meth:`state_dict` returned. The means then continue from them."""
-        self._sums.copy_(torch.as_tensor(state["sums"]))
-        self.images = int(state["images"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from the sums and counts that :meth:`state_dict` returned."""
+        if "images" in state:  # of older versions: loss times images, top-1 hits, top-5 hits, and the number of images
+            factors, count = (1, 100, 100), int(state["images"])
+            values = torch.as_tensor(state["sums"]).tolist() if count else []
+            sums = {name: f * value for name, f, value in zip(("loss", "top1", "top5"), factors, values, strict=False)}
+            state = {"sums": sums, "counts": dict.fromkeys(sums, count)}
+        self.reset()
+        for name, value in state["sums"].items():
+            self._add(name, (torch.as_tensor(value), torch.as_tensor(state["counts"][name])), 0)

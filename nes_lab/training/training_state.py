@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from nes_lab.training.recipe_checks import images_per_step
 from nes_lab.training.routing_schedule import RoutingSchedule
 from nes_lab.training.running_metrics import RunningMetrics
 from nes_lab.training.schedule import build_scheduler
+from nes_lab.training.task import CLASSIFICATION, Task
 
 __all__ = ["STATE_SCHEMA", "TrainingState"]
 
@@ -40,13 +43,15 @@ class TrainingState:
         recipe: The settings of the training.
         seed: Seed for the order of the images, augmentation and dropout.
         device: The device to train on.
+        task: The loss and the metrics.
 
     Attributes:
         step: Number of training steps done so far.
         total: Number of steps in the complete training.
         validated: Number of epochs that were completed at the latest validation; 0 before the first one.
         last: Metrics of the latest validation; empty before the first one.
-        best_top1: Best top-1 accuracy in validation so far, in percent; None before the first validation.
+        best: Best value so far of the number that decides which checkpoint is the best (``task.decisive``), by name, such as
+            ``top1``, and ``ema_top1`` for the moving average; empty before the first validation.
         ema: Moving average of the weights; None: the recipe has no ``ema_decay``.
         rng: A seed before the first step, then the states of the global random generators.
         other_ranks: Random generators and running metrics of the other processes at the time of the last save.
@@ -63,7 +68,11 @@ class TrainingState:
         *,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        task: Task = CLASSIFICATION,
     ) -> None:
+        if data.batch_size is not None:
+            recipe = replace(recipe, batch_size=data.batch_size)
+        self.task = task
         self.device = distributed.local_device(torch.device(device))
         self.model, self.data, self.recipe, self.seed = model.to(self.device), data, recipe, seed
         self.precision = Precision(self.device, recipe.amp)
@@ -79,10 +88,10 @@ class TrainingState:
         self.ema = build_ema(self.model, recipe)
         networks = [self.model] if self.ema is None else [self.model, self.ema.module]
         self.routing = RoutingSchedule(networks, recipe, self.steps_per_epoch)
-        self.metrics = RunningMetrics(self.device)
+        self.metrics = RunningMetrics(self.device, task.metrics)
         self.step, self.validated = 0, 0
         self.last: dict[str, float] = {}
-        self.best_top1: float | None = None
+        self.best: dict[str, float] = {}
         key = (seed, -1) if distributed.is_main() else (seed, -1, distributed.rank())
         self.rng: int | dict[str, Any] = stream_seed(*key)
         self.other_ranks: list[dict[str, Any]] = []
@@ -91,6 +100,26 @@ class TrainingState:
     def epoch(self) -> int:
         """Number of epochs that the training has completed."""
         return self.step // self.steps_per_epoch
+
+    @property
+    def best_top1(self) -> float | None:
+        """Best top-1 accuracy in validation so far, in percent; None before the first validation, or without ``top1``."""
+        return self.best.get("top1")
+
+    def note_best(self, numbers: dict[str, float]) -> bool:
+        """Remember the best validation of the network and of its moving average. Return True if one of them is new.
+
+        Args:
+            numbers: The numbers of the latest validation.
+        """
+        names = [name for name in (self.task.decisive, f"ema_{self.task.decisive}") if name in numbers]
+        new = {
+            n: numbers[n]
+            for n in names
+            if math.isfinite(numbers[n]) and self.task.is_better(numbers[n], self.best.get(n))
+        }
+        self.best |= new
+        return bool(new)
 
     def rank_state(self) -> dict[str, Any]:
         """Return the random generators of this process, and its mean loss and accuracy so far, as a dict."""
@@ -109,7 +138,8 @@ class TrainingState:
             "data": _data_identity(self.data),
             "validated": self.validated,
             "last": dict(self.last),
-            "best_top1": self.best_top1,
+            "best": dict(self.best),
+            "task": self.task.to_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.engine.scaler_state(),
             "routing": self.routing.state_dict(),
@@ -150,13 +180,14 @@ class TrainingState:
         """
         self.match_structure(state)
         self._check_run(state)
+        self.task.check_saved(state.get("task"))
         try:
             load_optimizer(self.optimizer, state["optimizer"])
             self.engine.load_scaler_state(state["scaler"])
             own = state if distributed.is_main() else state["others"][distributed.rank() - 1]
             self.metrics.load_state_dict(own["meter"])
             self.step, self.validated = int(state["step"]), int(state["validated"])
-            self.last, self.best_top1 = dict(state["last"]), state["best_top1"]
+            self.last, self.best = dict(state["last"]), _saved_best(state)
             rng = own["rng"]
             self.rng = rng.get("seed", rng)
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
@@ -174,6 +205,13 @@ class TrainingState:
                 f"the checkpoint is of a run with processes={processes}, not {distributed.world_size()}; "
                 f"resume it with {processes} processes"
             )
+
+
+def _saved_best(state: dict[str, Any]) -> dict[str, float]:
+    if "best" in state:
+        return dict(state["best"])
+    top1 = state["best_top1"]  # of older versions, which forgot the moving average's
+    return {} if top1 is None else {"top1": float(top1)}
 
 
 def _data_identity(data: DatasetSpec) -> dict[str, Any]:

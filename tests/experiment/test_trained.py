@@ -46,7 +46,7 @@ def test_it_is_as_right_as_the_run_says(tmp_path: Path, rest: dict) -> None:
 
 
 def test_the_best_epoch_can_be_taken_however_long_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The best that was saved is the second of five epochs, of which only the last is kept."""
+    """The best is the first of five epochs, between two checkpoints; of the others only the last is kept."""
     tops, real = iter([95.0, 90.0, 20.0, 80.0, 30.0]), Trainer._validate
 
     def validate(self: Trainer) -> dict[str, float]:
@@ -55,9 +55,9 @@ def test_the_best_epoch_can_be_taken_however_long_ago(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Trainer, "_validate", validate)
     options = {"epochs": 5, "keep_checkpoints": 1, "checkpoint_every_epochs": 2, "checkpoint_every_steps": 5}
     store, run_id = trained(tmp_path / "runs", TREE | ROUTED, **options)
-    (row,) = [row for row in store.metrics(run_id) if row["split"] == "val" and row["epoch"] == 2]
+    (row,) = [row for row in store.metrics(run_id) if row["split"] == "val" and row["epoch"] == 1]
     assert store.get(run_id).summary["best_top1"] == 95.0
-    assert (store.best_checkpoint(run_id).step, store.latest_checkpoint(run_id).step) == (16, 40)
+    assert (store.best_checkpoint(run_id).step, store.latest_checkpoint(run_id).step) == (8, 40)
     save_trained(store, run_id, tmp_path / "net", best=True)
     numbers = evaluate(from_pretrained(tmp_path / "net"), load_dataset(load_config(TREE).data).val, batch_size=64)
     assert numbers is not None and numbers["loss"] == pytest.approx(row["loss"], rel=1e-5)

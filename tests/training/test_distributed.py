@@ -15,7 +15,9 @@ from nes_lab.nn.inspect import epitome_layers
 from nes_lab.training import distributed
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
+from nes_lab.training.recipe import Recipe
 from tests.training.nets import tiny_data, tiny_net, trainer
+from tests.training.own_tasks import segmentation
 from tests.training.resuming import epitome_net, load, outcome, save
 from tests.training.two_ranks import Action, in_two_ranks
 
@@ -66,6 +68,14 @@ def cut(folder: Path, routing: str, changes: dict) -> tuple[dict, dict, list]:
     return plain(outcome(whole)), plain(outcome(second)), rows
 
 
+def train_own(folder: Path, batch_size: int) -> list[dict]:
+    """Train a segmentation network. Its 30 validation images are one batch, so one of two processes has none."""
+    own, rows = segmentation(), []
+    recipe = Recipe(epochs=2, batch_size=batch_size, lr=0.1, ema_decay=0.9, log_every_steps=2)
+    Trainer(own.network, own.data, recipe, hooks=Hooks(metric=rows.append), **own.measures).fit()
+    return [{key: row[key] for key in row.keys() - {"split", "images_per_s"}} for row in rows]
+
+
 class Broken:
     """A split whose data of one process fails, or turns to NaN."""
 
@@ -110,6 +120,7 @@ ACTIONS = {
     "learner-clamp": Action(train, ("learner", "clamp", {"batch_size": 12})),
     "cut-free": Action(cut, ("free", CUT | REST)),
     "cut-learner": Action(cut, ("learner", CUT | REST)),
+    "own": Action(train_own, (12,)),
     "nan": Action(spoil, ("nan",), fails=True),
     "unreadable": Action(spoil, ("unreadable",), fails=True),
 }
@@ -140,6 +151,13 @@ def test_distributed_training_equals_one_process_with_the_double_batch(results, 
     for pair, single in zip(first["losses"], alone["losses"], strict=True):
         assert pair[:2] == single[:2]
         assert pair[2] == pytest.approx(single[2], rel=1e-5)
+
+
+def test_distributed_metrics_of_your_own_equal_those_of_one_process(results, tmp_path: Path) -> None:
+    pair, alone = results["own"][0], train_own(tmp_path, 24)
+    assert "ema_iou" in alone[-1] and results["own"][1] == []
+    for row, single in zip(pair, alone, strict=True):
+        assert row == pytest.approx(single, rel=1e-4)  # the order of float32 sums differs
 
 
 @pytest.mark.parametrize("routing", ["free", "learner"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from torch.utils.data import DataLoader, TensorDataset
 
-from nes_lab.training.evaluate import evaluate
+from nes_lab.errors import DataError
+from nes_lab.training.evaluate import evaluate, evaluate_split
 from tests.training.nets import tiny_data, tiny_net
 
 
@@ -12,7 +14,20 @@ def test_evaluate_restores_modes_and_does_not_depend_on_the_batch_size() -> None
     net, data = tiny_net(), tiny_data()
     net.train()
     net[1].eval()
-    whole, parts = evaluate(net, data.val, batch_size=360), evaluate(net, data.val, batch_size=50)
+    whole, parts = evaluate_split(net, data.val, batch_size=360), evaluate_split(net, data.val, batch_size=50)
     assert [net[0].training, net[1].training] == [True, False]
     assert whole["top1"] == parts["top1"]
     assert whole["loss"] == pytest.approx(parts["loss"], rel=1e-6)  # float32 means of other batches
+
+
+def test_evaluate_takes_data_sets_and_loaders_alike() -> None:
+    net, data = tiny_net(), tiny_data()
+    images, labels = next(data.val.eval_batches(360))
+    pairs, seen = TensorDataset(images, labels), []
+    loader = DataLoader(pairs, batch_size=50)
+    expected = evaluate(net, data)
+    for form in (data.val, pairs, (images, labels), loader, list(zip(images, labels, strict=True))):
+        assert evaluate(net, form, on_progress=seen.append) == pytest.approx(expected, rel=1e-6)  # other batches
+    assert seen[-1] == {"phase": "examples", "done": 360, "total": 360, "label": ""}
+    with pytest.raises(DataError, match="the data is a int"):
+        evaluate(net, 3)

@@ -36,10 +36,14 @@ def test_trainer_restores_the_callers_random_generators() -> None:
     assert torch.get_rng_state().equal(before[2])
 
 
-def test_trainer_saves_every_few_epochs_and_at_the_end() -> None:
-    saved = []
-    trainer(hooks=Hooks(checkpoint=lambda tr: saved.append(tr.epoch)), epochs=5, checkpoint_every_epochs=2).fit()
-    assert saved == [2, 4, 5]
+def test_trainer_saves_every_few_epochs_at_a_new_best_and_at_the_end() -> None:
+    saved, rows = [], []
+    hooks = Hooks(metric=rows.append, checkpoint=lambda tr: saved.append(tr.epoch))
+    tr = trainer(hooks=hooks, epochs=7, checkpoint_every_epochs=3, lr=1e-5)  # so low that it gets no better
+    tr.fit()
+    top1 = [row["top1"] for row in rows if row["split"] == "val"]
+    new = {epoch for epoch, value in enumerate(top1, 1) if value > max(top1[: epoch - 1], default=-1)}
+    assert saved == sorted({3, 6, 7} | new) != list(range(1, 8))
 
 
 def test_trainer_invalidates_cached_weights_of_epitome_layers() -> None:
