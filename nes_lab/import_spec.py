@@ -170,7 +170,7 @@ def _is_users(file: str) -> bool:
 def origin_of(spec: str) -> str:
     """Return the folder that must be on Python's path so that the module of an import spec can be imported.
 
-    An import spec is a text such as ``package.module:function``. For this one, the folder is the one that contains the folder
+    An import spec is a text such as ``package.module:function``. In this example, the folder is the one that contains the folder
     ``package``. The result is empty if there is no such package or module, or if it is not a file. Nothing is imported.
 
     Examples:

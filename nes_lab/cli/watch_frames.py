@@ -115,7 +115,10 @@ def _blocks(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> 
 
 
 def run_frame(store: RunStore, run: RunProgress, waiting: Sequence[str], width: int) -> RenderableType:
-    """Draw one run in detail: its progress, the curve of its top-1 or loss, its checkpoints and the last lines of its log."""
+    """Draw one run in detail: its progress, a curve, its checkpoints and the last lines of its log.
+
+    The curve shows the validation top-1. Before the second validation it shows the training loss.
+    """
     info = run.info
     parts = _blocks([run], waiting, width)
     if info.id not in str(parts[0]):  # the first line shows a shortened id

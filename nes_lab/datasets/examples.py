@@ -56,8 +56,8 @@ def _spread(values: np.ndarray, most: int) -> np.ndarray:
 def _in_order(candidates: np.ndarray, each: int) -> Iterator[int]:
     """Return the order in which to try to read the examples of a class, as indices.
 
-    ``each`` is the number of examples that are wanted. So many evenly spaced examples come first. The others come afterwards,
-    in case some of the first are unreadable.
+    The first ``each`` examples are evenly spaced; ``each`` is the number of examples wanted. The others come afterwards, in case
+    some of the first cannot be read.
     """
     first = _spread(np.arange(len(candidates)), each).tolist()
     rest = sorted(set(range(len(candidates))) - set(first))

@@ -167,8 +167,8 @@ class Attempt:
     def _record(self, built: Built) -> None:
         """Write into the run's files what is known before the first training step.
 
-        This is the compression plan, the params and multiply-adds, the numbers of images and classes, and how well the
-        epitomes match the dense weights.
+        The files get the compression plan, the params and multiply-adds, the numbers of images and classes, and how closely
+        the epitomes match the dense weights.
         """
         if built.plan is not None:
             self.writer.plan_json(built.plan.to_json())

@@ -61,9 +61,10 @@ def is_first() -> bool:
 
 
 def only_first(action: Callable[[], Value]) -> Value:
-    """Call ``action`` in the first of several processes that train together, and return its result in all of them.
+    """Call a function without arguments in the first of several processes that train together.
 
-    If ``action`` fails, all processes raise an error. A process that trains alone just calls ``action``.
+    All processes must call ``only_first``. All get the result of the function. If the function fails, all raise an error. A
+    process that trains alone simply calls the function.
 
     Examples:
         >>> only_first(lambda: "done")
@@ -157,8 +158,8 @@ def _stopped_without_parent() -> Iterator[None]:
 def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
     """Train a run in several processes on this machine, and wait until they end.
 
-    The processes record whether the run finished, was cancelled or failed. If they record nothing, the run is marked as
-    failed.
+    The processes record whether the run finished, was cancelled or failed. If they record nothing, this function records
+    that the run failed.
 
     Raises:
         RunError: If the processes cannot be started.
@@ -196,7 +197,8 @@ def _how(status: int) -> str:
 def _wait(store: RunStore, run_id: str, ranks: list[subprocess.Popen[bytes]], signals: StopSignals) -> None:
     """Wait until all processes that train a run have ended.
 
-    If one of them fails, wait at most ``NOTICE_SECONDS`` longer for the others. If this process is asked to stop, cancel the run.
+    If one of them fails, wait at most ``NOTICE_SECONDS`` more seconds for the others. If SIGTERM or Ctrl-C asks this process
+    to stop, cancel the run.
     """
     asked, patience = False, math.inf
     while any(child.poll() is None for child in ranks):

@@ -110,7 +110,7 @@ def save_trained(
 def _untaught(config: ExperimentConfig) -> ExperimentConfig:
     """Return the config without a teacher network and without initial weights.
 
-    They are not needed, because all weights are loaded from a checkpoint.
+    The teacher and the initial weights are not needed, because all weights are loaded from a checkpoint.
     """
     backbone = config.backbone.model_copy(update={"pretrained": False, "checkpoint": None, "new_head": False})
     training = config.training.model_copy(update={"kd_weight": 0.0})

@@ -28,8 +28,8 @@ class Slot:
         attribute: Name of the attribute.
         tensor: The tensor; None: the attribute is None.
         parameter: True for a parameter, False for a buffer.
-        axis: Index of the weight axis whose starts the tensor holds, if the owner keeps them as anchors and offsets. None in
-            all other cases.
+        axis: Index of the weight axis whose starts (positions of patches in the epitome) the tensor holds, if the owner keeps each
+            start as the sum of an anchor and an offset. None in all other cases.
     """
 
     name: str
@@ -43,7 +43,8 @@ class Slot:
 def slots(model: nn.Module) -> Iterator[Slot]:
     """Yield all parameters and persistent buffers of a model. A shared tensor is yielded once for each of its names.
 
-    Starts that a module keeps as anchors and offsets are yielded as one tensor, their sum.
+    A module with ``free`` routing keeps each start (position of a patch in the epitome) as the sum of an anchor and an offset. For
+    such a module, one tensor with these sums is yielded.
     """
     sums: dict[tuple, Tensor] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):

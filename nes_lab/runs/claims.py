@@ -66,7 +66,7 @@ def _is_claimed_far_away(run: Path, claim: dict[str, Any], holder: process.Ident
 def is_void(run: Path) -> bool:
     """Return whether a run has a claim file that is no longer valid.
 
-    A claim file reserves the run for one process. It is no longer valid, for example, after this process has ended.
+    A claim file reserves the run for one process. It is no longer valid, for example, after the process that it names has ended.
     """
     return (run / layout.CLAIM).exists() and not is_claimed(run)
 
@@ -99,9 +99,10 @@ def try_claim(run: Path) -> bool:
 
 
 def give_claim(run: Path, pid: int) -> None:
-    """Write into the claim file of a run that the process ``pid`` trains the run.
+    """Hand over the claim of the calling process on a run to the process ``pid``.
 
-    The claim file reserves the run for one process. If it does not name the calling process, nothing is written.
+    A claim is a file that reserves the run for the process that it names. If the file does not name the calling process,
+    nothing is changed.
     """
     with contextlib.suppress(RunError, FileNotFoundError):
         claim = read_json(run / layout.CLAIM)

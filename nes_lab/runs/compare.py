@@ -62,7 +62,8 @@ def standard_error(top1: Sequence[float], images: int) -> float:
     """Return the standard error of a mean accuracy, in percentage points.
 
     There are two estimates, and the larger one is returned. The first comes from the spread of the accuracies over the
-    seeds. The second is the binomial error, which follows from the number of test images.
+    seeds. The second is the binomial error, which follows from the number of test images. With one seed, as in the example, there is
+    only the second.
 
     Args:
         top1: Accuracies in percent, one per seed.

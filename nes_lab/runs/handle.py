@@ -1,6 +1,6 @@
-"""Define the light half of a run's object: read the run's files, wait for it, cancel it. Nothing here imports torch.
+"""Define the base class of :class:`nes_lab.Run`: read the files of a run, wait for it, cancel it.
 
-:class:`nes_lab.Run` adds what needs torch.
+Nothing here imports torch. :class:`nes_lab.Run` adds the methods that need torch.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class RunHandle:
     def wait(
         self, timeout: float | None = None, *, progress: bool = False, on_progress: OnProgress | None = None
     ) -> Self:
-        """Wait until the run has ended, as one that trains in the background does.
+        """Wait until the run, which another process trains, has ended.
 
         Args:
             timeout: Longest time to wait, in seconds. None waits as long as it takes.

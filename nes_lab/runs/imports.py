@@ -25,13 +25,16 @@ IMPORTS = "imports"
 
 
 def import_folders(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the entry of ``run.json`` that allows a run to import what its configuration names. Nothing is imported.
+    """Return the entry of ``run.json`` that allows a run to import the functions that its configuration names.
+
+    Nothing is imported here.
 
     Args:
         config: The configuration of the run.
 
     Returns:
-        A dict with the key ``imports``. It is empty if the configuration names no function of the user's own.
+        A dict with the key ``imports``, whose value is a dict: path of each field that names a function of the user's own -> the
+        folder that must be on Python's path to import it. The result is empty if there is no such field.
 
     Examples:
         >>> import_folders({"backbone": {"name": "resnet18"}})

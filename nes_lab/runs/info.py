@@ -78,7 +78,9 @@ class RunInfo:
         return min(1.0, self.step / self.total) if self.total > 0 else float(self.state == "finished")
 
     def needs_text(self) -> str:
-        """Say what must be given again before this run can be resumed; empty if nothing, or if there is nothing to resume.
+        """Return a sentence that says what must be given again to resume this run.
+
+        The text is empty if nothing must be given again, or if the run cannot be resumed.
 
         Examples:
             >>> RunInfo("a", state="cancelled", given={"network": "TinyNet"}).needs_text()

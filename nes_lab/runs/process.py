@@ -166,7 +166,7 @@ def is_near(identity: Identity) -> bool:
 
 
 def is_me(identity: Identity | None) -> bool:
-    """Return whether ``identity`` describes the calling process."""
+    """Return whether ``identity``, the description of a process, describes the calling process."""
     return identity is not None and identity.pid == os.getpid() and identity.is_here()
 
 

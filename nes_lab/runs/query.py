@@ -113,7 +113,7 @@ def _finite(value: Any) -> float | int | None:
 def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = "top1") -> list[bool]:
     """Return for each row whether it is on the Pareto front. Low ``cost`` and high ``value`` are better.
 
-    A row is not on the front if another row is at least as good in both columns and better in one. A row without a
+    A row is not on the front if another row is at least as good in both columns and better in at least one. A row without a
     finite cost and value is never on the front. Of rows that are equal in both columns, all are on the front or none.
 
     Args:
@@ -132,8 +132,8 @@ def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = 
 def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
     """Return for each point whether it is on the Pareto front. Smaller coordinates are better.
 
-    A point is a tuple of numbers. It is not on the front if another point is smaller in one coordinate and not larger
-    in the others. A point with a coordinate that is not finite is never on the front. Of equal points, all are on the
+    A point is a tuple of numbers. It is not on the front if another point is smaller in at least one coordinate
+    and larger in none. A point with a coordinate that is not finite is never on the front. Of equal points, all are on the
     front or none.
 
     Examples:

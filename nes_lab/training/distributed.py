@@ -110,9 +110,8 @@ def join() -> None:
 def joined() -> Iterator[None]:
     """Connect this process to the other processes of the training for the ``with`` block.
 
-    The process is disconnected at the end of the block.
-
-    If the block raises an error, the connection stays open until this process ends.
+    The process is disconnected if the block ends without an error. After an error it stays connected until it ends, because
+    disconnecting could wait for a process that hangs.
 
     Raises:
         RunError: If the other processes cannot be reached.
@@ -248,6 +247,8 @@ def sum_on_cpu(tensor: Tensor) -> Tensor:
 
 def is_connection_lost(error: Exception) -> bool:
     """Return True if an error means that this process can no longer reach another process of the training.
+
+    In a process that trains alone, as in the example, the result is always False.
 
     Examples:
         >>> is_connection_lost(RuntimeError("Connection closed by peer [127.0.0.1]:4711"))

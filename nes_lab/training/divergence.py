@@ -38,11 +38,13 @@ class DivergenceWatch:
         self._bad_step = torch.full((), -1, dtype=torch.long, device=training.device)
 
     def watch(self, loss: Tensor) -> None:
-        """Check that the loss of a training step is finite. If it is not, remember the number of the step.
+        """Check that the loss of a training step is finite.
+
+        A training in a single process on the CPU raises an error at once. Any other training stores the number of the step, and
+        raises the error at a later check.
 
         Raises:
-            DivergedError: If the loss is not finite, and the training runs in a single process on the CPU. In other trainings
-                the error is raised later.
+            DivergedError: If the loss is not finite, and the training runs in a single process on the CPU.
         """
         step = self.training.step + 1
         if self.is_cpu:
@@ -58,7 +60,8 @@ class DivergenceWatch:
         """Raise an error in every process if any process had a loss that is not finite.
 
         Call this method before each update of the weights. It does nothing if the training runs on a GPU or in a single
-        process. The losses of these trainings are checked at other times.
+        process. On a GPU the losses are checked before a report or a checkpoint, because a check makes the CPU wait. In a single
+        process on the CPU, :meth:`watch` has checked the loss already.
 
         Raises:
             DivergedError: If a loss was not finite; the message gives the step.

@@ -157,7 +157,7 @@ class Trainer(TrainingState):
         return False
 
     def _is_time_to_save(self) -> bool:
-        """Return True if a checkpoint is due at this step and the step is not the last one of an epoch."""
+        """Return True if a checkpoint is due at this step, within an epoch. Checkpoints at the end of an epoch do not count."""
         every = self.recipe.checkpoint_every_steps
         # at the end of an epoch _finish_epoch saves
         return every is not None and self.step % every == 0 and self.step % self.steps_per_epoch != 0

@@ -46,7 +46,7 @@ def check_training(recipe: Recipe, data: DatasetSpec, model: nn.Module, processe
 
 
 def images_per_step(recipe: Recipe, images: int, processes: int) -> int:
-    """Return how many images one training step uses in all processes together.
+    """Return how many images one training step uses in all processes together: ``batch_size * accumulate * processes``.
 
     Args:
         recipe: Training recipe with the batch size and the number of batches per step.

@@ -86,9 +86,9 @@ class RoutingSchedule:
 
     @contextmanager
     def restored_momentum(self) -> Iterator[None]:
-        """Restore, at the end of the ``with`` block, a setting that the training changes in some layers.
+        """Restore the momentum of the layers' moving averages of starting indices at the end of the ``with`` block.
 
-        These layers keep a moving average of their starting indices. The setting is the momentum of this average.
+        Layers that predict their starting indices keep such an average. The training changes its momentum.
         """
         try:
             yield

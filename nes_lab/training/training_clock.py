@@ -19,6 +19,8 @@ class TrainingClock:
     Args:
         now: Function that returns the current time in seconds; tests pass their own function.
 
+    In the example, 100 images are counted, and two seconds have passed.
+
     Examples:
         >>> clock = TrainingClock(now=iter([0.0, 2.0]).__next__)
         >>> clock.count(100)
