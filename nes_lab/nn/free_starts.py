@@ -157,12 +157,16 @@ class FreeStarts(Starts):
         In training mode, first clamp the stored offsets so that patches stay inside the epitome. With the circular boundary,
         where patches wrap around the end of the epitome, offsets are not clamped.
         """
-        if self.training and self.geometry.boundary == "clamp":
+        if self.training and self.geometry.boundary == "clamp" and not torch._C._is_tracing():  # it ignores no_grad
             with torch.no_grad():
                 for axis, table in self.tables():
                     anchor = self.anchor(axis)
                     table.clamp_(-anchor, start_limits(self.geometry, axis, table) - anchor)
         return self.current()
+
+    def __dir__(self) -> list[str]:
+        """List the attributes without the old names, which warn when a program such as ``torch.jit.trace`` reads all attributes."""
+        return [name for name in super().__dir__() if not name.startswith("starts_")]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for axis in self.sampled:

@@ -33,6 +33,14 @@ def network(routing: str = "tiled", **options) -> nn.Sequential:
     )
 
 
+def jit_traced(net: nn.Module) -> torch.jit.ScriptModule:
+    """Trace a network; every warning is an error, except that torch.jit is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
+        return torch.jit.trace(net, torch.randn(2, 8, 10, 10))
+
+
 def features(net: nn.Module, x: Tensor) -> list[Tensor]:
     """Outputs of the first two stages by forward hooks, without a graph."""
     kept: list[Tensor] = []
@@ -118,16 +126,19 @@ def test_traced_shape_lets_torch_jit_trace_pass_its_check(routing, scope):
     ).eval()
     with torch.no_grad():
         net(torch.randn(1, 8, 9, 9))  # fills the caches
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", torch.jit.TracerWarning)
-            warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
-            traced = torch.jit.trace(net, torch.randn(2, 8, 10, 10))
+        traced = jit_traced(net)
         x = torch.randn(3, 8, 7, 7)
         torch.testing.assert_close(traced(x), net(x))
         net[0].epitome.mul_(2)
         for _, table in net[0].routing.tables():
             table.add_(0.25 if table.is_floating_point() else 0)
         torch.testing.assert_close(traced(x), net(x))
+
+
+@pytest.mark.parametrize("routing", ["tiled", "free"])
+def test_torch_jit_trace_of_a_new_network_with_gradients(routing):
+    net, x = nn.Sequential(network(routing)[0]), torch.randn(3, 8, 7, 7)
+    torch.testing.assert_close(jit_traced(net)(x), net(x))
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script")
