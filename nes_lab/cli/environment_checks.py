@@ -174,7 +174,7 @@ def _tools() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Check whether each required and each optional package of nes-lab is installed in a suitable version.
+    """Check whether each required and each optional package of nes-lab is installed, in a version that works with nes-lab.
 
     Yield one result per package.
     """

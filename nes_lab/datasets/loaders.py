@@ -71,8 +71,7 @@ class LoaderSplit:
         """Yield one batch ``(inputs, targets)`` for each training step of an epoch, from step number ``start`` on.
 
         Args:
-            batch_size: Examples per step. If it is twice the loader's batch size, two batches of the loader are joined for each
-                step, and so on.
+            batch_size: Examples per step. Each step joins as many batches of the loader as fit into this number, but at least one.
             seed: Not used: the loader chooses the order.
             epoch: Not used, for the same reason.
             start: Number of the first step to yield. The loader's batches before it are read and dropped.

@@ -109,7 +109,7 @@ class DatasetSpec:
         return (self.in_channels, *size)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Return the number of training steps per epoch. A short last batch does not count if there are others.
+        """Return the number of training steps per epoch. If the last batch of an epoch is shorter than the others, training leaves it out.
 
         Args:
             batch_size: Examples per step.

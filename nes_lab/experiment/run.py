@@ -104,7 +104,7 @@ class Run(RunHandle):
     ) -> Self:
         """Continue the run from its last checkpoint, after it was cancelled, it failed or its process died.
 
-        A run that still waits in the queue begins.
+        A run that still waits in the queue starts from the beginning.
 
         Args:
             network: The network that the run was created with, or one of the same layers. None: the run's files make it.

@@ -44,8 +44,8 @@ def train(
         data: A data set in memory. None: the one that ``config`` names.
         overrides: Values that replace those of ``config``, by dotted path, such as ``{"training.epochs": 3}``. None: none.
         group: Name that related runs share, for :func:`nes_lab.list_runs`; may be empty.
-        check: Whether to check data, network and budget first. Without the check nothing heavy is imported if ``detach`` is
-            True, and a mistake makes the run fail when it starts.
+        check: Whether to check data, network and budget first. Without the check, a mistake makes the run fail when
+            it starts. The call is then fast if ``detach`` is True, because it does not import torch.
         detach: Train in the background, after the runs that are already waiting, and return at once.
         progress: Show a bar on standard error while this process trains.
         on_progress: Function that is called with progress events: first one of phase ``"created"``, whose label is the id of

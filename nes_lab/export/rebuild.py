@@ -173,7 +173,7 @@ def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) ->
 
 
 def _cast(model: nn.Module, dtypes: Mapping[str, str]) -> None:
-    """Cast the buffers of a rebuilt model that are not in its state dict to the dtypes of the original model.
+    """Give the buffers of a rebuilt model the dtypes that they have in the original model, if no state dict holds them.
 
     Afterwards, recompute all starts (positions of patches in the epitome) that are set by a rule.
 

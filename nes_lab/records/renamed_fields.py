@@ -39,6 +39,8 @@ def current_fields(section: str, field: str, value: Any, warn: bool = True) -> d
         value: Value of the field.
         warn: Whether to warn about an old name. It is False for the configurations of stored runs.
 
+    In the example the name is current, so name and value stay as they are.
+
     Examples:
         >>> current_fields("compression", "routing", "free")
         {'routing': 'free'}

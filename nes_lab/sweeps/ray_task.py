@@ -56,7 +56,7 @@ def train_run(root: str, run_id: str, first: int, retries: int, place: str) -> s
 
 
 def is_over(folder: Path, info: RunInfo) -> bool:
-    """Return whether a run must not be resumed: it is finished, it failed, or a user cancelled it."""
+    """Return whether a Ray task must leave a run as it is, because it finished, failed, or was cancelled by a user."""
     # a run that only received a signal, as when its machine shuts down, is not over
     if info.state != "cancelled":
         return info.state in ("finished", "failed")

@@ -64,7 +64,7 @@ class TrialRunner:
         self.begun = 0
 
     def prepare(self, retry_failed: bool) -> None:
-        """Sort the trials of the sweep into finished trials, trials to resume, and new trials.
+        """Find the unfinished trials of the sweep, for :attr:`resumable`, and its new trials, for :attr:`fresh`.
 
         Args:
             retry_failed: Also resume trials that failed.

@@ -53,7 +53,8 @@ class TrainingState:
         best: Best value so far of the number that decides which checkpoint is the best (``task.decisive``), by name, such as
             ``top1``, and ``ema_top1`` for the moving average; empty before the first validation.
         ema: Moving average of the weights; None: the recipe has no ``ema_decay``.
-        rng: A seed before the first step, then the states of the global random generators.
+        rng: What the global random generators are set to when the training starts or continues: at first a seed, later the saved
+            states of the generators.
         other_ranks: Random generators and running metrics of the other processes at the time of the last save.
 
     Raises:

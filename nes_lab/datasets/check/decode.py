@@ -183,7 +183,7 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
 def _keep_matching(
     left: list[Item], right: list[Item], key: Callable[[Item], Hashable]
 ) -> tuple[list[Item], list[Item]]:
-    """Return those files of each of two lists that may also be in the other list.
+    """Return two shorter lists of files: from each of two lists, only the files that may also be in the other list.
 
     ``key`` gives a property of a file, such as its size. A file is kept if the other list has a file with the same
     property.
