@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -18,9 +18,6 @@ from nes_lab.errors import BudgetError
 from nes_lab.records.budget import parse_quantity
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
-
-if TYPE_CHECKING:
-    from nes_lab.zoo.result import ZooRow
 
 __all__ = ["ZooCommand", "run_command"]
 
@@ -45,13 +42,13 @@ def run_command(words: Sequence[str]) -> int:
     share = _share(options.params)
     with stdout_to_stderr():
         from nes_lab.zoo.check import check_backbone
+        from nes_lab.zoo.result import zoo_table
 
         rows = [check_backbone(name, params=share) for name in options.backbones]
     if options.json:
         print_json([row.to_dict() for row in rows])
     else:
-        shown = columns("backbone", "result", "params", "params_dense", "madds", "madds_dense", "agreement", "why")
-        print_table(Table(shown, [_row(row) for row in rows]))
+        print_table(zoo_table(rows))
     return 0 if all(row.passed for row in rows) else 1
 
 
@@ -74,16 +71,3 @@ def _list(as_json: bool) -> int:
         ]
         print_table(Table(columns("family", "backbone", "params"), rows))
     return 0
-
-
-def _row(row: ZooRow) -> dict[str, Any]:
-    return {
-        "backbone": row.model,
-        "result": row.status,
-        "params": row.reached_params or None,
-        "params_dense": row.params or None,
-        "madds": row.reached_madds or None,
-        "madds_dense": row.madds or None,
-        "agreement": row.agreement,
-        "why": row.reason or row.note,
-    }

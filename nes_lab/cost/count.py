@@ -8,15 +8,17 @@ blended from neighboring epitome cells. The counter misses these multiply-adds. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from math import prod
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_example
 from nes_lab.execution.base import ExecutionCost
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.cost_report import CostReport, LayerCost
@@ -44,10 +46,9 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
         >>> report.params, report.madds
         (216, 21600)
     """
-    extra: dict[str, ExecutionCost] = {}
-    executions: dict[str, str] = {}
+    calls: dict[str, _Calls] = {}
     handles = [
-        m.register_forward_hook(_watch(n, extra, executions), with_kwargs=True)
+        m.register_forward_hook(_watch(n, calls), with_kwargs=True)
         for n, m in model.named_modules()
         if isinstance(m, EpitomeLayer)
     ]
@@ -60,7 +61,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
         own = meter.close()
         for handle in handles:
             handle.remove()
-    rows = tuple(_rows(model, own, extra, executions))
+    rows = tuple(_rows(model, own, calls))
     return CostReport(
         params=stored_params(model),
         madds=sum(r.madds for r in rows),
@@ -142,13 +143,27 @@ def _learner_modules(model: nn.Module) -> set[int]:
     return {id(part) for layer in layers for name, part in layer.named_modules() if name.startswith("routing.learner")}
 
 
-def _watch(name: str, extra: dict[str, ExecutionCost], executions: dict[str, str]) -> Any:
+class _Calls(NamedTuple):
+    """The cost of all calls of an epitome layer in one forward pass, besides the operations that torch counts.
+
+    Args:
+        extra: Multiply-adds of fractional starts, and copies and additions.
+        dense_madds: Multiply-adds of the dense layer.
+        execution: Name of the execution (way to compute the layer); None if the layer was not called.
+    """
+
+    extra: ExecutionCost = ExecutionCost(0)
+    dense_madds: int = 0
+    execution: str | None = None
+
+
+def _watch(name: str, calls: dict[str, _Calls]) -> Any:
     def hook(layer: EpitomeLayer, args: tuple, kwargs: dict, output: Tensor) -> None:
         shape = input_shape((args, kwargs))
-        cost = layer.cost(shape)
-        past = extra.get(name, ExecutionCost(0))
-        extra[name] = ExecutionCost(0, past.tap_madds + cost.tap_madds, past.adds + cost.adds, cost.weight_madds)
-        executions[name] = layer.resolved_execution(shape).name
+        cost, past = layer.cost(shape), calls.get(name, _Calls())
+        extra = ExecutionCost(0, past.extra.tap_madds + cost.tap_madds, past.extra.adds + cost.adds, cost.weight_madds)
+        dense = EXECUTIONS["materialize"].cost(layer.form, layer.op.positions(shape)).conv_madds
+        calls[name] = _Calls(extra, past.dense_madds + dense, layer.resolved_execution(shape).name)
 
     return hook
 
@@ -225,36 +240,49 @@ class _Meter:
         return {name: twice // 2 for name, twice in self.own.items()}
 
 
-def _rows(
-    model: nn.Module, own: dict[str, int], extra: dict[str, ExecutionCost], executions: dict[str, str]
-) -> Iterator[LayerCost]:
+def _rows(model: nn.Module, own: dict[str, int], calls: dict[str, _Calls]) -> Iterator[LayerCost]:
     learners, seen, saved = _learner_modules(model), set(), set()
     for name, module in model.named_modules():
-        if id(module) in learners or (name.rpartition(".")[0] in executions and name.endswith(".routing")):
+        if id(module) in learners or (name.rpartition(".")[0] in calls and name.endswith(".routing")):
             continue
         tensors = [t for t in _stored_here(module, learners) if id(t) not in seen]
         if isinstance(module, EpitomeLayer):
             tensors += [t for t in module.routing.parameters(recurse=False) if id(t) not in seen]
         seen.update(map(id, tensors))
-        taps = extra.get(name, ExecutionCost(0))
+        call = calls.get(name, _Calls())
         parts = (module, module.routing) if isinstance(module, EpitomeLayer) else (module,)
         stored_bytes = tensor_counts(_saved(parts, learners, saved)).stored_bytes
-        counts = Counts(tensor_counts(tensors).params, own.get(name, 0) + taps.tap_madds, stored_bytes)
+        counts = Counts(tensor_counts(tensors).params, own.get(name, 0) + call.extra.tap_madds, stored_bytes)
         if counts.params or counts.madds:
-            yield _row(name, module, counts, taps, executions.get(name))
+            yield replace(_row(name, module, counts, call), dense=_dense(module, tensors, call))
 
 
-def _row(name: str, module: nn.Module, counts: Counts, taps: ExecutionCost, execution: str | None) -> LayerCost:
+def _dense(module: nn.Module, tensors: Sequence[Tensor], call: _Calls) -> Counts | None:
+    """Return the counts of the dense layer that an epitome layer stands for; None for other modules.
+
+    Args:
+        module: The module.
+        tensors: Params of the module that no module before it has.
+        call: Cost of the module's calls.
+    """
+    if not isinstance(module, EpitomeLayer) or call.execution is None:
+        return None
+    bias = [t for t in tensors if t is module.bias]
+    weight = prod(module.geometry.weight_shape)
+    return tensor_counts(bias) + Counts(weight, call.dense_madds, weight * module.epitome.element_size())
+
+
+def _row(name: str, module: nn.Module, counts: Counts, call: _Calls) -> LayerCost:
     is_epitome = isinstance(module, EpitomeLayer)
     weight = None if is_epitome else getattr(module, "weight", None)
     return LayerCost(
         name=name,
         kind=type(module).__name__,
         **asdict(counts),
-        adds=taps.adds,
-        weight_madds=taps.weight_madds,
+        adds=call.extra.adds,
+        weight_madds=call.extra.weight_madds,
         learner_params=module.learner_params() if is_epitome else 0,
-        execution=execution,
+        execution=call.execution,
         weight_shape=module.geometry.weight_shape
         if is_epitome
         else tuple(weight.shape)

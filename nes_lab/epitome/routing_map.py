@@ -15,13 +15,17 @@ from torch import Tensor
 from nes_lab.epitome.sampling import sample_patches, sampling_matrix
 from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.errors import GeometryError
+from nes_lab.figures.grids import axis_names
 from nes_lab.geometry.coverage import read_counts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.records.columns import columns
+from nes_lab.records.table import Table
+from nes_lab.text import format_shape, list_some
 
 __all__ = ["RoutingMap"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RoutingMap:
     """Says where in the epitome each patch of a weight is read.
 
@@ -43,6 +47,24 @@ class RoutingMap:
     geometry: EpitomeGeometry
     starts: tuple[Tensor | None, ...]
     mode: str
+
+    def __repr__(self) -> str:
+        shapes = f"weight {format_shape(self.geometry.weight_shape)} from epitome {format_shape(self.geometry.epitome_shape)}"
+        patches = " × ".join(map(str, self.geometry.patch_grid))
+        return f"RoutingMap: {self.mode}, {self.geometry.scope}, {shapes}, {patches} patches"
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def table(self) -> Table:
+        """Return the starts as a table with one row per weight axis that has starts."""
+        names = axis_names(self.geometry.weight_shape)
+        rows = [
+            {"axis": names[i], "starts_list": _listed(starts)}
+            for i, starts in enumerate(self.starts)
+            if starts is not None
+        ]
+        return Table(columns("axis", "starts_list"), rows, before=[repr(self)])
 
     def taps(self, axis: int) -> AxisTaps | None:
         """Return the taps of a weight axis: the epitome cells that each index reads, and the factor of each cell.
@@ -78,3 +100,8 @@ class RoutingMap:
         """
         starts = [None if s is None else s.detach().cpu().numpy() for s in self.starts]
         return read_counts(self.geometry, starts)
+
+
+def _listed(starts: Tensor) -> str:
+    """Return the first starts of an axis as text, and say how many more there are."""
+    return list_some([f"{start:.4g}" for start in starts.flatten().tolist()], 12)

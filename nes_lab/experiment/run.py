@@ -6,7 +6,6 @@ Nothing here imports torch until a method needs it, so the app may use all of it
 from __future__ import annotations
 
 import tempfile
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -14,14 +13,11 @@ from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.errors import NesLabError, RunError, check_choice, check_int
 from nes_lab.experiment.ranks import is_first, is_rank, only_first, processes_of, train_as_rank, train_in_ranks
 from nes_lab.progress_bar import OnProgress, progress_reporter
-from nes_lab.records.columns import number_column
-from nes_lab.records.table import Table
 from nes_lab.runs import launcher, layout
 from nes_lab.runs.files import write_bytes
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
-from nes_lab.text import format_share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,8 +29,6 @@ __all__ = ["Run", "Which", "list_runs", "open_run"]
 
 Which = Literal["last", "best", "averaged", "best averaged"]
 """Names a network of a run: the newest or best checkpoint, or the averages of the weights in one of them."""
-
-SHOWN = ("top1", "best_top1", "params", "madds", "latency_ms")
 
 
 class Run(RunHandle):
@@ -229,13 +223,7 @@ class Run(RunHandle):
         return file
 
     def _repr_html_(self) -> str:
-        info = self.info
-        lines = [
-            f"<b>{escape(info.label or info.id)}</b> is {info.state}, {format_share(info.progress, digits=0)} done"
-        ]
-        lines += [escape(text) for text in (info.reason, info.needs_text() or STATES[info.state].advice) if text]
-        numbers = Table([number_column(key) for key in SHOWN if key in info.summary], [info.summary])
-        return f"<p>{'<br>'.join(lines)}</p>{numbers.html() if numbers.columns else ''}<p><code>{info.id}</code></p>"
+        return self.info._repr_html_()
 
 
 def _asked(which: str) -> dict[str, bool]:

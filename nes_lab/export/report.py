@@ -17,7 +17,7 @@ from nes_lab.renamed import warn_renamed
 __all__ = ["ExportReport", "versions_of"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportReport(Record):
     """Report about one exported file: its size and cost, and how its outputs compare with PyTorch's.
 
@@ -80,6 +80,24 @@ class ExportReport(Record):
         The line above the table names the file and says how the file was checked.
         """
         return Table(columns("params", "madds"), [asdict(self)], before=[str(self)])
+
+    def notebook_table(self) -> Table:
+        """Return the table that a notebook shows: what was written, and how it compares with PyTorch."""
+        keys = (
+            "path",
+            "format",
+            "form",
+            "file_bytes",
+            "params",
+            "madds",
+            "largest_difference",
+            "exported_ms",
+            "torch_ms",
+        )
+        return Table(columns(*keys), [asdict(self)], before=[str(self)])
+
+    def __repr__(self) -> str:
+        return f"ExportReport: {self}"
 
     def __str__(self) -> str:
         opset = "" if self.opset is None else f", opset {self.opset}"

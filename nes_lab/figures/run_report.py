@@ -18,7 +18,7 @@ from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs import layout
-from nes_lab.runs.query import flatten
+from nes_lab.runs.flatten import flatten
 from nes_lab.text import format_value
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``columns``: every column that a table can have, with its title, help text and format.
 ``table``: tables as data that can be converted to text, HTML, CSV or a pandas data frame.
+``html_table``: writes a table as HTML for notebooks.
 ``renamed_fields``: reads configurations that use old names of fields.
 ``dataset_facts``: size, channels and classes of each known data set.
 """

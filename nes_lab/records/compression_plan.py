@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any, cast
@@ -14,10 +14,11 @@ from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
 from nes_lab.records.budget import Budget
 from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.records.options import ExecutionOption, LearnerOptions
-from nes_lab.records.plan_table import explanation, layer_table
+from nes_lab.records.plan_table import explanation, layer_table, notebook_table
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 from nes_lab.renamed import warn_renamed
+from nes_lab.text import format_shape
 
 __all__ = ["CompressionPlan", "Epitome", "KeptLayer", "LayerPlan"]
 
@@ -60,7 +61,7 @@ class Epitome(Part):
         return Counts(self.params, 0, self.stored_bytes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerPlan(Part):
     """The plan for replacing one layer by an epitome layer: shapes, options and counts.
 
@@ -108,6 +109,20 @@ class LayerPlan(Part):
                 raise PlanError(
                     f"layer option {name!r} is not known; choose among {', '.join(known)}.{closest(name, known)}"
                 )
+
+    def __repr__(self) -> str:
+        shapes = f"weight {format_shape(self.weight_shape)} from epitome {format_shape(self.epitome_shape)}"
+        counts = ", ".join(
+            f"{n} {getattr(self.predicted, n):,} of {getattr(self.dense, n):,}" for n in ("params", "madds")
+        )
+        return f"LayerPlan: {self.kind}, {shapes}, {self.routing}; {counts}"
+
+    def _repr_html_(self) -> str:
+        counts = {name: getattr(self.predicted, name) for name in QUANTITIES}
+        dense = {f"{name}_dense": getattr(self.dense, name) for name in QUANTITIES}
+        row = {**asdict(self), **counts, **dense, "ratio": self.ratio, "execution": self.resolved_execution}
+        table = layer_table([row], before=[repr(self)])
+        return replace(table, columns=[c for c in table.columns if c.key not in ("name", "reason")]).html()
 
     @property
     def geometry(self) -> EpitomeGeometry:
@@ -187,7 +202,7 @@ class KeptLayer(Part):
     dense: Counts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CompressionPlan(Record):
     """A compression plan: the layers of a model to replace, their epitomes, and the counts of the compressed model.
 
@@ -348,18 +363,26 @@ class CompressionPlan(Record):
         total = {"name": "complete model"} | counts | dense
         return layer_table(self.rows(), total=total, before=[*str(self).splitlines(), ""])
 
-    def explain(self) -> str:
+    def notebook_table(self) -> Table:
+        """Return the table that a notebook shows. Layers that stay dense for the same reason are one row at first."""
+        return notebook_table(self.table(), self.rows())
+
+    def explain(self, width: int | None = 120) -> str:
         """Return a table that says why each layer has its epitome shape or stays dense.
 
         The table also shows the multiply-adds of each way to compute the layer.
+
+        Args:
+            width: Largest number of characters in a line. In a wide table, the reasons become numbered notes below the table.
+                None: a line may have any length.
 
         Examples:
             >>> print(CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3)).explain().splitlines()[0])
             CompressionPlan (): 0 layers replaced, 0 kept dense
         """
-        return explanation(self.rows(), before=[*str(self).splitlines(), ""]).text()
+        return explanation(self.rows(), before=[*str(self).splitlines(), ""]).text(width)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         share = (self.predicted.params / max(self.dense.params, 1), self.predicted.madds / max(self.dense.madds, 1))
         head = (
             f"CompressionPlan ({self.origin}): {len(self.layers)} layers replaced, {len(self.kept_layers)} kept dense"
@@ -368,4 +391,7 @@ class CompressionPlan(Record):
             f"params {self.predicted.params:,} of {self.dense.params:,} ({share[0]:.1%}), "
             f"madds {self.predicted.madds:,} of {self.dense.madds:,} ({share[1]:.1%}) at input {self.input_shape}"
         )
-        return "\n".join([head, counts, *self.notes])
+        return f"{head}\n{counts}"
+
+    def __str__(self) -> str:
+        return "\n".join([repr(self), *self.notes])

@@ -6,15 +6,15 @@ Tests: tests/cost/test_count.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import ClassVar
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar
 
 from nes_lab.records.columns import columns
-from nes_lab.records.counts import QUANTITIES, Counts
+from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.records.record import Part, Record
-from nes_lab.records.table import Table
+from nes_lab.records.table import Table, merge_rows
 from nes_lab.renamed import warn_renamed
-from nes_lab.text import format_number, format_shape
+from nes_lab.text import format_number, format_shape, format_share
 
 __all__ = ["CostReport", "LatencyReport", "LayerCost"]
 
@@ -38,6 +38,7 @@ class LayerCost(Part):
             epitome.
         weight_shape, epitome_shape: Shapes of the weight and of the epitome; None if the module does not have one.
         stored_bytes: Bytes of the module's parameters and persistent buffers.
+        dense: Counts of the dense layer that an epitome layer stands for. None for other modules, and in JSON of older versions.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LayerCost(Part):
     weight_shape: tuple[int, ...] | None = None
     epitome_shape: tuple[int, ...] | None = None
     stored_bytes: int = 0
+    dense: Counts | None = None
 
     @property
     def counts(self) -> Counts:
@@ -58,7 +60,7 @@ class LayerCost(Part):
         return _counts(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CostReport(Record):
     """Params and multiply-adds of a model for one example input, in total and by layer; ``print`` shows a table.
 
@@ -106,23 +108,56 @@ class CostReport(Record):
         warn_renamed("CostReport.bytes", "CostReport.stored_bytes")
         return self.stored_bytes
 
+    @property
+    def dense(self) -> Counts:
+        """Counts of the model with dense layers in place of its epitome layers."""
+        return self.counts + total(layer.dense - layer.counts for layer in self.by_layer if layer.dense)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the costs as one dict per layer, for tables and figures."""
+        return [asdict(layer) | _dense_counts(layer.dense or layer.counts) for layer in self.by_layer]
+
+    def __repr__(self) -> str:
+        counts, dense = self.counts, self.dense
+        texts = {name: f"{name} {getattr(counts, name):,}" for name in ("params", "madds")}
+        for name in texts if dense != counts else ():
+            share = format_share(getattr(counts, name), getattr(dense, name))
+            texts[name] += f" of {getattr(dense, name):,} ({share})"
+        return f"CostReport: {', '.join(texts.values())} at input {format_shape(self.input_shape)}"
+
     def table(self) -> Table:
-        """Return the cost report as a table: one row per layer, and a last row with the totals."""
-        rows = [asdict(layer) for layer in self.by_layer]
+        """Return the cost report as a table: one row per layer, and a last row with the totals.
+
+        If the model has epitome layers, columns with the counts of the dense layers stand beside their own counts.
+        """
+        dense = any(layer.dense for layer in self.by_layer)
+        counts = [key for name in QUANTITIES for key in ((name, f"{name}_dense") if dense else (name,))]
         learner = f"index learners (training only): {format_number(self.learner_params)} params"
         return Table(
-            columns("name", "kind", "weight_shape", "epitome_shape", *QUANTITIES, "execution"),
-            rows,
-            total={"name": "total", **asdict(self.counts)},
+            columns("name", "kind", "weight_shape", "epitome_shape", *counts, "execution"),
+            self.rows(),
+            total={"name": "total", **asdict(self.counts), **_dense_counts(self.dense)},
             after=[f"input {format_shape(self.input_shape)}", *([learner] if self.learner_params else [])],
         )
+
+    def notebook_table(self) -> Table:
+        """Return the table that a notebook shows. Layers without multiply-adds are at first one row per kind."""
+        counts = [key for name in QUANTITIES for key in (name, f"{name}_dense")]
+        few = merge_rows(self.rows(), lambda row: "" if row["madds"] else row["kind"], counts)
+        table = super().notebook_table()
+        shown = [column for column in table.columns if not column.key.startswith("stored_bytes")]
+        return replace(table, columns=shown, few=few, after=table.after[1:])
+
+
+def _dense_counts(dense: Counts) -> dict[str, int]:
+    return {f"{name}_dense": getattr(dense, name) for name in QUANTITIES}
 
 
 def _counts(cost: LayerCost | CostReport) -> Counts:
     return Counts(**{name: getattr(cost, name) for name in QUANTITIES})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LatencyReport(Record):
     """Measured time of one forward pass of a model.
 
@@ -149,6 +184,12 @@ class LatencyReport(Record):
     threads: int
     device: str
     dtype: str
+
+    def __repr__(self) -> str:
+        where = (
+            f"batch {self.batch}, {self.threads} thread{'' if self.threads == 1 else 's'}, {self.device}, {self.dtype}"
+        )
+        return f"LatencyReport: median {self.median_ms:.3f} ms, 90th percentile {self.p90_ms:.3f} ms ({where})"
 
     def table(self) -> Table:
         """Return the measured time of a model as a table of one row."""

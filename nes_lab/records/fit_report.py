@@ -53,7 +53,7 @@ class LayerFit(Part):
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitReport(Record):
     """Result of fitting epitomes to the weights of a network: the residual of every layer before and after.
 
@@ -113,6 +113,9 @@ class FitReport(Record):
     def rows(self) -> list[dict[str, Any]]:
         """Return the results of the fit as one dict per layer, for tables and figures."""
         return [asdict(layer) for layer in self.layers]
+
+    def __repr__(self) -> str:
+        return f"FitReport: {len(self.layers)} layers, starts {self.starts}; {self._summary()}"
 
     def table(self) -> Table:
         """Return the fit report as a table with one row per layer.

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nes_lab.records.columns import columns, madds_as
 from nes_lab.records.counts import QUANTITIES
-from nes_lab.records.table import Table
+from nes_lab.records.table import Table, merge_rows
 from nes_lab.text import list_some
 
-__all__ = ["explanation", "layer_table"]
+__all__ = ["explanation", "layer_table", "notebook_table"]
 
+_NOT_IN_NOTEBOOKS = ("routing", "stored_bytes", "stored_bytes_dense", "reason")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -29,6 +31,24 @@ def layer_table(rows: Rows, **around: Any) -> Table:
     counts = [key for name in QUANTITIES for key in (name, f"{name}_dense")]
     shown = ("name", "kind", "weight_shape", "epitome_shape", "routing", "ratio", *counts, "execution", "reason")
     return Table(columns(*shown), rows, **around)
+
+
+def notebook_table(table: Table, rows: Rows) -> Table:
+    """Return the table of a compression plan for notebooks, with dense layers merged by their reason.
+
+    The table has no columns of bytes, routing and reasons, because it would be too wide. The reasons stand below it.
+
+    Args:
+        table: Table of the plan, from :meth:`CompressionPlan.table`.
+        rows: One dict per layer, from :meth:`CompressionPlan.rows`.
+    """
+    few = merge_rows(rows, lambda row: row["reason"], [key for name in QUANTITIES for key in (name, f"{name}_dense")])
+    shown = [column for column in table.columns if column.key not in _NOT_IN_NOTEBOOKS]
+    dense: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        dense[row["reason"]].append(row["name"])
+    after = [f"{list_some(names, 3)} stay dense: {reason}" for reason, names in dense.items() if reason]
+    return replace(table, columns=shown, few=few, after=after)
 
 
 def explanation(rows: Rows, before: Sequence[str] = ()) -> Table:

@@ -1,11 +1,15 @@
 """Record: the base class of compression plans and of reports. It reads and writes JSON and makes tables, text and HTML.
 
-To add a kind of plan or report, write a frozen dataclass that inherits from :class:`Record`, with a ``NAME`` and a ``table``::
+To add a kind of plan or report, write a frozen dataclass that inherits from :class:`Record`. It has a ``NAME``, a short
+``__repr__`` and a ``table``::
 
-    @dataclass(frozen=True)
+    @dataclass(frozen=True, repr=False)
     class DeviceReport(Record):
         NAME = "device report"
         seconds: float
+
+        def __repr__(self) -> str:
+            return f"DeviceReport: {self.seconds:.1f} s"
 
         def table(self) -> Table:
             return Table(columns("seconds"), [asdict(self)])
@@ -15,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -68,7 +72,12 @@ class Record(Part):
         return self.table().text()
 
     def _repr_html_(self) -> str:
-        return self.table().html()
+        return self.notebook_table().html()
+
+    def notebook_table(self) -> Table:
+        """Return the table that a notebook shows. It has a line that sums up the plan or report above it."""
+        table = self.table()
+        return replace(table, before=(*repr(self).splitlines(), *table.before))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the compression plan or the report as plain data for JSON, with the version number of the JSON format."""

@@ -114,7 +114,7 @@ class LayerSensitivity(Part):
         return costs[left] + slope * (place - given[left])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SensitivityReport(Record):
     """Losses of quality when a single layer of a model is replaced by an epitome and the others stay dense.
 
@@ -204,12 +204,14 @@ class SensitivityReport(Record):
         loss = ("loss_increase",) if self.measured_by == "loss" else ()
         return Table(columns("name", "weight_shape", "epitome_shape", "ratio", "residual", *loss, "cost"), self.rows())
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         points = sum(len(layer.points) for layer in self.layers)
         how = "by the residual of the fit" if self.dense_loss is None else f"by the loss on {self.samples} samples"
         state = "" if self.complete else ", not complete"
-        head = f"SensitivityReport: {len(self.layers)} layers, {points} epitomes, measured {how} in {self.seconds:.1f} s{state}"
-        return "\n".join([head, *self._hardest()])
+        return f"SensitivityReport: {len(self.layers)} layers, {points} epitomes, measured {how} in {self.seconds:.1f} s{state}"
+
+    def __str__(self) -> str:
+        return "\n".join([repr(self), *self._hardest()])
 
     def _hardest(self) -> list[str]:
         """Return one line of text for each of the five layers that lose most quality with an epitome of half their weight's size.

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nes_lab.errors import OptionError
 from nes_lab.records.columns import Column
 
-__all__ = ["Table", "csv_text"]
+__all__ = ["Row", "Table", "csv_text", "merge_rows"]
 
 Row = Mapping[str, Any]
 
@@ -31,6 +31,8 @@ class Table:
         rows: One dict per row: key of a column -> value. Where a row has no value, the column's ``empty`` text is shown.
         total: Dict for a last row of totals; None: there is no such row.
         before, after: Lines of text above and below the table.
+        few: Rows that a notebook shows at first, such as one row for all layers of a kind. The complete table is folded
+            below them. None: the notebook shows ``rows``.
 
     Examples:
         >>> from nes_lab.records.columns import columns
@@ -52,6 +54,16 @@ class Table:
     total: Row | None = None
     before: Sequence[str] = ()
     after: Sequence[str] = ()
+    few: Sequence[Row] | None = None
+
+    def __repr__(self) -> str:
+        return f"Table: {len(self.rows)} rows of {', '.join(self.titles)}"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
     @property
     def titles(self) -> list[str]:
@@ -67,34 +79,85 @@ class Table:
         """Return one row of the table as text, one string per column."""
         return [column.cell(row) for column in self.columns]
 
-    def _total_cells(self) -> list[str]:
+    def total_cells(self) -> list[str]:
         """Return the row of totals as text; a column without a total stays empty."""
         total = self.total or {}
         return [column.cell(total) if column.key in total else "" for column in self.columns]
 
-    def text(self) -> str:
-        """Return the table as text with aligned columns."""
+    def text(self, width: int | None = None) -> str:
+        """Return the table as text with aligned columns.
+
+        Args:
+            width: Largest number of characters in a line. If the table is wider, its titles take several lines. If that is
+                not enough, the widest column of text becomes numbered notes below the table, and names are broken. None: a
+                line may have any length.
+
+        Examples:
+            >>> from nes_lab.records.columns import columns
+            >>> table = Table(columns("name", "why"), [{"name": "fc", "why": "the model declares it as its classifier"}])
+            >>> print(table.text(width=40))
+            layer      why
+            -------  -----
+            fc           1
+            <BLANKLINE>
+            1: the model declares it as its
+               classifier
+        """
+        lines = self._grid_lines()
+        if width is None or max(map(len, [*lines, *self.before, *self.after])) <= width:
+            return "\n".join([*self.before, *lines, *self.after])
+        notes: list[str] = []
+        lines = lines if max(map(len, lines)) <= width else self._grid_lines(broken=True)
+        if max(map(len, lines)) > width:
+            lines, notes = self._with_notes(width)
+        around = [
+            [part for line in group for part in _wrapped(line, width)] for group in (self.before, notes, self.after)
+        ]
+        return "\n".join([*around[0], *lines, *around[1], *around[2]])
+
+    def _grid_lines(self, broken: bool = False, names: int | None = None) -> list[str]:
+        """Return the lines of the table itself.
+
+        Args:
+            broken: Whether the titles are broken at their spaces.
+            names: Largest number of characters of a line in the first column; None: any number.
+        """
         from tabulate import SEPARATING_LINE, tabulate
 
         body: list[Any] = [self.cells(row) for row in self.rows]
         if self.total is not None:
-            body += [SEPARATING_LINE, self._total_cells()]
+            body += [SEPARATING_LINE, self.total_cells()]
         align = ["right" if column.is_number else "left" for column in self.columns]
-        shown = tabulate(body, self.titles, "simple", colalign=align if body else None, disable_numparse=True)
-        return "\n".join([*self.before, *(line.rstrip() for line in shown.splitlines()), *self.after])
+        titles = [title.replace(" ", "\n") if broken else title for title in self.titles]
+        most: Any = [names] + [None] * (len(titles) - 1)
+        align_body = align if body else None
+        shown = tabulate(body, titles, "simple", colalign=align_body, disable_numparse=True, maxcolwidths=most)
+        return [line.rstrip() for line in shown.splitlines()]
+
+    def _with_notes(self, width: int) -> tuple[list[str], list[str]]:
+        """Return the lines of the table with its widest column of text as numbers, and the notes with these numbers."""
+        texts = [c for c in self.columns[1:] if c.style == "text"]
+        widest = max(texts, key=lambda c: max((len(c.cell(row)) for row in self.rows), default=0), default=None)
+        if widest is None:
+            return self._grid_lines(broken=True), []
+        notes = list(dict.fromkeys(text for row in self.rows if (text := widest.cell(row))))
+        numbers = {text: number for number, text in enumerate(notes, start=1)}
+        rows = [{**row, widest.key: numbers.get(widest.cell(row))} for row in self.rows]
+        shown = [replace(c, style="count", mark=None) if c is widest else c for c in self.columns]
+        table = replace(self, columns=shown, rows=rows)
+        excess = max(map(len, table._grid_lines(broken=True))) - width
+        longest = max((len(self.columns[0].cell(row)) for row in self.rows), default=0)
+        names = max(longest - excess, 8) if excess > 0 else None
+        return table._grid_lines(broken=True, names=names), ["", *(f"{n}: {text}" for text, n in numbers.items())]
 
     def html(self) -> str:
-        """Return the table as HTML, for notebooks."""
-        cells = [*map(self.cells, self.rows), *([] if self.total is None else [self._total_cells()])]
-        body = "".join(self._html_row(texts, "td") for texts in cells)
-        before, after = ("".join(f"<p>{escape(line)}</p>" for line in lines) for lines in (self.before, self.after))
-        head = self._html_row(self.titles, "th")
-        return f"{before}<table><thead>{head}</thead><tbody>{body}</tbody></table>{after}"
+        """Return the table as HTML, for notebooks with a light or a dark theme.
 
-    def _html_row(self, cells: Sequence[str], tag: str) -> str:
-        sides = ("right" if column.is_number else "left" for column in self.columns)
-        shown = (f'<{tag} style="text-align: {s}">{escape(c)}</{tag}>' for s, c in zip(sides, cells, strict=True))
-        return f"<tr>{''.join(shown)}</tr>"
+        A long table is folded. The reader sees its first and last rows, and can unfold all rows.
+        """
+        from nes_lab.records.html_table import html_table
+
+        return html_table(self)
 
     def grid(self) -> list[dict[str, Any]]:
         """Return each row as a dict from column key to value, for the app. Numbers stay numbers, and other values become text."""
@@ -118,6 +181,36 @@ class Table:
         return pandas.DataFrame(self.grid(), columns=[column.key for column in self.columns])
 
 
+def merge_rows(rows: Iterable[Row], group: Callable[[Row], str], added: Iterable[str]) -> list[Row]:
+    """Merge the rows of each group into one row, after all rows that belong to no group.
+
+    A merged row says how many layers it stands for. It keeps the values that are equal in all rows of the group.
+
+    Args:
+        rows: Rows of a table of layers.
+        group: Function that takes a row and returns the name of its group; an empty name: the row is in no group.
+        added: Keys of the numbers that are added up in a merged row.
+
+    Examples:
+        >>> rows = [{"name": "fc", "kind": "Linear", "params": 9}]
+        >>> rows += [{"name": f"norm{i}", "kind": "BatchNorm2d", "params": 4} for i in range(3)]
+        >>> merge_rows(rows, lambda row: "norms" if "norm" in row["name"] else "", ["params"])[1]
+        {'name': '3 layers', 'kind': 'BatchNorm2d', 'params': 12}
+    """
+    alone: list[Row] = []
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        name = group(row)
+        (groups.setdefault(name, []) if name else alone).append(row)
+    return alone + [members[0] if len(members) == 1 else _merged(members, tuple(added)) for members in groups.values()]
+
+
+def _merged(rows: Sequence[Row], added: Sequence[str]) -> Row:
+    shared = {key: value for key, value in rows[0].items() if all(row.get(key) == value for row in rows)}
+    sums = {key: sum(row[key] for row in rows) for key in added if key in rows[0]}
+    return {"name": f"{len(rows)} layers"} | shared | sums
+
+
 def csv_text(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return column titles and rows as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front.
 
@@ -136,3 +229,9 @@ def _csv_cell(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value
     return "" if value is None else value
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Break a line of text at spaces, so that each part has at most ``width`` characters."""
+    indent = " " * (line.find(": ") + 2 if line[:1].isdigit() else 2)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]

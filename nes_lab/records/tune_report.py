@@ -84,7 +84,7 @@ class LayerTuning(Part):
         return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TuneReport(Record):
     """Result of tuning a network: how fast each epitome layer is with each way to compute it, and which way was chosen.
 
@@ -175,6 +175,10 @@ class TuneReport(Record):
         return (
             None if any(rest for _, rest in scaled.values()) else {name: whole for name, (whole, _) in scaled.items()}
         )
+
+    def __repr__(self) -> str:
+        times = f"{self.tuned_ms:.3f} ms tuned, {self.materialized_ms:.3f} ms materialized, ratio {self.ratio:.3f}"
+        return f"TuneReport: {len(self.layers)} layers; {times}"
 
     def table(self) -> Table:
         """Return the tuning report as a table: one row per layer, with all its times and its chosen execution plan.

@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import RunError
+from nes_lab.records.columns import columns
+from nes_lab.records.record import Record
+from nes_lab.records.table import Table
 from nes_lab.runs import claims, layout, process, queue
 from nes_lab.runs.files import read_json
+from nes_lab.runs.flatten import flatten
 from nes_lab.runs.states import STATES
 
 __all__ = ["RunInfo", "is_cancel_requested", "read_config", "read_info", "read_run"]
 
+_RESULTS = ("top1", "best_top1", "params", "madds", "latency_ms")
 
-@dataclass(frozen=True)
-class RunInfo:
+
+@dataclass(frozen=True, repr=False)
+class RunInfo(Record):
     """Holds what is known about one run from its files and its process.
 
     Attributes:
@@ -41,6 +47,9 @@ class RunInfo:
         given: What existed only in the memory of the process that created the run: ``network``, ``data`` or both, each with
             a name for people. Give the same again to resume the run. Empty if the run's files say everything.
     """
+
+    NAME = "run"
+    SCHEMA = None
 
     id: str
     label: str = ""
@@ -92,6 +101,25 @@ class RunInfo:
         what = " and the ".join(self.given)
         verb = "is" if len(self.given) == 1 else "are"
         return f"Resumable when the {what} {verb} given again: nes_lab.train(resume={self.id!r}, {arguments})"
+
+    def table(self) -> Table:
+        """Return the run as a table of one row: its state, its progress and its results."""
+        numbers = [name for name in _RESULTS if self.summary.get(name) is not None]
+        row = {"id": self.id, "label": self.label, "state": self.state, "progress": self.progress}
+        notes = (self.reason, self.needs_text() or STATES[self.state].advice)
+        values = row | {name: self.summary[name] for name in numbers}
+        return Table(columns(*row, *numbers), [values], after=[text for text in notes if text])
+
+    def __repr__(self) -> str:
+        steps = f", step {self.step:,} of {self.total:,}" if self.total else ""
+        label = f" ({self.label})" if self.label else ""
+        return f"RunInfo: {self.id}{label}, {self.state}{steps}" + (f": {self.reason}" if self.reason else "")
+
+    def _repr_html_(self) -> str:
+        settings = [{"field": path, "value": str(value)} for path, value in flatten(self.config).items()]
+        return self.table().html() + (
+            Table(columns("field", "value"), settings, before=["configuration:"], few=()).html() if settings else ""
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes of the run as plain values for JSON."""

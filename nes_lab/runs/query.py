@@ -16,9 +16,10 @@ from typing import Any
 from nes_lab.errors import check_choice
 from nes_lab.records.renamed_fields import current_tree
 from nes_lab.records.table import csv_text
+from nes_lab.runs.flatten import flatten
 from nes_lab.runs.info import RunInfo
 
-__all__ = ["COLUMNS", "RunTable", "config_difference", "flatten", "group_rows", "pareto", "run_table", "nondominated"]
+__all__ = ["COLUMNS", "RunTable", "config_difference", "group_rows", "pareto", "run_table", "nondominated"]
 
 SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
 RECIPE = ("epochs", "lr", "limit", "recipe", "setting")
@@ -204,16 +205,3 @@ def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
     paths = list(dict.fromkeys(path for tree in flat for path in tree))
     columns = {path: [tree.get(path) for tree in flat] for path in paths}
     return {path: values for path, values in columns.items() if any(value != values[0] for value in values)}
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested settings into one flat mapping. Its keys are dotted paths.
-
-    Examples:
-        >>> flatten({"training": {"lr": 0.1}})
-        {'training.lr': 0.1}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -9,9 +9,12 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from nes_lab.records.columns import columns, number_column
+from nes_lab.records.record import Part, Record
+from nes_lab.records.table import Table
 from nes_lab.runs.query import nondominated
 from nes_lab.sweeps.space import describe
 
@@ -21,7 +24,7 @@ SEED = "seed"
 
 
 @dataclass(frozen=True)
-class SweepTrial:
+class SweepTrial(Part):
     """One trial of a sweep: its settings, its run and its result.
 
     Attributes:
@@ -66,8 +69,8 @@ class SweepSetting:
     std: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class SweepResult:
+@dataclass(frozen=True, repr=False)
+class SweepResult(Record):
     """The result of a sweep, finished or not.
 
     Attributes:
@@ -83,7 +86,12 @@ class SweepResult:
         >>> result = SweepResult("seeds", "", (trial,), {"top1": "maximize"}, planned=1)
         >>> [trial.reason for trial in result.unfinished]
         ['loss is nan at step 7']
+        >>> SweepResult.from_json(result.to_json()) == result
+        True
     """
+
+    NAME = "sweep result"
+    SCHEMA = None
 
     name: str
     storage: str
@@ -106,6 +114,30 @@ class SweepResult:
     def front(self) -> tuple[SweepSetting, ...]:
         """The settings on the Pareto front of the objectives."""
         return front(self.settings, self.objectives)
+
+    def table(self) -> Table:
+        """Return the result of the sweep as a table: one row per setting, with means over its seeds and a star on the front."""
+        best, settings = {setting.label for setting in self.front}, self.settings
+        names = list(dict.fromkeys(name for setting in settings for name in setting.mean))
+        rows = [{"best": "*" if x.label in best else "", "setting": x.label, "seeds": x.n, **x.mean} for x in settings]
+        return Table((*columns("best", "setting", "seeds"), *map(number_column, names)), rows)
+
+    def notebook_table(self) -> Table:
+        """Return the table that a notebook shows. The reasons of failed trials stand below it."""
+        failed = [f"{trial.label}: {trial.state}, {trial.reason}" for trial in self.unfinished if trial.reason]
+        return replace(self.table(), before=[repr(self)], after=failed)
+
+    def __repr__(self) -> str:
+        done = len(self.trials) - len(self.unfinished)
+        state = ", interrupted" if self.interrupted else ""
+        return (
+            f"SweepResult: {self.name}, {done} of {self.planned} trials finished, {len(self.settings)} settings{state}"
+        )
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Leave out the computed values, such as the Pareto front, that JSON holds besides the fields of the result."""
+        return {name: value for name, value in data.items() if name not in ("settings", "front")}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result of the sweep as a dictionary for JSON."""

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from nes_lab.config.sweep import Range, SweepConfig
 from nes_lab.errors import OptionError, RunError
-from nes_lab.runs.query import flatten
+from nes_lab.runs.flatten import flatten
 from nes_lab.sweeps.space import Candidate, encode, has_grown
 
 __all__ = ["TrialRecord", "TrialBook", "shown_storage"]

@@ -7,18 +7,22 @@ Tests: tests/zoo/test_check.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-__all__ = ["STAGES", "ZooRow"]
+from nes_lab.records.columns import columns
+from nes_lab.records.record import Record
+from nes_lab.records.table import Table
+
+__all__ = ["STAGES", "ZooRow", "zoo_table"]
 
 STAGES = ("create", "plan", "compress", "count", "forward", "materialize", "backward", "save", "load")
 """The stages of checking a backbone, in order; the result of a backbone that did not pass names the stage it stopped at."""
 
 
-@dataclass(frozen=True)
-class ZooRow:
+@dataclass(frozen=True, repr=False)
+class ZooRow(Record):
     """Result of checking one backbone with random weights.
 
     Args:
@@ -46,6 +50,9 @@ class ZooRow:
         >>> ZooRow.from_dict(row.to_dict()) == row, row.passed
         (True, False)
     """
+
+    NAME = "result of a backbone"
+    SCHEMA = None
 
     model: str
     status: str
@@ -82,6 +89,17 @@ class ZooRow:
         known["input_shape"] = tuple(known.get("input_shape", ()))
         return cls(**known)
 
+    def table(self) -> Table:
+        """Return the result as a table of one row."""
+        return zoo_table([self])
+
+    def __repr__(self) -> str:
+        return f"ZooRow: {self}"
+
+    def notebook_table(self) -> Table:
+        """Return the table that a notebook shows: the result as one row."""
+        return self.table()
+
     def __str__(self) -> str:
         if not self.passed:
             return f"{self.model}: {self.status} at {self.stage}: {self.reason}"
@@ -90,3 +108,22 @@ class ZooRow:
             f"{self.model}: passed; params {self.params:,} -> {self.reached_params:,} ({share[0]:.1%}), "
             f"madds {self.madds:,} -> {self.reached_madds:,} ({share[1]:.1%}), agreement {self.agreement:.1e}"
         )
+
+
+def zoo_table(rows: Iterable[ZooRow]) -> Table:
+    """Return the results of checking several backbones as a table with one row per backbone."""
+    keys = ("backbone", "result", "params", "params_dense", "madds", "madds_dense", "agreement", "why")
+    return Table(columns(*keys), [_row(row) for row in rows])
+
+
+def _row(row: ZooRow) -> dict[str, Any]:
+    return {
+        "backbone": row.model,
+        "result": row.status,
+        "params": row.reached_params or None,
+        "params_dense": row.params or None,
+        "madds": row.reached_madds or None,
+        "madds_dense": row.madds or None,
+        "agreement": row.agreement,
+        "why": row.reason or row.note,
+    }

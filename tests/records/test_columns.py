@@ -7,7 +7,7 @@ import pytest
 from nes_lab.errors import OptionError
 from nes_lab.records.columns import columns
 from nes_lab.records.cost_report import CostReport, LayerCost
-from nes_lab.records.counts import QUANTITIES
+from nes_lab.records.counts import QUANTITIES, Counts
 from tests.fitting.networks import plan
 
 NOT_SHOWN = {  # values of a plan's row that other tables or figures show
@@ -21,6 +21,7 @@ NOT_IN_COST = {
     "adds": "not a multiply-add",
     "weight_madds": "cached at inference",
     "learner_params": "said below the table",
+    "dense": "one column per quantity",
 }
 
 
@@ -32,8 +33,10 @@ def test_columns_show_each_value_of_a_plan_s_row():
 
 
 def test_columns_show_each_value_of_a_counted_layer():
-    table = CostReport(1, 2, 0, 3, 0, 0, (1, 3), (LayerCost("fc", "Linear", 1, 2),)).table()
-    assert {column.key for column in table.columns} == {field.name for field in fields(LayerCost)} - set(NOT_IN_COST)
+    layer = LayerCost("fc", "EpitomeLinear", 1, 2, dense=Counts(2, 3, 4))
+    table = CostReport(1, 2, 0, 3, 0, 0, (1, 3), (layer,)).table()
+    values = {field.name for field in fields(LayerCost)} | {f"{name}_dense" for name in QUANTITIES}
+    assert {column.key for column in table.columns} == values - set(NOT_IN_COST)
 
 
 def test_columns_are_the_same_in_text_html_csv_and_grid():

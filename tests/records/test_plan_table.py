@@ -54,7 +54,7 @@ def test_an_execution_plan_that_cannot_run_is_refused():
 def test_rows_and_table_tell_every_layer():
     plan = nes_lab.plan_for_budget(SMALL, Budget(madds="60%"), X8, round_to=2)
     rows = {row["name"]: row for row in plan.rows()}
-    text = plan.explain()
+    text = plan.explain(width=None)
     assert all(name in text for name in rows) and str(plan) in text
     for name, layer in plan.layers.items():
         row = rows[name]
@@ -64,6 +64,15 @@ def test_rows_and_table_tell_every_layer():
     assert ": it has no sampled kernel axis" in text
     assert rows["classifier"]["runs"] is None and rows["classifier"]["executions"] == {}
     json.dumps(plan.rows())
+
+
+def test_explain_fits_120_columns_and_numbers_its_reasons():
+    plan = nes_lab.plan_for_budget(SMALL, Budget(madds="60%"), X8, round_to=2)
+    lines = plan.explain().splitlines()
+    assert max(map(len, lines)) <= 120 < max(map(len, plan.explain(width=None).splitlines()))
+    (number,) = {line.split()[-1] for line in lines if ".depthwise." in line and not line.startswith("product_map")}
+    assert any(line.startswith(f"{number}: kept dense: depthwise") for line in lines)
+    assert max(map(len, plan.explain(width=60).splitlines())) > 60  # the numbers alone are wider, and are never cut
 
 
 def test_a_layer_whose_parent_uses_its_weight_says_so():
@@ -81,7 +90,7 @@ def test_plans_of_older_versions_load_and_compress():
     assert layer.executions == {} and layer.resolved_execution == "auto"
     a, b = nes_lab.compress(SMALL, plan), nes_lab.compress(SMALL, old)
     assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
-    assert old.explain().count("kept dense") >= len(old.kept)
+    assert old.explain(width=None).count("kept dense") >= len(old.kept)
     name = next(iter(old.layers))
     assert old.with_execution({name: "materialize"}).predicted == old.predicted  # it does not tell
 

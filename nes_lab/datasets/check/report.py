@@ -6,11 +6,12 @@ Tests: tests/datasets/check/test_check.py
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
 from nes_lab.records.columns import columns
+from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 from nes_lab.text import format_shape, list_some
 
@@ -18,10 +19,11 @@ __all__ = ["DataReport", "SplitReport"]
 
 SIZES_SHOWN = 4
 """Largest number of different sizes that a table shows."""
+_DERIVED = ("total", "least", "median", "most")
 
 
 @dataclass(frozen=True)
-class SplitReport:
+class SplitReport(Part):
     """Counts and statistics of one split of a data set, measured by a check.
 
     Attributes:
@@ -88,8 +90,8 @@ class SplitReport:
         }
 
 
-@dataclass(frozen=True)
-class DataReport:
+@dataclass(frozen=True, repr=False)
+class DataReport(Record):
     """The result of checking a data set: what it holds, and what is wrong with it.
 
     Attributes:
@@ -106,7 +108,12 @@ class DataReport:
         >>> report = DataReport("image_folder", None, "image", ("cat",), (SplitReport("train", (2,), 2),))
         >>> report.usable, report.to_dict()["splits"][0]["total"]
         (True, 2)
+        >>> DataReport.from_json(report.to_json()) == report
+        True
     """
+
+    NAME = "data report"
+    SCHEMA = None
 
     name: str
     root: str | None
@@ -135,8 +142,24 @@ class DataReport:
         keys = ("split", "examples", "classes", "per_class", "decoded", "sizes", "modes", "mean", "std")
         return Table(columns(*keys), [split.row for split in self.splits])
 
+    def notebook_table(self) -> Table:
+        """Return the table that a notebook shows. The problems stand above it and the notes below."""
+        return replace(self.table(), before=[repr(self), *self.problems], after=self.notes)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{split.total:,} {split.name}" for split in self.splits)
+        found = (
+            f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}" if self.problems else "no problem"
+        )
+        return f"DataReport: {self.name}, {self.kind}, {len(self.classes)} classes, {sizes} examples; {found}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report on a data set as a dictionary for JSON. It also holds computed values, such as ``usable``."""
-        derived = ("total", "least", "median", "most")
-        splits = [asdict(split) | {name: getattr(split, name) for name in derived} for split in self.splits]
+        splits = [asdict(split) | {name: getattr(split, name) for name in _DERIVED} for split in self.splits]
         return asdict(self) | {"splits": splits, "usable": self.usable}
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Leave out the computed values, such as ``usable``, that JSON holds besides the fields of the report."""
+        splits = [{name: split[name] for name in split if name not in _DERIVED} for split in data.get("splits", ())]
+        return {name: value for name, value in data.items() if name != "usable"} | {"splits": splits}
