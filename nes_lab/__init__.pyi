@@ -53,6 +53,7 @@ from nes_lab.sweeps.result import SweepResult as SweepResult
 from nes_lab.sweeps.sweep import run_sweep as run_sweep
 from nes_lab.training.evaluate import evaluate as evaluate
 from nes_lab.training.metrics import Metric as Metric
+from nes_lab.training.optim import parameter_groups as parameter_groups
 from nes_lab.training.recipe import Recipe as Recipe
 from nes_lab.tuning.tune import tune as tune
 from nes_lab.zoo.check import check_backbone as check_backbone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -37,48 +38,72 @@ def is_routing_parameter(name: str) -> bool:
     return "routing" in name.split(".")[:-1]
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, starts_lr_scale: float) -> list[dict[str, Any]]:
-    """Sort the trainable parameters of a network into the groups ``decay``, ``no_decay`` and ``starts``.
+def parameter_groups(
+    network: nn.Module, weight_decay: float, *, lr: float | None = None, starts_lr_scale: float = 1.0
+) -> list[dict[str, Any]]:
+    """Sort the trainable parameters of a network into groups, for any optimizer of torch or timm.
 
     Empty groups are left out.
 
+    - ``decay``: matrices and convolution kernels, also those of epitomes. They get the weight decay.
     - ``no_decay``: vectors and scalars (biases, norms), and the parameters that a timm model names in
-      ``no_weight_decay()``.
-    - ``starts``: starting indices (positions at which layers read epitomes), and the networks that predict them.
-      They have no weight decay and their own learning rate. This group is the last.
-    - ``decay``: all other parameters.
+      ``no_weight_decay()``. They get no weight decay.
+    - ``starts``: starting indices (positions at which layers read epitomes), and the networks that predict them. They get
+      no weight decay, and they may get a learning rate of their own. This group is the last.
 
     Args:
-        model: The network.
+        network: The network, before ``DistributedDataParallel`` or ``torch.compile`` wraps it.
         weight_decay: Weight decay of the group ``decay``.
-        starts_lr_scale: Learning rate of the group ``starts``, as a multiple of the other groups' learning rate.
+        lr: Learning rate of all groups except ``starts``. None: that of the optimizer, for all groups.
+        starts_lr_scale: Learning rate of the group ``starts``, as a multiple of ``lr``.
+
+    Returns:
+        One dict per group, with the keys ``params``, ``weight_decay`` and ``name``, and with ``lr`` if it was given.
+
+    Raises:
+        OptionError: If ``network`` is not a torch module, a number is negative or not finite, or ``starts_lr_scale`` is given
+            without ``lr``.
 
     Examples:
-        >>> groups = parameter_groups(nn.Linear(2, 3), weight_decay=0.1, starts_lr_scale=1.0)
-        >>> [(group["name"], group["weight_decay"], len(group["params"])) for group in groups]
-        [('decay', 0.1, 1), ('no_decay', 0.0, 1)]
+        >>> import torch, nes_lab
+        >>> network = nes_lab.EpitomeLinear(64, 64, epitome_shape=(32, 32), patch_channels=(8, 8), routing="free")
+        >>> groups = nes_lab.parameter_groups(network, weight_decay=0.05, lr=1e-3, starts_lr_scale=0.1)
+        >>> [(group["name"], group["weight_decay"], group["lr"], len(group["params"])) for group in groups]
+        [('decay', 0.05, 0.001, 1), ('no_decay', 0.0, 0.001, 1), ('starts', 0.0, 0.0001, 2)]
+        >>> optimizer = torch.optim.AdamW(groups)
     """
-    listed: Callable[[], Iterable[str]] | None = getattr(model, "no_weight_decay", None)
+    _check_groups(network, weight_decay, lr, starts_lr_scale)
+    listed: Callable[[], Iterable[str]] | None = getattr(network, "no_weight_decay", None)
     listed_names = set() if listed is None else set(listed())
     # starts come last: when their group is dropped, all other parameters keep their positions
     sorted_params: dict[str, list[nn.Parameter]] = {"decay": [], "no_decay": [], "starts": []}
-    for name, parameter in model.named_parameters():
+    for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
         has_no_decay = parameter.ndim <= 1 or name in listed_names or name.endswith(".bias")
         kind = "starts" if is_routing_parameter(name) else "no_decay" if has_no_decay else "decay"
         sorted_params[kind].append(parameter)
-    scales = {"decay": 1.0, "no_decay": 1.0, "starts": starts_lr_scale}
-    return [
-        {
-            "params": params,
-            "weight_decay": weight_decay if name == "decay" else 0.0,
-            "lr_scale": scales[name],
-            "name": name,
-        }
+    groups: list[dict[str, Any]] = [
+        {"params": params, "weight_decay": weight_decay if name == "decay" else 0.0, "name": name}
         for name, params in sorted_params.items()
         if params
     ]
+    if lr is not None:
+        for group in groups:
+            group["lr"] = lr * starts_lr_scale if group["name"] == "starts" else lr
+    return groups
+
+
+def _check_groups(network: nn.Module, weight_decay: float, lr: float | None, starts_lr_scale: float) -> None:
+    if not isinstance(network, nn.Module):
+        raise OptionError(f"network is a {type(network).__name__}; give a torch module")
+    for name, value in (("weight_decay", weight_decay), ("lr", lr), ("starts_lr_scale", starts_lr_scale)):
+        if name == "lr" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
+            raise OptionError(f"{name}={value!r}; give a finite number of at least 0")
+    if lr is None and starts_lr_scale != 1:
+        raise OptionError(f"starts_lr_scale={starts_lr_scale} is a multiple of lr; give lr= too")
 
 
 def check_optimizer(name: str) -> None:
@@ -112,7 +137,9 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     from timm.optim import create_optimizer_v2
 
     check_optimizer(recipe.optimizer)
-    groups = parameter_groups(model, recipe.weight_decay, recipe.starts_lr_scale)
+    groups = parameter_groups(model, recipe.weight_decay)
+    for group in groups:  # timm's schedules multiply the learning rate of a group by its scale
+        group["lr_scale"] = recipe.starts_lr_scale if group["name"] == "starts" else 1.0
     try:
         name, options = _options(recipe, [p for group in groups for p in group["params"]])
         optimizer = create_optimizer_v2(groups, opt=name, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)

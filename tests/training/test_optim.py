@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -36,22 +37,22 @@ def network(routing: str) -> nn.Module:
 def test_parameter_groups_decay_matrices_only() -> None:
     net = network("learner")
     names = {id(p): name for name, p in net.named_parameters()}
-    groups = parameter_groups(net, weight_decay=0.1, starts_lr_scale=0.5)
-    by_name = {g["name"]: (g["weight_decay"], g["lr_scale"], sorted(names[id(p)] for p in g["params"])) for g in groups}
-    assert by_name["decay"] == (0.1, 1.0, ["0.weight", "2.epitome"])
-    assert by_name["no_decay"] == (0.0, 1.0, ["0.bias", "1.bias", "1.weight", "2.bias"])
-    decay, scale, starts = by_name["starts"]
-    assert (decay, scale) == (0.0, 0.5)
+    groups = parameter_groups(net, weight_decay=0.1, lr=0.2, starts_lr_scale=0.5)
+    by_name = {g["name"]: (g["weight_decay"], g["lr"], sorted(names[id(p)] for p in g["params"])) for g in groups}
+    assert by_name["decay"] == (0.1, 0.2, ["0.weight", "2.epitome"])
+    assert by_name["no_decay"] == (0.0, 0.2, ["0.bias", "1.bias", "1.weight", "2.bias"])
+    decay, rate, starts = by_name["starts"]
+    assert (decay, rate) == (0.0, 0.1)
     assert starts
     assert all(name.startswith("2.routing.learner.") for name in starts)
     assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
 
 
 def test_parameter_groups_separate_free_starts_wherever_the_layer_is() -> None:
-    (group,) = (g for g in parameter_groups(network("free"), 0.1, 2.0) if g["name"] == "starts")
+    (group,) = (g for g in parameter_groups(network("free"), 0.1) if g["name"] == "starts")
     assert group["params"]
     layer = network("free")[2]
-    assert "starts" in {g["name"] for g in parameter_groups(layer, 0.1, 2.0)}
+    assert "starts" in {g["name"] for g in parameter_groups(layer, 0.1)}
     assert is_routing_parameter("routing.start_offsets_out")
     assert not is_routing_parameter("routing")
 
@@ -59,7 +60,52 @@ def test_parameter_groups_separate_free_starts_wherever_the_layer_is() -> None:
 def test_parameter_groups_leave_out_frozen_parameters() -> None:
     net = nn.Linear(2, 2)
     net.weight.requires_grad_(False)
-    assert [g["name"] for g in parameter_groups(net, 0.1, 1.0)] == ["no_decay"]
+    assert [g["name"] for g in parameter_groups(net, 0.1)] == ["no_decay"]
+
+
+@pytest.mark.parametrize("routing", ["free", "learner"])
+def test_parameter_groups_keep_starts_and_norms_in_an_optimizer_of_torch(routing: str) -> None:
+    """Without a gradient only weight decay moves a parameter. torch's schedules keep the ratio of the learning rates."""
+    net = network(routing)
+    groups = parameter_groups(net, weight_decay=0.1, lr=0.01, starts_lr_scale=0.5)
+    optimizer = torch.optim.AdamW(groups, lr=7.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100)
+    before = copy.deepcopy(net.state_dict())
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for _ in range(50):
+        optimizer.step()
+        schedule.step()
+    changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"0.weight", "2.epitome"}
+    rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+    assert rates == {name: pytest.approx(rate) for name, rate in
+                     (("decay", 0.005), ("no_decay", 0.005), ("starts", 0.0025))}  # fmt: skip
+    assert all("lr" not in group for group in parameter_groups(net, 0.1))
+
+
+def test_page_on_own_loops_works_as_written() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own_loop.md").read_text()
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "own_loop.md", "exec"), found := {})
+    assert [group["name"] for group in found["optimizer"].param_groups] == ["decay", "no_decay", "starts"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"network": "net"}, "network is a str"),
+        ({"weight_decay": -1}, "weight_decay=-1"),
+        ({"weight_decay": None}, "weight_decay=None"),
+        ({"lr": float("nan")}, "lr=nan"),
+        ({"lr": 0.1, "starts_lr_scale": True}, "starts_lr_scale=True"),
+        ({"starts_lr_scale": 0.5}, "give lr= too"),
+    ],
+    ids=str,
+)
+def test_parameter_groups_refuse_what_no_optimizer_takes(changes: dict, says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        parameter_groups(**({"network": nn.Linear(1, 1), "weight_decay": 0.1} | changes))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
