@@ -112,7 +112,7 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
     from nes_lab.models.create import dense_backbone
     from nes_lab.nn.inspect import epitome_layers
     from nes_lab.planning.from_config import plan_from_config
-    from nes_lab.surgery.replace import compress
+    from nes_lab.surgery.replace import replace_layers
     from nes_lab.training.hooks import Hooks
     from nes_lab.training.loop import Trainer
 
@@ -138,7 +138,7 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
         compression = config.compression.model_copy(
             update={"initial_weights": "reset", "search_starts": False, "calibration": 0}
         )
-        model = compress(
+        model = replace_layers(
             dense, plan_from_config(dense, torch.zeros(1, 3, 224, 224), compression), initial_weights="reset"
         )
         if compression.snap:

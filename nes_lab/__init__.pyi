@@ -35,6 +35,7 @@ from nes_lab.nn.conv import EpitomeConv3d as EpitomeConv3d
 from nes_lab.nn.linear import EpitomeLinear as EpitomeLinear
 from nes_lab.nn.same import EpitomeConv2dSame as EpitomeConv2dSame
 from nes_lab.nn.std_conv import EpitomeStdConv2d as EpitomeStdConv2d
+from nes_lab.planning.compress import compress as compress
 from nes_lab.planning.planner import plan_for_budget as plan_for_budget
 from nes_lab.planning.presets import preset as preset
 from nes_lab.planning.sensitivity.measure import measure_sensitivity as measure_sensitivity
@@ -47,7 +48,6 @@ from nes_lab.records.fit_report import FitReport as FitReport
 from nes_lab.records.sensitivity_report import SensitivityReport as SensitivityReport
 from nes_lab.records.tune_report import TuneReport as TuneReport
 from nes_lab.surgery.fuse import fuse as fuse
-from nes_lab.surgery.replace import compress as compress
 from nes_lab.surgery.replace import materialize as materialize
 from nes_lab.sweeps.result import SweepResult as SweepResult
 from nes_lab.sweeps.sweep import run_sweep as run_sweep

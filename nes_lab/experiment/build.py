@@ -25,7 +25,7 @@ from nes_lab.planning.from_config import plan_from_config
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
 from nes_lab.records.fit_report import FitReport
-from nes_lab.surgery.replace import compress
+from nes_lab.surgery.replace import replace_layers
 from nes_lab.training.device import check_processes, pick_device
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.recipe_checks import check_recipe, check_training
@@ -94,7 +94,7 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
     else:
         initial_weights = "reset" if resumed else config.compression.initial_weights
         model, report = (
-            compress(dense, plan, initial_weights=initial_weights, generator=keyed_generator(config.seed, 2)),
+            replace_layers(dense, plan, initial_weights=initial_weights, generator=keyed_generator(config.seed, 2)),
             None,
         )
         if config.compression.snap:  # the starts in the checkpoint were searched on integer cells

@@ -22,7 +22,7 @@ from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport, LayerFit
 from nes_lab.renamed import progress_or_callback, renamed_arguments
-from nes_lab.surgery.replace import compress
+from nes_lab.surgery.replace import replace_layers
 
 __all__ = ["fit", "plan_or_search"]
 
@@ -109,7 +109,7 @@ def fit(
         if not isinstance(value, bool):
             raise OptionError(f"{argument}={value!r}; give True or False")
     check_int("seed", seed, 0)
-    student = compress(model, plan, initial_weights="reset", generator=torch.Generator().manual_seed(seed))
+    student = replace_layers(model, plan, initial_weights="reset", generator=torch.Generator().manual_seed(seed))
     if any(p.is_meta for p in student.parameters()):
         raise OptionError("model is on the meta device, where there are no weights to fit; load them first")
     if calibration is norms and isinstance(norms, Iterator):

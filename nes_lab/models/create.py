@@ -16,7 +16,7 @@ from nes_lab.planning.planner import plan_for_budget
 from nes_lab.records.budget import Budget
 from nes_lab.records.keywords import OtherPlanKeywords
 from nes_lab.records.options import Routing
-from nes_lab.surgery.replace import compress
+from nes_lab.surgery.replace import replace_layers
 
 __all__ = ["create_model", "dense_backbone"]
 
@@ -91,7 +91,7 @@ def create_model(
         dense, budget, torch.zeros(1, in_channels, size, size), routing=routing, seed=seed, **options
     )
     is_trained = pretrained or checkpoint is not None
-    model = compress(
+    model = replace_layers(
         dense, plan, initial_weights="fit" if is_trained else "reset", generator=torch.Generator().manual_seed(seed)
     )
     model.nes_lab_plan = plan  # type: ignore[assignment]

@@ -25,7 +25,7 @@ from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments, warn_renamed
-from nes_lab.surgery.replace import compress
+from nes_lab.surgery.replace import replace_layers
 
 if TYPE_CHECKING:
     from nes_lab.config import DataConfig
@@ -145,7 +145,7 @@ def compress_to_folder(
     dense = source.make()
     plan = _plan(dense, source, compression, plan, seconds, progress, on_progress)
     chosen = initial_weights or ("fit" if source.has_trained_weights else "reset")
-    small = compress(dense, plan, initial_weights=chosen, generator=torch.Generator().manual_seed(source.seed))
+    small = replace_layers(dense, plan, initial_weights=chosen, generator=torch.Generator().manual_seed(source.seed))
     return _save(small, plan, source, folder, overwrite)
 
 

@@ -28,7 +28,7 @@ from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.tune_report import TuneReport
-from nes_lab.surgery.replace import compress
+from nes_lab.surgery.replace import replace_layers
 from nes_lab.text import format_ms
 from nes_lab.tuning.tune import tune
 
@@ -251,7 +251,7 @@ class DeviceTimer:
 
         If the budget limits multiply-adds, the network stays within this limit.
         """
-        net, slowest = compress(self.model, plan, initial_weights="reset").eval(), ""
+        net, slowest = replace_layers(self.model, plan, initial_weights="reset").eval(), ""
         if plan.layers:
             report = tune(net, self.example_input, seconds=TUNING_SHARE * seconds)
             plan = self._within_madds(report.apply(plan), report)

@@ -18,7 +18,7 @@ from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
 
-__all__ = ["Model", "compress", "materialize"]
+__all__ = ["Model", "materialize", "replace_layers"]
 
 _HOOKS = (
     "_forward_pre_hooks",
@@ -36,13 +36,15 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 @renamed_arguments(weights="initial_weights")
-def compress(
+def replace_layers(
     model: Model,
     plan: CompressionPlan,
     initial_weights: EpitomeInit = "fit",
     generator: torch.Generator | None = None,
 ) -> Model:
     """Copy a model, and replace the layers that a compression plan names by epitome layers.
+
+    :func:`nes_lab.compress` calls this function, and can make the plan too.
 
     Names, tied weights, training and evaluation modes, dtypes, devices, hooks and ``requires_grad`` are kept. The given model
     is not changed.
@@ -66,14 +68,17 @@ def compress(
     Examples:
         >>> model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(1, 64)
         >>> import nes_lab
-        >>> small = nes_lab.compress(model, nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x))
+        >>> small = replace_layers(model, nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x))
         >>> type(small[0]).__name__, type(model[0]).__name__
         ('EpitomeLinear', 'Linear')
     """
     check_choice("initial_weights", initial_weights, get_args(EpitomeInit))
     for argument, value, kind in (("model", model, nn.Module), ("plan", plan, CompressionPlan)):
         if not isinstance(value, kind):
-            raise PlanError(f"{argument} is a {type(value).__name__}; compress takes a module and a CompressionPlan")
+            raise PlanError(
+                f"{argument} is a {type(value).__name__}; compress takes a module and a CompressionPlan. For a budget "
+                "write compress(model, madds='75%', example_input=x)"
+            )
     modules: dict[str, nn.Module] = dict(model.named_modules())
     for name, layer_plan in plan.layers.items():
         _check_layer(name, layer_plan, modules)

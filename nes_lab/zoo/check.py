@@ -21,7 +21,7 @@ from nes_lab.nn.inspect import epitome_layers
 from nes_lab.planning.planner import plan_for_budget
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
-from nes_lab.surgery.replace import compress, materialize
+from nes_lab.surgery.replace import materialize, replace_layers
 from nes_lab.text import format_shape
 from nes_lab.zoo.random_weights import draw_constants_, float_tensors, outputs, set_norms_, spread
 from nes_lab.zoo.result import ZooRow
@@ -131,7 +131,7 @@ def _pass_stages(state: _CheckState, model: nn.Module, params: float, seed: int)
     with state.at("plan"):
         plan = _plan(state, model, params, x[:1])
     with state.at("compress"):
-        small = compress(model, plan)
+        small = replace_layers(model, plan)
     with state.at("count"):
         _check_counts(state, small, plan, x[:1])
     with state.at("forward"):

@@ -11,7 +11,7 @@ from nes_lab.errors import OptionError
 from nes_lab.nn.conv import EpitomeConv1d
 from nes_lab.planning.planner import plan_for_budget
 from nes_lab.records.budget import Budget
-from nes_lab.surgery.replace import compress, materialize
+from nes_lab.surgery.replace import materialize, replace_layers
 
 
 def m5(**options) -> torch.nn.Module:
@@ -44,7 +44,7 @@ def test_m5_refuses_wrong_input() -> None:
 def test_m5_compresses_trains_and_materializes() -> None:
     net, example = m5(num_classes=4, width=0.25), torch.zeros(1, 1, 2000)
     plan = plan_for_budget(net, Budget(params="50%"), example)
-    small = compress(net, plan, initial_weights="fit")
+    small = replace_layers(net, plan, initial_weights="fit")
     assert any(isinstance(module, EpitomeConv1d) for module in small.modules())
     assert count(small, example).params <= 0.5 * count(net, example).params
     optimizer = torch.optim.SGD(small.parameters(), lr=0.02)

@@ -7,7 +7,7 @@ from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.counts import Counts
-from nes_lab.surgery.replace import compress
+from nes_lab.surgery.replace import replace_layers
 
 NONE = Counts(1, 1)
 MODES = ("tiled", "stride", "random", "free", "learner")
@@ -73,7 +73,7 @@ def compressed(model, names, share=0.5, **settings):
     """The model with epitome layers, its starts and norms moved off their beginnings."""
     layers = {name: layer_plan(model.get_submodule(name), share, **settings) for name in names}
     plan = CompressionPlan(layers, {}, NONE, NONE, None, (1,), (), (), "test")
-    return stirred(compress(model, plan))
+    return stirred(replace_layers(model, plan))
 
 
 def stirred(model, seed=0):

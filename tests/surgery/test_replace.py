@@ -129,7 +129,7 @@ def test_a_materialized_model_behaves_like_one_that_never_had_epitomes(tmp_path)
 def test_weights_that_are_no_numbers_and_wrong_arguments():
     model, x = nn.Sequential(nn.Linear(32, 32)), torch.randn(1, 32)
     plan = nes_lab.plan_for_budget(model, Budget(params="50%"), x)
-    for wrong, says in (((None, plan), "model is a NoneType"), ((model, None), "plan is a NoneType")):
+    for wrong, says in (((None, plan), "model is a NoneType"), ((model, None), "plan is None")):
         with pytest.raises(PlanError, match=says):
             nes_lab.compress(*wrong)
     with torch.inference_mode():

@@ -25,6 +25,7 @@ assert_type(linear.plain(), nn.Linear)
 
 plan = nes_lab.plan_for_budget(net, nes_lab.Budget(params="60%", madds=0.75), x, scope="auto", patch_channels=(8, 16))
 assert_type(nes_lab.compress(net, plan), Net)
+assert_type(nes_lab.compress(net, madds="75%", params=0.8, example_input=x, routing="free", include=["0"]), Net)
 assert_type(nes_lab.materialize(nes_lab.compress(net, plan)), Net)
 student, report = nes_lab.fit(net, plan, calibration=[x])
 assert_type(student, Net)
