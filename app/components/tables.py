@@ -15,7 +15,19 @@ from nes_lab.runs.query import run_table
 __all__ = ["reasons_table", "results_table", "run_list", "shapes_table"]
 
 _FORMATS = {"count": "localized", "share": "percent", "percent": "%.2f", "ms": "%.2f"}
-RESULTS = ("label", "routing", "top1", "madds", "params", "latency_ms", "width", "seed", "scope", "top5")
+RESULTS = (
+    "label",
+    "routing",
+    "top1",
+    "madds",
+    "params",
+    "latency_ms",
+    "width",
+    "seed",
+    "scope",
+    "top5",
+    "extended_from",
+)
 RESULTS += ("dataset", "backbone", "group", "state", "id")
 
 

@@ -8,6 +8,7 @@ from app.components.plot import live_plot, load_library, plot
 from app.components.tables import run_list, shapes_table
 from app.inputs import imports_refused
 from nes_lab.errors import NesLabError
+from nes_lab.experiment.run import open_run
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
 from nes_lab.figures.progress import progress_text, queue_text
@@ -31,7 +32,9 @@ def buttons(info: RunInfo) -> None:
         if st.button("Resume", icon=":material/play_circle:", type="primary"):
             act(info, stop=False)
     elif info.state == "finished":
-        left, right = st.columns(2)
+        left, middle, right = st.columns(3)
+        with middle, st.popover("Train further", icon=":material/fast_forward:"):
+            ask_extension(info)
         with left:
             st.page_link(
                 "views/epitomes.py",
@@ -48,6 +51,25 @@ def buttons(info: RunInfo) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
+
+
+def ask_extension(info: RunInfo) -> None:
+    """Ask for a larger number of epochs, and train the run further when the user presses the button."""
+    planned = info.config.get("training", {}).get("epochs", 1)
+    epochs = st.number_input(
+        "Epochs in total",
+        planned + 1,
+        value=2 * planned,
+        help="The learning rate follows the longer schedule from here on, so it may rise.",
+        key=f"extend-{info.id}",
+    )
+    if st.button("Train further", type="primary") and not imports_refused(info.config):
+        try:
+            open_run(info.id, root=store().root).extend(int(epochs), detach=True)
+        except NesLabError as error:
+            show_error(str(error))
+            return
+        st.rerun()
 
 
 def act(info: RunInfo, stop: bool) -> None:

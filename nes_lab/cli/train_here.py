@@ -46,7 +46,8 @@ def print_end(run: Run) -> int:
     info = run.info
     if info.state == "finished":
         numbers = [f"{name} {format_value(info.summary[name])}" for name in _SHOWN if name in info.summary]
-        print(f"finished {run.id}: " + (", ".join(numbers) or "no results"))
+        extended = f" (extended from {info.extended_from})" if info.extended_from else ""
+        print(f"finished {run.id}{extended}: " + (", ".join(numbers) or "no results"))
     elif info.state == "cancelled":
         how = info.needs_text() or f"continue it with: nes-lab resume {run.id}"
         print(f"\nstopped at step {info.step} of {info.total}; {how}", file=sys.stderr)

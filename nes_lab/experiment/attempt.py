@@ -8,6 +8,7 @@ Tests: tests/experiment/test_run_experiment.py.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import Checkpoint
+from nes_lab.runs.extensions import extension_text, read_extensions
 from nes_lab.runs.files import read_json
 from nes_lab.runs.writer import RunWriter
 from nes_lab.training import distributed
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "make_trainer"]
 
+logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 60
 LATENCY_ROUNDS = 20
 TRACKERS_FOLDER = "trackers"
@@ -72,7 +75,7 @@ class Attempt:
         data: DatasetSpec | None,
     ) -> None:
         self.writer, self.config, self.signals, self.on_progress = writer, config, signals, on_progress
-        self.data = data
+        self.data, self.extensions = data, read_extensions(writer.folder)
         self.trackers: Trackers | None = None
         self.begun, self.seconds_before = time.perf_counter(), 0.0
         self.stride = -(-config.training.epochs // (MAX_SNAPSHOTS - 1))
@@ -122,6 +125,7 @@ class Attempt:
                 "plan": None if built.plan is None else built.plan.to_dict(),
                 "weights": None if checkpoint is None else str(checkpoint.weights),
                 "state": None if checkpoint is None else str(checkpoint.state),
+                "earlier_epochs": self._earlier_epochs(),
             }
         )
         distributed.raise_on_all_ranks(None)
@@ -135,13 +139,20 @@ class Attempt:
             config.training.trackers,
             self.writer.store.root.parent / TRACKERS_FOLDER,
             self.writer.run_id,
-            config.to_dict(),
+            self._first_config(),
             on_failure=lambda name, reason: self.writer.event("tracker_failed", tracker=name, reason=reason),
         )
         try:
             return trainer.fit()
         finally:
             self.trackers.finish()
+
+    def _first_config(self) -> dict[str, Any]:
+        """Return the configuration as it was before any extension, because trackers refuse settings that change."""
+        config = self.config.to_dict()
+        if self.extensions:
+            config["training"]["epochs"] = self.extensions[0].planned
+        return config
 
     def _hooks(self) -> Hooks:
         return Hooks(
@@ -187,8 +198,25 @@ class Attempt:
 
     def _restore(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
         assert checkpoint.state is not None  # run() has checked it
-        state = load_training(trainer, checkpoint.weights, checkpoint.state)
+        state = load_training(trainer, checkpoint.weights, checkpoint.state, self._earlier_epochs())
         self.seconds_before = float(state.get("seconds", 0.0))
+        if state["total"] != trainer.total:
+            self._say_extended(trainer, float(state["optimizer"]["param_groups"][0]["lr"]))
+
+    def _earlier_epochs(self) -> list[int]:
+        return [extension.planned for extension in self.extensions]
+
+    def _say_extended(self, trainer: Trainer, rate_before: float) -> None:
+        """Say in the run's events and log that the training goes on with more epochs, and how its learning rate changes."""
+        trainer.scheduler.step_update(trainer.step)  # the next step sets it again
+        rate = trainer.optimizer.param_groups[0]["lr"]
+        about = {"step": trainer.step, "epochs": self.config.training.epochs, "from": extension_text(self.extensions)}
+        self.writer.event("extended", **about, lr_before=rate_before, lr=rate)
+        logger.warning(
+            "run %s is extended to %d epochs at step %d. Its learning rate follows the schedule of %d epochs from here on: "
+            "it was %.4g and is now %.4g.",
+            self.writer.run_id, about["epochs"], trainer.step, about["epochs"], rate_before, rate,
+        )  # fmt: skip
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.begun
@@ -228,6 +256,7 @@ class Attempt:
             "latency_p90_ms": latency.p90_ms,
             "threads": latency.threads,
             "epochs": self.config.training.epochs,
+            **({"extended_from": place} if (place := extension_text(self.extensions)) else {}),
             "seconds": self._seconds(),
             "device": latency.device,
             "precision": trainer.precision.name,

@@ -14,8 +14,10 @@ from nes_lab.errors import NesLabError, RunError, check_choice, check_int
 from nes_lab.experiment.ranks import is_first, is_rank, only_first, processes_of, train_as_rank, train_in_ranks
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.runs import launcher, layout
+from nes_lab.runs.extend import check_extension, extend
 from nes_lab.runs.files import write_bytes
 from nes_lab.runs.handle import RunHandle
+from nes_lab.runs.info import refuse_finished
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 
@@ -123,6 +125,55 @@ class Run(RunHandle):
             self._train_here(report)
         return self
 
+    def extend(
+        self,
+        epochs: int,
+        *,
+        network: nn.Module | None = None,
+        data: DatasetSpec | None = None,
+        detach: bool = False,
+        progress: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> Self:
+        """Train the run further, with more epochs than it was planned with. It may be finished, cancelled, failed or lost.
+
+        The training goes on at its last checkpoint. The learning rate follows the schedule of ``epochs`` epochs from there on, so
+        it may rise. The configuration keeps the number of epochs of the plan in ``config.json``; the summary says where the run
+        was extended. Results of the run are not averaged with those of runs that were planned with ``epochs`` epochs.
+
+        Args:
+            epochs: Number of epochs in total, more than the run has now.
+            network: The network that the run was created with, as for :meth:`resume`.
+            data: The data set that the run was created with, as for :meth:`resume`.
+            detach: Train in the background, after the runs that are already waiting, and return at once.
+            progress: Show a bar on standard error while this process trains.
+            on_progress: Function that is called at most five times a second with a progress event. None: nothing is called.
+
+        Returns:
+            This run.
+
+        Raises:
+            OptionError: If ``epochs`` is not more than the run has now.
+            RunError: If the run trains or waits in the queue, has no checkpoint, or the training fails.
+
+        Examples:
+            >>> import nes_lab, tempfile
+            >>> config = {"data": {"limit": 64}, "training": {"epochs": 1, "warmup_epochs": 0, "threads": 1}}
+            >>> run = nes_lab.train(config, root=tempfile.mkdtemp(), progress=False)
+            >>> run.extend(2, progress=False).summary["extended_from"]
+            'epoch 1'
+        """
+        only_first(lambda: self._extend(epochs))
+        begin: dict[str, Any] = {"detach": detach, "progress": progress, "on_progress": on_progress}
+        return self.resume(network=network, data=data, **begin)
+
+    def _extend(self, epochs: int) -> None:
+        info = self.info
+        check_extension(info, epochs)
+        training = {**info.config["training"], "epochs": epochs}
+        load_config({**info.config, "training": training})  # other fields may not allow so many epochs
+        extend(self.store, self.id, epochs)
+
     def check_resumable(self) -> None:
         """Check that the run can be resumed, without resuming it.
 
@@ -132,8 +183,7 @@ class Run(RunHandle):
         info = self.info
         if info.is_active:
             raise RunError(f"run {info.id} is {info.state} in process {info.pid}; nes-lab cancel {info.id} stops it")
-        if info.state == "finished":
-            raise RunError(f"run {info.id} is finished; there is nothing to resume")
+        refuse_finished(info)
 
     def _requeue(self) -> None:
         info = self.info

@@ -20,6 +20,7 @@ from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.renamed import progress_or_old_callback, renamed_arguments
 from nes_lab.runs.imports import imports_of_run
+from nes_lab.runs.info import refuse_finished
 from nes_lab.runs.writer import RunWriter
 from nes_lab.training import distributed
 from nes_lab.training.checkpoint import load_training
@@ -118,8 +119,7 @@ def resume(
     Raises:
         RunError: If the run is finished already, or another process trains it.
     """
-    if store.get(run_id).state == "finished":
-        raise RunError(f"run {run_id} is finished; there is nothing left to do")
+    refuse_finished(store.get(run_id))
     return run_experiment(store, run_id, on_progress, progress=progress)
 
 
@@ -142,7 +142,7 @@ def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
     hooks = Hooks(should_stop=lambda: bool(signals.received))
     trainer = make_trainer(config, built, hooks)
     if begin["weights"] is not None:
-        load_training(trainer, Path(begin["weights"]), Path(begin["state"]))
+        load_training(trainer, Path(begin["weights"]), Path(begin["state"]), begin["earlier_epochs"])
     finished = trainer.fit()
     state = "finished" if finished else "cancelled"
     return {"state": state, "step": trainer.step, "total": trainer.total}

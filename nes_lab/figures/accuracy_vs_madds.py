@@ -20,7 +20,7 @@ __all__ = ["MeasuredPoint", "ReportedPoint", "accuracy_vs_madds", "measured_poin
 
 WIDE = 30
 """The MAdds axis is logarithmic if its largest value is more than this many times its smallest."""
-_TRAINING = ("epochs", "lr", "limit")
+_TRAINING = ("epochs", "extended_from", "lr", "limit")
 _LINE = ("dataset", "backbone", "recipe")
 _SHOWN = ("dataset", "backbone", "width", "routing", "scope", "params", "madds")
 _SETTING = (*_SHOWN, *_TRAINING, "recipe", "setting")
@@ -129,10 +129,13 @@ def _detail(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> st
     series = [other for other in groups if series_name(other) == series_name(group)]
     texts = {
         "epochs": f"{group['epochs']} epochs",
+        "extended_from": f"extended from {group['extended_from']}" if group["extended_from"] else "not extended",
         "lr": f"lr {group['lr']}",
         "limit": "all training images" if group["limit"] is None else f"{group['limit']} training images",
     }
     names = [name for name in _TRAINING if any(other[name] != group[name] for other in series)]
+    if group["extended_from"] and "extended_from" not in names:
+        names.append("extended_from")
     visible = (*_SHOWN, *names)
     duplicates = [other for other in series if all(other[name] == group[name] for name in visible)]
     words = [texts[name] for name in names]

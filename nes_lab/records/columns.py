@@ -135,6 +135,7 @@ _COLUMNS = (
     Column("dataset", "data set", "Data set it was trained on."),
     Column("width", "width", "Width of the backbone, as a multiple of its default.", "count"),
     Column("seed", "seed", "Seed of everything drawn at random."),
+    Column("extended_from", "extended from", "Where the run was given more epochs than planned."),
     Column("scope", "scope", "Whether starting indices belong to an axis (separable) or to a patch (joint)."),
     Column("group", "group", "Sweep or demo that the run belongs to."),
     Column("state", "state", "What the run is doing."),

@@ -11,6 +11,8 @@
 ``lock``: allow one writer per run, by a file lock.
 ``process``: tell whether the process that trains a run is alive, gives no sign of life, or has ended.
 ``claims``: reserve a run for the one process that trains it or is about to train it.
+``extensions``: record and read the extensions of a run: more epochs than it was planned with.
+``extend``: give a run more epochs.
 ``queue``: keep the runs that wait, in the order in which they came.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.
 ``launcher``: decide which waiting run starts next; start and cancel runs.

@@ -16,11 +16,12 @@ from nes_lab.records.columns import columns
 from nes_lab.records.record import Record
 from nes_lab.records.table import Table
 from nes_lab.runs import claims, layout, process, queue
+from nes_lab.runs.extensions import extended_config, extension_text, read_extensions
 from nes_lab.runs.files import read_json
 from nes_lab.runs.flatten import flatten
 from nes_lab.runs.states import STATES
 
-__all__ = ["RunInfo", "is_cancel_requested", "read_config", "read_info", "read_run"]
+__all__ = ["RunInfo", "is_cancel_requested", "read_config", "read_info", "read_run", "refuse_finished"]
 
 _RESULTS = ("top1", "best_top1", "params", "madds", "latency_ms")
 
@@ -40,10 +41,11 @@ class RunInfo(Record):
         attempt: Number of times that the run was started or resumed.
         reason: Why the run failed, was cancelled or is lost; empty otherwise.
         pid: Id of the process that trained the run last; None if the run was never started.
-        config: The experiment's configuration.
+        config: The experiment's configuration. If the run was extended, it has the new number of epochs.
         created: Time of creation, in seconds since 1970.
         heartbeat: Time at which the training process last gave a sign of life, in seconds since 1970.
         summary: Final results such as params, madds and top1, by name; empty until the run has written some.
+        extended_from: Where the run was given more epochs than planned, such as ``epoch 20``; empty if it never was.
         given: What existed only in the memory of the process that created the run: ``network``, ``data`` or both, each with
             a name for people. Give the same again to resume the run. Empty if the run's files say everything.
     """
@@ -64,6 +66,7 @@ class RunInfo(Record):
     created: float = 0.0
     heartbeat: float = 0.0
     summary: dict[str, Any] = field(default_factory=dict)
+    extended_from: str = ""
     given: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -140,7 +143,10 @@ def read_info(folder: Path) -> RunInfo:
         summary = read_json(folder / layout.SUMMARY)
     except (FileNotFoundError, RunError):
         summary = {}
+    extensions = read_extensions(folder)
     state, reason = _conclude(folder, status) if not problem else ("lost", problem)
+    if state == "finished" and extensions and _count(status, "step") <= extensions[-1].from_step:
+        state, reason = "cancelled", f"it was given {extensions[-1].epochs} epochs and has not trained on yet"
     pid = status.get("pid")
     return RunInfo(
         id=folder.name,
@@ -152,12 +158,28 @@ def read_info(folder: Path) -> RunInfo:
         attempt=_count(status, "attempt"),
         reason=reason,
         pid=pid if type(pid) is int else None,
-        config=read_config(folder),
+        config=extended_config(read_config(folder), extensions),
         created=_number(run, "created"),
         heartbeat=_number(status, "heartbeat"),
         summary=summary,
+        extended_from=extension_text(extensions),
         given=_texts(run.get("given")),
     )
+
+
+def refuse_finished(info: RunInfo) -> None:
+    """Refuse a run that is finished, because there is nothing to resume.
+
+    Raises:
+        RunError: If the run is finished. The message says how to give it more epochs.
+
+    Examples:
+        >>> refuse_finished(RunInfo("a", state="cancelled"))
+    """
+    if info.state == "finished":
+        raise RunError(
+            f"run {info.id} is finished; there is nothing to resume. nes-lab resume {info.id} --epochs N trains it further"
+        )
 
 
 def read_run(folder: Path) -> dict[str, Any]:

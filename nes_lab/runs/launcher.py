@@ -15,7 +15,7 @@ from typing import Any
 from nes_lab.errors import RunError
 from nes_lab.runs import claims, layout, process, queue, spawn
 from nes_lab.runs.files import read_json, remove, write_json
-from nes_lab.runs.info import RunInfo, read_info
+from nes_lab.runs.info import RunInfo, read_info, refuse_finished
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.store import RunStore
 
@@ -50,8 +50,7 @@ def launch(store: RunStore, run_id: str) -> int | None:
     info = store.get(run_id)
     if info.is_active:
         return info.pid
-    if info.state == "finished":
-        raise RunError(f"run {run_id} is finished; there is nothing left to do")
+    refuse_finished(info)
     with queue.hold_queue(store.root):
         if info.state != "queued":
             requeue(store, info)

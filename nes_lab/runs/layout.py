@@ -20,6 +20,7 @@ __all__ = ["SCHEMA_VERSION", "check_id", "default_root", "names", "new_id", "res
 SCHEMA_VERSION = 1
 RUN, CONFIG, STATUS, SUMMARY = "run.json", "config.json", "status.json", "summary.json"
 METRICS, EVENTS, LOG, LOCK = "metrics.jsonl", "events.jsonl", "log.txt", "lock"
+EXTENSIONS = "extensions.json"
 PLAN, COST, REPORT = "plan.json", "cost.json", "report.html"
 CANCEL, CLAIM = "cancel.json", "claim.json"
 CHECKPOINTS, MANIFEST, LATEST = "checkpoints", "manifest.json", "latest.json"

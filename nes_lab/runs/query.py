@@ -22,7 +22,7 @@ from nes_lab.runs.info import RunInfo
 __all__ = ["COLUMNS", "RunTable", "config_difference", "group_rows", "pareto", "run_table", "nondominated"]
 
 SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
-RECIPE = ("epochs", "lr", "limit", "recipe", "setting")
+RECIPE = ("epochs", "extended_from", "lr", "limit", "recipe", "setting")
 NUMBERS = ("params", "madds", "top1", "top5", "latency_ms")
 COLUMNS = (*SETTINGS, *RECIPE, *NUMBERS, "state")
 
@@ -61,9 +61,10 @@ class RunTable:
 def run_table(infos: Iterable[RunInfo]) -> RunTable:
     """Return a table with one row per run and the columns that ``COLUMNS`` names, in the order of ``infos``.
 
-    Three columns need an explanation:
+    Four columns need an explanation:
 
     - ``routing`` is None for a network that was not compressed.
+    - ``extended_from`` says where a run was given more epochs than planned, such as ``epoch 20``; None if it never was.
     - ``recipe`` is a short hash of the data and training sections of the configuration.
     - ``setting`` is a short hash of the configuration without seed and label.
     """
@@ -74,6 +75,7 @@ def _row(info: RunInfo) -> dict[str, Any]:
     config = current_tree(info.config, warn=False)  # so that runs of older versions average with runs of this one
     backbone, data, training = (_section(config, name) for name in ("backbone", "data", "training"))
     compression = _section(config, "compression")
+    extended = _extension(info)
     settings = {
         "id": info.id,
         "label": info.label,
@@ -85,10 +87,13 @@ def _row(info: RunInfo) -> dict[str, Any]:
         "scope": compression.get("scope"),
         "seed": config.get("seed"),
         "epochs": training.get("epochs"),
+        "extended_from": info.extended_from or None,
         "lr": training.get("lr"),
         "limit": data.get("limit"),
-        "recipe": _fingerprint({"data": data, "training": training} if data or training else {}),
-        "setting": _fingerprint({key: value for key, value in config.items() if key not in ("seed", "label")}),
+        "recipe": _fingerprint({"data": data, "training": training} | extended if data or training else {}),
+        "setting": _fingerprint(
+            {key: value for key, value in config.items() if key not in ("seed", "label")} | extended
+        ),
     }
     return settings | {name: _finite(info.summary.get(name)) for name in NUMBERS} | {"state": info.state}
 
@@ -153,16 +158,18 @@ def nondominated(points: Sequence[tuple[float, ...]]) -> list[bool]:
 def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> list[dict[str, Any]]:
     """Group the rows that are equal in the columns ``by``, and return one row with the means of each group.
 
-    For example, average the runs of one setting over their seeds.
+    For example, average the runs of one setting over their seeds. A run that was extended (given more epochs than planned) is
+    never in one group with runs that were planned that long.
 
     Args:
         rows: Rows of a table of runs.
         by: Column or columns to group by.
 
     Returns:
-        One row per group, in order of first appearance. It has the columns ``by``, and ``n``, the number of rows in the
-        group. A column of results such as ``top1`` holds the mean of the group, or None if no row has a value. The
-        column ``<column>_std`` holds the sample standard deviation, or None if fewer than two rows have a value.
+        One row per group, in order of first appearance. It has the columns ``by``, and ``extended_from`` if a run was extended.
+        The column ``n`` is the number of rows in the group. A column of results such as ``top1`` holds the mean of the group,
+        or None if no row has a value. The column ``<column>_std`` holds the sample standard deviation, or None if fewer than
+        two rows have a value.
 
     Raises:
         OptionError: If ``by`` names an unknown column.
@@ -175,6 +182,9 @@ def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> li
     columns = [by] if isinstance(by, str) else list(by)
     for column in columns:
         check_choice("by", column, COLUMNS)
+    rows = list(rows)
+    if any(row.get("extended_from") for row in rows) and "extended_from" not in columns:
+        columns.append("extended_from")
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row.get(column) for column in columns), []).append(row)
@@ -195,13 +205,18 @@ def _average(members: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> di
 def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
     """Return the fields of the configuration in which the runs differ.
 
-    The keys are the dotted paths of the fields. Each value is the list of the runs' values, in the order of the runs.
+    The keys are the dotted paths of the fields. For runs that were extended, ``extended_from`` counts as a
+    field. Each value is the list of the runs' values, in the order of the runs.
 
     Examples:
         >>> config_difference([RunInfo("a", config={"seed": 0, "x": 1}), RunInfo("b", config={"seed": 1, "x": 1})])
         {'seed': [0, 1]}
     """
-    flat = [flatten(info.config) for info in infos]
+    flat = [flatten(info.config) | _extension(info) for info in infos]
     paths = list(dict.fromkeys(path for tree in flat for path in tree))
     columns = {path: [tree.get(path) for tree in flat] for path in paths}
     return {path: values for path, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def _extension(info: RunInfo) -> dict[str, str]:
+    return {"extended_from": info.extended_from} if info.extended_from else {}

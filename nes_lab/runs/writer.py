@@ -27,7 +27,7 @@ from nes_lab.runs.files import (
     write_bytes,
     write_json,
 )
-from nes_lab.runs.info import is_cancel_requested, read_run
+from nes_lab.runs.info import is_cancel_requested, read_info, read_run, refuse_finished
 from nes_lab.runs.lock import Lock, lock, unlock
 from nes_lab.runs.states import ACTIVE_STATES, FINAL_STATES
 from nes_lab.runs.store import RunStore
@@ -53,7 +53,8 @@ class RunWriter:
         run_id: Id of the run.
 
     Raises:
-        RunError: If another process already writes to the run. The message names the pid of that process.
+        RunError: If another process already writes to the run; the message names the pid of that process. Also if the run is
+            finished.
 
     Examples:
         >>> import tempfile
@@ -81,6 +82,7 @@ class RunWriter:
         identity = process.Identity.of()
         self._lock = lock(self.folder)
         try:
+            refuse_finished(read_info(self.folder))
             before = self._last_status()
             self.attempt = int(before.get("attempt") or 0) + 1
             self._metrics = open_to_append(self.folder / layout.METRICS)

@@ -36,6 +36,7 @@ class SweepTrial(Part):
             trials can be continued.
         numbers: The known values of the objectives and of ``top1``, ``madds`` and ``params``, by name.
         reason: Why the trial is not finished; empty for finished trials and for unknown reasons.
+        extended_from: Where the run was given more epochs than the sweep planned, such as ``epoch 20``; empty if it never was.
     """
 
     number: int
@@ -45,6 +46,7 @@ class SweepTrial(Part):
     state: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
+    extended_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,8 @@ class SweepResult(Record):
 def settings_of(trials: Sequence[SweepTrial]) -> tuple[SweepSetting, ...]:
     """Group trials that differ only in their seed. Return one :class:`SweepSetting` per group.
 
+    A trial whose run was extended (given more epochs than planned) is not in one group with trials that were not.
+
     Examples:
         >>> trials = [SweepTrial(i, "", {"seed": i}, f"run-{i}", "finished", {"top1": 60.0 + 2 * i}) for i in (0, 1)]
         >>> [(setting.n, setting.mean["top1"], round(setting.std["top1"], 3)) for setting in settings_of(trials)]
@@ -156,7 +160,7 @@ def settings_of(trials: Sequence[SweepTrial]) -> tuple[SweepSetting, ...]:
     groups: dict[str, list[SweepTrial]] = {}
     for trial in trials:
         shared = {path: value for path, value in trial.settings.items() if path != SEED}
-        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(trial)
+        groups.setdefault(json.dumps([shared, trial.extended_from], sort_keys=True), []).append(trial)
     return tuple(_setting(members) for members in groups.values())
 
 
@@ -167,8 +171,14 @@ def _setting(members: Sequence[SweepTrial]) -> SweepSetting:
     columns = {name: [numbers[name] for numbers in done.values() if name in numbers] for name in names}
     mean = {name: statistics.fmean(values) for name, values in columns.items()}
     std = {name: statistics.stdev(values) for name, values in columns.items() if len(values) > 1}
+    extended = f", extended from {members[0].extended_from}" if members[0].extended_from else ""
     return SweepSetting(
-        describe(shared) or "all seeds", shared, tuple(trial.number for trial in members), len(done), mean, std
+        (describe(shared) or "all seeds") + extended,
+        shared,
+        tuple(trial.number for trial in members),
+        len(done),
+        mean,
+        std,
     )
 
 

@@ -232,9 +232,10 @@ class Sweep:
         except RunError as error:
             info = RunInfo(record.run, state="lost", reason=str(error))
         summary = {name: info.summary[name] for name in SHOWN if name in info.summary}
+        extended = str(info.summary.get("extended_from", ""))
+        # the study has the results of the planned training, the summary those of the longer one
+        later = {name: info.summary[name] for name in record.values if extended and name in info.summary}
         state = info.state if record.state == "open" else record.state
         reason = record.reason or ("" if state == "finished" else info.reason)
-        label = describe(record.settings)
-        return SweepTrial(
-            record.number, label, record.settings, record.run, state, {**summary, **record.values}, reason
-        )
+        label, numbers = describe(record.settings), {**summary, **record.values, **later}
+        return SweepTrial(record.number, label, record.settings, record.run, state, numbers, reason, extended)

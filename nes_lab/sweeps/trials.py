@@ -88,7 +88,8 @@ class TrialRunner:
             For each such run: the key of its experiment (a hash), and the id of the run.
         """
         members = [info for info in self.store.list() if info.group == self.space.config.name]
-        return {key_of(info.config): info.id for info in members if info.id not in known and info.config}
+        usable = [info for info in members if info.config and not info.extended_from]
+        return {key_of(info.config): info.id for info in usable if info.id not in known}
 
     def _resume(self, record: TrialRecord) -> None:
         """Put an unfinished trial into the list of the trials that the sweep will resume.

@@ -10,7 +10,7 @@ lists and dicts. It is read by ``torch.load(weights_only=True)``, which never ru
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,13 +142,17 @@ def save_training(training: TrainingState, weights: Path, state: Path, **extra: 
     save_state(state, training.state_dict() | extra)
 
 
-def load_training(training: TrainingState, weights: Path, state: Path) -> dict[str, Any]:
+def load_training(
+    training: TrainingState, weights: Path, state: Path, earlier_epochs: Sequence[int] = ()
+) -> dict[str, Any]:
     """Load a saved training into a new training. The new one then continues where the saved one stopped.
 
     Args:
         training: A new training with the same network, recipe, seed and data. The saved values are loaded into it.
         weights: The file of the network and its moving average.
         state: The file of everything else.
+        earlier_epochs: Numbers of epochs that the recipe had before the training was extended. A training that was saved with one
+            of them is accepted too.
 
     Returns:
         The content of the ``state`` file, with the extra values that were given to :func:`save_training`.
@@ -161,5 +165,5 @@ def load_training(training: TrainingState, weights: Path, state: Path) -> dict[s
     load_into(training.model, load_weights(weights), weights)
     if training.ema is not None:
         load_into(training.ema.module, load_weights(weights, ema=True), weights)
-    training.load_state_dict(saved)
+    training.load_state_dict(saved, earlier_epochs)
     return saved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -172,15 +173,20 @@ class TrainingState:
             raise CheckpointError(f"the checkpoint is incomplete or damaged: routing={routing!r}")
         self.routing.restore(routing, self.optimizer)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], earlier_epochs: Sequence[int] = ()) -> None:
         """Load the saved state of a training, to continue from it. The weights of the networks are loaded separately.
+
+        Args:
+            state: The state that :meth:`state_dict` returned for the saved training.
+            earlier_epochs: Numbers of epochs that the recipe had before the training was extended. A state that was saved with
+                one of them is accepted too.
 
         Raises:
             CheckpointError: If the state is damaged, has another format version, or belongs to a training with other data,
                 another seed, another length or another number of processes.
         """
         self.match_structure(state)
-        self._check_run(state)
+        self._check_run(state, earlier_epochs)
         self.task.check_saved(state.get("task"))
         try:
             load_optimizer(self.optimizer, state["optimizer"])
@@ -194,8 +200,11 @@ class TrainingState:
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
             raise CheckpointError(f"the checkpoint is incomplete or damaged: {error!r}") from error
 
-    def _check_run(self, state: dict[str, Any]) -> None:
+    def _check_run(self, state: dict[str, Any], earlier_epochs: Sequence[int]) -> None:
+        earlier_totals = [epochs * self.steps_per_epoch for epochs in earlier_epochs]
         for name in _MUST_MATCH:
+            if name == "total" and state.get(name) in earlier_totals:
+                continue
             if state.get(name) != getattr(self, name):
                 raise CheckpointError(
                     f"the checkpoint is of a run with {name}={state.get(name)}, not {getattr(self, name)}"

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.launcher import cancel
 from nes_lab.runs.store import RunStore
+from nes_lab.runs.writer import RunWriter
 from tests.figures.samples import make_rows, write_run
 from tests.house.tree import ROOT
 
@@ -278,3 +279,22 @@ def test_imports_refused_unless_the_app_was_started_for_it(store, planner, monke
     next(box for box in at.selectbox if box.label == "Backbone").set_value("my_nets:make").run()
     assert "my_nets:make" in planner.commands[-1] and not at.error
     assert at.selectbox(key="field-data.name").proto.accept_new_options
+
+
+def test_ask_extension_trains_a_finished_run_further(store, monkeypatch):
+    launched = []
+    monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: launched.append(run_id))
+    run_id = write_run(store)
+    with RunWriter(store, waiting := store.create(store.get(run_id).config)) as writer:
+        for path in (paths := writer.checkpoint_paths(60)):
+            path.write_bytes(b"0")
+        writer.commit_checkpoint(60, list(paths))
+        writer.status("finished", step=60, total=60)
+    at = open_page("run", run=waiting)
+    planned = store.get(waiting).config["training"]["epochs"]
+    at.number_input(key=f"extend-{waiting}").set_value(planned + 5)
+    next(button for button in at.button if button.label == "Train further").click().run()
+    assert not at.exception and launched == [waiting]
+    assert store.get(waiting).config["training"]["epochs"] == planned + 5
+    results = open_page("trade_off").dataframe[0].value
+    assert "extended from" in [str(name) for name in results.columns] or "extended_from" in results.columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,11 @@ import torch
 
 from nes_lab.config import load_config
 from nes_lab.errors import CheckpointError, OptionError, RunError
+from nes_lab.experiment.run import Run
 from nes_lab.experiment.run_experiment import resume, run_experiment
 from nes_lab.progress_bar import ProgressEvent
 from nes_lab.runs import layout
-from nes_lab.runs.files import read_json
+from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.store import RunStore
 from nes_lab.training.checkpoint import load_weights
 
@@ -245,6 +247,8 @@ def test_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -
     data = bytearray(newest.weights.read_bytes())
     data[-5] ^= 1
     newest.weights.write_bytes(data)
+    status = store.path(run_id) / layout.STATUS
+    write_json(status, read_json(status) | {"state": "failed"})  # a finished run is left alone
     result = run_experiment(store, run_id)
     assert result["state"] == "finished"
     events = {event["kind"]: event for event in store.events(run_id)}
@@ -294,3 +298,35 @@ def test_it_runs_outside_the_main_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert store.get(run_id).state == "finished"
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"routing": "free", "starts_freeze_epoch": 2, "optimizer": "adamw", "lr": 0.01, "warmup_epochs": 1},
+        {"routing": "learner", "starts_momentum_end": 0.5, "starts_warmup_epochs": 3},
+    ],
+    ids=["frozen", "learner"],
+)
+def test_extended_and_interrupted_run_equals_extended_one(tmp_path, monkeypatch, caplog, training) -> None:
+    store, run_id = create(tmp_path / "runs", ema_decay=0.9, **training)
+    run_experiment(store, run_id)
+    shutil.copytree(tmp_path / "runs", tmp_path / "other")
+    other = RunStore(tmp_path / "other")
+    with pytest.raises(RunError, match="is finished"):
+        run_experiment(store, run_id)
+    assert store.get(run_id).state == "finished"
+
+    assert Run(store, run_id).extend(4, progress=False).state == "finished"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 10)
+        assert Run(other, run_id).extend(4, progress=False).state == "cancelled"
+    resume(other, run_id)
+    once, twice = final_weights(store, run_id), final_weights(other, run_id)
+    assert once.keys() == twice.keys() and all(torch.equal(once[name], twice[name]) for name in once)
+
+    info, told = store.get(run_id), [row for row in store.events(run_id) if row["kind"] == "extended"]
+    assert (info.total, info.summary["epochs"], info.summary["extended_from"]) == (16, 4, "epoch 2")
+    assert [(row["step"], row["epochs"], row["from"]) for row in told] == [(8, 4, "epoch 2")]
+    assert told[0]["lr"] > told[0]["lr_before"] and "is extended to 4 epochs at step 8" in caplog.text
+    assert len([row for row in other.events(run_id) if row["kind"] == "extended"]) == 1

@@ -148,7 +148,7 @@ def test_a_forked_loader_does_not_keep_the_lock(store):
     child.start()
     try:
         assert started.wait(30)  # on a busy machine a forked process begins late
-        writer.status("finished")
+        writer.status("cancelled")
         writer.__exit__(None, None, None)
         with RunWriter(store, run_id) as again:
             again.status("finished")

@@ -1,0 +1,85 @@
+"""Give a run more epochs. The run then waits to be resumed, and trains on from its last checkpoint.
+
+The two steps are: record the extension, set the state to ``queued``. If the process is killed between them, the run is
+extended, and readers see that it can be resumed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nes_lab.errors import OptionError, RunError, check_int
+from nes_lab.runs import checkpoints, layout
+from nes_lab.runs.extensions import Extension, add_extension
+from nes_lab.runs.files import remove, write_json
+from nes_lab.runs.info import RunInfo, read_info
+from nes_lab.runs.lock import hold_lock
+from nes_lab.runs.store import RunStore
+
+__all__ = ["check_extension", "extend"]
+
+
+def extend(store: RunStore, run_id: str, epochs: int) -> Extension:
+    """Give a run more epochs, and set its state to ``queued``, so that it can be resumed.
+
+    The learning rate follows the schedule of a training with ``epochs`` epochs, from the present step on. It may therefore rise.
+
+    Args:
+        store: The store of the run.
+        run_id: Id of a run that has ended or was stopped.
+        epochs: Number of epochs in total, more than the run has now.
+
+    Raises:
+        OptionError: If ``epochs`` is not more than the run has now.
+        RunError: If the run trains or waits in the queue, or has no checkpoint to continue from.
+        CheckpointError: If all its checkpoints are damaged.
+    """
+    folder = store.path(run_id)
+    check_extension(read_info(folder), epochs)
+    with hold_lock(folder):
+        info = read_info(folder)  # again, now that no process can write to the run
+        planned = check_extension(info, epochs)
+        extension = _extension(folder, info, planned, epochs)
+        add_extension(folder, extension)
+        remove(folder / layout.CLAIM)
+        remove(folder / layout.CANCEL)
+        total = info.total * epochs // planned
+        status = {"state": "queued", "reason": "", "step": info.step, "total": total, "attempt": info.attempt}
+        write_json(folder / layout.STATUS, status)
+    return extension
+
+
+def check_extension(info: RunInfo, epochs: Any) -> int:
+    """Check that a run can be given more epochs, and return the number of epochs that it has now.
+
+    Raises:
+        OptionError: If ``epochs`` is not an integer above that number.
+        RunError: If the run trains or waits in the queue.
+    """
+    training = info.config.get("training")
+    planned = training.get("epochs") if isinstance(training, dict) else None
+    if type(planned) is not int or planned < 1:
+        raise RunError(f"run {info.id} does not say in its {layout.CONFIG} for how many epochs it trains")
+    check_int("epochs", epochs, 1)
+    if epochs <= planned:
+        unfinished = f"; nes-lab resume {info.id} continues it" if info.is_resumable else ""
+        raise OptionError(
+            f"epochs={epochs}: run {info.id} already has training.epochs={planned}; give more than that{unfinished}"
+        )
+    if info.is_active or info.state == "queued":
+        raise RunError(f"run {info.id} is {info.state}; it can be given more epochs when it has ended or is cancelled")
+    return planned
+
+
+def _extension(folder: Path, info: RunInfo, planned: int, epochs: int) -> Extension:
+    checkpoint = checkpoints.latest(folder)
+    if checkpoint is None:
+        if info.state == "finished":
+            raise RunError(f"run {info.id} has no checkpoint to continue from")
+        return Extension(epochs, planned, 0, 0.0)
+    if checkpoint.state is None:
+        raise RunError(f"the checkpoint of run {info.id} has weights but no state to continue from")
+    if not info.total:
+        raise RunError(f"run {info.id} does not say how many steps it has; resume it first, then give it more epochs")
+    return Extension(epochs, planned, checkpoint.step, round(checkpoint.step * planned / info.total, 2))
