@@ -121,8 +121,8 @@ def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
 def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> list[Tensor]:
     """List the parameters and persistent buffers of modules, without those of child modules.
 
-    Modules whose ids are in ``learners`` and tensors whose ids are in ``seen`` are skipped. The ids of the listed tensors are
-    added to ``seen``.
+    ``learners`` holds the ids of modules to skip: the networks that predict starts. ``seen`` holds the ids of tensors to
+    skip, because they were listed before. The ids of the listed tensors are added to ``seen``.
     """
     tensors = []
     for module in modules:
@@ -147,7 +147,8 @@ class _Calls(NamedTuple):
     """The cost of all calls of an epitome layer in one forward pass, besides the operations that torch counts.
 
     Args:
-        extra: Multiply-adds of fractional starts, and copies and additions.
+        extra: Multiply-adds of blending epitome cells, where patches begin between two cells. Also the number of copies and
+            plain additions.
         dense_madds: Multiply-adds of the dense layer.
         execution: Name of the execution (way to compute the layer); None if the layer was not called.
     """

@@ -85,8 +85,8 @@ def time_rounds(
         seconds: Time limit. After it, no further round starts, except to reach ``least`` rounds.
         least: Smallest number of timed rounds. Two rounds that are not timed come before them.
         most: Largest number of timed rounds.
-        precision: Largest standard error that is precise enough, for the ratio of each function's time to the first function's
-            time. Timing stops early when all ratios are precise enough.
+        precision: Timing stops early when all ratios are precise enough. A ratio is the time of another function divided by
+            the time of the first function. It is precise enough if its standard error is at most this number.
 
     Examples:
         >>> times_by_name = time_rounds({"a": lambda: None, "b": lambda: None}, torch.device("cpu"), 1.0, most=7)

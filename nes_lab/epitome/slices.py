@@ -50,7 +50,7 @@ def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tup
 
     Returns:
         The slices ``(first channel, first cell, length)`` in the order of the channels. None if there are more than
-        :data:`MAX_SLICES`. Also None for kernel axes and with joint scope.
+        :data:`MAX_SLICES`. Also None for kernel axes, and with the scope ``joint``, where each patch has its own starts.
 
     Examples:
         >>> g = EpitomeGeometry((8, 4), (6, 4), patch_channels=(3, 4))

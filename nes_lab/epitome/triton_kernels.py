@@ -1,6 +1,7 @@
 """Define the Triton kernels that :mod:`nes_lab.epitome.triton_rows` launches, and the memory layouts of their tiles.
 
-A tile is the block of the output that one program computes. The speed of all kernels is limited by memory bandwidth:
+A program is one of the parallel calls of a kernel. A tile is the block of the output that one program computes. The speed of
+all kernels is limited by memory bandwidth:
 
 - each kernel reads its inputs and writes its output once
 - neighboring threads access neighboring addresses
@@ -26,7 +27,7 @@ WIDE_POSITIONS, POSITIONS, ROWS = 0, 1, 2  # positions by 16-byte accesses; posi
 
 @triton.jit
 def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Broadcast one value per row over a tile: a block of rows and positions that one program computes."""
+    """Broadcast one value per row over a tile: the block of rows and positions that one call of a kernel computes."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 0), [BLOCK_P, BLOCK_R])
     else:
@@ -36,7 +37,7 @@ def _by_row(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexp
 
 @triton.jit
 def _by_position(v, LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Broadcast one value per position over a tile: a block of rows and positions that one program computes."""
+    """Broadcast one value per position over a tile: the block of rows and positions that one call of a kernel computes."""
     if LAYOUT == 2:
         v = tl.broadcast_to(tl.expand_dims(v, 1), [BLOCK_P, BLOCK_R])
     else:
@@ -56,7 +57,7 @@ def combine_kernel(
     PER_ROW: tl.constexpr, UNROLL: tl.constexpr, SHARED: tl.constexpr, WIDE: tl.constexpr, ACC: tl.constexpr,
     LAYOUT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
 ):
-    """Multiply a sparse matrix with the rows of ``x``. Each program computes one tile of the output.
+    """Multiply a sparse matrix with the rows of ``x``. Each of the parallel calls of the kernel computes one tile of the output.
 
     Output row ``r`` is the sum of ``share * x[index]`` over the entries of matrix row ``r``. An entry has the column ``index``
     and the value ``share``. A tile is a block of rows and of positions, which are indices along the other axes.
@@ -162,9 +163,13 @@ def weight_kernel(
 ):
     """Sample one tile of a weight from the epitome: a block of output channels and of positions.
 
-    A position is an input channel together with a place in the kernel. ``OUT`` is the number of epitome cells that each output
-    channel reads: 1 or 2. ``IN`` is this number for input channels. The number 0 means that the axis has no starts; index ``i``
-    then reads cell ``i``.
+    A position is an input channel together with a place in the kernel.
+
+    ``OUT`` says how output channels read the epitome, and ``IN`` says the same for input channels:
+
+    - 0: the axis has no starts, and channel ``i`` reads cell ``i``
+    - 1: each channel reads the one cell that a table gives
+    - 2: each channel blends two neighboring cells, because patches begin between two cells
     """
     # fmt: on
     width = c_in * taps

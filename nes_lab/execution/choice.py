@@ -52,7 +52,8 @@ class ExecutionChoice:
     def resolve(self, form: LayerForm, input_shape: Sequence[int]) -> Execution:
         """Return the execution (way to compute the layer) for an input of the given shape.
 
-        It is the one that was set, or the one with the fewest multiply-adds.
+        If the option ``execution`` is ``auto``, it is the one with the fewest multiply-adds. Otherwise it is the one that the
+        option names.
         """
         if self._fixed is not None:
             return self._fixed

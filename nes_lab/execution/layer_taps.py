@@ -23,7 +23,7 @@ __all__ = ["LayerTaps", "StartsHolder"]
 
 
 class StartsHolder(Protocol):
-    """Describes a module that holds a layer's starts (positions of patches): the attributes and methods that :class:`LayerTaps` needs."""
+    """Describes what :class:`LayerTaps` needs from the module that holds a layer's starts (positions of patches)."""
 
     geometry: EpitomeGeometry
     fractional: bool

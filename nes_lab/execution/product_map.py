@@ -187,9 +187,10 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Add two tensors of sums along diagonals, so that each sum gets longer.
+    """Join short sums along the diagonals of a tensor to longer sums.
 
-    A sum of ``m`` terms in ``a``, and the sum of the next ``k`` terms in ``b``, give a sum of ``m + k`` terms.
+    Each entry of ``a`` is a sum of ``m`` neighboring terms on a diagonal. The sum of the next ``k`` terms on this diagonal is
+    an entry of ``b``. Both are added, which gives a sum of ``m + k`` terms.
     """
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)
@@ -199,8 +200,9 @@ def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places:
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:
     """Return, for one kernel axis, the epitome cell at which each output channel's kernel starts.
 
-    The result is a list of pairs ``(cells, factors)`` with one entry per output channel. Integer starts give one pair, with
-    None in place of factors. Fractional starts give two pairs: the cells below and the cells above the starts.
+    The result is a list of pairs ``(cells, factors)``. Both tensors of a pair have one entry per output channel. Integer starts
+    give one pair, with None in place of factors. Fractional starts give two pairs: the cells below and the cells above the
+    starts.
     """
     # one factor per channel is enough: all weights of a window have the same factor
     if taps is None:

@@ -59,7 +59,8 @@ class Wrapped:
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
         """Sample the weight along all axes except the input axis, and multiply each output channel by its factor in ``scale``.
 
-        Along the input axis, the weight keeps one entry per epitome cell. :meth:`run` shortens the input in the same way.
+        Along the input axis, this weight has one entry per epitome cell, not one per input channel. So the input must have one
+        channel per cell too. :meth:`run` makes such an input: it adds up the input channels that read the same cell.
         """
         weight = sample_patches(epitome, (taps[0], None, *taps[2:]), geometry)
         return Prepared(scale_channels(weight, scale), taps)

@@ -88,9 +88,10 @@ def fit(
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each step; None: nothing is called.
 
     Returns:
-        The compressed model, and a report. The report gives the relative error of each layer's sampled weight before
-        and after the fit. The compressed model has the class of ``model``. If ``model`` is a single layer, it becomes
-        an epitome layer.
+        The compressed model, and a report. The compressed model has the class of ``model``. If ``model`` is a single
+        layer, it becomes an epitome layer. The report gives for each layer the residual before and after the fit: the
+        error of the sampled weight relative to the dense weight. It also says if starts were searched, and names the
+        batch norm that stores the factors of the output channels.
 
     Raises:
         PlanError: If the plan was made for another model, or a weight contains NaN.
@@ -192,9 +193,9 @@ def _fit_layer(task: _LayerTask, model: nn.Module, student: nn.Module) -> LayerF
 
 
 def _center_factors(state: SearchState) -> SearchState:
-    """Rescale the factors of the output channels to a geometric mean of 1. The sampled weight stays the same.
+    """Divide the factors of the output channels by their geometric mean, and multiply the epitome by this mean.
 
-    The epitome is rescaled in the opposite direction.
+    The sampled weight stays the same.
     """
     if state.row_scale is None:
         return state

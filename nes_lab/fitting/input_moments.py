@@ -61,12 +61,13 @@ class Moments:
         return self.total / max(self.count, 1)
 
     def second(self, centered: bool) -> Tensor:
-        """Return the covariance of the layer's inputs, or the mean of ``x x^T`` without subtracting the mean of ``x``.
+        """Return the covariance of the layer's inputs ``x``, or the mean of the outer products ``x x^T``.
 
         A small multiple of the identity matrix is added, so that the result is positive definite.
 
         Args:
-            centered: Subtract the mean of the inputs first. The result is then the covariance.
+            centered: True: subtract the mean of the inputs first, which gives the covariance. False: return the mean of the
+                outer products.
         """
         moment = self.square / max(self.count, 1)
         moment = moment - torch.outer(self.mean, self.mean) if centered else moment

@@ -117,7 +117,10 @@ def _residuals(
 
 
 def _allowed(routing_map: RoutingMap, axis: int, places: Tensor) -> Tensor:
-    """Check which of the starts ``places`` each patch may have along an axis.
+    """Check which of the starts ``places`` (positions in the epitome) each patch may have along an axis.
+
+    With the boundary ``clamp``, a patch must not end outside the epitome. If the axis has no starts, each patch has
+    only one allowed position.
 
     Returns:
         Booleans, one row per patch and one column per start: True where the patch may have the start.

@@ -59,10 +59,12 @@ def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
 
 
 def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
-    """Return the added error of merging cluster ``i`` with each other cluster.
+    """Return how much the error grows if cluster ``i`` is merged with each of the other clusters.
+
+    Each cluster has a vector that approximates the rows in the cluster. The error is the squared error of all rows.
 
     Args:
-        gram: Inner products of the clusters' vectors.
+        gram: Inner products of the clusters' vectors, one row and one column per cluster.
         sizes: Number of rows in each cluster; 0 for a cluster that no longer exists.
         i: Index of the cluster.
         scaled: True if each row is approximated by a multiple of its cluster's vector.
@@ -81,7 +83,8 @@ def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
 def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
     """Return factors ``a`` and ``b`` for merging two clusters: the new vector is ``a * vector_i + b * vector_j``.
 
-    ``vector_i`` and ``vector_j`` are the vectors of the two clusters. The new vector is the mean of the rows of both. If
+    A cluster's vector approximates the rows in the cluster. ``vector_i`` and ``vector_j`` are the vectors of the two clusters.
+    The new vector is the mean of the rows of both. If
     ``scaled`` is True, it is the vector whose multiples approximate both old vectors best.
     """
     if not scaled:

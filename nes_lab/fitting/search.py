@@ -1,18 +1,19 @@
 """Choose the starts of one weight and fit the epitome, alternately.
 
-Starts are the positions where the patches of the weight begin in the epitome. The residual is the relative error of the
-sampled weight. An output channel may have a factor, which multiplies its sampled weight. The search makes several first
-guesses of the starts (``_first_guesses``). From each guess it does this:
+Starts are the positions where the patches of the weight begin in the epitome. The residual is the error of the sampled
+weight relative to the given weight: ``||given - sampled|| / ||given||``. An output channel may have a factor, which
+multiplies its sampled weight. The search makes several first guesses of the starts (``_first_guesses``). From each guess it
+does this:
 
 1. ``refit_epitome``: fit the epitome to the weight by least squares. The starts and the factors do not change.
 2. ``move_starts``: move every patch to the start with the smallest residual. The epitome does not change.
-3. ``rescale_rows``: choose the best factor of every output channel.
+3. ``rescale_rows``: choose the factor of every output channel with the smallest residual.
 4. ``alternate``: go back to step 1 until the squared residual hardly falls (``SearchOptions.min_gain``).
 
-Then ``search_starts`` takes the best result. It first allows starts between two cells. If the layer's inputs are known,
-it then minimizes the error of the layer's output instead of the error of the weight.
+Then ``search_starts`` takes the result with the smallest residual. It first allows starts between two cells. If the layer's
+inputs are known, it then minimizes the error of the layer's output instead of the error of the weight.
 
-Each of the steps 1 to 3 finds the best value of what it changes, so the residual never rises. With one-channel patches
+Each of the steps 1 to 3 minimizes the residual over what the step changes, so the residual never rises. With one-channel patches
 and integer starts, the search groups similar channels along both axes (co-clustering).
 """
 
@@ -70,7 +71,7 @@ class SearchOptions:
         restarts: Number of random first guesses. For one-channel patches with the scope ``separable`` they are not
             used; groups of similar channels are used instead.
         rounds: Largest number of rounds from each first guess. A round moves the starts and then fits the epitome.
-        min_gain: The search stops if a round lowers the squared error by no more than this share.
+        min_gain: The search stops if a round lowers the squared error by no more than this share of its value.
         seed: Seed of the random first guesses.
     """
 
@@ -96,7 +97,8 @@ class SearchState:
             size ``prod(weight_shape[1:])``. With it, the error of the layer's output is measured. None: the error of
             the weight is measured.
         options: Options of the search.
-        residuals: Relative error after each fit of the epitome; it never rises.
+        residuals: Error ``||weight - sampled|| / ||weight||`` after each fit of the epitome; it never rises. With ``moment``
+            it is the error of the layer's output, relative to that output.
     """
 
     weight: Tensor
@@ -245,7 +247,8 @@ def _first_state(
 ) -> SearchState:
     """Fit the first epitome of a search, with the given starts (positions of patches in the epitome).
 
-    If ``scaled`` is True, each output channel gets a factor: the norm of the channel's weights, with a sign.
+    If ``scaled`` is True, each output channel gets a factor. Its size is the norm of the channel's weights. Its sign is the
+    result of :func:`_signs`.
     """
     scale = None
     if scaled:
@@ -259,8 +262,8 @@ def _first_state(
 def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
     """Return a first guess of the signs of the factors that multiply the output channels, ``(output channels,)``.
 
-    Each channel is compared with the first channel that reads the same epitome cell. The sign is -1 if their inner
-    product is negative.
+    Each channel is compared with the first channel that reads the same epitome cell. The sign is -1 if the inner product of
+    these two channels is negative, otherwise 1.
     """
     taps = routing_map.taps(0) if routing_map.geometry.scope == "separable" else None
     if taps is None:
@@ -275,14 +278,14 @@ def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
 
 
 def alternate(state: SearchState) -> SearchState:
-    """Move the patches of the weight and fit the epitome again, in turn, until the error hardly falls."""
+    """Move the patches of the weight and fit the epitome again, in turn, until the error of the sampled weight hardly falls."""
     return _repeat(state, move_starts, state.options.rounds, state.options.min_gain)
 
 
 def _polish(state: SearchState) -> SearchState:
-    """Improve the epitome, then the factor that multiplies each output channel, and so on in turn.
+    """Fit the factors of the output channels and the epitome in turn, until the error of the sampled weight hardly falls.
 
-    The patches do not move.
+    The patches do not move. Nothing changes if the output channels have no factors.
     """
     return state if state.row_scale is None else _repeat(state, rescale_rows, MAX_POLISH_ROUNDS, MIN_POLISH_GAIN)
 
@@ -301,7 +304,8 @@ def _repeat(
 def refit_epitome(state: SearchState) -> SearchState:
     """Fit the epitome to the weight. The positions of the patches and the factors of the output channels do not change.
 
-    The best epitome is computed in closed form if there is one, and by conjugate gradients otherwise.
+    The epitome whose sampled weight is nearest to the weight is computed in closed form if possible. Otherwise conjugate
+    gradients approximate it.
     """
     routing_map, scale, moment = state.routing_map, state.row_scale, state.moment
     if state.residuals and fit_method(routing_map, moment) == "conjugate gradients":
@@ -314,9 +318,9 @@ def refit_epitome(state: SearchState) -> SearchState:
 
 
 def rescale_rows(state: SearchState) -> SearchState:
-    """Set the factor that multiplies each output channel to its best value.
+    """Set the factor of each output channel to the value at which the sampled weight is nearest to the weight.
 
-    The epitome and the positions of the patches do not change.
+    A factor multiplies the sampled weight of its channel. The epitome and the positions of the patches do not change.
     """
     if state.row_scale is None:
         return state
@@ -329,16 +333,16 @@ def rescale_rows(state: SearchState) -> SearchState:
 
 
 def move_starts(state: SearchState) -> SearchState:
-    """Move every patch to its best start (position in the epitome), and set the factors that multiply the output channels.
+    """Move every patch to the start (position in the epitome) with the smallest error of the sampled weight.
 
-    The epitome does not change.
+    The factors that multiply the output channels are set again too. The epitome does not change.
 
     With the scope ``separable``, patches move along the output axis, then along the input axis. With the scope ``joint``,
     they move along both axes at once.
 
-    If ``state.moment`` is given, the error of the layer's output is minimized instead of the error of the weight. Fewer
-    patches then move. With the scope ``separable``, they move only along the output axis. With the scope ``joint``,
-    they do not move.
+    ``state.moment`` holds statistics of the layer's inputs. If it is given, the error of the layer's output is minimized
+    instead of the error of the weight. Patches then move only along the output axis. With the scope ``joint``, they do not
+    move at all.
     """
     if state.routing_map.geometry.scope == "joint":
         if state.moment is None:

@@ -1,7 +1,7 @@
-"""Find the best start of every patch along one axis. This is one step of the search with the scope ``separable``.
+"""Find the start of every patch along one axis at which the epitome approximates the patch best.
 
 The start of a patch is the position in the epitome where the patch begins. One matrix product compares all starts of
-all patches.
+all patches. This is one step of the search with the scope ``separable``, where each axis has its own starts.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ MIN_GAIN = 1e-12
 def best_integer_starts(
     channels: Tensor, cells: Tensor, scaled: bool, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the integer start (position in the epitome) with the smallest error, for every patch along one axis.
+    """Return for every patch of a weight the integer start (position in the epitome) that approximates the patch best.
 
-    The epitome does not change.
+    Only starts along one axis are chosen. The best start has the smallest squared difference between the patch and the epitome
+    cells that it reads. The epitome does not change.
 
     Args:
         channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
@@ -56,11 +57,11 @@ def best_integer_starts(
 def best_fractional_starts(
     channels: Tensor, cells: Tensor, scale: Tensor | None, old: Tensor, geometry: EpitomeGeometry, axis: int
 ) -> Tensor:
-    """Return the start (position in the epitome) with the smallest error, for every patch along one axis.
+    """Return for every patch of a weight the start (position in the epitome) that approximates the patch best.
 
-    It may lie between two cells.
-
-    Between two neighboring cells, the squared error is a parabola in the start. The minimum has a closed form.
+    Only starts along one axis are chosen. A start may lie between two cells, which are then blended. The best start has the
+    smallest squared difference between the patch and the values that it reads from the epitome. Between two neighboring cells,
+    this squared error is a quadratic function of the start. So its minimum has a closed form.
 
     Args:
         channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
@@ -101,7 +102,7 @@ def _is_better(least: Tensor, present: Tensor) -> Tensor:
 def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) -> Tensor:
     """Return the error of each patch at every integer start (position in the epitome).
 
-    It is the sum of the errors of the patch's channels. The channel with index ``j`` in a patch reads the cell ``start
+    The error of a patch is the sum of the errors of its channels. The channel with index ``j`` in a patch reads the cell ``start
     + j``.
 
     Args:

@@ -202,8 +202,8 @@ class EpitomeGeometry:
     def can_move(self, axis: int) -> bool:
         """Return True if a patch can begin at more than one position along a given axis of the epitome.
 
-        Along a kernel axis, no patch can move if the epitome is only as long as the kernel window. This applies to both
-        values of ``boundary``.
+        Along a kernel axis, no patch can move if the epitome is only as long as the kernel window. This applies to the
+        boundary ``clamp`` and to the boundary ``circular``.
         """
         a = self.axes[axis]
         if axis >= 2 and a.size == a.cells:

@@ -96,9 +96,10 @@ class RoutingMode:
         help: Phrase that says how the starts are set, for help texts.
         starts: Function that takes a :class:`RuleAxis` and returns integer starts: one per patch, or an array of the shape that
             :meth:`EpitomeGeometry.starts_shape` returns.
-        separable: True if, for both values of ``scope``, a start depends only on the index of its patch along its own axis.
-        keeps_equal_axes: True if an axis gets no starts where epitome and weight are equally long. Its cells are then read in
-            order.
+        separable: True if a start depends only on the index of its patch along its own axis. With such a rule, the values
+            ``separable`` and ``joint`` of the layer option ``scope`` give the same starts.
+        keeps_equal_axes: True if an axis gets no starts when epitome and weight are equally long along the axis. Its cells are
+            then read in order.
         learned: True if training moves the starts. They are then stored with the model.
         not_searched: Reason why :func:`nes_lab.fit` cannot search for better starts; empty if it can.
         options: Names of the layer options that are used only with this ``routing``.
@@ -123,12 +124,16 @@ def start_rule(
 ) -> Callable[[Callable[[RuleAxis], np.ndarray]], Callable[[RuleAxis], np.ndarray]]:
     """Return a decorator that registers a function as a fixed rule for starts (positions where patches begin).
 
+    The function takes a :class:`RuleAxis`, which describes one weight axis. It returns integer starts: one per patch along the
+    axis, or an array of the shape that :meth:`EpitomeGeometry.starts_shape` returns.
+
     Args:
         name: Value of the layer option ``routing`` that selects the rule.
-        separable: True if, for both values of ``scope``, a start depends only on the index of its patch along its own axis.
+        separable: True if a start depends only on the index of its patch along its own axis. With such a rule, the values
+            ``separable`` and ``joint`` of the layer option ``scope`` give the same starts.
         help: Phrase that says what the rule does, for help texts.
-        keeps_equal_axes: True if an axis gets no starts where epitome and weight are equally long. Its cells are then read in
-            order.
+        keeps_equal_axes: True if an axis gets no starts when epitome and weight are equally long along the axis. Its cells are
+            then read in order.
 
     Raises:
         OptionError: If the name is already registered.

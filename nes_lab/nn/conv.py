@@ -114,6 +114,8 @@ class _EpitomeConv(EpitomeLayer):
             GeometryError: If a patch does not fit in the epitome, or if ``conv`` does not have this class's number of spatial
                 axes.
 
+        In the example, the epitome is as large as the weight. So the layer's weight is equal to the dense weight.
+
         Examples:
             >>> conv = nn.Conv2d(4, 8, 3)
             >>> layer = EpitomeConv2d.from_conv(conv, epitome_shape=(8, 4, 3, 3))
@@ -201,8 +203,10 @@ class EpitomeConv2d(_EpitomeConv):
             block of the weight (an output patch crossed with an input patch) has its own starts.
         boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: a patch that passes the end of an axis continues
             at the beginning of the axis.
-        execution: How the layer is computed: ``"auto"`` (in the way with the fewest multiply-adds), ``"materialize"``,
-            ``"wrapped"``, ``"factored"`` or ``"product_map"``.
+        execution: How the layer is computed. ``"materialize"``: with the complete sampled weight; ``"wrapped"``: after adding
+            up the input channels that read the same epitome cell; ``"factored"``: with the epitome itself as the weight;
+            ``"product_map"``: from the products of the input with every epitome cell; ``"auto"``: in the one of these ways
+            that takes the fewest multiply-adds.
         seed: Seed of ``"random"`` routing; other routings ignore it.
         reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``"learner"`` routing with
             ``squash="tanh"``.

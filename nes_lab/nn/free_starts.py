@@ -20,7 +20,10 @@ __all__ = ["FreeStarts"]
 
 
 class _ComputedStarts:
-    """Attribute ``starts_<axis>``: a parameter in earlier versions. It can still be read, with a warning, but not be set."""
+    """Attribute that returns the starts of one weight axis under the name of an earlier version, such as ``starts_out``.
+
+    Reading it gives a warning. It cannot be set.
+    """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -85,21 +88,24 @@ class FreeStarts(Starts):
         return offset_name(self.geometry, axis), anchor_name(self.geometry, axis)
 
     def table(self, axis: int) -> Tensor:
-        """Return the parameter that holds the offsets of one weight axis: the distances of starts from their anchors."""
+        """Return the parameter that holds the offsets of one weight axis. A start is the sum of its anchor and its offset."""
         return getattr(self, offset_name(self.geometry, axis))
 
     def anchor(self, axis: int) -> Tensor:
-        """Return the anchors of one weight axis: the starts where all offsets are 0."""
+        """Return the anchors of one weight axis. A start is the sum of its anchor, which is fixed, and its learned offset."""
         return getattr(self, anchor_name(self.geometry, axis))
 
     def unclamped(self, axis: int) -> Tensor:
-        """Return the starts of one weight axis: the sums of anchors and offsets. Patches may reach outside the epitome."""
+        """Return the starts of one weight axis, each the sum of its anchor and its offset.
+
+        The starts are not clamped, so patches may reach outside the epitome.
+        """
         return self.anchor(axis) + self.table(axis)
 
     def set_starts_(self, axis: int, starts: Tensor) -> None:
         """Set the starts (positions of patches in the epitome) of one weight axis, in cells.
 
-        They become the anchors, and the offsets become 0.
+        A start is the sum of its anchor and its offset. The given starts become the anchors, and the offsets become 0.
         """
         with torch.no_grad():
             self.anchor(axis).copy_(starts)
@@ -107,19 +113,24 @@ class FreeStarts(Starts):
         self._store_anchor(axis, True)
 
     def hold_(self, axis: int, starts: Tensor, offsets: nn.Parameter) -> None:
-        """Replace the tensors of one weight axis. The module keeps the given tensors and does not copy them.
+        """Replace the tensors that hold the anchors and the offsets of one weight axis.
+
+        A start is the sum of its anchor and its offset. The module keeps the given tensors and does not copy them.
 
         Args:
             axis: Index of the weight axis.
             starts: The new anchors, in cells.
-            offsets: The new offsets from the anchors, in cells.
+            offsets: The new offsets, in cells.
         """
         for name, tensor in zip(self._pair(axis), (offsets, starts), strict=True):
             setattr(self, name, tensor)
         self._store_anchor(axis, True)
 
     def _store_anchor(self, axis: int, stored: bool) -> None:
-        """Say whether state dicts hold the anchors of a weight axis. Anchors that a rule gives are not stored."""
+        """Decide whether state dicts will hold the anchors of a weight axis, to which offsets are added to give starts.
+
+        Anchors that the rule ``tiled`` gives need not be stored.
+        """
         change = self._non_persistent_buffers_set.discard if stored else self._non_persistent_buffers_set.add
         change(anchor_name(self.geometry, axis))
 
@@ -127,7 +138,10 @@ class FreeStarts(Starts):
         return anchor_name(self.geometry, axis) in self._non_persistent_buffers_set
 
     def derive(self) -> None:
-        """Compute the anchors again that the rule ``tiled`` gives."""
+        """Set the anchors that come from the rule ``tiled`` to the values of this rule again.
+
+        An anchor is the value to which a start's offset is added.
+        """
         with torch.no_grad():
             for axis in filter(self._by_rule, self.sampled):
                 anchor = self.anchor(axis)
@@ -154,8 +168,9 @@ class FreeStarts(Starts):
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
         """Return the starts of each weight axis; None for an axis without starts.
 
-        In training mode, first clamp the stored offsets so that patches stay inside the epitome. With the circular boundary,
-        where patches wrap around the end of the epitome, offsets are not clamped.
+        A start is the sum of its anchor and its offset. In training mode, the stored offsets are first clamped so that patches
+        stay inside the epitome. With the circular boundary, where patches wrap around the end of the epitome, offsets are not
+        clamped.
         """
         if self.training and self.geometry.boundary == "clamp" and not torch._C._is_tracing():  # it ignores no_grad
             with torch.no_grad():
@@ -165,7 +180,10 @@ class FreeStarts(Starts):
         return self.current()
 
     def __dir__(self) -> list[str]:
-        """List the attributes without the old names, which warn when a program such as ``torch.jit.trace`` reads all attributes."""
+        """List the names of the attributes, without the names ``starts_<axis>`` of an earlier version.
+
+        Reading one of these gives a warning, and ``torch.jit.trace`` reads every attribute in this list.
+        """
         return [name for name in super().__dir__() if not name.startswith("starts_")]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -63,8 +63,9 @@ def call_forward(layer: nn.Module, input: Tensor) -> Tensor:
 def traced_shape(tensor: Tensor) -> tuple[int, ...]:
     """Return the shape of a tensor as plain integers while ``torch.jit.trace`` runs, which otherwise makes them tensors.
 
-    Torch warns that a decision that depends on a shape may make the graph wrong for other shapes. An epitome layer's
-    decision, which of several ways computes the output, does not change the output. So the warning is silenced.
+    Tracing records only the operations of one input shape. So torch warns if code uses a shape to decide what to do. An epitome
+    layer uses the shape to choose between ways to compute its output. All of them give the same output. So the warning is
+    silenced.
 
     Examples:
         >>> traced_shape(torch.zeros(2, 3))

@@ -116,8 +116,13 @@ def fit_epitome(
 def fit_method(routing_map: RoutingMap, moment: Tensor | None = None) -> str:
     """Return the name of the method by which :func:`fit_epitome` fits an epitome.
 
-    It is ``averages``, ``axis by axis`` or ``conjugate gradients``. It depends on the starts (positions of patches) and
-    on ``moment``.
+    The method is ``averages``, ``axis by axis`` or ``conjugate gradients``. It depends on the starts (positions of patches),
+    and on whether ``moment`` is given.
+
+    Args:
+        routing_map: The layer's shapes and starts.
+        moment: Matrix of the mean products of pairs of inputs, as in :func:`fit_epitome`. It is given if the error of the
+            layer's output is minimized. None: the error of the weight is minimized.
     """
     all_integers = all(s is None or not _exact_starts(s).is_floating_point() for s in routing_map.starts)
     if all_integers and moment is None:
@@ -202,7 +207,10 @@ def _averages(routing_map: RoutingMap, target: Tensor, scale: Tensor | None) -> 
 
 
 def _axis_by_axis(routing_map: RoutingMap, target: Tensor, scale: Tensor | None, moment: Tensor | None) -> Tensor:
-    """Fit an epitome to a weight, first along the input channels, then along the output channels. The result is exact."""
+    """Fit an epitome to a weight, first along the input channels, then along the output channels.
+
+    This gives the exact minimum: no other epitome's sampled weight is nearer to the weight.
+    """
     # Exact: sampling is the Kronecker product of one matrix per channel axis, and the pseudoinverse of a Kronecker product is
     # the Kronecker product of the pseudoinverses.
     c_out, c_in = target.shape[:2]

@@ -110,6 +110,8 @@ class EpitomeLinear(EpitomeLayer):
         Raises:
             GeometryError: If a patch does not fit in the epitome, or if ``linear`` is not a linear layer.
 
+        In the example, the epitome is as large as the weight. So the layer's weight is equal to the dense weight.
+
         Examples:
             >>> linear = nn.Linear(4, 8)
             >>> layer = EpitomeLinear.from_linear(linear, epitome_shape=(8, 4))

@@ -47,18 +47,20 @@ def start_name(geometry: EpitomeGeometry, axis: int) -> str:
 
 
 def offset_name(geometry: EpitomeGeometry, axis: int) -> str:
-    """Return the name of the offsets of one weight axis in a state dict: the distances of starts from their anchors."""
+    """Return the name in a state dict of the offsets of one weight axis. A start is the sum of its anchor and its offset."""
     return f"start_offsets_{geometry.axes[axis].name}"
 
 
 def anchor_name(geometry: EpitomeGeometry, axis: int) -> str:
-    """Return the name of the anchors of one weight axis in a state dict. Starts are stored as offsets from anchors."""
+    """Return the name in a state dict of the anchors of one weight axis. A start is the sum of its anchor and its offset."""
     return f"start_anchors_{geometry.axes[axis].name}"
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """Holds the properties of a layer that :func:`make_starts` needs.
+    """Holds the properties of a layer that are needed to make the module that holds its starts (positions of patches).
+
+    :func:`make_starts` makes this module.
 
     Args:
         geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
@@ -170,7 +172,7 @@ class Starts(nn.Module):
 
         - ``rule``: by a fixed rule
         - the name of a learned routing, such as ``free``: by training
-        - ``frozen``: by training that was ended before
+        - ``frozen``: by training, after which the layer's method ``freeze()`` was called
         - ``snapped``: rounded to integers
         """
         return self.mode if self.learned else "rule"
@@ -191,7 +193,7 @@ class Starts(nn.Module):
     def table(self, axis: int) -> Tensor:
         """Return the tensor that holds the starts (positions of patches in the epitome) of one weight axis.
 
-        ``free`` routing keeps starts as offsets from anchors. There this is the tensor of the offsets.
+        With ``free`` routing, a start is the sum of its anchor and its offset, and the tensor of the offsets is returned.
         """
         return getattr(self, start_name(self.geometry, axis))
 
@@ -208,7 +210,7 @@ class Starts(nn.Module):
     def tables(self) -> Iterator[tuple[int, Tensor]]:
         """Iterate over the weight axes that have starts (positions of patches in the epitome).
 
-        Yields pairs: the index of the axis, and the tensor that :meth:`table` returns.
+        Yields pairs: the index of the axis, and the tensor that holds its starts (see :meth:`table`).
         """
         return ((axis, self.table(axis)) for axis in self.sampled)
 

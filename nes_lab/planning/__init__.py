@@ -14,5 +14,6 @@
 ``build_ladder``: build the ladder from a model and the options.
 ``strategies``: the registry of the ways to choose which layer shrinks next.
 ``latency``: measure the time of the network at some of these sizes, to find one that is fast enough.
-``sensitivity``: measure how much each layer loses when it shrinks, and shrink the layers first that lose least.
+``sensitivity``: measure how much quality the model loses when each single layer shrinks, and shrink the layers with the least
+loss first.
 """

@@ -3,7 +3,13 @@
 The rules are tried in order. The layer stays dense if a rule gives a reason. The first reason is reported.
 
 To add a rule, write a function ``(layer, context) -> reason`` that returns an empty string if the layer may be replaced. Add the
-function to ``NEVER``, ``UNLESS_NAMED`` or ``RULES``. If the rule needs facts besides the layer, add a field to :class:`DenseContext`.
+function to one of these tuples:
+
+- ``NEVER``: rules that no option can overrule
+- ``UNLESS_NAMED``: rules that do not apply to a layer that ``include`` or ``overrides`` names
+- ``RULES``: all rules, in the order in which they are tried
+
+If the rule needs facts besides the layer, add a field to :class:`DenseContext`.
 """
 
 from __future__ import annotations
@@ -130,7 +136,7 @@ def not_included(layer: SurveyedLayer, context: DenseContext) -> str:
 def too_thin(layer: SurveyedLayer, context: DenseContext) -> str:
     """Return why the layer stays dense if it has fewer than ``min_channels`` channels; otherwise return an empty string.
 
-    A layer that the option ``include`` names is never too thin.
+    A layer that the option ``include`` names may have any number of channels.
     """
     fewest = min(layer.weight_shape[0], layer.weight_shape[1] * layer.op.groups)
     too_few = fewest < context.min_channels and layer.name not in context.named
@@ -156,7 +162,7 @@ def dense_reason(layer: SurveyedLayer, context: DenseContext) -> str:
 
 
 def replaceable(layer: SurveyedLayer, context: DenseContext) -> Replaceable:
-    """Say if an epitome layer may replace a layer. The user's options are ignored.
+    """Return whether an epitome layer may replace a layer. The user's options are ignored.
 
     The result is ``"yes"``, ``"never"`` or ``"if_named"``. ``"if_named"`` means: only if the user names the layer.
     """

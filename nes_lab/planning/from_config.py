@@ -1,4 +1,4 @@
-"""Make the compression plan that a CompressionConfig describes.
+"""Make the compression plan that the ``compression`` part of an experiment's configuration describes.
 
 Tests: tests/experiment/test_build.py.
 """

@@ -89,7 +89,7 @@ class Ladder:
     def steps_by_layer(self) -> list[LayerSteps]:
         """Return the sizes that each layer shrinks to, largest first.
 
-        In the returned objects, the field ``ratios`` is empty.
+        The returned objects hold only the plan of each size. Their field ``ratios`` is empty.
         """
         steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
         groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}
@@ -125,7 +125,8 @@ def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> La
     2. Compute a ratio for each multiple: the middle between it and the next larger multiple, divided by the length of
        the axis. By these ratios, the sizes of different axes can be compared.
     3. Sort the multiples of all axes by their ratios, largest first. Each multiple gives one size of the layer.
-    4. Leave out a size if its params or multiply-adds are larger than before, or if both are the same as before.
+    4. Compare each size with the last size that was kept. Leave it out if it has more params or more multiply-adds, or if
+       both counts are the same.
 
     Args:
         layer: The dense layer.
@@ -174,9 +175,10 @@ def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
 
 
 def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
-    """Yield ``(ratio, multiple)`` for each multiple of ``round_to`` below ``size``, largest first.
+    """Yield the lengths to which an axis of length ``size`` can shrink: the multiples of ``round_to`` below it, largest first.
 
-    ``ratio * size`` is halfway between this multiple and the next larger one.
+    Each length is yielded as ``(ratio, length)``. By the ratio, lengths of different axes can be compared. ``ratio * size`` is
+    halfway between this length and the next larger one.
     """
     above = size
     for below in range((size - 1) // round_to * round_to, 0, -round_to):

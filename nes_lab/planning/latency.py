@@ -133,7 +133,7 @@ class _Search:
         self.begun = time.perf_counter()
 
     def run(self, first: int, last: int) -> Timing:
-        """Search the sizes ``first`` to ``last`` of the network, and return the measured time of the best one.
+        """Search the largest of the network sizes ``first`` to ``last`` that is fast enough, and return its measured time.
 
         1. Find the largest size that is fast enough, by bisection.
         2. Measure this size once more, for longer. Take it if its median time is within the limit.

@@ -50,9 +50,9 @@ class OrderSteps(Protocol):
 def keep_order(
     ladder: Ladder, model: nn.Module, budget: Budget, sensitivity: Any, progress: bool, on_progress: OnProgress | None
 ) -> tuple[Step, ...]:
-    """Return the steps that shrink a model, in their present order. This is the strategy ``uniform``.
+    """Return the steps that shrink a model, in the order in which the ladder lists them. This is the strategy ``uniform``.
 
-    In this order all layers shrink by about the same ratio.
+    The ladder is the list of all sizes of the model. In its order all layers shrink by about the same ratio.
     """
     return ladder.steps
 

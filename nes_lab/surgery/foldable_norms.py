@@ -37,6 +37,8 @@ their weight."""
 def fusable(model: nn.Module) -> dict[str, str]:
     """List the batch norms that :func:`nes_lab.fuse` folds, and the layer that each is folded into.
 
+    To fold a norm is to change the weight and bias of the layer before it, so that the norm is no longer needed.
+
     Returns:
         A dict from the name of each norm to the name of its layer.
 
@@ -158,7 +160,7 @@ def _defaults(root: nn.Module) -> dict[str, Any]:
 
 
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
-    """Collect the norms and layers that must not be folded.
+    """Collect the batch norms that must not be folded into the layer before them, and the layers that must not take a norm.
 
     These are modules
 

@@ -24,9 +24,11 @@ SECONDS_BETWEEN_WRITES = 1.0
 
 
 class SensitivityCache:
-    """A sensitivity report and its file. The report grows layer by layer.
+    """A sensitivity report and its file. The report says how much quality a model loses if one of its layers shrinks.
 
-    Use it in a ``with`` statement. The report is then saved even if the measurement is interrupted.
+    The results of each layer are added with :meth:`add`. If the file exists, the report begins with its contents, so that an
+    interrupted measurement goes on where it stopped. Use the object in a ``with`` statement. The report is then saved even if
+    the measurement is interrupted.
 
     Args:
         path: File of the report; None saves nothing.
@@ -47,7 +49,7 @@ class SensitivityCache:
         self._seconds_before = self.report.seconds
 
     def begin(self, dense_loss: float | None, samples: int) -> None:
-        """Store the dense model's loss on the calibration data, and the number of calibration samples.
+        """Write the dense model's loss on the calibration data, and the number of calibration samples, into the report.
 
         Raises:
             OptionError: If the loss is not finite.

@@ -1,4 +1,7 @@
-"""Measure how much each layer loses when it shrinks, one layer at a time. An interrupted measurement can be resumed."""
+"""Measure how much quality a model loses when one of its layers shrinks, for one layer after the other.
+
+An interrupted measurement can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +59,11 @@ def measure_sensitivity(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SensitivityReport:
-    """Measure how much each layer loses when an epitome replaces its weight, while all other layers stay dense.
+    """Measure how much quality a model loses when an epitome replaces the weight of one layer and all other layers stay dense.
 
     For every layer that may be replaced, epitomes of several sizes are fitted to the weight. For each epitome, the
-    residual is measured. This is the relative error of the sampled weight. If calibration data is given, the growth of
-    the loss is measured too.
+    residual is measured: the error of the sampled weight, relative to the dense weight. If calibration data is given,
+    the growth of the model's loss is measured too.
 
     Give the report to :func:`nes_lab.plan_for_budget` with ``strategy="sensitivity"``. All options must be the same
     there, except ``round_to``.
@@ -148,7 +151,10 @@ def measure_ladder(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SensitivityReport:
-    """Measure how much each layer of a model loses when an epitome replaces its weight.
+    """Measure how much quality a model loses when an epitome replaces the weight of one layer, for each layer of the model.
+
+    The residual is measured: the error of the sampled weight, relative to the dense weight. With ``calibration_loss``, the
+    growth of the model's loss is measured too.
 
     Args:
         model: The dense model. If the loss is measured, weights are changed one at a time and restored.

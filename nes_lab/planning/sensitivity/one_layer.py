@@ -1,6 +1,7 @@
 """Measure one epitome size in one layer while all other layers stay dense.
 
-Two things are measured: the residual (relative error of the sampled weight) and how much the model's loss grows.
+Two things are measured: the residual (error of the sampled weight, relative to the dense weight) and how much the model's
+loss grows.
 
 Tests: tests/planning/sensitivity/test_measure.py.
 """
@@ -35,9 +36,10 @@ def measure_point(
     dense_loss: float | None,
     norms: Mapping[str, str] | None,
 ) -> SensitivityPoint:
-    """Fit an epitome of the planned shape to a layer's weight, and measure how much is lost.
+    """Fit an epitome of the planned shape to a layer's weight, and measure how good the sampled weight is.
 
-    Two things are measured: the residual (relative error of the sampled weight) and how much the model's loss grows.
+    Two things are measured: the residual (error of the sampled weight, relative to the dense weight) and how much the model's
+    loss grows with the sampled weight.
 
     Args:
         layer: The dense layer, with its weight.

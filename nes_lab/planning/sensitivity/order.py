@@ -1,12 +1,16 @@
-"""The strategy ``sensitivity``: shrink the layers first that add least loss for each param or multiply-add they save.
+"""The strategy ``sensitivity``: order the steps that shrink a model, so that steps with the least harm for their savings come first.
 
-A shrink step gives one layer its next smaller size. The loss is the growth of the model's loss, or the residual (the relative
-error of the sampled weight). The order of the steps is found like this:
+A shrink step gives one layer its next smaller size. The saving of a step is counted in params, multiply-adds or both. The harm
+is how much the model's loss on calibration data grows. If the loss was not measured, the harm is a number that grows with the
+residual: the error of the sampled weight, relative to the dense weight. The order of the steps is found like this:
 
-1. Draw each size of a layer as a point: savings to the right, loss upward.
-2. Take the lower convex hull of these points. Its slope at a step is the loss per saving of the step.
-3. Sort the steps of all layers by slope. From left to right, the slope of a lower convex hull never falls. So the steps of each
-   layer keep their order.
+1. Draw the dense layer and each of its smaller sizes as points: savings to the right, harm upward.
+2. Take the lower convex hull of these points. The price of a step is the slope of the hull between the two sizes, also if a size
+   lies above the hull.
+3. Sort the steps of all layers by price, lowest first.
+
+Along the hull of one layer, the slope never falls. So step 3 never puts a smaller size of a layer before a larger one. The
+size of the budget does not change the list: a plan takes steps from the beginning of the list until the budget is met.
 """
 
 from __future__ import annotations
@@ -38,10 +42,10 @@ def order_by_sensitivity(
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Step, ...]:
-    """Sort the shrink steps of all layers by their loss per saving: the strategy ``sensitivity``.
+    """Sort the shrink steps of all layers by their harm per saving: the strategy ``sensitivity``.
 
-    The loss per saving is the loss that a step adds, divided by what it saves. Savings are counted in params, multiply-adds or
-    both: whatever the budget limits.
+    The harm of a step is how much the model's loss grows. If the loss was not measured, it is a number that grows with the error
+    of the sampled weight. Savings are counted in params, multiply-adds or both: whatever the budget limits.
 
     Args:
         ladder: All shrink steps of the model.
@@ -90,10 +94,11 @@ def _by_slope(
     dense: Counts,
     quantities: Sequence[str],
 ) -> tuple[Step, ...]:
-    """Sort shrink steps by their loss per saving: the loss that a step adds, divided by what the step saves.
+    """Sort shrink steps by their harm per saving, the smallest first.
 
-    The smallest loss per saving comes first. Steps with equal loss per saving are sorted by the residual (relative error of
-    the sampled weight).
+    The harm of a step is how much the model's loss grows. If the loss was not measured, it is a number that grows with the
+    residual: the error of the sampled weight, relative to the dense weight. Steps with the same growth of the loss per saving
+    are sorted by this number.
 
     Args:
         layers: All sizes of each layer.
