@@ -32,6 +32,7 @@ from nes_lab.models.create import create_model as create_model
 from nes_lab.nn.conv import EpitomeConv1d as EpitomeConv1d
 from nes_lab.nn.conv import EpitomeConv2d as EpitomeConv2d
 from nes_lab.nn.conv import EpitomeConv3d as EpitomeConv3d
+from nes_lab.nn.layer import EpitomeLayer as EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear as EpitomeLinear
 from nes_lab.nn.same import EpitomeConv2dSame as EpitomeConv2dSame
 from nes_lab.nn.std_conv import EpitomeStdConv2d as EpitomeStdConv2d

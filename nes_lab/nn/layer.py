@@ -77,6 +77,15 @@ class EpitomeLayer(DenseExchange):
         momentum: Factor of the old starts in the moving average of starts, in [0, 1); only for ``"learner"`` routing.
         learner: Network that predicts the starts, ``"mlp"`` or ``"conv"``; only for ``"learner"`` routing.
         device, dtype: Device and floating-point dtype of epitome and bias; None: torch's defaults.
+
+    Examples:
+        >>> import nes_lab
+        >>> from torch import nn
+        >>> net = nn.Sequential(nes_lab.EpitomeLinear(8, 8, epitome_shape=(4, 4)), nn.ReLU(), nn.Linear(8, 2))
+        >>> [name for name, module in net.named_modules() if isinstance(module, nes_lab.EpitomeLayer)]
+        ['0']
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
     """
 
     routing: Starts
