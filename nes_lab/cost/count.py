@@ -185,7 +185,7 @@ class _Nowhere:
 
 
 class _Counter(FlopCounterMode):
-    """Counts the operations of the whole model with torch's ``FlopCounterMode``, but not those of each module."""
+    """Counts the operations of the whole model, as torch's ``FlopCounterMode`` does, but does not count them for each module."""
 
     def __init__(self) -> None:
         super().__init__(display=False)
@@ -263,8 +263,8 @@ def _dense(module: nn.Module, tensors: Sequence[Tensor], call: _Calls) -> Counts
 
     Args:
         module: The module.
-        tensors: Params of the module that no module before it has.
-        call: Cost of the module's calls.
+        tensors: Tensors of params that the module stores, without those that were counted for an earlier module.
+        call: Cost of the module's calls in one forward pass.
     """
     if not isinstance(module, EpitomeLayer) or call.execution is None:
         return None

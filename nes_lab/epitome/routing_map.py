@@ -35,7 +35,7 @@ class RoutingMap:
             ``i`` of such an axis reads cell ``i``. With joint scope each tensor has shape ``(R_out, R_in)``: the numbers of
             patches along the output and the input channels. With separable scope the shape is ``(R_in,)`` for the input axis,
             ``(R_out,)`` for the others.
-        mode: Name of the routing mode that set the starts.
+        mode: Name of the routing mode that set the starts, such as ``tiled``.
 
     Examples:
         >>> from nes_lab.nn.conv import EpitomeConv2d

@@ -43,6 +43,8 @@ MAX_SLICES = 8
 def axis_slices(starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> tuple[CellSlice, ...] | None:
     """Return the contiguous slices in which a weight axis with integer starts reads the epitome. Adjacent slices are joined.
 
+    In each slice, neighboring channels read neighboring cells, in order.
+
     Args:
         starts: Epitome cell at which each patch begins, integers of shape ``geometry.starts_shape(axis)``.
         geometry: Shapes of weight and epitome, scope and boundary.

@@ -25,6 +25,7 @@ class ExecutionChoice:
     """Holds a layer's ``execution`` option, and chooses how the layer is computed for each input shape.
 
     The option is the name of an execution (a way to compute the layer), or ``auto`` for the one with the fewest multiply-adds.
+    At first it is ``auto``.
 
     Examples:
         >>> from nes_lab.execution.base import LayerOp

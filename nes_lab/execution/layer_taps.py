@@ -31,7 +31,8 @@ class StartsHolder(Protocol):
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
 
-        Return None if there are no such slices (for example, if patches begin between two cells), or too many of them.
+        In each slice, ``length`` neighboring channels read ``length`` neighboring cells, in order. Return None if there are no such
+        slices (for example, if patches begin between two cells), or too many of them.
         """
         ...
 

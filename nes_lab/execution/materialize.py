@@ -39,7 +39,7 @@ class Materialize:
     def cost(self, form: LayerForm, positions: tuple[int, int]) -> ExecutionCost:
         """Count the multiply-adds of one forward pass: as many as those of the dense layer.
 
-        The multiply-adds of sampling the weight are counted separately, in the field ``weight_madds``.
+        The multiply-adds of sampling the weight are counted separately, in the field ``weight_madds`` of the result.
         """
         c_out, c_in = form.geometry.weight_shape[:2]
         order = (1, 0, *range(2, len(form.geometry.weight_shape)))

@@ -72,6 +72,8 @@ class ProductMap:
     def prepare(self, epitome: Tensor, taps: Taps, geometry: EpitomeGeometry, scale: Tensor | None = None) -> Prepared:
         """Reshape the epitome to the weight of a pointwise convolution, which has kernel size 1.
 
+        This convolution multiplies the input with every epitome cell.
+
         The weight has shape ``(E_out * prod(E_k), E_in, 1, ...)``: one row per cell of the output and kernel axes. ``E_out``,
         ``E_in`` and ``E_k`` are the epitome's lengths along the output, input and kernel axes.
         """
@@ -109,7 +111,7 @@ class ProductMap:
         - multiplying the input with the epitome cells
         - blending the sums of neighboring windows, if starts on the output axis or on a kernel axis are fractional
 
-        The field ``adds`` counts three other things:
+        The field ``adds`` of the result counts three other things:
 
         - the additions of input channels that read the same epitome cell, if their starts are integers
         - the additions that sum the products over each window

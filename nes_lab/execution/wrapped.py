@@ -76,7 +76,7 @@ class Wrapped:
         First, the input channels that read the same epitome cell are added up. This takes multiply-adds if the starts
         of these channels (positions in the epitome) are fractional. It takes plain additions if they are integers. Then
         the convolution or matrix product takes multiply-adds. The multiply-adds of sampling the weight are counted
-        separately, in the field ``weight_madds``.
+        separately, in the field ``weight_madds`` of the result.
         """
         taps, adds = fold_cost(form, positions)
         geometry = form.geometry

@@ -74,7 +74,7 @@ def best_joint_starts(
 
 
 def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
-    """Cut a tensor of the weight's shape into patches. Zeros fill the last patch.
+    """Cut a tensor of the weight's shape into patches. If the last patch is shorter, zeros are added to it.
 
     Returns:
         The patches, ``(patches, positions of the convolution kernel, output channels of a patch, input channels of a
@@ -97,7 +97,7 @@ def _residuals(
 
     Args:
         products: The patches of the weight, with each output channel multiplied by its factor.
-        squares: The squares of these factors, one for each entry of the patches.
+        squares: The square of the factor of each entry's output channel, in the shape of ``products``.
         epitome: The epitome.
         geometry: Geometry of the layer.
         step: Distance between neighboring starts that are compared.

@@ -144,6 +144,8 @@ def fit_to_starts(
         moment: Covariance of the layer's inputs, or the mean of ``x x^T`` over inputs ``x``. With it, the error of the
             layer's output is minimized. None: the error of the weight is minimized.
 
+    In the example, both output channels read the same cell. They can differ only if they have factors.
+
     Examples:
         >>> from nes_lab.geometry.epitome_geometry import EpitomeGeometry
         >>> tiled = RoutingMap(EpitomeGeometry((2, 1), (1, 1)), (torch.tensor([0, 0]), None), "tiled")

@@ -165,7 +165,7 @@ class EpitomeGeometry:
         return (self.patch_grid[1] if axis == 1 else self.patch_grid[0],)
 
     def owner(self, axis: int) -> int:
-        """Return which patches have starts along a weight axis: 0 for patches of output channels, 1 for patches of input channels.
+        """Return whose starts the starts along a weight axis are: 0 for patches of output channels, 1 for patches of input channels.
 
         A start is the position in the epitome where a patch begins. A patch of input channels has a start along the input
         axis. A patch of output channels has a start along the output axis and along each kernel axis.
@@ -173,7 +173,7 @@ class EpitomeGeometry:
         return 1 if axis == 1 else 0
 
     def limits(self, axis: int) -> np.ndarray:
-        """Return the largest start of each patch along one weight axis with which the patch fits into the epitome.
+        """Return the largest start of each patch along one weight axis: the last position at which the patch fits into the epitome.
 
         A start is the position in the epitome where a patch begins. The largest start is the length of the epitome minus the
         length of the patch. The array has the shape that :meth:`starts_shape` returns.

@@ -75,7 +75,7 @@ class RuleAxis:
 
     @property
     def limits(self) -> np.ndarray:
-        """Largest start (position where the patch begins) of each patch with which the patch fits into the epitome."""
+        """Largest start of each patch: the last position in the epitome at which the patch can begin and still fits."""
         axis = self.geometry.axes[self.index]
         return axis.cells - (axis.lengths if self.index < 2 else np.full(len(self.patches), axis.size))
 

@@ -1,6 +1,6 @@
-"""Define the base class of epitome layers, which holds the epitome and the starts (positions of patches).
+"""Define the base class of epitome layers, which are torch modules.
 
-A layer computes its output, and samples its weight.
+It holds the epitome and the starts (positions of patches), samples the weight from the epitome, and computes the layer's output.
 """
 
 from __future__ import annotations
@@ -297,7 +297,7 @@ class EpitomeLayer(DenseExchange):
     def weight(self) -> Tensor:
         """The weight, sampled from the epitome at each access.
 
-        Writing into it does not change the layer. To change the layer, change ``epitome`` or call ``load_dense_``.
+        Writing into the returned tensor does not change the layer. To change the layer, change ``epitome`` or call ``load_dense_``.
         """
         return self.materialize()
 

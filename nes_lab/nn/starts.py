@@ -123,7 +123,7 @@ class Starts(nn.Module):
 
     Args:
         geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
-        mode: Name of the routing mode, such as ``tiled``.
+        mode: Name of the routing mode, which says how the starts are set, such as ``tiled``.
         seed: Seed of ``random`` routing.
     """
 
@@ -236,7 +236,8 @@ class Starts(nn.Module):
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
 
-        Return None if there are no such slices (for example, if patches begin between two cells), or too many of them.
+        In each slice, ``length`` neighboring channels read ``length`` neighboring cells, in order. Return None if there are no such
+        slices (for example, if patches begin between two cells), or too many of them.
         """
         return None
 
@@ -337,7 +338,8 @@ class FixedStarts(Starts):
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
 
-        Return None if there are no such slices (for example, if patches begin between two cells), or too many of them.
+        In each slice, ``length`` neighboring channels read ``length`` neighboring cells, in order. Return None if there are no such
+        slices (for example, if patches begin between two cells), or too many of them.
         """
         return self._slices[axis]
 
@@ -390,7 +392,8 @@ class FrozenStarts(Starts):
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
 
-        Return None if there are no such slices (for example, if patches begin between two cells), or too many of them.
+        In each slice, ``length`` neighboring channels read ``length`` neighboring cells, in order. Return None if there are no such
+        slices (for example, if patches begin between two cells), or too many of them.
         """
         # while torch.compile traces, the values of the starts are not read: the CPU would have to wait for the GPU
         table = self.table(axis)

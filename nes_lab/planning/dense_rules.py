@@ -176,7 +176,7 @@ def _first_reason(rules: Iterable[Rule], layer: SurveyedLayer, context: DenseCon
 
 
 def _module_around(name: str, modules: Iterable[str]) -> str | None:
-    """Return the first of ``modules`` that is the layer or contains it, by name; None if there is no such module."""
+    """Return the first name in ``modules`` that names the layer or a module that contains it; None if there is no such name."""
     return next((module for module in modules if name == module or name.startswith(f"{module}.")), None)
 
 

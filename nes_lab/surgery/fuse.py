@@ -30,11 +30,13 @@ __all__ = ["FoldedBatchNorm1d", "fuse"]
 def fuse(model: Model) -> Model:
     """Copy a model for inference, with batch norms folded into the layers before them.
 
-    A norm is folded if nothing else reads the output of the convolution or linear layer before it. The norm and the
-    layer must be called only once. :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. In the copy, an
-    identity takes the place of a folded norm. An activation inside the norm stays. Norms without running statistics are
-    not folded. Layers with tied weights, hooks or parametrizations stay as they are. Multiply-adds stay the same. The
-    copy is in evaluation mode, its starts are frozen, and it is not meant to be trained.
+    A norm is folded if nothing else reads the output of the convolution or linear layer before it, and if norm and layer are
+    called only once. :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. Norms without running statistics, and
+    layers with tied weights, hooks or parametrizations, stay as they are.
+
+    In the copy, an identity takes the place of a folded norm. If the norm contains an activation function, as some of timm's
+    norms do, the function stays. Multiply-adds stay the same. The copy is in evaluation mode, its starts are frozen, and it is
+    not meant to be trained.
 
     Args:
         model: Any module; it is not changed. Its forward method is traced, with the default values of optional

@@ -117,7 +117,7 @@ def materialize(model: Model) -> Model:
 
 
 def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
-    """Give layers that share an epitome in the compression plan the same parameter."""
+    """Make layers use one and the same parameter as their epitome, if the compression plan says that they share an epitome."""
     for first, *others in plan.readers.values():
         for name in others:
             model.get_submodule(name).epitome = model.get_submodule(first).epitome

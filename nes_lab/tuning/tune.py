@@ -199,7 +199,7 @@ def _time_layers(
 
 
 def _timing_key(layer: EpitomeLayer, calls: Counter[InputLayout]) -> tuple:
-    """Return a key for a layer and its inputs. Of several layers with the same key, only one is timed."""
+    """Return a key that layers share if they take the same time. Of several layers with the same key, only one is timed."""
     slices = tuple(layer.routing.slices(axis) for axis in layer.routing.sampled)
     numbers = tuple((t.dtype, t.stride()) if t is not None else None for t in (layer.epitome, layer.bias, layer.scale))
     return layer.form, slices, numbers, frozenset(calls.items())
@@ -302,9 +302,10 @@ def _compare_networks(
 def _time_networks(
     contenders: Mapping[str, Callable[[], object]], device: torch.device, end: float
 ) -> tuple[dict[str, list[float]], Ratio]:
-    """Time the tuned network and the one that ``nes_lab.materialize`` makes from it.
+    """Time the network with its chosen executions, and the network of dense layers that ``nes_lab.materialize`` makes from it.
 
-    If the tuned network is only a little slower, both are timed once more.
+    An execution is a way to compute a layer. If the first network seems slower, but the difference may be chance, both are
+    timed once more.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     while True:

@@ -127,7 +127,8 @@ def _saving(plan: LayerPlan, dense: Counts, quantities: Sequence[str]) -> float:
 def hull_slopes(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
     """Return the slopes of the lower convex hull of points in the plane.
 
-    There is one slope for each pair of neighboring points. Slopes never fall from left to right.
+    There is one slope for each pair of neighboring points. Slopes never fall from left to right. In the example, the second point
+    lies above the hull.
 
     Args:
         xs: First coordinate of each point; it never falls from one point to the next.
