@@ -168,7 +168,7 @@ def weight_kernel(
     ``OUT`` says how output channels read the epitome, and ``IN`` says the same for input channels:
 
     - 0: the axis has no starts, and channel ``i`` reads cell ``i``
-    - 1: each channel reads the one cell that a table gives
+    - 1: each channel reads one cell, because patches begin at whole cells
     - 2: each channel blends two neighboring cells, because patches begin between two cells
     """
     # fmt: on

@@ -83,8 +83,8 @@ class Factored:
         - blending its results to output channels, if their starts are fractional
 
         Starts are the positions in the epitome at which the patches of the weight begin. With integer starts, the first
-        and the last step take plain additions and copies instead. The field ``adds`` of the result
-        counts these.
+        and the last step take plain additions and copies instead. The field ``adds`` of
+        the result counts these.
         """
         taps, adds = fold_cost(form, positions)
         entries = form.geometry.weight_shape[0] * positions[1]

@@ -23,7 +23,10 @@ __all__ = ["LayerTaps", "StartsHolder"]
 
 
 class StartsHolder(Protocol):
-    """Describes what :class:`LayerTaps` needs from the module that holds a layer's starts (positions of patches)."""
+    """Describes what :class:`LayerTaps` needs from the module that holds a layer's starts (positions of patches).
+
+    From the starts, :class:`LayerTaps` computes which epitome cells each weight index reads.
+    """
 
     geometry: EpitomeGeometry
     fractional: bool

@@ -189,7 +189,7 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Join short sums along the diagonals of a tensor to longer sums.
+    """Join short sums along the diagonals of a tensor into longer sums.
 
     Each entry of ``a`` is a sum of ``m`` neighboring terms on a diagonal. The sum of the next ``k`` terms on this diagonal is
     an entry of ``b``. Both are added, which gives a sum of ``m + k`` terms.

@@ -84,8 +84,8 @@ def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) ->
     """Return factors ``a`` and ``b`` for merging two clusters: the new vector is ``a * vector_i + b * vector_j``.
 
     A cluster's vector approximates the rows in the cluster. ``vector_i`` and ``vector_j`` are the vectors of the two clusters.
-    The new vector is the mean of the rows of both. If
-    ``scaled`` is True, it is the vector whose multiples approximate both old vectors best.
+    The new vector is the mean of the rows of both. If ``scaled`` is True, it
+    is the vector whose multiples approximate both old vectors best.
     """
     if not scaled:
         total = float(sizes[i] + sizes[j])

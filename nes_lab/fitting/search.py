@@ -71,7 +71,7 @@ class SearchOptions:
         restarts: Number of random first guesses. For one-channel patches with the scope ``separable`` they are not
             used; groups of similar channels are used instead.
         rounds: Largest number of rounds from each first guess. A round moves the starts and then fits the epitome.
-        min_gain: The search stops if a round lowers the squared error by no more than this share of its value.
+        min_gain: The search stops if a round lowers the squared error by no more than this share of its value before.
         seed: Seed of the random first guesses.
     """
 
@@ -98,7 +98,7 @@ class SearchState:
             the weight is measured.
         options: Options of the search.
         residuals: Error ``||weight - sampled|| / ||weight||`` after each fit of the epitome; it never rises. With ``moment``
-            it is the error of the layer's output, relative to that output.
+            it is the error of the layer's output, relative to the output with ``weight``.
     """
 
     weight: Tensor

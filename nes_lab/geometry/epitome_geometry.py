@@ -165,7 +165,7 @@ class EpitomeGeometry:
         return (self.patch_grid[1] if axis == 1 else self.patch_grid[0],)
 
     def owner(self, axis: int) -> int:
-        """Return whose starts the starts along a weight axis are: 0 for patches of output channels, 1 for patches of input channels.
+        """Return which patches the starts along a weight axis belong to: 0 for patches of output channels, 1 for those of input channels.
 
         A start is the position in the epitome where a patch begins. A patch of input channels has a start along the input
         axis. A patch of output channels has a start along the output axis and along each kernel axis.

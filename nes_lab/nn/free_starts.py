@@ -127,9 +127,9 @@ class FreeStarts(Starts):
         self._store_anchor(axis, True)
 
     def _store_anchor(self, axis: int, stored: bool) -> None:
-        """Decide whether state dicts will hold the anchors of a weight axis, to which offsets are added to give starts.
+        """Set whether state dicts hold the anchors of a weight axis.
 
-        Anchors that the rule ``tiled`` gives need not be stored.
+        A start is the sum of its anchor and its offset. Anchors that the rule ``tiled`` gives need not be stored.
         """
         change = self._non_persistent_buffers_set.discard if stored else self._non_persistent_buffers_set.add
         change(anchor_name(self.geometry, axis))

@@ -276,8 +276,7 @@ class LearnerStarts(Starts):
         """Return the index learner's output, averaged over all samples of the layer's input, and the number of samples.
 
         The index learner is the network that predicts starts. In distributed training, the average is over the samples of
-        all ranks. If there are no samples, None is returned in place of their
-        number.
+        all ranks. If there are no samples, the number is None.
         """
         assert self.learner is not None  # forward has checked
         dtype = self.table(self.sampled[0]).dtype
