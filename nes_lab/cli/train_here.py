@@ -16,15 +16,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from nes_lab.experiment.ranks import is_first, is_rank
-from nes_lab.experiment.run import Run
+from nes_lab.experiment.run import Run, open_run
 from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.runs.launcher import runs_before
-from nes_lab.runs.store import RunStore
 from nes_lab.text import format_seconds, format_value
 
-__all__ = ["print_end", "print_start", "progress_line", "shown_progress"]
+__all__ = ["print_created", "print_end", "print_start", "progress_line", "shown_progress"]
 
 EXIT = {"finished": 0, "cancelled": 130}
+
+
+def print_created(event: ProgressEvent) -> None:
+    """Print the id and folder of a new run, and how it begins, at the first progress event of a training."""
+    run = open_run(event["label"])
+    print(f"run {run.id} in {run.folder}", flush=True)
+    for note in run.info.notes:
+        print(note, flush=True)
 
 
 def print_start(run: Run) -> int:
@@ -75,7 +82,7 @@ def shown_progress() -> Iterator[OnProgress]:
 
         def show(event: ProgressEvent) -> None:
             if event["phase"] == "created":
-                _print_created(event["label"])
+                print_created(event)
                 return
             bars.update(task, completed=event["done"], total=event["total"], now=progress_line(event))
 
@@ -87,10 +94,6 @@ def _ignore_event(event: ProgressEvent) -> None:
     # If several processes train a run, only the first one shows progress. The others use this function.
 
 
-def _print_created(run_id: str) -> None:
-    print(f"run {run_id} in {RunStore().path(run_id)}", flush=True)
-
-
 def _line_printer() -> OnProgress:
     """Return a function that prints the progress of a training run, one line per epoch."""
     # For log files, where a progress bar would add a line at each update.
@@ -99,7 +102,7 @@ def _line_printer() -> OnProgress:
     def show(event: ProgressEvent) -> None:
         nonlocal last
         if event["phase"] == "created":
-            _print_created(event["label"])
+            print_created(event)
         elif int(event.get("epoch") or 0) != last:
             last = int(event.get("epoch") or 0)
             print(f"step {event['done']}/{event['total']}  {progress_line(event)}", flush=True)

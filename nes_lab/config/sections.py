@@ -276,6 +276,10 @@ class ExperimentConfig(Section):
         le=2**31 - 1,
         description="Seed for the split of the data, the initial weights and the order of images.",
     )
+    start: Text | None = Field(
+        default=None,
+        description="Start from this network: the folder of a saved one, or a run (RUN, RUN:best or RUN:averaged).",
+    )
     data: DataConfig = Field(default_factory=DataConfig, description="The data set, and how it is loaded.")
     backbone: BackboneConfig = Field(default_factory=BackboneConfig, description="The network before compression.")
     compression: CompressionConfig | None = Field(
@@ -285,4 +289,5 @@ class ExperimentConfig(Section):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as nested dicts of plain JSON values, as a run stores it in ``config.json``."""
-        return self.model_dump(mode="json")
+        tree = self.model_dump(mode="json")
+        return tree if self.start is not None else {name: value for name, value in tree.items() if name != "start"}

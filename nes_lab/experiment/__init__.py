@@ -3,6 +3,9 @@
 ``build``: turn a config into data, backbone, plan, compressed network and teacher; check a config before a run is created.
 ``attempt``: train a run once, from its start or a checkpoint, and write metrics, checkpoints and the summary.
 ``train``: create a run from a configuration, and train it here or in the background (``nes_lab.train``).
+``create_run``: create a run after all checks.
+``start_from``: prepare a run that starts from a saved network, another run, or a network in memory.
+``initial_network``: keep the network from which a run starts in the run's folder.
 ``run``: a run as an object (``nes_lab.Run``); open a run, list runs.
 ``run_experiment``: train or resume a run, in one process or in several that train together.
 ``ranks``: train one run in several processes.

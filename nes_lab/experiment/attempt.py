@@ -14,12 +14,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from nes_lab.config import ExperimentConfig
 from nes_lab.cost.count import count
 from nes_lab.cost.measure import measure_latency
 from nes_lab.errors import CheckpointError
 from nes_lab.experiment.build import Built, build, recipe_of
+from nes_lab.experiment.initial_network import load_initial
 from nes_lab.nn.inspect import snapshot_layers
 from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.records.compression_plan import CompressionPlan
@@ -64,6 +66,7 @@ class Attempt:
         signals: Object that records whether SIGTERM or Ctrl-C has asked this process to stop.
         on_progress: Function that is called with each progress event.
         data: The data that the config names; None loads it.
+        network: The network that was given in memory when the run was created; None: the run's files can make it.
     """
 
     def __init__(
@@ -73,9 +76,11 @@ class Attempt:
         signals: StopSignals,
         on_progress: OnProgress,
         data: DatasetSpec | None,
+        network: nn.Module | None = None,
     ) -> None:
         self.writer, self.config, self.signals, self.on_progress = writer, config, signals, on_progress
-        self.data, self.extensions = data, read_extensions(writer.folder)
+        self.data, self.network = data, network
+        self.extensions = read_extensions(writer.folder)
         self.trackers: Trackers | None = None
         self.begun, self.seconds_before = time.perf_counter(), 0.0
         self.stride = -(-config.training.epochs // (MAX_SNAPSHOTS - 1))
@@ -117,7 +122,9 @@ class Attempt:
         The other processes build the same network from this plan.
         """
         plan = None if checkpoint is None else self._stored_plan()
-        built = build(self.config, plan, self.data)
+        info = self.writer.store.get(self.writer.run_id)
+        start = load_initial(self.writer.folder, info, self.config, self.network)
+        built = build(self.config, plan, self.data, start)
         if distributed.world_size() == 1:
             return built
         distributed.broadcast(
@@ -188,10 +195,13 @@ class Attempt:
         if (fit := built.fit) is not None:
             about = {"residual": fit.residual, "residual_before": fit.residual_before, "seconds": fit.seconds}
             self.writer.event("fit", starts=fit.starts, calibration_batches=fit.calibration_batches, **about)
-        train, val, notes = len(built.data.train), len(built.data.val), list(built.data.notes)
-        self.writer.event(
-            "data", name=built.data.name, train=train, val=val, classes=built.data.num_classes, notes=notes
-        )
+        if self.config.start is not None:
+            self.writer.event("start_from", start=self.config.start)
+        data = built.data
+        sizes = {"train": len(data.train), "val": len(data.val), "classes": data.num_classes}
+        shape = {"input_shape": list(data.input_shape), "in_channels": data.in_channels}
+        dtype = str(data.dtype).removeprefix("torch.")
+        self.writer.event("data", name=data.name, **sizes, **shape, dtype=dtype, notes=list(data.notes))
 
     def _record_cost(self, built: Built) -> None:
         self.writer.cost({"dense": built.dense_cost.to_dict(), "cost": built.cost.to_dict()})
@@ -241,6 +251,13 @@ class Attempt:
         self.writer.status(step=int(event["done"]))
         self.on_progress(event)
 
+    def _routing(self, built: Built) -> dict[str, str]:
+        """Return routing and scope of a network that was compressed before the run; otherwise the configuration says them."""
+        if built.plan is None or self.config.compression is not None:
+            return {}
+        layer = next(iter(built.plan.layers.values()))
+        return {"routing": layer.routing, "scope": layer.scope}
+
     def _summary(self, built: Built, trainer: Trainer) -> dict[str, Any]:
         example = torch.zeros(1, *built.data.input_shape, device=trainer.device)
         if trainer.routing.snapped:  # starts on whole cells need no blending, so the network costs less now
@@ -250,6 +267,7 @@ class Attempt:
         accuracy = {name: value for name, value in trainer.last.items() if not name.endswith("loss")}
         return {
             **_costs(built),
+            **self._routing(built),
             **accuracy,
             "best_top1": trainer.best_top1,
             "latency_ms": latency.median_ms,

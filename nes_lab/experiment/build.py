@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from nes_lab.backbones.imported import check_outputs
@@ -17,6 +16,7 @@ from nes_lab.datasets.registry import load_dataset
 from nes_lab.datasets.sampling import keyed_generator, stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
+from nes_lab.experiment.initial_network import is_compressed
 from nes_lab.fitting.fit import fit
 from nes_lab.import_spec import is_import_spec
 from nes_lab.models.create import dense_backbone
@@ -25,7 +25,7 @@ from nes_lab.planning.from_config import plan_from_config
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
 from nes_lab.records.fit_report import FitReport
-from nes_lab.surgery.replace import replace_layers
+from nes_lab.surgery.replace import materialize, replace_layers
 from nes_lab.training.device import check_processes, pick_device
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.recipe_checks import check_recipe, check_training
@@ -58,7 +58,12 @@ class Built:
     fit: FitReport | None = field(default=None, repr=False)
 
 
-def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: DatasetSpec | None = None) -> Built:
+def build(
+    config: ExperimentConfig,
+    plan: CompressionPlan | None = None,
+    data: DatasetSpec | None = None,
+    network: nn.Module | None = None,
+) -> Built:
     """Load the data, create the backbone with the config's seed, and compress it. Global random states do not change.
 
     Args:
@@ -66,6 +71,7 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
         plan: The compression plan of a run that is resumed; None makes a plan from the config. If a plan is given, the epitomes
             are not fitted to the dense weights. The caller later loads the epitomes from a checkpoint.
         data: The data that :func:`check` returned for the same config; None loads it.
+        network: The network to start from, dense or compressed. A compressed one is trained as it is. None creates the backbone.
 
     Raises:
         DataError: If the data is missing, incomplete or damaged.
@@ -81,10 +87,14 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
     """
     if data is None:
         data = load_dataset(config.data, seed=config.seed)
-    dense = _backbone(config, data)
-    example = torch.zeros(1, *data.input_shape)
+    dense = _backbone(config, data) if network is None else network
+    example = data.example_input()
+    teacher = _teacher(config, data, dense, network)
+    if is_compressed(dense):
+        stored = getattr(dense, "nes_lab_plan", None)
+        dense_cost = count(materialize(dense), example)
+        return Built(dense, plan or stored, data, dense_cost, count(dense, example), teacher)
     dense_cost = count(dense, example)
-    teacher = _teacher(config, data, dense)
     if config.compression is None:
         return Built(dense, None, data, dense_cost, dense_cost, teacher)
     resumed = plan is not None
@@ -103,11 +113,18 @@ def build(config: ExperimentConfig, plan: CompressionPlan | None = None, data: D
     return Built(model, plan, data, dense_cost, count(model, example), teacher, report)
 
 
-def check(config: ExperimentConfig) -> DatasetSpec | None:
+def check(
+    config: ExperimentConfig, data: DatasetSpec | None = None, network: nn.Module | None = None
+) -> DatasetSpec | None:
     """Check a config before a run is created: its device, data, backbone, compression and training.
 
     If the config says to download the data, only the device and the training options are checked. The run downloads the data
     and checks the rest.
+
+    Args:
+        config: The configuration of the experiment.
+        data: The data, if it is loaded already; None loads the data that the config names.
+        network: The network to start from, dense or compressed; None creates the backbone.
 
     Returns:
         The data, which can be passed to :func:`build`; None if the run will download the data.
@@ -129,11 +146,11 @@ def check(config: ExperimentConfig) -> DatasetSpec | None:
     check_trackers(config.training.trackers)
     recipe = recipe_of(config)
     check_recipe(recipe, device)
-    if config.data.download:
+    if data is None and config.data.download:
         return None
-    data = load_dataset(config.data, seed=config.seed)
-    dense, example = _backbone(config, data), torch.zeros(1, *data.input_shape)
-    _teacher(config, data, dense)
+    data = load_dataset(config.data, seed=config.seed) if data is None else data
+    dense, example = _backbone(config, data) if network is None else network, data.example_input()
+    _teacher(config, data, dense, network)
     if config.compression is None:
         count(dense, example)  # raises an error if the network cannot take inputs of this shape
     else:
@@ -183,12 +200,24 @@ def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | No
     return network
 
 
-def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> nn.Module | None:
+def _teacher(
+    config: ExperimentConfig, data: DatasetSpec, dense: nn.Module, start: nn.Module | None
+) -> nn.Module | None:
+    """Return the dense network whose outputs the network learns to imitate; None without distillation.
+
+    Args:
+        config: The configuration of the experiment.
+        data: The data.
+        dense: The network before it is compressed.
+        start: The network from which the run starts; None: it starts from a new backbone.
+    """
     training, backbone = config.training, config.backbone
     if not training.kd_weight:
         return None
     if training.kd_checkpoint is not None:
         teacher = _backbone(config, data, training.kd_checkpoint)
+    elif start is not None and not is_compressed(start):
+        teacher = copy.deepcopy(start)
     elif backbone.pretrained or backbone.checkpoint is not None:
         if backbone.new_head:
             raise OptionError(
@@ -200,6 +229,7 @@ def _teacher(config: ExperimentConfig, data: DatasetSpec, dense: nn.Module) -> n
         raise OptionError(
             f"training.kd_weight={training.kd_weight:g} needs a teacher that has learned: give training.kd_checkpoint, "
             "backbone.checkpoint or backbone.pretrained"
+            + ("" if start is None else "; the start is compressed already, so it cannot teach")
         )
     return teacher.eval().requires_grad_(False)
 

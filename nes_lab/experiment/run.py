@@ -5,7 +5,6 @@ Nothing here imports torch until a method needs it, so the app may use all of it
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -17,7 +16,7 @@ from nes_lab.runs import launcher, layout
 from nes_lab.runs.extend import check_extension, extend
 from nes_lab.runs.files import write_bytes
 from nes_lab.runs.handle import RunHandle
-from nes_lab.runs.info import refuse_finished
+from nes_lab.runs.info import RunInfo, refuse_finished
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 
@@ -87,13 +86,13 @@ class Run(RunHandle):
         """
         from nes_lab.experiment.trained import trained_network
 
-        return trained_network(self.store, self.id, **_asked(which)).network
+        return trained_network(self.store, self.id, network=self._network, **_asked(which)).network
 
     def resume(
         self,
         *,
         network: nn.Module | None = None,
-        data: DatasetSpec | None = None,
+        data: Any = None,
         detach: bool = False,
         progress: bool = True,
         on_progress: OnProgress | None = None,
@@ -115,8 +114,8 @@ class Run(RunHandle):
         Raises:
             RunError: If the run is finished or trains already, or the training fails.
         """
+        self.remember(network, data)
         only_first(self.check_resumable)
-        self._remember(network, data)
         if detach:
             launcher.launch(self.store, self.id)
             return self
@@ -130,7 +129,7 @@ class Run(RunHandle):
         epochs: int,
         *,
         network: nn.Module | None = None,
-        data: DatasetSpec | None = None,
+        data: Any = None,
         detach: bool = False,
         progress: bool = True,
         on_progress: OnProgress | None = None,
@@ -163,12 +162,14 @@ class Run(RunHandle):
             >>> run.extend(2, progress=False).summary["extended_from"]
             'epoch 1'
         """
+        self.remember(network, data)
         only_first(lambda: self._extend(epochs))
         begin: dict[str, Any] = {"detach": detach, "progress": progress, "on_progress": on_progress}
-        return self.resume(network=network, data=data, **begin)
+        return self.resume(**begin)
 
     def _extend(self, epochs: int) -> None:
         info = self.info
+        self._check_given(info)
         check_extension(info, epochs)
         training = {**info.config["training"], "epochs": epochs}
         load_config({**info.config, "training": training})  # other fields may not allow so many epochs
@@ -178,21 +179,41 @@ class Run(RunHandle):
         """Check that the run can be resumed, without resuming it.
 
         Raises:
-            RunError: If the run is finished or trains already.
+            RunError: If the run is finished or trains already, or if something that was given in memory must be given again.
         """
         info = self.info
         if info.is_active:
             raise RunError(f"run {info.id} is {info.state} in process {info.pid}; nes-lab cancel {info.id} stops it")
         refuse_finished(info)
+        self._check_given(info)
+
+    def _check_given(self, info: RunInfo) -> None:
+        if any(have is None for what, have in (("network", self._network), ("data", self._data)) if what in info.given):
+            raise RunError(f"run {info.id} continues only when {info.given_again()}")
 
     def _requeue(self) -> None:
         info = self.info
         if info.state != "queued":
             launcher.requeue(self.store, info)
 
-    def _remember(self, network: nn.Module | None, data: DatasetSpec | None) -> None:
+    def remember(self, network: nn.Module | None, data: Any) -> None:
+        """Keep what the run's files cannot make again, or what is loaded already, for the next training in this process.
+
+        Args:
+            network: The network in memory with which the run was created. None changes nothing.
+            data: The data of the run, as :func:`nes_lab.train` takes it. None changes nothing.
+        """
+        if data is not None:
+            from nes_lab.datasets.as_dataset import as_dataset
+
+            data = as_dataset(data)
         self._network = self._network if network is None else network
         self._data = self._data if data is None else data
+
+    @property
+    def network_in_memory(self) -> nn.Module | None:
+        """The network in memory with which the run was created, if it was given to this object."""
+        return self._network
 
     def _train_here(self, on_progress: OnProgress) -> None:
         """Train the run in this process, or in as many processes as its configuration asks for, and write how it ended."""
@@ -204,7 +225,8 @@ class Run(RunHandle):
             else:
                 from nes_lab.experiment.run_experiment import run_experiment
 
-                run_experiment(self.store, self.id, on_progress=on_progress, data=self._data)
+                given: dict[str, Any] = {} if self._network is None else {"network": self._network}
+                run_experiment(self.store, self.id, on_progress=on_progress, data=self._data, **given)
         except KeyboardInterrupt:
             if is_rank():
                 raise
@@ -244,18 +266,16 @@ class Run(RunHandle):
             RunError: If the run has no checkpoint yet.
             ExportError: If the outputs differ. No file is kept then.
         """
-        from nes_lab.experiment.trained import save_trained
-        from nes_lab.models.folders import export_folder
+        from nes_lab.experiment.trained import save_trained, trained_network
+        from nes_lab.models.folders import export_network
 
         chosen = format or {".onnx": "onnx", ".pt2": "torch"}.get(Path(path).suffix, "folder")
         if chosen == "folder":
-            save_trained(self.store, self.id, path, **_asked(which))
+            save_trained(self.store, self.id, path, network=self._network, **_asked(which))
             return Path(path)
-        with tempfile.TemporaryDirectory(prefix="nes-lab-") as place:
-            shape = save_trained(self.store, self.id, Path(place) / "model", **_asked(which))
-            options: dict[str, Any] = {"format": chosen, "form": form, "opset": opset}
-            options["allow_import"] = True  # the run's configuration, which the user wrote, names the function
-            return export_folder(Path(place) / "model", path, input_shape=input_shape or shape, **options)
+        trained = trained_network(self.store, self.id, network=self._network, **_asked(which))
+        example = trained.example(input_shape)
+        return export_network(trained.network, example, path, format=chosen, form=form, opset=opset)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the configuration, results, curves and layers of the run into one HTML file that needs no internet connection.

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.errors import NesLabError, RunError
 from nes_lab.experiment.attempt import Attempt, make_trainer
 from nes_lab.experiment.build import Built, build
+from nes_lab.experiment.initial_network import load_initial
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.renamed import progress_or_old_callback, renamed_arguments
@@ -43,6 +45,7 @@ def run_experiment(
     on_progress: OnProgress | None = None,
     data: DatasetSpec | None = None,
     *,
+    network: nn.Module | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Train a run to its end, from its latest checkpoint if it has one.
@@ -57,6 +60,7 @@ def run_experiment(
         on_progress: Function that is called at most five times a second with a
             :class:`~nes_lab.progress_bar.ProgressEvent` that counts training steps.
         data: The data that :func:`nes_lab.experiment.build.check` returned for the run's config; None loads the data.
+        network: The network that was given in memory when the run was created; None: the run's files can make it.
         progress: Show a bar on standard error.
 
     Returns:
@@ -78,12 +82,12 @@ def run_experiment(
         config = load_config(store.get(run_id).config)
         if not distributed.is_main():
             with cpu_threads(config.training.threads):
-                return _follow(config, signals)
+                return _follow(store, run_id, config, signals)
         check_trackers(config.training.trackers)
         with RunWriter(store, run_id) as writer:
             try:
                 with cpu_threads(config.training.threads), progress_reporter(progress, on_progress, "run") as report:
-                    return Attempt(writer, config, signals, report, data).run()
+                    return Attempt(writer, config, signals, report, data, network).run()
             except torch.OutOfMemoryError as error:
                 reason = _out_of_memory(config, error)
                 writer.status("failed", reason=reason)
@@ -131,14 +135,14 @@ def _out_of_memory(config: ExperimentConfig, error: Exception) -> str:
     return f"out of memory at data.batch_size={size}; try {half}{keep}. {error}"[:2000]
 
 
-def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
+def _follow(store: RunStore, run_id: str, config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
     """Train a run in a process other than the first one.
 
     The first process sends the plan and the checkpoint, and it writes all files.
     """
     begin = distributed.broadcast()
     plan = None if begin["plan"] is None else CompressionPlan.from_dict(begin["plan"])
-    built = _built(config, plan)
+    built = _built(store, run_id, config, plan)
     hooks = Hooks(should_stop=lambda: bool(signals.received))
     trainer = make_trainer(config, built, hooks)
     if begin["weights"] is not None:
@@ -148,14 +152,15 @@ def _follow(config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
     return {"state": state, "step": trainer.step, "total": trainer.total}
 
 
-def _built(config: ExperimentConfig, plan: CompressionPlan | None) -> Built:
+def _built(store: RunStore, run_id: str, config: ExperimentConfig, plan: CompressionPlan | None) -> Built:
     """Build the network and the data in this process.
 
     If one process of the training cannot build them, all processes raise an error.
     """
     built, error = None, None
     try:
-        built = build(config, plan)
+        start = load_initial(store.path(run_id), store.get(run_id), config)
+        built = build(config, plan, network=start)
     except (NesLabError, OSError, RuntimeError) as problem:
         error = problem
     distributed.raise_on_all_ranks(error)

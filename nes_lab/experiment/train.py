@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.errors import OptionError
-from nes_lab.experiment.ranks import only_first
+from nes_lab.experiment.create_run import create_run
 from nes_lab.experiment.run import Run, open_run
 from nes_lab.progress_bar import OnProgress
 from nes_lab.recipes.registry import experiment_tree
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
-    from nes_lab.datasets.spec import DatasetSpec
+    from torch import nn
 
-__all__ = ["train"]
+__all__ = ["StartWarning", "train"]
+
+
+class StartWarning(UserWarning):
+    """Says that the network from which a run starts decides something instead of the configuration."""
 
 
 def train(
     config: ExperimentConfig | Mapping[str, Any] | str | Path | None = None,
     *,
-    data: DatasetSpec | None = None,
+    network: nn.Module | None = None,
+    start: str | Path | Run | None = None,
+    data: Any = None,
     overrides: Mapping[str, Any] | None = None,
     group: str = "",
     check: bool = True,
@@ -31,6 +38,7 @@ def train(
     progress: bool = True,
     on_progress: OnProgress | None = None,
     resume: str | Run | None = None,
+    allow_import: bool = False,
     root: str | Path | None = None,
 ) -> Run:
     """Create a training run and train it, in this process or in the background.
@@ -41,7 +49,12 @@ def train(
     Args:
         config: The experiment: a mapping of sections, the path of a YAML file, or the name of a recipe. ``nes-lab recipes``
             lists the recipes. ``nes-lab train --help`` lists the fields. None: the default experiment, or the one of ``resume``.
-        data: A data set in memory. None: the one that ``config`` names.
+        network: A network in memory to start from, dense or compressed; it does not change. A dense one is compressed if
+            ``config`` says so. It decides what the section ``backbone`` would. None: the network that ``start`` or ``config`` names.
+        start: Where else to start: the folder of a saved network (``nes-lab fit`` and ``nes-lab compress`` write one), or a run,
+            by its id or as an object. ``"ID:best"`` and ``"ID:averaged"`` name a run's other networks. None: ``config`` decides.
+        data: A data set in memory: a pair (training data, validation data), each a map-style data set, a pair of tensors or a
+            loader. None: the one that ``config`` names.
         overrides: Values that replace those of ``config``, by dotted path, such as ``{"training.epochs": 3}``. None: none.
         group: Name that related runs share, for :func:`nes_lab.list_runs`; may be empty.
         check: Whether to check data, network and budget first. Without the check, a mistake makes the run fail when
@@ -50,8 +63,10 @@ def train(
         progress: Show a bar on standard error while this process trains.
         on_progress: Function that is called with progress events: first one of phase ``"created"``, whose label is the id of
             the run, then at most five a second. None: nothing is called.
-        resume: Continue this run instead of creating one: its id or the run itself. Only the arguments ``data``, ``detach``,
-            ``progress`` and ``on_progress`` may be given with it. None: a run is created.
+        resume: Continue this run instead of creating one: its id or the run itself. Give ``network`` and ``data`` again if the
+            run was created with them. None: a run is created.
+        allow_import: Import the function that the folder ``start`` names as its network. It runs code that the folder chooses, so
+            give True only for a folder that you trust.
         root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
 
     Returns:
@@ -72,17 +87,23 @@ def train(
     """
     begin: dict[str, Any] = {"detach": detach, "progress": progress, "on_progress": on_progress}
     if resume is not None:
-        if config is not None or overrides:
-            raise OptionError("resume= continues a run with its own configuration; leave out config and overrides=")
+        if config is not None or overrides or start is not None:
+            raise OptionError(
+                "resume= continues a run with its own configuration; leave out config, overrides= and start="
+            )
         run = resume if isinstance(resume, Run) else open_run(resume, root=root)
-        return run.resume(data=data, **begin)
+        return run.resume(network=network, data=data, **begin)
+    if network is not None and start is not None:
+        raise OptionError(f"network= and start={start!r} are two networks to start from; give one of them")
     checked = _configuration(config, overrides)
-    loaded = _checked_data(checked) if check and data is None else data
-    store = RunStore(root)
-    run = Run(store, only_first(lambda: store.create(checked.to_dict(), label=checked.label, group=group)))
+    source = next((each for each in (network, start, checked.start) if each is not None), None)
+    about: dict[str, Any] = {"group": group, "detach": detach, "check": check, "allow_import": allow_import}
+    run = create_run(RunStore(root), checked, source=source, data=data, **about)
+    for note in run.info.notes:
+        warnings.warn(note, StartWarning, stacklevel=2)
     if on_progress is not None:
         on_progress({"phase": "created", "done": 0, "total": 0, "label": run.id})
-    return run.resume(data=None if detach else loaded, **begin)
+    return run.resume(**begin)
 
 
 def _configuration(
@@ -94,9 +115,3 @@ def _configuration(
         raise OptionError(f"config is a {type(config).__name__}; give a mapping, a YAML file or the name of a recipe")
     tree = {} if config is None else config if isinstance(config, Mapping) else experiment_tree(config)
     return load_config(tree, overrides)
-
-
-def _checked_data(config: ExperimentConfig) -> DatasetSpec | None:
-    from nes_lab.experiment.build import check
-
-    return check(config)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from nes_lab.config import ExperimentConfig, load_config
+from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import RunError
 from nes_lab.experiment.build import build
+from nes_lab.experiment.initial_network import load_initial
 from nes_lab.export.pretrained import save_pretrained
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.records.compression_plan import CompressionPlan
@@ -33,17 +36,32 @@ class TrainedNetwork:
         network: The network, on the CPU and in evaluation mode. Its attribute ``nes_lab_plan`` is its plan, if it has one.
         input_shape: Shape of one input, without the batch axis.
         about: The run's id, the training step, and whether the weights are averaged.
+        dtype: Type of the numbers of an input.
     """
 
     network: nn.Module
     input_shape: tuple[int, ...]
     about: dict[str, Any]
+    dtype: torch.dtype = torch.float32
+
+    def example(self, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Return an input with a batch axis: random numbers, or zeros if inputs are integers.
+
+        Args:
+            shape: Shape of one input without the batch axis; None: that of the data.
+        """
+        size = (1, *(shape or self.input_shape))
+        if not self.dtype.is_floating_point:
+            return torch.zeros(size, dtype=self.dtype)
+        return torch.randn(size, generator=torch.Generator().manual_seed(0))  # zeros would hide differences
 
 
-def trained_network(store: RunStore, run_id: str, *, averaged: bool = False, best: bool = False) -> TrainedNetwork:
-    """Load the network of a run's newest or best checkpoint.
+def trained_network(
+    store: RunStore, run_id: str, *, averaged: bool = False, best: bool = False, network: nn.Module | None = None
+) -> TrainedNetwork:
+    """Load the network of a run's newest or best checkpoint. The run may still be training.
 
-    The run may still be training. Its data must exist, because the data determines the numbers of classes and channels.
+    Its data is not needed, except for a run of version 0.1.0, which did not record the shape of its inputs.
 
     Args:
         store: The store of the run.
@@ -51,30 +69,41 @@ def trained_network(store: RunStore, run_id: str, *, averaged: bool = False, bes
         averaged: Take the weights averaged over training (EMA) instead of the weights that the optimizer updated.
         best: Use the checkpoint with the best validation top-1 instead of the newest. That top-1 was measured with the
             weights that the optimizer updated.
+        network: The network that was given in memory when the run was created, or one with the same layers; it does not
+            change. None: the run's files can make it.
 
     Raises:
-        RunError: If the run has no checkpoint yet.
+        RunError: If the run has no checkpoint yet, or it was created with a network in memory and ``network`` is None.
         CheckpointError: If its checkpoints are damaged, or hold no averaged weights.
     """
     checkpoint = store.best_checkpoint(run_id) if best else store.latest_checkpoint(run_id)
     if checkpoint is None or checkpoint.state is None:
         raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to load")
-    with imports_of_run(store.path(run_id)):
-        built = build(_untaught(load_config(store.get(run_id).config)), _stored_plan(store.path(run_id)))
+    folder, info = store.path(run_id), store.get(run_id)
+    config = _untaught(load_config(info.config))
+    with imports_of_run(folder):
+        start = load_initial(folder, info, config, network)
+        built = build(config, _stored_plan(folder), _recorded_data(store, run_id), start)
     _let_rest(built.model, load_state(checkpoint.state).get("routing"))
     load_into(built.model, load_weights(checkpoint.weights, ema=averaged), checkpoint.weights)
     if built.plan is not None:
         built.model.nes_lab_plan = built.plan  # type: ignore[assignment]
     about = {"run": run_id, "step": checkpoint.step, "averaged": averaged}
-    return TrainedNetwork(built.model.eval(), built.data.input_shape, about)
+    return TrainedNetwork(built.model.eval(), built.data.input_shape, about, built.data.dtype)
 
 
 def save_trained(
-    store: RunStore, run_id: str, folder: str | Path, *, averaged: bool = False, best: bool = False
+    store: RunStore,
+    run_id: str,
+    folder: str | Path,
+    *,
+    averaged: bool = False,
+    best: bool = False,
+    network: nn.Module | None = None,
 ) -> tuple[int, ...]:
     """Save the network of a run's newest checkpoint as a folder that ``from_pretrained``, ``export`` and ``tune`` read.
 
-    The run may still be training. Its data must exist, because the data determines the numbers of classes and channels.
+    The run may still be training.
 
     Args:
         store: The store of the run.
@@ -83,6 +112,7 @@ def save_trained(
         averaged: Save the weights averaged over training (EMA) instead of the weights that the optimizer updated.
         best: Use the checkpoint with the best validation top-1 instead of the newest. That top-1 was measured with the
             weights that the optimizer updated.
+        network: The network that was given in memory when the run was created; None: the run's files can make it.
 
     Returns:
         The shape of one input, without the batch axis.
@@ -102,7 +132,7 @@ def save_trained(
         >>> save_trained(store, run_id, f"{place}/net")
         (1, 8, 8)
     """
-    trained = trained_network(store, run_id, averaged=averaged, best=best)
+    trained = trained_network(store, run_id, averaged=averaged, best=best, network=network)
     save_pretrained(trained.network, folder, metadata=trained.about)
     return trained.input_shape
 
@@ -115,6 +145,27 @@ def _untaught(config: ExperimentConfig) -> ExperimentConfig:
     backbone = config.backbone.model_copy(update={"pretrained": False, "checkpoint": None, "new_head": False})
     training = config.training.model_copy(update={"kd_weight": 0.0})
     return config.model_copy(update={"backbone": backbone, "training": training})
+
+
+def _recorded_data(store: RunStore, run_id: str) -> DatasetSpec | None:
+    """Return a data set without examples, with the shapes that a run recorded; None if the run recorded none."""
+    facts = [event for event in store.events(run_id) if event["kind"] == "data" and "input_shape" in event]
+    if not facts:
+        return None
+    classes, shape = facts[-1]["classes"], tuple(facts[-1]["input_shape"])
+    nothing: Any = None
+    return DatasetSpec(
+        name=facts[-1]["name"],
+        classes=("",) * classes,
+        image_size=0,
+        in_channels=facts[-1]["in_channels"],
+        train=nothing,
+        val=nothing,
+        mean=(),
+        std=(),
+        shape=shape,
+        dtype=getattr(torch, facts[-1]["dtype"]),
+    )
 
 
 def _stored_plan(folder: Path) -> CompressionPlan | None:

@@ -21,7 +21,7 @@ from nes_lab.records.options import ExportForm, ExportFormat
 from nes_lab.records.tune_report import TuneReport
 from nes_lab.tuning.tune import tune
 
-__all__ = ["export_folder", "tune_folder"]
+__all__ = ["export_folder", "export_network", "tune_folder"]
 
 
 def export_folder(
@@ -51,7 +51,32 @@ def export_folder(
     """
     check_choice("format", format, get_args(ExportFormat))
     model = from_pretrained(folder, allow_import=allow_import).eval()
-    example = _example(model, folder, input_shape)
+    return export_network(model, _example(model, folder, input_shape), path, format=format, form=form, opset=opset)
+
+
+def export_network(
+    model: nn.Module,
+    example: Tensor,
+    path: str | Path,
+    *,
+    format: str = "onnx",
+    form: str = "materialized",
+    opset: int | None = None,
+) -> ExportReport:
+    """Export a network to one file. The file is written only if the exported network's outputs agree with those in PyTorch.
+
+    Args:
+        model: The network, in evaluation mode.
+        example: An input for it, with the batch axis.
+        path: The file to write.
+        format: ``"onnx"`` or ``"torch"`` (a ``.pt2`` program of torch.export).
+        form: ``"materialized"`` or ``"factored"``, as for :func:`export_folder`.
+        opset: Version of the ONNX operator set; None: torch's default.
+
+    Raises:
+        NesLabError: If an option is wrong, or the outputs do not agree. No file is written then.
+    """
+    check_choice("format", format, ("onnx", "torch"))
     if format == "torch":
         if opset is not None:
             raise OptionError(f"opset={opset!r} is for ONNX; torch.export takes no opset")

@@ -48,6 +48,7 @@ class RunInfo(Record):
         extended_from: Where the run was given more epochs than planned, such as ``epoch 20``; empty if it never was.
         given: What existed only in the memory of the process that created the run: ``network``, ``data`` or both, each with
             a name for people. Give the same again to resume the run. Empty if the run's files say everything.
+        notes: Sentences about how the run begins, for example what the network decides instead of the configuration.
     """
 
     NAME = "run"
@@ -68,6 +69,7 @@ class RunInfo(Record):
     summary: dict[str, Any] = field(default_factory=dict)
     extended_from: str = ""
     given: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def is_active(self) -> bool:
@@ -96,20 +98,27 @@ class RunInfo(Record):
 
         Examples:
             >>> RunInfo("a", state="cancelled", given={"network": "TinyNet"}).needs_text()
-            "Resumable when the network is given again: nes_lab.train(resume='a', network=TinyNet)"
+            "Resumable when the network is given again: nes_lab.train(resume='a', network=...)"
         """
-        if not self.given or not self.is_resumable:
-            return ""
-        arguments = ", ".join(f"{what}={name}" for what, name in self.given.items())
-        what = " and the ".join(self.given)
-        verb = "is" if len(self.given) == 1 else "are"
-        return f"Resumable when the {what} {verb} given again: nes_lab.train(resume={self.id!r}, {arguments})"
+        over = self.is_active or self.state == "finished"
+        return "" if over or not self.given else f"Resumable when {self.given_again()}"
+
+    def given_again(self) -> str:
+        """Return what must be given again to continue this run, as the end of a sentence; empty if nothing must.
+
+        Examples:
+            >>> RunInfo("a", given={"network": "TinyNet"}).given_again()
+            "the network is given again: nes_lab.train(resume='a', network=...)"
+        """
+        arguments = ", ".join(f"{what}=..." for what in self.given)
+        subject = " and the ".join(self.given) + (" are" if len(self.given) > 1 else " is")
+        return f"the {subject} given again: nes_lab.train(resume={self.id!r}, {arguments})" if self.given else ""
 
     def table(self) -> Table:
         """Return the run as a table of one row: its state, its progress and its results."""
         numbers = [name for name in _RESULTS if self.summary.get(name) is not None]
         row = {"id": self.id, "label": self.label, "state": self.state, "progress": self.progress}
-        notes = (self.reason, self.needs_text() or STATES[self.state].advice)
+        notes = (*self.notes, self.reason, self.needs_text() or STATES[self.state].advice)
         values = row | {name: self.summary[name] for name in numbers}
         return Table(columns(*row, *numbers), [values], after=[text for text in notes if text])
 
@@ -164,6 +173,7 @@ def read_info(folder: Path) -> RunInfo:
         summary=summary,
         extended_from=extension_text(extensions),
         given=_texts(run.get("given")),
+        notes=tuple(str(note) for note in notes) if isinstance(notes := run.get("notes"), list) else (),
     )
 
 

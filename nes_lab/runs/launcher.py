@@ -51,6 +51,8 @@ def launch(store: RunStore, run_id: str) -> int | None:
     if info.is_active:
         return info.pid
     refuse_finished(info)
+    if info.given:
+        raise RunError(f"run {run_id} cannot train in the background: it continues only when {info.given_again()}")
     with queue.hold_queue(store.root):
         if info.state != "queued":
             requeue(store, info)

@@ -24,7 +24,7 @@ EXTENSIONS = "extensions.json"
 PLAN, COST, REPORT = "plan.json", "cost.json", "report.html"
 CANCEL, CLAIM = "cancel.json", "claim.json"
 CHECKPOINTS, MANIFEST, LATEST = "checkpoints", "manifest.json", "latest.json"
-SNAPSHOTS, QUEUE = "snapshots", ".queue"
+SNAPSHOTS, START, QUEUE = "snapshots", "start", ".queue"
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 

@@ -75,25 +75,24 @@ def _row(info: RunInfo) -> dict[str, Any]:
     config = current_tree(info.config, warn=False)  # so that runs of older versions average with runs of this one
     backbone, data, training = (_section(config, name) for name in ("backbone", "data", "training"))
     compression = _section(config, "compression")
-    extended = _extension(info)
+    summary = info.summary  # a network that was compressed before the run says there how
+    extra = _extension(info) | ({"given": info.given} if info.given else {})
     settings = {
         "id": info.id,
         "label": info.label,
         "group": info.group,
-        "dataset": data.get("name"),
-        "backbone": backbone.get("name"),
+        "dataset": info.given.get("data") or data.get("name"),
+        "backbone": info.given.get("network") or backbone.get("name"),
         "width": backbone.get("width"),
-        "routing": compression.get("routing") if compression else None,
-        "scope": compression.get("scope"),
+        "routing": compression.get("routing") if compression else summary.get("routing"),
+        "scope": compression.get("scope") if compression else summary.get("scope"),
         "seed": config.get("seed"),
         "epochs": training.get("epochs"),
         "extended_from": info.extended_from or None,
         "lr": training.get("lr"),
         "limit": data.get("limit"),
-        "recipe": _fingerprint({"data": data, "training": training} | extended if data or training else {}),
-        "setting": _fingerprint(
-            {key: value for key, value in config.items() if key not in ("seed", "label")} | extended
-        ),
+        "recipe": _fingerprint({"data": data, "training": training} | extra if data or training else {}),
+        "setting": _fingerprint({key: value for key, value in config.items() if key not in ("seed", "label")} | extra),
     }
     return settings | {name: _finite(info.summary.get(name)) for name in NUMBERS} | {"state": info.state}
 

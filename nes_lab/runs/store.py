@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ class RunStore:
         group: str = "",
         *,
         given: Mapping[str, str] | None = None,
+        notes: Sequence[str] = (),
         fill: Callable[[Path], object] | None = None,
     ) -> str:
         """Create a run in the state ``queued`` and return its id. A crash never leaves an incomplete run.
@@ -64,6 +65,7 @@ class RunStore:
             group: Name that related runs share, such as those of a sweep.
             given: What exists only in this process's memory, as :attr:`nes_lab.runs.info.RunInfo.given` describes. None:
                 nothing.
+            notes: Sentences about how the run begins.
             fill: Function that gets the folder of the new run and writes more files into it, before the run appears. If it
                 raises an error, no run is created. None: no more files.
 
@@ -73,7 +75,7 @@ class RunStore:
         run_id = layout.new_id(label)
         fresh = self.root / f".new-{run_id}"
         about = {"schema_version": layout.SCHEMA_VERSION, "id": run_id, "label": label, "group": group}
-        about |= {"given": dict(given)} if given else {}
+        about |= ({"given": dict(given)} if given else {}) | ({"notes": list(notes)} if notes else {})
         try:
             fresh.mkdir(parents=True)
             write_json(fresh / layout.RUN, about | {"created": time.time(), "cwd": _here()} | import_folders(config))

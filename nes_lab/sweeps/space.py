@@ -152,6 +152,10 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
         config = load_config(tree)
     except OptionError as error:
         raise OptionError(f"trial ({label}): {str(error).removeprefix('config: ')}") from error
+    if config.start is not None:
+        raise OptionError(
+            f"start={config.start!r}: the runs of a sweep start from a backbone; give its backbone.checkpoint instead"
+        )
     return Candidate(dict(point), settings, config, key_of(config.to_dict()), label)
 
 

@@ -132,3 +132,20 @@ def test_train_creates_no_run_that_cannot_start(config, words, message, capsys):
     assert main(["train", config, *words]) == 2
     assert message in capsys.readouterr().err
     assert RunStore().list() == []
+
+
+def test_train_from_a_folder_and_from_its_run_says_what_the_start_decides(config, tmp_path, capsys):
+    words = ["--input", "1", "8", "8", "--classes", "10", "--params", "60%", "--round-to", "2"]
+    assert main(["compress", "small_mobilenetv2", str(tmp_path / "net"), *words]) == 0
+    capsys.readouterr()
+    assert main(["train", config, "--from", str(tmp_path / "net"), "--compression.params", "70%"]) == 0
+    first = RunStore().list()[0]
+    out = capsys.readouterr().out
+    assert f"run {first.id} in" in out and "is compressed already" in out
+    assert main(["train", config, "--from", f"{first.id}:best", "--json"]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert second["config"]["start"] == f"{first.id}:best"
+    assert second["summary"]["params"] == first.summary["params"] < first.summary["dense_params"]
+    assert main(["train", config, "--from", "nowhere"]) == 2
+    assert "neither the folder of a saved network nor a run" in capsys.readouterr().err
+    assert len(RunStore().list()) == 2

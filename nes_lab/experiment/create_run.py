@@ -1,0 +1,136 @@
+"""Create a run after its configuration, data and network were checked. A mistake leaves no run behind.
+
+Nothing here imports torch, unless the check, a network or data in memory need it.
+
+Tests: tests/experiment/test_train.py, tests/experiment/test_start_from.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nes_lab.config import ExperimentConfig
+from nes_lab.errors import OptionError
+from nes_lab.experiment.ranks import is_rank, only_first
+from nes_lab.experiment.run import Run
+from nes_lab.runs import layout
+from nes_lab.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from nes_lab.datasets.spec import DatasetSpec
+
+__all__ = ["create_run"]
+
+_WAYS_OUT = {
+    "network": "put the function that makes it into a file, and name it in the configuration, as in "
+    "{'backbone': {'name': 'my_networks:make_network'}}",
+    "data": "put the function that makes it into a file, and name it in the configuration, as in "
+    "{'data': {'name': 'my_data:make_data'}}",
+}
+
+
+def create_run(
+    store: RunStore,
+    config: ExperimentConfig,
+    *,
+    source: Any = None,
+    data: Any = None,
+    group: str = "",
+    detach: bool = False,
+    check: bool = True,
+    allow_import: bool = False,
+) -> Run:
+    """Create a run in the state ``queued``. If torchrun started several processes, the first one creates one run for all.
+
+    Args:
+        store: The store of the runs.
+        config: The configuration that the user wrote.
+        source: The network to start from: a module, a run, a path or text. None: a new backbone.
+        data: Data in memory. None: the configuration names it.
+        group: Name that related runs share; may be empty.
+        detach: Whether the run will train in a process in the background.
+        check: Whether to check data, backbone, budget and training options before the run is created.
+        allow_import: Whether to import the function that a saved network names as its backbone.
+
+    Returns:
+        The run. It holds what was given in memory and the loaded data, so that its training here need not load them again.
+
+    Raises:
+        NesLabError: If something is wrong. No run is created then.
+
+    Examples:
+        >>> import tempfile
+        >>> from nes_lab.config import load_config
+        >>> create_run(RunStore(tempfile.mkdtemp()), load_config({}), check=False).state
+        'queued'
+    """
+    if source is None and data is None:
+        loaded = _checked(config) if check else None
+        return _created(store, config, group, loaded=loaded)
+    from nes_lab.datasets.as_dataset import as_dataset
+    from nes_lab.datasets.registry import load_dataset
+    from nes_lab.experiment.start_from import beginning
+
+    given = {}
+    if data is not None:
+        data = as_dataset(data)
+        given = {"data": data.name}
+    elif not config.data.download:
+        data = load_dataset(config.data, seed=config.seed)
+    opened = nullcontext() if source is None else beginning(source, config, data, store, allow_import)
+    with opened as begin:
+        fitted = config if begin is None else begin.config
+        network = None if begin is None else begin.network
+        given |= {} if begin is None else begin.given
+        _refuse_processes(given, fitted, detach)
+        notes = (*(() if begin is None else begin.notes), *(() if data is None or data.resumable else data.notes))
+        if check:
+            _checked(fitted, data, network)
+        about = {"given": given, "notes": notes, "start": None if begin is None else begin.folder}
+        run = _created(store, fitted, group, loaded=data, **about)
+        run.remember(network if "network" in given else None, None)
+        return run
+
+
+def _checked(config: ExperimentConfig, data: DatasetSpec | None = None, network: Any = None) -> DatasetSpec | None:
+    from nes_lab.experiment.build import check
+
+    return check(config, data, network)
+
+
+def _created(
+    store: RunStore,
+    config: ExperimentConfig,
+    group: str,
+    *,
+    loaded: DatasetSpec | None,
+    given: dict[str, str] | None = None,
+    notes: tuple[str, ...] = (),
+    start: Path | None = None,
+) -> Run:
+    def fill(folder: Path) -> None:
+        if start is not None:
+            shutil.copytree(start, folder / layout.START)
+
+    about: dict[str, Any] = {"label": config.label, "group": group, "given": given, "notes": notes, "fill": fill}
+    run = Run(store, only_first(lambda: store.create(config.to_dict(), **about)))
+    run.remember(None, loaded)
+    return run
+
+
+def _refuse_processes(given: dict[str, str], config: ExperimentConfig, detach: bool) -> None:
+    """Raise an error if other processes would need what was given in memory.
+
+    Raises:
+        OptionError: If the run would train in the background or in several processes. The message says what to do instead.
+    """
+    if not given or not (detach or config.training.processes > 1 or is_rank()):
+        return
+    what, name = next(iter(given.items()))
+    where = "detach=True trains in another process" if detach else "several processes train together"
+    raise OptionError(
+        f"{what}={name} exists only in the memory of this process, and {where}: {_WAYS_OUT[what]}; or train in this process"
+    )

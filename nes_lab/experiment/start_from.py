@@ -1,0 +1,264 @@
+"""Prepare a run that starts from a saved network, from another run, or from a network in memory."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nes_lab.config import BackboneConfig, CompressionConfig, ExperimentConfig
+from nes_lab.cost.count import count
+from nes_lab.datasets.spec import DatasetSpec
+from nes_lab.errors import CheckpointError, NesLabError, OptionError, RunError
+from nes_lab.experiment.initial_network import is_compressed
+from nes_lab.experiment.trained import trained_network
+from nes_lab.export.pretrained import from_pretrained, save_pretrained
+from nes_lab.export.saved_config import CONFIG, WEIGHTS, read_saved_config
+from nes_lab.import_spec import origin_of
+from nes_lab.records.budget import Budget
+from nes_lab.records.counts import Counts
+from nes_lab.runs import layout
+from nes_lab.runs.files import sha256_of
+from nes_lab.runs.handle import RunHandle
+from nes_lab.runs.store import RunStore
+from nes_lab.surgery.replace import materialize
+
+__all__ = ["Beginning", "beginning", "open_start"]
+
+MEMORY = "memory:"
+"""How ``config.start`` begins for a network that was given in memory."""
+_CHECKPOINTS = {"last": {}, "best": {"best": True}, "averaged": {"averaged": True}}
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A network from which a run starts, and the configuration that fits it.
+
+    Attributes:
+        network: The network, as the run will load it.
+        config: The configuration of the run.
+        folder: A temporary folder that holds the saved network, to be copied into the run's folder.
+        given: ``{"network": name}`` if the saved files alone cannot make the network again; otherwise empty.
+        notes: Sentences about what the network decides instead of the configuration.
+    """
+
+    network: nn.Module
+    config: ExperimentConfig
+    folder: Path
+    given: dict[str, str]
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def beginning(
+    source: Any, config: ExperimentConfig, data: DatasetSpec | None, store: RunStore, allow_import: bool = False
+) -> Iterator[Beginning]:
+    """Open the network from which a run is to start, save it in a temporary folder, and fit the configuration to it.
+
+    Args:
+        source: A network in memory, a run, the path of a saved network, or text as :func:`open_start` reads it.
+        config: The configuration that the user wrote.
+        data: The data of the run. None: it is not downloaded yet, so the network is not compared with it.
+        store: The store of the runs.
+        allow_import: Import the function that a saved network names as its backbone, even if ``config`` does not name it.
+
+    Raises:
+        OptionError: If there is no such network, or if it contradicts the configuration or the data.
+        CheckpointError: If the network cannot be read, or cannot be saved.
+    """
+    with tempfile.TemporaryDirectory(prefix="nes-lab-") as place:
+        network, name = open_start(source, store, allow_import=allow_import, backbone=config.backbone.name)
+        folder = Path(place) / layout.START
+        network, given = _saved(network, folder, data)
+        name = name or f"{MEMORY}{type(network).__name__}-{sha256_of(folder / WEIGHTS)[:8]}"
+        fitted, notes = _fitted_config(config, network, name, data)
+        _check_outputs(network, name, data)
+        yield Beginning(network, fitted, folder, given, notes)
+
+
+def open_start(
+    source: Any, store: RunStore, *, allow_import: bool = False, backbone: str = ""
+) -> tuple[nn.Module, str]:
+    """Open the network that the user named as the start of a run.
+
+    Args:
+        source: A network in memory; a run; or text: the path of a folder that :func:`nes_lab.save_pretrained` wrote, the id or
+            folder of a run, or these with ``:best`` or ``:averaged`` at the end.
+        store: The store in which ids of runs are looked up.
+        allow_import: Import the function that a saved network names as its backbone.
+        backbone: Name of a function that may be imported in any case, because the user wrote it.
+
+    Returns:
+        The network, and the text to record in the run's configuration; empty for a network in memory.
+
+    Raises:
+        OptionError: If the text names neither a saved network nor a run.
+        RunError: If the run has no such checkpoint.
+        CheckpointError: If the files are damaged.
+
+    Examples:
+        >>> from nes_lab.runs.store import RunStore
+        >>> open_start(nn.Linear(2, 3), RunStore("nowhere"))
+        (Linear(in_features=2, out_features=3, bias=True), '')
+    """
+    if isinstance(source, nn.Module):
+        return source, ""
+    if isinstance(source, RunHandle):
+        return _of_run(source, "last", store)
+    if not isinstance(source, str | Path):
+        raise OptionError(f"start is a {type(source).__name__}; give a folder, a run or a network")
+    text = str(source)
+    if text.startswith(MEMORY):
+        raise OptionError(f"start={text!r} was a network in memory; give the network again as network=")
+    if text.startswith("hf://") or ((Path(text) / CONFIG).is_file() and not (Path(text) / layout.RUN).is_file()):
+        return from_pretrained(text, allow_import=_may_import(text, allow_import, backbone)), _whole(text)
+    name, _, which = text.rpartition(":")
+    name, which = (name, which) if which in _CHECKPOINTS else (text, "last")
+    try:
+        run = _find_run(name, store)
+    except RunError as error:
+        raise OptionError(f"start={text!r} is neither the folder of a saved network nor a run: {error}") from error
+    return _of_run(run, which, store)
+
+
+def _whole(text: str) -> str:
+    return text if text.startswith("hf://") else str(Path(text).absolute())
+
+
+def _may_import(text: str, allow_import: bool, backbone: str) -> bool:
+    if allow_import or text.startswith("hf://"):
+        return allow_import
+    return (read_saved_config(text).get("backbone") or {}).get("name") == backbone
+
+
+def _find_run(name: str, store: RunStore) -> RunHandle:
+    if (Path(name) / layout.RUN).is_file():
+        folder = Path(name).absolute()
+        return RunHandle(RunStore(folder.parent), folder.name)
+    return RunHandle(store, store.find_id(name))
+
+
+def _of_run(run: RunHandle, which: str, store: RunStore) -> tuple[nn.Module, str]:
+    found = trained_network(run.store, run.id, network=getattr(run, "network_in_memory", None), **_CHECKPOINTS[which])
+    name = run.id if run.store.root == store.root else str(run.folder)
+    return found.network, name if which == "last" else f"{name}:{which}"
+
+
+# ---- a folder that makes the network again ---------------------------------------------------------------------------
+
+
+def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[nn.Module, dict[str, str]]:
+    """Save a network, and load it again as a run will load it.
+
+    Returns:
+        The loaded network, and ``{"network": name}`` if the folder alone cannot make the network again.
+    """
+    for backbone in (None, _class_stamp(network, data)):
+        if backbone is None and getattr(network, "nes_lab_backbone", None) is None:
+            continue
+        try:
+            save_pretrained(network, folder, backbone=backbone, overwrite=True)
+            return from_pretrained(folder, allow_import=True), {}  # the user gave the network or allowed the import
+        except CheckpointError:
+            continue
+    save_pretrained(network, folder, overwrite=True)
+    return from_pretrained(folder, model=network), {"network": type(network).__name__}
+
+
+def _class_stamp(network: nn.Module, data: DatasetSpec | None) -> dict[str, Any] | None:
+    """Return how to make a network by calling its class, as ``nes_lab_backbone`` says it; None if nobody can import the class."""
+    kind = type(network)
+    spec = f"{kind.__module__}:{kind.__qualname__}"
+    found: Any = sys.modules.get(kind.__module__)
+    for part in kind.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if kind.__module__ == "__main__" or found is not kind or not origin_of(spec):
+        return None
+    shapes = {} if data is None else {"num_classes": data.num_classes or None, "in_channels": data.in_channels}
+    return {"name": spec, **shapes}
+
+
+# ---- what the network decides ----------------------------------------------------------------------------------------
+
+
+def _fitted_config(
+    config: ExperimentConfig, network: nn.Module, name: str, data: DatasetSpec | None
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    """Return the configuration of a run that starts from a network, and what it says otherwise than the user's configuration."""
+    backbone, notes = _fitted_backbone(config.backbone, getattr(network, "nes_lab_backbone", None), name)
+    compression = config.compression
+    if compression is not None and is_compressed(network):
+        notes.append(_why_kept(compression, network, name, data))
+        compression = None
+    elif compression is not None and "initial_weights" not in compression.model_fields_set:
+        compression = compression.model_copy(
+            update={"initial_weights": "fit"}
+        )  # "reset" would drop the start's weights
+    update = {"start": name, "backbone": backbone, "compression": compression}
+    return config.model_copy(update=update), tuple(notes)
+
+
+def _fitted_backbone(
+    backbone: BackboneConfig, stamp: dict[str, Any] | None, name: str
+) -> tuple[BackboneConfig, list[str]]:
+    values: dict[str, Any] = (
+        {key: stamp[key] for key in ("name", "width", "options")} if stamp else {"name": backbone.name}
+    )
+    fitted = BackboneConfig(**values)
+    asked = {key: getattr(backbone, key) for key in backbone.model_fields_set}
+    lost = [f"backbone.{key}={value!r}" for key, value in asked.items() if value != getattr(fitted, key)]
+    if not lost:
+        return fitted, []
+    verb = "does" if len(lost) == 1 else "do"
+    return fitted, [f"the start {name} decides the network and its weights; {', '.join(lost)} {verb} not apply"]
+
+
+def _why_kept(compression: CompressionConfig, network: nn.Module, name: str, data: DatasetSpec | None) -> str:
+    """Return the sentence that a compressed start is trained as it is.
+
+    Raises:
+        OptionError: If the start is above the budget of the configuration.
+    """
+    asked = {key: value for key in ("params", "madds", "latency_ms", "preset") if (value := getattr(compression, key))}
+    words = ", ".join(f"compression.{key}={value}" for key, value in asked.items())
+    limits = {key: asked[key] for key in ("params", "madds") if key in asked}
+    about = ""
+    if data is not None:
+        example = data.example_input()
+        own, dense = count(network, example), count(materialize(network), example)
+        about = f" (params {own.params:,} of {dense.params:,}, madds {own.madds:,} of {dense.madds:,})"
+        for key, limit in (Budget(**limits).limits(Counts(dense.params, dense.madds)) if limits else {}).items():
+            if getattr(own, key) > limit:
+                raise OptionError(
+                    f"start={name!r} is compressed already, to {key} {getattr(own, key):,}, which is above "
+                    f"compression.{key}={asked[key]} ({limit:,.0f}). Leave the compression out to train it as it is "
+                    "(--compression none), or start from its dense network"
+                )
+    return f"the start {name} is compressed already{about} and is trained as it is; {words} makes no new plan"
+
+
+def _check_outputs(network: nn.Module, name: str, data: DatasetSpec | None) -> None:
+    """Raise an error if a network has another number of outputs than the data has classes."""
+    if data is None or not data.num_classes:
+        return
+    example = data.example_input()
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            outputs = network.eval()(example)
+    except (RuntimeError, ValueError, TypeError, AssertionError, NesLabError) as error:
+        raise OptionError(f"start={name!r} cannot take an input of shape {tuple(example.shape)}: {error}") from error
+    finally:
+        network.train(was_training)
+    if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] != data.num_classes:
+        raise OptionError(
+            f"start={name!r} has {outputs.shape[1]:,} outputs, and the data {data.name} has {data.num_classes:,} classes; give "
+            "the network a classifier for these classes first, such as timm's reset_classifier"
+        )
