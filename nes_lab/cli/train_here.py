@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from nes_lab.experiment.ranks import is_first, is_rank
 from nes_lab.experiment.run import Run, open_run
 from nes_lab.progress_bar import OnProgress, ProgressEvent
+from nes_lab.runs.info import result_names
 from nes_lab.runs.launcher import runs_before
 from nes_lab.text import format_seconds, format_value
 
@@ -52,18 +53,16 @@ def print_end(run: Run) -> int:
         return 0
     info = run.info
     if info.state == "finished":
-        numbers = [f"{name} {format_value(info.summary[name])}" for name in _SHOWN if name in info.summary]
+        numbers = [f"{name} {format_value(info.summary[name])}" for name in result_names(info.summary)]
         extended = f" (extended from {info.extended_from})" if info.extended_from else ""
         print(f"finished {run.id}{extended}: " + (", ".join(numbers) or "no results"))
     elif info.state == "cancelled":
         how = info.needs_text() or f"continue it with: nes-lab resume {run.id}"
+        how += f" ({info.resume_note})" if info.resume_note else ""
         print(f"\nstopped at step {info.step} of {info.total}; {how}", file=sys.stderr)
     else:
         print(f"nes-lab: run {run.id} is {info.state}: {info.reason}", file=sys.stderr)
     return EXIT.get(info.state, 1)
-
-
-_SHOWN = ("params", "madds", "top1", "best_top1", "latency_ms")
 
 
 @contextmanager

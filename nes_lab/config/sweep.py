@@ -32,7 +32,7 @@ __all__ = ["Range", "SweepConfig", "load_sweep"]
 
 Direction = Literal["maximize", "minimize"]
 SECTIONS = ("data", "backbone", "compression", "training")
-NUMBERS = ("top1", "top5", "best_top1", "params", "learner_params", "madds", "dense_params", "dense_madds",
+NUMBERS = ("top1", "top5", "best_top1", "ema_top1", "best_ema_top1", "params", "learner_params", "madds", "dense_params", "dense_madds",
            "latency_ms", "latency_p90_ms", "seconds")  # fmt: skip  # numbers in a run's summary
 MOST_TRIALS = 100_000
 

@@ -59,7 +59,9 @@ class TrainingConfig(Section):
         default=1.0, ge=0, le=100_000, description="Epochs in which the learning rate rises linearly to lr."
     )
     warmup_lr: float = Field(default=1e-6, ge=0, le=100, description="Learning rate at the first step of the warm-up.")
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="Label smoothing of the training loss.")
+    label_smoothing: float = Field(
+        default=0.1, ge=0, lt=1, description="Label smoothing of cross entropy; a loss of your own does not use it."
+    )
     mixup: float = Field(default=0.0, ge=0, le=10, description="Alpha of Mixup; 0 turns it off.")
     cutmix: float = Field(default=0.0, ge=0, le=10, description="Alpha of CutMix; 0 turns it off.")
     ema_decay: float | None = Field(

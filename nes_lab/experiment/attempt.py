@@ -9,6 +9,7 @@ Tests: tests/experiment/test_run_experiment.py.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from torch import nn
 from nes_lab.config import ExperimentConfig
 from nes_lab.cost.count import count
 from nes_lab.cost.measure import measure_latency
+from nes_lab.datasets.loaders import NOT_RESUMABLE
 from nes_lab.errors import CheckpointError
 from nes_lab.experiment.build import Built, build, recipe_of
 from nes_lab.experiment.initial_network import load_initial
@@ -36,6 +38,7 @@ from nes_lab.training.device import pick_device
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
 from nes_lab.training.signals import StopSignals
+from nes_lab.training.task import CLASSIFICATION, Task
 from nes_lab.training.trackers import Trackers
 from nes_lab.training.training_state import TrainingState
 
@@ -50,10 +53,18 @@ LATENCY_ROUNDS = 20
 TRACKERS_FOLDER = "trackers"
 
 
-def make_trainer(config: ExperimentConfig, built: Built, hooks: Hooks) -> Trainer:
-    """Return a trainer for the network, data and teacher in ``built``, on the device that the config names."""
+def make_trainer(config: ExperimentConfig, built: Built, hooks: Hooks, task: Task = CLASSIFICATION) -> Trainer:
+    """Return a trainer for the network, data and teacher in ``built``, on the device that the config names.
+
+    Args:
+        config: The run's configuration.
+        built: The network, data and teacher.
+        hooks: Callbacks of the training.
+        task: The loss and the metrics.
+    """
     device = pick_device(config.training.device)
     options: dict[str, Any] = {"seed": config.seed, "device": device, "hooks": hooks, "teacher": built.teacher}
+    options |= {"loss": task.own_loss, "metrics": task.metrics}
     return Trainer(built.model, built.data, recipe_of(config), **options)
 
 
@@ -67,6 +78,7 @@ class Attempt:
         on_progress: Function that is called with each progress event.
         data: The data that the config names; None loads it.
         network: The network that was given in memory when the run was created; None: the run's files can make it.
+        task: The loss and the metrics.
     """
 
     def __init__(
@@ -77,9 +89,10 @@ class Attempt:
         on_progress: OnProgress,
         data: DatasetSpec | None,
         network: nn.Module | None = None,
+        task: Task = CLASSIFICATION,
     ) -> None:
         self.writer, self.config, self.signals, self.on_progress = writer, config, signals, on_progress
-        self.data, self.network = data, network
+        self.data, self.network, self.task = data, network, task
         self.extensions = read_extensions(writer.folder)
         self.trackers: Trackers | None = None
         self.begun, self.seconds_before = time.perf_counter(), 0.0
@@ -99,13 +112,14 @@ class Attempt:
         if checkpoint is not None and checkpoint.state is None:
             raise CheckpointError(f"the checkpoint of step {checkpoint.step} has weights but no state to resume from")
         built = self._build(checkpoint)
-        trainer = make_trainer(self.config, built, self._hooks())
+        trainer = make_trainer(self.config, built, self._hooks(), self.task)
         if checkpoint is None:
             self._record(built)
             self._snapshot(trainer)
         else:
             self._restore(trainer, checkpoint)
-        self.writer.status(step=trainer.step, total=trainer.total)
+        note = "" if built.data.resumable else NOT_RESUMABLE
+        self.writer.status(step=trainer.step, total=trainer.total, resume_note=note)
         if not self._fit(trainer):
             asked = self.writer.cancel_requested()  # whoever asks also sends a signal, to wake the process
             reason = "cancelled on request" if asked else f"{self.signals.received or 'a signal'} received"
@@ -192,6 +206,7 @@ class Attempt:
             self.writer.plan_json(built.plan.to_json())
         self._record_cost(built)
         self.writer.summary(**_costs(built))
+        self.writer.event("task", **self.task.to_dict())
         if (fit := built.fit) is not None:
             about = {"residual": fit.residual, "residual_before": fit.residual_before, "seconds": fit.seconds}
             self.writer.event("fit", starts=fit.starts, calibration_batches=fit.calibration_batches, **about)
@@ -234,9 +249,8 @@ class Attempt:
     def _checkpoint(self, trainer: TrainingState) -> None:
         weights, state = self.writer.checkpoint_paths(trainer.step)
         save_training(trainer, weights, state, seconds=self._seconds())
-        validated = trainer.step == trainer.validated * trainer.steps_per_epoch  # not in the middle of an epoch
-        top1 = trainer.last.get("top1") if validated else None
-        self.writer.commit_checkpoint(trainer.step, [weights, state], self.config.training.keep_checkpoints, top1)
+        keep = self.config.training.keep_checkpoints
+        self.writer.commit_checkpoint(trainer.step, [weights, state], keep, trainer.score())
 
     def _epoch_end(self, trainer: TrainingState) -> None:
         if trainer.epoch % self.stride == 0 or trainer.step >= trainer.total:
@@ -259,17 +273,19 @@ class Attempt:
         return {"routing": layer.routing, "scope": layer.scope}
 
     def _summary(self, built: Built, trainer: Trainer) -> dict[str, Any]:
-        example = torch.zeros(1, *built.data.input_shape, device=trainer.device)
+        example = built.data.example_input(trainer.device)
         if trainer.routing.snapped:  # starts on whole cells need no blending, so the network costs less now
             built = replace(built, cost=count(trainer.model, example))
             self._record_cost(built)
         latency = measure_latency({"model": trainer.model}, example, pairs=LATENCY_ROUNDS)["model"]
-        accuracy = {name: value for name, value in trainer.last.items() if not name.endswith("loss")}
+        measured = {name: value for name, value in trainer.last.items() if math.isfinite(value)}
+        if trainer.task.metrics:  # otherwise the loss says how good the network is
+            measured = {name: value for name, value in measured.items() if name not in ("loss", "ema_loss")}
         return {
             **_costs(built),
             **self._routing(built),
-            **accuracy,
-            "best_top1": trainer.best_top1,
+            **measured,
+            **{f"best_{name}": value for name, value in trainer.best.items()},
             "latency_ms": latency.median_ms,
             "latency_p90_ms": latency.p90_ms,
             "threads": latency.threads,

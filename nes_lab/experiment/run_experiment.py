@@ -7,6 +7,7 @@ processes. All processes must see the run's folder, so several machines need a s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,9 @@ from nes_lab.training import distributed
 from nes_lab.training.checkpoint import load_training
 from nes_lab.training.device import cpu_threads
 from nes_lab.training.hooks import Hooks
+from nes_lab.training.metrics import AnyMetric
 from nes_lab.training.signals import StopSignals
+from nes_lab.training.task import Loss, Task
 from nes_lab.training.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ def run_experiment(
     data: DatasetSpec | None = None,
     *,
     network: nn.Module | None = None,
+    loss: Loss | None = None,
+    metrics: Mapping[str, AnyMetric] | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Train a run to its end, from its latest checkpoint if it has one.
@@ -61,6 +66,9 @@ def run_experiment(
             :class:`~nes_lab.progress_bar.ProgressEvent` that counts training steps.
         data: The data that :func:`nes_lab.experiment.build.check` returned for the run's config; None loads the data.
         network: The network that was given in memory when the run was created; None: the run's files can make it.
+        loss: Function of (outputs, targets) that returns the mean loss of a batch. None: cross entropy.
+        metrics: Name -> function of (outputs, targets), as for :func:`nes_lab.evaluate`. The first metric decides which checkpoint
+            is the best. None: top-1 and top-5 accuracy for cross entropy; with another loss, the loss decides.
         progress: Show a bar on standard error.
 
     Returns:
@@ -78,16 +86,17 @@ def run_experiment(
         >>> run_experiment(store, store.create(config.to_dict()))["state"]
         'finished'
     """
+    task = Task.of(loss, metrics)
     with imports_of_run(store.path(run_id)), distributed.joined(), StopSignals() as signals:
         config = load_config(store.get(run_id).config)
         if not distributed.is_main():
             with cpu_threads(config.training.threads):
-                return _follow(store, run_id, config, signals)
+                return _follow(store, run_id, config, signals, data, task)
         check_trackers(config.training.trackers)
         with RunWriter(store, run_id) as writer:
             try:
                 with cpu_threads(config.training.threads), progress_reporter(progress, on_progress, "run") as report:
-                    return Attempt(writer, config, signals, report, data, network).run()
+                    return Attempt(writer, config, signals, report, data, network, task).run()
             except torch.OutOfMemoryError as error:
                 reason = _out_of_memory(config, error)
                 writer.status("failed", reason=reason)
@@ -135,16 +144,18 @@ def _out_of_memory(config: ExperimentConfig, error: Exception) -> str:
     return f"out of memory at data.batch_size={size}; try {half}{keep}. {error}"[:2000]
 
 
-def _follow(store: RunStore, run_id: str, config: ExperimentConfig, signals: StopSignals) -> dict[str, Any]:
+def _follow(
+    store: RunStore, run_id: str, config: ExperimentConfig, signals: StopSignals, data: DatasetSpec | None, task: Task
+) -> dict[str, Any]:
     """Train a run in a process other than the first one.
 
     The first process sends the plan and the checkpoint, and it writes all files.
     """
     begin = distributed.broadcast()
     plan = None if begin["plan"] is None else CompressionPlan.from_dict(begin["plan"])
-    built = _built(store, run_id, config, plan)
+    built = _built(store, run_id, config, plan, data)
     hooks = Hooks(should_stop=lambda: bool(signals.received))
-    trainer = make_trainer(config, built, hooks)
+    trainer = make_trainer(config, built, hooks, task)
     if begin["weights"] is not None:
         load_training(trainer, Path(begin["weights"]), Path(begin["state"]), begin["earlier_epochs"])
     finished = trainer.fit()
@@ -152,7 +163,9 @@ def _follow(store: RunStore, run_id: str, config: ExperimentConfig, signals: Sto
     return {"state": state, "step": trainer.step, "total": trainer.total}
 
 
-def _built(store: RunStore, run_id: str, config: ExperimentConfig, plan: CompressionPlan | None) -> Built:
+def _built(
+    store: RunStore, run_id: str, config: ExperimentConfig, plan: CompressionPlan | None, data: DatasetSpec | None
+) -> Built:
     """Build the network and the data in this process.
 
     If one process of the training cannot build them, all processes raise an error.
@@ -160,7 +173,7 @@ def _built(store: RunStore, run_id: str, config: ExperimentConfig, plan: Compres
     built, error = None, None
     try:
         start = load_initial(store.path(run_id), store.get(run_id), config)
-        built = build(config, plan, network=start)
+        built = build(config, plan, data, start)
     except (NesLabError, OSError, RuntimeError) as problem:
         error = problem
     distributed.raise_on_all_ranks(error)

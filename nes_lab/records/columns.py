@@ -125,6 +125,8 @@ _COLUMNS = (
     Column("images_per_s", "images/s", "Training speed in images per second.", "count"),
     Column("top1", "top-1 %", "Share of correct predictions on the validation split.", "percent"),
     Column("best_top1", "best top-1 %", "Highest top-1 of all evaluations.", "percent"),
+    Column("ema_top1", "averaged top-1 %", "Top-1 of the network with averaged weights.", "percent"),
+    Column("best_ema_top1", "best averaged top-1 %", "Highest top-1 of the network with averaged weights.", "percent"),
     Column(
         "top5", "top-5 %", "Share of labels among the five most likely classes, on the validation split.", "percent"
     ),

@@ -14,9 +14,10 @@ The earlier checkpoints stay complete if the process is killed during these step
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,17 @@ from nes_lab.errors import CheckpointError, RunError
 from nes_lab.runs import layout
 from nes_lab.runs.files import TEMPORARY, explain, read_json, sha256_of, sync, write_json
 
-__all__ = ["Checkpoint", "best", "best_of", "commit", "drop_unfinished", "empty_manifest", "file_name", "latest"]
+__all__ = [
+    "Checkpoint",
+    "Score",
+    "best",
+    "best_of",
+    "commit",
+    "drop_unfinished",
+    "empty_manifest",
+    "file_name",
+    "latest",
+]
 
 _KINDS = {".safetensors": "weights", ".pt": "state"}
 
@@ -40,12 +51,78 @@ class Checkpoint:
         weights: The safetensors file with the weights.
         state: The ``.pt`` file with the states of optimizer, schedule and random generators; None if there is no such file.
         note: Why newer checkpoints were skipped; empty if this checkpoint is the newest.
+        averaged: Whether the averaged weights in the file were asked for, or are the better ones.
+        score: Its validation; None if it was not asked for or not validated.
     """
 
     step: int
     weights: Path
     state: Path | None
     note: str = ""
+    averaged: bool = False
+    score: Score | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Value of the metric for the network that was asked for; None if it is not known."""
+        return None if self.score is None else self.score.value(self.averaged)
+
+    def text(self) -> str:
+        """Say which network of the checkpoint was asked for and how good it is.
+
+        Examples:
+            >>> score = Score("top1", "higher", plain=49.4, averaged=60.3)
+            >>> Checkpoint(40, Path("w.safetensors"), None, averaged=True, score=score).text()
+            'averaged weights of step 40, top1 60.3'
+        """
+        what = f"{'averaged weights' if self.averaged else 'weights'} of step {self.step}"
+        return what if self.value is None or self.score is None else f"{what}, {self.score.metric} {self.value:.4g}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Says how good a checkpoint is: the value of one metric in validation, for each of its two networks.
+
+    Attributes:
+        metric: Name of the metric that decides which checkpoint is the best, such as ``top1``, or ``loss``.
+        better: ``"higher"`` or ``"lower"``.
+        plain: Value of the network that the optimizer trained; None if it was not a finite number.
+        averaged: Value of the network with averaged weights; None if there is none.
+    """
+
+    metric: str
+    better: str
+    plain: float | None
+    averaged: float | None = None
+
+    def value(self, averaged: bool) -> float | None:
+        """Return the value of the network with averaged weights, or of the other one."""
+        return self.averaged if averaged else self.plain
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Return True if a value of the metric is better than another one."""
+        return value > than if self.better == "higher" else value < than
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Score | None:
+        """Read the score from an entry of ``manifest.json``; None if the checkpoint was not validated.
+
+        Examples:
+            >>> Score.of({"step": 8, "top1": 7.0})
+            Score(metric='top1', better='higher', plain=7.0, averaged=None)
+        """
+        about = entry.get("score")
+        if not isinstance(about, dict):  # versions until 0.1.0 wrote only the top-1
+            top1 = _number(entry.get("top1"))
+            return None if top1 is None else cls("top1", "higher", top1)
+        values = _number(about.get("plain")), _number(about.get("averaged"))
+        return cls(str(about.get("metric")), "lower" if about.get("better") == "lower" else "higher", *values)
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def empty_manifest(run: Path) -> None:
@@ -70,11 +147,12 @@ def file_name(step: int, attempt: int, kind: str) -> str:
 
 
 def commit(
-    run: Path, step: int, attempt: int, files: Iterable[Path], keep: int, top1: float | None = None
+    run: Path, step: int, attempt: int, files: Iterable[Path], keep: int, score: Score | None = None
 ) -> dict[str, Any]:
     """Make files that were just written the latest checkpoint of a run, and delete old checkpoints.
 
-    The ``keep`` newest checkpoints and the one with the best validation top-1 are kept.
+    The ``keep`` newest checkpoints are kept, and the best one of each network: of the network that the optimizer trained, and of the
+    one with averaged weights.
 
     Args:
         run: Folder of the run.
@@ -82,7 +160,7 @@ def commit(
         attempt: 1 if the files were written before the run was resumed, 2 after the first resume, and so on.
         files: One ``.safetensors`` file and at most one ``.pt`` file, both in the folder of checkpoints.
         keep: How many of the newest checkpoints are kept.
-        top1: Validation top-1 of this checkpoint in percent; None if it was not validated.
+        score: How good this checkpoint is in validation; None if it was not validated.
 
     Returns:
         The entry of the new checkpoint in ``manifest.json``.
@@ -101,8 +179,8 @@ def commit(
         raise CheckpointError(f"the checkpoint of step {step} has no .safetensors file")
     same = (step, attempt)
     entries = [item for item in _entries(folder, run) if (item.get("step"), item.get("attempt")) != same]
-    if top1 is not None:
-        entry["top1"] = top1
+    if score is not None:
+        entry["score"] = asdict(score)
     entries = _kept([*entries, entry], max(1, keep))
     sync(folder)
     write_json(folder / layout.MANIFEST, {"schema_version": layout.SCHEMA_VERSION, "checkpoints": entries})
@@ -114,23 +192,32 @@ def commit(
 def _kept(entries: list[dict[str, Any]], keep: int) -> list[dict[str, Any]]:
     """Return the entries of the checkpoints to keep, oldest first.
 
-    These are the ``keep`` newest checkpoints and the one with the best validation top-1.
+    These are the ``keep`` newest checkpoints and the best one of each network.
     """
-    top = best_of(entries)
-    return [item for item in entries[:-keep] if item is top] + entries[-keep:]
+    tops = [best_of(entries), best_of(entries, averaged=True)]
+    return [item for item in entries[:-keep] if any(item is top for top in tops)] + entries[-keep:]
 
 
-def best_of(entries: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the entry of the checkpoint with the best validation top-1; None if no checkpoint was validated.
+def best_of(entries: list[dict[str, Any]], averaged: bool = False) -> dict[str, Any] | None:
+    """Return the entry of the checkpoint with the best validation; None if no checkpoint was validated.
 
-    If several have the same top-1, the first of them is returned.
+    If several are equally good, the first of them is returned.
+
+    Args:
+        entries: Entries of ``manifest.json``, oldest first.
+        averaged: True: compare the networks with averaged weights; False: those that the optimizer trained.
 
     Examples:
         >>> best_of([{"step": 1, "top1": 7.0}, {"step": 2, "top1": 9.0}, {"step": 3, "top1": 9.0}, {"step": 4}])["step"]
         2
     """
-    validated = [item for item in entries if type(item.get("top1")) in (int, float)]
-    return max(validated, key=lambda item: item["top1"], default=None)
+    top, value = None, None
+    for entry in entries:
+        score = Score.of(entry)
+        new = None if score is None else score.value(averaged)
+        if score is not None and new is not None and (value is None or score.is_better(new, value)):
+            top, value = entry, new
+    return top
 
 
 def drop_unfinished(run: Path, attempt: int) -> None:
@@ -218,10 +305,15 @@ def latest(run: Path) -> Checkpoint | None:
     return None
 
 
-def best(run: Path) -> Checkpoint | None:
-    """Return the checkpoint of a run with the best validation top-1.
+def best(run: Path, averaged: bool | None = False) -> Checkpoint | None:
+    """Return the checkpoint of a run with the best validation.
 
     The SHA-256 of each file is computed and compared with the stored one.
+
+    Args:
+        run: Folder of the run.
+        averaged: False: compare the networks that the optimizer trained; True: those with averaged weights; None: both, and the
+            attribute ``averaged`` of the checkpoint says which one is better.
 
     Returns:
         The checkpoint, or None if no checkpoint was validated.
@@ -230,12 +322,24 @@ def best(run: Path) -> Checkpoint | None:
         CheckpointError: If the files of this checkpoint are damaged, or the list of checkpoints cannot be read.
     """
     folder = run / layout.CHECKPOINTS
-    entry = best_of(_entries(folder, run))
+    entries = _entries(folder, run)
+    plain, mean = best_of(entries), best_of(entries, averaged=True)
+    if averaged is None:
+        averaged = mean is not None and (plain is None or _beats(mean, plain))
+    entry = mean or plain if averaged else plain  # older versions wrote only the value of the plain network
     if entry is None:
         return None
     if problem := _why_broken(folder, entry):
         raise CheckpointError(f"the best checkpoint of run {run.name}, step {entry.get('step')}, is damaged: {problem}")
-    return _opened(folder, entry)
+    return replace(_opened(folder, entry), averaged=averaged, score=Score.of(entry))
+
+
+def _beats(mean: dict[str, Any], plain: dict[str, Any]) -> bool:
+    """Return True if the averaged network of one checkpoint is better than the plain network of another one."""
+    score, rival = Score.of(mean), Score.of(plain)
+    assert score is not None and rival is not None  # best_of returns scored entries
+    assert score.averaged is not None and rival.plain is not None
+    return score.is_better(score.averaged, rival.plain)
 
 
 def _opened(folder: Path, entry: dict[str, Any], note: str = "") -> Checkpoint:

@@ -7,12 +7,13 @@ Tests: tests/runs/test_query.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import RunError
-from nes_lab.records.columns import columns
+from nes_lab.records.columns import columns, number_column
 from nes_lab.records.record import Record
 from nes_lab.records.table import Table
 from nes_lab.runs import claims, layout, process, queue
@@ -21,9 +22,7 @@ from nes_lab.runs.files import read_json
 from nes_lab.runs.flatten import flatten
 from nes_lab.runs.states import STATES
 
-__all__ = ["RunInfo", "is_cancel_requested", "read_config", "read_info", "read_run", "refuse_finished"]
-
-_RESULTS = ("top1", "best_top1", "params", "madds", "latency_ms")
+__all__ = ["RunInfo", "is_cancel_requested", "read_config", "read_info", "read_run", "refuse_finished", "result_names"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +48,8 @@ class RunInfo(Record):
         given: What existed only in the memory of the process that created the run: ``network``, ``data`` or both, each with
             a name for people. Give the same again to resume the run. Empty if the run's files say everything.
         notes: Sentences about how the run begins, for example what the network decides instead of the configuration.
+        resume_note: Why a resumed run ends with other weights than an uninterrupted one, such as data from loaders. Empty if
+            it ends with the same weights.
     """
 
     NAME = "run"
@@ -70,6 +71,7 @@ class RunInfo(Record):
     extended_from: str = ""
     given: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    resume_note: str = ""
 
     @property
     def is_active(self) -> bool:
@@ -116,11 +118,11 @@ class RunInfo(Record):
 
     def table(self) -> Table:
         """Return the run as a table of one row: its state, its progress and its results."""
-        numbers = [name for name in _RESULTS if self.summary.get(name) is not None]
+        numbers = result_names(self.summary)
         row = {"id": self.id, "label": self.label, "state": self.state, "progress": self.progress}
-        notes = (*self.notes, self.reason, self.needs_text() or STATES[self.state].advice)
+        notes = (*self.notes, self.reason, self.needs_text() or STATES[self.state].advice, self.resume_note)
         values = row | {name: self.summary[name] for name in numbers}
-        return Table(columns(*row, *numbers), [values], after=[text for text in notes if text])
+        return Table([*columns(*row), *map(number_column, numbers)], [values], after=[text for text in notes if text])
 
     def __repr__(self) -> str:
         steps = f", step {self.step:,} of {self.total:,}" if self.total else ""
@@ -136,6 +138,19 @@ class RunInfo(Record):
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes of the run as plain values for JSON."""
         return asdict(self)
+
+
+def result_names(summary: Mapping[str, Any]) -> list[str]:
+    """Return the names of the numbers in a summary that say most about a run: its metric, and its size and speed.
+
+    Examples:
+        >>> result_names({"params": 10, "error": 0.2, "best_error": 0.1, "seconds": 3.0})
+        ['error', 'best_error', 'params']
+    """
+    best = [name for name in summary if name.startswith("best_")]
+    metrics = [name.removeprefix("best_") for name in best if not name.startswith("best_ema_")] or ["top1"]
+    names = [*metrics, *best, "params", "madds", "latency_ms"]
+    return [name for name in names if summary.get(name) is not None]
 
 
 def read_info(folder: Path) -> RunInfo:
@@ -174,6 +189,7 @@ def read_info(folder: Path) -> RunInfo:
         extended_from=extension_text(extensions),
         given=_texts(run.get("given")),
         notes=tuple(str(note) for note in notes) if isinstance(notes := run.get("notes"), list) else (),
+        resume_note=str(status.get("resume_note") or ""),
     )
 
 

@@ -201,9 +201,15 @@ class RunStore:
         """Return the newest undamaged checkpoint of a run, or None if none was ever written."""
         return checkpoints.latest(self.path(run_id))
 
-    def best_checkpoint(self, run_id: str) -> checkpoints.Checkpoint | None:
-        """Return the checkpoint of a run with the best validation top-1, or None if no checkpoint was validated."""
-        return checkpoints.best(self.path(run_id))
+    def best_checkpoint(self, run_id: str, averaged: bool | None = False) -> checkpoints.Checkpoint | None:
+        """Return the checkpoint of a run with the best validation, or None if no checkpoint was validated.
+
+        Args:
+            run_id: Id of the run.
+            averaged: False: compare the networks that the optimizer trained; True: those with averaged weights; None: both, and
+                the attribute ``averaged`` of the checkpoint says which one is better.
+        """
+        return checkpoints.best(self.path(run_id), averaged)
 
     def snapshots(self, run_id: str) -> list[int]:
         """Return the training steps for which a run has a snapshot.

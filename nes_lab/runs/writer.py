@@ -136,7 +136,7 @@ class RunWriter:
         return {key: value for key, value in status.items() if type(value) is int and value >= 0}
 
     def status(self, state: str | None = None, *, step: int | None = None, total: int | None = None,
-               reason: str = "") -> None:  # fmt: skip
+               reason: str = "", resume_note: str | None = None) -> None:  # fmt: skip
         """Write the status file of the run: its state, the reason for it, and the training steps done.
 
         Args:
@@ -144,6 +144,7 @@ class RunWriter:
             step: Training steps done; None keeps the present value.
             total: Training steps in total; None keeps the present value.
             reason: Why the run has this state, as a sentence for people.
+            resume_note: Why a resumed run ends with other weights than an uninterrupted one; None keeps the present text.
         """
         with self._guard:
             if state is not None:
@@ -153,6 +154,8 @@ class RunWriter:
                 self._status["step"] = int(step)
             if total is not None:
                 self._status["total"] = int(total)
+            if resume_note is not None:
+                self._status["resume_note"] = resume_note
             self._write_status(durable=state is not None)
         if state in FINAL_STATES:
             with contextlib.suppress(RunError) if state == "failed" else contextlib.nullcontext():
@@ -239,18 +242,21 @@ class RunWriter:
         stem = f".saving-step-{step:08d}-a{self.attempt:02d}"
         return self.checkpoint_dir / f"{stem}.safetensors", self.checkpoint_dir / f"{stem}.state.pt"
 
-    def commit_checkpoint(self, step: int, files: list[Path], keep: int = 2, top1: float | None = None) -> None:
+    def commit_checkpoint(
+        self, step: int, files: list[Path], keep: int = 2, score: checkpoints.Score | None = None
+    ) -> None:
         """Make files that were just written the latest checkpoint of the run, and delete old checkpoints.
 
-        The ``keep`` newest checkpoints and the one with the best validation top-1 are kept.
+        The ``keep`` newest checkpoints are kept, and the best one of each network: of the network that the optimizer trained,
+        and of the one with averaged weights.
 
         Args:
             step: Training steps done.
             files: The files with the weights and the optimizer's state, at the paths from :meth:`checkpoint_paths`.
             keep: How many of the newest checkpoints are kept.
-            top1: Validation top-1 of this checkpoint in percent; None if it was not validated.
+            score: How good this checkpoint is in validation; None if it was not validated.
         """
-        entry = checkpoints.commit(self.folder, step, self.attempt, files, keep, top1)
+        entry = checkpoints.commit(self.folder, step, self.attempt, files, keep, score)
         self.event("checkpoint", step=step, bytes=sum(about["size"] for about in entry["files"].values()))
 
     def latest_checkpoint(self) -> checkpoints.Checkpoint | None:

@@ -112,11 +112,9 @@ class Objective:
 def _check_label_options(recipe: Recipe, classes: int, task: Task) -> None:
     """Refuse options for labels of classes if the loss is not cross entropy or the data says no classes."""
     mixes = [name for name in ("mixup", "cutmix") if getattr(recipe, name)]
-    names = mixes + ["label_smoothing"] * (recipe.label_smoothing > 0)
-    if names and task.own_loss is not None:
-        raise OptionError(
-            f"{names[0]}={getattr(recipe, names[0]):g} works with cross entropy only; with loss= set it to 0"
-        )
+    if mixes and task.own_loss is not None:
+        name = mixes[0]
+        raise OptionError(f"{name}={getattr(recipe, name):g} mixes classes for cross entropy; with loss= set it to 0")
     if mixes and classes < 1:
         raise OptionError(
             f"{mixes[0]}={getattr(recipe, mixes[0]):g} needs the number of classes; the data does not say it"

@@ -41,7 +41,8 @@ class Recipe:
         min_lr: Final learning rate of ``"cosine"``, ``"poly"`` and ``"tanh"``.
         warmup_epochs: Number of epochs in which the learning rate rises linearly to ``lr``; may be a fraction.
         warmup_lr: Learning rate at the first step of the warm-up.
-        label_smoothing: Fraction of each label's probability that is spread evenly over all classes, in [0, 1).
+        label_smoothing: Fraction of each label's probability that is spread evenly over all classes, in [0, 1). A
+            loss of your own does not use it.
         mixup: Alpha of Mixup; 0: off.
         cutmix: Alpha of CutMix; 0: off. If both are on, one of them is chosen at random for each batch.
         ema_decay: Largest decay of the moving average of the weights; None: no average is kept.

@@ -14,6 +14,7 @@ from torch import nn
 from nes_lab.datasets.sampling import stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import CheckpointError
+from nes_lab.runs.checkpoints import Score
 from nes_lab.text import list_some
 from nes_lab.training import distributed
 from nes_lab.training.engine import Engine
@@ -122,6 +123,14 @@ class TrainingState:
         }
         self.best |= new
         return bool(new)
+
+    def score(self) -> Score | None:
+        """Return how good the network and its moving average are; None if they were not validated at the present step."""
+        if self.step != self.validated * self.steps_per_epoch or not self.last:
+            return None
+        name = self.task.decisive
+        values = [self.last.get(key) for key in (name, f"ema_{name}")]
+        return Score(name, self.task.better, *(None if v is None or not math.isfinite(v) else v for v in values))
 
     def rank_state(self) -> dict[str, Any]:
         """Return the random generators of this process, and its mean loss and accuracy so far, as a dict."""

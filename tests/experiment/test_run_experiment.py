@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from nes_lab.config import load_config
+from nes_lab.datasets.as_dataset import as_dataset
 from nes_lab.errors import CheckpointError, OptionError, RunError
 from nes_lab.experiment.run import Run
 from nes_lab.experiment.run_experiment import resume, run_experiment
@@ -24,6 +26,7 @@ from nes_lab.runs import layout
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.store import RunStore
 from nes_lab.training.checkpoint import load_weights
+from tests.training.own_tasks import regression
 
 
 def tree(epochs: int = 2, routing: str | None = "free", **training) -> dict:
@@ -118,6 +121,45 @@ def test_a_run_leaves_everything_behind(tmp_path: Path) -> None:
     assert (store.path(run_id) / "plan.json").exists()
     assert {event["kind"] for event in store.events(run_id)} >= {"start", "data", "checkpoint", "finished"}
     assert seen[-1]["done"] == 8
+
+
+def test_a_run_keeps_its_own_loss_and_metrics_and_the_best_of_both_networks(tmp_path, monkeypatch):
+    own = regression()
+    data = as_dataset((own.train, DataLoader(TensorDataset(*own.val), batch_size=8)), classes=2)
+    store, run_id = create(tmp_path, epochs=3, ema_decay=0.5)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        run_experiment(store, run_id, data=data, **own.measures)
+    with pytest.raises(
+        CheckpointError, match="training with loss=MSELoss, not cross entropy; give the same loss= again"
+    ):
+        run_experiment(store, run_id, data=data)
+    run_experiment(store, run_id, data=data, **own.measures)
+    summary, rows = store.get(run_id).summary, [row for row in store.metrics(run_id) if row["split"] == "val"]
+    for name in ("error", "ema_error"):
+        assert summary[f"best_{name}"] == min(row[name] for row in rows)
+        assert summary[name] == rows[-1][name]
+    assert "top1" not in summary and "loss" not in summary and "lr" in store.metrics(run_id)[0]
+    best = store.best_checkpoint(run_id, None)
+    assert best.value == min(summary["best_error"], summary["best_ema_error"])
+    assert best.score.metric == "error"
+    (task,) = [event for event in store.events(run_id) if event["kind"] == "task"]
+    assert (task["loss"], task["metrics"]) == ("loss=MSELoss", [["error", "lower"]])
+    assert store.get(run_id).resume_note == ""
+
+
+def test_a_run_on_loaders_says_that_it_does_not_resume_bit_for_bit(tmp_path, monkeypatch):
+    pairs = TensorDataset(*regression().train)
+    loader = DataLoader(pairs, batch_size=20)
+    store, run_id = create(tmp_path)
+    stop_after(monkeypatch, 3)
+    about = {"data": as_dataset((loader, pairs), classes=2), "loss": torch.nn.MSELoss()}
+    assert run_experiment(store, run_id, **about) == {"state": "cancelled", "step": 3, "total": 10}
+    assert store.get(run_id).resume_note == "not resumable bit for bit: the data comes from loaders"
+    finished = run_experiment(store, run_id, **about)
+    assert finished["state"] == "finished" and finished["best_loss"] <= finished["loss"]
+    (event,) = [event for event in store.events(run_id) if event["kind"] == "data"]
+    assert event["notes"] == [store.get(run_id).resume_note]
 
 
 def test_snapshots_show_starts_moving(tmp_path: Path) -> None:

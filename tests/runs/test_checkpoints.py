@@ -7,14 +7,16 @@ import os
 import pytest
 
 from nes_lab.errors import CheckpointError
+from nes_lab.runs.checkpoints import Score
 from nes_lab.runs.writer import RunWriter
 
 
-def save(writer, step, keep=2, **about):
+def save(writer, step, keep=2, top1=None, averaged=None):
     weights, state = writer.checkpoint_paths(step)
     weights.write_bytes(b"weights %d" % step * 20)
     state.write_bytes(b"state %d" % step * 20)
-    writer.commit_checkpoint(step, [weights, state], keep=keep, **about)
+    score = None if top1 is None else Score("top1", "higher", top1, averaged)
+    writer.commit_checkpoint(step, [weights, state], keep=keep, score=score)
 
 
 @pytest.fixture
@@ -62,6 +64,47 @@ def test_the_best_stays_until_a_better_one_comes(store):
         with pytest.raises(CheckpointError, match=r"the best checkpoint .* step 60, is damaged: .* was altered"):
             store.best_checkpoint(run_id)
         writer.status("cancelled")
+
+
+def steps(store, run_id):
+    return [int(name[5:13]) for name in names(store, run_id)[1::2]]
+
+
+def test_the_best_of_each_network_stays(store):
+    """The averaged one of step 20 beats the plain one of step 10."""
+    run_id = store.create({})
+    with RunWriter(store, run_id) as writer:
+        for step, top1, averaged in ((10, 50.0, 40.0), (20, 45.0, 60.0), (30, 41.0, 50.0), (40, 42.0, 60.0)):
+            save(writer, step, keep=1, top1=top1, averaged=averaged)
+        writer.status("cancelled")
+    assert steps(store, run_id) == [10, 20, 40]
+    found = [store.best_checkpoint(run_id, averaged) for averaged in (False, True, None)]
+    assert [(best.step, best.averaged, best.value) for best in found] == [
+        (10, False, 50.0), (20, True, 60.0), (20, True, 60.0)]  # fmt: skip
+    assert found[2].text() == "averaged weights of step 20, top1 60"
+
+
+def test_the_best_may_be_the_lowest(store):
+    run_id = store.create({})
+    with RunWriter(store, run_id) as writer:
+        for step, plain, averaged in ((10, 0.5, 0.6), (20, 0.3, 0.4), (30, 0.4, float("nan"))):
+            weights, _ = writer.checkpoint_paths(step)
+            weights.write_bytes(b"x")
+            writer.commit_checkpoint(step, [weights], keep=1, score=Score("error", "lower", plain, averaged))
+        writer.status("cancelled")
+    assert steps(store, run_id)[0] == 20
+    best = store.best_checkpoint(run_id, None)
+    assert (best.step, best.averaged, best.text()) == (20, False, "weights of step 20, error 0.3")
+
+
+def test_the_best_of_a_run_of_an_older_version_is_found(store, run_id):
+    path = store.path(run_id) / "checkpoints" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for entry, top1 in zip(manifest["checkpoints"], (70.0, 60.0), strict=True):
+        entry["top1"] = top1  # version 0.1.0 wrote the plain network's value alone, also if weights were averaged
+    path.write_text(json.dumps(manifest))
+    found = [store.best_checkpoint(run_id, averaged) for averaged in (False, True, None)]
+    assert [(best.step, best.averaged) for best in found] == [(20, False), (20, True), (20, False)]
 
 
 def damage(path, how):
