@@ -15,13 +15,18 @@ __version__ = "0.2.0"
 
 _LIST = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 _HOMES = {name.name: line.module for line in _LIST.body if isinstance(line, ast.ImportFrom) for name in line.names}
+_ROOMS = {
+    name for name, home in _HOMES.items() if home == __name__
+}  # such as nes_lab.figures, which need more packages
 
-__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *(name for name in _HOMES if name not in _ROOMS)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'nes_lab' has no attribute {name!r}")
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
     value = globals()[name] = getattr(import_module(str(_HOMES[name])), name)
     return value
 

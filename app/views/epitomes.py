@@ -6,9 +6,9 @@ from app.cached import choose_run, layers_at, store
 from app.components.plot import plot
 from nes_lab.figures.coverage import coverage
 from nes_lab.figures.epitome_atlas import atlas_pages, epitome_atlas
+from nes_lab.figures.inputs import largest_layers
 from nes_lab.figures.patches_on_epitome import patches_on_epitome
 from nes_lab.figures.routing_map import routing_map
-from nes_lab.figures.run_report import largest_layers
 from nes_lab.figures.start_trajectories import start_trajectories
 
 VIEWS = ("Atlas", "Patches", "Routing map", "Coverage", "Trajectories")

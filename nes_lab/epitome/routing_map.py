@@ -15,9 +15,9 @@ from torch import Tensor
 from nes_lab.epitome.sampling import sample_patches, sampling_matrix
 from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.errors import GeometryError
-from nes_lab.figures.grids import axis_names
 from nes_lab.geometry.coverage import read_counts
-from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry, axis_name
+from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
 from nes_lab.text import format_shape, list_some
@@ -58,13 +58,31 @@ class RoutingMap:
 
     def table(self) -> Table:
         """Return the starts as a table with one row per weight axis that has starts."""
-        names = axis_names(self.geometry.weight_shape)
         rows = [
-            {"axis": names[i], "starts_list": _listed(starts)}
+            {"axis": axis_name(i), "starts_list": _listed(starts)}
             for i, starts in enumerate(self.starts)
             if starts is not None
         ]
         return Table(columns("axis", "starts_list"), rows, before=[repr(self)])
+
+    def snapshot(self, name: str = "") -> LayerSnapshot:
+        """Copy the starts into numpy arrays, for figures. The copy has no epitome.
+
+        Args:
+            name: Name of the layer, for titles. Empty: ``RoutingMap``.
+        """
+        geometry = self.geometry
+        return LayerSnapshot(
+            name=name or type(self).__name__,
+            epitome=None,
+            starts=tuple(None if s is None else s.detach().float().cpu().numpy() for s in self.starts),
+            weight_shape=geometry.weight_shape,
+            epitome_shape=geometry.epitome_shape,
+            patch_shape=geometry.patch_shape,
+            scope=geometry.scope,
+            boundary=geometry.boundary,
+            routing=self.mode,
+        )
 
     def taps(self, axis: int) -> AxisTaps | None:
         """Return the taps of a weight axis: the epitome cells that each index reads, and the factor of each cell.

@@ -1,8 +1,16 @@
-"""Draw figures and write reports: each function takes plain data and returns a plotly figure or an HTML page.
+"""Draw figures and write reports: each function takes plans, reports, layers, runs or plain data, and returns a plotly figure.
 
-No code here trains a network, measures one or loads one.
+All public names can be used without further imports, as ``nes_lab.figures.layer_bars(plan)``. No code here trains a network,
+measures one or loads one.
 
-To add a figure, write ``figures/NAME.py`` with one function ``NAME`` that returns a figure made by ``theme.new_figure``.
+To add a figure, write ``figures/NAME.py`` with one function ``NAME`` that returns a figure made by ``theme.new_figure``, and list
+the function at the end of this file.
+
+Examples:
+    >>> import torch, nes_lab
+    >>> layer = nes_lab.EpitomeConv2d(16, 32, 3, epitome_shape=(16, 8, 3, 3))
+    >>> nes_lab.figures.coverage(layer).layout.title.text
+    'Coverage of EpitomeConv2d'
 
 Figures of a layer's epitome. A patch is a block of the layer's weight that is read from the epitome. The start of a
 patch is the position on the epitome where the patch begins:
@@ -24,6 +32,7 @@ Figures of plans, fits and runs:
 ``live_run``: draw the training curves of a run.
 ``accuracy_vs_madds``: draw accuracy against multiply-adds of many runs.
 ``reported``: list published ImageNet results, which ``accuracy_vs_madds`` can draw.
+``inputs``: turn a plan, a report, a layer or a run into the data that a figure draws.
 ``progress``: describe the progress of a run in one line.
 
 Figures of data sets:
@@ -38,3 +47,52 @@ Shared by the figures:
 ``theme``: define the colors, fonts and templates of all figures.
 ``grids``: shrink large arrays before they are drawn.
 """
+
+try:
+    import plotly  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("figures need plotly: pip install 'nes-lab[train]'", name=error.name) from error
+
+from nes_lab.figures.accuracy_vs_madds import MeasuredPoint, ReportedPoint, accuracy_vs_madds
+from nes_lab.figures.contact_sheet import contact_sheet
+from nes_lab.figures.coverage import coverage
+from nes_lab.figures.data_statistics import data_statistics
+from nes_lab.figures.epitome_atlas import epitome_atlas
+from nes_lab.figures.fit_residuals import fit_residuals
+from nes_lab.figures.layer_bars import layer_bars
+from nes_lab.figures.live_run import live_run
+from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient, patch_by_hand
+from nes_lab.figures.patches_on_epitome import patches_on_epitome
+from nes_lab.figures.report import Section, report_html
+from nes_lab.figures.reported import IMAGENET
+from nes_lab.figures.routing_map import routing_map
+from nes_lab.figures.sensitivity import sensitivity
+from nes_lab.figures.start_curves import gradient_over_starts, start_descent
+from nes_lab.figures.start_trajectories import start_trajectories
+from nes_lab.figures.theme import apply_theme
+
+__all__ = [
+    "IMAGENET",
+    "MeasuredPoint",
+    "PatchReading",
+    "ReportedPoint",
+    "Section",
+    "accuracy_vs_madds",
+    "apply_theme",
+    "contact_sheet",
+    "coverage",
+    "data_statistics",
+    "epitome_atlas",
+    "fit_residuals",
+    "gradient_over_starts",
+    "layer_bars",
+    "live_run",
+    "patch_and_gradient",
+    "patch_by_hand",
+    "patches_on_epitome",
+    "report_html",
+    "routing_map",
+    "sensitivity",
+    "start_descent",
+    "start_trajectories",
+]

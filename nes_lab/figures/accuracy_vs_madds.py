@@ -12,7 +12,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from nes_lab.figures.inputs import run_rows
 from nes_lab.figures.theme import OKABE_ITO, REPORTED, legend_below, new_figure, plain, series_style
+from nes_lab.runs.handle import RunHandle
+from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import group_rows
 from nes_lab.text import format_number
 
@@ -36,6 +39,11 @@ class ReportedPoint:
         top1: Top-1 accuracy in percent.
         source: Where the result was published. The figure always shows it.
         series: Name of a group of points; empty if the point is in no group. A dashed line joins the points of a group.
+
+    Examples:
+        >>> import nes_lab
+        >>> nes_lab.figures.ReportedPoint("MobileNetV2 1.0", 301e6, 71.8, "model card").top1
+        71.8
     """
 
     name: str
@@ -60,6 +68,11 @@ class MeasuredPoint:
         line: Data set, backbone and training recipe. A line in the figure joins the points with the same ``series`` and
             ``line``.
         detail: Text such as ``"20 epochs"`` that tells this point from points with the same ``series`` and ``label``.
+
+    Examples:
+        >>> import nes_lab
+        >>> nes_lab.figures.MeasuredPoint("mine", "half width", 1.5e8, None, top1=70.1, error=0.2, n=3).top1
+        70.1
     """
 
     series: str
@@ -76,16 +89,20 @@ class MeasuredPoint:
 def series_name(row: Mapping[str, Any]) -> str:
     """Return the name of a run's group in the figure: ``"dense"``, or ``"epitome"`` with the routing.
 
+    A point without a routing is not a run. Its group is its own ``series`` or ``name``.
+
     The routing (``tiled``, ``free``, ``learner``, ...) is the way in which the epitome layers place their starts.
 
     Examples:
         >>> series_name({"routing": "free"}), series_name({"routing": None})
         ('epitome, free', 'dense')
     """
+    if "routing" not in row:
+        return str(row.get("series") or row.get("name") or "measured")
     return f"epitome, {row['routing']}" if row.get("routing") else "dense"
 
 
-def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
+def measured_points(rows: Iterable[Mapping[str, Any] | MeasuredPoint]) -> list[MeasuredPoint]:
     """Combine runs that differ only in their seed into one point of the figure. Runs without accuracy or multiply-adds are left out.
 
     Args:
@@ -97,13 +114,31 @@ def measured_points(rows: Iterable[Mapping[str, Any]]) -> list[MeasuredPoint]:
         >>> point.top1, round(point.error, 3), point.n
         (91.0, 1.0, 2)
     """
+    rows = list(rows)
+    points = [row for row in rows if isinstance(row, MeasuredPoint)]
+    points += [_plain_point(row) for row in _usable(rows, is_run=False)]
     groups = group_rows(_one_per_seed(_usable(rows)), by=_SETTING)
-    points = [_point(group, _detail(group, groups)) for group in groups]
+    points += [_point(group, _detail(group, groups)) for group in groups]
     return sorted(points, key=lambda point: (point.series, point.madds))
 
 
-def _usable(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [row for row in rows if _is_number(row.get("madds")) and _is_number(row.get("top1"))]
+def _usable(rows: Iterable[Mapping[str, Any] | MeasuredPoint], is_run: bool = True) -> list[Mapping[str, Any]]:
+    """Return the rows of runs, or else the points of the user, that have multiply-adds and an accuracy."""
+    mappings = (row for row in rows if not isinstance(row, MeasuredPoint) and ("routing" in row) == is_run)
+    return [row for row in mappings if _is_number(row.get("madds")) and _is_number(row.get("top1"))]
+
+
+def _plain_point(row: Mapping[str, Any]) -> MeasuredPoint:
+    """Return a point that a user wrote as a mapping with ``name``, ``madds``, ``top1`` and, if known, ``error``."""
+    return MeasuredPoint(
+        series=series_name(row),
+        label=str(row.get("name") or ""),
+        madds=float(row["madds"]),
+        params=row.get("params"),
+        top1=float(row["top1"]),
+        error=row.get("error"),
+        n=row.get("n", 1),
+    )
 
 
 def _one_per_seed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -160,15 +195,17 @@ def _point(group: Mapping[str, Any], detail: str) -> MeasuredPoint:
 
 
 def accuracy_vs_madds(
-    rows: Sequence[Mapping[str, Any]],
+    runs: Iterable[RunHandle | RunInfo | MeasuredPoint | Mapping[str, Any]],
     budget: float | None = None,
     reported: Sequence[ReportedPoint] = (),
 ) -> go.Figure:
     """Draw top-1 accuracy against multiply-adds, for measured runs and published results.
 
     Args:
-        rows: Rows of a run table, one mapping per run. Runs that differ only in their seed become one point with its
-            standard error.
+        runs: Runs, as :func:`nes_lab.list_runs` returns them, or rows of a run table, one mapping per run. Runs that differ only
+            in their seed become one point with its standard error. Your own points are mappings with ``name``, ``madds``,
+            ``top1`` and, if known, ``error`` (standard error), ``params`` and ``series``. A line joins points with the same
+            ``series``.
         budget: Multiply-adds at which a vertical line is drawn. A star marks the most accurate measured point with at
             most this many multiply-adds. None draws no line and no star.
         reported: Published results. They are drawn in gray, with dashed lines and hollow markers, and with their sources.
@@ -176,10 +213,18 @@ def accuracy_vs_madds(
     Returns:
         A figure. Dense networks and each routing of epitome networks have their own color. A line joins points of one
         color that have the same data set, backbone and training recipe.
+
+    Examples:
+        >>> import nes_lab
+        >>> mine = [{"name": "dense", "madds": 301e6, "top1": 71.8}, {"name": "half", "madds": 151e6, "top1": 70.1, "error": 0.2}]
+        >>> figure = nes_lab.figures.accuracy_vs_madds(mine, budget=225e6)
+        >>> [trace.name for trace in figure.data]
+        ['dense (measured)', 'half (measured)', 'best within the budget']
     """
+    rows = run_rows(runs)
     points = measured_points(rows)
     seeds = sum(point.n for point in points)
-    repeats = len(_usable(rows)) - seeds
+    repeats = len(_usable(rows)) - len(_one_per_seed(_usable(rows)))
     left_out = f"; {repeats} older {'run' if repeats == 1 else 'runs'} with the same seed left out" if repeats else ""
     measured = f"{len(points)} setting{'' if len(points) == 1 else 's'}, {seeds} run{'' if seeds == 1 else 's'}"
     figure = new_figure(
@@ -254,7 +299,7 @@ def _add_measured(figure: go.Figure, points: Sequence[MeasuredPoint], place: int
                 format_number(point.madds),
                 format_number(point.params),
                 point.n,
-                "(one seed, so no standard error)" if point.error is None else f"± {point.error:.2f} (standard error)",
+                "(no standard error)" if point.error is None else f"± {point.error:.2f} (standard error)",
             ]
             for point in points
         ],

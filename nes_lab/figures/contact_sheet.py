@@ -44,6 +44,12 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
 
     Raises:
         OptionError: If there are no examples or more than 240, or an array has another shape or type.
+
+    Examples:
+        >>> import nes_lab, numpy
+        >>> image = numpy.zeros((8, 8), dtype="uint8")
+        >>> nes_lab.figures.contact_sheet({"zero": [image, image], "one": [image]}).layout.title.subtitle.text
+        '3 images of 2 classes'
     """
     rows = [(name, list(items)) for name, items in examples.items() if len(items)]
     if not rows:

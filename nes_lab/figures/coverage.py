@@ -5,17 +5,13 @@ Tests: tests/figures/test_pictures.py
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import shrink
+from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, new_figure, plain
-
-if TYPE_CHECKING:
-    from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["coverage", "gini"]
 
@@ -40,20 +36,30 @@ def gini(counts: np.ndarray) -> float:
     return float(2 * (ranks * values).sum() / (values.size * total) - (values.size + 1) / values.size)
 
 
-def coverage(snapshot: LayerSnapshot) -> go.Figure:
+def coverage(layer: Layer) -> go.Figure:
     """Draw how often each cell of a layer's epitome is read when the layer's weight is sampled from it.
 
     Here a cell is a pair of an output channel and an input channel of the epitome. The count of a cell is the number of
     channel pairs of the weight that are sampled from the cell.
 
     Args:
-        snapshot: Copy of the layer's epitome and starts (positions of patches) at the training step shown.
+        layer: An epitome layer, its ``routing_map()``, or a copy of its epitome and starts, such as ``run.snapshots()[step][name]``.
 
     Returns:
         A figure with three parts: a map of the counts, their means per row and column, and a curve. The curve shows the
         percentage of cells that are read at most a given number of times. The subtitle gives the percentage of cells that
         are read at all, and the Gini coefficient (0 if all cells are read equally often, near 1 if few get all reads).
+
+    Raises:
+        OptionError: If ``layer`` has no starts to draw.
+
+    Examples:
+        >>> import nes_lab
+        >>> layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="free")
+        >>> nes_lab.figures.coverage(layer).layout.title.text
+        'Coverage of EpitomeLinear'
     """
+    snapshot = snapshot_of(layer)
     reads = np.asarray(snapshot.coverage())
     share = float((reads > 0).mean())
     note = (

@@ -37,6 +37,12 @@ def data_statistics(report: DataReport) -> go.Figure:
 
     Raises:
         OptionError: If the data set has no class or no example.
+
+    Examples:
+        >>> import nes_lab
+        >>> report = nes_lab.check_data("digits")
+        >>> nes_lab.figures.data_statistics(report).layout.title.text
+        'Images of 10 classes'
     """
     if not report.classes or not any(split.total for split in report.splits):
         raise OptionError("report has no example; give the report of a data set that has some")

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
+from nes_lab.figures.inputs import largest_layers
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
 from nes_lab.figures.report import Section, report_html
-from nes_lab.figures.run_report import largest_layers, layer_sections, plan_rows
+from nes_lab.figures.run_report import layer_sections, plan_rows
 from nes_lab.runs.compare import Contest, tally
 from nes_lab.runs.query import run_table
 

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.figures.grids import LIMIT, Pages, kernel_slices, shrink, symmetric_limit
+from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain
 from nes_lab.text import format_shape
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["atlas_pages", "epitome_atlas"]
 
 
-def atlas_pages(snapshot: LayerSnapshot) -> int:
+def atlas_pages(layer: Layer) -> int:
     """Return how many pages :func:`epitome_atlas` needs for a layer's epitome. A page shows up to 64 kernel positions."""
-    return kernel_slices(np.empty(snapshot.epitome_shape, dtype=np.int8)).count
+    return kernel_slices(np.empty(snapshot_of(layer).epitome_shape, dtype=np.int8)).count
 
 
 def epitome_atlas(
-    snapshot: LayerSnapshot,
-    initial: LayerSnapshot | None = None,
+    layer: Layer,
+    initial: Layer | None = None,
     mode: Literal["value", "change"] = "value",
     page: int = 1,
 ) -> go.Figure:
@@ -37,8 +38,8 @@ def epitome_atlas(
     The rows of a heatmap are the output channels of the epitome, its columns the input channels.
 
     Args:
-        snapshot: Copy of the layer's epitome and starts at the training step shown.
-        initial: Copy of the layer's epitome and starts before training; needed only for ``mode="change"``.
+        layer: An epitome layer, or a copy of its epitome and starts, such as ``run.snapshots()[step][name]``.
+        initial: The same layer before training, in one of these forms; needed only for ``mode="change"``.
         mode: ``"value"`` draws the value of each cell, ``"change"`` its change since ``initial``.
         page: Number of the page, from 1. There are several pages if the kernel has more than 64 positions.
 
@@ -47,11 +48,18 @@ def epitome_atlas(
         drawn in each direction. If there are more, each point is the mean of a block of cells, and the subtitle says so.
 
     Raises:
-        OptionError: If the mode is unknown, ``snapshot`` has no epitome, or ``mode="change"`` has no initial epitome of
+        OptionError: If the mode is unknown, ``layer`` has no epitome, or ``mode="change"`` has no initial epitome of
             the same shape.
+
+    Examples:
+        >>> import nes_lab
+        >>> layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="free")
+        >>> nes_lab.figures.epitome_atlas(layer).layout.title.subtitle.text
+        '16×8 cells, value'
     """
     check_choice("mode", mode, ("value", "change"))
-    values = _values(snapshot, initial, mode)
+    snapshot = snapshot_of(layer)
+    values = _values(snapshot, None if initial is None else snapshot_of(initial), mode)
     pages = kernel_slices(values, page)
     reads = np.asarray(snapshot.coverage(), dtype=np.float32)
     budget = LIMIT // max(pages.slices.shape[:2])

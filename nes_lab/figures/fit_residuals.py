@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
+from nes_lab.figures.inputs import Rows, fit_rows
 from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure, plain
+from nes_lab.records.fit_report import FitReport
 from nes_lab.text import shorten_name
 
 __all__ = ["fit_residuals"]
@@ -25,14 +27,14 @@ _POINTS = (
 )
 
 
-def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+def fit_residuals(report: FitReport | Rows) -> go.Figure:
     """Draw the relative residual of each fitted layer as two points, before and after fitting.
 
     The residual is the norm of the difference between dense weight and sampled weight, relative to the norm of the dense
     weight. If the fit used calibration data, a second panel shows the same for the layers' outputs.
 
     Args:
-        rows: The rows that ``FitReport.rows()`` returns, one mapping per layer. ``name``, ``residual_before``,
+        report: The report of :func:`nes_lab.fit`, or its ``rows()``, one mapping per layer. Of rows, ``name``, ``residual_before``,
             ``residual_after``, ``error_before`` and ``error_after`` are drawn. ``starts``, ``method`` and ``norm`` are
             shown in the hover text. ``weight_energy`` is the squared norm of the dense weight. It is needed for the
             residual of all layers together.
@@ -43,9 +45,18 @@ def fit_residuals(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
 
     Raises:
         OptionError: If there are no rows.
+
+    Examples:
+        >>> import torch, nes_lab
+        >>> network = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 4))
+        >>> plan = nes_lab.plan_for_budget(network, nes_lab.Budget(params="60%"), torch.zeros(1, 64))
+        >>> small, report = nes_lab.fit(network, plan)
+        >>> nes_lab.figures.fit_residuals(report).layout.title.text
+        'Relative residual of each layer'
     """
+    rows = fit_rows(report)
     if not rows:
-        raise OptionError("rows is empty; give the rows of a fit with at least one layer")
+        raise OptionError("report has no rows; give the report of a fit with at least one layer")
     panels = [p for p in _PANELS if any(row.get(f"{p[0]}_after") is not None for row in rows)]
     note = (
         f"all weights together: {100 * _whole(rows, 'before'):.1f} % before, {100 * _whole(rows, 'after'):.1f} % after"

@@ -12,7 +12,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
+from nes_lab.figures.inputs import Rows, layer_rows
 from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure, plain
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.cost_report import CostReport
+from nes_lab.runs.handle import RunHandle
 from nes_lab.text import format_number, format_shape, shorten_name
 
 __all__ = ["layer_bars"]
@@ -20,19 +24,28 @@ __all__ = ["layer_bars"]
 _PANELS = (("params", "stored params"), ("madds", "multiply-adds"))
 
 
-def layer_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+def layer_bars(plan: CompressionPlan | CostReport | RunHandle | Rows) -> go.Figure:
     """Draw the params and the multiply-adds of each layer as a hollow bar (dense) with a filled bar inside (compressed).
 
     Args:
-        rows: The rows that ``CompressionPlan.rows()`` returns, one mapping per layer. ``name``, ``params_dense``,
-            ``params``, ``madds_dense`` and ``madds`` are drawn. ``weight_shape``, ``epitome_shape``, ``routing`` and
-            ``reason`` are shown in the hover text.
+        plan: A compression plan, the report of :func:`nes_lab.count`, a :class:`nes_lab.Run` with a plan, or the rows that
+            ``CompressionPlan.rows()`` returns, one mapping per layer. Of rows, ``name``, ``params_dense``, ``params``,
+            ``madds_dense`` and ``madds`` are drawn. ``weight_shape``, ``epitome_shape``, ``routing`` and ``reason`` are shown
+            in the hover text.
 
     Raises:
-        OptionError: If there are no rows.
+        OptionError: If there are no layers, or a run has no compression plan.
+
+    Examples:
+        >>> import torch, nes_lab
+        >>> network = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 4))
+        >>> plan = nes_lab.plan_for_budget(network, nes_lab.Budget(params="60%"), torch.zeros(1, 64))
+        >>> nes_lab.figures.layer_bars(plan).layout.title.text
+        'Cost of every layer'
     """
+    rows = layer_rows(plan)
     if not rows:
-        raise OptionError("rows is empty; give the rows of a plan with at least one layer")
+        raise OptionError("plan has no rows; give a plan or rows with at least one layer")
     total = {key: sum(row[key] for row in rows) for key in ("params_dense", "params", "madds_dense", "madds")}
     note = "; ".join(
         f"{name} {format_number(total[f'{key}_dense'])} → {format_number(total[key])}"
@@ -97,7 +110,9 @@ def _hover(row: Mapping[str, Any]) -> str:
     if row.get("weight_shape"):
         parts.append("weight " + format_shape(row["weight_shape"]))
     if row.get("epitome_shape"):
-        parts.append("epitome " + format_shape(row["epitome_shape"]) + f", {row.get('routing')}")
+        parts.append(
+            "epitome " + format_shape(row["epitome_shape"]) + (f", {row['routing']}" if row.get("routing") else "")
+        )
     elif row.get("reason"):
         parts.append("kept dense: " + plain(row["reason"]))
     return "<br>".join(parts)

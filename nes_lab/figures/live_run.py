@@ -13,7 +13,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import thin
+from nes_lab.figures.inputs import Rows, metrics_of
 from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure
+from nes_lab.runs.handle import RunHandle
 
 __all__ = ["live_run"]
 
@@ -23,19 +25,27 @@ _MARKS = {"resume": ("dash", OKABE_ITO[1]), "checkpoint": ("dot", "#8A8A8A")}
 _MOST_MARKS = 30
 
 
-def live_run(metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> go.Figure:
+def live_run(run: RunHandle | Rows, events: Iterable[Mapping[str, Any]] = ()) -> go.Figure:
     """Draw the loss, top-1 accuracy, learning rate and images per second of a run over its training steps.
 
     Vertical lines mark the steps at which a checkpoint was saved, and the steps from which the run was resumed.
 
     Args:
-        metrics: Rows of the run's metrics: mappings with ``step``, ``split`` ("train" or "val"), ``attempt`` (1 at
+        run: A :class:`nes_lab.Run`, or the rows of its metrics: mappings with ``step``, ``split`` ("train" or "val"), ``attempt`` (1 at
             first, and one more after each resume) and any of ``loss``, ``top1``, ``lr``, ``images_per_s``.
-        events: Rows of the run's events: mappings with ``kind`` and ``step``. Only the checkpoints are used.
+        events: Rows of the run's events: mappings with ``kind`` and ``step``. Only the checkpoints are used. Not needed with a
+            run.
 
     Returns:
         A figure of four panels with a common axis of steps. A page that draws the figure again keeps the user's zoom.
+
+    Examples:
+        >>> import nes_lab
+        >>> metrics = [{"step": step, "split": "train", "loss": 2.3 / step, "top1": 10.0 * step} for step in range(1, 9)]
+        >>> nes_lab.figures.live_run(metrics).layout.title.text
+        'Training curves'
     """
+    metrics, events = metrics_of(run, events)
     figure = go.Figure(
         make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.3, 0.3, 0.2, 0.2])
     )

@@ -30,6 +30,11 @@ class PatchReading:
         patch: The samples of the patch, as an array with one axis.
         gradient: Derivative of each sample with respect to the start, per cell; None if it is not shown.
         name: Name of the patch in the legend.
+
+    Examples:
+        >>> import nes_lab, numpy
+        >>> nes_lab.figures.PatchReading(0.5, numpy.array([5.0, 20.0])).name
+        'patch'
     """
 
     start: float
@@ -51,6 +56,12 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
 
     Raises:
         OptionError: If ``readings`` is empty, or if the epitome has more than one axis.
+
+    Examples:
+        >>> import nes_lab, numpy
+        >>> reading = nes_lab.figures.PatchReading(0.5, numpy.array([5.0, 20.0]))
+        >>> nes_lab.figures.patch_by_hand(numpy.array([0.0, 10.0, 30.0, 20.0]), [reading]).layout.title.text
+        '1 patch read from 4 cells'
     """
     cells = _one_axis(epitome)
     if not readings:
@@ -85,6 +96,13 @@ def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
 
     Raises:
         OptionError: If ``reading`` has no gradient, or if the epitome has more than one axis.
+
+    Examples:
+        >>> import nes_lab, numpy
+        >>> reading = nes_lab.figures.PatchReading(0.5, numpy.array([5.0, 20.0]), numpy.array([10.0, 20.0]))
+        >>> figure = nes_lab.figures.patch_and_gradient(numpy.array([0.0, 10.0, 30.0, 20.0]), reading)
+        >>> figure.layout.title.subtitle.text
+        'start 0.50 cells'
     """
     cells = _one_axis(epitome)
     if reading.gradient is None:

@@ -12,6 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from nes_lab.figures.grids import LIMIT, shrink, symmetric_limit
+from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, series_style
 from nes_lab.figures.windows import start_grid
 
@@ -24,17 +25,27 @@ MOST_TRACES = 12
 """Largest number of output patches drawn; if there are more, evenly spaced ones are drawn and the subtitle says so."""
 
 
-def patches_on_epitome(snapshot: LayerSnapshot) -> go.Figure:
+def patches_on_epitome(layer: Layer) -> go.Figure:
     """Draw an epitome, and a rectangle around each region from which a patch (a block of the layer's weight) is read.
 
     Args:
-        snapshot: Copy of the layer's epitome and starts at the training step shown. It may lack the epitome.
+        layer: An epitome layer, its ``routing_map()``, or a copy of its epitome and starts, such as ``run.snapshots()[step][name]``.
 
     Returns:
         A figure. The background is a heatmap of the epitome, averaged over kernel positions; it is empty without an
         epitome. Rectangles of patches with the same output channels have the same color and dash. Rectangles at the
         same position hide each other. The subtitle says how many different positions there are.
+
+    Raises:
+        OptionError: If ``layer`` has no starts to draw.
+
+    Examples:
+        >>> import nes_lab
+        >>> layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="free")
+        >>> nes_lab.figures.patches_on_epitome(layer).layout.title.subtitle.text
+        '4 × 4 patches at 4 distinct positions; color: output patch'
     """
+    snapshot = snapshot_of(layer)
     rows, columns = snapshot.geometry.patch_grid
     chosen = np.unique(np.linspace(0, rows - 1, min(rows, MOST_TRACES)).round().astype(int))
     spots = np.stack([start_grid(snapshot, 0), start_grid(snapshot, 1)], axis=-1).reshape(-1, 2)

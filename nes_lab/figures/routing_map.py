@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import axis_names, shrink
+from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain
 from nes_lab.figures.windows import axes_with_starts, start_grid
 
@@ -21,19 +22,32 @@ if TYPE_CHECKING:
 __all__ = ["routing_map"]
 
 
-def routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None = None) -> go.Figure:
+def routing_map(layer: Layer, initial: Layer | None = None) -> go.Figure:
     """Draw the starts of a layer as heatmaps. A start is the position on the epitome where a patch (block of the weight) begins.
 
     Args:
-        snapshot: Copy of the layer's epitome and starts at the training step shown.
-        initial: Copy of the layer's epitome and starts before training. It is drawn at the left, with the same color scale.
-            None draws only ``snapshot``.
+        layer: An epitome layer, its ``routing_map()``, or a copy of its epitome and starts, such as ``run.snapshots()[step][name]``.
+        initial: The same layer before training, in one of these forms. It is drawn at the left, with the same color scale. None
+            draws only ``layer``.
 
     Returns:
         A figure with one row of heatmaps for each weight axis that has starts. Each entry of a heatmap is one patch.
         The color of an entry is the start of the patch. Patches in one row have the same output channels, those in one
         column the same input channels. If the layer has no starts, the figure says so.
+
+    Raises:
+        OptionError: If ``layer`` is not one of these forms.
+
+    Examples:
+        >>> import nes_lab
+        >>> layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="free")
+        >>> nes_lab.figures.routing_map(layer.routing_map()).layout.title.text
+        'Routing map of RoutingMap'
     """
+    return _routing_map(snapshot_of(layer), None if initial is None else snapshot_of(initial))
+
+
+def _routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None) -> go.Figure:
     axes = axes_with_starts(snapshot)
     alt = f"Starting indices of layer {snapshot.name}: one heatmap per sampled axis, " + (
         "before training and at the step shown." if initial is not None else "at the step shown."

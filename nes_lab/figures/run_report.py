@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nes_lab.errors import RunError
 from nes_lab.figures.coverage import coverage
 from nes_lab.figures.epitome_atlas import epitome_atlas
+from nes_lab.figures.inputs import largest_layers
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
 from nes_lab.figures.patches_on_epitome import patches_on_epitome
@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from nes_lab.runs.info import RunInfo
     from nes_lab.runs.store import RunStore
 
-__all__ = ["largest_layers", "layer_sections", "plan_rows", "run_report", "run_sections"]
+__all__ = ["layer_sections", "plan_rows", "run_report", "run_sections"]
 
 History = Sequence[tuple[int, Mapping[str, "LayerSnapshot"]]]
-MOST_LAYERS = 2
-"""Number of layers that a report draws; it draws the largest ones."""
 
 
 def plan_rows(store: RunStore, run_id: str) -> list[dict[str, Any]]:
@@ -97,11 +95,6 @@ def run_sections(
         sections += layer_sections(name, history)
     settings = [{"field": path, "value": str(value)} for path, value in flatten(info.config).items()]
     return [*sections, Section("Configuration", table=settings)]
-
-
-def largest_layers(layers: Mapping[str, LayerSnapshot], most: int = MOST_LAYERS) -> list[str]:
-    """Return the names of the ``most`` layers whose epitomes have the most cells, largest first."""
-    return sorted(layers, key=lambda name: -math.prod(layers[name].epitome_shape))[:most]
 
 
 def layer_sections(name: str, history: History) -> list[Section]:

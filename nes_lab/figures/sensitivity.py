@@ -43,6 +43,14 @@ def sensitivity(report: SensitivityReport, plan: CompressionPlan | None = None) 
 
     Raises:
         OptionError: If the report has no layer, or the plan belongs to another model.
+
+    Examples:
+        >>> import torch, nes_lab
+        >>> network = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 4))
+        >>> plan = nes_lab.plan_for_budget(network, nes_lab.Budget(params="60%"), torch.zeros(1, 64))
+        >>> report = nes_lab.measure_sensitivity(network, torch.zeros(1, 64))
+        >>> nes_lab.figures.sensitivity(report, plan).layout.title.text
+        'What shrinking each layer costs'
     """
     if not report.layers:
         raise OptionError("report has no layer; give a report with at least one measured layer")

@@ -29,6 +29,14 @@ def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
 
     Raises:
         OptionError: If there are fewer than two readings, or one has no gradient.
+
+    Examples:
+        >>> import nes_lab, numpy
+        >>> patches = {0.0: [0.0, 10.0], 0.5: [5.0, 20.0]}  # start -> samples
+        >>> slopes = numpy.array([10.0, 20.0])
+        >>> readings = [nes_lab.figures.PatchReading(s, numpy.array(p), slopes) for s, p in patches.items()]
+        >>> nes_lab.figures.gradient_over_starts(readings).layout.title.text
+        'A patch and its gradient over all starts'
     """
     if len(readings) < 2:
         raise OptionError(f"readings has {len(readings)} entries; a curve needs at least 2.")
@@ -67,6 +75,12 @@ def start_descent(starts: np.ndarray, losses: np.ndarray, target: float | None =
 
     Raises:
         OptionError: If ``starts`` and ``losses`` do not have the same length, or are empty.
+
+    Examples:
+        >>> import nes_lab, numpy
+        >>> figure = nes_lab.figures.start_descent(numpy.array([1.2, 2.0, 3.3]), numpy.array([1.0, 0.4, 0.0]), target=3.4)
+        >>> figure.layout.title.text
+        'A start learned by gradient descent'
     """
     starts, losses = np.asarray(starts, dtype=np.float32), np.asarray(losses, dtype=np.float32)
     if starts.ndim != 1 or starts.shape != losses.shape or not starts.size:

@@ -16,6 +16,7 @@ from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
 from nes_lab.figures.grids import axis_names, thin
+from nes_lab.figures.inputs import History, history_of
 from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
 from nes_lab.figures.windows import axes_with_starts
 
@@ -75,11 +76,13 @@ def collapsed_starts(paths: np.ndarray) -> np.ndarray:
     return neighbors(paths[-1]) >= neighbors(paths[0]) + 2
 
 
-def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
+def start_trajectories(history: History, layer: str | None = None) -> go.Figure:
     """Draw the starts of one layer (the positions of its patches on the epitome) over training steps.
 
     Args:
-        history: Pairs of a training step and a copy of the layer's epitome and starts at this step, oldest first.
+        history: A :class:`nes_lab.Run`, its ``snapshots()``, or pairs of a training step and a copy of the layer's epitome and
+            starts at this step, oldest first.
+        layer: Name of the layer in a run. None: the layer whose epitome has most cells. Pairs need no name.
 
     Returns:
         A figure with two panels for each weight axis that has starts. Each start is a line. The left panel shows its
@@ -87,10 +90,22 @@ def start_trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figur
         (dead). An orange dotted line is a start that came close to others (collapsed).
 
     Raises:
-        OptionError: If ``history`` is empty.
+        OptionError: If ``history`` is empty, or no snapshot has a layer of this name.
+
+    Examples:
+        >>> import nes_lab
+        >>> layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="free")
+        >>> figure = nes_lab.figures.start_trajectories([(0, layer.snapshot("fc")), (10, layer.snapshot("fc"))])
+        >>> figure.layout.title.text
+        'Starts of fc over training'
     """
-    if not history:
+    pairs = history_of(history, layer)
+    if not pairs:
         raise OptionError("history is empty; give at least one (step, snapshot) pair")
+    return _trajectories(pairs)
+
+
+def _trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
     layer = history[-1][1]
     kept = [history[index] for index in thin(len(history), _MOST_STEPS)]
     axes = axes_with_starts(layer)

@@ -30,19 +30,4 @@ def snapshot_layers(model: nn.Module) -> dict[str, LayerSnapshot]:
         >>> list(snapshot_layers(nn.Sequential(EpitomeLinear(4, 8, epitome_shape=(4, 4)))))
         ['0']
     """
-    return {name: _snapshot(name, layer) for name, layer in epitome_layers(model)}
-
-
-def _snapshot(name: str, layer: EpitomeLayer) -> LayerSnapshot:
-    routing_map = layer.routing_map()
-    return LayerSnapshot(
-        name=name,
-        epitome=layer.epitome.detach().float().cpu().numpy().copy(),
-        starts=tuple(None if s is None else s.float().cpu().numpy() for s in routing_map.starts),
-        weight_shape=layer.geometry.weight_shape,
-        epitome_shape=layer.geometry.epitome_shape,
-        patch_shape=layer.geometry.patch_shape,
-        scope=layer.geometry.scope,
-        boundary=layer.geometry.boundary,
-        routing=layer.routing_mode,
-    )
+    return {name: layer.snapshot(name) for name, layer in epitome_layers(model)}

@@ -6,7 +6,7 @@ It holds the epitome and the starts (positions of patches), samples the weight f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +22,7 @@ from nes_lab.execution.inference_cache import InferenceCache
 from nes_lab.execution.layer_taps import LayerTaps
 from nes_lab.execution.registry import EXECUTIONS, available_executions
 from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
+from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.dense import DenseExchange
 from nes_lab.nn.graph_call import record_call, traced_shape
@@ -172,6 +173,15 @@ class EpitomeLayer(DenseExchange):
     def available_executions(self) -> tuple[ExecutionName, ...]:
         """Return the names of the executions (ways to compute a layer) that work for this layer."""
         return tuple(execution.name for execution in available_executions(self.form))
+
+    def snapshot(self, name: str = "") -> LayerSnapshot:
+        """Copy the epitome and the starts of the layer into numpy arrays. The functions of ``nes_lab.figures`` draw such copies.
+
+        Args:
+            name: Name of the layer, for titles. Empty: the name of the layer's class.
+        """
+        copied = self.routing_map().snapshot(name or type(self).__name__)
+        return replace(copied, epitome=self.epitome.detach().float().cpu().numpy().copy())
 
     def axis_states(self) -> tuple[AxisState, ...]:
         """Return how each weight axis is read from the epitome: ``identity``, ``integer`` or ``fractional``.

@@ -54,5 +54,5 @@ def test_fit_residuals_draws_residuals_in_percent(errors, dark):
 
 def test_fit_residuals_stays_small_and_refuses_no_rows():
     assert len(json.dumps(figure_json(fit_residuals(_report(layers=300).rows())))) < 2_000_000
-    with pytest.raises(OptionError, match="rows is empty"):
+    with pytest.raises(OptionError, match="report has no rows"):
         fit_residuals([])

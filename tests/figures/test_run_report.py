@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nes_lab.errors import RunError
-from nes_lab.figures.run_report import largest_layers, plan_rows, run_report, run_sections
+from nes_lab.figures.inputs import largest_layers
+from nes_lab.figures.run_report import plan_rows, run_report, run_sections
 from nes_lab.runs.layout import PLAN
 from nes_lab.runs.store import RunStore
 from tests.figures.samples import make_rows, make_snapshot, write_run
