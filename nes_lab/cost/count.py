@@ -147,10 +147,9 @@ class _Calls(NamedTuple):
     """The cost of all calls of an epitome layer in one forward pass, besides the operations that torch counts.
 
     Args:
-        extra: Multiply-adds of blending epitome cells, where patches begin between two cells. Also the number of copies and
-            plain additions.
+        extra: Operations that torch does not count: multiply-adds of blending, copies and plain additions.
         dense_madds: Multiply-adds of the dense layer.
-        execution: Name of the execution (way to compute the layer); None if the layer was not called.
+        execution: Name of the execution; None if the layer was not called.
     """
 
     extra: ExecutionCost = ExecutionCost(0)

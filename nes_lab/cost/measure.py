@@ -66,9 +66,11 @@ def measure_peak_memory(step: Callable[[], object], device: torch.device | str =
 
     Tensors that existed before the call, such as parameters, do not count. Gradients and tensors that autograd saves do count.
 
-    On CUDA, torch's memory allocator reports the peak. Memory that was in use before the call is subtracted. On other devices,
-    the sizes of the tensors that operations return are added up. Memory that an operation uses only internally is not counted
-    there.
+    How the peak is measured depends on the device:
+
+    - On CUDA, torch's memory allocator reports the peak. Memory that was in use before the call is subtracted.
+    - On other devices, the sizes of the tensors that operations return are added up. Memory that an operation uses only
+      internally is not counted.
 
     Args:
         step: Function without arguments that is called once. It can run a forward and backward pass, for example.

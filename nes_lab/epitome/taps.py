@@ -233,7 +233,7 @@ def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) ->
         table: One value per patch, in the shape of the table of starts.
         geometry: Shapes of weight and epitome, and scope.
         axis: Index of the weight axis.
-        local: True to add to each value the position of the index inside its patch.
+        local: True: add to each value how far its index is from the beginning of the patch.
     """
     if geometry.scope == "joint":
         table = table.index_select(0, constant(table, _patch_of, geometry.axes[0]))

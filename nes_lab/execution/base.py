@@ -201,13 +201,16 @@ def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
 
 @dataclass(frozen=True)
 class ExecutionCost:
-    """Holds how many operations one forward pass of a layer takes with one execution (way to compute the layer).
+    """Counts the operations of one forward pass of a layer with one execution.
 
     Args:
         conv_madds: Multiply-adds of the convolution or matrix product.
-        tap_madds: Multiply-adds of blending activations, where patches begin between two epitome cells.
-        adds: Copies and plain additions of activations, which are not multiply-adds.
-        weight_madds: Multiply-adds of sampling the weight. They are not part of ``madds``, because inference caches the weight.
+        tap_madds: Multiply-adds of the steps before and after it. Before it, input channels that read the same epitome cell
+            are added up. After it, results are blended to output channels. These steps take multiply-adds only where patches
+            begin between two cells.
+        adds: Copies and plain additions in these steps, which are not multiply-adds.
+        weight_madds: Multiply-adds of sampling the weight. They are not part of ``madds``, because inference caches the
+            weight.
     """
 
     conv_madds: int
@@ -217,7 +220,7 @@ class ExecutionCost:
 
     @property
     def madds(self) -> int:
-        """Multiply-adds of one forward pass: those of the convolution or matrix product, plus those of blending activations."""
+        """Multiply-adds of one forward pass: the sum of ``conv_madds`` and ``tap_madds``."""
         return self.conv_madds + self.tap_madds
 
 

@@ -57,7 +57,7 @@ class ProductMap:
 
         - layers with joint scope, where each block of the weight has its own starts
         - layers with groups
-        - layers without starts on any kernel axis
+        - layers whose kernel axes all have no starts
         - layers with the circular boundary, where patches wrap around the end of the epitome
         """
         reason = refuse(form, "joint", "groups")
@@ -148,11 +148,9 @@ def _extent(op: LayerOp, axis: int, size: int) -> tuple[int, int, int]:
 
 
 def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tensor:
-    """Sum the products of input and epitome cells over each window, the stretch of cells that can serve as a kernel.
+    """Add up the products of the input with the epitome cells of each window.
 
-    The products have the shape ``(..., E_out, *n, *size)``: output cells, cells along each kernel axis, input positions along
-    each spatial axis. The sums have the shape ``(..., E_out, *windows, *out)``: output cells, windows along each kernel axis,
-    output positions along each spatial axis. An axis with ``n`` cells and kernel length ``K`` has ``n - K + 1`` windows.
+    A window is a stretch of epitome cells that can serve as a convolution kernel.
     """
     n, products = op.spatial, products.to(accumulate)
     for axis, length in enumerate(op.kernel_size):
@@ -168,10 +166,10 @@ def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tens
 
 
 def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
-    """Sum stretches of ``length`` entries along the diagonals of a tensor, in the plane of two axes.
+    """Add up ``length`` neighboring entries along diagonals of a tensor.
 
-    The result is ``out[c, p] = tensor[c, p] + tensor[c + 1, p + step] + tensor[c + 2, p + 2 * step] + ...`` with ``length``
-    terms. ``c`` is the index along axis ``cells``, and ``p`` is the index along axis ``places``.
+    The diagonals lie in the plane of the axes ``cells`` and ``places``. One step on a diagonal goes 1 entry along
+    ``cells`` and ``step`` entries along ``places``.
     """
     # Sums are built by doubling: two sums of m terms give one sum of 2 m terms. This takes at most 2 log2(length) additions
     # of slices. Nothing is subtracted: rounding errors stay as small as those of a plain sum, and an infinity affects only
@@ -189,10 +187,9 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Join short sums along the diagonals of a tensor into longer sums.
+    """Add two neighboring sums on each diagonal of a tensor.
 
-    Each entry of ``a`` is a sum of ``m`` neighboring terms on a diagonal. The sum of the next ``k`` terms on this diagonal is
-    an entry of ``b``. Both are added, which gives a sum of ``m + k`` terms.
+    Each entry of ``a`` is a sum of ``m`` terms, and each entry of ``b`` is a sum of ``k`` terms.
     """
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)
@@ -202,9 +199,11 @@ def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places:
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:
     """Return, for one kernel axis, the epitome cell at which each output channel's kernel starts.
 
-    The result is a list of pairs ``(cells, factors)``. Both tensors of a pair have one entry per output channel. Integer starts
-    give one pair, with None in place of factors. Fractional starts give two pairs: the cells below and the cells above the
-    starts.
+    The result is a list of pairs ``(cells, factors)``. Both tensors of a pair have one entry per output channel.
+
+    - Integer starts give one pair. Its factors are None.
+    - Fractional starts give two pairs: one for the cell below each start, one for the cell above. The factors say how
+      much of each cell is taken.
     """
     # one factor per channel is enough: all weights of a window have the same factor
     if taps is None:

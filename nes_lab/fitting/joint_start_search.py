@@ -90,10 +90,10 @@ def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
 def _residuals(
     products: Tensor, squares: Tensor, epitome: Tensor, geometry: EpitomeGeometry, step: int, shift: int
 ) -> Tensor:
-    """Compute the squared error of each patch at each place in the epitome, minus the patch's squared norm.
+    """Compute the squared error of each patch of the weight at each place in the epitome.
 
-    The squared norm is the same at all places. It does not change which place is best. Each output channel has a factor, by
-    which its sampled weight is multiplied.
+    A place is a pair of starts, one along the output axis and one along the input axis. The errors lack a term that is the
+    same at all places, so they can be compared but are not the errors themselves.
 
     Args:
         products: The patches of the weight, with each output channel multiplied by its factor.
@@ -117,13 +117,13 @@ def _residuals(
 
 
 def _allowed(routing_map: RoutingMap, axis: int, places: Tensor) -> Tensor:
-    """Check which of the starts ``places`` (positions in the epitome) each patch may have along an axis.
+    """Say which of the starts ``places`` each patch may take along one axis.
 
-    With the boundary ``clamp``, a patch must not end outside the epitome. If the axis has no starts, each patch has
-    only one allowed position.
+    With the boundary ``clamp``, a patch must end inside the epitome. On an axis without starts, only the present position
+    is allowed.
 
     Returns:
-        Booleans, one row per patch and one column per start: True where the patch may have the start.
+        Booleans, one row per patch and one column per start: True where the patch may take the start.
     """
     geometry = routing_map.geometry
     a = geometry.axes[axis]

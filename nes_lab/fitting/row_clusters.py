@@ -81,11 +81,17 @@ def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
 
 
 def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
-    """Return factors ``a`` and ``b`` for merging two clusters: the new vector is ``a * vector_i + b * vector_j``.
+    """Return the factors ``a`` and ``b`` with which the vectors of two clusters are added when the clusters are merged.
 
-    A cluster's vector approximates the rows in the cluster. ``vector_i`` and ``vector_j`` are the vectors of the two clusters.
-    The new vector is the mean of the rows of both. If ``scaled`` is True, it
-    is the vector whose multiples approximate both old vectors best.
+    A cluster's vector approximates the rows in the cluster. The vector of the merged cluster is
+    ``a * vector_i + b * vector_j``.
+
+    Args:
+        gram: Inner products of the clusters' vectors, one row and one column per cluster.
+        sizes: Number of rows in each cluster.
+        i: Index of the first cluster.
+        j: Index of the second cluster.
+        scaled: True if each row is approximated by a multiple of its cluster's vector.
     """
     if not scaled:
         total = float(sizes[i] + sizes[j])

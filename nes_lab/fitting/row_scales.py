@@ -1,7 +1,7 @@
-"""Move a factor of each output channel of a layer into the batch norm after the layer.
+"""Let the batch norm after a layer undo a scaling of the layer's output channels.
 
-When an epitome is fitted to a weight, each output channel may get such a factor. The norm takes over the factors, so the layer
-does not store them.
+When an epitome is fitted to a weight, each output channel may be divided by a factor. The batch norm is then changed so
+that its output stays the same. The layer itself stores no factors.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ __all__ = ["move_into_norm_", "scaling_norms"]
 
 
 def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
-    """Find, for each layer, the batch norm that can take over a factor of each of the layer's output channels.
+    """Find, for each layer, the batch norm after it that can undo a scaling of the layer's output channels.
 
-    The norm must have a weight, and only the norm may read the layer's output.
+    If an output channel is divided by a factor, the norm can be changed so that its output stays the same. For this the norm
+    must have a weight, and only the norm may read the layer's output.
 
     Args:
         model: The dense model.
@@ -41,9 +42,9 @@ def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
 def move_into_norm_(norm: nn.Module, bias: Tensor | None, row_scale: Tensor | None, shift: Tensor | None) -> None:
     """Change a batch norm so that its output stays the same when its input changes from ``y`` to ``y / row_scale + shift``.
 
-    The output stays the same in evaluation mode. The norm's running variance takes over the absolute value of each factor,
-    and the norm's weight takes over the sign. If the norm's mean and variance are measured again later, the output stays
-    nearly the same, also in channels with a variance close to 0.
+    The output stays the same in evaluation mode. The running mean and the running variance are scaled by the factors.
+    If a factor is negative, the sign of the norm's weight changes. If the norm's mean and variance are measured again
+    later, the output stays nearly the same, also in channels with a variance close to 0.
 
     Args:
         norm: Batch norm with running statistics and a weight; changed in place.

@@ -200,11 +200,14 @@ def search_starts(
 def _first_guesses(
     routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions
 ) -> Iterator[SearchState]:
-    """Yield the first guesses of a search. Each guess has starts and an epitome that is fitted to the weight.
+    """Yield the states from which a search begins: different starts, each with an epitome fitted to the weight.
 
-    The first guess has the given starts. If patches are one channel long and the scope is ``separable``, a second guess
-    follows. It gives each group of similar channels its own cell. Otherwise several guesses follow. For each of them, an
-    epitome is made of pieces of the weight, and every patch moves to its best place in this epitome.
+    The first state has the given starts. The states after it depend on the layer:
+
+    - If patches are one channel long and the scope is ``separable``, one more state follows. In it, each group of similar
+      channels reads a cell of its own.
+    - In all other cases several states follow. For each of them an epitome is made of pieces of the weight. Then every
+      patch moves to its best place in this epitome.
     """
     geometry = routing_map.geometry
     given = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)
@@ -247,10 +250,10 @@ def _first_state(
     moment: Tensor | None,
     options: SearchOptions,
 ) -> SearchState:
-    """Fit the first epitome of a search, with the given starts (positions of patches in the epitome).
+    """Fit the first epitome of a search, with the given starts.
 
-    If ``scaled`` is True, each output channel gets a factor. Its size is the norm of the channel's weights. Its sign is the
-    result of :func:`_signs`.
+    If ``scaled`` is True, each output channel gets a factor. Its size is the norm of the channel's weights. Its sign is
+    guessed.
     """
     scale = None
     if scaled:

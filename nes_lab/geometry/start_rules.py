@@ -243,12 +243,15 @@ def rule_starts(geometry: EpitomeGeometry, mode: str, seed: int = 0) -> tuple[np
 
     For a learned routing, the starts of ``tiled`` are returned, because training begins with them.
 
-    The formulas below give the start of patch ``r``, counted from 0. They use these letters:
+    The formulas below give the start of patch ``r`` along one axis. They use these letters:
 
-    - ``R``: number of patches; for kernel axes the patches along the output channels
-    - ``n``: length of the epitome axis
-    - ``b``: patch length
-    - ``b_r``: length of patch ``r``, because the last patch can be shorter
+    - ``r``: number of the patch, counted from 0
+    - ``R``: how many patches have a start along the axis
+    - ``n``: length of the epitome along the axis
+    - ``b``: length of a patch along the axis
+    - ``b_r``: length of patch ``r``; only the last patch can be shorter than ``b``
+
+    Along a kernel axis, each patch of output channels has a start. There ``R`` counts these patches.
 
     The first formula of each rule is for the clamp boundary, where patches stay inside the epitome. The second one is for the
     circular boundary, where patches that reach the end of an axis continue at its beginning:

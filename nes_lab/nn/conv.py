@@ -101,7 +101,8 @@ class _EpitomeConv(EpitomeLayer):
     ) -> Self:
         """Make the epitome layer that replaces a dense convolution.
 
-        Kernel size, stride, padding, dilation, groups, bias, dtype, device and training mode are those of the dense layer.
+        The new layer has the kernel size, stride, padding, dilation, groups, dtype, device and training mode of the
+        dense layer. It has a bias if the dense layer has one.
 
         Args:
             conv: The dense layer; it is not changed.

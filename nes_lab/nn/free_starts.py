@@ -1,7 +1,7 @@
-"""Hold starts (starting indices) as parameters: for each start an offset from an anchor, in cells.
+"""Hold starts as parameters: for each start a learned offset from a fixed position, the anchor.
 
-An ordinary optimizer shrinks parameters towards 0, by weight decay. A start that is stored as an offset is then drawn to its
-anchor, where it belongs, and not to cell 0 of the epitome.
+Weight decay draws parameters toward 0. An offset of 0 leaves the patch at its anchor. A parameter that held the start itself
+would be drawn to cell 0 of the epitome.
 """
 
 from __future__ import annotations
@@ -53,18 +53,20 @@ class _ComputedStarts:
 
 @learned_starts("free")
 class FreeStarts(Starts):
-    """Holds starts as parameters that training learns. Starts are the positions of patches in the epitome, in cells.
+    """Holds starts as parameters that training learns.
 
     Before training, the patches lie side by side, as with ``tiled`` routing.
 
-    A start is the sum of its anchor and its offset. Offsets are parameters, named ``start_offsets_<axis>``; they begin at 0.
-    Anchors are buffers, named ``start_anchors_<axis>``. At first they are the starts of ``tiled`` routing. A state dict does
-    not hold these, because they can be computed again. It holds anchors that were set in another way: by
-    :meth:`set_starts_`, by a search (:func:`nes_lab.fit`), or from a file.
+    A start is the sum of its anchor, which is fixed, and its learned offset, both in cells:
 
-    ``load_state_dict`` sets the same starts, bit for bit, whatever the anchors of this module were before. It also reads the
-    keys ``starts_<axis>`` of earlier versions, of frozen layers and of :func:`nes_lab.save_pretrained`. They hold starts, in
-    cells, and these become the anchors.
+    - Offsets are parameters, named ``start_offsets_<axis>``. They begin at 0.
+    - Anchors are buffers, named ``start_anchors_<axis>``. At first they are the starts of ``tiled`` routing. They are then
+      left out of state dicts, because they can be computed again. Anchors are stored in state dicts if they were set by
+      :meth:`set_starts_`, by a search (:func:`nes_lab.fit`), or from a file.
+
+    ``load_state_dict`` restores the saved starts exactly. It also reads the keys ``starts_<axis>`` of earlier versions, of
+    frozen layers and of :func:`nes_lab.save_pretrained`. Their values are starts in cells. These become the anchors, and
+    the offsets become 0.
     """
 
     fractional = stored = learned = True
@@ -88,7 +90,10 @@ class FreeStarts(Starts):
         return offset_name(self.geometry, axis), anchor_name(self.geometry, axis)
 
     def table(self, axis: int) -> Tensor:
-        """Return the parameter that holds the offsets of one weight axis. A start is the sum of its anchor and its offset."""
+        """Return the parameter that holds the learned offsets of one weight axis.
+
+        A start is the sum of its anchor, which is fixed, and its offset.
+        """
         return getattr(self, offset_name(self.geometry, axis))
 
     def anchor(self, axis: int) -> Tensor:
@@ -96,7 +101,7 @@ class FreeStarts(Starts):
         return getattr(self, anchor_name(self.geometry, axis))
 
     def unclamped(self, axis: int) -> Tensor:
-        """Return the starts of one weight axis, each the sum of its anchor and its offset.
+        """Return the starts of one weight axis. Each is the sum of its anchor, which is fixed, and its learned offset.
 
         The starts are not clamped, so patches may reach outside the epitome.
         """
@@ -105,7 +110,8 @@ class FreeStarts(Starts):
     def set_starts_(self, axis: int, starts: Tensor) -> None:
         """Set the starts (positions of patches in the epitome) of one weight axis, in cells.
 
-        A start is the sum of its anchor and its offset. The given starts become the anchors, and the offsets become 0.
+        A start is the sum of its anchor, which is fixed, and its learned offset. The given starts become the anchors,
+        and the offsets become 0.
         """
         with torch.no_grad():
             self.anchor(axis).copy_(starts)
@@ -115,7 +121,8 @@ class FreeStarts(Starts):
     def hold_(self, axis: int, starts: Tensor, offsets: nn.Parameter) -> None:
         """Replace the tensors that hold the anchors and the offsets of one weight axis.
 
-        A start is the sum of its anchor and its offset. The module keeps the given tensors and does not copy them.
+        A start is the sum of its anchor, which is fixed, and its learned offset. The module keeps the given tensors and
+        does not copy them.
 
         Args:
             axis: Index of the weight axis.
@@ -129,7 +136,8 @@ class FreeStarts(Starts):
     def _store_anchor(self, axis: int, stored: bool) -> None:
         """Set whether state dicts hold the anchors of a weight axis.
 
-        A start is the sum of its anchor and its offset. Anchors that the rule ``tiled`` gives need not be stored.
+        A start is the sum of its anchor, which is fixed, and its learned offset. Anchors that the rule ``tiled`` gives
+        need not be stored.
         """
         change = self._non_persistent_buffers_set.discard if stored else self._non_persistent_buffers_set.add
         change(anchor_name(self.geometry, axis))
@@ -138,9 +146,9 @@ class FreeStarts(Starts):
         return anchor_name(self.geometry, axis) in self._non_persistent_buffers_set
 
     def derive(self) -> None:
-        """Set the anchors that come from the rule ``tiled`` to the values of this rule again.
+        """Compute the starts of the rule ``tiled`` again, and store them as the anchors that this rule sets.
 
-        An anchor is the value to which a start's offset is added.
+        A start is the sum of its anchor, which is fixed, and its learned offset.
         """
         with torch.no_grad():
             for axis in filter(self._by_rule, self.sampled):
@@ -168,9 +176,9 @@ class FreeStarts(Starts):
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
         """Return the starts of each weight axis; None for an axis without starts.
 
-        A start is the sum of its anchor and its offset. In training mode, the stored offsets are first clamped so that patches
-        stay inside the epitome. With the circular boundary, where patches wrap around the end of the epitome, offsets are not
-        clamped.
+        A start is the sum of its anchor, which is fixed, and its learned offset. In training mode, the stored offsets
+        are first clamped so that patches stay inside the epitome. With the circular boundary, where patches wrap around
+        the end of the epitome, offsets are not clamped.
         """
         if self.training and self.geometry.boundary == "clamp" and not torch._C._is_tracing():  # it ignores no_grad
             with torch.no_grad():
@@ -180,9 +188,9 @@ class FreeStarts(Starts):
         return self.current()
 
     def __dir__(self) -> list[str]:
-        """List the names of the attributes, without the names ``starts_<axis>`` of an earlier version.
+        """List the names of the attributes, except the names ``starts_<axis>`` of an earlier version.
 
-        Reading one of these gives a warning, and ``torch.jit.trace`` reads every attribute in this list.
+        ``torch.jit.trace`` reads every listed attribute. Reading one of the old names would give a warning.
         """
         return [name for name in super().__dir__() if not name.startswith("starts_")]
 

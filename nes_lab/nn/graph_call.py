@@ -1,8 +1,8 @@
 """Make epitome layers work in the tracers of torch.fx and torch.jit.
 
-A tracer of torch.fx calls a network with proxies (stand-ins for tensors) and records what the network does with them. Torch's own layers
-are recorded as single calls, because every tracer knows them. An epitome layer recognizes the proxy and records itself, so
-tracers that do not know epitome layers need no option.
+A tracer of torch.fx calls a network with proxies (stand-ins for tensors) and records what the network does with them.
+It records torch's own layers as single calls. An epitome layer recognizes the proxy and records itself as a single call
+too. So any tracer can be used, without an option for epitome layers.
 
 Tests: tests/nn/test_graph_call.py
 """

@@ -1,4 +1,4 @@
-"""List the epitome layers of a model, and copy their epitomes and starts (positions of patches in the epitome).
+"""List the epitome layers of a model, and copy their epitomes and starts into numpy arrays.
 
 Tests: tests/nn/test_layer.py
 """

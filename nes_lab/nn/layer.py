@@ -318,9 +318,10 @@ class EpitomeLayer(DenseExchange):
         super().register_parameter(name, param)
 
     def stored_params(self) -> int:
-        """Count the numbers stored for inference: epitome, bias, starts (unless a rule sets them), and channel factors (``scale``).
+        """Count the numbers that a layer stores for inference.
 
-        The network that predicts starts is not counted, because only training needs it.
+        These are the epitome, the bias, the starts (unless a rule sets them), and one factor per output channel if the
+        layer has the buffer ``scale``. The network that predicts starts is not counted, because only training needs it.
         """
         rest = sum(t.numel() for t in (self.bias, self.scale) if t is not None)
         return self.epitome.numel() + self.routing.stored_params() + rest

@@ -98,7 +98,8 @@ class EpitomeLinear(EpitomeLayer):
     ) -> Self:
         """Make the epitome layer that replaces a dense linear layer.
 
-        Bias, dtype, device and training mode are those of the dense layer.
+        The new layer has the dtype, the device and the training mode of the dense layer. It has a bias if the dense
+        layer has one.
 
         Args:
             linear: The dense layer; it is not changed.

@@ -37,7 +37,8 @@ def epitome_layer_for(
 ) -> EpitomeLayer:
     """Make the epitome layer that replaces a dense layer.
 
-    Bias, dtype, device and training mode are those of the dense layer.
+    The new layer has the dtype, the device and the training mode of the dense layer. It has a bias if the dense layer
+    has one.
 
     Args:
         module: The dense layer; it is not changed.

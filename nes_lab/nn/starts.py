@@ -47,12 +47,18 @@ def start_name(geometry: EpitomeGeometry, axis: int) -> str:
 
 
 def offset_name(geometry: EpitomeGeometry, axis: int) -> str:
-    """Return the name in a state dict of the offsets of one weight axis. A start is the sum of its anchor and its offset."""
+    """Return the name in a state dict of the learned offsets of one weight axis.
+
+    A start is the sum of its anchor, which is fixed, and its offset.
+    """
     return f"start_offsets_{geometry.axes[axis].name}"
 
 
 def anchor_name(geometry: EpitomeGeometry, axis: int) -> str:
-    """Return the name in a state dict of the anchors of one weight axis. A start is the sum of its anchor and its offset."""
+    """Return the name in a state dict of the anchors of one weight axis.
+
+    A start is the sum of its anchor, which is fixed, and its learned offset.
+    """
     return f"start_anchors_{geometry.axes[axis].name}"
 
 
@@ -191,9 +197,10 @@ class Starts(nn.Module):
         return 0
 
     def table(self, axis: int) -> Tensor:
-        """Return the tensor that holds the starts (positions of patches in the epitome) of one weight axis.
+        """Return the tensor that holds the starts of one weight axis.
 
-        With ``free`` routing, a start is the sum of its anchor and its offset, and the tensor of the offsets is returned.
+        With ``free`` routing, a start is the sum of its anchor, which is fixed, and its learned offset. The tensor of
+        the offsets is then returned.
         """
         return getattr(self, start_name(self.geometry, axis))
 
@@ -372,7 +379,10 @@ class FrozenStarts(Starts):
             self.register_buffer(start_name(self.geometry, axis), kept.round() if snap else kept)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load starts. Offsets, which layers with ``free`` routing have, are added to their anchors."""
+        """Load starts from a state dict.
+
+        A state dict of a layer with ``free`` routing may hold anchors and offsets instead. Their sums are the starts.
+        """
         for axis in self.sampled:
             offsets = state_dict.pop(prefix + offset_name(self.geometry, axis), None)
             anchors = state_dict.pop(prefix + anchor_name(self.geometry, axis), None)

@@ -3,11 +3,12 @@
 The rules are tried in order. The layer stays dense if a rule gives a reason. The first reason is reported.
 
 To add a rule, write a function ``(layer, context) -> reason`` that returns an empty string if the layer may be replaced. Add the
-function to one of these tuples:
+function to the first of these tuples that fits:
 
-- ``NEVER``: rules that no option can overrule
-- ``UNLESS_NAMED``: rules that do not apply to a layer that ``include`` or ``overrides`` names
-- ``RULES``: all rules, in the order in which they are tried
+- ``NEVER``: No option can overrule the rule.
+- ``UNLESS_NAMED``: The user overrules the rule by naming the layer in the option ``include`` or ``overrides``.
+- ``RULES``: For all other rules. This tuple also contains the two others, so it lists all rules in the order in which
+  they are tried.
 
 If the rule needs facts besides the layer, add a field to :class:`DenseContext`.
 """

@@ -87,9 +87,9 @@ class Ladder:
         return tuple(accumulate(changes, initial=begin))
 
     def steps_by_layer(self) -> list[LayerSteps]:
-        """Return the sizes that each layer shrinks to, largest first.
+        """Return, for each layer that shrinks, the plans of its sizes, largest size first.
 
-        The returned objects hold only the plan of each size. Their field ``ratios`` is empty.
+        The field ``ratios`` of the returned objects is left empty.
         """
         steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
         groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}
@@ -121,12 +121,10 @@ class Ladder:
 def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> LayerSteps:
     """List the sizes that one layer can shrink to, largest first.
 
-    1. For each channel axis that shrinks, list the multiples of ``round_to`` below the length of the axis.
-    2. Compute a ratio for each multiple: the middle between it and the next larger multiple, divided by the length of
-       the axis. By these ratios, the sizes of different axes can be compared.
-    3. Sort the multiples of all axes by their ratios, largest first. Each multiple gives one size of the layer.
-    4. Compare each size with the last size that was kept. Leave it out if it has more params or more multiply-adds, or if
-       both counts are the same.
+    1. Start at the shape of the weight. Shrink one channel axis at a time to the next smaller multiple of ``round_to``.
+       The axis that keeps the larger share of its length comes first. Each shrink gives one size.
+    2. Leave out a size that saves nothing compared with the last size that was kept: it has as many params and
+       multiply-adds, or more of one of them.
 
     Args:
         layer: The dense layer.
@@ -177,8 +175,8 @@ def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
 def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
     """Yield the lengths to which an axis of length ``size`` can shrink: the multiples of ``round_to`` below it, largest first.
 
-    Each length is yielded as ``(ratio, length)``. By the ratio, lengths of different axes can be compared. ``ratio * size`` is
-    halfway between this length and the next larger one.
+    Each length is yielded as ``(ratio, length)``. By the ratio, lengths of different axes are sorted. It is the middle
+    between this length and the next larger one, divided by ``size``.
     """
     above = size
     for below in range((size - 1) // round_to * round_to, 0, -round_to):

@@ -106,7 +106,10 @@ def _along_axes(
 
 
 def _dense_if_thin(layer: SurveyedLayer, name: str, factor: int) -> SurveyedLayer:
-    """Return the layer. If it has too few channels for the preset, the returned copy gives this as the reason why it stays dense."""
+    """Keep a layer dense if it has too few channels for the preset.
+
+    Return the layer, or a copy that gives the reason why it stays dense.
+    """
     if layer.reason or all(layer.weight_shape[axis] >= factor for axis in shrinking_axes(layer, name)):
         return layer
     return replace(layer, reason=f"fewer than factor={factor} channels on an axis of {name}")

@@ -160,14 +160,15 @@ def _defaults(root: nn.Module) -> dict[str, Any]:
 
 
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
-    """Collect the batch norms that must not be folded into the layer before them, and the layers that must not take a norm.
+    """Find the batch norms and layers that must not take part in folding.
 
     These are modules
 
     - that are called more than once
-    - with hooks or a replaced forward method
-    - with a parameter that another module also has, or that other code reads
-    - with several names, if some code was not traced
+    - that have hooks or a replaced forward method
+    - that share a parameter with another module
+    - whose parameter is read outside the module
+    - that have several names, if some code was not traced
 
     Args:
         model: The model.
@@ -194,7 +195,7 @@ def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: 
 
 
 def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Yield ``(norm, layer)`` for each norm that can be folded into a layer, in the order of the calls.
+    """Yield ``(norm, layer)`` for each norm that can be folded into a layer, in the order in which the norms are called.
 
     A norm can be folded only if nothing else reads the output of the layer.
 
@@ -219,11 +220,12 @@ def _pairs(root: nn.Module, graph: fx.Graph, barred: set[nn.Module]) -> Iterator
 
 
 def _source(node: fx.Node, through: set[fx.Node]) -> fx.Node | None:
-    """Find the call whose output is the only input of a norm, and is used nowhere else; None if there is no such call.
+    """Find the layer call whose output goes only to a given norm. Return None if there is no such call.
 
     Args:
         node: Call of the norm, in the graph of the traced module.
-        through: Calls to skip on the way, because they return their input unchanged or will be folded.
+        through: Calls between the layer and the norm that may be skipped, because they return their input unchanged or will
+            be folded.
     """
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]

@@ -1,16 +1,15 @@
-"""The strategy ``sensitivity``: order the steps that shrink a model, so that steps with the least harm for their savings come first.
+"""The strategy ``sensitivity``: shrink first where the harm per saving is smallest.
 
 A shrink step gives one layer its next smaller size. The saving of a step is counted in params, multiply-adds or both. The harm
 is how much the model's loss on calibration data grows. If the loss was not measured, the harm is a number that grows with the
 residual: the error of the sampled weight, relative to the dense weight. The order of the steps is found like this:
 
 1. Draw the dense layer and each of its smaller sizes as points: savings to the right, harm upward.
-2. Take the lower convex hull of these points. The price of a step is the slope of the hull between the two sizes, also if a size
-   lies above the hull.
+2. Take the lower convex hull of these points. The price of a step is the slope of the hull between its two sizes.
 3. Sort the steps of all layers by price, lowest first.
 
 Along the hull of one layer, the slope never falls. So step 3 never puts a smaller size of a layer before a larger one. The
-size of the budget does not change the list: a plan takes steps from the beginning of the list until the budget is met.
+order does not depend on the budget. A plan takes steps from the beginning of the list until the budget is met.
 """
 
 from __future__ import annotations
