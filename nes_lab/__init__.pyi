@@ -19,6 +19,7 @@ from nes_lab.errors import OptionError as OptionError
 from nes_lab.errors import PlanError as PlanError
 from nes_lab.errors import RunError as RunError
 from nes_lab.experiment.run import Run as Run
+from nes_lab.experiment.run import import_run as import_run
 from nes_lab.experiment.run import list_runs as list_runs
 from nes_lab.experiment.run import open_run as open_run
 from nes_lab.experiment.train import train as train

@@ -11,6 +11,7 @@ Commands: ``plan``, ``compress``, ``fit``, ``export``, ``tune``, ``zoo``, ``reci
 ``plan_flags``: define the flags that ``plan``, ``compress`` and ``fit`` share.
 ``train_here``: train a run in this process, and show the run's progress and result.
 ``environment_checks``: check what the machine has, for ``doctor``.
+``runs_move``: pack a run into one file, and import a packed run.
 ``watch_frames``: draw what ``watch`` shows.
 ``tables``, ``terminal_plot``, ``json_output``: print tables, curves and JSON.
 """

@@ -33,7 +33,7 @@ VERBS = {
     "train": ("train", "train a recipe, or the experiment described in a YAML file"),
     "sweep": ("sweep", "train many settings of one experiment, on this machine or on a Ray cluster"),
     "resume": ("resume", "continue a run that was cancelled, failed or lost"),
-    "runs": ("runs", "list runs"),
+    "runs": ("runs", "list runs; pack a run into a file, or import one from another machine"),
     "watch": ("watch", "show runs live in the terminal"),
     "report": ("report", "write the report of a run as one HTML file"),
     "cancel": ("cancel", "stop a run after it has saved a checkpoint"),

@@ -1,4 +1,4 @@
-"""``nes-lab runs``: list training runs, newest first."""
+"""``nes-lab runs``: list training runs, newest first. ``runs pack`` and ``runs import`` are in ``runs_move.py``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nes_lab.cli.options import parse
+from nes_lab.cli.runs_move import import_command, pack_command
 from nes_lab.cli.tables import print_table, printable
-from nes_lab.errors import OptionError
+from nes_lab.errors import OptionError, closest
 from nes_lab.experiment.run import list_runs
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
@@ -21,10 +22,12 @@ from nes_lab.text import shorten_middle
 
 __all__ = ["RunsCommand", "run_command"]
 
+MOVES = {"pack": pack_command, "import": import_command}
+
 
 @dataclass(frozen=True)
 class RunsCommand:
-    """List training runs, newest first."""
+    """List training runs, newest first. "runs pack RUN" packs a run into one file, "runs import FILE" opens it on another machine."""
 
     group: str = ""
     """List only the runs of this group. The runs of a sweep have the sweep's name as their group."""
@@ -36,6 +39,13 @@ class RunsCommand:
 
 def run_command(words: Sequence[str]) -> int:
     """Print a list of the runs. If a crash has stopped the queue, start the next queued runs."""
+    if words and words[0] in MOVES:
+        return MOVES[words[0]](words[1:])
+    if words and not words[0].startswith("-"):
+        raise OptionError(
+            f"{words[0]!r} is not a command of runs.{closest(words[0], MOVES)} Write nes-lab runs, nes-lab runs pack RUN or "
+            "nes-lab runs import FILE"
+        )
     options = parse(RunsCommand, "runs", words)
     if options.limit < 0:
         raise OptionError(f"--limit {options.limit} should be the largest number of runs to list, or 0 for all")

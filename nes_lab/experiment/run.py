@@ -17,8 +17,10 @@ from nes_lab.runs.extend import check_extension, extend
 from nes_lab.runs.files import write_bytes
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.info import RunInfo, refuse_finished
+from nes_lab.runs.pack import pack_run
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
+from nes_lab.runs.unpack import unpack_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from nes_lab.datasets.spec import DatasetSpec
     from nes_lab.export.report import ExportReport
 
-__all__ = ["Run", "Which", "list_runs", "open_run"]
+__all__ = ["Run", "Which", "import_run", "list_runs", "open_run"]
 
 Which = Literal["last", "best", "averaged", "best averaged"]
 """Names a network of a run: the newest or best checkpoint, or the averages of the weights in one of them."""
@@ -292,6 +294,23 @@ class Run(RunHandle):
         write_bytes(file, run_report(self.store, self.id).encode(), durable=False)
         return file
 
+    def pack(self, file: str | Path | None = None) -> Path:
+        """Pack the run into one file, to open it on another machine with :func:`nes_lab.import_run`.
+
+        The file holds the run's configuration, metrics, events, log, checkpoints and snapshots, and the SHA-256 of each. It holds
+        neither the data set nor code of yours. It appears complete, or not at all.
+
+        Args:
+            file: The file to write, which must not exist. None: ``<id>.run.zip`` in the present folder.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            RunError: If the run trains or waits in the queue, or the file exists or cannot be written.
+        """
+        return pack_run(self.store, self.id, file)
+
     def _repr_html_(self) -> str:
         return self.info._repr_html_()
 
@@ -323,6 +342,34 @@ def open_run(name: str, *, root: str | Path | None = None) -> Run:
         return Run(RunStore(folder.parent), folder.name)
     store = RunStore(root)
     return Run(store, store.find_id(str(name)))
+
+
+def import_run(
+    file: str | Path, *, new_id: bool = False, allow_import: bool = False, root: str | Path | None = None
+) -> Run:
+    """Import a run that :meth:`Run.pack` has written on another machine. The run appears complete, or not at all.
+
+    Each file is checked against its SHA-256, which finds damage. Nothing in the file is run.
+
+    Args:
+        file: The packed run.
+        new_id: Give the run a new id. False: it keeps its id, which must not exist here.
+        allow_import: Let the run import the functions ``package.module:function`` that its configuration names, when it is resumed
+            or its network is loaded. Give True only for a run that you trust. False: such a run can only be read.
+        root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
+
+    Raises:
+        RunError: If the file is not a packed run or is damaged, or a run with its id exists already.
+
+    Examples:
+        >>> import nes_lab, tempfile
+        >>> place = tempfile.mkdtemp()
+        >>> run = nes_lab.train({"data": {"limit": 64}, "training": {"epochs": 1}}, root=f"{place}/here", progress=False)
+        >>> nes_lab.import_run(run.pack(f"{place}/run.zip"), root=f"{place}/there").summary == run.summary
+        True
+    """
+    store = RunStore(root)
+    return Run(store, unpack_run(store, file, new_id=new_id, allow_import=allow_import))
 
 
 def list_runs(

@@ -13,6 +13,9 @@
 ``claims``: reserve a run for the one process that trains it or is about to train it.
 ``extensions``: record and read the extensions of a run: more epochs than it was planned with.
 ``extend``: give a run more epochs.
+``archive``: define the file that carries a run to another machine, and check such a file.
+``pack``: pack a run into one file.
+``unpack``: import a run that was packed on another machine.
 ``queue``: keep the runs that wait, in the order in which they came.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.
 ``launcher``: decide which waiting run starts next; start and cancel runs.

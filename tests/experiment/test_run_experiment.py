@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,9 @@ from nes_lab.experiment.run_experiment import resume, run_experiment
 from nes_lab.progress_bar import ProgressEvent
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json, write_json
+from nes_lab.runs.pack import pack_run
 from nes_lab.runs.store import RunStore
+from nes_lab.runs.unpack import unpack_run
 from nes_lab.training.checkpoint import load_weights
 from tests.training.own_tasks import regression
 
@@ -353,8 +354,8 @@ def test_it_runs_outside_the_main_thread(tmp_path: Path) -> None:
 def test_extended_and_interrupted_run_equals_extended_one(tmp_path, monkeypatch, caplog, training) -> None:
     store, run_id = create(tmp_path / "runs", ema_decay=0.9, **training)
     run_experiment(store, run_id)
-    shutil.copytree(tmp_path / "runs", tmp_path / "other")
     other = RunStore(tmp_path / "other")
+    assert unpack_run(other, pack_run(store, run_id, tmp_path / "run.zip")) == run_id
     with pytest.raises(RunError, match="is finished"):
         run_experiment(store, run_id)
     assert store.get(run_id).state == "finished"
