@@ -29,18 +29,7 @@ from IPython.display import Markdown, display
 from torch.nn import functional as F
 
 import nes_lab
-from nes_lab.epitome.sampling import sample_patches
-from nes_lab.epitome.taps import axis_taps, clamp_starts
-from nes_lab.figures.coverage import coverage
-from nes_lab.figures.epitome_atlas import epitome_atlas
-from nes_lab.figures.patch_by_hand import PatchReading, patch_by_hand
-from nes_lab.figures.patches_on_epitome import patches_on_epitome
-from nes_lab.figures.routing_map import routing_map
-from nes_lab.figures.start_curves import gradient_over_starts, start_descent
-from nes_lab.geometry.epitome_geometry import EpitomeGeometry
-from nes_lab.geometry.start_rules import ROUTING_MODES
-from nes_lab.nn.inspect import snapshot_layers
-from nes_lab.widgets.start_explorer import StartExplorer, read_patch
+from nes_lab import figures, widgets
 
 
 def table(head, *rows):
@@ -88,8 +77,8 @@ for s in starts:
 print("hat function and two mixed slices agree")
 
 # %%
-readings = [PatchReading(s, read(s), name=f"patch {r}") for r, s in enumerate(starts)]
-patch_by_hand(epitome, readings)
+readings = [figures.PatchReading(s, read(s), name=f"patch {r}") for r, s in enumerate(starts)]
+figures.patch_by_hand(epitome, readings)
 
 # %% [markdown]
 # Patch 0 starts exactly at a cell, so it is a plain slice: `[0.5, 1.5, 3.0]`. Patch 1 starts a quarter of a cell
@@ -102,7 +91,7 @@ patch_by_hand(epitome, readings)
 # at the lower right do not: they jump when the start enters another cell.
 
 # %%
-explorer = StartExplorer(epitome, length=b, start=3.25)
+explorer = widgets.StartExplorer(epitome, length=b, start=3.25)
 explorer
 
 # %% [markdown]
@@ -123,14 +112,14 @@ def slope(s):
 
 
 sweep = np.round(np.arange(0, n - b + 0.01, 0.05), 2)
-gradient_over_starts([PatchReading(s, read(s), slope(s)) for s in sweep])
+figures.gradient_over_starts([figures.PatchReading(s, read(s), slope(s)) for s in sweep])
 
 # %% [markdown]
 # The library's sampler and autograd give the same numbers at each of these starts:
 
 # %%
 for s in sweep:
-    by_library = read_patch(epitome, s, b)
+    by_library = widgets.read_patch(epitome, s, b)
     np.testing.assert_allclose(by_library.patch, read(s))
     np.testing.assert_allclose(by_library.gradient, slope(s))
 print("the same at", len(sweep), "starts")
@@ -161,7 +150,7 @@ def descend(s, target, lr=0.05, steps=40):
 
 path, losses = descend(1.2, target=read(3.4))
 print(f"start {path[0]} -> {path[-1]:.4f}, loss {losses[0]:.3f} -> {losses[-1]:.2e}")
-start_descent(path, losses, target=3.4)
+figures.start_descent(path, losses, target=3.4)
 
 # %% [markdown]
 # Gradient descent finds 3.4. This is not guaranteed, because $L$ is not convex. If we begin at 0 with target 4.9, the loss
@@ -170,7 +159,7 @@ start_descent(path, losses, target=3.4)
 # %%
 stuck, stuck_losses = descend(0.0, target=read(4.9))
 print(f"start {stuck[0]} -> {stuck[-1]:.4f}, loss {stuck_losses[0]:.3f} -> {stuck_losses[-1]:.3f}")
-start_descent(stuck, stuck_losses, target=4.9)
+figures.start_descent(stuck, stuck_losses, target=4.9)
 
 # %% [markdown]
 # So it matters where learning begins. The library begins at a tiling with integer starts.
@@ -180,6 +169,8 @@ start_descent(stuck, stuck_losses, target=4.9)
 # epitome, all tiled starts do. Here, the gradient passes at a bound only if the descent step points *inside*.
 
 # %%
+from nes_lab.epitome.taps import clamp_starts  # what the library does inside its layers
+
 at_bounds = torch.tensor([0.0, 0.0, 5.0, 5.0], requires_grad=True)
 incoming = torch.tensor([1.0, -1.0, 1.0, -1.0])  # descent steps against it: -, +, -, +
 clamp_starts(at_bounds, torch.full((4,), 5.0)).backward(incoming)
@@ -204,8 +195,9 @@ table(
 
 # %%
 torch.manual_seed(0)
-geometry = EpitomeGeometry(weight_shape=(8, 9), epitome_shape=(6, 5), patch_channels=(4, 3))
-grid = torch.randn(6, 5, dtype=torch.float64)
+options = {"epitome_shape": (6, 5), "patch_channels": (4, 3), "bias": False, "dtype": torch.float64}
+linear = nes_lab.EpitomeLinear(9, 8, routing="free", **options)
+grid = linear.epitome.detach()
 starts_out = torch.tensor([0.3, 1.75], dtype=torch.float64)
 starts_in = torch.tensor([0.0, 0.6, 2.0], dtype=torch.float64)
 
@@ -213,13 +205,11 @@ A_out = np.concatenate([hat_matrix(s, 4, 6) for s in starts_out.numpy()])
 A_in = np.concatenate([hat_matrix(s, 3, 5) for s in starts_in.numpy()])
 by_hand = A_out @ grid.numpy() @ A_in.T
 
-taps = [
-    axis_taps(starts_out, geometry, 0, fractional=True),
-    axis_taps(starts_in, geometry, 1, fractional=True),
-]
-by_library = sample_patches(grid, taps, geometry)
-np.testing.assert_allclose(by_library.numpy(), by_hand, atol=1e-12)
-difference = np.abs(by_library.numpy() - by_hand).max()
+linear.routing.set_starts_(0, starts_out)
+linear.routing.set_starts_(1, starts_in)
+by_library = linear.materialize().detach().numpy()
+np.testing.assert_allclose(by_library, by_hand, atol=1e-12)
+difference = np.abs(by_library - by_hand).max()
 print(f"by hand and by the library: shape {by_hand.shape}, largest difference {difference:.0e}")
 
 # %% [markdown]
@@ -233,37 +223,36 @@ print(f"by hand and by the library: shape {by_hand.shape}, largest difference {d
 torch.manual_seed(1)
 options = {"padding": 1, "epitome_shape": (16, 8, 3, 3), "patch_channels": (8, 4)}
 layer = nes_lab.EpitomeConv2d(16, 32, 3, routing="free", **options)
-model = torch.nn.ModuleDict({"conv": layer})
-before = snapshot_layers(model)["conv"]
+before = layer.snapshot("conv")
 layer.routing.set_starts_(0, torch.tensor([0.3, 7.2, 1.5, 8.0]))
 layer.routing.set_starts_(1, torch.tensor([0.6, 3.1, 0.0, 2.5]))
-now = snapshot_layers(model)["conv"]
+now = layer.snapshot("conv")
 layer
 
 # %% [markdown]
 # This is the epitome, with one tile per kernel position. Hover over a cell to see how often it is read.
 
 # %%
-epitome_atlas(now)
+figures.epitome_atlas(now)
 
 # %% [markdown]
 # Its patches read sixteen windows: four output patches times four input patches. The edges of the windows lie between
 # cells.
 
 # %%
-patches_on_epitome(now)
+figures.patches_on_epitome(now)
 
 # %% [markdown]
 # The **routing map** is the table of all starts. Inference needs only the routing map, the epitome and the bias.
 
 # %%
-routing_map(now, before)
+figures.routing_map(now, before)
 
 # %% [markdown]
 # The next figure shows how often each cell is read. If starts come close together, other cells are not used.
 
 # %%
-coverage(now)
+figures.coverage(now)
 
 # %% [markdown]
 # All of this rests on one law. `materialize()` samples the complete weight. The layer gives the same output as the dense
@@ -340,7 +329,7 @@ print("gradient of the output starts:", gradients["factored"][1].numpy().round(4
 
 # %%
 rows = []
-for routing in ROUTING_MODES:
+for routing in ["tiled", "stride", "random", "free", "learner"]:
     made = nes_lab.EpitomeConv2d(16, 32, 3, routing=routing, execution="factored", **options)
     cost = nes_lab.count(made, one)
     first = made.routing_map().starts[0].tolist()
