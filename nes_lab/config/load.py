@@ -24,8 +24,12 @@ __all__ = ["Knob", "knobs", "load_config", "read_yaml"]
 class Knob(NamedTuple):
     """One field of a configuration, as help texts and widgets show it.
 
-    The path of the field is dotted, such as ``training.lr``. ``choices`` are the allowed words. They are empty if any
-    value of the right type is allowed. ``data.name`` may also name a function of the user's own.
+    Attributes:
+        path: Dotted path of the field, such as ``training.lr``.
+        default: Default value of the field.
+        description: Description of the field.
+        choices: The allowed words; empty if any value of the right type is allowed. For ``data.name``, a function of the
+            user's own is allowed too.
     """
 
     path: str

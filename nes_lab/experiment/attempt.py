@@ -266,7 +266,10 @@ class Attempt:
         self.on_progress(event)
 
     def _routing(self, built: Built) -> dict[str, str]:
-        """Return routing and scope of a network that was compressed before the run; otherwise the configuration says them."""
+        """Return the routing and scope of the network, if it was compressed before the run.
+
+        In any other case the result is empty, because the configuration has both.
+        """
         if built.plan is None or self.config.compression is not None:
             return {}
         layer = next(iter(built.plan.layers.values()))

@@ -122,7 +122,9 @@ def _created(
 
 
 def _refuse_processes(given: dict[str, str], config: ExperimentConfig, detach: bool) -> None:
-    """Raise an error if other processes would need what was given in memory.
+    """Raise an error if a run with a network or data in memory would train in other processes.
+
+    Other processes cannot read the memory of this one.
 
     Raises:
         OptionError: If the run would train in the background or in several processes. The message says what to do instead.

@@ -138,9 +138,10 @@ class Run(RunHandle):
     ) -> Self:
         """Train the run further, with more epochs than it was planned with. It may be finished, cancelled, failed or lost.
 
-        The training goes on at its last checkpoint. The learning rate follows the schedule of ``epochs`` epochs from there on, so
-        it may rise. The configuration keeps the number of epochs of the plan in ``config.json``; the summary says where the run
-        was extended. Results of the run are not averaged with those of runs that were planned with ``epochs`` epochs.
+        The training goes on at its last checkpoint. From there on, the learning rate follows the schedule of ``epochs``
+        epochs, so it may rise. ``config.json`` keeps the old number of epochs, and the summary says where the run was
+        extended. Tables do not average the results of this run with those of runs that had ``epochs`` epochs from the
+        beginning.
 
         Args:
             epochs: Number of epochs in total, more than the run has now.
@@ -199,7 +200,7 @@ class Run(RunHandle):
             launcher.requeue(self.store, info)
 
     def remember(self, network: nn.Module | None, data: Any) -> None:
-        """Keep what the run's files cannot make again, or what is loaded already, for the next training in this process.
+        """Remember a network and a data set for the next training of this run in this process.
 
         Args:
             network: The network in memory with which the run was created. None changes nothing.

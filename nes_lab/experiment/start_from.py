@@ -60,7 +60,7 @@ class Beginning:
 def beginning(
     source: Any, config: ExperimentConfig, data: DatasetSpec | None, store: RunStore, allow_import: bool = False
 ) -> Iterator[Beginning]:
-    """Open the network from which a run is to start, save it in a temporary folder, and fit the configuration to it.
+    """Open the network from which a run is to start, save it in a temporary folder, and adjust the configuration to it.
 
     Args:
         source: A network in memory, a run, the path of a saved network, or text as :func:`open_start` reads it.
@@ -155,10 +155,11 @@ def _of_run(run: RunHandle, which: str, store: RunStore) -> tuple[nn.Module, str
 
 
 def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[nn.Module, dict[str, str]]:
-    """Save a network, and load it again as a run will load it.
+    """Save a network in a folder, and load it from there, as the run will load it later.
 
     Returns:
-        The loaded network, and ``{"network": name}`` if the folder alone cannot make the network again.
+        The loaded network, and a dict. The dict is ``{"network": name}`` if the user must give the network again to resume
+        the run, because the folder does not say how to make it. Otherwise it is empty.
     """
     for backbone in (None, _class_stamp(network, data)):
         if backbone is None and getattr(network, "nes_lab_backbone", None) is None:
@@ -173,7 +174,10 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
 
 
 def _class_stamp(network: nn.Module, data: DatasetSpec | None) -> dict[str, Any] | None:
-    """Return how to make a network by calling its class, as ``nes_lab_backbone`` says it; None if nobody can import the class."""
+    """Return the import path and the arguments with which the class of a network can be called again.
+
+    The result has the form of the attribute ``nes_lab_backbone``. It is None if the class cannot be imported.
+    """
     kind = type(network)
     spec = f"{kind.__module__}:{kind.__qualname__}"
     found: Any = sys.modules.get(kind.__module__)
@@ -191,7 +195,10 @@ def _class_stamp(network: nn.Module, data: DatasetSpec | None) -> dict[str, Any]
 def _fitted_config(
     config: ExperimentConfig, network: nn.Module, name: str, data: DatasetSpec | None
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
-    """Return the configuration of a run that starts from a network, and what it says otherwise than the user's configuration."""
+    """Adjust a configuration to the network from which the run starts.
+
+    Return the new configuration, and sentences that say what the network overrides.
+    """
     backbone, notes = _fitted_backbone(config.backbone, getattr(network, "nes_lab_backbone", None), name)
     compression = config.compression
     if compression is not None and is_compressed(network):
@@ -221,10 +228,10 @@ def _fitted_backbone(
 
 
 def _why_kept(compression: CompressionConfig, network: nn.Module, name: str, data: DatasetSpec | None) -> str:
-    """Return the sentence that a compressed start is trained as it is.
+    """Return a sentence for the user: the run starts from a compressed network, so no new compression plan is made.
 
     Raises:
-        OptionError: If the start is above the budget of the configuration.
+        OptionError: If the network has more params or multiply-adds than the configuration allows.
     """
     asked = {key: value for key in ("params", "madds", "latency_ms", "preset") if (value := getattr(compression, key))}
     words = ", ".join(f"compression.{key}={value}" for key, value in asked.items())

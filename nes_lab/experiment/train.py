@@ -22,7 +22,7 @@ __all__ = ["StartWarning", "train"]
 
 
 class StartWarning(UserWarning):
-    """Says that the network from which a run starts decides something instead of the configuration."""
+    """Warning that the network from which a run starts overrides a setting of the configuration."""
 
 
 def train(

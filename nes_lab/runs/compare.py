@@ -108,7 +108,8 @@ def tally(contests: Sequence[Contest]) -> str:
     """Count in how many comparisons the epitome network is ahead, behind or within noise. Return one sentence.
 
     Args:
-        contests: The comparisons; the first network of each is the epitome network.
+        contests: The comparisons: names of an epitome network and its rival, difference of their accuracies, standard error,
+            numbers of runs.
 
     Examples:
         >>> tally([Contest("a", "b", 0.1, 0.5, (2, 2)), Contest("c", "b", -3.0, 0.5, (2, 2))])

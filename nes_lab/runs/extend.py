@@ -1,7 +1,7 @@
 """Give a run more epochs. The run then waits to be resumed, and trains on from its last checkpoint.
 
-The two steps are: record the extension, set the state to ``queued``. If the process is killed between them, the run is
-extended, and readers see that it can be resumed.
+First the extension is recorded, then the state is set to ``queued``. If the process is killed in between, the run has the
+new number of epochs, its old state, and can be resumed.
 """
 
 from __future__ import annotations

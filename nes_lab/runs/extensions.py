@@ -1,7 +1,8 @@
-"""Record that a run was given more epochs than it was planned with, and read what it was given.
+"""Record that a run was given more epochs than it was planned with, and read these records.
 
-The file ``extensions.json`` of a run lists its extensions, oldest first. ``config.json`` stays as it was. The configuration
-that readers of the run see has the number of epochs of the last extension.
+Each record is called an extension. The file ``extensions.json`` of a run lists its extensions, oldest first. The file
+``config.json`` stays as it was. When the configuration of the run is read, it gets the number of epochs of the last
+extension.
 
 Tests: tests/runs/test_extend.py.
 """
@@ -24,11 +25,11 @@ __all__ = ["Extension", "add_extension", "extended_config", "extension_text", "r
 
 @dataclass(frozen=True)
 class Extension:
-    """One extension of a run: more epochs, and the place in the training where they were given.
+    """One extension of a run: the new number of epochs, and how far the training was when it was set.
 
     Attributes:
-        epochs: Number of epochs from now on.
-        planned: Number of epochs before.
+        epochs: Number of epochs in total after the extension.
+        planned: Number of epochs in total before the extension.
         from_step: Training steps that were done when the run was extended; 0 if the training had not started.
         from_epoch: Epochs that were done; not whole if the run was stopped within an epoch.
     """
@@ -40,7 +41,7 @@ class Extension:
 
 
 def read_extensions(folder: Path) -> tuple[Extension, ...]:
-    """Read the extensions of a run, oldest first. Most runs have none.
+    """Read the extensions of a run, oldest first. An extension gives a run more epochs than planned. Most runs have none.
 
     Args:
         folder: Folder of the run.
@@ -66,7 +67,7 @@ def _is_valid(entry: object) -> bool:
 
 
 def add_extension(folder: Path, extension: Extension) -> None:
-    """Add an extension to the file ``extensions.json`` of a run, in one step.
+    """Add one extension (more epochs than planned) to the file ``extensions.json`` of a run, in one step.
 
     Raises:
         RunError: If the file cannot be written, or is damaged.
@@ -91,9 +92,9 @@ def extended_config(config: Mapping[str, Any], extensions: Sequence[Extension]) 
 
 
 def extension_text(extensions: Sequence[Extension]) -> str:
-    """Return the epochs from which a run trained on with more epochs than planned, as text; empty if there are none.
+    """Return as text at which epochs a run was extended: given more epochs than planned. Empty if it never was.
 
-    An extension before the first training step does not count: such a run trains like one that was planned that long.
+    An extension before the first training step does not count, because it does not change how the run trains.
 
     Examples:
         >>> extension_text([Extension(40, 20, 600, 20.0), Extension(60, 40, 1200, 40.0)]), extension_text([])

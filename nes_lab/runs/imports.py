@@ -33,8 +33,9 @@ def import_folders(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         config: The configuration of the run.
 
     Returns:
-        A dict with the key ``imports``, whose value is a dict: path of each field that names a function of the user's own -> the
-        folder that must be on Python's path to import it. The result is empty if there is no such field.
+        A dict with the key ``imports``. Its value is a dict with one entry for each field that names a function of the
+        user's own: the dotted path of the field, and the folder that must be on Python's path to import the function. The
+        result is empty if there is no such field.
 
     Examples:
         >>> import_folders({"backbone": {"name": "resnet18"}})

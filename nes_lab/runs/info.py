@@ -45,8 +45,9 @@ class RunInfo(Record):
         heartbeat: Time at which the training process last gave a sign of life, in seconds since 1970.
         summary: Final results such as params, madds and top1, by name; empty until the run has written some.
         extended_from: Where the run was given more epochs than planned, such as ``epoch 20``; empty if it never was.
-        given: What existed only in the memory of the process that created the run: ``network``, ``data`` or both, each with
-            a name for people. Give the same again to resume the run. Empty if the run's files say everything.
+        given: What the run needs but its files do not hold, because it existed only in memory. A dict with the keys
+            ``network``, ``data`` or both, and a name for each, such as ``{"network": "TinyNet"}``. Give the same again to
+            resume the run. Empty if the files hold everything.
         notes: Sentences about how the run begins, for example what the network decides instead of the configuration.
         resume_note: Why a resumed run ends with other weights than an uninterrupted one, such as data from loaders. Empty if
             it ends with the same weights.

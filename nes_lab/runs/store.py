@@ -63,8 +63,8 @@ class RunStore:
             config: The configuration of the experiment.
             label: Free text to recognize the run.
             group: Name that related runs share, such as those of a sweep.
-            given: What exists only in this process's memory, as :attr:`nes_lab.runs.info.RunInfo.given` describes. None:
-                nothing.
+            given: What the run needs but its files do not hold, because it exists only in memory. A dict with the keys
+                ``network``, ``data`` or both, and a name for each, such as ``{"network": "TinyNet"}``. None: nothing.
             notes: Sentences about how the run begins.
             fill: Function that gets the folder of the new run and writes more files into it, before the run appears. If it
                 raises an error, no run is created. None: no more files.

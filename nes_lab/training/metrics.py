@@ -38,14 +38,19 @@ RESERVED = ("step", "epoch", "split", "loss", "lr", "images_per_s", "attempt", "
 class Metric:
     """A number that says how good the outputs of a network are, and whether higher or lower is better.
 
+    The function returns one of these for a batch:
+
+    - a number: the mean over the examples of the batch
+    - a tensor with one value per example or per pixel: the metric is the mean of all values
+    - a pair of numbers ``(sum, count)``: both are added up over all batches, and the metric is the total sum divided by the
+      total count
+    - a pair of vectors ``(sums, counts)``, for example with one entry per class: each entry is treated like a pair of
+      numbers, and the metric is the mean over the entries whose total count is not 0
+
     Args:
-        function: Called as ``function(outputs, targets)`` for each batch, without gradients. It returns one of three things:
-            the mean over the examples of the batch, as a number; a tensor with one value per example or per pixel, whose
-            mean is taken; or a pair ``(sum, count)``, whose sums over all batches are divided. In a pair of equally long
-            vectors, one entry per class for example, the entries are divided one by one, and the mean of the quotients is
-            taken over the entries whose count is not 0.
+        function: Called as ``function(outputs, targets)`` for each batch, without gradients.
         better: ``"higher"`` or ``"lower"``.
-        finish: Called with the mean over all examples; it returns the number to report. None: the mean itself.
+        finish: Called with the metric over all batches; it returns the number to report. None: the metric itself.
 
     Raises:
         OptionError: If an argument has another form.

@@ -92,7 +92,10 @@ class Objective:
         return labels if self._mixing is None else labels.argmax(1)
 
     def loss(self, logits: Any, images: Tensor, labels: Tensor) -> Any:
-        """Return the loss of a batch: the mean, or, if the loss is your own, what it returned.
+        """Return the loss of a batch.
+
+        This is the mean over the batch. A loss function of the user's own may return a loss per example or a pair
+        ``(sum, count)`` instead.
 
         Args:
             logits: Outputs of the network.
@@ -110,7 +113,7 @@ class Objective:
 
 
 def _check_label_options(recipe: Recipe, classes: int, task: Task) -> None:
-    """Refuse options for labels of classes if the loss is not cross entropy or the data says no classes."""
+    """Refuse Mixup and CutMix if the loss is not cross entropy, or if the number of classes is not known."""
     mixes = [name for name in ("mixup", "cutmix") if getattr(recipe, name)]
     if mixes and task.own_loss is not None:
         name = mixes[0]
