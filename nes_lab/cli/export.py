@@ -18,6 +18,7 @@ from nes_lab.errors import OptionError, RunError
 from nes_lab.experiment.run import Run, Which, open_run
 from nes_lab.records.options import ExportForm, ExportFormat
 from nes_lab.runs import layout
+from nes_lab.runs.files import read_json
 
 if TYPE_CHECKING:
     from nes_lab.export.report import ExportReport
@@ -38,7 +39,7 @@ class ExportCommand:
     averaged: bool = False
     """Export the averaged weights of a run; training.ema_decay must have been set."""
     best: bool = False
-    """Export the run's checkpoint with the best validation top-1, instead of its newest one."""
+    """Export the weights with the best validation instead of the newest: averaged or not, whichever is better. It prints which."""
     form: ExportForm = "materialized"
     """Write plain convolutions (materialized), or compute with the epitomes themselves (factored), which needs less space and time."""
     opset: int | None = None
@@ -59,10 +60,11 @@ def run_command(words: Sequence[str]) -> int:
         raise OptionError(f"--averaged, --best and --format folder need a run, and {options.source} is not a run")
     with stdout_to_stderr():  # exporters print messages
         report = _export_folder(options) if run is None else _export_run(options, run)
-    if options.json:
-        print_json({"folder": str(report)} if isinstance(report, Path) else report.to_dict())
-    else:
-        print(f"saved in {report}" if isinstance(report, Path) else report)
+    if not isinstance(report, Path):
+        print_json(report.to_dict()) if options.json else print(report)
+        return 0
+    source = read_json(report / "config.json")["metadata"]["source"]
+    print_json({"folder": str(report), "source": source}) if options.json else print(f"saved in {report} ({source})")
     return 0
 
 

@@ -5,6 +5,7 @@ Nothing here imports torch until a method needs it, so the app may use all of it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "Which", "import_run", "list_runs", "open_run"]
 
 Which = Literal["last", "best", "averaged", "best averaged"]
-"""Names a network of a run: the newest or best checkpoint, or the averages of the weights in one of them."""
+"""Names a network of a run: of the newest checkpoint, or the best one; or one with averaged weights."""
 
 
 class Run(RunHandle):
@@ -75,12 +76,14 @@ class Run(RunHandle):
         """Return the network that the run has trained, on the CPU and in evaluation mode. The run may still be training.
 
         Args:
-            which: ``"last"``: the newest checkpoint. ``"best"``: the checkpoint with the best validation accuracy.
-                ``"averaged"``: the average of the weights over training, if ``training.ema_decay`` was set.
-                ``"best averaged"``: this average at the best checkpoint.
+            which: ``"last"``: the newest checkpoint. ``"averaged"``: the weights of this
+                checkpoint averaged over training, if ``training.ema_decay`` was set. ``"best"``: the weights with the best
+                validation of all, averaged or not. ``"best averaged"``: the best averaged weights. The first metric of the run
+                decides, usually top-1.
 
         Returns:
-            A new network. Its attribute ``nes_lab_plan`` is the compression plan, if it is compressed.
+            A new network. Its attribute ``nes_lab_plan`` is the compression plan, if it is compressed. Its attribute
+            ``nes_lab_trained`` says which weights it has, such as ``averaged weights of step 40, top1 60.3``.
 
         Raises:
             RunError: If the run has no checkpoint yet.
@@ -88,7 +91,9 @@ class Run(RunHandle):
         """
         from nes_lab.experiment.trained import trained_network
 
-        return trained_network(self.store, self.id, network=self._network, **_asked(which)).network
+        found = trained_network(self.store, self.id, network=self._network, **_asked(which))
+        found.network.nes_lab_trained = found.text  # type: ignore[assignment]
+        return found.network
 
     def resume(
         self,
@@ -278,7 +283,8 @@ class Run(RunHandle):
             return Path(path)
         trained = trained_network(self.store, self.id, network=self._network, **_asked(which))
         example = trained.example(input_shape)
-        return export_network(trained.network, example, path, format=chosen, form=form, opset=opset)
+        report = export_network(trained.network, example, path, format=chosen, form=form, opset=opset)
+        return replace(report, source=trained.text)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the configuration, results, curves and layers of the run into one HTML file that needs no internet connection.
@@ -316,9 +322,9 @@ class Run(RunHandle):
         return self.info._repr_html_()
 
 
-def _asked(which: str) -> dict[str, bool]:
+def _asked(which: str) -> dict[str, Any]:
     check_choice("which", which, get_args(Which))
-    return {"averaged": "averaged" in which, "best": "best" in which}
+    return {"averaged": True if "averaged" in which else None, "best": "best" in which}
 
 
 def open_run(name: str, *, root: str | Path | None = None) -> Run:

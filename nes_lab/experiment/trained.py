@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,14 +35,17 @@ class TrainedNetwork:
     Attributes:
         network: The network, on the CPU and in evaluation mode. Its attribute ``nes_lab_plan`` is its plan, if it has one.
         input_shape: Shape of one input, without the batch axis.
-        about: The run's id, the training step, and whether the weights are averaged.
+        about: The run's id, the training step, and whether the weights are averaged; of the best checkpoint also the metric that
+            decided, and its value.
         dtype: Type of the numbers of an input.
+        text: Name of the network for people, such as ``averaged weights of step 40, top1 60.3``.
     """
 
     network: nn.Module
     input_shape: tuple[int, ...]
     about: dict[str, Any]
     dtype: torch.dtype = torch.float32
+    text: str = ""
 
     def example(self, shape: tuple[int, ...] | None = None) -> Tensor:
         """Return an input with a batch axis: random numbers, or zeros if inputs are integers.
@@ -57,7 +60,7 @@ class TrainedNetwork:
 
 
 def trained_network(
-    store: RunStore, run_id: str, *, averaged: bool = False, best: bool = False, network: nn.Module | None = None
+    store: RunStore, run_id: str, *, averaged: bool | None = None, best: bool = False, network: nn.Module | None = None
 ) -> TrainedNetwork:
     """Load the network of a run's newest or best checkpoint. The run may still be training.
 
@@ -66,9 +69,10 @@ def trained_network(
     Args:
         store: The store of the run.
         run_id: Id of the run.
-        averaged: Take the weights averaged over training (EMA) instead of the weights that the optimizer updated.
-        best: Use the checkpoint with the best validation top-1 instead of the newest. That top-1 was measured with the
-            weights that the optimizer updated.
+        averaged: True: the weights averaged over training (EMA). False: the weights that the optimizer updated. None: with
+            ``best`` the better ones, otherwise those that the optimizer updated.
+        best: Use the checkpoint with the best validation instead of the newest. The first metric of the run decides, usually
+            top-1.
         network: The network that was given in memory when the run was created, or one with the same layers; it does not
             change. None: the run's files can make it.
 
@@ -76,7 +80,7 @@ def trained_network(
         RunError: If the run has no checkpoint yet, or it was created with a network in memory and ``network`` is None.
         CheckpointError: If its checkpoints are damaged, or hold no averaged weights.
     """
-    checkpoint = store.best_checkpoint(run_id) if best else store.latest_checkpoint(run_id)
+    checkpoint = store.best_checkpoint(run_id, averaged) if best else store.latest_checkpoint(run_id)
     if checkpoint is None or checkpoint.state is None:
         raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to load")
     folder, info = store.path(run_id), store.get(run_id)
@@ -85,11 +89,15 @@ def trained_network(
         start = load_initial(folder, info, config, network)
         built = build(config, _stored_plan(folder), _recorded_data(store, run_id), start)
     _let_rest(built.model, load_state(checkpoint.state).get("routing"))
-    load_into(built.model, load_weights(checkpoint.weights, ema=averaged), checkpoint.weights)
+    mean = checkpoint.averaged if best else bool(averaged)
+    load_into(built.model, load_weights(checkpoint.weights, ema=mean), checkpoint.weights)
     if built.plan is not None:
         built.model.nes_lab_plan = built.plan  # type: ignore[assignment]
-    about = {"run": run_id, "step": checkpoint.step, "averaged": averaged}
-    return TrainedNetwork(built.model.eval(), built.data.input_shape, about, built.data.dtype)
+    about = {"run": run_id, "step": checkpoint.step, "averaged": mean}
+    if checkpoint.score is not None:
+        about |= {"metric": checkpoint.score.metric, "value": checkpoint.value}
+    text = replace(checkpoint, averaged=mean).text()
+    return TrainedNetwork(built.model.eval(), built.data.input_shape, about, built.data.dtype, text)
 
 
 def save_trained(
@@ -97,7 +105,7 @@ def save_trained(
     run_id: str,
     folder: str | Path,
     *,
-    averaged: bool = False,
+    averaged: bool | None = None,
     best: bool = False,
     network: nn.Module | None = None,
 ) -> tuple[int, ...]:
@@ -109,9 +117,9 @@ def save_trained(
         store: The store of the run.
         run_id: Id of the run.
         folder: A new or empty folder.
-        averaged: Save the weights averaged over training (EMA) instead of the weights that the optimizer updated.
-        best: Use the checkpoint with the best validation top-1 instead of the newest. That top-1 was measured with the
-            weights that the optimizer updated.
+        averaged: True: the weights averaged over training (EMA). False: the weights that the optimizer updated. None: with
+            ``best`` the better ones, otherwise those that the optimizer updated. The folder's ``config.json`` says which.
+        best: Use the checkpoint with the best validation instead of the newest.
         network: The network that was given in memory when the run was created; None: the run's files can make it.
 
     Returns:
@@ -133,7 +141,7 @@ def save_trained(
         (1, 8, 8)
     """
     trained = trained_network(store, run_id, averaged=averaged, best=best, network=network)
-    save_pretrained(trained.network, folder, metadata=trained.about)
+    save_pretrained(trained.network, folder, metadata=trained.about | {"source": trained.text})
     return trained.input_shape
 
 

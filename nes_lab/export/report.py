@@ -39,6 +39,7 @@ class ExportReport(Record):
         torch_ms: Median time of one call of the PyTorch model, in milliseconds; None: not timed.
         threads: Number of CPU threads of the file's runtime and of PyTorch; None: not timed.
         versions: Versions of the packages that wrote and ran the file.
+        source: Which weights of a training run were exported; empty if it was not a run's network.
 
     Examples:
         >>> print(ExportReport("a.onnx", "onnx", "factored", 2048, 500, 1000, opset=20))
@@ -62,6 +63,7 @@ class ExportReport(Record):
     torch_ms: float | None = None
     threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def bytes(self) -> int:
@@ -100,9 +102,10 @@ class ExportReport(Record):
         return f"ExportReport: {self}"
 
     def __str__(self) -> str:
+        source = f" ({self.source})" if self.source else ""
         opset = "" if self.opset is None else f", opset {self.opset}"
         madds = "unknown" if self.madds is None else f"{self.madds:,}"
-        head = f"{self.path}: {self.format}, {self.form}{opset}, {self.file_bytes:,} bytes, {self.params:,} params, {madds} madds"
+        head = f"{self.path}{source}: {self.format}, {self.form}{opset}, {self.file_bytes:,} bytes, {self.params:,} params, {madds} madds"
         if self.largest_difference is None:
             return f"{head}; not compared"
         agree = f"differs from PyTorch by at most {self.largest_difference:.1e} (batches {', '.join(map(str, self.batches))})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from nes_lab.cli import main
 from nes_lab.config import load_config
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.errors import CheckpointError, RunError
+from nes_lab.experiment.run import open_run
 from nes_lab.experiment.run_experiment import run_experiment
 from nes_lab.experiment.trained import save_trained
 from nes_lab.export.pretrained import from_pretrained
@@ -63,6 +65,29 @@ def test_the_best_epoch_can_be_taken_however_long_ago(tmp_path: Path, monkeypatc
     assert numbers is not None and numbers["loss"] == pytest.approx(row["loss"], rel=1e-5)
 
 
+def test_the_best_is_the_better_of_plain_and_averaged_and_says_which(tmp_path, monkeypatch, capsys):
+    """The averaged weights of the first epoch are better than the plain ones of the second."""
+    values, real = iter([(10.0, 60.3), (49.4, 20.0), (30.0, 40.0)]), Trainer._validate
+
+    def validate(self):
+        return real(self) | dict(zip(("top1", "ema_top1"), next(values), strict=True))
+
+    monkeypatch.setattr(Trainer, "_validate", validate)
+    store, run_id = trained(tmp_path / "runs", TREE | ROUTED, epochs=3, keep_checkpoints=1, ema_decay=0.5)
+    run = open_run(run_id, root=store.root)
+    assert (run.summary["best_top1"], run.summary["best_ema_top1"]) == (49.4, 60.3)
+    names = {"best": "averaged weights of step 8, top1 60.3", "best averaged": "averaged weights of step 8, top1 60.3"}
+    for which, name in (names | {"last": "weights of step 24", "averaged": "averaged weights of step 24"}).items():
+        assert run.network(which).nes_lab_trained == name
+    assert main(["export", str(run.folder), str(tmp_path / "net"), "--best", "--format", "folder"]) == 0
+    assert "net (averaged weights of step 8, top1 60.3)" in capsys.readouterr().out
+    rows = {row["epoch"]: row for row in store.metrics(run_id) if row["split"] == "val"}
+    save_trained(store, run_id, tmp_path / "plain", best=True, averaged=False)
+    for folder, loss in (("net", rows[1]["ema_loss"]), ("plain", rows[2]["loss"])):
+        val = load_dataset(load_config(TREE).data).val
+        assert evaluate(from_pretrained(tmp_path / folder), val)["loss"] == pytest.approx(loss, rel=1e-5)
+
+
 def test_nothing_to_take(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     with pytest.raises(RunError, match="has no checkpoint yet"):
@@ -83,7 +108,9 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     plain = torch.export.load(tmp_path / "net.pt2").module()
     images = torch.randn(1, 1, 8, 8)
     torch.testing.assert_close(plain(images), from_pretrained("net")(images), rtol=1e-4, atol=1e-5)  # materialized
+    capsys.readouterr()
     assert main(["export", run_id, "best.pt2", "--best"]) == 0 and (tmp_path / "best.pt2").exists()
+    assert re.match(r"best.pt2 \(weights of step \d+, top1 [\d.]+\): torch.export", capsys.readouterr().out)
     assert main(["export", "net", "again.onnx", "--best"]) == 2
     assert main(["export", "net", "again", "--format", "folder"]) == 2
     assert "and net is not a run" in capsys.readouterr().err
