@@ -223,9 +223,10 @@ def _along(axis: int, geometry: object) -> tuple[int, ...]:
 
 
 def _split(table: Tensor, layer: EpitomeLayer, axis: int) -> tuple[Tensor, Tensor | None]:
-    """Return the starts (positions of patches) of a weight axis as integers, and what rounding down has cut off.
+    """Split the starts of a weight axis into whole cells and the rest.
 
-    The second result is None if the layer's starts are always integers.
+    The rest, from 0 to 1, says how far a start lies between its cell and the next one. It is None if the layer's starts are
+    always integers.
     """
     g = layer.geometry
     if not layer.routing.fractional:

@@ -94,7 +94,10 @@ class GraphLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The layer's weight, sampled from its epitome. Some modules read the weight of a layer inside them and do not call the layer."""
+        """The layer's weight, sampled from its epitome.
+
+        Some modules read this attribute of a layer that they contain, and do not call the layer.
+        """
         if self.joint is not None:
             return scale_channels(self.joint(self.epitome), self.scale)
         execution = EXECUTIONS["materialize"]

@@ -173,9 +173,10 @@ def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) ->
 
 
 def _cast(model: nn.Module, dtypes: Mapping[str, str]) -> None:
-    """Give the buffers of a rebuilt model the dtypes that they have in the original model, if no state dict holds them.
+    """Give buffers of a rebuilt model the dtypes that they have in the original model.
 
-    Afterwards, recompute all starts (positions of patches in the epitome) that are set by a rule.
+    Only the buffers that are not part of a state dict are changed. Afterwards, all starts that a rule sets are computed
+    again.
 
     Args:
         model: The rebuilt model; its buffers are changed.

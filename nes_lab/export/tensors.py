@@ -28,8 +28,8 @@ class Slot:
         attribute: Name of the attribute.
         tensor: The tensor; None: the attribute is None.
         parameter: True for a parameter, False for a buffer.
-        axis: Index of the weight axis whose starts (positions of patches in the epitome) the tensor holds, if the owner keeps each
-            start as the sum of an anchor and an offset. None in all other cases.
+        axis: Only for starts of a module with ``free`` routing: index of their weight axis. The module keeps each start as the
+            sum of a fixed anchor and a learned offset; the tensor holds the sums. None in all other cases.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Slot:
 def slots(model: nn.Module) -> Iterator[Slot]:
     """Yield all parameters and persistent buffers of a model. A shared tensor is yielded once for each of its names.
 
-    A module with ``free`` routing keeps each start (position of a patch in the epitome) as the sum of an anchor and an offset. For
+    A module with ``free`` routing keeps each start as the sum of a fixed anchor and a learned offset. For each axis of
     such a module, one tensor with these sums is yielded.
     """
     sums: dict[tuple, Tensor] = {}
@@ -234,8 +234,8 @@ def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors
 def _expected_shape(slot: Slot) -> tuple[int, ...] | None:
     """Return the shape that the saved tensor of a parameter or buffer must have.
 
-    Return None if the saved file must not contain this tensor. An attribute that is None in the rebuilt model has a shape only
-    if ``nes_lab.fuse`` can have added its tensor: the bias of a layer, or the scale of an epitome layer.
+    A tensor that is None in the rebuilt model can have a saved tensor only if :func:`nes_lab.fuse` has added it: the
+    bias of a layer, or the scale of an epitome layer. The result is None if the file must not contain the tensor.
     """
     if slot.tensor is not None:
         return tuple(slot.tensor.shape)

@@ -1,4 +1,9 @@
-"""Plan a backbone's compression, or compress or fit it and save it, for the commands ``nes-lab plan``, ``compress`` and ``fit``.
+"""Do the work of the commands ``nes-lab plan``, ``nes-lab compress`` and ``nes-lab fit``.
+
+- ``plan`` makes a compression plan for a backbone.
+- ``compress`` also replaces the layers by epitome layers, and saves the network.
+- ``fit`` does the same for a pretrained backbone. It can also search for better starts, and match the outputs of the layers
+  on calibration images.
 
 Tests: tests/cli/test_models.py.
 """

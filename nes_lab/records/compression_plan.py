@@ -57,7 +57,7 @@ class Epitome(Part):
 
     @property
     def counts(self) -> Counts:
-        """Params and stored bytes of the epitome. Its multiply-adds are 0: they belong to the layers."""
+        """Params and stored bytes of the epitome. Its multiply-adds are 0, because the layers that read it have them."""
         return Counts(self.params, 0, self.stored_bytes)
 
 
@@ -217,8 +217,9 @@ class CompressionPlan(Record):
         origin: How the plan was made, as text to show: the strategy or preset and its options.
         latency_ms: Measured time (median) of one forward pass of the compressed model, in milliseconds. None if the budget does
             not limit time. ``notes`` names the device of the measurement.
-        epitomes: Name of each epitome -> its shape, dtype and size. An entry that is not given is made from the plan of the
-            layer.
+        epitomes: Name of each epitome -> its shape, its dtype, its number of cells and its bytes. An epitome has the name of
+            the layer that it belongs to. Layers that share an epitome give its name in :attr:`LayerPlan.reads`. An epitome
+            that is left out here gets its entry from the layer's plan.
 
     Raises:
         PlanError: If a layer's ``epitome_shape`` differs from the shape of the epitome that the layer samples from; the message
@@ -364,7 +365,10 @@ class CompressionPlan(Record):
         return layer_table(self.rows(), total=total, before=[*str(self).splitlines(), ""])
 
     def notebook_table(self) -> Table:
-        """Return the table that a notebook shows. Layers that stay dense for the same reason are one row at first."""
+        """Return the table that a notebook shows.
+
+        Layers that stay dense for the same reason are merged into one row. The complete table is folded below.
+        """
         return notebook_table(self.table(), self.rows())
 
     def explain(self, width: int | None = 120) -> str:

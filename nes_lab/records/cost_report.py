@@ -128,7 +128,7 @@ class CostReport(Record):
     def table(self) -> Table:
         """Return the cost report as a table: one row per layer, and a last row with the totals.
 
-        If the model has epitome layers, columns with the counts of the dense layers stand beside their own counts.
+        If the model has epitome layers, more columns show the counts of the dense layers that they stand for.
         """
         dense = any(layer.dense for layer in self.by_layer)
         counts = [key for name in QUANTITIES for key in ((name, f"{name}_dense") if dense else (name,))]
@@ -141,7 +141,10 @@ class CostReport(Record):
         )
 
     def notebook_table(self) -> Table:
-        """Return the table that a notebook shows. Layers without multiply-adds are at first one row per kind."""
+        """Return the table that a notebook shows.
+
+        Layers of one kind without multiply-adds are merged into one row. The complete table is folded below.
+        """
         counts = [key for name in QUANTITIES for key in (name, f"{name}_dense")]
         few = merge_rows(self.rows(), lambda row: "" if row["madds"] else row["kind"], counts)
         table = super().notebook_table()

@@ -25,8 +25,8 @@ _LONG = 40  # characters from which a text may be broken into lines
 def html_table(table: Table) -> str:
     """Return a table as HTML. All texts are escaped.
 
-    A table is folded if it has more than 12 rows, or if it brings a few rows to show at first. A folded table shows its first
-    rows, its last rows and the totals. Under it, the reader can unfold all rows.
+    A table with more than 12 rows is folded: it shows its first rows, its last rows and the totals. A table with the
+    attribute ``few`` is folded too, and shows these rows. Below a folded table, the reader can unfold all rows.
 
     Args:
         table: The table.

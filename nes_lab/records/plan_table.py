@@ -34,9 +34,10 @@ def layer_table(rows: Rows, **around: Any) -> Table:
 
 
 def notebook_table(table: Table, rows: Rows) -> Table:
-    """Return the table of a compression plan for notebooks, with dense layers merged by their reason.
+    """Return the table of a compression plan for notebooks.
 
-    The table has no columns of bytes, routing and reasons, because it would be too wide. The reasons stand below it.
+    Layers that stay dense for the same reason are merged into one row. To save width, the columns of bytes, routing and
+    reasons are left out. The reasons are listed below the table.
 
     Args:
         table: Table of the plan, from :meth:`CompressionPlan.table`.
@@ -79,8 +80,8 @@ def _explain(row: Mapping[str, Any]) -> dict[str, Any]:
 def _notes(rows: Rows) -> list[str]:
     """Return the lines of text below the table that explains a compression plan.
 
-    One line says that a star in the table marks the execution plan in use (an execution plan is a way to compute a layer). Each
-    other line names an execution plan, layers that cannot use it, and the reason.
+    One line says that a star in the table marks the execution plan in use. An execution plan is a way to compute a
+    layer. Each other line names an execution plan, the layers that cannot use it, and the reason.
     """
     layers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:

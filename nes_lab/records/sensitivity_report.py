@@ -27,7 +27,7 @@ _LEAST_KEPT = 1e-9  # smallest kept share of a weight's energy, so that its loga
 
 @dataclass(frozen=True)
 class SensitivityPoint(Part):
-    """Measured loss of quality when one layer's weight is replaced by an epitome of one size.
+    """Quality loss of a model when one layer's weight is replaced by an epitome of one size.
 
     Args:
         epitome_shape: Shape of the epitome in PyTorch's axis order.
@@ -59,7 +59,7 @@ class SensitivityPoint(Part):
 
 @dataclass(frozen=True)
 class LayerSensitivity(Part):
-    """Measured losses of quality when one layer's weight is replaced by epitomes of several sizes.
+    """Quality loss of a model when one layer's weight is replaced by epitomes of several sizes.
 
     :meth:`cost` estimates the loss for any size. The estimate never falls when the epitome shrinks, even where a measured loss
     falls, as in the example.
@@ -82,10 +82,11 @@ class LayerSensitivity(Part):
 
     @cached_property
     def _curves(self) -> dict[SensitivityCost, tuple[list[float], list[float]]]:
-        """Name of a measure of quality (``loss`` or ``residual``) -> two lists with one number per measured epitome.
+        """Curves of the loss of quality over the saving, one for ``loss`` and one for ``residual``.
 
-        The first list has the fraction of the weight that the epitome saves: 1 - cells / numbers in the weight. The second
-        list has the loss of quality. Both lists go from the largest to the smallest epitome and do not decrease.
+        A curve is a pair of lists with one number per measured epitome, from the largest epitome to the smallest. The
+        first list has the saved share of the weight: 1 - cells / numbers in the weight. The second list has the loss of
+        quality. Where a measured loss falls, the list repeats the one before.
         """
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]
@@ -116,7 +117,7 @@ class LayerSensitivity(Part):
 
 @dataclass(frozen=True, repr=False)
 class SensitivityReport(Record):
-    """Losses of quality when a single layer of a model is replaced by an epitome and the others stay dense.
+    """Report on how much quality a model loses when a single layer gets an epitome and the other layers stay dense.
 
     Args:
         key: Hash of the model's weights, the options and the calibration data.
@@ -156,7 +157,7 @@ class SensitivityReport(Record):
 
     @cached_property
     def by_name(self) -> dict[str, LayerSensitivity]:
-        """Name of each layer -> the measured losses of quality of this layer."""
+        """Name of each layer -> its measurements."""
         return {layer.name: layer for layer in self.layers}
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], options: Mapping[str, Any]) -> None:
@@ -183,7 +184,7 @@ class SensitivityReport(Record):
                 raise OptionError(f"{name}={value!r}; the sensitivities were measured with {name}={measured!r}")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the measured losses of quality for tables and figures: one dict for each layer and each size of its epitome."""
+        """Return the measurements as one dict for each layer and each size of its epitome, for tables and figures."""
         return [
             {
                 "name": layer.name,

@@ -135,7 +135,10 @@ class Table:
         return [line.rstrip() for line in shown.splitlines()]
 
     def _with_notes(self, width: int) -> tuple[list[str], list[str]]:
-        """Return the lines of the table with its widest column of text as numbers, and the notes with these numbers."""
+        """Return the lines of a narrower table, and notes.
+
+        In the widest column of text, each text is replaced by a number. The notes give the text for each number.
+        """
         texts = [c for c in self.columns[1:] if c.style == "text"]
         widest = max(texts, key=lambda c: max((len(c.cell(row)) for row in self.rows), default=0), default=None)
         if widest is None:

@@ -109,7 +109,8 @@ class RayExecutor:
     def ended(self) -> list[RunInfo]:
         """Return the runs whose Ray tasks have ended since the last call.
 
-        If a task has died while its training process still trains, the run is returned only after that process has stopped.
+        If the task of a run has died, its training process may live a little longer. The run is returned after this
+        process has ended.
         """
         import ray
         from ray.exceptions import RayError

@@ -138,7 +138,10 @@ class SweepResult(Record):
 
     @classmethod
     def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Leave out the computed values, such as the Pareto front, that JSON holds besides the fields of the result."""
+        """Remove the computed values, such as the Pareto front, from the JSON of a saved result.
+
+        They are computed again from the remaining fields.
+        """
         return {name: value for name, value in data.items() if name not in ("settings", "front")}
 
     def to_dict(self) -> dict[str, Any]:

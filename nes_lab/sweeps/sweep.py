@@ -160,7 +160,7 @@ class Sweep:
         Trials that differ only in their seed are checked once.
 
         Returns:
-            For each trial that cannot start: the key of its experiment (a hash), and the reason.
+            A dict with one entry per trial that cannot start: the key of its experiment (a hash), and the reason.
         """
         from nes_lab.experiment.build import check
 
@@ -211,7 +211,10 @@ class Sweep:
         return book
 
     def _mark(self) -> str:
-        """Return the random text stored in the sweep's folder, by which a shared database recognizes this folder."""
+        """Return the random text that is stored in the sweep's folder.
+
+        A shared database recognizes the folder by this text.
+        """
         try:
             # it differs on each machine, even if the paths are equal
             return str(read_json(self.folder / "sweep.json")["folder"])

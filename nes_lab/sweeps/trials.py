@@ -64,7 +64,7 @@ class TrialRunner:
         self.begun = 0
 
     def prepare(self, retry_failed: bool) -> None:
-        """Find the unfinished trials of the sweep, for :attr:`resumable`, and its new trials, for :attr:`fresh`.
+        """Find the trials to run: unfinished trials go into :attr:`resumable`, and new trials into :attr:`fresh`.
 
         Args:
             retry_failed: Also resume trials that failed.
@@ -85,7 +85,7 @@ class TrialRunner:
         """Return the runs of this sweep that no trial in the Optuna study names. They can be used for new trials.
 
         Returns:
-            For each such run: the key of its experiment (a hash), and the id of the run.
+            A dict with one entry per run: the key of the run's experiment (a hash), and the id of the run.
         """
         members = [info for info in self.store.list() if info.group == self.space.config.name]
         usable = [info for info in members if info.config and not info.extended_from]

@@ -259,10 +259,10 @@ def _check_materialized(
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:
-    """Return the largest difference between the outputs of two models, relative to how much outputs depend on the input.
+    """Return the largest difference between the outputs of two models for one batch.
 
-    The difference is divided by the largest difference between two outputs of the first model: the outputs for the first
-    and the last sample of the batch.
+    It is divided by a measure of how much outputs depend on the input: the largest difference between the first model's
+    outputs for the first and the last sample of the batch.
     """
     if [t.shape for t in a] != [t.shape for t in b]:
         raise AssertionError(f"outputs have shapes {[tuple(t.shape) for t in b]}, not {[tuple(t.shape) for t in a]}")

@@ -38,9 +38,9 @@ class ZooRow(Record):
         reached_params, reached_madds: Params and multiply-adds of the compressed model.
         replaced, kept: Number of layers that became epitome layers, and number of layers with a weight that stay dense.
         gradients: Number of epitomes that got a gradient in a backward pass.
-        agreement: Largest difference between the outputs of the compressed and the materialized model, divided by the largest
-            difference between the outputs for two images. 0 means equal outputs. 1 means that the outputs of the two models
-            differ as much as the outputs for two images. None if the check stopped earlier.
+        agreement: How much the outputs of the compressed and the materialized model differ. It is their largest difference,
+            divided by the largest difference between one model's outputs for two images. 0 means equal outputs. None if the
+            check stopped earlier.
         seconds: Time in seconds of each stage, by name.
         note: Remarks, for example that a smaller input was used; empty if there are none.
         family: Name of the timm module whose models this backbone represents; empty if it represents none.

@@ -183,10 +183,13 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
 def _keep_matching(
     left: list[Item], right: list[Item], key: Callable[[Item], Hashable]
 ) -> tuple[list[Item], list[Item]]:
-    """Return two shorter lists of files: from each of two lists, only the files that may also be in the other list.
+    """Keep only the files of two lists that may be in both lists, and return the shortened lists.
 
-    ``key`` gives a property of a file, such as its size. A file is kept if the other list has a file with the same
-    property.
+    Args:
+        left: The first list.
+        right: The second list.
+        key: Function that returns a property of a file, such as its size. A file is kept if a file of the other list has
+            the same property.
     """
     groups: tuple[dict, dict] = defaultdict(list), defaultdict(list)
     for group, items in zip(groups, (left, right), strict=True):

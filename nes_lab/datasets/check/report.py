@@ -160,6 +160,9 @@ class DataReport(Record):
 
     @classmethod
     def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Leave out the computed values, such as ``usable``, that JSON holds besides the fields of the report."""
+        """Remove the computed values, such as ``usable``, from the JSON of a saved report.
+
+        They are computed again from the remaining fields.
+        """
         splits = [{name: split[name] for name in split if name not in _DERIVED} for split in data.get("splits", ())]
         return {name: value for name, value in data.items() if name != "usable"} | {"splits": splits}
