@@ -14,10 +14,11 @@ import streamlit as st
 from app.components.errors import show_error
 from app.inputs import imports_allowed
 from nes_lab.errors import RunError
+from nes_lab.experiment.run import Run, list_runs, open_run
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.store import RunStore
+from nes_lab.runs.layout import default_root
 
-__all__ = ["Answer", "choose_run", "layers_at", "plan", "store"]
+__all__ = ["Answer", "all_runs", "choose_run", "layers_at", "plan", "run_of"]
 
 
 class Answer(NamedTuple):
@@ -28,12 +29,17 @@ class Answer(NamedTuple):
     details: str
 
 
-def store() -> RunStore:
-    """Return the store that holds all training runs on this computer.
+def all_runs() -> list[RunInfo]:
+    """Return what the files say about all training runs on this computer, newest first.
 
-    Its folder is ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
+    The runs are in the folder ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
     """
-    return RunStore()
+    return [run.info for run in list_runs()]
+
+
+def run_of(run_id: str) -> Run:
+    """Return a training run on this computer. An address in the browser can name only runs in the folder of all runs."""
+    return open_run(run_id, root=default_root())
 
 
 @st.cache_data(max_entries=64, show_spinner="Planning every layer… The first plan takes a few seconds longer.")
@@ -72,7 +78,7 @@ def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
         latest: The newest training step that the run has saved. The cached result is used only while this number is the same.
     """
     del latest
-    return RunStore(root).snapshot(run_id, step)
+    return open_run(run_id, root=root).snapshot(step)
 
 
 def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
@@ -100,7 +106,7 @@ def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
 def explain_wrong_run(run_id: str) -> None:
     """Show why the run in the page's URL cannot be shown, offer the newest run instead, and stop drawing the page."""
     try:
-        show_error(f"run {store().get(run_id).id} has nothing to show on this page yet")
+        show_error(f"run {run_of(run_id).id} has nothing to show on this page yet")
     except RunError as error:
         show_error(str(error))
     if st.button("Show the newest run", icon=":material/arrow_forward:"):

@@ -6,17 +6,17 @@ from typing import Any
 
 import streamlit as st
 
-from app.cached import plan, store
+from app.cached import plan
 from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import reasons_table, shapes_table
 from app.inputs import BACKBONES, field_input, imports_allowed, imports_refused, text_or_none
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
+from nes_lab.experiment.train import train
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.import_spec import current_folder_importable, is_import_spec
 from nes_lab.records.dataset_facts import DATASET_FACTS, OWN_DATA_FACTS, DatasetFacts
-from nes_lab.runs.launcher import launch
 from nes_lab.text import format_number, format_share
 
 SECONDS = "20"  # limit on the search for a plan with a time budget on this page; a training run searches longer
@@ -191,19 +191,17 @@ def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
     return {"epochs": epochs, "lr": lr}, {"batch_size": batch_size}, seed, label
 
 
-def start(config: dict[str, Any], label: str) -> str | None:
+def start(config: dict[str, Any]) -> str | None:
     """Check the configuration, and start a training run with it. Return the run's id, or None if an error was shown."""
     try:
-        checked = load_config(config).to_dict()
-        if imports_refused(checked):
+        checked = load_config(config)
+        if imports_refused(checked.to_dict()):
             return None
         with current_folder_importable():
-            run_id = store().create(checked, label=label)
-        launch(store(), run_id)
+            return train(checked, detach=True, check=False).id  # the check would load torch
     except NesLabError as error:
         show_error(str(error))
         return None
-    return run_id
 
 
 st.title("Compress")
@@ -223,6 +221,6 @@ if st.button("Launch", type="primary", icon=":material/rocket_launch:", key=f"la
         "compression": budget,
         "training": training,
     }
-    run_id = start(config, label)
+    run_id = start(config)
     if run_id is not None:
         st.switch_page("views/run.py", query_params={"run": run_id})

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.cached import choose_run, layers_at, store
+from app.cached import all_runs, choose_run, layers_at, run_of
 from app.components.plot import plot
 from nes_lab.figures.coverage import coverage
 from nes_lab.figures.epitome_atlas import atlas_pages, epitome_atlas
@@ -56,7 +56,7 @@ def draw(run_id: str, steps: list[int], step: int, name: str, view: str) -> None
         name: Name of the layer.
         view: Kind of picture, such as ``Routing map``.
     """
-    root, latest = str(store().root), steps[-1]
+    root, latest = str(run_of(run_id).folder.parent), steps[-1]
     layer = layers_at(root, run_id, step, latest)[name]
     first = layers_at(root, run_id, steps[0], latest).get(name)
     st.caption(HELP[view])
@@ -83,8 +83,8 @@ def draw(run_id: str, steps: list[int], step: int, name: str, view: str) -> None
 
 
 st.title("Epitomes")
-runs = store().list()
-with_epitomes = [info for info in runs if info.state != "queued" and store().snapshots(info.id)]
+runs = all_runs()
+with_epitomes = [info for info in runs if info.state != "queued" and run_of(info.id).snapshot_steps()]
 if not with_epitomes:
     st.info(
         "No run has an epitome to show yet. Start one on the page **Compress**, or run `make demo` in a terminal.",
@@ -95,9 +95,9 @@ else:
     left, middle = st.columns(2)
     with left:
         run = choose_run(with_epitomes)
-    snapshot_steps = store().snapshots(run.id)
+    snapshot_steps = run_of(run.id).snapshot_steps()
     with middle:
-        layers = layers_at(str(store().root), run.id, snapshot_steps[-1], snapshot_steps[-1])
+        layers = layers_at(str(run_of(run.id).folder.parent), run.id, snapshot_steps[-1], snapshot_steps[-1])
         chosen_layer = choose("Layer", "layer", list(layers), usual=largest_layers(layers)[0])
     chosen_step = choose_step(snapshot_steps)
     view_before = st.query_params.get("view")

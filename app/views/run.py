@@ -2,20 +2,19 @@
 
 import streamlit as st
 
-from app.cached import choose_run, store
+from app.cached import all_runs, choose_run, run_of
 from app.components.errors import guarded, show_error
 from app.components.plot import live_plot, load_library, plot
 from app.components.tables import run_list, shapes_table
 from app.inputs import imports_refused
 from nes_lab.errors import NesLabError
-from nes_lab.experiment.run import open_run
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
 from nes_lab.figures.progress import progress_text, queue_text
-from nes_lab.figures.run_report import plan_rows, run_report
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.launcher import cancel, launch, runs_before, start_waiting
+from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.states import STATES
+from nes_lab.runs.store import RunStore
 from nes_lab.text import format_value
 
 COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "green", "bad": "red"}
@@ -28,7 +27,7 @@ def buttons(info: RunInfo) -> None:
             "Cancel", icon=":material/stop_circle:", help="The run saves a checkpoint after the current step and stops."
         ):
             act(info, stop=True)
-    elif info.is_resumable:
+    elif info.is_resumable and not info.given:
         if st.button("Resume", icon=":material/play_circle:", type="primary"):
             act(info, stop=False)
     elif info.state == "finished":
@@ -45,7 +44,7 @@ def buttons(info: RunInfo) -> None:
         with right:
             st.download_button(
                 "Report (HTML)",
-                lambda: run_report(store(), info.id),
+                lambda: run_of(info.id).report().read_text(encoding="utf-8"),
                 f"{info.id}.html",
                 "text/html",
                 icon=":material/download:",
@@ -65,7 +64,7 @@ def ask_extension(info: RunInfo) -> None:
     )
     if st.button("Train further", type="primary") and not imports_refused(info.config):
         try:
-            open_run(info.id, root=store().root).extend(int(epochs), detach=True)
+            run_of(info.id).extend(int(epochs), detach=True)
         except NesLabError as error:
             show_error(str(error))
             return
@@ -76,11 +75,11 @@ def act(info: RunInfo, stop: bool) -> None:
     """Cancel or resume a run, and reload the page. If the run cannot be cancelled or resumed, show the error instead."""
     try:
         if stop:
-            cancel(store(), info.id)
+            run_of(info.id).cancel()
         elif imports_refused(info.config):
             return
         else:
-            launch(store(), info.id)
+            run_of(info.id).resume(detach=True)
     except NesLabError as error:
         show_error(str(error))
         return
@@ -90,20 +89,21 @@ def act(info: RunInfo, stop: bool) -> None:
 @guarded
 def live(run_id: str, state_when_drawn: str) -> None:
     """Draw the part of the run page that updates by itself: the run's state, progress, curves and log."""
-    info = store().get(run_id)
+    run = run_of(run_id)
+    info = run.info
     if info.state != state_when_drawn:
         st.rerun(scope="app")
     if info.is_active:
         st.set_page_config(page_title=f"{info.progress:.0%} · {info.label or 'run'} · NES Lab")
-    metrics, events = store().metrics(run_id), store().events(run_id)
+    metrics, events = run.metrics().rows, run.events()
     st.markdown(f":{COLORS[STATES[info.state].tone]}-badge[{info.state}]")
     st.progress(info.progress, text=progress_text(info, metrics))
     if info.reason:
         st.code(info.reason, language=None, wrap_lines=True)
-    if advice := STATES[info.state].advice:
+    if advice := info.needs_text() or STATES[info.state].advice:
         st.caption(advice)
     if info.state == "queued":
-        st.caption(queue_text(runs_before(store(), run_id)))
+        st.caption(queue_text(run.runs_before()))
     if metrics:
         live_plot(live_run(metrics, events), key=f"live-{run_id}")
     elif info.is_final or info.state == "lost":
@@ -114,7 +114,7 @@ def live(run_id: str, state_when_drawn: str) -> None:
             icon=":material/hourglass:",
         )
     with st.expander("Log", expanded=STATES[info.state].tone == "bad"):
-        st.code(store().log_tail(run_id) or "The log is empty.", language=None, wrap_lines=True, height=260)
+        st.code(run.log() or "The log is empty.", language=None, wrap_lines=True, height=260)
 
 
 def details(info: RunInfo) -> None:
@@ -123,7 +123,8 @@ def details(info: RunInfo) -> None:
         st.subheader("Results")
         rows = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]
         st.dataframe(rows, hide_index=True, width=420, height="content")
-    layers = plan_rows(store(), info.id)
+    plan = run_of(info.id).plan
+    layers = plan.rows() if plan is not None else []
     if layers:
         st.subheader("Layers")
         plot(layer_bars(layers), key="layers")
@@ -134,8 +135,8 @@ def details(info: RunInfo) -> None:
 
 
 st.title("Run")
-start_waiting(store())
-runs = store().list()
+start_waiting(RunStore())
+runs = all_runs()
 if not runs:
     st.info(
         "There are no runs yet. Start one on the page **Compress**, or run `make demo` in a terminal.",
@@ -151,6 +152,8 @@ else:
             st.query_params["run"] = clicked
             st.rerun()
     st.caption(f"id `{run.id}`")
+    for note in run.notes:
+        st.text(note)
     buttons(run)
     load_library()
     every = 2 if run.is_active or run.state == "queued" else None

@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from app.cached import store
+from app.cached import all_runs
 from app.components.plot import plot
 from app.components.tables import run_list
 from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
+from nes_lab.runs.layout import default_root
 from nes_lab.runs.query import run_table
 
 st.title("NES Lab")
@@ -30,7 +31,7 @@ for card, (view, name, text) in zip(
         st.page_link(f"views/{view}.py", label=f"**{name}**", icon=":material/arrow_forward:")
         st.caption(text)
 
-runs = store().list()
+runs = all_runs()
 demo = next((info.group for info in runs if info.group.startswith("demo")), None)
 if not runs:
     st.info(
@@ -48,4 +49,4 @@ else:
     rows = run_table(members)
     plot(accuracy_vs_madds(list(rows)), key="demo")
     run_list(members, key="demo-runs")
-st.caption(f"Runs are stored in `{store().root}`. Only this computer can open the app, so there is no login.")
+st.caption(f"Runs are stored in `{default_root()}`. Only this computer can open the app, so there is no login.")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.cached import store
+from app.cached import all_runs
 from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import results_table
@@ -35,7 +35,7 @@ def read_budget(text: str) -> float | None:
 
 
 st.title("Trade-off")
-runs = store().list()
+runs = all_runs()
 finished = [info for info in runs if info.state == "finished"]
 if not finished:
     st.info(

@@ -19,7 +19,6 @@ from nes_lab.experiment.ranks import is_first, is_rank
 from nes_lab.experiment.run import Run, open_run
 from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.runs.info import result_names
-from nes_lab.runs.launcher import runs_before
 from nes_lab.text import format_seconds, format_value
 
 __all__ = ["print_created", "print_end", "print_start", "progress_line", "shown_progress"]
@@ -37,7 +36,7 @@ def print_created(event: ProgressEvent) -> None:
 
 def print_start(run: Run) -> int:
     """Print that a run trains in the background or waits in the queue. Return the exit status 0."""
-    waits = runs_before(run.store, run.id) > 0
+    waits = run.runs_before() > 0
     print(f"{run.id} " + ("waits in the queue" if waits else "trains in the background"))
     return 0
 

@@ -18,6 +18,7 @@ from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import PIPE_WIDTH
 from nes_lab.errors import OptionError, RunError
+from nes_lab.experiment.run import list_runs, open_run
 from nes_lab.runs import queue
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
@@ -59,7 +60,7 @@ class Watcher:
     def __init__(self, store: RunStore, names: Sequence[str], group: str = "") -> None:
         self.store, self.reader, self.group = store, RunProgressReader(store), group
         self.of_group = f" of group {group}" if group else ""
-        self.ids = [store.find(name).id for name in names]
+        self.ids = [open_run(name, root=store.root).id for name in names]
         self._queue_seen = float("-inf")
 
     def read(self) -> tuple[list[RunInfo], list[str]]:
@@ -72,7 +73,7 @@ class Watcher:
             with contextlib.suppress(RunError):  # runs can be watched even if their folder cannot be written
                 start_waiting(self.store)
         waiting = [run_id for _, run_id in queue.tickets(self.store.root)]
-        infos = [info for info in self.store.list() if self.group in ("", info.group)]
+        infos = [run.info for run in list_runs(group=self.group or None, root=self.store.root)]
         if self.ids:
             known = {info.id: info for info in infos}
             infos = [known.get(name) or RunInfo(name, state="lost", reason="it was deleted") for name in self.ids]

@@ -5,6 +5,7 @@ Nothing here imports torch until a method needs it, so the app may use all of it
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -405,4 +406,8 @@ def list_runs(
         check_int("limit", limit, 0)
     store = RunStore(root)
     chosen = (info for info in store.list() if group in (None, info.group) and state in (None, info.state))
-    return [Run(store, info.id) for info in chosen][:limit]
+    runs = []
+    for info in chosen:
+        with contextlib.suppress(RunError):  # it was deleted a moment ago
+            runs.append(Run(store, info.id))
+    return runs[:limit]

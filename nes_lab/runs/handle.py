@@ -6,7 +6,6 @@ Nothing here imports torch. :class:`nes_lab.Run` adds the methods that need torc
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,8 +63,11 @@ class RunHandle:
 
     @property
     def info(self) -> RunInfo:
-        """Everything that the run's small files say, read at this moment."""
-        return self.store.read(self.id)
+        """Everything that the run's small files say at this moment. A run that is damaged or was deleted is ``lost``."""
+        try:
+            return self.store.read(self.id)
+        except RunError as error:
+            return RunInfo(id=self.id, state="lost", reason=str(error))
 
     @property
     def state(self) -> str:
@@ -118,12 +120,20 @@ class RunHandle:
         """Return the training steps for which the run has saved its starts and epitomes, in order."""
         return self.store.snapshots(self.id)
 
-    def snapshots(self) -> dict[int, Mapping[str, LayerSnapshot]]:
+    def snapshot(self, step: int) -> dict[str, LayerSnapshot]:
+        """Return the starts and epitomes that the run saved at one training step, by layer name."""
+        return self.store.snapshot(self.id, step)
+
+    def snapshots(self) -> dict[int, dict[str, LayerSnapshot]]:
         """Return the snapshots of the run: for each saved training step, the starts and epitomes of the layers by name.
 
         Only the first and the latest snapshot have epitomes. In the others they are None.
         """
-        return {step: self.store.snapshot(self.id, step) for step in self.snapshot_steps()}
+        return {step: self.snapshot(step) for step in self.snapshot_steps()}
+
+    def runs_before(self) -> int:
+        """Return how many other runs must end before this queued run can start; 0 if it can start now or does not wait."""
+        return launcher.runs_before(self.store, self.id)
 
     def cancel(self) -> Self:
         """Ask the run to stop, or take it out of the queue. A training run saves a checkpoint first, so it can be resumed.

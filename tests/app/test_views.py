@@ -166,6 +166,24 @@ def test_compress_launch_checks_the_configuration_and_opens_the_run(store, plann
     assert at.query_params["run"] == info.id
 
 
+def test_pages_start_and_list_runs_without_torch(home):
+    """What the pages call, in a process of their own: a click on Launch must not wait for torch."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from nes_lab.experiment.train import train
+import nes_lab.runs.launcher as launcher
+launcher.launch = lambda store, run_id: None
+import app.views.compress as page  # draws the page without a browser
+run_id = page.start({{"training": {{"epochs": 1}}}})
+from app.cached import all_runs, run_of
+assert [info.id for info in all_runs()] == [run_id] and run_of(run_id).metrics().rows == []
+print("heavy:", *(name for name in ("torch", "timm", "torchvision") if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.splitlines()[-1:] == ["heavy:"], done.stderr
+
+
 def test_compress_needs_no_plan_for_a_dense_network(store, planner, monkeypatch):
     monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: None)
     at = open_page("compress")

@@ -37,6 +37,8 @@ def test_handle_shows_the_present_state(run) -> None:
 def test_handle_of_a_damaged_run_is_lost_and_of_no_run_is_an_error(run) -> None:
     (run.folder / "config.json").write_text("{")
     assert run.state == "lost" and "damaged" in run.info.reason
+    run.store.delete(run.id)
+    assert run.state == "lost" and "there is no run" in run.info.reason
     with pytest.raises(RunError, match="there is no run"):
         RunHandle(run.store, "nothing")
 
