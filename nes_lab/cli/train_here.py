@@ -42,7 +42,7 @@ def print_start(run: Run) -> int:
 
 
 def print_end(run: Run) -> int:
-    """Print how a run ended that this process has trained.
+    """Print the final state of a run, after this process has trained it.
 
     Returns:
         The exit status: 0 if the run finished, 130 if it was interrupted, 1 if it ended in any other way. It is 0 in a process

@@ -93,9 +93,10 @@ def _as_rows(x: Tensor, dim: int, order: Sequence[int]) -> _Rows:
 
 
 def _tile(rows: int, positions: int, layout: int) -> dict[str, int]:
-    """Return the memory layout of a tile, its number of rows and its number of positions.
+    """Choose how many rows and positions a tile has, and return them with the memory layout.
 
-    A tile is the block of the output that one call of a Triton kernel computes. Positions are indices along the axes other than the rows.
+    A tile is the block of the output that one call of a Triton kernel computes. Positions are indices along the axes
+    other than the rows.
     """
     rows, positions = triton.next_power_of_2(rows), triton.next_power_of_2(positions)
     if layout == ROWS:

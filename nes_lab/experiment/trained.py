@@ -33,10 +33,11 @@ class TrainedNetwork:
     """A network that a run has trained.
 
     Attributes:
-        network: The network, on the CPU and in evaluation mode. Its attribute ``nes_lab_plan`` is its plan, if it has one.
+        network: The network, on the CPU and in evaluation mode. Its attribute ``nes_lab_plan`` is its plan, if it has
+            one.
         input_shape: Shape of one input, without the batch axis.
-        about: The run's id, the training step, and whether the weights are averaged; of the best checkpoint also the metric that
-            decided, and its value.
+        about: A dict with the run's id, the training step, and whether the weights are averaged. For the best checkpoint
+            it also has the metric that decided, and its value.
         dtype: Type of the numbers of an input.
         text: Name of the network for people, such as ``averaged weights of step 40, top1 60.3``.
     """
@@ -69,8 +70,8 @@ def trained_network(
     Args:
         store: The store of the run.
         run_id: Id of the run.
-        averaged: True: the weights averaged over training (EMA). False: the weights that the optimizer updated. None: with
-            ``best`` the better ones, otherwise those that the optimizer updated.
+        averaged: True: the weights averaged over training (EMA). False: the weights that the optimizer updated. None: the
+            better of both if ``best`` is True, otherwise the weights that the optimizer updated.
         best: Use the checkpoint with the best validation instead of the newest. The first metric of the run decides, usually
             top-1.
         network: The network that was given in memory when the run was created, or one with the same layers; it does not
@@ -117,8 +118,9 @@ def save_trained(
         store: The store of the run.
         run_id: Id of the run.
         folder: A new or empty folder.
-        averaged: True: the weights averaged over training (EMA). False: the weights that the optimizer updated. None: with
-            ``best`` the better ones, otherwise those that the optimizer updated. The folder's ``config.json`` says which.
+        averaged: True: the weights averaged over training (EMA). False: the weights that the optimizer updated. None: the
+            better of both if ``best`` is True, otherwise the weights that the optimizer updated. The folder's
+            ``config.json`` says which weights it holds.
         best: Use the checkpoint with the best validation instead of the newest.
         network: The network that was given in memory when the run was created; None: the run's files can make it.
 

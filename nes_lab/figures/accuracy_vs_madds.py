@@ -87,11 +87,10 @@ class MeasuredPoint:
 
 
 def series_name(row: Mapping[str, Any]) -> str:
-    """Return the name of a run's group in the figure: ``"dense"``, or ``"epitome"`` with the routing.
+    """Return the name of the group to which a point of the figure belongs.
 
-    A point without a routing is not a run. Its group is its own ``series`` or ``name``.
-
-    The routing (``tiled``, ``free``, ``learner``, ...) is the way in which the epitome layers place their starts.
+    The group of a run with epitome layers is ``"epitome"`` with their routing. The group of a run without them is
+    ``"dense"``. A point that the user wrote has no entry ``routing``; its group is its ``series`` or its ``name``.
 
     Examples:
         >>> series_name({"routing": "free"}), series_name({"routing": None})
@@ -123,7 +122,10 @@ def measured_points(rows: Iterable[Mapping[str, Any] | MeasuredPoint]) -> list[M
 
 
 def _usable(rows: Iterable[Mapping[str, Any] | MeasuredPoint], is_run: bool = True) -> list[Mapping[str, Any]]:
-    """Return the rows of runs, or else the points of the user, that have multiply-adds and an accuracy."""
+    """Return the rows that have multiply-adds and an accuracy.
+
+    With ``is_run``, only rows of runs are returned. Without it, only points that the user wrote.
+    """
     mappings = (row for row in rows if not isinstance(row, MeasuredPoint) and ("routing" in row) == is_run)
     return [row for row in mappings if _is_number(row.get("madds")) and _is_number(row.get("top1"))]
 

@@ -69,7 +69,10 @@ def snapshot_of(layer: Layer) -> LayerSnapshot:
 
 
 def layer_rows(plan: CompressionPlan | CostReport | RunHandle | Rows) -> Rows:
-    """Return one row per layer with a weight: of a compression plan, a cost report, a run with a plan, or rows as they are.
+    """Return one row per layer that has a weight.
+
+    Args:
+        plan: A compression plan, a cost report, or a run with a plan. Or the rows themselves, which are returned unchanged.
 
     Raises:
         OptionError: If a run has no compression plan.
@@ -87,19 +90,22 @@ def layer_rows(plan: CompressionPlan | CostReport | RunHandle | Rows) -> Rows:
 
 
 def fit_rows(report: FitReport | Rows) -> Rows:
-    """Return one row per fitted layer of a fit report; return rows as they are."""
+    """Return one row per layer of a fit report. If the rows themselves are given, return them unchanged."""
     return report.rows() if isinstance(report, FitReport) else report
 
 
 def metrics_of(run: RunHandle | Rows, events: Iterable[Mapping[str, Any]]) -> tuple[Rows, Iterable[Mapping[str, Any]]]:
-    """Return the rows of metrics and the events of a run; return rows and events as they are."""
+    """Return the rows of metrics and the events of a run.
+
+    If the rows themselves are given instead of a run, return them and ``events`` unchanged.
+    """
     return (run.metrics().rows, run.events()) if isinstance(run, RunHandle) else (run, events)
 
 
 def run_rows(
     runs: Iterable[RunHandle | RunInfo | MeasuredPoint | Mapping[str, Any]],
 ) -> list[MeasuredPoint | Mapping[str, Any]]:
-    """Return one row of a run table for each run. Points and rows are returned as they are."""
+    """Return one row of a run table for each run. Points and rows of a run table are returned unchanged."""
     items = (item.info if isinstance(item, RunHandle) else item for item in runs)
     return [run_table([item])[0] if isinstance(item, RunInfo) else item for item in items]
 
@@ -108,7 +114,7 @@ def history_of(history: History, layer: str | None = None) -> Sequence[tuple[int
     """Return pairs of a training step and a copy of a layer's epitome and starts, oldest first.
 
     Args:
-        history: A run, the snapshots of a run, or pairs as they are.
+        history: A run, or the snapshots of a run. Or the pairs themselves, which are returned unchanged.
         layer: Name of the layer in a run. None: the layer whose epitome has most cells.
 
     Raises:

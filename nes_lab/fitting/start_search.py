@@ -31,8 +31,8 @@ def best_integer_starts(
 
     Args:
         channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
-        cells: The cells of the epitome along the axis, one per row, ``(cells, length)``. Along the other axis, the epitome is sampled
-            at the present starts.
+        cells: The cells of the epitome along the axis, one per row, ``(cells, length)``. Along the other axis the epitome is
+            already sampled, so the rows are as long as those of ``channels``.
         scaled: True if each channel has a factor. The factor can change the length of a row, so only the directions of rows
             are compared.
         old: The present integer start of each patch, ``(patches,)``. A patch keeps it unless another start is better.
@@ -65,8 +65,8 @@ def best_fractional_starts(
 
     Args:
         channels: The channels of the weight along the axis, one per row, ``(channels, length)``.
-        cells: The cells of the epitome along the axis, one per row, ``(cells, length)``. Along the other axis, the epitome is sampled
-            at the present starts.
+        cells: The cells of the epitome along the axis, one per row, ``(cells, length)``. Along the other axis the epitome is
+            already sampled, so the rows are as long as those of ``channels``.
         scale: The factor of each channel, ``(channels,)``; None: all factors are 1.
         old: The present start of each patch, ``(patches,)``, which may lie between cells. A patch keeps it unless another start is
             better.

@@ -146,7 +146,7 @@ class FreeStarts(Starts):
         return anchor_name(self.geometry, axis) in self._non_persistent_buffers_set
 
     def derive(self) -> None:
-        """Compute the starts of the rule ``tiled`` again, and store them as the anchors that this rule sets.
+        """Compute the starts of the rule ``tiled`` again, and store them in the anchors that come from this rule.
 
         A start is the sum of its anchor, which is fixed, and its learned offset.
         """

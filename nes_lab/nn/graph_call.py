@@ -61,11 +61,11 @@ def call_forward(layer: nn.Module, input: Tensor) -> Tensor:
 
 
 def traced_shape(tensor: Tensor) -> tuple[int, ...]:
-    """Return the shape of a tensor as plain integers while ``torch.jit.trace`` runs, which otherwise makes them tensors.
+    """Return the shape of a tensor as plain integers, without a warning by ``torch.jit.trace``.
 
-    Tracing records only the operations of one input shape. So torch warns if code uses a shape to decide what to do. An epitome
-    layer uses the shape to choose between ways to compute its output. All of them give the same output. So the warning is
-    silenced.
+    While ``torch.jit.trace`` runs, torch warns if code turns a shape into integers, because the traced code may be
+    wrong for other shapes. Here the warning is not needed. An epitome layer uses the shape only to choose an execution,
+    and all executions give the same output.
 
     Examples:
         >>> traced_shape(torch.zeros(2, 3))

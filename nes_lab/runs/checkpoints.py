@@ -51,8 +51,8 @@ class Checkpoint:
         weights: The safetensors file with the weights.
         state: The ``.pt`` file with the states of optimizer, schedule and random generators; None if there is no such file.
         note: Why newer checkpoints were skipped; empty if this checkpoint is the newest.
-        averaged: Whether the averaged weights in the file were asked for, or are the better ones.
-        score: Its validation; None if it was not asked for or not validated.
+        averaged: True: use the averaged weights in the file. False: use the weights that the optimizer trained.
+        score: How good the checkpoint is in validation; None if it was not validated, or if this was not looked up.
     """
 
     step: int
@@ -64,11 +64,11 @@ class Checkpoint:
 
     @property
     def value(self) -> float | None:
-        """Value of the metric for the network that was asked for; None if it is not known."""
+        """Value of the metric for the network that :attr:`averaged` names; None if it is not known."""
         return None if self.score is None else self.score.value(self.averaged)
 
     def text(self) -> str:
-        """Say which network of the checkpoint was asked for and how good it is.
+        """Return a text that names the network to use and says how good it is.
 
         Examples:
             >>> score = Score("top1", "higher", plain=49.4, averaged=60.3)
@@ -81,7 +81,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Score:
-    """Says how good a checkpoint is: the value of one metric in validation, for each of its two networks.
+    """Says how good a checkpoint is in validation, by one metric.
+
+    A checkpoint holds two networks: the one that the optimizer trained and, if there is one, its copy with averaged weights.
 
     Attributes:
         metric: Name of the metric that decides which checkpoint is the best, such as ``top1``, or ``loss``.

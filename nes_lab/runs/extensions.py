@@ -92,7 +92,7 @@ def extended_config(config: Mapping[str, Any], extensions: Sequence[Extension]) 
 
 
 def extension_text(extensions: Sequence[Extension]) -> str:
-    """Return as text at which epochs a run was extended: given more epochs than planned. Empty if it never was.
+    """Return a text that lists the epochs at which a run was given more epochs than planned; empty if there are none.
 
     An extension before the first training step does not count, because it does not change how the run trains.
 

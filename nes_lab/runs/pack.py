@@ -128,7 +128,10 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def _moved_run(folder: Path) -> dict[str, Any]:
-    """Return the content of ``run.json`` without what is true on this machine only: working folder and modules of the user's."""
+    """Return the content of ``run.json`` without the entries that are true only on this machine.
+
+    These are the working folder, and the folders of the user's own modules.
+    """
     return {key: value for key, value in read_json(folder / layout.RUN).items() if key not in ("cwd", IMPORTS)}
 
 

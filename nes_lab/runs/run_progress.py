@@ -76,7 +76,7 @@ class RunProgressReader:
         self._cache: dict[str, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
 
     def read(self, info: RunInfo) -> RunProgress:
-        """Read the progress of a run. If its metrics cannot be read, they are None: epoch, loss, accuracy and speed."""
+        """Read the progress of a run. Epoch, loss, accuracy and speed are None if the run's metrics cannot be read."""
         rows = self._rows(info.id)
         train = [row for row in rows if row.get("split", "train") == "train"]
         val = [row for row in rows if row.get("split") == "val"]

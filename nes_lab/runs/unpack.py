@@ -113,7 +113,10 @@ def _extract(opened: zipfile.ZipFile, archive: Archive, folder: Path, path: Path
 
 
 def _copy(source: IO[bytes], file: IO[bytes], size: int) -> str:
-    """Copy at most one byte more than ``size`` bytes, and return the SHA-256 of what was copied."""
+    """Copy a file that should have ``size`` bytes, and return the SHA-256 of the copy.
+
+    At most one more byte is copied, so a file that is too large does not fill the disk.
+    """
     digest, left = hashlib.sha256(), size + 1
     while left > 0 and (data := source.read(min(CHUNK, left))):
         digest.update(data)

@@ -138,7 +138,7 @@ def _named(metrics: object) -> str:
 
 
 def _cross_entropy(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
-    """Return the cross entropy, or raise an error that says what it needs."""
+    """Return the cross entropy. If the outputs or targets do not suit it, raise an error that says what is needed."""
     if not isinstance(outputs, Tensor):
         raise OptionError(
             f"the network returns a {type(outputs).__name__}; give loss=, a function of (outputs, targets)"
