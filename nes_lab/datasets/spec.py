@@ -90,7 +90,7 @@ class DatasetSpec:
 
     @property
     def num_classes(self) -> int:
-        """Return the number of classes of the data set; 0 if it has none or does not say them."""
+        """Return the number of classes of the data set; 0 if it has no classes, or if their number is not known."""
         return len(self.classes)
 
     @property

@@ -262,7 +262,7 @@ def _reads(rows: AxisRows) -> int:
 def _axis(rows: AxisRows, unused: Tensor) -> list[Tensor]:
     """Return the three tensors that a Triton kernel takes for one weight axis.
 
-    They are the lower epitome cells, the upper cells and the factors of the upper cells in the blend. The tensor
-    ``unused`` stands for a tensor that the axis does not have.
+    They are the lower epitome cells, the upper cells and the factors of the upper cells in the blend. A tensor that the
+    axis does not have is replaced by ``unused``.
     """
     return [unused if part is None else part.contiguous() for part in rows or (None, None, None)]

@@ -29,8 +29,12 @@ class Factored:
     2. Apply the convolution or matrix product with the epitome. This costs ``HW_o k E_in E_out`` multiply-adds.
     3. Copy or blend the results to all output channels. With fractional starts this costs ``2 C_out HW_o`` multiply-adds.
 
-    ``HW_i`` and ``HW_o`` count input and output positions, ``k`` counts kernel positions, ``C_in`` and ``C_out`` count input
-    and output channels, and ``E_in`` and ``E_out`` count epitome cells along the channel axes.
+    The letters are:
+
+    - ``HW_i`` and ``HW_o``: numbers of input and output positions
+    - ``k``: number of kernel positions
+    - ``C_in`` and ``C_out``: numbers of input and output channels
+    - ``E_in`` and ``E_out``: numbers of epitome cells along the input and output axes
     """
 
     name: ExecutionName = "factored"

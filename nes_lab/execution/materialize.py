@@ -18,8 +18,7 @@ __all__ = ["Materialize"]
 class Materialize:
     """Samples the complete weight from the epitome, then applies one dense operation with it.
 
-    It costs as many multiply-adds as the dense layer: ``HW_o k (C_in/groups) C_out`` for ``HW_o`` output positions, ``k``
-    kernel positions, ``C_in`` input channels and ``C_out`` output channels.
+    It costs as many multiply-adds as the dense layer.
     """
 
     name: ExecutionName = "materialize"

@@ -44,8 +44,11 @@ class ProductMap:
     - ``2 C_in HW_i`` to add up input channels, if their starts are fractional
     - ``t C_out HW_o`` to blend sums, if ``t > 1``
 
-    ``HW_i`` and ``HW_o`` count input and output positions, ``C_in`` and ``C_out`` count input and output channels. ``E_in``,
-    ``E_out`` and ``E_k`` are the epitome's lengths along the input, output and kernel axes.
+    The letters are:
+
+    - ``HW_i`` and ``HW_o``: numbers of input and output positions
+    - ``C_in`` and ``C_out``: numbers of input and output channels
+    - ``E_in``, ``E_out`` and ``E_k``: lengths of the epitome along the input, output and kernel axes
     """
 
     name: ExecutionName = "product_map"

@@ -36,9 +36,12 @@ __all__ = ["Wrapped", "fold_cost", "fold_input"]
 class Wrapped:
     """Adds up the input channels that read the same epitome cell, then applies one operation with fewer input channels.
 
-    It costs ``HW_o k E_in C_out`` multiply-adds, plus ``2 C_in HW_i`` if the input starts are fractional. ``HW_i`` and ``HW_o``
-    count input and output positions, ``k`` counts kernel positions, ``C_in`` and ``C_out`` count input and output channels, and
-    ``E_in`` counts epitome cells along the input axis (for each group of a grouped layer).
+    It costs ``HW_o k E_in C_out`` multiply-adds, plus ``2 C_in HW_i`` if the input starts are fractional. The letters are:
+
+    - ``HW_i`` and ``HW_o``: numbers of input and output positions
+    - ``k``: number of kernel positions
+    - ``C_in`` and ``C_out``: numbers of input and output channels
+    - ``E_in``: number of epitome cells along the input axis; in a grouped layer, the number for each group
     """
 
     name: ExecutionName = "wrapped"

@@ -71,7 +71,7 @@ def build(
         plan: The compression plan of a run that is resumed; None makes a plan from the config. If a plan is given, the epitomes
             are not fitted to the dense weights. The caller later loads the epitomes from a checkpoint.
         data: The data that :func:`check` returned for the same config; None loads it.
-        network: The network to start from, dense or compressed. A compressed one is trained as it is. None creates the backbone.
+        network: The network to start from, dense or compressed. A compressed one is not compressed again. None creates the backbone.
 
     Raises:
         DataError: If the data is missing, incomplete or damaged.

@@ -39,7 +39,7 @@ class TrainedNetwork:
         about: A dict with the run's id, the training step, and whether the weights are averaged. For the best checkpoint
             it also has the metric that decided, and its value.
         dtype: Type of the numbers of an input.
-        text: Name of the network for people, such as ``averaged weights of step 40, top1 60.3``.
+        text: Name of the network in messages, such as ``averaged weights of step 40, top1 60.3``.
     """
 
     network: nn.Module

@@ -131,12 +131,17 @@ class LearnerStarts(Starts):
     network.
 
     1. Average ``eta(x)`` over all samples (of all ranks, if training is distributed).
-    2. Compute new starts from the average: ``anchor + reach * tanh(average)``, where ``anchor`` are the starts of ``"tiled"``
-       routing. Clamp them to keep patches inside the epitome. With the circular boundary, where patches wrap around the end
-       of the epitome, they are not clamped. With ``squash="sigmoid"`` new starts are ``range * sigmoid(average)``, where
-       ``range`` is the largest allowed start; with the circular boundary, the number of cells.
+    2. Compute new starts from the average. The formula depends on ``squash``, as described below.
     3. Use and store ``momentum * old + (1 - momentum) * new``, where ``old`` are the starts stored before and ``new`` are those
        of step 2.
+
+    The formulas of step 2 are:
+
+    - ``squash="tanh"``: ``anchor + reach * tanh(average)``, where ``anchor`` are the starts of ``"tiled"`` routing. The
+      result is clamped so that patches stay inside the epitome. With the circular boundary it is not clamped, because
+      patches wrap around the end of the epitome.
+    - ``squash="sigmoid"``: ``range * sigmoid(average)``, where ``range`` is the largest start at which a patch fits.
+      With the circular boundary, ``range`` is the number of cells.
 
     Args:
         geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.

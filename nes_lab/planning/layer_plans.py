@@ -121,7 +121,7 @@ def assemble(
         survey: List of the layers of the model.
         layer_plans: Plan of each layer that is replaced, by the layer's index in ``survey``.
         budget: The budget that the plan was made for; None if there was none.
-        origin: A text for people that says how the plan was made.
+        origin: A text for the user that says how the plan was made.
         untouched: Reason to report for a layer that stays dense although it could be replaced.
     """
     layers = {layer.name: layer_plans[layer.index] for layer in survey.layers if layer.index in layer_plans}

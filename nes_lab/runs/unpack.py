@@ -126,7 +126,7 @@ def _copy(source: IO[bytes], file: IO[bytes], size: int) -> str:
 
 
 def _settle_here(folder: Path, run_id: str, packed_id: str, allow_import: bool) -> None:
-    """Write into a run's files what is true on this machine: its id, the working folder, and what it may import."""
+    """Write the run's id, its working folder and what it may import on this machine into the run's files."""
     run = read_json(folder / layout.RUN)
     run = {key: value for key, value in run.items() if key not in ("cwd", IMPORTS)}
     run |= {"id": run_id, "cwd": os.getcwd(), "imported": {"id": packed_id, "time": time.time()}}

@@ -143,7 +143,7 @@ class RunWriter:
             state: ``running``, ``stopping``, ``finished``, ``cancelled`` or ``failed``; None keeps the old state and reason.
             step: Training steps done; None keeps the present value.
             total: Training steps in total; None keeps the present value.
-            reason: Why the run has this state, as a sentence for people.
+            reason: Why the run has this state, as a sentence for the user.
             resume_note: Why a resumed run ends with other weights than an uninterrupted one; None keeps the present text.
         """
         with self._guard:
