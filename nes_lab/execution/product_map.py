@@ -200,13 +200,11 @@ def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places:
 
 
 def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-    """Return, for one kernel axis, the epitome cell at which each output channel's kernel starts.
+    """Return, for one kernel axis, the epitome cells at which the kernels of the output channels start.
 
-    The result is a list of pairs ``(cells, factors)``. Both tensors of a pair have one entry per output channel.
-
-    - Integer starts give one pair. Its factors are None.
-    - Fractional starts give two pairs: one for the cell below each start, one for the cell above. The factors say how
-      much of each cell is taken.
+    The result is a list of pairs ``(cells, factors)`` with one entry per output channel. Integer starts give one pair
+    without factors. Fractional starts give two pairs, for the cells below and above each start. The factors say how
+    much of each cell is taken.
     """
     # one factor per channel is enough: all weights of a window have the same factor
     if taps is None:

@@ -222,8 +222,8 @@ def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
 def _correct_output(layer: EpitomeLayer, state: SearchState, norm: nn.Module | None, moments: Moments | None) -> None:
     """Correct a layer's output after its epitome was fitted.
 
-    The factors of the output channels are moved into the batch norm after the layer. The mean of the layer's output is
-    corrected in this norm. Without a norm, the mean is corrected in the layer's bias.
+    The batch norm after the layer is changed: it undoes the factors of the output channels and corrects the mean of the
+    output. Without a norm, the mean is corrected in the layer's bias.
 
     Args:
         layer: The epitome layer; its bias may change.

@@ -90,10 +90,9 @@ def _patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
 def _residuals(
     products: Tensor, squares: Tensor, epitome: Tensor, geometry: EpitomeGeometry, step: int, shift: int
 ) -> Tensor:
-    """Compute the squared error of each patch of the weight at each place in the epitome.
+    """Return how badly each patch of the weight matches each place in the epitome. A smaller number is a better match.
 
-    A place is a pair of starts, one along the output axis and one along the input axis. The errors lack a term that is the
-    same at all places, so they can be compared but are not the errors themselves.
+    A place is a pair of starts, one along the output axis and one along the input axis.
 
     Args:
         products: The patches of the weight, with each output channel multiplied by its factor.
@@ -104,7 +103,8 @@ def _residuals(
         shift: The smallest start that is compared.
 
     Returns:
-        The errors, ``(patches, starts along the output axis, starts along the input axis)``.
+        The squared error of each patch at each place, without a term that is the same at all places. The shape is
+        ``(patches, starts along the output axis, starts along the input axis)``.
     """
     out, inner = geometry.axes[:2]
     image = epitome.reshape(out.cells, inner.cells, -1).permute(2, 0, 1).unsqueeze(0).float()

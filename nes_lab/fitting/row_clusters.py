@@ -61,13 +61,13 @@ def cluster_rows(rows: Tensor, clusters: int, scaled: bool = False) -> Tensor:
 def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
     """Return how much the error grows if cluster ``i`` is merged with each of the other clusters.
 
-    Each cluster has a vector that approximates the rows in the cluster. The error is the squared error of all rows.
+    The error is the squared error of all rows, each approximated by the vector of its cluster.
 
     Args:
         gram: Inner products of the clusters' vectors, one row and one column per cluster.
         sizes: Number of rows in each cluster; 0 for a cluster that no longer exists.
         i: Index of the cluster.
-        scaled: True if each row is approximated by a multiple of its cluster's vector.
+        scaled: True if each row is approximated by a multiple of the vector.
     """
     energy, product = gram.diagonal(), gram[i]
     if scaled:  # the smaller eigenvalue of the 2 x 2 matrix of inner products
@@ -81,17 +81,9 @@ def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
 
 
 def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
-    """Return the factors ``a`` and ``b`` with which the vectors of two clusters are added when the clusters are merged.
+    """Return two factors for merging clusters ``i`` and ``j``: by what to multiply their vectors before they are added.
 
-    A cluster's vector approximates the rows in the cluster. The vector of the merged cluster is
-    ``a * vector_i + b * vector_j``.
-
-    Args:
-        gram: Inner products of the clusters' vectors, one row and one column per cluster.
-        sizes: Number of rows in each cluster.
-        i: Index of the first cluster.
-        j: Index of the second cluster.
-        scaled: True if each row is approximated by a multiple of its cluster's vector.
+    The sum is the vector of the merged cluster. A cluster's vector approximates the rows in the cluster.
     """
     if not scaled:
         total = float(sizes[i] + sizes[j])

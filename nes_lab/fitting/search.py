@@ -200,14 +200,10 @@ def search_starts(
 def _first_guesses(
     routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions
 ) -> Iterator[SearchState]:
-    """Yield the states from which a search begins: different starts, each with an epitome fitted to the weight.
+    """Yield the states from which a search begins. Each has other starts, and an epitome fitted to the weight.
 
-    The first state has the given starts. The states after it depend on the layer:
-
-    - If patches are one channel long and the scope is ``separable``, one more state follows. In it, each group of similar
-      channels reads a cell of its own.
-    - In all other cases several states follow. For each of them an epitome is made of pieces of the weight. Then every
-      patch moves to its best place in this epitome.
+    The first state has the given starts. If patches are one channel long and the scope is ``separable``, similar
+    channels share a cell in a second state. In all other cases, several more states are made from pieces of the weight.
     """
     geometry = routing_map.geometry
     given = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)

@@ -122,14 +122,14 @@ def _sum_over_patches(residual: Tensor, geometry: EpitomeGeometry, axis: int) ->
 
 
 def _beyond_limits(geometry: EpitomeGeometry, axis: int, margin: int, device: torch.device) -> Tensor:
-    """Check which integer starts are too large for each patch, because the patch would end after the epitome.
+    """Say which integer starts are too large for each patch, because the patch would end after the epitome.
 
     With the boundary ``circular`` no start is too large.
 
     Args:
         geometry: Geometry of the layer.
         axis: 0 (output channels) or 1 (input channels).
-        margin: The largest allowed start is lowered by this number of cells.
+        margin: Also count the last ``margin`` allowed starts as too large.
         device: Device of the returned tensor.
 
     Returns:

@@ -82,11 +82,11 @@ class LayerSensitivity(Part):
 
     @cached_property
     def _curves(self) -> dict[SensitivityCost, tuple[list[float], list[float]]]:
-        """Curves of the loss of quality over the saving, one for ``loss`` and one for ``residual``.
+        """Points from which :meth:`cost` interpolates, by the measure of quality: ``loss`` or ``residual``.
 
-        A curve is a pair of lists with one number per measured epitome, from the largest epitome to the smallest. The
-        first list has the saved share of the weight: 1 - cells / numbers in the weight. The second list has the loss of
-        quality. Where a measured loss falls, the list repeats the one before.
+        The points are two lists, from the largest epitome to the smallest: the saved share of the weight, and the loss
+            of quality.
+        Neither list falls.
         """
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]

@@ -266,13 +266,10 @@ def _compare_networks(
     end: float,
     report: OnProgress,
 ) -> tuple[list[LayerTuning], Times, Ratio]:
-    """Set more layers to ``materialize``, until the network is not slower than the network of dense layers.
+    """Set layers back to ``materialize`` until the network is not slower than the same network with dense layers.
 
-    The execution ``materialize`` samples the whole weight and then computes a dense layer. The network of dense layers is what
-    ``nes_lab.materialize`` makes.
-
-    Each step sets half of the remaining layers to ``materialize``: the half that gains least time with another execution.
-    When ``time.perf_counter()`` has passed ``end``, a step sets all remaining layers.
+    In each step, half of the remaining layers are set to ``materialize``: those that gain least time with another
+    execution. When the clock passes ``end``, all remaining layers are set.
 
     Returns:
         The layers with their final executions, the times of both networks, and the ratio tuned time / dense time.

@@ -95,9 +95,8 @@ def _by_slope(
 ) -> tuple[Step, ...]:
     """Sort shrink steps by their harm per saving, the smallest first.
 
-    The harm of a step is how much the model's loss grows. If the loss was not measured, it is a number that grows with the
-    residual: the error of the sampled weight, relative to the dense weight. Steps with the same growth of the loss per saving
-    are sorted by this number.
+    The harm of a step is how much the model's loss grows. If the loss was not measured, it is a number that grows with
+    the error of the sampled weight. The same number decides between steps whose loss grows equally per saving.
 
     Args:
         layers: All sizes of each layer.
