@@ -29,14 +29,14 @@ def imported_backbone(
     Args:
         spec: The function, as ``"package.module:function"``. It returns a new ``torch.nn.Module`` at each call.
         num_classes: Number of outputs. The function gets it only if it has a parameter of this name. None: the function's own
-            default; 10 if it has none.
+            default; 10 if it has none. 0: not known, so the function's own default.
         in_channels: Channels of the input. The function gets it only if it has a parameter of this name.
         width: Factor for the number of channels. The function gets it only if it is not 1.
         options: Further arguments of the function.
 
     Raises:
         OptionError: If the function cannot be imported, does not take the arguments, raises an error, or returns something
-            else than a new network. The message says which of these it is.
+            else than a new network. Also if it needs a number of classes that is not known. The message says which of these it is.
 
     Examples:
         >>> imported_backbone("torch.nn:Identity", num_classes=10, in_channels=3, width=1.0, options={})
@@ -80,8 +80,14 @@ def _arguments(
         return dict(options)
     numbers: dict[str, int] = {"in_channels": in_channels}
     classes = signature.parameters.get("num_classes")
-    if num_classes is not None or (classes is not None and classes.default is classes.empty):
-        numbers["num_classes"] = DEFAULT_CLASSES if num_classes is None else num_classes
+    is_required = classes is not None and classes.default is classes.empty
+    if num_classes == 0 and is_required:
+        raise OptionError(
+            f"{_FIELD}={spec!r} needs num_classes, and the data does not say how many classes it has; let its function return "
+            "nes_lab.datasets.as_dataset.as_dataset((training, validation), classes=10), or give num_classes a default"
+        )
+    if num_classes or is_required:
+        numbers["num_classes"] = num_classes or DEFAULT_CLASSES
     arguments = {name: value for name, value in numbers.items() if name in signature.parameters}
     arguments |= ({} if width == 1.0 else {"width": width}) | dict(options)
     try:

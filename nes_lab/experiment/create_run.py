@@ -69,7 +69,8 @@ def create_run(
     """
     if source is None and data is None:
         loaded = _checked(config) if check else None
-        return _created(store, config, group, loaded=loaded)
+        own = loaded.notes if loaded is not None and not loaded.resumable else ()
+        return _created(store, config, group, loaded=loaded, notes=own)
     from nes_lab.datasets.as_dataset import as_dataset
     from nes_lab.datasets.registry import load_dataset
     from nes_lab.experiment.start_from import beginning

@@ -18,6 +18,7 @@ from nes_lab.runs import launcher, layout
 from nes_lab.runs.extend import check_extension, extend
 from nes_lab.runs.files import write_bytes
 from nes_lab.runs.handle import RunHandle
+from nes_lab.runs.imports import imports_of_run
 from nes_lab.runs.info import RunInfo, refuse_finished
 from nes_lab.runs.pack import pack_run
 from nes_lab.runs.states import STATES
@@ -199,6 +200,8 @@ class Run(RunHandle):
     def _check_given(self, info: RunInfo) -> None:
         if any(have is None for what, have in (("network", self._network), ("data", self._data)) if what in info.given):
             raise RunError(f"run {info.id} continues only when {info.given_again()}")
+        with imports_of_run(self.folder):
+            pass  # it only checks here that what the run imports is found and allowed
 
     def _requeue(self) -> None:
         info = self.info

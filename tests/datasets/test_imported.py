@@ -110,3 +110,17 @@ def test_page_on_own_code_works_as_written(own, monkeypatch, capsys):
         assert main(line.split()[1:]) == 0, line
     assert "finished" in (printed := capsys.readouterr().out) and "compressed" in printed
     sys.modules.pop("my_project", None)
+
+
+def test_loaders_say_that_they_do_not_resume_and_what_they_lack(own, capsys):
+    (own / "own_net.py").write_text(
+        "from torch import nn\n\ndef make(num_classes=10):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))\n\n"
+        "def needs(num_classes):\n    return make(num_classes)\n"
+    )
+    settings = {"data": {"name": "own_data:loaders"}, "training": {"epochs": 1, "threads": 1, "warmup_epochs": 0}}
+    (own / "mine.yaml").write_text(str(settings))
+    assert main(["train", "mine.yaml", "--backbone.name", "own_net:needs"]) == 2
+    assert "does not say how many classes it has" in capsys.readouterr().err
+    assert main(["train", "mine.yaml", "--backbone.name", "own_net:make"]) == 0
+    assert "not resumable bit for bit" in RunStore().list()[0].notes[0]
+    sys.modules.pop("own_net", None)

@@ -10,6 +10,7 @@ import pytest
 
 from nes_lab.cli import main
 from nes_lab.errors import RunError
+from nes_lab.experiment.run import Run
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.imports import imports_of_run
@@ -27,7 +28,7 @@ def run(store):
         paths = writer.checkpoint_paths(4)
         for path in paths:
             path.write_bytes(os.urandom(3000))
-        writer.commit_checkpoint(4, list(paths), top1=70.0)
+        writer.commit_checkpoint(4, list(paths))
         writer.metric(step=4, split="val", top1=70.0)
         writer.summary(params=10)
         writer.status("cancelled", step=4, total=8)
@@ -90,6 +91,10 @@ def test_import_run_imports_no_code_unless_allowed(packed, other, monkeypatch, t
     run = unpack_run(other, packed)
     with pytest.raises(RunError, match="names your own code"), imports_of_run(other.path(run)):
         pass
+    for proceed in (Run(other, run).resume, lambda: Run(other, run).extend(40)):
+        with pytest.raises(RunError, match="names your own code"):
+            proceed()
+    assert other.get(run).state == "cancelled"
     trusted = unpack_run(other, packed, new_id=True, allow_import=True)
     with imports_of_run(other.path(trusted)):
         pass
