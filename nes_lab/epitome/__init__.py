@@ -8,5 +8,6 @@ axis reads, and the factor of each cell.
 ``row_operations``: multiplies a sparse sampling matrix with one axis of a tensor.
 ``triton_rows``: runs these multiplications on CUDA.
 ``triton_kernels``: defines the Triton kernels that ``triton_rows`` launches.
+``transforms``: says whether torch transforms the code, as ``torch.func.vmap`` does.
 ``constants``: keeps small tensors that depend only on shapes.
 """

@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor, nn
 
+from nes_lab.epitome.transforms import transforming
+
 __all__ = ["arange_column", "constant"]
 
 _MAX_TENSORS = 8192
@@ -33,7 +35,7 @@ def constant(like: Tensor, build: Callable[..., Tensor], *shapes: Hashable) -> T
     if tensor is None:
         with torch.inference_mode(False), torch.no_grad():
             tensor = build(*shapes, like.device)
-        if type(tensor) is Tensor:
+        if type(tensor) is Tensor and not transforming():
             if len(_kept) >= _MAX_TENSORS:
                 _kept.clear()
             _kept[key] = tensor

@@ -30,6 +30,7 @@ from torch import Tensor
 from nes_lab.epitome.constants import arange_column, constant
 from nes_lab.epitome.slices import channels_inside, like_format, same_layout
 from nes_lab.epitome.taps import AxisTaps
+from nes_lab.epitome.transforms import transforming
 
 __all__ = ["combine", "combine_rows", "kernels_for", "row_dots", "rows_supported", "tracing", "weight_in_one_pass"]
 
@@ -63,7 +64,7 @@ def tracing() -> bool:
     Only plain torch operations may be used then.
     """
     return (
-        torch._C._are_functorch_transforms_active()
+        transforming()
         or torch.jit.is_tracing()
         or torch.autograd.forward_ad._current_level >= 0
         or torch.compiler.is_exporting()

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nes_lab.epitome.constants import constant
 from nes_lab.epitome.slices import CellSlice
+from nes_lab.epitome.transforms import transforming
 from nes_lab.geometry.epitome_geometry import Axis, EpitomeGeometry
 
 __all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_limits"]
@@ -151,9 +152,31 @@ class _ClampStarts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        at_lower, at_upper = ctx.saved_tensors
-        blocked = (at_lower & (grad >= 0)) | (at_upper & (grad <= 0))
-        return grad.masked_fill(blocked, 0), None
+        return _unblocked(grad, *ctx.saved_tensors), None
+
+
+class _ClampInTransform(torch.autograd.Function):
+    """Does the same as :class:`_ClampStarts` inside transforms of ``torch.func``. Outside of them it would be slower."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(starts: Tensor, upper: Tensor) -> Tensor:
+        return torch.minimum(starts.clamp_min(0), upper)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        starts, upper = ctx.saved_tensors
+        return _unblocked(grad, starts <= 0, starts >= upper), None
+
+
+def _unblocked(grad: Tensor, at_lower: Tensor, at_upper: Tensor) -> Tensor:
+    blocked = (at_lower & (grad >= 0)) | (at_upper & (grad <= 0))
+    return grad.masked_fill(blocked, 0)
 
 
 def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
@@ -171,7 +194,8 @@ def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
         >>> s.grad
         tensor([0., 1.])
     """
-    return _ClampStarts.apply(starts, upper)  # type: ignore[no-any-return]
+    clamp = _ClampInTransform if transforming() else _ClampStarts
+    return clamp.apply(starts, upper)  # type: ignore[no-any-return]
 
 
 def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from nes_lab.epitome.transforms import transforming
+
 __all__ = ["InferenceCache", "tensor_key"]
 
 
@@ -75,6 +77,8 @@ class InferenceCache:
 
         The dictionary is empty at first, and again after one of the tensors has changed. The caller adds values to it.
         """
+        if transforming():
+            return None
         if self._same(tensors):
             return self._values
         key = tensor_key(tensors)

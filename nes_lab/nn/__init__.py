@@ -12,6 +12,7 @@
 ``starts``: modules that hold the starts (starting indices), set by a rule or frozen, and their base class.
 ``free_starts``: holds starts as parameters that training learns: offsets from anchors.
 ``index_learner``: predicts the starts from the layer's input with a small network.
+``store_starts``: stores the starts that an index learner predicts, also inside transforms of ``torch.func``.
 ``all_reduce``: sums a tensor over all ranks of distributed training, with gradients.
 ``graph_call``: makes the layers work in the tracers of torch.fx and torch.jit.
 ``inspect``: lists the epitome layers of a model, and copies their epitomes and starts.

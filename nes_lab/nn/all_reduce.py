@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from nes_lab.epitome.transforms import transforming
+
 __all__ = ["all_reduce_sum"]
 
 
@@ -26,7 +28,29 @@ class _AllReduceSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _AllReduceSum.apply(gradients[0])  # pyright: ignore[reportReturnType]
+        return all_reduce_sum(gradients[0])
+
+
+class _SumInTransform(torch.autograd.Function):
+    """Does the same as :class:`_AllReduceSum` inside transforms of ``torch.func``. Outside of them it would be slower."""
+
+    @staticmethod
+    def forward(tensor: Tensor) -> Tensor:
+        total = tensor.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep nothing: the gradient of a sum does not depend on its inputs."""
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return all_reduce_sum(gradients[0])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None], tensor: Tensor) -> tuple[Tensor, int | None]:
+        return all_reduce_sum(tensor), in_dims[0]
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
@@ -38,4 +62,5 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     Returns:
         The sum, which is the same on every rank. Each rank's tensor gets the gradient of the sum of all ranks' losses.
     """
-    return _AllReduceSum.apply(tensor)  # pyright: ignore[reportReturnType]
+    kind = _SumInTransform if transforming() else _AllReduceSum
+    return kind.apply(tensor)  # pyright: ignore[reportReturnType]

@@ -17,10 +17,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from nes_lab.epitome.taps import start_limits
+from nes_lab.epitome.transforms import transforming
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.all_reduce import all_reduce_sum
 from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
+from nes_lab.nn.store_starts import store_starts
 from nes_lab.records.options import LearnerKind, Squash
 
 __all__ = ["IndexLearner", "LearnerStarts", "check_learner_options"]
@@ -143,6 +145,9 @@ class LearnerStarts(Starts):
     - ``squash="sigmoid"``: ``range * sigmoid(average)``, where ``range`` is the largest start at which a patch fits.
       With the circular boundary, ``range`` is the number of cells.
 
+    Inside ``torch.func.vmap``, as for gradients of each sample, every sample is a batch of its own in these steps. Then the mean
+    of the results of step 3 is stored.
+
     Args:
         geometry: Shapes of the weight, the epitome and the patches, and the layer's ``scope`` and ``boundary``.
         channels: Number of input channels of the layer.
@@ -262,17 +267,19 @@ class LearnerStarts(Starts):
         raw, samples = self._predict(x)
         if samples is None:
             return self.current()
-        recomputing = _inside_backward()
+        transformed, recomputing = transforming(), _inside_backward()
         finite = raw.isfinite().all()  # one batch with NaN or infinity must not ruin the stored starts
         pieces = raw.split([t.numel() for _, t in self.tables()])
         starts: list[Tensor | None] = [None] * len(self.geometry.axes)
         for (axis, table), piece in zip(self.tables(), pieces, strict=True):
-            previous = getattr(self, self._name("previous", axis))
-            if not recomputing:
+            previous = table if transformed else getattr(self, self._name("previous", axis))
+            if not (recomputing or transformed):
                 previous.copy_(table)
             mixed = self.momentum * previous + (1 - self.momentum) * self._squashed(piece.view_as(table), axis)
             mixed = torch.where(finite, mixed, previous)
-            if not recomputing:
+            if transformed:
+                store_starts(mixed, table)
+            elif not recomputing:
                 table.copy_(mixed.detach())
             starts[axis] = mixed
         return tuple(starts)
@@ -294,6 +301,10 @@ class LearnerStarts(Starts):
         total = self.learner(batched).to(dtype).sum(0) if samples else batched.new_zeros(outputs, dtype=dtype)
         if not distributed:
             return total / samples, samples
+        if transforming():  # inside vmap the sum has one row per sample; the number of samples must stay a number
+            joined = all_reduce_sum(total)
+            everywhere = int(all_reduce_sum(torch.tensor(samples, device=total.device)))
+            return (joined / everywhere, everywhere) if everywhere else (joined, None)
         joined = all_reduce_sum(torch.cat([total, total.new_tensor([samples])]))
         everywhere = int(joined[-1])
         return (joined[:-1] / everywhere, everywhere) if everywhere else (joined, None)

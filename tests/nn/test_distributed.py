@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 from pathlib import Path
@@ -27,6 +28,13 @@ def _batches() -> list[torch.Tensor]:
     return [torch.randn(4, 6, 5, 5, generator=draw) for _ in range(3)] + [torch.randn(1, 6, 5, 5, generator=draw)]
 
 
+def _per_sample(layer: EpitomeConv2d, x: torch.Tensor) -> None:
+    """Gradients of each sample. The two ranks' samples of one place are a batch, as far as starts are predicted."""
+    params = {name: parameter.detach() for name, parameter in layer.named_parameters()}
+    loss = torch.func.grad(lambda p, sample: torch.func.functional_call(layer, p, (sample[None],)).sum())
+    torch.func.vmap(loss, in_dims=(None, 0))(params, x)
+
+
 def _rank(rank: int, port: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=2)
@@ -38,7 +46,9 @@ def _rank(rank: int, port: int, folder: str) -> None:
     loss.backward()
     gradients = torch.cat([p.grad.flatten() for p in layer.parameters()])
     dist.all_reduce(gradients)  # what DistributedDataParallel does, then a mean
-    found = {"starts": layer.routing.starts_out, "grad": gradients / 2, "last": y.shape[0]}
+    found = {"starts": layer.routing.starts_out.clone(), "grad": gradients / 2, "last": y.shape[0]}
+    _per_sample(layer, _batches()[0][rank::2])
+    found["per_sample"] = layer.routing.starts_out
     torch.save(found, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -59,3 +69,9 @@ def test_two_ranks_agree_with_one_process(tmp_path):
     # another order of summation, in float32
     torch.testing.assert_close(a["starts"], single.routing.starts_out.detach(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(a["grad"], expected, rtol=1e-4, atol=1e-5)
+    pairs = [copy.deepcopy(single) for _ in range(2)]
+    for i, pair in enumerate(pairs):
+        pair(_batches()[0][2 * i : 2 * i + 2])
+    stored = torch.stack([pair.routing.starts_out for pair in pairs]).mean(0)
+    assert torch.equal(a["per_sample"], b["per_sample"])
+    torch.testing.assert_close(a["per_sample"], stored, rtol=1e-5, atol=1e-6)

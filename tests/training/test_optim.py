@@ -86,8 +86,9 @@ def test_parameter_groups_keep_starts_and_norms_in_an_optimizer_of_torch(routing
 
 def test_page_on_own_loops_works_as_written() -> None:
     page = (Path(__file__).parents[2] / "docs" / "own_loop.md").read_text()
+    found: dict = {}
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(code, "own_loop.md", "exec"), found := {})
+        exec(compile(code, "own_loop.md", "exec"), found)
     assert [group["name"] for group in found["optimizer"].param_groups] == ["decay", "no_decay", "starts"]
 
 
