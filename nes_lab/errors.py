@@ -49,7 +49,8 @@ class BudgetError(NesLabError, ValueError):
             known.
 
     Examples:
-        >>> BudgetError("params=10 cannot be met").least is None
+        >>> import nes_lab
+        >>> nes_lab.BudgetError("params=10 cannot be met").least is None
         True
     """
 

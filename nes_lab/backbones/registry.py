@@ -78,7 +78,8 @@ def create_backbone(
             closest names. Also if your own function cannot be imported, raises an error or returns something else.
 
     Examples:
-        >>> create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
+        >>> import nes_lab
+        >>> nes_lab.create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
         Linear(in_features=64, out_features=10, bias=True)
     """
     stamp = {"name": name, "num_classes": num_classes, "in_channels": in_channels, "width": width, "options": options}

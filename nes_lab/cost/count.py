@@ -42,9 +42,13 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
         OptionError: If the model cannot run the example input; the message names the input's shape and the reason.
 
     Examples:
-        >>> report = count(nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.randn(1, 3, 10, 10))
+        >>> import torch, nes_lab
+        >>> report = nes_lab.count(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.randn(1, 3, 10, 10))
         >>> report.params, report.madds
         (216, 21600)
+
+    Source: a multiply and its addition count as one, as in Sandler et al., *MobileNetV2*, CVPR 2018, arXiv:1801.04381. Biases,
+    norms and activation functions do not count.
     """
     calls: dict[str, _Calls] = {}
     handles = [

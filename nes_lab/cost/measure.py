@@ -42,7 +42,8 @@ def measure_latency(
         OptionError: If ``pairs`` is below 1.
 
     Examples:
-        >>> measure_latency({"linear": nn.Linear(8, 8)}, torch.randn(4, 8), pairs=3)["linear"].batch
+        >>> import torch, nes_lab
+        >>> nes_lab.measure_latency({"linear": torch.nn.Linear(8, 8)}, torch.randn(4, 8), pairs=3)["linear"].batch
         4
     """
     if not isinstance(models, Mapping) or not models:
@@ -80,7 +81,8 @@ def measure_peak_memory(step: Callable[[], object], device: torch.device | str =
         OptionError: If ``step`` cannot be called.
 
     Examples:
-        >>> measure_peak_memory(lambda: torch.zeros(1000) + 1)  # two tensors of 4000 bytes at once
+        >>> import torch, nes_lab
+        >>> nes_lab.measure_peak_memory(lambda: torch.zeros(1000) + 1)  # two tensors of 4000 bytes at once
         8000
     """
     if not callable(step):

@@ -38,10 +38,12 @@ class RoutingMap:
         mode: Name of the routing mode that set the starts, such as ``tiled``.
 
     Examples:
-        >>> from nes_lab.nn.conv import EpitomeConv2d
-        >>> layer = EpitomeConv2d(4, 8, 3, epitome_shape=(4, 4, 3, 3), patch_channels=(2, 4))
+        >>> import nes_lab
+        >>> layer = nes_lab.EpitomeConv2d(4, 8, 3, epitome_shape=(4, 4, 3, 3), patch_channels=(2, 4))
         >>> layer.routing_map().starts
         (tensor([0, 2, 0, 2]), None, None, None)
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
     """
 
     geometry: EpitomeGeometry

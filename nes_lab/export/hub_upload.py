@@ -48,7 +48,8 @@ def push_to_hub(
         CheckpointError: If the folder is damaged, or the Hub refuses the upload. Then nothing is uploaded.
 
     Examples:
-        >>> push_to_hub(nn.Linear(2, 3), "no repository")
+        >>> import torch, nes_lab
+        >>> nes_lab.push_to_hub(torch.nn.Linear(2, 3), "no repository")
         Traceback (most recent call last):
         nes_lab.errors.OptionError: repo_id='no repository'; give 'user/repository'
     """

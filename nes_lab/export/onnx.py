@@ -73,9 +73,9 @@ def export_onnx(
         CheckpointError: If the file cannot be written. After any error no new file is left.
 
     Examples:
-        >>> import tempfile
+        >>> import tempfile, torch, nes_lab
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     report = export_onnx(nn.Linear(4, 3), torch.randn(1, 4), f"{folder}/net.onnx")
+        ...     report = nes_lab.export_onnx(torch.nn.Linear(4, 3), torch.randn(1, 4), f"{folder}/net.onnx")
         >>> report.params, report.madds, report.batches
         (15, 12, (1, 2))
     """

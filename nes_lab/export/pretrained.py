@@ -73,11 +73,11 @@ def save_pretrained(
             tensors). Then the folder is not changed.
 
     Examples:
-        >>> import tempfile, nes_lab
-        >>> net = nn.Sequential(nn.Linear(64, 64))
+        >>> import tempfile, torch, nes_lab
+        >>> net = torch.nn.Sequential(torch.nn.Linear(64, 64))
         >>> small = nes_lab.compress(net, nes_lab.plan_for_budget(net, nes_lab.Budget(params="50%"), torch.randn(1, 64)))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     again = from_pretrained(save_pretrained(small, f"{folder}/small"), model=net)
+        ...     again = nes_lab.from_pretrained(nes_lab.save_pretrained(small, f"{folder}/small"), model=net)
         >>> torch.equal(again[0].epitome, small[0].epitome)
         True
     """
@@ -132,10 +132,10 @@ def from_pretrained(
             that of the saved model; then the message names the first layer that differs.
 
     Examples:
-        >>> import tempfile
-        >>> net = nn.Linear(2, 3)
+        >>> import tempfile, torch, nes_lab
+        >>> net = torch.nn.Linear(2, 3)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     again = from_pretrained(save_pretrained(net, f"{folder}/net"), model=nn.Linear(2, 3))
+        ...     again = nes_lab.from_pretrained(nes_lab.save_pretrained(net, f"{folder}/net"), model=torch.nn.Linear(2, 3))
         >>> torch.equal(again.weight, net.weight), again.training
         (True, False)
     """

@@ -42,7 +42,8 @@ class ExportReport(Record):
         source: Which weights of a training run were exported; empty if it was not a run's network.
 
     Examples:
-        >>> print(ExportReport("a.onnx", "onnx", "factored", 2048, 500, 1000, opset=20))
+        >>> import nes_lab
+        >>> print(nes_lab.ExportReport("a.onnx", "onnx", "factored", 2048, 500, 1000, opset=20))
         a.onnx: onnx, factored, opset 20, 2,048 bytes, 500 params, 1,000 madds; not compared
     """
 

@@ -57,9 +57,9 @@ def export_torch(
         CheckpointError: If the file cannot be written. After any error no new file is left.
 
     Examples:
-        >>> import tempfile
+        >>> import tempfile, torch, nes_lab
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     report = export_torch(nn.Linear(4, 3), torch.randn(1, 4), f"{folder}/net.pt2")
+        ...     report = nes_lab.export_torch(torch.nn.Linear(4, 3), torch.randn(1, 4), f"{folder}/net.pt2")
         >>> report.params, report.madds, report.batches
         (15, 12, (1, 2))
     """

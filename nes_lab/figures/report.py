@@ -28,6 +28,11 @@ class Section:
         figure: Figure of the section, made by ``nes_lab.figures``; None if there is none.
         table: Rows of the table. All rows are mappings with the same keys; the keys are the titles of the columns.
         note: Remark in small print under the table or the figure.
+
+    Examples:
+        >>> import nes_lab
+        >>> nes_lab.figures.Section("Result", table=[{"network": "mine", "top-1": 91.5}]).title
+        'Result'
     """
 
     title: str
@@ -53,7 +58,8 @@ def report_html(title: str, sections: Sequence[Section]) -> str:
         The document. It is light or dark as the browser prefers. Texts, titles and table cells are escaped.
 
     Examples:
-        >>> page = report_html("Runs", [Section("<b>", text="1 < 2", table=[{"run": "a", "top-1": 91.5}])])
+        >>> import nes_lab
+        >>> page = nes_lab.figures.report_html("Runs", [nes_lab.figures.Section("<b>", text="1 < 2", table=[{"run": "a", "top-1": 91.5}])])
         >>> "&lt;b&gt;" in page and "1 &lt; 2" in page and "91.5" in page
         True
     """

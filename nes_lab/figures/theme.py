@@ -109,6 +109,12 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
         figure: Figure to change.
         dark: Take the dark template; False takes the light one.
         see_through: Make the background of the figure transparent.
+
+    Examples:
+        >>> import nes_lab
+        >>> figure = nes_lab.figures.live_run([])
+        >>> nes_lab.figures.apply_theme(figure, dark=True).layout.template.layout.paper_bgcolor
+        '#0E1117'
     """
     figure.update_layout(template="nes_dark" if dark else "nes_light")
     if see_through:

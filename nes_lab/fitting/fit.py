@@ -98,12 +98,16 @@ def fit(
         OptionError: If an option has a wrong value, the model is on the meta device, or a batch is not an input of the model.
 
     Examples:
-        >>> import nes_lab
+        >>> import torch, nes_lab
+        >>> from torch import nn
         >>> model, x = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32)), torch.randn(64, 32)
         >>> plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%"), x[:1], routing="free", patch_channels=1)
         >>> student, report = nes_lab.fit(model, plan, search_starts=True, norms=[x])
         >>> report.layers[0].starts, report.layers[0].norm, report.residual < report.residual_before
         ('searched', '1', True)
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. How epitomes are fitted to pretrained weights, and how starts are searched, is this
+    project's work.
     """
     begun = time.perf_counter()
     for argument, value in (("search_starts", search_starts), ("row_scales", row_scales), ("snap", snap)):

@@ -41,9 +41,10 @@ def reestimate_norms(
         OptionError: If there is no batch, if a batch is not an input of the model, or if a new statistic is not finite.
 
     Examples:
-        >>> model = nn.Sequential(nn.BatchNorm1d(2)).eval()
+        >>> import torch, nes_lab
+        >>> model = torch.nn.Sequential(torch.nn.BatchNorm1d(2)).eval()
         >>> x = torch.tensor([[1.0, 10.0], [3.0, 30.0]])
-        >>> reestimate_norms(model, [x])[0].running_mean, model[0].running_mean
+        >>> nes_lab.reestimate_norms(model, [x])[0].running_mean, model[0].running_mean
         (tensor([ 2., 20.]), tensor([0., 0.]))
     """
     if not isinstance(model, nn.Module):

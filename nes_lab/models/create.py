@@ -64,7 +64,8 @@ def create_model(
         CheckpointError: If the weights cannot be downloaded or read, or belong to another architecture.
 
     Examples:
-        >>> model = create_model("nes_resnet18", params="60%", input_size=64, routing="tiled")
+        >>> import nes_lab
+        >>> model = nes_lab.create_model("nes_resnet18", params="60%", input_size=64, routing="tiled")
         >>> model.nes_lab_plan.predicted.params <= 0.6 * model.nes_lab_plan.dense.params
         True
 

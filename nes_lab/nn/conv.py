@@ -163,16 +163,33 @@ class _EpitomeConv(EpitomeLayer):
 class EpitomeConv1d(_EpitomeConv):
     r"""One-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
 
-    The arguments are those of :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_k)``: the epitome's lengths along
-    output channels, input channels and kernel.
+    With every ``execution`` (way to compute the layer), output and gradients equal those of
+    ``F.conv1d(x, layer.materialize(), ...)``.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, device, dtype: Arguments of
+            :class:`torch.nn.Conv1d`.
+        padding_mode: Only ``"zeros"`` is allowed.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in, E_k)``: its lengths along output channels, input channels and
+            kernel.
+        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: Arguments of
+            :class:`nes_lab.EpitomeConv2d`, with the same meaning and defaults.
 
     Shape:
         - input ``(N, C_in, L)``, output ``(N, C_out, L_out)`` as :class:`torch.nn.Conv1d`
 
+    Raises:
+        GeometryError: If a patch does not fit in the epitome; the message names the axis and the lengths of patch and epitome.
+        PlanError: If the layer cannot be computed as ``execution`` says; the message says why.
+        OptionError: If another option has a value that is not allowed.
+
     Examples:
-        >>> layer = EpitomeConv1d(16, 32, 9, epitome_shape=(16, 16, 9), padding="same")
+        >>> import torch, nes_lab
+        >>> layer = nes_lab.EpitomeConv1d(16, 32, 9, epitome_shape=(16, 16, 9), padding="same")
         >>> layer(torch.randn(2, 16, 50)).shape
         torch.Size([2, 32, 50])
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
     """
 
     kind, spatial = "conv1d", 1
@@ -225,7 +242,8 @@ class EpitomeConv2d(_EpitomeConv):
         OptionError: If another option has a value that is not allowed.
 
     Examples:
-        >>> layer = EpitomeConv2d(64, 128, 3, epitome_shape=(64, 64, 3, 3), patch_channels=(32, 32), padding=1)
+        >>> import torch, nes_lab
+        >>> layer = nes_lab.EpitomeConv2d(64, 128, 3, epitome_shape=(64, 64, 3, 3), patch_channels=(32, 32), padding=1)
         >>> layer(torch.randn(2, 64, 8, 8)).shape
         torch.Size([2, 128, 8, 8])
         >>> layer.epitome.numel() / layer.weight.numel()
@@ -242,16 +260,33 @@ class EpitomeConv2d(_EpitomeConv):
 class EpitomeConv3d(_EpitomeConv):
     r"""Three-dimensional convolution whose weight is sampled from a smaller tensor, the epitome.
 
-    The arguments are those of :class:`EpitomeConv2d`; ``epitome_shape`` is ``(E_out, E_in, E_t, E_h, E_w)``: the epitome's
-    lengths along output channels, input channels and the three kernel axes.
+    With every ``execution`` (way to compute the layer), output and gradients equal those of
+    ``F.conv3d(x, layer.materialize(), ...)``.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, device, dtype: Arguments of
+            :class:`torch.nn.Conv3d`.
+        padding_mode: Only ``"zeros"`` is allowed.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in, E_t, E_h, E_w)``: its lengths along output channels, input
+            channels and the three kernel axes.
+        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: Arguments of
+            :class:`nes_lab.EpitomeConv2d`, with the same meaning and defaults.
 
     Shape:
         - input ``(N, C_in, T, H, W)``, output ``(N, C_out, T_out, H_out, W_out)`` as :class:`torch.nn.Conv3d`
 
+    Raises:
+        GeometryError: If a patch does not fit in the epitome; the message names the axis and the lengths of patch and epitome.
+        PlanError: If the layer cannot be computed as ``execution`` says; the message says why.
+        OptionError: If another option has a value that is not allowed.
+
     Examples:
-        >>> layer = EpitomeConv3d(8, 16, 3, epitome_shape=(8, 8, 3, 3, 3), padding=1)
+        >>> import torch, nes_lab
+        >>> layer = nes_lab.EpitomeConv3d(8, 16, 3, epitome_shape=(8, 8, 3, 3, 3), padding=1)
         >>> layer(torch.randn(1, 8, 4, 6, 6)).shape
         torch.Size([1, 16, 4, 6, 6])
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
     """
 
     kind, spatial = "conv3d", 3

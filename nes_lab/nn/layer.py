@@ -79,6 +79,11 @@ class EpitomeLayer(DenseExchange):
         learner: Network that predicts the starts, ``"mlp"`` or ``"conv"``; only for ``"learner"`` routing.
         device, dtype: Device and floating-point dtype of epitome and bias; None: torch's defaults.
 
+    Raises:
+        GeometryError: If a patch does not fit in the epitome; the message names the axis and the lengths of patch and epitome.
+        PlanError: If the layer cannot be computed as ``execution`` says; the message says why.
+        OptionError: If another option has a value that is not allowed.
+
     Examples:
         >>> import nes_lab
         >>> from torch import nn

@@ -41,7 +41,8 @@ class EpitomeLinear(EpitomeLayer):
         GeometryError: If a patch does not fit in the epitome; the message names the axis and the lengths of patch and epitome.
 
     Examples:
-        >>> layer = EpitomeLinear(32, 64, epitome_shape=(16, 16))
+        >>> import torch, nes_lab
+        >>> layer = nes_lab.EpitomeLinear(32, 64, epitome_shape=(16, 16))
         >>> layer(torch.randn(5, 32)).shape
         torch.Size([5, 64])
 

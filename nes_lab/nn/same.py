@@ -41,18 +41,35 @@ class Conv2dSame(nn.Conv2d):
 class EpitomeConv2dSame(EpitomeConv2d):
     r"""Two-dimensional convolution with TensorFlow's ``SAME`` padding, whose weight is sampled from a smaller tensor.
 
-    The arguments are those of :class:`~nes_lab.nn.conv.EpitomeConv2d`, but ``padding`` is ignored. Zeros are added so that an
-    axis of length ``size`` has ``ceil(size / stride)`` outputs. If the number of zeros is odd, the end gets one more than the
-    beginning. A layer that replaced timm's ``Conv2dSame`` becomes a ``Conv2dSame`` again when it is converted to a dense layer.
+    Zeros are added so that an axis of length ``size`` has ``ceil(size / stride)`` outputs. If the number of zeros is odd, the end
+    gets one more than the beginning. A layer that replaced timm's ``Conv2dSame`` becomes a ``Conv2dSame`` again when it is
+    converted to a dense layer.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, dilation, groups, bias, device, dtype: Arguments of
+            :class:`torch.nn.Conv2d`.
+        padding_mode: Only ``"zeros"`` is allowed.
+        padding: Ignored: the size of the input sets the number of zeros.
+        epitome_shape: Shape of the epitome, ``(E_out, E_in, E_h, E_w)``: its lengths along output channels, input channels and
+            the two kernel axes.
+        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: Arguments of
+            :class:`nes_lab.EpitomeConv2d`, with the same meaning and defaults.
 
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, ceil(H / stride), ceil(W / stride))``
 
+    Raises:
+        GeometryError: If a patch does not fit in the epitome; the message names the axis and the lengths of patch and epitome.
+        PlanError: If the layer cannot be computed as ``execution`` says; the message says why.
+        OptionError: If another option has a value that is not allowed.
+
     Examples:
-        >>> import torch
-        >>> layer = EpitomeConv2dSame(16, 32, 3, stride=2, epitome_shape=(16, 16, 3, 3))
+        >>> import torch, nes_lab
+        >>> layer = nes_lab.EpitomeConv2dSame(16, 32, 3, stride=2, epitome_shape=(16, 16, 3, 3))
         >>> layer(torch.randn(2, 16, 7, 8)).shape
         torch.Size([2, 32, 4, 4])
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642; the padding is TensorFlow's, as in timm's ``Conv2dSame``.
     """
 
     kind = "conv2d_same"

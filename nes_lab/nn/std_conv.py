@@ -50,10 +50,18 @@ class EpitomeStdConv2d(EpitomeConv2d):
     Shape:
         - input ``(N, C_in, H, W)``, output ``(N, C_out, H_out, W_out)``
 
+    Raises:
+        GeometryError: If a patch does not fit in the epitome; the message names the axis and the lengths of patch and epitome.
+        PlanError: If ``execution`` is not ``"materialize"`` or ``"auto"``.
+        OptionError: If another option has a value that is not allowed.
+
     Examples:
-        >>> layer = EpitomeStdConv2d(16, 32, 3, epitome_shape=(16, 16, 3, 3), padding=1)
+        >>> import torch, nes_lab
+        >>> layer = nes_lab.EpitomeStdConv2d(16, 32, 3, epitome_shape=(16, 16, 3, 3), padding=1)
         >>> layer(torch.randn(2, 16, 8, 8)).shape, layer.available_executions()
         (torch.Size([2, 32, 8, 8]), ('materialize',))
+
+    Source: Qiao et al., arXiv:1903.10520 (standardized weights); Brock et al., arXiv:2101.08692 (the gain).
     """
 
     kind = "conv2d_std"

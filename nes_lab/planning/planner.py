@@ -115,11 +115,15 @@ def plan_for_budget(
         PlanError: If the report in ``sensitivity`` was measured on another model.
 
     Examples:
-        >>> import torch
+        >>> import torch, nes_lab
+        >>> from torch import nn
         >>> model, x = nn.Sequential(nn.Conv2d(64, 128, 1), nn.Conv2d(128, 64, 1)), torch.randn(1, 64, 8, 8)
-        >>> plan = plan_for_budget(model, Budget(madds="50%"), x)
+        >>> plan = nes_lab.plan_for_budget(model, nes_lab.Budget(madds="50%"), x)
         >>> plan.predicted.madds / plan.dense.madds <= 0.5
         True
+
+    Source: Zhou et al., ICLR 2020, arXiv:1907.05642. The paper does not report how much each layer shrinks; the strategies are this
+    project's work.
     """
     options = PlanOptions.among(locals())
     if not isinstance(budget, Budget):

@@ -69,9 +69,9 @@ def preset(
     Examples:
         >>> import torch, nes_lab
         >>> model, x = nes_lab.create_backbone("small_mobilenetv2", in_channels=1), torch.randn(1, 1, 8, 8)
-        >>> preset("released_x2", model, x).layers["blocks.1.expand.0"].epitome_shape
+        >>> nes_lab.preset("released_x2", model, x).layers["blocks.1.expand.0"].epitome_shape
         (32, 16, 1, 1)
-        >>> preset("both_axes", model, x).layers["blocks.1.expand.0"].epitome_shape
+        >>> nes_lab.preset("both_axes", model, x).layers["blocks.1.expand.0"].epitome_shape
         (32, 8, 1, 1)
 
     Source: the NES authors' code for the MicroNet challenge. The tests check the counts of ``released_x2``.

@@ -122,11 +122,10 @@ class Budget:
         BudgetError: If a limit cannot be read, or if none is given.
 
     Examples:
-        >>> Budget(params="50%", madds="225M")
+        >>> import nes_lab
+        >>> nes_lab.Budget(params="50%", madds="225M")
         Budget(params=0.5, madds=225000000.0)
-        >>> Budget(madds=0.75).limits(Counts(params=3_504_872, madds=300_774_272))
-        {'madds': 225580704.0}
-        >>> Budget(latency_ms="75%").latency_limit(dense_ms=20.0), Budget(latency_ms=0.75).latency_limit(dense_ms=20.0)
+        >>> nes_lab.Budget(latency_ms="75%").latency_limit(dense_ms=20.0), nes_lab.Budget(latency_ms=0.75).latency_limit(20.0)
         (15.0, 0.75)
     """
 

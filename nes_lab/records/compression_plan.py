@@ -79,11 +79,15 @@ class LayerPlan(Part):
         reads: Name of the epitome from which the layer samples its weight, as in :attr:`CompressionPlan.epitomes`. Empty if the
             epitome has the name of the layer.
 
+    Raises:
+        PlanError: If ``options`` has an unknown name; the message names it.
+
     Examples:
-        >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
-        >>> how = {"routing": "tiled", "scope": "separable", "boundary": "clamp", "execution": "auto", "seed": 0}
-        >>> LayerPlan("linear", **shapes, **how, dense=Counts(4096, 4096), predicted=Counts(2048, 2048)).ratio
-        0.5
+        >>> import torch, nes_lab
+        >>> model, x = torch.nn.Sequential(torch.nn.Linear(64, 64)), torch.zeros(1, 64)
+        >>> layer = nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%"), x).layers["0"]
+        >>> layer.epitome_shape, round(layer.ratio, 3), layer.resolved_execution
+        ((48, 48), 0.569, 'factored')
     """
 
     kind: str
@@ -226,8 +230,12 @@ class CompressionPlan(Record):
             names both.
 
     Examples:
-        >>> plan = CompressionPlan({}, {}, Counts(10, 20), Counts(10, 20), None, (1, 3))
-        >>> CompressionPlan.from_json(plan.to_json()) == plan
+        >>> import torch, nes_lab
+        >>> model, x = torch.nn.Sequential(torch.nn.Linear(64, 64)), torch.zeros(1, 64)
+        >>> plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%"), x)
+        >>> plan.dense.params, plan.predicted.params, plan.layers["0"].epitome_shape
+        (4160, 2368, (48, 48))
+        >>> nes_lab.CompressionPlan.from_json(plan.to_json()) == plan
         True
     """
 

@@ -79,8 +79,11 @@ class CostReport(Record):
         by_layer: Costs of the modules that have params or multiply-adds, in module order.
 
     Examples:
-        >>> report = CostReport(10, 2_000_000, 0, 40, 0, 0, (1, 3), (LayerCost("fc", "Linear", 10, 2_000_000),))
-        >>> CostReport.from_dict(report.to_dict()) == report
+        >>> import torch, nes_lab
+        >>> report = nes_lab.count(torch.nn.Linear(64, 10), torch.zeros(1, 64))
+        >>> report.params, report.madds, report.stored_bytes
+        (650, 640, 2600)
+        >>> nes_lab.CostReport.from_dict(report.to_dict()) == report
         True
     """
 
@@ -173,7 +176,8 @@ class LatencyReport(Record):
         dtype: Type of the input's numbers.
 
     Examples:
-        >>> LatencyReport(1.5, 1.8, 20, 1, 2, "cpu", "float32").to_dict()["median_ms"]
+        >>> import nes_lab
+        >>> nes_lab.LatencyReport(1.5, 1.8, 20, 1, 2, "cpu", "float32").to_dict()["median_ms"]
         1.5
     """
 

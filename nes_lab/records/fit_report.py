@@ -70,12 +70,13 @@ class FitReport(Record):
         seconds: Duration of the complete fit, in seconds.
 
     Examples:
-        >>> how = {"routing": "free", "scope": "separable", "method": "averages", "starts": "searched", "norm": ""}
-        >>> numbers = {"weight_energy": 4.0, "residual_before": 0.7, "residual_after": 0.4, "iterations": 6, "seconds": 0.1}
-        >>> layer = LayerFit("fc", **how, **numbers, error_before=None, error_after=None)
-        >>> report = FitReport((layer,), "search", False, 0, 0, 0, 0.2)
-        >>> FitReport.from_json(report.to_json()) == report, report.residual
-        (True, 0.4)
+        >>> import torch, nes_lab
+        >>> model, x = torch.nn.Sequential(torch.nn.Linear(64, 64)), torch.zeros(1, 64)
+        >>> small, report = nes_lab.fit(model, nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%"), x))
+        >>> report.layers[0].name, 0 < report.residual < 1
+        ('0', True)
+        >>> nes_lab.FitReport.from_json(report.to_json()) == report
+        True
     """
 
     NAME = "fit report"

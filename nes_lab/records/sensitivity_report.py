@@ -131,10 +131,13 @@ class SensitivityReport(Record):
         complete: Whether every layer has been measured; False only in the file of an interrupted measurement.
 
     Examples:
-        >>> fc = LayerSensitivity("fc", (64, 64), (SensitivityPoint((32, 64), 0.5, 0.7),))
-        >>> report = SensitivityReport("0a", {"routing": "tiled"}, (fc,))
-        >>> SensitivityReport.from_json(report.to_json()) == report, report.measured_by
-        (True, 'residual')
+        >>> import torch, nes_lab
+        >>> model, x = torch.nn.Sequential(torch.nn.Linear(64, 64)), torch.zeros(1, 64)
+        >>> report = nes_lab.measure_sensitivity(model, x)
+        >>> report.measured_by, report.layers[0].cost(0.25) > report.layers[0].cost(0.5) > 0
+        ('residual', True)
+        >>> nes_lab.SensitivityReport.from_json(report.to_json()) == report
+        True
     """
 
     NAME = "sensitivity report"

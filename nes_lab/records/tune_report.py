@@ -100,17 +100,13 @@ class TuneReport(Record):
         seconds: Duration of tuning, in seconds.
 
     Examples:
-        >>> key = TuneKey("a processor", "float32", (1, 64), "contiguous", 2, "2.11")
-        >>> shapes = {"weight_shape": (64, 64), "epitome_shape": (32, 64), "patch_channels": (32, 64)}
-        >>> how = {"scope": "separable", "boundary": "clamp", "routing": "tiled", "calls": 1}
-        >>> times = {"materialize": 0.2, "factored": 0.1}
-        >>> counts = {"materialize": 4096, "factored": 2048}
-        >>> fc = LayerTuning("fc", **shapes, **how, times_ms=times, madds=counts, execution="factored", reason="fastest")
-        >>> report = TuneReport(key, (fc,), 0.4, 0.5, 0.8, (0.75, 0.85), 30, 1.5)
-        >>> TuneReport.from_json(report.to_json()) == report
+        >>> import torch, nes_lab
+        >>> model = torch.nn.Sequential(nes_lab.EpitomeLinear(64, 64, epitome_shape=(32, 32)))
+        >>> report = nes_lab.tune(model, torch.zeros(1, 64), seconds=0.1)
+        >>> report.layers[0].name, report.executions["0"] in report.layers[0].times_ms
+        ('0', True)
+        >>> nes_lab.TuneReport.from_json(report.to_json()) == report
         True
-        >>> report.executions
-        {'fc': 'factored'}
     """
 
     NAME = "tuning report"

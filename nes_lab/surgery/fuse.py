@@ -50,8 +50,10 @@ def fuse(model: Model) -> Model:
         OptionError: If ``model`` is not a module.
 
     Examples:
+        >>> import nes_lab
+        >>> from torch import nn
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()).eval()
-        >>> fuse(model)
+        >>> nes_lab.fuse(model)
         Sequential(
           (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
           (1): Identity()

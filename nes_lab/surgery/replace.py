@@ -10,7 +10,7 @@ from typing import TypeVar, get_args
 import torch
 from torch import nn
 
-from nes_lab.errors import PlanError, check_choice, closest
+from nes_lab.errors import OptionError, PlanError, check_choice, closest
 from nes_lab.nn.kinds import kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.registry import epitome_layer_for
@@ -104,12 +104,17 @@ def materialize(model: Model) -> Model:
     Returns:
         The copy, of the model's class.
 
+    Raises:
+        OptionError: If ``model`` is not a torch module.
+
     Examples:
-        >>> from nes_lab.nn.linear import EpitomeLinear
-        >>> plain = materialize(nn.Sequential(EpitomeLinear(4, 8, epitome_shape=(4, 4))))
+        >>> import torch, nes_lab
+        >>> plain = nes_lab.materialize(torch.nn.Sequential(nes_lab.EpitomeLinear(4, 8, epitome_shape=(4, 4))))
         >>> plain[0]
         Linear(in_features=4, out_features=8, bias=True)
     """
+    if not isinstance(model, nn.Module):
+        raise OptionError(f"model is a {type(model).__name__}; materialize takes a torch module")
     with _keep_random_state():  # a new torch layer draws a random weight before it gets the sampled one
         return _replace_modules(
             model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None

@@ -84,12 +84,11 @@ class SweepResult(Record):
         interrupted: Whether the sweep was asked to stop.
 
     Examples:
-        >>> trial = SweepTrial(0, "seed=0", {"seed": 0}, "a-run", "failed", reason="loss is nan at step 7")
-        >>> result = SweepResult("seeds", "", (trial,), {"top1": "maximize"}, planned=1)
-        >>> [trial.reason for trial in result.unfinished]
-        ['loss is nan at step 7']
-        >>> SweepResult.from_json(result.to_json()) == result
-        True
+        >>> import nes_lab
+        >>> trial = {"number": 0, "label": "seed=0", "settings": {"seed": 0}, "run": "a-run", "state": "failed", "reason": "loss is nan"}
+        >>> result = {"name": "seeds", "storage": "", "trials": [trial], "objectives": {"top1": "maximize"}, "planned": 1}
+        >>> [trial.reason for trial in nes_lab.SweepResult.from_dict(result).unfinished]
+        ['loss is nan']
     """
 
     NAME = "sweep result"

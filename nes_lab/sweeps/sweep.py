@@ -84,10 +84,10 @@ def run_sweep(
         RunError: If another process runs the same sweep, or the files of the sweep cannot be written.
 
     Examples:
-        >>> import tempfile
+        >>> import tempfile, nes_lab
         >>> base = {"data": {"limit": 64}, "training": {"epochs": 1, "warmup_epochs": 0, "threads": 1}}
         >>> sweep = {"name": "seeds", "base": base, "space": {"seed": [0, 1]}}
-        >>> stopped = run_sweep(sweep, root=tempfile.mkdtemp() + "/runs", should_stop=lambda: True)
+        >>> stopped = nes_lab.run_sweep(sweep, root=tempfile.mkdtemp() + "/runs", should_stop=lambda: True)
         >>> [trial.state for trial in stopped.trials]  # it stopped before any trial; without should_stop both finish
         []
     """

@@ -56,8 +56,8 @@ class Metric:
         OptionError: If an argument has another form.
 
     Examples:
-        >>> import math
-        >>> Metric(lambda outputs, targets: (outputs - targets).square(), "lower", finish=math.sqrt).better
+        >>> import math, nes_lab
+        >>> nes_lab.Metric(lambda outputs, targets: (outputs - targets).square(), "lower", finish=math.sqrt).better
         'lower'
     """
 

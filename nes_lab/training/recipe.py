@@ -71,7 +71,8 @@ class Recipe:
         OptionError: If a value is out of range; the message names the setting.
 
     Examples:
-        >>> Recipe(epochs=0, batch_size=8, lr=0.1)
+        >>> import nes_lab
+        >>> nes_lab.Recipe(epochs=0, batch_size=8, lr=0.1)
         Traceback (most recent call last):
         nes_lab.errors.OptionError: epochs=0 should be at least 1
     """

@@ -93,9 +93,9 @@ def tune(
         OptionError: If the model has no epitome layer, is on the meta device, or cannot run the example input.
 
     Examples:
-        >>> from nes_lab.nn.linear import EpitomeLinear
-        >>> model = nn.Sequential(EpitomeLinear(64, 64, epitome_shape=(32, 32)))
-        >>> report = tune(model, torch.randn(4, 64), seconds=0.1)
+        >>> import torch, nes_lab
+        >>> model = torch.nn.Sequential(nes_lab.EpitomeLinear(64, 64, epitome_shape=(32, 32)))
+        >>> report = nes_lab.tune(model, torch.randn(4, 64), seconds=0.1)
         >>> model[0].execution == report.executions["0"]
         True
     """

@@ -38,7 +38,8 @@ def read_patch(epitome: np.ndarray, start: float, length: int, name: str = "patc
         OptionError: If the start is below 0 or above ``n - length``, or if the epitome has more than one axis.
 
     Examples:
-        >>> reading = read_patch(np.array([0.0, 10.0, 30.0, 20.0]), start=0.5, length=2)
+        >>> import nes_lab, numpy
+        >>> reading = nes_lab.widgets.read_patch(numpy.array([0.0, 10.0, 30.0, 20.0]), start=0.5, length=2)
         >>> reading.patch.tolist(), reading.gradient.tolist()
         ([5.0, 20.0], [10.0, 20.0])
     """
@@ -80,7 +81,8 @@ class StartExplorer(ipywidgets.VBox):
         OptionError: If the start is below 0 or above ``n - length``.
 
     Examples:
-        >>> explorer = StartExplorer(np.array([0.0, 10.0, 30.0, 20.0]), length=2)
+        >>> import nes_lab, numpy
+        >>> explorer = nes_lab.widgets.StartExplorer(numpy.array([0.0, 10.0, 30.0, 20.0]), length=2)
         >>> explorer.slider.value = 1.5
         >>> explorer.reading.patch.tolist()
         [20.0, 25.0]

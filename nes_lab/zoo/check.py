@@ -91,7 +91,8 @@ def check_backbone(
         OptionError: If no backbone has that name; the message names the closest ones.
 
     Examples:
-        >>> row = check_backbone("small_mobilenetv2", input_size=(3, 16, 16))
+        >>> import nes_lab
+        >>> row = nes_lab.check_backbone("small_mobilenetv2", input_size=(3, 16, 16))
         >>> row.status, row.reached_params <= 0.6 * row.params
         ('passed', True)
     """

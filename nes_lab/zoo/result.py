@@ -46,8 +46,9 @@ class ZooRow(Record):
         family: Name of the timm module whose models this backbone represents; empty if it represents none.
 
     Examples:
-        >>> row = ZooRow("small", "refused", stage="plan", reason="nothing to replace")
-        >>> ZooRow.from_dict(row.to_dict()) == row, row.passed
+        >>> import nes_lab
+        >>> row = nes_lab.ZooRow("small", "refused", stage="plan", reason="nothing to replace")
+        >>> nes_lab.ZooRow.from_dict(row.to_dict()) == row, row.passed
         (True, False)
     """
 

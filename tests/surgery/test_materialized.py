@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nes_lab import materialize
+from nes_lab.errors import OptionError
 from tests.export.networks import Net, compressed
 
 NAMES = ("conv", "grouped", "head")
@@ -80,3 +81,8 @@ def test_materialize_gives_a_model_that_is_copied_pickled_and_saved(tmp_path):
     plain.load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
     assert torch.equal(plain(x), model(x))
     assert not any(type(m).__module__.startswith("nes_lab") for m in model.modules())
+
+
+def test_materialize_refuses_what_is_no_module():
+    with pytest.raises(OptionError, match="model is a dict; materialize takes a torch module"):
+        materialize({})

@@ -48,7 +48,8 @@ def check_data(
         OptionError: If ``skip_broken`` is not between 0 and 0.01.
 
     Examples:
-        >>> report = check_data("digits")
+        >>> import nes_lab
+        >>> report = nes_lab.check_data("digits")
         >>> report.usable, [(split.name, split.total) for split in report.splits]
         (True, [('train', 1437), ('val', 360)])
     """

@@ -105,10 +105,11 @@ class DataReport(Record):
         notes: Sentences about things to know that are not faults.
 
     Examples:
-        >>> report = DataReport("image_folder", None, "image", ("cat",), (SplitReport("train", (2,), 2),))
+        >>> import nes_lab
+        >>> report = nes_lab.check_data("digits")
         >>> report.usable, report.to_dict()["splits"][0]["total"]
-        (True, 2)
-        >>> DataReport.from_json(report.to_json()) == report
+        (True, 1437)
+        >>> nes_lab.DataReport.from_json(report.to_json()) == report
         True
     """
 

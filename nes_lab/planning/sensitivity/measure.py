@@ -106,9 +106,10 @@ def measure_sensitivity(
         PlanError: If the file of results in ``cache`` is damaged.
 
     Examples:
-        >>> import torch
+        >>> import torch, nes_lab
+        >>> from torch import nn
         >>> model, x = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 16)), torch.randn(1, 32)
-        >>> report = measure_sensitivity(model, x, ratios=(0.5,))
+        >>> report = nes_lab.measure_sensitivity(model, x, ratios=(0.5,))
         >>> [(layer.name, len(layer.points)) for layer in report.layers]
         [('0', 2), ('1', 2)]
     """
