@@ -31,6 +31,7 @@ from nes_lab.export.saved_config import (
     read_saved_config,
 )
 from nes_lab.export.tensors import collect_tensors, fill, unsaved_buffers
+from nes_lab.import_spec import is_import_spec
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs.files import sha256_of
 
@@ -152,7 +153,7 @@ def from_pretrained(
             fill(loaded, tensors, config)
     except NesLabError as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    _note(loaded, config)
+    _note(loaded, config, allow_import)
     return loaded.to("cpu" if device is None else device).eval()
 
 
@@ -214,10 +215,12 @@ def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _note(model: nn.Module, config: Mapping[str, Any]) -> None:
+def _note(model: nn.Module, config: Mapping[str, Any], allow_import: bool) -> None:
     """Set the attributes ``nes_lab_backbone`` and ``nes_lab_plan`` of a loaded model from the content of ``config.json``."""
-    if config.get("backbone") is not None:
-        model.nes_lab_backbone = config["backbone"]  # type: ignore[assignment]
+    backbone = config.get("backbone")
+    # nes_lab.train imports what nes_lab_backbone names, so a file must not choose it
+    if backbone is not None and (allow_import or not is_import_spec(backbone["name"])):
+        model.nes_lab_backbone = backbone  # type: ignore[assignment]
     if config.get("plan") is not None:
         try:
             model.nes_lab_plan = CompressionPlan.from_dict(config["plan"])  # type: ignore[assignment]

@@ -89,7 +89,9 @@ def fit(
 
     Returns:
         The compressed model, and a report. The compressed model has the class of ``model``. If ``model`` is a single
-        layer, it becomes an epitome layer. The report gives for each layer the residual before and after the fit: the
+        layer, it becomes an epitome layer. Its attribute ``nes_lab_plan`` is the plan.
+
+        The report gives for each layer the residual before and after the fit: the
         error of the sampled weight relative to the dense weight. It also says if starts were searched, and names the
         batch norm that stores the factors of the output channels.
 
@@ -131,6 +133,7 @@ def fit(
             layers.append(_fit_layer(task, model, student))
         norm_count = 0 if norms is None else reestimate_norms_(student, norms, "norms", report)
         report({"done": 1, "total": 1, "phase": "fit", "label": "done"})
+    student.nes_lab_plan = plan  # type: ignore[assignment]
     starts, seconds = "search" if search_starts else "plan", time.perf_counter() - begun
     return student, FitReport(tuple(layers), starts, snap, calibration_count, norm_count, seed, seconds)
 

@@ -167,3 +167,17 @@ def test_start_with_other_outputs_is_refused(tmp_path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
     with pytest.raises(OptionError, match="has 7 outputs, and the data digits has 10 classes"):
         nes_lab.train(CONFIG, network=network, root=tmp_path)
+
+
+def test_start_from_a_folder_never_calls_what_the_folder_names(tmp_path) -> None:
+    """Neither by its path, nor when it was loaded into a network of the user's."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    evil = {"name": "shutil:rmtree", "options": {"path": str(victim)}}
+    folder = nes_lab.save_pretrained(network, tmp_path / "net", backbone=evil)
+    with pytest.raises(CheckpointError, match="allow_import=True"):
+        nes_lab.train(CONFIG, start=folder, root=tmp_path / "runs")
+    loaded = nes_lab.from_pretrained(folder, model=network)
+    run = nes_lab.train(CONFIG, network=loaded, root=tmp_path / "runs", progress=False)
+    assert victim.is_dir() and run.info.given == {"network": "Sequential"}

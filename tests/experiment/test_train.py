@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 import nes_lab
 from nes_lab.errors import BudgetError, OptionError
+from tests.house.tree import ROOT
 from tests.stand_in import lend
 
 CONFIG = {"data": {"limit": 64, "batch_size": 16}, "training": {"epochs": 2, "threads": 1, "warmup_epochs": 0}}
@@ -58,3 +60,18 @@ def test_train_in_the_background_loads_no_torch_here(tmp_path, monkeypatch) -> N
     monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
     done = subprocess.run([sys.executable, "-c", DETACHED], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.split() == ["50.0"], done.stderr
+
+
+@pytest.mark.slow
+def test_train_page_about_python_works_as_written(tmp_path, monkeypatch, capsys) -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert sum(bool(line.strip()) and not line.startswith("#") for line in code.splitlines()) <= 40
+    monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    space: dict = {"__name__": "page"}
+    exec(compile(code, "docs/python.md", "exec"), space)
+    run, dense = space["run"], space["dense"]
+    assert run.state == dense.state == "finished" and run.info.extended_from == "epoch 2"
+    assert run.plan == space["plan"] and 2 * run.summary["madds"] <= dense.summary["madds"]
+    assert (tmp_path / "half.pt2").is_file() and "half" in capsys.readouterr().out
