@@ -50,12 +50,14 @@ from nes_lab.records.cost_report import CostReport as CostReport
 from nes_lab.records.cost_report import LatencyReport as LatencyReport
 from nes_lab.records.fit_report import FitReport as FitReport
 from nes_lab.records.sensitivity_report import SensitivityReport as SensitivityReport
+from nes_lab.records.training_report import TrainingReport as TrainingReport
 from nes_lab.records.tune_report import TuneReport as TuneReport
 from nes_lab.surgery.fuse import fuse as fuse
 from nes_lab.surgery.replace import materialize as materialize
 from nes_lab.sweeps.result import SweepResult as SweepResult
 from nes_lab.sweeps.sweep import run_sweep as run_sweep
 from nes_lab.training.evaluate import evaluate as evaluate
+from nes_lab.training.fine_tune import fine_tune as fine_tune
 from nes_lab.training.metrics import Metric as Metric
 from nes_lab.training.optim import parameter_groups as parameter_groups
 from nes_lab.training.recipe import Recipe as Recipe

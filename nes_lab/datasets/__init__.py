@@ -5,6 +5,7 @@ Used by every data set:
 - ``registry``: look up data sets by name. It also says how to add one.
 - ``spec``: define a loaded data set and its splits.
 - ``sampling``: choose the order of examples, seed their augmentation, divide batches among processes, limit the number of examples.
+- ``seeded``: give each example a seed of its own.
 - ``knobs``: define the options for augmenting, resizing and limiting examples.
 - ``augment``: turn an image into the tensor that the network gets.
 

@@ -2,7 +2,7 @@
 
 An augmentation policy is a set of random changes that timm defines by a name, such as ``rand-m9``.
 
-torchvision and timm draw from the global generators of Python, NumPy and torch. :func:`seeded` seeds these
+torchvision and timm draw from the global generators of Python, NumPy and torch. :func:`nes_lab.datasets.seeded.seeded` seeds these
 generators for each image and restores them afterwards. So the augmentation of an image depends only on the seed of that
 image.
 """
@@ -10,10 +10,8 @@ image.
 from __future__ import annotations
 
 import math
-import random
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +21,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from nes_lab.datasets.knobs import ImageKnobs
+from nes_lab.datasets.seeded import seeded
 from nes_lab.errors import OptionError, check_choice
 
-__all__ = ["EachImage", "check_augment", "eval_transform", "posterize", "seeded", "train_transform"]
+__all__ = ["EachImage", "check_augment", "eval_transform", "posterize", "train_transform"]
 
 _RESIZE_RATIO = 256 / 224
 _BITS = 8
@@ -99,27 +98,6 @@ def _eraser(probability: float) -> Callable[[Tensor], Tensor]:
     from timm.data.random_erasing import RandomErasing
 
     return RandomErasing(probability, mode="pixel", device="cpu")
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, NumPy and torch (CPU) inside the ``with`` block; restore them afterwards.
-
-    Examples:
-        >>> with seeded(3): first = random.random()
-        >>> with seeded(3): first == random.random()
-        True
-    """
-    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.default_generator.set_state(states[2])
 
 
 def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:

@@ -11,18 +11,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nes_lab.datasets.augment import seeded
 from nes_lab.datasets.images import read_rgb
 from nes_lab.datasets.items import Item
 from nes_lab.datasets.sampling import (
-    Key,
-    SeededBatches,
     Shard,
     batch_indices,
     check_shard,
     epoch_order,
     share_of,
 )
+from nes_lab.datasets.seeded import Key, SeededBatches, seeded
 from nes_lab.errors import DataError
 
 __all__ = ["FileSplit"]

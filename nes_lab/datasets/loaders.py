@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes_lab.datasets.augment import seeded
 from nes_lab.datasets.map_style import as_pair
 from nes_lab.datasets.sampling import Shard
+from nes_lab.datasets.seeded import seeded
 from nes_lab.errors import DataError, OptionError
 
 __all__ = ["NOT_RESUMABLE", "LoaderSplit"]

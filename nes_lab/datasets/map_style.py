@@ -15,16 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
 
-from nes_lab.datasets.augment import seeded
 from nes_lab.datasets.sampling import (
-    Key,
-    SeededBatches,
     Shard,
     batch_indices,
     check_shard,
     epoch_order,
     share_of,
 )
+from nes_lab.datasets.seeded import Key, SeededBatches, seeded
 from nes_lab.errors import DataError
 from nes_lab.text import list_some
 

@@ -6,16 +6,12 @@ gets the same images and crops after it resumes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from nes_lab.errors import DataError, OptionError
 
 __all__ = [
-    "Key",
-    "SeededBatches",
     "Shard",
     "batch_indices",
     "check_shard",
@@ -29,9 +25,6 @@ __all__ = [
 
 Shard = tuple[int, int]
 """A pair ``(rank, world)``: the number of this process, and the number of processes that share each batch."""
-
-Key = tuple[int, int]
-"""Position of an example in its split, and the seed of its augmentation."""
 
 _MASK = (1 << 64) - 1
 
@@ -200,32 +193,3 @@ def limit_examples(
     missing = classes - len(labels[chosen].unique())
     hint = f", with none of {missing:,} of the {classes:,} classes" if missing else ""
     return chosen, (f"limited to {limit} {what}{hint}",)
-
-
-class SeededBatches:
-    """A batch sampler for torch's data loader, with batches that are set before each epoch.
-
-    It yields each batch as a list of pairs: the position of an example, and the seed for this example. The seed is a hash of the
-    integers in ``key``, such as the seed and the epoch of the run, and of the position.
-
-    Attributes:
-        batches: The batches of the epoch. Each is a tensor with the positions of its examples.
-        key: Integers from which the seeds are computed.
-
-    Examples:
-        >>> sampler = SeededBatches()
-        >>> sampler.batches, sampler.key = [torch.tensor([2, 0])], (7,)
-        >>> [position for position, seed in next(iter(sampler))]
-        [2, 0]
-    """
-
-    def __init__(self) -> None:
-        self.batches: list[Tensor] = []  # replaced before each epoch, so worker processes can stay alive
-        self.key: tuple[int, ...] = ()
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self.batches:
-            yield [(position, stream_seed(*self.key, position)) for position in batch.tolist()]
-
-    def __len__(self) -> int:
-        return len(self.batches)

@@ -9,6 +9,7 @@
 ``plan_table``: the tables of a compression plan.
 ``cost_report``: the counted and the measured cost of a model.
 ``fit_report``: how closely each fitted epitome reproduces the weight that it replaces.
+``training_report``: the metrics of every epoch of a training, and which weights were the best.
 ``tune_report``: the fastest execution plan (way to compute the layer) of each layer, and how it was measured.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``columns``: every column that a table can have, with its title, help text and format.

@@ -4,6 +4,9 @@ The training loop, its inputs and its reports:
 ``recipe``: hold the settings of a training (epochs, learning rate, ...) and check their ranges.
 ``recipe_checks``: refuse a recipe that the device, the data or the network does not allow.
 ``loop``: run the training loop (``Trainer``).
+``fine_tune``: train a network in memory on your own data, without a run (``nes_lab.fine_tune``).
+``best_weights``: keep the weights of the best epoch in memory.
+``checkpoint_folder``: keep the checkpoints of a training in a folder of its own.
 ``training_state``: hold the network, optimizer and counters of a training, and return what a checkpoint stores of them.
 ``hooks``: define the callbacks through which a training reports and is stopped.
 ``reporter``: send metrics, progress and events to these callbacks.

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from nes_lab.config import DataConfig
-from nes_lab.datasets.augment import EachImage, check_augment, posterize, seeded
+from nes_lab.datasets.augment import EachImage, check_augment, posterize
 from nes_lab.datasets.knobs import ImageKnobs
 from nes_lab.datasets.registry import load_dataset
+from nes_lab.datasets.seeded import seeded
 from nes_lab.errors import OptionError
 from tests.datasets.samples import batches, make_tree, same
 

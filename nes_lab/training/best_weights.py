@@ -1,0 +1,76 @@
+"""Keep the weights of the epoch with the best validation in memory.
+
+Tests: tests/training/test_fine_tune.py.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nes_lab.records.training_report import BestEpoch
+from nes_lab.runs.checkpoints import Checkpoint
+from nes_lab.training.checkpoint import load_weights
+from nes_lab.training.training_state import TrainingState
+
+__all__ = ["BestWeights"]
+
+
+class BestWeights:
+    """A copy of the best weights of a training so far, averaged or not, on the CPU.
+
+    Once starting indices were rounded to integers, weights from before are no longer candidates.
+
+    Args:
+        keep: True: keep the weights. False: only remember the epoch.
+
+    Attributes:
+        epoch: The epoch with the best validation; None before the first one.
+    """
+
+    def __init__(self, keep: bool = True) -> None:
+        self.keep = keep
+        self.epoch: BestEpoch | None = None
+        self._weights: dict[str, Tensor] | None = None
+        self._snapped = False
+
+    def update(self, training: TrainingState) -> None:
+        """Copy the weights of a training that was just validated, if they are the best so far."""
+        if training.routing.snapped and not self._snapped:
+            self.epoch, self._snapped = None, True
+        score = training.score()
+        networks = [training.model] if training.ema is None else [training.model, training.ema.module]
+        for averaged, network in enumerate(networks):
+            value = None if score is None else score.value(bool(averaged))
+            if value is None or not training.task.is_better(value, None if self.epoch is None else self.epoch.value):
+                continue
+            self.epoch = BestEpoch(training.epoch, training.step, value, bool(averaged))
+            if self.keep:
+                self._weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+    def resume(self, training: TrainingState, checkpoint: Checkpoint | None) -> None:
+        """Continue with the best checkpoint of an interrupted training.
+
+        Args:
+            training: The training, loaded from its latest checkpoint.
+            checkpoint: Its best checkpoint; None: no checkpoint was validated.
+        """
+        self._snapped = training.routing.snapped
+        if checkpoint is None or checkpoint.value is None or checkpoint.step < self._first_candidate(training):
+            return
+        epoch = checkpoint.step // training.steps_per_epoch
+        self.epoch = BestEpoch(epoch, checkpoint.step, checkpoint.value, checkpoint.averaged)
+        if self.keep:
+            self._weights = load_weights(checkpoint.weights, ema=checkpoint.averaged)
+
+    def _first_candidate(self, training: TrainingState) -> int:
+        snap = training.recipe.starts_snap_epoch
+        return 0 if snap is None or not self._snapped else snap * training.steps_per_epoch
+
+    def load_into(self, network: nn.Module) -> bool:
+        """Load the best weights into a network. Return False if there are none."""
+        if self._weights is None:
+            return False
+        with torch.no_grad():
+            network.load_state_dict(self._weights)
+        return True
