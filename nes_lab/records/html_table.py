@@ -98,7 +98,7 @@ def _side(column: Column) -> str:
 # Grays and blues are transparent, so that they are seen on a light and on a dark page.
 _STYLE = (
     ".nes-lab { font-variant-numeric: tabular-nums } .nes-lab .scroll { overflow-x: auto } "
-    ".nes-lab table { border-collapse: collapse; margin: 0.4em 0; font-size: inherit; color: inherit; background: none } "
+    ".nes-lab table { border-collapse: collapse; margin: 0.4em 0; font-size: 0.92em; color: inherit; background: none } "
     ".nes-lab th, .nes-lab td { padding: 0.15em 0.5em; white-space: nowrap; color: inherit; "
     "border: 0; border-bottom: 1px solid rgba(128, 128, 128, 0.35) } "
     ".nes-lab tbody tr { background: none } .nes-lab summary { cursor: pointer } "

@@ -17,7 +17,7 @@ from nes_lab.text import list_some
 
 __all__ = ["explanation", "layer_table", "notebook_table"]
 
-_NOT_IN_NOTEBOOKS = ("routing", "stored_bytes", "stored_bytes_dense", "reason")
+_NOT_IN_NOTEBOOKS = ("kind", "routing", "stored_bytes", "stored_bytes_dense", "reason")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -36,7 +36,7 @@ def layer_table(rows: Rows, **around: Any) -> Table:
 def notebook_table(table: Table, rows: Rows) -> Table:
     """Return the table of a compression plan for notebooks.
 
-    Layers that stay dense for the same reason are merged into one row. To save width, the columns of bytes, routing and
+    Layers that stay dense for the same reason are merged into one row. To save width, the columns of bytes, kind, routing and
     reasons are left out. The reasons are listed below the table.
 
     Args:
@@ -48,7 +48,7 @@ def notebook_table(table: Table, rows: Rows) -> Table:
     dense: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         dense[row["reason"]].append(row["name"])
-    after = [f"{list_some(names, 3)} stay dense: {reason}" for reason, names in dense.items() if reason]
+    after = [f"{list_some(names, 3)}: kept dense ({reason})" for reason, names in dense.items() if reason]
     return replace(table, columns=shown, few=few, after=after)
 
 

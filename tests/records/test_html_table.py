@@ -78,7 +78,7 @@ def test_html_table_folds_layers_that_stay_dense_for_one_reason(plan):
     short, full = page.split("<details>")
     assert "8 layers" in short and "3 layers" in short and f"all {len(plan.rows())} rows" in full
     assert short.count("<tr>") < full.count("<tr>") == len(plan.rows()) + 2  # titles and totals
-    assert "26, 27, 28 stay dense: depthwise" in page
+    assert "26, 27, 28: kept dense (depthwise" in page
 
 
 def test_html_table_of_counts_folds_norms_and_compares_with_the_dense_layers(network, small):
