@@ -14,7 +14,8 @@ import streamlit as st
 from app.components.errors import show_error
 from app.inputs import imports_allowed
 from nes_lab.errors import RunError
-from nes_lab.experiment.run import Run, list_runs, open_run
+from nes_lab.experiment.open_runs import list_runs, open_run
+from nes_lab.experiment.run import Run
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.layout import default_root
 

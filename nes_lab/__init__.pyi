@@ -18,10 +18,10 @@ from nes_lab.errors import NesLabError as NesLabError
 from nes_lab.errors import OptionError as OptionError
 from nes_lab.errors import PlanError as PlanError
 from nes_lab.errors import RunError as RunError
+from nes_lab.experiment.open_runs import import_run as import_run
+from nes_lab.experiment.open_runs import list_runs as list_runs
+from nes_lab.experiment.open_runs import open_run as open_run
 from nes_lab.experiment.run import Run as Run
-from nes_lab.experiment.run import import_run as import_run
-from nes_lab.experiment.run import list_runs as list_runs
-from nes_lab.experiment.run import open_run as open_run
 from nes_lab.experiment.train import train as train
 from nes_lab.export.hub_upload import push_to_hub as push_to_hub
 from nes_lab.export.onnx import export_onnx as export_onnx

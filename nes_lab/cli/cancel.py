@@ -13,7 +13,7 @@ import tyro
 
 from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
-from nes_lab.experiment.run import open_run
+from nes_lab.experiment.open_runs import open_run
 
 __all__ = ["CancelCommand", "run_command"]
 

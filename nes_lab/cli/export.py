@@ -15,7 +15,8 @@ import tyro
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.errors import OptionError, RunError
-from nes_lab.experiment.run import Run, Which, open_run
+from nes_lab.experiment.open_runs import open_run
+from nes_lab.experiment.run import Run, Which
 from nes_lab.records.options import ExportForm, ExportFormat
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json

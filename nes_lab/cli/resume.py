@@ -12,7 +12,7 @@ import tyro
 from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.train_here import print_end, print_start, shown_progress
-from nes_lab.experiment.run import open_run
+from nes_lab.experiment.open_runs import open_run
 from nes_lab.runs.extend import check_extension
 
 __all__ = ["ResumeCommand", "run_command"]

@@ -12,7 +12,7 @@ from nes_lab.cli.options import parse
 from nes_lab.cli.runs_move import import_command, pack_command
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError, closest
-from nes_lab.experiment.run import list_runs
+from nes_lab.experiment.open_runs import list_runs
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo

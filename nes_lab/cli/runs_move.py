@@ -14,7 +14,8 @@ import tyro
 
 from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
-from nes_lab.experiment.run import Run, import_run, open_run
+from nes_lab.experiment.open_runs import import_run, open_run
+from nes_lab.experiment.run import Run
 from nes_lab.import_spec import own_names
 from nes_lab.text import format_bytes
 

@@ -15,8 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.ranks import is_first, is_rank
-from nes_lab.experiment.run import Run, open_run
+from nes_lab.experiment.run import Run
 from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.runs.info import result_names
 from nes_lab.text import format_seconds, format_value

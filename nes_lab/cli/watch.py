@@ -18,7 +18,7 @@ from nes_lab.cli.json_output import print_json
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import PIPE_WIDTH
 from nes_lab.errors import OptionError, RunError
-from nes_lab.experiment.run import list_runs, open_run
+from nes_lab.experiment.open_runs import list_runs, open_run
 from nes_lab.runs import queue
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting

@@ -6,7 +6,10 @@
 ``create_run``: create a run after all checks.
 ``start_from``: prepare a run that starts from a saved network, another run, or a network in memory.
 ``initial_network``: keep the network from which a run starts in the run's folder.
-``run``: a run as an object (``nes_lab.Run``); open a run, list runs.
+``run``: a run as an object (``nes_lab.Run``).
+``open_runs``: open a run by its id, list runs, import a run.
+``memory``: hold what a run needs and only this process has.
+``train_here``: train a run in this process, and write how it ended.
 ``run_experiment``: train or resume a run, in one process or in several that train together.
 ``ranks``: train one run in several processes.
 ``trained``: load or save the network of a run's newest or best checkpoint.

@@ -8,6 +8,7 @@ Tests: tests/experiment/test_train.py, tests/experiment/test_start_from.py.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
     from nes_lab.datasets.spec import DatasetSpec
+    from nes_lab.training.metrics import AnyMetric
+    from nes_lab.training.task import Loss
 
 __all__ = ["create_run"]
 
@@ -29,6 +32,8 @@ _WAYS_OUT = {
     "{'backbone': {'name': 'my_networks:make_network'}}",
     "data": "put the function that makes it into a file, and name it in the configuration, as in "
     "{'data': {'name': 'my_data:make_data'}}",
+    "loss": "a configuration cannot name a loss",
+    "metrics": "a configuration cannot name metrics",
 }
 
 
@@ -38,6 +43,8 @@ def create_run(
     *,
     source: Any = None,
     data: Any = None,
+    loss: Loss | None = None,
+    metrics: Mapping[str, AnyMetric] | None = None,
     group: str = "",
     detach: bool = False,
     check: bool = True,
@@ -50,6 +57,8 @@ def create_run(
         config: The configuration that the user wrote.
         source: The network to start from: a module, a run, a path or text. None: a new backbone.
         data: Data in memory. None: the configuration names it.
+        loss: Function of (outputs, targets). None: cross entropy.
+        metrics: Name -> function of (outputs, targets). None: those of the loss.
         group: Name that related runs share; may be empty.
         detach: Whether the run will train in a process in the background.
         check: Whether to check data, backbone, budget and training options before the run is created.
@@ -67,7 +76,7 @@ def create_run(
         >>> create_run(RunStore(tempfile.mkdtemp()), load_config({}), check=False).state
         'queued'
     """
-    if source is None and data is None:
+    if all(each is None for each in (source, data, loss, metrics)):
         loaded = _checked(config) if check else None
         own = loaded.notes if loaded is not None and not loaded.resumable else ()
         return _created(store, config, group, loaded=loaded, notes=own)
@@ -75,13 +84,14 @@ def create_run(
     from nes_lab.datasets.registry import load_dataset
     from nes_lab.experiment.start_from import beginning
 
-    given = {}
+    given = _task_names(loss, metrics)
     if data is not None:
         data = as_dataset(data)
-        given = {"data": data.name}
+        given |= {"data": data.name}
     elif not config.data.download:
         data = load_dataset(config.data, seed=config.seed)
-    opened = nullcontext() if source is None else beginning(source, config, data, store, allow_import)
+    how = {"own_loss": loss is not None, "allow_import": allow_import}
+    opened = nullcontext() if source is None else beginning(source, config, data, store, **how)
     with opened as begin:
         fitted = config if begin is None else begin.config
         network = None if begin is None else begin.network
@@ -92,8 +102,21 @@ def create_run(
             _checked(fitted, data, network)
         about = {"given": given, "notes": notes, "start": None if begin is None else begin.folder}
         run = _created(store, fitted, group, loaded=data, **about)
-        run.remember(network if "network" in given else None, None)
+        run.remember(network=network if "network" in given else None, loss=loss, metrics=metrics)
         return run
+
+
+def _task_names(loss: Loss | None, metrics: Mapping[str, AnyMetric] | None) -> dict[str, str]:
+    """Return names of the loss and the metrics that were given, for people.
+
+    Raises:
+        OptionError: If one of them has another form.
+    """
+    from nes_lab.training.task import Task, name_of
+
+    Task.of(loss, metrics)
+    names = {} if loss is None else {"loss": name_of(loss)}
+    return names if metrics is None else names | {"metrics": ", ".join(metrics)}
 
 
 def _checked(config: ExperimentConfig, data: DatasetSpec | None = None, network: Any = None) -> DatasetSpec | None:
@@ -118,7 +141,7 @@ def _created(
 
     about: dict[str, Any] = {"label": config.label, "group": group, "given": given, "notes": notes, "fill": fill}
     run = Run(store, only_first(lambda: store.create(config.to_dict(), **about)))
-    run.remember(None, loaded)
+    run.remember(data=loaded)
     return run
 
 

@@ -1,18 +1,20 @@
-"""Define ``nes_lab.Run``, a training run as an object; open a run, and list runs.
+"""Define ``nes_lab.Run``, a training run as an object.
 
 Nothing here imports torch until a method needs it, so the app may use all of it.
 """
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from nes_lab.config import ExperimentConfig, load_config
-from nes_lab.errors import NesLabError, RunError, check_choice, check_int
-from nes_lab.experiment.ranks import is_first, is_rank, only_first, processes_of, train_as_rank, train_in_ranks
+from nes_lab.errors import RunError, check_choice
+from nes_lab.experiment.memory import Memory
+from nes_lab.experiment.ranks import is_first, only_first
+from nes_lab.experiment.train_here import train_here
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.runs import launcher, layout
 from nes_lab.runs.extend import check_extension, extend
@@ -21,17 +23,16 @@ from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.imports import imports_of_run
 from nes_lab.runs.info import RunInfo, refuse_finished
 from nes_lab.runs.pack import pack_run
-from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
-from nes_lab.runs.unpack import unpack_run
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from nes_lab.datasets.spec import DatasetSpec
     from nes_lab.export.report import ExportReport
+    from nes_lab.training.metrics import AnyMetric
+    from nes_lab.training.task import Loss
 
-__all__ = ["Run", "Which", "import_run", "list_runs", "open_run"]
+__all__ = ["Run", "Which"]
 
 Which = Literal["last", "best", "averaged", "best averaged"]
 """Names a network of a run: of the newest checkpoint, or the best one; or one with averaged weights."""
@@ -62,8 +63,8 @@ class Run(RunHandle):
 
     def __init__(self, store: RunStore, run_id: str) -> None:
         super().__init__(store, run_id)
-        self._network: nn.Module | None = None  # given in memory; what the run's files alone cannot make again
-        self._data: DatasetSpec | None = None
+        self.memory = Memory()
+        """What was given in memory and the run's files cannot make again."""
 
     @property
     def config(self) -> ExperimentConfig:
@@ -93,7 +94,7 @@ class Run(RunHandle):
         """
         from nes_lab.experiment.trained import trained_network
 
-        found = trained_network(self.store, self.id, network=self._network, **_asked(which))
+        found = trained_network(self.store, self.id, network=self.memory.network, **_asked(which))
         found.network.nes_lab_trained = found.text  # type: ignore[assignment]
         return found.network
 
@@ -102,6 +103,8 @@ class Run(RunHandle):
         *,
         network: nn.Module | None = None,
         data: Any = None,
+        loss: Loss | None = None,
+        metrics: Mapping[str, AnyMetric] | None = None,
         detach: bool = False,
         progress: bool = True,
         on_progress: OnProgress | None = None,
@@ -113,6 +116,8 @@ class Run(RunHandle):
         Args:
             network: The network that the run was created with, or one of the same layers. None: the run's files make it.
             data: The data set that the run was created with. None: the run's configuration names it.
+            loss: The loss that the run was created with. None: cross entropy.
+            metrics: The metrics that the run was created with. None: those of its loss.
             detach: Train in the background, after the runs that are already waiting, and return at once.
             progress: Show a bar on standard error while this process trains.
             on_progress: Function that is called at most five times a second with a progress event. None: nothing is called.
@@ -123,14 +128,14 @@ class Run(RunHandle):
         Raises:
             RunError: If the run is finished or trains already, or the training fails.
         """
-        self.remember(network, data)
+        self.remember(network=network, data=data, loss=loss, metrics=metrics)
         only_first(self.check_resumable)
         if detach:
             launcher.launch(self.store, self.id)
             return self
         only_first(self._requeue)
         with progress_reporter(progress and is_first(), on_progress, f"run {self.id}") as report:
-            self._train_here(report)
+            train_here(self.store, self.id, self.memory, report)
         return self
 
     def extend(
@@ -139,6 +144,8 @@ class Run(RunHandle):
         *,
         network: nn.Module | None = None,
         data: Any = None,
+        loss: Loss | None = None,
+        metrics: Mapping[str, AnyMetric] | None = None,
         detach: bool = False,
         progress: bool = True,
         on_progress: OnProgress | None = None,
@@ -154,6 +161,8 @@ class Run(RunHandle):
             epochs: Number of epochs in total, more than the run has now.
             network: The network that the run was created with, as for :meth:`resume`.
             data: The data set that the run was created with, as for :meth:`resume`.
+            loss: The loss that the run was created with, as for :meth:`resume`.
+            metrics: The metrics that the run was created with, as for :meth:`resume`.
             detach: Train in the background, after the runs that are already waiting, and return at once.
             progress: Show a bar on standard error while this process trains.
             on_progress: Function that is called at most five times a second with a progress event. None: nothing is called.
@@ -172,14 +181,14 @@ class Run(RunHandle):
             >>> run.extend(2, progress=False).summary["extended_from"]
             'epoch 1'
         """
-        self.remember(network, data)
+        self.remember(network=network, data=data, loss=loss, metrics=metrics)
         only_first(lambda: self._extend(epochs))
         begin: dict[str, Any] = {"detach": detach, "progress": progress, "on_progress": on_progress}
         return self.resume(**begin)
 
     def _extend(self, epochs: int) -> None:
         info = self.info
-        self._check_given(info)
+        self._check_needs(info)
         check_extension(info, epochs)
         training = {**info.config["training"], "epochs": epochs}
         load_config({**info.config, "training": training})  # other fields may not allow so many epochs
@@ -195,11 +204,10 @@ class Run(RunHandle):
         if info.is_active:
             raise RunError(f"run {info.id} is {info.state} in process {info.pid}; nes-lab cancel {info.id} stops it")
         refuse_finished(info)
-        self._check_given(info)
+        self._check_needs(info)
 
-    def _check_given(self, info: RunInfo) -> None:
-        if any(have is None for what, have in (("network", self._network), ("data", self._data)) if what in info.given):
-            raise RunError(f"run {info.id} continues only when {info.given_again()}")
+    def _check_needs(self, info: RunInfo) -> None:
+        self.memory.check(info)
         with imports_of_run(self.folder):
             pass  # it only checks here that what the run imports is found and allowed
 
@@ -208,45 +216,13 @@ class Run(RunHandle):
         if info.state != "queued":
             launcher.requeue(self.store, info)
 
-    def remember(self, network: nn.Module | None, data: Any) -> None:
-        """Remember a network and a data set for the next training of this run in this process.
+    def remember(self, **given: Any) -> None:
+        """Keep what the run's files cannot make again, for later calls of this object's methods.
 
         Args:
-            network: The network in memory with which the run was created. None changes nothing.
-            data: The data of the run, as :func:`nes_lab.train` takes it. None changes nothing.
+            given: What :func:`nes_lab.train` takes: ``network``, ``data``, ``loss`` and ``metrics``. None changes nothing.
         """
-        if data is not None:
-            from nes_lab.datasets.as_dataset import as_dataset
-
-            data = as_dataset(data)
-        self._network = self._network if network is None else network
-        self._data = self._data if data is None else data
-
-    @property
-    def network_in_memory(self) -> nn.Module | None:
-        """The network in memory with which the run was created, if it was given to this object."""
-        return self._network
-
-    def _train_here(self, on_progress: OnProgress) -> None:
-        """Train the run in this process, or in as many processes as its configuration asks for, and write how it ended."""
-        try:
-            if is_rank():
-                train_as_rank(self.store, self.id, on_progress)
-            elif (processes := processes_of(self.store, self.id)) > 1:
-                train_in_ranks(self.store, self.id, processes)
-            else:
-                from nes_lab.experiment.run_experiment import run_experiment
-
-                given: dict[str, Any] = {} if self._network is None else {"network": self._network}
-                run_experiment(self.store, self.id, on_progress=on_progress, data=self._data, **given)
-        except KeyboardInterrupt:
-            if is_rank():
-                raise
-            launcher.settle(self.store, self.id, "cancelled", "interrupted before training began")
-        except (NesLabError, OSError, ImportError, RuntimeError) as error:
-            if is_first():
-                launcher.settle(self.store, self.id, "failed", f"{type(error).__name__}: {error}"[:2000])
-            raise
+        self.memory = self.memory.with_given(**given)
 
     def export(
         self,
@@ -283,9 +259,9 @@ class Run(RunHandle):
 
         chosen = format or {".onnx": "onnx", ".pt2": "torch"}.get(Path(path).suffix, "folder")
         if chosen == "folder":
-            save_trained(self.store, self.id, path, network=self._network, **_asked(which))
+            save_trained(self.store, self.id, path, network=self.memory.network, **_asked(which))
             return Path(path)
-        trained = trained_network(self.store, self.id, network=self._network, **_asked(which))
+        trained = trained_network(self.store, self.id, network=self.memory.network, **_asked(which))
         example = trained.example(input_shape)
         report = export_network(trained.network, example, path, format=chosen, form=form, opset=opset)
         return replace(report, source=trained.text)
@@ -329,88 +305,3 @@ class Run(RunHandle):
 def _asked(which: str) -> dict[str, Any]:
     check_choice("which", which, get_args(Which))
     return {"averaged": True if "averaged" in which else None, "best": "best" in which}
-
-
-def open_run(name: str, *, root: str | Path | None = None) -> Run:
-    """Open a run by its id.
-
-    Args:
-        name: Id of the run; its beginning or end is enough if no other run has it. Or the path of the run's folder.
-        root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
-
-    Raises:
-        RunError: If no run matches, or several do.
-
-    Examples:
-        >>> import nes_lab, tempfile
-        >>> place = tempfile.mkdtemp()
-        >>> run = nes_lab.train({"data": {"limit": 64}, "training": {"epochs": 1}}, root=place, progress=False)
-        >>> nes_lab.open_run(run.id[-6:], root=place) == run
-        True
-    """
-    if root is None and (Path(name) / layout.RUN).is_file():
-        folder = Path(name).absolute()
-        return Run(RunStore(folder.parent), folder.name)
-    store = RunStore(root)
-    return Run(store, store.find_id(str(name)))
-
-
-def import_run(
-    file: str | Path, *, new_id: bool = False, allow_import: bool = False, root: str | Path | None = None
-) -> Run:
-    """Import a run that :meth:`Run.pack` has written on another machine. The run appears complete, or not at all.
-
-    Each file is checked against its SHA-256, which finds damage. Nothing in the file is run.
-
-    Args:
-        file: The packed run.
-        new_id: Give the run a new id. False: it keeps its id, which must not exist here.
-        allow_import: Let the run import the functions ``package.module:function`` that its configuration names, when it is resumed
-            or its network is loaded. Give True only for a run that you trust. False: such a run can only be read.
-        root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
-
-    Raises:
-        RunError: If the file is not a packed run or is damaged, or a run with its id exists already.
-
-    Examples:
-        >>> import nes_lab, tempfile
-        >>> place = tempfile.mkdtemp()
-        >>> run = nes_lab.train({"data": {"limit": 64}, "training": {"epochs": 1}}, root=f"{place}/here", progress=False)
-        >>> nes_lab.import_run(run.pack(f"{place}/run.zip"), root=f"{place}/there").summary == run.summary
-        True
-    """
-    store = RunStore(root)
-    return Run(store, unpack_run(store, file, new_id=new_id, allow_import=allow_import))
-
-
-def list_runs(
-    *, group: str | None = None, state: str | None = None, limit: int | None = None, root: str | Path | None = None
-) -> list[Run]:
-    """List training runs, newest first.
-
-    Args:
-        group: Only the runs of this group, such as a sweep. None: of all groups.
-        state: Only the runs in this state, such as ``"finished"``. None: in all states.
-        limit: At most this many runs. None: all.
-        root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
-
-    Raises:
-        OptionError: If ``state`` is not a state of runs, or ``limit`` is negative.
-        RunError: If the folder cannot be read.
-
-    Examples:
-        >>> import nes_lab, tempfile
-        >>> nes_lab.list_runs(root=tempfile.mkdtemp())
-        []
-    """
-    if state is not None:
-        check_choice("state", state, STATES)
-    if limit is not None:
-        check_int("limit", limit, 0)
-    store = RunStore(root)
-    chosen = (info for info in store.list() if group in (None, info.group) and state in (None, info.state))
-    runs = []
-    for info in chosen:
-        with contextlib.suppress(RunError):  # it was deleted a moment ago
-            runs.append(Run(store, info.id))
-    return runs[:limit]

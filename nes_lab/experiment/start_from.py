@@ -18,6 +18,8 @@ from nes_lab.cost.count import count
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import CheckpointError, NesLabError, OptionError, RunError
 from nes_lab.experiment.initial_network import is_compressed
+from nes_lab.experiment.memory import Memory
+from nes_lab.experiment.run import Run
 from nes_lab.experiment.trained import trained_network
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.export.saved_config import CONFIG, WEIGHTS, read_saved_config
@@ -58,7 +60,13 @@ class Beginning:
 
 @contextmanager
 def beginning(
-    source: Any, config: ExperimentConfig, data: DatasetSpec | None, store: RunStore, allow_import: bool = False
+    source: Any,
+    config: ExperimentConfig,
+    data: DatasetSpec | None,
+    store: RunStore,
+    *,
+    own_loss: bool = False,
+    allow_import: bool = False,
 ) -> Iterator[Beginning]:
     """Open the network from which a run is to start, save it in a temporary folder, and adjust the configuration to it.
 
@@ -67,6 +75,7 @@ def beginning(
         config: The configuration that the user wrote.
         data: The data of the run. None: it is not downloaded yet, so the network is not compared with it.
         store: The store of the runs.
+        own_loss: Whether the run has a loss of its own, so that the network's outputs need not be classes.
         allow_import: Import the function that a saved network names as its backbone, even if ``config`` does not name it.
 
     Raises:
@@ -79,7 +88,8 @@ def beginning(
         network, given = _saved(network, folder, data)
         name = name or f"{MEMORY}{type(network).__name__}-{sha256_of(folder / WEIGHTS)[:8]}"
         fitted, notes = _fitted_config(config, network, name, data)
-        _check_outputs(network, name, data)
+        if not own_loss:
+            _check_outputs(network, name, data)
         yield Beginning(network, fitted, folder, given, notes)
 
 
@@ -146,7 +156,8 @@ def _find_run(name: str, store: RunStore) -> RunHandle:
 
 
 def _of_run(run: RunHandle, which: str, store: RunStore) -> tuple[nn.Module, str]:
-    found = trained_network(run.store, run.id, network=getattr(run, "network_in_memory", None), **_CHECKPOINTS[which])
+    memory = run.memory if isinstance(run, Run) else Memory()
+    found = trained_network(run.store, run.id, network=memory.network, **_CHECKPOINTS[which])
     name = run.id if run.store.root == store.root else str(run.folder)
     return found.network, name if which == "last" else f"{name}:{which}"
 

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.errors import OptionError
 from nes_lab.experiment.create_run import create_run
-from nes_lab.experiment.run import Run, open_run
+from nes_lab.experiment.open_runs import open_run
+from nes_lab.experiment.run import Run
 from nes_lab.progress_bar import OnProgress
 from nes_lab.recipes.registry import experiment_tree
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from nes_lab.training.metrics import AnyMetric
+    from nes_lab.training.task import Loss
 
 __all__ = ["StartWarning", "train"]
 
@@ -31,6 +35,8 @@ def train(
     network: nn.Module | None = None,
     start: str | Path | Run | None = None,
     data: Any = None,
+    loss: Loss | None = None,
+    metrics: Mapping[str, AnyMetric] | None = None,
     overrides: Mapping[str, Any] | None = None,
     group: str = "",
     check: bool = True,
@@ -55,6 +61,9 @@ def train(
             by its id or as an object. ``"ID:best"`` and ``"ID:averaged"`` name a run's other networks. None: ``config`` decides.
         data: A data set in memory: a pair (training data, validation data), each a map-style data set, a pair of tensors or a
             loader. None: the one that ``config`` names.
+        loss: Function of (outputs, targets) that returns the mean loss of a batch, for any task. None: cross entropy.
+        metrics: Name -> function of (outputs, targets), as for :func:`nes_lab.evaluate`. The first one decides which checkpoint is
+            the best. None: top-1 and top-5 accuracy for cross entropy; with another loss, the loss decides.
         overrides: Values that replace those of ``config``, by dotted path, such as ``{"training.epochs": 3}``. None: none.
         group: Name that related runs share, for :func:`nes_lab.list_runs`; may be empty.
         check: Whether to check data, network and budget first. Without the check, a mistake makes the run fail when
@@ -63,8 +72,8 @@ def train(
         progress: Show a bar on standard error while this process trains.
         on_progress: Function that is called with progress events: first one of phase ``"created"``, whose label is the id of
             the run, then at most five a second. None: nothing is called.
-        resume: Continue this run instead of creating one: its id or the run itself. Give ``network`` and ``data`` again if the
-            run was created with them. None: a run is created.
+        resume: Continue this run instead of creating one: its id or the run itself. Give ``network``, ``data``, ``loss`` and
+            ``metrics`` again if the run was created with them. None: a run is created.
         allow_import: Import the function that the folder ``start`` names as its network. It runs code that the folder chooses, so
             give True only for a folder that you trust.
         root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
@@ -92,13 +101,13 @@ def train(
                 "resume= continues a run with its own configuration; leave out config, overrides= and start="
             )
         run = resume if isinstance(resume, Run) else open_run(resume, root=root)
-        return run.resume(network=network, data=data, **begin)
+        return run.resume(network=network, data=data, loss=loss, metrics=metrics, **begin)
     if network is not None and start is not None:
         raise OptionError(f"network= and start={start!r} are two networks to start from; give one of them")
     checked = _configuration(config, overrides)
     source = next((each for each in (network, start, checked.start) if each is not None), None)
     about: dict[str, Any] = {"group": group, "detach": detach, "check": check, "allow_import": allow_import}
-    run = create_run(RunStore(root), checked, source=source, data=data, **about)
+    run = create_run(RunStore(root), checked, source=source, data=data, loss=loss, metrics=metrics, **about)
     for note in run.info.notes:
         warnings.warn(note, StartWarning, stacklevel=2)
     if on_progress is not None:

@@ -12,6 +12,7 @@ import nes_lab
 from nes_lab.errors import CheckpointError, OptionError, RunError
 from nes_lab.experiment.start_from import open_start
 from nes_lab.experiment.train import StartWarning
+from nes_lab.runs.query import run_table
 from nes_lab.runs.store import RunStore
 
 CONFIG = {
@@ -181,3 +182,24 @@ def test_start_from_a_folder_never_calls_what_the_folder_names(tmp_path) -> None
     loaded = nes_lab.from_pretrained(folder, model=network)
     run = nes_lab.train(CONFIG, network=loaded, root=tmp_path / "runs", progress=False)
     assert victim.is_dir() and run.info.given == {"network": "Sequential"}
+
+
+def test_loss_metrics_and_data_in_memory_are_given_again_to_resume(tmp_path) -> None:
+    inputs = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    given = {
+        "network": nn.Sequential(nn.Linear(4, 1)),
+        "data": ((inputs, inputs.sum(1, keepdim=True)),) * 2,
+        "loss": nn.MSELoss(),
+        "metrics": {"mae": (nn.L1Loss(), "lower")},
+    }
+    with pytest.raises(OptionError, match=r"exists only in the memory of this process"):
+        nes_lab.train(CONFIG, detach=True, root=tmp_path, **given)
+    run = stopped_at(2, tmp_path, **given)
+    assert run.info.given == {"loss": "MSELoss", "metrics": "mae", "data": "own", "network": "Sequential"}
+    assert run_table([run.info])[0]["dataset"] == "own" and run_table([run.info])[0]["backbone"] == "Sequential"
+    with pytest.raises(RunError, match=r"loss=..., metrics=..., data=..., network=..."):
+        nes_lab.train(resume=run.id, root=tmp_path)
+    nes_lab.train(resume=run.id, root=tmp_path, progress=False, **given)
+    whole = nes_lab.train(CONFIG, root=tmp_path, progress=False, **given)
+    assert run.summary["mae"] == whole.summary["mae"] and "top1" not in run.summary
+    assert all(map(torch.equal, weights(run.network()), weights(whole.network())))

@@ -13,7 +13,7 @@ from nes_lab.cli import main
 from nes_lab.config import load_config
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.errors import CheckpointError, RunError
-from nes_lab.experiment.run import open_run
+from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.run_experiment import run_experiment
 from nes_lab.experiment.trained import save_trained
 from nes_lab.export.pretrained import from_pretrained
