@@ -11,6 +11,8 @@ import ast
 from importlib import import_module
 from pathlib import Path
 
+from nes_lab.packages import needed_for
+
 __version__ = "0.2.0"
 
 _LIST = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
@@ -27,7 +29,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'nes_lab' has no attribute {name!r}")
     if name in _ROOMS:
         return import_module(f"{__name__}.{name}")
-    value = globals()[name] = getattr(import_module(str(_HOMES[name])), name)
+    with needed_for(f"nes_lab.{name}"):
+        value = globals()[name] = getattr(import_module(str(_HOMES[name])), name)
     return value
 
 

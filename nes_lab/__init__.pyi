@@ -14,6 +14,7 @@ from nes_lab.errors import CheckpointError as CheckpointError
 from nes_lab.errors import DataError as DataError
 from nes_lab.errors import ExportError as ExportError
 from nes_lab.errors import GeometryError as GeometryError
+from nes_lab.errors import MissingPackageError as MissingPackageError
 from nes_lab.errors import NesLabError as NesLabError
 from nes_lab.errors import OptionError as OptionError
 from nes_lab.errors import PlanError as PlanError

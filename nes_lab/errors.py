@@ -18,6 +18,7 @@ __all__ = [
     "DataError",
     "ExportError",
     "GeometryError",
+    "MissingPackageError",
     "NesLabError",
     "OptionError",
     "PlanError",
@@ -68,6 +69,10 @@ class PlanError(NesLabError, ValueError):
 
 class OptionError(NesLabError, ValueError):
     """Raised if the value of an option is not allowed."""
+
+
+class MissingPackageError(ModuleNotFoundError, OptionError):
+    """Raised if a package that NES Lab needs only for some tasks is not installed. The message says how to install it."""
 
 
 class RunError(NesLabError):

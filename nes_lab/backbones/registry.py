@@ -16,6 +16,7 @@ from nes_lab.backbones.m5 import M5
 from nes_lab.backbones.small import SmallMobileNetV2
 from nes_lab.errors import OptionError, closest
 from nes_lab.import_spec import is_import_spec
+from nes_lab.packages import needed_for
 
 __all__ = ["backbone_names", "create_backbone", "register_backbone"]
 
@@ -52,7 +53,8 @@ def backbone_names(timm_too: bool = True) -> list[str]:
     """
     names = list(_OURS)
     if timm_too:
-        import timm
+        with needed_for("listing timm's models"):
+            import timm
 
         names += timm.list_models()
     return names
@@ -89,7 +91,8 @@ def create_backbone(
     if is_import_spec(name):
         numbers = {"num_classes": num_classes, "in_channels": in_channels, "width": width}
         return _stamped(imported_backbone(name, **numbers, options=options), stamp)
-    import timm
+    with needed_for(f"backbone={name!r}"):
+        import timm
 
     if not timm.is_model(name):
         known = backbone_names()

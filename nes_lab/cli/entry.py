@@ -18,6 +18,7 @@ from types import FrameType
 
 from nes_lab.errors import NesLabError, OptionError, closest
 from nes_lab.import_spec import current_folder_importable
+from nes_lab.packages import needed_for
 
 __all__ = ["VERBS", "main"]
 
@@ -42,26 +43,6 @@ VERBS = {
     "doctor": ("doctor", "check what this machine has, and say how to install what is missing"),
 }
 _HIDDEN = {"_run": "worker"}
-_EXTRAS = {
-    "timm": "train",
-    "PIL": "train",
-    "scipy": "train",
-    "torchvision": "train",
-    "sklearn": "train",
-    "yaml": "train",
-    "psutil": "train",
-    "plotly": "train",
-    "streamlit": "app",
-    "captum": "explain",
-    "accelerate": "train",
-    "optuna": "sweep",
-    "sqlalchemy": "sweep",
-    "ray": "cluster",
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxruntime": "export",
-    "huggingface_hub": "export",
-}
 INTERRUPTED, MISTAKE = 130, 2
 
 
@@ -117,11 +98,6 @@ def _run_and_report_errors(words: list[str]) -> int:
         return status
     except NesLabError as error:
         return _report_mistake(str(error))
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        return _report_mistake(f"{error.name} is not installed: pip install 'nes-lab[{extra}]'")
     except KeyboardInterrupt:
         return _report_interrupt()
     except BrokenPipeError:  # the reader of the output has ended, as `| head` does
@@ -146,7 +122,8 @@ def _dispatch(words: list[str]) -> int:
     module = VERBS[verb][0] if verb in VERBS else _HIDDEN.get(verb)
     if module is None:
         raise OptionError(f"{verb!r} is not a command.{closest(verb, VERBS)} Commands: {', '.join(VERBS)}.")
-    return importlib.import_module(f"nes_lab.cli.{module}").run_command(rest)
+    with needed_for(f"nes-lab {verb}"):
+        return importlib.import_module(f"nes_lab.cli.{module}").run_command(rest)
 
 
 def _help() -> str:

@@ -7,11 +7,14 @@
 ``load``: read the configuration of an experiment from a file or a mapping, and list its fields.
 """
 
-from nes_lab.config.base import Section
-from nes_lab.config.load import Knob, knobs, load_config, read_yaml
-from nes_lab.config.sections import BackboneConfig, CompressionConfig, DataConfig, ExperimentConfig
-from nes_lab.config.sweep import Range, SweepConfig, load_sweep
-from nes_lab.config.training import TrainingConfig
+from nes_lab.packages import needed_for
+
+with needed_for("reading a configuration"):
+    from nes_lab.config.base import Section
+    from nes_lab.config.load import Knob, knobs, load_config, read_yaml
+    from nes_lab.config.sections import BackboneConfig, CompressionConfig, DataConfig, ExperimentConfig
+    from nes_lab.config.sweep import Range, SweepConfig, load_sweep
+    from nes_lab.config.training import TrainingConfig
 
 __all__ = [
     "BackboneConfig",

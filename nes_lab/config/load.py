@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from nes_lab.config.base import Section
 from nes_lab.config.sections import ExperimentConfig
 from nes_lab.errors import OptionError, closest
+from nes_lab.packages import needed_for
 from nes_lab.records.renamed_fields import current_fields, current_tree
 
 __all__ = ["Knob", "knobs", "load_config", "read_yaml"]
@@ -101,10 +102,8 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         OptionError: If the file cannot be read, is not YAML, gives two values for one field, or does not hold a
             mapping.
     """
-    try:
+    with needed_for("reading YAML"):
         import yaml
-    except ImportError as error:
-        raise OptionError("reading YAML needs PyYAML: pip install 'nes-lab[train]'") from error
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # a subclass of the safe loader
     except (OSError, UnicodeDecodeError) as error:

@@ -17,12 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from nes_lab.datasets.knobs import ImageKnobs
 from nes_lab.datasets.seeded import seeded
 from nes_lab.errors import OptionError, check_choice
+from nes_lab.packages import needed_for
+
+with needed_for("augmenting images"):
+    from PIL import Image, ImageOps
 
 __all__ = ["EachImage", "check_augment", "eval_transform", "posterize", "train_transform"]
 

@@ -14,7 +14,7 @@ from nes_lab.datasets.in_memory import Augment, in_memory_spec, random_shift
 from nes_lab.datasets.knobs import ImageOptions
 from nes_lab.datasets.sampling import stratified_subset
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import DataError
+from nes_lab.packages import needed_for
 
 __all__ = ["list_digits", "load_digits"]
 
@@ -24,12 +24,8 @@ _WHITE = 16.0
 
 
 def _raw() -> tuple[Tensor, Tensor]:
-    try:
+    with needed_for("data.name='digits'"):
         from sklearn.datasets import load_digits as bundled
-    except ImportError as error:
-        raise DataError(
-            "data.name='digits' needs scikit-learn, which carries the images: pip install 'nes-lab[train]'"
-        ) from error
     bunch = bundled()
     return torch.from_numpy(bunch.images).to(torch.uint8)[:, None], torch.from_numpy(bunch.target).long()
 

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
-from PIL import Image
 
 from nes_lab.datasets.check.listing import DatasetFiles, SplitFiles
 from nes_lab.datasets.images import IMAGE_ERRORS, as_rgb
 from nes_lab.datasets.items import Item
 from nes_lab.datasets.wav import read_wav
 from nes_lab.errors import DataError
+from nes_lab.packages import needed_for
+
+with needed_for("reading images"):
+    from PIL import Image
 
 __all__ = ["examples_by_class"]
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,6 +21,10 @@ from nes_lab.datasets.sampling import (
 )
 from nes_lab.datasets.seeded import Key, SeededBatches, seeded
 from nes_lab.errors import DataError
+from nes_lab.packages import needed_for
+
+with needed_for("reading images"):
+    from PIL import Image
 
 __all__ = ["FileSplit"]
 

@@ -14,6 +14,7 @@ from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.torchvision_sets import TORCHVISION_ERRORS
 from nes_lab.datasets.tree_dataset import tree_dataset
 from nes_lab.errors import DataError
+from nes_lab.packages import needed_for
 from nes_lab.records.dataset_facts import DATASET_FACTS, default_data_root
 from nes_lab.text import list_some
 
@@ -143,7 +144,8 @@ def imagenette_folder(root: Path, download: bool = False, size: int = 224) -> Pa
             f"data.name='imagenette': data.root={str(root)!r} holds neither train/ nor one of "
             f"{', '.join(_FOLDERS.values())}; set data.download to true to fetch it"
         )
-    from torchvision.datasets import Imagenette
+    with needed_for("data.name='imagenette'"):
+        from torchvision.datasets import Imagenette
 
     try:
         Imagenette(str(root), split="train", size=preferred, download=True)

@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from nes_lab.datasets.items import Item
 from nes_lab.errors import DataError
+from nes_lab.packages import needed_for
 from nes_lab.text import list_some
+
+with needed_for("reading images"):
+    from PIL import Image, UnidentifiedImageError
 
 __all__ = [
     "IMAGE_ERRORS",

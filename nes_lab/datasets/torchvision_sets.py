@@ -19,6 +19,7 @@ from nes_lab.datasets.in_memory import Augment, in_memory_spec, random_flip, ran
 from nes_lab.datasets.knobs import ImageOptions
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError, check_choice
+from nes_lab.packages import needed_for
 from nes_lab.records.dataset_facts import default_data_root
 
 __all__ = ["TORCHVISION_ERRORS", "TORCHVISION_SETS", "list_torchvision_set", "load_torchvision_set", "raw_splits"]
@@ -88,7 +89,8 @@ def raw_splits(
     Raises:
         DataError: If the files are absent or damaged; the message says how to get them.
     """
-    import torchvision.datasets
+    with needed_for("this data set"):
+        import torchvision.datasets
 
     cls = getattr(torchvision.datasets, TORCHVISION_SETS[check_choice("data.name", name, TORCHVISION_SETS)][0])
     folder = default_data_root(name) if root is None else Path(root)

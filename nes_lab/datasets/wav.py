@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nes_lab.errors import DataError
+from nes_lab.packages import needed_for
 
 __all__ = ["read_wav"]
 
@@ -26,7 +27,8 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
         DataError: If the file is not a WAV file, is cut short or empty, or holds NaN or values beyond 1. The message
             names the file.
     """
-    from scipy.io import wavfile
+    with needed_for("reading sounds"):
+        from scipy.io import wavfile
 
     try:
         with warnings.catch_warnings(record=True) as caught:

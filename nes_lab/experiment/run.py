@@ -16,6 +16,7 @@ from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.ranks import is_first, only_first
 from nes_lab.experiment.train_here import train_here
 from nes_lab.progress_bar import OnProgress, progress_reporter
+from nes_lab.records.options import ExportForm, ExportFormat
 from nes_lab.runs import launcher, layout
 from nes_lab.runs.extend import check_extension, extend
 from nes_lab.runs.files import write_bytes
@@ -229,8 +230,8 @@ class Run(RunHandle):
         path: str | Path,
         *,
         which: Which = "last",
-        format: Literal["onnx", "torch", "folder"] | None = None,
-        form: Literal["materialized", "factored"] = "materialized",
+        format: ExportFormat | Literal["folder"] | None = None,
+        form: ExportForm = "materialized",
         opset: int | None = None,
         input_shape: tuple[int, ...] | None = None,
     ) -> ExportReport | Path:
@@ -257,7 +258,8 @@ class Run(RunHandle):
         from nes_lab.experiment.trained import save_trained, trained_network
         from nes_lab.models.folders import export_network
 
-        chosen = format or {".onnx": "onnx", ".pt2": "torch"}.get(Path(path).suffix, "folder")
+        endings: dict[str, ExportFormat] = {".onnx": "onnx", ".pt2": "torch"}
+        chosen: ExportFormat | Literal["folder"] = format or endings.get(Path(path).suffix, "folder")
         if chosen == "folder":
             save_trained(self.store, self.id, path, network=self.memory.network, **_asked(which))
             return Path(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.export.saved_config import CONFIG, WEIGHTS
+from nes_lab.packages import need
 
 __all__ = ["check_repo_id", "download_from_hub", "require_hub"]
 
@@ -55,10 +56,6 @@ def require_hub() -> Any:
     """Import and return the package ``huggingface_hub``.
 
     Raises:
-        OptionError: If the package is not installed; the message says how to install it.
+        MissingPackageError: If the package is not installed; the message says how to install it.
     """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise OptionError("huggingface_hub is not installed; install it with: pip install 'nes-lab[export]'") from error
-    return huggingface_hub
+    return need("huggingface_hub", "the Hugging Face Hub")

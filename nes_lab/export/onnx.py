@@ -17,6 +17,7 @@ from nes_lab.export.graph import FORMS
 from nes_lab.export.parity import verify_file
 from nes_lab.export.report import ExportReport, versions_of
 from nes_lab.export.trace import check_tolerance, prepare_trace, quiet_exporters, root_cause, run_tracer
+from nes_lab.packages import need
 from nes_lab.records.options import ExportForm
 
 __all__ = ["export_onnx"]
@@ -81,12 +82,12 @@ def export_onnx(
     """
     path = Path(path)
     check_choice("form", form, FORMS)
-    onnx = _package("onnx")
-    _package("onnxscript")
+    onnx = need("onnx", "exporting to ONNX")
+    need("onnxscript", "exporting to ONNX")
     _check_opset_option(onnx, opset)
     check_tolerance(tolerance)
     if verify:
-        _package("onnxruntime")
+        need("onnxruntime", "checking an ONNX file")
     example = ExampleInput.of(example_input)
     check_example(model, example)
     with new_file(path) as temporary:
@@ -98,13 +99,6 @@ def export_onnx(
             checks = verify_file(_session(temporary), model, example, tolerance, dynamic_batch, "the ONNX file")
     versions = versions_of("torch", "onnx", "onnxscript", "onnxruntime")
     return ExportReport(str(path), "onnx", form, **facts, **checks, versions=versions)
-
-
-def _package(name: str) -> Any:
-    try:
-        return __import__(name)
-    except ImportError as error:
-        raise OptionError(f"{name} is not installed; install it with: pip install 'nes-lab[export]'") from error
 
 
 def _check_opset_option(onnx: Any, opset: int | None) -> None:
@@ -136,7 +130,7 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: ExportForm, ops
     assert program is not None  # the dynamo exporter always returns a program
     _check_opset(program.model_proto, opset)
     with quiet_exporters():
-        optimizer = _package("onnxscript").optimizer
+        optimizer = need("onnxscript", "exporting to ONNX").optimizer
         optimizer.optimize_ir(program.model, output_size_limit=_MAX_FOLDED_BYTES, should_fold=_may_fold)
     return clean_graph(program.model_proto)
 

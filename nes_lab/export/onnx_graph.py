@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
-import onnx
-from onnx import ModelProto, NodeProto, TensorProto
+from nes_lab.packages import needed_for
+
+with needed_for("exporting to ONNX"):
+    import onnx
+    from onnx import ModelProto, NodeProto, TensorProto
 
 __all__ = ["clean_graph", "graph_madds", "graph_params", "missing_operators"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nes_lab import __version__
-from nes_lab.errors import CheckpointError, NesLabError, OptionError
+from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError
 from nes_lab.export.atomic_write import new_folder
 from nes_lab.export.hub_download import download_from_hub
 from nes_lab.export.outline import layer_record, named_epitome_layers, outline
@@ -224,5 +225,7 @@ def _note(model: nn.Module, config: Mapping[str, Any], allow_import: bool) -> No
     if config.get("plan") is not None:
         try:
             model.nes_lab_plan = CompressionPlan.from_dict(config["plan"])  # type: ignore[assignment]
+        except MissingPackageError as error:
+            warnings.warn(f"the model is complete, but its attribute nes_lab_plan is not set: {error}", stacklevel=3)
         except NesLabError as error:
             raise CheckpointError(f"the stored plan cannot be read: {error}") from error

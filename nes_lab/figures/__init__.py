@@ -48,28 +48,26 @@ Shared by the figures:
 ``grids``: shrink large arrays before they are drawn.
 """
 
-try:
-    import plotly  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("figures need plotly: pip install 'nes-lab[train]'", name=error.name) from error
+from nes_lab.packages import needed_for
 
-from nes_lab.figures.accuracy_vs_madds import MeasuredPoint, ReportedPoint, accuracy_vs_madds
-from nes_lab.figures.contact_sheet import contact_sheet
-from nes_lab.figures.coverage import coverage
-from nes_lab.figures.data_statistics import data_statistics
-from nes_lab.figures.epitome_atlas import epitome_atlas
-from nes_lab.figures.fit_residuals import fit_residuals
-from nes_lab.figures.layer_bars import layer_bars
-from nes_lab.figures.live_run import live_run
-from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient, patch_by_hand
-from nes_lab.figures.patches_on_epitome import patches_on_epitome
-from nes_lab.figures.report import Section, report_html
-from nes_lab.figures.reported import IMAGENET
-from nes_lab.figures.routing_map import routing_map
-from nes_lab.figures.sensitivity import sensitivity
-from nes_lab.figures.start_curves import gradient_over_starts, start_descent
-from nes_lab.figures.start_trajectories import start_trajectories
-from nes_lab.figures.theme import apply_theme
+with needed_for("drawing figures"):
+    from nes_lab.figures.accuracy_vs_madds import MeasuredPoint, ReportedPoint, accuracy_vs_madds
+    from nes_lab.figures.contact_sheet import contact_sheet
+    from nes_lab.figures.coverage import coverage
+    from nes_lab.figures.data_statistics import data_statistics
+    from nes_lab.figures.epitome_atlas import epitome_atlas
+    from nes_lab.figures.fit_residuals import fit_residuals
+    from nes_lab.figures.layer_bars import layer_bars
+    from nes_lab.figures.live_run import live_run
+    from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient, patch_by_hand
+    from nes_lab.figures.patches_on_epitome import patches_on_epitome
+    from nes_lab.figures.report import Section, report_html
+    from nes_lab.figures.reported import IMAGENET
+    from nes_lab.figures.routing_map import routing_map
+    from nes_lab.figures.sensitivity import sensitivity
+    from nes_lab.figures.start_curves import gradient_over_starts, start_descent
+    from nes_lab.figures.start_trajectories import start_trajectories
+    from nes_lab.figures.theme import apply_theme
 
 __all__ = [
     "IMAGENET",

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from nes_lab.errors import OptionError
 from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
+from nes_lab.packages import needed_for
 from nes_lab.text import shorten_middle
 
 __all__ = ["MAX_NAME", "contact_sheet"]
@@ -113,7 +114,8 @@ def _layout_images(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> list[dic
 
 
 def _data_uri(image: np.ndarray) -> str:
-    from PIL import Image
+    with needed_for("a contact sheet"):
+        from PIL import Image
 
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise OptionError(

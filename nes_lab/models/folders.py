@@ -59,8 +59,8 @@ def export_network(
     example: Tensor,
     path: str | Path,
     *,
-    format: str = "onnx",
-    form: str = "materialized",
+    format: ExportFormat = "onnx",
+    form: ExportForm = "materialized",
     opset: int | None = None,
 ) -> ExportReport:
     """Export a network to one file. The file is written only if the exported network's outputs agree with those in PyTorch.
@@ -76,7 +76,7 @@ def export_network(
     Raises:
         NesLabError: If an option is wrong, or the outputs do not agree. No file is written then.
     """
-    check_choice("format", format, ("onnx", "torch"))
+    check_choice("format", format, get_args(ExportFormat))
     if format == "torch":
         if opset is not None:
             raise OptionError(f"opset={opset!r} is for ONNX; torch.export takes no opset")

@@ -24,6 +24,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from nes_lab.errors import PlanError
+from nes_lab.packages import needed_for
 from nes_lab.records.table import Table
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ class Record(Part):
             PlanError: If the data has another version number, or a field is missing, unknown or of a wrong type; the message
                 names the field and its value.
         """
-        from pydantic import ValidationError
+        with needed_for(f"reading a {cls.NAME}"):
+            from pydantic import ValidationError
 
         fields_of_it = cls.upgrade(cls._without_schema(data))
         for old, new in cls.OLD_NAMES.items():

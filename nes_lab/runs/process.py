@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import RunError
+from nes_lab.packages import need
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -42,11 +43,7 @@ FAR_SECONDS = STALE_SECONDS + 30.0  # for another machine, whose clock may diffe
 
 
 def _psutil() -> Any:
-    try:
-        import psutil
-    except ImportError as error:
-        raise RunError("starting and watching runs needs psutil: pip install 'nes-lab[train]'") from error
-    return psutil
+    return need("psutil", "starting and watching runs")
 
 
 @cache
@@ -85,7 +82,8 @@ class Identity:
             pid: Process id; None means the calling process.
 
         Raises:
-            RunError: If there is no such process, or psutil is not installed.
+            RunError: If there is no such process.
+            MissingPackageError: If psutil is not installed.
         """
         psutil = _psutil()
         pid = os.getpid() if pid is None else pid

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nes_lab.errors import NesLabError, OptionError, RunError
+from nes_lab.packages import need
 from nes_lab.runs import launcher
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
@@ -163,9 +164,7 @@ def import_ray(address: str) -> Any:
         os.environ.setdefault(
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
         )  # Ray's name of the option that prefers 127.0.0.1
-    import ray
-
-    return ray
+    return need("ray", "executor='ray'")
 
 
 def _about_token() -> str:

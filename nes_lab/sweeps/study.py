@@ -12,16 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-
 from nes_lab.config.sweep import Range, SweepConfig
 from nes_lab.errors import OptionError, RunError
+from nes_lab.packages import needed_for
 from nes_lab.runs.flatten import flatten
 from nes_lab.sweeps.space import Candidate, encode, has_grown
+
+with needed_for("a sweep"):
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.trial import FrozenTrial, TrialState
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 __all__ = ["TrialRecord", "TrialBook", "shown_storage"]
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.errors import OptionError
+from nes_lab.packages import needed_for
 from nes_lab.training.optim import mark_parameters_changed
 from nes_lab.training.precision import Precision
 
@@ -31,7 +32,8 @@ _PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
 @contextmanager
 def isolated_accelerate_state() -> Iterator[None]:
     """Clear Accelerate's global settings for the ``with`` block, and restore the previous ones afterwards."""
-    from accelerate.state import AcceleratorState, GradientState, PartialState
+    with needed_for("training"):
+        from accelerate.state import AcceleratorState, GradientState, PartialState
 
     shared: list[dict[str, Any]] = [s._shared_state for s in (PartialState, AcceleratorState, GradientState)]
     before = [dict(state) for state in shared]

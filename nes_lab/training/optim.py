@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.errors import CheckpointError, OptionError, check_choice
+from nes_lab.packages import needed_for
 from nes_lab.training.recipe import Recipe
 
 __all__ = [
@@ -115,7 +116,8 @@ def check_optimizer(name: str) -> None:
     Examples:
         >>> check_optimizer("lookahead_radam")
     """
-    from timm.optim import list_optimizers
+    with needed_for("training"):
+        from timm.optim import list_optimizers
 
     check_choice("optimizer", name.removeprefix(_LOOKAHEAD), [str(known) for known in list_optimizers()])
 
@@ -134,7 +136,8 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         >>> type(build_optimizer(nn.Linear(2, 1), Recipe(epochs=1, batch_size=1, lr=0.1, optimizer="lamb"))).__name__
         'Lamb'
     """
-    from timm.optim import create_optimizer_v2
+    with needed_for("training"):
+        from timm.optim import create_optimizer_v2
 
     check_optimizer(recipe.optimizer)
     groups = parameter_groups(model, recipe.weight_decay)

@@ -143,7 +143,8 @@ for name in ("figures", "widgets"):
         (CODE, "layer_bars True StartExplorer"),
         (
             MISSING,
-            "figures need plotly: pip install 'nes-lab[train]'\nwidgets need ipywidgets: pip install 'nes-lab[notebooks]'",
+            "drawing figures needs plotly, which is not installed; install it with: pip install 'nes-lab[train]'\n"
+            "showing widgets needs ipywidgets, which is not installed; install it with: pip install 'nes-lab[notebooks]'",
         ),
     ],
 )

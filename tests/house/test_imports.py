@@ -17,6 +17,7 @@ LIGHT = (
     "text",
     "renamed",
     "import_spec",
+    "packages",
     "progress_bar",
     "geometry",
     "records",

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from nes_lab.errors import RunError
+from nes_lab.errors import MissingPackageError, RunError
 from nes_lab.runs import claims, launcher, queue, spawn
 from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.process import Identity
@@ -258,7 +258,7 @@ def test_without_psutil_the_message_says_what_to_install(store, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "psutil", None)
-    with pytest.raises(RunError, match=r"pip install 'nes-lab\[train\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'nes-lab\[train\]'"):
         Identity.of()
 
 

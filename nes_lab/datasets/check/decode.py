@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from nes_lab.datasets.check.listing import SplitFiles
 from nes_lab.datasets.check.report import SplitReport
@@ -22,7 +21,11 @@ from nes_lab.datasets.images import IMAGE_ERRORS, MAX_DECODED, as_rgb, pixel_pro
 from nes_lab.datasets.items import Item, Member
 from nes_lab.datasets.wav import read_wav
 from nes_lab.errors import DataError
+from nes_lab.packages import needed_for
 from nes_lab.text import list_some
+
+with needed_for("reading images"):
+    from PIL import Image
 
 __all__ = ["DecodedSplit", "decode_split", "shared_examples"]
 
