@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nes_lab.errors import OptionError, closest
+from nes_lab.import_spec import is_import_spec
 
 __all__ = ["CARDS", "ModelCard", "card", "model_names"]
 
@@ -40,6 +41,7 @@ class ModelCard:
         return {"params": self.params, "madds": self.madds}
 
 
+_OWN_SIZE = 224
 _PAPER_MOBILENET = "a quarter fewer multiply-adds, as the paper reports for MobileNetV2 on ImageNet (arXiv:1907.05642)"
 _PAPER_EFFICIENTNET = (
     "at most 350 M multiply-adds, as the paper reports for EfficientNet (arXiv:1907.05642); depth of B1, at 224 px"
@@ -77,6 +79,8 @@ def card(name: str) -> ModelCard:
 
     The attribute ``settings_of`` of a card says who chose the budget: the paper (``"paper"``) or NES Lab (``"ours"``).
 
+    A function of the user's own, named as ``package.module:function``, gets a card without a budget.
+
     Raises:
         OptionError: If no ready-made model has that name. The message lists all names and suggests the closest one.
 
@@ -84,6 +88,8 @@ def card(name: str) -> ModelCard:
         >>> card("nes_mobilenetv2_100").settings_of
         'paper'
     """
+    if is_import_spec(name):
+        return ModelCard(name, name, _OWN_SIZE, None, None, "ours", "the user gives the budget")
     if name not in CARDS:
         near = closest(name, CARDS)
         raise OptionError(

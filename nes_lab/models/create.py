@@ -41,7 +41,8 @@ def create_model(
     The compression plan is stored as the network's attribute ``nes_lab_plan``, for :func:`nes_lab.save_pretrained`.
 
     Args:
-        name: One of ``nes_lab.models.cards.model_names()``, such as ``"nes_mobilenetv2_100"``.
+        name: One of ``nes_lab.models.cards.model_names()``, such as ``"nes_mobilenetv2_100"``. Or a function of your own that makes
+            the dense network, as ``"package.module:function"``; then give a budget.
         params: Limit on the number of params: a share of the dense network (``"60%"``, 0.6) or a number (``"2M"``); None: no limit.
         madds: Limit on multiply-adds: a share of the dense network (``"75%"``, 0.75) or a number (``"350M"``); None: no limit.
         latency_ms: Limit on the measured time of one forward pass, in milliseconds; None: no limit. If ``params``, ``madds`` and

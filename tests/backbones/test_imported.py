@@ -9,7 +9,7 @@ from torch import nn
 
 import nes_lab
 from nes_lab.cli import main
-from nes_lab.errors import CheckpointError, OptionError
+from nes_lab.errors import BudgetError, CheckpointError, OptionError
 from nes_lab.export.pretrained import from_pretrained
 
 MODULE = """
@@ -130,6 +130,14 @@ def test_commands_find_a_function_in_the_present_folder(own, capsys):
     assert "'own_nets:make'" in (err := capsys.readouterr().err) and "--allow-import" in err
     assert main(["tune", "net", "--dry-run", "--seconds", "1", "--allow-import"]) == 0
     assert sys.path == before
+
+
+def test_create_model_compresses_a_network_of_ones_own(importable):
+    model = nes_lab.create_model("own_nets:make", madds="75%", input_size=8, num_classes=7, routing="tiled", round_to=2)
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 7)
+    assert model.nes_lab_plan.predicted.madds <= 0.75 * model.nes_lab_plan.dense.madds
+    with pytest.raises(BudgetError, match="params"):
+        nes_lab.create_model("own_nets:make", input_size=8)
 
 
 def test_from_pretrained_imports_only_what_the_user_allows(importable, tmp_path):

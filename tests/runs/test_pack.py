@@ -1,6 +1,7 @@
 """A run in one file: what goes in, what comes out on another machine, and what is refused before anything is written."""
 
 import contextlib
+import hashlib
 import json
 import os
 import stat
@@ -65,6 +66,7 @@ def rewritten(packed, change):
 def test_pack_run_and_import_run_carry_everything(store, run, packed, other):
     with zipfile.ZipFile(packed) as archive:
         names = archive.namelist()
+        assert not {"cwd", "imports"} & set(json.loads(archive.read("run/run.json")))
         assert str(store.root).encode() not in b"".join(archive.read(name) for name in names)
     assert not {f"run/{name}" for name in (layout.LOCK, layout.REPORT, layout.CLAIM)} & set(names)
     assert unpack_run(other, packed) == run
@@ -85,12 +87,29 @@ def test_import_run_refuses_an_existing_id_or_takes_a_new_one(store, run, packed
     assert read_json(store.path(again) / layout.RUN)["imported"]["id"] == run
 
 
+def import_refused(path, other):
+    run = unpack_run(other, path)
+    with pytest.raises(RunError, match="names your own code"), imports_of_run(other.path(run)):
+        pass
+    return run
+
+
+def claims_trust(about, members):
+    """A sender cannot grant what only the importer may."""
+    run = json.loads(members["run/run.json"]) | {"imports": {"backbone.name": "/tmp"}, "cwd": "/tmp"}
+    members["run/run.json"] = json.dumps(run).encode()
+    digest = hashlib.sha256(members["run/run.json"]).hexdigest()
+    about["files"]["run.json"] = {"size": len(members["run/run.json"]), "sha256": digest}
+
+
 def test_import_run_imports_no_code_unless_allowed(packed, other, monkeypatch, tmp_path):
+    for path in (rewritten(packed, claims_trust), packed):
+        run = import_refused(path, other)
+        assert read_json(other.path(run) / layout.RUN)["cwd"] != "/tmp"
+        other.delete(run)
     (tmp_path / "their_nets.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     run = unpack_run(other, packed)
-    with pytest.raises(RunError, match="names your own code"), imports_of_run(other.path(run)):
-        pass
     for proceed in (Run(other, run).resume, lambda: Run(other, run).extend(40)):
         with pytest.raises(RunError, match="names your own code"):
             proceed()
