@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
@@ -21,7 +22,8 @@ from nes_lab.cli.tables import SHORT_ID, printable, state_style, tail
 from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
-from nes_lab.runs.checkpoints import best_of
+from nes_lab.runs.checkpoints import Score, best_of
+from nes_lab.runs.deciding_metric import DecidingMetric
 from nes_lab.runs.files import read_json, read_tail
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.run_progress import RunProgress
@@ -82,8 +84,8 @@ def _cells(run: RunProgress, waiting: Sequence[str]) -> tuple[str | Text, ...]:
         f"{info.progress:.0%}",
         _epoch(run),
         _loss(run),
-        _top1(run),
-        Text(sparkline([y for _, y in run.top1], 10), style="blue"),
+        _metric(run).removeprefix("top-1 "),
+        Text(sparkline([y for _, y in run.values], 10), style="blue"),
         f"{run.images_per_s:,.0f}" if info.is_active and run.images_per_s else "",
         _left(run, waiting),
     )
@@ -96,11 +98,11 @@ def _blocks(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> 
         bar = Text.assemble(_state(info), " ", _bar(info, 12), f" {info.progress:.0%}  ")
         first = Text.assemble(bar, (tail(info.id, max(SHORT_ID, width - bar.cell_len)), "bold"))
         speed = f"{run.images_per_s:,.0f} images/s" if info.is_active and run.images_per_s else ""
-        loss, top1 = _loss(run), _top1(run)
+        loss, metric = _loss(run), _metric(run)
         words = [
             f"epoch {_epoch(run)}" if _epoch(run) else "",
             f"loss {loss}" if loss else "",
-            f"top-1 {top1} {sparkline([y for _, y in run.top1], 8)}" if top1 else "",
+            f"{metric} {sparkline([y for _, y in run.values], 8)}" if metric else "",
             speed,
             f"{_left(run, waiting)} left" if run.seconds_left is not None else "",
             f"waits as {_left(run, waiting)}" if info.id in waiting else "",
@@ -117,7 +119,7 @@ def _blocks(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> 
 def run_frame(store: RunStore, run: RunProgress, waiting: Sequence[str], width: int) -> RenderableType:
     """Draw one run in detail: its progress, a curve, its checkpoints and the last lines of its log.
 
-    The curve shows the validation top-1. Before the second validation it shows the training loss.
+    The curve shows the validation top-1, or the run's first metric. Before the second validation it shows the training loss.
     """
     info = run.info
     parts = _blocks([run], waiting, width)
@@ -126,7 +128,9 @@ def run_frame(store: RunStore, run: RunProgress, waiting: Sequence[str], width: 
     facts = [f"attempt {info.attempt}" if info.attempt > 1 else "", f"process {info.pid}" if info.is_active else ""]
     facts += [f"step {info.step:,} of {info.total:,}" if info.total else ""]
     parts.append(Text("  ".join(filter(None, facts)), style="dim"))
-    what, curve, number = ("val top-1, %", run.top1, "{:.1f}")
+    what, curve, number = (f"val {printable(run.metric, 40)}", run.values, "{:.4g}")
+    if run.metric == "top-1":
+        what, number = "val top-1, %", "{:.1f}"
     if len(curve) < 2:
         what, curve, number = ("train loss", run.losses, "{:.3f}")
     if curve:
@@ -143,17 +147,30 @@ def run_frame(store: RunStore, run: RunProgress, waiting: Sequence[str], width: 
 def _checkpoints(folder: Path) -> list[RenderableType]:
     try:
         entries = read_json(folder / layout.CHECKPOINTS / layout.MANIFEST)["checkpoints"]
-        best = best_of(entries)
+        best, averaged = best_of(entries), best_of(entries, averaged=True)
         lines = [
             f"step {item['step']:,}, {format_bytes(sum(about['size'] for about in item['files'].values()))}, "
-            f"{format_seconds(time.time() - item['time'])} ago"
-            + (f", the best: {item['top1']:.1f} %" if item is best else "")
+            f"{format_seconds(time.time() - item['time'])} ago" + _best_text(item, best, averaged)
             for item in reversed(entries)
         ]
     except (FileNotFoundError, RunError, KeyError, TypeError, AttributeError, ValueError):
         return [Text("checkpoints: their list is missing or damaged", style="red")]
     head = "checkpoints" if lines else "no checkpoint yet"
     return [Text(head, style="dim"), *(Text(row) for row in lines[:CHECKPOINTS])]
+
+
+def _best_text(item: Mapping[str, Any], best: object, averaged: object) -> str:
+    """Return what a line about a checkpoint says if it is the best one, with its own or with averaged weights."""
+    score = Score.of(item)
+    if score is None:
+        return ""
+    metric = DecidingMetric(score.metric, score.better)
+    texts = [
+        f", the best{' averaged' * flag}: {printable(metric.text(value), 40)}"
+        for entry, flag in ((best, False), (averaged, True))
+        if item is entry and (value := score.value(flag)) is not None
+    ]
+    return "".join(texts)
 
 
 def run_line(run: RunProgress) -> str:
@@ -163,9 +180,9 @@ def run_line(run: RunProgress) -> str:
         >>> run_line(RunProgress(RunInfo("a-1", state="running", step=5, total=10), epoch=2, epochs=4, losses=((5, 0.25),)))
         'a-1  running  50%  epoch 2/4  loss 0.250'
     """
-    info, epoch, loss, top1 = run.info, _epoch(run), _loss(run), _top1(run)
+    info, epoch, loss = run.info, _epoch(run), _loss(run)
     words = [info.id, info.state, f"{info.progress:.0%}", f"epoch {epoch}" if epoch else ""]
-    words += [f"loss {loss}" if loss else "", f"top-1 {top1}" if top1 else ""]
+    words += [f"loss {loss}" if loss else "", _metric(run)]
     words += [printable(info.reason, 300) if _needs_reason(info) else ""]
     return "  ".join(filter(None, words))
 
@@ -187,8 +204,11 @@ def _loss(run: RunProgress) -> str:
     return "" if run.loss is None else f"{run.loss:.3f}"
 
 
-def _top1(run: RunProgress) -> str:
-    return f"{run.top1[-1][1]:.1f}" if run.top1 else ""
+def _metric(run: RunProgress) -> str:
+    if not run.values or run.metric == "loss":  # the loss has a place of its own
+        return ""
+    value = run.values[-1][1]
+    return f"top-1 {value:.1f}" if run.metric == "top-1" else f"{printable(run.metric, 40)} {value:.4g}"
 
 
 def _left(run: RunProgress, waiting: Sequence[str]) -> str:

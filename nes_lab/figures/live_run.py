@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 from nes_lab.figures.grids import thin
 from nes_lab.figures.inputs import Rows, metrics_of
 from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure
+from nes_lab.runs.deciding_metric import DecidingMetric, deciding_metric
 from nes_lab.runs.handle import RunHandle
 
 __all__ = ["live_run"]
@@ -26,15 +27,15 @@ _MOST_MARKS = 30
 
 
 def live_run(run: RunHandle | Rows, events: Iterable[Mapping[str, Any]] = ()) -> go.Figure:
-    """Draw the loss, top-1 accuracy, learning rate and images per second of a run over its training steps.
+    """Draw the loss, accuracy or another metric, learning rate and images per second of a run over its training steps.
 
     Vertical lines mark the steps at which a checkpoint was saved, and the steps from which the run was resumed.
 
     Args:
         run: A :class:`nes_lab.Run`, or the rows of its metrics: mappings with ``step``, ``split`` ("train" or "val"), ``attempt`` (1 at
-            first, and one more after each resume) and any of ``loss``, ``top1``, ``lr``, ``images_per_s``.
-        events: Rows of the run's events: mappings with ``kind`` and ``step``. Only the checkpoints are used. Not needed with a
-            run.
+            first, and one more after each resume) and any of ``loss``, ``top1`` or another metric, ``lr``, ``images_per_s``.
+        events: Rows of the run's events: mappings with ``kind`` and ``step``. The checkpoints are marked, and the event
+            ``task`` says which values of the metric are better. Not needed with a run.
 
     Returns:
         A figure of four panels with a common axis of steps. A page that draws the figure again keeps the user's zoom.
@@ -46,6 +47,8 @@ def live_run(run: RunHandle | Rows, events: Iterable[Mapping[str, Any]] = ()) ->
         'Training curves'
     """
     metrics, events = metrics_of(run, events)
+    events = list(events)
+    metric = deciding_metric(metrics, events)
     figure = go.Figure(
         make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.3, 0.3, 0.2, 0.2])
     )
@@ -59,13 +62,14 @@ def live_run(run: RunHandle | Rows, events: Iterable[Mapping[str, Any]] = ()) ->
     for place, split in enumerate(("train", "val")):
         rows = [row for row in metrics if row.get("split") == split]
         _add_curve(figure, rows, "loss", split, place, row=1)
-        _add_curve(figure, rows, "top1", split, place, row=2)
+        _add_curve(figure, rows, metric.name, split, place, row=2)
     train = [row for row in metrics if row.get("split") == "train"]
     _add_curve(figure, train, "lr", "train", 0, row=3, legend=False)
     _add_curve(figure, train, "images_per_s", "train", 0, row=4, legend=False)
-    _add_best(figure, metrics)
+    _add_best(figure, metrics, metric)
     _add_marks(figure, _marks(metrics, events))
-    for row, name in enumerate(("loss (nats)", "top-1 (%)", "learning rate", "images / s"), start=1):
+    titles = ("loss (nats)", "top-1 (%)") if metric.name == "top1" else ("loss", metric.title)
+    for row, name in enumerate((*titles, "learning rate", "images / s"), start=1):
         figure.update_yaxes(title_text=name, nticks=6 if row < 3 else 4, row=row, col=1)
     figure.update_xaxes(title_text="training step", rangemode="tozero", row=4, col=1)
     return figure
@@ -102,17 +106,18 @@ def _add_curve(
     )
 
 
-def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]]) -> None:
-    rows = [row for row in metrics if row.get("split") == "val" and row.get("top1") is not None]
-    best = max(rows, key=lambda row: row["top1"], default=None)
+def _add_best(figure: go.Figure, metrics: Sequence[Mapping[str, Any]], metric: DecidingMetric) -> None:
+    best = metric.best(metrics)
+    value = None if best is None else best[metric.name]
+    text = "" if value is None else metric.text(value)
     figure.add_scatter(
         x=[best["step"]] if best else [None],
-        y=[best["top1"]] if best else [None],
+        y=[value],
         mode="markers",
         marker={"symbol": "star", "size": 14, "color": OKABE_ITO[4], "line": {"width": 1, "color": "#1F2430"}},
         showlegend=best is not None,
-        name="best" if best is None else f"best: {best['top1']:.2f} %",
-        hovertemplate="best, step %{x:d}: %{y:.2f} %<extra></extra>",
+        name="best" if best is None else f"best: {text}",
+        hovertemplate=f"best, step %{{x:d}}: {text}<extra></extra>",
         row=2,
         col=1,
     )

@@ -5,22 +5,24 @@ Tests: tests/runs/test_run_progress.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nes_lab.progress_bar import seconds_left
+from nes_lab.runs.deciding_metric import deciding_metric
 from nes_lab.runs.info import RunInfo
 from nes_lab.text import format_seconds
 
 __all__ = ["progress_text", "queue_text"]
 
 
-def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]]) -> str:
+def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> str:
     """Describe the progress of a run in one line. The line of an active run includes the speed and the time left.
 
     Args:
         info: The run's state, its current step and its number of steps.
         metrics: Rows of the run's metrics, in the order of their steps.
+        events: Rows of the run's events. They say whether higher or lower values of the run's metric are better.
 
     Examples:
         >>> rows = [{"step": 20, "split": "train", "epoch": 2, "images_per_s": 950.4}]
@@ -38,9 +40,9 @@ def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]]) -> str:
     left = seconds_left(metrics, info.total, attempt=info.attempt) if info.is_active else None
     if left is not None:
         parts.append(f"about {format_seconds(left)} left")
-    best = [row["top1"] for row in metrics if row.get("split") == "val" and row.get("top1") is not None]
-    if best:
-        parts.append(f"best top-1 {max(best):.2f} %")
+    metric = deciding_metric(metrics, events)
+    if (best := metric.best(metrics)) is not None:
+        parts.append(f"best {metric.title} {metric.text(best[metric.name])}")
     return " · ".join(parts)
 
 

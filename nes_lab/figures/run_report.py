@@ -82,7 +82,7 @@ def run_sections(
         history: The training steps that the run has saved, oldest first; may be empty. Each is a pair: the step, and a
             mapping from the name of a layer to a copy of its epitome and starts (positions of patches in the epitome).
     """
-    progress = progress_text(info, metrics)
+    progress = progress_text(info, metrics, events)
     attempts = f"{info.attempt} attempt{'' if info.attempt == 1 else 's'}"
     text = f"Run {info.id} is {info.state} after {attempts}: {progress}.\n\n{info.reason}"
     numbers = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]

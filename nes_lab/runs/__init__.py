@@ -23,6 +23,7 @@
 ``checkpoints``: save, check and find checkpoints, and delete old ones.
 ``snapshots``: save epitomes, and the positions at which layers read them, several times during training.
 ``current_metrics``: select the valid rows of metrics of a run that was resumed.
+``deciding_metric``: find out which number decides how good a run is.
 ``run_progress``: read epoch, loss, accuracy, speed and time left of a run.
 ``flatten``: turn the nested configuration of a run into a flat list of fields.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.

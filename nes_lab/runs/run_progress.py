@@ -11,6 +11,7 @@ from nes_lab.errors import RunError
 from nes_lab.progress_bar import seconds_left
 from nes_lab.runs import layout
 from nes_lab.runs.current_metrics import current_rows
+from nes_lab.runs.deciding_metric import deciding_metric
 from nes_lab.runs.files import read_lines
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
@@ -32,6 +33,8 @@ class RunProgress:
         seconds_left: Estimated seconds until training ends; None if there is no estimate.
         losses: Pairs (training step, training loss), in order of steps.
         top1: Pairs (training step, validation top-1 in percent), in order of steps.
+        metric: Name of the number that decides which weights are the best, for people: ``top-1``, or the run's first metric.
+        values: Pairs (training step, value of this number in validation), in order of steps.
     """
 
     info: RunInfo
@@ -41,6 +44,8 @@ class RunProgress:
     seconds_left: float | None = None
     losses: Curve = ()
     top1: Curve = ()
+    metric: str = "top-1"
+    values: Curve = ()
 
     @property
     def loss(self) -> float | None:
@@ -83,6 +88,7 @@ class RunProgressReader:
         training = info.config.get("training")
         epochs = training.get("epochs") if isinstance(training, Mapping) else None
         latest = rows[-1] if rows else {}
+        metric = deciding_metric(rows)
         return RunProgress(
             info,
             epoch=latest.get("epoch") if type(latest.get("epoch")) is int else None,
@@ -91,6 +97,8 @@ class RunProgressReader:
             seconds_left=seconds_left(rows, info.total, attempt=info.attempt) if info.is_active else None,
             losses=_curve(train, "loss"),
             top1=_curve(val, "top1"),
+            metric=metric.title,
+            values=_curve(val, metric.name),
         )
 
     def _rows(self, run_id: str) -> list[dict[str, Any]]:

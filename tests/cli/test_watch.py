@@ -18,7 +18,10 @@ from rich.console import Console
 from nes_lab.cli import main
 from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.cli.watch import Watcher
+from nes_lab.figures.live_run import live_run
+from nes_lab.figures.progress import progress_text
 from nes_lab.runs import launcher, queue
+from nes_lab.runs.checkpoints import Score
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 
@@ -71,6 +74,31 @@ def test_watch_fits_every_state_into_every_width(store, width):
     assert "\x1b[2J" not in shown
     assert all(run_id[-6:] in shown for run_id in (lost, failed, waiting, live))
     assert shown.index("running") < shown.index("queued") < shown.index("no. 1") if width < 110 else True
+
+
+def test_watch_and_figures_show_the_metric_of_the_run_and_its_best_checkpoints(store):
+    """Lower errors are better; the plain weights of step 20 and the averaged ones of step 10 are the best."""
+    run_id = store.create({})
+    with RunWriter(store, run_id) as writer:
+        writer.event("task", loss="loss=MSELoss", metrics=[["error", "lower"]])
+        for step, error, averaged in ((10, 0.25, 0.125), (20, 0.0625, 0.2), (30, 0.5, 0.3)):
+            writer.metric(step=step, epoch=step, split="val", loss=1.0, error=error, ema_error=averaged)
+            weights, _ = writer.checkpoint_paths(step)
+            weights.write_bytes(b"x")
+            writer.commit_checkpoint(step, [weights], score=Score("error", "lower", error, averaged))
+        writer.status("finished", step=30, total=30)
+    shown = picture(store, 120, [run_id])
+    for text in ("error 0.5", "val error, by step", ", the best averaged: 0.125", ", the best: 0.0625"):
+        assert text in shown, text
+    assert "damaged" not in shown and "top-1" not in shown
+    metrics, events = store.metrics(run_id), store.events(run_id)
+    assert "best error 0.0625" in progress_text(store.get(run_id), metrics, events)
+    figure = live_run(metrics, events)
+    assert figure.layout.yaxis2.title.text == "error"
+    assert [trace.name for trace in figure.data if str(trace.name).startswith("best")] == ["best: 0.0625"]
+    other = make(store)
+    shown = picture(store, 200)
+    assert "error 0.5" in shown and other in shown
 
 
 def test_watch_without_runs_and_on_a_low_terminal(store):

@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+import nes_lab
 from nes_lab.errors import CheckpointError, DataError
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.training import distributed
+from nes_lab.training.fine_tune import fine_tune
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
 from nes_lab.training.recipe import Recipe
 from tests.training.nets import tiny_data, tiny_net, trainer
-from tests.training.own_tasks import segmentation
+from tests.training.own_tasks import regression, segmentation
 from tests.training.resuming import epitome_net, load, outcome, save
 from tests.training.two_ranks import Action, in_two_ranks
 
@@ -76,6 +78,15 @@ def train_own(folder: Path, batch_size: int) -> list[dict]:
     return [{key: row[key] for key in row.keys() - {"split", "images_per_s"}} for row in rows]
 
 
+def tune_own(folder: Path) -> tuple[dict, dict]:
+    """Fine-tune at a rate so high that averaged weights are better than those of the last step."""
+    own = regression()
+    recipe = {"epochs": 4, "batch_size": 4, "lr": 0.05, "ema_decay": 0.8, "schedule": "constant"}
+    options = {"folder": folder / "saved", "device": "cpu", "progress": False}
+    report = fine_tune(own.network, *own.data, recipe, **own.measures, **options)
+    return plain(own.network.state_dict()), report.to_dict()
+
+
 class Broken:
     """A split whose data of one process fails, or turns to NaN."""
 
@@ -121,6 +132,7 @@ ACTIONS = {
     "cut-free": Action(cut, ("free", CUT | REST)),
     "cut-learner": Action(cut, ("learner", CUT | REST)),
     "own": Action(train_own, (12,)),
+    "tune": Action(tune_own),
     "nan": Action(spoil, ("nan",), fails=True),
     "unreadable": Action(spoil, ("unreadable",), fails=True),
 }
@@ -158,6 +170,16 @@ def test_distributed_metrics_of_your_own_equal_those_of_one_process(results, tmp
     assert "ema_iou" in alone[-1] and results["own"][1] == []
     for row, single in zip(pair, alone, strict=True):
         assert row == pytest.approx(single, rel=1e-4)  # the order of float32 sums differs
+
+
+def test_distributed_fine_tuning_leaves_the_best_weights_in_every_process(results) -> None:
+    (weights, report), other = results["tune"]
+    assert other == (weights, report)
+    own = regression()
+    own.network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    error = nes_lab.evaluate(own.network, own.val, **own.measures)["error"]
+    assert error == pytest.approx(report["best"]["value"], rel=1e-4)
+    assert error < [row for row in report["history"] if row["split"] == "val"][-1]["error"]
 
 
 @pytest.mark.parametrize("routing", ["free", "learner"])

@@ -24,5 +24,23 @@ def test_running_metrics_do_not_count_constant_logits_as_right() -> None:
     assert meter.means()["top1"] == pytest.approx(1.0)
 
 
+def test_running_metrics_continue_those_of_version_0_1_0() -> None:
+    meter = RunningMetrics("cpu")
+    meter.load_state_dict({"sums": torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64), "images": 2})
+    meter.update(torch.tensor(0.0), torch.zeros(2, 7).index_fill(1, torch.tensor([0]), 1.0), torch.tensor([0, 0]))
+    assert meter.means() == {"loss": 0.75, "top1": 75.0, "top5": 100.0}
+    meter.load_state_dict({"sums": torch.zeros(3), "images": 0})
+    assert math.isnan(meter.means()["top1"])
+
+
+def test_running_metrics_come_back_from_their_state() -> None:
+    meter, other = RunningMetrics("cpu"), RunningMetrics("cpu")
+    meter.update(torch.tensor(1.5), torch.eye(7), torch.arange(7))
+    other.load_state_dict(meter.state_dict())
+    for each in (meter, other):
+        each.update(torch.tensor(0.5), torch.eye(7), torch.zeros(7, dtype=torch.long))
+    assert other.means() == meter.means() != RunningMetrics("cpu").means()
+
+
 def test_running_metrics_are_nan_when_empty() -> None:
     assert all(math.isnan(value) for value in RunningMetrics("cpu").means().values())

@@ -1,0 +1,74 @@
+"""Find out which number decides how good a run is: its first metric, such as ``top1``, or the loss.
+
+Tests: tests/runs/test_run_progress.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["DecidingMetric", "deciding_metric"]
+
+_OTHER = ("step", "epoch", "split", "loss", "lr", "images_per_s", "attempt", "time")
+
+
+@dataclass(frozen=True)
+class DecidingMetric:
+    """The number that decides which weights of a run are the best.
+
+    Attributes:
+        name: Its name in the rows of metrics.
+        better: ``"higher"`` or ``"lower"``.
+    """
+
+    name: str = "top1"
+    better: str = "higher"
+
+    @property
+    def title(self) -> str:
+        """Name for people."""
+        return "top-1" if self.name == "top1" else self.name
+
+    def text(self, value: float) -> str:
+        """Return a value as text, with its unit.
+
+        Examples:
+            >>> DecidingMetric().text(61.25), DecidingMetric("error", "lower").text(0.03125)
+            ('61.25 %', '0.03125')
+        """
+        return f"{value:.2f} %" if self.name == "top1" else f"{value:.4g}"
+
+    def best(self, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """Return the row of the validation split with the best value; None if no row has one.
+
+        Examples:
+            >>> DecidingMetric("error", "lower").best([{"split": "val", "error": 0.2}, {"split": "val", "error": 0.1}])
+            {'split': 'val', 'error': 0.1}
+        """
+        scored = [row for row in rows if row.get("split") == "val" and isinstance(row.get(self.name), int | float)]
+        choose = max if self.better == "higher" else min
+        return choose(scored, key=lambda row: row[self.name], default=None)
+
+
+def deciding_metric(rows: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> DecidingMetric:
+    """Return the number that decides which weights of a run are the best.
+
+    Args:
+        rows: Rows of the run's metrics.
+        events: Rows of the run's events. They say which value is better. Without them, higher values of a metric are.
+
+    Examples:
+        >>> deciding_metric([{"step": 8, "split": "val", "loss": 0.5, "iou": 0.9, "accuracy": 0.95}]).name
+        'iou'
+    """
+    for event in events:
+        names = event.get("metrics")
+        if event.get("kind") == "task" and isinstance(names, list):
+            return DecidingMetric(*map(str, names[0])) if names else DecidingMetric("loss", "lower")
+    row = next((row for row in rows if row.get("split") == "val"), {})
+    names = [name for name in row if name not in _OTHER and not name.startswith("ema_")]
+    if "top1" in names or not row:
+        return DecidingMetric()
+    return DecidingMetric(names[0]) if names else DecidingMetric("loss", "lower")
