@@ -240,5 +240,6 @@ class Sweep:
         later = {name: info.summary[name] for name in record.values if extended and name in info.summary}
         state = info.state if record.state == "open" else record.state
         reason = record.reason or ("" if state == "finished" else info.reason)
-        label, numbers = describe(record.settings), {**summary, **record.values, **later}
+        numbers = {**summary, **record.values, **later}
+        label = describe(record.settings) + (f", extended from {extended}" if extended else "")
         return SweepTrial(record.number, label, record.settings, record.run, state, numbers, reason, extended)

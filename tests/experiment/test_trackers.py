@@ -19,7 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError
+from nes_lab.experiment import attempt
 from nes_lab.experiment.build import check
+from nes_lab.experiment.run import Run
 from nes_lab.experiment.run_experiment import run_experiment
 from nes_lab.runs import launcher
 from nes_lab.runs.store import RunStore
@@ -197,3 +199,20 @@ def test_where_they_write_is_the_users_choice_or_beside_the_runs(
     options = {"project": "nes-lab", "name": run_id, "resume": "allow", "embed": False}
     assert asked == [(theirs or str(tmp_path / "trackers" / "trackio"), options)] * 2
     assert os.environ.get("TRACKIO_DIR", "") == theirs
+
+
+def test_trackers_get_the_planned_settings_of_an_extended_run(tmp_path, monkeypatch):
+    """MLflow refuses a setting that changes, and would get no more rows."""
+    seen = []
+
+    class Spy(attempt.Trackers):
+        def __init__(self, names, folder, run, config, on_failure):
+            seen.append(config["training"]["epochs"])
+            super().__init__(names, folder, run, config, on_failure)
+
+    monkeypatch.setattr(attempt, "Trackers", Spy)
+    store = RunStore(tmp_path / "runs")
+    run_id = store.create(config("tensorboard").to_dict())
+    run_experiment(store, run_id)
+    Run(store, run_id).extend(3, progress=False)
+    assert seen == [2, 2] and not failures(store, run_id)

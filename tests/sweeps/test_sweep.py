@@ -16,6 +16,8 @@ import pytest
 from nes_lab.config import load_sweep
 from nes_lab.errors import OptionError, RunError
 from nes_lab.runs import launcher
+from nes_lab.runs.extensions import Extension, add_extension
+from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.lock import hold_lock
 from nes_lab.sweeps.executors import LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor, import_ray
@@ -349,3 +351,17 @@ def test_a_run_that_a_hung_process_holds_is_lost_and_the_others_go_on(store, tre
     with hold_lock(store.path(run_id)):
         found = sweep.run(LocalExecutor(store))
     assert [(trial.state, trial.run == run_id) for trial in found.trials] == [("failed", True), ("finished", False)]
+
+
+def test_an_extended_run_is_shown_and_averaged_apart(store, tree):
+    found = sweep_here(store, tree(space={"seed": [0, 1]}))
+    folder = store.path(found.trials[1].run)
+    add_extension(folder, Extension(6, 3, from_step=1, from_epoch=3.0))
+    write_json(folder / "summary.json", read_json(folder / "summary.json") | {"top1": 90.0, "extended_from": "epoch 3"})
+    again = sweep_here(store, tree(space={"seed": [0, 1]}))
+    assert [trial.run for trial in again.trials] == [trial.run for trial in found.trials]
+    assert (again.trials[1].label, again.trials[1].numbers["top1"]) == ("seed=1, extended from epoch 3", 90.0)
+    assert [(setting.label, setting.n) for setting in again.settings] == [
+        ("all seeds", 1),
+        ("all seeds, extended from epoch 3", 1),
+    ]
