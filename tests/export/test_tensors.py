@@ -103,12 +103,13 @@ def test_collect_tensors_refuses_tensors_without_values_and_extra_state(tmp_path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("tied_here", [True, False])
-def test_collect_tensors_stores_tied_tensors_once_and_fill_ties_them(tied_here, tmp_path):
-    model = compressed(Tied(), ["block", "shared.a"], routing="random")
+@pytest.mark.parametrize(("tied_here", "routing"), [(True, "random"), (False, "random"), (False, "free")])
+def test_collect_tensors_stores_tied_tensors_once_and_fill_ties_them(tied_here, routing, tmp_path):
+    model = compressed(Tied(), ["block", "shared.a"], routing=routing)
     folder = save_pretrained(model, tmp_path / "m")
     tied = read_saved_config(folder)["tied"]
     assert tied["decoder.weight"] == "embed.weight" and tied["shared.b.epitome"] == "shared.a.epitome"
+    assert routing != "free" or tied["shared.b.routing.starts_out"] == "shared.a.routing.starts_out"
     again = from_pretrained(folder, model=Tied(tie=tied_here))
     assert again.decoder.weight is again.embed.weight and again.shared["a"] is again.shared["b"]
     tokens = torch.arange(5)[None]

@@ -57,6 +57,9 @@ def test_free_starts_load_the_same_starts_whatever_the_anchors_were(mine, theirs
     source, target = layer(mine, 1), layer(theirs, 2)
     target.load_state_dict(source.state_dict(), assign=assign)
     assert same_starts(source, target) and target.state_dict().keys() == source.state_dict().keys()
+    alone = layer(theirs, 2)
+    alone.routing.load_state_dict(source.routing.state_dict(), assign=assign)  # without the layer around it
+    assert same_starts(source, alone)
     with torch.device("meta"):
         empty = layer(theirs, 2) if theirs == "rule" else nn.Module()
     if theirs == "rule" and assign:
