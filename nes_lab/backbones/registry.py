@@ -6,6 +6,7 @@ timm is imported only if a name is not registered here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,6 +15,7 @@ from nes_lab.backbones.cifar_resnet import CIFAR_RESNETS
 from nes_lab.backbones.imported import imported_backbone
 from nes_lab.backbones.m5 import M5
 from nes_lab.backbones.small import SmallMobileNetV2
+from nes_lab.backbones.weights import load_backbone_weights
 from nes_lab.errors import OptionError, closest
 from nes_lab.import_spec import is_import_spec
 from nes_lab.packages import needed_for
@@ -61,9 +63,16 @@ def backbone_names(timm_too: bool = True) -> list[str]:
 
 
 def create_backbone(
-    name: str, *, num_classes: int | None = None, in_channels: int = 3, width: float = 1.0, **options: Any
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    width: float = 1.0,
+    checkpoint: str | Path | None = None,
+    new_head: bool = False,
+    **options: Any,
 ) -> nn.Module:
-    """Make a backbone (a dense network) by name, with fresh weights.
+    """Make a backbone (a dense network) by name, with fresh weights or with the weights in a file.
 
     Args:
         name: Name of one of our backbones, such as ``small_mobilenetv2``, or of any timm model. Or a function of your own
@@ -73,9 +82,13 @@ def create_backbone(
             and for a function of your own that has no default.
         in_channels: Channels of the input.
         width: Multiplies the number of channels of our own backbones; it must be 1 for timm models.
-        **options: Further keyword arguments of the model.
+        checkpoint: Path of a ``.safetensors`` file of weights for this backbone; None: the weights are fresh.
+        new_head: Keep the classifier's fresh weights if the classifier in the file has another number of classes.
+        **options: Further keyword arguments of the model, such as ``pretrained=True`` for timm's weights, which are downloaded on
+            first use.
 
     Raises:
+        CheckpointError: If the file is missing, damaged or a pickle, or holds the weights of another network.
         OptionError: If no backbone has that name, or if ``width`` is not 1 for a timm model. The message names the
             closest names. Also if your own function cannot be imported, raises an error or returns something else.
 
@@ -84,6 +97,17 @@ def create_backbone(
         >>> nes_lab.create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5).classifier
         Linear(in_features=64, out_features=10, bias=True)
     """
+    if checkpoint is not None and options.get("pretrained"):
+        raise OptionError(
+            f"pretrained=True and checkpoint={str(checkpoint)!r} are two sources of weights; give only one"
+        )
+    model = _with_fresh_weights(name, num_classes, in_channels, width, options)
+    return model if checkpoint is None else load_backbone_weights(model, checkpoint, new_head)
+
+
+def _with_fresh_weights(
+    name: str, num_classes: int | None, in_channels: int, width: float, options: dict[str, Any]
+) -> nn.Module:
     stamp = {"name": name, "num_classes": num_classes, "in_channels": in_channels, "width": width, "options": options}
     if name in _OURS:
         classes = 10 if num_classes is None else num_classes

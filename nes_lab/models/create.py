@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from nes_lab.backbones.registry import create_backbone
-from nes_lab.backbones.weights import load_backbone_weights
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.models.cards import card
 from nes_lab.planning.planner import plan_for_budget
@@ -128,17 +127,13 @@ def dense_backbone(
         >>> net.nes_lab_backbone["name"]
         'small_mobilenetv2'
     """
-    if pretrained and checkpoint is not None:
-        raise OptionError(
-            f"pretrained=True and checkpoint={str(checkpoint)!r} are two sources of weights; give only one"
-        )
+    weights: dict[str, Any] = {"checkpoint": checkpoint, "new_head": new_head}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _pretrained(name, options) if pretrained else create_backbone(name, **options)
-    return model if checkpoint is None else load_backbone_weights(model, checkpoint, new_head)
+        return (_pretrained if pretrained else create_backbone)(name, **weights, **options)
 
 
-def _pretrained(name: str, options: dict[str, Any]) -> nn.Module:
+def _pretrained(name: str, **options: Any) -> nn.Module:
     try:
         model = create_backbone(name, **options, pretrained=True)
     except OptionError:

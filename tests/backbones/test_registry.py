@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import nes_lab
-from nes_lab.backbones.registry import backbone_names, register_backbone
+from nes_lab.backbones.registry import backbone_names, create_backbone, register_backbone
 from nes_lab.backbones.small import SmallMobileNetV2
-from nes_lab.errors import OptionError
+from nes_lab.errors import CheckpointError, OptionError
 
 
 def test_create_backbone_names_the_closest_backbone():
@@ -26,3 +28,17 @@ def test_register_backbone_refuses_a_name_in_use():
     with pytest.raises(OptionError, match="registered already"):
         register_backbone("small_mobilenetv2", SmallMobileNetV2)
     assert backbone_names(timm_too=False)[0] == "small_mobilenetv2" and "resnet18" in backbone_names()
+
+
+def test_create_backbone_takes_the_weights_of_a_file(tmp_path):
+    source = create_backbone("cifar_resnet20", num_classes=10)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    made = create_backbone("cifar_resnet20", num_classes=10, checkpoint=tmp_path / "w.safetensors")
+    assert all(torch.equal(t, made.state_dict()[name]) for name, t in source.state_dict().items())
+    assert made.nes_lab_backbone == source.nes_lab_backbone  # saved folders never read the file again
+    other = {"num_classes": 3, "checkpoint": tmp_path / "w.safetensors"}
+    with pytest.raises(CheckpointError, match="new_head gives the classifier fresh weights"):
+        create_backbone("cifar_resnet20", **other)
+    assert torch.equal(create_backbone("cifar_resnet20", new_head=True, **other).conv1.weight, source.conv1.weight)
+    with pytest.raises(OptionError, match="two sources"):
+        create_backbone("resnet18", pretrained=True, checkpoint=tmp_path / "w.safetensors")
