@@ -94,7 +94,7 @@ def ask_budget() -> dict[str, Any] | None:
         left, middle, right = st.columns(3)
         with left:
             strategy = field_input("compression.strategy")
-            patch_channels = field_input("compression.patch_channels")
+            patch_channels = text_or_none(field_input("compression.patch_channels", placeholder="automatic"))
             include = field_input("compression.include", value="", placeholder="all possible layers")
             min_channels = field_input("compression.min_channels")
         with middle:

@@ -29,8 +29,8 @@ class FitCommand(SaveFlags):
 
     routing: str = "free"
     """How the starting indices are set. Only free stores starts that can be searched for; with the others the fit is much less close."""
-    patch_channels: int | None = 1
-    """Number of channels sampled in one piece. The fit is closest with 1, where similar channels share epitome cells."""
+    patch_channels: str | None = "1"
+    """Channels sampled in one piece, or a pair such as 16,32. The fit is closest with 1, where similar channels share epitome cells."""
     search_starts: bool = True
     """Keep the starts of the plan; by default better ones are searched for."""
     learnable: bool = False

@@ -12,7 +12,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-__all__ = ["Section", "from_json"]
+__all__ = ["Section", "from_json", "one_or_a_pair"]
+
+MOST_CHANNELS = 65536
 
 
 def _is_numeric(annotation: Any) -> bool:
@@ -61,6 +63,29 @@ class Section(BaseModel):
         if isinstance(value, bool) and "off" in kinds and not value:
             return "off"  # YAML 1.1 reads a bare `off` as false
         return value
+
+
+def one_or_a_pair(value: Any) -> Any:
+    """Check a number of channels or a pair of such numbers. Text, such as ``16`` or ``16,32``, is read; empty text means None.
+
+    Raises:
+        ValueError: If the value is something else, or a number is below 1 or too large.
+
+    Examples:
+        >>> one_or_a_pair("16"), one_or_a_pair("16, 32"), one_or_a_pair([16, 32])
+        (16, (16, 32), [16, 32])
+    """
+    if isinstance(value, str):
+        words = value.strip(" ()[]").replace(",", " ").split()
+        is_none = not words or value.strip().lower() in ("none", "null")
+        numbers = () if is_none else tuple(int(word) if word.isdecimal() else word for word in words)
+        value = numbers[0] if len(numbers) == 1 else numbers or None
+    parts = value if isinstance(value, list | tuple) else (value, value)
+    if value is not None and (len(parts) != 2 or any(type(n) is not int or not 1 <= n <= MOST_CHANNELS for n in parts)):
+        raise ValueError(
+            f"give one integer from 1 to {MOST_CHANNELS:,}, or a pair such as 16,32: output and input channels"
+        )
+    return value
 
 
 def from_json(value: Any, example: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from nes_lab.config.base import Section, from_json
+from nes_lab.config.base import MOST_CHANNELS, Section, from_json, one_or_a_pair
 from nes_lab.config.training import TrainingConfig
 from nes_lab.errors import check_choice
 from nes_lab.geometry.epitome_geometry import Boundary
@@ -42,6 +42,7 @@ __all__ = ["BackboneConfig", "CompressionConfig", "DataConfig", "ExperimentConfi
 SCHEMA_VERSION = 1
 LARGEST_BUDGET = 1e15
 Text = Annotated[str, Field(max_length=500)]
+Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 
 
 def option_field(name: str, **rules: Any) -> Any:
@@ -192,7 +193,7 @@ class CompressionConfig(Section):
     routing: Routing = option_field("routing")
     scope: ScopeOption = option_field("scope")
     boundary: Boundary = option_field("boundary")
-    patch_channels: int | None = option_field("patch_channels", ge=1, le=65536)
+    patch_channels: Channels | tuple[Channels, Channels] | None = option_field("patch_channels")
     round_to: int = option_field("round_to", ge=1, le=1024)
     wiring: Wiring = option_field("wiring")
     min_channels: int = option_field("min_channels", ge=1, le=65536)
@@ -239,6 +240,11 @@ class CompressionConfig(Section):
     def _is_latency(cls, value: str | float | int | None) -> str | float | int | None:
         parse_latency(value)
         return value
+
+    @field_validator("patch_channels", mode="before")
+    @classmethod
+    def _is_one_or_a_pair(cls, value: Any) -> Any:
+        return one_or_a_pair(value)
 
     @field_validator("overrides", mode="before")
     @classmethod

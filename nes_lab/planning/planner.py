@@ -90,7 +90,8 @@ def plan_for_budget(
             multiply-adds or time must fall, or if both give the same weight; otherwise joint).
         boundary: What happens at the end of an epitome axis: ``"clamp"`` (patches stay inside the epitome) or ``"circular"``
             (patches continue at the beginning of the axis).
-        patch_channels: Channels sampled in one piece; by default the whole epitome axis, or 16 if starts are learned.
+        patch_channels: Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 if starts are
+            learned.
         round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
         wiring: Which channel axes shrink: ``"both_axes"`` (output and input channels, which keeps most rank for the same
             multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer only the axis that costs

@@ -134,7 +134,7 @@ class PlanOptions:
     boundary: Annotated[Boundary, "What happens at the end of an epitome axis."] = "clamp"
     patch_channels: Annotated[
         int | tuple[int, int] | None,
-        "Channels sampled in one piece; by default the whole epitome axis, or 16 if starts are learned.",
+        "Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 if starts are learned.",
     ] = None
     round_to: Annotated[int, "Epitome channels are multiples of this; give 1 or 2 for tiny networks."] = 8
     wiring: Annotated[Wiring, "Which channel axes shrink."] = "both_axes"
@@ -235,10 +235,8 @@ def choices_help(name: str) -> str:
 
 
 def _check_patch_channels(value: object) -> None:
-    if isinstance(value, tuple):
-        if len(value) != 2:
-            raise OptionError(f"patch_channels={value!r}; give one integer, or a pair: (output, input) channels")
-        for length in value:
-            check_int("patch_channels", length, 1)
-    elif value is not None:
-        check_int("patch_channels", value, 1)
+    lengths = value if isinstance(value, tuple) else (value, value)
+    if value is not None and (len(lengths) != 2 or any(type(length) is not int or length < 1 for length in lengths)):
+        raise OptionError(
+            f"patch_channels={value!r}; give one integer of at least 1, or a pair of them: (output, input) channels"
+        )

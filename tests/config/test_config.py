@@ -201,6 +201,15 @@ def test_a_time_budget_a_strategy_and_overrides_can_be_asked_for():
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"), [(16, 16), ("16", 16), ("16,32", (16, 32)), ([16, 32], (16, 32)), ("", None), ("none", None)]
+)
+def test_patch_channels_are_one_number_or_a_pair(given, expected):
+    config = load_config({"compression": {"madds": "50%", "patch_channels": given}})
+    assert config.compression is not None and config.compression.patch_channels == expected
+    assert load_config(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
     ("asked", "says"),
     [
         ({"latency_ms": "120%"}, "latency_ms='120%' is more than the dense model"),
@@ -210,6 +219,9 @@ def test_a_time_budget_a_strategy_and_overrides_can_be_asked_for():
         ({"madds": "50%", "overrides": "{"}, "as text it should be JSON"),
         ({"madds": "50%", "overrides": {"head": 3}}, "compression.overrides"),
         ({}, "latency_ms or several"),
+        ({"madds": "50%", "patch_channels": [4, 8, 16]}, "or a pair such as 16,32"),
+        ({"madds": "50%", "patch_channels": "0,4"}, "or a pair such as 16,32"),
+        ({"madds": "50%", "patch_channels": True}, "or a pair such as 16,32"),
     ],
 )
 def test_wrong_compressions_are_named(asked, says):
