@@ -69,6 +69,9 @@ class Record(Part):
         """
         return self.table().csv()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}, a {self.NAME}"
+
     def __str__(self) -> str:
         return self.table().text()
 

@@ -6,7 +6,7 @@ Tests: tests/training/test_fine_tune.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from nes_lab.records.columns import number_column
@@ -53,12 +53,13 @@ class TrainingReport(Record):
         notes: Sentences about the training, for example that it is not resumable bit for bit.
 
     Examples:
+        >>> import nes_lab
         >>> rows = ({"step": 4, "epoch": 1, "split": "val", "loss": 0.7, "top1": 61.5},)
-        >>> report = TrainingReport("top1", "higher", rows, BestEpoch(1, 4, 61.5, False), "best", 4, 2.0)
-        >>> print(report.best)
-        61.5 with weights of epoch 1
-        >>> TrainingReport.from_json(report.to_json()) == report
+        >>> report = nes_lab.TrainingReport("top1", "higher", rows, None, "last", steps=4, seconds=2.0)
+        >>> nes_lab.TrainingReport.from_json(report.to_json()) == report
         True
+        >>> report
+        TrainingReport: 4 steps in 2 s; no validation gave a finite number; the network has the last weights
     """
 
     NAME: ClassVar[str] = "training report"
@@ -75,6 +76,16 @@ class TrainingReport(Record):
         """Return the validations as a table with one row per epoch. :attr:`history` also has the rows of the training split."""
         rows: list[dict[str, Any]] = [dict(row) for row in self.history if row.get("split") == "val"]
         keys = dict.fromkeys(key for row in rows for key in row if key != "split")
+        return Table([number_column(key) for key in keys], rows, after=[self._summary(), *self.notes])
+
+    def __repr__(self) -> str:
+        return f"TrainingReport: {self._summary()}"
+
+    def notebook_table(self) -> Table:
+        """Return the table that a notebook shows, with a line above it that sums up the training."""
+        return replace(self.table(), before=[repr(self)], after=self.notes)
+
+    def _summary(self) -> str:
         best = "no validation gave a finite number" if self.best is None else f"best {self.metric}: {self.best}"
-        end = f"{self.steps:,} steps in {format_seconds(self.seconds)}; the network has the {self.weights} weights"
-        return Table([number_column(key) for key in keys], rows, after=[best, end, *self.notes])
+        steps = f"{self.steps:,} steps in {format_seconds(self.seconds)}"
+        return f"{steps}; {best}; the network has the {self.weights} weights"

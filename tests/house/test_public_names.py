@@ -31,7 +31,16 @@ PUBLIC = {name: value for name, value in _documented() if not (inspect.isclass(v
 NO_SOURCE = {  # why a name has no line Source, and the names
     "it holds results or settings": {
         *("Budget", "CompressionPlan", "CostReport", "DataReport", "ExportReport", "FitReport", "LatencyReport"),
-        *("LayerPlan", "Metric", "Recipe", "SensitivityReport", "SweepResult", "TuneReport", "ZooRow"),
+        *(
+            "LayerPlan",
+            "Metric",
+            "Recipe",
+            "SensitivityReport",
+            "SweepResult",
+            "TrainingReport",
+            "TuneReport",
+            "ZooRow",
+        ),
     },
     "it measures or checks, by no published method": {
         *(

@@ -16,6 +16,7 @@ from nes_lab.records.columns import columns
 from nes_lab.records.cost_report import LatencyReport
 from nes_lab.records.html_table import MOST_ROWS
 from nes_lab.records.table import Table, merge_rows
+from nes_lab.records.training_report import TrainingReport
 from nes_lab.runs.info import RunInfo
 from nes_lab.sweeps.result import SweepResult, SweepTrial
 from nes_lab.zoo.result import ZooRow
@@ -56,12 +57,26 @@ def shown(plan, small):
         "sweep": SweepResult(bad, "", (trial,), {"top1": "maximize"}, 1),
         "export": ExportReport(bad, "onnx", "factored", 2048, 500, 1000),
         "zoo": ZooRow(bad, "refused", stage="plan", reason=bad),
+        "training": TrainingReport("top1", "higher", ({"split": "val", bad: 1.0},), None, "last", 4, 2.0),
         "run": RunInfo("a", bad, state="failed", reason=bad, config={bad: bad}, summary={"top1": 91.0}),
         "routing map": next(m for m in small if isinstance(m, nes_lab.EpitomeConv2d)).routing_map(),
     }
 
 
-KINDS = ("plan", "layer plan", "cost", "latency", "sensitivity", "data", "sweep", "export", "zoo", "run", "routing map")
+KINDS = (
+    "plan",
+    "layer plan",
+    "cost",
+    "latency",
+    "sensitivity",
+    "data",
+    "sweep",
+    "export",
+    "zoo",
+    "run",
+    "routing map",
+    "training",
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
