@@ -150,7 +150,8 @@ class BackboneConfig(Section):
         default=None, description="Start from the dense network's weights in this .safetensors file."
     )
     new_head: bool = Field(
-        default=False, description="Draw a random classifier if the checkpoint has another number of classes."
+        default=False,
+        description="Draw a random classifier if the checkpoint or the start has another number of classes.",
     )
     options: dict[str, Any] = Field(
         default={}, description='Further options of the backbone, such as {"drop_rate": 0.2, "pad_type": "same"}.'

@@ -216,9 +216,7 @@ def _teacher(
         return None
     if training.kd_checkpoint is not None:
         teacher = _backbone(config, data, training.kd_checkpoint)
-    elif start is not None and not is_compressed(start):
-        teacher = copy.deepcopy(start)
-    elif backbone.pretrained or backbone.checkpoint is not None:
+    elif backbone.pretrained or backbone.checkpoint is not None or (start is not None and not is_compressed(start)):
         if backbone.new_head:
             raise OptionError(
                 f"training.kd_weight={training.kd_weight:g}: with backbone.new_head the dense network's classifier "

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nes_lab.config import BackboneConfig, CompressionConfig, ExperimentConfig
 from nes_lab.cost.count import count
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import CheckpointError, NesLabError, OptionError, RunError
+from nes_lab.errors import CheckpointError, OptionError, RunError
 from nes_lab.experiment.initial_network import is_compressed
 from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.run import Run
+from nes_lab.experiment.start_outputs import with_outputs_for
 from nes_lab.experiment.trained import trained_network
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.export.saved_config import CONFIG, WEIGHTS, read_saved_config
@@ -85,11 +85,13 @@ def beginning(
     with tempfile.TemporaryDirectory(prefix="nes-lab-") as place:
         network, name = open_start(source, store, allow_import=allow_import, backbone=config.backbone.name)
         folder = Path(place) / layout.START
+        opened = network
+        if data is not None and not own_loss:
+            network = with_outputs_for(data, network, name, new_head=config.backbone.new_head, seed=config.seed)
+        new_head = network is not opened
         network, given = _saved(network, folder, data)
         name = name or f"{MEMORY}{type(network).__name__}-{sha256_of(folder / WEIGHTS)[:8]}"
-        fitted, notes = _fitted_config(config, network, name, data)
-        if not own_loss:
-            _check_outputs(network, name, data)
+        fitted, notes = _fitted_config(config, network, name, data, new_head)
         yield Beginning(network, fitted, folder, given, notes)
 
 
@@ -172,9 +174,7 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
         The loaded network, and a dict. The dict is ``{"network": name}`` if the user must give the network again to resume
         the run, because the folder does not say how to make it. Otherwise it is empty.
     """
-    for backbone in (None, _class_stamp(network, data)):
-        if backbone is None and getattr(network, "nes_lab_backbone", None) is None:
-            continue
+    for backbone in _stamps(network, data):
         try:
             save_pretrained(network, folder, backbone=backbone, overwrite=True)
             return from_pretrained(folder, allow_import=True), {}  # the user gave the network or allowed the import
@@ -182,6 +182,17 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
             continue
     save_pretrained(network, folder, overwrite=True)
     return from_pretrained(folder, model=network), {"network": type(network).__name__}
+
+
+def _stamps(network: nn.Module, data: DatasetSpec | None) -> Iterator[dict[str, Any]]:
+    """Yield ways to make a network again: the one it notes itself, the same for the classes of the data, and its class."""
+    own = getattr(network, "nes_lab_backbone", None)
+    if own is not None:
+        yield own
+        if data is not None and data.num_classes:
+            yield own | {"num_classes": data.num_classes}  # its classifier was replaced
+    if (by_class := _class_stamp(network, data)) is not None:
+        yield by_class
 
 
 def _class_stamp(network: nn.Module, data: DatasetSpec | None) -> dict[str, Any] | None:
@@ -204,13 +215,14 @@ def _class_stamp(network: nn.Module, data: DatasetSpec | None) -> dict[str, Any]
 
 
 def _fitted_config(
-    config: ExperimentConfig, network: nn.Module, name: str, data: DatasetSpec | None
+    config: ExperimentConfig, network: nn.Module, name: str, data: DatasetSpec | None, new_head: bool
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
     """Adjust a configuration to the network from which the run starts.
 
     Return the new configuration, and sentences that say what the network overrides.
     """
     backbone, notes = _fitted_backbone(config.backbone, getattr(network, "nes_lab_backbone", None), name)
+    backbone = backbone.model_copy(update={"new_head": new_head})
     compression = config.compression
     if compression is not None and is_compressed(network):
         notes.append(_why_kept(compression, network, name, data))
@@ -230,7 +242,7 @@ def _fitted_backbone(
         {key: stamp[key] for key in ("name", "width", "options")} if stamp else {"name": backbone.name}
     )
     fitted = BackboneConfig(**values)
-    asked = {key: getattr(backbone, key) for key in backbone.model_fields_set}
+    asked = {key: getattr(backbone, key) for key in backbone.model_fields_set - {"new_head"}}
     lost = [f"backbone.{key}={value!r}" for key, value in asked.items() if value != getattr(fitted, key)]
     if not lost:
         return fitted, []
@@ -260,23 +272,3 @@ def _why_kept(compression: CompressionConfig, network: nn.Module, name: str, dat
                     "(--compression none), or start from its dense network"
                 )
     return f"the start {name} is compressed already{about} and is trained as it is; {words} makes no new plan"
-
-
-def _check_outputs(network: nn.Module, name: str, data: DatasetSpec | None) -> None:
-    """Raise an error if a network has another number of outputs than the data has classes."""
-    if data is None or not data.num_classes:
-        return
-    example = data.example_input()
-    was_training = network.training
-    try:
-        with torch.no_grad():
-            outputs = network.eval()(example)
-    except (RuntimeError, ValueError, TypeError, AssertionError, NesLabError) as error:
-        raise OptionError(f"start={name!r} cannot take an input of shape {tuple(example.shape)}: {error}") from error
-    finally:
-        network.train(was_training)
-    if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] != data.num_classes:
-        raise OptionError(
-            f"start={name!r} has {outputs.shape[1]:,} outputs, and the data {data.name} has {data.num_classes:,} classes; give "
-            "the network a classifier for these classes first, such as timm's reset_classifier"
-        )

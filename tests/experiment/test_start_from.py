@@ -164,10 +164,15 @@ def test_start_that_is_nothing_is_refused(tmp_path, start, message) -> None:
         nes_lab.train(CONFIG, start=start, root=tmp_path)
 
 
-def test_start_with_other_outputs_is_refused(tmp_path) -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
-    with pytest.raises(OptionError, match="has 7 outputs, and the data digits has 10 classes"):
+def test_start_with_other_outputs_is_refused_or_gets_a_new_classifier(tmp_path) -> None:
+    network = nes_lab.create_backbone("small_mobilenetv2", num_classes=7, in_channels=1)
+    with pytest.raises(OptionError, match=r"has 7 outputs, and the data digits has 10 classes; backbone.new_head=true"):
         nes_lab.train(CONFIG, network=network, root=tmp_path)
+    config = CONFIG | {"backbone": {"new_head": True}, "training": CONFIG["training"] | {"lr": 1e-9, "weight_decay": 0}}
+    run = nes_lab.train(config, network=network, root=tmp_path, progress=False)
+    trained = run.network()
+    assert run.info.given == {} and trained.classifier.out_features == 10 and network.classifier.out_features == 7
+    assert torch.allclose(trained.stem[0].weight, network.stem[0].weight)
 
 
 def test_start_from_a_folder_never_calls_what_the_folder_names(tmp_path) -> None:
