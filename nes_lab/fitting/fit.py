@@ -76,9 +76,10 @@ def fit(
         search_starts: Choose the starts too. This needs the routing ``free``. In layers with another routing only the
             epitome is fitted, and the report says so.
         calibration: Batches of inputs on the model's device: a data loader, or a list of tensors, ``(inputs, labels)``
-            or dicts of arguments. The dense model runs on these batches once, to measure the inputs of each layer. Then
-            the squared error of each layer's *output* is minimized. The mean of the output is corrected in the bias or
-            the batch norm. None: the squared error of each layer's weight is minimized.
+            or dicts of arguments. For a model with several arguments, ``((a, b), labels)``. The dense model runs on these
+            batches once, to measure the inputs of each layer. Then the squared error of each layer's *output* is
+            minimized. The mean of the output is corrected in the bias or the batch norm. None: the squared error of each
+            layer's weight is minimized.
         norms: Batches on which the statistics of all batch norms are measured again at the end
             (:func:`nes_lab.reestimate_norms`). None: the statistics are not measured again.
         row_scales: Allow a factor for each output channel, as described above.

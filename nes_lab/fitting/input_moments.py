@@ -105,7 +105,7 @@ def input_moments(
     total, count = number_of_batches(batches), 0
     try:
         with evaluating(model):
-            for count, x in enumerate(calibration_batches("calibration", batches), start=1):
+            for count, x in enumerate(calibration_batches("calibration", batches, model), start=1):
                 run_example(model, x)
                 label = f"{len(moments)} layers"
                 report({"done": count, "total": max(total, count), "phase": "calibration", "label": label})

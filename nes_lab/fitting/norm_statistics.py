@@ -34,6 +34,7 @@ def reestimate_norms(
     Args:
         model: The model; it is not changed.
         batches: A data loader or a list of batches, on the model's device: tensors, ``(inputs, labels)`` or dicts of arguments.
+            For a model with several arguments, ``((a, b), labels)``.
         progress: Show a progress bar on standard error.
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each batch; None: nothing is called.
 
@@ -78,7 +79,7 @@ def reestimate_norms_(model: nn.Module, batches: Any, argument: str, report: OnP
             norm.momentum = None  # in torch None means a cumulative average
             norm.training = True
         with torch.no_grad():
-            for count, x in enumerate(calibration_batches(argument, batches), start=1):
+            for count, x in enumerate(calibration_batches(argument, batches, model), start=1):
                 run_example(model, x)
                 report({"done": count, "total": max(total, count), "phase": "norms", "label": f"{len(norms)} norms"})
     finally:
