@@ -26,6 +26,17 @@ class DecidingMetric:
     name: str = "top1"
     better: str = "higher"
 
+    @classmethod
+    def of_summary(cls, summary: Mapping[str, Any]) -> DecidingMetric:
+        """Find the metric in the summary of a run. The summary does not say which values are better.
+
+        Examples:
+            >>> DecidingMetric.of_summary({"error": 0.2, "best_error": 0.1, "best_ema_error": 0.3}).name
+            'error'
+        """
+        names = (name.removeprefix("best_") for name in summary if name.startswith("best_"))
+        return cls(next((name for name in names if not name.startswith("ema_")), "top1"))
+
     @property
     def title(self) -> str:
         """Name for people."""

@@ -15,6 +15,7 @@ from nes_lab.records.columns import number_column
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.table import Table
 from nes_lab.runs import launcher, layout
+from nes_lab.runs.deciding_metric import DecidingMetric
 from nes_lab.runs.files import read_json
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.run_progress import RunProgress, RunProgressReader
@@ -186,8 +187,10 @@ class RunHandle:
     def __repr__(self) -> str:
         info = self.info
         done = f", step {info.step} of {info.total}" if info.total and info.state != "finished" else ""
-        top1 = f", top-1 {value:.2f} %" if isinstance(value := info.summary.get("top1"), int | float) else ""
-        return f"{type(self).__name__}({self.id!r}: {info.state}{done}{top1})"
+        metric = DecidingMetric.of_summary(info.summary)
+        value = info.summary.get(metric.name)
+        result = f", {metric.title} {metric.text(value)}" if isinstance(value, int | float) else ""
+        return f"{type(self).__name__}({self.id!r}: {info.state}{done}{result})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunHandle) and other._folder == self._folder

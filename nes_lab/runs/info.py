@@ -17,6 +17,7 @@ from nes_lab.records.columns import columns, number_column
 from nes_lab.records.record import Record
 from nes_lab.records.table import Table
 from nes_lab.runs import claims, layout, process, queue
+from nes_lab.runs.deciding_metric import DecidingMetric
 from nes_lab.runs.extensions import extended_config, extension_text, read_extensions
 from nes_lab.runs.files import read_json
 from nes_lab.runs.flatten import flatten
@@ -123,7 +124,9 @@ class RunInfo(Record):
         row = {"id": self.id, "label": self.label, "state": self.state, "progress": self.progress}
         notes = (*self.notes, self.reason, self.needs_text() or STATES[self.state].advice, self.resume_note)
         values = row | {name: self.summary[name] for name in numbers}
-        return Table([*columns(*row), *map(number_column, numbers)], [values], after=[text for text in notes if text])
+        return Table(
+            [*columns(*row), *map(number_column, numbers)], [values], after=list(dict.fromkeys(filter(None, notes)))
+        )
 
     def __repr__(self) -> str:
         steps = f", step {self.step:,} of {self.total:,}" if self.total else ""
@@ -149,8 +152,7 @@ def result_names(summary: Mapping[str, Any]) -> list[str]:
         ['error', 'best_error', 'params']
     """
     best = [name for name in summary if name.startswith("best_")]
-    metrics = [name.removeprefix("best_") for name in best if not name.startswith("best_ema_")] or ["top1"]
-    names = [*metrics, *best, "params", "madds", "latency_ms"]
+    names = [DecidingMetric.of_summary(summary).name, *best, "params", "madds", "latency_ms"]
     return [name for name in names if summary.get(name) is not None]
 
 

@@ -66,12 +66,14 @@ class Reporter:
         if not distributed.is_main():
             return
         epoch = min(training.step // training.steps_per_epoch + 1, training.recipe.epochs)
+        name = training.task.decisive
+        value = f", {name} {training.last[name]:.4g}" if name in training.last else ""
         self.hooks.on_progress(
             {
                 "phase": "training",
                 "done": training.step,
                 "total": training.total,
-                "label": f"epoch {epoch} of {training.recipe.epochs}",
+                "label": f"epoch {epoch} of {training.recipe.epochs}{value}",
                 "epoch": epoch,
                 "epochs": training.recipe.epochs,
                 "images_per_s": self.clock.images_per_s() or None,  # 0 before the first step after resuming

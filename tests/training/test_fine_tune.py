@@ -36,7 +36,7 @@ def test_fine_tune_leaves_the_best_weights_and_says_which(name):
     assert report.best.value == (min if report.better == "lower" else max)(both)
     assert nes_lab.evaluate(own.network, own.val, **own.measures)[first] == pytest.approx(report.best.value, rel=1e-5)
     assert (report.metric, report.weights, report.steps, report.notes) == (first, "best", 18, ())
-    assert (seen[-1]["done"], seen[-1]["total"]) == (18, 18)
+    assert (seen[-1]["done"], seen[-1]["total"]) == (18, 18) and f", {first} " in seen[-1]["label"]
     assert not own.network.training
     text = str(report)
     assert f"best {first}: " in text and "18 steps in" in text and f"ema_{first}" in text
