@@ -52,7 +52,7 @@ class Objective:
             raise OptionError(
                 f"kd_weight={recipe.kd_weight:g} needs a teacher; give the dense network as teacher=, or set kd_weight=0"
             )
-        self.recipe, self.precision, self.task = recipe, precision, task
+        self.recipe, self.precision, self.task, self.classes = recipe, precision, task, classes
         self.teacher = teacher.to(precision.device).eval() if teacher is not None and recipe.kd_weight > 0 else None
         if self.teacher is not None and recipe.channels_last:
             self.teacher.to(memory_format=torch.channels_last)
@@ -102,6 +102,7 @@ class Objective:
             images: The images that :meth:`inputs` returned. The teacher network, if there is one, gets the same images.
             labels: The labels that :meth:`inputs` returned.
         """
+        self._check_outputs(logits)
         label_loss = (self._loss if self._mixing is None else self._mixed_label_loss)(logits, labels)
         if self.teacher is None:
             return label_loss
@@ -110,6 +111,16 @@ class Objective:
         distillation_loss = kd_loss(logits, teacher_logits, self.recipe.kd_temperature)
         weight = self.recipe.kd_weight
         return (1 - weight) * mean_of(self.task.loss_name, label_loss) + weight * distillation_loss
+
+    def _check_outputs(self, logits: Any) -> None:
+        """Raise an error if the network has fewer outputs than there are classes. Your own loss may take fewer."""
+        if (
+            self.task.own_loss is None
+            and isinstance(logits, Tensor)
+            and logits.ndim > 1
+            and logits.shape[1] < self.classes
+        ):
+            raise OptionError(f"the data has {self.classes} classes, but the network has {logits.shape[1]} outputs")
 
 
 def _check_label_options(recipe: Recipe, classes: int, task: Task) -> None:

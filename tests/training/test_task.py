@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import nes_lab
+from nes_lab.datasets.as_dataset import as_dataset
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.training.hooks import Hooks
@@ -40,6 +41,40 @@ def test_task_of_any_kind_is_trained_and_measured_under_its_own_names(name):
         assert trainer.best[key] == best(row[key] for row in val)
     after = nes_lab.evaluate(own.network, own.val, **own.measures, batch_size=7)  # 7, 7, 7, 7, 2
     assert after == pytest.approx({key: trainer.last[key] for key in after}, rel=1e-5)  # sums in another order
+
+
+class TwoHeads(nn.Module):
+    """A network with a dict of outputs of different shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.many = nn.Linear(2, 1), nn.Linear(2, 3)
+
+    def forward(self, x):
+        return {"one": self.one(x), "many": (self.many(x), "text")}
+
+
+def test_task_takes_outputs_of_any_form():
+    def loss(outputs, targets):
+        assert outputs["one"].dtype == outputs["many"][0].dtype == torch.float32
+        return (outputs["one"] - targets[:, :1]).square() + outputs["many"][0].square().mean(1, keepdim=True)
+
+    metrics = {"error": (lambda outputs, targets: outputs["one"].sub(targets[:, :1]).abs(), "lower")}
+    recipe = nes_lab.Recipe(epochs=2, batch_size=2, lr=0.01, amp="bf16", accumulate=2)
+    data, network = (torch.rand(8, 2, generator=torch.Generator().manual_seed(0)),) * 2, TwoHeads()
+    trainer = Trainer(network, (data, data), recipe, loss=loss, metrics=metrics)
+    assert trainer.fit()
+    assert trainer.last == pytest.approx(nes_lab.evaluate(network, data, loss=loss, metrics=metrics, amp="bf16"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", TASKS)
+def test_task_on_a_gpu_is_measured_as_on_the_cpu(name):
+    own = TASKS[name]()
+    trainer = Trainer(own.network, own.data, RECIPE, device="cuda", **own.measures)
+    assert trainer.fit()
+    numbers = nes_lab.evaluate(own.network.cpu(), own.val, **own.measures)
+    assert numbers == pytest.approx({key: trainer.last[key] for key in numbers}, rel=1e-2)  # TF32 and other sums
 
 
 def test_task_is_kept_by_checkpoints(tmp_path):
@@ -111,6 +146,13 @@ def test_task_refuses_what_it_cannot_use(options, message):
     data = ((torch.zeros(32, 2), torch.ones(32, 2).long()),) * 2
     with pytest.raises(OptionError, match=re.escape(message)):
         Trainer(nn.Linear(2, 2), data, nes_lab.Recipe(epochs=1, batch_size=16, lr=0.1), **options).fit()
+
+
+def test_cross_entropy_needs_an_output_for_each_class():
+    """The first batches may lack the last classes, and on a GPU a label out of range stops the process."""
+    data = as_dataset(((torch.zeros(8, 2), torch.zeros(8, dtype=torch.long)),) * 2, classes=3)
+    with pytest.raises(OptionError, match="the data has 3 classes, but the network has 2 outputs"):
+        Trainer(nn.Linear(2, 2), data, nes_lab.Recipe(epochs=1, batch_size=4, lr=0.1)).fit()
 
 
 def test_cross_entropy_says_which_classes_the_network_lacks():
