@@ -180,7 +180,7 @@ class FreeStarts(Starts):
         are first clamped so that patches stay inside the epitome. With the circular boundary, where patches wrap around
         the end of the epitome, offsets are not clamped.
         """
-        if self.training and self.geometry.boundary == "clamp" and not torch._C._is_tracing():  # it ignores no_grad
+        if self.training and self.geometry.boundary == "clamp" and not torch.jit.is_tracing():  # it ignores no_grad
             with torch.no_grad():
                 for axis, table in self.tables():
                     anchor = self.anchor(axis)

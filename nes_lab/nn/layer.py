@@ -221,7 +221,7 @@ class EpitomeLayer(DenseExchange):
         """
         if isinstance(input, Proxy):
             return record_call(self, input)
-        x, jit = input, torch._C._is_tracing()
+        x, jit = input, torch.jit.is_tracing()
         shape = traced_shape(x) if jit else x.shape
         channels, dim = self._channels
         if x.ndim < -dim or shape[dim] != channels:

@@ -47,6 +47,22 @@ def test_training_state_resumes_wherever_starts_freeze_and_snap(tmp_path: Path) 
     check_resumed(tmp_path, [2, 3, 5, 6, 7], lambda: epitome_net("learner"), **changes)
 
 
+def test_training_state_resumes_searched_starts_in_a_network_without_them(tmp_path: Path) -> None:
+    """A network that is built again to resume has the anchors of the rule. The searched ones come from the checkpoint."""
+    made = []
+
+    def searched_then_plain() -> torch.nn.Module:
+        net = epitome_net("free")
+        made.append(net)
+        ((_, layer),) = epitome_layers(net)
+        if len(made) <= 2:  # the uninterrupted training, and the one that is cut
+            layer.routing.set_starts_(0, torch.tensor([3.1, 0.7, 2.3, 1.9]))
+        return net
+
+    check_resumed(tmp_path, [3], searched_then_plain, ema_decay=0.9)
+    assert [sum("anchors" in name for name in net.state_dict()) for net in made] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
