@@ -36,7 +36,7 @@ class FitCommand(SaveFlags):
     learnable: bool = False
     """Keep the starts learnable, for further training; by default they are fixed at integers, which run faster."""
     calibration: str | None = None
-    """Images to calibrate the fit and measure batch norms again: a data set, package.module:function, or a folder with train/ and val/."""
+    """Images to calibrate the fit and measure batch norms again: a data set, package.module:function, or a folder with train/ or val/."""
     images: int = 256
     """Largest number of calibration images."""
     batch_size: int = 32
@@ -72,7 +72,7 @@ def _data_config(options: FitCommand, calibration: str) -> DataConfig:
     Args:
         options: The flags of the command.
         calibration: Name of a data set, a function of the user's own as ``package.module:function``, or path of a folder with
-            ``train/`` and ``val/``.
+            ``train/`` or ``val/``.
 
     Raises:
         OptionError: If the network's input is not square.

@@ -99,13 +99,14 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def load_dataset(data: DataConfig, *, seed: int = 0) -> DatasetSpec:
+def load_dataset(data: DataConfig, *, seed: int = 0, one_split: bool = False) -> DatasetSpec:
     """Load and check the data set that a configuration names.
 
     Args:
         data: The data section of a configuration. Its ``name`` is that of a known data set, or a function of your own as
             ``"package.module:function"``.
         seed: Seed for random splits, and for choosing the examples that ``data.limit`` keeps.
+        one_split: Accept an ``image_folder`` that holds only one of ``train`` and ``val``, to calibrate or evaluate on it.
 
     Raises:
         OptionError: If ``data.name`` is unknown, or an option is set that this data set does not use.
@@ -115,4 +116,6 @@ def load_dataset(data: DataConfig, *, seed: int = 0) -> DatasetSpec:
         return load_imported(data, seed)
     dataset = DATASETS[check_choice("data.name", data.name, DATASETS)]
     refuse_unused(data)
+    if one_split and data.name == "image_folder":
+        return load_image_folder(root=data.root, one_split=True, **_file_options(data, seed))
     return dataset.load(data, seed)

@@ -70,6 +70,8 @@ class DatasetSpec:
         batches: Number of training batches that a loader gives per epoch; None: the recipe's batch size decides.
         resumable: False if an interrupted training cannot get the same batches again. It then resumes from its last checkpoint,
             but its weights differ from those of an uninterrupted training.
+        only_split: Name of the split that the data set has, if it has only one; ``train`` and ``val`` are then this split, and no
+            network can be trained on it. Empty for other data sets.
     """
 
     name: str
@@ -87,6 +89,7 @@ class DatasetSpec:
     batch_size: int | None = None
     batches: int | None = None
     resumable: bool = True
+    only_split: str = ""
 
     @property
     def num_classes(self) -> int:

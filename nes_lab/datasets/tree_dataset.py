@@ -76,16 +76,18 @@ def tree_dataset(
     mean, std = statistics(knobs.normalize, (IMAGENET_MEAN, IMAGENET_STD))
     transforms = train_transform(size, knobs, mean, std), eval_transform(size, knobs, mean, std)
     notes, splits = files.notes, []
-    for split in SPLITS:
+    names = [split for split in SPLITS if split in files.splits]
+    for split in names:
         items, labels = _items_and_labels(files, split)
-        if split == "train":
+        if split == names[0]:  # train, or the only split
             kept, limit_notes = limit_examples(labels, limit, seed, len(files.classes))
             items, labels = select_items(items, kept), labels[kept]
             notes += limit_notes
         items, labels, broken_notes = _without_broken(items, labels, split, files.classes, skip_broken)
         splits.append(FileSplit(items, labels, *transforms, workers, int(skip_broken * len(items))))
         notes += broken_notes
-    return DatasetSpec(files.name, files.classes, size, 3, splits[0], splits[1], mean, std, notes)
+    only = names[0] if len(names) == 1 else ""
+    return DatasetSpec(files.name, files.classes, size, 3, splits[0], splits[-1], mean, std, notes, only_split=only)
 
 
 def _items_and_labels(files: DatasetFiles, split: str) -> tuple[Sequence[Item], Tensor]:

@@ -250,7 +250,7 @@ def _save(
 def _batches(data: DataConfig, source: DenseSource, batch_size: int, images: int | None) -> list[Tensor]:
     check_int("batch_size", batch_size, 1)
     most = None if images is None else -(-check_int("images", images, 1) // batch_size)
-    dataset = load_dataset(data, seed=source.seed)
+    dataset = load_dataset(data, seed=source.seed, one_split=True)
     if dataset.input_shape != source.input_shape:
         raise DataError(
             f"calibration images are {dataset.input_shape}; {source.name!r} is compressed for {source.input_shape}"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nes_lab.datasets.as_dataset import as_dataset
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import RunError
+from nes_lab.errors import DataError, RunError
 from nes_lab.training import distributed
 from nes_lab.training.divergence import DivergenceWatch
 from nes_lab.training.evaluate import evaluate_split
@@ -87,7 +87,9 @@ class Trainer(TrainingState):
         metrics: Mapping[str, AnyMetric] | None = None,
     ) -> None:
         _check_joined()
-        super().__init__(model, as_dataset(data), recipe, seed=seed, device=device, task=Task.of(loss, metrics))
+        data = as_dataset(data)
+        _check_splits(data)
+        super().__init__(model, data, recipe, seed=seed, device=device, task=Task.of(loss, metrics))
         self.objective = Objective(self.recipe, self.data.num_classes, self.precision, teacher, self.task)
         self.divergence = DivergenceWatch(self)
         self.reporter = Reporter(self, hooks or Hooks())
@@ -248,6 +250,12 @@ class Trainer(TrainingState):
         self.other_ranks = distributed.gather(self.rank_state())[1:]
         if distributed.is_main():
             self.hooks.checkpoint(self)
+
+
+def _check_splits(data: DatasetSpec) -> None:
+    """Raise if a data set has only one split, since a network is not trained on the images that it is evaluated on."""
+    if data.only_split:
+        raise DataError(f"data set {data.name!r} has only the split {data.only_split!r}; training needs train and val")
 
 
 def _check_joined() -> None:

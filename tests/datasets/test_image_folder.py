@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
+from nes_lab.backbones.registry import create_backbone
+from nes_lab.config import CompressionConfig, DataConfig
 from nes_lab.datasets.check.check import check_data
 from nes_lab.datasets.image_folder import load_image_folder
 from nes_lab.errors import DataError
+from nes_lab.models.jobs import fit_to_folder
+from nes_lab.models.source import DenseSource
+from nes_lab.training.loop import Trainer
+from nes_lab.training.recipe import Recipe
 from tests.datasets.samples import save_image
 
 
@@ -80,3 +89,26 @@ def test_check_data_names_a_dangling_link(tree: Path) -> None:
     (tree / "val" / "cat" / "gone.png").symlink_to(tree / "nowhere.png")
     (problem,) = check_data(tree).problems
     assert "gone.png" in problem and "No such file" in problem
+
+
+@pytest.mark.parametrize("gone", ["train", "val"])
+def test_load_image_folder_takes_one_split_but_never_trains_on_it(tree: Path, gone: str) -> None:
+    shutil.rmtree(tree / gone)
+    with pytest.raises(DataError, match=f"has no folder '{gone}'"):
+        load_image_folder(root=tree, image_size=16)
+    spec = load_image_folder(root=tree, image_size=16, one_split=True, limit=2)
+    assert spec.train is spec.val and len(spec.val) == 2 and spec.classes == ("cat", "dog")
+    with pytest.raises(DataError, match=r"has only the split .*; training needs train and val"):
+        Trainer(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), spec, Recipe(epochs=1, batch_size=2, lr=0.1))
+    weights = tree / "weights.safetensors"
+    save_file(create_backbone("small_mobilenetv2", num_classes=2).state_dict(), weights)
+    source = DenseSource("small_mobilenetv2", (3, 16, 16), 2, checkpoint=weights)
+    data = DataConfig(name="image_folder", root=tree, image_size=16)
+    asked = {"compression": CompressionConfig(params="80%"), "calibration": data, "batch_size": 2}
+    saved = fit_to_folder(source, tree / "small", **asked)
+    assert saved.fit is not None and saved.fit.calibration_batches > 0
+
+
+def test_load_image_folder_with_both_splits_ignores_one_split(tree: Path) -> None:
+    spec = load_image_folder(root=tree, image_size=16, one_split=True)
+    assert len(spec.train) == 8 and len(spec.val) == 4 and spec.only_split == ""
