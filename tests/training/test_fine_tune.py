@@ -4,6 +4,7 @@ Tests: nes_lab/training/fine_tune.py, nes_lab/training/best_weights.py, nes_lab/
 nes_lab/records/training_report.py
 """
 
+import itertools
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import nes_lab
 from nes_lab.datasets.loaders import NOT_RESUMABLE
 from nes_lab.errors import CheckpointError, DataError, OptionError
+from nes_lab.nn.inspect import epitome_layers
 from tests.training.own_tasks import TASKS, regression
 from tests.training.resuming import epitome_net
 
@@ -86,11 +88,21 @@ def test_fine_tune_goes_on_in_its_folder_bit_for_bit(tmp_path, snap):
         [{k: v for k, v in row.items() if k != "images_per_s"} for row in r.history] for r in (expected, report)
     ]
     assert timeless[0] == timeless[1] and report.best == expected.best
-    assert snap is None or report.best.epoch >= snap
     again, finished = trained(tmp_path / "cut")
     assert finished.best == report.best and all(again[name].equal(weights[name]) for name in whole)
     with pytest.raises(CheckpointError, match="seed"):
         trained(tmp_path / "cut", seed=1)
+
+
+def test_fine_tune_keeps_no_weights_from_before_the_starts_were_rounded():
+    values = itertools.count(0, -1)  # each validation is worse than the one before
+    data = (torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 10)
+    network, recipe = epitome_net("free"), {"epochs": 3, "lr": 0.02, "starts_snap_epoch": 2}
+    metrics = {"falling": lambda outputs, targets: next(values)}
+    report = nes_lab.fine_tune(network, data, data, recipe, metrics=metrics, progress=False)
+    assert report.best.epoch == 2
+    starts = [axis for _, layer in epitome_layers(network) for axis in layer.routing_map().starts if axis is not None]
+    assert starts and all(torch.as_tensor(axis).equal(torch.as_tensor(axis).round()) for axis in starts)
 
 
 def test_fine_tune_on_loaders_says_that_it_does_not_resume_bit_for_bit():
