@@ -317,9 +317,17 @@ class EpitomeLayer(DenseExchange):
         return self.materialize()
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register a parameter. The name ``weight`` is refused, because an epitome layer samples its weight."""
+        """Register a parameter. The name ``weight`` is refused, because an epitome layer samples its weight.
+
+        Names such as ``weight_orig`` are refused too, which ``torch.nn.utils.prune`` registers.
+        """
         if name == "weight":
             raise AttributeError("weight is sampled from the epitome and cannot be set; use load_dense_(weight, bias)")
+        if name.startswith("weight_"):
+            raise AttributeError(
+                f"{name} cannot be registered: weight is sampled from the epitome. Prune or normalize the parameter 'epitome', or "
+                "materialize first: nes_lab.materialize(network)"
+            )
         super().register_parameter(name, param)
 
     def stored_params(self) -> int:

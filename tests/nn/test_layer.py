@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from nes_lab.errors import GeometryError, OptionError
 from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
@@ -393,3 +394,13 @@ def test_a_weight_that_is_no_number_is_refused():
         for weights in ("fit", "reset"):
             with pytest.raises(OptionError, match="NaN or infinity"):
                 EpitomeLinear.from_linear(linear, weights, epitome_shape=(2, 4))
+
+
+def test_prune_of_the_sampled_weight_says_what_to_prune():
+    layer = EpitomeLinear(4, 8, epitome_shape=(4, 4))
+    with pytest.raises(AttributeError, match=r"Prune or normalize the parameter 'epitome', or materialize first"):
+        prune.l1_unstructured(layer, "weight", 0.5)
+    before = layer(torch.ones(1, 4))
+    assert torch.equal(before, layer(torch.ones(1, 4))) and "weight_mask" not in dict(layer.named_buffers())
+    prune.l1_unstructured(layer, "epitome", 0.5)
+    assert (layer.weight == 0).float().mean() == 0.5
