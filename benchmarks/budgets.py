@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nes_lab.runs.replace import write_target
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -197,11 +199,9 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, write the results and the page. Return 1 if a row does not hold."""
     if "--page" not in arguments:
         data = measure()
-        temporary = RESULTS.with_suffix(".tmp")
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(RESULTS)
+        write_target(RESULTS, json.dumps(data, indent=1) + "\n")
     data = json.loads(RESULTS.read_text(encoding="utf-8"))
-    PAGE.write_text(page(data), encoding="utf-8")
+    write_target(PAGE, page(data))
     broken = [row for row in data["rows"] if not holds(row)]
     for row in broken:
         print(f"broken: {row}", file=sys.stderr)

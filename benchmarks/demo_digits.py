@@ -16,6 +16,7 @@ from pathlib import Path
 from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
 from nes_lab.figures.report import Section, report_html
 from nes_lab.progress_bar import ProgressEvent
+from nes_lab.runs.replace import write_target
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "demo_digits.json"
@@ -40,7 +41,7 @@ def measure() -> None:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE, check=True).stdout
     results["facts"] |= {"commit": commit.strip(), "script": "benchmarks/demo_digits.py"}
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_target(RESULTS, json.dumps(results, indent=1) + "\n")
 
 
 def print_progress(event: ProgressEvent) -> None:
@@ -57,7 +58,7 @@ def draw() -> None:
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
     with tempfile.TemporaryDirectory() as folder:
         page, shot = Path(folder) / "page.html", Path(folder) / "shot.png"
-        page.write_text(report_html("", [Section("", figure=accuracy_vs_madds(rows))]), encoding="utf-8")
+        write_target(page, report_html("", [Section("", figure=accuracy_vs_madds(rows))]))
         size = f"--window-size={WIDTH},{HEIGHT + TOP}"
         command = [
             browser,

@@ -20,6 +20,8 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+from nes_lab.runs.replace import write_target
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "docstring_sample.json"
 VERDICTS = ("clear", "twice", "riddle")
@@ -73,7 +75,7 @@ def main() -> None:
     verdicts = json.loads(options.verdicts.read_text(encoding="utf-8"))
     notes = json.loads(options.notes.read_text(encoding="utf-8")) if options.notes else None
     result = record(verdicts, options.seed, options.reader, notes)
-    RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_target(RESULTS, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(result["counts"])
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.zoo import commit
+from nes_lab.runs.replace import write_target
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "faults.json"
@@ -31,10 +32,8 @@ def main() -> None:
     words.add_argument("--page", action="store_true", help="write docs/faults.md from the counts in the result file")
     if not words.parse_args().page:
         counts = json.dumps(run(), indent=1, ensure_ascii=False) + "\n"
-        fresh = RESULTS.with_suffix(".part")
-        fresh.write_text(counts, encoding="utf-8")
-        os.replace(fresh, RESULTS)
-    PAGE.write_text(page(read()), encoding="utf-8")
+        write_target(RESULTS, counts)
+    write_target(PAGE, page(read()))
 
 
 def read() -> dict[str, Any]:

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nes_lab.runs.replace import write_target
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "finetune_budget.json"
 SIZE, IMAGES, CALIBRATION = 160, 200, 256
@@ -50,7 +52,7 @@ def main() -> int:
         for name, budget in BUDGETS:
             rows[name] = measure(place, weights, budget)
             print(name, rows[name], file=sys.stderr, flush=True)
-            RESULTS.write_text(json.dumps(facts | {"calibration": CALIBRATION, "rows": rows}, indent=1) + "\n")
+            write_target(RESULTS, json.dumps(facts | {"calibration": CALIBRATION, "rows": rows}, indent=1) + "\n")
     return 0
 
 

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nes_lab.runs.replace import write_target
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "fit_resnet56.json"
 PAGE = ROOT / "docs" / "fit.md"
@@ -228,15 +230,13 @@ def commit() -> str:
 def write(results: Path, record: dict[str, Any]) -> None:
     """Write a new file and rename it, so that a killed process leaves a complete one."""
     results.parent.mkdir(parents=True, exist_ok=True)
-    fresh = results.with_suffix(".new")
-    fresh.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(fresh, results)
+    write_target(results, json.dumps(record, indent=1) + "\n")
 
 
 def write_page() -> int:
     from benchmarks.fit_parts.page import page
 
-    PAGE.write_text(page(json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
+    write_target(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8"))))
     say(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
 

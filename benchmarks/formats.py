@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nes_lab.runs.replace import write_target
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "formats.json"
 PAGE = ROOT / "docs" / "formats.md"
@@ -55,7 +57,9 @@ def measure_all(again: bool) -> None:
             done[name] = measure(backbone, settings) | {"commit": commit()}
         facts = {"device": processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
         facts |= {"params": PARAMS, "size": SIZE, "versions": done[name]["versions"]}
-        write(RESULTS, json.dumps({"script": "benchmarks/formats.py", **facts, "networks": done}, indent=1) + "\n")
+        write_target(
+            RESULTS, json.dumps({"script": "benchmarks/formats.py", **facts, "networks": done}, indent=1) + "\n"
+        )
 
 
 def measure(backbone: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -148,13 +152,7 @@ def page(text: str, result: dict[str, Any]) -> str:
 
 
 def write_page() -> None:
-    write(PAGE, page(PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))))
-
-
-def write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_target(PAGE, page(PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))))
 
 
 if __name__ == "__main__":

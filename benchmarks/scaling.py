@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nes_lab.runs.replace import write_target
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "scaling.json"
 PAGE = ROOT / "docs" / "scaling.md"
@@ -59,7 +61,7 @@ def measure_all(parts: list[str]) -> None:
     for part in parts:
         print(f"{name}: {part}", file=sys.stderr, flush=True)
         device[part] = globals()[f"measure_{part}"]() | {"commit": commit(), "seed": 0}
-        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+        write_target(RESULTS, json.dumps(kept, indent=1) + "\n")
 
 
 # ---- a training step of each recipe, dense and compressed ----------------------------------------------------------
@@ -291,7 +293,7 @@ def _many_trials() -> dict[str, float]:
 
 def write_page() -> None:
     content = json.loads(RESULTS.read_text())
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), content), encoding="utf-8")
+    write_target(PAGE, page(PAGE.read_text(encoding="utf-8"), content))
 
 
 def page(text: str, content: dict[str, Any]) -> str:

@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nes_lab.runs.replace import write_target
+
 if TYPE_CHECKING:
     from benchmarks.speed_parts.record import Record
     from benchmarks.speed_parts.settings import Job, Settings
@@ -202,7 +204,7 @@ def write_page() -> int:
 
     from benchmarks.speed_parts.page import page
 
-    PAGE.write_text(page(json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
+    write_target(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8"))))
     say(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
 

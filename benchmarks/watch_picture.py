@@ -23,6 +23,7 @@ from nes_lab.cli.watch import Watcher
 from nes_lab.config import load_config
 from nes_lab.runs import launcher
 from nes_lab.runs.info import RunInfo
+from nes_lab.runs.replace import write_target
 from nes_lab.runs.store import RunStore
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "watch.png"
@@ -44,9 +45,9 @@ def main() -> None:
         store = RunStore(Path(folder) / "runs")
         pages = pictures(store)
         page = Path(folder) / "page.html"
-        page.write_text(
+        write_target(
+            page,
             "<body style='margin:8px;background:white;display:flex;flex-direction:column;gap:8px'>" + "".join(pages),
-            encoding="utf-8",
         )
         shot = [f"--screenshot={PICTURE}", "--window-size=1240,1400", f"file://{page}"]
         subprocess.run([browser, *FLAGS, *shot], check=True, capture_output=True)

@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.zoo_page import page
 from nes_lab.backbones.families import Family, families, smallest_model, write_list
+from nes_lab.runs.replace import write_target
 from nes_lab.zoo.check import check_backbone
 from nes_lab.zoo.result import ZooRow
 
@@ -46,7 +47,7 @@ def main() -> None:
         find_smallest_models()
     if not (options.page or options.families):
         run(options.only, options.redo)
-    PAGE.write_text(page(read()), encoding="utf-8")
+    write_target(PAGE, page(read()))
 
 
 def read() -> dict[str, dict[str, Any]]:
@@ -82,9 +83,7 @@ def is_pending(row: dict[str, Any] | None, redo: bool) -> bool:
 
 def write(rows: dict[str, Any]) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
-    fresh = RESULTS.with_suffix(".part")
-    fresh.write_text(json.dumps({"rows": dict(sorted(rows.items()))}, indent=1) + "\n", encoding="utf-8")
-    os.replace(fresh, RESULTS)
+    write_target(RESULTS, json.dumps({"rows": dict(sorted(rows.items()))}, indent=1) + "\n")
 
 
 def commit() -> str:

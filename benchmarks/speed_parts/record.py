@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed_parts.timing import Times
+from nes_lab.runs.replace import write_target
 
 __all__ = ["Record", "compare", "row", "version_of"]
 
@@ -109,6 +109,4 @@ class Record:
     def write(self) -> None:
         """Write a new file and rename it, so that a killed process leaves a complete one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(".new")
-        fresh.write_text(json.dumps({"facts": self.facts, "jobs": self.jobs}, indent=1) + "\n", encoding="utf-8")
-        os.replace(fresh, self.path)
+        write_target(self.path, json.dumps({"facts": self.facts, "jobs": self.jobs}, indent=1) + "\n")

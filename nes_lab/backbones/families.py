@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nes_lab.errors import OptionError, closest
+from nes_lab.runs.replace import write_target
 
 __all__ = ["FAMILIES_FILE", "Family", "families", "smallest_model", "write_list"]
 
@@ -88,4 +89,4 @@ def write_list(measured: list[Family], timm_version: str) -> None:
         timm_version: Version of timm that the families were read from.
     """
     rows = [asdict(family) for family in sorted(measured, key=lambda f: f.name)]
-    FAMILIES_FILE.write_text(json.dumps({"timm": timm_version, "families": rows}, indent=1) + "\n", encoding="utf-8")
+    write_target(FAMILIES_FILE, json.dumps({"timm": timm_version, "families": rows}, indent=1) + "\n")

@@ -13,6 +13,7 @@ from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse
 from nes_lab.cli.tables import print_table, printable
 from nes_lab.errors import OptionError, closest
+from nes_lab.runs.replace import write_target
 
 if TYPE_CHECKING:
     from nes_lab.datasets.check.listing import DatasetFiles
@@ -73,7 +74,7 @@ def _write_page(path: Path, report: DataReport, files: DatasetFiles) -> None:
 
     page = data_page(report, examples_by_class(files))
     try:
-        path.write_text(page, encoding="utf-8", errors="replace")  # a file name may not be valid UTF-8
+        write_target(path, page, errors="replace")  # a file name may not be valid UTF-8
     except OSError as error:
         raise OptionError(f"--html {path} cannot be written: {error.strerror or error}") from error
 

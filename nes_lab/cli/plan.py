@@ -12,6 +12,7 @@ from nes_lab.cli.options import parse
 from nes_lab.cli.plan_flags import PlanFlags, compression_config, dense_source, search_options
 from nes_lab.cli.tables import print_counts, print_table, printable
 from nes_lab.errors import OptionError
+from nes_lab.runs.replace import write_target
 
 if TYPE_CHECKING:
     from nes_lab.records.compression_plan import CompressionPlan
@@ -52,7 +53,7 @@ def run_command(words: Sequence[str]) -> int:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        write_target(path, text)
     except OSError as error:
         raise OptionError(f"--output {path} cannot be written: {error.strerror or error}") from error
 

@@ -19,6 +19,7 @@ from nes_lab.progress_bar import OnProgress, ProgressEvent, progress_reporter
 from nes_lab.renamed import progress_or_old_demo_callback, renamed_arguments
 from nes_lab.runs.compare import Contest
 from nes_lab.runs.query import run_table
+from nes_lab.runs.replace import target_of, write_target
 from nes_lab.runs.store import RunStore
 
 __all__ = ["Contender", "DemoResult", "contenders", "run_demo"]
@@ -158,10 +159,10 @@ def run_demo(
     facts = {"group": group, "seeds": seeds, "epochs": epochs, "seconds": round(seconds, 1), **environment()}
     everything = {"facts": facts, "table": table, "contests": [asdict(c) | {"verdict": c.verdict} for c in contests]}
     everything["runs"] = [dict(row) for row in run_table([store.get(i) for ids in runs.values() for i in ids])]
-    (folder / "results.json").write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
+    write_target(folder / "results.json", json.dumps(everything, indent=2) + "\n")
     shown = next(c for c in settings if c.rival is not None and "free" in c.name)
     html = demo_report(store, runs, table, contests, facts, shown=runs[shown.name][0])
-    (folder / "report.html").write_text(html, encoding="utf-8")
+    write_target(folder / "report.html", html)
     return DemoResult(group, table, contests, seconds, folder / "report.html", folder / "results.json")
 
 
@@ -193,6 +194,8 @@ def _writable(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        for name in ("results.json", "report.html"):
+            target_of(folder / name)
     except OSError as error:
         raise OptionError(
             f"folder={str(folder)!r} (--out) cannot be written: {error.strerror or error}; "

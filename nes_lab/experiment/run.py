@@ -24,6 +24,7 @@ from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.imports import imports_of_run
 from nes_lab.runs.info import RunInfo, refuse_finished
 from nes_lab.runs.pack import pack_run
+from nes_lab.runs.replace import write_target
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -279,9 +280,15 @@ class Run(RunHandle):
         """
         from nes_lab.figures.run_report import run_report
 
-        file = self.folder / layout.REPORT if path is None else Path(path)
-        write_bytes(file, run_report(self.store, self.id).encode(), durable=False)
-        return file
+        page = run_report(self.store, self.id)
+        if path is None:
+            write_bytes(self.folder / layout.REPORT, page.encode(), durable=False)
+            return self.folder / layout.REPORT
+        try:
+            write_target(path, page)
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
+        return Path(path)
 
     def pack(self, file: str | Path | None = None) -> Path:
         """Pack the run into one file, to open it on another machine with :func:`nes_lab.import_run`.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nes_lab.errors import CheckpointError
 from nes_lab.export.saved_config import is_saved_model
-from nes_lab.runs.files import sync
+from nes_lab.runs.replace import sync, target_of
 
 __all__ = ["new_file", "new_folder"]
 
@@ -97,23 +97,24 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside ``path``, and rename it to ``path`` if the ``with`` block ends without an error.
 
     Args:
-        path: Path of the new file; an existing file is replaced.
+        path: Path of the new file; an existing file is replaced. If the path is a symbolic link, its target is replaced.
 
     Raises:
-        CheckpointError: If the folder is missing or the file cannot be written.
+        CheckpointError: If the folder is missing, the path is a device or another special file, or the file cannot be written.
     """
-    temporary = path.with_name(f".tmp-{os.getpid()}-{os.urandom(3).hex()}-{path.name}")
-    if path.is_dir() or not path.parent.is_dir():
-        why = "it is a folder" if path.is_dir() else f"the folder {path.parent} is missing"
-        raise CheckpointError(f"{path} cannot be written: {why}")
+    temporary = None
     try:
+        target = target_of(path)
+        # torch reads the format from the ending of the name, which the target of a link may lack
+        temporary = target.with_name(f".tmp-{os.getpid()}-{os.urandom(3).hex()}-{path.name}")
         temporary.touch(exist_ok=False)
         yield temporary
         sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
+        os.replace(temporary, target)
+        sync(target.parent)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

@@ -8,6 +8,7 @@
 ``info``: read one run and find out its state.
 ``imports``: let the processes of a run find the user's own functions that its configuration names.
 ``files``: write and read JSON files, files of JSON lines and logs so that a crash does not damage them.
+``replace``: replace a file in one step, and refuse a path that is a device or another special file.
 ``lock``: allow one writer per run, by a file lock.
 ``process``: tell whether the process that trains a run is alive, gives no sign of life, or has ended.
 ``claims``: reserve a run for the one process that trains it or is about to train it.

@@ -23,7 +23,8 @@ from typing import Any
 
 from nes_lab.errors import CheckpointError, RunError
 from nes_lab.runs import layout
-from nes_lab.runs.files import TEMPORARY, explain, read_json, sha256_of, sync, write_json
+from nes_lab.runs.files import explain, read_json, sha256_of, write_json
+from nes_lab.runs.replace import TEMPORARY, sync
 
 __all__ = [
     "Checkpoint",

@@ -16,7 +16,8 @@ from typing import Any
 
 from nes_lab.errors import RunError
 from nes_lab.runs import layout, process
-from nes_lab.runs.files import TEMPORARY, read_json, remove, write_json
+from nes_lab.runs.files import read_json, remove, write_json
+from nes_lab.runs.replace import TEMPORARY
 from nes_lab.runs.states import ACTIVE_STATES
 
 __all__ = ["adopt_claim", "give_claim", "is_claimed", "is_void", "release_claim", "try_claim"]

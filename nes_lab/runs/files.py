@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import RunError
+from nes_lab.runs.replace import replace_bytes
 
 __all__ = [
     "append_line",
@@ -32,12 +33,9 @@ __all__ = [
     "remove",
     "rotate",
     "sha256_of",
-    "sync",
     "write_bytes",
     "write_json",
 ]
-
-TEMPORARY = ".tmp-"
 
 
 def write_json(path: Path, content: Any, durable: bool = True) -> None:
@@ -68,21 +66,11 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
         durable: Whether to wait until the disk has stored the file.
 
     Raises:
-        RunError: If the file cannot be written.
+        RunError: If the file cannot be written, or the path is a device or another special file.
     """
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{os.urandom(3).hex()}")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-        if durable:
-            sync(path.parent)
+        replace_bytes(path, data, durable)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise RunError(f"{path} cannot be written: {explain(error)}") from error
 
 
@@ -112,15 +100,6 @@ def overwrite(path: Path, data: bytes) -> None:
     try:
         os.pwrite(handle, data, 0)
         os.ftruncate(handle, len(data))
-    finally:
-        os.close(handle)
-
-
-def sync(path: Path) -> None:
-    """Wait until the disk has stored the content of a file. For a folder, the content is the list of its files."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)
 

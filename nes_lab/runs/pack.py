@@ -15,10 +15,11 @@ from typing import Any
 from nes_lab.errors import RunError
 from nes_lab.runs import claims, layout
 from nes_lab.runs.archive import ARCHIVE_FORMAT, ARCHIVE_VERSION, CONTENTS, MEMBERS, NOT_MOVED
-from nes_lab.runs.files import TEMPORARY, as_json, explain, read_json, sha256_of, sync
+from nes_lab.runs.files import as_json, explain, read_json, sha256_of
 from nes_lab.runs.imports import IMPORTS
 from nes_lab.runs.info import RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
+from nes_lab.runs.replace import TEMPORARY, sync
 from nes_lab.runs.store import RunStore
 
 __all__ = ["moved_status", "pack_run"]

@@ -21,10 +21,11 @@ from typing import IO
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.archive import MEMBERS, Archive, read_archive
-from nes_lab.runs.files import explain, read_json, sync, write_json
+from nes_lab.runs.files import explain, read_json, write_json
 from nes_lab.runs.imports import IMPORTS, import_folders
 from nes_lab.runs.info import read_config, read_info
 from nes_lab.runs.pack import moved_status
+from nes_lab.runs.replace import sync
 from nes_lab.runs.store import RunStore
 
 __all__ = ["unpack_run"]
