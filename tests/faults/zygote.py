@@ -237,13 +237,13 @@ def train(order) -> None:
 
 def warm_up(config) -> None:
     """Train once, so that all lazy imports are done; and measure latencies of later runs in one round."""
-    from nes_lab.experiment import attempt, run
+    from nes_lab.experiment import attempt, run_experiment
     from nes_lab.runs.store import RunStore
 
     attempt.LATENCY_ROUNDS = 1
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(folder)
-        run.run_experiment(store, store.create(config))
+        run_experiment.run_experiment(store, store.create(config))
 
 
 def main() -> None:
