@@ -96,10 +96,10 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, 
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """Read a YAML file that consists of sections with values. An empty file gives an empty mapping.
+    """Read a YAML file that consists of sections with values.
 
     Raises:
-        OptionError: If the file cannot be read, is not YAML, gives two values for one field, or does not hold a
+        OptionError: If the file cannot be read, is empty, is not YAML, gives two values for one field, or does not hold a
             mapping.
     """
     with needed_for("reading YAML"):
@@ -110,8 +110,11 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         raise OptionError(f"config file {path} cannot be read: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise OptionError(f"config file {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if tree is None:
-        return {}
+    if tree is None:  # an empty file would train the default experiment
+        raise OptionError(
+            f"config file {path} is empty; give it sections with fields, such as 'data: {{name: digits}}', "
+            "or write {} to take the default of every field"
+        )
     if not isinstance(tree, Mapping):
         raise OptionError(f"config file {path} should hold 'section: values', but holds a {type(tree).__name__}")
     return tree

@@ -106,6 +106,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow alone would clip 16-bit pixels at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # Pillow warns when it drops the transparency of a palette directly
     return image.convert("RGB")
 
 

@@ -162,6 +162,7 @@ class Attempt:
             self.writer.run_id,
             self._first_config(),
             on_failure=lambda name, reason: self.writer.event("tracker_failed", tracker=name, reason=reason),
+            first_step=trainer.step + 1,
         )
         try:
             return trainer.fit()

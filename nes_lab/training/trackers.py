@@ -54,6 +54,8 @@ class Trackers:
         run: Name of the run in the trackers. If a tracker already has a run of this name, that run is continued.
         config: Settings of the run, which the trackers show.
         on_failure: Function called when a tracker fails, with the name of the tracker and the reason.
+        first_step: Number of the first step whose rows are sent. TensorBoard drops the points of an earlier attempt from this step on.
+            MLflow and Trackio cannot drop points. Weights & Biases keeps the earlier points instead of the new ones.
 
     Raises:
         OptionError: If a tracker is unknown or not installed.
@@ -66,10 +68,11 @@ class Trackers:
         run: str,
         config: Mapping[str, Any],
         on_failure: Callable[[str, str], None],
+        first_step: int = 1,
     ) -> None:
         check_trackers(names)
         self._on_failure, self._live = on_failure, {}
-        self._folder, self._run = folder.resolve(), run
+        self._folder, self._run, self._first_step = folder.resolve(), run, first_step
         for name in dict.fromkeys(names):
             self._guarded(name, lambda name=name: self._start(name, _flat(config)))
 
@@ -78,7 +81,7 @@ class Trackers:
 
         self._folder.mkdir(parents=True, exist_ok=True)
         if name == "tensorboard":
-            tracker: Any = tracking.TensorBoardTracker(self._run, self._folder / name)
+            tracker: Any = tracking.TensorBoardTracker(self._run, self._folder / name, purge_step=self._first_step)
         elif name == "mlflow":
             files = (self._folder / name).as_uri()
             about = {"run_name": self._run, "tags": {_TAG: self._run}}

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from nes_lab.config import ExperimentConfig, knobs, load_config
+from nes_lab.config import knobs, load_config
 from nes_lab.config.sweep import load_sweep
 from nes_lab.errors import OptionError
+from nes_lab.recipes.registry import experiment_tree
 from nes_lab.sweeps.space import check_space, key_of
 
 
@@ -122,13 +123,22 @@ def test_the_mapping_given_is_left_alone():
     assert tree == {"training": {"epochs": 3}}
 
 
+@pytest.mark.parametrize("content", ["", "# data: digits\n", "---\n"])
+def test_read_yaml_refuses_a_file_without_content(tmp_path, content):
+    path = tmp_path / "empty.yaml"
+    path.write_text(content)
+    for read in (load_config, load_sweep, experiment_tree):
+        with pytest.raises(OptionError, match=r"empty\.yaml is empty; give it sections.*or write \{\}"):
+            read(path)
+    path.write_text("{}")
+    assert load_config(path) == load_config({})
+
+
 def test_yaml_with_its_traps(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("training: {lr: 1e-2, amp: off, ema_decay: null}\ndata: {download: no}\n")
     config = load_config(file)
     assert (config.training.lr, config.training.amp, config.training.ema_decay) == (0.01, "off", None)
-    file.write_text("")
-    assert load_config(file) == ExperimentConfig()
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,10 @@ def test_list_image_folder_notes_what_it_leaves_out(tree: Path) -> None:
     spec, report = load_image_folder(root=tree, image_size=16), check_data(tree)
     assert len(spec.train) == 8 and report.splits[0].total == 8 and report.usable
     for notes in (spec.notes, report.notes):
-        assert notes[0] == "train: files that are not a known image type are left out (1 .gif, 1 .txt)"
+        assert notes[0] == (
+            "train: files of types that are not read here are left out (1 .gif, 1 .txt); images that are read end in "
+            ".jpg, .jpeg, .png, .ppm, .bmp, .pgm, .tif, .tiff, .webp"
+        )
         assert notes[1] == "train: 1 images outside the class folders are left out"
 
 

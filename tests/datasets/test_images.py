@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_read_rgb_keeps_the_shades_of_16_bit_grey(tree: Path) -> None:
         grey = np.asarray(read_rgb(tree / "val" / "cat" / f"deep{suffix}"))
         assert (grey[..., 0] == shades >> 8).all() and (grey[..., 0] == grey[..., 2]).all()
     assert all("deep" not in problem for problem in check_data(tree).problems)
+
+
+def test_as_rgb_reads_a_palette_with_transparency_without_a_warning(tree: Path) -> None:
+    picture = Image.fromarray(np.arange(24 * 24, dtype=np.uint8).reshape(24, 24), "P")
+    picture.putpalette(list(range(256)) * 3)
+    path = tree / "train" / "cat" / "palette.png"
+    picture.save(path, transparency=bytes(range(256)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pixels = np.asarray(read_rgb(path))
+    assert (pixels == np.asarray(picture.convert("RGB"))).all()
 
 
 def test_as_rgb_refuses_pixels_without_a_known_white(tree: Path) -> None:

@@ -148,6 +148,26 @@ def test_it_says_what_the_metrics_say_and_a_resumed_run_is_one(tmp_path: Path, n
     assert not {key for key in changed if key.startswith(("MLFLOW_", "TRACKIO_"))}  # else the next run's would be wrong
 
 
+def test_steps_repeated_after_a_crash_are_once_in_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RunStore(tmp_path / "runs")
+    run_id = store.create(config("tensorboard").to_dict())
+    metric = attempt.Attempt._metric
+
+    def crash(self: attempt.Attempt, row: dict[str, Any]) -> None:
+        metric(self, row)
+        if row["step"] == 6:  # the checkpoint is of step 4
+            raise MemoryError("crash")
+
+    with monkeypatch.context() as first:
+        first.setattr(attempt.Attempt, "_metric", crash)
+        with pytest.raises(MemoryError):
+            run_experiment(store, run_id)
+    assert run_experiment(store, run_id)["state"] == "finished"
+    found = in_tensorboard(store, run_id)
+    assert [step for step, _ in found["train/loss"]] == [2, 4, 6, 8]
+    assert [step for step, _ in found["val/loss"]] == [4, 8]
+
+
 def test_a_run_has_no_trackers_unless_asked(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     run(store)
@@ -206,9 +226,9 @@ def test_trackers_get_the_planned_settings_of_an_extended_run(tmp_path, monkeypa
     seen = []
 
     class Spy(attempt.Trackers):
-        def __init__(self, names, folder, run, config, on_failure):
+        def __init__(self, names, folder, run, config, **options):
             seen.append(config["training"]["epochs"])
-            super().__init__(names, folder, run, config, on_failure)
+            super().__init__(names, folder, run, config, **options)
 
     monkeypatch.setattr(attempt, "Trackers", Spy)
     store = RunStore(tmp_path / "runs")

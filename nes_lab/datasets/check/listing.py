@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+READ = f"images that are read end in {', '.join(IMAGE_SUFFIXES)}"
 SPLITS = ("train", "val")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,7 +114,7 @@ class ClassFolders:
         if self.others:
             by_count = sorted(self.others.items(), key=lambda kind: (-kind[1], kind[0]))
             kinds = list_some([f"{count:,} {suffix or 'without a suffix'}" for suffix, count in by_count])
-            notes.append(f"{self.folder.name}: files that are not a known image type are left out ({kinds})")
+            notes.append(f"{self.folder.name}: files of types that are not read here are left out ({kinds}); {READ}")
         if self.stray:
             notes.append(f"{self.folder.name}: {self.stray:,} images outside the class folders are left out")
         return tuple(notes)
@@ -155,10 +156,7 @@ def check_class_folders(listing: ClassFolders) -> None:
         raise DataError(f"{folder!r} is an empty split: it should hold one folder of images per class{move}")
     empty = [name for name, files in listing.images.items() if not files]
     if empty:
-        raise DataError(
-            f"{folder!r} has {len(empty)} class folder(s) without an image: {list_some(empty)}; known image types are "
-            f"{', '.join(IMAGE_SUFFIXES)}"
-        )
+        raise DataError(f"{folder!r} has {len(empty)} class folder(s) without an image: {list_some(empty)}; {READ}")
 
 
 def check_same_classes(train: Sequence[str], val: Sequence[str], root: Path) -> None:
