@@ -11,7 +11,7 @@ from pathlib import Path
 from nes_lab.errors import RunError, check_choice, check_int
 from nes_lab.experiment.run import Run
 from nes_lab.runs import layout
-from nes_lab.runs.states import STATES
+from nes_lab.runs.states import STATES, StateName
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.unpack import unpack_run
 
@@ -71,7 +71,11 @@ def import_run(
 
 
 def list_runs(
-    *, group: str | None = None, state: str | None = None, limit: int | None = None, root: str | Path | None = None
+    *,
+    group: str | None = None,
+    state: StateName | None = None,
+    limit: int | None = None,
+    root: str | Path | None = None,
 ) -> list[Run]:
     """List training runs, newest first.
 

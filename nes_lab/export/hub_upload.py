@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.export.hub_download import check_repo_id, require_hub
 from nes_lab.export.pretrained import save_pretrained
 from nes_lab.export.saved_config import CONFIG, WEIGHTS, checked_weights, read_saved_config
+from nes_lab.records.keywords import SavingKeywords
 
 __all__ = ["push_to_hub"]
 
@@ -25,7 +26,7 @@ def push_to_hub(
     revision: str | None = None,
     commit_message: str = "Upload a model saved by NES Lab",
     api: Any = None,
-    **saving: Any,
+    **saving: Unpack[SavingKeywords],
 ) -> str:
     """Upload the two files of a saved model to the Hugging Face Hub, in one commit.
 

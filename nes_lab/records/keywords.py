@@ -12,10 +12,11 @@ from typing import Any, Required, TypedDict
 
 from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.progress_bar import OnProgress
+from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.options import ExecutionOption, LearnerKind, Routing, ScopeOption, Squash, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 
-__all__ = ["EpitomeKeywords", "OtherPlanKeywords", "PlanKeywords"]
+__all__ = ["EpitomeKeywords", "OtherPlanKeywords", "PlanKeywords", "SavingKeywords"]
 
 
 class EpitomeKeywords(TypedDict, total=False):
@@ -59,3 +60,13 @@ class PlanKeywords(OtherPlanKeywords, total=False):
 
     routing: Routing
     seed: int
+
+
+class SavingKeywords(TypedDict, total=False):
+    """Keyword arguments of :func:`nes_lab.save_pretrained` besides the model and the folder."""
+
+    backbone: Mapping[str, Any] | str | None
+    plan: CompressionPlan | None
+    metadata: Mapping[str, Any] | None
+    keep_learner: bool
+    overwrite: bool

@@ -1,7 +1,7 @@
 """Define the states of a run, such as ``running`` or ``failed``, and what the user can do in each.
 
-To add a state, add one entry to ``STATES``. Its tone (such as ``good`` or ``bad``) sets its color in the command line and
-the app.
+To add a state, add its word to ``StateName`` and one entry to ``STATES``. Its tone (such as ``good`` or ``bad``) sets its
+color in the command line and the app.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ACTIVE_STATES", "FINAL_STATES", "STATES", "RunState", "Tone"]
+__all__ = ["ACTIVE_STATES", "FINAL_STATES", "STATES", "RunState", "StateName", "Tone"]
+
+StateName = Literal["running", "stopping", "queued", "finished", "cancelled", "failed", "lost"]
 
 Tone = Literal["waiting", "working", "warning", "good", "bad"]
 """The tone of a run's state. The command line and the app each have one color per tone."""
@@ -28,7 +30,7 @@ class RunState:
         advice: What the user can do, in one or two sentences; empty if nothing needs to be done.
     """
 
-    name: str
+    name: StateName
     tone: Tone
     active: bool = False
     final: bool = False

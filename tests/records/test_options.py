@@ -17,7 +17,7 @@ from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.geometry.start_rules import ROUTING_MODES
 from nes_lab.planning.strategies import STRATEGIES
 from nes_lab.records import options
-from nes_lab.records.keywords import EpitomeKeywords, PlanKeywords
+from nes_lab.records.keywords import EpitomeKeywords, PlanKeywords, SavingKeywords
 from nes_lab.records.options import CHOICES, LearnerOptions, PlanOptions, option_default, option_help
 
 NOT_MEASURED = {"strategy", "layer_options", "seconds"}
@@ -60,8 +60,9 @@ def test_plan_options_are_the_keywords_of_functions(function: Any, absent: set[s
         (EpitomeKeywords, nes_lab.EpitomeLinear.__init__),
         (EpitomeKeywords, nes_lab.EpitomeConv2d.__init__),
         (PlanKeywords, nes_lab.plan_for_budget),
+        (SavingKeywords, nes_lab.save_pretrained),
     ],
-    ids=["EpitomeLinear", "EpitomeConv2d", "plan_for_budget"],
+    ids=["EpitomeLinear", "EpitomeConv2d", "plan_for_budget", "save_pretrained"],
 )
 def test_keywords_are_those_of_functions(keywords: Any, function: Any):
     names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from nes_lab.cli.tables import TONES
-from nes_lab.runs.states import STATES, Tone
+from nes_lab.runs.states import STATES, StateName, Tone
 
 
 def test_states_are_resumable_only_when_no_process_works_and_then_say_what_to_do() -> None:
@@ -24,3 +24,7 @@ def test_tones_have_a_color_in_the_terminal_and_in_the_app() -> None:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "COLORS"
     )
     assert set(get_args(Tone)) == set(TONES) == set(ast.literal_eval(colors))
+
+
+def test_states_are_the_words_of_the_type() -> None:
+    assert tuple(STATES) == get_args(StateName)
