@@ -73,7 +73,9 @@ def check_import_spec(spec: str, argument: str) -> str:
 
 
 def own_names(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the import specs in the configuration of an experiment, by the dotted path of their field.
+    """Return the functions of the user's own that a configuration names, such as ``package.module:function``.
+
+    The result is a dict from the dotted path of a field to the text in the field.
 
     Examples:
         >>> own_names({"backbone": {"name": "my_networks:make"}, "data": {"name": "digits"}})

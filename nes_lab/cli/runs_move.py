@@ -27,7 +27,7 @@ PATHS = ("data.root", "backbone.checkpoint", "training.kd_checkpoint")
 
 @dataclass(frozen=True)
 class PackCommand:
-    """Pack a run that has ended into one file, which nes-lab runs import opens on another machine."""
+    """Pack a run that has ended into one file. The command "nes-lab runs import" opens the file on another machine."""
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN")]]
     """Id of the run; the beginning or end of it is enough if no other run has it."""
@@ -39,7 +39,7 @@ class PackCommand:
 
 @dataclass(frozen=True)
 class ImportCommand:
-    """Import a run that nes-lab runs pack has written on another machine."""
+    """Import a run from a file that the command "nes-lab runs pack" has written on another machine."""
 
     file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """The packed run."""

@@ -160,7 +160,11 @@ def _checkpoints(folder: Path) -> list[RenderableType]:
 
 
 def _best_text(item: Mapping[str, Any], best: object, averaged: object) -> str:
-    """Return what a line about a checkpoint says if it is the best one, with its own or with averaged weights."""
+    """Return the end of a line about a checkpoint: that it is the best one, and the value of its metric.
+
+    There may be two best checkpoints: ``best`` by its trained weights, and ``averaged`` by its averaged weights. For any other
+    checkpoint the text is empty.
+    """
     score = Score.of(item)
     if score is None:
         return ""

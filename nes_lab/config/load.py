@@ -29,8 +29,8 @@ class Knob(NamedTuple):
         path: Dotted path of the field, such as ``training.lr``.
         default: Default value of the field.
         description: Description of the field.
-        choices: The allowed words; empty if any value of the right type is allowed. For ``data.name``, a function of the
-            user's own is allowed too.
+        choices: The allowed values, such as ``cosine``; empty if any value of the right type is allowed. For ``data.name``, a
+            function of the user's own is allowed too.
     """
 
     path: str

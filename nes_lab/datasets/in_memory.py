@@ -188,7 +188,7 @@ def in_memory_spec(
         seed: Seed for choosing the images that ``limit`` keeps.
 
     Raises:
-        DataError: If a split is empty, or pixels or labels are NaN or out of range.
+        DataError: If a split is empty, or a pixel or a label is out of range.
     """
     for part, (pixels, labels) in (("train", train), ("val", val)):
         problems = pixel_problems(pixels.numpy(), white)

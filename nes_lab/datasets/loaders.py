@@ -28,6 +28,8 @@ NOT_RESUMABLE = "not resumable bit for bit: the data comes from loaders"
 class LoaderSplit:
     """A training or validation split whose batches come from a loader.
 
+    For evaluation, the loader chooses the batch size. So the 64 in the example has no effect.
+
     Args:
         loader: An object that yields batches ``(inputs, targets)`` of tensors each time it is iterated over, and has a length:
             the number of batches.
@@ -35,7 +37,7 @@ class LoaderSplit:
 
     Attributes:
         batches: Number of batches of the loader.
-        batch_size: Examples in the first batch.
+        batch_size: Number of examples in the first batch.
 
     Raises:
         DataError: If the loader has no length, is empty, can be read only once, or yields something else.

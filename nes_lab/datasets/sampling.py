@@ -179,7 +179,8 @@ def limit_examples(
 
     Returns:
         The positions of the examples to keep, and a tuple of notes. The positions are ``slice(None)`` if all examples are
-        kept. A note says how many examples are kept and how many classes have none left.
+        kept. A note says how many examples are kept, and how many classes have no kept example. In the first example, this is
+        class 1, which has no examples at all.
 
     Examples:
         >>> limit_examples(torch.tensor([0, 0, 2, 2]), 2, seed=0, classes=3)[1]

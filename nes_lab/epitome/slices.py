@@ -1,7 +1,7 @@
 """Expand or fold an axis of a tensor in a few contiguous slices, instead of with an index tensor.
 
-To expand is to copy epitome cells to channels; to fold is to add channels onto epitome cells. Normally the slices are processed
-one by one. While torch compiles or exports the code, other functions do the same work.
+To expand is to copy epitome cells to channels; to fold is to add channels onto epitome cells. While torch compiles or exports the
+code, ``trace_expand`` and ``trace_fold`` do this. At all other times, ``apply_slices``, ``expand_slices`` and ``fold_slices`` do it.
 
 Tests: tests/epitome/test_sampling.py
 """

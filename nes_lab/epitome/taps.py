@@ -156,7 +156,10 @@ class _ClampStarts(torch.autograd.Function):
 
 
 class _ClampInTransform(torch.autograd.Function):
-    """Does the same as :class:`_ClampStarts` inside transforms of ``torch.func``. Outside of them it would be slower."""
+    """Clamps starts to their bounds inside transforms of ``torch.func``, such as ``torch.func.vmap``.
+
+    Outside of transforms :class:`_ClampStarts` is used, because it is faster.
+    """
 
     generate_vmap_rule = True
 

@@ -169,10 +169,10 @@ def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tens
 
 
 def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
-    """Add up ``length`` neighboring entries along diagonals of a tensor.
+    """Return, on each diagonal of a tensor, the sums of any ``length`` entries that follow each other.
 
-    The diagonals lie in the plane of the axes ``cells`` and ``places``. One step on a diagonal goes 1 entry along
-    ``cells`` and ``step`` entries along ``places``.
+    From one entry of a diagonal to the next, the index along the axis ``cells`` grows by 1, and the index along the axis
+    ``places`` by ``step``.
     """
     # Sums are built by doubling: two sums of m terms give one sum of 2 m terms. This takes at most 2 log2(length) additions
     # of slices. Nothing is subtracted: rounding errors stay as small as those of a plain sum, and an infinity affects only
@@ -190,9 +190,9 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Add two neighboring sums on each diagonal of a tensor.
+    """Join sums of ``m`` entries and sums of ``k`` entries on the diagonals of a tensor to sums of ``m + k`` entries.
 
-    Each entry of ``a`` is a sum of ``m`` terms, and each entry of ``b`` is a sum of ``k`` terms.
+    ``a`` holds the sums of ``m`` entries, ``b`` those of ``k``. The ``k`` entries follow the ``m`` entries on the diagonal.
     """
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)

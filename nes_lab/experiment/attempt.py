@@ -267,9 +267,9 @@ class Attempt:
         self.on_progress(event)
 
     def _routing(self, built: Built) -> dict[str, str]:
-        """Return the routing and scope of the network, if it was compressed before the run.
+        """Return the routing and the scope of a network that was compressed before the run.
 
-        In any other case the result is empty, because the configuration has both.
+        For any other network the result is empty. If the run compresses the network, the configuration names both.
         """
         if built.plan is None or self.config.compression is not None:
             return {}

@@ -107,10 +107,10 @@ def create_run(
 
 
 def _task_names(loss: Loss | None, metrics: Mapping[str, AnyMetric] | None) -> dict[str, str]:
-    """Return names of the loss and the metrics that were given, for people.
+    """Check the loss and the metrics that were given, and return their names as texts for the user.
 
     Raises:
-        OptionError: If one of them has another form.
+        OptionError: If the loss or a metric is not a function or of another allowed form.
     """
     from nes_lab.training.task import Task, name_of
 

@@ -24,7 +24,7 @@ __all__ = ["Memory"]
 
 @dataclass(frozen=True)
 class Memory:
-    """The objects in this process that belong to a run. None: not given.
+    """The objects in this process that belong to a run. An attribute is None if no such object was given.
 
     Attributes:
         network: The network from which the run starts, or one with the same layers.
@@ -39,7 +39,7 @@ class Memory:
     metrics: Mapping[str, AnyMetric] | None = None
 
     def with_given(self, **given: Any) -> Memory:
-        """Return a copy with other objects. An object that is None does not replace one."""
+        """Return a copy with the given objects in place of the old ones. Where None is given, the old object stays."""
         found = {name: value for name, value in given.items() if value is not None}
         if "data" in found:
             from nes_lab.datasets.as_dataset import as_dataset
@@ -48,7 +48,7 @@ class Memory:
         return replace(self, **found)
 
     def check(self, info: RunInfo) -> None:
-        """Raise an error if the run was created with an object that is not here.
+        """Raise an error if the run was created with an object in memory that this process does not have.
 
         Raises:
             RunError: If something must be given again; the message says how.

@@ -111,15 +111,18 @@ class Run(RunHandle):
         progress: bool = True,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Continue the run from its last checkpoint, after it was cancelled, it failed or its process died.
+        """Continue a run that was cancelled, has failed or whose process has died. It continues from its last checkpoint.
 
-        A run that still waits in the queue starts from the beginning.
+        A run that still waits in the queue starts from the beginning. What was given to this object or to
+        :func:`nes_lab.train` before, in this process, need not be given again.
 
         Args:
-            network: The network that the run was created with, or one of the same layers. None: the run's files make it.
+            network: The network that the run was created with, or one with the same layers. None: the network is made from
+                the run's files.
             data: The data set that the run was created with. None: the run's configuration names it.
             loss: The loss that the run was created with. None: cross entropy.
-            metrics: The metrics that the run was created with. None: those of its loss.
+            metrics: The metrics that the run was created with. None: top-1 and top-5 accuracy for cross entropy, and no
+                metrics for another loss.
             detach: Train in the background, after the runs that are already waiting, and return at once.
             progress: Show a bar on standard error while this process trains.
             on_progress: Function that is called at most five times a second with a progress event. None: nothing is called.
@@ -152,19 +155,22 @@ class Run(RunHandle):
         progress: bool = True,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Train the run further, with more epochs than it was planned with. It may be finished, cancelled, failed or lost.
+        """Train the run for more epochs than planned. The run may be finished, cancelled, failed or lost.
 
-        The training goes on at its last checkpoint. From there on, the learning rate follows the schedule of ``epochs``
-        epochs, so it may rise. ``config.json`` keeps the old number of epochs, and the summary says where the run was
-        extended. Tables do not average the results of this run with those of runs that had ``epochs`` epochs from the
-        beginning.
+        The training continues from its last checkpoint. From there on, the learning rate follows the schedule of a
+        training of ``epochs`` epochs, so it may rise. The file ``config.json`` keeps the old number of epochs. The run's
+        summary says at which epoch the run was extended. Tables do not average the results of this run with those of runs
+        that had ``epochs`` epochs from the beginning. What was given to this object or to :func:`nes_lab.train` before, in this
+        process, need not be given again.
 
         Args:
             epochs: Number of epochs in total, more than the run has now.
-            network: The network that the run was created with, as for :meth:`resume`.
-            data: The data set that the run was created with, as for :meth:`resume`.
-            loss: The loss that the run was created with, as for :meth:`resume`.
-            metrics: The metrics that the run was created with, as for :meth:`resume`.
+            network: The network that the run was created with, or one with the same layers. None: the network is made from
+                the run's files.
+            data: The data set that the run was created with. None: the run's configuration names it.
+            loss: The loss that the run was created with. None: cross entropy.
+            metrics: The metrics that the run was created with. None: top-1 and top-5 accuracy for cross entropy, and no
+                metrics for another loss.
             detach: Train in the background, after the runs that are already waiting, and return at once.
             progress: Show a bar on standard error while this process trains.
             on_progress: Function that is called at most five times a second with a progress event. None: nothing is called.
@@ -219,10 +225,11 @@ class Run(RunHandle):
             launcher.requeue(self.store, info)
 
     def remember(self, **given: Any) -> None:
-        """Keep what the run's files cannot make again, for later calls of this object's methods.
+        """Keep objects that the run's files cannot make again. Later calls of this object's methods use them.
 
         Args:
-            given: What :func:`nes_lab.train` takes: ``network``, ``data``, ``loss`` and ``metrics``. None changes nothing.
+            given: Any of the arguments ``network``, ``data``, ``loss`` and ``metrics`` of :func:`nes_lab.train`. An argument
+                that is None changes nothing.
         """
         self.memory = self.memory.with_given(**given)
 

@@ -168,7 +168,9 @@ def _of_run(run: RunHandle, which: str, store: RunStore) -> tuple[nn.Module, str
 
 
 def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[nn.Module, dict[str, str]]:
-    """Save a network in a folder, and load it from there, as the run will load it later.
+    """Save the network from which a run starts in a folder, and load it again.
+
+    The folder also says how to make the network, if that is known.
 
     Returns:
         The loaded network, and a dict. The dict is ``{"network": name}`` if the user must give the network again to resume
@@ -185,7 +187,14 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
 
 
 def _stamps(network: nn.Module, data: DatasetSpec | None) -> Iterator[dict[str, Any]]:
-    """Yield ways to make a network again: the one it notes itself, the same for the classes of the data, and its class."""
+    """Yield dicts that say how to make a network again, in the form of its attribute ``nes_lab_backbone``.
+
+    The dicts that exist are tried in this order:
+
+    - the network's own attribute ``nes_lab_backbone``
+    - the same dict, with the number of classes of the data
+    - the import path of the network's class, and its arguments
+    """
     own = getattr(network, "nes_lab_backbone", None)
     if own is not None:
         yield own

@@ -64,7 +64,7 @@ def _outputs(network: nn.Module, about: str, example: Tensor) -> object:
 def _with_new_head(network: nn.Module, classes: int, seed: int, differ: str) -> nn.Module:
     """Copy a network, and give the copy a new, random classifier.
 
-    A compression plan that compresses the old classifier is no longer noted.
+    If the network's compression plan compresses the old classifier, the copy has no attribute ``nes_lab_plan``.
     """
     layer = (getattr(network, "default_cfg", None) or {}).get("classifier")
     network = copy.deepcopy(network)

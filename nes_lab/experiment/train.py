@@ -56,9 +56,11 @@ def train(
         config: The experiment: a mapping of sections, the path of a YAML file, or the name of a recipe. ``nes-lab recipes``
             lists the recipes. ``nes-lab train --help`` lists the fields. None: the default experiment, or the one of ``resume``.
         network: A network in memory to start from, dense or compressed; it does not change. A dense one is compressed if
-            ``config`` says so. It decides what the section ``backbone`` would. None: the network that ``start`` or ``config`` names.
-        start: Where else to start: the folder of a saved network (``nes-lab fit`` and ``nes-lab compress`` write one), or a run,
-            by its id or as an object. ``"ID:best"`` and ``"ID:averaged"`` name a run's other networks. None: ``config`` decides.
+            ``config`` says so. The section ``backbone`` of ``config`` is then not used. None: the network that ``start`` or
+            ``config`` names.
+        start: A saved network to start from: its folder (``nes-lab fit`` and ``nes-lab compress`` write one), or a run, by its
+            id or as an object. A run stands for the network of its newest checkpoint. ``"ID:best"`` names its network with the
+            best validation, ``"ID:averaged"`` its averaged weights. None: ``config`` decides.
         data: A data set in memory: a pair (training data, validation data), each a map-style data set, a pair of tensors or a
             loader. None: the one that ``config`` names.
         loss: Function of (outputs, targets) that returns the mean loss of a batch, for any task. None: cross entropy.

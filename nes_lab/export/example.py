@@ -35,7 +35,10 @@ class ExampleInput:
 
     @classmethod
     def of(cls, example_input: Any) -> ExampleInput:
-        """Make an example input from a tensor, a tuple of arguments, or a dict of keyword arguments.
+        """Return an ``ExampleInput`` with the tensors that the user gave for one forward pass.
+
+        Args:
+            example_input: A tensor, a tuple of positional arguments, or a dict of keyword arguments.
 
         Raises:
             OptionError: If ``example_input`` contains something other than tensors, or nothing.

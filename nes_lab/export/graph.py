@@ -96,7 +96,7 @@ class GraphLayer(nn.Module):
     def weight(self) -> Tensor:
         """The layer's weight, sampled from its epitome.
 
-        Some modules read this attribute of a layer that they contain, and do not call the layer.
+        The layer needs this attribute, because some modules read the weight of a layer instead of calling the layer.
         """
         if self.joint is not None:
             return scale_channels(self.joint(self.epitome), self.scale)

@@ -131,7 +131,10 @@ def _usable(rows: Iterable[Mapping[str, Any] | MeasuredPoint], is_run: bool = Tr
 
 
 def _plain_point(row: Mapping[str, Any]) -> MeasuredPoint:
-    """Return a point that a user wrote as a mapping with ``name``, ``madds``, ``top1`` and, if known, ``error``."""
+    """Convert a point that the user gave as a mapping to a :class:`MeasuredPoint`.
+
+    The mapping has the keys ``name``, ``madds``, ``top1`` and, if known, ``error``.
+    """
     return MeasuredPoint(
         series=series_name(row),
         label=str(row.get("name") or ""),

@@ -34,10 +34,13 @@ def fit_residuals(report: FitReport | Rows) -> go.Figure:
     weight. If the fit used calibration data, a second panel shows the same for the layers' outputs.
 
     Args:
-        report: The report of :func:`nes_lab.fit`, or its ``rows()``, one mapping per layer. Of rows, ``name``, ``residual_before``,
-            ``residual_after``, ``error_before`` and ``error_after`` are drawn. ``starts``, ``method`` and ``norm`` are
-            shown in the hover text. ``weight_energy`` is the squared norm of the dense weight. It is needed for the
-            residual of all layers together.
+        report: The report of :func:`nes_lab.fit`, or its ``rows()``, one mapping per layer with these keys:
+
+            - ``name``: name of the layer
+            - ``residual_before`` and ``residual_after``: residuals of the weight
+            - ``error_before`` and ``error_after``: the same for the layer's output; None without calibration data
+            - ``weight_energy``: squared norm of the dense weight, for the residual of all layers together
+            - ``starts``, ``method`` and ``norm``: shown in the hover text, as in :class:`nes_lab.records.fit_report.LayerFit`
 
     Returns:
         A figure of residuals in percent. 0 means that the epitome gives the dense weight exactly. A weight of zeros

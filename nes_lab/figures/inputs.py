@@ -105,7 +105,7 @@ def metrics_of(run: RunHandle | Rows, events: Iterable[Mapping[str, Any]]) -> tu
 def run_rows(
     runs: Iterable[RunHandle | RunInfo | MeasuredPoint | Mapping[str, Any]],
 ) -> list[MeasuredPoint | Mapping[str, Any]]:
-    """Return one row of a run table for each run. Points and rows of a run table are returned unchanged."""
+    """Return one row of a run table for each run. Anything else, such as a :class:`MeasuredPoint`, is returned unchanged."""
     items = (item.info if isinstance(item, RunHandle) else item for item in runs)
     return [run_table([item])[0] if isinstance(item, RunInfo) else item for item in items]
 

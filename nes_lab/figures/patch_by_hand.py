@@ -84,11 +84,10 @@ def patch_by_hand(epitome: np.ndarray, readings: Sequence[PatchReading]) -> go.F
 
 
 def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
-    """Draw one patch on an epitome with one axis.
+    """Draw one patch on an epitome with one axis, and below it the samples of the patch and their derivatives.
 
-    Below, draw the samples and their derivatives with respect to the start, the position of the patch.
-
-    The scales depend only on the epitome. Figures of one epitome with different starts can be compared.
+    The derivatives are taken with respect to the start, the position of the patch. The scales of the axes depend only on
+    the epitome. So figures of the same epitome with different starts can be compared.
 
     Args:
         epitome: The cells of the epitome, as an array with one axis.

@@ -19,10 +19,10 @@ __all__ = ["gradient_over_starts", "start_descent"]
 
 
 def gradient_over_starts(readings: Sequence[PatchReading]) -> go.Figure:
-    """Draw how each sample of a patch changes with the patch's start. Below, draw the derivative of the sample.
+    """Draw how each sample of a patch changes with the patch's start, and below it the derivative of each sample.
 
-    The start is the patch's position on the epitome. The derivative is taken with respect to the start. The derivative
-    jumps at integer starts. A dot shows which value is used there.
+    The start is the patch's position on the epitome. The derivative is taken with respect to the start. At integer starts
+    the derivative jumps from one value to another. A dot shows which of the two values is used there.
 
     Args:
         readings: The same patch read at increasing starts, each with its gradient.

@@ -81,9 +81,10 @@ def _merge_losses(gram: Tensor, sizes: Tensor, i: int, scaled: bool) -> Tensor:
 
 
 def _merge_weights(gram: Tensor, sizes: Tensor, i: int, j: int, scaled: bool) -> tuple[float, float]:
-    """Return two factors for merging clusters ``i`` and ``j``: by what to multiply their vectors before they are added.
+    """Return the factors of the vectors of clusters ``i`` and ``j`` when these clusters are merged.
 
-    The sum is the vector of the merged cluster. A cluster's vector approximates the rows in the cluster.
+    Each cluster has one vector, which stands for all its rows. The vector of the merged cluster is the sum of the two vectors,
+    each multiplied by its factor.
     """
     if not scaled:
         total = float(sizes[i] + sizes[j])

@@ -200,10 +200,11 @@ def search_starts(
 def _first_guesses(
     routing_map: RoutingMap, weight: Tensor, scaled: bool, options: SearchOptions
 ) -> Iterator[SearchState]:
-    """Yield the states from which a search begins. Each has other starts, and an epitome fitted to the weight.
+    """Yield several states from which the search for starts begins. Each state has starts, and an epitome fitted for them.
 
-    The first state has the given starts. If patches are one channel long and the scope is ``separable``, similar
-    channels share a cell in a second state. In all other cases, several more states are made from pieces of the weight.
+    The first state has the present starts of the layer. If patches are one channel long and the scope is ``separable``, there
+    is a second state, in which similar channels share a cell. Otherwise there are several more. For each of them, parts of the
+    weight are copied into the epitome. Then the best starts for this epitome are found.
     """
     geometry = routing_map.geometry
     given = tuple(None if s is None else s.detach().round().long() for s in routing_map.starts)

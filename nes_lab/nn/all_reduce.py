@@ -32,7 +32,10 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class _SumInTransform(torch.autograd.Function):
-    """Does the same as :class:`_AllReduceSum` inside transforms of ``torch.func``. Outside of them it would be slower."""
+    """Sums a tensor over all ranks inside transforms of ``torch.func``, with gradients.
+
+    Outside of transforms :class:`_AllReduceSum` is used, because it is faster.
+    """
 
     @staticmethod
     def forward(tensor: Tensor) -> Tensor:
@@ -42,7 +45,7 @@ class _SumInTransform(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep nothing: the gradient of a sum does not depend on its inputs."""
+        """Store nothing for the backward pass: the gradient of a sum does not depend on the summed values."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

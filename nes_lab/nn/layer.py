@@ -319,7 +319,7 @@ class EpitomeLayer(DenseExchange):
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register a parameter. The name ``weight`` is refused, because an epitome layer samples its weight.
 
-        Names such as ``weight_orig`` are refused too, which ``torch.nn.utils.prune`` registers.
+        Names that begin with ``weight_`` are refused too. ``torch.nn.utils.prune``, for example, registers ``weight_orig``.
         """
         if name == "weight":
             raise AttributeError("weight is sampled from the epitome and cannot be set; use load_dense_(weight, bias)")

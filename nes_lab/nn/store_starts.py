@@ -14,7 +14,10 @@ __all__ = ["store_starts"]
 
 
 class _Store(torch.autograd.Function):
-    """Copies starts into the buffer that holds them. Transforms of ``torch.func`` allow this only inside such a function."""
+    """Copies starts into the buffer that holds them.
+
+    Transforms of ``torch.func`` allow such a copy only inside a ``torch.autograd.Function``, as this class is one.
+    """
 
     @staticmethod
     def forward(starts: Tensor, table: Tensor) -> Tensor:

@@ -87,9 +87,9 @@ class Ladder:
         return tuple(accumulate(changes, initial=begin))
 
     def steps_by_layer(self) -> list[LayerSteps]:
-        """Return, for each layer that shrinks, the plans of its sizes, largest size first.
+        """Return one :class:`LayerSteps` for each layer that can shrink: the plan of the layer at each size, largest size first.
 
-        The field ``ratios`` of the returned objects is left empty.
+        The field ``ratios`` of these objects is empty.
         """
         steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
         groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}

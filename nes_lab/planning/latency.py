@@ -160,13 +160,14 @@ class _Search:
         raise self.too_slow()
 
     def bisect(self, low: int, high: int) -> int:
-        """Find the largest network size that is fast enough, by bisection between two rungs.
+        """Find the largest network size that is fast enough, by bisection. Sizes are given by their rung.
 
-        The search stops early if many sizes were measured. It then returns the largest size known to be fast enough.
+        A rung is the number of a size; a higher rung is a smaller network. The search stops when 8 sizes were measured. It then
+        returns the largest size known to be fast enough.
 
         Args:
-            low: Rung that is too slow.
-            high: Rung that is fast enough.
+            low: Rung of a size that is too slow.
+            high: Rung of a size that is fast enough.
         """
         while high - low > 1 and len(self.timings) < MAX_MEASURED_RUNGS:
             middle = (low + high) // 2

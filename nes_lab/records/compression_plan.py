@@ -375,7 +375,7 @@ class CompressionPlan(Record):
     def notebook_table(self) -> Table:
         """Return the table that a notebook shows.
 
-        Layers that stay dense for the same reason are merged into one row. The complete table is folded below.
+        Layers that stay dense for the same reason are merged into one row. A click below it opens the complete table.
         """
         return notebook_table(self.table(), self.rows())
 

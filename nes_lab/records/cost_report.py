@@ -131,7 +131,7 @@ class CostReport(Record):
     def table(self) -> Table:
         """Return the cost report as a table: one row per layer, and a last row with the totals.
 
-        If the model has epitome layers, more columns show the counts of the dense layers that they stand for.
+        If the model has epitome layers, more columns show the counts of the dense layers that they replaced.
         """
         dense = any(layer.dense for layer in self.by_layer)
         counts = [key for name in QUANTITIES for key in ((name, f"{name}_dense") if dense else (name,))]
@@ -146,7 +146,7 @@ class CostReport(Record):
     def notebook_table(self) -> Table:
         """Return the table that a notebook shows.
 
-        Layers of one kind without multiply-adds are merged into one row. The complete table is folded below.
+        Layers of one kind without multiply-adds are merged into one row. A click below it opens the complete table.
         """
         counts = [key for name in QUANTITIES for key in (name, f"{name}_dense")]
         few = merge_rows(self.rows(), lambda row: "" if row["madds"] else row["kind"], counts)

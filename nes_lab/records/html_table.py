@@ -25,8 +25,9 @@ _LONG = 40  # characters from which a text may be broken into lines
 def html_table(table: Table) -> str:
     """Return a table as HTML. All texts are escaped.
 
-    A table with more than 12 rows is folded: it shows its first rows, its last rows and the totals. A table with the
-    attribute ``few`` is folded too, and shows these rows. Below a folded table, the reader can unfold all rows.
+    A table with more than 12 rows is folded: it shows its first 6 rows, its last 4 rows and the totals. The attribute ``few``
+    of a table may hold other, fewer rows. Then the table is folded too, and shows the rows in ``few``. Below a folded table, the
+    reader can unfold all rows.
 
     Args:
         table: The table.

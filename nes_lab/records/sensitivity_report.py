@@ -82,11 +82,10 @@ class LayerSensitivity(Part):
 
     @cached_property
     def _curves(self) -> dict[SensitivityCost, tuple[list[float], list[float]]]:
-        """Points from which :meth:`cost` interpolates, by the measure of quality: ``loss`` or ``residual``.
+        """The points between which :meth:`cost` interpolates, for each measure of quality: ``loss`` and ``residual``.
 
-        The points are two lists, from the largest epitome to the smallest: the saved share of the weight, and the loss
-            of quality.
-        Neither list falls.
+        The points are two lists, from the largest epitome to the smallest: the saved share of the weight, and the lost
+        quality. In both lists, no value is smaller than the one before it.
         """
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]

@@ -69,7 +69,7 @@ class Checkpoint:
         return None if self.score is None else self.score.value(self.averaged)
 
     def text(self) -> str:
-        """Return a text that names the network to use and says how good it is.
+        """Return a text that names the network of this checkpoint, with the value of its metric if that is known.
 
         Examples:
             >>> score = Score("top1", "higher", plain=49.4, averaged=60.3)
@@ -99,7 +99,7 @@ class Score:
     averaged: float | None = None
 
     def value(self, averaged: bool) -> float | None:
-        """Return the value of the network with averaged weights, or of the other one."""
+        """Return the metric of the network with averaged weights if ``averaged`` is True, otherwise that of the other network."""
         return self.averaged if averaged else self.plain
 
     def is_better(self, value: float, than: float) -> bool:
@@ -195,7 +195,8 @@ def commit(
 def _kept(entries: list[dict[str, Any]], keep: int) -> list[dict[str, Any]]:
     """Return the entries of the checkpoints to keep, oldest first.
 
-    These are the ``keep`` newest checkpoints and the best one of each network.
+    These are the ``keep`` newest checkpoints, the best one of the network that the optimizer trained, and the best one of the
+    network with averaged weights.
     """
     tops = [best_of(entries), best_of(entries, averaged=True)]
     return [item for item in entries[:-keep] if any(item is top for top in tops)] + entries[-keep:]

@@ -19,8 +19,8 @@ class DecidingMetric:
     """The number that decides which weights of a run are the best.
 
     Attributes:
-        name: Its name in the rows of metrics.
-        better: ``"higher"`` or ``"lower"``.
+        name: Name of the number in the rows of metrics.
+        better: Which values of the number are better: ``"higher"`` or ``"lower"``.
     """
 
     name: str = "top1"
@@ -28,7 +28,10 @@ class DecidingMetric:
 
     @classmethod
     def of_summary(cls, summary: Mapping[str, Any]) -> DecidingMetric:
-        """Find the metric in the summary of a run. The summary does not say which values are better.
+        """Find the deciding number in the summary of a run: the one whose best value the summary holds.
+
+        In the example, ``best_error`` is the best value of ``error``. ``best_ema_error`` is the best value of the network with
+        averaged weights. A summary does not say which values are better, so :attr:`better` is always ``"higher"``.
 
         Examples:
             >>> DecidingMetric.of_summary({"error": 0.2, "best_error": 0.1, "best_ema_error": 0.3}).name
@@ -39,7 +42,7 @@ class DecidingMetric:
 
     @property
     def title(self) -> str:
-        """Name for people."""
+        """The name as titles and tables show it: ``top-1`` for ``top1``, otherwise the name itself."""
         return "top-1" if self.name == "top1" else self.name
 
     def text(self, value: float) -> str:
@@ -68,7 +71,8 @@ def deciding_metric(rows: Sequence[Mapping[str, Any]], events: Iterable[Mapping[
 
     Args:
         rows: Rows of the run's metrics.
-        events: Rows of the run's events. They say which value is better. Without them, higher values of a metric are.
+        events: Rows of the run's events. They say whether higher or lower values are better. Without events, higher values
+            of a metric are taken to be better.
 
     Examples:
         >>> deciding_metric([{"step": 8, "split": "val", "loss": 0.5, "iou": 0.9, "accuracy": 0.95}]).name

@@ -64,7 +64,10 @@ class RunHandle:
 
     @property
     def info(self) -> RunInfo:
-        """Everything that the run's small files say at this moment. A run that is damaged or was deleted is ``lost``."""
+        """The run's state, progress, configuration and summary, read from its files at this moment.
+
+        If the files are damaged or were deleted, the state is ``lost``.
+        """
         try:
             return self.store.read(self.id)
         except RunError as error:

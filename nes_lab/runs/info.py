@@ -108,7 +108,9 @@ class RunInfo(Record):
         return "" if over or not self.given else f"Resumable when {self.given_again()}"
 
     def given_again(self) -> str:
-        """Return what must be given again to continue this run, as the end of a sentence; empty if nothing must.
+        """Return the end of a sentence that says what to give again to continue this run.
+
+        The text is empty if nothing must be given again.
 
         Examples:
             >>> RunInfo("a", given={"network": "TinyNet"}).given_again()

@@ -129,7 +129,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def _moved_run(folder: Path) -> dict[str, Any]:
-    """Return the content of ``run.json`` without the entries that are true only on this machine.
+    """Return the content of ``run.json`` without the folders of this machine.
 
     These are the working folder, and the folders of the user's own modules.
     """
@@ -137,9 +137,10 @@ def _moved_run(folder: Path) -> dict[str, Any]:
 
 
 def moved_status(info: RunInfo) -> dict[str, Any]:
-    """Return the content of ``status.json`` for a run on another machine, without the process that trained it here.
+    """Return the content of ``status.json`` that a packed run has. The process that trained the run here is left out.
 
-    A run that is neither finished, cancelled nor failed becomes cancelled, so that it can be resumed.
+    A run that is neither finished, cancelled nor failed becomes ``cancelled``, so that it can be resumed on the other machine.
+    Its reason then names the state that it had here, as in the example.
 
     Examples:
         >>> moved_status(RunInfo("a", state="lost", step=3, total=9, reason="process 7 has ended"))["reason"]

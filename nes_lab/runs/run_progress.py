@@ -33,7 +33,7 @@ class RunProgress:
         seconds_left: Estimated seconds until training ends; None if there is no estimate.
         losses: Pairs (training step, training loss), in order of steps.
         top1: Pairs (training step, validation top-1 in percent), in order of steps.
-        metric: Name of the number that decides which weights are the best, for people: ``top-1``, or the run's first metric.
+        metric: Title of the number that decides which weights are the best, such as ``top-1`` or another name of a metric.
         values: Pairs (training step, value of this number in validation), in order of steps.
     """
 

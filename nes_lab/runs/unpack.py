@@ -116,7 +116,7 @@ def _extract(opened: zipfile.ZipFile, archive: Archive, folder: Path, path: Path
 def _copy(source: IO[bytes], file: IO[bytes], size: int) -> str:
     """Copy a file that should have ``size`` bytes, and return the SHA-256 of the copy.
 
-    At most one more byte is copied, so a file that is too large does not fill the disk.
+    If the file is longer, copying stops after ``size + 1`` bytes, so that it does not fill the disk.
     """
     digest, left = hashlib.sha256(), size + 1
     while left > 0 and (data := source.read(min(CHUNK, left))):

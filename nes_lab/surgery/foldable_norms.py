@@ -160,9 +160,9 @@ def _defaults(root: nn.Module) -> dict[str, Any]:
 
 
 def _barred(model: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: bool) -> set[nn.Module]:
-    """Find the batch norms and layers that must not take part in folding.
+    """Find the batch norms that must not be folded, and the layers into which no batch norm may be folded.
 
-    These are modules
+    To fold a batch norm is to change the layer before it so that the norm can be left out. The modules found are those
 
     - that are called more than once
     - that have hooks or a replaced forward method

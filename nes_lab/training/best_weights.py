@@ -17,9 +17,10 @@ __all__ = ["BestWeights"]
 
 
 class BestWeights:
-    """A copy of the best weights of a training so far, averaged or not, on the CPU.
+    """Remembers the epoch with the best validation of a training so far, and keeps its weights on the CPU.
 
-    Once starting indices were rounded to integers, weights from before are no longer candidates.
+    These are the averaged weights if they were better than the others. When a training rounds its starting indices to
+    integers, the best epoch before this is forgotten.
 
     Args:
         keep: True: keep the weights. False: only remember the epoch.
@@ -35,7 +36,7 @@ class BestWeights:
         self._snapped = False
 
     def update(self, training: TrainingState) -> None:
-        """Copy the weights of a training that was just validated, if they are the best so far."""
+        """Remember the present epoch and copy its weights, if its validation is the best so far."""
         if training.routing.snapped and not self._snapped:
             self.epoch, self._snapped = None, True
         score = training.score()
@@ -49,11 +50,11 @@ class BestWeights:
                 self._weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
     def resume(self, training: TrainingState, checkpoint: Checkpoint | None) -> None:
-        """Continue with the best checkpoint of an interrupted training.
+        """Remember the best epoch of a training that was interrupted, from its best checkpoint.
 
         Args:
             training: The training, loaded from its latest checkpoint.
-            checkpoint: Its best checkpoint; None: no checkpoint was validated.
+            checkpoint: The best checkpoint of the training; None: no checkpoint was validated.
         """
         self._snapped = training.routing.snapped
         if checkpoint is None or checkpoint.value is None or checkpoint.step < self._first_candidate(training):

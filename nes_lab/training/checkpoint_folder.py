@@ -19,7 +19,10 @@ KEEP = 2
 
 
 class CheckpointFolder:
-    """A folder with the two newest checkpoints of a training, and the best ones. A damaged checkpoint is never used.
+    """A folder that keeps the two newest checkpoints of a training, and the best ones.
+
+    The best ones are that of the network that the optimizer trained, and that of the network with averaged weights. A
+    damaged checkpoint is never used.
 
     Args:
         folder: The folder. It is created if it does not exist.
@@ -44,11 +47,11 @@ class CheckpointFolder:
             raise CheckpointError(f"folder={str(folder)!r} cannot be created: {error.strerror or error}") from error
 
     def save(self, training: TrainingState, **extra: float | int | str) -> None:
-        """Save a training.
+        """Save a training as a checkpoint in this folder.
 
         Args:
             training: The training.
-            extra: Values that :meth:`load` returns.
+            extra: Other values to save by name; :meth:`load` returns them.
         """
         stem = self.folder / layout.CHECKPOINTS / f".saving-step-{training.step:08d}-a01"
         files = [stem.with_name(stem.name + ending) for ending in (".safetensors", ".state.pt")]

@@ -123,7 +123,7 @@ def fine_tune(
 
 
 class _Watch:
-    """Collects the metrics and the best weights of a training, and saves it to a folder."""
+    """Collects the metrics and the best weights of a training. Saves checkpoints of the training, if there is a folder."""
 
     def __init__(self, trainer: Trainer, keep_best: bool, folder: str | Path | None) -> None:
         self.trainer, self.best = trainer, BestWeights(keep_best)

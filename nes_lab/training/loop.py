@@ -253,7 +253,7 @@ class Trainer(TrainingState):
 
 
 def _check_splits(data: DatasetSpec) -> None:
-    """Raise if a data set has only one split, since a network is not trained on the images that it is evaluated on."""
+    """Raise an error if a data set has only one split. Training needs one split to learn from, and another to evaluate on."""
     if data.only_split:
         raise DataError(f"data set {data.name!r} has only the split {data.only_split!r}; training needs train and val")
 

@@ -113,7 +113,10 @@ class Objective:
         return (1 - weight) * mean_of(self.task.loss_name, label_loss) + weight * distillation_loss
 
     def _check_outputs(self, logits: Any) -> None:
-        """Raise an error if the network has fewer outputs than there are classes. Your own loss may take fewer."""
+        """Raise an error if the network has fewer outputs than there are classes.
+
+        With a loss of your own, nothing is checked.
+        """
         if (
             self.task.own_loss is None
             and isinstance(logits, Tensor)

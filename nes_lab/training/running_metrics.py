@@ -93,7 +93,7 @@ class RunningMetrics:
         return {name: Total(*part) for name, part in zip(names, summed, strict=True) if part.numel()}
 
     def reset(self) -> None:
-        """Forget all batches."""
+        """Set the sums and counts of the loss and of the metrics back to zero."""
         self._totals.clear()
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:

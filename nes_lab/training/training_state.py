@@ -125,7 +125,10 @@ class TrainingState:
         return bool(new)
 
     def score(self) -> Score | None:
-        """Return how good the network and its moving average are; None if they were not validated at the present step."""
+        """Return the deciding metric of the network and of its moving average, from the validation at the present step.
+
+        The result is None if there was no validation at this step.
+        """
         if self.step != self.validated * self.steps_per_epoch or not self.last:
             return None
         name = self.task.decisive

@@ -260,10 +260,10 @@ def _check_materialized(
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:
-    """Return the largest difference between the outputs of two models for one batch.
+    """Return how much the outputs of two models differ for one batch; 0 if they are equal.
 
-    It is divided by a measure of how much outputs depend on the input: the largest difference between the first model's
-    outputs for the first and the last sample of the batch.
+    This is the largest difference between their outputs, divided by how much outputs depend on the input. The divisor
+    is the largest difference between the first model's outputs for the first and the last sample.
     """
     if [t.shape for t in a] != [t.shape for t in b]:
         raise AssertionError(f"outputs have shapes {[tuple(t.shape) for t in b]}, not {[tuple(t.shape) for t in a]}")

@@ -186,7 +186,7 @@ def shared_examples(train: SplitFiles, val: SplitFiles, everything: bool = False
 def _keep_matching(
     left: list[Item], right: list[Item], key: Callable[[Item], Hashable]
 ) -> tuple[list[Item], list[Item]]:
-    """Keep only the files of two lists that may be in both lists, and return the shortened lists.
+    """Leave out the files of two lists that cannot be equal to a file of the other list, and return the shorter lists.
 
     Args:
         left: The first list.
