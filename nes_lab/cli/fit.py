@@ -70,7 +70,7 @@ def _data_config(options: FitCommand, calibration: str) -> DataConfig:
     Calibration images are the images on which the compressed network is fitted to the dense one.
 
     Args:
-        options: The flags of the command.
+        options: The flags of ``nes-lab fit``.
         calibration: Name of a data set, a function of the user's own as ``package.module:function``, or path of a folder with
             ``train/`` or ``val/``.
 

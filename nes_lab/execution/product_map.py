@@ -56,7 +56,7 @@ class ProductMap:
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.
 
-        It refuses four kinds of layers:
+        The execution refuses four kinds of layers:
 
         - layers with joint scope, where each block of the weight has its own starts
         - layers with groups

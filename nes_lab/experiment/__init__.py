@@ -6,7 +6,7 @@
 ``create_run``: create a run after all checks.
 ``start_from``: prepare a run that starts from a saved network, another run, or a network in memory.
 ``start_outputs``: compare the outputs of such a network with the classes of the data; replace its classifier.
-``initial_network``: keep the network from which a run starts in the run's folder.
+``initial_network``: store a run's initial network, from which its training begins, in the run's folder.
 ``run``: a run as an object (``nes_lab.Run``).
 ``open_runs``: open a run by its id, list runs, import a run.
 ``memory``: hold what a run needs and only this process has.

@@ -55,7 +55,8 @@ def create_run(
     Args:
         store: The store of the runs.
         config: The configuration that the user wrote.
-        source: The network to start from: a module, a run, a path or text. None: a new backbone.
+        source: The network to start from: a module, a run, the path of a saved network, or a text such as ``"ID:best"`` that
+            names a run. None: a new backbone.
         data: Data in memory. None: the configuration names it.
         loss: Function of (outputs, targets). None: cross entropy.
         metrics: Name -> function of (outputs, targets). None: those of the loss.

@@ -1,4 +1,4 @@
-"""Keep the network from which a run starts, in the run's folder ``start/``, if it is not a new backbone.
+"""Store a run's initial network in the folder ``start/`` of the run, if it is not a new backbone.
 
 The folder is one that :func:`nes_lab.save_pretrained` wrote. It lets the run start and resume without any file outside its own
 folder.
@@ -36,7 +36,7 @@ def is_compressed(network: nn.Module) -> bool:
 def load_initial(
     folder: Path, info: RunInfo, config: ExperimentConfig, network: nn.Module | None = None
 ) -> nn.Module | None:
-    """Load the network from which a run starts, bit for bit.
+    """Load the initial network of a run, bit for bit.
 
     Args:
         folder: Folder of the run.

@@ -168,7 +168,7 @@ def _of_run(run: RunHandle, which: str, store: RunStore) -> tuple[nn.Module, str
 
 
 def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[nn.Module, dict[str, str]]:
-    """Save the network from which a run starts in a folder, and load it again.
+    """Save the initial network of a run in a folder, and load it again.
 
     The folder also says how to make the network, if that is known.
 
@@ -226,9 +226,9 @@ def _class_stamp(network: nn.Module, data: DatasetSpec | None) -> dict[str, Any]
 def _fitted_config(
     config: ExperimentConfig, network: nn.Module, name: str, data: DatasetSpec | None, new_head: bool
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
-    """Adjust a configuration to the network from which the run starts.
+    """Adjust the configuration of a run to the run's initial network.
 
-    Return the new configuration, and sentences that say what the network overrides.
+    Return the new configuration, and sentences for the user: which settings of the configuration the network overrides.
     """
     backbone, notes = _fitted_backbone(config.backbone, getattr(network, "nes_lab_backbone", None), name)
     backbone = backbone.model_copy(update={"new_head": new_head})

@@ -1,4 +1,4 @@
-"""Compare the outputs of the network from which a run starts with the classes of the data, and replace its classifier if asked.
+"""Check that a run's initial network has one output per class of the data, or replace its classifier.
 
 Tests: tests/experiment/test_start_from.py.
 """

@@ -26,7 +26,7 @@ __all__ = ["StartWarning", "train"]
 
 
 class StartWarning(UserWarning):
-    """Warning that the network from which a run starts overrides a setting of the configuration."""
+    """A warning: the initial network of a run overrides a setting of the run's configuration."""
 
 
 def train(

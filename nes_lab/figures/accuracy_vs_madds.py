@@ -124,7 +124,7 @@ def measured_points(rows: Iterable[Mapping[str, Any] | MeasuredPoint]) -> list[M
 def _usable(rows: Iterable[Mapping[str, Any] | MeasuredPoint], is_run: bool = True) -> list[Mapping[str, Any]]:
     """Return the rows that have multiply-adds and an accuracy.
 
-    With ``is_run``, only rows of runs are returned. Without it, only points that the user wrote.
+    If ``is_run`` is True, only rows of runs are returned, otherwise only points that the user gave as mappings.
     """
     mappings = (row for row in rows if not isinstance(row, MeasuredPoint) and ("routing" in row) == is_run)
     return [row for row in mappings if _is_number(row.get("madds")) and _is_number(row.get("top1"))]

@@ -247,10 +247,10 @@ def _first_state(
     moment: Tensor | None,
     options: SearchOptions,
 ) -> SearchState:
-    """Fit the first epitome of a search, with the given starts.
+    """Return the first state of a search: the given starts, and the epitome fitted for them.
 
-    If ``scaled`` is True, each output channel gets a factor. Its size is the norm of the channel's weights. Its sign is
-    guessed.
+    If ``scaled`` is True, each output channel gets a factor. Its absolute value is the norm of the channel's weights. Its
+    sign is estimated from the weight.
     """
     scale = None
     if scaled:

@@ -175,8 +175,8 @@ def shrinking_axes(layer: SurveyedLayer, wiring: str) -> tuple[int, ...]:
 def _roundings(size: int, round_to: int) -> Iterator[tuple[float, int]]:
     """Yield the lengths to which an axis of length ``size`` can shrink: the multiples of ``round_to`` below it, largest first.
 
-    Each length is yielded as ``(ratio, length)``. By the ratio, lengths of different axes are sorted. It is the middle
-    between this length and the next larger one, divided by ``size``.
+    Each length is yielded as a pair ``(ratio, length)``. The ratio serves to sort the lengths of different axes. It is the mean
+    of this length and the next larger one, divided by ``size``.
     """
     above = size
     for below in range((size - 1) // round_to * round_to, 0, -round_to):

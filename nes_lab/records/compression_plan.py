@@ -57,7 +57,7 @@ class Epitome(Part):
 
     @property
     def counts(self) -> Counts:
-        """Params and stored bytes of the epitome. Its multiply-adds are 0, because the layers that read it have them."""
+        """Params and stored bytes of the epitome. Its multiply-adds are 0, because they count for the layers that read the epitome."""
         return Counts(self.params, 0, self.stored_bytes)
 
 

@@ -76,7 +76,7 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int | None = None) -> Identity:
-        """Describe a living process so that it can be recognized later.
+        """Return the ``Identity`` of a living process, by which the process can be recognized later.
 
         Args:
             pid: Process id; None means the calling process.
