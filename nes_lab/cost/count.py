@@ -148,7 +148,7 @@ def _learner_modules(model: nn.Module) -> set[int]:
 
 
 class _Calls(NamedTuple):
-    """What is added to torch's own count of operations for all calls of an epitome layer in one forward pass.
+    """The operations to add to torch's own count, for all calls of an epitome layer in one forward pass.
 
     Args:
         extra: Operations that torch does not count: multiply-adds of blending, copies and plain additions.

@@ -169,7 +169,7 @@ def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tens
 
 
 def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
-    """Return, on each diagonal of a tensor, the sums of any ``length`` entries that follow each other.
+    """Return the sums of every ``length`` consecutive entries on the diagonals of a tensor.
 
     From one entry of a diagonal to the next, the index along the axis ``cells`` grows by 1, and the index along the axis
     ``places`` by ``step``.

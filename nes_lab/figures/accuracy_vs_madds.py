@@ -131,7 +131,7 @@ def _usable(rows: Iterable[Mapping[str, Any] | MeasuredPoint], is_run: bool = Tr
 
 
 def _plain_point(row: Mapping[str, Any]) -> MeasuredPoint:
-    """Convert a point that the user gave as a mapping to a :class:`MeasuredPoint`.
+    """Return a :class:`MeasuredPoint` for a point that the user gave as a mapping.
 
     The mapping has the keys ``name``, ``madds``, ``top1`` and, if known, ``error``.
     """

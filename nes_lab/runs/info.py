@@ -108,7 +108,7 @@ class RunInfo(Record):
         return "" if over or not self.given else f"Resumable when {self.given_again()}"
 
     def given_again(self) -> str:
-        """Return the end of a sentence that says what to give again to continue this run.
+        """Return a text that says what to give again to continue this run. Messages use it as the end of a sentence.
 
         The text is empty if nothing must be given again.
 
