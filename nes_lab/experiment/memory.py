@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Memory"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Memory:
     """The objects in this process that belong to a run. An attribute is None if no such object was given.
 
@@ -39,13 +39,16 @@ class Memory:
     metrics: Mapping[str, AnyMetric] | None = None
 
     def with_given(self, **given: Any) -> Memory:
-        """Return a copy with the given objects in place of the old ones. Where None is given, the old object stays."""
+        """Return a copy with the given objects in place of the old ones. Where None is given, the old object stays.
+
+        If all are None, this object itself is returned.
+        """
         found = {name: value for name, value in given.items() if value is not None}
         if "data" in found:
             from nes_lab.datasets.as_dataset import as_dataset
 
             found["data"] = as_dataset(found["data"])
-        return replace(self, **found)
+        return replace(self, **found) if found else self
 
     def check(self, info: RunInfo) -> None:
         """Raise an error if the run was created with an object in memory that this process does not have.

@@ -132,9 +132,11 @@ class Run(RunHandle):
 
         Raises:
             RunError: If the run is finished or trains already, or the training fails.
+            CheckpointError: If an object differs from the one that the run was created with. The run does not change then.
         """
-        self.remember(network=network, data=data, loss=loss, metrics=metrics)
-        only_first(self.check_resumable)
+        memory = self.memory.with_given(network=network, data=data, loss=loss, metrics=metrics)
+        only_first(lambda: self._check_resumable(memory))
+        self.memory = memory
         if detach:
             launcher.launch(self.store, self.id)
             return self
@@ -181,6 +183,7 @@ class Run(RunHandle):
         Raises:
             OptionError: If ``epochs`` is not more than the run has now.
             RunError: If the run trains or waits in the queue, has no checkpoint, or the training fails.
+            CheckpointError: If an object differs from the one that the run was created with. The run does not change then.
 
         Examples:
             >>> import nes_lab, tempfile
@@ -189,15 +192,16 @@ class Run(RunHandle):
             >>> run.extend(2, progress=False).summary["extended_from"]
             'epoch 1'
         """
-        self.remember(network=network, data=data, loss=loss, metrics=metrics)
-        only_first(lambda: self._extend(epochs))
+        memory = self.memory.with_given(network=network, data=data, loss=loss, metrics=metrics)
+        only_first(lambda: self._extend(epochs, memory))
+        self.memory = memory
         begin: dict[str, Any] = {"detach": detach, "progress": progress, "on_progress": on_progress}
         return self.resume(**begin)
 
-    def _extend(self, epochs: int) -> None:
+    def _extend(self, epochs: int, memory: Memory) -> None:
         info = self.info
-        self._check_needs(info)
         check_extension(info, epochs)
+        self._check_needs(info, memory)
         training = {**info.config["training"], "epochs": epochs}
         load_config({**info.config, "training": training})  # other fields may not allow so many epochs
         extend(self.store, self.id, epochs)
@@ -208,16 +212,22 @@ class Run(RunHandle):
         Raises:
             RunError: If the run is finished or trains already, or if something that was given in memory must be given again.
         """
+        self._check_resumable(self.memory)
+
+    def _check_resumable(self, memory: Memory) -> None:
         info = self.info
         if info.is_active:
             raise RunError(f"run {info.id} is {info.state} in process {info.pid}; nes-lab cancel {info.id} stops it")
         refuse_finished(info)
-        self._check_needs(info)
+        self._check_needs(info, memory)
 
-    def _check_needs(self, info: RunInfo) -> None:
-        self.memory.check(info)
-        with imports_of_run(self.folder):
-            pass  # it only checks here that what the run imports is found and allowed
+    def _check_needs(self, info: RunInfo, memory: Memory) -> None:
+        memory.check(info)
+        with imports_of_run(self.folder):  # it checks that what the run imports is found and allowed
+            if memory is not self.memory:  # something was given to this call
+                from nes_lab.experiment.given_again import check_given
+
+                check_given(self.folder, info, load_config(info.config), memory)
 
     def _requeue(self) -> None:
         info = self.info

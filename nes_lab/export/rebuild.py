@@ -21,7 +21,10 @@ from nes_lab.nn.registry import epitome_layer_for
 from nes_lab.nn.starts import FrozenStarts
 from nes_lab.surgery.fuse import FoldedBatchNorm1d
 
-__all__ = ["dense_network", "rebuild"]
+__all__ = ["WAY_OUT", "dense_network", "rebuild"]
+
+WAY_OUT = "give the network it was made from as model="
+"""How an error about a network that differs ends."""
 
 _AFTER_FUSE = ("Identity", FOLDED_NORM, "Sequential")
 """Names of the classes by which ``fuse`` replaces a batch norm."""
@@ -90,9 +93,7 @@ def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
 
 
 def _different_network(difference: str) -> CheckpointError:
-    return CheckpointError(
-        f"the network differs from the saved one: {difference}; give the network it was made from as model="
-    )
+    return CheckpointError(f"the network differs from the saved one: {difference}; {WAY_OUT}")
 
 
 def _check_dense(dense: nn.Module, config: Mapping[str, Any]) -> None:

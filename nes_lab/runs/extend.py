@@ -63,7 +63,8 @@ def check_extension(info: RunInfo, epochs: Any) -> int:
         raise RunError(f"run {info.id} does not say in its {layout.CONFIG} for how many epochs it trains")
     check_int("epochs", epochs, 1)
     if epochs <= planned:
-        unfinished = f"; nes-lab resume {info.id} continues it" if info.is_resumable else ""
+        how = f"it continues when {info.given_again()}" if info.given else f"nes-lab resume {info.id} continues it"
+        unfinished = f"; {how}" if info.is_resumable else ""
         raise OptionError(
             f"epochs={epochs}: run {info.id} already has training.epochs={planned}; give more than that{unfinished}"
         )

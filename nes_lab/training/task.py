@@ -110,6 +110,10 @@ class Task:
             raise CheckpointError(
                 f"the checkpoint is of a training with {there.get('loss')}, not {here['loss']}; give the same loss= again"
             )
+        if here["own_loss"] and _last_part(here["loss"]) != _last_part(str(there.get("loss"))):
+            raise CheckpointError(
+                f"the checkpoint is of a training with {there.get('loss')}, not {here['loss']}; give the same loss= again"
+            )
         if here["metrics"] != there.get("metrics"):
             raise CheckpointError(
                 f"the checkpoint is of a training with metrics={_named(there.get('metrics'))}, not {_named(here['metrics'])}; "
@@ -129,6 +133,11 @@ def name_of(function: object) -> str:
         ('MSELoss', 'max')
     """
     return str(getattr(function, "__qualname__", type(function).__name__))
+
+
+def _last_part(name: str) -> str:
+    """Return the name of a function without the names of what it is defined in."""
+    return name.rpartition("=")[2].rpartition(".")[2]
 
 
 def _named(metrics: object) -> str:

@@ -28,7 +28,7 @@ from nes_lab.training.running_metrics import RunningMetrics
 from nes_lab.training.schedule import build_scheduler
 from nes_lab.training.task import CLASSIFICATION, Task
 
-__all__ = ["STATE_SCHEMA", "TrainingState"]
+__all__ = ["STATE_SCHEMA", "TrainingState", "check_saved_data"]
 
 STATE_SCHEMA = 1
 _MUST_MATCH = ("steps_per_epoch", "total", "seed")
@@ -179,7 +179,7 @@ class TrainingState:
                 f"the checkpoint has schema_version={state.get('schema_version')!r}; this version reads {STATE_SCHEMA}"
             )
         if isinstance(saved := state.get("data"), dict):  # absent from the checkpoints of older versions
-            _check_data(self.data, saved)
+            check_saved_data(self.data, saved)
         routing = state.get("routing", {})
         if not isinstance(routing, dict):
             raise CheckpointError(f"the checkpoint is incomplete or damaged: routing={routing!r}")
@@ -248,8 +248,12 @@ def _data_identity(data: DatasetSpec) -> dict[str, Any]:
     return {**numbers, "classes": list(data.classes), "labels": digest.hexdigest()}
 
 
-def _check_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
+def check_saved_data(data: DatasetSpec, saved: dict[str, Any]) -> None:
     """Raise an error if the data of a training has changed since the training was saved.
+
+    Args:
+        data: The data of the training.
+        saved: What a checkpoint stores of the data.
 
     Raises:
         CheckpointError: If the data has changed; the message says how.

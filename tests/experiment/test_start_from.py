@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -207,4 +208,32 @@ def test_loss_metrics_and_data_in_memory_are_given_again_to_resume(tmp_path) -> 
     nes_lab.train(resume=run.id, root=tmp_path, progress=False, **given)
     whole = nes_lab.train(CONFIG, root=tmp_path, progress=False, **given)
     assert run.summary["mae"] == whole.summary["mae"] and "top1" not in run.summary
+    begun = stopped_at(2, tmp_path, **given)
+    wrong = {
+        "network": (
+            nn.Sequential(nn.Linear(5, 1)),
+            "network=Sequential: .*in_features=4 in the saved model and 5 here",
+        ),
+        "data": (((inputs[:16], inputs[:16, :1]), given["data"][0]), "training examples: 32, now 16"),
+        "loss": (nn.L1Loss(), "loss=MSELoss, not loss=L1Loss"),
+        "metrics": ({"other": nn.L1Loss()}, r"metrics=mae \(lower is better\), not other"),
+    }
+    for held in (run, begun):
+        opened = nes_lab.open_run(held.id, root=tmp_path)
+        before = {path: path.read_bytes() for path in opened.folder.rglob("*") if path.is_file()}
+        for what, (other, message) in wrong.items():
+            for go_on in (partial(opened.extend, 3), opened.resume)[: 1 if held is run else 2]:
+                with pytest.raises(
+                    CheckpointError, match=rf"(?s){message}.*unchanged.*nes_lab.train\(resume='{held.id}'"
+                ):
+                    go_on(**given | {what: other}, progress=False)
+        assert before == {path: path.read_bytes() for path in opened.folder.rglob("*") if path.is_file()}
+    with pytest.raises(OptionError, match=r"epochs=2.*give more than that; it continues when the loss and the"):
+        begun.extend(2)
+    plain = stopped_at(2, tmp_path)
+    with pytest.raises(OptionError, match="Leave out network="):
+        plain.resume(network=given["network"])
+    with pytest.raises(CheckpointError, match=r"give the same loss= again.*unchanged"):
+        plain.resume(loss=nn.MSELoss())
+    assert plain.state == "cancelled" and plain.resume(progress=False).state == "finished"
     assert all(map(torch.equal, weights(run.network()), weights(whole.network())))
