@@ -59,7 +59,7 @@ def create_run(
             names a run. None: a new backbone.
         data: Data in memory. None: the configuration names it.
         loss: Function of (outputs, targets). None: cross entropy.
-        metrics: Name -> function of (outputs, targets). None: those of the loss.
+        metrics: Name -> function of (outputs, targets). None: top-1 and top-5 accuracy for cross entropy, otherwise none.
         group: Name that related runs share; may be empty.
         detach: Whether the run will train in a process in the background.
         check: Whether to check data, backbone, budget and training options before the run is created.

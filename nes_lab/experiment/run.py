@@ -125,7 +125,8 @@ class Run(RunHandle):
                 metrics for another loss.
             detach: Train in the background, after the runs that are already waiting, and return at once.
             progress: Show a bar on standard error while this process trains.
-            on_progress: Function that is called at most five times a second with a progress event. None: nothing is called.
+            on_progress: Function that is called with a :class:`~nes_lab.progress_bar.ProgressEvent`, at most five times a second.
+                None: nothing is called.
 
         Returns:
             This run.
@@ -175,7 +176,8 @@ class Run(RunHandle):
                 metrics for another loss.
             detach: Train in the background, after the runs that are already waiting, and return at once.
             progress: Show a bar on standard error while this process trains.
-            on_progress: Function that is called at most five times a second with a progress event. None: nothing is called.
+            on_progress: Function that is called with a :class:`~nes_lab.progress_bar.ProgressEvent`, at most five times a second.
+                None: nothing is called.
 
         Returns:
             This run.

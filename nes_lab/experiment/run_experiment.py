@@ -67,8 +67,9 @@ def run_experiment(
         data: The data that :func:`nes_lab.experiment.build.check` returned for the run's config; None loads the data.
         network: The network that was given in memory when the run was created; None: the run's files can make it.
         loss: Function of (outputs, targets) that returns the mean loss of a batch. None: cross entropy.
-        metrics: Name -> function of (outputs, targets), as for :func:`nes_lab.evaluate`. The first metric decides which checkpoint
-            is the best. None: top-1 and top-5 accuracy for cross entropy; with another loss, the loss decides.
+        metrics: Name -> function of (outputs, targets) whose higher values are better; or a pair (function, ``"lower"``); or a
+            :class:`nes_lab.Metric`. The first metric decides which checkpoint is the best. None: top-1 and top-5 accuracy for
+            cross entropy. With another loss, None means that the loss decides.
         progress: Show a bar on standard error.
 
     Returns:

@@ -61,19 +61,20 @@ def train(
         start: A saved network to start from: its folder (``nes-lab fit`` and ``nes-lab compress`` write one), or a run, by its
             id or as an object. A run stands for the network of its newest checkpoint. ``"ID:best"`` names its network with the
             best validation, ``"ID:averaged"`` its averaged weights. None: ``config`` decides.
-        data: A data set in memory: a pair (training data, validation data), each a map-style data set, a pair of tensors or a
-            loader. None: the one that ``config`` names.
+        data: A data set in memory: a pair (training data, validation data). Each of the two is a map-style data set, a pair of
+            tensors (inputs, targets) or a loader. None: the data set that ``config`` names.
         loss: Function of (outputs, targets) that returns the mean loss of a batch, for any task. None: cross entropy.
-        metrics: Name -> function of (outputs, targets), as for :func:`nes_lab.evaluate`. The first one decides which checkpoint is
-            the best. None: top-1 and top-5 accuracy for cross entropy; with another loss, the loss decides.
+        metrics: Name -> function of (outputs, targets) whose higher values are better; or a pair (function, ``"lower"``); or a
+            :class:`nes_lab.Metric`. The first metric decides which checkpoint is the best. None: top-1 and top-5 accuracy for
+            cross entropy. With another loss, None means that the loss decides.
         overrides: Values that replace those of ``config``, by dotted path, such as ``{"training.epochs": 3}``. None: none.
         group: Name that related runs share, for :func:`nes_lab.list_runs`; may be empty.
         check: Whether to check data, network and budget first. Without the check, a mistake makes the run fail when
             it starts. The call is then fast if ``detach`` is True, because it does not import torch.
         detach: Train in the background, after the runs that are already waiting, and return at once.
         progress: Show a bar on standard error while this process trains.
-        on_progress: Function that is called with progress events: first one of phase ``"created"``, whose label is the id of
-            the run, then at most five a second. None: nothing is called.
+        on_progress: Function that is called with a :class:`~nes_lab.progress_bar.ProgressEvent`, at most five times a second. The
+            first event has the phase ``"created"``, and its label is the id of the run. None: nothing is called.
         resume: Continue this run instead of creating one: its id or the run itself. Give ``network``, ``data``, ``loss`` and
             ``metrics`` again if the run was created with them. None: a run is created.
         allow_import: Import the function that the folder ``start`` names as its network. It runs code that the folder chooses, so

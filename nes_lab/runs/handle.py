@@ -161,7 +161,8 @@ class RunHandle:
         Args:
             timeout: Longest time to wait, in seconds. None waits as long as it takes.
             progress: Show a bar on standard error.
-            on_progress: Function that is called several times a second with a progress event. None: nothing is called.
+            on_progress: Function that is called with a :class:`~nes_lab.progress_bar.ProgressEvent`, several times a second. None:
+                nothing is called.
 
         Returns:
             This run, in the state finished or cancelled.

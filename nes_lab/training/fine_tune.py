@@ -62,8 +62,9 @@ def fine_tune(
         train_loader: The training data: a loader of batches ``(inputs, targets)``, such as torch's ``DataLoader``; or a map-style
             data set of (input, target) pairs; or a pair of tensors (inputs, targets).
         val_loader: The validation data, in one of the same forms. None: ``train_loader`` is a pair of both.
-        recipe: A :class:`nes_lab.Recipe`, or some of its fields as a dict. Fields that a dict lacks are ``epochs=5``, ``lr=1e-3``,
-            ``optimizer="adamw"``, ``weight_decay=0.05`` and ``batch_size=32``; a loader chooses its own batch size. None: these.
+        recipe: A :class:`nes_lab.Recipe`, or some of its fields as a dict. The defaults of such a dict are ``epochs=5``,
+            ``lr=1e-3``, ``optimizer="adamw"``, ``weight_decay=0.05`` and ``batch_size=32``. A loader chooses its own batch size.
+            None: the defaults.
         loss: Function of (outputs, targets) that returns the mean loss of the batch, a tensor with a loss per example, or a pair
             (sum, count). None: cross entropy.
         metrics: Name -> function of (outputs, targets) whose higher values are better; or a pair (function, ``"lower"``); or a
