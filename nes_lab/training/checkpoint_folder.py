@@ -5,17 +5,22 @@ Tests: tests/training/test_fine_tune.py.
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import CheckpointError
 from nes_lab.runs import checkpoints, layout
-from nes_lab.training.checkpoint import load_training, save_training
+from nes_lab.training.checkpoint import load_state, load_training, save_training
+from nes_lab.training.recipe import Recipe
 from nes_lab.training.training_state import TrainingState
 
 __all__ = ["CheckpointFolder"]
 
 KEEP = 2
+_FREE = ("checkpoint_every_epochs", "checkpoint_every_steps", "log_every_steps")
+"""Fields of a recipe that may change when a training continues."""
 
 
 class CheckpointFolder:
@@ -55,7 +60,7 @@ class CheckpointFolder:
         """
         stem = self.folder / layout.CHECKPOINTS / f".saving-step-{training.step:08d}-a01"
         files = [stem.with_name(stem.name + ending) for ending in (".safetensors", ".state.pt")]
-        save_training(training, *files, **extra)
+        save_training(training, *files, recipe=json.dumps(asdict(training.recipe), default=str), **extra)
         checkpoints.commit(self.folder, training.step, 1, files, KEEP, training.score())
 
     def load(self, training: TrainingState) -> dict[str, Any]:
@@ -71,7 +76,19 @@ class CheckpointFolder:
         if checkpoint is None:
             return {}
         assert checkpoint.state is not None  # save writes both files
+        self._check_recipe(training.recipe, load_state(checkpoint.state).get("recipe"))
         return load_training(training, checkpoint.weights, checkpoint.state)
+
+    def _check_recipe(self, recipe: Recipe, saved: object) -> None:
+        before = json.loads(saved) if isinstance(saved, str) else {}
+        present = json.loads(json.dumps(asdict(recipe), default=str))
+        changed = [f"{k}: {before[k]!r}, now {v!r}" for k, v in present.items() if k in before and before[k] != v]
+        changed = [text for text in changed if text.partition(":")[0] not in _FREE]
+        if changed:
+            raise CheckpointError(
+                f"folder={str(self.folder)!r} holds a training with another recipe ({'; '.join(changed)}); give the same recipe "
+                "to continue it, or another folder to train anew"
+            )
 
     def best(self) -> checkpoints.Checkpoint | None:
         """Return the checkpoint with the best weights, averaged or not; None if there is none yet."""

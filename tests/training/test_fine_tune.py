@@ -92,6 +92,12 @@ def test_fine_tune_goes_on_in_its_folder_bit_for_bit(tmp_path, snap):
     assert finished.best == report.best and all(again[name].equal(weights[name]) for name in whole)
     with pytest.raises(CheckpointError, match="seed"):
         trained(tmp_path / "cut", seed=1)
+    recipe |= {"epochs": 6, "ema_decay": None, "log_every_steps": 3}
+    changed = (
+        r"another recipe \(epochs: 4, now 6; ema_decay: 0.5, now None\); give the same recipe .* or another folder"
+    )
+    with pytest.raises(CheckpointError, match=changed):
+        trained(tmp_path / "cut")
 
 
 def test_fine_tune_keeps_no_weights_from_before_the_starts_were_rounded():
