@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.docstring_sample import COUNT, RESULTS, VERDICTS, docstrings, draw, record
 
-LEAST_CLEAR = 0.88
+LEAST_CLEAR = 0.94
 """What the committed sample reached; the aim is 0.95."""
 
 
