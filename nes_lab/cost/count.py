@@ -1,27 +1,32 @@
 """Count params, multiply-adds and stored bytes of a model, dense or compressed.
 
-The multiply-adds of convolutions, linear layers and attention products are counted. torch's ``FlopCounterMode`` counts
-the floating-point operations while the model runs. Two of these are one multiply-add. In epitome layers, weights may be
-blended from neighboring epitome cells. The counter misses these multiply-adds. A formula adds them.
+The multiply-adds of convolutions, linear layers, recurrent layers and attention products are counted. torch's
+``FlopCounterMode`` counts the floating-point operations while the model runs. Two of these are one multiply-add. Formulas add
+what this counter misses:
+
+- some operations of torch, such as an LSTM on a CPU: :mod:`nes_lab.cost.op_madds`
+- in epitome layers, the blending of weights from neighboring epitome cells
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from math import prod
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from nes_lab.cost.meter import Meter
+from nes_lab.cost.not_counted import not_counted
 from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_example
+from nes_lab.cost.unseen import inner_tensors
 from nes_lab.execution.base import ExecutionCost
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.records.cost_report import CostReport, LayerCost
+from nes_lab.records.cost_report import CostReport, LayerCost, gaps_text
 from nes_lab.records.counts import Counts
 
 __all__ = ["count", "stored_params", "tensor_counts"]
@@ -32,6 +37,9 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
 
     The model runs once in evaluation mode without gradients. Afterwards, each module's training or evaluation mode is restored.
     Multiply-adds are counted for the complete batch; papers report them for a batch of 1.
+
+    What cannot be counted is in the report's ``not_counted``, with a warning: weights that an operation without a formula multiplies,
+    and numbers that quantized layers pack into opaque objects.
 
     Args:
         model: Any module. The multiply-adds of an epitome layer depend on its execution plan: the way to compute the layer.
@@ -56,16 +64,18 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
         for n, m in model.named_modules()
         if isinstance(m, EpitomeLayer)
     ]
-    counter = _Counter()
-    meter = _Meter(model, counter)
+    meter = Meter(model)
     try:
-        with evaluating(model), counting_kernels(), counter:
+        with evaluating(model), counting_kernels(), meter.counter:
             run_example(model, example_input)
     finally:
         own = meter.close()
         for handle in handles:
             handle.remove()
     rows = tuple(_rows(model, own, calls))
+    gaps = not_counted(model, meter.counter.uses, frozenset(meter.ran))
+    if gaps:
+        warnings.warn(f"count: not counted: {gaps_text(gaps)}", stacklevel=2)
     return CostReport(
         params=stored_params(model),
         madds=sum(r.madds for r in rows),
@@ -75,20 +85,22 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
         weight_madds=sum(r.weight_madds for r in rows),
         input_shape=input_shape(example_input),
         by_layer=rows,
+        not_counted=gaps,
     )
 
 
 def tensor_counts(tensors: Iterable[Tensor]) -> Counts:
     """Count the numbers and the bytes of some tensors.
 
-    The result's ``params`` is how many numbers the tensors have. Its ``madds`` is 0.
+    The result's ``params`` is how many numbers the tensors have. Its ``madds`` is 0. The bytes of a quantized weight of torchao
+    are those of its integers and factors.
 
     Examples:
         >>> tensor_counts([torch.zeros(2, 3), torch.zeros(4)]).params
         10
     """
     tensors = list(tensors)
-    stored_bytes = sum(t.numel() * t.element_size() for t in tensors)
+    stored_bytes = sum(t.numel() * t.element_size() for tensor in tensors for t in inner_tensors(tensor))
     return Counts(sum(t.numel() for t in tensors), 0, stored_bytes)
 
 
@@ -170,78 +182,6 @@ def _watch(name: str, calls: dict[str, _Calls]) -> Any:
         calls[name] = _Calls(extra, past.dense_madds + dense, layer.resolved_execution(shape).name)
 
     return hook
-
-
-class _Nowhere:
-    """A module tracker for torch's ``FlopCounterMode`` that does nothing.
-
-    torch's own tracker fails if a module gets a parameter as input while gradients are off.
-    """
-
-    parents = frozenset({"Global"})
-
-    def __enter__(self) -> _Nowhere:
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        return None
-
-
-class _Counter(FlopCounterMode):
-    """Counts the operations of the whole model, as torch's ``FlopCounterMode`` does, but does not count them for each module."""
-
-    def __init__(self) -> None:
-        super().__init__(display=False)
-        self.mod_tracker = _Nowhere()  # type: ignore[assignment]
-
-
-class _Meter:
-    """Counts the operations of each module, without those of its child modules.
-
-    A module with several names is listed under the first name.
-    """
-
-    def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
-        self.counter = counter
-        self.own: dict[str, int] = defaultdict(int)
-        self._open: list[tuple[str, int]] = [("", 0)]
-        self._handles = [
-            handle
-            for name, module in model.named_modules()
-            if name  # operations outside all other modules belong to the model itself
-            for handle in (
-                module.register_forward_pre_hook(lambda *_, name=name: self._switch(name)),
-                module.register_forward_hook(lambda *_: self._switch(None)),
-            )
-        ]
-
-    def _switch(self, entered: str | None) -> None:
-        """Add the newly counted operations to the current module, then make another module the current one.
-
-        Args:
-            entered: Name of the module that starts to run. None means that the current module has ended and its caller
-                continues.
-        """
-        name, since = self._open.pop()
-        total = self.counter.get_total_flops()
-        self.own[name] += total - since
-        if entered is not None:
-            self._open += [(name, total), (entered, total)]
-        else:
-            self._open.append((self._open.pop()[0], total))
-
-    def close(self) -> dict[str, int]:
-        """Stop counting, and return the multiply-adds of each module by name.
-
-        A module's number does not include its child modules.
-        """
-        for handle in self._handles:
-            handle.remove()
-        while len(self._open) > 1:
-            self._switch(None)
-        name, since = self._open.pop()
-        self.own[name] += self.counter.get_total_flops() - since
-        return {name: twice // 2 for name, twice in self.own.items()}
 
 
 def _rows(model: nn.Module, own: dict[str, int], calls: dict[str, _Calls]) -> Iterator[LayerCost]:

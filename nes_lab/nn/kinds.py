@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from nes_lab.execution.base import SAME_TF, LayerOp
 
@@ -92,6 +94,16 @@ def why_not(module: nn.Module) -> str:
     if others:
         return f"{type(module).__name__} holds {others[0]!r} besides weight and bias, so what it computes is not known"
     assert weight is not None  # checked above
+    return _no_plain_weight(weight)
+
+
+def _no_plain_weight(weight: Tensor) -> str:
+    """Return why a weight is not a plain tensor of floating-point numbers; empty if it is one."""
+    if is_traceable_wrapper_subclass(weight):
+        kind = type(weight).__name__
+        return f"its weight is of class {kind}, not a plain tensor; compress before quantizing, materialize, and quantize the result"
+    if weight.layout != torch.strided:
+        return f"its weight is stored as {weight.layout}, not as a dense tensor; call to_dense() on it"
     return "" if weight.is_floating_point() else f"its weight is {weight.dtype}, not floating point"
 
 

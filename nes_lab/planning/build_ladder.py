@@ -18,6 +18,7 @@ from nes_lab.planning.overrides import LayerSettings, settings_by_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer, survey
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import LayerPlan
+from nes_lab.records.cost_report import NotCounted, gaps_text
 from nes_lab.records.options import PlanOptions
 
 __all__ = ["build_ladder"]
@@ -36,13 +37,18 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
             ``separable``.
 
     Raises:
-        BudgetError: If the model has no layer that an epitome could replace.
+        BudgetError: If the model has no layer that an epitome could replace, or the budget limits a quantity that cannot be counted.
         OptionError: If an option is wrong, or a pattern matches no layer.
     """
     check_learner_options(**(options.layer_options or {}))
     surveyed = survey(model, example_input, options)
+    gaps = surveyed.report.not_counted
     if not surveyed.layers:
-        raise BudgetError(f"{type(model).__name__} has no convolution or linear layer that an epitome could replace")
+        named = f"; not counted: {gaps_text(gaps)}" if gaps else ""
+        raise BudgetError(
+            f"{type(model).__name__} has no convolution or linear layer that an epitome could replace{named}"
+        )
+    _check_counted(gaps, budget)
     options = replace(options, scope=_resolved_scope(surveyed, budget, options))
     settings = settings_by_layer(surveyed.layers, options.overrides)
     steps: list[LayerSteps] = []
@@ -55,6 +61,15 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
             own, why = (layer_settings.options(options), layer_settings.why) if layer_settings else (options, "")
             steps.append(layer_steps(layer, own, why))
     return Ladder(surveyed, uniform_steps(steps), fixed, options)
+
+
+def _check_counted(gaps: Sequence[NotCounted], budget: Budget | None) -> None:
+    """Raise a ``BudgetError`` if a budget limits a quantity that could not be counted."""
+    for quantity in ("params", "madds"):
+        limit = getattr(budget, quantity, None)
+        named = gaps_text([gap for gap in gaps if gap.quantity == quantity])
+        if limit is not None and named:
+            raise BudgetError(f"{quantity}={limit!r} cannot be checked, as not all are counted: {named}")
 
 
 def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions) -> Any:

@@ -25,6 +25,7 @@ from nes_lab.planning.strategies import STRATEGIES
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.cost_report import gaps_text
 from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
@@ -110,7 +111,7 @@ def plan_for_budget(
 
     Raises:
         BudgetError: If the budget cannot be met; the message names the smallest counts that can be reached and the layers that
-            hold most of them.
+            hold most of them. If the budget limits a quantity that :func:`nes_lab.count` cannot count, the message names the layers.
         OptionError: If an option is not among its choices, a pattern matches no layer, or the report in ``sensitivity`` was measured
             with other options.
         PlanError: If the report in ``sensitivity`` was measured on another model.
@@ -165,7 +166,9 @@ def _first_rung(ladder: Ladder, budget: Budget) -> int:
 def _plan_at(ladder: Ladder, rung: int, budget: Budget) -> CompressionPlan:
     options = ladder.options
     origin = f"{options.strategy}, routing={options.routing}, {_reach_options(options)}".replace("'", "")
-    return assemble(ladder.survey, ladder.layer_plans(rung), budget, origin, untouched="the budget is met without it")
+    plan = assemble(ladder.survey, ladder.layer_plans(rung), budget, origin, untouched="the budget is met without it")
+    gaps = gaps_text(ladder.survey.report.not_counted)
+    return replace(plan, notes=(*plan.notes, *([f"not counted: {gaps}"] if gaps else [])))
 
 
 def _reach_options(options: PlanOptions) -> str:

@@ -5,9 +5,9 @@ Tests: tests/cost/test_count.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from nes_lab.records.columns import columns
 from nes_lab.records.counts import QUANTITIES, Counts, total
@@ -16,7 +16,7 @@ from nes_lab.records.table import Table, merge_rows
 from nes_lab.renamed import warn_renamed
 from nes_lab.text import format_number, format_shape, format_share
 
-__all__ = ["CostReport", "LatencyReport", "LayerCost"]
+__all__ = ["CostReport", "LatencyReport", "LayerCost", "NotCounted", "gaps_text"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,40 @@ class LayerCost(Part):
         return _counts(self)
 
 
+@dataclass(frozen=True)
+class NotCounted(Part):
+    """A module with a quantity that could not be counted.
+
+    Args:
+        name: Name of the module; ``""`` for the model itself.
+        kind: Class of the module.
+        quantity: ``"params"`` (numbers that are not tensors of torch, and their bytes) or ``"madds"`` (products with the module's
+            weights).
+        reason: Why the quantity could not be counted.
+    """
+
+    name: str
+    kind: str
+    quantity: Literal["params", "madds"]
+    reason: str
+
+    def __str__(self) -> str:
+        return gaps_text([self])
+
+
+def gaps_text(gaps: Sequence[NotCounted]) -> str:
+    """Return what could not be counted as text; modules with the same reason are named together.
+
+    Examples:
+        >>> gaps_text([NotCounted(name, "Own", "madds", "my::op has no formula") for name in "ab"])
+        'madds of a (Own), b (Own): my::op has no formula'
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for gap in gaps:
+        names.setdefault((gap.quantity, gap.reason), []).append(f"{gap.name or 'the model itself'} ({gap.kind})")
+    return "; ".join(f"{quantity} of {', '.join(modules)}: {reason}" for (quantity, reason), modules in names.items())
+
+
 @dataclass(frozen=True, repr=False)
 class CostReport(Record):
     """Params and multiply-adds of a model for one example input, in total and by layer; ``print`` shows a table.
@@ -77,6 +111,7 @@ class CostReport(Record):
             weights are cached at inference.
         input_shape: Shape of the example input.
         by_layer: Costs of the modules that have params or multiply-adds, in module order.
+        not_counted: Modules with a quantity that could not be counted; the totals lack it. Empty in JSON of older versions.
 
     Examples:
         >>> import torch, nes_lab
@@ -99,6 +134,7 @@ class CostReport(Record):
     weight_madds: int
     input_shape: tuple[int, ...]
     by_layer: tuple[LayerCost, ...]
+    not_counted: tuple[NotCounted, ...] = ()
 
     @property
     def counts(self) -> Counts:
@@ -126,7 +162,8 @@ class CostReport(Record):
         for name in texts if dense != counts else ():
             share = format_share(getattr(counts, name), getattr(dense, name))
             texts[name] += f" of {getattr(dense, name):,} ({share})"
-        return f"CostReport: {', '.join(texts.values())} at input {format_shape(self.input_shape)}"
+        missing = f"; not counted: {gaps_text(self.not_counted)}" if self.not_counted else ""
+        return f"CostReport: {', '.join(texts.values())} at input {format_shape(self.input_shape)}{missing}"
 
     def table(self) -> Table:
         """Return the cost report as a table: one row per layer, and a last row with the totals.
@@ -140,7 +177,11 @@ class CostReport(Record):
             columns("name", "kind", "weight_shape", "epitome_shape", *counts, "execution"),
             self.rows(),
             total={"name": "total", **asdict(self.counts), **_dense_counts(self.dense)},
-            after=[f"input {format_shape(self.input_shape)}", *([learner] if self.learner_params else [])],
+            after=[
+                f"input {format_shape(self.input_shape)}",
+                *([learner] if self.learner_params else []),
+                *(f"not counted: {gap}" for gap in self.not_counted),
+            ],
         )
 
     def notebook_table(self) -> Table:
