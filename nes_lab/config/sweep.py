@@ -66,7 +66,9 @@ class Range(Section):
         return self
 
     def values(self) -> tuple[int | float, ...]:
-        """List the numbers of the range, from ``low`` to ``high`` in steps of ``step``. If no step is given, the step is 1.
+        """List the numbers of the range, from the lower end ``low`` to the upper end ``high``, at the distance ``step``.
+
+        If no distance is given, it is 1.
 
         Examples:
             >>> Range(low=0.1, high=0.4, step=0.1).values()

@@ -102,8 +102,8 @@ class Attempt:
         """Build the network and the data, train the network, and write the run's summary.
 
         Returns:
-            A dict. For a finished run it has ``state`` and the entries of the summary. For a cancelled run it has ``state``,
-            ``step`` and ``total``: the number of steps done, and the number of steps of a complete run.
+            A dict. For a finished run it has the entry ``state`` and the entries of the summary. For a cancelled run it has the
+            entries ``state``, ``step`` (number of steps done) and ``total`` (number of steps of a complete run).
 
         Raises:
             CheckpointError: If the latest checkpoint cannot be resumed from, because it has weights but no training state.

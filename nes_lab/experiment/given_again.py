@@ -1,4 +1,6 @@
-"""Compare what is given in memory to continue a run with what the run was created with, before anything of the run changes.
+"""Check the network, data, loss and metrics that a user gives to continue a run, before anything of the run changes.
+
+They must be those with which the run was created.
 
 Tests: tests/experiment/test_start_from.py.
 """
@@ -24,13 +26,15 @@ __all__ = ["check_given"]
 
 
 def check_given(folder: Path, info: RunInfo, config: ExperimentConfig, given: Memory) -> None:
-    """Check that a run can continue with the given objects. Nothing of the run changes.
+    """Check that the network, data, loss and metrics that a user gives to continue a run are those it was created with.
+
+    Nothing of the run changes.
 
     Args:
         folder: Folder of the run.
         info: The run.
         config: Configuration of the run.
-        given: The objects. What is None is not compared.
+        given: The network, data, loss and metrics. An attribute that is None is not compared.
 
     Raises:
         CheckpointError: If an object differs from the one that the run was created with. The message says what to give.
@@ -65,7 +69,10 @@ def _check_network(folder: Path, info: RunInfo, config: ExperimentConfig, networ
 
 
 def _check_names(info: RunInfo, given: Memory) -> None:
-    """Compare names, for a run that has not trained yet."""
+    """Raise an error if the data, loss or metrics have other names than those that the run was created with.
+
+    This check is for a run without a checkpoint, for which only the names are recorded.
+    """
     names = {} if given.data is None else {"data": given.data.name}
     names |= {} if given.loss is None else {"loss": name_of(given.loss)}
     names |= {} if given.metrics is None else {"metrics": ", ".join(given.metrics)}

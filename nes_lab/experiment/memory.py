@@ -39,9 +39,9 @@ class Memory:
     metrics: Mapping[str, AnyMetric] | None = None
 
     def with_given(self, **given: Any) -> Memory:
-        """Return a copy with the given objects in place of the old ones. Where None is given, the old object stays.
+        """Return a copy of this object in which some attributes are replaced, such as the network or the data.
 
-        If all are None, this object itself is returned.
+        An argument that is None leaves its attribute as it is. If all arguments are None, this object itself is returned.
         """
         found = {name: value for name, value in given.items() if value is not None}
         if "data" in found:
@@ -65,5 +65,5 @@ class Memory:
             raise RunError(f"run {info.id} continues only when {info.given_again()}")
 
     def arguments(self) -> dict[str, Any]:
-        """Return the objects as keyword arguments, without those that are None."""
+        """Return the network, data, loss and metrics as keyword arguments, without those that are None."""
         return {name: value for name, value in vars(self).items() if value is not None}

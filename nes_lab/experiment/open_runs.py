@@ -77,7 +77,7 @@ def list_runs(
     limit: int | None = None,
     root: str | Path | None = None,
 ) -> list[Run]:
-    """List training runs, newest first.
+    """List training runs, newest first. In the example, the folder is new and has no runs.
 
     Args:
         group: Only the runs of this group, such as a sweep. None: of all groups.

@@ -46,7 +46,7 @@ _POLL_SECONDS = 0.1
 
 
 def is_rank() -> bool:
-    """Return True if this process is one of several that were launched to train a run together.
+    """Return True if this process is one of several that were launched to train a run together. In the example it is alone.
 
     Examples:
         >>> is_rank()

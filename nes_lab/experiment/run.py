@@ -237,11 +237,11 @@ class Run(RunHandle):
             launcher.requeue(self.store, info)
 
     def remember(self, **given: Any) -> None:
-        """Keep objects that the run's files cannot make again. Later calls of this object's methods use them.
+        """Keep objects, such as a network in memory, that the run's files cannot make again. Later method calls use them.
 
         Args:
-            given: Any of the arguments ``network``, ``data``, ``loss`` and ``metrics`` of :func:`nes_lab.train`. An argument
-                that is None changes nothing.
+            given: The objects, as keyword arguments: ``network``, ``data``, ``loss`` and ``metrics``, as in
+                :func:`nes_lab.train`. An argument that is None changes nothing.
         """
         self.memory = self.memory.with_given(**given)
 

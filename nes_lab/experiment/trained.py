@@ -158,7 +158,10 @@ def _untaught(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _recorded_data(store: RunStore, run_id: str) -> DatasetSpec | None:
-    """Return a data set without examples, with the shapes that a run recorded; None if the run recorded none."""
+    """Return a data set that has no examples, but knows the shape of its inputs and the number of classes.
+
+    The run recorded both when it loaded its data. Return None if the run recorded nothing.
+    """
     facts = [event for event in store.events(run_id) if event["kind"] == "data" and "input_shape" in event]
     if not facts:
         return None

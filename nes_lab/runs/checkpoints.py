@@ -65,7 +65,11 @@ class Checkpoint:
 
     @property
     def value(self) -> float | None:
-        """Value of the metric for the network that :attr:`averaged` names; None if it is not known."""
+        """Value of the metric; None if it is not known.
+
+        If :attr:`averaged` is True, it is the value of the network with averaged weights. Otherwise it is the value of the
+        network that the optimizer trained.
+        """
         return None if self.score is None else self.score.value(self.averaged)
 
     def text(self) -> str:
@@ -154,8 +158,8 @@ def commit(
 ) -> dict[str, Any]:
     """Make files that were just written the latest checkpoint of a run, and delete old checkpoints.
 
-    The ``keep`` newest checkpoints are kept, and the best one of each network: of the network that the optimizer trained, and of the
-    one with averaged weights.
+    Three kinds of checkpoints are kept: the newest ones, the one with the best weights that the optimizer trained, and the one
+    with the best averaged weights.
 
     Args:
         run: Folder of the run.
@@ -195,8 +199,8 @@ def commit(
 def _kept(entries: list[dict[str, Any]], keep: int) -> list[dict[str, Any]]:
     """Return the entries of the checkpoints to keep, oldest first.
 
-    These are the ``keep`` newest checkpoints, the best one of the network that the optimizer trained, and the best one of the
-    network with averaged weights.
+    These are the newest checkpoints (as many as the number ``keep``), the one with the best weights that the optimizer trained,
+    and the one with the best averaged weights.
     """
     tops = [best_of(entries), best_of(entries, averaged=True)]
     return [item for item in entries[:-keep] if any(item is top for top in tops)] + entries[-keep:]
@@ -283,8 +287,8 @@ def latest(run: Path) -> Checkpoint | None:
     The SHA-256 of each file is computed and compared with the stored one.
 
     Returns:
-        The checkpoint, or None if the run never saved one. The ``note`` of the checkpoint says why newer ones were
-        skipped.
+        The checkpoint, or None if the run never saved one. The attribute ``note`` of the checkpoint says
+        why newer ones were skipped.
 
     Raises:
         CheckpointError: If all checkpoints of the run are damaged.

@@ -25,9 +25,9 @@ class Contest:
 
     Args:
         name, rival: Names of the two networks.
-        difference: Mean top-1 of ``name`` minus mean top-1 of ``rival``, in percentage points.
+        difference: Mean top-1 of the first network minus mean top-1 of the second, in percentage points.
         error: Standard error of the difference, in percentage points.
-        seeds: Number of runs of ``name``, and number of runs of ``rival``.
+        seeds: Number of runs of the first network, and number of runs of the second.
     """
 
     name: str

@@ -28,10 +28,12 @@ class DecidingMetric:
 
     @classmethod
     def of_summary(cls, summary: Mapping[str, Any]) -> DecidingMetric:
-        """Find the deciding number in the summary of a run: the one whose best value the summary holds.
+        """Find out from the summary of a run which number decides which weights are the best.
 
-        In the example, ``best_error`` is the best value of ``error``. ``best_ema_error`` is the best value of the network with
-        averaged weights. A summary does not say which values are better, so :attr:`better` is always ``"higher"``.
+        Only for the deciding number does a summary have an entry ``best_<name>``. In the example this is ``best_error``, so the
+        deciding number is ``error``. Entries ``best_ema_<name>`` are about the averaged weights and are ignored. The summary does
+        not say whether higher or lower values are better. The attribute :attr:`better` of the result is therefore always
+        ``"higher"``, even for an error; do not use it.
 
         Examples:
             >>> DecidingMetric.of_summary({"error": 0.2, "best_error": 0.1, "best_ema_error": 0.3}).name
@@ -67,7 +69,7 @@ class DecidingMetric:
 
 
 def deciding_metric(rows: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> DecidingMetric:
-    """Return the number that decides which weights of a run are the best.
+    """Return the number that decides which weights of a run are the best: its first metric in validation, or the loss.
 
     Args:
         rows: Rows of the run's metrics.

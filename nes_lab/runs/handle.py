@@ -109,7 +109,10 @@ class RunHandle:
         return Table([number_column(key) for key in keys], rows)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events of the run, such as starts and checkpoints, in order. Each has at least ``kind`` and ``time``."""
+        """Return the events of the run, such as starts and checkpoints, in order.
+
+        Each event has at least the entries ``kind`` and ``time``.
+        """
         return self.store.events(self.id)
 
     def progress(self) -> RunProgress:

@@ -199,7 +199,7 @@ def read_info(folder: Path) -> RunInfo:
 
 
 def refuse_finished(info: RunInfo) -> None:
-    """Refuse a run that is finished, because there is nothing to resume.
+    """Refuse a run that is finished, because there is nothing to resume. The run in the example is not refused.
 
     Raises:
         RunError: If the run is finished. The message says how to give it more epochs.

@@ -137,10 +137,11 @@ def _moved_run(folder: Path) -> dict[str, Any]:
 
 
 def moved_status(info: RunInfo) -> dict[str, Any]:
-    """Return the content of ``status.json`` that a packed run has. The process that trained the run here is left out.
+    """Return the file ``status.json`` of a run that is packed to be moved to another machine, as a dict.
 
-    A run that is neither finished, cancelled nor failed becomes ``cancelled``, so that it can be resumed on the other machine.
-    Its reason then names the state that it had here, as in the example.
+    The dict does not name the process that trained the run on this machine. If the run is neither finished, cancelled nor
+    failed, its state becomes ``cancelled``, so that the other machine can resume it. The reason then names the old state, as in
+    the example.
 
     Examples:
         >>> moved_status(RunInfo("a", state="lost", step=3, total=9, reason="process 7 has ended"))["reason"]

@@ -116,7 +116,7 @@ def _finite(value: Any) -> float | int | None:
 
 
 def pareto(rows: Iterable[Mapping[str, Any]], cost: str = "madds", value: str = "top1") -> list[bool]:
-    """Return for each row whether it is on the Pareto front. Low ``cost`` and high ``value`` are better.
+    """Return for each row whether it is on the Pareto front of two columns, one to keep low and one to keep high.
 
     A row is not on the front if another row is at least as good in both columns and better in at least one. A row without a
     finite cost and value is never on the front. Of rows that are equal in both columns, all are on the front or none.
@@ -165,7 +165,8 @@ def group_rows(rows: Iterable[Mapping[str, Any]], by: str | Sequence[str]) -> li
         by: Column or columns to group by.
 
     Returns:
-        One row per group, in order of first appearance. It has the columns ``by``, and ``extended_from`` if a run was extended.
+        One row per group, in order of first appearance. It has the columns that ``by`` names, and the column
+        ``extended_from`` if a run was extended.
         The column ``n`` is the number of rows in the group. A column of results such as ``top1`` holds the mean of the group,
         or None if no row has a value. The column ``<column>_std`` holds the sample standard deviation, or None if fewer than
         two rows have a value.

@@ -112,7 +112,7 @@ def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -
     Starts are the positions at which a layer reads its epitome.
 
     Only the first and the latest snapshot keep the epitomes. If the run was resumed at an earlier step, there may be snapshots of
-    steps after ``step``. They are deleted.
+    later steps than this one. They are deleted.
     """
     folder.mkdir(exist_ok=True)
     path = snapshot_path(folder, step)

@@ -190,7 +190,10 @@ class RunStore:
         return current_rows(read_lines(self.path(run_id) / layout.METRICS))
 
     def events(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the events of a run, such as starts and checkpoints, in order. Each has at least ``kind`` and ``time``."""
+        """Return the events of a run, such as starts and checkpoints, in order.
+
+        Each event has at least the entries ``kind`` and ``time``.
+        """
         return [row for row in read_lines(self.path(run_id) / layout.EVENTS) if isinstance(row.get("kind"), str)]
 
     def log_tail(self, run_id: str, lines: int = 50) -> str:

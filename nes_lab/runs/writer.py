@@ -192,8 +192,8 @@ class RunWriter:
     def metric(self, **row: Any) -> None:
         """Append one row to the metrics of the run.
 
-        Give at least ``step`` and ``split``. The row also gets the time, and ``attempt``: 1 before the run was resumed,
-        2 after the first resume, and so on.
+        Give at least the fields ``step`` and ``split``. The row also gets the time, and the field ``attempt``: 1 before the run
+        was resumed, 2 after the first resume, and so on.
 
         Raises:
             RunError: If ``step`` is not an integer, or the row cannot be written.
@@ -247,8 +247,8 @@ class RunWriter:
     ) -> None:
         """Make files that were just written the latest checkpoint of the run, and delete old checkpoints.
 
-        The ``keep`` newest checkpoints are kept, and the best one of each network: of the network that the optimizer trained,
-        and of the one with averaged weights.
+        Three kinds of checkpoints are kept: the newest ones, the one with the best weights that the optimizer trained, and the
+        one with the best averaged weights.
 
         Args:
             step: Training steps done.

@@ -19,8 +19,8 @@ __all__ = ["BestWeights"]
 class BestWeights:
     """Remembers the epoch with the best validation of a training so far, and keeps its weights on the CPU.
 
-    These are the averaged weights if they were better than the others. When a training rounds its starting indices to
-    integers, the best epoch before this is forgotten.
+    A network may have two sets of weights: those that the optimizer trained, and their moving average. The better set is
+    kept. When a training rounds its starting indices to integers, the best epoch before this is forgotten.
 
     Args:
         keep: True: keep the weights. False: only remember the epoch.

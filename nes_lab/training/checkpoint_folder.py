@@ -24,10 +24,10 @@ _FREE = ("checkpoint_every_epochs", "checkpoint_every_steps", "log_every_steps")
 
 
 class CheckpointFolder:
-    """A folder that keeps the two newest checkpoints of a training, and the best ones.
+    """A folder that keeps the two newest checkpoints of a training, and the best ones. A damaged checkpoint is never used.
 
-    The best ones are that of the network that the optimizer trained, and that of the network with averaged weights. A
-    damaged checkpoint is never used.
+    There are two kinds of best checkpoint. In one, the weights that the optimizer trained had the best validation. In the
+    other, the averaged weights had it.
 
     Args:
         folder: The folder. It is created if it does not exist.

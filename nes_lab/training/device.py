@@ -41,7 +41,7 @@ def pick_device(name: str) -> torch.device:
 def check_processes(device: torch.device, processes: int) -> None:
     """Raise an error if a training has more processes than its device allows.
 
-    Each GPU allows one process. The CPU allows any number.
+    Each GPU allows one process. The CPU allows any number, such as the four in the example.
 
     Raises:
         OptionError: If there are too many processes; the message says how many are possible.

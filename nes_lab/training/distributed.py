@@ -53,7 +53,7 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """Return the number of processes that train together.
+    """Return the number of processes that train together; 1 if this process trains alone, as in the example.
 
     Examples:
         >>> world_size()
@@ -83,7 +83,7 @@ def is_joined() -> bool:
 def join() -> None:
     """Connect this process to the other processes of the training.
 
-    Nothing happens if this process trains alone, or if it is already connected.
+    Nothing happens if this process trains alone, as in the example, or if it is already connected.
 
     Raises:
         RunError: If the other processes cannot be reached.
@@ -163,7 +163,7 @@ def _gloo_group() -> Any:
 def max_over_ranks(*numbers: int) -> tuple[int, ...]:
     """Compare numbers between all processes of a training, and return the maximum of each number.
 
-    All processes must call this function.
+    All processes must call this function. In a process that trains alone, as in the example, the numbers come back unchanged.
 
     Examples:
         >>> max_over_ranks(0, 3)

@@ -150,7 +150,10 @@ class Total(NamedTuple):
 
 
 def total_of(name: str, value: Any, examples: int, dtype: torch.dtype = torch.float64) -> Total:
-    """Return the sum and the count of what a loss or a metric returned for a batch, as vectors without gradients.
+    """Return the sum of a loss or a metric over a batch, and the count by which the sum is divided to give the mean.
+
+    Both are vectors without gradients. In the example, the values 1 and 3 give the sum 4 and the count 2. The mean 2 of two
+    examples gives the same.
 
     Args:
         name: Name of the loss or metric, for the error message.

@@ -54,7 +54,7 @@ def broadcast_buffers(*networks: nn.Module, with_parameters: bool = False) -> No
 def check_sync_batchnorm(sync_batchnorm: bool, device: torch.device) -> None:
     """Raise an error if synchronized batch norms are requested on a device that is not a CUDA GPU.
 
-    Synchronized batch norms compute their statistics over all processes of a training.
+    Synchronized batch norms compute their statistics over all processes of a training. In the example they are not requested.
 
     Raises:
         OptionError: If synchronized batch norms are requested and the device is not a CUDA GPU.

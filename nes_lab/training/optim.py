@@ -108,7 +108,7 @@ def _check_groups(network: nn.Module, weight_decay: float, lr: float | None, sta
 
 
 def check_optimizer(name: str) -> None:
-    """Raise an error if timm does not know an optimizer of this name.
+    """Raise an error if timm does not know an optimizer of this name. It knows the one in the example.
 
     Raises:
         OptionError: If the name is not known; the message suggests the closest known name.

@@ -18,6 +18,8 @@ __all__ = ["check_recipe", "check_training", "images_per_step"]
 def check_recipe(recipe: Recipe, device: torch.device) -> None:
     """Raise an error if the device does not support an option of the training, or if the optimizer is unknown.
 
+    The recipe in the example is allowed.
+
     Raises:
         OptionError: If an option is refused; the message names the option.
 
@@ -31,6 +33,8 @@ def check_recipe(recipe: Recipe, device: torch.device) -> None:
 
 def check_training(recipe: Recipe, data: DatasetSpec, model: nn.Module, processes: int = 1) -> None:
     """Raise an error if the data or the network's parameters do not allow the recipe (the settings of the training).
+
+    The recipe in the example is allowed.
 
     Raises:
         OptionError: If an option is refused; the message names the option.

@@ -16,7 +16,8 @@ class StopSignals:
     Instead, the name of the signal is stored in ``received``.
 
     The previous signal handlers are restored at the end of the ``with`` block. Python allows signal handlers only in the main
-    thread. In any other thread this context manager does nothing, and ``received`` stays empty.
+    thread. In any other thread this context manager does nothing, and ``received`` stays empty. In the
+    example, no signal arrives.
 
     Attributes:
         received: Name of the last signal, such as ``"SIGTERM"``; empty if there was none.

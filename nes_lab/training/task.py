@@ -62,7 +62,7 @@ class Task:
 
     @property
     def better(self) -> str:
-        """The direction in which this number is better: ``"higher"`` or ``"lower"``."""
+        """``"higher"`` or ``"lower"``: the values of the deciding number that are better."""
         return self.metrics[self.decisive].better if self.metrics else "lower"
 
     def is_better(self, value: float, than: float | None) -> bool:
@@ -92,7 +92,7 @@ class Task:
         return loss if self.own_loss is not None else partial(_cross_entropy, loss)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint stores of the task: the name of the loss, and the metrics with their directions."""
+        """Return what a checkpoint stores of the task: names of loss and metrics, and which values of a metric are better."""
         directions = [[name, metric.better] for name, metric in self.metrics.items()]
         return {"loss": self.loss_name, "own_loss": self.own_loss is not None, "metrics": directions}
 
@@ -147,7 +147,7 @@ def _named(metrics: object) -> str:
 
 
 def _cross_entropy(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
-    """Return the cross entropy. If the outputs or targets do not suit it, raise an error that says what is needed."""
+    """Return the cross entropy of outputs and targets. If they do not suit it, raise an error that says what is needed."""
     if not isinstance(outputs, Tensor):
         raise OptionError(
             f"the network returns a {type(outputs).__name__}; give loss=, a function of (outputs, targets)"

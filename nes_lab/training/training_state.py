@@ -110,7 +110,9 @@ class TrainingState:
         return self.best.get("top1")
 
     def note_best(self, numbers: dict[str, float]) -> bool:
-        """Remember the best validation of the network and of its moving average. Return True if one of them is new.
+        """Remember the best validation so far, of the network and of its moving average.
+
+        Return True if the latest validation is the best so far for one of the two.
 
         Args:
             numbers: The numbers of the latest validation.
