@@ -14,8 +14,9 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from nes_lab.execution.base import SAME_TF, LayerOp
+from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
-__all__ = ["BASES", "class_kind", "kind_of", "layer_op", "why_not"]
+__all__ = ["ALREADY_EPITOME", "BASES", "class_kind", "kind_of", "layer_op", "why_not"]
 
 BASES: dict[type[nn.Module], str] = {
     nn.Linear: "linear",
@@ -24,6 +25,9 @@ BASES: dict[type[nn.Module], str] = {
     nn.Conv3d: "conv3d",
 }
 """Torch's own layer classes that an epitome layer can replace, each with its kind."""
+
+ALREADY_EPITOME = "it is an epitome already; materialize the network, or start from the dense network"
+"""Why a layer of a compressed network is not replaced again."""
 
 _BY_NAME: dict[tuple[str, str], str] = {
     ("timm", "Linear"): "linear",  # like torch's, except that it casts under scripting
@@ -79,6 +83,8 @@ def why_not(module: nn.Module) -> str:
         >>> why_not(nn.Linear(2, 3))
         ''
     """
+    if isinstance(getattr(module, "geometry", None), EpitomeGeometry):  # nes_lab.nn.layer imports this file
+        return ALREADY_EPITOME
     weight = module._parameters.get("weight")
     if isinstance(module, tuple(BASES)) and weight is None:
         return "its weight is computed by a hook or parametrization (weight_norm and the like), not stored"

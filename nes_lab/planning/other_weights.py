@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from nes_lab.nn.kinds import BASES
+from nes_lab.nn.kinds import ALREADY_EPITOME, BASES
+from nes_lab.nn.layer import EpitomeLayer
 
 __all__ = ["other_weight_reason", "other_weights"]
 
@@ -53,6 +54,8 @@ def other_weight_reason(module: nn.Module, parameter: str) -> str:
         >>> other_weight_reason(nn.MultiheadAttention(8, 2), "in_proj_weight")
         'in_proj_weight belongs to MultiheadAttention itself; there is no Linear layer to replace'
     """
+    if isinstance(module, EpitomeLayer):
+        return ALREADY_EPITOME
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "an embedding is looked up row by row, not multiplied"
     return f"{parameter} belongs to {type(module).__name__} itself; there is no Linear layer to replace"

@@ -17,6 +17,7 @@ from torch import nn
 
 from nes_lab.errors import BudgetError, OptionError
 from nes_lab.geometry.epitome_geometry import Boundary
+from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.planning.build_ladder import build_ladder
 from nes_lab.planning.ladder import Ladder
 from nes_lab.planning.latency import meet_latency
@@ -185,6 +186,8 @@ def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
     The message names the smallest params and multiply-adds that can be reached.
     """
     least = ladder.totals[-1]
+    epitomes = sum(isinstance(layer.module, EpitomeLayer) for layer in ladder.survey.layers)
+    whole = "dense" if not epitomes else f"the given network, in which {epitomes} of the layers are epitomes already"
     sentences = []
     for quantity, limit in limits.items():
         reached = getattr(least, quantity)
@@ -192,7 +195,7 @@ def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
             share = reached / getattr(ladder.survey.dense, quantity)
             sentences.append(
                 f"{quantity}={format_number(limit)} cannot be met: the least reachable is {format_number(reached)} ({reached:,}, "
-                f"{share:.1%} of dense) with {_reach_options(ladder.options)}; "
+                f"{share:.1%} of {whole}) with {_reach_options(ladder.options)}; "
                 f"most of it is held by {_largest_layers(ladder, quantity)}"
             )
     return BudgetError(". ".join(sentences), least=least)

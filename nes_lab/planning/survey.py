@@ -13,6 +13,7 @@ from nes_lab.cost.count import count, tensor_counts
 from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_example
 from nes_lab.execution.base import LayerOp
 from nes_lab.nn.kinds import BASES, kind_of, layer_op
+from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.planning.dense_rules import Replaceable, dense_context, dense_reason, replaceable
 from nes_lab.planning.other_weights import other_weights
 from nes_lab.records.cost_report import CostReport
@@ -116,12 +117,15 @@ def _is_layer(module: nn.Module) -> bool:
 def _list_layers(
     model: nn.Module, report: CostReport, calls: Mapping[int, Sequence[tuple[int, ...]]]
 ) -> list[SurveyedLayer]:
-    """List all modules that hold a weight matrix, in module order."""
+    """List all modules that hold a weight matrix, in module order, without the parts of epitome layers."""
     modules = dict(model.named_modules())
     others = {id(module): (name, parameter) for name, module, parameter in other_weights(model)}
     counts = {row.name: row.counts for row in report.by_layer}
+    parts = {id(p) for m in modules.values() if isinstance(m, EpitomeLayer) for p in m.modules() if p is not m}
     layers: list[SurveyedLayer] = []
     for name, module in modules.items():
+        if id(module) in parts:
+            continue
         if _is_layer(module):
             parent = modules.get(name.rpartition(".")[0])
             layer = SurveyedLayer(

@@ -8,7 +8,7 @@ from torch import nn
 
 import nes_lab
 from nes_lab import Budget, CompressionPlan
-from nes_lab.errors import OptionError
+from nes_lab.errors import OptionError, PlanError
 
 X8 = torch.randn(1, 1, 8, 8)
 SMALL = nes_lab.create_backbone("small_mobilenetv2", num_classes=10, in_channels=1)
@@ -57,3 +57,16 @@ def test_dense_reason_is_overruled_by_a_name_but_not_by_a_type():
     assert list(by_name.layers) == ["classifier"]
     with pytest.raises(nes_lab.BudgetError, match="32 channels, below min_channels=64"):
         nes_lab.plan_for_budget(MODEL, Budget(params=0.95), X, include="Linear", min_channels=64)
+
+
+@pytest.mark.parametrize("routing", ["tiled", "learner"])
+def test_no_epitome_layer_says_what_to_do_with_a_network_that_is_compressed_already(routing):
+    """The linear layers of an index learner are no layers of the network."""
+    model, x = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64)), torch.zeros(1, 64)
+    plan = nes_lab.plan_for_budget(model, Budget(params="60%"), x, routing=routing)
+    small = nes_lab.compress(model, plan)
+    advice = "it is an epitome already; materialize the network, or start from the dense network"
+    with pytest.raises(PlanError, match=f"layer '0': {advice}"):
+        nes_lab.compress(small, plan)
+    with pytest.raises(nes_lab.BudgetError, match=r"100\.0% of the given network, in which 2 .*" + advice):
+        nes_lab.plan_for_budget(small, Budget(params="60%"), x)
