@@ -39,7 +39,7 @@ def all_runs() -> list[RunInfo]:
 
 
 def run_of(run_id: str) -> Run:
-    """Return a training run on this computer. An address in the browser can name only runs in the folder of all runs."""
+    """Return the run with this id from the folder of all runs on this computer. Runs in other folders cannot be named."""
     return open_run(run_id, root=default_root())
 
 

@@ -58,7 +58,7 @@ OnProgress = Callable[[ProgressEvent], object]
 
 
 def check_progress(progress: object, on_progress: object) -> None:
-    """Check that ``progress`` is a bool and that ``on_progress`` is a function or None.
+    """Check that ``progress`` is a bool and that ``on_progress`` is a function or None. The values in the example are right.
 
     Raises:
         OptionError: If ``progress`` or ``on_progress`` is something else; the message says which values are right.
@@ -134,8 +134,8 @@ def seconds_left(
     """Estimate the seconds until the last step of a training, from the speed of its latest steps.
 
     Args:
-        rows: Rows of metrics in order of steps. Each has ``step`` and ``time``, in seconds since 1970. It may have
-            ``attempt``: 1 before the run was resumed, 2 after the first resume, and so on.
+        rows: Rows of metrics in order of steps. Each has the entries ``step`` and ``time`` (in seconds since 1970). It may
+            have the entry ``attempt``: 1 before the run was resumed, 2 after the first resume, and so on.
         total: Number of all training steps.
         attempt: Use only the rows with this ``attempt``. None means the latest attempt.
         now: Present time in seconds since 1970; None reads the clock.

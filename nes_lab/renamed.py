@@ -82,9 +82,10 @@ def renamed_arguments(**old_names: str | Translate) -> Callable[[Callable[P, R]]
 
 
 def progress_or_callback(value: Any) -> dict[str, Any]:
-    """Return today's keyword arguments for the argument ``progress=`` of earlier versions, a function or a bool.
+    """Convert a value of the argument ``progress=`` from an earlier version to the arguments that a function has now.
 
-    A function becomes ``on_progress=``. A bool stays ``progress=``.
+    At that time the value could also be a function that was called with each progress event. Such a function now belongs to
+    the argument ``on_progress=``. A bool still belongs to ``progress=``.
 
     Examples:
         >>> progress_or_callback(True), list(progress_or_callback(print))
@@ -94,12 +95,13 @@ def progress_or_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_callback(value: Any) -> dict[str, Any]:
-    """Return today's keyword arguments for the argument ``progress=`` that training functions had in earlier versions.
+    """Convert a value of a training function's argument ``progress=`` from an earlier version to the arguments that it has now.
 
-    A function becomes ``on_progress=``. A bool stays ``progress=``. None becomes ``progress=False``.
+    At that time the value could also be a function that was called with each progress event. Such a function now belongs to
+    the argument ``on_progress=``. A bool still belongs to ``progress=``, and None means ``progress=False``.
 
-    The events that the function gets also have the old keys: ``step`` (number of units of work done) and ``eta_s`` (seconds
-    left).
+    The events of that time had the entries ``step`` (number of units of work done) and ``eta_s`` (seconds left). The user's
+    function still gets them.
 
     Examples:
         >>> progress_or_old_callback(lambda event: print(event["step"]))["on_progress"]({"done": 3, "total": 4})
@@ -111,12 +113,13 @@ def progress_or_old_callback(value: Any) -> dict[str, Any]:
 
 
 def progress_or_old_demo_callback(value: Any) -> dict[str, Any]:
-    """Return today's keyword arguments for the argument ``progress=`` that the demo had in earlier versions.
+    """Convert a value of the demo's argument ``progress=`` from an earlier version to the arguments that it has now.
 
-    A function becomes ``on_progress=``. A bool stays ``progress=``. None becomes ``progress=False``.
+    At that time the value could also be a function that was called with each progress event. Such a function now belongs to
+    the argument ``on_progress=``. A bool still belongs to ``progress=``, and None means ``progress=False``.
 
-    The events that the function gets have the old form: ``eta_s`` holds the seconds left, and ``running`` is a list with
-    one text per network in training.
+    The events of that time had other entries than those of today: ``eta_s`` (seconds left), and ``running`` as a list with one
+    text per network in training. The user's function still gets these entries.
 
     Examples:
         >>> event = {"done": 1, "total": 2, "running": {"dense": 0.5}}

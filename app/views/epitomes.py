@@ -26,7 +26,7 @@ HELP = {
 def choose(label: str, name: str, options: list[str], usual: str) -> str:
     """Let the user choose one of several options, and return the chosen option.
 
-    The page's URL keeps the choice. If the URL names no option, ``usual`` is chosen at first.
+    The page's URL keeps the choice. If the URL names none of the options, the option ``usual`` is chosen at first.
     """
     before = st.query_params.get(name)
     chosen = st.selectbox(label, options, index=options.index(before if before in options else usual))

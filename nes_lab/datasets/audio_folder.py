@@ -42,7 +42,7 @@ MAX_GAIN_DB = 6.0
 
 
 def random_delay(clips: Tensor, generator: torch.Generator, most: int) -> Tensor:
-    """Shift every clip in time by at most ``most`` samples, at random. Zeros fill the gap.
+    """Shift every clip in time at random, by no more samples than the number ``most``. Zeros fill the gap.
 
     Shape:
         - clips ``(N, 1, T)``, any dtype; the result has the same shape and dtype

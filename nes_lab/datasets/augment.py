@@ -104,7 +104,7 @@ def _eraser(probability: float) -> Callable[[Tensor], Tensor]:
 
 
 def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[Any]:
-    """Return the random changes of a PIL image that ``knobs`` turns on, as functions: color jitter and an augmentation policy."""
+    """Return functions that change a PIL image at random: color jitter and an augmentation policy, if the options ask for them."""
     from torchvision.transforms import v2
 
     steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []

@@ -52,15 +52,15 @@ def examples_by_class(
 
 
 def _spread(values: np.ndarray, most: int) -> np.ndarray:
-    """Return at most ``most`` entries of an array, evenly spaced."""
+    """Return evenly spaced entries of an array, or all entries if the array is short."""
     return values[np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))]
 
 
 def _in_order(candidates: np.ndarray, each: int) -> Iterator[int]:
-    """Return the order in which to try to read the examples of a class, as indices.
+    """Return the indices of all examples of a class, in the order in which they should be read.
 
-    The first ``each`` examples are evenly spaced; ``each`` is the number of examples wanted. The others come afterwards, in case
-    some of the first cannot be read.
+    Evenly spaced examples come first, as many as are wanted. The others follow. They are read only if some of the first cannot
+    be read.
     """
     first = _spread(np.arange(len(candidates)), each).tolist()
     rest = sorted(set(range(len(candidates))) - set(first))

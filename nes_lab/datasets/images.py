@@ -122,7 +122,7 @@ def _check_white_is_known(image: Image.Image) -> None:
 
 
 def pixel_problems(images: np.ndarray, white: float = 255.0) -> list[str]:
-    """Return sentences about wrong pixels of images in memory: NaN, infinite, or outside 0 to ``white``.
+    """Return sentences about wrong pixels of images in memory: NaN, infinite, negative or above the value of white.
 
     Args:
         images: Images ``(N, C, H, W)``.

@@ -82,7 +82,9 @@ class Members(Sequence[Item]):
 
 
 def select_items(items: Sequence[Item], indices: Tensor | slice) -> Sequence[Item]:
-    """Return the image files or archive members at the given positions. The result for a :class:`Members` is a :class:`Members`.
+    """Return the image files or archive members at the given positions.
+
+    If they are given as a :class:`Members`, the result is a :class:`Members` too.
 
     Args:
         items: Image files, or members of tar archives.

@@ -30,7 +30,7 @@ __all__ = ["MapSplit", "as_pair", "known_targets"]
 
 
 class _Examples(Dataset):
-    """Data set that reads (input, target) pairs from another one. The random generators are seeded before each pair is read."""
+    """Data set that reads (input, target) pairs from another data set, and seeds the random generators before each pair."""
 
     def __init__(self, source: Any, what: str) -> None:
         self.source, self.what = source, what

@@ -105,7 +105,11 @@ class DatasetSpec:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Return the shape of one example: ``(channels, height, width)``, ``(channels, length)`` for audio, or ``shape``."""
+        """Return the shape of one example, without a batch axis.
+
+        If the attribute ``shape`` is not None, it is returned. Otherwise the shape is ``(channels, length)`` for audio and
+        ``(channels, height, width)`` for images.
+        """
         if self.shape is not None:
             return self.shape
         size = (self.image_size, self.image_size) if self.length is None else (self.length,)

@@ -99,7 +99,7 @@ def _items_and_labels(files: DatasetFiles, split: str) -> tuple[Sequence[Item], 
 def _without_broken(
     items: Sequence[Item], labels: Tensor, split: str, classes: tuple[str, ...], skip_broken: float
 ) -> tuple[Sequence[Item], Tensor, tuple[str, ...]]:
-    """Decode the images of a split and leave out the unreadable ones. A larger share than ``skip_broken`` is an error.
+    """Decode the images of a split, and leave out the unreadable ones. Raise an error if too many are unreadable.
 
     Returns:
         The remaining images, their labels, and notes about the images that were left out.

@@ -81,7 +81,7 @@ def same_layout(result: Tensor, tensor: Tensor) -> Tensor:
 
 
 def like_format(tensor: Tensor, dim: int, length: int) -> Tensor:
-    """Make an uninitialized tensor that is like ``tensor``, but has ``length`` entries along axis ``dim``."""
+    """Make an uninitialized tensor that differs from a given tensor only in its length along one axis."""
     shape = list(tensor.shape)
     shape[dim] = length
     fmt = torch.channels_last if channels_inside(tensor) else torch.contiguous_format

@@ -204,7 +204,7 @@ def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
 def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
     """Return the largest allowed start (position in the epitome) of each patch, as a tensor.
 
-    The values are those of ``geometry.limits(axis)``. The tensor has the dtype and device of ``like``.
+    The values are those of ``geometry.limits(axis)``. The dtype and the device are those of the tensor ``like``.
     """
     # computed by torch operations, which compilers can trace
     return constant(like, _limits, geometry, axis, like.dtype, 0)

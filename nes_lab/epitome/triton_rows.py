@@ -113,7 +113,7 @@ def _blocks(rows: int, positions: int, tile: dict[str, int]) -> tuple[int, int]:
 
 
 def _launch(kernel: Any, programs: int, data: Tensor, *args: Any, **constants: Any) -> None:
-    """Launch a Triton kernel on the device of ``data``, even if another device is the current one."""
+    """Launch a Triton kernel on the device of its tensor, even if another device is the current one."""
     # fused multiply-adds are requested explicitly, because the default differs between releases of triton
     with torch.cuda.device_of(data):
         kernel[(programs,)](data, *args, **constants, enable_fp_fusion=True)
@@ -262,7 +262,7 @@ def _reads(rows: AxisRows) -> int:
 def _axis(rows: AxisRows, unused: Tensor) -> list[Tensor]:
     """Return the three tensors that a Triton kernel takes for one weight axis.
 
-    They are the lower epitome cells, the upper cells and the factors of the upper cells in the blend. A tensor that the
-    axis does not have is replaced by ``unused``.
+    They are the lower epitome cells, the upper cells and the factors of the upper cells in the blend. The tensor ``unused`` stands
+    in for a tensor that the axis does not have.
     """
     return [unused if part is None else part.contiguous() for part in rows or (None, None, None)]

@@ -169,10 +169,10 @@ def _window_sums(products: Tensor, op: LayerOp, accumulate: torch.dtype) -> Tens
 
 
 def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: int) -> Tensor:
-    """Return the sums of every ``length`` consecutive entries on the diagonals of a tensor.
+    """Return the sums of a fixed number of neighboring entries on the diagonals of two axes of a tensor.
 
-    From one entry of a diagonal to the next, the index along the axis ``cells`` grows by 1, and the index along the axis
-    ``places`` by ``step``.
+    From one entry of a diagonal to the next, the index along the first axis grows by 1, and the index along the second axis by
+    a given step.
     """
     # Sums are built by doubling: two sums of m terms give one sum of 2 m terms. This takes at most 2 log2(length) additions
     # of slices. Nothing is subtracted: rounding errors stay as small as those of a plain sum, and an infinity affects only
@@ -213,9 +213,10 @@ def _starts(taps: AxisTaps | None, like: Tensor) -> list[tuple[Tensor, Tensor | 
 
 
 def _read(sums: Tensor, taps: Taps, cells: Sequence[int], filters: int, op: LayerOp) -> Tensor:
-    """Return the sum of each output channel's window, the stretch of the epitome that the channel uses as its kernel.
+    """Give each output channel the sum of products that belongs to it.
 
-    If a start lies between two cells, blend the sums of the two neighboring windows.
+    An output channel uses a stretch of the epitome, its window, as its kernel. The sum over the products in each window is
+    already computed. If the start of a channel lies between two cells, the sums of two neighboring windows are blended.
     """
     all_filters = torch.arange(filters, device=sums.device)
     channels = [(all_filters, None)] if taps[0] is None else taps[0].levels()

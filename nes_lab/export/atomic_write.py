@@ -18,7 +18,7 @@ __all__ = ["new_file", "new_folder"]
 
 @contextlib.contextmanager
 def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``, and rename it to ``path`` if the ``with`` block ends without an error.
+    """Yield a temporary folder beside the final path. If the ``with`` block ends without an error, rename the folder to this path.
 
     Args:
         path: Path of the new folder.
@@ -63,7 +63,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
 
 
 def _rename(temporary: Path, path: Path) -> None:
-    """Rename a temporary folder to ``path``, and remove the old folder that was at ``path``.
+    """Move a temporary folder to its final path. If another folder is there, remove that folder.
 
     If the system allows it, the two folders change places in one step.
     """
@@ -94,7 +94,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path``, and rename it to ``path`` if the ``with`` block ends without an error.
+    """Yield a temporary file beside the final path. If the ``with`` block ends without an error, rename the file to this path.
 
     Args:
         path: Path of the new file; an existing file is replaced. If the path is a symbolic link, its target is replaced.

@@ -40,7 +40,7 @@ def download_from_hub(address: str) -> Path:
 
 
 def check_repo_id(repo_id: object) -> None:
-    """Refuse a value that cannot be the name of a repository on the Hugging Face Hub.
+    """Refuse a value that cannot be the name of a repository on the Hugging Face Hub. The value in the example is allowed.
 
     Raises:
         OptionError: If the value is refused; the message quotes it.

@@ -90,7 +90,8 @@ def series_name(row: Mapping[str, Any]) -> str:
     """Return the name of the group to which a point of the figure belongs.
 
     The group of a run with epitome layers is ``"epitome"`` with their routing. The group of a run without them is
-    ``"dense"``. A point that the user wrote has no entry ``routing``; its group is its ``series`` or its ``name``.
+    ``"dense"``. A point that the user wrote has no entry ``routing``. Its entry ``series`` names the group; without it,
+    the entry ``name`` does.
 
     Examples:
         >>> series_name({"routing": "free"}), series_name({"routing": None})

@@ -81,7 +81,9 @@ def symmetric_limit(values: np.ndarray) -> float:
 
 
 def thin(count: int, limit: int) -> np.ndarray:
-    """Choose at most ``limit`` of ``count`` points at even spacing, with the first and the last, and return their indices.
+    """Choose evenly spaced points from a row of points, with the first and the last, and return their indices.
+
+    The row has ``count`` points, and at most ``limit`` points are chosen.
 
     Examples:
         >>> thin(10, 4).tolist()

@@ -131,5 +131,5 @@ def history_of(history: History, layer: str | None = None) -> Sequence[tuple[int
 
 
 def largest_layers(layers: Mapping[str, LayerSnapshot], most: int = 2) -> list[str]:
-    """Return the names of the ``most`` layers whose epitomes have the most cells, largest first."""
+    """Return the names of the layers with the largest epitomes, largest first. ``most`` limits the number of names."""
     return sorted(layers, key=lambda name: -math.prod(layers[name].epitome_shape))[:most]

@@ -117,13 +117,13 @@ def _residuals(
 
 
 def _allowed(routing_map: RoutingMap, axis: int, places: Tensor) -> Tensor:
-    """Say which of the starts ``places`` each patch may take along one axis.
+    """Say for each patch which of the given positions in the epitome it may take along one axis.
 
-    With the boundary ``clamp``, a patch must end inside the epitome. On an axis without starts, only the present position
-    is allowed.
+    With the boundary ``clamp``, a patch must end inside the epitome. On an axis without starts, a patch may
+    take only the position that it has now.
 
     Returns:
-        Booleans, one row per patch and one column per start: True where the patch may take the start.
+        Booleans, one row per patch and one column per position: True where the patch may take the position.
     """
     geometry = routing_map.geometry
     a = geometry.axes[axis]

@@ -44,7 +44,7 @@ class Counts(Part):
         return Counts(**{name: getattr(self, name) - getattr(other, name) for name in QUANTITIES})
 
     def within(self, other: Counts) -> bool:
-        """Return True if no quantity (params, multiply-adds, stored bytes) is larger here than in ``other``."""
+        """Return True if none of these counts (params, multiply-adds, stored bytes) is larger than the same count in ``other``."""
         return all(getattr(self, name) <= getattr(other, name) for name in QUANTITIES)
 
 

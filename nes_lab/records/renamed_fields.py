@@ -56,7 +56,7 @@ def current_fields(section: str, field: str, value: Any, warn: bool = True) -> d
 
 
 def current_section(section: str, values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:
-    """Return one section of a configuration with the current names of the fields. If ``warn``, warn about old names.
+    """Return one section of a configuration with the current names of the fields. If ``warn`` is True, warn about old names.
 
     Raises:
         ValueError: If a field is given both under its old name and under its current name.

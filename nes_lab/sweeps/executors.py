@@ -78,7 +78,7 @@ class LocalExecutor:
                 os.environ["NES_LAB_PLACES"] = before
 
     def places(self) -> int:
-        """Return how many runs may train at the same time: ``jobs``."""
+        """Return how many runs may train at the same time: the number ``jobs``."""
         return self.jobs
 
     def start(self, run_id: str) -> None:

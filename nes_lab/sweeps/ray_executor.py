@@ -89,7 +89,10 @@ class RayExecutor:
                 raise OptionError(f"{name.lower()}s_per_trial={needed:g}, and this machine has {have.get(name, 0):g}")
 
     def places(self) -> int:
-        """Return how many runs may train at the same time: ``jobs``, or as many as the CPUs and GPUs of the cluster allow."""
+        """Return how many runs may train at the same time.
+
+        This is the number ``jobs``. If it is None, as many runs train as the CPUs and GPUs of the cluster allow.
+        """
         import ray
 
         if self.jobs is not None:

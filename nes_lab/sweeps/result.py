@@ -117,7 +117,10 @@ class SweepResult(Record):
         return front(self.settings, self.objectives)
 
     def table(self) -> Table:
-        """Return the result of the sweep as a table: one row per setting, with means over its seeds and a star on the front."""
+        """Return the result of the sweep as a table, with one row per setting.
+
+        A row has the means over the seeds of the setting. A star marks the settings on the Pareto front.
+        """
         best, settings = {setting.label for setting in self.front}, self.settings
         names = list(dict.fromkeys(name for setting in settings for name in setting.mean))
         rows = [{"best": "*" if x.label in best else "", "setting": x.label, "seeds": x.n, **x.mean} for x in settings]

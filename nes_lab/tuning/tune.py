@@ -269,7 +269,7 @@ def _compare_networks(
     """Set layers back to ``materialize`` until the network is not slower than the same network with dense layers.
 
     In each step, half of the remaining layers are set to ``materialize``: those that gain least time with another
-    execution. When the clock passes ``end``, all remaining layers are set.
+    execution. After the time limit, all remaining layers are set to it at once.
 
     Returns:
         The layers with their final executions, the times of both networks, and the ratio tuned time / dense time.

@@ -177,7 +177,10 @@ def _is_image(name: str) -> bool:
 
 
 def _images_in(folder: Path, others: Counter[str]) -> list[Path]:
-    """Return the paths of the images in a folder and its subfolders, sorted. Add counts of all other files to ``others``."""
+    """Return the paths of the images in a folder and its subfolders, sorted.
+
+    Count the other files by suffix in the dict ``others``.
+    """
     images = []
     for place, folders, names in os.walk(folder):  # os.walk tells files from folders without one system call per file
         folders[:] = [name for name in folders if not name.startswith(".")]
