@@ -97,7 +97,7 @@ def create_run(
         fitted = config if begin is None else begin.config
         network = None if begin is None else begin.network
         given |= {} if begin is None else begin.given
-        _refuse_processes(given, fitted, detach)
+        _refuse_processes(given, fitted, detach, "" if begin is None else begin.difference)
         notes = (*(() if begin is None else begin.notes), *(() if data is None or data.resumable else data.notes))
         if check:
             _checked(fitted, data, network)
@@ -146,7 +146,7 @@ def _created(
     return run
 
 
-def _refuse_processes(given: dict[str, str], config: ExperimentConfig, detach: bool) -> None:
+def _refuse_processes(given: dict[str, str], config: ExperimentConfig, detach: bool, difference: str = "") -> None:
     """Raise an error if a run with a network or data in memory would train in other processes.
 
     Other processes cannot read the memory of this one.
@@ -158,6 +158,7 @@ def _refuse_processes(given: dict[str, str], config: ExperimentConfig, detach: b
         return
     what, name = next(iter(given.items()))
     where = "detach=True trains in another process" if detach else "several processes train together"
+    difference = f" ({difference})" if difference and what == "network" else ""
     raise OptionError(
-        f"{what}={name} exists only in the memory of this process, and {where}: {_WAYS_OUT[what]}; or train in this process"
+        f"{what}={name}{difference} exists only in the memory of this process, and {where}: {_WAYS_OUT[what]}; or train in this process"
     )

@@ -15,7 +15,9 @@ from nes_lab.config import ExperimentConfig
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.experiment.initial_network import load_initial
 from nes_lab.experiment.memory import Memory
+from nes_lab.experiment.same_network import attribute_difference, plain_attributes
 from nes_lab.export.rebuild import WAY_OUT
+from nes_lab.export.saved_config import read_saved_config
 from nes_lab.runs import checkpoints, layout
 from nes_lab.runs.info import RunInfo
 from nes_lab.training.checkpoint import load_state
@@ -63,6 +65,10 @@ def _check_network(folder: Path, info: RunInfo, config: ExperimentConfig, networ
         )
     try:
         load_initial(folder, info, config, network)
+        if "network" in info.given:
+            saved = read_saved_config(folder / layout.START)["metadata"].get("attributes", {})
+            if difference := attribute_difference(plain_attributes(network), saved):
+                raise CheckpointError(f"the network has {difference}")
     except CheckpointError as error:
         reason = str(error).removeprefix(f"{folder / layout.START}: ").replace(f"; {WAY_OUT}", "")
         raise _unchanged(info, f"network={type(network).__name__}: {reason}") from error

@@ -19,6 +19,7 @@ from nes_lab.errors import CheckpointError, OptionError, RunError
 from nes_lab.experiment.initial_network import is_compressed
 from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.run import Run
+from nes_lab.experiment.same_network import network_difference, plain_attributes
 from nes_lab.experiment.start_outputs import with_outputs_for
 from nes_lab.experiment.trained import trained_network
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
@@ -49,6 +50,7 @@ class Beginning:
         folder: A temporary folder that holds the saved network, to be copied into the run's folder.
         given: ``{"network": name}`` if the saved files alone cannot make the network again; otherwise empty.
         notes: Sentences about what the network decides instead of the configuration.
+        difference: In what the network differs from one that is made again by its name; empty if in nothing that is known.
     """
 
     network: nn.Module
@@ -56,6 +58,7 @@ class Beginning:
     folder: Path
     given: dict[str, str]
     notes: tuple[str, ...]
+    difference: str = ""
 
 
 @contextmanager
@@ -89,10 +92,15 @@ def beginning(
         if data is not None and not own_loss:
             network = with_outputs_for(data, network, name, new_head=config.backbone.new_head, seed=config.seed)
         new_head = network is not opened
-        network, given = _saved(network, folder, data)
+        network, given, difference = _saved(network, folder, data)
         name = name or f"{MEMORY}{type(network).__name__}-{sha256_of(folder / WEIGHTS)[:8]}"
         fitted, notes = _fitted_config(config, network, name, data, new_head)
-        yield Beginning(network, fitted, folder, given, notes)
+        notes = (
+            (*notes, f"{difference}; so the run continues only when the network is given again")
+            if difference
+            else notes
+        )
+        yield Beginning(network, fitted, folder, given, notes, difference)
 
 
 def open_start(
@@ -167,23 +175,29 @@ def _of_run(run: RunHandle, which: str, store: RunStore) -> tuple[nn.Module, str
 # ---- a folder that makes the network again ---------------------------------------------------------------------------
 
 
-def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[nn.Module, dict[str, str]]:
+def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[nn.Module, dict[str, str], str]:
     """Save the initial network of a run in a folder, and load it again.
 
     The folder also says how to make the network, if that is known.
 
     Returns:
-        The loaded network, and a dict. The dict is ``{"network": name}`` if the user must give the network again to resume
-        the run, because the folder does not say how to make it. Otherwise it is empty.
+        The loaded network, a dict, and text. The dict is ``{"network": name}`` if the user must give the network again to resume
+        the run, because the folder does not say how to make it. Otherwise it is empty. The last value says in what a network
+        that was made again differs from this one; it may be empty.
     """
+    difference, example = "", None if data is None else data.example_input()
     for backbone in _stamps(network, data):
         try:
             save_pretrained(network, folder, backbone=backbone, overwrite=True)
-            return from_pretrained(folder, allow_import=True), {}  # the user gave the network or allowed the import
+            remade = from_pretrained(folder, allow_import=True)  # the user gave the network or allowed the import
         except CheckpointError:
             continue
-    save_pretrained(network, folder, overwrite=True)
-    return from_pretrained(folder, model=network), {"network": type(network).__name__}
+        found = network_difference(from_pretrained(folder, model=network), remade, example)
+        if not found:
+            return remade, {}, ""
+        difference = difference or f"{type(network).__name__} has {found}, as {backbone['name']} makes it"
+    save_pretrained(network, folder, metadata={"attributes": plain_attributes(network)}, overwrite=True)
+    return from_pretrained(folder, model=network), {"network": type(network).__name__}, difference
 
 
 def _stamps(network: nn.Module, data: DatasetSpec | None) -> Iterator[dict[str, Any]]:

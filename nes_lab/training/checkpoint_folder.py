@@ -87,7 +87,7 @@ class CheckpointFolder:
         if changed:
             raise CheckpointError(
                 f"folder={str(self.folder)!r} holds a training with another recipe ({'; '.join(changed)}); give the same recipe "
-                "to continue it, or another folder to train anew"
+                "to continue it, or another folder to begin again"
             )
 
     def best(self) -> checkpoints.Checkpoint | None:
