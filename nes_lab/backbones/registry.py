@@ -6,6 +6,7 @@ timm is imported only if a name is not registered here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def _with_fresh_weights(
     stamp = {"name": name, "num_classes": num_classes, "in_channels": in_channels, "width": width, "options": options}
     if name in _OURS:
         classes = 10 if num_classes is None else num_classes
-        return _stamped(_OURS[name](num_classes=classes, in_channels=in_channels, width=width, **options), stamp)
+        numbers = {"num_classes": classes, "in_channels": in_channels, "width": width}
+        return _stamped(_made(_OURS[name], name, numbers, options), stamp)
     if is_import_spec(name):
         numbers = {"num_classes": num_classes, "in_channels": in_channels, "width": width}
         return _stamped(imported_backbone(name, **numbers, options=options), stamp)
@@ -130,7 +132,18 @@ def _with_fresh_weights(
             "variant (such as mobilenetv2_050), or small_mobilenetv2"
         )
     classes = {} if num_classes is None else {"num_classes": num_classes}
-    return _stamped(timm.create_model(name, in_chans=in_channels, **classes, **options), stamp)
+    return _stamped(_made(partial(timm.create_model, name), name, {"in_chans": in_channels} | classes, options), stamp)
+
+
+def _made(make: Callable[..., nn.Module], name: str, numbers: dict[str, Any], options: dict[str, Any]) -> nn.Module:
+    try:
+        return make(**numbers, **options)
+    except TypeError as error:
+        if not options:
+            raise
+        known = ("num_classes", "in_channels", "width", "checkpoint", "new_head", "pretrained")
+        nearest = "".join(closest(option, known) for option in options if option not in known)
+        raise OptionError(f"options={options!r} does not suit {name!r}: {error}.{nearest}") from error
 
 
 def _stamped(model: nn.Module, stamp: dict[str, Any]) -> nn.Module:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from nes_lab.cost.probe import evaluating
+from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
 from nes_lab.records.cost_report import LatencyReport
 
@@ -23,14 +23,14 @@ __all__ = ["measure_latency", "measure_peak_memory"]
 
 
 def measure_latency(
-    models: Mapping[str, nn.Module], x: Tensor, pairs: int = 20, warmup: int = 3
+    models: Mapping[str, nn.Module], x: Any, pairs: int = 20, warmup: int = 3
 ) -> dict[str, LatencyReport]:
     """Measure the latency of several models in turn: each round times one forward pass of every model.
 
     Args:
         models: Models by name, on the device of ``x``. They run in evaluation mode. Afterwards, each module is put back into
             training or evaluation mode, as before.
-        x: Input tensor, with its batch axis.
+        x: Input of one forward pass, with its batch axis: a tensor, a tuple of arguments or a dict of keyword arguments.
         pairs: Number of timed rounds; each round runs every model once.
         warmup: Number of untimed rounds before the timed ones.
 
@@ -39,7 +39,7 @@ def measure_latency(
         milliseconds, and the device, dtype, batch size and number of threads.
 
     Raises:
-        OptionError: If ``pairs`` is below 1.
+        OptionError: If ``pairs`` is below 1, or ``x`` holds no tensor.
 
     Examples:
         >>> import torch, nes_lab
@@ -50,14 +50,19 @@ def measure_latency(
         raise OptionError(f"models is a {type(models).__name__}; give the models by name, such as {{'dense': model}}")
     if pairs < 1:
         raise OptionError(f"pairs={pairs!r}; at least one round must be timed")
+    first = next((leaf for leaf in tree_iter(x) if isinstance(leaf, Tensor)), None)
+    if first is None or not first.ndim:
+        raise OptionError(
+            f"x is a {type(x).__name__} without a tensor that has a batch axis; give an input of the models"
+        )
     times: dict[str, list[float]] = {name: [] for name in models}
     for round_number in range(warmup + pairs):
         for name, model in models.items():
             with evaluating(model):
-                elapsed = _forward_ms(model, x)
+                elapsed = _forward_ms(model, x, first.device)
             if round_number >= warmup:
                 times[name].append(elapsed)
-    return {name: _summary(values, x) for name, values in times.items()}
+    return {name: _summary(values, first) for name, values in times.items()}
 
 
 def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
@@ -100,11 +105,11 @@ def measure_peak_memory(step: Callable[[], object], device: torch.device | str =
     return live.peak
 
 
-def _forward_ms(model: nn.Module, x: Tensor) -> float:
-    _wait(x.device)
+def _forward_ms(model: nn.Module, x: Any, device: torch.device) -> float:
+    _wait(device)
     begin = time.perf_counter()
-    model(x)
-    _wait(x.device)
+    run_example(model, x)
+    _wait(device)
     return (time.perf_counter() - begin) * 1e3
 
 

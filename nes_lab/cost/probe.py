@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -58,13 +59,20 @@ def run_example(model: nn.Module, example_input: Any) -> Any:
     Raises:
         OptionError: If the call fails; the message names the shape of the input and the reason.
     """
+    parts = example_input if isinstance(example_input, tuple | list) else [example_input]
+    if all(isinstance(part, int | float | str | np.ndarray) for part in parts):
+        given = f"={example_input!r}" if parts is example_input else f" is a {type(example_input).__name__}"
+        raise OptionError(
+            f"example_input{given}; give a tensor with a batch axis, such as torch.zeros(1, 3, 224, 224), or a tuple of tensors"
+        )
     try:
         if isinstance(example_input, Mapping):
             return model(**example_input)
         return model(*example_input) if isinstance(example_input, tuple | list) else model(example_input)
     except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = next(iter(str(error).split("\n")), "") or type(error).__name__
         raise OptionError(
-            f"example_input of shape {input_shape(example_input)}: {type(model).__name__} cannot run it: {error}"
+            f"example_input of shape {input_shape(example_input)}: {type(model).__name__} cannot run it: {reason}"
         ) from error
 
 

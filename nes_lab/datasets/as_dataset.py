@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from nes_lab.datasets.loaders import NOT_RESUMABLE, LoaderSplit
 from nes_lab.datasets.map_style import MapSplit
@@ -52,22 +52,25 @@ def as_dataset(
         return data
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise DataError(f"data={_about(data)}; {_FORMS}")
+    if all(isinstance(part, Tensor) for part in data):
+        raise DataError(f"data is one pair of tensors; {_FORMS}")
     sources = [_wrapped(part) for part in data]
     train, val = (as_split(part, what, workers) for part, what in zip(sources, _WHAT, strict=True))
     inputs, _ = train.first()  # type: ignore[attr-defined]  # as_split made it
     from_loader = isinstance(train, LoaderSplit)
     resumable = not from_loader
     shape = tuple(inputs.shape[1:])
+    found, unused = _classes(classes, sources[0], train, val)
     return DatasetSpec(
         name=name,
-        classes=_classes(classes, sources[0], train, val),
+        classes=found,
         image_size=shape[-1] if len(shape) == 3 else 0,
         in_channels=shape[0] if len(shape) > 1 else 1,
         train=train,
         val=val,
         mean=(),
         std=(),
-        notes=() if resumable else (NOT_RESUMABLE,),
+        notes=(*unused, *(() if resumable else (NOT_RESUMABLE,))),
         shape=shape,
         dtype=inputs.dtype,
         batch_size=train.batch_size if from_loader else None,
@@ -99,6 +102,10 @@ def as_split(data: Any, what: str = "the data", workers: int = 0) -> Split:
         return data.val
     if hasattr(data, "eval_batches"):
         return data
+    if _is_train_and_val(data):
+        raise DataError(
+            f"{what} is a pair of two data sets, such as (training data, validation data); give one of them"
+        )
     data = _wrapped(data)
     if _is_loader(data):
         return LoaderSplit(data, what)
@@ -109,6 +116,18 @@ def as_split(data: Any, what: str = "the data", workers: int = 0) -> Split:
     split = MapSplit(data, workers, what)
     split.first()  # a wrong form is reported now, not in the first epoch
     return split
+
+
+def _is_train_and_val(data: Any) -> bool:
+    """Return True for a pair of loaders, of data sets, or of pairs of tensors whose lengths agree."""
+    if not isinstance(data, tuple) or len(data) != 2 or all(isinstance(part, Tensor) for part in data):
+        return False
+    return all(isinstance(part, DataLoader | Dataset) or _is_batch(part) for part in data)
+
+
+def _is_batch(part: Any) -> bool:
+    is_pair = isinstance(part, tuple) and len(part) == 2 and all(isinstance(each, Tensor) for each in part)
+    return is_pair and part[0].ndim > 1 and part[1].ndim > 0 and len(part[0]) == len(part[1])
 
 
 def _is_loader(data: Any) -> bool:
@@ -131,20 +150,25 @@ def _wrapped(data: Any) -> Any:
     return TensorDataset(inputs, targets)
 
 
-def _classes(classes: Sequence[str] | int | None, source: Any, *splits: Split) -> tuple[str, ...]:
+def _classes(
+    classes: Sequence[str] | int | None, source: Any, *splits: Split
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the class names, and a sentence if they were counted from targets that use few of them."""
     if isinstance(classes, int):
         if classes < 1:
             raise OptionError(f"classes={classes!r}; give the class names, or their number, which is at least 1")
-        return tuple(map(str, range(classes)))
+        return tuple(map(str, range(classes))), ()
     names = getattr(source, "classes", None) if classes is None else classes
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        return tuple(names)
+        return tuple(names), ()
     if classes is not None:
         raise OptionError(f"classes={classes!r}; give the class names as a list of text, or their number")
     labels = [split.labels for split in splits]
     if any(not len(part) or part.ndim != 1 or part.is_floating_point() for part in labels):
-        return ()
-    return tuple(map(str, range(int(torch.cat(labels).max()) + 1)))
+        return (), ()
+    used, count = len(torch.cat(labels).unique()), int(torch.cat(labels).max()) + 1
+    few = f"the targets use {used:,} of {count:,} classes, because the largest target is {count - 1:,}"
+    return tuple(map(str, range(count))), (few,) if 2 * used < count else ()
 
 
 def _about(data: Any) -> str:

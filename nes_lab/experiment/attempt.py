@@ -127,7 +127,10 @@ class Attempt:
             return {"state": "cancelled", "step": trainer.step, "total": trainer.total}
         summary = self._summary(built, trainer)
         self.writer.summary(**summary)
-        self.writer.status("finished", step=trainer.step)
+        unknown = "" if trainer.best else f"no validation gave a finite number for {trainer.task.decisive}"
+        if unknown:
+            logger.warning("run %s: %s; it has no best checkpoint", self.writer.run_id, unknown)
+        self.writer.status("finished", step=trainer.step, reason=unknown)
         return {"state": "finished", **summary}
 
     def _build(self, checkpoint: Checkpoint | None) -> Built:

@@ -195,6 +195,10 @@ def _backbone(config: ExperimentConfig, data: DatasetSpec, checkpoint: Path | No
             )
     except TypeError as error:
         raise OptionError(f"backbone.options={backbone.options!r} does not suit {backbone.name!r}: {error}") from error
+    except OptionError as error:
+        if not isinstance(error.__cause__, TypeError):
+            raise
+        raise OptionError(f"backbone.{error}") from error
     if is_import_spec(backbone.name):
         check_outputs(network, backbone.name, data.example_input(), data.num_classes)
     return network

@@ -79,13 +79,19 @@ def create_run(
     """
     if all(each is None for each in (source, data, loss, metrics)):
         loaded = _checked(config) if check else None
-        own = loaded.notes if loaded is not None and not loaded.resumable else ()
-        return _created(store, config, group, loaded=loaded, notes=own)
+        if loaded is None:
+            return _created(store, config, group, loaded=None)
+        from nes_lab.experiment.void_settings import notes_on_data
+
+        return _created(store, config, group, loaded=loaded, notes=notes_on_data(config, loaded, in_memory=False))
     from nes_lab.datasets.as_dataset import as_dataset
     from nes_lab.datasets.registry import load_dataset
     from nes_lab.experiment.start_from import beginning
+    from nes_lab.experiment.void_settings import notes_on_data, without_label_smoothing
 
-    given = _task_names(loss, metrics)
+    given, in_memory = _task_names(loss, metrics), data is not None
+    if loss is not None:
+        config = without_label_smoothing(config)
     if data is not None:
         data = as_dataset(data)
         given |= {"data": data.name}
@@ -98,7 +104,7 @@ def create_run(
         network = None if begin is None else begin.network
         given |= {} if begin is None else begin.given
         _refuse_processes(given, fitted, detach, "" if begin is None else begin.difference)
-        notes = (*(() if begin is None else begin.notes), *(() if data is None or data.resumable else data.notes))
+        notes = (*(() if begin is None else begin.notes), *notes_on_data(config, data, in_memory))
         if check:
             _checked(fitted, data, network)
         about = {"given": given, "notes": notes, "start": None if begin is None else begin.folder}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from nes_lab.errors import RunError, check_choice, check_int
+from nes_lab.errors import OptionError, RunError, check_choice, check_int
 from nes_lab.experiment.run import Run
 from nes_lab.runs import layout
 from nes_lab.runs.states import STATES, StateName
@@ -26,6 +26,7 @@ def open_run(name: str, *, root: str | Path | None = None) -> Run:
         root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
 
     Raises:
+        OptionError: If ``name`` is neither text nor a path.
         RunError: If no run matches, or several do.
 
     Examples:
@@ -35,6 +36,8 @@ def open_run(name: str, *, root: str | Path | None = None) -> Run:
         >>> nes_lab.open_run(run.id[-6:], root=place) == run
         True
     """
+    if not isinstance(name, str | Path):
+        raise OptionError(f"name={name!r}; give the id of a run as text, or the path of its folder")
     if root is None and (Path(name) / layout.RUN).is_file():
         folder = Path(name).absolute()
         return Run(RunStore(folder.parent), folder.name)

@@ -26,7 +26,7 @@ __all__ = ["StartWarning", "train"]
 
 
 class StartWarning(UserWarning):
-    """A warning: the initial network of a run overrides a setting of the run's configuration."""
+    """A warning about how a run begins: the network or data given in memory overrides a setting of the configuration."""
 
 
 def train(

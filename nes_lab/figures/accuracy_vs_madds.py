@@ -98,7 +98,7 @@ def series_name(row: Mapping[str, Any]) -> str:
         ('epitome, free', 'dense')
     """
     if "routing" not in row:
-        return str(row.get("series") or row.get("name") or "measured")
+        return str(row.get("series") or row.get("name") or "own points")
     return f"epitome, {row['routing']}" if row.get("routing") else "dense"
 
 
@@ -228,10 +228,13 @@ def accuracy_vs_madds(
         ['dense (measured)', 'half (measured)', 'best within the budget']
     """
     rows = run_rows(runs)
+    others = [row for row in rows if not isinstance(row, MeasuredPoint) and not _is_number(row.get("top1"))]
+    other = f"{len(others)} {'run' if len(others) == 1 else 'runs'} without top-1 accuracy left out" if others else ""
     points = measured_points(rows)
     seeds = sum(point.n for point in points)
     repeats = len(_usable(rows)) - len(_one_per_seed(_usable(rows)))
     left_out = f"; {repeats} older {'run' if repeats == 1 else 'runs'} with the same seed left out" if repeats else ""
+    left_out += f"; {other}" if other else ""
     measured = f"{len(points)} setting{'' if len(points) == 1 else 's'}, {seeds} run{'' if seeds == 1 else 's'}"
     figure = new_figure(
         f"Top-1 accuracy against multiply-adds: {measured} measured, {len(reported)} reported points.",
@@ -263,7 +266,12 @@ def accuracy_vs_madds(
     figure.update_yaxes(title_text="top-1 accuracy (%)")
     if not points and not reported:
         figure.add_annotation(
-            text="No finished run has an accuracy yet.", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+            text=f"{other}." if other else "No finished run has an accuracy yet.",
+            showarrow=False,
+            x=0.5,
+            y=0.5,
+            xref="paper",
+            yref="paper",
         )
     return figure
 

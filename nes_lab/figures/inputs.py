@@ -106,7 +106,11 @@ def run_rows(
     runs: Iterable[RunHandle | RunInfo | MeasuredPoint | Mapping[str, Any]],
 ) -> list[MeasuredPoint | Mapping[str, Any]]:
     """Return one row of a run table for each run. Anything else, such as a :class:`MeasuredPoint`, is returned unchanged."""
-    items = (item.info if isinstance(item, RunHandle) else item for item in runs)
+    listed: list[Any] = [runs] if isinstance(runs, RunHandle | RunInfo | Mapping) else list(runs)
+    for item in listed:
+        if not isinstance(item, RunHandle | RunInfo | Mapping) and not hasattr(item, "madds"):
+            raise OptionError(f"runs has {item!r} in it; give runs, as nes_lab.list_runs() returns them, or dicts")
+    items = (item.info if isinstance(item, RunHandle) else item for item in listed)
     return [run_table([item])[0] if isinstance(item, RunInfo) else item for item in items]
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from nes_lab.errors import CheckpointError, PlanError, RunError
+from nes_lab.errors import CheckpointError, OptionError, PlanError, RunError
 from nes_lab.progress_bar import OnProgress, ProgressEvent, progress_reporter, seconds_left
 from nes_lab.records.columns import number_column
 from nes_lab.records.compression_plan import CompressionPlan
@@ -174,6 +174,8 @@ class RunHandle:
             RunError: If the run failed, its process died, or it still trains after ``timeout`` seconds. The message gives the
                 reason.
         """
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            raise OptionError(f"timeout={timeout!r}; give a number of seconds, or None")
         end = None if timeout is None else time.monotonic() + timeout
         with progress_reporter(progress, on_progress, f"run {self.id}") as report:
             while not (info := self.info).is_final and info.state != "lost":
@@ -197,7 +199,8 @@ class RunHandle:
         metric = DecidingMetric.of_summary(info.summary)
         value = info.summary.get(metric.name)
         result = f", {metric.title} {metric.text(value)}" if isinstance(value, int | float) else ""
-        return f"{type(self).__name__}({self.id!r}: {info.state}{done}{result})"
+        unknown = f", {info.reason}" if info.state == "finished" and info.reason else ""
+        return f"{type(self).__name__}({self.id!r}: {info.state}{done}{result}{unknown})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunHandle) and other._folder == self._folder

@@ -118,7 +118,8 @@ class RunWriter:
         elif error is None:
             self.status("failed", reason="the process ended without saying how the run ended")
         else:
-            self.status("failed", reason=f"{type(error).__name__}: {error}"[:2000])
+            notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+            self.status("failed", reason=f"{type(error).__name__}: {error}{notes}"[:2000])
 
     def _last_status(self) -> dict[str, Any]:
         """Return the integers in the run's status file, such as the training step and the number of attempts.

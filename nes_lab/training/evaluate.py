@@ -16,6 +16,7 @@ from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.options import AmpMode
 from nes_lab.training import distributed
 from nes_lab.training.metrics import AnyMetric, in_float32
+from nes_lab.training.networks import check_network
 from nes_lab.training.precision import Precision
 from nes_lab.training.running_metrics import RunningMetrics
 from nes_lab.training.task import CLASSIFICATION, Loss, Task
@@ -82,6 +83,7 @@ def evaluate(
         >>> nes_lab.evaluate(network, (inputs, targets), loss=nn.MSELoss(), metrics={"error": absolute}, batch_size=2)
         {'loss': 11.0, 'error': 3.0}
     """
+    check_network(network)
     if batch_size < 1:
         raise OptionError(f"batch_size={batch_size!r} should be at least 1")
     task, split = Task.of(loss, metrics), as_split(data)

@@ -24,7 +24,7 @@ from nes_lab.training.device import pick_device
 from nes_lab.training.hooks import Hooks
 from nes_lab.training.loop import Trainer
 from nes_lab.training.metrics import AnyMetric
-from nes_lab.training.networks import broadcast_buffers
+from nes_lab.training.networks import broadcast_buffers, check_network
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.task import Loss
 from nes_lab.training.training_state import TrainingState
@@ -107,9 +107,16 @@ def fine_tune(
         >>> report.best.value == nes_lab.evaluate(network, val, loss=nn.MSELoss())["loss"]
         True
     """
+    check_network(network)
+    if teacher is not None:
+        check_network(teacher, "teacher")
     check_choice("keep", keep, ("best", "last"))
     data = as_dataset(train_loader if val_loader is None else (train_loader, val_loader), workers=workers)
     settings = _recipe(recipe, data)
+    if loss is not None and settings.label_smoothing:
+        raise OptionError(
+            f"label_smoothing={settings.label_smoothing:g} smooths the labels of cross entropy; with loss= set it to 0"
+        )
     with distributed.joined(), _restored_modes(network):
         options = {"seed": seed, "device": pick_device(device), "teacher": teacher, "loss": loss, "metrics": metrics}
         trainer = Trainer(network, data, settings, **options)
@@ -120,7 +127,7 @@ def fine_tune(
         if keep == "best":
             watch.best.load_into(network)
             broadcast_buffers(network, with_parameters=True)  # the first process knows the best weights
-        return distributed.broadcast(watch.report(keep))
+        return distributed.broadcast(watch.report(keep, _void_batch_size(recipe, data)))
 
 
 class _Watch:
@@ -147,10 +154,10 @@ class _Watch:
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.begun
 
-    def report(self, keep: Literal["best", "last"]) -> TrainingReport:
+    def report(self, keep: Literal["best", "last"], notes: tuple[str, ...] = ()) -> TrainingReport:
         task, data = self.trainer.task, self.trainer.data
         weights = "last" if self.best.epoch is None else keep
-        about = {"steps": self.trainer.step, "seconds": self._seconds(), "notes": tuple(data.notes)}
+        about = {"steps": self.trainer.step, "seconds": self._seconds(), "notes": (*data.notes, *notes)}
         better = "higher" if task.better == "higher" else "lower"
         return TrainingReport(task.decisive, better, tuple(self.rows), self.best.epoch, weights, **about)
 
@@ -181,10 +188,15 @@ def _recipe(recipe: Recipe | Mapping[str, Any] | None, data: DatasetSpec) -> Rec
                 f"recipe[{name!r}] is not known; the fields are {', '.join(known)}.{closest(name, known)}"
             )
     size = {} if data.batch_size is None else {"batch_size": data.batch_size}
-    try:
-        return Recipe(**{**RECIPE, **(recipe or {}), **size})
-    except TypeError as error:
-        raise OptionError(f"recipe={dict(recipe or {})!r} has a value of a wrong type: {error}") from error
+    return Recipe(**{**RECIPE, **(recipe or {}), **size})
+
+
+def _void_batch_size(recipe: Recipe | Mapping[str, Any] | None, data: DatasetSpec) -> tuple[str, ...]:
+    """Return a sentence if the recipe has a batch size that the loaders do not use."""
+    size = recipe.batch_size if isinstance(recipe, Recipe) else (recipe or {}).get("batch_size")
+    if data.batch_size in (None, size) or size is None:
+        return ()
+    return (f"the loaders decide the batch size, {data.batch_size}; batch_size={size!r} does not apply",)
 
 
 @contextmanager

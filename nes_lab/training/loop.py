@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nes_lab.datasets.as_dataset import as_dataset
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import DataError, RunError
+from nes_lab.errors import DataError, OptionError, RunError
 from nes_lab.training import distributed
 from nes_lab.training.divergence import DivergenceWatch
 from nes_lab.training.evaluate import evaluate_split
@@ -189,9 +189,20 @@ class Trainer(TrainingState):
             outputs = self.engine.forward(images)
             value = self.objective.loss(outputs, images, labels)
             loss = mean_of(self.task.loss_name, value)
+            self._check_gradient(loss)
             self.divergence.watch(loss)
             self.engine.backward(loss)
         return detached(value), detached(outputs), self.objective.unmixed(labels)
+
+    def _check_gradient(self, loss: Tensor) -> None:
+        if loss.requires_grad:
+            return
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise OptionError("no parameter of the network requires gradients; there is nothing to train")
+        raise OptionError(
+            f"{self.task.loss_name} returned a tensor without gradients; compute it from the outputs with torch's functions, "
+            "without detach(), item() or numpy()"
+        )
 
     def _report(self) -> None:
         if self.reporter.is_row_due():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ __all__ = [
     "Metric",
     "Total",
     "as_metrics",
+    "call_named",
     "detached",
     "in_float32",
     "mean_of",
@@ -66,6 +68,9 @@ class Metric:
     finish: Callable[[float], float] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.function, type):
+            name = self.function.__name__
+            raise OptionError(f"function={name} of a metric is a class; give an object that was made with it: {name}()")
         if not callable(self.function):
             raise OptionError(f"function={self.function!r} of a metric; give a function of (outputs, targets)")
         if self.better not in ("higher", "lower"):
@@ -74,6 +79,22 @@ class Metric:
 
 AnyMetric = Metric | Callable[[Any, Tensor], Any] | tuple[Callable[[Any, Tensor], Any], Literal["higher", "lower"]]
 """A metric: a :class:`Metric`, a function whose higher values are better, or a pair ``(function, "higher" or "lower")``."""
+
+
+def call_named(name: str, function: Callable[[Any, Tensor], Any], outputs: Any, targets: Tensor) -> Any:
+    """Call a loss or a metric of the user's own. An error in it gets a note with its name.
+
+    Examples:
+        >>> call_named("metric 'ratio'", lambda outputs, targets: 1 / 0, None, torch.zeros(1))
+        Traceback (most recent call last):
+        ZeroDivisionError: division by zero
+        metric 'ratio' raised this error
+    """
+    try:
+        return function(outputs, targets)
+    except Exception as error:
+        error.add_note(f"{name} raised this error")
+        raise
 
 
 def top_hits(outputs: Tensor, targets: Tensor, k: int) -> Tensor:
@@ -171,6 +192,8 @@ def total_of(name: str, value: Any, examples: int, dtype: torch.dtype = torch.fl
     if _is_pair(value):
         total, count = (torch.atleast_1d(torch.as_tensor(part).detach().to(dtype)) for part in value)
         return Total(total, count.to(total.device).expand_as(total).clone())
+    if isinstance(value, np.generic | np.ndarray):
+        value = torch.as_tensor(value)
     if not isinstance(value, Tensor | int | float):
         raise _wrong_value(name, value)
     numbers = torch.as_tensor(value).detach().to(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +18,31 @@ from nes_lab.training.recipe import Recipe
 if TYPE_CHECKING:
     from timm.utils.model_ema import ModelEmaV3
 
-__all__ = ["broadcast_buffers", "build_ema", "check_sync_batchnorm", "synchronized_norms"]
+__all__ = ["broadcast_buffers", "build_ema", "check_network", "check_sync_batchnorm", "synchronized_norms"]
+
+
+def check_network(network: object, name: str = "network") -> None:
+    """Raise an error if an argument is not a network.
+
+    Args:
+        network: The argument.
+        name: Name of the argument.
+
+    Raises:
+        OptionError: If it is a class, a path or something else.
+
+    Examples:
+        >>> check_network(nn.Linear)
+        Traceback (most recent call last):
+        nes_lab.errors.OptionError: network is the class Linear; give a network that was made with it, such as Linear(...)
+    """
+    if isinstance(network, nn.Module):
+        return
+    if isinstance(network, type):
+        made = f"give a network that was made with it, such as {network.__name__}(...)"
+        raise OptionError(f"{name} is the class {network.__name__}; {made}")
+    hint = "; nes_lab.from_pretrained(folder) loads a saved one" if isinstance(network, str | Path) else ""
+    raise OptionError(f"{name} is a {type(network).__name__}; give a torch.nn.Module{hint}")
 
 
 def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any, get_args
 
 from nes_lab.errors import OptionError, check_choice
@@ -113,6 +114,8 @@ class Recipe:
     log_every_steps: int = 10
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            _check_type(item.name, getattr(self, item.name), str(item.type))
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("amp", self.amp, AMP_MODES)
         for name in ("epochs", "batch_size", "accumulate", "checkpoint_every_epochs", "log_every_steps"):
@@ -132,6 +135,23 @@ class Recipe:
         _require("ema_decay", self.ema_decay, self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1")
         end = self.starts_momentum_end
         _require("starts_momentum_end", end, end is None or 0 <= end < 1, "in [0, 1)")
+
+
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "int": (Integral, "an integer"),
+    "float": (Real, "a number"),
+    "str": (str, "text"),
+}
+
+
+def _check_type(name: str, value: object, annotation: str) -> None:
+    kind, _, optional = annotation.partition(" | ")
+    if kind == "bool":
+        _require(name, value, isinstance(value, bool), "True or False")
+    elif kind in _KINDS and not (optional and value is None):
+        number, words = _KINDS[kind]
+        is_number = isinstance(value, number) and not isinstance(value, bool)
+        _require(name, value, is_number, f"{words} or None" if optional else words)
 
 
 def _require(name: str, value: object, holds: bool, requirement: str) -> None:

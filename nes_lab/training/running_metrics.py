@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nes_lab.errors import OptionError
 from nes_lab.training.distributed import max_over_ranks, sum_on_cpu, world_size
-from nes_lab.training.metrics import ACCURACY, Metric, Total, total_of
+from nes_lab.training.metrics import ACCURACY, Metric, Total, call_named, total_of
 
 __all__ = ["RunningMetrics"]
 
@@ -49,7 +49,7 @@ class RunningMetrics:
         with torch.no_grad():
             self._add("loss", loss, len(targets))
             for name, metric in self._metrics.items():
-                self._add(name, metric.function(outputs, targets), len(targets))
+                self._add(name, call_named(f"metric {name!r}", metric.function, outputs, targets), len(targets))
 
     def _add(self, name: str, value: Any, examples: int) -> None:
         total, count = (part.to(self._device) for part in total_of(f"metric {name!r}", value, examples, self._dtype))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.training.losses import classification_loss
-from nes_lab.training.metrics import ACCURACY, AnyMetric, Metric, as_metrics
+from nes_lab.training.metrics import ACCURACY, AnyMetric, Metric, as_metrics, call_named
 
 __all__ = ["CLASSIFICATION", "Loss", "Task", "name_of"]
 
@@ -50,6 +50,10 @@ class Task:
         if loss is not None and not callable(loss):
             raise OptionError(
                 f"loss={loss!r}; give a function of (outputs, targets) that returns the mean loss of a batch"
+            )
+        if isinstance(loss, type):
+            raise OptionError(
+                f"loss is the class {loss.__name__}; give a loss that was made with it: {loss.__name__}()"
             )
         if metrics is None:
             return cls(loss, ACCURACY if loss is None else {})
@@ -89,7 +93,7 @@ class Task:
         loss = self.own_loss or classification_loss(label_smoothing)
         if isinstance(loss, nn.Module):
             loss.to(device)
-        return loss if self.own_loss is not None else partial(_cross_entropy, loss)
+        return partial(call_named, self.loss_name, loss) if self.own_loss else partial(_cross_entropy, loss)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a checkpoint stores of the task: names of loss and metrics, and which values of a metric are better."""

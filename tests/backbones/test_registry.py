@@ -42,3 +42,9 @@ def test_create_backbone_takes_the_weights_of_a_file(tmp_path):
     assert torch.equal(create_backbone("cifar_resnet20", new_head=True, **other).conv1.weight, source.conv1.weight)
     with pytest.raises(OptionError, match="two sources"):
         create_backbone("resnet18", pretrained=True, checkpoint=tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "small_mobilenetv2"])
+def test_create_backbone_names_an_option_that_the_backbone_does_not_take(name):
+    with pytest.raises(OptionError, match=r"options=\{'checkpoin': 'x'\} does not suit .* Did you mean 'checkpoint'"):
+        create_backbone(name, checkpoin="x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nes_lab
 from nes_lab import Budget
+from nes_lab.cost.count import count
 from nes_lab.errors import OptionError
 from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.linear import EpitomeLinear
@@ -200,3 +202,11 @@ def test_bytes_is_the_old_name_of_stored_bytes():
     again = CostReport.from_dict(old)
     with pytest.warns(FutureWarning, match="CostReport.stored_bytes"):
         assert again.bytes == report.stored_bytes
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [(np.zeros((1, 3)), " is a ndarray"), ("x", " is a str"), ((3, 8, 8), r"=\(3, 8, 8\)")]
+)
+def test_run_example_says_what_an_example_input_is(given, words):
+    with pytest.raises(OptionError, match=rf"example_input{words}; give a tensor"):
+        count(nn.Linear(3, 2), given)

@@ -61,3 +61,11 @@ def test_peak_memory_of_a_training_step_holds_what_backward_needs():
 def test_peak_memory_needs_a_function():
     with pytest.raises(OptionError, match="step=3"):
         nes_lab.measure_peak_memory(3)
+
+
+def test_measure_latency_takes_a_tuple_of_arguments_and_says_what_an_input_is():
+    model = nn.Bilinear(2, 3, 4)
+    report = nes_lab.measure_latency({"two": model}, (torch.zeros(5, 2), torch.zeros(5, 3)), pairs=1, warmup=0)["two"]
+    assert report.batch == 5
+    with pytest.raises(OptionError, match="x is a str without a tensor"):
+        nes_lab.measure_latency({"two": model}, "x")

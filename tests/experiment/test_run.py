@@ -57,6 +57,8 @@ def test_run_is_found_by_id_folder_group_and_state(run) -> None:
         nes_lab.list_runs(state="finish")
     with pytest.raises(RunError, match="there is no run"):
         nes_lab.open_run("nothing", root=root)
+    with pytest.raises(OptionError, match="name=4; give the id"):
+        nes_lab.open_run(4, root=root)
 
 
 def test_run_that_is_finished_cannot_be_resumed(run) -> None:

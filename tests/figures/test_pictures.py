@@ -329,3 +329,14 @@ def test_sensitivity_refuses_an_empty_report_and_another_model():
         sensitivity(replace(report, layers=()))
     with pytest.raises(OptionError, match=r"no layer 'blocks.1.fc'.*the same model"):
         sensitivity(report, _plan_of(make_sensitivity(1), []))
+
+
+def test_accuracy_vs_madds_says_which_runs_have_no_top1():
+    own = {"madds": 10, "top1": 90.0}
+    figure = accuracy_vs_madds([{"routing": None, "madds": 10, "error": 0.1}, own])
+    assert "1 run without top-1 accuracy left out" in figure.layout.title.subtitle.text
+    assert figure.data[0].name == "own points (measured)"
+    assert "without top-1 accuracy" in accuracy_vs_madds([{"routing": None, "madds": 10}]).layout.annotations[-1].text
+    assert len(accuracy_vs_madds(own).data) == 1
+    with pytest.raises(OptionError, match="runs has 'x' in it"):
+        accuracy_vs_madds(["x"])

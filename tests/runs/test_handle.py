@@ -81,3 +81,8 @@ def test_handle_cancels_a_waiting_run(run) -> None:
     assert run.wait(1) is run
     with pytest.raises(RunError, match="has already ended"):
         run.cancel()
+
+
+def test_handle_refuses_a_timeout_that_is_no_number(run) -> None:
+    with pytest.raises(OptionError, match="timeout='x'; give a number of seconds"):
+        run.wait("x")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nes_lab.errors import DataError
+from nes_lab.errors import DataError, OptionError
 from nes_lab.training.evaluate import evaluate, evaluate_split
 from tests.training.nets import tiny_data, tiny_net
 
@@ -31,3 +33,13 @@ def test_evaluate_takes_data_sets_and_loaders_alike() -> None:
     assert seen[-1] == {"phase": "examples", "done": 360, "total": 360, "label": ""}
     with pytest.raises(DataError, match="the data is a int"):
         evaluate(net, 3)
+
+
+def test_evaluate_says_what_to_give_instead_of_a_class_a_path_or_two_data_sets() -> None:
+    data, own = tiny_data(), (torch.zeros(4, 3), torch.zeros(4, dtype=torch.long))
+    with pytest.raises(OptionError, match=r"network is the class Linear; give .* Linear\(...\)"):
+        evaluate(nn.Linear, own)
+    with pytest.raises(OptionError, match=r"network is a str; .* nes_lab.from_pretrained"):
+        evaluate("folder", data)
+    with pytest.raises(DataError, match="give one of them"):
+        evaluate(nn.Linear(3, 2), (own, own))

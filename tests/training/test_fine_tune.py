@@ -115,7 +115,8 @@ def test_fine_tune_on_loaders_says_that_it_does_not_resume_bit_for_bit():
     own = regression()
     train, val = (DataLoader(TensorDataset(*pair), batch_size=size) for pair, size in ((own.train, 20), (own.val, 7)))
     report = tune(own, train, val, nes_lab.Recipe(epochs=2, batch_size=999, lr=0.01))
-    assert report.notes == (NOT_RESUMABLE,) and NOT_RESUMABLE in str(report)
+    void = "the loaders decide the batch size, 20; batch_size=999 does not apply"
+    assert report.notes == (NOT_RESUMABLE, void) and NOT_RESUMABLE in str(report)
     assert report.steps == 2 * 5  # 96 examples in 5 batches of the loader, the last of 16
 
 
@@ -125,7 +126,7 @@ def test_fine_tune_on_loaders_says_that_it_does_not_resume_bit_for_bit():
         ((3, 4), {}, DataError, "the training data is a int"),
         ((3,), {}, DataError, "data=a int; give (training data, validation data)"),
         (None, {"recipe": {"epoch": 3}}, OptionError, "recipe['epoch'] is not known"),
-        (None, {"recipe": {"epochs": "3"}}, OptionError, "has a value of a wrong type"),
+        (None, {"recipe": {"epochs": "3"}}, OptionError, "epochs='3' should be an integer"),
         (None, {"recipe": "cifar10"}, OptionError, "recipe is a str; give a nes_lab.Recipe, or a dict"),
         (None, {"keep": "worst"}, OptionError, "keep='worst' is not known"),
         (None, {"device": "gpu"}, OptionError, "device='gpu' is not a device"),
@@ -153,3 +154,12 @@ def test_fine_tune_page_runs(capsys):
     text, iou = capsys.readouterr().out.splitlines()
     assert re.match(r"0\.\d+ with (averaged )?weights of epoch \d", text)
     assert float(iou) == pytest.approx(found["report"].best.value, rel=1e-6)
+
+
+def test_fine_tune_refuses_label_smoothing_of_another_loss_and_says_that_a_batch_size_is_void():
+    own = regression()
+    with pytest.raises(OptionError, match=r"label_smoothing=0.9 .* with loss= set it to 0"):
+        tune(own, *own.data, FAST | {"label_smoothing": 0.9})
+    loader = DataLoader(TensorDataset(torch.zeros(8, 3), torch.zeros(8, dtype=torch.long)), batch_size=4)
+    report = nes_lab.fine_tune(nn.Linear(3, 2), loader, loader, {"epochs": 1, "batch_size": 5}, progress=False)
+    assert "the loaders decide the batch size, 4; batch_size=5 does not apply" in report.notes

@@ -14,6 +14,10 @@ from nes_lab.training.recipe import Recipe
     ("change", "message"),
     [
         ({"epochs": 0}, "epochs=0 should be at least 1"),
+        ({"epochs": 1.5}, "epochs=1.5 should be an integer"),
+        ({"lr": None}, "lr=None should be a number"),
+        ({"clip_grad": "x"}, "clip_grad='x' should be a number or None"),
+        ({"compile": 1}, "compile=1 should be True or False"),
         ({"lr": -1.0}, "lr=-1.0 should be a finite number above 0"),
         ({"lr": math.nan}, "lr=nan"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from nes_lab.training.metrics import Metric
 from nes_lab.training.running_metrics import RunningMetrics
 
 
@@ -44,3 +46,14 @@ def test_running_metrics_come_back_from_their_state() -> None:
 
 def test_running_metrics_are_nan_when_empty() -> None:
     assert all(math.isnan(value) for value in RunningMetrics("cpu").means().values())
+
+
+def test_running_metrics_name_a_metric_that_raises_and_take_numpy_numbers() -> None:
+    outputs, targets = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
+    metrics = RunningMetrics("cpu", {"error": Metric(lambda outputs, targets: np.float32(2.5))})
+    metrics.update(torch.tensor(0.5), outputs, targets)
+    assert metrics.means()["error"] == 2.5
+    metrics = RunningMetrics("cpu", {"error": Metric(lambda outputs, targets: 1 / 0)})
+    with pytest.raises(ZeroDivisionError) as caught:
+        metrics.update(torch.tensor(0.5), outputs, targets)
+    assert caught.value.__notes__ == ["metric 'error' raised this error"]

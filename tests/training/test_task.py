@@ -131,6 +131,9 @@ def test_task_without_metrics_is_judged_by_its_loss():
     ("options", "message"),
     [
         ({"loss": "mse"}, "loss='mse'; give a function of (outputs, targets)"),
+        ({"loss": nn.MSELoss}, "loss is the class MSELoss; give a loss that was made with it: MSELoss()"),
+        ({"metrics": {"x": nn.MSELoss}}, "function=MSELoss of a metric is a class"),
+        ({"loss": lambda outputs, targets: outputs.detach().mean()}, "returned a tensor without gradients"),
         ({"metrics": [F.mse_loss]}, "give a dict, name -> function"),
         ({"metrics": {"x": 3}}, "metrics['x']=3; give a function of (outputs, targets), or a pair (function, 'lower')"),
         ({"metrics": {"x": (F.mse_loss, "low")}}, "better='low' of a metric; say which is better, 'higher' or 'lower'"),
