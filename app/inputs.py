@@ -74,7 +74,7 @@ def imports_refused(config: Mapping[str, Any]) -> bool:
     """Show an error and return True if a configuration names the user's own code and the app may not import it.
 
     Args:
-        config: The configuration, or those of its sections that are known.
+        config: The configuration, or only some of its sections.
     """
     names = own_names(config)
     if not names or imports_allowed():

@@ -60,7 +60,10 @@ def load_imported(data: DataConfig, seed: int) -> DatasetSpec:
 
 
 def _arguments(make: Callable[..., Any], data: DataConfig, seed: int) -> dict[str, Any]:
-    """Return the fields of the data section for which a function has parameters, and the seed if it has a parameter for it."""
+    """Return the arguments for a function of the user's own that makes a data set.
+
+    These are the fields of the configuration's data section, and the seed, as far as the function has parameters for them.
+    """
     given = {name: getattr(data, name) for name in type(data).model_fields if name != "name"} | {"seed": seed}
     try:
         signature = inspect.signature(make)

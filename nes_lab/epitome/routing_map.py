@@ -71,7 +71,7 @@ class RoutingMap:
         """Copy the starts into numpy arrays, for figures. The copy has no epitome.
 
         Args:
-            name: Name of the layer, for titles. Empty: ``RoutingMap``.
+            name: Name of the layer, for titles. Empty: the name is ``RoutingMap``.
         """
         geometry = self.geometry
         return LayerSnapshot(

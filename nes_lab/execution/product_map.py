@@ -190,9 +190,10 @@ def _diagonal_sums(tensor: Tensor, length: int, step: int, cells: int, places: i
 
 
 def _joined(a: Tensor, m: int, b: Tensor, k: int, step: int, cells: int, places: int) -> Tensor:
-    """Join sums of ``m`` entries and sums of ``k`` entries on the diagonals of a tensor to sums of ``m + k`` entries.
+    """Add to each sum of diagonal entries the sum of the entries that follow on the same diagonal.
 
-    ``a`` holds the sums of ``m`` entries, ``b`` those of ``k``. The ``k`` entries follow the ``m`` entries on the diagonal.
+    The tensor ``a`` holds sums of ``m`` entries, the tensor ``b`` sums of ``k`` entries. The result holds sums of ``m + k``
+    entries.
     """
     length, width = a.shape[cells] - k, a.shape[places] - k * step
     first = a.narrow(cells, 0, length).narrow(places, 0, width)

@@ -66,7 +66,7 @@ def create_run(
         allow_import: Whether to import the function that a saved network names as its backbone.
 
     Returns:
-        The run. It holds what was given in memory and the loaded data, so that its training here need not load them again.
+        The run. It keeps the data and everything that was given in memory, so that this process need not load them again to train.
 
     Raises:
         NesLabError: If something is wrong. No run is created then.

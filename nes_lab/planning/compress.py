@@ -119,7 +119,7 @@ def compress(
 
 
 def _refuse_beside_plan(given: dict[str, Any]) -> None:
-    """Raise if arguments that make a plan are given although there is a plan."""
+    """Raise an error if a plan is given together with arguments that would make one."""
     if given:
         name = next(iter(given))
         raise OptionError(
@@ -128,7 +128,7 @@ def _refuse_beside_plan(given: dict[str, Any]) -> None:
 
 
 def _check_budget(model: object, given: dict[str, Any], example_input: Any, options: dict[str, Any]) -> None:
-    """Check that the arguments of :func:`compress` are enough to make a plan, and raise if they are not."""
+    """Raise an error if the arguments of :func:`compress` are not enough to make a plan."""
     known = PlanKeywords.__annotations__
     for name in options:
         if name not in known:

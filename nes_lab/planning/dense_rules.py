@@ -224,7 +224,7 @@ def _weight_users(model: nn.Module) -> dict[int, list[str]]:
 
 
 def _declared_roles(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield name and role (``stem`` or ``classifier``) of the modules that a model declares in this role, as timm's models do."""
+    """Yield the name and the role of each module that a model declares as its ``stem`` or ``classifier``, as timm's models do."""
     config = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None)
     if not config:
         return

@@ -209,9 +209,10 @@ def read_tail(path: Path, lines: int, most: int = 1 << 16) -> str:
 
 
 def rotate(path: Path, most: int, keep: int) -> None:
-    """Empty a log file that is larger than ``most`` bytes, and save its last ``keep`` bytes as ``<name>.1``.
+    """Empty a log file that is too large, and save the end of it as ``<name>.1``.
 
-    A smaller log file is not changed.
+    The file is too large if it has more than ``most`` bytes. The saved end has ``keep`` bytes. A smaller log file is not
+    changed.
     """
     with contextlib.suppress(FileNotFoundError):
         if path.is_symlink() or path.stat().st_size <= most:

@@ -132,9 +132,10 @@ class RunHandle:
         return self.store.snapshot(self.id, step)
 
     def snapshots(self) -> dict[int, dict[str, LayerSnapshot]]:
-        """Return the snapshots of the run: for each saved training step, the starts and epitomes of the layers by name.
+        """Return the snapshots of the run: for each saved training step, the starts and the epitome of every layer, by layer name.
 
-        Only the first and the latest snapshot have epitomes. In the others they are None.
+        A start is a position at which a layer reads its epitome. Only the first and the latest snapshot have epitomes. In the
+        others they are None.
         """
         return {step: self.snapshot(step) for step in self.snapshot_steps()}
 

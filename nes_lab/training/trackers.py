@@ -54,8 +54,9 @@ class Trackers:
         run: Name of the run in the trackers. If a tracker already has a run of this name, that run is continued.
         config: Settings of the run, which the trackers show.
         on_failure: Function called when a tracker fails, with the name of the tracker and the reason.
-        first_step: Number of the first step whose rows are sent. TensorBoard drops the points of an earlier attempt from this step on.
-            MLflow and Trackio cannot drop points. Weights & Biases keeps the earlier points instead of the new ones.
+        first_step: Number of the first step whose rows are sent. If the run was resumed, an earlier attempt may already have sent
+            rows of this step and later ones. TensorBoard then drops the earlier rows, and MLflow and Trackio show both. Weights
+            & Biases shows only the earlier rows.
 
     Raises:
         OptionError: If a tracker is unknown or not installed.
