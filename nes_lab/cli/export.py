@@ -49,6 +49,8 @@ class ExportCommand:
     """Shape of one input without the batch dimension; by default that of the stored plan or of the run's data."""
     allow_import: bool = False
     """Import the function package.module:function that FOLDER names as its network. It runs code: only for a folder that you trust."""
+    verbose: bool = False
+    """Let torch print its messages and the traced graph on standard error."""
     json: bool = False
     """Print the result as one JSON value on standard output; everything else goes to standard error."""
 
@@ -99,6 +101,7 @@ def _export_run(options: ExportCommand, run: Run) -> ExportReport | Path:
         form=options.form,
         opset=options.opset,
         input_shape=options.input,
+        verbose=options.verbose,
     )
 
 
@@ -115,6 +118,7 @@ def _export_folder(options: ExportCommand) -> ExportReport:
         opset=options.opset,
         input_shape=options.input,
         allow_import=options.allow_import,
+        verbose=options.verbose,
     )
 
 

@@ -254,6 +254,7 @@ class Run(RunHandle):
         form: ExportForm = "materialized",
         opset: int | None = None,
         input_shape: tuple[int, ...] | None = None,
+        verbose: bool = False,
     ) -> ExportReport | Path:
         """Write the network that the run has trained to a file, or save it in a folder.
 
@@ -267,6 +268,7 @@ class Run(RunHandle):
             form: ``"materialized"``: plain layers. ``"factored"``: the file stores the epitomes and computes with them.
             opset: Version of the ONNX operator set. None: torch's default.
             input_shape: Shape of one input without the batch axis. None: that of the run's data.
+            verbose: Let torch print its messages and the traced graph on standard error.
 
         Returns:
             The report of the export, or the path of the folder.
@@ -285,7 +287,8 @@ class Run(RunHandle):
             return Path(path)
         trained = trained_network(self.store, self.id, network=self.memory.network, **_asked(which))
         example = trained.example(input_shape)
-        report = export_network(trained.network, example, path, format=chosen, form=form, opset=opset)
+        options = {"format": chosen, "form": form, "opset": opset, "verbose": verbose}
+        report = export_network(trained.network, example, path, **options)
         return replace(report, source=trained.text)
 
     def report(self, path: str | Path | None = None) -> Path:

@@ -15,6 +15,7 @@ Files for other runtimes:
 ``onnx``: export a model as an ONNX file (``export_onnx``).
 ``torch_export``: export a model as a ``.pt2`` file of torch.export (``export_torch``).
 ``example``: hold the example input of an export, and change its batch size.
+``outputs``: name the outputs of an ONNX file.
 ``graph``: copy a model for an export, with layers that every runtime can compute.
 ``gathers``: replace parts of an epitome layer by operations that every runtime has.
 ``trace``: prepare a model for tracing, run the tracer and explain its errors.

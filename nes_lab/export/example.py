@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import ExportError, OptionError
 
-__all__ = ["ExampleInput", "check_example", "outputs_of"]
+__all__ = ["ExampleInput", "check_example", "output_of", "outputs_of", "precision_of"]
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,29 @@ def outputs_of(model: nn.Module, example: ExampleInput) -> list[Tensor]:
     Raises:
         OptionError: If the model cannot run the example; the message says why.
     """
+    return [t.detach() for t in tree_leaves(output_of(model, example)) if isinstance(t, Tensor)]
+
+
+def output_of(model: nn.Module, example: ExampleInput) -> Any:
+    """Run a model in evaluation mode on an example input, and return what it returns.
+
+    Raises:
+        OptionError: If the model cannot run the example; the message says why.
+    """
     with evaluating(model), torch.inference_mode(False):
-        out = run_example(model, dict(example.kwargs) or example.args)
-    return [t.detach() for t in tree_leaves(out) if isinstance(t, Tensor)]
+        return run_example(model, dict(example.kwargs) or example.args)
+
+
+def precision_of(model: nn.Module, example: ExampleInput) -> torch.dtype:
+    """Return the least precise floating-point dtype among the parameters, buffers and example inputs of a model.
+
+    Examples:
+        >>> precision_of(nn.Linear(4, 3).half(), ExampleInput.of(torch.zeros(1, 4)))
+        torch.float16
+    """
+    tensors = [*model.parameters(), *model.buffers(), *example.tensors]
+    dtypes = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float32}
+    return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
 
 
 def check_example(model: nn.Module, example: ExampleInput) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from nes_lab.errors import ExportError, OptionError, check_choice
 from nes_lab.export.atomic_write import new_file
-from nes_lab.export.example import ExampleInput, check_example
+from nes_lab.export.example import ExampleInput, check_example, precision_of
 from nes_lab.export.graph import FORMS
-from nes_lab.export.parity import verify_file
+from nes_lab.export.outputs import name_outputs, names_of_outputs
+from nes_lab.export.parity import fixed_batch_text, verify_file
 from nes_lab.export.report import ExportReport, versions_of
-from nes_lab.export.trace import check_tolerance, prepare_trace, quiet_exporters, root_cause, run_tracer
+from nes_lab.export.trace import chosen_tolerance, prepare_trace, quiet_exporters, root_cause, run_tracer
 from nes_lab.packages import need
 from nes_lab.records.options import ExportForm
 
@@ -33,6 +34,8 @@ _MAX_FOLDED_WEIGHT = 64
 Larger matrices are epitomes, which the file already stores.
 """
 
+_BFLOAT16 = "; it lacks most operators in bfloat16: export copy.deepcopy(model).float(), with example_input.float()"
+
 
 def export_onnx(
     model: nn.Module,
@@ -43,7 +46,9 @@ def export_onnx(
     opset: int | None = None,
     dynamic_batch: bool = True,
     verify: bool = True,
-    tolerance: float = 1e-4,
+    output_names: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    verbose: bool = False,
 ) -> ExportReport:
     """Write a model as an ONNX file, through torch's dynamo exporter.
 
@@ -60,8 +65,11 @@ def export_onnx(
         opset: Version of the ONNX operator set; None: the exporter's default.
         dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
         verify: Run the file and compare its outputs with PyTorch's. False: the file is not run, and ONNX Runtime is not needed.
+        output_names: Names of the outputs in the file. None: the keys, if the model returns a dict; else names that torch chooses.
+            A name that an input has gets the ending ``_output``.
         tolerance: Largest allowed difference between the outputs of the file and of PyTorch, divided by the output's largest
-            entry.
+            entry. None: 1e-4, or 0.01 for a model in float16, or 0.08 in bfloat16.
+        verbose: Let torch print its messages and the traced graph on standard error.
 
     Returns:
         A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times that
@@ -69,8 +77,8 @@ def export_onnx(
 
     Raises:
         OptionError: If an option is wrong, the model cannot run the example, or a package is missing.
-        ExportError: If the model cannot be traced, the opset lacks an operator (the message names the operator), or the outputs
-            differ by more than ``tolerance``.
+        ExportError: If the model cannot be traced, accepts one batch size only, returns something other than tensors, or its
+            outputs differ by more than ``tolerance``. Or if the opset lacks an operator, which the message names.
         CheckpointError: If the file cannot be written. After any error no new file is left.
 
     Examples:
@@ -85,18 +93,21 @@ def export_onnx(
     onnx = need("onnx", "exporting to ONNX")
     need("onnxscript", "exporting to ONNX")
     _check_opset_option(onnx, opset)
-    check_tolerance(tolerance)
+    chosen_tolerance(tolerance, torch.float32)
     if verify:
         need("onnxruntime", "checking an ONNX file")
     example = ExampleInput.of(example_input)
     check_example(model, example)
+    dtype = precision_of(model, example)
+    names = names_of_outputs(model, example, output_names)
     with new_file(path) as temporary:
-        proto = _traced_proto(model, example, form, opset, dynamic_batch)
+        proto = _traced_proto(model, example, form, opset, dynamic_batch, names, verbose)
         onnx.save(proto, temporary)
         facts = _facts(proto, example, temporary)
         checks: dict[str, Any] = {}
         if verify:
-            checks = verify_file(_session(temporary), model, example, tolerance, dynamic_batch, "the ONNX file")
+            call, allowed = _session(temporary, dtype), chosen_tolerance(tolerance, dtype)
+            checks = verify_file(call, model, example, allowed, dynamic_batch, "the ONNX file")
     versions = versions_of("torch", "onnx", "onnxscript", "onnxruntime")
     return ExportReport(str(path), "onnx", form, **facts, **checks, versions=versions)
 
@@ -107,7 +118,15 @@ def _check_opset_option(onnx: Any, opset: int | None) -> None:
         raise OptionError(f"opset={opset!r}; give an integer from 1 to {newest}, which onnx {onnx.__version__} knows")
 
 
-def _traced_proto(model: nn.Module, example: ExampleInput, form: ExportForm, opset: int | None, dynamic: bool) -> Any:
+def _traced_proto(
+    model: nn.Module,
+    example: ExampleInput,
+    form: ExportForm,
+    opset: int | None,
+    dynamic: bool,
+    names: Sequence[str] | None,
+    verbose: bool,
+) -> Any:
     """Trace a model and return it as an optimized ONNX ``ModelProto``."""
     from nes_lab.export.onnx_graph import clean_graph
 
@@ -126,12 +145,18 @@ def _traced_proto(model: nn.Module, example: ExampleInput, form: ExportForm, ops
         ),
         "to ONNX",
         dynamic,
+        verbose,
     )
     assert program is not None  # the dynamo exporter always returns a program
-    _check_opset(program.model_proto, opset)
+    traced = program.model_proto
+    _check_opset(traced, opset)
+    if dynamic:
+        _check_dynamic(traced, arguments.batch)
     with quiet_exporters():
         optimizer = need("onnxscript", "exporting to ONNX").optimizer
         optimizer.optimize_ir(program.model, output_size_limit=_MAX_FOLDED_BYTES, should_fold=_may_fold)
+    if names is not None:
+        name_outputs(program.model.graph, names)
     return clean_graph(program.model_proto)
 
 
@@ -171,6 +196,12 @@ def _check_opset(proto: Any, opset: int | None) -> None:
         )
 
 
+def _check_dynamic(proto: Any, batch: int) -> None:
+    shapes = [value.type.tensor_type.shape.dim for value in proto.graph.input]
+    if not any(shape and shape[0].dim_param for shape in shapes):
+        raise ExportError(fixed_batch_text(batch))
+
+
 def _facts(proto: Any, example: ExampleInput, file: Path) -> dict[str, Any]:
     from nes_lab.export.onnx_graph import graph_madds, graph_params
 
@@ -183,16 +214,17 @@ def _facts(proto: Any, example: ExampleInput, file: Path) -> dict[str, Any]:
     }
 
 
-def _session(file: Path) -> Callable[[ExampleInput], list[Tensor]]:
+def _session(file: Path, dtype: torch.dtype) -> Callable[[ExampleInput], list[Tensor]]:
     import onnxruntime
 
+    advice = "" if dtype != torch.bfloat16 else _BFLOAT16
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ExportError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load the file: {root_cause(error)}"
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the file: {root_cause(error)}{advice}"
         ) from error
     names = [value.name for value in session.get_inputs()]
 
@@ -202,7 +234,7 @@ def _session(file: Path) -> Callable[[ExampleInput], list[Tensor]]:
             outputs = session.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
             raise ExportError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot run the file: {root_cause(error)}"
+                f"ONNX Runtime {onnxruntime.__version__} cannot run the file: {root_cause(error)}{advice}"
             ) from error
         return [torch.from_numpy(array) for array in outputs]
 

@@ -25,12 +25,19 @@ Shapes = Mapping[str, tuple[int, ...]]
 def clean_graph(model: ModelProto) -> ModelProto:
     """Remove the exporter's notes, such as the source file and line of each node, from an ONNX model, and return the model.
 
+    Weights are also removed from the list of intermediate tensors (``value_info``), because ONNX Runtime's ``quantize_dynamic``
+    refuses a file that lists them there.
+
     The given model itself is changed.
     """
     for part in _parts(model.graph):
         del part.metadata_props[:]
         part.doc_string = ""
     del model.metadata_props[:]
+    weights = {tensor.name for tensor in model.graph.initializer}
+    others = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(others)
     model.producer_name, model.doc_string = "nes-lab", ""
     return model
 
@@ -113,8 +120,8 @@ def _madds(node: NodeProto, shapes: Shapes) -> int | None:
 def missing_operators(model: ModelProto, opset: int) -> list[str]:
     """Return the operators of an ONNX graph that an opset lacks, each with the opset that introduced it.
 
-    An opset is a version of the ONNX operator set. The list ends with the operators that the opset has only in an older form.
-    These have no opset behind their name.
+    An opset is a version of the ONNX operator set. The list ends with the operators that the opset has only in an older form,
+    which lacks an input or attribute that the graph uses. These have no opset behind their name.
 
     Examples:
         >>> node = onnx.helper.make_node("Gelu", ["x"], ["y"])
@@ -122,18 +129,21 @@ def missing_operators(model: ModelProto, opset: int) -> list[str]:
         ['Gelu (since opset 20)']
     """
     absent, older = [], []
-    for name in sorted({node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}):
-        if not onnx.defs.has(name):
-            continue
-        now = onnx.defs.get_schema(name).since_version
+    nodes = [node for node in model.graph.node if node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type)]
+    for name in sorted({node.op_type for node in nodes}):
         try:
-            then = onnx.defs.get_schema(name, max_inclusive_version=opset).since_version
+            then = onnx.defs.get_schema(name, max_inclusive_version=opset)
         except onnx.defs.SchemaError:
             first = min(
                 s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == name and not s.domain
             )
             absent.append(f"{name} (since opset {first})")
             continue
-        if then < now:
+        if not all(_fits(node, then) for node in nodes if node.op_type == name):
             older.append(name)
     return absent + older
+
+
+def _fits(node: NodeProto, schema: Any) -> bool:
+    """Return True if an older form of an operator has the inputs and attributes of a node."""
+    return len(node.input) <= schema.max_input and all(a.name in schema.attributes for a in node.attribute)

@@ -16,8 +16,9 @@ from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.cost.timing import time_rounds
 from nes_lab.errors import ExportError
 from nes_lab.export.example import ExampleInput, outputs_of
+from nes_lab.export.trace import root_cause
 
-__all__ = ["compare_outputs", "verify_file"]
+__all__ = ["compare_outputs", "fixed_batch_text", "verify_file"]
 
 _SECONDS, _ROUNDS = 1.0, 20
 
@@ -49,7 +50,7 @@ def verify_file(
         ExportError: If the outputs differ by more than ``tolerance``.
     """
     examples = [example, example.with_batch(2 if example.batch == 1 else 1)] if dynamic else [example]
-    differences = [compare_outputs(call(e), outputs_of(model, e), tolerance, what) for e in examples]
+    differences = [compare_outputs(_run(call, e, example), outputs_of(model, e), tolerance, what) for e in examples]
     arguments = dict(example.kwargs) or example.args
     with evaluating(model), torch.inference_mode():
         contenders = {"torch": lambda: run_example(model, arguments), "file": lambda: call(example)}
@@ -63,6 +64,24 @@ def verify_file(
         "torch_ms": median(times["torch"]),
         "threads": torch.get_num_threads(),
     }
+
+
+def _run(call: Callable[[ExampleInput], list[Tensor]], example: ExampleInput, first: ExampleInput) -> list[Tensor]:
+    """Run an exported file on an example input. If it runs only the first example, say that the batch size is fixed."""
+    try:
+        return call(example)
+    except (ExportError, RuntimeError, ValueError, AssertionError) as error:
+        if example is first:
+            raise
+        raise ExportError(f"{fixed_batch_text(first.batch)} ({root_cause(error)})") from error
+
+
+def fixed_batch_text(batch: int) -> str:
+    """Return the message that a model accepts one batch size only, and what to do."""
+    return (
+        f"the model's forward fixes the batch size to that of the example, {batch}; give dynamic_batch=False to export it for "
+        "this size only, or compute the size from the input, as in x.view(x.shape[0], -1)"
+    )
 
 
 def compare_outputs(

@@ -13,11 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from nes_lab.cost.probe import counting_kernels
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.export.atomic_write import new_file
-from nes_lab.export.example import ExampleInput, check_example
+from nes_lab.export.example import ExampleInput, check_example, precision_of
 from nes_lab.export.graph import FORMS
 from nes_lab.export.parity import verify_file
 from nes_lab.export.report import ExportReport, versions_of
-from nes_lab.export.trace import check_tolerance, prepare_trace, quiet_exporters, run_tracer
+from nes_lab.export.trace import chosen_tolerance, prepare_trace, quiet_exporters, run_tracer
 from nes_lab.records.options import ExportForm
 
 __all__ = ["export_torch"]
@@ -30,7 +30,8 @@ def export_torch(
     *,
     form: ExportForm = "materialized",
     dynamic_batch: bool = True,
-    tolerance: float = 1e-4,
+    tolerance: float | None = None,
+    verbose: bool = False,
 ) -> ExportReport:
     """Write a model as a ``torch.export`` program, which ``torch.export.load`` reads without NES Lab.
 
@@ -45,7 +46,8 @@ def export_torch(
             computes with the epitome by slices, gathers and additions.
         dynamic_batch: Let the file accept any batch size; False: only the batch size of the example.
         tolerance: Largest allowed difference between the outputs of the file and of the model, divided by the output's largest
-            entry.
+            entry. None: 1e-4, or 0.01 for a model in float16, or 0.08 in bfloat16.
+        verbose: Let torch print its messages and the traced graph on standard error.
 
     Returns:
         A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times that
@@ -53,7 +55,7 @@ def export_torch(
 
     Raises:
         OptionError: If an option is wrong, or the model cannot run the example.
-        ExportError: If the model cannot be traced, or the outputs differ by more than ``tolerance``.
+        ExportError: If the model cannot be traced, accepts one batch size only, or the outputs differ by more than ``tolerance``.
         CheckpointError: If the file cannot be written. After any error no new file is left.
 
     Examples:
@@ -65,7 +67,7 @@ def export_torch(
     """
     path = Path(path)
     check_choice("form", form, FORMS)
-    check_tolerance(tolerance)
+    chosen_tolerance(tolerance, torch.float32)
     if path.suffix != ".pt2":
         raise OptionError(f"path={str(path)!r} should end in .pt2")
     example = ExampleInput.of(example_input)
@@ -78,12 +80,14 @@ def export_torch(
             ),
             "by torch.export",
             dynamic_batch,
+            verbose,
         )
         with quiet_exporters():
             torch.export.save(program, temporary)
             loaded = torch.export.load(temporary).module()
         facts = {"file_bytes": temporary.stat().st_size, "params": _params(program), "madds": _madds(loaded, example)}
-        checks = verify_file(_runner(loaded), model, example, tolerance, dynamic_batch, "the torch.export file")
+        allowed = chosen_tolerance(tolerance, precision_of(model, example))
+        checks = verify_file(_runner(loaded), model, example, allowed, dynamic_batch, "the torch.export file")
     return ExportReport(str(path), "torch.export", form, **facts, **checks, versions=versions_of("torch"))
 
 

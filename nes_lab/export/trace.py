@@ -6,6 +6,7 @@ Tests: tests/export/test_onnx.py
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,9 +20,10 @@ from nes_lab.export.example import ExampleInput, outputs_of
 from nes_lab.export.graph import prepare_for_export
 from nes_lab.records.options import ExportForm
 
-__all__ = ["check_tolerance", "prepare_trace", "quiet_exporters", "root_cause", "run_tracer"]
+__all__ = ["chosen_tolerance", "prepare_trace", "quiet_exporters", "root_cause", "run_tracer"]
 
 _T = TypeVar("_T")
+_LOGGERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "onnxscript")
 _FAILURES = (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError, LookupError, AttributeError)
 
 
@@ -55,19 +57,20 @@ def prepare_trace(
     return graph, many, many.dynamic_shapes()
 
 
-def run_tracer(trace: Callable[[], _T], what: str, dynamic: bool) -> _T:
+def run_tracer(trace: Callable[[], _T], what: str, dynamic: bool, verbose: bool = False) -> _T:
     """Call a function that traces a model, and return what the function returns.
 
     Args:
         trace: The function to call, without arguments.
         what: How the model is exported, for the message, such as ``"to ONNX"``.
         dynamic: True if the exported file should accept any batch size.
+        verbose: Let the tracer print its messages and graphs on standard error.
 
     Raises:
         ExportError: If tracing fails; the message gives the reason.
     """
     try:
-        with quiet_exporters(), torch.no_grad():
+        with contextlib.nullcontext() if verbose else quiet_exporters(), torch.no_grad():
             return trace()
     except _FAILURES as error:
         hint = (
@@ -76,28 +79,42 @@ def run_tracer(trace: Callable[[], _T], what: str, dynamic: bool) -> _T:
         raise ExportError(f"the model cannot be exported {what}: {root_cause(error)}{hint}") from error
 
 
-def check_tolerance(tolerance: object) -> None:
-    """Refuse a tolerance that is not a number above 0.
+def chosen_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
+    """Return the tolerance of an export: the given one, or the default for a dtype.
+
+    The default is 1e-4. For dtypes with large rounding errors it is ten times the error of one operation: 0.01 for float16,
+    and 0.08 for bfloat16.
+
+    Args:
+        tolerance: The tolerance that was asked for; None: the default.
+        dtype: The least precise dtype in the model.
 
     Raises:
-        OptionError: If the tolerance is refused; the message quotes it.
+        OptionError: If the tolerance is not a number above 0; the message quotes it.
+
+    Examples:
+        >>> chosen_tolerance(None, torch.float32), chosen_tolerance(None, torch.float16)
+        (0.0001, 0.009765625)
     """
+    if tolerance is None:
+        return max(1e-4, 10 * torch.finfo(dtype).eps)
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance > 0:
-        raise OptionError(f"tolerance={tolerance!r}; give a number above 0")
+        raise OptionError(f"tolerance={tolerance!r}; give a number above 0, or None for the default of the dtype")
+    return tolerance
 
 
 @contextlib.contextmanager
 def quiet_exporters() -> Iterator[None]:
-    """Silence the warnings and log messages of torch's exporters inside the ``with`` block.
+    """Silence the warnings, log messages and printed graphs of torch's exporters inside the ``with`` block.
 
     The messages are not needed, because the exported file is checked afterwards.
     """
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

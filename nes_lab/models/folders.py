@@ -33,6 +33,7 @@ def export_folder(
     opset: int | None = None,
     input_shape: tuple[int, ...] | None = None,
     allow_import: bool = False,
+    verbose: bool = False,
 ) -> ExportReport:
     """Export a saved model to one file. The file is written only if the exported model's outputs agree with those in PyTorch.
 
@@ -45,13 +46,15 @@ def export_folder(
         opset: Version of the ONNX operator set; None: torch's default.
         input_shape: Shape of one input without the batch axis; None: the input shape in the stored plan.
         allow_import: Import the function that the folder names, if its network is made by a function of the user's own.
+        verbose: Let torch print its messages and the traced graph on standard error.
 
     Raises:
         NesLabError: If the folder cannot be read, an option is wrong, or the outputs do not agree. No file is written then.
     """
     check_choice("format", format, get_args(ExportFormat))
     model = from_pretrained(folder, allow_import=allow_import).eval()
-    return export_network(model, _example(model, folder, input_shape), path, format=format, form=form, opset=opset)
+    example = _example(model, folder, input_shape)
+    return export_network(model, example, path, format=format, form=form, opset=opset, verbose=verbose)
 
 
 def export_network(
@@ -62,6 +65,7 @@ def export_network(
     format: ExportFormat = "onnx",
     form: ExportForm = "materialized",
     opset: int | None = None,
+    verbose: bool = False,
 ) -> ExportReport:
     """Export a network to one file. The file is written only if the exported network's outputs agree with those in PyTorch.
 
@@ -72,6 +76,7 @@ def export_network(
         format: ``"onnx"`` or ``"torch"`` (a ``.pt2`` program of torch.export).
         form: ``"materialized"`` or ``"factored"``, as for :func:`export_folder`.
         opset: Version of the ONNX operator set; None: torch's default.
+        verbose: Let torch print its messages and the traced graph on standard error.
 
     Raises:
         NesLabError: If an option is wrong, or the outputs do not agree. No file is written then.
@@ -80,8 +85,8 @@ def export_network(
     if format == "torch":
         if opset is not None:
             raise OptionError(f"opset={opset!r} is for ONNX; torch.export takes no opset")
-        return export_torch(model, example, path, form=form)
-    return export_onnx(model, example, path, form=form, opset=opset)
+        return export_torch(model, example, path, form=form, verbose=verbose)
+    return export_onnx(model, example, path, form=form, opset=opset, verbose=verbose)
 
 
 def tune_folder(
