@@ -77,7 +77,7 @@ def import_command(words: Sequence[str]) -> int:
 
 
 def _notes(run: Run, allow_import: bool) -> list[str]:
-    """Return sentences about what an imported run needs before it can be resumed here, such as missing files."""
+    """Return sentences about what an imported run needs before this machine can resume it, such as missing files."""
     config, notes = run.info.config, []
     if (names := own_names(config)) and not allow_import:
         given = ", ".join(names.values())

@@ -67,7 +67,7 @@ def print_end(run: Run) -> int:
 
 @contextmanager
 def shown_progress() -> Iterator[OnProgress]:
-    """Yield a function that shows the progress of a training: as a bar on a terminal, elsewhere as one line per epoch."""
+    """Yield a function that shows the progress of a training: as a bar on a terminal, in a file or pipe as one line per epoch."""
     if not is_first():
         yield _ignore_event
         return

@@ -62,7 +62,8 @@ def load_imported(data: DataConfig, seed: int) -> DatasetSpec:
 def _arguments(make: Callable[..., Any], data: DataConfig, seed: int) -> dict[str, Any]:
     """Return the arguments for a function of the user's own that makes a data set.
 
-    These are the fields of the configuration's data section, and the seed, as far as the function has parameters for them.
+    These are the fields of the configuration's data section and the seed. A value is left out if the function has no
+    parameter for it.
     """
     given = {name: getattr(data, name) for name in type(data).model_fields if name != "name"} | {"seed": seed}
     try:

@@ -54,7 +54,7 @@ def import_run(
 
     Args:
         file: The packed run.
-        new_id: Give the run a new id. False: it keeps its id, which must not exist here.
+        new_id: Give the run a new id. False: it keeps its id, which no run in the folder of all runs may have.
         allow_import: Let the run import the functions ``package.module:function`` that its configuration names, when it is resumed
             or its network is loaded. Give True only for a run that you trust. False: such a run can only be read.
         root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.

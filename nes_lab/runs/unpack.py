@@ -39,7 +39,7 @@ def unpack_run(store: RunStore, file: str | Path, *, new_id: bool = False, allow
     Args:
         store: The store that receives the run.
         file: The packed run.
-        new_id: Give the run a new id. False: it keeps its id, which must not exist here.
+        new_id: Give the run a new id. False: it keeps its id, which no run in ``store`` may have.
         allow_import: Let the run import functions of the user's own that its configuration names as ``package.module:function``,
             when it is resumed or its network is loaded. Give True only if you trust the run. False: such a run can be
             read, but neither resumed nor loaded.
