@@ -48,6 +48,10 @@ def _parts(graph: Any) -> Iterator[Any]:
         yield from group
 
 
+RECURRENT = ("LSTM", "GRU", "RNN")
+"""ONNX operators of recurrent layers."""
+
+
 def graph_params(model: ModelProto) -> int:
     """Return the number of floating-point entries in the weights of an ONNX graph; tables of integers are not counted."""
     stored = sum(prod(t.dims) for t in model.graph.initializer if t.data_type in _NUMBERS)
@@ -104,11 +108,14 @@ def _shapes(model: ModelProto) -> Shapes:
 
 
 def _madds(node: NodeProto, shapes: Shapes) -> int | None:
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul", *RECURRENT):
         return 0
     first, second, out = (shapes.get(name) for name in (node.input[0], node.input[1], node.output[0]))
     if first is None or second is None or out is None or not all((*first, *second, *out)):
         return None
+    if node.op_type in RECURRENT:  # every step of every sequence meets both matrices of each direction once
+        recurrent = shapes.get(node.input[2])
+        return prod(first[:2]) * (prod(second) + prod(recurrent)) if recurrent else None
     if node.op_type == "Conv":
         return prod(out) * prod(second[1:])
     if node.op_type == "ConvTranspose":

@@ -251,3 +251,11 @@ def test_export_onnx_takes_backbones(name, size, routing, form, tmp_path):
         return
     assert report.madds <= count(model, images).madds  # which counts the taps of fractional starts too
     assert report.file_bytes < 0.7 * whole.bytes and not operators(tmp_path / "m.onnx") & SCATTERS
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_export_onnx_counts_recurrent_layers(kind, tmp_path):
+    x = torch.randn(5, 2, 6)
+    model = nn.Sequential(kind(6, 8, bidirectional=True)).eval()
+    report = export_onnx(model, x, tmp_path / "m.onnx", dynamic_batch=False)
+    assert report.madds == count(model, x).madds > 0
