@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nes_lab.cost.op_madds import OP_MADDS
 from nes_lab.cost.unseen import WeightUses
 
-__all__ = ["Meter"]
+__all__ = ["Counter", "Meter"]
 
 
 class _Nowhere:
@@ -35,13 +35,13 @@ class _Nowhere:
         return None
 
 
-class _Counter(FlopCounterMode):
+class Counter(FlopCounterMode):
     """Counts the operations of the whole model, as torch's ``FlopCounterMode`` does, but does not count them for each module.
 
     Operations that torch counts as 0 have formulas in :mod:`nes_lab.cost.op_madds`.
 
     Args:
-        model: The model.
+        model: Module whose weights are followed.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -81,7 +81,7 @@ class Meter:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.counter = _Counter(model)
+        self.counter = Counter(model)
         self.ran: set[str] = {""}
         self.own: dict[str, int] = defaultdict(int)
         self._open: list[tuple[str, int]] = [("", 0)]

@@ -70,3 +70,9 @@ def test_export_torch_leaves_what_was_there_after_an_error(tmp_path, monkeypatch
 
     monkeypatch.setattr(exporter, "prepare_trace", wrong)
     fails(tmp_path, ExportError, "the torch.export file differs from PyTorch")
+
+
+def test_export_torch_counts_recurrent_layers(tmp_path):
+    model, x = nn.Sequential(nn.LSTM(6, 8)).eval(), torch.randn(5, 2, 6)
+    report = export_torch(model, x, tmp_path / "m.pt2", dynamic_batch=False)
+    assert report.madds == count(model, x).madds > 0
