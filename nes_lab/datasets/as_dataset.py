@@ -57,6 +57,8 @@ def as_dataset(
     sources = [_wrapped(part) for part in data]
     train, val = (as_split(part, what, workers) for part, what in zip(sources, _WHAT, strict=True))
     inputs, _ = train.first()  # type: ignore[attr-defined]  # as_split made it
+    if isinstance(train, MapSplit) and isinstance(val, MapSplit):
+        _check_alike(inputs, val.first()[0])
     from_loader = isinstance(train, LoaderSplit)
     resumable = not from_loader
     shape = tuple(inputs.shape[1:])
@@ -128,6 +130,16 @@ def _is_train_and_val(data: Any) -> bool:
 def _is_batch(part: Any) -> bool:
     is_pair = isinstance(part, tuple) and len(part) == 2 and all(isinstance(each, Tensor) for each in part)
     return is_pair and part[0].ndim > 1 and part[1].ndim > 0 and len(part[0]) == len(part[1])
+
+
+def _check_alike(train: Any, val: Any) -> None:
+    """Raise an error if the validation inputs cannot be meant for the same network. Heights, widths and lengths may differ."""
+    if not isinstance(train, Tensor) or not isinstance(val, Tensor):
+        return
+    has_channels = train.ndim >= 4 or (train.ndim == 2 and train.is_floating_point())
+    if train.ndim != val.ndim or (has_channels and train.shape[1] != val.shape[1]):
+        shapes = f"{tuple(val.shape[1:])}, but one of the training data has shape {tuple(train.shape[1:])}"
+        raise DataError(f"an input of the validation data has shape {shapes}; give both in one shape")
 
 
 def _is_loader(data: Any) -> bool:

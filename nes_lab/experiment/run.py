@@ -15,7 +15,7 @@ from nes_lab.errors import RunError, check_choice
 from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.ranks import is_first, only_first
 from nes_lab.experiment.train_here import train_here
-from nes_lab.progress_bar import OnProgress, progress_reporter
+from nes_lab.progress_bar import OnProgress, check_progress, progress_reporter
 from nes_lab.records.options import ExportForm, ExportFormat
 from nes_lab.runs import launcher, layout
 from nes_lab.runs.extend import check_extension, extend
@@ -135,6 +135,7 @@ class Run(RunHandle):
             RunError: If the run is finished or trains already, or the training fails.
             CheckpointError: If an object differs from the one that the run was created with. The run does not change then.
         """
+        check_progress(progress, on_progress)
         memory = self.memory.with_given(network=network, data=data, loss=loss, metrics=metrics)
         only_first(lambda: self._check_resumable(memory))
         self.memory = memory
@@ -194,6 +195,7 @@ class Run(RunHandle):
             >>> run.extend(2, progress=False).summary["extended_from"]
             'epoch 1'
         """
+        check_progress(progress, on_progress)
         memory = self.memory.with_given(network=network, data=data, loss=loss, metrics=metrics)
         only_first(lambda: self._extend(epochs, memory))
         self.memory = memory

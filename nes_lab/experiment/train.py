@@ -12,8 +12,9 @@ from nes_lab.errors import OptionError
 from nes_lab.experiment.create_run import create_run
 from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.run import Run
-from nes_lab.progress_bar import OnProgress
+from nes_lab.progress_bar import OnProgress, check_progress
 from nes_lab.recipes.registry import experiment_tree
+from nes_lab.runs import launcher
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def train(
         >>> run.state, run.summary["params"] <= 0.6 * run.summary["dense_params"]
         ('finished', True)
     """
+    check_progress(progress, on_progress)
     begin: dict[str, Any] = {"detach": detach, "progress": progress, "on_progress": on_progress}
     if resume is not None:
         if config is not None or overrides or start is not None:
@@ -114,7 +116,11 @@ def train(
     for note in run.info.notes:
         warnings.warn(note, StartWarning, stacklevel=2)
     if on_progress is not None:
-        on_progress({"phase": "created", "done": 0, "total": 0, "label": run.id})
+        try:
+            on_progress({"phase": "created", "done": 0, "total": 0, "label": run.id})
+        except BaseException:
+            launcher.cancel(run.store, run.id)  # a queued run would wait for ever
+            raise
     return run.resume(**begin)
 
 

@@ -110,7 +110,7 @@ class Short:
     [
         (loader(), "data=a DataLoader; give (training data, validation data)"),
         ((PAIRS, PAIRS, PAIRS), "data=a tuple of length 3"),
-        (PAIRS, "example 0 of the training data is a Tensor; it should be a pair (input, target)"),
+        (PAIRS, "data is one pair of tensors; give (training data, validation data)"),
         (((INPUTS, TARGETS[:3]), PAIRS), "shapes (6, 1, 2) and (3,)"),
         (([], PAIRS), "the training data is empty"),
         ((PAIRS, 7), "the validation data is a int"),

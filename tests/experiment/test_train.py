@@ -75,3 +75,15 @@ def test_train_page_about_python_works_as_written(tmp_path, monkeypatch, capsys)
     assert run.state == dense.state == "finished" and run.info.extended_from == "epoch 2"
     assert run.plan == space["plan"] and 2 * run.summary["madds"] <= dense.summary["madds"]
     assert (tmp_path / "half.pt2").is_file() and "half" in capsys.readouterr().out
+
+
+def test_train_leaves_no_waiting_run_when_on_progress_is_wrong(tmp_path) -> None:
+    def fail(event) -> None:
+        raise KeyError(event["phase"])
+
+    with pytest.raises(OptionError, match="on_progress=3; give a function"):
+        nes_lab.train({"data": {"limit": 64}}, root=tmp_path, on_progress=3)  # type: ignore[arg-type]
+    assert nes_lab.list_runs(root=tmp_path) == []
+    with pytest.raises(KeyError, match="created"):
+        nes_lab.train({"data": {"limit": 64}}, root=tmp_path, on_progress=fail)
+    assert [run.state for run in nes_lab.list_runs(root=tmp_path)] == ["cancelled"]

@@ -127,6 +127,7 @@ def test_fine_tune_on_loaders_says_that_it_does_not_resume_bit_for_bit():
         ((3,), {}, DataError, "data=a int; give (training data, validation data)"),
         (None, {"recipe": {"epoch": 3}}, OptionError, "recipe['epoch'] is not known"),
         (None, {"recipe": {"epochs": "3"}}, OptionError, "epochs='3' should be an integer"),
+        (((torch.zeros(4, 2), torch.zeros(4)), (torch.zeros(4, 3), torch.zeros(4))), {}, DataError, "has shape (3,), but one"),
         (None, {"recipe": "cifar10"}, OptionError, "recipe is a str; give a nes_lab.Recipe, or a dict"),
         (None, {"keep": "worst"}, OptionError, "keep='worst' is not known"),
         (None, {"device": "gpu"}, OptionError, "device='gpu' is not a device"),
