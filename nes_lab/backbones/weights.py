@@ -73,6 +73,8 @@ def _head(model: nn.Module) -> set[str]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} is not a file")
     if path.suffix in PICKLE_SUFFIXES:
         raise CheckpointError(
             f"{path} is a pickle, which can run any code when it is opened; if you trust it, convert it with "
@@ -81,11 +83,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
-        what = (
-            "is not a file"
-            if not path.is_file()
-            else f"cannot be read as safetensors ({error}); it may be truncated or altered"
-        )
+        what = f"cannot be read as safetensors ({error}); it may be truncated or altered"
         raise CheckpointError(f"checkpoint {path} {what}") from error
 
 

@@ -90,9 +90,13 @@ def measure_peak_memory(step: Callable[[], object], device: torch.device | str =
         >>> nes_lab.measure_peak_memory(lambda: torch.zeros(1000) + 1)  # two tensors of 4000 bytes at once
         8000
     """
-    if not callable(step):
-        raise OptionError(f"step={step!r}; give a function of no arguments, such as one that runs forward and backward")
-    device = torch.device(device)
+    if not callable(step) or isinstance(step, nn.Module):
+        given = type(step).__name__ if isinstance(step, nn.Module) else repr(step)
+        raise OptionError(f"step={given}; give a function of no arguments, such as one that runs forward and backward")
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise OptionError(f"device={device!r} is not a device; give 'cpu' or 'cuda'") from error
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)

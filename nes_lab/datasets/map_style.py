@@ -152,8 +152,10 @@ class _Collate:
         return joined
 
     def _wrong_type(self, name: str, part: Any) -> DataError:
-        hint = ", for example with transform=torchvision.transforms.ToTensor() for images" if name == "input" else ""
         about = f"the {name}s of {self.what} are of type {type(part).__name__}"
+        hint = ", for example with transform=torchvision.transforms.ToTensor() for images" if name == "input" else ""
+        if isinstance(part, tuple | list | Mapping):
+            hint = f"; several tensors per {name} are not possible here, so join them into one and split it in the network or loss"
         return DataError(f"{about}; return a tensor, an array or a number{hint}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from nes_lab.config import ExperimentConfig, load_config
-from nes_lab.errors import RunError, check_choice
+from nes_lab.errors import OptionError, RunError, check_choice
 from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.ranks import is_first, only_first
 from nes_lab.experiment.train_here import train_here
@@ -266,7 +266,7 @@ class Run(RunHandle):
             path: The file or folder to write.
             which: Which network, as for :meth:`network`.
             format: ``"onnx"``, ``"torch"`` (a program of torch.export), or ``"folder"`` (for :func:`nes_lab.from_pretrained`).
-                None: ``.onnx`` and ``.pt2`` at the end of ``path`` mean the first two; any other path is a folder.
+                None: ``.onnx`` and ``.pt2`` at the end of ``path`` mean the first two; a path without an ending is a folder.
             form: ``"materialized"``: plain layers. ``"factored"``: the file stores the epitomes and computes with them.
             opset: Version of the ONNX operator set. None: torch's default.
             input_shape: Shape of one input without the batch axis. None: that of the run's data.
@@ -283,6 +283,12 @@ class Run(RunHandle):
         from nes_lab.models.folders import export_network
 
         endings: dict[str, ExportFormat] = {".onnx": "onnx", ".pt2": "torch"}
+        if format is not None:
+            check_choice("format", format, ("onnx", "torch", "folder"))
+        elif (ending := Path(path).suffix) not in endings and ending[1:].isalpha():
+            raise OptionError(
+                f"path={str(path)!r}: what the ending {ending} means is not known; end it with .onnx or .pt2, or give format="
+            )
         chosen: ExportFormat | Literal["folder"] = format or endings.get(Path(path).suffix, "folder")
         if chosen == "folder":
             save_trained(self.store, self.id, path, network=self.memory.network, **_asked(which))

@@ -15,7 +15,7 @@ from torch import nn
 from nes_lab.config import BackboneConfig, CompressionConfig, ExperimentConfig
 from nes_lab.cost.count import count
 from nes_lab.datasets.spec import DatasetSpec
-from nes_lab.errors import CheckpointError, OptionError, RunError
+from nes_lab.errors import CheckpointError, OptionError, RunError, check_choice
 from nes_lab.experiment.initial_network import is_compressed
 from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.run import Run
@@ -37,7 +37,12 @@ __all__ = ["Beginning", "beginning", "open_start"]
 
 MEMORY = "memory:"
 """How ``config.start`` begins for a network that was given in memory."""
-_CHECKPOINTS = {"last": {}, "best": {"best": True}, "averaged": {"averaged": True}}
+_CHECKPOINTS = {
+    "last": {},
+    "best": {"best": True},
+    "averaged": {"averaged": True},
+    "best averaged": {"best": True, "averaged": True},
+}
 
 
 @dataclass(frozen=True)
@@ -138,14 +143,33 @@ def open_start(
     if text.startswith(MEMORY):
         raise OptionError(f"start={text!r} was a network in memory; give the network again as network=")
     if text.startswith("hf://") or ((Path(text) / CONFIG).is_file() and not (Path(text) / layout.RUN).is_file()):
-        return from_pretrained(text, allow_import=_may_import(text, allow_import, backbone)), _whole(text)
+        try:
+            return from_pretrained(text, allow_import=_may_import(text, allow_import, backbone)), _whole(text)
+        except CheckpointError as error:
+            if "model=" not in str(error):
+                raise
+            loaded = f"In Python: network = nes_lab.from_pretrained({text!r}, model=...), and give this as network="
+            raise CheckpointError(f"start={text!r}: {error}. {loaded}") from error
     name, _, which = text.rpartition(":")
     name, which = (name, which) if which in _CHECKPOINTS else (text, "last")
     try:
         run = _find_run(name, store)
     except RunError as error:
+        _check_which(text, store)
         raise OptionError(f"start={text!r} is neither the folder of a saved network nor a run: {error}") from error
     return _of_run(run, which, store)
+
+
+def _check_which(text: str, store: RunStore) -> None:
+    """Raise an error if text names a run and, after a colon, a network that no run has."""
+    name, colon, which = text.rpartition(":")
+    if not colon:
+        return
+    try:
+        _find_run(name, store)
+    except RunError:
+        return
+    check_choice(f"start={text!r}: the network", which, list(_CHECKPOINTS))
 
 
 def _whole(text: str) -> str:
@@ -167,6 +191,11 @@ def _find_run(name: str, store: RunStore) -> RunHandle:
 
 def _of_run(run: RunHandle, which: str, store: RunStore) -> tuple[nn.Module, str]:
     memory = run.memory if isinstance(run, Run) else Memory()
+    if memory.network is None and (name := run.info.given.get("network")):
+        raise OptionError(
+            f"start: run {run.id} was created with a network in memory ({name}), which its files alone cannot make again; give it "
+            f"to the run first: run = nes_lab.open_run({run.id!r}); run.remember(network=network); then give start=run"
+        )
     found = trained_network(run.store, run.id, network=memory.network, **_CHECKPOINTS[which])
     name = run.id if run.store.root == store.root else str(run.folder)
     return found.network, name if which == "last" else f"{name}:{which}"

@@ -61,7 +61,7 @@ def train(
             ``config`` names.
         start: A saved network to start from: its folder (``nes-lab fit`` and ``nes-lab compress`` write one), or a run, by its
             id or as an object. A run stands for the network of its newest checkpoint. ``"ID:best"`` names its network with the
-            best validation, ``"ID:averaged"`` its averaged weights. None: ``config`` decides.
+            best validation, ``"ID:averaged"`` its averaged weights, ``"ID:best averaged"`` the best of these. None: ``config`` decides.
         data: A data set in memory: a pair (training data, validation data). Each of the two is a map-style data set, a pair of
             tensors (inputs, targets) or a loader. None: the data set that ``config`` names.
         loss: Function of (outputs, targets) that returns the mean loss of a batch, for any task. None: cross entropy.
@@ -109,6 +109,10 @@ def train(
         return run.resume(network=network, data=data, loss=loss, metrics=metrics, **begin)
     if network is not None and start is not None:
         raise OptionError(f"network= and start={start!r} are two networks to start from; give one of them")
+    if network is not None:
+        from nes_lab.training.networks import check_network
+
+        check_network(network)
     checked = _configuration(config, overrides)
     source = next((each for each in (network, start, checked.start) if each is not None), None)
     about: dict[str, Any] = {"group": group, "detach": detach, "check": check, "allow_import": allow_import}

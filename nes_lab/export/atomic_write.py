@@ -58,7 +58,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
         )
     if not overwrite:
         raise CheckpointError(
-            f"{path} already holds a saved model; choose another folder, or in Python set overwrite=True"
+            f"{path} already holds a saved model; choose another folder, or set overwrite=True in nes_lab.save_pretrained"
         )
 
 

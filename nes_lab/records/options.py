@@ -153,6 +153,8 @@ class PlanOptions:
         routing_mode(self.routing)  # refuses a routing that is not registered
         for name in ("scope", "boundary", "wiring", "strategy"):
             check_choice(name, getattr(self, name), CHOICES[name])
+        if isinstance(self.patch_channels, list):  # as in YAML
+            object.__setattr__(self, "patch_channels", tuple(self.patch_channels))
         _check_patch_channels(self.patch_channels)
         check_int("round_to", self.round_to, 1)
         check_int("min_channels", self.min_channels, 1)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nes_lab.errors import OptionError
+from nes_lab.errors import MissingPackageError
 from nes_lab.records.columns import Column
 
 __all__ = ["Row", "Table", "csv_text", "merge_rows"]
@@ -174,12 +174,12 @@ class Table:
         """Return the rows of the table as a ``pandas.DataFrame``.
 
         Raises:
-            OptionError: If pandas is not installed; the message says how to install it.
+            MissingPackageError: If pandas is not installed; the message says how to install it.
         """
         try:
             import pandas
         except ImportError as error:
-            raise OptionError("to_pandas() needs pandas: pip install pandas") from error
+            raise MissingPackageError("to_pandas() needs pandas: pip install pandas", name="pandas") from error
 
         return pandas.DataFrame(self.grid(), columns=[column.key for column in self.columns])
 

@@ -19,6 +19,7 @@ from nes_lab.runs.deciding_metric import DecidingMetric
 from nes_lab.runs.files import read_json
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.run_progress import RunProgress, RunProgressReader
+from nes_lab.runs.states import StateName
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class RunHandle:
             return RunInfo(id=self.id, state="lost", reason=str(error))
 
     @property
-    def state(self) -> str:
+    def state(self) -> StateName:
         """State of the run: queued, running, stopping, finished, cancelled, failed or lost."""
         return self.info.state
 

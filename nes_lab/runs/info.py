@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nes_lab.errors import RunError
 from nes_lab.records.columns import columns, number_column
@@ -21,7 +21,7 @@ from nes_lab.runs.deciding_metric import DecidingMetric
 from nes_lab.runs.extensions import extended_config, extension_text, read_extensions
 from nes_lab.runs.files import read_json
 from nes_lab.runs.flatten import flatten
-from nes_lab.runs.states import STATES
+from nes_lab.runs.states import STATES, StateName
 
 __all__ = ["RunInfo", "is_cancel_requested", "read_config", "read_info", "read_run", "refuse_finished", "result_names"]
 
@@ -60,7 +60,7 @@ class RunInfo(Record):
     id: str
     label: str = ""
     group: str = ""
-    state: str = "lost"
+    state: StateName = "lost"
     step: int = 0
     total: int = 0
     attempt: int = 0
@@ -181,7 +181,7 @@ def read_info(folder: Path) -> RunInfo:
         id=folder.name,
         label=str(run.get("label", "")),
         group=str(run.get("group", "")),
-        state=state,
+        state=cast(StateName, state),  # _read_status has checked it
         step=_count(status, "step"),
         total=_count(status, "total"),
         attempt=_count(status, "attempt"),

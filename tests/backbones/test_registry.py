@@ -48,3 +48,8 @@ def test_create_backbone_takes_the_weights_of_a_file(tmp_path):
 def test_create_backbone_names_an_option_that_the_backbone_does_not_take(name):
     with pytest.raises(OptionError, match=r"options=\{'checkpoin': 'x'\} does not suit .* Did you mean 'checkpoint'"):
         create_backbone(name, checkpoin="x")
+
+
+def test_create_backbone_says_that_a_file_is_missing(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nofile.pt is not a file"):
+        create_backbone("small_mobilenetv2", checkpoint=tmp_path / "nofile.pt")

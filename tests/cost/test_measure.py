@@ -61,6 +61,10 @@ def test_peak_memory_of_a_training_step_holds_what_backward_needs():
 def test_peak_memory_needs_a_function():
     with pytest.raises(OptionError, match="step=3"):
         nes_lab.measure_peak_memory(3)
+    with pytest.raises(OptionError, match="step=Linear; give a function"):
+        nes_lab.measure_peak_memory(nn.Linear(1, 1))
+    with pytest.raises(OptionError, match="device='gpu' is not a device"):
+        nes_lab.measure_peak_memory(lambda: None, "gpu")
 
 
 def test_measure_latency_takes_a_tuple_of_arguments_and_says_what_an_input_is():

@@ -117,6 +117,7 @@ class Short:
         (([{"x": 1, "y": 2}], PAIRS), "example 0 of the training data is a dict with x, y"),
         (([("text", 1)], PAIRS), "inputs of the training data are of type str"),
         (([(object(), 1)], PAIRS), "the inputs of the training data are of type object; return a tensor"),
+        (([((torch.zeros(2), torch.zeros(2)), 1)], PAIRS), "several tensors per input are not possible here"),
         ((PAIRS, iter([PAIRS])), "the validation data is an iterator, which can be read only once"),
         ((DataLoader(Endless()), PAIRS), "the training data has no length"),
         ((loader(collate_fn=lambda pairs: {"x": pairs}), PAIRS), "batch 0 of the training data is a dict with x"),

@@ -44,6 +44,10 @@ def test_run_exports_and_reports(run, tmp_path) -> None:
     assert torch.equal(nes_lab.from_pretrained(folder)(images), run.network("averaged")(images))
     report = run.export(tmp_path / "net.pt2")
     assert report.path == str(tmp_path / "net.pt2")
+    with pytest.raises(OptionError, match=r"net.onx.* the ending .onx means is not known"):
+        run.export(tmp_path / "net.onx")
+    with pytest.raises(OptionError, match="folder"):
+        run.export(tmp_path / "net", format="onx")
     page = run.report(tmp_path / "run.html")
     assert page == tmp_path / "run.html" and "a &lt;b&gt;" in page.read_text()
 

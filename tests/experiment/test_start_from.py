@@ -165,6 +165,20 @@ def test_start_that_is_nothing_is_refused(tmp_path, start, message) -> None:
         nes_lab.train(CONFIG, start=start, root=tmp_path)
 
 
+def test_start_names_the_argument_and_what_a_run_has(tmp_path) -> None:
+    with pytest.raises(OptionError, match="network is the class Linear"):
+        nes_lab.train(CONFIG, network=nn.Linear, root=tmp_path)
+    run_id = RunStore(tmp_path).create({}, given={"network": "Net"})
+    with pytest.raises(OptionError, match=r"start='.*': the network='wrost' is not known"):
+        nes_lab.train(CONFIG, start=f"{run_id}:wrost", root=tmp_path)
+    with pytest.raises(OptionError, match=r"run.remember\(network=network\)"):
+        nes_lab.train(CONFIG, start=run_id, root=tmp_path)
+    stamp = {"name": "my_nets:make", "num_classes": 10, "in_channels": 1, "width": 1.0, "options": {}}
+    nes_lab.save_pretrained(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), tmp_path / "net", backbone=stamp)
+    with pytest.raises(CheckpointError, match=r"In Python: network = nes_lab.from_pretrained\("):
+        nes_lab.train(CONFIG, start=str(tmp_path / "net"), root=tmp_path)
+
+
 def test_start_with_other_outputs_is_refused_or_gets_a_new_classifier(tmp_path) -> None:
     network = nes_lab.create_backbone("small_mobilenetv2", num_classes=7, in_channels=1)
     with pytest.raises(OptionError, match=r"has 7 outputs, and the data digits has 10 classes; backbone.new_head=true"):

@@ -109,3 +109,7 @@ def test_plan_options_are_the_fields_of_the_config():
 def test_plan_options_refuses_wrong_values(values: dict[str, Any], says: str):
     with pytest.raises(OptionError, match=says):
         PlanOptions(**values)
+
+
+def test_plan_options_take_a_pair_of_channels_as_a_list() -> None:
+    assert PlanOptions(patch_channels=[2, 1]).patch_channels == (2, 1)  # type: ignore[arg-type]
