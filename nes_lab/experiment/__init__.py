@@ -10,6 +10,7 @@
 ``run``: a run as an object (``nes_lab.Run``).
 ``open_runs``: open a run by its id, list runs, import a run.
 ``memory``: hold what a run needs and only this process has.
+``void_settings``: find the settings that have no effect beside data or a loss in memory.
 ``same_network``: compare a network with one that was made again by name.
 ``given_again``: compare what is given to continue a run with what the run was created with.
 ``train_here``: train a run in this process, and write how it ended.

@@ -107,6 +107,8 @@ def create_run(
         notes = (*(() if begin is None else begin.notes), *notes_on_data(config, data, in_memory))
         if check:
             _checked(fitted, data, network)
+            if loss is not None and data is not None and network is not None:
+                _try_loss(fitted, data, network, loss)
         about = {"given": given, "notes": notes, "start": None if begin is None else begin.folder}
         run = _created(store, fitted, group, loaded=data, **about)
         run.remember(network=network if "network" in given else None, loss=loss, metrics=metrics)
@@ -130,6 +132,13 @@ def _checked(config: ExperimentConfig, data: DatasetSpec | None = None, network:
     from nes_lab.experiment.build import check
 
     return check(config, data, network)
+
+
+def _try_loss(config: ExperimentConfig, data: DatasetSpec, network: Any, loss: Loss) -> None:
+    from nes_lab.training.check_loss import check_loss
+    from nes_lab.training.device import pick_device
+
+    check_loss(network, data, loss, pick_device(config.training.device))
 
 
 def _created(

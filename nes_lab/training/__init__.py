@@ -26,6 +26,7 @@ The parts of a training step:
 
 Measurements, devices and processes:
 ``evaluate``: compute loss and metrics on data, such as the validation images.
+``check_loss``: try a loss on two examples before a run is created.
 ``task``: hold the loss and the metrics of a training, and name the number that decides which checkpoint is the best.
 ``metrics``: define metrics, such as top-1 accuracy, and whether higher or lower is better.
 ``running_metrics``: keep the mean loss and metrics of the batches so far.

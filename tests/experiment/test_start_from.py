@@ -214,6 +214,13 @@ def test_loss_metrics_and_data_in_memory_are_given_again_to_resume(tmp_path) -> 
     }
     with pytest.raises(OptionError, match=r"exists only in the memory of this process"):
         nes_lab.train(CONFIG, detach=True, root=tmp_path, **given)
+    wide = given | {"network": nn.Linear(4, 3), "data": ((inputs, inputs[:, 0]),) * 2}
+    shapes = (
+        r"loss=MSELoss does not take outputs of shape \(2, 3\), float32 and targets of shape \(2,\), float32: The size"
+    )
+    with pytest.warns(UserWarning, match="target size"), pytest.raises(OptionError, match=shapes):
+        nes_lab.train(CONFIG, root=tmp_path, **wide)
+    assert nes_lab.list_runs(root=tmp_path) == []
     run = stopped_at(2, tmp_path, **given)
     assert run.info.given == {"loss": "MSELoss", "metrics": "mae", "data": "own", "network": "Sequential"}
     assert run_table([run.info])[0]["dataset"] == "own" and run_table([run.info])[0]["backbone"] == "Sequential"
