@@ -110,7 +110,7 @@ def _params(program: torch.export.ExportedProgram) -> int:
 
 
 def _madds(module: nn.Module, example: ExampleInput) -> int:
-    # no weights are followed: in the graph of an epitome layer, blending cells is no product with an input
+    # no weights are followed: in the graph of an epitome layer, blending cells is not a product with an input
     with torch.no_grad(), counting_kernels(), Counter(nn.Identity()) as counter:
         module(*example.args, **example.kwargs)
     return counter.get_total_flops() // 2

@@ -117,8 +117,11 @@ class RunInfo(Record):
             "the network is given again: nes_lab.train(resume='a', network=...)"
         """
         arguments = ", ".join(f"{what}=..." for what in self.given)
+        how = f"nes_lab.train(resume={self.id!r}, {arguments})"
+        if self.state == "finished":
+            how = f"nes_lab.open_run({self.id!r}).extend(epochs, {arguments})"
         subject = " and the ".join(self.given) + (" are" if len(self.given) > 1 else " is")
-        return f"the {subject} given again: nes_lab.train(resume={self.id!r}, {arguments})" if self.given else ""
+        return f"the {subject} given again: {how}" if self.given else ""
 
     def table(self) -> Table:
         """Return the run as a table of one row: its state, its progress and its results."""
