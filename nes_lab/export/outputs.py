@@ -78,9 +78,9 @@ def name_outputs(graph: Any, names: Sequence[str]) -> None:
 
 
 def _copy_of(graph: Any, value: Any) -> Any:
-    import onnx_ir
+    from onnxscript import ir
 
-    node = onnx_ir.node("Identity", [value])
+    node = ir.node("Identity", [value])
     (copied,) = node.outputs
     copied.type, copied.shape = value.type, value.shape
     graph.append(node)
