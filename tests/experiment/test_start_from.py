@@ -142,17 +142,17 @@ def test_network_that_files_cannot_make_again_is_given_again(tmp_path) -> None:
 
 
 def test_network_of_an_importable_class_trains_in_the_background(tmp_path, monkeypatch) -> None:
-    (tmp_path / "own_net.py").write_text(
+    (tmp_path / "net_to_start_from.py").write_text(
         "from torch import nn\n"
         "class Net(nn.Sequential):\n"
         "    def __init__(self):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(64, 10))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    from own_net import Net  # pyright: ignore[reportMissingImports]
+    from net_to_start_from import Net  # pyright: ignore[reportMissingImports]
 
     run = nes_lab.train(CONFIG, network=Net(), detach=True, root=tmp_path / "runs").wait(120)
-    assert run.config.backbone.name == "own_net:Net" and run.info.given == {}
+    assert run.config.backbone.name == "net_to_start_from:Net" and run.info.given == {}
     assert nes_lab.open_run(run.id, root=tmp_path / "runs").network()(IMAGES).shape == (4, 10)
 
 
