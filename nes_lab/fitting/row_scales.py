@@ -1,4 +1,4 @@
-"""Let the batch norm after a layer undo a scaling of the layer's output channels.
+"""Find the batch norm that can undo a scaling of a layer's output channels, and change it so that it does.
 
 When an epitome is fitted to a weight, each output channel may be divided by a factor. The batch norm is then changed so
 that its output stays the same. The layer itself stores no factors.

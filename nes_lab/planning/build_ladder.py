@@ -1,4 +1,4 @@
-"""Build the ladder of a model: the list of all sizes the model can shrink to."""
+"""Build the ladder of a model: survey its layers, apply options and overrides, and join the sizes of all layers into one list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ladder of a model: the list of all sizes it can shrink to, from dense to smallest.
+"""Define the ladder of a model, the list of all sizes it can shrink to; compute the sizes of one layer, and sort those of all layers.
 
 One such size is called a rung. Rung 0 is the dense model. On each later rung, one layer is smaller than on the rung
 before. The plan for a budget is the first rung that meets the budget.

@@ -1,4 +1,4 @@
-"""The registry of planning strategies. A strategy decides in what order the layers of a model shrink.
+"""List the planning strategies, and define ``uniform``. A strategy decides in what order the layers of a model shrink.
 
 To add a strategy, write ``planning/NAME.py`` with a function like :class:`OrderSteps`, enter it in :data:`STRATEGIES`, and add its name and
 meaning to ``records/options.py``. ``tests/planning/test_strategies.py`` then checks that the strategy meets budgets.

@@ -1,8 +1,9 @@
 """Define every column that a table can have: its title, its help text, and the format of its values.
 
-To add a column, add one line to ``_COLUMNS``. Tables, CSV files, the command line and the app refer to columns by their keys.
+To add a column, add one line to ``_COLUMNS``. CONTRIBUTING.md names what else a column of the table of layers needs.
+Tables, CSV files, the command line and the app refer to columns by their keys.
 
-Tests: tests/records/test_plan_table.py.
+Tests: tests/records/test_columns.py, tests/records/test_plan_table.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Select the valid rows of metrics of a run. A resumed run may have written two rows for the same step.
+"""Leave out the rows of metrics that a resume has replaced: all earlier rows from the step on at which the run was resumed.
 
 Tests: tests/runs/test_writer.py.
 """

@@ -1,4 +1,4 @@
-"""Find out which number decides how good a run is: its first metric, such as ``top1``, or the loss.
+"""Find out which number decides which weights of a run are the best: its first metric, such as ``top1``, or the loss.
 
 Tests: tests/runs/test_run_progress.py.
 """

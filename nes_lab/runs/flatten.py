@@ -1,4 +1,4 @@
-"""Turn the nested configuration of a run into a flat list of fields.
+"""Turn the nested configuration of a run into a flat dict, in which each key is a dotted path such as ``training.lr``.
 
 Tests: tests/runs/test_query.py.
 """

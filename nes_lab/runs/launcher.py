@@ -1,4 +1,4 @@
-"""Decide which waiting run starts next, and start and cancel runs.
+"""Put runs into the queue, start them while fewer than the allowed number train, and cancel them.
 
 Also write the final state of runs whose training process has died.
 """

@@ -1,4 +1,4 @@
-"""Find out whether a process that was started earlier is still alive.
+"""Tell whether a process is alive, gives no sign of life, or has ended, and wait until one ends.
 
 The pid (process id) alone is not enough, because a later process may get the same pid.
 

@@ -1,7 +1,7 @@
-"""Save snapshots during training. A snapshot is a safetensors file with the starts and epitomes of all layers.
+"""Write and read snapshots of a training: safetensors files with the starts of all layers.
 
-Starts are the positions at which a layer reads its epitome. Only the first and the latest snapshot of a run contain
-epitomes. The file has a tensor ``<layer>/epitome``, and a tensor ``<layer>/starts.<axis>`` for each axis of the weight
+Starts are the positions at which a layer reads its epitome. Only the first and the latest snapshot of a run also contain
+the epitomes. The file has a tensor ``<layer>/epitome``, and a tensor ``<layer>/starts.<axis>`` for each axis of the weight
 that has starts. The metadata of the file describes the shapes and options of each layer as JSON. This module needs
 numpy but not torch.
 """

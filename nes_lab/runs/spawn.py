@@ -1,4 +1,4 @@
-"""Start processes that continue when the calling process ends.
+"""Start processes that continue when the calling process ends, and end them.
 
 These are training processes and the queue runner, which starts waiting runs.
 

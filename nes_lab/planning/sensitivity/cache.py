@@ -1,4 +1,4 @@
-"""Save a sensitivity report to a file after each layer. An interrupted measurement can then be resumed."""
+"""Save a sensitivity report to a file while it is measured. An interrupted measurement can then be resumed."""
 
 from __future__ import annotations
 
