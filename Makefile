@@ -23,7 +23,7 @@ setup:  ## build .venv, or find in under two seconds that it stands (TORCH_BACKE
 demo: setup  ## the main job: train, compress, compare on real digits; writes a report (about 4 minutes on two cores)
 	@$(BIN)/nes-lab demo $(ARGS)
 
-test: setup  ## fast and browser tests, and GPU tests where there is one (under 6 minutes on two cores)
+test: setup  ## fast and browser tests, and GPU tests where there is one (under 8 minutes on two cores)
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: setup  ## the slow tests (a wheel in a clean environment, long trainings)

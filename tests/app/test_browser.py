@@ -43,6 +43,7 @@ def see_every_page_without_runs(page, url):
             page.get_by_text("make demo").first.wait_for()
 
 
+@pytest.mark.slow
 def test_pages_with_runs_fit_700_pixels(app):
     url, store = app
     for routing in ("free", None):
@@ -61,6 +62,7 @@ def test_pages_with_runs_fit_700_pixels(app):
         assert not faults
 
 
+@pytest.mark.slow
 def test_live_plot_keeps_its_zoom(app):
     url, store = app
     run_id = store.create({}, label="live")

@@ -184,7 +184,9 @@ def test_snapshots_are_thinned_evenly(tmp_path: Path, monkeypatch: pytest.Monkey
     assert store.snapshots(run_id) == [0, 12, 24, 28]
 
 
-@pytest.mark.parametrize("routing", ["free", "learner", "searched among whole cells"])
+@pytest.mark.parametrize(
+    "routing", ["free", pytest.param("learner", marks=pytest.mark.slow), "searched among whole cells"]
+)
 def test_interrupted_run_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, routing: str) -> None:
     """In the middle of an epoch and at its end, through files, with averaged weights."""
     store, whole = create(tmp_path, routing=routing, ema_decay=0.9)
@@ -347,7 +349,9 @@ def test_it_runs_outside_the_main_thread(tmp_path: Path) -> None:
     "training",
     [
         {"routing": "free", "starts_freeze_epoch": 2, "optimizer": "adamw", "lr": 0.01, "warmup_epochs": 1},
-        {"routing": "learner", "starts_momentum_end": 0.5, "starts_warmup_epochs": 3},
+        pytest.param(
+            {"routing": "learner", "starts_momentum_end": 0.5, "starts_warmup_epochs": 3}, marks=pytest.mark.slow
+        ),
     ],
     ids=["frozen", "learner"],
 )

@@ -98,6 +98,7 @@ def test_nothing_to_take(tmp_path: Path) -> None:
     assert not (tmp_path / "net").exists()
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
     store, run_id = trained(tmp_path / "runs", TREE | ROUTED)

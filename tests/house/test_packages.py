@@ -100,6 +100,7 @@ print(json.dumps({"names": names, "modules": modules, "calls": calls}))
 EXTRAS = sorted(name for name, (_, extra) in PACKAGES.items() if extra)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [EXTRAS, [*EXTRAS, "pydantic", "pydantic_core"]], ids=["extras", "pydantic too"])
 def test_packages_that_are_missing_are_named(hidden: list[str]):
     code = HIDE + WALK + CALLS + CORE

@@ -24,6 +24,7 @@ def bars(page):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_notebook_by_hand_runs_in_jupyterlab(tmp_path):
     count = sum(cell["cell_type"] == "code" for cell in json.loads(NOTEBOOK.read_text())["cells"])

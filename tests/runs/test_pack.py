@@ -24,7 +24,9 @@ from nes_lab.runs.writer import RunWriter
 @pytest.fixture
 def run(store):
     """A cancelled run with every kind of file."""
-    run_id = store.create({"seed": 3, "backbone": {"name": "their_nets:make"}}, label="moved")
+    run_id = store.create(
+        {"seed": 3, "backbone": {"name": "their_nets:make"}, "training": {"epochs": 20}}, label="moved"
+    )
     with RunWriter(store, run_id) as writer:
         paths = writer.checkpoint_paths(4)
         for path in paths:

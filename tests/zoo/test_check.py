@@ -90,11 +90,11 @@ def test_check_backbone_detects_a_fault_of_the_library(net, stage, says, monkeyp
         small.head.epitome.requires_grad_(False)
         return small
 
-    compress = check.compress
+    compress = check.replace_layers
     if stage == "materialize":
         monkeypatch.setattr(check, "materialize", altered)
     elif stage == "backward":
-        monkeypatch.setattr(check, "compress", deaf)
+        monkeypatch.setattr(check, "replace_layers", deaf)
     else:
         monkeypatch.setattr(check, "count", lambda model, x: check_count(nn.Sequential(model, nn.Linear(10, 10)), x))
         from nes_lab.cost.count import count as check_count
