@@ -229,20 +229,21 @@ def accuracy_vs_madds(
     """
     rows = run_rows(runs)
     others = [row for row in rows if not isinstance(row, MeasuredPoint) and not _is_number(row.get("top1"))]
-    other = f"{len(others)} {'run' if len(others) == 1 else 'runs'} without top-1 accuracy left out" if others else ""
+    other = f"{len(others)} {'run' if len(others) == 1 else 'runs'} without top-1 accuracy" if others else ""
     points = measured_points(rows)
     seeds = sum(point.n for point in points)
     repeats = len(_usable(rows)) - len(_one_per_seed(_usable(rows)))
-    left_out = f"; {repeats} older {'run' if repeats == 1 else 'runs'} with the same seed left out" if repeats else ""
-    left_out += f"; {other}" if other else ""
+    repeated = f"{repeats} older {'run' if repeats == 1 else 'runs'} with the same seed" if repeats else ""
+    left_out = "; ".join(filter(None, (repeated, other)))
+    second_line = f"<br>left out: {left_out}" if left_out else ""
     measured = f"{len(points)} setting{'' if len(points) == 1 else 's'}, {seeds} run{'' if seeds == 1 else 's'}"
     figure = new_figure(
         f"Top-1 accuracy against multiply-adds: {measured} measured, {len(reported)} reported points.",
         title={
             "text": "Accuracy against multiply-adds",
-            "subtitle": {"text": f"measured: {measured}{left_out}; bars show the standard error over seeds"},
+            "subtitle": {"text": f"measured: {measured}; bars show the standard error over seeds{second_line}"},
         },
-        margin_t=84,
+        margin_t=100 if second_line else 84,
     )
     for place, name in enumerate(_series_in_order(points)):
         series = [point for point in points if point.series == name]

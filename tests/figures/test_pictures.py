@@ -334,7 +334,7 @@ def test_sensitivity_refuses_an_empty_report_and_another_model():
 def test_accuracy_vs_madds_says_which_runs_have_no_top1():
     own = {"madds": 10, "top1": 90.0}
     figure = accuracy_vs_madds([{"routing": None, "madds": 10, "error": 0.1}, own])
-    assert "1 run without top-1 accuracy left out" in figure.layout.title.subtitle.text
+    assert "left out: 1 run without top-1 accuracy" in figure.layout.title.subtitle.text
     assert figure.data[0].name == "own points (measured)"
     assert "without top-1 accuracy" in accuracy_vs_madds([{"routing": None, "madds": 10}]).layout.annotations[-1].text
     assert len(accuracy_vs_madds(own).data) == 1
