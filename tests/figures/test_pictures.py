@@ -248,7 +248,8 @@ def test_measured_points_count_the_newest_run_of_a_repeated_seed():
     rows = _runs(("20260102", 0, 92.0, 100, {}), ("20260101", 0, 60.0, 100, {}), ("20260101-b", 1, 94.0, 100, {}))
     (point,) = measured_points(rows)
     assert (point.top1, point.n, point.error) == (93.0, 2, pytest.approx(1.0))
-    assert "2 runs; 1 older" in accuracy_vs_madds(rows).layout.title.subtitle.text
+    text = accuracy_vs_madds(rows).layout.title.subtitle.text
+    assert "2 runs; bars" in text and "left out: 1 older run with the same seed" in text
 
 
 def test_accuracy_vs_madds_keeps_reported_points_apart_with_their_source():
