@@ -12,7 +12,7 @@ from torch import nn
 from nes_lab.errors import BudgetError, OptionError
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.index_learner import check_learner_options
-from nes_lab.planning.ladder import Ladder, LayerSteps, layer_steps, uniform_steps
+from nes_lab.planning.ladder import Ladder, layer_steps, steps_of_layers, uniform_steps
 from nes_lab.planning.layer_plans import plan_layer
 from nes_lab.planning.overrides import LayerSettings, settings_by_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer, survey
@@ -51,7 +51,7 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
     _check_counted(gaps, budget)
     options = replace(options, scope=_resolved_scope(surveyed, budget, options))
     settings = settings_by_layer(surveyed.layers, options.overrides)
-    steps: list[LayerSteps] = []
+    shrinking: list[tuple[SurveyedLayer, PlanOptions, str]] = []
     fixed: dict[int, LayerPlan] = {}
     for layer in surveyed.layers:
         layer_settings = settings.get(layer.name)
@@ -59,8 +59,8 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
             fixed[layer.index] = _fixed_plan(layer, layer_settings, options)
         elif not layer.reason:
             own, why = (layer_settings.options(options), layer_settings.why) if layer_settings else (options, "")
-            steps.append(layer_steps(layer, own, why))
-    return Ladder(surveyed, uniform_steps(steps), fixed, options)
+            shrinking.append((layer, own, why))
+    return Ladder(surveyed, uniform_steps(steps_of_layers(shrinking)), fixed, options)
 
 
 def _check_counted(gaps: Sequence[NotCounted], budget: Budget | None) -> None:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, groupby
 
 from nes_lab.planning.layer_plans import plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.compression_plan import LayerPlan
-from nes_lab.records.counts import Counts, total
+from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.records.options import PlanOptions
 
-__all__ = ["Ladder", "LayerSteps", "Step", "layer_steps", "shrinking_axes", "uniform_steps"]
+__all__ = ["Ladder", "LayerSteps", "Step", "layer_steps", "shrinking_axes", "steps_of_layers", "uniform_steps"]
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,15 @@ class Ladder:
     def totals(self) -> tuple[Counts, ...]:
         """Params, multiply-adds and stored bytes of the complete model, for each size it can shrink to."""
         last: dict[int, LayerPlan] = {}
-        changes: list[Counts] = []
+        changes: list[list[int]] = [[] for _ in QUANTITIES]
         for step in self.steps:
             before = last[step.layer].predicted if step.layer in last else step.plan.dense
-            changes.append(step.plan.predicted - before)
+            for name, column in zip(QUANTITIES, changes, strict=True):
+                column.append(getattr(step.plan.predicted, name) - getattr(before, name))
             last[step.layer] = step.plan
         begin = self.survey.dense + total(p.predicted - p.dense for p in self.fixed.values())
-        return tuple(accumulate(changes, initial=begin))
+        sums = (accumulate(c, initial=getattr(begin, n)) for n, c in zip(QUANTITIES, changes, strict=True))
+        return tuple(Counts(*row) for row in zip(*sums, strict=True))
 
     def steps_by_layer(self) -> list[LayerSteps]:
         """Return one :class:`LayerSteps` for each layer that can shrink: the plan of the layer at each size, largest size first.
@@ -93,7 +95,7 @@ class Ladder:
         """
         steps = sorted(self.steps, key=lambda step: step.layer)  # stable: the steps of a layer stay in order
         groups = {index: list(group) for index, group in groupby(steps, key=lambda step: step.layer)}
-        return [LayerSteps(index, (), tuple(step.plan for step in group)) for index, group in groups.items()]
+        return [LayerSteps(index, (), tuple(map(self._own_plan, group))) for index, group in groups.items()]
 
     def first_within(self, limits: Mapping[str, float]) -> int | None:
         """Return the index of the largest model size that meets all limits; None if even the smallest size does not.
@@ -115,7 +117,12 @@ class Ladder:
         Returns:
             A dict from the index of the layer in the survey (the list of the model's layers) to its plan.
         """
-        return dict(self.fixed) | {step.layer: step.plan for step in self.steps[:rung]}
+        last = {step.layer: step for step in self.steps[:rung]}
+        return dict(self.fixed) | {index: self._own_plan(step) for index, step in last.items()}
+
+    def _own_plan(self, step: Step) -> LayerPlan:
+        """Return the plan of a step with the seed of its layer. Equal layers share their steps, not their seeds."""
+        return replace(step.plan, seed=self.options.seed + step.layer)
 
 
 def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> LayerSteps:
@@ -148,6 +155,25 @@ def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> La
             ratios.append(ratio)
             plans.append(plan)
     return LayerSteps(layer.index, tuple(ratios), tuple(plans))
+
+
+def steps_of_layers(layers: Iterable[tuple[SurveyedLayer, PlanOptions, str]]) -> list[LayerSteps]:
+    """List the sizes of several layers. Equal layers are computed once: a large transformer has six kinds of 98 layers.
+
+    Args:
+        layers: For each layer, the arguments of :func:`layer_steps`.
+    """
+    known: dict[object, LayerSteps] = {}
+    steps: list[LayerSteps] = []
+    for layer, options, why in layers:
+        # layers with an equal key have equal plans, except for the seed
+        cell_bytes = layer.module.weight.element_size()  # type: ignore[union-attr]
+        key = (layer.kind, layer.weight_shape, cell_bytes, layer.op, layer.calls, layer.dense, layer.bypassed)
+        key = (*key, repr(options), why)
+        if key not in known:
+            known[key] = layer_steps(layer, options, why)
+        steps.append(replace(known[key], index=layer.index))
+    return steps
 
 
 def uniform_steps(layers: Iterable[LayerSteps]) -> tuple[Step, ...]:
