@@ -72,6 +72,7 @@ def test_equal_layers_share_their_steps_and_keep_their_own_seeds(monkeypatch):
     half = {"0": {"wiring": "input_axis"}}
     x = torch.randn(1, 64)
     plan = nes_lab.plan_for_budget(block, Budget(params="60%"), x, routing="random", overrides=half, seed=5)
-    assert len(planned) == 14 + 14 + 7  # seven sizes below 64 on each axis: equal layers, the one without bias, the overridden
+    # seven sizes below 64 on each axis: for the equal layers, the one without bias and the overridden one
+    assert len(planned) == 14 + 14 + 7
     assert [layer.seed for layer in plan.layers.values()] == list(range(5, 5 + 9))
     _check(block, plan, x)
