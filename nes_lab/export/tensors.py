@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from nes_lab.errors import CheckpointError
 from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.starts import start_name
 
 __all__ = ["Slot", "StoredTensors", "check_numbers", "collect_tensors", "fill", "slots", "unsaved_buffers"]
@@ -116,7 +117,7 @@ def collect_tensors(model: nn.Module) -> StoredTensors:
         if slot.parameter and not tensor.requires_grad:
             stored.fixed.append(slot.name)
     for name, module in model.named_modules():
-        if type(module).get_extra_state is not nn.Module.get_extra_state:
+        if type(module).get_extra_state not in (nn.Module.get_extra_state, ReadingRecord.get_extra_state):
             raise CheckpointError(
                 f"module {name!r} ({type(module).__name__}) keeps extra state (get_extra_state), which a safetensors file cannot hold"
             )

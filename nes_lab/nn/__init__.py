@@ -10,6 +10,7 @@
 ``dense``: copies weights between an epitome layer and a plain torch layer, in both directions.
 ``init``: computes initial epitomes: random, copied from a dense weight, or fitted to it.
 ``starts``: modules that hold the starts (starting indices), set by a rule or frozen, and their base class.
+``reading_record``: stores in a state dict how a layer reads its epitome, and refuses tensors of a layer that reads differently.
 ``free_starts``: holds starts as parameters that training learns: as distances from fixed positions.
 ``index_learner``: predicts the starts from the layer's input with a small network.
 ``store_starts``: stores the starts that an index learner predicts, also inside transforms of ``torch.func``.

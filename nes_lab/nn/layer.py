@@ -28,6 +28,7 @@ from nes_lab.nn.dense import DenseExchange
 from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
+from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
 from nes_lab.records.options import ExecutionName, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.renamed import warn_renamed
@@ -50,7 +51,7 @@ class SnapReport:
     relative_change: float
 
 
-class EpitomeLayer(DenseExchange):
+class EpitomeLayer(ReadingRecord, DenseExchange):
     """Base class of the epitome layers. Use a subclass such as :class:`EpitomeConv2d` or :class:`EpitomeLinear`.
 
     Args:

@@ -38,7 +38,7 @@ class BestWeights:
     def update(self, training: TrainingState) -> None:
         """Remember the present epoch and copy its weights, if its validation is the best so far."""
         if training.routing.snapped and not self._snapped:
-            self.epoch, self._snapped = None, True
+            self.epoch, self._weights, self._snapped = None, None, True
         score = training.score()
         networks = [training.model] if training.ema is None else [training.model, training.ema.module]
         for averaged, network in enumerate(networks):
