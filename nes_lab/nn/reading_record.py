@@ -27,7 +27,9 @@ _REFUSED = (
     "saved one, or load a folder of save_pretrained with nes_lab.from_pretrained. The layers are "
 )
 _MAX_BYTES = 1 << 16
-_UNREADABLE = f"its {_EXTRA_STATE_KEY_SUFFIX!r} is damaged (leave it out when you compute with the tensors of a state dict)"
+_UNREADABLE = (
+    f"its {_EXTRA_STATE_KEY_SUFFIX!r} is damaged (leave it out when you compute with the tensors of a state dict)"
+)
 
 
 class ReadingRecord(nn.Module):
@@ -122,9 +124,7 @@ def _same_starts(geometry: EpitomeGeometry, starts: Starts, seed: object) -> boo
     """Return True if a rule gives the same starts with the saved seed as with the seed of the layer. Most rules ignore the seed."""
     if seed == starts.seed or not isinstance(seed, int):
         return True
-    pairs = zip(
-        rule_starts(geometry, starts.mode, seed), rule_starts(geometry, starts.mode, starts.seed), strict=True
-    )
+    pairs = zip(rule_starts(geometry, starts.mode, seed), rule_starts(geometry, starts.mode, starts.seed), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs if a is not None and b is not None)
 
 
