@@ -15,13 +15,14 @@ from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.planning.ladder import Ladder, layer_steps, steps_of_layers, uniform_steps
 from nes_lab.planning.layer_plans import plan_layer
 from nes_lab.planning.overrides import LayerSettings, settings_by_layer
-from nes_lab.planning.survey import Survey, SurveyedLayer, survey
+from nes_lab.planning.survey import Survey, SurveyedLayer, run_and_list, with_reasons
+from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import LayerPlan
 from nes_lab.records.cost_report import NotCounted, gaps_text
 from nes_lab.records.options import PlanOptions
 
-__all__ = ["build_ladder"]
+__all__ = ["build_ladder", "ladder_of_survey", "resolved_scope"]
 
 
 def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, budget: Budget | None = None) -> Ladder:
@@ -40,8 +41,31 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
         BudgetError: If the model has no layer that an epitome could replace, or the budget limits a quantity that cannot be counted.
         OptionError: If an option is wrong, or a pattern matches no layer.
     """
+    return ladder_of_survey(run_and_list(model, example_input), model, options, budget)
+
+
+def ladder_of_survey(
+    surveyed: Survey,
+    model: nn.Module,
+    options: PlanOptions,
+    budget: Budget | None = None,
+    on_progress: OnProgress | None = None,
+) -> Ladder:
+    """Build the ladder of a model that was surveyed before. See :func:`build_ladder`.
+
+    Args:
+        surveyed: The layers of the model, from :func:`nes_lab.planning.survey.run_and_list`.
+        model: The dense model; it is not changed.
+        options: Options of planning.
+        budget: The budget, as in :func:`build_ladder`.
+        on_progress: Called before each layer; None for no calls.
+
+    Raises:
+        BudgetError: If nothing can be replaced or counted, as in :func:`build_ladder`.
+        OptionError: If an option is wrong, or a pattern matches no layer.
+    """
     check_learner_options(**(options.layer_options or {}))
-    surveyed = survey(model, example_input, options)
+    surveyed = with_reasons(surveyed, model, options)
     gaps = surveyed.report.not_counted
     if not surveyed.layers:
         named = f"; not counted: {gaps_text(gaps)}" if gaps else ""
@@ -49,7 +73,7 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
             f"{type(model).__name__} has no convolution or linear layer that an epitome could replace{named}"
         )
     _check_counted(gaps, budget)
-    options = replace(options, scope=_resolved_scope(surveyed, budget, options))
+    options = replace(options, scope=resolved_scope(surveyed, budget, options))
     settings = settings_by_layer(surveyed.layers, options.overrides)
     shrinking: list[tuple[SurveyedLayer, PlanOptions, str]] = []
     fixed: dict[int, LayerPlan] = {}
@@ -60,7 +84,7 @@ def build_ladder(model: nn.Module, example_input: Any, options: PlanOptions, bud
         elif not layer.reason:
             own, why = (layer_settings.options(options), layer_settings.why) if layer_settings else (options, "")
             shrinking.append((layer, own, why))
-    return Ladder(surveyed, uniform_steps(steps_of_layers(shrinking)), fixed, options)
+    return Ladder(surveyed, uniform_steps(steps_of_layers(shrinking, on_progress)), fixed, options)
 
 
 def _check_counted(gaps: Sequence[NotCounted], budget: Budget | None) -> None:
@@ -72,7 +96,7 @@ def _check_counted(gaps: Sequence[NotCounted], budget: Budget | None) -> None:
             raise BudgetError(f"{quantity}={limit!r} cannot be checked, as not all are counted: {named}")
 
 
-def _resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions) -> Any:
+def resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions) -> Any:
     """Choose ``joint`` or ``separable`` if the option ``scope`` is ``auto``; otherwise return the option.
 
     With ``joint``, each patch has its own starts (positions in the epitome). With ``separable``, each axis has its own

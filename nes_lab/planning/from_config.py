@@ -17,7 +17,7 @@ from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.options import PlanOptions
 
-__all__ = ["plan_from_config"]
+__all__ = ["budget_of", "plan_from_config", "plan_options"]
 
 
 def plan_from_config(
@@ -47,13 +47,35 @@ def plan_from_config(
     """
     if config.preset is not None:
         return preset(config.preset, model, example_input)
-    options = {name: getattr(config, name) for name in PlanOptions.names() if hasattr(config, name)}
-    options["layer_options"] = {name: getattr(config, name) for name in routing_mode(config.routing).options}
     return plan_for_budget(
         model,
-        Budget(params=config.params, madds=config.madds, latency_ms=config.latency_ms),
+        budget_of(config),
         example_input,
-        **options | {"seed": seed, "seconds": seconds},
+        **_options(config, seed, seconds),
         progress=progress,
         on_progress=on_progress,
     )
+
+
+def budget_of(config: Any) -> Budget:
+    """Return the budget that a configuration describes: its limits on params, multiply-adds and measured time."""
+    return Budget(params=config.params, madds=config.madds, latency_ms=config.latency_ms)
+
+
+def plan_options(config: Any, seed: int = 0) -> PlanOptions:
+    """Return the options of planning that a configuration describes.
+
+    Args:
+        config: A ``CompressionConfig`` without a preset, or another object with the same fields.
+        seed: Seed of random routing.
+
+    Raises:
+        OptionError: If an option is not among its choices.
+    """
+    return PlanOptions(**_options(config, seed))
+
+
+def _options(config: Any, seed: int, seconds: float = 60.0) -> dict[str, Any]:
+    options: dict[str, Any] = {name: getattr(config, name) for name in PlanOptions.names() if hasattr(config, name)}
+    layer_options = {name: getattr(config, name) for name in routing_mode(config.routing).options}
+    return options | {"layer_options": layer_options, "seed": seed, "seconds": seconds}

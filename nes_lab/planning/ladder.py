@@ -9,13 +9,14 @@ Params and multiply-adds never rise from one rung to the next. A larger budget t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, groupby
 
 from nes_lab.planning.layer_plans import plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer
+from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import LayerPlan
 from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.records.options import PlanOptions
@@ -157,15 +158,20 @@ def layer_steps(layer: SurveyedLayer, options: PlanOptions, why: str = "") -> La
     return LayerSteps(layer.index, tuple(ratios), tuple(plans))
 
 
-def steps_of_layers(layers: Iterable[tuple[SurveyedLayer, PlanOptions, str]]) -> list[LayerSteps]:
-    """List the sizes of several layers. Equal layers are computed once: a large transformer has six kinds of 98 layers.
+def steps_of_layers(
+    layers: Sequence[tuple[SurveyedLayer, PlanOptions, str]], on_progress: OnProgress | None = None
+) -> list[LayerSteps]:
+    """List the sizes of several layers. Equal layers are computed once: a large transformer has 98 layers of six kinds.
 
     Args:
         layers: For each layer, the arguments of :func:`layer_steps`.
+        on_progress: Called before each layer; None for no calls. An error that it raises ends the work.
     """
     known: dict[object, LayerSteps] = {}
     steps: list[LayerSteps] = []
-    for layer, options, why in layers:
+    for done, (layer, options, why) in enumerate(layers):
+        if on_progress is not None:
+            on_progress({"phase": "sizes", "done": done, "total": len(layers), "label": layer.name})
         # layers with an equal key have equal plans, except for the seed
         cell_bytes = layer.module.weight.element_size()  # type: ignore[union-attr]
         key = (layer.kind, layer.weight_shape, cell_bytes, layer.op, layer.calls, layer.dense, layer.bypassed)

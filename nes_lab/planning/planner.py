@@ -32,7 +32,7 @@ from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.text import format_number
 
-__all__ = ["plan_for_budget"]
+__all__ = ["plan_for_budget", "plan_on_ladder"]
 
 MIN_BUDGET_USE = 0.98
 """If a plan uses a smaller share of its limit, its note says what prevents using more."""
@@ -136,9 +136,9 @@ def plan_for_budget(
     ladder = build_ladder(model, example_input, options, budget)
     steps = STRATEGIES[strategy](ladder, model, budget, sensitivity, progress, on_progress)
     ladder = replace(ladder, steps=steps)
-    first = _first_rung(ladder, budget)
     if budget.latency_ms is None:
-        return _with_notes(_plan_at(ladder, first, budget), ladder, first)
+        return plan_on_ladder(ladder, budget)
+    first = _first_rung(ladder, budget)
     return meet_latency(
         model,
         example_input,
@@ -150,6 +150,20 @@ def plan_for_budget(
         progress=progress,
         on_progress=on_progress,
     )
+
+
+def plan_on_ladder(ladder: Ladder, budget: Budget) -> CompressionPlan:
+    """Return the plan for the largest size of a model that meets a budget without a limit on time.
+
+    Args:
+        ladder: All sizes of the model, in the order of the strategy.
+        budget: Limits on params and multiply-adds.
+
+    Raises:
+        BudgetError: If the budget cannot be met; the message names the smallest counts that can be reached.
+    """
+    rung = _first_rung(ladder, budget)
+    return _with_notes(_plan_at(ladder, rung, budget), ladder, rung)
 
 
 def _first_rung(ladder: Ladder, budget: Budget) -> int:

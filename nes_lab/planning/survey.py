@@ -20,7 +20,7 @@ from nes_lab.records.cost_report import CostReport
 from nes_lab.records.counts import Counts, total
 from nes_lab.records.options import PlanOptions
 
-__all__ = ["Survey", "SurveyedLayer", "survey"]
+__all__ = ["Survey", "SurveyedLayer", "run_and_list", "survey", "with_reasons"]
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,37 @@ def survey(model: nn.Module, example_input: Any, options: PlanOptions | None = N
         >>> [(layer.name, layer.replaceable) for layer in survey(model[:1], torch.zeros(1, 8)).layers]
         [('0', 'yes')]
     """
+    return with_reasons(run_and_list(model, example_input), model, options or PlanOptions())
+
+
+def run_and_list(model: nn.Module, example_input: Any) -> Survey:
+    """Run a model once and list its layers with their costs, without the reasons why some stay dense.
+
+    This part of :func:`survey` does not depend on the options of planning.
+
+    Args:
+        model: The dense model; it is not changed.
+        example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
+    """
     report = count(model, example_input)
-    layers = _list_layers(model, report, _record_calls(model, example_input))
-    context = dense_context(model, layers, options or PlanOptions())
-    layers = [replace(layer, replaceable=replaceable(layer, context)) for layer in layers]
-    return Survey(tuple(replace(layer, reason=dense_reason(layer, context)) for layer in layers), report)
+    return Survey(tuple(_list_layers(model, report, _record_calls(model, example_input))), report)
+
+
+def with_reasons(surveyed: Survey, model: nn.Module, options: PlanOptions) -> Survey:
+    """Return a copy of a survey that says of each layer whether it can be replaced, and why it stays dense.
+
+    Args:
+        surveyed: The layers of the model, from :func:`run_and_list`.
+        model: The model.
+        options: Options of planning. They can name layers to replace or to keep dense.
+
+    Raises:
+        OptionError: If a pattern matches no layer (the message suggests the closest names), or a setting of ``overrides`` is wrong.
+    """
+    context = dense_context(model, surveyed.layers, options)
+    layers = [replace(layer, replaceable=replaceable(layer, context)) for layer in surveyed.layers]
+    layers = [replace(layer, reason=dense_reason(layer, context)) for layer in layers]
+    return replace(surveyed, layers=tuple(layers))
 
 
 def _is_layer(module: nn.Module) -> bool:
