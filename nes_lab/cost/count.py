@@ -26,6 +26,7 @@ from nes_lab.execution.base import ExecutionCost
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.model_checks import check_module
 from nes_lab.records.cost_report import CostReport, LayerCost, gaps_text
 from nes_lab.records.counts import Counts
 
@@ -47,7 +48,8 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
             arguments.
 
     Raises:
-        OptionError: If the model cannot run the example input; the message names the input's shape and the reason.
+        OptionError: If ``model`` is no module or a TorchScript or exported program, or if it cannot run the example input; the
+            message names the input's shape and the reason.
 
     Examples:
         >>> import torch, nes_lab
@@ -58,6 +60,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
     Source: a multiply and its addition count as one, as in Sandler et al., *MobileNetV2*, CVPR 2018, arXiv:1801.04381. Biases,
     norms and activation functions do not count.
     """
+    check_module(model, "count")
     calls: dict[str, _Calls] = {}
     handles = [
         m.register_forward_hook(_watch(n, calls), with_kwargs=True)

@@ -20,6 +20,10 @@ from nes_lab.cost.unseen import WeightUses
 __all__ = ["Counter", "Meter"]
 
 
+_MARKERS = frozenset({"profiler::_record_function_exit"})
+"""Operations that compute nothing: they name a stretch of time for torch's profiler, as ``nn.DataParallel`` does."""
+
+
 class _Nowhere:
     """A module tracker for torch's ``FlopCounterMode`` that does nothing.
 
@@ -58,7 +62,8 @@ class Counter(FlopCounterMode):
             super()._count_flops(func_packet, out, args, kwargs)
         counted = own is not None or func_packet in self.flop_registry
         self.uses.see(func_packet, args=(args, kwargs), out=out, counted=counted)
-        if not counted and any(isinstance(leaf, torch.ScriptObject) for leaf in tree_leaves(args)):
+        packed = not counted and any(isinstance(leaf, torch.ScriptObject) for leaf in tree_leaves(args))
+        if packed and func_packet._qualified_op_name not in _MARKERS:
             self.uses.unseen.setdefault(self.module, f"{func_packet} has no formula")
         return out
 

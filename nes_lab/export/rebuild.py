@@ -17,6 +17,7 @@ from nes_lab.export.tensors import unsaved_buffers
 from nes_lab.import_spec import is_import_spec
 from nes_lab.nn.kinds import kind_of
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.model_checks import check_copyable
 from nes_lab.nn.registry import epitome_layer_for
 from nes_lab.nn.starts import FrozenStarts
 from nes_lab.surgery.fuse import FoldedBatchNorm1d
@@ -71,7 +72,9 @@ def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
 
     Raises:
         CheckpointError: If ``dense`` is a different network; the message names the first layer that differs.
+        OptionError: If a method of ``dense`` was replaced by a function that a copy would not copy.
     """
+    check_copyable(dense, "from_pretrained")
     _check_dense(dense, config)
     memo: dict[int, Any] = {}
     classes = {name: kind for name, kind, _ in config["modules"]}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self, Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nes_lab.errors import GeometryError, OptionError
 from nes_lab.execution.base import LayerOp
@@ -82,6 +82,28 @@ class _EpitomeConv(EpitomeLayer):
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size, self.stride, self.padding, self.dilation = kernel, steps, pad, spread
         self.padding_mode = padding_mode
+
+    transposed = False
+    """As in torch's convolutions: False, because epitome layers are not transposed convolutions."""
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        """Zeros, one per spatial axis, as in torch's convolutions; only transposed convolutions have other numbers."""
+        return (0,) * self.spatial
+
+    @property
+    def _reversed_padding_repeated_twice(self) -> tuple[int, ...]:
+        """Numbers of zeros at both ends of each spatial axis, last axis first, as in torch's convolutions."""
+        if not isinstance(self.padding, str):
+            return tuple(zeros for zeros in reversed(self.padding) for _ in range(2))
+        reach = [
+            d * (k - 1) if self.padding == "same" else 0 for d, k in zip(self.dilation, self.kernel_size, strict=True)
+        ]
+        return tuple(zeros for r in reversed(reach) for zeros in (r // 2, r - r // 2))
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve an input with a given weight, as torch's convolutions do; parents call it with ``layer.weight``."""
+        return self.dense._conv_forward(self, input, weight, bias)  # type: ignore[operator, attr-defined]
 
     @staticmethod
     def operation(op: LayerOp) -> LayerOp:

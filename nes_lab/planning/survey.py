@@ -14,6 +14,7 @@ from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_ex
 from nes_lab.execution.base import LayerOp
 from nes_lab.nn.kinds import BASES, kind_of, layer_op
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.model_checks import check_copyable, check_module
 from nes_lab.planning.dense_rules import Replaceable, dense_context, dense_reason, replaceable
 from nes_lab.planning.other_weights import other_weights
 from nes_lab.records.cost_report import CostReport
@@ -95,7 +96,8 @@ def survey(model: nn.Module, example_input: Any, options: PlanOptions | None = N
         options: Options of planning; None takes the defaults. They can name layers to replace or to keep dense.
 
     Raises:
-        OptionError: If a pattern matches no layer (the message suggests the closest names), or a setting of ``overrides`` is wrong.
+        OptionError: If a pattern matches no layer (the message suggests the closest names), a setting of ``overrides`` is wrong,
+            or the model cannot be looked into or copied (:mod:`nes_lab.nn.model_checks`).
 
     Examples:
         >>> import torch
@@ -114,7 +116,12 @@ def run_and_list(model: nn.Module, example_input: Any) -> Survey:
     Args:
         model: The dense model; it is not changed.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
+
+    Raises:
+        OptionError: If the model cannot be looked into or copied (:mod:`nes_lab.nn.model_checks`).
     """
+    check_module(model, "planning")
+    check_copyable(model, "compress")
     report = count(model, example_input)
     return Survey(tuple(_list_layers(model, report, _record_calls(model, example_input))), report)
 

@@ -10,9 +10,10 @@ from typing import TypeVar, get_args
 import torch
 from torch import nn
 
-from nes_lab.errors import OptionError, PlanError, check_choice, closest
+from nes_lab.errors import PlanError, check_choice, closest
 from nes_lab.nn.kinds import kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.model_checks import check_copyable, check_module
 from nes_lab.nn.registry import epitome_layer_for
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import EpitomeInit
@@ -63,7 +64,8 @@ def replace_layers(
 
     Raises:
         PlanError: If a layer of the plan is missing in the model, has another shape or kind there, or has NaN or infinity in its weight.
-        OptionError: If ``initial_weights`` is not one of these three values.
+        OptionError: If ``initial_weights`` is not one of these three values, or if the model cannot be looked into or copied: a
+            TorchScript or exported program, or a method that was replaced by a function (:mod:`nes_lab.nn.model_checks`).
 
     Examples:
         >>> model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(1, 64)
@@ -79,6 +81,8 @@ def replace_layers(
                 f"{argument} is a {type(value).__name__}; compress takes a module and a CompressionPlan. For a budget "
                 "write compress(model, madds='75%', example_input=x)"
             )
+    check_module(model, "compress")
+    check_copyable(model, "compress")
     modules: dict[str, nn.Module] = dict(model.named_modules())
     for name, layer_plan in plan.layers.items():
         _check_layer(name, layer_plan, modules)
@@ -105,7 +109,8 @@ def materialize(model: Model) -> Model:
         The copy, of the model's class.
 
     Raises:
-        OptionError: If ``model`` is not a torch module.
+        OptionError: If ``model`` is not a torch module, or cannot be looked into or copied: a TorchScript or exported program,
+            or a method that was replaced by a function (:mod:`nes_lab.nn.model_checks`).
 
     Examples:
         >>> import torch, nes_lab
@@ -113,8 +118,8 @@ def materialize(model: Model) -> Model:
         >>> plain[0]
         Linear(in_features=4, out_features=8, bias=True)
     """
-    if not isinstance(model, nn.Module):
-        raise OptionError(f"model is a {type(model).__name__}; materialize takes a torch module")
+    check_module(model, "materialize")
+    check_copyable(model, "materialize")
     with _keep_random_state():  # a new torch layer draws a random weight before it gets the sampled one
         return _replace_modules(
             model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None

@@ -197,3 +197,40 @@ def test_a_layer_of_another_kind_is_not_stood_in_for():
     with pytest.raises(GeometryError, match="cannot replace a Conv2dSame"):
         EpitomeConv2d.from_conv(timm_layers.Conv2dSame(16, 8, 3, stride=2), epitome_shape=(8, 8, 3, 3))
     assert set(LAYERS) == {"linear", "conv1d", "conv2d", "conv3d", "conv2d_same", "conv2d_std"}
+
+
+DENSE = [
+    nn.Linear(16, 8),
+    nn.Conv1d(16, 8, 3, padding=2),
+    nn.Conv2d(16, 8, (3, 4), padding="same", dilation=(1, 2)),
+    nn.Conv2d(16, 8, 3, padding="valid", bias=False),
+    nn.Conv3d(16, 8, 3, (1, 2, 1), padding=(0, 1, 2)),
+    timm_layers.Conv2dSame(16, 8, 3, 2),
+    *(getattr(timm_layers, name)(16, 8, 3) for name in STANDARDIZED),
+]
+OURS = {
+    "scale": "the factors of nes_lab.fuse have this name; in timm it is the gain's factor",
+    "gain_init": "only timm's own reset_parameters reads it",
+}
+
+
+def test_every_kind_is_walked():
+    assert {kind_of(layer) for layer in DENSE} == set(LAYERS)
+
+
+@pytest.mark.parametrize("dense", DENSE, ids=lambda layer: type(layer).__name__)
+def test_a_layer_has_every_attribute_of_the_dense_layer(dense):
+    """Parents read torch's attributes of their layers, such as ``transposed``, and call ``_conv_forward``."""
+    layer = epitome_layer_for(dense, epitome_shape=tuple(dense.weight.shape))
+    for name in dir(dense):
+        if name.startswith("__") or name in OURS:
+            continue
+        assert hasattr(layer, name), name
+        theirs, ours = getattr(dense, name), getattr(layer, name)
+        if isinstance(theirs, int | float | str | tuple | list) and name in vars(dense):
+            theirs, ours = (tuple(v) if isinstance(v, list) else v for v in (theirs, ours))
+            assert theirs == ours, name
+    if not isinstance(dense, nn.Linear):
+        x = torch.randn(2, 16, *[9] * layer.spatial)
+        expected = dense._conv_forward(x, dense.weight, dense.bias)
+        assert torch.equal(layer._conv_forward(x, layer.weight, layer.bias), expected)

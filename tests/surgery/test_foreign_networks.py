@@ -195,8 +195,15 @@ def test_other_kinds_are_kept_with_a_reason():
 
 
 def test_recurrent_layers_are_named_as_what_holds_the_budget():
-    model = nn.ModuleDict({"lstm": nn.LSTM(W, 2 * W, batch_first=True), "head": nn.Linear(2 * W, W)})
-    model.forward = lambda x: model["head"](model["lstm"](x)[0])  # type: ignore[method-assign]
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(W, 2 * W, batch_first=True), nn.Linear(2 * W, W)
+
+        def forward(self, x):
+            return self.head(self.lstm(x)[0])
+
+    model = Tagger()
     with pytest.raises(BudgetError, match=r"lstm .* \(dense: weight_hh_l0 belongs to LSTM itself"):
         nes_lab.plan_for_budget(model, Budget(params="50%"), torch.randn(1, 5, W))
 
