@@ -48,7 +48,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
             arguments.
 
     Raises:
-        OptionError: If ``model`` is no module or a TorchScript or exported program, or if it cannot run the example input; the
+        OptionError: If ``model`` is not a module, or is a TorchScript or exported program, or if it cannot run the example input; the
             message names the input's shape and the reason.
 
     Examples:

@@ -28,7 +28,7 @@ def check_module(model: object, caller: str) -> None:
         caller: Name of the public function that got the network, for the message.
 
     Raises:
-        OptionError: If ``model`` is no module, or it is or contains a TorchScript or exported program; the message names it.
+        OptionError: If ``model`` is not a module, or is or contains a TorchScript or exported program; the message names it.
 
     Examples:
         >>> check_module(nn.Linear(2, 3), "count")
