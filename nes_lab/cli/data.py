@@ -40,6 +40,8 @@ class DataCheckCommand:
     """Largest share of unreadable images, at most 0.01, that is reported as a note instead of a problem."""
     val_fold: int = 5
     """Fold of an audio set to use for validation."""
+    class_order: str = "own"
+    """Order of the classes: own, text, natural (as timm sorts), or a file with one class name per line."""
     html: Path | None = None
     """Also write a page with statistics and examples to this HTML file."""
     json: bool = False
@@ -57,7 +59,9 @@ def run_command(words: Sequence[str]) -> int:
     with stdout_to_stderr(options.json):
         from nes_lab.datasets.check.check import check_files, list_dataset
 
-        files = list_dataset(options.source, root=options.root, val_fold=options.val_fold)
+        files = list_dataset(
+            options.source, root=options.root, val_fold=options.val_fold, class_order=options.class_order
+        )
         report = check_files(files, everything=options.all, skip_broken=options.skip_broken)
         if options.html is not None:
             _write_page(options.html, report, files)

@@ -56,7 +56,8 @@ class Section(BaseModel):
             raise ValueError("it should be a number, not true or false")
         if NoneType in kinds and isinstance(value, str) and value.strip().lower() in ("none", "null"):
             return None
-        if Path in kinds and isinstance(value, str | Path) and str(value):
+        words = {word for kind in kinds for word in get_args(kind)}
+        if Path in kinds and isinstance(value, str | Path) and str(value) and value not in words:
             return _whole_path(Path(value))
         if annotation == tuple[str, ...] and isinstance(value, str):
             return _words(value)

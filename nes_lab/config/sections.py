@@ -22,6 +22,7 @@ from nes_lab.import_spec import check_import_spec, is_import_spec
 from nes_lab.records.budget import parse_latency, parse_quantity
 from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetName
 from nes_lab.records.options import (
+    ClassOrder,
     InitialWeights,
     Interpolation,
     LearnerKind,
@@ -109,6 +110,11 @@ class DataConfig(Section):
     normalize: Normalization = Field(
         default="own",
         description="Mean and standard deviation for normalizing: those of the data set (own), of ImageNet, or 0.5 and 0.5 (half).",
+    )
+    class_order: ClassOrder | Path = Field(
+        default="own",
+        description="Order of the classes, which gives them their labels: the data set's own (folders sorted as text), "
+        "text, natural (2 before 10, as timm sorts), or a file with one class name per line.",
     )
     skip_broken: float = Field(
         default=0.0,

@@ -6,6 +6,7 @@ Used by every data set:
 - ``spec``: define a loaded data set and its splits.
 - ``sampling``: choose the order of examples, seed their augmentation, divide batches among processes, limit the number of examples.
 - ``seeded``: give each example a seed of its own.
+- ``class_order``: order the classes, which are numbered by it.
 - ``knobs``: define the options for augmenting, resizing and limiting examples.
 - ``augment``: turn an image into the tensor that the network gets.
 

@@ -29,6 +29,7 @@ from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.datasets.tree_dataset import required_root
 from nes_lab.datasets.wav import read_wav
 from nes_lab.errors import DataError, OptionError
+from nes_lab.records.options import ClassOrder
 from nes_lab.text import list_some
 
 __all__ = ["MAX_BYTES", "ClipSplit", "list_audio_folder", "load_audio_folder", "random_delay", "random_gain"]
@@ -159,6 +160,7 @@ def load_audio_folder(
     val_fold: int = 5,
     augment: str = "standard",
     limit: int | None = None,
+    class_order: ClassOrder | Path = "own",
     seed: int = 0,
 ) -> DatasetSpec:
     """Load a data set of sounds in the layout of ESC-50: sounds ``audio/*.wav`` and a table ``meta/*.csv``.
@@ -173,6 +175,8 @@ def load_audio_folder(
         val_fold: Number of the fold used for validation; the other folds are used for training.
         augment: ``standard`` or ``none``.
         limit: Keep at most this many training clips, each class in proportion to its size; None keeps all.
+        class_order: Order of the classes: ``own`` (their numbers in the table), ``text``, ``natural``, or the path of a file with
+            one class name per line.
         seed: Seed for choosing the clips that ``limit`` keeps.
 
     Raises:
@@ -182,7 +186,7 @@ def load_audio_folder(
     """
     if augment not in ("standard", "none"):
         raise OptionError(f"data.augment={augment!r} is a policy for images; for audio give standard or none")
-    table = read_audio_table(required_root("audio_folder", root))
+    table = read_audio_table(required_root("audio_folder", root)).in_order(class_order)
     train, val = table.split(val_fold)
     labels = torch.tensor(table.labels(train))
     kept, limit_notes = limit_examples(labels, limit, seed, len(table.classes), "training clips")

@@ -9,7 +9,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from nes_lab.datasets.class_order import ordered_classes
 from nes_lab.errors import DataError
+from nes_lab.records.options import ClassOrder
 from nes_lab.text import list_some
 
 __all__ = ["AudioTable", "Clip", "read_audio_table"]
@@ -50,6 +52,17 @@ class AudioTable:
         """Return the label of each clip: the position of its class in the list of class names."""
         place = {target: index for index, target in enumerate(self.targets)}
         return [place[clip.target] for clip in clips]
+
+    def in_order(self, order: ClassOrder | Path) -> AudioTable:
+        """Return the table with its classes in another order.
+
+        Args:
+            order: ``own``: by their numbers in the table. ``text`` and ``natural``: by their names. Otherwise the path of a file
+                with one class name per line.
+        """
+        classes = ordered_classes(self.classes, order)
+        number = dict(zip(self.classes, self.targets, strict=True))
+        return AudioTable(self.clips, classes, tuple(number[name] for name in classes))
 
     def split(self, val_fold: int) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
         """Return the training clips and the validation clips. Fold ``val_fold`` is for validation, all others for training.

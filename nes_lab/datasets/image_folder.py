@@ -61,8 +61,8 @@ def load_image_folder(*, root: Path | None, one_split: bool = False, **options: 
         one_split: Accept a folder that holds only one of the two, to calibrate or to evaluate on it. Its images are then both
             splits of the result, on which no network can be trained.
         options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
-            (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
-            (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
+            (``workers``), ``seed``, augmentation (``knobs``), share of unreadable images that is allowed (``skip_broken``),
+            and order of the classes (``class_order``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, if a class is empty, or if the splits have different

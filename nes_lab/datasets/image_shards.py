@@ -178,8 +178,8 @@ def load_image_shards(*, root: Path | None, **options: Unpack[FileOptions]) -> D
     Args:
         root: Folder that holds ``train/*.tar``, ``val/*.tar`` and optionally ``classes.txt``.
         options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
-            (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
-            (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
+            (``workers``), ``seed``, augmentation (``knobs``), share of unreadable images that is allowed (``skip_broken``),
+            and order of the classes (``class_order``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If an archive is missing or cut short, if a label is out of range, or if an image cannot be read. The

@@ -73,8 +73,8 @@ def load_imagenet(*, root: Path | None, **options: Unpack[FileOptions]) -> Datas
     Args:
         root: Folder that holds ``train`` and ``val``; None means ``$NES_LAB_HOME/imagenet`` or ``data/imagenet``.
         options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
-            (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
-            (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
+            (``workers``), ``seed``, augmentation (``knobs``), share of unreadable images that is allowed (``skip_broken``),
+            and order of the classes (``class_order``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, if a class is empty, or if the splits have different
@@ -110,8 +110,8 @@ def load_imagenette(*, root: Path | None, download: bool = False, **options: Unp
         download: Download the set if it is absent. Versions with 160 pixels, 320 pixels and full size exist. The smallest
             one that is large enough for ``image_size`` is chosen.
         options: Side of the images (``image_size``), number of training images (``limit``), number of reading processes
-            (``workers``), ``seed``, augmentation (``knobs``), and share of unreadable images that is allowed
-            (``skip_broken``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
+            (``workers``), ``seed``, augmentation (``knobs``), share of unreadable images that is allowed (``skip_broken``),
+            and order of the classes (``class_order``), as in :class:`~nes_lab.datasets.knobs.FileOptions`.
 
     Raises:
         DataError: If a folder or an image is missing or unreadable, if a class is empty, or if the splits have different
@@ -119,7 +119,8 @@ def load_imagenette(*, root: Path | None, download: bool = False, **options: Unp
     """
     size = options.get("image_size") or DATASET_FACTS["imagenette"].side
     folder = imagenette_folder(Path(root or default_data_root("imagenette")), download, size)
-    return replace(tree_dataset(_list_folder(folder), **options), classes=tuple(IMAGENETTE_CLASSES.values()))
+    data = tree_dataset(_list_folder(folder), **options)
+    return replace(data, classes=tuple(IMAGENETTE_CLASSES[wnid] for wnid in data.classes))
 
 
 def imagenette_folder(root: Path, download: bool = False, size: int = 224) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, get_args
 
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.records.dataset_facts import DATASET_FACTS
-from nes_lab.records.options import Interpolation, Normalization
+from nes_lab.records.options import ClassOrder, Interpolation, Normalization
 
 if TYPE_CHECKING:
     from nes_lab.config import DataConfig
@@ -27,6 +28,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 Channels = tuple[float, ...]
 _WHY_UNUSED = {
+    "class_order": "orders classes that folders, archives or tables name; this set has a fixed order",
     "samples": "is the length of audio clips",
     "val_fold": "is the validation fold of an audio set",
     "skip_broken": "leaves out image files; this set has none",
@@ -104,10 +106,12 @@ class FileOptions(ImageOptions, total=False):
     Attributes:
         workers: Number of worker processes that read images; with 0, the main process reads them.
         skip_broken: Share of all images that may be unreadable. Such images are left out; a larger share is an error.
+        class_order: Order of the classes: ``own``, ``text``, ``natural``, or the path of a file with one class name per line.
     """
 
     workers: int
     skip_broken: float
+    class_order: ClassOrder | Path
 
 
 def refuse_unused(data: DataConfig) -> None:

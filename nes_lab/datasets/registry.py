@@ -49,7 +49,12 @@ def _image_options(data: DataConfig, seed: int) -> ImageOptions:
 
 
 def _file_options(data: DataConfig, seed: int) -> FileOptions:
-    return {**_image_options(data, seed), "workers": data.workers, "skip_broken": data.skip_broken}
+    return {
+        **_image_options(data, seed),
+        "workers": data.workers,
+        "skip_broken": data.skip_broken,
+        "class_order": data.class_order,
+    }
 
 
 def _torchvision_set(name: str) -> Dataset:
@@ -92,6 +97,7 @@ DATASETS: dict[str, Dataset] = {
             val_fold=data.val_fold,
             augment=data.augment,
             limit=data.limit,
+            class_order=data.class_order,
             seed=seed,
         ),
         list_audio_folder,

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nes_lab.datasets.augment import eval_transform, train_transform
 from nes_lab.datasets.check.listing import SPLITS, DatasetFiles
+from nes_lab.datasets.class_order import ordered_files
 from nes_lab.datasets.file_split import FileSplit
 from nes_lab.datasets.images import check_images
 from nes_lab.datasets.items import Item, select_items
@@ -23,6 +24,7 @@ from nes_lab.datasets.sampling import limit_examples
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
 from nes_lab.records.dataset_facts import DATASET_FACTS
+from nes_lab.records.options import ClassOrder
 from nes_lab.text import list_some
 
 __all__ = ["required_root", "tree_dataset"]
@@ -50,6 +52,7 @@ def tree_dataset(
     seed: int = 0,
     knobs: ImageKnobs = STANDARD,
     skip_broken: float = 0.0,
+    class_order: ClassOrder | Path = "own",
 ) -> DatasetSpec:
     """Check the listed image files of a data set and make its training and validation splits.
 
@@ -65,6 +68,7 @@ def tree_dataset(
         knobs: Options for augmentation, interpolation and normalization; for folders, ``normalize="own"`` takes
             the mean and deviation of ImageNet.
         skip_broken: Share of all images that may be unreadable. Such images are left out; a larger share is an error.
+        class_order: Order of the classes: ``own``, ``text``, ``natural``, or the path of a file with one class name per line.
 
     Raises:
         DataError: If ``files`` has a problem, or too many images cannot be read. The message names the problem or the
@@ -72,6 +76,7 @@ def tree_dataset(
     """
     if files.problems:
         raise DataError(files.problems[0])
+    files = ordered_files(files, class_order)
     size = image_size or _DEFAULT_SIZE
     mean, std = statistics(knobs.normalize, (IMAGENET_MEAN, IMAGENET_STD))
     transforms = train_transform(size, knobs, mean, std), eval_transform(size, knobs, mean, std)

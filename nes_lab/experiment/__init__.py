@@ -11,6 +11,7 @@
 ``open_runs``: open a run by its id, list runs, import a run.
 ``memory``: hold what a run needs and only this process has.
 ``void_settings``: find the settings that have no effect beside data or a loss in memory.
+``weights_notes``: say where trained weights and the data of a run may disagree.
 ``same_network``: compare a network with one that was made again by name.
 ``given_again``: compare what is given to continue a run with what the run was created with.
 ``train_here``: train a run in this process, and write how it ended.

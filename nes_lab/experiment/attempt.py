@@ -24,6 +24,7 @@ from nes_lab.datasets.loaders import NOT_RESUMABLE
 from nes_lab.errors import CheckpointError
 from nes_lab.experiment.build import Built, build, recipe_of
 from nes_lab.experiment.initial_network import load_initial
+from nes_lab.experiment.weights_notes import notes_on_weights
 from nes_lab.nn.inspect import snapshot_layers
 from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.records.compression_plan import CompressionPlan
@@ -220,7 +221,9 @@ class Attempt:
         sizes = {"train": len(data.train), "val": len(data.val), "classes": data.num_classes}
         shape = {"input_shape": list(data.input_shape), "in_channels": data.in_channels}
         dtype = str(data.dtype).removeprefix("torch.")
-        self.writer.event("data", name=data.name, **sizes, **shape, dtype=dtype, notes=list(data.notes))
+        notes = [*data.notes, *notes_on_weights(self.config, data, built.model)]
+        names = {"class_names": [str(name) for name in data.classes]}
+        self.writer.event("data", name=data.name, **sizes, **shape, dtype=dtype, notes=notes, **names)
 
     def _record_cost(self, built: Built) -> None:
         self.writer.cost({"dense": built.dense_cost.to_dict(), "cost": built.cost.to_dict()})

@@ -82,12 +82,15 @@ def create_run(
         if loaded is None:
             return _created(store, config, group, loaded=None)
         from nes_lab.experiment.void_settings import notes_on_data
+        from nes_lab.experiment.weights_notes import notes_on_weights
 
-        return _created(store, config, group, loaded=loaded, notes=notes_on_data(config, loaded, in_memory=False))
+        notes = (*notes_on_data(config, loaded, in_memory=False), *notes_on_weights(config, loaded))
+        return _created(store, config, group, loaded=loaded, notes=notes)
     from nes_lab.datasets.as_dataset import as_dataset
     from nes_lab.datasets.registry import load_dataset
     from nes_lab.experiment.start_from import beginning
     from nes_lab.experiment.void_settings import notes_on_data, without_label_smoothing
+    from nes_lab.experiment.weights_notes import notes_on_weights
 
     given, in_memory = _task_names(loss, metrics), data is not None
     if loss is not None:
@@ -105,6 +108,7 @@ def create_run(
         given |= {} if begin is None else begin.given
         _refuse_processes(given, fitted, detach, "" if begin is None else begin.difference)
         notes = (*(() if begin is None else begin.notes), *notes_on_data(config, data, in_memory))
+        notes = (*notes, *notes_on_weights(fitted, data, network))
         if check:
             _checked(fitted, data, network)
             if loss is not None and data is not None and network is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nes_lab.backbones.class_names import set_classes
 from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import RunError
@@ -94,6 +95,7 @@ def trained_network(
     load_into(built.model, load_weights(checkpoint.weights, ema=mean), checkpoint.weights)
     if built.plan is not None:
         built.model.nes_lab_plan = built.plan  # type: ignore[assignment]
+    set_classes(built.model, built.data.classes)
     about = {"run": run_id, "step": checkpoint.step, "averaged": mean}
     if checkpoint.score is not None:
         about |= {"metric": checkpoint.score.metric, "value": checkpoint.value}
@@ -169,7 +171,7 @@ def _recorded_data(store: RunStore, run_id: str) -> DatasetSpec | None:
     nothing: Any = None
     return DatasetSpec(
         name=facts[-1]["name"],
-        classes=("",) * classes,
+        classes=tuple(facts[-1].get("class_names") or ("",) * classes),  # version 0.1 did not record the names
         image_size=0,
         in_channels=facts[-1]["in_channels"],
         train=nothing,

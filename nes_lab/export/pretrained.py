@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nes_lab import __version__
+from nes_lab.backbones.class_names import classes_of, set_classes
 from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError
 from nes_lab.export.atomic_write import new_folder
 from nes_lab.export.hub_download import download_from_hub
@@ -188,6 +189,7 @@ def _describe(
         },
         "plan": plan.to_dict() if isinstance(plan, CompressionPlan) else None,
         "metadata": dict(metadata or {}),
+        "classes": classes_of(model),
     }
     try:
         return json.loads(
@@ -218,6 +220,7 @@ def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _note(model: nn.Module, config: Mapping[str, Any], allow_import: bool) -> None:
     """Set the attributes ``nes_lab_backbone`` and ``nes_lab_plan`` of a loaded model from the content of ``config.json``."""
+    set_classes(model, config.get("classes"))
     backbone = config.get("backbone")
     # nes_lab.train imports what nes_lab_backbone names, so a file must not choose it
     if backbone is not None and (allow_import or not is_import_spec(backbone["name"])):

@@ -156,6 +156,7 @@ def _check_content(path: Path, config: dict[str, Any]) -> None:
         need(isinstance(config.get(key), dict), f"{key!r} must be an object")
     for key in ("modules", "fixed_parameters"):
         need(isinstance(config.get(key), list), f"{key!r} must be a list")
+    need(_are_names(config.get("classes")), "'classes' must hold names")
     need(all(isinstance(n, str) for n in config["fixed_parameters"]), "'fixed_parameters' must hold names")
     need(all(isinstance(n, str) for n in config["tied"].values()), "'tied' must hold names")
     need(all(isinstance(n, str) for n in config["transient"].values()), "'transient' must hold dtypes")
@@ -166,6 +167,10 @@ def _check_content(path: Path, config: dict[str, Any]) -> None:
         need(not wrong, f"epitome layer {name!r:.100}: {wrong}")
     wrong = _wrong_backbone(config.get("backbone"))
     need(not wrong, f"backbone: {wrong}")
+
+
+def _are_names(classes: Any) -> bool:
+    return classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))
 
 
 def _is_module(entry: Any) -> bool:

@@ -74,6 +74,7 @@ class DatasetFacts:
 
 _AUDIO_FIELDS = ("samples", "val_fold")
 _FILE_FIELDS = ("skip_broken", "crop_scale")
+_FIXED_CLASSES = ("class_order",)
 _IMAGE_FIELDS = ("image_size", "color_jitter", "erase", "interpolation", "normalize")
 _TORCHVISION = "`--data.download` (torchvision)"
 
@@ -86,7 +87,7 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         source="bundled",
         how_to_get="comes with scikit-learn",
         layout="",
-        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS, "root"),
+        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS, *_FIXED_CLASSES, "root"),
         examples=(1437, 360),
     ),
     "cifar10": DatasetFacts(
@@ -97,7 +98,7 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         source="download",
         how_to_get=_TORCHVISION,
         layout="cifar-10-batches-py/",
-        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS),
+        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS, *_FIXED_CLASSES),
         folder="cifar-10-batches-py",
         examples=(50_000, 10_000),
     ),
@@ -109,7 +110,7 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         source="download",
         how_to_get=_TORCHVISION,
         layout="cifar-100-python/",
-        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS),
+        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS, *_FIXED_CLASSES),
         folder="cifar-100-python",
         examples=(50_000, 10_000),
     ),
@@ -121,7 +122,7 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         source="download",
         how_to_get=_TORCHVISION,
         layout="FashionMNIST/raw/",
-        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS),
+        unused=(*_AUDIO_FIELDS, *_FILE_FIELDS, *_FIXED_CLASSES),
         folder="FashionMNIST",
         examples=(60_000, 10_000),
     ),

@@ -20,6 +20,7 @@ from nes_lab.geometry.start_rules import ROUTING_MODES, routing_mode
 __all__ = [
     "AmpMode",
     "CHOICES",
+    "ClassOrder",
     "EpitomeInit",
     "ExecutionName",
     "ExecutionOption",
@@ -67,6 +68,7 @@ Schedule = Literal["cosine", "step", "poly", "tanh", "constant"]
 AmpMode = Literal["auto", "off", "bf16", "fp16"]
 Interpolation = Literal["bilinear", "bicubic"]
 Normalization = Literal["own", "imagenet", "half"]
+ClassOrder = Literal["own", "text", "natural"]
 ExecutorName = Literal["local", "ray"]
 
 CHOICES: dict[str, dict[str, str]] = {

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nes_lab.backbones.class_names import classes_of
 from nes_lab.datasets.as_dataset import as_split
+from nes_lab.datasets.class_order import permutation_note
 from nes_lab.datasets.spec import Split
 from nes_lab.errors import OptionError
 from nes_lab.progress_bar import OnProgress, progress_reporter
@@ -87,6 +90,8 @@ def evaluate(
     if batch_size < 1:
         raise OptionError(f"batch_size={batch_size!r} should be at least 1")
     task, split = Task.of(loss, metrics), as_split(data)
+    if note := permutation_note(classes_of(network), _class_names(data)):
+        warnings.warn(note, stacklevel=2)
     if device is None:
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     options = {"batch_size": batch_size, "device": device, "amp": amp, "channels_last": channels_last}
@@ -94,6 +99,11 @@ def evaluate(
         numbers = evaluate_split(network, split, task, **options, on_progress=report)
     assert numbers is not None  # nothing asks it to stop
     return numbers
+
+
+def _class_names(data: Any) -> list[str] | None:
+    names = getattr(data, "classes", None)  # of a DatasetSpec, or of a data set of torchvision
+    return [str(name) for name in names] if isinstance(names, tuple | list) else None
 
 
 def evaluate_split(

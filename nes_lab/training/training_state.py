@@ -276,5 +276,7 @@ def _describe_change(name: str, before: object, now: object) -> str:
     if isinstance(before, list) and isinstance(now, list):
         gone = [entry for entry in before if entry not in now]
         new = [entry for entry in now if entry not in before]
+        if not gone and not new:
+            return f"{name}: {list_some(before)}, now in the order {list_some(now)}"
         return f"{name}: {list_some(gone) or 'none'}, now {list_some(new) or 'none'}"
     return f"{name}: {str(before)[:8]}, now {str(now)[:8]}"

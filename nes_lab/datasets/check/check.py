@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes_lab.datasets.check.layouts import detect_dataset
-from nes_lab.datasets.check.listing import SPLITS, DatasetFiles
+from nes_lab.datasets.check.listing import SPLITS, DatasetFiles, collect_error
 from nes_lab.datasets.check.report import DataReport
+from nes_lab.datasets.class_order import check_class_order, ordered_files, text_order_note
 from nes_lab.errors import OptionError
+from nes_lab.records.dataset_facts import DATASET_FACTS
+from nes_lab.records.options import ClassOrder
 from nes_lab.text import list_some
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ def check_data(
     everything: bool = False,
     skip_broken: float = 0.0,
     val_fold: int = 5,
+    class_order: ClassOrder | str | Path = "own",
 ) -> DataReport:
     """Check a data set: report what it holds and everything that is wrong with it.
 
@@ -41,11 +46,14 @@ def check_data(
         skip_broken: Share of a split's images that may be unreadable, from 0 to 0.01. Up to this share, unreadable images are
             reported as a note; above it, as a problem.
         val_fold: Number of the fold used for validation, in audio data sets.
+        class_order: Order of the classes: ``"own"`` (that of the data set), ``"text"``, ``"natural"`` (as timm's ``ImageFolder``
+            sorts), or the path of a file with one class name per line.
 
     Raises:
         DataError: If there is no such folder or name, or the layout is not known. Faults inside the data set do not
             raise; the report lists them.
-        OptionError: If ``skip_broken`` is not between 0 and 0.01.
+        OptionError: If ``skip_broken`` is not between 0 and 0.01, or the classes of the data set have a fixed order and
+            ``class_order`` gives another.
 
     Examples:
         >>> import nes_lab
@@ -53,25 +61,39 @@ def check_data(
         >>> report.usable, [(split.name, split.total) for split in report.splits]
         (True, [('train', 1437), ('val', 360)])
     """
-    files = list_dataset(path_or_name, root=root, val_fold=val_fold)
+    files = list_dataset(path_or_name, root=root, val_fold=val_fold, class_order=class_order)
     return check_files(files, everything=everything, skip_broken=skip_broken)
 
 
-def list_dataset(path_or_name: str | Path, *, root: Path | None = None, val_fold: int = 5) -> DatasetFiles:
+def list_dataset(
+    path_or_name: str | Path,
+    *,
+    root: Path | None = None,
+    val_fold: int = 5,
+    class_order: ClassOrder | str | Path = "own",
+) -> DatasetFiles:
     """Recognize a data set and list its files without decoding them.
 
     Args:
         path_or_name: A folder or the name of a data set. The data set in a folder is recognized by its files.
         root: Folder of the data set, if a name is given; None means the data set's default folder.
         val_fold: Number of the fold used for validation, in audio data sets.
+        class_order: Order of the classes, as for :func:`check_data`. A fault of the file is a problem of the data set.
 
     Raises:
         DataError: If there is no such folder or name, or the layout is not known.
+        OptionError: If the classes of the data set have a fixed order, and ``class_order`` gives another.
     """
     from nes_lab.datasets.registry import DATASETS  # not at the top: the loaders need Pillow, an extra
 
     name, folder = detect_dataset(path_or_name, root)
-    return DATASETS[name].list_files(folder, val_fold)
+    check_class_order(class_order)
+    if class_order != "own" and "class_order" in DATASET_FACTS[name].unused:
+        raise OptionError(f"class_order={str(class_order)!r}: the classes of {name} have a fixed order; leave it out")
+    files = DATASETS[name].list_files(folder, val_fold)
+    problems: list[str] = []
+    ordered = collect_error(problems, ordered_files, files, class_order)
+    return ordered or replace(files, problems=(*files.problems, *problems))
 
 
 def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: float = 0.0) -> DataReport:
@@ -91,6 +113,7 @@ def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: f
     from nes_lab.datasets.check.decode import decode_split
 
     problems, notes, reports = list(files.problems), list(files.notes), []
+    notes += [note] if (note := text_order_note(files.classes)) else []
     for name, split in files.splits.items():
         decoded = decode_split(name, files.kind, split, len(files.classes), everything)
         reports.append(decoded.report)

@@ -1,0 +1,45 @@
+"""Say where the weights that a run starts from and its data may disagree, although their shapes fit.
+
+Tests: tests/backbones/test_class_names.py
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from nes_lab.backbones.class_names import classes_of
+from nes_lab.config import ExperimentConfig
+from nes_lab.datasets.class_order import permutation_note, text_order_note
+from nes_lab.datasets.spec import DatasetSpec
+
+__all__ = ["notes_on_weights"]
+
+
+def notes_on_weights(
+    config: ExperimentConfig, data: DatasetSpec | None, network: nn.Module | None = None
+) -> tuple[str, ...]:
+    """Return sentences about trained weights that may give the classes of the data other labels.
+
+    Args:
+        config: The configuration of the run.
+        data: The data of the run; None: it is not loaded yet.
+        network: The network from which the run starts; None: the configuration names it.
+
+    Examples:
+        >>> from nes_lab.config import load_config
+        >>> notes_on_weights(load_config({}), None)
+        ()
+    """
+    if data is None or config.backbone.new_head:
+        return ()
+    trained = None if network is None else classes_of(network)
+    if trained is not None:
+        return tuple(filter(None, [permutation_note(trained, data.classes)]))
+    return (note,) if _from_outside(config) and (note := text_order_note(data.classes)) else ()
+
+
+def _from_outside(config: ExperimentConfig) -> bool:
+    """Return True if a classifier is loaded from a file or from timm, so that its labels are not known."""
+    backbone, training = config.backbone, config.training
+    taught = training.kd_weight and training.kd_checkpoint is not None
+    return bool(backbone.pretrained or backbone.checkpoint is not None or config.start is not None or taught)
