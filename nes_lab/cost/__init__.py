@@ -5,7 +5,9 @@
 ``op_madds``: formulas for operations that torch's counter counts as 0.
 ``unseen``: find the weights whose products the counter does not see.
 ``not_counted``: name the modules whose params or multiply-adds cannot be counted.
-``probe``: run a model once on an example input, and restore its training or evaluation mode.
+``left_as_it_was``: run a network to look at it, and leave it and the global state bit for bit as they were.
+``global_state``: the random states and settings that a network's forward method may change.
+``probe``: run a model once on an example input, in evaluation mode, and leave it as it was.
 ``measure``: measure the latency of several models in turn, and the peak memory of a function call.
 ``timing``: time several functions in turn, round by round, until the ratios of their times are precise enough.
 """

@@ -36,7 +36,8 @@ __all__ = ["count", "stored_params", "tensor_counts"]
 def count(model: nn.Module, example_input: Any) -> CostReport:
     """Count the params, multiply-adds and stored bytes of a model for one example input.
 
-    The model runs once in evaluation mode without gradients. Afterwards, each module's training or evaluation mode is restored.
+    The model runs once in evaluation mode without gradients. Afterwards, the model and the global state, such as random states,
+    are bit for bit as before, whatever the model's forward method does.
     Multiply-adds are counted for the complete batch; papers report them for a batch of 1.
 
     What cannot be counted is in the report's ``not_counted``, with a warning: weights that an operation without a formula multiplies,
@@ -62,19 +63,14 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
     """
     check_module(model, "count")
     calls: dict[str, _Calls] = {}
-    handles = [
-        m.register_forward_hook(_watch(n, calls), with_kwargs=True)
-        for n, m in model.named_modules()
-        if isinstance(m, EpitomeLayer)
-    ]
-    meter = Meter(model)
-    try:
-        with evaluating(model), counting_kernels(), meter.counter:
+    with evaluating(model, example_input):  # it removes the hooks too
+        for name, module in model.named_modules():
+            if isinstance(module, EpitomeLayer):
+                module.register_forward_hook(_watch(name, calls), with_kwargs=True)
+        meter = Meter(model)
+        with counting_kernels(), meter.counter:
             run_example(model, example_input)
-    finally:
         own = meter.close()
-        for handle in handles:
-            handle.remove()
     rows = tuple(_rows(model, own, calls))
     gaps = not_counted(model, meter.counter.uses, frozenset(meter.ran))
     if gaps:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -28,8 +29,8 @@ def measure_latency(
     """Measure the latency of several models in turn: each round times one forward pass of every model.
 
     Args:
-        models: Models by name, on the device of ``x``. They run in evaluation mode. Afterwards, each module is put back into
-            training or evaluation mode, as before.
+        models: Models by name, on the device of ``x``. They run in evaluation mode. Afterwards, they and the global state
+            are bit for bit as before.
         x: Input of one forward pass, with its batch axis: a tensor, a tuple of arguments or a dict of keyword arguments.
         pairs: Number of timed rounds; each round runs every model once.
         warmup: Number of untimed rounds before the timed ones.
@@ -56,12 +57,14 @@ def measure_latency(
             f"x is a {type(x).__name__} without a tensor that has a batch axis; give an input of the models"
         )
     times: dict[str, list[float]] = {name: [] for name in models}
-    for round_number in range(warmup + pairs):
-        for name, model in models.items():
-            with evaluating(model):
+    with ExitStack() as block:
+        for model in models.values():
+            block.enter_context(evaluating(model, x))
+        for round_number in range(warmup + pairs):
+            for name, model in models.items():
                 elapsed = _forward_ms(model, x, first.device)
-            if round_number >= warmup:
-                times[name].append(elapsed)
+                if round_number >= warmup:
+                    times[name].append(elapsed)
     return {name: _summary(values, first) for name, values in times.items()}
 
 

@@ -17,25 +17,23 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_iter
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError
 
 __all__ = ["counting_kernels", "evaluating", "input_shape", "run_example"]
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module, *inputs: Any) -> Iterator[None]:
     """Put a model into evaluation mode, without gradients, in a ``with`` block.
 
-    After the block, every module is put back into training or evaluation mode, as before.
+    After the block, the model, the given inputs and the global state are bit for bit as before
+    (:func:`~nes_lab.cost.left_as_it_was.left_as_it_was`).
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with left_as_it_was(model, inputs):
+        model.eval()
         with torch.no_grad():
             yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import ExportError, OptionError
@@ -108,8 +108,11 @@ def output_of(model: nn.Module, example: ExampleInput) -> Any:
     Raises:
         OptionError: If the model cannot run the example; the message says why.
     """
-    with evaluating(model), torch.inference_mode(False):
-        return run_example(model, dict(example.kwargs) or example.args)
+    arguments = dict(example.kwargs) or example.args
+    with evaluating(model, arguments), torch.inference_mode(False):
+        outputs = run_example(model, arguments)
+        # copies: an output may be an input or a buffer of the model, which is put back afterwards
+        return tree_map_only(Tensor, torch.clone, outputs)
 
 
 def precision_of(model: nn.Module, example: ExampleInput) -> torch.dtype:

@@ -8,18 +8,21 @@ from __future__ import annotations
 import copy
 from typing import get_args
 
+import torch
 from torch import Tensor, nn
 
+from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import check_choice
 from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
 from nes_lab.execution.registry import EXECUTIONS
+from nes_lab.export.example import ExampleInput
 from nes_lab.export.gathers import BlendedExpansion, FoldByGathers, JointWeight
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.options import ExportForm
 from nes_lab.surgery.replace import materialize
 
-__all__ = ["FORMS", "GraphLayer", "prepare_for_export"]
+__all__ = ["FORMS", "GraphLayer", "choose_executions_", "prepare_for_export"]
 
 FORMS = get_args(ExportForm)
 
@@ -52,6 +55,20 @@ def prepare_for_export(model: nn.Module, form: ExportForm) -> nn.Module:
     return copy.deepcopy(copied, memo)
 
 
+def choose_executions_(graph: nn.Module, example: ExampleInput) -> None:
+    """Run a model from :func:`prepare_for_export` once, so that its epitome layers choose their executions for this input.
+
+    Nothing else in the model changes.
+    """
+    layers = [module for module in graph.modules() if isinstance(module, GraphLayer)]
+    arguments = dict(example.kwargs) or example.args
+    with evaluating(graph, arguments), torch.inference_mode(False):
+        run_example(graph, arguments)
+        chosen = [layer.chosen_execution for layer in layers]
+    for layer, execution in zip(layers, chosen, strict=True):
+        layer.chosen_execution = execution
+
+
 class GraphLayer(nn.Module):
     """Computes an epitome layer in an exported graph. The positions of its patches (starts) are fixed.
 
@@ -71,7 +88,7 @@ class GraphLayer(nn.Module):
         self.epitome, self.bias = layer.epitome, layer.bias
         self.register_buffer("scale", layer.scale)
         self._layer = (layer,)  # in a tuple it is not a submodule, so its tensors are not exported a second time
-        self._execution: Execution | None = None
+        self.chosen_execution: Execution | None = None
         self.joint = JointWeight(layer) if layer.geometry.scope == "joint" else None
         taps = layer.taps() if self.joint is None else []
         self._cells = [None if t is None else (t.cells, t.slices) for t in taps]
@@ -106,18 +123,18 @@ class GraphLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the epitome layer. The first call chooses the execution (the way to compute the output)."""
         layer, op = self._layer[0], self._layer[0].op
-        if self._execution is None:
-            self._execution = layer.resolved_execution(tuple(x.shape))
-        if self._execution.name == "materialize":
+        if self.chosen_execution is None:
+            self.chosen_execution = layer.resolved_execution(tuple(x.shape))
+        if self.chosen_execution.name == "materialize":
             return op(x, self.weight, self.bias)
         taps = self._taps()
-        weight = self._execution.prepare(self.epitome, taps, layer.geometry, self.scale).weight
+        weight = self.chosen_execution.prepare(self.epitome, taps, layer.geometry, self.scale).weight
         if self.rounds is not None:
             x, op = op.skip_unread(x)
             x, taps[1] = _fold_groups(x, self.rounds, op), None
-        if self.blend is None or self._execution.name != "factored":
-            return self._execution.run(x, Prepared(weight, taps), op, self.scale, self.bias)
-        y = self._execution.run(x, Prepared(weight, [None] * len(taps)), op, None, None)
+        if self.blend is None or self.chosen_execution.name != "factored":
+            return self.chosen_execution.run(x, Prepared(weight, taps), op, self.scale, self.bias)
+        y = self.chosen_execution.run(x, Prepared(weight, [None] * len(taps)), op, None, None)
         y = self.blend(y, y.ndim + op.channel_dim)
         return y if self.bias is None else y + self.bias.view(-1, *[1] * op.spatial)
 

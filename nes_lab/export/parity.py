@@ -52,7 +52,7 @@ def verify_file(
     examples = [example, example.with_batch(2 if example.batch == 1 else 1)] if dynamic else [example]
     differences = [compare_outputs(_run(call, e, example), outputs_of(model, e), tolerance, what) for e in examples]
     arguments = dict(example.kwargs) or example.args
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model, arguments), torch.inference_mode():
         contenders = {"torch": lambda: run_example(model, arguments), "file": lambda: call(example)}
         times = time_rounds(contenders, example.tensors[0].device, _SECONDS, most=_ROUNDS)
     return {

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from nes_lab.errors import ExportError, OptionError
-from nes_lab.export.example import ExampleInput, outputs_of
-from nes_lab.export.graph import prepare_for_export
+from nes_lab.export.example import ExampleInput
+from nes_lab.export.graph import choose_executions_, prepare_for_export
 from nes_lab.records.options import ExportForm
 
 __all__ = ["chosen_tolerance", "prepare_trace", "quiet_exporters", "root_cause", "run_tracer"]
@@ -46,7 +46,7 @@ def prepare_trace(
         OptionError: If ``dynamic`` is True and the example has no batch axis.
     """
     graph = prepare_for_export(model, form)
-    outputs_of(graph, example)  # the first call chooses the executions of the epitome layers
+    choose_executions_(graph, example)
     if not dynamic:
         return graph, example, None
     if not example.batch:

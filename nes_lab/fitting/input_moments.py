@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import calibration_batches, number_of_batches
@@ -98,20 +99,16 @@ def input_moments(
     """
     draw = torch.Generator().manual_seed(seed)
     moments: dict[str, Moments] = {}
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(_recorder(name, moments, draw), with_kwargs=True)
-        for name in names
-    ]
     total, count = number_of_batches(batches), 0
-    try:
-        with evaluating(model):
-            for count, x in enumerate(calibration_batches("calibration", batches, model), start=1):
+    with evaluating(model):  # it removes the hooks too
+        for name in names:
+            record = _recorder(name, moments, draw)
+            model.get_submodule(name).register_forward_pre_hook(record, with_kwargs=True)
+        for count, x in enumerate(calibration_batches("calibration", batches, model), start=1):
+            with left_as_it_was(x):
                 run_example(model, x)
-                label = f"{len(moments)} layers"
-                report({"done": count, "total": max(total, count), "phase": "calibration", "label": label})
-    finally:
-        for handle in handles:
-            handle.remove()
+            label = f"{len(moments)} layers"
+            report({"done": count, "total": max(total, count), "phase": "calibration", "label": label})
     for name, sums in moments.items():
         if not bool(sums.square.isfinite().all()):
             raise OptionError(f"calibration: the input of layer {name!r} is not finite; look for NaN in the batches")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nes_lab.cost.probe import run_example
+from nes_lab.cost.left_as_it_was import left_as_it_was
+from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import calibration_batches, number_of_batches
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 
 __all__ = ["reestimate_norms", "reestimate_norms_"]
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -69,24 +71,21 @@ def reestimate_norms_(model: nn.Module, batches: Any, argument: str, report: OnP
         The number of batches.
     """
     norms = {n: m for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
-    modes = [(module, module.training) for module in model.modules()]
-    momenta = {name: norm.momentum for name, norm in norms.items()}
     total, count = number_of_batches(batches), 0
-    try:
-        model.eval()
+    with evaluating(model):  # afterwards the model is as before, also what its forward method changes
         for norm in norms.values():
             norm.reset_running_stats()
             norm.momentum = None  # in torch None means a cumulative average
             norm.training = True
-        with torch.no_grad():
-            for count, x in enumerate(calibration_batches(argument, batches, model), start=1):
+        for count, x in enumerate(calibration_batches(argument, batches, model), start=1):
+            with left_as_it_was(x):
                 run_example(model, x)
-                report({"done": count, "total": max(total, count), "phase": "norms", "label": f"{len(norms)} norms"})
-    finally:
-        for module, training in modes:
-            module.training = training
-        for name, norm in norms.items():
-            norm.momentum = momenta[name]
+            report({"done": count, "total": max(total, count), "phase": "norms", "label": f"{len(norms)} norms"})
+        measured = [norm.get_buffer(buffer).clone() for norm in norms.values() for buffer in _STATISTICS]
+    for buffer, value in zip(
+        (norm.get_buffer(b) for norm in norms.values() for b in _STATISTICS), measured, strict=True
+    ):
+        buffer.copy_(value)
     broken = [n for n, m in norms.items() if not bool((m.running_mean + m.running_var).isfinite().all())]  # type: ignore[operator]
     if broken:
         raise OptionError(

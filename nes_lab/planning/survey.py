@@ -201,11 +201,8 @@ def _record_calls(model: nn.Module, example_input: Any) -> dict[int, list[tuple[
         calls[id(module)].append(input_shape((args, kwargs)))
 
     watched = [module for module in model.modules() if _is_layer(module)]
-    handles = [module.register_forward_hook(record, with_kwargs=True) for module in watched]
-    try:
-        with evaluating(model), counting_kernels():
-            run_example(model, example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(model, example_input), counting_kernels():  # the first removes the hooks too
+        for module in watched:
+            module.register_forward_hook(record, with_kwargs=True)
+        run_example(model, example_input)
     return calls

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.backbones.class_names import classes_of
+from nes_lab.cost.probe import evaluating
 from nes_lab.datasets.as_dataset import as_split
 from nes_lab.datasets.class_order import permutation_note
 from nes_lab.datasets.spec import Split
@@ -139,28 +140,22 @@ def evaluate_split(
     """
     device = torch.device(device)
     precision, running, loss_of = Precision(device, amp), RunningMetrics(device, task.metrics), task.loss_on(device)
-    modes = [(module, module.training) for module in model.modules()]
     layout = torch.channels_last if channels_last else torch.preserve_format
     done = 0
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in _batches(split, batch_size, all_ranks and distributed.world_size() > 1, should_stop):
-                if batch is None:
-                    return None
-                inputs = batch[0].to(device, non_blocking=True)
-                inputs = inputs.to(memory_format=layout) if inputs.ndim == 4 else inputs
-                targets = batch[1].to(device, non_blocking=True)
-                with precision.autocast():
-                    outputs = model(inputs)
-                outputs = in_float32(outputs)
-                running.update(loss_of(outputs, targets), outputs, targets)
-                done += len(targets)
-                if on_progress is not None:
-                    on_progress({"phase": "examples", "done": done, "total": len(split), "label": ""})
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model):
+        for batch in _batches(split, batch_size, all_ranks and distributed.world_size() > 1, should_stop):
+            if batch is None:
+                return None
+            inputs = batch[0].to(device, non_blocking=True, copy=True)  # the network may write into its input
+            inputs = inputs.to(memory_format=layout) if inputs.ndim == 4 else inputs
+            targets = batch[1].to(device, non_blocking=True)
+            with precision.autocast():
+                outputs = model(inputs)
+            outputs = in_float32(outputs)
+            running.update(loss_of(outputs, targets), outputs, targets)
+            done += len(targets)
+            if on_progress is not None:
+                on_progress({"phase": "examples", "done": done, "total": len(split), "label": ""})
     return running.means(all_ranks)
 
 

@@ -44,7 +44,7 @@ class CalibrationLoss:
             OptionError: If the loss function cannot take the model's output and the target.
         """
         total = 0.0
-        with evaluating(self.model):
+        with evaluating(self.model, self.batches):
             for inputs, target in self.batches:
                 output = run_example(self.model, inputs)
                 total += self._value(output, target) * _length(target)
