@@ -105,6 +105,7 @@ def ask_budget() -> dict[str, Any] | None:
             boundary = field_input("compression.boundary")
             wiring = field_input("compression.wiring")
             overrides = text_or_none(field_input("compression.overrides", value="", placeholder="none"))
+            snap = field_input("compression.snap")
     return {
         "madds": madds,
         "params": params,
@@ -117,6 +118,7 @@ def ask_budget() -> dict[str, Any] | None:
         "round_to": round_to,
         "wiring": wiring,
         "min_channels": min_channels,
+        "snap": snap,
         "include": split(include),
         "exclude": split(exclude),
     } | ({"overrides": overrides} if overrides else {})
@@ -134,6 +136,8 @@ def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: Data
     for name, value in budget.items():
         if isinstance(value, list):
             words.extend([f"--{name}", *value] if value else [])
+        elif isinstance(value, bool):
+            words.extend([f"--{name}"] if value else [])
         elif value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return (*words, "--seconds", SECONDS) if budget["latency_ms"] else tuple(words)
@@ -171,8 +175,11 @@ def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFa
     return True
 
 
-def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
+def ask_training(snap: bool) -> tuple[dict[str, Any], dict[str, Any], int, str]:
     """Ask the user for the training options, the seed and the label of the run.
+
+    Args:
+        snap: Whether the plan counts integer starts. The user is then asked after which epoch the starts are rounded.
 
     Returns:
         Fields of the configuration's ``training`` section, fields of its ``data`` section, the seed, and the label.
@@ -188,7 +195,10 @@ def ask_training() -> tuple[dict[str, Any], dict[str, Any], int, str]:
     with columns[3]:
         seed = field_input("seed")
     label = field_input("label", placeholder="a name to recognize the run by")
-    return {"epochs": epochs, "lr": lr}, {"batch_size": batch_size}, seed, label
+    rounding = (
+        {"starts_snap_epoch": field_input("training.starts_snap_epoch", value=max(1, epochs - 1))} if snap else {}
+    )
+    return {"epochs": epochs, "lr": lr} | rounding, {"batch_size": batch_size}, seed, label
 
 
 def start(config: dict[str, Any]) -> str | None:
@@ -209,7 +219,7 @@ st.caption("Choose a network and a budget. The plan below updates at once. Train
 backbone, data, facts = ask_network()
 budget = ask_budget()
 ready = True if budget is None else show_plan(backbone, budget, facts)
-training, loading, seed, label = ask_training()
+training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))
 launches = st.session_state.setdefault("launches", 0)
 if st.button("Launch", type="primary", icon=":material/rocket_launch:", key=f"launch-{launches}", disabled=not ready):
     st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing

@@ -19,7 +19,7 @@ from nes_lab.import_spec import is_import_spec
 
 __all__ = ["FitCommand", "run_command"]
 
-RENAMED = {"--starts plan": "--no-search-starts", "--starts search": ""}
+RENAMED = {"--learnable": "--no-snap", "--starts plan": "--no-search-starts", "--starts search": ""}
 """Flags of older versions, and what they are called now."""
 
 
@@ -33,8 +33,8 @@ class FitCommand(SaveFlags):
     """Channels sampled in one piece, or a pair such as 16,32. The fit is closest with 1, where similar channels share epitome cells."""
     search_starts: bool = True
     """Keep the starts of the plan; by default better ones are searched for."""
-    learnable: bool = False
-    """Keep the starts learnable, for further training; by default they are fixed at integers, which run faster."""
+    snap: bool = True
+    """Keep the starts learnable, for further training; by default they are fixed at integers, which run faster. A --plan decides it."""
     calibration: str | None = None
     """Images to calibrate the fit and measure batch norms again: a data set, package.module:function, or a folder with train/ or val/."""
     images: int = 256
@@ -55,7 +55,7 @@ def run_command(words: Sequence[str]) -> int:
         saved = fit_to_folder(
             **arguments,
             search_starts=options.search_starts,
-            snap=not options.learnable,
+            snap=None if options.snap else False,
             calibration=data,
             images=options.images,
             batch_size=options.batch_size,

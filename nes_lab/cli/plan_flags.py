@@ -6,7 +6,7 @@ Tests: tests/cli/test_models.py
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -46,10 +46,10 @@ def _compression_flag(name: str, field: FieldInfo) -> tuple[str, Any, Any]:
 
     The flag sets one field of the configuration's ``compression`` section.
     """
-    # A flag for an integer or a list of names has the type of the field. Any other flag takes text, which the
-    # configuration parses.
+    # A switch, and a flag for an integer or a list of names, has the type of the field. Any other flag takes text, which
+    # the configuration parses.
     kind, default = field.annotation, field.default
-    if not (set(get_args(kind)) or {kind}) <= {int, NoneType} and kind != tuple[str, ...]:
+    if not (set(get_args(kind)) or {kind}) <= {int, bool, NoneType} and kind != tuple[str, ...]:
         kind, default = (str, default) if isinstance(default, str) else (str | None, None)
     return name, Annotated[kind, tyro.conf.arg(help=field.description)], default
 
@@ -108,6 +108,8 @@ def compression_config(options: PlanFlags) -> CompressionConfig:
         )
     settings: dict[str, Any] = {name: getattr(options, name) for name in COMPRESSION_FIELDS}
     settings["overrides"] = options.overrides or {}
+    if options.snap:  # the configuration of a training run must also say what rounds the starts
+        settings |= {"search_starts": True, "initial_weights": "fit"}
     compression = load_config({"backbone": _backbone(options), "compression": settings}).compression
     assert compression is not None  # the line above set it
     return compression
@@ -165,13 +167,17 @@ def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:
     """Read a compression plan from a file that ``nes-lab plan --output`` wrote.
 
     Raises:
-        OptionError: If the file cannot be read, or the flags give a budget or a preset too.
+        OptionError: If the file cannot be read, or the flags give a budget, a preset or ``--snap`` too.
         PlanError: If the file does not hold a plan.
     """
     from nes_lab.records.compression_plan import CompressionPlan
 
-    for name in ("params", "madds", "latency_ms", "preset"):
-        if getattr(options, name) is not None:
+    defaults = {flag.name: flag.default for flag in fields(options)}
+    for name in ("params", "madds", "latency_ms", "preset", "snap"):
+        given = getattr(options, name)
+        if (
+            given != defaults[name] and given is not False
+        ):  # nes_lab.fit refuses --no-snap if the plan counts integer starts
             raise OptionError(f"--plan {path} already holds what --{name.replace('_', '-')} asks for; give one of them")
     try:
         return CompressionPlan.from_json(path.read_text(encoding="utf-8"))

@@ -224,10 +224,7 @@ class CompressionConfig(Section):
         le=10**6,
         description="Number of training images for calibrating the fit and measuring batch norms again; 0 fits to the weights alone.",
     )
-    snap: bool = Field(
-        default=False,
-        description="Search integer starts only and keep them fixed in training. They need no interpolation, which saves madds.",
-    )
+    snap: bool = option_field("snap")
 
     @model_validator(mode="before")
     @classmethod
@@ -267,10 +264,6 @@ class CompressionConfig(Section):
             raise ValueError("search_starts=true needs initial_weights='fit': the search fits epitomes to the weights")
         if self.calibration and not self.search_starts:
             raise ValueError(f"calibration={self.calibration} needs search_starts=true")
-        if self.snap and not self.search_starts:
-            raise ValueError(
-                "snap=true needs search_starts=true; training.starts_snap_epoch rounds starts that were learned"
-            )
         if not budget and self.preset is None:
             raise ValueError(
                 "give params, madds, latency_ms or several (or a preset); for a dense network leave compression empty"
@@ -299,6 +292,17 @@ class ExperimentConfig(Section):
         default=None, description="How the network is compressed; empty trains the dense network."
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How the network is trained.")
+
+    @model_validator(mode="after")
+    def _rounds_starts(self) -> ExperimentConfig:
+        compression = self.compression
+        rounds = compression is not None and (compression.search_starts or self.training.starts_snap_epoch is not None)
+        if compression is not None and compression.snap and not rounds:
+            raise ValueError(
+                "compression.snap=true plans for integer starts: give compression.search_starts=true, which searches such starts, or "
+                "training.starts_snap_epoch, which rounds the starts that were learned until then"
+            )
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as nested dicts of plain JSON values, as a run stores it in ``config.json``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from nes_lab.experiment.initial_network import is_compressed
 from nes_lab.fitting.fit import fit
 from nes_lab.import_spec import is_import_spec
 from nes_lab.models.create import dense_backbone
-from nes_lab.nn.inspect import epitome_layers
 from nes_lab.planning.from_config import plan_from_config
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
@@ -103,13 +102,12 @@ def build(
         model, report = _searched(config, plan, dense, data)
     else:
         initial_weights = "reset" if resumed else config.compression.initial_weights
+        # searched starts are integers from the beginning; without a search, training.starts_snap_epoch rounds them later
+        now = replace(plan, snap=config.compression.snap and config.compression.search_starts)
         model, report = (
-            replace_layers(dense, plan, initial_weights=initial_weights, generator=keyed_generator(config.seed, 2)),
+            replace_layers(dense, now, initial_weights=initial_weights, generator=keyed_generator(config.seed, 2)),
             None,
         )
-        if config.compression.snap:  # the starts in the checkpoint were searched on integer cells
-            for _, layer in epitome_layers(model):
-                layer.snap()
     return Built(model, plan, data, dense_cost, count(model, example), teacher, report)
 
 
@@ -251,7 +249,7 @@ def _searched(
     assert compression is not None  # build calls this only for a compressed network
     batches = _calibration(data, compression.calibration, config.seed)
     dense.eval()
-    about = {"snap": compression.snap, "calibration": batches, "norms": batches, "seed": config.seed}
+    about = {"calibration": batches, "norms": batches, "seed": config.seed}
     model, report = fit(dense, plan, search_starts=True, **about)
     return model.train(), report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from nes_lab.fitting.norm_statistics import reestimate_norms_
 from nes_lab.fitting.row_scales import move_into_norm_, scaling_norms
 from nes_lab.fitting.search import SearchOptions, SearchState, fit_to_starts, why_not_searchable
 from nes_lab.fitting.search import search_starts as search
+from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.init import fit_epitome, fit_method, relative_residual
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
@@ -53,7 +55,7 @@ def fit(
     calibration: Any = None,
     norms: Any = None,
     row_scales: bool = True,
-    snap: bool = False,
+    snap: bool | None = None,
     seed: int = 0,
     progress: bool = False,
     on_progress: OnProgress | None = None,
@@ -83,7 +85,9 @@ def fit(
         norms: Batches on which the statistics of all batch norms are measured again at the end
             (:func:`nes_lab.reestimate_norms`). None: the statistics are not measured again.
         row_scales: Allow a factor for each output channel, as described above.
-        snap: Round stored starts to integers permanently. Such starts cost no multiply-adds and cannot be trained.
+        snap: Round learned starts to integers permanently. Such starts cost no multiply-adds and cannot be trained. None: as
+            the plan says (``plan_for_budget(..., snap=True)``). True for another plan leaves a part of a budget of
+            multiply-adds unused, and gives a warning.
         seed: Seed of the search, and of the sample drawn from the calibration batches.
         progress: Show a progress bar on standard error.
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each step; None: nothing is called.
@@ -98,7 +102,8 @@ def fit(
 
     Raises:
         PlanError: If the plan was made for another model, or a weight contains NaN.
-        OptionError: If an option has a wrong value, the model is on the meta device, or a batch is not an input of the model.
+        OptionError: If an option has a wrong value, ``snap`` is False for a plan with integer starts, the model is on the meta
+            device, or a batch is not an input of the model.
 
     Examples:
         >>> import torch, nes_lab
@@ -113,7 +118,8 @@ def fit(
     project's work.
     """
     begun = time.perf_counter()
-    for argument, value in (("search_starts", search_starts), ("row_scales", row_scales), ("snap", snap)):
+    snapped = _snapped(plan, snap)
+    for argument, value in (("search_starts", search_starts), ("row_scales", row_scales)):
         if not isinstance(value, bool):
             raise OptionError(f"{argument}={value!r}; give True or False")
     check_int("seed", seed, 0)
@@ -130,13 +136,39 @@ def fit(
         norm_of = scaling_norms(model, plan.layers)
         for done, name in enumerate(plan.layers):
             report({"done": done, "total": len(plan.layers), "phase": "fit", "label": name})
-            task = _LayerTask(name, search_starts, row_scales, snap, seed, moments.get(name), norm_of.get(name, ""))
+            task = _LayerTask(name, search_starts, row_scales, snapped, seed, moments.get(name), norm_of.get(name, ""))
             layers.append(_fit_layer(task, model, student))
         norm_count = 0 if norms is None else reestimate_norms_(student, norms, "norms", report)
         report({"done": 1, "total": 1, "phase": "fit", "label": "done"})
     student.nes_lab_plan = plan  # type: ignore[assignment]
     starts, seconds = "search" if search_starts else "plan", time.perf_counter() - begun
-    return student, FitReport(tuple(layers), starts, snap, calibration_count, norm_count, seed, seconds)
+    return student, FitReport(tuple(layers), starts, snapped, calibration_count, norm_count, seed, seconds)
+
+
+def _snapped(plan: CompressionPlan, snap: bool | None) -> bool:
+    """Return whether starts are rounded to integers: what the plan says, unless the argument ``snap`` says otherwise.
+
+    Raises:
+        OptionError: If ``snap`` is neither True, False nor None, or it is False and the plan counts integer starts.
+    """
+    if snap is None or not isinstance(plan, CompressionPlan):  # replace_layers refuses what is no plan
+        return bool(getattr(plan, "snap", False))
+    if not isinstance(snap, bool):
+        raise OptionError(f"snap={snap!r}; give True or False, or None for what the plan says")
+    if plan.snap and not snap:
+        raise OptionError(
+            "snap=False, but the plan counts the multiply-adds of integer starts (plan.snap is True): with starts between cells "
+            "the network would need more. Leave snap out, or plan with plan_for_budget(..., snap=False)"
+        )
+    limited = plan.budget is not None and plan.budget.madds is not None
+    if snap and not plan.snap and limited and any(routing_mode(p.routing).learned for p in plan.layers.values()):
+        warnings.warn(
+            f"snap=True, but the plan counts starts between cells: the network needs fewer multiply-adds than the "
+            f"{plan.predicted.madds:,} that the plan predicts, so a part of the budget stays unused. Plan with "
+            "plan_for_budget(..., snap=True)",
+            stacklevel=4,
+        )
+    return snap
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def fit_to_folder(
     compression: Any = None,
     plan: CompressionPlan | None = None,
     search_starts: bool = False,
-    snap: bool = False,
+    snap: bool | None = None,
     calibration: DataConfig | None = None,
     images: int | None = None,
     batch_size: int = 32,
@@ -180,7 +180,7 @@ def fit_to_folder(
             fields; None: ``plan`` is used.
         plan: An existing compression plan; None: a plan is made from ``compression``.
         search_starts: Also choose the starts (positions in the epitome); False: keep the starts of the plan.
-        snap: Round the starts permanently to integers.
+        snap: Round the starts permanently to integers; None: as the plan says.
         calibration: The ``data`` section of a configuration. The training images of this data set are used, without
             augmentation. The fit brings the output of each layer close to the output of the dense layer, and measures the
             batch-norm statistics again. None: no images are used; the fit brings the weight of each layer close to the dense

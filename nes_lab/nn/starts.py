@@ -375,7 +375,9 @@ class FrozenStarts(Starts):
         for axis, table in enumerate(source.current()):
             if table is None:
                 continue
-            kept = table.detach().clone()
+            kept = table.detach().to(
+                source.table(axis).dtype, copy=True
+            )  # rounded starts are read as int64, and kept as floats
             self.register_buffer(start_name(self.geometry, axis), kept.round() if snap else kept)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -52,7 +52,7 @@ def plan_layer(
     scope = check_choice("scope", options.scope, get_args(Scope))
     geometry = EpitomeGeometry(layer.weight_shape, epitome_shape, patch, scope, options.boundary)
     sampled, learned = sampled_axes(geometry, options.routing), routing_mode(options.routing).learned
-    executions, unavailable = _executions(layer, geometry, sampled, learned)
+    executions, unavailable = _executions(layer, geometry, sampled, learned and not options.snap)
     execution = "materialize" if layer.bypassed else "auto"
     stored = sum(prod(geometry.starts_shape(a)) for a in sampled) if learned else 0
     fewer = prod(layer.weight_shape) - prod(epitome_shape)
@@ -91,9 +91,15 @@ def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int
 
 
 def _executions(
-    layer: SurveyedLayer, geometry: EpitomeGeometry, sampled: Sequence[int], learned: bool
+    layer: SurveyedLayer, geometry: EpitomeGeometry, sampled: Sequence[int], fractional: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Return the multiply-adds of a layer for each execution plan. An execution plan is one way to compute the layer.
+
+    Args:
+        layer: The dense layer.
+        geometry: Shapes of its weight, epitome and patches.
+        sampled: The axes that have starts (positions of patches in the epitome).
+        fractional: True if starts can lie between two cells.
 
     Returns:
         Two dicts. The first maps each possible execution plan to its multiply-adds. The second maps each impossible one
@@ -103,7 +109,7 @@ def _executions(
         return {"materialize": layer.dense.madds}, {
             name: BYPASSED_REASON for name in EXECUTIONS if name != "materialize"
         }
-    moving: AxisState = "fractional" if learned else "integer"
+    moving: AxisState = "fractional" if fractional else "integer"
     states: list[AxisState] = [moving if a in sampled else "identity" for a in range(len(geometry.axes))]
     form = LayerForm(geometry, tuple(states), layer.op)
     refused = {name: execution.why_not(form) for name, execution in EXECUTIONS.items()}

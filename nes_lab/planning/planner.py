@@ -60,6 +60,7 @@ def plan_for_budget(
     strategy: Strategy = "uniform",
     sensitivity: SensitivityReport | None = None,
     seed: int = 0,
+    snap: bool = False,
     layer_options: Mapping[str, Any] | None = None,
     seconds: float = 60.0,
     progress: bool = False,
@@ -104,6 +105,9 @@ def plan_for_budget(
         sensitivity: Report of :func:`nes_lab.measure_sensitivity`, for the strategy ``"sensitivity"``; None measures here how well
             epitomes of each size can be fitted to each weight.
         seed: Seed of random routing.
+        snap: Round learned starts to integers permanently, and count the multiply-adds of such starts, which need no interpolation.
+            :func:`nes_lab.compress` and :func:`nes_lab.fit` round the starts of such a plan. For a limit on multiply-adds the
+            epitomes become larger than with ``snap=False``.
         layer_options: More arguments of the epitome layers, such as ``{"reach": 2.0}`` (the largest distance, in cells, of a
             predicted start from the tiled start).
         seconds: Approximate time in seconds that a search for a limit on time may take.
@@ -183,7 +187,7 @@ def _plan_at(ladder: Ladder, rung: int, budget: Budget) -> CompressionPlan:
     origin = f"{options.strategy}, routing={options.routing}, {_reach_options(options)}".replace("'", "")
     plan = assemble(ladder.survey, ladder.layer_plans(rung), budget, origin, untouched="the budget is met without it")
     gaps = gaps_text(ladder.survey.report.not_counted)
-    return replace(plan, notes=(*plan.notes, *([f"not counted: {gaps}"] if gaps else [])))
+    return replace(plan, snap=options.snap, notes=(*plan.notes, *([f"not counted: {gaps}"] if gaps else [])))
 
 
 def _reach_options(options: PlanOptions) -> str:
@@ -191,6 +195,7 @@ def _reach_options(options: PlanOptions) -> str:
     parts = [f"round_to={options.round_to}", f"scope={options.scope!r}"]
     parts += [f"wiring={options.wiring!r}"] if options.wiring != "both_axes" else []
     parts += [f"min_channels={options.min_channels}"] if options.min_channels != 1 else []
+    parts += ["snap=True"] if options.snap else []
     return ", ".join(parts)
 
 

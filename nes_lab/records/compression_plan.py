@@ -224,6 +224,8 @@ class CompressionPlan(Record):
         epitomes: Name of each epitome -> its shape, its dtype, its number of cells and its bytes. An epitome has the name of
             the layer that it belongs to. Layers that share an epitome give its name in :attr:`LayerPlan.reads`. An epitome
             that is left out here gets its entry from the layer's plan.
+        snap: Whether learned starts (positions of patches) are rounded to integers permanently when the model is compressed. The
+            multiply-adds are those of such starts. False in plans of older versions.
 
     Raises:
         PlanError: If a layer's ``epitome_shape`` differs from the shape of the epitome that the layer samples from; the message
@@ -253,6 +255,7 @@ class CompressionPlan(Record):
     origin: str = ""
     latency_ms: float | None = None
     epitomes: Mapping[str, Epitome] = field(default_factory=dict)
+    snap: bool = False
 
     def __post_init__(self) -> None:
         made = {layer.reads or name: Epitome.of(layer.epitome_shape) for name, layer in self.layers.items()}

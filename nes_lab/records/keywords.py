@@ -49,6 +49,7 @@ class OtherPlanKeywords(TypedDict, total=False):
     min_channels: int
     strategy: Strategy
     sensitivity: SensitivityReport | None
+    snap: bool
     layer_options: Mapping[str, Any] | None
     seconds: float
     progress: bool

@@ -146,6 +146,10 @@ class PlanOptions:
     ] = 1
     strategy: Annotated[Strategy, "How layers share the compression."] = "uniform"
     seed: Annotated[int, "Seed of random routing."] = 0
+    snap: Annotated[
+        bool,
+        "Round learned starts to integers permanently, and count the multiply-adds of such starts, which need no interpolation.",
+    ] = False
     layer_options: Annotated[
         Mapping[str, Any] | None, 'More arguments of the epitome layers, such as {"reach": 2.0} of the index learner.'
     ] = None
@@ -161,6 +165,8 @@ class PlanOptions:
         check_int("round_to", self.round_to, 1)
         check_int("min_channels", self.min_channels, 1)
         check_int("seed", self.seed, 0)
+        if not isinstance(self.snap, bool):
+            raise OptionError(f"snap={self.snap!r}; give True or False")
         for name in self.layer_options or ():
             check_choice("layer_options", name, LearnerOptions.names())
 

@@ -15,6 +15,7 @@ from nes_lab.nn.kinds import kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable, check_module
 from nes_lab.nn.registry import epitome_layer_for
+from nes_lab.nn.starts import FrozenStarts
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
@@ -90,7 +91,10 @@ def replace_layers(
     def replacement(name: str, module: nn.Module) -> nn.Module | None:
         if name not in plan.layers:
             return None
-        return epitome_layer_for(module, initial_weights, **plan.layers[name].layer_arguments())
+        layer = epitome_layer_for(module, initial_weights, **plan.layers[name].layer_arguments())
+        if plan.snap and layer.routing.stored:
+            layer.routing = FrozenStarts(layer.routing, snap=True).train(layer.training)
+        return layer
 
     with _keep_random_state(), torch.inference_mode(False):
         torch.manual_seed(0 if generator is None else generator.initial_seed())

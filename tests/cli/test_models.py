@@ -65,13 +65,18 @@ def told_input(form):
 def test_fit_with_searched_starts_is_closer_than_with_the_plans_starts(weights, capsys):
     budget = [*NET, "--madds", "75%", "--checkpoint", weights]
     searched = said(capsys, "fit", *budget, "a")
-    with pytest.warns(FutureWarning, match="--starts plan is now called --no-search-starts"):
+    renamed = pytest.warns(FutureWarning, match="--learnable is now called --no-snap")
+    with renamed, pytest.warns(FutureWarning, match="--starts plan is now called --no-search-starts"):
         planned = said(capsys, "fit", *budget, "b", "--starts", "plan", "--learnable")
     assert total(searched) < total(planned)
     wanted = load_file(weights)["head.0.weight"]
     head = nes_lab.from_pretrained("a").get_submodule("head.0").weight.detach()
     assert 0 < float((head - wanted).norm() / wanted.norm()) < 1
-    assert searched["madds"] < planned["madds"]  # integers cost no multiply-adds of their own
+    for saved in (searched, planned):  # the plan counts the starts as the fit leaves them
+        assert saved["madds"] == saved["plan"]["predicted"]["madds"]
+    assert (
+        searched["plan"]["snap"] and searched["params"] > planned["params"]
+    )  # integers cost no multiply-adds of their own
 
 
 def total(saved):
@@ -105,6 +110,7 @@ def test_compress_and_plan_print_text_for_people(here, capsys):
         (["compress", *NET, "x", "--madds", "1%"], "least reachable"),
         (["compress", *NET, "x", "--plan", "none.json"], "--plan none.json cannot be read"),
         (["compress", *NET, "x", "--plan", "none.json", "--madds", "50%"], "already holds what --madds asks for"),
+        (["compress", *NET, "x", "--plan", "none.json", "--snap"], "already holds what --snap asks for"),
         (["compress", *NET, "x", "--madds", "75%", "--checkpoint", "none.safetensors"], "is not a file"),
         (["compress", *NET, "x", "--madds", "75%", "--checkpoint", "w.safetensors", "--pretrained"], "two sources"),
         (["compress", "vit_tiny_patch16_224", "x", "--madds", "75%", "--input", "3", "200", "200"], "cannot run it"),

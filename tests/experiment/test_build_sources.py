@@ -7,8 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from nes_lab.config import load_config
+from nes_lab.cost.count import count
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.experiment.build import build
+from nes_lab.nn.inspect import epitome_layers
 
 SMALL = {"data": {"limit": 64}, "backbone": {"name": "small_mobilenetv2", "width": 0.5}}
 BUDGET = {"params": "70%", "round_to": 1, "min_channels": 8}
@@ -99,12 +101,25 @@ def test_starts_are_searched_and_norms_measured_anew(weights):
     assert again.model.state_dict().keys() == built.model.state_dict().keys()
 
 
+def test_build_rounds_starts_from_the_beginning_only_if_they_are_searched():
+    """Otherwise the starts learn until ``starts_snap_epoch``, and only then the network costs what the plan says."""
+    learned = config(
+        compression=BUDGET | {"routing": "free", "patch_channels": 1, "snap": True},
+        training={"epochs": 2, "starts_snap_epoch": 1},
+    )
+    built = build(learned)
+    assert built.plan.snap and built.cost.madds > built.plan.predicted.madds
+    for _, layer in epitome_layers(built.model):
+        layer.snap()
+    assert count(built.model, built.data.example_input()).madds == built.plan.predicted.madds
+
+
 def test_a_search_among_whole_cells_costs_less_and_is_resumed(weights):
     searched = {"routing": "free", "patch_channels": 1, "initial_weights": "fit", "search_starts": True}
     begin = {"backbone": {"checkpoint": str(weights)}}
     between = build(config(**begin, compression=BUDGET | searched))
     whole = build(config(**begin, compression=BUDGET | searched | {"snap": True}))
-    assert whole.plan == between.plan and whole.cost.madds < between.cost.madds
+    assert whole.plan.snap and whole.cost.madds == whole.plan.predicted.madds < between.cost.madds
     starts = {name: tensor for name, tensor in whole.model.state_dict().items() if "starts" in name}
     assert starts and all(torch.equal(tensor, tensor.round()) for tensor in starts.values())
     assert not {name for name, _ in whole.model.named_parameters()} & set(starts)
@@ -117,7 +132,7 @@ def test_a_search_among_whole_cells_costs_less_and_is_resumed(weights):
 
 @pytest.mark.parametrize("option", [{"calibration": 10}, {"snap": True}])
 def test_options_of_a_search_are_refused_without_one(option):
-    with pytest.raises(OptionError, match="needs search_starts=true"):
+    with pytest.raises(OptionError, match=r"needs search_starts=true|give compression\.search_starts=true"):
         config(compression=BUDGET | option)
 
 

@@ -56,6 +56,7 @@ def measure_sensitivity(
     wiring: Wiring = "both_axes",
     min_channels: int = 1,
     seed: int = 0,
+    snap: bool = False,
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SensitivityReport:
@@ -66,7 +67,7 @@ def measure_sensitivity(
     the growth of the model's loss is measured too.
 
     Give the report to :func:`nes_lab.plan_for_budget` with ``strategy="sensitivity"``. All options must be the same
-    there, except ``round_to``.
+    there, except ``round_to`` and ``snap``.
 
     Args:
         model: The dense model; it is not changed.
@@ -98,6 +99,8 @@ def measure_sensitivity(
         wiring: Which channel axes shrink.
         min_channels: Number of input or output channels below which a layer stays dense unless include names it; thin layers gain no time.
         seed: Seed of random routing.
+        snap: Round learned starts to integers permanently, and count the multiply-adds of such starts, which need no interpolation.
+            Epitomes are always measured with integer starts; ``snap`` only changes which sizes are measured.
         progress: Show a bar on standard error.
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
