@@ -151,7 +151,7 @@ def _snapped(plan: CompressionPlan, snap: bool | None) -> bool:
     Raises:
         OptionError: If ``snap`` is neither True, False nor None, or it is False and the plan counts integer starts.
     """
-    if snap is None or not isinstance(plan, CompressionPlan):  # replace_layers refuses what is no plan
+    if snap is None or not isinstance(plan, CompressionPlan):  # replace_layers raises an error
         return bool(getattr(plan, "snap", False))
     if not isinstance(snap, bool):
         raise OptionError(f"snap={snap!r}; give True or False, or None for what the plan says")
