@@ -53,6 +53,7 @@ from nes_lab.records.fit_report import FitReport as FitReport
 from nes_lab.records.sensitivity_report import SensitivityReport as SensitivityReport
 from nes_lab.records.training_report import TrainingReport as TrainingReport
 from nes_lab.records.tune_report import TuneReport as TuneReport
+from nes_lab.surgery.for_inference import for_inference as for_inference
 from nes_lab.surgery.fuse import fuse as fuse
 from nes_lab.surgery.replace import materialize as materialize
 from nes_lab.sweeps.result import SweepResult as SweepResult

@@ -72,7 +72,8 @@ class AxisTaps:
 
     @cached_property
     def _rows(self) -> RowTable:
-        return _row_table(self)
+        with torch.inference_mode(False), torch.no_grad():  # training may use it later
+            return _row_table(self)
 
     def shares(self) -> Tensor | None:
         """Return the factors by which channels multiply the cells that they read, ordered by channel; None if all are 1.
@@ -85,7 +86,8 @@ class AxisTaps:
 
     @cached_property
     def _fixed_shares(self) -> Tensor | None:
-        return _shares(self)
+        with torch.inference_mode(False), torch.no_grad():  # training may use it later
+            return _shares(self)
 
     @cached_property
     def shares_by_cell(self) -> Tensor | None:
@@ -94,7 +96,8 @@ class AxisTaps:
         They are the non-zero entries of the sampling matrix, which turns epitome cells into channels.
         """
         shares = self.shares()
-        return None if shares is None else shares.detach()[self.rows().order]
+        with torch.inference_mode(False), torch.no_grad():  # training may use it later
+            return None if shares is None else shares.detach()[self.rows().order]
 
 
 def _shares(taps: AxisTaps) -> Tensor | None:

@@ -247,6 +247,8 @@ class Execution(Protocol):
     """
 
     name: ExecutionName
+    makes_weight: bool
+    """True if :meth:`prepare` computes a new tensor, which inference keeps; False if it mostly returns the epitome itself."""
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer, as a sentence; empty if it can."""

@@ -38,6 +38,7 @@ class Factored:
     """
 
     name: ExecutionName = "factored"
+    makes_weight = False
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.

@@ -1,104 +1,160 @@
-"""Keep values that were computed from tensors, as long as the tensors do not change. Inference then computes them only once.
+"""Keep values that were computed from tensors, as long as the tensors hold the same numbers. Inference then computes them once.
 
-Tests: tests/nn/test_layer.py
+Whether they hold the same numbers is found by one of two ways:
+
+- By comparison with an exact copy, byte by byte. It sees every change, also one through ``.data``, which torch does not count.
+  It works on a CPU only: on other devices a comparison would wait for the device, so nothing is kept there.
+- By torch's count of in-place changes, once :func:`nes_lab.for_inference` has said that nothing else changes the tensors.
+
+Tests: tests/nn/test_inference_cache.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from nes_lab.epitome.transforms import transforming
 
-__all__ = ["InferenceCache", "tensor_key"]
+__all__ = ["InferenceCache"]
+
+Value = TypeVar("Value")
+
+_equal_memory = ctypes.CDLL("msvcrt" if os.name == "nt" else None).memcmp
+_equal_memory.argtypes, _equal_memory.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), ctypes.c_int
 
 
 class _Seen:
-    """Remembers a tensor, and tells later whether its contents are unchanged."""
+    """Remembers a tensor, and tells later whether it still holds the same numbers.
 
-    def __init__(self, tensor: Tensor) -> None:
+    Args:
+        tensor: The tensor to remember.
+        exact: True to compare all numbers with a copy; False to trust torch's count of in-place changes.
+    """
+
+    def __init__(self, tensor: Tensor, exact: bool) -> None:
         # the tensor and an alias of its memory are kept alive, so that no other tensor can get the same address
-        self.tensor, self.alias, self.version = tensor, tensor.detach(), tensor._version
-        self.address = tensor.data_ptr()
+        self.tensor, self.alias = tensor, tensor.detach()
+        self.address, self.layout = tensor.data_ptr(), _layout(tensor)
+        self.copy = self.alias.clone() if exact else None
+        self.version = 0 if exact else tensor._version
+        self.bytes = tensor.numel() * tensor.itemsize
+
+    def comparable(self) -> bool:
+        """Return True if tensor and copy have their numbers in the same order in memory, without gaps."""
+        return self.copy is None or (
+            self.copy.stride() == self.tensor.stride() and (self.address != 0 or not self.bytes)
+        )
 
     def still(self, tensor: Tensor) -> bool:
-        """Return True if ``tensor`` is the same object as the remembered tensor, and its contents have certainly not changed."""
-        return (
-            tensor is self.tensor
-            and tensor._version == self.version
-            and tensor.data_ptr() == self.address
-            and not _has_gradient(tensor)
-        )
+        """Return True if ``tensor`` is the same object as the remembered tensor, and its numbers have not changed."""
+        if tensor is not self.tensor or tensor.data_ptr() != self.address or _layout(tensor) != self.layout:
+            return False
+        if self.copy is None:
+            return tensor._version == self.version and not _has_gradient(tensor)
+        return not _equal_memory(self.address, self.copy.data_ptr(), self.bytes)
+
+
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype
 
 
 def _has_gradient(tensor: Tensor) -> bool:
     return tensor.is_leaf and tensor.grad is not None
 
 
-def tensor_key(tensors: Iterable[Tensor | None]) -> tuple[_Seen | None, ...] | None:
-    """Return a key that changes when the contents of one of the tensors change; None if there is no such key.
+def _is_plain(tensor: Tensor) -> bool:
+    """Return True if a tensor has memory of its own: it is not fake, and not a wrapper that ``vmap`` made."""
+    return type(tensor) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
-    The key holds each tensor's version, torch's count of in-place changes. Such a change is, for example, an optimizer's
-    step. The function returns None in three cases:
 
-    - A tensor was made in inference mode, and so has no version.
-    - A tensor has a gradient. A fused optimizer may change the tensor without raising its version.
-    - A tensor has no storage of its own (inside ``vmap``, fake tensors).
+def _is_counted(tensor: Tensor) -> bool:
+    """Return True if torch counts the in-place changes of a tensor.
 
-    A write through ``.data`` that keeps the storage is not noticed; autograd does not notice such a write either.
+    It does not count them for tensors that were made in inference mode. A tensor with a gradient may be changed by a fused
+    optimizer, which does not count.
     """
-    key: list[_Seen | None] = []
-    for tensor in tensors:
-        if tensor is not None:
-            plain = type(tensor) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(
-                tensor
-            )
-            if not plain or tensor.is_inference() or _has_gradient(tensor):
-                return None
-        key.append(None if tensor is None else _Seen(tensor))
-    return tuple(key)
+    return not tensor.is_inference() and not _has_gradient(tensor)
+
+
+_Key = tuple[_Seen | None, ...]
+
+
+def _key(tensors: Sequence[Tensor | None], trusting: bool) -> _Key | None:
+    """Return what is needed to see later whether the tensors have changed; None if this cannot be seen."""
+    given = [tensor for tensor in tensors if tensor is not None]
+    if not all(_is_plain(tensor) for tensor in given):
+        return None
+    exact = not (trusting and all(_is_counted(tensor) for tensor in given))
+    if exact and not all(tensor.is_cpu for tensor in given):
+        return None
+    key = tuple(None if tensor is None else _Seen(tensor, exact) for tensor in tensors)
+    return key if all(seen is None or seen.comparable() for seen in key) else None
+
+
+def _same(key: _Key, tensors: Sequence[Tensor | None]) -> bool:
+    if len(key) != len(tensors):
+        return False
+    for seen, tensor in zip(key, tensors, strict=True):  # a loop: this runs at every call of a layer
+        if seen is None or tensor is None:
+            if seen is not tensor:
+                return False
+        elif not seen.still(tensor):
+            return False
+    return True
 
 
 class InferenceCache:
-    """Keeps values that were computed from tensors, until one of the tensors changes. A copied or unpickled cache is empty.
+    """Keeps values that were computed from tensors, until one of the tensors changes.
 
-    Values that were computed in ``torch.inference_mode`` are returned only in that mode, because training cannot use them.
+    A copied or unpickled cache is empty, and trusts nothing. Several threads may use one cache.
     """
 
     def __init__(self) -> None:
-        self._mode = False
-        self._key: tuple[_Seen | None, ...] | None = None
-        self._values: dict = {}
+        self.trusting = False
+        """True if torch's count of in-place changes is enough to see a change (:func:`nes_lab.for_inference`)."""
+        self._entry: tuple[_Key, dict[str, Any]] | None = None  # one object, so that no thread sees half of it
 
-    def values(self, tensors: Sequence[Tensor | None]) -> dict | None:
-        """Return the dictionary of cached values for the given tensors; None if nothing may be cached for them.
+    def get(
+        self, name: str, tensors: Sequence[Tensor | None], build: Callable[[], Value], trusting: bool = False
+    ) -> Value:
+        """Return the value that ``build()`` computes from the given tensors. If it is kept and they did not change, do not build it.
 
-        The dictionary is empty at first, and again after one of the tensors has changed. The caller adds values to it.
+        Nothing is kept while torch compiles, traces or transforms the code, nor if a change of the tensors could not be seen.
+
+        Args:
+            name: Name of the value; several values may be computed from the same tensors.
+            tensors: Tensors that ``build`` reads; no gradient reaches them.
+            build: Function that computes the value.
+            trusting: True if torch's count of in-place changes is enough to see a change, here and now.
         """
-        if transforming():
-            return None
-        if self._same(tensors):
-            return self._values
-        key = tensor_key(tensors)
-        self._key, self._mode, self._values = key, torch.is_inference_mode_enabled(), {}
-        return None if key is None else self._values
-
-    def _same(self, tensors: Sequence[Tensor | None]) -> bool:
-        if self._key is None or self._mode != torch.is_inference_mode_enabled() or len(self._key) != len(tensors):
-            return False
-        for seen, tensor in zip(self._key, tensors, strict=True):  # a loop: this runs at every call of a layer
-            if seen is None or tensor is None:
-                if seen is not tensor:
-                    return False
-            elif not seen.still(tensor):
-                return False
-        return True
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming():
+            return build()
+        entry = self._entry
+        if entry is None or not _same(entry[0], tensors):
+            key = _key(tensors, trusting or self.trusting)
+            if key is None:
+                self._entry = None
+                return build()
+            entry = (key, {})
+        if name not in entry[1]:
+            # not in inference mode, because training cannot use what is made there
+            with torch.inference_mode(False), torch.no_grad():
+                value = build()
+            if not _same(entry[0], tensors):  # another thread changed a tensor meanwhile
+                return value
+            entry[1][name] = value
+            self._entry = entry
+        return entry[1][name]
 
     def clear(self) -> None:
-        """Drop all cached values."""
-        self._key, self._values = None, {}
+        """Drop all kept values."""
+        self._entry = None
 
     def __deepcopy__(self, memo: dict) -> InferenceCache:
         return InferenceCache()

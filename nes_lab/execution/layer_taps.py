@@ -1,16 +1,16 @@
 """Turn the starts of a layer (positions of patches) into taps.
 
-Taps are the epitome cells that each weight index reads, and the factor of each cell. They are cached until the starts
+Taps are the epitome cells that each weight index reads, and the factor of each cell. They are kept until the starts
 change.
 
-Tests: tests/nn/test_layer.py
+Tests: tests/nn/test_layer.py, tests/nn/test_inference_cache.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from nes_lab.epitome.slices import CellSlice
@@ -30,6 +30,7 @@ class StartsHolder(Protocol):
 
     geometry: EpitomeGeometry
     fractional: bool
+    stored: bool
 
     def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
         """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
@@ -39,11 +40,15 @@ class StartsHolder(Protocol):
         """
         ...
 
-    def stored_tables(self) -> list[Tensor | None]:
+    def stored_tables(self) -> Sequence[Tensor]:
         """Return the tensors that hold the starts (positions of patches in the epitome).
 
-        Cached taps (the epitome cells that each weight index reads) are valid until one of these tensors changes.
+        Kept taps (the epitome cells that each weight index reads) are valid until one of these tensors changes.
         """
+        ...
+
+    def current(self) -> tuple[Tensor | None, ...]:
+        """Return the starts that inference uses, one tensor per weight axis; None for an axis without starts."""
         ...
 
 
@@ -52,11 +57,11 @@ class LayerTaps:
 
     Taps are the epitome cells that each weight index reads, and the factor of each cell.
 
-    If no start needs a gradient, the taps are cached until the stored starts change.
+    Taps are kept as long as the stored starts do not change. Those of starts that a rule sets are valid for good.
     """
 
     def __init__(self) -> None:
-        self._cache = InferenceCache()
+        self.cache = InferenceCache()
 
     @staticmethod
     def build(holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
@@ -71,20 +76,11 @@ class LayerTaps:
             for axis, s in enumerate(starts)
         ]
 
-    def get(self, holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
-        """Return the taps of each weight axis for the given starts.
+    def current(self, holder: StartsHolder) -> Taps:
+        """Return the taps of each weight axis for the starts that inference uses, without gradients.
 
         Starts are the positions of patches in the epitome. Taps are the epitome cells that each index along the axis
-        reads, and the factor of each cell. If the stored starts have not changed, the taps come from the cache.
+        reads, and the factor of each cell. If the stored starts have not changed, the kept taps are returned.
         """
-        if any(s is not None and s.requires_grad for s in starts):
-            self._cache.clear()
-            return self.build(holder, starts)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return self.build(holder, starts)
-        kept = self._cache.values(holder.stored_tables())
-        if kept is None:
-            return self.build(holder, starts)
-        if not kept:
-            kept["taps"] = self.build(holder, starts)
-        return kept["taps"]
+        by_rule = not holder.stored  # nothing changes such starts, so they need not be compared
+        return self.cache.get("taps", holder.stored_tables(), lambda: self.build(holder, holder.current()), by_rule)

@@ -22,6 +22,7 @@ class Materialize:
     """
 
     name: ExecutionName = "materialize"
+    makes_weight = True
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer: always empty, because it can compute every layer."""

@@ -52,6 +52,7 @@ class ProductMap:
     """
 
     name: ExecutionName = "product_map"
+    makes_weight = True
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.

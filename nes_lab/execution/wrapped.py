@@ -45,6 +45,7 @@ class Wrapped:
     """
 
     name: ExecutionName = "wrapped"
+    makes_weight = True
 
     def why_not(self, form: LayerForm) -> str:
         """Return the reason why this execution cannot compute a layer; empty if it can.

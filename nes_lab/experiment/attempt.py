@@ -33,6 +33,7 @@ from nes_lab.runs.checkpoints import Checkpoint
 from nes_lab.runs.extensions import extension_text, read_extensions
 from nes_lab.runs.files import read_json
 from nes_lab.runs.writer import RunWriter
+from nes_lab.surgery.for_inference import for_inference
 from nes_lab.training import distributed
 from nes_lab.training.checkpoint import load_training, save_training
 from nes_lab.training.device import pick_device
@@ -287,7 +288,7 @@ class Attempt:
         if trainer.routing.snapped:  # starts on whole cells need no blending, so the network costs less now
             built = replace(built, cost=count(trainer.model, example))
             self._record_cost(built)
-        latency = measure_latency({"model": trainer.model}, example, pairs=LATENCY_ROUNDS)["model"]
+        latency = measure_latency({"model": for_inference(trainer.model)}, example, pairs=LATENCY_ROUNDS)["model"]
         measured = {name: value for name, value in trainer.last.items() if math.isfinite(value)}
         if trainer.task.metrics:  # otherwise the loss says how good the network is
             measured = {name: value for name, value in measured.items() if name not in ("loss", "ema_loss")}

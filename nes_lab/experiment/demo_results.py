@@ -16,6 +16,7 @@ import torch
 from nes_lab.cost.measure import measure_latency
 from nes_lab.runs.compare import Contest, compare_accuracy
 from nes_lab.runs.store import RunStore
+from nes_lab.surgery.for_inference import for_inference
 
 if TYPE_CHECKING:
     from nes_lab.experiment.demo import Contender
@@ -54,7 +55,7 @@ def measure_latencies(settings: Sequence[Contender]) -> dict[int, dict[str, floa
     Returns:
         A nested dict: for each batch size, the median time in ms by name of the network.
     """
-    models = {c.name: c.built.model for c in settings}
+    models = {c.name: for_inference(c.built.model) for c in settings}
     shape = settings[0].built.data.input_shape
     rounds = {1: 40, 64: 20}
     return {

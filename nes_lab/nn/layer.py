@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch.fx import Proxy
 import nes_lab.nn.free_starts  # noqa: F401 (registers the routing)
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.errors import ExportError, GeometryError, OptionError
-from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Taps
+from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Prepared, Taps
 from nes_lab.execution.choice import ExecutionChoice
 from nes_lab.execution.inference_cache import InferenceCache
 from nes_lab.execution.layer_taps import LayerTaps
@@ -227,13 +227,12 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         channels, dim = self._channels
         if x.ndim < -dim or shape[dim] != channels:
             raise GeometryError(f"input of shape {tuple(shape)}; axis {dim} must have {channels} channels")
-        if torch.is_grad_enabled():
-            self._inference.clear()  # an optimizer step may follow; a fused one raises no tensor's version
-        elif not (self.training or jit or torch.compiler.is_compiling()):
-            return self._infer(x)
-        taps = self._taps.get(self.routing, self.routing(x))
         execution = self.resolved_execution(tuple(shape))
-        prepared = execution.prepare(self.epitome, taps, self.geometry, self.scale)
+        if torch.is_grad_enabled() or self.training or jit:
+            self._inference.clear()
+            prepared = execution.prepare(self.epitome, self._taps_for(x), self.geometry, self.scale)
+        else:
+            prepared = self._prepared(execution)
         return execution.run(x, prepared, self.op, self.scale, self.bias)
 
     def __prepare_scriptable__(self) -> EpitomeLayer:
@@ -247,21 +246,47 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             "torch.jit.script(nes_lab.materialize(network)), or use torch.jit.trace or torch.export"
         )
 
-    def _infer(self, x: Tensor) -> Tensor:
-        """Compute the layer's output for inference.
+    def _taps_for(self, x: Tensor) -> Taps:
+        """Return the taps of each weight axis for one input ``x`` of the layer. Gradients reach learned starts."""
+        routing = self.routing
+        learning = routing.learned and routing.training
+        needs_gradient = torch.is_grad_enabled() and any(table.requires_grad for table in routing.stored_tables())
+        if learning or needs_gradient or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return self._taps.build(routing, routing(x))
+        return self._taps.current(routing)
 
-        Tensors that do not depend on the input, such as the sampled weight, are cached for the next call.
+    def _prepared(self, execution: Execution) -> Prepared:
+        """Return what an execution prepares without the input, such as the sampled weight, without gradients.
+
+        It is kept for the next call, as long as no tensor that it was computed from changes.
         """
-        execution = self.resolved_execution(x.shape)
-        epitome, scale, routing = self.epitome, self.scale, self.routing
-        kept = self._inference.values((epitome, scale, *routing.stored_tables()))
-        prepared = None if kept is None else kept.get(execution.name)
-        if prepared is None:
-            taps = self._taps.get(routing, routing.current())
-            prepared = execution.prepare(epitome, taps, self.geometry, scale)
-            if kept is not None:
-                kept[execution.name] = prepared
-        return execution.run(x, prepared, self.op, scale, self.bias)
+        routing, scale = self.routing, self.scale
+
+        def prepare() -> Prepared:
+            return execution.prepare(self.epitome, self._taps.current(routing), self.geometry, scale)
+
+        if not (execution.makes_weight or self._inference.trusting):
+            return prepare()  # it takes less time than to compare the epitome with a copy
+        return self._inference.get(execution.name, (self.epitome, scale, *routing.stored_tables()), prepare)
+
+    def keep_for_inference_(self, keep: bool = True) -> Self:
+        """Allow or forbid the layer to keep its sampled weight without comparing its parameters at each call.
+
+        :func:`nes_lab.for_inference` calls this method, and says what is allowed then. ``train()`` forbids it again.
+
+        Args:
+            keep: True to allow it, False to forbid it.
+        """
+        for cache in (self._inference, self._taps.cache):
+            cache.trusting = keep
+            cache.clear()
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode. Training mode ends what :func:`nes_lab.for_inference` allowed."""
+        if mode:
+            self.keep_for_inference_(False)
+        return super().train(mode)
 
     def taps(self, starts: tuple[Tensor | None, ...] | None = None) -> Taps:
         """Build the taps of each weight axis: the epitome cells that each index reads, and the factor of each cell.

@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from nes_lab.epitome.constants import constant
 from nes_lab.epitome.slices import CellSlice, axis_slices
 from nes_lab.epitome.taps import clamp_starts, start_limits
+from nes_lab.errors import OptionError
 from nes_lab.execution.base import AxisState
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, rule_starts
@@ -221,7 +223,7 @@ class Starts(nn.Module):
         """
         return ((axis, self.table(axis)) for axis in self.sampled)
 
-    def stored_tables(self) -> list[Tensor | None]:
+    def stored_tables(self) -> list[Tensor]:
         """Return all tensors from which the starts (positions of patches in the epitome) are computed, as a list."""
         # every forward pass calls this method, so it must be fast
         return [getattr(self, name) for name in self._names]
@@ -322,7 +324,8 @@ def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 class FixedStarts(Starts):
     """Holds starts (positions of patches in the epitome) that a rule sets, such as ``tiled``. They are integers.
 
-    A saved model does not hold them. They are computed again when the model is loaded.
+    A saved model does not hold them. They are computed again when the model is loaded. Only the rule sets them: writing into
+    the buffers that hold them does not change the layer.
     """
 
     def __init__(
@@ -350,11 +353,33 @@ class FixedStarts(Starts):
         """
         return self._slices[axis]
 
+    def read(self, axis: int) -> Tensor:
+        """Return the starts (positions of patches in the epitome) that the rule gives for one weight axis."""
+        table = self.table(axis)
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return table
+        return constant(table, _by_rule, self.geometry, self.mode, self.seed, axis)
+
+    def set_starts_(self, axis: int, starts: Tensor) -> None:
+        """Refuse to set the starts (positions of patches in the epitome), because a rule sets them.
+
+        Raises:
+            OptionError: Always.
+        """
+        raise OptionError(
+            f"the starts of routing={self.mode!r} are set by a rule and cannot be changed; make the layer with "
+            "routing='free' to set them"
+        )
+
     def derive(self) -> None:
         """Compute the starts (positions of patches in the epitome) again by their rule, and write them into the buffers."""
         rule = rule_starts(self.geometry, self.mode, self.seed)
         for axis, table in self.tables():
             table.copy_(torch.as_tensor(rule[axis]))
+
+
+def _by_rule(geometry: EpitomeGeometry, mode: str, seed: int, axis: int, device: torch.device) -> Tensor:
+    return torch.as_tensor(rule_starts(geometry, mode, seed)[axis]).to(device)
 
 
 class FrozenStarts(Starts):

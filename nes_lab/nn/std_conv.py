@@ -130,7 +130,7 @@ class EpitomeStdConv2d(EpitomeConv2d):
         """Sample the weight, standardize it, and convolve the input with it."""
         if isinstance(input, Proxy):
             return record_call(self, input)
-        weight = sample_patches(self.epitome, self._taps.get(self.routing, self.routing(input)), self.geometry)
+        weight = sample_patches(self.epitome, self._taps_for(input), self.geometry)
         return self.op(input, self.standardized(weight), self.bias)
 
     def standardized(self, weight: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.tune_report import TuneReport
+from nes_lab.surgery.for_inference import keep_for_inference_
 from nes_lab.surgery.replace import replace_layers
 from nes_lab.text import format_ms
 from nes_lab.tuning.tune import tune
@@ -259,6 +260,7 @@ class DeviceTimer:
             for name, layer in epitome_layers(net):
                 layer.execution = plan.layers[name].execution
             slowest = _slowest(report)
+        keep_for_inference_(net)
         contenders = {
             "dense": lambda: run_example(self.dense, self.example_input),
             "net": lambda: run_example(net, self.example_input),

@@ -2,5 +2,6 @@
 
 ``replace``: replaces dense layers by epitome layers (``compress``), and epitome layers by dense layers (``materialize``).
 ``fuse``: folds batch norms into the layers before them, for inference.
+``for_inference``: copies a model that keeps its sampled weights from one call to the next.
 ``foldable_norms``: finds the batch norms that can be folded, by tracing the model's forward method.
 """

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +31,7 @@ from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.options import ExecutionName, ExecutionOption
 from nes_lab.records.tune_report import LayerTuning, TuneReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
+from nes_lab.surgery.for_inference import for_inference
 from nes_lab.surgery.replace import materialize
 from nes_lab.tuning.layer_inputs import Calls, InputLayout, record_calls, tune_key
 
@@ -74,8 +74,9 @@ def tune(
     Then the complete network is compared with ``nes_lab.materialize(model)``, which has ordinary dense layers. While the
     network is slower, more of its layers are set to ``materialize``. The layers that gain least time come first.
 
-    The outputs stay the same up to rounding. Times are measured on a copy of the model. If an error occurs, the model is
-    unchanged. The choice is valid for this device, dtype, batch size, memory format and number of threads.
+    The outputs stay the same up to rounding. If an error occurs, the model is unchanged. Times are measured on a copy of the
+    model, made by :func:`nes_lab.for_inference`. Call it after tuning to get these times. The choice is valid for this device,
+    dtype, batch size, memory format and number of threads.
 
     Args:
         model: A model with epitome layers.
@@ -103,7 +104,7 @@ def tune(
     _check_arguments(model, seconds)
     device = next(epitome_layers(model))[1].epitome.device
     with progress_reporter(progress, on_progress) as report, _keep_random_state(device), torch.inference_mode(False):
-        trial = copy.deepcopy(model).eval()
+        trial = for_inference(model)
         calls = record_calls(trial, example_input)
         key = tune_key(trial, example_input, calls)
         layers = _time_layers(trial, calls, device, seconds / 2, report)
@@ -210,7 +211,7 @@ def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.
     inputs = [(layout.make(), times) for layout, times in calls.items()]
 
     def contender(name: ExecutionName) -> Callable[[], None]:
-        duplicate = copy.deepcopy(layer)  # one per execution, so that tensors it caches for inference are freed with it
+        duplicate = for_inference(layer)  # one per execution, so that tensors it keeps for inference are freed with it
         duplicate.execution = name
 
         def run() -> None:

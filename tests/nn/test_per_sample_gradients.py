@@ -114,7 +114,7 @@ def test_per_sample_gradients_leave_nothing_behind(routing, monkeypatch):
     monkeypatch.setattr(constants, "_kept", kept)
     net, x = layer("conv2d", window=4, routing=routing).eval(), images("conv2d")
     of_each(net, x)
-    tensors = [*kept.values(), *(t.lower for taps in net._taps._cache._values.values() for t in taps if t is not None)]
+    tensors = [*kept.values(), *(t.lower for t in net._taps.current(net.routing) if t is not None)]
     assert not [t for t in tensors if torch._C._functorch.is_functorch_wrapped_tensor(t)]
     with torch.no_grad():
         expected: Callable = nn.functional.conv2d
