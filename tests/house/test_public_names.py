@@ -59,6 +59,7 @@ NO_SOURCE = {  # why a name has no line Source, and the names
     "it reads or writes files": {"export_onnx", "export_torch", "from_pretrained", "push_to_hub", "save_pretrained"},
     "it builds a dense network or changes one in a usual way": {
         "create_backbone",
+        "for_inference",
         "fuse",
         "materialize",
         "reestimate_norms",
