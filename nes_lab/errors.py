@@ -48,6 +48,7 @@ class BudgetError(NesLabError, ValueError):
         args: The message.
         least: The smallest ``params`` and the smallest ``madds`` (multiply-adds) that a plan can reach. None if not
             known.
+        dense: Counts of the dense model. None if not known.
 
     Examples:
         >>> import nes_lab
@@ -55,9 +56,10 @@ class BudgetError(NesLabError, ValueError):
         True
     """
 
-    def __init__(self, *args: object, least: Any = None) -> None:
+    def __init__(self, *args: object, least: Any = None, dense: Any = None) -> None:
         super().__init__(*args)
         self.least = least
+        self.dense = dense
 
 
 class PlanError(NesLabError, ValueError):

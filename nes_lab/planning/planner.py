@@ -217,7 +217,7 @@ def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
                 f"{share:.1%} of {whole}) with {_reach_options(ladder.options)}; "
                 f"most of it is held by {_largest_layers(ladder, quantity)}"
             )
-    return BudgetError(". ".join(sentences), least=least)
+    return BudgetError(". ".join(sentences), least=least, dense=ladder.survey.dense)
 
 
 def _largest_layers(ladder: Ladder, quantity: str) -> str:

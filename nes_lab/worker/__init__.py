@@ -1,0 +1,11 @@
+"""Processes that keep torch loaded and answer the app's questions, so that a page gets its answer at once.
+
+The app itself never imports torch. It starts two such workers, which live as long as its server: one makes plans, the other does
+slower jobs, so that a plan never waits for them.
+
+``client``: start a worker, ask it, cancel a question, and start it again if it dies or hangs. Imports no torch.
+``messages``: send and read one message: a line of JSON on a socket.
+``serve``: the worker's side: accept questions, answer them one after another, and stop work that nobody waits for.
+``questions``: what a worker can be asked, by name.
+``plans``: answer the question for a compression plan, and keep networks, surveys and ladders.
+"""

@@ -1,0 +1,34 @@
+"""Name the kinds of workers, and what each can be asked.
+
+Tests: tests/worker/test_client.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nes_lab.progress_bar import OnProgress
+from nes_lab.worker.serve import Answerer
+
+__all__ = ["KINDS"]
+
+
+def _plans() -> Mapping[str, Answerer]:
+    from nes_lab.worker.plans import PlanDesk
+
+    return {"plan": PlanDesk().answer, "ping": _ping}
+
+
+def _jobs() -> Mapping[str, Answerer]:
+    from nes_lab.worker.plans import PlanDesk
+
+    return {"plan": PlanDesk().answer, "ping": _ping}
+
+
+def _ping(arguments: Mapping[str, Any], on_progress: OnProgress) -> str:
+    return "ready"
+
+
+KINDS: dict[str, Callable[[], Mapping[str, Answerer]]] = {"plans": _plans, "jobs": _jobs}
+"""Kind of worker -> function that imports what its work needs, and returns a function per kind of question."""
