@@ -1,33 +1,20 @@
-"""Read what the app's pages show: training runs, compression plans, and what the layers of a run have learned.
+"""Read what the app's pages show: training runs, and what the layers of a run have learned.
 
-Plans and layers are cached. Runs are read again each time, because their files may change.
+Layers are cached. Runs are read again each time, because their files may change.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import streamlit as st
 
 from app.components.errors import show_error
-from app.inputs import imports_allowed
 from nes_lab.errors import RunError
 from nes_lab.experiment.open_runs import list_runs, open_run
 from nes_lab.experiment.run import Run
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.layout import default_root
 
-__all__ = ["Answer", "all_runs", "choose_run", "layers_at", "plan", "run_of"]
-
-
-class Answer(NamedTuple):
-    """Holds the result of ``nes-lab plan``: whether it succeeded, its output or error message, and details of an error."""
-
-    ok: bool
-    text: str
-    details: str
+__all__ = ["all_runs", "choose_run", "layers_at", "run_of"]
 
 
 def all_runs() -> list[RunInfo]:
@@ -41,31 +28,6 @@ def all_runs() -> list[RunInfo]:
 def run_of(run_id: str) -> Run:
     """Return the run with this id from the folder of all runs on this computer. Runs in other folders cannot be named."""
     return open_run(run_id, root=default_root())
-
-
-@st.cache_data(max_entries=64, show_spinner="Planning every layer… The first plan takes a few seconds longer.")
-def plan(arguments: tuple[str, ...]) -> Answer:
-    """Make a compression plan by running ``nes-lab plan`` in a child process. The app itself never loads torch.
-
-    Args:
-        arguments: The words of the command line that follow ``nes-lab plan``.
-    """
-    command = [sys.executable, "-m", "nes_lab.cli", "plan", *arguments, "--json"]
-    root = str(Path(__file__).resolve().parents[1])
-    path = [os.environ.get("PYTHONPATH", ""), *([os.getcwd()] if imports_allowed() else [])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=180, check=False, cwd=root, env=environment
-        )
-    except subprocess.TimeoutExpired:
-        return Answer(False, "Planning took longer than three minutes and was stopped. Try a smaller network.", "")
-    if done.returncode == 0:
-        return Answer(True, done.stdout, done.stderr)
-    if done.returncode == 2:
-        message = done.stderr.rpartition("nes-lab: ")[2]  # libraries may have printed other lines before it
-        return Answer(False, message.strip(), "")
-    return Answer(False, "The planner stopped unexpectedly. The details below say more.", done.stderr.strip())
 
 
 @st.cache_data(max_entries=256, show_spinner="Reading epitomes…")

@@ -1,30 +1,41 @@
-"""Define the app and its pages. Start the app with ``streamlit run app/main.py``.
+"""Define the app's server. Start it with ``streamlit run app/main.py``.
 
-Each page is one file in ``app/views/``. To add a page, write such a file and add it to the list of pages in ``app/main.py``.
+The pages are in ``app/lab.py``. This file holds what belongs to the server: it refuses requests with a foreign Host header, and starts
+and ends the workers that answer the pages' questions.
 """
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from streamlit.starlette import App
 
 _ROOT = str(Path(__file__).resolve().parents[1])
 if _ROOT not in sys.path:  # streamlit puts app/ on the path, not the folder that holds it
     sys.path.insert(0, _ROOT)
 
-from app.components.errors import shown_errors  # noqa: E402
+from app.workers import start_workers, stop_workers  # noqa: E402
 
-st.set_page_config(
-    page_title="NES Lab", page_icon=str(Path(__file__).parent / "components" / "icon.svg"), layout="wide"
+
+@asynccontextmanager
+async def workers(server: App) -> AsyncIterator[None]:
+    """Start the workers with the server, and end them with it."""
+    start_workers()
+    try:
+        yield
+    finally:
+        stop_workers()
+
+
+# streamlit compares the Host header of websockets only; a foreign page could otherwise read every other address
+_HOSTS = st.get_option("server.allowedHosts") or ["*"]
+
+app = App(
+    Path(__file__).with_name("lab.py"),
+    middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(_HOSTS), www_redirect=False)],
+    lifespan=workers,
 )
-page = st.navigation(
-    [
-        st.Page("views/start.py", title="Start", icon=":material/home:", default=True),
-        st.Page("views/compress.py", title="Compress", icon=":material/compress:"),
-        st.Page("views/run.py", title="Run", icon=":material/monitoring:"),
-        st.Page("views/epitomes.py", title="Epitomes", icon=":material/grid_on:"),
-        st.Page("views/trade_off.py", title="Trade-off", icon=":material/balance:"),
-    ]
-)
-with shown_errors():
-    page.run()

@@ -1,16 +1,15 @@
 """Compress page: choose a network and a budget, see the compression plan, and start a training run."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from app.cached import plan
 from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import reasons_table, shapes_table
 from app.inputs import BACKBONES, field_input, imports_allowed, imports_refused, text_or_none
+from app.workers import ask_worker
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
@@ -18,8 +17,9 @@ from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.import_spec import current_folder_importable, is_import_spec
 from nes_lab.records.dataset_facts import DATASET_FACTS, OWN_DATA_FACTS, DatasetFacts
 from nes_lab.text import format_number, format_share
+from nes_lab.worker.client import Refusal, WorkerError
 
-SECONDS = "20"  # limit on the search for a plan with a time budget on this page; a training run searches longer
+SECONDS = 20  # limit on the search for a plan with a time budget on this page; a training run searches longer
 
 
 def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
@@ -129,18 +129,26 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def plan_arguments(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> tuple[str, ...]:
-    """Return the command-line arguments of ``nes-lab plan`` for a network, a budget and a data set."""
-    words = [str(backbone["name"]), "--width", str(backbone["width"]), "--classes", str(facts.classes)]
-    words += ["--input", *map(str, facts.input_shape)]
-    for name, value in budget.items():
-        if isinstance(value, list):
-            words.extend([f"--{name}", *value] if value else [])
-        elif isinstance(value, bool):
-            words.extend([f"--{name}"] if value else [])
-        elif value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return (*words, "--seconds", SECONDS) if budget["latency_ms"] else tuple(words)
+def ask_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> dict[str, Any] | None:
+    """Return the compression plan for a network, a budget and a data set. If there is none, show why and return None."""
+    question = {
+        "backbone": backbone,
+        "compression": budget,
+        "input_shape": facts.input_shape,
+        "classes": facts.classes,
+        "seconds": SECONDS,
+    }
+    kind = "jobs" if budget["latency_ms"] or budget["strategy"] != "uniform" else "plans"
+    try:
+        return ask_worker(kind, "plan", question, text="Planning", own_code=is_import_spec(backbone["name"]))
+    except Refusal as error:
+        show_error(str(error))
+    except WorkerError as error:
+        show_error(str(error))
+        if error.details:
+            with st.expander("Details"):
+                st.code(error.details, language=None, wrap_lines=True)
+    return None
 
 
 def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> bool:
@@ -148,14 +156,12 @@ def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFa
     st.subheader("Plan")
     if imports_refused({"backbone": backbone}):
         return False
-    answer = plan(plan_arguments(backbone, budget, facts))
-    if not answer.ok:
-        show_error(answer.text)
-        if answer.details:
-            with st.expander("Details"):
-                st.code(answer.details, language=None, wrap_lines=True)
+    if not any(budget[limit] for limit in ("madds", "params", "latency_ms")):
+        st.info("Give a budget: for MAdds, params or time.", icon=":material/info:")
         return False
-    planned = json.loads(answer.text)
+    planned = ask_plan(backbone, budget, facts)
+    if planned is None:
+        return False
     dense, predicted = planned["dense"], planned["predicted"]
     columns = st.columns(4)
     for column, key, name in ((columns[0], "madds", "MAdds"), (columns[1], "params", "Params")):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -132,3 +134,35 @@ def test_pages_from_no_runs_through_a_training_to_the_trade_off(app):
         page.locator(".js-plotly-plot .main-svg").first.wait_for()
         assert not faults
     assert store.get(info.id).state == "finished"
+
+
+def test_requests_with_a_foreign_host_are_refused(app):
+    url, _ = app
+    for path in ("/", "/_stcore/health", "/compress"):
+        request = urllib.request.Request(url + path, headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(url + path, timeout=20).close()
+
+
+@pytest.mark.slow
+def test_compress_drops_a_plan_that_nobody_waits_for(app):
+    """An edit during a long plan: the page shows the newer plan at once, and the plan of another tab is not lost."""
+    url, _ = app
+    with browse() as (page, faults):
+        page.goto(f"{url}/compress")
+        settle(page)
+        page.get_by_text("Layers compressed").wait_for()
+        limit = page.get_by_label("Time budget (ms or share)", exact=True)
+        page.get_by_text("More options").click()
+        limit.fill("75%")
+        limit.press("Enter")
+        page.get_by_text("Planning: ").first.wait_for()  # measuring takes about 20 s
+        other = page.context.browser.new_page()
+        other.goto(f"{url}/compress")
+        other.get_by_text("Layers compressed").wait_for(timeout=10_000)
+        limit.fill("")
+        limit.press("Enter")
+        page.get_by_text("Planning: ").wait_for(state="detached", timeout=10_000)
+        page.get_by_text("Layers compressed").wait_for()
+        assert not faults

@@ -13,6 +13,7 @@ from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.launcher import cancel
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
+from nes_lab.worker.client import Refusal, Worker, WorkerError
 from tests.figures.samples import make_rows, write_run
 from tests.house.tree import ROOT
 
@@ -28,29 +29,34 @@ PLAN = {
 
 
 class Planner:
-    """Stands in for the command line, which loads torch; remembers what it was asked."""
+    """Stands in for the workers, which load torch; remembers what it was asked."""
 
-    def __init__(self, rc=0, out="", err=""):
-        self.answer, self.commands = (rc, out, err), []
+    def __init__(self):
+        self.answer, self.questions = PLAN, []
 
-    def __call__(self, command, **options):
-        self.commands.append(command)
-        return subprocess.CompletedProcess(command, *self.answer)
+    def __call__(self, worker, name, arguments, *, seconds, waiting):
+        assert name == "plan"
+        self.questions.append(json.loads(json.dumps(arguments)))  # as it goes through the socket
+        self.kind = worker.kind
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    @property
+    def compression(self):
+        """The budget and the options of the last question, without those that were not given."""
+        return {name: value for name, value in self.questions[-1]["compression"].items() if value not in (None, [])}
 
 
 @pytest.fixture
 def planner(monkeypatch):
-    import streamlit as st
-
-    stand_in = Planner(out=json.dumps(PLAN))
-    st.cache_data.clear()
-    monkeypatch.setattr("app.cached.subprocess.run", stand_in)
-    yield stand_in
-    st.cache_data.clear()
+    stand_in = Planner()
+    monkeypatch.setattr(Worker, "ask", lambda self, *given, **options: stand_in(self, *given, **options))
+    return stand_in
 
 
 def open_page(name, **query):
-    at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60).run()
+    at = AppTest.from_file(str(ROOT / "app" / "lab.py"), default_timeout=60).run()
     if name != "start":
         at.switch_page(f"views/{name}.py")
         for key, value in query.items():
@@ -97,34 +103,25 @@ def test_start_shows_the_newest_demo(store):
     assert "1 setting, 1 run" in chart["layout"]["title"]["subtitle"]["text"]
 
 
-def test_compress_plans_with_the_command_line(home, planner):
+def test_compress_asks_the_worker_for_a_plan(home, planner):
     at = open_page("compress")
-    command = planner.commands[-1]
-    assert command[:4] == [sys.executable, "-m", "nes_lab.cli", "plan"]
-    assert command[-1] == "--json"
-    text = " ".join(command)
-    for part in (
-        "small_mobilenetv2",
-        "--madds 60%",
-        "--input 1 8 8",
-        "--classes 10",
-        "--routing tiled",
-        "--round-to 8",
-    ):
-        assert part in text
+    question = planner.questions[-1]
+    assert question["backbone"]["name"] == "small_mobilenetv2" and planner.kind == "plans"
+    assert (question["input_shape"], question["classes"]) == ([1, 8, 8], 10)
+    assert planner.compression.items() >= {"madds": "60%", "routing": "tiled", "round_to": 8}.items()
     assert [metric.value for metric in at.metric][:2] == ["180 k", "1 k"]
     assert "60.0% of the dense 300 k" in words(at)
     reasons = at.dataframe[1].value
     assert list(reasons["why"])[-1] == "kept dense: head" and "factored" in reasons["why"][0]
     assert reasons["madds_factored"][0] == 32768 and "product_map: it has no sampled" in reasons["unavailable"][0]
     at.text_input(key="field-compression.madds").set_value("40%").run()
-    assert "--madds 40%" in " ".join(planner.commands[-1])
+    assert planner.compression["madds"] == "40%"
     at.text_input(key="field-compression.latency_ms").set_value("75%").run()
     at.selectbox(key="field-compression.strategy").set_value("sensitivity").run()
     at.text_input(key="field-compression.overrides").set_value('{"head*": {"keep": true}}').run()
-    text = " ".join(planner.commands[-1])
-    for part in ("--latency-ms 75%", "--seconds 20", "--strategy sensitivity", '--overrides {"head*": {"keep": true}}'):
-        assert part in text
+    wanted = {"latency_ms": "75%", "strategy": "sensitivity", "overrides": '{"head*": {"keep": true}}'}
+    assert planner.compression.items() >= wanted.items() and planner.questions[-1]["seconds"] == 20
+    assert planner.kind == "jobs"  # measuring takes long, and a plan in another tab must not wait for it
 
 
 def test_compress_plans_for_the_input_of_the_data_set(home, planner):
@@ -132,21 +129,31 @@ def test_compress_plans_for_the_input_of_the_data_set(home, planner):
     for name, facts in [(name, DATASET_FACTS[name]) for name in ("cifar100", "audio_folder")]:
         at.selectbox(key="field-data.name").set_value(name).run()
         assert not at.exception, name
-        command = planner.commands[-1]
-        shape = [str(size) for size in facts.input_shape]
-        begin = command.index("--input") + 1
-        assert command[begin : begin + len(shape)] == shape, name
-        assert command[command.index("--classes") + 1] == str(facts.classes)
+        question = planner.questions[-1]
+        assert (question["input_shape"], question["classes"]) == (list(facts.input_shape), facts.classes), name
 
 
 def test_compress_explains_an_impossible_budget_and_disables_launch(home, planner):
-    planner.answer = (2, "", "a warning\nnes-lab: madds budget 100 cannot be met; the least reachable is 80,000 <b>")
+    planner.answer = Refusal("madds budget 100 cannot be met; the least reachable is 80,000 <b>", "BudgetError")
     at = open_page("compress")
     assert "least reachable is 80,000 <b>" in words(at)
-    assert "Traceback" not in words(at)
-    assert "warning" not in words(at)
     launch = next(button for button in at.button if button.label == "Launch")
     assert launch.disabled
+
+
+def test_compress_explains_a_worker_that_failed(home, planner):
+    planner.answer = WorkerError("The work failed unexpectedly.", "Traceback: <i>here</i>")
+    at = open_page("compress")
+    assert "failed unexpectedly" in words(at) and not at.exception
+    assert any("Traceback: <i>here</i>" in str(code.value) for code in at.code)
+
+
+def test_compress_asks_for_a_budget_if_there_is_none(home, planner):
+    at = open_page("compress")
+    asked = len(planner.questions)
+    at.text_input(key="field-compression.madds").set_value("").run()
+    assert "Give a budget" in words(at) and len(planner.questions) == asked
+    assert next(button for button in at.button if button.label == "Launch").disabled
 
 
 def test_compress_launch_checks_the_configuration_and_opens_the_run(store, planner, monkeypatch):
@@ -279,9 +286,9 @@ def test_imports_refused_unless_the_app_was_started_for_it(store, planner, monke
     monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: None)
     monkeypatch.setattr("app.inputs.BACKBONES", ("resnet18", "my_nets:make"))  # AppTest cannot type a new choice
     at = open_page("compress")
-    asked = len(planner.commands)
+    asked = len(planner.questions)
     next(box for box in at.selectbox if box.label == "Backbone").set_value("my_nets:make").run()
-    assert "--allow-import" in words(at) and len(planner.commands) == asked
+    assert "--allow-import" in words(at) and len(planner.questions) == asked
     next(toggle for toggle in at.toggle if toggle.label.startswith("Train the dense")).set_value(True).run()
     next(button for button in at.button if button.label == "Launch").click().run()
     assert "--allow-import" in words(at) and store.list() == []
@@ -295,7 +302,7 @@ def test_imports_refused_unless_the_app_was_started_for_it(store, planner, monke
     monkeypatch.setattr(sys, "argv", ["main.py", "--allow-import"])
     at = open_page("compress")
     next(box for box in at.selectbox if box.label == "Backbone").set_value("my_nets:make").run()
-    assert "my_nets:make" in planner.commands[-1] and not at.error
+    assert planner.questions[-1]["backbone"]["name"] == "my_nets:make" and not at.error
     assert at.selectbox(key="field-data.name").proto.accept_new_options
 
 

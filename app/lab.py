@@ -1,0 +1,30 @@
+"""Define the pages of the app. The server in ``app/main.py`` runs this file for each visitor.
+
+Each page is one file in ``app/views/``. To add a page, write such a file and add it to the list of pages below.
+"""
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+_ROOT = str(Path(__file__).resolve().parents[1])
+if _ROOT not in sys.path:  # streamlit puts app/ on the path, not the folder that holds it
+    sys.path.insert(0, _ROOT)
+
+from app.components.errors import shown_errors  # noqa: E402
+
+st.set_page_config(
+    page_title="NES Lab", page_icon=str(Path(__file__).parent / "components" / "icon.svg"), layout="wide"
+)
+page = st.navigation(
+    [
+        st.Page("views/start.py", title="Start", icon=":material/home:", default=True),
+        st.Page("views/compress.py", title="Compress", icon=":material/compress:"),
+        st.Page("views/run.py", title="Run", icon=":material/monitoring:"),
+        st.Page("views/epitomes.py", title="Epitomes", icon=":material/grid_on:"),
+        st.Page("views/trade_off.py", title="Trade-off", icon=":material/balance:"),
+    ]
+)
+with shown_errors():
+    page.run()

@@ -1,0 +1,100 @@
+"""Ask the two workers of the app: processes that keep torch loaded, which the app itself never imports.
+
+One worker makes plans. The other does what takes longer, such as plans for a measured time. The server has one pair for all pages.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import streamlit as st
+
+from app.inputs import imports_allowed
+from nes_lab.worker.client import Waiting, Worker
+
+__all__ = ["ask_worker", "start_workers", "stop_workers"]
+
+Kind = Literal["plans", "jobs"]
+
+SECONDS_UNTIL_SHOWN = 0.4
+"""Time after which a page says that it waits for an answer, in seconds. A faster answer changes nothing on the page."""
+
+_LOCK = threading.Lock()
+_WORKERS: dict[Kind, Worker] = {}
+
+
+def start_workers() -> None:
+    """Start both workers. They load torch in the background."""
+    for kind in ("plans", "jobs"):
+        _shared(kind).start()
+
+
+def stop_workers() -> None:
+    """End both workers."""
+    with _LOCK:
+        while _WORKERS:
+            _WORKERS.popitem()[1].close()
+
+
+def ask_worker(
+    kind: Kind,
+    question: str,
+    arguments: Mapping[str, Any],
+    *,
+    text: str,
+    seconds: float = 180.0,
+    own_code: bool = False,
+) -> Any:
+    """Ask a worker, and show on the page that it works if the answer takes longer than a moment.
+
+    If the user changes something on the page meanwhile, the question is cancelled and the page is drawn anew.
+
+    Args:
+        kind: The worker: ``"plans"`` or ``"jobs"``.
+        question: Name of the question.
+        arguments: Arguments of the question, as data for JSON.
+        text: What the worker does, to show while it works, such as ``"Planning"``.
+        seconds: Time that the work may take.
+        own_code: True if the work imports code of the user, which may have changed since the last question. It is done by a new
+            worker then.
+
+    Raises:
+        Refusal: If the question is a user's mistake.
+        WorkerError: If the worker fails or needs too long.
+    """
+    place = st.empty()
+
+    def show(state: Waiting) -> None:
+        # each call of streamlit is a moment at which an edit on the page can end this question
+        if state.seconds < SECONDS_UNTIL_SHOWN:
+            place.empty()
+        else:
+            place.caption(f":material/hourglass: {text}: {state.seconds:.0f} s")
+
+    with _worker(kind, own_code) as worker:
+        answer = worker.ask(question, arguments, seconds=seconds, waiting=show)
+    place.empty()
+    return answer
+
+
+@contextmanager
+def _worker(kind: Kind, own_code: bool) -> Iterator[Worker]:
+    if not own_code:
+        yield _shared(kind)
+        return
+    worker = Worker(kind, python_path=_python_path())
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def _shared(kind: Kind) -> Worker:
+    with _LOCK:
+        return _WORKERS.setdefault(kind, Worker(kind, python_path=_python_path()))
+
+
+def _python_path() -> tuple[str, ...]:
+    return (os.getcwd(),) if imports_allowed() else ()
