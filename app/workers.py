@@ -49,7 +49,7 @@ def ask_worker(
 ) -> Any:
     """Ask a worker, and show on the page that it works if the answer takes longer than a moment.
 
-    If the user changes something on the page meanwhile, the question is cancelled and the page is drawn anew.
+    If the user changes something on the page meanwhile, the question is cancelled and the page is drawn again.
 
     Args:
         kind: The worker: ``"plans"`` or ``"jobs"``.

@@ -33,10 +33,10 @@ SECONDS_BETWEEN_CALLS = 0.05
 
 
 class Waiting(NamedTuple):
-    """Says how far a question is: seconds since it was asked, whether the work has begun, and the newest progress of the work."""
+    """Says how far a question is: seconds since it was asked, whether a worker works on it, and the newest progress of the work."""
 
     seconds: float
-    has_begun: bool
+    is_worked_on: bool
     progress: ProgressEvent | None
 
 

@@ -44,7 +44,7 @@ class LineReader:
 
         Raises:
             TimeoutError: If the socket's timeout ends before a complete message is there. What was received is kept.
-            ValueError: If a message is no JSON object, or is too long.
+            ValueError: If a message is not a JSON object, or is too long.
         """
         while (end := self._received.find(b"\n")) < 0:
             if len(self._received) > self._limit:

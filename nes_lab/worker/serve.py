@@ -31,7 +31,7 @@ from nes_lab.progress_bar import OnProgress, ProgressEvent
 from nes_lab.records.counts import Counts
 from nes_lab.worker.messages import LineReader, is_own_user, send
 
-__all__ = ["Answerer", "serve"]
+__all__ = ["Answerer", "Stopped", "Task", "serve"]
 
 SECONDS_BETWEEN_SIGNS = 0.2
 """Time between two messages that say that the worker lives, in seconds."""

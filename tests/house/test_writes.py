@@ -10,6 +10,7 @@ REASONS = {
     "nes_lab/runs/replace.py": "the one that writes",
     "nes_lab/export/atomic_write.py": "replaces what replace.target_of returns",
     "nes_lab/export/pretrained.py": "writes into the temporary folder of atomic_write",
+    "nes_lab/worker/client.py": "writes the log of a worker into a folder of its own",
     "nes_lab/runs/pack.py": "refuses a path at which anything exists",
     "nes_lab/runs/unpack.py": "writes into a new folder only",
     "nes_lab/cli/environment_checks.py": "writes into a temporary folder",

@@ -84,7 +84,7 @@ def test_worker_answers_and_refuses(worker: Worker):
     states: list[Waiting] = []
     answer = worker.ask("step", {"steps": 12}, waiting=states.append)
     assert answer["steps"] == 12 and answer["pid"] == worker.pid
-    assert any(state.progress and state.progress["done"] > 0 for state in states if state.has_begun)
+    assert any(state.progress and state.progress["done"] > 0 for state in states if state.is_worked_on)
     with pytest.raises(Refusal, match="params=1 cannot be met") as refused:
         worker.ask("refuse", {})
     assert (refused.value.kind, refused.value.least["params"], refused.value.dense["madds"]) == ("BudgetError", 2, 30)
@@ -115,7 +115,7 @@ def test_worker_cancels_the_question_whose_asker_left_and_no_other(worker: Worke
 
 def test_worker_that_does_not_stop_is_replaced(worker: Worker):
     def leave(state: Waiting) -> None:
-        if state.has_begun:
+        if state.is_worked_on:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
