@@ -13,11 +13,12 @@ import tyro
 from nes_lab.cli.entry import INTERRUPTED
 from nes_lab.cli.options import parse
 from nes_lab.cli.train_here import print_end, shown_progress
-from nes_lab.errors import RunError
-from nes_lab.experiment.ranks import is_rank
+from nes_lab.errors import NesLabError, RunError
+from nes_lab.experiment.ranks import is_first, is_rank
 from nes_lab.experiment.run import Run
 from nes_lab.runs.claims import adopt_claim, release_claim
 from nes_lab.runs.launcher import settle, start_waiting
+from nes_lab.runs.put_back import explain_refusal, former_status, put_back
 from nes_lab.runs.store import RunStore
 
 __all__ = ["WorkerCommand", "run_command"]
@@ -60,8 +61,16 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _train(run: Run) -> int:
-    with shown_progress() as on_progress:
-        run.resume(progress=False, on_progress=on_progress)
+    before = former_status(run.folder).get("former")
+    try:
+        with shown_progress() as on_progress:
+            run.resume(progress=False, on_progress=on_progress)
+    except NesLabError as error:
+        if is_first() and before:
+            put_back(run.store, run.id)
+            if former_status(run.folder) == before:  # refused before it began
+                explain_refusal(run.store, run.id, str(error))
+        raise
     return print_end(run)
 
 

@@ -5,6 +5,7 @@
 ``training``: the fields of the training section.
 ``sweep``: the fields of a sweep, and a function that reads them from a file.
 ``load``: read the configuration of an experiment from a file or a mapping, and list its fields.
+``on_resume``: say which fields may change when a run is resumed, and compare two configurations by field.
 """
 
 from nes_lab.packages import needed_for

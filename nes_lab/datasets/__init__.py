@@ -4,6 +4,7 @@ Used by every data set:
 
 - ``registry``: look up data sets by name. It also says how to add one.
 - ``spec``: define a loaded data set and its splits.
+- ``contents``: identify the examples of a split, so that exchanged data is seen.
 - ``sampling``: choose the order of examples, seed their augmentation, divide batches among processes, limit the number of examples.
 - ``seeded``: give each example a seed of its own.
 - ``class_order``: order the classes, which are numbered by it.

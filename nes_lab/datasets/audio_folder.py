@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nes_lab.datasets.audio_table import AudioTable, Clip, read_audio_table
 from nes_lab.datasets.check.listing import SPLITS, DatasetFiles, SplitFiles, collect_error
+from nes_lab.datasets.contents import hash_tensors
 from nes_lab.datasets.sampling import (
     Shard,
     batch_indices,
@@ -94,6 +95,10 @@ class ClipSplit:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def contents(self) -> str:
+        """Return a hash of the samples of the clips, because sound files of equal length have equal sizes."""
+        return hash_tensors(self.clips)
 
     @staticmethod
     def _scaled(clips: Tensor) -> Tensor:

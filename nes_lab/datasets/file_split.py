@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from nes_lab.datasets.contents import hash_files
 from nes_lab.datasets.images import read_rgb
 from nes_lab.datasets.items import Item
 from nes_lab.datasets.sampling import (
@@ -84,6 +86,7 @@ class FileSplit:
         workers: Number of processes that read and transform images; with 0, the main process does it.
         max_replaced: Largest number of unreadable images that training accepts. Each is replaced by another image of its
             class, with a warning. More unreadable images are an error.
+        root: Folder to which the paths of the files are relative when they are compared; None: full paths are compared.
     """
 
     items: Sequence[Item]
@@ -92,6 +95,7 @@ class FileSplit:
     plain_transform: Transform
     workers: int = 0
     max_replaced: int = 0
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         self._loaders: dict[bool, DataLoader] = {}
@@ -99,6 +103,10 @@ class FileSplit:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def contents(self) -> str:
+        """Return a hash of the relative path and the size of each file."""
+        return hash_files(self.items, self.root)
 
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)

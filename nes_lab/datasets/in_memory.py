@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nes_lab.datasets.augment import EachImage, check_augment
+from nes_lab.datasets.contents import hash_tensors
 from nes_lab.datasets.images import pixel_problems
 from nes_lab.datasets.knobs import STANDARD, ImageKnobs, statistics
 from nes_lab.datasets.sampling import (
@@ -100,6 +101,8 @@ class TensorSplit:
         white: Pixel value that means white (16 for digits).
         augment: Function that augments a batch of uint8 images in training; None means no such augmentation.
         each: Random changes to single images, made after ``augment`` in training; None means no such changes.
+        original: Hash of the images before they were resized, because resizing may round differently on another machine.
+            Empty: they were not resized.
 
     Examples:
         >>> split = TensorSplit(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.arange(8), (0.5,), (0.5,))
@@ -115,6 +118,7 @@ class TensorSplit:
     white: float = 255.0
     augment: Augment | None = None
     each: EachImage | None = None
+    original: str = ""
 
     def __post_init__(self) -> None:
         std = torch.tensor(self.std).reshape(-1, 1, 1)
@@ -123,6 +127,10 @@ class TensorSplit:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def contents(self) -> str:
+        """Return a hash of the images, before they were resized."""
+        return self.original or hash_tensors(self.images)
 
     def _normalized(self, images: Tensor) -> Tensor:
         return torch.addcmul(self._shift, images.to(torch.float32), self._scale)
@@ -198,7 +206,9 @@ def in_memory_spec(
             raise DataError(f"data.name={name!r}, {part}: {'; '.join(problems)}")
     kept, notes = limit_examples(train[1], limit, seed, len(classes))
     images, labels = train[0][kept], train[1][kept]
-    images, val_images = (resized(part, image_size, knobs.interpolation) for part in (images, val[0]))
+    given = images, val[0]
+    images, val_images = (resized(part, image_size, knobs.interpolation) for part in given)
+    hashes = ["" if new is old else hash_tensors(old) for new, old in zip((images, val_images), given, strict=True)]
     mean, std = statistics(knobs.normalize, channel_statistics(images, white))
     size = images.shape[-1]
     standard = None if knobs.augment == "none" else augment(size)
@@ -209,8 +219,8 @@ def in_memory_spec(
         classes=classes,
         image_size=size,
         in_channels=images.shape[1],
-        train=TensorSplit(images, labels, mean, std, white, standard, each),
-        val=TensorSplit(val_images, val[1], mean, std, white),
+        train=TensorSplit(images, labels, mean, std, white, standard, each, hashes[0]),
+        val=TensorSplit(val_images, val[1], mean, std, white, original=hashes[1]),
         mean=mean,
         std=std,
         notes=notes,

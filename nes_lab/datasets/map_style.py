@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
 
+from nes_lab.datasets.contents import hash_source
 from nes_lab.datasets.sampling import (
     Shard,
     batch_indices,
@@ -76,6 +77,10 @@ class MapSplit:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def contents(self) -> str:
+        """Return a hash of what identifies the examples; empty if nothing does."""
+        return hash_source(self.source)
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first example as a batch ``(inputs, targets)`` of one."""

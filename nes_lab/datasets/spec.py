@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from nes_lab.datasets.contents import contents_of
 from nes_lab.datasets.sampling import Shard
 
 __all__ = ["DatasetSpec", "Split"]
@@ -95,6 +98,22 @@ class DatasetSpec:
     def num_classes(self) -> int:
         """Return the number of classes of the data set; 0 if it has no classes, or if their number is not known."""
         return len(self.classes)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Return the properties of the data that must be the same when a training resumes, by name. They are computed once.
+
+        They are the numbers of training and validation examples, the class names, a hash of the labels, and for each split a hash
+        of its examples, if there is one (:mod:`nes_lab.datasets.contents`).
+        """
+        splits = {"training": self.train, "validation": self.val}
+        numbers = {f"{name} examples": len(split) for name, split in splits.items()}
+        digest = hashlib.sha256()
+        for split in splits.values():
+            digest.update(split.labels.cpu().numpy().tobytes())
+        contents = {f"content of the {name} split": contents_of(split) for name, split in splits.items()}
+        about = {**numbers, "classes": list(self.classes), "labels": digest.hexdigest()}
+        return about | {name: text for name, text in contents.items() if text}
 
     @property
     def kind(self) -> str:

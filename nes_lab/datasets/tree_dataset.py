@@ -89,7 +89,7 @@ def tree_dataset(
             items, labels = select_items(items, kept), labels[kept]
             notes += limit_notes
         items, labels, broken_notes = _without_broken(items, labels, split, files.classes, skip_broken)
-        splits.append(FileSplit(items, labels, *transforms, workers, int(skip_broken * len(items))))
+        splits.append(FileSplit(items, labels, *transforms, workers, int(skip_broken * len(items)), files.root))
         notes += broken_notes
     only = names[0] if len(names) == 1 else ""
     return DatasetSpec(files.name, files.classes, size, 3, splits[0], splits[-1], mean, std, notes, only_split=only)

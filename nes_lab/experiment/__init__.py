@@ -13,6 +13,8 @@
 ``void_settings``: find the settings that have no effect beside data or a loss in memory.
 ``weights_notes``: say where trained weights and the data of a run may disagree.
 ``same_network``: compare a network with one that was made again by name.
+``same_settings``: compare the configuration of a run with the one it was trained with.
+``same_data``: compare the data of a run with the data it was trained with.
 ``given_again``: compare what is given to continue a run with what the run was created with.
 ``train_here``: train a run in this process, and write how it ended.
 ``run_experiment``: train or resume a run, in one process or in several that train together.

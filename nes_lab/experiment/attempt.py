@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +24,8 @@ from nes_lab.datasets.loaders import NOT_RESUMABLE
 from nes_lab.errors import CheckpointError
 from nes_lab.experiment.build import Built, build, recipe_of
 from nes_lab.experiment.initial_network import load_initial
+from nes_lab.experiment.same_data import Continued
+from nes_lab.experiment.same_settings import settings_record
 from nes_lab.experiment.weights_notes import notes_on_weights
 from nes_lab.nn.inspect import snapshot_layers
 from nes_lab.progress_bar import OnProgress, ProgressEvent
@@ -31,7 +33,7 @@ from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import Checkpoint
 from nes_lab.runs.extensions import extension_text, read_extensions
-from nes_lab.runs.files import read_json
+from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.writer import RunWriter
 from nes_lab.surgery.for_inference import for_inference
 from nes_lab.training import distributed
@@ -43,9 +45,6 @@ from nes_lab.training.signals import StopSignals
 from nes_lab.training.task import CLASSIFICATION, Task
 from nes_lab.training.trackers import Trackers
 from nes_lab.training.training_state import TrainingState
-
-if TYPE_CHECKING:
-    from nes_lab.datasets.spec import DatasetSpec
 
 __all__ = ["Attempt", "make_trainer"]
 
@@ -78,7 +77,7 @@ class Attempt:
         config: The run's configuration.
         signals: Object that records whether SIGTERM or Ctrl-C has asked this process to stop.
         on_progress: Function that is called with each progress event.
-        data: The data that the config names; None loads it.
+        continued: The data, and the fields of the configuration that have changed since the latest checkpoint.
         network: The network that was given in memory when the run was created; None: the run's files can make it.
         task: The loss and the metrics.
     """
@@ -89,12 +88,12 @@ class Attempt:
         config: ExperimentConfig,
         signals: StopSignals,
         on_progress: OnProgress,
-        data: DatasetSpec | None,
+        continued: Continued,
         network: nn.Module | None = None,
         task: Task = CLASSIFICATION,
     ) -> None:
         self.writer, self.config, self.signals, self.on_progress = writer, config, signals, on_progress
-        self.data, self.network, self.task = data, network, task
+        self.continued, self.network, self.task = continued, network, task
         self.extensions = read_extensions(writer.folder)
         self.trackers: Trackers | None = None
         self.begun, self.seconds_before = time.perf_counter(), 0.0
@@ -113,7 +112,9 @@ class Attempt:
         checkpoint = self.writer.latest_checkpoint()
         if checkpoint is not None and checkpoint.state is None:
             raise CheckpointError(f"the checkpoint of step {checkpoint.step} has weights but no state to resume from")
+        self._say_changed()
         built = self._build(checkpoint)
+        self.record = settings_record(self._first_config(), built.data.identity)
         trainer = make_trainer(self.config, built, self._hooks(), self.task)
         if checkpoint is None:
             self._record(built)
@@ -143,7 +144,7 @@ class Attempt:
         plan = None if checkpoint is None else self._stored_plan()
         info = self.writer.store.get(self.writer.run_id)
         start = load_initial(self.writer.folder, info, self.config, self.network)
-        built = build(self.config, plan, self.data, start)
+        built = build(self.config, plan, self.continued.data, start)
         if distributed.world_size() == 1:
             return built
         distributed.broadcast(
@@ -165,7 +166,7 @@ class Attempt:
             config.training.trackers,
             self.writer.store.root.parent / TRACKERS_FOLDER,
             self.writer.run_id,
-            self._first_config(),
+            self._first_config().to_dict(),
             on_failure=lambda name, reason: self.writer.event("tracker_failed", tracker=name, reason=reason),
             first_step=trainer.step + 1,
         )
@@ -174,12 +175,24 @@ class Attempt:
         finally:
             self.trackers.finish()
 
-    def _first_config(self) -> dict[str, Any]:
-        """Return the configuration as it was before any extension, because trackers refuse settings that change."""
-        config = self.config.to_dict()
-        if self.extensions:
-            config["training"]["epochs"] = self.extensions[0].planned
-        return config
+    def _say_changed(self) -> None:
+        """Say in the run's events which fields of the configuration have changed since the latest checkpoint."""
+        changes, unknown = self.continued.changes, self.continued.unknown
+        if changes:
+            about = {change.path: {"before": change.before, "now": change.now} for change in changes}
+            self.writer.event("settings_changed", fields=about)
+        if unknown:
+            self.writer.event("settings_not_compared", reason=unknown)
+
+    def _first_config(self) -> ExperimentConfig:
+        """Return the configuration as it was before any extension.
+
+        Trackers refuse settings that change, and the run's ``config.json`` keeps the number of epochs.
+        """
+        if not self.extensions:
+            return self.config
+        training = self.config.training.model_copy(update={"epochs": self.extensions[0].planned})
+        return self.config.model_copy(update={"training": training})
 
     def _hooks(self) -> Hooks:
         return Hooks(
@@ -257,8 +270,9 @@ class Attempt:
     def _checkpoint(self, trainer: TrainingState) -> None:
         weights, state = self.writer.checkpoint_paths(trainer.step)
         save_training(trainer, weights, state, seconds=self._seconds())
-        keep = self.config.training.keep_checkpoints
-        self.writer.commit_checkpoint(trainer.step, [weights, state], keep, trainer.score())
+        settings, keep = weights.with_suffix(".json"), self.config.training.keep_checkpoints
+        write_json(settings, self.record)
+        self.writer.commit_checkpoint(trainer.step, [weights, state, settings], keep, trainer.score())
 
     def _epoch_end(self, trainer: TrainingState) -> None:
         if trainer.epoch % self.stride == 0 or trainer.step >= trainer.total:

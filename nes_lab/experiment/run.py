@@ -14,6 +14,7 @@ from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.errors import OptionError, RunError, check_choice
 from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.ranks import is_first, only_first
+from nes_lab.experiment.same_settings import check_settings
 from nes_lab.experiment.train_here import train_here
 from nes_lab.progress_bar import OnProgress, check_progress, progress_reporter
 from nes_lab.records.options import ExportForm, ExportFormat
@@ -133,7 +134,8 @@ class Run(RunHandle):
 
         Raises:
             RunError: If the run is finished or trains already, or the training fails.
-            CheckpointError: If an object differs from the one that the run was created with. The run does not change then.
+            CheckpointError: If an object differs from the one that the run was created with, or if the run's configuration or
+                data has changed since. The run does not change then.
         """
         check_progress(progress, on_progress)
         memory = self.memory.with_given(network=network, data=data, loss=loss, metrics=metrics)
@@ -186,7 +188,8 @@ class Run(RunHandle):
         Raises:
             OptionError: If ``epochs`` is not more than the run has now.
             RunError: If the run trains or waits in the queue, has no checkpoint, or the training fails.
-            CheckpointError: If an object differs from the one that the run was created with. The run does not change then.
+            CheckpointError: If an object differs from the one that the run was created with, or if the run's configuration or
+                data has changed since. The run does not change then.
 
         Examples:
             >>> import nes_lab, tempfile
@@ -215,6 +218,7 @@ class Run(RunHandle):
 
         Raises:
             RunError: If the run is finished or trains already, or if something that was given in memory must be given again.
+            CheckpointError: If the configuration has changed since the run was trained.
         """
         self._check_resumable(self.memory)
 
@@ -227,6 +231,7 @@ class Run(RunHandle):
 
     def _check_needs(self, info: RunInfo, memory: Memory) -> None:
         memory.check(info)
+        check_settings(self.folder)
         with imports_of_run(self.folder):  # it checks that what the run imports is found and allowed
             if memory is not self.memory:  # something was given to this call
                 from nes_lab.experiment.given_again import check_given

@@ -19,6 +19,7 @@ from nes_lab.errors import NesLabError, RunError
 from nes_lab.experiment.attempt import Attempt, make_trainer
 from nes_lab.experiment.build import Built, build
 from nes_lab.experiment.initial_network import load_initial
+from nes_lab.experiment.same_data import Continued, check_continued
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.renamed import progress_or_old_callback, renamed_arguments
@@ -77,7 +78,9 @@ def run_experiment(
 
     Raises:
         RunError: If another process trains the run, the training diverged, or there was not enough memory.
-        NesLabError: If the config, the data or a checkpoint is not valid.
+        CheckpointError: If a checkpoint is not valid, or the configuration or the data has changed since. If they have changed,
+            the run stays as it was.
+        NesLabError: If the config or the data is not valid.
 
     Examples:
         >>> import tempfile
@@ -94,10 +97,16 @@ def run_experiment(
             with cpu_threads(config.training.threads):
                 return _follow(store, run_id, config, signals, data, task)
         check_trackers(config.training.trackers)
-        with RunWriter(store, run_id) as writer:
+        continued = Continued(data)
+
+        def check() -> None:
+            nonlocal continued
+            continued = check_continued(store.path(run_id), config, data)
+
+        with RunWriter(store, run_id, check) as writer:
             try:
                 with cpu_threads(config.training.threads), progress_reporter(progress, on_progress, "run") as report:
-                    return Attempt(writer, config, signals, report, data, network, task).run()
+                    return Attempt(writer, config, signals, report, continued, network, task).run()
             except torch.OutOfMemoryError as error:
                 reason = _out_of_memory(config, error)
                 writer.status("failed", reason=reason)

@@ -12,6 +12,7 @@ from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.ranks import is_first, is_rank, processes_of, train_as_rank, train_in_ranks
 from nes_lab.progress_bar import OnProgress
 from nes_lab.runs.launcher import settle
+from nes_lab.runs.put_back import put_back
 from nes_lab.runs.store import RunStore
 
 __all__ = ["train_here"]
@@ -27,7 +28,8 @@ def train_here(store: RunStore, run_id: str, memory: Memory, on_progress: OnProg
         on_progress: Function that is called with progress events.
 
     Raises:
-        NesLabError: If the training fails. The run is marked as failed.
+        NesLabError: If the training fails. The run is marked as failed. If it is refused before it begins, it keeps the state that
+            it had before it was queued.
         KeyboardInterrupt: After Ctrl-C in one of several processes that torchrun has started.
     """
     try:
@@ -44,6 +46,6 @@ def train_here(store: RunStore, run_id: str, memory: Memory, on_progress: OnProg
             raise
         settle(store, run_id, "cancelled", "interrupted before training began")
     except (NesLabError, OSError, ImportError, RuntimeError) as error:
-        if is_first():
+        if is_first() and not put_back(store, run_id):
             settle(store, run_id, "failed", f"{type(error).__name__}: {error}"[:2000])
         raise

@@ -15,6 +15,7 @@ from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import RunError
 from nes_lab.experiment.build import build
 from nes_lab.experiment.initial_network import load_initial
+from nes_lab.experiment.same_settings import trained_config
 from nes_lab.export.pretrained import save_pretrained
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.records.compression_plan import CompressionPlan
@@ -86,7 +87,7 @@ def trained_network(
     if checkpoint is None or checkpoint.state is None:
         raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to load")
     folder, info = store.path(run_id), store.get(run_id)
-    config = _untaught(load_config(info.config))
+    config = _untaught(trained_config(folder) or load_config(info.config))
     with imports_of_run(folder):
         start = load_initial(folder, info, config, network)
         built = build(config, _stored_plan(folder), _recorded_data(store, run_id), start)

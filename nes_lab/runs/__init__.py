@@ -14,6 +14,7 @@
 ``claims``: reserve a run for the one process that trains it or is about to train it.
 ``extensions``: record and read the extensions of a run: more epochs than it was planned with.
 ``extend``: give a run more epochs.
+``put_back``: give a queued run its former status again, because it was refused before it began.
 ``archive``: define the file that carries a run to another machine, and check such a file.
 ``pack``: pack a run into one file.
 ``unpack``: import a run that was packed on another machine.

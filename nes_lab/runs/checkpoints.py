@@ -35,10 +35,13 @@ __all__ = [
     "drop_unfinished",
     "empty_manifest",
     "file_name",
+    "has_any",
     "latest",
+    "latest_settings",
 ]
 
-_KINDS = {".safetensors": "weights", ".pt": "state"}
+_KINDS = {".safetensors": "weights", ".pt": "state", ".json": "settings"}
+_ENDINGS = {"weights": ".safetensors", "state": ".state.pt", "settings": ".json"}
 
 
 @dataclass(frozen=True)
@@ -148,9 +151,10 @@ def file_name(step: int, attempt: int, kind: str) -> str:
     Args:
         step: Training steps done.
         attempt: 1 before the run was resumed, 2 after the first resume, and so on.
-        kind: ``weights``, or ``state`` for the file with the optimizer's state.
+        kind: ``weights``, ``state`` for the file with the optimizer's state, or ``settings`` for the file that says with what
+            configuration and data the run was trained.
     """
-    return f"step-{step:08d}-a{attempt:02d}" + (".safetensors" if kind == "weights" else ".state.pt")
+    return f"step-{step:08d}-a{attempt:02d}{_ENDINGS[kind]}"
 
 
 def commit(
@@ -165,7 +169,7 @@ def commit(
         run: Folder of the run.
         step: Training steps done.
         attempt: 1 if the files were written before the run was resumed, 2 after the first resume, and so on.
-        files: One ``.safetensors`` file and at most one ``.pt`` file, both in the folder of checkpoints.
+        files: One ``.safetensors`` file, and at most one ``.pt`` file and one ``.json`` file, all in the folder of checkpoints.
         keep: How many of the newest checkpoints are kept.
         score: How good this checkpoint is in validation; None if it was not validated.
 
@@ -180,7 +184,9 @@ def commit(
     for path in files:
         kind = _KINDS.get(path.suffix)
         if kind is None or kind in entry["files"] or path.parent.resolve() != folder.resolve():
-            raise CheckpointError(f"{path} cannot be committed: give one .safetensors and one .pt file in {folder}")
+            raise CheckpointError(
+                f"{path} cannot be committed: give one .safetensors, one .pt and one .json file in {folder}"
+            )
         entry["files"][kind] = _settle(path, folder / file_name(step, attempt, kind))
     if "weights" not in entry["files"]:
         raise CheckpointError(f"the checkpoint of step {step} has no .safetensors file")
@@ -313,6 +319,36 @@ def latest(run: Path) -> Checkpoint | None:
     return None
 
 
+def has_any(run: Path) -> bool:
+    """Return True if a run has saved a checkpoint, even if it is damaged.
+
+    Raises:
+        CheckpointError: If the list of checkpoints cannot be read.
+    """
+    return bool(_entries(run / layout.CHECKPOINTS, run))
+
+
+def latest_settings(run: Path) -> dict[str, Any] | None:
+    """Return the configuration and the data with which a run was trained, as its newest checkpoint records them.
+
+    Only the small file that records them is read. Its SHA-256 is compared with the stored one.
+
+    Returns:
+        The content of the file; None if the run has no checkpoint, or if older versions wrote its checkpoints.
+
+    Raises:
+        CheckpointError: If the list of checkpoints cannot be read.
+    """
+    folder = run / layout.CHECKPOINTS
+    for entry in reversed(_entries(folder, run)):
+        files = entry.get("files")
+        about = files.get("settings") if isinstance(files, dict) else None
+        if about is not None and not _why_file_broken(folder, about):
+            with contextlib.suppress(FileNotFoundError, RunError):
+                return read_json(folder / about["name"])
+    return None
+
+
 def best(run: Path, averaged: bool | None = False) -> Checkpoint | None:
     """Return the checkpoint of a run with the best validation.
 
@@ -366,15 +402,20 @@ def _why_broken(folder: Path, entry: dict[str, Any]) -> str:
     files = entry.get("files")
     if type(entry.get("step")) is not int or not isinstance(files, dict) or "weights" not in files:
         return "its entry in the manifest is damaged"
-    for about in files.values():
-        name = about.get("name") if isinstance(about, dict) else None
-        if not isinstance(name, str) or Path(name).name != name or (folder / name).is_symlink():
-            return "its entry in the manifest is damaged"
-        try:
-            if (folder / name).stat().st_size != about.get("size"):
-                return f"{name} has the wrong size"
-            if sha256_of(folder / name) != about.get("sha256"):
-                return f"{name} was altered (its SHA-256 differs)"
-        except OSError as error:
-            return f"{name} cannot be read ({error.strerror or error})"
+    return next(filter(None, (_why_file_broken(folder, about) for about in files.values())), "")
+
+
+def _why_file_broken(folder: Path, about: object) -> str:
+    name = about.get("name") if isinstance(about, dict) else None
+    if not isinstance(about, dict) or not isinstance(name, str) or Path(name).name != name:
+        return "its entry in the manifest is damaged"
+    if (folder / name).is_symlink():
+        return "its entry in the manifest is damaged"
+    try:
+        if (folder / name).stat().st_size != about.get("size"):
+            return f"{name} has the wrong size"
+        if sha256_of(folder / name) != about.get("sha256"):
+            return f"{name} was altered (its SHA-256 differs)"
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror or error})"
     return ""

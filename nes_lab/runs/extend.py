@@ -12,9 +12,10 @@ from typing import Any
 from nes_lab.errors import OptionError, RunError, check_int
 from nes_lab.runs import checkpoints, layout
 from nes_lab.runs.extensions import Extension, add_extension
-from nes_lab.runs.files import remove, write_json
+from nes_lab.runs.files import write_json
 from nes_lab.runs.info import RunInfo, read_info
 from nes_lab.runs.lock import hold_lock
+from nes_lab.runs.put_back import drop_requests, former_status, queued_status
 from nes_lab.runs.store import RunStore
 
 __all__ = ["check_extension", "extend"]
@@ -41,12 +42,11 @@ def extend(store: RunStore, run_id: str, epochs: int) -> Extension:
         info = read_info(folder)  # again, now that no process can write to the run
         planned = check_extension(info, epochs)
         extension = _extension(folder, info, planned, epochs)
+        former = former_status(folder)
         add_extension(folder, extension)
-        remove(folder / layout.CLAIM)
-        remove(folder / layout.CANCEL)
+        drop_requests(folder, info)
         total = info.total * epochs // planned
-        status = {"state": "queued", "reason": "", "step": info.step, "total": total, "attempt": info.attempt}
-        write_json(folder / layout.STATUS, status)
+        write_json(folder / layout.STATUS, queued_status(info, former, total=total, extended=True))
     return extension
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
-from nes_lab.runs.files import read_json, write_json
+from nes_lab.runs.files import read_json, remove, write_json
 from nes_lab.text import format_value
 
-__all__ = ["Extension", "add_extension", "extended_config", "extension_text", "read_extensions"]
+__all__ = ["Extension", "add_extension", "drop_extension", "extended_config", "extension_text", "read_extensions"]
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,22 @@ def add_extension(folder: Path, extension: Extension) -> None:
     Raises:
         RunError: If the file cannot be written, or is damaged.
     """
-    entries = [asdict(earlier) for earlier in read_extensions(folder)]
-    entries.append(asdict(extension) | {"time": time.time()})
+    earlier = read_json(folder / layout.EXTENSIONS)["extensions"] if read_extensions(folder) else []
+    entries = [*earlier, asdict(extension) | {"time": time.time()}]
     write_json(folder / layout.EXTENSIONS, {"schema_version": layout.SCHEMA_VERSION, "extensions": entries})
+
+
+def drop_extension(folder: Path) -> None:
+    """Remove the latest extension from the file ``extensions.json`` of a run. Without extensions, the file is removed too.
+
+    Raises:
+        RunError: If the file cannot be written, or is damaged.
+    """
+    entries = read_json(folder / layout.EXTENSIONS)["extensions"][:-1]
+    if entries:
+        write_json(folder / layout.EXTENSIONS, {"schema_version": layout.SCHEMA_VERSION, "extensions": entries})
+    else:
+        remove(folder / layout.EXTENSIONS)
 
 
 def extended_config(config: Mapping[str, Any], extensions: Sequence[Extension]) -> dict[str, Any]:

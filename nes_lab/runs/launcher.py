@@ -17,6 +17,7 @@ from nes_lab.runs import claims, layout, process, queue, spawn
 from nes_lab.runs.files import read_json, remove, write_json
 from nes_lab.runs.info import RunInfo, read_info, refuse_finished
 from nes_lab.runs.lock import hold_lock
+from nes_lab.runs.put_back import drop_requests, former_status, queued_status
 from nes_lab.runs.store import RunStore
 
 __all__ = ["cancel", "holders", "launch", "max_parallel_runs", "requeue", "runs_before", "settle", "start_waiting"]
@@ -68,9 +69,9 @@ def requeue(store: RunStore, info: RunInfo) -> None:
     """
     folder = store.path(info.id)
     with hold_lock(folder):
-        remove(folder / layout.CLAIM)
-        remove(folder / layout.CANCEL)
-        write_json(folder / layout.STATUS, _status(info, "queued", ""))
+        former = former_status(folder)
+        drop_requests(folder, info)
+        write_json(folder / layout.STATUS, queued_status(info, former))
 
 
 def _status(info: RunInfo, state: str, reason: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -51,6 +51,8 @@ class RunWriter:
     Args:
         store: The store of the run.
         run_id: Id of the run.
+        check: Function that is called when the run is locked and nothing is written yet. If it raises an error, the run stays as
+            it was. None: nothing is checked.
 
     Raises:
         RunError: If another process already writes to the run; the message names the pid of that process. Also if the run is
@@ -67,8 +69,8 @@ class RunWriter:
         ('finished', 0.5)
     """
 
-    def __init__(self, store: RunStore, run_id: str) -> None:
-        self.store, self.run_id = store, run_id
+    def __init__(self, store: RunStore, run_id: str, check: Callable[[], object] | None = None) -> None:
+        self.store, self.run_id, self.check = store, run_id, check
         self.folder = store.path(run_id)
         self.checkpoint_dir = self.folder / layout.CHECKPOINTS
         self.attempt = 0
@@ -83,6 +85,8 @@ class RunWriter:
         self._lock = lock(self.folder)
         try:
             refuse_finished(read_info(self.folder))
+            if self.check is not None:
+                self.check()
             before = self._last_status()
             self.attempt = int(before.get("attempt") or 0) + 1
             self._metrics = open_to_append(self.folder / layout.METRICS)

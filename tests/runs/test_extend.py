@@ -104,7 +104,7 @@ def test_extend_survives_a_kill_at_each_step(store, monkeypatch, kill_at):
     with monkeypatch.context() as patch:
         patch.setattr("nes_lab.runs.extensions.write_json", lambda *args: killed(*args) or write_json(*args))
         patch.setattr("nes_lab.runs.extend.write_json", lambda *args: killed(*args) or write_json(*args))
-        patch.setattr("nes_lab.runs.extend.remove", killed)
+        patch.setattr("nes_lab.runs.put_back.remove", killed)
         with pytest.raises(KeyboardInterrupt):
             extend(store, run_id, 40)
     info = store.get(run_id)
