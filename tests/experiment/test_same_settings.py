@@ -90,11 +90,11 @@ def other_value(knob: Knob, value: Any, place: Path) -> Any:
         return ["layer"]
     if isinstance(value, str) and "%" in value:
         return "40%"
+    if isinstance(value, str):
+        return "other"
     if int in kinds:
         return 17 if value is None else value + 1
-    if float in kinds:
-        return 0.5 if not value else value / 2
-    return "other"
+    return 0.5 if not value else value / 2
 
 
 def paused_run(tmp_path: Path) -> tuple[RunStore, Path]:
