@@ -37,6 +37,7 @@ MAY_CHANGE = {
 
 MAY_MOVE = {
     "data.root": "the relative path and the size of each file are compared",
+    "data.class_order": "the class names are compared, in their order",
     "backbone.checkpoint": "the SHA-256 of the file is compared",
     "training.kd_checkpoint": "the SHA-256 of the file is compared",
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.config import ExperimentConfig, load_config
-from nes_lab.config.on_resume import MAY_MOVE, SettingChange, on_resume, setting_changes
+from nes_lab.config.on_resume import SettingChange, on_resume, setting_changes
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.runs import checkpoints, layout
 from nes_lab.runs.files import sha256_of
@@ -20,6 +20,8 @@ from nes_lab.runs.info import read_config
 __all__ = ["check_settings", "settings_record", "trained_config"]
 
 RECORD_SCHEMA = 1
+HASHED = ("backbone.checkpoint", "training.kd_checkpoint")
+"""Fields that name a file with weights. The file may move, but its SHA-256 must stay the same."""
 
 
 def settings_record(config: ExperimentConfig, data: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def settings_record(config: ExperimentConfig, data: dict[str, Any]) -> dict[str,
 def _files(config: ExperimentConfig) -> dict[str, Path]:
     """Return the files that a configuration names, by the dotted path of the field."""
     tree = config.model_dump()
-    found = {path: tree[path.split(".")[0]][path.split(".")[1]] for path in MAY_MOVE if path != "data.root"}
+    found = {path: tree[path.split(".")[0]][path.split(".")[1]] for path in HASHED}
     return {path: file for path, file in found.items() if file is not None}
 
 

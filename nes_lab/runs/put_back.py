@@ -55,7 +55,7 @@ def drop_requests(folder: Path, info: RunInfo) -> None:
 
 
 def put_back(store: RunStore, run_id: str) -> bool:
-    """Give a queued run the status that it had before it was queued. An extension that was not begun is taken back.
+    """Give a queued run the status that it had before it was queued. An extension that did not start is taken back.
 
     Returns:
         True if the status was put back. False if the run is not queued, was queued for its first start, or is locked.

@@ -266,6 +266,8 @@ def _describe_change(name: str, before: object, now: object) -> str:
     if name.startswith("content of"):
         return f"{name}: other files, sizes or numbers"
     if isinstance(before, list) and isinstance(now, list):
+        if sorted(before) == sorted(now):
+            return f"{name}: another order"
         gone = [entry for entry in before if entry not in now]
         new = [entry for entry in now if entry not in before]
         if not gone and not new:

@@ -17,7 +17,7 @@ from nes_lab.errors import CheckpointError, NesLabError
 from nes_lab.experiment import attempt, same_data
 from nes_lab.experiment.run import Run
 from nes_lab.experiment.run_experiment import resume, run_experiment
-from nes_lab.experiment.same_settings import settings_record
+from nes_lab.experiment.same_settings import check_settings, settings_record
 from nes_lab.runs import layout, spawn
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.store import RunStore
@@ -42,6 +42,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "training.epochs": {"training.epochs": 30},
     "data.augment": {"data.augment": "none"},
     "data.root": {"data.root": "/elsewhere"},
+    "data.class_order": {"data.class_order": "natural"},
     "data.skip_broken": {"data.skip_broken": 0.005},
     "training.min_lr": {"training.min_lr": 0.001},
 }
@@ -219,6 +220,18 @@ def test_a_run_sees_exchanged_images_and_is_left_as_it_was(tmp_path):
     (event,) = [event for event in store.events(run_id) if event["kind"] == "settings_changed"]
     assert event["fields"]["data.root"] == {"before": str(root), "now": str(moved)}
     assert list(event["fields"]) == ["label", "data.root", "data.workers", "training.keep_checkpoints"]
+
+
+def test_a_run_sees_another_order_of_its_classes(tmp_path):
+    """Labels are positions in the list of classes, so another order would permute them."""
+    store, run_id, _ = image_run(tmp_path)
+    run_experiment(store, run_id, on_progress=cancel_at(store, run_id, 2))
+    (tmp_path / "order.txt").write_text("cat\ndog\n")
+    edit(store.path(run_id), **{"data.class_order": str(tmp_path / "order.txt")})
+    assert check_settings(store.path(run_id))  # the same order, from a file
+    (tmp_path / "order.txt").write_text("dog\ncat\n")
+    with pytest.raises(CheckpointError, match="classes: another order"):
+        Run(store, run_id).resume(progress=False)
 
 
 def test_a_finished_run_that_may_not_be_extended_stays_finished(tmp_path):
