@@ -22,7 +22,7 @@ __all__ = ["Continued", "check_continued"]
 
 @dataclass(frozen=True)
 class Continued:
-    """What was found when a run was compared with its newest checkpoint.
+    """Holds the data and the changed settings of a run that continues from a checkpoint.
 
     Attributes:
         data: The data, if it was given or loaded; otherwise None.
