@@ -228,7 +228,12 @@ class Attempt:
         self.writer.event("task", **self.task.to_dict())
         if (fit := built.fit) is not None:
             about = {"residual": fit.residual, "residual_before": fit.residual_before, "seconds": fit.seconds}
-            self.writer.event("fit", starts=fit.starts, calibration_batches=fit.calibration_batches, **about)
+            same = {"agreement": fit.agreement, "output_error": fit.output_error, "comparison": fit.comparison}
+            self.writer.event("fit", starts=fit.starts, calibration_batches=fit.calibration_batches, **about, **same)
+            self.writer.summary(
+                **{f"fit_{name}": same[name] for name in ("agreement", "output_error") if same[name] is not None}
+            )
+            logger.info("fitted: %s", fit.comparison)
         if self.config.start is not None:
             self.writer.event("start_from", start=self.config.start)
         data = built.data

@@ -8,5 +8,6 @@
 ``input_moments``: measure the mean and covariance of the inputs of each layer over calibration batches.
 ``calibration_batches``: read model inputs from a data loader or a list of batches.
 ``norm_statistics``: measure the running mean and variance of batch norms again, on given batches.
+``agreement``: compare the outputs of the fitted network with those of the dense network.
 ``row_scales``: move a factor for each output channel of a layer into the batch norm after the layer.
 """

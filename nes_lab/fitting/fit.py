@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.errors import OptionError, check_choice, check_int
+from nes_lab.fitting.agreement import Agreement, keep_first, measure_agreement
 from nes_lab.fitting.input_moments import Moments, input_moments
 from nes_lab.fitting.norm_statistics import reestimate_norms_
 from nes_lab.fitting.row_scales import move_into_norm_, scaling_norms
@@ -98,7 +99,8 @@ def fit(
 
         The report gives for each layer the residual before and after the fit: the
         error of the sampled weight relative to the dense weight. It also says if starts were searched, and names the
-        batch norm that stores the factors of the output channels.
+        batch norm that stores the factors of the output channels. With ``calibration`` or ``norms`` it compares the outputs of
+        the fitted and the dense network, and says if the network must be trained before it is used.
 
     Raises:
         PlanError: If the plan was made for another model, or a weight contains NaN.
@@ -128,6 +130,11 @@ def fit(
         raise OptionError("model is on the meta device, where there are no weights to fit; load them first")
     if calibration is norms and isinstance(norms, Iterator):
         calibration = norms = list(norms)  # an iterator can be read only once
+    compared = "norms" if calibration is None else "calibration"
+    if compared == "norms":
+        norms, shown = keep_first(norms)
+    else:
+        calibration, shown = keep_first(calibration)
     layers: list[LayerFit] = []
     with progress_reporter(progress, on_progress, "fitting") as report, torch.inference_mode(False), torch.no_grad():
         moments, calibration_count = (
@@ -139,10 +146,14 @@ def fit(
             task = _LayerTask(name, search_starts, row_scales, snapped, seed, moments.get(name), norm_of.get(name, ""))
             layers.append(_fit_layer(task, model, student))
         norm_count = 0 if norms is None else reestimate_norms_(student, norms, "norms", report)
+        same = Agreement() if shown is None else measure_agreement(model, student, compared, shown, report)
         report({"done": 1, "total": 1, "phase": "fit", "label": "done"})
     student.nes_lab_plan = plan  # type: ignore[assignment]
     starts, seconds = "search" if search_starts else "plan", time.perf_counter() - begun
-    return student, FitReport(tuple(layers), starts, snapped, calibration_count, norm_count, seed, seconds)
+    counts = (calibration_count, norm_count)
+    return student, FitReport(
+        tuple(layers), starts, snapped, *counts, seed, seconds, same.same_top1, same.output_error, same.examples
+    )
 
 
 def _snapped(plan: CompressionPlan, snap: bool | None) -> bool:

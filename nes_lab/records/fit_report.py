@@ -14,6 +14,12 @@ from nes_lab.records.table import Table
 
 __all__ = ["FitReport", "LayerFit"]
 
+LEAST_AGREEMENT = 0.9
+"""Share of equal predictions below which the report says that the network must be trained."""
+
+LARGEST_OUTPUT_ERROR = 0.3
+"""Relative difference of outputs above which the report says so, for outputs that are not predictions of classes."""
+
 
 @dataclass(frozen=True)
 class LayerFit(Part):
@@ -68,6 +74,12 @@ class FitReport(Record):
             statistics were kept.
         seed: Seed of all random numbers.
         seconds: Duration of the complete fit, in seconds.
+        agreement: Share of examples for which the fitted and the dense network have the same largest output (the same top-1
+            prediction). None: it was not measured, or the outputs are not of the shape ``(examples, classes)``.
+        output_error: Norm of the difference between the outputs of both networks, relative to the norm of the dense network's
+            outputs. None: it was not measured, because there were no batches.
+        compared_examples: Number of examples on which the outputs were compared: at most about 512, from the calibration
+            batches or else from the batches for norms.
 
     Examples:
         >>> import torch, nes_lab
@@ -88,6 +100,36 @@ class FitReport(Record):
     norm_batches: int
     seed: int
     seconds: float
+    agreement: float | None = None
+    output_error: float | None = None
+    compared_examples: int = 0
+
+    @property
+    def needs_training(self) -> bool:
+        """True if the outputs of the fitted network are known to be far from those of the dense network.
+
+        Then less than 90 % of the predictions are the same or, for outputs that are not predictions of classes, the outputs
+        differ by more than 30 %.
+        """
+        if self.agreement is not None:
+            return self.agreement < LEAST_AGREEMENT
+        return self.output_error is not None and self.output_error > LARGEST_OUTPUT_ERROR
+
+    @property
+    def comparison(self) -> str:
+        """A sentence that compares the outputs of the fitted network with those of the dense network."""
+        if self.output_error is None:
+            return "agreement with the dense network: not measured; give calibration= or norms="
+        told = (
+            f"outputs differ from the dense network's by {self.output_error:.1%} on {self.compared_examples} examples"
+        )
+        if self.agreement is not None:
+            told = f"same top-1 prediction as the dense network for {self.agreement:.1%} of {self.compared_examples} examples; {told}"
+        return (
+            f"{told}. Train it before use: it has lost much of what the dense network knows"
+            if self.needs_training
+            else told
+        )
 
     @property
     def residual(self) -> float:
@@ -116,7 +158,7 @@ class FitReport(Record):
         return [asdict(layer) for layer in self.layers]
 
     def __repr__(self) -> str:
-        return f"FitReport: {len(self.layers)} layers, starts {self.starts}; {self._summary()}"
+        return f"FitReport: {len(self.layers)} layers, starts {self.starts}; {self._summary()}; {self.comparison}"
 
     def table(self) -> Table:
         """Return the fit report as a table with one row per layer.
@@ -126,7 +168,7 @@ class FitReport(Record):
         errors = ("error_before", "error_after") if any(layer.error_after is not None for layer in self.layers) else ()
         keys = ("name", "residual_before", "residual_after", *errors, "seconds", "starts", "method")
         rows = [asdict(x) | ({"method": f"{x.method}, rows scaled in {x.norm}"} if x.norm else {}) for x in self.layers]
-        return Table(columns(*keys), rows, after=[self._summary()])
+        return Table(columns(*keys), rows, after=[self._summary(), self.comparison])
 
     def _summary(self) -> str:
         parts = [f"all weights: residual {self.residual_before:.3f} before, {self.residual:.3f} after"]

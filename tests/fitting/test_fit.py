@@ -159,7 +159,7 @@ def test_fit_tells_its_progress_and_its_report_reads_well():
     x, events = batches(2), []
     report = nes_lab.fit(network(), plan(), calibration=x[:1], norms=x, on_progress=events.append)[1]
     assert [event["label"] for event in events if event["phase"] == "fit"][:-1] == list(plan().layers)
-    assert {event["phase"] for event in events} == {"fit", "calibration", "norms"}
+    assert {event["phase"] for event in events} == {"fit", "calibration", "norms", "comparison"}
     assert all(0 <= event["done"] <= event["total"] for event in events)
     assert nes_lab.FitReport.from_json(report.to_json()) == report
     text = str(report)
