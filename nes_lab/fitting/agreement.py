@@ -29,7 +29,7 @@ LARGEST_ERROR = 1e6
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well the outputs of a fitted network agree with those of the dense network.
+    """Result of comparing the outputs of a fitted network with those of the dense network.
 
     Args:
         same_top1: Share of examples for which both networks have the same largest output; None: the outputs are not of the
