@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from nes_lab.experiment.initial_network import is_compressed
 from nes_lab.fitting.fit import fit
 from nes_lab.import_spec import is_import_spec
 from nes_lab.models.create import dense_backbone
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.planning.from_config import plan_from_config
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
@@ -224,7 +224,7 @@ def _teacher(
                 f"training.kd_weight={training.kd_weight:g}: with backbone.new_head the dense network's classifier "
                 "is untrained; train it first and give its weights as training.kd_checkpoint"
             )
-        teacher = copy.deepcopy(dense)
+        teacher = copy_network(dense)
     else:
         raise OptionError(
             f"training.kd_weight={training.kd_weight:g} needs a teacher that has learned: give training.kd_checkpoint, "

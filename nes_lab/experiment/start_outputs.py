@@ -5,14 +5,13 @@ Tests: tests/experiment/test_start_from.py.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from nes_lab.datasets.sampling import stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import NesLabError, OptionError
+from nes_lab.nn.copy_network import copy_network
 
 __all__ = ["with_outputs_for"]
 
@@ -67,7 +66,7 @@ def _with_new_head(network: nn.Module, classes: int, seed: int, differ: str) -> 
     If the network's compression plan compresses the old classifier, the copy has no attribute ``nes_lab_plan``.
     """
     layer = (getattr(network, "default_cfg", None) or {}).get("classifier")
-    network = copy.deepcopy(network)
+    network = copy_network(network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if hasattr(network, "reset_classifier"):  # timm's networks

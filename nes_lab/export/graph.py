@@ -5,7 +5,6 @@ The epitome layers become plain layers, or layers made of operations that every 
 
 from __future__ import annotations
 
-import copy
 from typing import get_args
 
 import torch
@@ -18,8 +17,10 @@ from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.export.example import ExampleInput
 from nes_lab.export.gathers import BlendedExpansion, FoldByGathers, JointWeight
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.options import ExportForm
+from nes_lab.surgery.carry_over import copy_with_replacements
 from nes_lab.surgery.replace import materialize
 
 __all__ = ["FORMS", "GraphLayer", "choose_executions_", "prepare_for_export"]
@@ -43,16 +44,17 @@ def prepare_for_export(model: nn.Module, form: ExportForm) -> nn.Module:
     check_choice("form", form, FORMS)
     if form == "materialized":
         return materialize(model).eval()
-    copied = copy.deepcopy(model).eval()
-    memo: dict[int, object] = {}
+    copied = copy_network(model).eval()
     for module in list(copied.modules()):
         if isinstance(module, EpitomeLayer):
             module.freeze()
-            if (
-                type(module).forward is EpitomeLayer.forward
-            ):  # other layers (standardized weights) are traced as they are
-                memo[id(module)] = GraphLayer(module)
-    return copy.deepcopy(copied, memo)
+    return copy_with_replacements(copied, _graph_layer)
+
+
+def _graph_layer(name: str, module: nn.Module) -> nn.Module | None:
+    """Return the layer to trace in place of an epitome layer; None for others, also for those with standardized weights."""
+    plain = isinstance(module, EpitomeLayer) and type(module).forward is EpitomeLayer.forward
+    return GraphLayer(module) if plain else None
 
 
 def choose_executions_(graph: nn.Module, example: ExampleInput) -> None:
@@ -85,6 +87,7 @@ class GraphLayer(nn.Module):
 
     def __init__(self, layer: EpitomeLayer) -> None:
         super().__init__()
+        vars(self).update({name: value for name, value in vars(layer).items() if isinstance(value, int | str | tuple)})
         self.epitome, self.bias = layer.epitome, layer.bias
         self.register_buffer("scale", layer.scale)
         self._layer = (layer,)  # in a tuple it is not a submodule, so its tensors are not exported a second time

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from nes_lab.export.outputs import name_outputs, names_of_outputs
 from nes_lab.export.parity import fixed_batch_text, verify_file
 from nes_lab.export.report import ExportReport, versions_of
 from nes_lab.export.trace import chosen_tolerance, prepare_trace, quiet_exporters, root_cause, run_tracer
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.packages import need
 from nes_lab.records.options import ExportForm
 
@@ -130,7 +130,7 @@ def _traced_proto(
     """Trace a model and return it as an optimized ONNX ``ModelProto``."""
     from nes_lab.export.onnx_graph import clean_graph
 
-    on_cpu = copy.deepcopy(model).cpu() if _is_on_gpu(model) else model
+    on_cpu = copy_network(model).cpu() if _is_on_gpu(model) else model
     graph, arguments, shapes = prepare_trace(on_cpu, example.to("cpu"), form, dynamic)
     program = run_tracer(
         lambda: torch.onnx.export(

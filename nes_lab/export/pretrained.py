@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import warnings
 from collections.abc import Mapping
@@ -34,6 +33,7 @@ from nes_lab.export.saved_config import (
 )
 from nes_lab.export.tensors import collect_tensors, fill, unsaved_buffers
 from nes_lab.import_spec import is_import_spec
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs.files import sha256_of
 
@@ -160,7 +160,7 @@ def from_pretrained(
 
 
 def _frozen_copy(model: nn.Module) -> nn.Module:
-    model = copy.deepcopy(model)
+    model = copy_network(model)
     for _, layer in named_epitome_layers(model):
         layer.freeze()
     return model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,8 @@ from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable
 from nes_lab.nn.registry import epitome_layer_for
 from nes_lab.nn.starts import FrozenStarts
-from nes_lab.surgery.fuse import FoldedBatchNorm1d
+from nes_lab.surgery.carry_over import copy_with_replacements
+from nes_lab.surgery.fuse import folded_norm
 
 __all__ = ["WAY_OUT", "dense_network", "rebuild"]
 
@@ -76,15 +76,16 @@ def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
     """
     check_copyable(dense, "from_pretrained")
     _check_dense(dense, config)
-    memo: dict[int, Any] = {}
     classes = {name: kind for name, kind, _ in config["modules"]}
-    for name, module in dense.named_modules():
+
+    def saved_module(name: str, module: nn.Module) -> nn.Module | None:
         record = config["epitome_layers"].get(name)
         if record is not None and not isinstance(module, EpitomeLayer):
-            memo[id(module)] = _epitome_layer(name, module, record)
-        elif isinstance(module, _BatchNorm) and classes.get(name) in _AFTER_FUSE:
-            memo[id(module)] = _folded_norm(module, classes[name])
-    model = copy.deepcopy(dense, memo)
+            return _epitome_layer(name, module, record)
+        folded = isinstance(module, _BatchNorm) and classes.get(name) in _AFTER_FUSE
+        return folded_norm(module, classes[name] == FOLDED_NORM) if folded else None
+
+    model = copy_with_replacements(dense, saved_module)
     for name, layer in named_epitome_layers(model):
         if name in config["epitome_layers"]:
             _restore_state(name, layer, config["epitome_layers"][name])
@@ -139,23 +140,6 @@ def _epitome_layer(name: str, module: nn.Module, record: Mapping[str, Any]) -> E
         return epitome_layer_for(module, "none", **shapes, **{k: record[k] for k in _ARGUMENTS}, **record["options"])
     except (NesLabError, TypeError) as error:
         raise CheckpointError(f"epitome layer {name!r} cannot be created: {error}") from error
-
-
-def _folded_norm(norm: nn.Module, kind: str) -> nn.Module:
-    """Return the module that replaces a batch norm after ``fuse`` has folded the norm into a layer.
-
-    Args:
-        norm: The batch norm.
-        kind: Class name of the module that is in the norm's place in the saved model.
-    """
-    rest: nn.Module = FoldedBatchNorm1d() if kind == FOLDED_NORM else nn.Identity()
-    if kind != "Sequential":
-        return rest
-    kept = nn.Sequential()
-    for name in ("drop", "act"):
-        if name in norm._modules:
-            kept.add_module(name, copy.deepcopy(norm._modules[name]))  # type: ignore[arg-type]
-    return kept
 
 
 def _restore_state(name: str, layer: EpitomeLayer, record: Mapping[str, Any]) -> None:

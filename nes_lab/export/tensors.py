@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nes_lab.errors import CheckpointError
+from nes_lab.nn.copy_network import copy_parameter_extras
 from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.reading_record import ReadingRecord
@@ -207,6 +208,8 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, A
             # starts become anchors; their parameters are the offsets
             parameter = value if slot.axis is None else torch.zeros_like(value)
             made[origin] = nn.Parameter(parameter, origin not in fixed and value.is_floating_point())
+            if isinstance(slot.tensor, nn.Parameter):
+                copy_parameter_extras(slot.tensor, made[origin], None)
         if isinstance(slot.owner, FreeStarts) and slot.axis is not None:
             slot.owner.hold_(slot.axis, value, made[origin])
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, TypeVar
 
 from torch import nn
@@ -12,6 +11,7 @@ from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import calibration_batches, number_of_batches
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 
@@ -52,7 +52,7 @@ def reestimate_norms(
     """
     if not isinstance(model, nn.Module):
         raise OptionError(f"model is a {type(model).__name__}; reestimate_norms takes a torch module")
-    model = copy.deepcopy(model)
+    model = copy_network(model)
     with progress_reporter(progress, on_progress, "norms") as report:
         reestimate_norms_(model, batches, "batches", report)
     return model

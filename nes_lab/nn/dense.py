@@ -5,7 +5,6 @@ Tests: tests/surgery/test_replace.py, tests/nn/test_kinds.py
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from typing import Self, get_args
 
@@ -14,10 +13,14 @@ from torch import Tensor, nn
 
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.errors import GeometryError, OptionError, check_choice
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.init import copy_epitome, fit_epitome
 from nes_lab.nn.kinds import class_kind
+from nes_lab.nn.own_attributes import own_attributes
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
+
+_SETTINGS = (bool, int, float, str, type(None))
 
 __all__ = ["DenseExchange", "fill_dense", "hollow_copy"]
 
@@ -107,7 +110,7 @@ class DenseExchange(nn.Module, ABC):
         """
         if self.shell is None:
             return self.plain()
-        dense = copy.deepcopy(self.shell)
+        dense = copy_network(self.shell)
         with torch.no_grad():
             dense.weight = nn.Parameter(self.materialize().detach().clone())
         for name, parameter in self.named_parameters(recurse=False):
@@ -123,10 +126,11 @@ def hollow_copy(module: nn.Module) -> nn.Module:
         >>> hollow_copy(nn.Linear(2, 3)).weight is None
         True
     """
-    shell = module.__new__(type(module))
+    shell, own = module.__new__(type(module)), own_attributes(type(module))
     bare = nn.Module().__dict__
-    shell.__dict__.update({name: value for name, value in vars(module).items() if name not in bare}, **bare)
-    shell.__dict__["_parameters"] = dict.fromkeys(module._parameters)
+    kept = {name: value for name, value in vars(module).items() if name in own or isinstance(value, _SETTINGS)}
+    shell.__dict__.update(kept, **bare)
+    shell.__dict__["_parameters"] = {name: None for name in module._parameters if name in own}
     return shell
 
 

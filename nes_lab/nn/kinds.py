@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from nes_lab.execution.base import SAME_TF, LayerOp
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
-__all__ = ["ALREADY_EPITOME", "BASES", "class_kind", "kind_of", "layer_op", "why_not"]
+__all__ = ["ALREADY_EPITOME", "BASES", "class_kind", "kind_of", "known_by_name", "layer_op", "why_not"]
 
 BASES: dict[type[nn.Module], str] = {
     nn.Linear: "linear",
@@ -51,7 +51,7 @@ def class_kind(kind: type[nn.Module]) -> str | None:
         >>> class_kind(nn.Conv2d), class_kind(nn.LazyConv2d), class_kind(nn.ConvTranspose2d)
         ('conv2d', None, None)
     """
-    known = _BY_NAME.get((kind.__module__.partition(".")[0], kind.__name__))
+    known = known_by_name(kind)
     base = next((b for b in BASES if issubclass(kind, b)), None)
     if base is None or issubclass(kind, LazyModuleMixin):
         return None
@@ -60,6 +60,16 @@ def class_kind(kind: type[nn.Module]) -> str | None:
     methods = ("forward", "_conv_forward", "__call__", "__getattr__")
     plain = all(getattr(kind, name, None) is getattr(base, name, None) for name in methods)
     return BASES[base] if plain else None
+
+
+def known_by_name(kind: type[nn.Module]) -> str | None:
+    """Return the kind of epitome layer for a class with a forward method of its own; None if the class is not known.
+
+    Examples:
+        >>> known_by_name(nn.Conv2d) is None
+        True
+    """
+    return _BY_NAME.get((kind.__module__.partition(".")[0], kind.__name__))
 
 
 def kind_of(module: nn.Module) -> str | None:
@@ -96,8 +106,10 @@ def why_not(module: nn.Module) -> str:
     if "forward" in vars(module):
         return "its forward was replaced, so what it computes is not known"
     known = {"weight", "bias", *_OWN_NUMBERS.get(kind, ())}
+    if missing := sorted(known & vars(module).keys()):
+        return f"its {missing[0]} is computed by a hook (pruning, weight_norm and the like), not stored"
     others = [*(n for n in module._parameters if n not in known), *module._buffers, *module._modules]
-    if others:
+    if others and type(module) not in BASES and not known_by_name(type(module)):  # torch's own forward reads no others
         return f"{type(module).__name__} holds {others[0]!r} besides weight and bias, so what it computes is not known"
     assert weight is not None  # checked above
     return _no_plain_weight(weight)

@@ -27,6 +27,7 @@ from nes_lab.planning.other_weights import other_weight_reason
 from nes_lab.planning.overrides import LayerSettings, settings_by_layer
 from nes_lab.planning.patterns import matching_layers, pattern_list
 from nes_lab.records.options import PlanOptions
+from nes_lab.surgery.carry_over import why_not_carried
 
 if TYPE_CHECKING:
     from nes_lab.planning.survey import SurveyedLayer
@@ -42,6 +43,7 @@ __all__ = [
     "excluded",
     "kept_by_override",
     "no_epitome_layer",
+    "not_carried",
     "not_included",
     "replaceable",
     "squeeze_excite",
@@ -100,6 +102,11 @@ def no_epitome_layer(layer: SurveyedLayer, context: DenseContext) -> str:
     return why_not(layer.module) if layer.is_layer else other_weight_reason(layer.module, layer.parameter)
 
 
+def not_carried(layer: SurveyedLayer, context: DenseContext) -> str:
+    """Return why the layer stays dense if an epitome layer cannot take over what users added to it; otherwise an empty string."""
+    return why_not_carried(layer.module) if layer.is_layer else ""
+
+
 def tied(layer: SurveyedLayer, context: DenseContext) -> str:
     """Return why the layer stays dense if another module uses its weight too; otherwise return an empty string."""
     users = context.weight_users.get(id(layer.module._parameters.get(layer.parameter)), ())
@@ -144,7 +151,7 @@ def too_thin(layer: SurveyedLayer, context: DenseContext) -> str:
     return f"{fewest} channels, below min_channels={context.min_channels}" if too_few else ""
 
 
-NEVER: tuple[Rule, ...] = (no_epitome_layer, tied)
+NEVER: tuple[Rule, ...] = (no_epitome_layer, not_carried, tied)
 """Rules that keep a layer dense whatever the options say."""
 
 UNLESS_NAMED: tuple[Rule, ...] = (depthwise, squeeze_excite, declared)

@@ -10,7 +10,6 @@ longer.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from torch import nn
 from nes_lab.cost.probe import run_example
 from nes_lab.cost.timing import ratio_of_times, time_rounds
 from nes_lab.errors import BudgetError, OptionError
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.budget import Budget
@@ -246,7 +246,7 @@ class DeviceTimer:
                 "model is on the meta device, which computes nothing and so takes no time; move it to a real device"
             )
         self.model, self.example_input, self.budget = model, example_input, budget
-        self.dense = copy.deepcopy(model).eval()
+        self.dense = copy_network(model).eval()
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
         """Build the network of a compression plan, find the fastest way to compute each layer, and time the network.

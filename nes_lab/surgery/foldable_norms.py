@@ -8,7 +8,6 @@ Tests: tests/surgery/test_fuse.py
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,8 +19,10 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes_lab.errors import OptionError
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.kinds import class_kind
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.surgery.carry_over import HOOKS, added_hooks
 
 __all__ = ["fusable"]
 
@@ -68,7 +69,7 @@ def _skeleton(model: nn.Module) -> nn.Module:
         if type(tensor) in (Tensor, nn.Parameter):
             empty = torch.empty_like(tensor, device="meta", requires_grad=False)
             memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if type(tensor) is nn.Parameter else empty
-    return copy.deepcopy(model, memo).eval()
+    return copy_network(model, memo).eval()
 
 
 class _Tracer(fx.Tracer):
@@ -105,13 +106,7 @@ def _is_atom(module: nn.Module) -> bool:
 
 def _touched(module: nn.Module) -> bool:
     """Return True if a module has hooks or a replaced forward method."""
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    return any(hooks) or "forward" in vars(module)
+    return any(added_hooks(module, hooks) for hooks in HOOKS) or "forward" in vars(module)
 
 
 def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: list[nn.Module], seen: set) -> None:
@@ -129,13 +124,14 @@ def _read(root: nn.Module, graphs: list[tuple[nn.Module, fx.Graph]], unread: lis
         return
     seen.add(root)
     opaque: set[nn.Module] = set()
-    graph = None
+    graph, parts_of_root = None, set(root.modules())
     while graph is None:
         tracer = _Tracer(opaque)
         try:
             graph = tracer.trace(root, _defaults(root))
         except Exception:  # noqa: BLE001 -- a user's forward may raise anything if its input is not a tensor
-            if tracer.failed is None or tracer.failed in opaque:
+            # a module that the forward method made, such as a slice of a Sequential, is another one at each trace
+            if tracer.failed is None or tracer.failed in opaque or tracer.failed not in parts_of_root:
                 break
             opaque.add(tracer.failed)
     if graph is None or "forward" in vars(root):

@@ -5,12 +5,11 @@ Tests: tests/nn/test_inference_cache.py
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
 from nes_lab.errors import OptionError
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.surgery.replace import Model
 
@@ -55,7 +54,7 @@ def for_inference(network: Model) -> Model:
     if not isinstance(network, nn.Module):
         raise OptionError(f"network is a {type(network).__name__}; for_inference takes a module")
     with torch.inference_mode(False):
-        return keep_for_inference_(copy.deepcopy(network).eval())
+        return keep_for_inference_(copy_network(network).eval())
 
 
 def keep_for_inference_(network: Model) -> Model:

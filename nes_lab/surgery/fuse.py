@@ -11,9 +11,6 @@ In evaluation mode a batch norm maps each channel ``y`` of its input to ``s * y 
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -21,10 +18,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nes_lab.epitome.taps import axis_taps
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
+from nes_lab.surgery.carry_over import copy_with_replacements
 from nes_lab.surgery.foldable_norms import fusable
 from nes_lab.surgery.replace import Model
 
-__all__ = ["FoldedBatchNorm1d", "fuse"]
+__all__ = ["FoldedBatchNorm1d", "folded_norm", "fuse"]
 
 
 def fuse(model: Model) -> Model:
@@ -61,14 +59,14 @@ def fuse(model: Model) -> Model:
         )
     """
     pairs = fusable(model)
-    memo: dict[int, Any] = {}
+
+    def remains(name: str, module: nn.Module) -> nn.Module | None:
+        if name not in pairs:
+            return None
+        return folded_norm(module, isinstance(model.get_submodule(pairs[name]), nn.Linear | EpitomeLinear))
+
     with torch.inference_mode(False), torch.no_grad():
-        for norm, layer in pairs.items():
-            remains = _remains(model.get_submodule(norm), model.get_submodule(layer), memo)
-            memo[id(model.get_submodule(norm))] = remains
-        fused = copy.deepcopy(
-            model, memo
-        ).eval()  # deepcopy puts the memo's modules wherever the model refers to the norms
+        fused = copy_with_replacements(model, remains).eval()
         for module in list(fused.modules()):
             if isinstance(module, EpitomeLayer):
                 module.freeze()
@@ -90,14 +88,22 @@ class FoldedBatchNorm1d(nn.Identity):
         return input
 
 
-def _remains(norm: nn.Module, layer: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    rest: nn.Module = FoldedBatchNorm1d() if isinstance(layer, nn.Linear | EpitomeLinear) else nn.Identity()
-    parts = {name: copy.deepcopy(norm._modules[name], memo) for name in ("drop", "act") if name in norm._modules}
-    if all(isinstance(part, nn.Identity) for part in parts.values()):
-        return rest
+def folded_norm(norm: nn.Module, flat: bool) -> nn.Module:
+    """Return the module that takes the place of a batch norm once the norm is folded into the layer before it.
+
+    If the norm has a dropout and an activation function, the module has places for them, under their names. So state dict keys
+    and ``norm.act`` stay valid. They are filled when the network is copied.
+
+    Args:
+        norm: The batch norm.
+        flat: True if the layer before it is a linear layer.
+    """
+    parts = [name for name in ("drop", "act") if name in norm._modules]
+    if all(isinstance(norm._modules[name], nn.Identity) for name in parts):
+        return FoldedBatchNorm1d() if flat else nn.Identity()
     kept = nn.Sequential()
-    for name, part in parts.items():  # under their old names, so that state dict keys and ``norm.act`` stay valid
-        kept.add_module(name, part)  # type: ignore[arg-type]
+    for name in parts:
+        kept.add_module(name, None)
     return kept
 
 
@@ -107,7 +113,10 @@ def _fold(layer: nn.Module, norm: _BatchNorm) -> None:
     factor, shift = _affine(norm, weight)
     if layer.bias is not None:
         shift = shift + factor * layer.bias.to(factor)  # type: ignore[operator]
-    layer.bias = _like(weight, shift)
+    if layer.bias is None:
+        layer.bias = _like(weight, shift)
+    else:
+        layer.bias.copy_(shift).requires_grad_(weight.requires_grad)  # type: ignore[operator]
     if isinstance(layer, EpitomeLayer):
         factor = factor if layer.scale is None else factor * layer.scale.to(factor)
         cell_factors = _cell_factors(layer, factor)
@@ -115,7 +124,7 @@ def _fold(layer: nn.Module, norm: _BatchNorm) -> None:
         if cell_factors is None:
             return
         factor = cell_factors
-    setattr(layer, name, _like(weight, weight.to(factor) * factor.view(-1, *[1] * (weight.ndim - 1))))
+    weight.copy_(weight.to(factor) * factor.view(-1, *[1] * (weight.ndim - 1)))
 
 
 def _affine(norm: _BatchNorm, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TypeVar, get_args
+from typing import get_args
 
 import torch
 from torch import nn
 
 from nes_lab.errors import PlanError, check_choice, closest
+from nes_lab.nn.copy_network import Network as Model
 from nes_lab.nn.kinds import kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable, check_module
@@ -19,22 +18,9 @@ from nes_lab.nn.starts import FrozenStarts
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
+from nes_lab.surgery.carry_over import copy_with_replacements, why_not_carried
 
 __all__ = ["Model", "materialize", "replace_layers"]
-
-_HOOKS = (
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_backward_pre_hooks",
-    "_backward_hooks",
-)
-"""Names of the attributes that hold users' hooks on a layer; the new layer gets the hooks of the old one."""
-
-Model = TypeVar("Model", bound=nn.Module)
-"""Class of the user's model. A copy has the same class, unless the model itself is the layer that is replaced."""
 
 
 @renamed_arguments(weights="initial_weights")
@@ -98,7 +84,7 @@ def replace_layers(
 
     with _keep_random_state(), torch.inference_mode(False):
         torch.manual_seed(0 if generator is None else generator.initial_seed())
-        return _tie_epitomes(_replace_modules(model, replacement), plan)
+        return _tie_epitomes(copy_with_replacements(model, replacement), plan)
 
 
 def materialize(model: Model) -> Model:
@@ -125,7 +111,7 @@ def materialize(model: Model) -> Model:
     check_module(model, "materialize")
     check_copyable(model, "materialize")
     with _keep_random_state():  # a new torch layer draws a random weight before it gets the sampled one
-        return _replace_modules(
+        return copy_with_replacements(
             model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None
         )
 
@@ -144,26 +130,6 @@ def _keep_random_state() -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=cuda)
 
 
-def _replace_modules(model: Model, replacement: Callable[[str, nn.Module], nn.Module | None]) -> Model:
-    """Copy a model (deep copy), and replace some of its modules.
-
-    A module may be registered in several places. It then gets one new module for all these places.
-
-    Args:
-        model: The model; it is not changed.
-        replacement: Function that takes a module's name and the module. It returns the new module, or None to keep the
-            old one.
-    """
-    candidates = ((module, replacement(name, module)) for name, module in model.named_modules())
-    pairs = [(old, new) for old, new in candidates if new is not None]
-    memo: dict[int, object] = {id(old): new for old, new in pairs}
-    replaced = copy.deepcopy(model, memo)  # deepcopy puts the memo's modules wherever the model refers to the old ones
-    for old, new in pairs:
-        for hooks in _HOOKS:
-            setattr(new, hooks, copy.deepcopy(getattr(old, hooks), memo))  # hooks bound to the model follow the copy
-    return replaced
-
-
 def _check_layer(name: str, layer_plan: LayerPlan, modules: dict[str, nn.Module]) -> None:
     if name not in modules:
         raise PlanError(f"the plan replaces {name!r}, which the model does not have.{closest(name, modules)}")
@@ -172,6 +138,8 @@ def _check_layer(name: str, layer_plan: LayerPlan, modules: dict[str, nn.Module]
     if kind != layer_plan.kind:
         reason = why_not(module) if kind is None else f"it is a {type(module).__name__}"
         raise PlanError(f"layer {name!r}: {reason}; the plan was made for a {layer_plan.kind} layer")
+    if reason := why_not_carried(module):
+        raise PlanError(f"layer {name!r} cannot be replaced: {reason}")
     if not module.weight.is_meta and not bool(module.weight.isfinite().all()):  # type: ignore[union-attr, operator]
         raise PlanError(f"layer {name!r}: its weight holds NaN or infinity; an epitome cannot be made from it")
     if tuple(module.weight.shape) != layer_plan.weight_shape:  # type: ignore[union-attr, arg-type]

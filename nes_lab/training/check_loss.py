@@ -5,7 +5,6 @@ Tests: tests/experiment/test_start_from.py.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.training.task import Loss, Task
 
 __all__ = ["check_loss"]
@@ -30,7 +30,7 @@ def check_loss(network: nn.Module, data: DatasetSpec, loss: Loss, device: torch.
     Raises:
         OptionError: If the loss fails. The message names the loss and the shapes.
     """
-    trial = copy.deepcopy(network).to(device).eval()
+    trial = copy_network(network).to(device).eval()
     inputs, targets = next(iter(data.val.eval_batches(2)))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         outputs, targets = trial(inputs.to(device)), targets.to(device)

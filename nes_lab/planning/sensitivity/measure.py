@@ -5,7 +5,6 @@ An interrupted measurement can be resumed.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -18,6 +17,7 @@ from nes_lab.errors import OptionError
 from nes_lab.fitting.fit import plan_or_search
 from nes_lab.fitting.row_scales import scaling_norms
 from nes_lab.geometry.epitome_geometry import Boundary
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.planning.build_ladder import build_ladder
 from nes_lab.planning.ladder import Ladder
 from nes_lab.planning.sensitivity.cache import SensitivityCache, measurement_key
@@ -122,7 +122,7 @@ def measure_sensitivity(
     batches = None if calibration is None else read_batches(calibration)
     if batches is None and loss is not None:
         raise OptionError("loss is given without calibration data; give batches of (input, target) as calibration=")
-    trial = model if batches is None else copy.deepcopy(model)
+    trial = model if batches is None else copy_network(model)
     ladder = build_ladder(trial, example_input, options)
     calibration_loss = None if batches is None else CalibrationLoss(trial, batches, loss or F.cross_entropy)
     return measure_ladder(
