@@ -53,8 +53,9 @@ def prepare_for_export(model: nn.Module, form: ExportForm) -> nn.Module:
 
 def _graph_layer(name: str, module: nn.Module) -> nn.Module | None:
     """Return the layer to trace in place of an epitome layer; None for others, also for those with standardized weights."""
-    plain = isinstance(module, EpitomeLayer) and type(module).forward is EpitomeLayer.forward
-    return GraphLayer(module) if plain else None
+    if not isinstance(module, EpitomeLayer) or type(module).forward is not EpitomeLayer.forward:
+        return None
+    return GraphLayer(module)
 
 
 def choose_executions_(graph: nn.Module, example: ExampleInput) -> None:

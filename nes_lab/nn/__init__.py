@@ -8,6 +8,8 @@
 ``registry``: lists all kinds of layers by name, and makes an epitome layer in place of a dense one.
 ``kinds``: decides which dense layers an epitome layer can replace, and says why it cannot replace others.
 ``model_checks``: refuses networks that cannot be looked into, or whose copies would run the layers of the original.
+``copy_network``: copies a user's network with everything in it; what cannot be copied is named.
+``own_attributes``: lists the attributes that a layer has by itself, to tell them from those that users added.
 ``dense``: copies weights between an epitome layer and a plain torch layer, in both directions.
 ``init``: computes initial epitomes: random, copied from a dense weight, or fitted to it.
 ``starts``: modules that hold the starts (starting indices), set by a rule or frozen, and their base class.

@@ -5,6 +5,7 @@ Tests: tests/surgery/test_carry_over.py
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -57,7 +58,8 @@ def _smallest(kind: type[nn.Module]) -> nn.Module:
         return nn.Module()
     if kind in _NORMS:
         return kind(1)  # type: ignore[call-arg]
+    make: Callable[..., nn.Module] = kind
     sizes = (1, 1) if issubclass(kind, nn.Linear) or getattr(kind, "kind", "") == "linear" else (1, 1, 1)
     if not _is_epitome_class(kind):
-        return kind(*sizes)
-    return kind(*sizes, epitome_shape=(1, 1) + (1,) * getattr(kind, "spatial", 0))
+        return make(*sizes)
+    return make(*sizes, epitome_shape=(1, 1) + (1,) * getattr(kind, "spatial", 0))

@@ -1,6 +1,7 @@
 """Copy a model with some of its layers changed.
 
 ``replace``: replaces dense layers by epitome layers (``compress``), and epitome layers by dense layers (``materialize``).
+``carry_over``: gives the layer that takes another one's place what users added to that: flags, hooks, buffers, attributes.
 ``fuse``: folds batch norms into the layers before them, for inference.
 ``for_inference``: copies a model that keeps its sampled weights from one call to the next.
 ``foldable_norms``: finds the batch norms that can be folded, by tracing the model's forward method.
