@@ -22,9 +22,9 @@ from torch import Tensor, fx, nn
 
 from nes_lab.errors import OptionError
 
-__all__ = ["HeldValue", "Memo", "Network", "copy_network", "copy_parameter_extras", "held_values", "prepare_memo"]
+__all__ = ["HeldValue", "Memo", "Model", "copy_network", "copy_parameter_extras", "held_values", "prepare_memo"]
 
-Network = TypeVar("Network", bound=nn.Module)
+Model = TypeVar("Model", bound=nn.Module)
 """Class of the user's network. A copy has the same class."""
 Memo = dict[int, Any]
 """The memo of ``copy.deepcopy``: the copy of each object, by the object's ``id()``."""
@@ -37,7 +37,7 @@ _SHARED_CODE = (type, FunctionType, BuiltinFunctionType, CodeType, ModuleType, w
 _SETTINGS = (torch.dtype, torch.device, torch.layout)
 
 
-def copy_network(model: Network, memo: Memo | None = None) -> Network:
+def copy_network(model: Model, memo: Memo | None = None) -> Model:
     """Copy a network like ``copy.deepcopy``, and also copy what users attached to its parameters.
 
     A tensor that autograd computed, such as a feature that the forward method keeps, is copied without its history. A Python

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from nes_lab.errors import OptionError, PlanError, closest
+from nes_lab.nn.copy_network import Model
 from nes_lab.planning.planner import plan_for_budget
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.keywords import PlanKeywords
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
-from nes_lab.surgery.replace import Model, replace_layers
+from nes_lab.surgery.replace import replace_layers
 
 __all__ = ["compress"]
 

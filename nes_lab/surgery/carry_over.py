@@ -16,7 +16,7 @@ from types import FunctionType
 import torch
 from torch import Tensor, nn
 
-from nes_lab.nn.copy_network import Memo, Network, copy_network, copy_parameter_extras, prepare_memo
+from nes_lab.nn.copy_network import Memo, Model, copy_network, copy_parameter_extras, prepare_memo
 from nes_lab.nn.kinds import BASES, class_kind
 from nes_lab.nn.own_attributes import own_attributes, torch_class
 from nes_lab.nn.registry import LAYERS
@@ -45,7 +45,7 @@ _HARMLESS = {
 """Methods that a subclass may override, because they do not change what the layer computes."""
 
 
-def copy_with_replacements(model: Network, replacement: Callable[[str, nn.Module], nn.Module | None]) -> Network:
+def copy_with_replacements(model: Model, replacement: Callable[[str, nn.Module], nn.Module | None]) -> Model:
     """Copy a network with other modules in the place of some, which get all that users added to those.
 
     A module may be registered in several places. It then gets one new module for all these places.

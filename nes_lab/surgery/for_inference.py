@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from nes_lab.errors import OptionError
-from nes_lab.nn.copy_network import copy_network
+from nes_lab.nn.copy_network import Model, copy_network
 from nes_lab.nn.inspect import epitome_layers
-from nes_lab.surgery.replace import Model
 
 __all__ = ["for_inference", "keep_for_inference_"]
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes_lab.epitome.taps import axis_taps
+from nes_lab.nn.copy_network import Model
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.surgery.carry_over import copy_with_replacements
 from nes_lab.surgery.foldable_norms import fusable
-from nes_lab.surgery.replace import Model
 
 __all__ = ["FoldedBatchNorm1d", "folded_norm", "fuse"]
 

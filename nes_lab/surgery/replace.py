@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nes_lab.errors import PlanError, check_choice, closest
-from nes_lab.nn.copy_network import Network as Model
+from nes_lab.nn.copy_network import Model
 from nes_lab.nn.kinds import kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable, check_module
@@ -20,7 +20,7 @@ from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
 from nes_lab.surgery.carry_over import copy_with_replacements, why_not_carried
 
-__all__ = ["Model", "materialize", "replace_layers"]
+__all__ = ["materialize", "replace_layers"]
 
 
 @renamed_arguments(weights="initial_weights")
