@@ -15,6 +15,7 @@ from torch.fx import Proxy
 
 import nes_lab.nn.free_starts  # noqa: F401 (registers the routing)
 from nes_lab.epitome.routing_map import RoutingMap
+from nes_lab.epitome.transforms import transforming
 from nes_lab.errors import ExportError, GeometryError, OptionError
 from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Prepared, Taps
 from nes_lab.execution.choice import ExecutionChoice
@@ -29,6 +30,7 @@ from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
 from nes_lab.nn.reading_record import ReadingRecord
+from nes_lab.nn.sampled_weight import CANNOT_BE_SET, SampledWeight, refuse_to_set
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
 from nes_lab.records.options import ExecutionName, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.renamed import warn_renamed
@@ -336,11 +338,22 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
 
     @property
     def weight(self) -> Tensor:
-        """The weight, sampled from the epitome at each access.
+        """The weight, sampled from the epitome at each access. It can be read, but not set or changed in place.
 
-        Writing into the returned tensor does not change the layer. To change the layer, change ``epitome`` or call ``load_dense_``.
+        To change the layer, change ``epitome`` or call ``load_dense_``. To change a copy, take ``weight.clone()``.
+        :class:`~nes_lab.nn.sampled_weight.SampledWeight` lists the changes that are refused, and the few that cannot be.
+
+        Raises:
+            AttributeError: If the weight is set, or changed in place.
         """
-        return self.materialize()
+        weight = self.materialize()
+        if type(weight) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming():
+            return weight
+        return weight.as_subclass(SampledWeight)
+
+    @weight.setter
+    def weight(self, weight: Tensor) -> None:
+        refuse_to_set(weight)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register a parameter. The name ``weight`` is refused, because an epitome layer samples its weight.
@@ -348,7 +361,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         Names that begin with ``weight_`` are refused too. ``torch.nn.utils.prune``, for example, registers ``weight_orig``.
         """
         if name == "weight":
-            raise AttributeError("weight is sampled from the epitome and cannot be set; use load_dense_(weight, bias)")
+            raise AttributeError(CANNOT_BE_SET)
         if name.startswith("weight_"):
             raise AttributeError(
                 f"{name} cannot be registered: weight is sampled from the epitome. Prune or normalize the parameter 'epitome', or "
