@@ -1,7 +1,7 @@
 """Define the app's server. Start it with ``streamlit run app/main.py``.
 
-The pages are in ``app/lab.py``. This file holds what belongs to the server: it refuses requests with a foreign Host header, and starts
-and ends the workers that answer the pages' questions.
+The pages are in ``app/lab.py``. This file holds what belongs to the server: it refuses requests with a foreign Host header, serves
+JavaScript to the pages, and starts and ends the workers that answer the pages' questions.
 """
 
 import sys
@@ -11,13 +11,16 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Mount, Route
 from streamlit.starlette import App
 
 _ROOT = str(Path(__file__).resolve().parents[1])
 if _ROOT not in sys.path:  # streamlit puts app/ on the path, not the folder that holds it
     sys.path.insert(0, _ROOT)
 
+from app.static_files import FOLDER, serve_file  # noqa: E402
 from app.workers import start_workers, stop_workers  # noqa: E402
 
 
@@ -37,5 +40,6 @@ _HOSTS = st.get_option("server.allowedHosts") or ["*"]
 app = App(
     Path(__file__).with_name("lab.py"),
     middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(_HOSTS), www_redirect=False)],
+    routes=[Mount(FOLDER, routes=[Route("/{name}", serve_file)], middleware=[Middleware(GZipMiddleware)])],
     lifespan=workers,
 )

@@ -1,8 +1,9 @@
-"""Epitomes page: show the epitomes and starts (positions of patches) that a run has learned, for each layer and training step."""
+"""Epitomes page: show which numbers of an epitome each part of a layer's weight is read from, at each training step of a run."""
 
 import streamlit as st
 
 from app.cached import all_runs, choose_run, layers_at, run_of
+from app.components.explorer import explorer
 from app.components.plot import plot
 from nes_lab.figures.coverage import coverage
 from nes_lab.figures.epitome_atlas import atlas_pages, epitome_atlas
@@ -34,15 +35,19 @@ def choose(label: str, name: str, options: list[str], usual: str) -> str:
     return chosen
 
 
-def choose_step(steps: list[int]) -> int:
-    """Let the user choose a training step with a slider, and return the step. If there is only one, no slider is shown."""
-    if len(steps) == 1:
-        st.caption(f"This run has one snapshot, at step {steps[0]}.")
-        return steps[0]
-    before = st.query_params.get("step", "")
-    start = int(before) if before.isdecimal() and int(before) in steps else steps[-1]
-    step = st.select_slider("Training step", steps, value=start)
-    st.query_params["step"] = str(step)
+def step_in_address(steps: list[int]) -> int:
+    """Return the training step that the page's URL names, or the newest one."""
+    named = st.query_params.get("step", "")
+    return int(named) if named.isdecimal() and int(named) in steps else steps[-1]
+
+
+def explore(run_id: str, steps: list[int], name: str) -> int:
+    """Draw the explorer of one layer, and return the training step that the user chose in it."""
+    root, latest = str(run_of(run_id).folder.parent), steps[-1]
+    history = {step: layers_at(root, run_id, step, latest)[name] for step in steps}
+    step = explorer(history, step_in_address(steps), key=f"explorer-{run_id}-{name}")
+    if step != step_in_address(steps) and step in steps:
+        st.query_params["step"] = str(step)
     return step
 
 
@@ -99,10 +104,12 @@ else:
     with middle:
         layers = layers_at(str(run_of(run.id).folder.parent), run.id, snapshot_steps[-1], snapshot_steps[-1])
         chosen_layer = choose("Layer", "layer", list(layers), usual=largest_layers(layers)[0])
-    chosen_step = choose_step(snapshot_steps)
-    view_before = st.query_params.get("view")
-    chosen_view = st.segmented_control(
-        "Picture", VIEWS, default=view_before if view_before in VIEWS else VIEWS[0], required=True
-    )
-    st.query_params["view"] = chosen_view
-    draw(run.id, snapshot_steps, chosen_step, chosen_layer, chosen_view)
+    chosen_step = explore(run.id, snapshot_steps, chosen_layer)
+    with st.expander("More pictures of this layer", expanded=st.query_params.get("view") in VIEWS):
+        view_before = st.query_params.get("view")
+        chosen_view = st.segmented_control(
+            "Picture", VIEWS, default=view_before if view_before in VIEWS else VIEWS[0], required=True
+        )
+        if chosen_view != VIEWS[0] or view_before:
+            st.query_params["view"] = chosen_view
+        draw(run.id, snapshot_steps, chosen_step, chosen_layer, chosen_view)

@@ -43,6 +43,9 @@ Pages:
 ``report``: write sections of text, tables and figures as one HTML document.
 ``run_report``, ``demo_report``, ``data_page``: write the page about a run, the demo or a data set.
 
+Drawn by JavaScript in the browser:
+``explorer_data``: prepare the linked explorer of one layer, whose code is in ``static/``.
+
 Shared by the figures:
 ``theme``: define the colors, fonts and templates of all figures.
 ``grids``: shrink large arrays before they are drawn.

@@ -31,6 +31,7 @@ class LayerSnapshot:
         epitome_shape: Shape of the epitome, with the same axes as the weight.
         patch_shape: Shape of a patch (block of the weight), with the same axes as the weight.
         scope, boundary, routing: Options of the layer.
+        is_rounded: True if the epitome was stored with 8 bits per number, as at some steps between the first and the latest one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class LayerSnapshot:
     scope: Scope = "separable"
     boundary: Boundary = "clamp"
     routing: str = "tiled"
+    is_rounded: bool = False
 
     @property
     def geometry(self) -> EpitomeGeometry:

@@ -135,7 +135,8 @@ class RunHandle:
     def snapshots(self) -> dict[int, dict[str, LayerSnapshot]]:
         """Return the snapshots of the run: for each saved training step, the starts and the epitome of every layer, by layer name.
 
-        A start is a position at which a layer reads its epitome. Only the first and the latest snapshot have epitomes. In the
+        A start is a position at which a layer reads its epitome. The first and the latest snapshot have exact
+        epitomes, some between them rounded ones. In the
         others they are None.
         """
         return {step: self.snapshot(step) for step in self.snapshot_steps()}

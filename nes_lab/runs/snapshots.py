@@ -1,9 +1,10 @@
 """Write and read snapshots of a training: safetensors files with the starts of all layers.
 
-Starts are the positions at which a layer reads its epitome. Only the first and the latest snapshot of a run also contain
-the epitomes. The file has a tensor ``<layer>/epitome``, and a tensor ``<layer>/starts.<axis>`` for each axis of the weight
-that has starts. The metadata of the file describes the shapes and options of each layer as JSON. This module needs
-numpy but not torch.
+Starts are the positions at which a layer reads its epitome. The first and the latest snapshot of a run also contain the
+epitomes, as a tensor ``<layer>/epitome``. Up to :data:`STEPS_WITH_EPITOMES` snapshots between them contain rounded ones, as
+a tensor ``<layer>/epitome8`` of 8-bit integers and a factor in the metadata. The file has a tensor ``<layer>/starts.<axis>``
+for each axis of the weight that has starts. The metadata of the file describes the shapes and options of each layer as JSON.
+This module needs numpy but not torch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -22,7 +23,16 @@ from nes_lab.errors import RunError
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.runs.files import write_bytes
 
-__all__ = ["add_snapshot", "read_snapshot", "snapshot_path", "snapshot_steps", "write_snapshot"]
+__all__ = ["Epitomes", "add_snapshot", "read_snapshot", "snapshot_path", "snapshot_steps", "write_snapshot"]
+
+Epitomes = Literal["exact", "rounded", "none"]
+"""How a snapshot file holds the epitomes of the layers."""
+
+STEPS_WITH_EPITOMES = 10
+"""Largest number of snapshots between the first and the latest that keep rounded epitomes."""
+
+MOST_BYTES = 2 * 2**20
+"""Largest number of bytes of all rounded epitomes of a run. Large networks keep fewer of them, or none."""
 
 _NAME = re.compile(r"step-(\d{8,12})\.safetensors")
 _PREFIX = "layer:"
@@ -47,7 +57,7 @@ def snapshot_steps(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitomes: bool = True) -> None:
+def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], epitomes: Epitomes = "exact") -> None:
     """Write the starts of all layers, and their epitomes if asked, to one snapshot file.
 
     Starts are the positions at which a layer reads its epitome. A crash never leaves an incomplete snapshot.
@@ -55,7 +65,7 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitome
     Args:
         path: The file.
         layers: Starts and epitome of each layer, by the layer's name.
-        with_epitomes: Whether to write the epitomes too.
+        epitomes: How the epitomes are written: ``"exact"``, ``"rounded"`` to 8 bits, or ``"none"``.
 
     Raises:
         RunError: If the file cannot be written.
@@ -66,12 +76,21 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], with_epitome
         axes = [axis for axis, starts in enumerate(layer.starts) if starts is not None]
         about: dict[str, Any] = {key: [int(size) for size in getattr(layer, key)] for key in _SHAPES}
         about |= {key: getattr(layer, key) for key in _OPTIONS} | {"axes": len(layer.starts)}
-        metadata[_PREFIX + name] = json.dumps(about)
         for axis in axes:
             tensors[f"{name}/starts.{axis}"] = np.ascontiguousarray(layer.starts[axis])
-        if with_epitomes and layer.epitome is not None:
+        if layer.epitome is not None and epitomes == "exact":
             tensors[f"{name}/epitome"] = np.ascontiguousarray(layer.epitome, dtype=np.float32)
+        elif layer.epitome is not None and epitomes == "rounded":
+            tensors[f"{name}/epitome8"], about["epitome_factor"] = _rounded(layer.epitome)
+        metadata[_PREFIX + name] = json.dumps(about)
     write_bytes(path, save(tensors, metadata=metadata))
+
+
+def _rounded(epitome: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return 8-bit integers and the factor that turns them into the epitome's values, up to half of the factor."""
+    finite = np.nan_to_num(epitome.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    factor = float(np.abs(finite).max(initial=0.0)) / 127 or 1.0
+    return np.rint(finite / factor).astype(np.int8), factor
 
 
 def read_snapshot(path: Path) -> dict[str, LayerSnapshot]:
@@ -97,9 +116,14 @@ def read_snapshot(path: Path) -> dict[str, LayerSnapshot]:
 def _layer(name: str, metadata: Mapping[str, str], keys: set[str], file: Any) -> LayerSnapshot:
     about = json.loads(metadata[_PREFIX + name])
     starts = [f"{name}/starts.{axis}" for axis in range(about["axes"])]
+    rounded = f"{name}/epitome8" in keys
+    epitome = file.get_tensor(f"{name}/epitome") if f"{name}/epitome" in keys else None
+    if rounded:
+        epitome = file.get_tensor(f"{name}/epitome8").astype(np.float32) * np.float32(about["epitome_factor"])
     return LayerSnapshot(
         name=name,
-        epitome=file.get_tensor(f"{name}/epitome") if f"{name}/epitome" in keys else None,
+        epitome=epitome,
+        is_rounded=rounded,
         starts=tuple(file.get_tensor(key) if key in keys else None for key in starts),
         **{key: tuple(about[key]) for key in _SHAPES},
         **{key: about[key] for key in _OPTIONS},
@@ -111,18 +135,53 @@ def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -
 
     Starts are the positions at which a layer reads its epitome.
 
-    Only the first and the latest snapshot keep the epitomes. If the run was resumed at an earlier step, there may be snapshots of
-    later steps than this one. They are deleted.
+    The first and the latest snapshot keep exact epitomes, and some between them rounded ones. If the run was resumed at an
+    earlier step, there may be snapshots of later steps than this one. They are deleted.
     """
     folder.mkdir(exist_ok=True)
     path = snapshot_path(folder, step)
-    write_snapshot(path, layers, with_epitomes=True)
+    write_snapshot(path, layers)
     steps = snapshot_steps(folder)
     # Later steps exist if the run was resumed at an earlier step.
     for late in (item for item in steps if item > step):
         snapshot_path(folder, late).unlink(missing_ok=True)
     earlier = [item for item in steps if item < step]
     if len(earlier) > 1:
-        before = snapshot_path(folder, earlier[-1])
-        write_snapshot(before, read_snapshot(before), with_epitomes=False)
+        _shrink(snapshot_path(folder, earlier[-1]), "rounded" if _most_steps(layers) else "none")
+        _thin_out(folder, earlier[1:], _most_steps(layers))
     return path
+
+
+def _most_steps(layers: Mapping[str, LayerSnapshot]) -> int:
+    """Return how many snapshots between the first and the latest may keep rounded epitomes."""
+    cells = sum(layer.epitome.size for layer in layers.values() if layer.epitome is not None)
+    return min(STEPS_WITH_EPITOMES, MOST_BYTES // max(cells, 1))
+
+
+def _shrink(path: Path, epitomes: Epitomes) -> None:
+    """Write a snapshot again with rounded epitomes or without epitomes."""
+    write_snapshot(path, read_snapshot(path), epitomes)
+
+
+def _thin_out(folder: Path, steps: list[int], most: int) -> None:
+    """Remove epitomes from snapshots until at most ``most`` have one, where they are closest together.
+
+    Args:
+        folder: Folder of the snapshots.
+        steps: Training steps between the first and the latest snapshot, in increasing order.
+        most: Largest number of snapshots that keep their epitomes.
+    """
+    kept = [step for step in steps if _has_epitomes(snapshot_path(folder, step))]
+    while len(kept) > most:
+        gaps = [after - before for before, after in zip([0, *kept[:-1]], [*kept[1:], kept[-1] + 1], strict=True)]
+        closest = kept[gaps.index(min(gaps))]
+        _shrink(snapshot_path(folder, closest), "none")
+        kept.remove(closest)
+
+
+def _has_epitomes(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return any(key.endswith(("/epitome", "/epitome8")) for key in file.keys())  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError):  # a damaged picture of an earlier step must not end a training
+        return False

@@ -228,7 +228,8 @@ class RunStore:
 
         Starts are the positions at which a layer reads its epitome.
 
-        Only the first and the latest snapshot of a run have epitomes. In other snapshots the epitomes are None.
+        The first and the latest snapshot of a run have exact epitomes. Some between them have epitomes rounded to 8 bits; in the others
+        they are None.
         """
         from nes_lab.runs.snapshots import read_snapshot, snapshot_path
 

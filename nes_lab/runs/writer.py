@@ -283,8 +283,8 @@ class RunWriter:
     def snapshot(self, step: int, layers: Mapping[str, LayerSnapshot]) -> Path:
         """Store the starts and epitomes of all layers at one training step as a snapshot file.
 
-        Starts are the positions at which a layer reads its epitome. Only the first and the latest snapshot of a run keep
-        the epitomes.
+        Starts are the positions at which a layer reads its epitome. The first and the latest snapshot of a run keep
+        exact epitomes, some between them rounded ones.
 
         Args:
             step: Training steps done.

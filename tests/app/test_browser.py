@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import urllib.error
 import urllib.request
 
+import numpy as np
 import pytest
 
+from app.static_files import explorer_path
+from nes_lab.figures.explorer_data import explorer_js
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 from tests.app.browser import browse, serve, settle
@@ -145,6 +149,16 @@ def test_requests_with_a_foreign_host_are_refused(app):
         urllib.request.urlopen(url + path, timeout=20).close()
 
 
+def test_javascript_is_kept_by_the_browser_until_it_changes(app):
+    url, _ = app
+    request = urllib.request.Request(url + explorer_path(), headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert gzip.decompress(answer.read()).decode() == explorer_js()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(url + explorer_path().replace("explorer-", "explorer-0"), timeout=20)
+
+
 @pytest.mark.slow
 def test_compress_drops_a_plan_that_nobody_waits_for(app):
     """An edit during a long plan: the page shows the newer plan at once, and the plan of another tab is not lost."""
@@ -165,4 +179,51 @@ def test_compress_drops_a_plan_that_nobody_waits_for(app):
         limit.press("Enter")
         page.get_by_text("Planning: ").wait_for(state="detached", timeout=10_000)
         page.get_by_text("Layers compressed").wait_for()
+        assert not faults
+
+
+@pytest.mark.slow
+def test_epitomes_panes_agree(app):
+    """Point at a patch, move by keys, click a cell, play: every pane follows, and downloads hold the same numbers."""
+    url, store = app
+    run_id = write_run(store, routing="free")
+    layer = store.snapshot(run_id, 60)["blocks.0"]
+    with browse(width=1300) as (page, faults):
+        page.goto(f"{url}/epitomes?run={run_id}&layer=blocks.0")
+        settle(page)
+        page.locator(".nes-explorer[data-drawn]").wait_for()
+        words, weight, epitome = (page.locator(f'[data-part="{name}"]') for name in ("words", "weight", "epitome"))
+        state = "node => { const e = node.nesExplorer; return {...e.state, frame: e.frame, ruler: e.ruler}; }"
+        explorer = page.locator(".nes-explorer")
+        weight.press("ArrowDown")
+        weight.press("ArrowRight")
+        words.get_by_text("Patch (1, 1)").wait_for()
+        starts = [float(layer.starts[axis][1]) for axis in (0, 1)]
+        assert f"row {starts[0]:.2f}, column {starts[1]:.2f}" in words.inner_text()
+        box, scale = weight.bounding_box(), explorer.evaluate(state)["frame"]["scale"]
+        assert box is not None
+        row, column = layer.patch_shape[0] + 1, 2
+        page.mouse.move(box["x"] + (column + 0.5) * scale, box["y"] + (row + 0.5) * scale)
+        words.get_by_text("Patch (1, 0)").wait_for()
+        assert f"W[{row}, {column}" in words.inner_text()
+        assert float(explorer.get_attribute("data-hover-ms") or "inf") < 500  # the benchmark measures it without load
+        ruler = explorer.evaluate(state)["ruler"]
+        cell = {"x": ruler["left"] + 1.5 * ruler["scale"], "y": ruler["top"] + 0.5 * ruler["scale"]}
+        epitome.click(position=cell)
+        words.get_by_text("Cell (0, 1) of the epitome").wait_for()
+        assert f"{int(layer.coverage()[0, 1]):,} pairs" in words.inner_text()
+        page.locator('[data-part="slider"]').press("Home")
+        page.wait_for_function("document.querySelector('.nes-explorer').nesExplorer.state.step === 0")
+        page.wait_for_url("**step=0*")
+        page.locator('[data-part="slider"]').press("ArrowRight")  # the slider kept its focus through the page's rerun
+        page.wait_for_function("document.querySelector('.nes-explorer').nesExplorer.state.step > 0")
+        page.get_by_role("button", name="Play").click()
+        page.get_by_role("button", name="Pause").wait_for()
+        page.wait_for_function("document.querySelector('.nes-explorer').nesExplorer.state.step === 60")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="CSV").click()
+        numbers = np.loadtxt(download.value.path(), delimiter=",")
+        assert numbers.shape == layer.weight_shape[:2]
+        page.locator('[data-part="color"]').select_option("reuse")
+        page.locator('[data-part="color"]').select_option("change")
         assert not faults

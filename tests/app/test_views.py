@@ -76,6 +76,11 @@ def figures(at):
     return [json.loads(item.proto.spec) for item in at.get("plotly_chart")]
 
 
+def explored(at):
+    """What the explorer of the Epitomes page draws."""
+    return json.loads(at.get("bidi_component")[0].proto.json)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_are_not_empty_without_runs(home, planner, name):
     at = open_page(name)
@@ -219,13 +224,20 @@ def test_epitomes_restores_run_layer_step_and_picture_from_the_address(store):
     at = open_page("epitomes", run=chosen, layer="blocks.1", step="30", view="Trajectories")
     assert at.selectbox[0].value == chosen
     assert at.selectbox[1].value == "blocks.1"
-    assert at.select_slider[0].value == 30
+    assert explored(at)["step"] == 30 and explored(at)["layer"]["name"] == "blocks.1"
     assert "Starts of blocks.1" in figures(at)[0]["layout"]["title"]["text"]
 
 
-def test_epitomes_says_which_steps_have_epitomes(store):
+def test_epitomes_says_which_steps_have_epitomes(store, monkeypatch):
+    monkeypatch.setattr("nes_lab.runs.snapshots.MOST_BYTES", 0)  # as for a large network
     at = open_page("epitomes", run=write_run(store), step="30", view="Atlas")
     assert "step 0 and at step 60" in words(at)
+
+
+def test_epitomes_explorer_gets_every_step(store):
+    data = explored(open_page("epitomes", run=write_run(store)))["layer"]
+    assert data["steps"][0] == 0 and data["steps"][-1] == 60 and set(data["epitomes"]) == set(map(str, data["steps"]))
+    assert data["rounded"] == data["steps"][1:-1]
 
 
 @pytest.mark.parametrize("view", ["Atlas", "Patches", "Routing map", "Coverage", "Trajectories"])

@@ -33,7 +33,7 @@ def layers(shift=0.0):
 def test_the_round_trip_keeps_everything_and_the_order(tmp_path):
     path = tmp_path / "s.safetensors"
     before = layers()
-    write_snapshot(path, before, with_epitomes=True)
+    write_snapshot(path, before)
     after = read_snapshot(path)
     assert list(after) == ["b.conv", "a"]
     for name, layer in before.items():
@@ -47,16 +47,34 @@ def test_the_round_trip_keeps_everything_and_the_order(tmp_path):
             assert getattr(same, key) == getattr(layer, key)
 
 
-def test_only_the_first_and_the_latest_keep_epitomes(store):
+def test_snapshots_between_the_first_and_the_latest_keep_rounded_epitomes(store):
     run_id = store.create({})
     with RunWriter(store, run_id) as writer:
-        for step in (0, 5, 10):
+        for step in range(30):
             writer.snapshot(step, layers(step))
         writer.status("finished")
-    assert store.snapshots(run_id) == [0, 5, 10]
-    kept = [store.snapshot(run_id, step)["b.conv"].epitome is not None for step in (0, 5, 10)]
-    assert kept == [True, False, True]
+    assert store.snapshots(run_id) == list(range(30))
+    kept = {step: layer for step in range(30) if (layer := store.snapshot(run_id, step)["b.conv"]).epitome is not None}
+    assert {0, 29} <= set(kept) and len(kept) == 12
+    assert (
+        max(after - before for before, after in zip(list(kept), list(kept)[1:], strict=False)) <= 5
+    )  # spread over the run
+    for step, layer in kept.items():
+        exact = layers(step)["b.conv"].epitome
+        assert layer.is_rounded == (step not in (0, 29))
+        assert np.abs(layer.epitome - exact).max() <= (np.abs(exact).max() / 254 * 1.001 if layer.is_rounded else 0)
     assert store.snapshot(run_id, 5)["b.conv"].starts[0][1] == 6.5
+
+
+def test_snapshots_of_large_epitomes_keep_the_first_and_the_latest(store, monkeypatch):
+    monkeypatch.setattr("nes_lab.runs.snapshots.MOST_BYTES", 2 * (4 * 2 * 9 + 8) - 1)  # one rounded picture, not two
+    run_id = store.create({})
+    with RunWriter(store, run_id) as writer:
+        for step in range(5):
+            writer.snapshot(step, layers(step))
+        writer.status("finished")
+    kept = [store.snapshot(run_id, step)["a"].epitome is not None for step in range(5)]
+    assert kept[0] and kept[4] and sum(kept) == 3
 
 
 def test_a_resumed_run_drops_what_came_after_its_checkpoint(store):
