@@ -145,6 +145,7 @@ def assemble(
         input_shape=survey.report.input_shape,
         order=tuple(layer.name for layer in survey.layers),
         origin=origin,
+        notes=survey.notes,
         epitomes={
             layer.name: Epitome.of(
                 layers[layer.name].epitome_shape, str(layer.module.weight.dtype).removeprefix("torch.")

@@ -15,6 +15,7 @@ from nes_lab.execution.base import LayerOp
 from nes_lab.nn.kinds import BASES, kind_of, layer_op
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable, check_module
+from nes_lab.nn.reparameterize import reparameterize_first
 from nes_lab.planning.dense_rules import Replaceable, dense_context, dense_reason, replaceable
 from nes_lab.planning.other_weights import other_weights
 from nes_lab.records.cost_report import CostReport
@@ -76,10 +77,17 @@ class SurveyedLayer:
 
 @dataclass(frozen=True)
 class Survey:
-    """The layers of a model that have a weight matrix, in module order, and the costs of the dense model."""
+    """The layers of a model that have a weight matrix, in module order, and the costs of the dense model.
+
+    Args:
+        layers: The layers.
+        report: The costs of the dense model.
+        notes: Remarks on the model for the user of a plan.
+    """
 
     layers: tuple[SurveyedLayer, ...]
     report: CostReport
+    notes: tuple[str, ...] = ()
 
     @property
     def dense(self) -> Counts:
@@ -123,7 +131,8 @@ def run_and_list(model: nn.Module, example_input: Any) -> Survey:
     check_module(model, "planning")
     check_copyable(model, "compress")
     report = count(model, example_input)
-    return Survey(tuple(_list_layers(model, report, _record_calls(model, example_input))), report)
+    notes = tuple(filter(None, [reparameterize_first(model)]))
+    return Survey(tuple(_list_layers(model, report, _record_calls(model, example_input))), report, notes)
 
 
 def with_reasons(surveyed: Survey, model: nn.Module, options: PlanOptions) -> Survey:

@@ -20,6 +20,7 @@ from nes_lab.nn.copy_network import Memo, Model, copy_network, copy_parameter_ex
 from nes_lab.nn.kinds import BASES, class_kind
 from nes_lab.nn.own_attributes import own_attributes, torch_class
 from nes_lab.nn.registry import LAYERS
+from nes_lab.nn.reparameterize import refuse_folding_
 
 __all__ = ["HOOKS", "MEMBERS", "SETTINGS", "added_hooks", "carry_over", "copy_with_replacements", "why_not_carried"]
 
@@ -64,7 +65,9 @@ def copy_with_replacements(model: Model, replacement: Callable[[str, nn.Module],
     memo |= {id(old): new for old, new in replaced}
     for old, new in replaced:
         carry_over(old, new, memo)
-    return copy_network(model, memo)
+    copied = copy_network(model, memo)
+    refuse_folding_(copied)
+    return copied
 
 
 def carry_over(old: nn.Module, new: nn.Module, memo: Memo) -> None:
