@@ -16,7 +16,15 @@ from typing import Any, NotRequired, TypedDict
 
 from nes_lab.errors import OptionError
 
-__all__ = ["RECENT_ROWS", "OnProgress", "ProgressEvent", "check_progress", "progress_reporter", "seconds_left"]
+__all__ = [
+    "RECENT_ROWS",
+    "OnProgress",
+    "ProgressEvent",
+    "check_progress",
+    "event_text",
+    "progress_reporter",
+    "seconds_left",
+]
 
 RECENT_ROWS = 30
 """Number of latest rows of metrics whose pace gives the time left, so that a training that slowed down is estimated well."""
@@ -51,6 +59,16 @@ class ProgressEvent(TypedDict):
     seconds_left: NotRequired[float | None]
     running: NotRequired[Mapping[str, float]]
     finished: NotRequired[int]
+
+
+def event_text(event: ProgressEvent) -> str:
+    """Return a progress event as text: the phase, how much of it is done, and the unit in progress.
+
+    Examples:
+        >>> event_text({"phase": "fit", "done": 3, "total": 20, "label": "conv1"})
+        'fit 3 of 20, conv1'
+    """
+    return ", ".join(filter(None, [f"{event['phase']} {event['done']:g} of {event['total']}", event["label"]]))
 
 
 OnProgress = Callable[[ProgressEvent], object]

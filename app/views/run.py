@@ -97,7 +97,7 @@ def live(run_id: str, state_when_drawn: str) -> None:
         st.set_page_config(page_title=f"{info.progress:.0%} · {info.label or 'run'} · NES Lab")
     metrics, events = run.metrics().rows, run.events()
     st.markdown(f":{COLORS[STATES[info.state].tone]}-badge[{info.state}]")
-    st.progress(info.progress, text=progress_text(info, metrics, events))
+    st.progress(info.bar_progress, text=progress_text(info, metrics, events))
     if info.reason:
         st.code(info.reason, language=None, wrap_lines=True)
     if advice := info.needs_text() or STATES[info.state].advice:

@@ -18,12 +18,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.ranks import is_first, is_rank
 from nes_lab.experiment.run import Run
-from nes_lab.progress_bar import OnProgress, ProgressEvent
+from nes_lab.progress_bar import OnProgress, ProgressEvent, event_text
 from nes_lab.runs.info import result_names
 from nes_lab.text import format_seconds, format_value
 
 __all__ = ["print_created", "print_end", "print_start", "progress_line", "shown_progress"]
 
+TRAINING = "training"
 EXIT = {"finished": 0, "cancelled": 130}
 
 
@@ -83,7 +84,8 @@ def shown_progress() -> Iterator[OnProgress]:
             if event["phase"] == "created":
                 print_created(event)
                 return
-            bars.update(task, completed=event["done"], total=event["total"], now=progress_line(event))
+            about = {"completed": event["done"], "total": event["total"], "now": progress_line(event)}
+            bars.update(task, description=event["phase"], **about)
 
         yield show
 
@@ -94,17 +96,19 @@ def _ignore_event(event: ProgressEvent) -> None:
 
 
 def _line_printer() -> OnProgress:
-    """Return a function that prints the progress of a training run, one line per epoch."""
+    """Return a function that prints the progress of a training run, one line per epoch, and one per phase before the training."""
     # For log files, where a progress bar would add a line at each update.
-    last = -1
+    last: tuple[str, int] = ("", -1)
 
     def show(event: ProgressEvent) -> None:
         nonlocal last
+        now = event["phase"], int(event.get("epoch") or 0)
         if event["phase"] == "created":
             print_created(event)
-        elif int(event.get("epoch") or 0) != last:
-            last = int(event.get("epoch") or 0)
-            print(f"step {event['done']}/{event['total']}  {progress_line(event)}", flush=True)
+        elif now != last:
+            last = now
+            step = f"step {event['done']}/{event['total']}  " if event["phase"] == TRAINING else ""
+            print(f"{step}{progress_line(event)}", flush=True)
 
     return show
 
@@ -116,6 +120,8 @@ def progress_line(event: Mapping[str, Any]) -> str:
         >>> progress_line({"epoch": 2, "epochs": 5, "images_per_s": 812.3, "loss": 0.51, "top1": None, "seconds_left": 75})
         'epoch 2/5  812 images/s  loss 0.510  1 min 15 s left'
     """
+    if event.get("phase", TRAINING) != TRAINING:
+        return event_text({**event})  # type: ignore[arg-type]
     words = [f"epoch {event['epoch']}/{event.get('epochs', '?')}"] if event.get("epoch") is not None else []
     if (speed := event.get("images_per_s")) is not None:
         words.append(f"{speed:.0f} images/s")

@@ -140,7 +140,8 @@ def _lines(watcher: Watcher, console: Console, every: float) -> None:
     while True:
         runs, waiting = watcher.all_runs()
         for run in runs:
-            mark = f"{run.info.state} {run.epoch}"
+            stage = run.info.stage["phase"] if run.info.stage else ""
+            mark = f"{run.info.state} {run.epoch} {stage}"
             if said.get(run.info.id) != mark:
                 said[run.info.id] = mark
                 print(watch_frames.run_line(run), flush=True)

@@ -21,6 +21,7 @@ from rich.text import Text
 from nes_lab.cli.tables import SHORT_ID, printable, state_style, tail
 from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.errors import RunError
+from nes_lab.progress_bar import event_text
 from nes_lab.runs import layout
 from nes_lab.runs.checkpoints import Score, best_of
 from nes_lab.runs.deciding_metric import DecidingMetric
@@ -71,7 +72,8 @@ def _table(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> l
         table.add_column(head, justify=side, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in rows:
         table.add_row(tail(str(row[0]), ids), shorten_middle(str(row[1]), labels), *row[2:])
-    return [table, *_reasons([run.info for run in runs if _needs_reason(run.info)])]
+    stages = [f"{info.id}: {event_text(info.stage)}" for run in runs if (info := run.info).stage]
+    return [table, *map(Text, stages), *_reasons([run.info for run in runs if _needs_reason(run.info)])]
 
 
 def _cells(run: RunProgress, waiting: Sequence[str]) -> tuple[str | Text, ...]:
@@ -100,6 +102,7 @@ def _blocks(runs: Sequence[RunProgress], waiting: Sequence[str], width: int) -> 
         speed = f"{run.images_per_s:,.0f} images/s" if info.is_active and run.images_per_s else ""
         loss, metric = _loss(run), _metric(run)
         words = [
+            event_text(info.stage) if info.stage else "",
             f"epoch {_epoch(run)}" if _epoch(run) else "",
             f"loss {loss}" if loss else "",
             f"{metric} {sparkline([y for _, y in run.values], 8)}" if metric else "",
@@ -185,7 +188,13 @@ def run_line(run: RunProgress) -> str:
         'a-1  running  50%  epoch 2/4  loss 0.250'
     """
     info, epoch, loss = run.info, _epoch(run), _loss(run)
-    words = [info.id, info.state, f"{info.progress:.0%}", f"epoch {epoch}" if epoch else ""]
+    words = [
+        info.id,
+        info.state,
+        f"{info.progress:.0%}",
+        event_text(info.stage) if info.stage else "",
+        f"epoch {epoch}" if epoch else "",
+    ]
     words += [f"loss {loss}" if loss else "", _metric(run)]
     words += [printable(info.reason, 300) if _needs_reason(info) else ""]
     return "  ".join(filter(None, words))

@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 60
 LATENCY_ROUNDS = 20
 TRACKERS_FOLDER = "trackers"
+SECONDS_BETWEEN_REPORTS = 0.2
 
 
 def make_trainer(config: ExperimentConfig, built: Built, hooks: Hooks, task: Task = CLASSIFICATION) -> Trainer:
@@ -96,6 +97,7 @@ class Attempt:
         self.continued, self.network, self.task = continued, network, task
         self.extensions = read_extensions(writer.folder)
         self.trackers: Trackers | None = None
+        self.reported = ("", 0.0)
         self.begun, self.seconds_before = time.perf_counter(), 0.0
         self.stride = -(-config.training.epochs // (MAX_SNAPSHOTS - 1))
 
@@ -122,7 +124,7 @@ class Attempt:
         else:
             self._restore(trainer, checkpoint)
         note = "" if built.data.resumable else NOT_RESUMABLE
-        self.writer.status(step=trainer.step, total=trainer.total, resume_note=note)
+        self.writer.status(step=trainer.step, total=trainer.total, resume_note=note, stage={})
         if not self._fit(trainer):
             asked = self.writer.cancel_requested()  # whoever asks also sends a signal, to wake the process
             reason = "cancelled on request" if asked else f"{self.signals.received or 'a signal'} received"
@@ -144,7 +146,7 @@ class Attempt:
         plan = None if checkpoint is None else self._stored_plan()
         info = self.writer.store.get(self.writer.run_id)
         start = load_initial(self.writer.folder, info, self.config, self.network)
-        built = build(self.config, plan, self.continued.data, start)
+        built = build(self.config, plan, self.continued.data, start, self._prepare)
         if distributed.world_size() == 1:
             return built
         distributed.broadcast(
@@ -287,6 +289,15 @@ class Attempt:
         layers = snapshot_layers(trainer.model)
         if layers:
             self.writer.snapshot(trainer.step, layers)
+
+    def _prepare(self, event: ProgressEvent) -> None:
+        """Report the progress of the work before the first training step, at most five times a second and in each phase."""
+        now = time.perf_counter()
+        if event["phase"] == self.reported[0] and now - self.reported[1] < SECONDS_BETWEEN_REPORTS:
+            return
+        self.reported = event["phase"], now
+        self.writer.status(stage=event)
+        self.on_progress(event)
 
     def _progress(self, event: ProgressEvent) -> None:
         self.writer.status(step=int(event["done"]))

@@ -21,6 +21,7 @@ from nes_lab.import_spec import is_import_spec
 from nes_lab.models.create import dense_backbone
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.planning.from_config import plan_from_config
+from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
 from nes_lab.records.fit_report import FitReport
@@ -62,6 +63,7 @@ def build(
     plan: CompressionPlan | None = None,
     data: DatasetSpec | None = None,
     network: nn.Module | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Built:
     """Load the data, create the backbone with the config's seed, and compress it. Global random states do not change.
 
@@ -71,6 +73,8 @@ def build(
             are not fitted to the dense weights. The caller later loads the epitomes from a checkpoint.
         data: The data that :func:`check` returned for the same config; None loads it.
         network: The network to start from, dense or compressed. A compressed one is not compressed again. None creates the backbone.
+        on_progress: Function that is called with a :class:`~nes_lab.progress_bar.ProgressEvent` while the plan is made and the
+            epitomes are fitted; None: nothing is called.
 
     Raises:
         DataError: If the data is missing, incomplete or damaged.
@@ -97,9 +101,9 @@ def build(
     if config.compression is None:
         return Built(dense, None, data, dense_cost, dense_cost, teacher)
     resumed = plan is not None
-    plan = plan or plan_from_config(dense, example, config.compression, config.seed)
+    plan = plan or plan_from_config(dense, example, config.compression, config.seed, on_progress=on_progress)
     if config.compression.search_starts and not resumed:
-        model, report = _searched(config, plan, dense, data)
+        model, report = _searched(config, plan, dense, data, on_progress)
     else:
         initial_weights = "reset" if resumed else config.compression.initial_weights
         # searched starts are integers from the beginning; without a search, training.starts_snap_epoch rounds them later
@@ -235,7 +239,11 @@ def _teacher(
 
 
 def _searched(
-    config: ExperimentConfig, plan: CompressionPlan, dense: nn.Module, data: DatasetSpec
+    config: ExperimentConfig,
+    plan: CompressionPlan,
+    dense: nn.Module,
+    data: DatasetSpec,
+    on_progress: OnProgress | None,
 ) -> tuple[nn.Module, FitReport]:
     """Compress ``dense``, and search for the starts with which the epitomes match the dense weights best.
 
@@ -250,7 +258,7 @@ def _searched(
     batches = _calibration(data, compression.calibration, config.seed)
     dense.eval()
     about = {"calibration": batches, "norms": batches, "seed": config.seed}
-    model, report = fit(dense, plan, search_starts=True, **about)
+    model, report = fit(dense, plan, search_starts=True, on_progress=on_progress, **about)
     return model.train(), report
 
 

@@ -64,7 +64,8 @@ def run_experiment(
         store: The store that holds the run.
         run_id: Id of the run. The run's ``config.json`` describes the experiment.
         on_progress: Function that is called at most five times a second with a
-            :class:`~nes_lab.progress_bar.ProgressEvent` that counts training steps.
+            :class:`~nes_lab.progress_bar.ProgressEvent` that counts training steps (phase ``training``), and before them with
+            events of the plan and the fit.
         data: The data that :func:`nes_lab.experiment.build.check` returned for the run's config; None loads the data.
         network: The network that was given in memory when the run was created; None: the run's files can make it.
         loss: Function of (outputs, targets) that returns the mean loss of a batch. None: cross entropy.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nes_lab.progress_bar import seconds_left
+from nes_lab.progress_bar import event_text, seconds_left
 from nes_lab.runs.deciding_metric import deciding_metric
 from nes_lab.runs.info import RunInfo
 from nes_lab.text import format_seconds
@@ -18,6 +18,8 @@ __all__ = ["progress_text", "queue_text"]
 
 def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> str:
     """Describe the progress of a run in one line. The line of an active run includes the speed and the time left.
+
+    Before the first training step, the line says how far the plan and the fit of the epitomes are.
 
     Args:
         info: The run's state, its current step and its number of steps.
@@ -30,6 +32,8 @@ def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]], events: I
         >>> progress_text(RunInfo("a", state="running", step=20, total=60), rows)
         'step 20 of 60 · epoch 2 · 950 images/s · best top-1 61.25 %'
     """
+    if info.stage is not None:
+        return f"before the first step: {event_text(info.stage)}"
     parts = [f"step {info.step:,} of {info.total:,}" if info.total else "not started yet"]
     last = metrics[-1] if metrics else {}
     if last.get("epoch") is not None:

@@ -192,6 +192,8 @@ class RunHandle:
         return self
 
     def _event(self, info: RunInfo) -> ProgressEvent:
+        if info.stage is not None:
+            return info.stage
         rows = self.store.metrics(self.id)
         left = seconds_left(rows, info.total, attempt=info.attempt) if info.is_active else None
         return {"phase": info.state, "done": info.step, "total": info.total, "label": "", "seconds_left": left}

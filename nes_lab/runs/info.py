@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from nes_lab.errors import RunError
+from nes_lab.progress_bar import ProgressEvent
 from nes_lab.records.columns import columns, number_column
 from nes_lab.records.record import Record
 from nes_lab.records.table import Table
@@ -50,6 +51,8 @@ class RunInfo(Record):
             ``network``, ``data`` or both, and a name for each, such as ``{"network": "TinyNet"}``. Give the same again to
             resume the run. Empty if the files hold everything.
         notes: Sentences about how the run begins, for example what the network decides instead of the configuration.
+        stage: Progress of the work before the first training step, such as fitting epitomes: a progress event with the keys
+            ``phase``, ``done``, ``total`` and ``label``. None if the run trains or has ended.
         resume_note: Why a resumed run ends with other weights than an uninterrupted one, such as data from loaders. Empty if
             it ends with the same weights.
     """
@@ -74,6 +77,7 @@ class RunInfo(Record):
     given: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     resume_note: str = ""
+    stage: ProgressEvent | None = None
 
     @property
     def is_active(self) -> bool:
@@ -94,6 +98,13 @@ class RunInfo(Record):
     def progress(self) -> float:
         """Fraction of the training steps that are done, from 0 to 1."""
         return min(1.0, self.step / self.total) if self.total > 0 else float(self.state == "finished")
+
+    @property
+    def bar_progress(self) -> float:
+        """How full a progress bar is, from 0 to 1: the done share of the work before the first step, or :attr:`progress`."""
+        if self.stage is None:
+            return self.progress
+        return min(1.0, self.stage["done"] / self.stage["total"]) if self.stage["total"] > 0 else 0.0
 
     def needs_text(self) -> str:
         """Return a sentence that says what must be given again to resume this run.
@@ -198,6 +209,7 @@ def read_info(folder: Path) -> RunInfo:
         given=_texts(run.get("given")),
         notes=tuple(str(note) for note in notes) if isinstance(notes := run.get("notes"), list) else (),
         resume_note=str(status.get("resume_note") or ""),
+        stage=_stage(status) if STATES[state].active else None,
     )
 
 
@@ -314,6 +326,14 @@ def is_cancel_requested(folder: Path, attempt: int) -> bool:
 def _count(content: dict[str, Any], key: str) -> int:
     value = content.get(key)
     return value if type(value) is int and value >= 0 else 0
+
+
+def _stage(status: dict[str, Any]) -> ProgressEvent | None:
+    stage = status.get("stage")
+    if not isinstance(stage, dict) or not isinstance(stage.get("phase"), str):
+        return None
+    done, total = _number(stage, "done"), _count(stage, "total")
+    return {"phase": stage["phase"], "done": done, "total": total, "label": str(stage.get("label") or "")}
 
 
 def _texts(content: object) -> dict[str, str]:

@@ -141,7 +141,7 @@ class RunWriter:
         return {key: value for key, value in status.items() if type(value) is int and value >= 0}
 
     def status(self, state: str | None = None, *, step: int | None = None, total: int | None = None,
-               reason: str = "", resume_note: str | None = None) -> None:  # fmt: skip
+               reason: str = "", resume_note: str | None = None, stage: Mapping[str, Any] | None = None) -> None:  # fmt: skip
         """Write the status file of the run: its state, the reason for it, and the training steps done.
 
         Args:
@@ -150,6 +150,8 @@ class RunWriter:
             total: Training steps in total; None keeps the present value.
             reason: Why the run has this state, as a sentence for the user.
             resume_note: Why a resumed run ends with other weights than an uninterrupted one; None keeps the present text.
+            stage: Progress of the work before the first training step, as a progress event; empty if the run trains. None keeps
+                the present one.
         """
         with self._guard:
             if state is not None:
@@ -161,6 +163,8 @@ class RunWriter:
                 self._status["total"] = int(total)
             if resume_note is not None:
                 self._status["resume_note"] = resume_note
+            if stage is not None:
+                self._status["stage"] = dict(stage)
             self._write_status(durable=state is not None)
         if state in FINAL_STATES:
             with contextlib.suppress(RunError) if state == "failed" else contextlib.nullcontext():

@@ -15,17 +15,22 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from nes_lab.cli.train_here import shown_progress
+from nes_lab.cli.watch_frames import run_line
 from nes_lab.config import load_config
 from nes_lab.datasets.as_dataset import as_dataset
 from nes_lab.errors import CheckpointError, OptionError, RunError
 from nes_lab.experiment.run import Run
 from nes_lab.experiment.run_experiment import resume, run_experiment
+from nes_lab.figures.progress import progress_text
 from nes_lab.progress_bar import ProgressEvent
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.pack import pack_run
+from nes_lab.runs.run_progress import RunProgress
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.unpack import unpack_run
+from nes_lab.runs.writer import RunWriter
 from nes_lab.training.checkpoint import load_weights
 from tests.training.own_tasks import regression
 
@@ -377,3 +382,33 @@ def test_extended_and_interrupted_run_equals_extended_one(tmp_path, monkeypatch,
     assert [(row["step"], row["epochs"], row["from"]) for row in told] == [(8, 4, "epoch 2")]
     assert told[0]["lr"] > told[0]["lr_before"] and "is extended to 4 epochs at step 8" in caplog.text
     assert len([row for row in other.events(run_id) if row["kind"] == "extended"]) == 1
+
+
+def test_the_fit_before_the_first_step_reports_its_progress(tmp_path, capsys):
+    """A search of starts can take longer than the training: its progress reaches the status, callbacks, bar, watch and app."""
+    store, run_id = create(tmp_path, epochs=1, routing="searched among whole cells")
+    seen: list[tuple[str, str, str, str]] = []
+
+    def watch(event: ProgressEvent) -> None:
+        if event["phase"] != "training":
+            info = store.get(run_id)
+            told = Run(store, run_id)._event(info)
+            seen.append((event["phase"], told["phase"], progress_text(info, []), run_line(RunProgress(info))))
+            assert info.step == 0
+
+    with shown_progress() as show:
+        run_experiment(store, run_id, on_progress=lambda event: (watch(event), show(event)))
+    assert {phase for phase, *_ in seen} == {"fit"}
+    assert all(phase == told and phase in text and phase in line for phase, told, text, line in seen)
+    assert store.get(run_id).stage is None and "fit 0 of" in capsys.readouterr().out
+
+
+def test_a_stage_is_only_told_while_it_lasts(tmp_path):
+    """A run that fails in its fit, or a status of an older version, has no stage."""
+    store, run_id = create(tmp_path)
+    with RunWriter(store, run_id) as writer:
+        writer.status(stage={"phase": "fit", "done": 1, "total": 4, "label": "conv"})
+        info = store.get(run_id)
+        assert info.stage is not None and info.stage["label"] == "conv" and info.bar_progress == 0.25
+        writer.status("failed", reason="the fit failed")
+    assert store.get(run_id).stage is None
