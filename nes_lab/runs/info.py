@@ -101,7 +101,7 @@ class RunInfo(Record):
 
     @property
     def bar_progress(self) -> float:
-        """How full a progress bar is, from 0 to 1: the done share of the work before the first step, or :attr:`progress`."""
+        """Fraction to show as a bar, from 0 to 1: of the work before the first step while it lasts, otherwise :attr:`progress`."""
         if self.stage is None:
             return self.progress
         return min(1.0, self.stage["done"] / self.stage["total"]) if self.stage["total"] > 0 else 0.0
