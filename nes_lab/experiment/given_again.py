@@ -15,7 +15,7 @@ from nes_lab.config import ExperimentConfig
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.experiment.initial_network import load_initial
 from nes_lab.experiment.memory import Memory
-from nes_lab.experiment.same_network import attribute_difference, plain_attributes
+from nes_lab.export.plain_attributes import attribute_difference, plain_attributes
 from nes_lab.export.rebuild import WAY_OUT
 from nes_lab.export.saved_config import read_saved_config
 from nes_lab.runs import checkpoints, layout

@@ -19,9 +19,10 @@ from nes_lab.errors import CheckpointError, OptionError, RunError, check_choice
 from nes_lab.experiment.initial_network import is_compressed
 from nes_lab.experiment.memory import Memory
 from nes_lab.experiment.run import Run
-from nes_lab.experiment.same_network import network_difference, plain_attributes
+from nes_lab.experiment.same_network import network_difference
 from nes_lab.experiment.start_outputs import with_outputs_for
 from nes_lab.experiment.trained import trained_network
+from nes_lab.export.plain_attributes import plain_attributes
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.export.saved_config import CONFIG, WEIGHTS, read_saved_config
 from nes_lab.import_spec import origin_of
@@ -225,8 +226,11 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
         if not found:
             return remade, {}, ""
         difference = difference or f"{type(network).__name__} has {found}, as {backbone['name']} makes it"
-    save_pretrained(network, folder, metadata={"attributes": plain_attributes(network)}, overwrite=True)
-    return from_pretrained(folder, model=network), {"network": type(network).__name__}, difference
+    save_pretrained(network, folder, backbone="", metadata={"attributes": plain_attributes(network)}, overwrite=True)
+    loaded = from_pretrained(folder, model=network)
+    if (own := getattr(network, "nes_lab_backbone", None)) is not None:
+        loaded.nes_lab_backbone = own  # it says what the network was before it was changed
+    return loaded, {"network": type(network).__name__}, difference
 
 
 def _stamps(network: nn.Module, data: DatasetSpec | None) -> Iterator[dict[str, Any]]:

@@ -146,7 +146,9 @@ def save_trained(
         (1, 8, 8)
     """
     trained = trained_network(store, run_id, averaged=averaged, best=best, network=network)
-    save_pretrained(trained.network, folder, metadata=trained.about | {"source": trained.text})
+    made_by_name = "network" not in store.get(run_id).given  # otherwise the folder is loaded with model=
+    about = trained.about | {"source": trained.text}
+    save_pretrained(trained.network, folder, backbone=None if made_by_name else "", metadata=about)
     return trained.input_shape
 
 

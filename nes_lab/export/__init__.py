@@ -6,6 +6,9 @@ Saved models, each a folder with JSON and safetensors:
 ``pretrained``: save a model to a folder and load it (``save_pretrained``, ``from_pretrained``).
 ``saved_config``: read and check ``config.json`` of a saved model.
 ``outline``: describe the modules of a model and the arguments of its epitome layers.
+``backbone_stamp``: say by which name and arguments the backbone of a model is created again.
+``plain_attributes``: list the plain attributes of a model's modules, and compare two such lists.
+``loadable``: check, before a model is saved, that its folder will be loaded as the same model.
 ``tensors``: collect the tensors of a model for saving, and put saved tensors back into a model.
 ``rebuild``: rebuild the modules of a saved model from its configuration and the dense network.
 ``hub_upload``: upload a saved model to the Hugging Face Hub.

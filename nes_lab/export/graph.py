@@ -17,6 +17,7 @@ from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.export.example import ExampleInput
 from nes_lab.export.gathers import BlendedExpansion, FoldByGathers, JointWeight
+from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.options import ExportForm
@@ -44,7 +45,7 @@ def prepare_for_export(model: nn.Module, form: ExportForm) -> nn.Module:
     check_choice("form", form, FORMS)
     if form == "materialized":
         return materialize(model).eval()
-    copied = copy_network(model).eval()
+    copied = copy_network(bake(model)).eval()
     for module in list(copied.modules()):
         if isinstance(module, EpitomeLayer):
             module.freeze()

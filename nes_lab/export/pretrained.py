@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import torch
@@ -18,12 +18,13 @@ from nes_lab import __version__
 from nes_lab.backbones.class_names import classes_of, set_classes
 from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError
 from nes_lab.export.atomic_write import new_folder
+from nes_lab.export.backbone_stamp import stamp_of, stamps
 from nes_lab.export.hub_download import download_from_hub
+from nes_lab.export.loadable import loading_difference, named_dense_network, stand_in_dense_network
 from nes_lab.export.outline import layer_record, named_epitome_layers, outline
 from nes_lab.export.rebuild import dense_network, rebuild
 from nes_lab.export.saved_config import (
     CONFIG,
-    FETCHING_OPTIONS,
     FORMAT,
     SCHEMA,
     WEIGHTS,
@@ -31,8 +32,9 @@ from nes_lab.export.saved_config import (
     checked_weights,
     read_saved_config,
 )
-from nes_lab.export.tensors import collect_tensors, fill, unsaved_buffers
+from nes_lab.export.tensors import StoredTensors, collect_tensors, fill, unsaved_buffers
 from nes_lab.import_spec import is_import_spec
+from nes_lab.nn.bake import bake, computed_tensors
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.runs.files import sha256_of
@@ -53,14 +55,17 @@ def save_pretrained(
     """Save a compressed or dense model in a folder, as ``config.json`` and ``model.safetensors``.
 
     Every epitome and every shared tensor is stored once, in its dtype. Starts (positions of patches) that are set by a
-    rule are not stored. They are computed again when the model is loaded. The folder appears complete, or not at all.
+    rule are not stored. They are computed again when the model is loaded. Pruning masks and parametrizations of epitome layers
+    are baked into the tensors. Before anything is written, the network is rebuilt as :func:`from_pretrained` will do it, and
+    compared with the model. The folder appears complete, or not at all.
 
     Args:
         model: Any module of plain tensors; it does not change.
         folder: A new or empty folder, or one that contains a saved model and nothing else.
         backbone: How to create the dense network: a name, or the arguments of :func:`nes_lab.create_backbone` as a dict. None:
-            the model's attribute ``nes_lab_backbone``, which ``create_backbone`` sets. If the model has no such attribute,
-            :func:`from_pretrained` needs the dense network as ``model=``.
+            the model's attribute ``nes_lab_backbone``, which ``create_backbone`` sets. The number of classes is taken from the
+            model if its classifier was replaced. ``""``, or no such attribute: the folder does not say how to create the dense
+            network, and :func:`from_pretrained` needs it as ``model=``.
         plan: Compression plan to store with the model. None: the model's attribute ``nes_lab_plan``, which ``create_model`` sets.
         metadata: Your own plain data to store in ``config.json``; None: no data.
         keep_learner: True: index learners (the networks that predict starts) are stored. Training can then continue after
@@ -73,7 +78,8 @@ def save_pretrained(
     Raises:
         OptionError: If ``model`` is not a torch module.
         CheckpointError: If the folder contains something else or cannot be written, or the model cannot be stored (NaN, meta
-            tensors). Then the folder is not changed.
+            tensors), or what would be loaded differs from the model; the message names the first difference. Then the folder is
+            not changed.
 
     Examples:
         >>> import tempfile, torch, nes_lab
@@ -87,9 +93,10 @@ def save_pretrained(
     if not isinstance(model, nn.Module):
         raise OptionError(f"model is a {type(model).__name__}; give a torch module")
     folder = Path(folder)
+    model = _plain(model)
     if not keep_learner:
         model = _frozen_copy(model)
-    config, tensors = _describe(model, backbone, plan, metadata)
+    config, tensors = _loadable(model, backbone, plan, metadata)
     with new_folder(folder, overwrite) as temporary:
         try:
             save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
@@ -151,7 +158,8 @@ def from_pretrained(
     tensors = _read_weights(folder, config)
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
-            loaded = rebuild(dense_network(config, allow_import) if model is None else model, config)
+            dense = dense_network(config, allow_import) if model is None else _as_saved(model, tensors)
+            loaded = rebuild(dense, config)
             fill(loaded, tensors, config)
     except NesLabError as error:
         raise CheckpointError(f"{folder}: {error}") from error
@@ -166,19 +174,78 @@ def _frozen_copy(model: nn.Module) -> nn.Module:
     return model
 
 
-def _describe(
+def _plain(model: nn.Module) -> nn.Module:
+    """Return a model without the wrapper of ``torch.compile``, its epitome layers without masks and parametrizations."""
+    if type(model).__name__ == "OptimizedModule":  # importing the class takes a second
+        model = cast(nn.Module, model._orig_mod)
+    try:
+        return bake(model)
+    except OptionError as error:
+        raise CheckpointError(f"the model cannot be saved: {error}") from error
+
+
+def _as_saved(dense: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return a dense network in which masks and parametrizations are baked into the tensors that the file holds as plain ones."""
+    return bake(dense, {name for name, _, tensor in computed_tensors(dense) if _dotted(name, tensor) in tensors})
+
+
+def _dotted(name: str, tensor: str) -> str:
+    return f"{name}.{tensor}" if name else tensor
+
+
+def _loadable(
     model: nn.Module,
     backbone: Mapping[str, Any] | str | None,
     plan: CompressionPlan | None,
     metadata: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    stored = collect_tensors(model)
+    """Return the configuration and the tensors to save, checked to be loaded as the model that is saved.
+
+    Raises:
+        CheckpointError: If they would not be; the message names the first difference.
+    """
+    first, stored = "", collect_tensors(model)
+    for stamp in stamps(model, backbone):
+        try:
+            dense = stand_in_dense_network(model) if stamp is None else named_dense_network(stamp, model)
+        except CheckpointError as error:
+            first = first or str(error).partition("; install")[0]
+            continue
+        made = {(name, tensor) for name, _, tensor in computed_tensors(dense)}
+        added = {name for name, _, tensor in computed_tensors(model) if (name, tensor) not in made}
+        saved = bake(model, added)
+        stored = stored if saved is model else collect_tensors(saved)
+        config = _describe(saved, stored, stamp, plan, metadata)
+        difference = loading_difference(saved, dense, config, stored.tensors)
+        if not difference:
+            return config, stored.tensors
+        first = first or difference
+    raise CheckpointError(_refusal(model, backbone, first))
+
+
+def _refusal(model: nn.Module, backbone: Mapping[str, Any] | str | None, difference: str) -> str:
+    stamp = stamp_of(model, backbone)
+    if stamp is None:
+        return f"the folder could not be loaded again, so it is not written: {difference}"
+    return (
+        f"the folder could not be loaded again by the name of its backbone, {stamp['name']!r}, so it is not written: {difference}. "
+        'Give the arguments that make this network as backbone=; or give backbone="", and load the folder with model='
+    )
+
+
+def _describe(
+    model: nn.Module,
+    stored: StoredTensors,
+    stamp: Mapping[str, Any] | None,
+    plan: CompressionPlan | None,
+    metadata: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     plan = getattr(model, "nes_lab_plan", None) if plan is None else plan
     config = {
         "format": FORMAT,
         "schema": SCHEMA,
         "versions": {"nes_lab": __version__, "torch": torch.__version__, "safetensors": safetensors.__version__},
-        "backbone": _stamp(model, backbone),
+        "backbone": stamp,
         "epitome_layers": {name: layer_record(layer) for name, layer in named_epitome_layers(model)},
         "modules": outline(model),
         "tied": stored.tied,
@@ -192,22 +259,10 @@ def _describe(
         "classes": classes_of(model),
     }
     try:
-        return json.loads(
-            json.dumps(config, allow_nan=False)
-        ), stored.tensors  # through JSON tuples become lists, which is also what a reader of the file gets
+        # through JSON, tuples become lists, which is also what a reader of the file gets
+        return json.loads(json.dumps(config, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"metadata= and the backbone's options should be plain data for JSON: {error}") from error
-
-
-def _stamp(model: nn.Module, backbone: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
-    given: Mapping[str, Any] | None = {"name": backbone} if isinstance(backbone, str) else backbone
-    stamp: Mapping[str, Any] | None = getattr(model, "nes_lab_backbone", None) if given is None else given
-    if stamp is None:
-        return None
-    stamp_keys = {"name": None, "num_classes": None, "in_channels": 3, "width": 1.0, "options": {}}
-    rest = {key: value for key, value in stamp.items() if key not in stamp_keys}
-    options = {key: value for key, value in {**stamp.get("options", {}), **rest}.items() if key not in FETCHING_OPTIONS}
-    return stamp_keys | {key: value for key, value in stamp.items() if key in stamp_keys} | {"options": options}
 
 
 def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ __all__ = [
     "checked_weights",
     "is_saved_model",
     "read_saved_config",
+    "wrong_description",
 ]
 
 FORMAT, SCHEMA = "nes-lab-model", 1
@@ -162,11 +163,21 @@ def _check_content(path: Path, config: dict[str, Any]) -> None:
     need(all(isinstance(n, str) for n in config["transient"].values()), "'transient' must hold dtypes")
     need(all(_are_sizes(s, 0) for s in config["strides"].values()), "'strides' must hold lists of integers")
     need(all(_is_module(m) for m in config["modules"]), "'modules' must hold [name, class, settings]")
+    wrong = wrong_description(config)
+    need(not wrong, wrong)
+
+
+def wrong_description(config: dict[str, Any]) -> str:
+    """Say which epitome layer, or what of the backbone, a saved model's configuration describes wrongly; empty if nothing.
+
+    Args:
+        config: Configuration of the saved model (the content of ``config.json``).
+    """
     for name, layer in config["epitome_layers"].items():
-        wrong = _wrong_layer(layer)
-        need(not wrong, f"epitome layer {name!r:.100}: {wrong}")
+        if wrong := _wrong_layer(layer):
+            return f"epitome layer {name!r:.100}: {wrong}"
     wrong = _wrong_backbone(config.get("backbone"))
-    need(not wrong, f"backbone: {wrong}")
+    return f"backbone: {wrong}" if wrong else ""
 
 
 def _are_names(classes: Any) -> bool:

@@ -17,7 +17,16 @@ from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.starts import start_name
 
-__all__ = ["Slot", "StoredTensors", "check_numbers", "collect_tensors", "fill", "slots", "unsaved_buffers"]
+__all__ = [
+    "Slot",
+    "StoredTensors",
+    "check_names",
+    "check_numbers",
+    "collect_tensors",
+    "fill",
+    "slots",
+    "unsaved_buffers",
+]
 
 
 @dataclass(frozen=True)
@@ -195,9 +204,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, A
         CheckpointError: If names or shapes in file and model differ; the message names the first tensor that is missing, unknown
             or of another shape. Then the model is not changed.
     """
-    by_name = {slot.name: slot for slot in slots(model)}
-    source = {name: name for name in tensors} | dict(config["tied"])
-    _check_names(by_name, source, tensors)
+    by_name, source = check_names(model, tensors, config)
     ready = {name: _laid_out(name, tensor, config["strides"].get(name)) for name, tensor in tensors.items()}
     fixed = set(config["fixed_parameters"])
     made: dict[str, nn.Parameter] = {}
@@ -216,7 +223,24 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, A
             setattr(slot.owner, slot.attribute, made[origin] if slot.parameter else value)
 
 
-def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+def check_names(
+    model: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> tuple[dict[str, Slot], dict[str, str]]:
+    """Check that a rebuilt model takes the tensors of a saved model.
+
+    Args:
+        model: The rebuilt model; it is not changed.
+        tensors: The tensors of the weights file by name.
+        config: Configuration of the saved model (the content of ``config.json``).
+
+    Returns:
+        The parameters and buffers of the model by name, and for each name the name of its tensor in the file.
+
+    Raises:
+        CheckpointError: If names or shapes differ; the message names the first tensor that is missing, unknown or of another shape.
+    """
+    by_name = {slot.name: slot for slot in slots(model)}
+    source = {name: name for name in tensors} | dict(config["tied"])
     for name, slot in by_name.items():
         if slot.tensor is not None and name not in source:
             raise CheckpointError(f"the file lacks {name}, which the model has")
@@ -233,6 +257,7 @@ def _check_names(by_name: Mapping[str, Slot], source: Mapping[str, str], tensors
         check_numbers(name, tensor, slot.parameter)
         if slot.tensor is not None and slot.tensor.is_floating_point() != tensor.is_floating_point():
             raise CheckpointError(f"{name} is {tensor.dtype} in the file; the model needs {slot.tensor.dtype}")
+    return by_name, source
 
 
 def _expected_shape(slot: Slot) -> tuple[int, ...] | None:

@@ -12,6 +12,7 @@
 ``own_attributes``: lists the attributes that a layer has by itself, to tell them from those that users added.
 ``dense``: copies weights between an epitome layer and a plain torch layer, in both directions.
 ``reparameterize``: recognizes modules that fold their branches after training (RepVGG, MobileOne), which must come before.
+``bake``: bakes pruning masks, weight norms and parametrizations of epitome layers into plain tensors.
 ``init``: computes initial epitomes: random, copied from a dense weight, or fitted to it.
 ``sampled_weight``: the tensor that a layer returns as its weight; it refuses changes in place.
 ``starts``: modules that hold the starts (starting indices), set by a rule or frozen, and their base class.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.errors import GeometryError, OptionError, check_choice
+from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.init import copy_epitome, fit_epitome
 from nes_lab.nn.kinds import class_kind
@@ -106,8 +107,11 @@ class DenseExchange(nn.Module, ABC):
         """Make a dense layer with the sampled weight. Its outputs equal this layer's up to rounding.
 
         If this epitome layer replaced a dense layer, the new layer has the class of that layer. Otherwise it has torch's own
-        class, such as ``nn.Conv2d``.
+        class, such as ``nn.Conv2d``. Pruning masks and parametrizations are baked into its tensors.
         """
+        baked = bake(self)
+        if baked is not self:
+            return baked.to_dense()
         if self.shell is None:
             return self.plain()
         dense = copy_network(self.shell)

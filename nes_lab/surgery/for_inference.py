@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nes_lab.errors import OptionError
+from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model, copy_network
 from nes_lab.nn.inspect import epitome_layers
 
@@ -31,7 +32,8 @@ def for_inference(network: Model) -> Model:
     ``eval()``. Copies of the copy and saved files begin without it too. Call ``for_inference`` again for them.
 
     Weights are kept in evaluation mode, inside ``torch.no_grad()`` or ``torch.inference_mode()``. They take as much memory as
-    the dense layers' weights. Compiled code (``torch.compile``) keeps nothing.
+    the dense layers' weights. Compiled code (``torch.compile``) keeps nothing. Pruning masks and parametrizations of epitome
+    layers are baked into their tensors.
 
     Args:
         network: Any module; it is not changed.
@@ -53,7 +55,7 @@ def for_inference(network: Model) -> Model:
     if not isinstance(network, nn.Module):
         raise OptionError(f"network is a {type(network).__name__}; for_inference takes a module")
     with torch.inference_mode(False):
-        return keep_for_inference_(copy_network(network).eval())
+        return keep_for_inference_(copy_network(bake(network)).eval())
 
 
 def keep_for_inference_(network: Model) -> Model:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes_lab.epitome.taps import axis_taps
+from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
@@ -30,7 +31,8 @@ def fuse(model: Model) -> Model:
 
     A norm is folded if nothing else reads the output of the convolution or linear layer before it, and if norm and layer are
     called only once. :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. Norms without running statistics, and
-    layers with tied weights, hooks or parametrizations, stay as they are.
+    layers with tied weights or hooks, stay as they are, and so do dense layers with parametrizations. Pruning masks and
+    parametrizations of epitome layers are baked into their tensors.
 
     In the copy, an identity takes the place of a folded norm. If the norm contains an activation function, as some of timm's
     norms do, the function stays. Multiply-adds stay the same. The copy is in evaluation mode, its starts are frozen, and it is
@@ -58,6 +60,7 @@ def fuse(model: Model) -> Model:
           (2): ReLU()
         )
     """
+    model = bake(model) if isinstance(model, nn.Module) else model
     pairs = fusable(model)
 
     def remains(name: str, module: nn.Module) -> nn.Module | None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nes_lab.errors import PlanError, check_choice, closest
+from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model
 from nes_lab.nn.kinds import kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
@@ -90,7 +91,8 @@ def replace_layers(
 def materialize(model: Model) -> Model:
     """Copy a model, and replace every epitome layer by a plain torch layer with the sampled weight.
 
-    Outputs are equal up to rounding. The copy can be saved, exported, pruned or quantized like any torch model.
+    Outputs are equal up to rounding. The copy can be saved, exported, pruned or quantized like any torch model. Pruning masks
+    and parametrizations of epitome layers are baked into the weights.
 
     Args:
         model: Any module; without epitome layers the result is a plain copy.
@@ -100,7 +102,8 @@ def materialize(model: Model) -> Model:
 
     Raises:
         OptionError: If ``model`` is not a torch module, or cannot be looked into or copied: a TorchScript or exported program,
-            or a method that was replaced by a function (:mod:`nes_lab.nn.model_checks`).
+            a method that was replaced by a function (:mod:`nes_lab.nn.model_checks`), or a parametrization that gives other
+            values at each call.
 
     Examples:
         >>> import torch, nes_lab
@@ -112,7 +115,7 @@ def materialize(model: Model) -> Model:
     check_copyable(model, "materialize")
     with _keep_random_state():  # a new torch layer draws a random weight before it gets the sampled one
         return copy_with_replacements(
-            model, lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None
+            bake(model), lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None
         )
 
 

@@ -15,6 +15,7 @@ from nes_lab.experiment.start_from import open_start
 from nes_lab.experiment.train import StartWarning
 from nes_lab.runs.query import run_table
 from nes_lab.runs.store import RunStore
+from tests.export.saving import altered
 
 CONFIG = {
     "data": {"limit": 64, "batch_size": 16},
@@ -174,7 +175,7 @@ def test_start_names_the_argument_and_what_a_run_has(tmp_path) -> None:
     with pytest.raises(OptionError, match=r"run.remember\(network=network\)"):
         nes_lab.train(CONFIG, start=run_id, root=tmp_path)
     stamp = {"name": "my_nets:make", "num_classes": 10, "in_channels": 1, "width": 1.0, "options": {}}
-    nes_lab.save_pretrained(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), tmp_path / "net", backbone=stamp)
+    altered(nes_lab.save_pretrained(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), tmp_path / "net"), backbone=stamp)
     with pytest.raises(CheckpointError, match=r"In Python: network = nes_lab.from_pretrained\("):
         nes_lab.train(CONFIG, start=str(tmp_path / "net"), root=tmp_path)
 
@@ -195,8 +196,15 @@ def test_start_from_a_folder_never_calls_what_the_folder_names(tmp_path) -> None
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     victim = tmp_path / "victim"
     victim.mkdir()
-    evil = {"name": "shutil:rmtree", "options": {"path": str(victim)}}
-    folder = nes_lab.save_pretrained(network, tmp_path / "net", backbone=evil)
+    evil = {
+        "name": "shutil:rmtree",
+        "num_classes": None,
+        "in_channels": 3,
+        "width": 1.0,
+        "options": {"path": str(victim)},
+    }
+    folder = nes_lab.save_pretrained(network, tmp_path / "net")
+    altered(folder, backbone=evil)
     with pytest.raises(CheckpointError, match="allow_import=True"):
         nes_lab.train(CONFIG, start=folder, root=tmp_path / "runs")
     loaded = nes_lab.from_pretrained(folder, model=network)
