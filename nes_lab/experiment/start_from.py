@@ -22,8 +22,10 @@ from nes_lab.experiment.run import Run
 from nes_lab.experiment.same_network import network_difference
 from nes_lab.experiment.start_outputs import with_outputs_for
 from nes_lab.experiment.trained import trained_network
+from nes_lab.export.backbone_stamp import stamp_of
 from nes_lab.export.plain_attributes import plain_attributes
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
+from nes_lab.export.rebuild import dense_network
 from nes_lab.export.saved_config import CONFIG, WEIGHTS, read_saved_config
 from nes_lab.import_spec import origin_of
 from nes_lab.records.budget import Budget
@@ -216,18 +218,20 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
         that was made again differs from this one; it may be empty.
     """
     difference, example = "", None if data is None else data.example_input()
-    for backbone in _stamps(network, data):
-        try:
-            save_pretrained(network, folder, backbone=backbone, overwrite=True)
-            remade = from_pretrained(folder, allow_import=True)  # the user gave the network or allowed the import
-        except CheckpointError:
-            continue
-        found = network_difference(from_pretrained(folder, model=network), remade, example)
-        if not found:
-            return remade, {}, ""
-        difference = difference or f"{type(network).__name__} has {found}, as {backbone['name']} makes it"
     save_pretrained(network, folder, backbone="", metadata={"attributes": plain_attributes(network)}, overwrite=True)
     loaded = from_pretrained(folder, model=network)
+    for backbone in _stamps(network, data):
+        try:
+            dense = dense_network(
+                {"backbone": stamp_of(network, backbone)}, allow_import=True
+            )  # the user gave or allowed it
+            found = network_difference(loaded, from_pretrained(folder, model=dense), example)
+            if not found:
+                save_pretrained(network, folder, backbone=backbone, overwrite=True)
+                return from_pretrained(folder, allow_import=True), {}, ""
+        except CheckpointError:
+            continue
+        difference = difference or f"{type(network).__name__} has {found}, as {backbone['name']} makes it"
     if (own := getattr(network, "nes_lab_backbone", None)) is not None:
         loaded.nes_lab_backbone = own  # it says what the network was before it was changed
     return loaded, {"network": type(network).__name__}, difference
