@@ -47,7 +47,7 @@ def stamps(model: nn.Module, backbone: Mapping[str, Any] | str | None) -> Iterat
 
     Args:
         model: The model.
-        backbone: As in :func:`stamp_of`.
+        backbone: The user's own name or arguments, as :func:`stamp_of` takes them.
     """
     stamp = stamp_of(model, backbone)
     yield stamp
