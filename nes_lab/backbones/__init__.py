@@ -5,6 +5,7 @@
 - ``small``: define a small MobileNetV2 for small images.
 - ``cifar_resnet``: define the ResNets for 32-pixel images.
 - ``m5``: define M5, a convolutional network for raw sound.
+- ``preprocessing``: say how images were prepared for the weights of a network.
 - ``class_names``: keep the names of the classes that a network was trained with.
 - ``weights``: load the weights of a backbone from a safetensors file.
 - ``families``: list the smallest model of every timm family (a module of timm with related models).

@@ -15,13 +15,15 @@ from torch import nn
 from nes_lab.backbones.cifar_resnet import CIFAR_RESNETS
 from nes_lab.backbones.imported import imported_backbone
 from nes_lab.backbones.m5 import M5
+from nes_lab.backbones.preprocessing import set_preprocessing, timm_preprocessing
 from nes_lab.backbones.small import SmallMobileNetV2
 from nes_lab.backbones.weights import load_backbone_weights
 from nes_lab.errors import OptionError, closest
 from nes_lab.import_spec import is_import_spec
 from nes_lab.packages import needed_for
+from nes_lab.records.preprocessing import Preprocessing
 
-__all__ = ["backbone_names", "create_backbone", "register_backbone"]
+__all__ = ["backbone_names", "create_backbone", "named_preprocessing", "register_backbone"]
 
 _OURS: dict[str, Callable[..., nn.Module]] = {}
 
@@ -61,6 +63,24 @@ def backbone_names(timm_too: bool = True) -> list[str]:
 
         names += timm.list_models()
     return names
+
+
+def named_preprocessing(name: str) -> Preprocessing | None:
+    """Return timm's data configuration for a model name of timm; None for any other name.
+
+    Examples:
+        >>> print(named_preprocessing("vit_tiny_patch16_224"))
+        bicubic, crop 0.9, mean 0.5 0.5 0.5, std 0.5 0.5 0.5
+        >>> named_preprocessing("small_mobilenetv2") is None
+        True
+    """
+    if name in _OURS or is_import_spec(name):
+        return None
+    with needed_for(f"backbone={name!r}"):
+        import timm
+
+    found = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return None if found is None else timm_preprocessing(found.to_dict(), name)
 
 
 def create_backbone(
@@ -103,7 +123,11 @@ def create_backbone(
             f"pretrained=True and checkpoint={str(checkpoint)!r} are two sources of weights; give only one"
         )
     model = _with_fresh_weights(name, num_classes, in_channels, width, options)
-    return model if checkpoint is None else load_backbone_weights(model, checkpoint, new_head)
+    if checkpoint is not None:
+        return load_backbone_weights(model, checkpoint, new_head)
+    if not options.get("pretrained"):
+        set_preprocessing(model, None)  # fresh weights were trained on nothing
+    return model
 
 
 def _with_fresh_weights(

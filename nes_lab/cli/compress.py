@@ -50,7 +50,7 @@ def print_saved(options: SaveFlags, saved: SavedModel) -> None:
     if saved.fit is not None:
         print(saved.fit)
     print_counts(saved.plan.dense, replace(saved.plan.predicted, params=saved.params, madds=saved.madds))
-    for note in saved.plan.notes:
+    for note in (*saved.plan.notes, *saved.notes):
         print(note)
     allow = " --allow-import" if is_import_spec(options.backbone) else ""
     print(

@@ -16,6 +16,7 @@ from nes_lab.cli.plan_flags import SaveFlags, saving_arguments
 from nes_lab.config import DataConfig, load_config
 from nes_lab.errors import OptionError
 from nes_lab.import_spec import is_import_spec
+from nes_lab.records.options import Preprocess
 
 __all__ = ["FitCommand", "run_command"]
 
@@ -39,6 +40,8 @@ class FitCommand(SaveFlags):
     """Images to calibrate the fit and measure batch norms again: a data set, package.module:function, or a folder with train/ or val/."""
     images: int = 256
     """Largest number of calibration images."""
+    preprocess: Preprocess | None = None
+    """How calibration images are prepared: as for the backbone's weights (the default where it is known), or as for training (data)."""
     batch_size: int = 32
     """Number of calibration images in one forward pass."""
 
@@ -48,8 +51,8 @@ def run_command(words: Sequence[str]) -> int:
     options = parse(FitCommand, "fit", words, renamed=RENAMED)
     arguments = saving_arguments(options)
     arguments["progress"] = True
-    data = None if options.calibration is None else _data_config(options, options.calibration)
     with stdout_to_stderr():
+        data = None if options.calibration is None else _data_config(options, options.calibration)
         from nes_lab.models.jobs import fit_to_folder
 
         saved = fit_to_folder(
@@ -79,7 +82,8 @@ def _data_config(options: FitCommand, calibration: str) -> DataConfig:
     """
     if is_import_spec(calibration) and not Path(calibration).is_dir():
         return load_config({"data": {"name": calibration}}).data
-    data = {"image_size": options.input[-1], "limit": options.images}
+    preprocess = options.preprocess or _known_preprocess(options)
+    data = {"image_size": options.input[-1], "limit": options.images, "preprocess": preprocess}
     if options.input[-1] != options.input[-2]:
         shape = " ".join(map(str, options.input))
         raise OptionError(f"--input {shape}: calibration needs square images; give equal height and width")
@@ -88,3 +92,11 @@ def _data_config(options: FitCommand, calibration: str) -> DataConfig:
     else:
         data |= {"name": calibration}
     return load_config({"data": data}).data
+
+
+def _known_preprocess(options: FitCommand) -> Preprocess:
+    """Return ``backbone`` if it is known how images of these channels were prepared for the backbone; otherwise ``data``."""
+    from nes_lab.backbones.registry import named_preprocessing
+
+    known = named_preprocessing(options.backbone)
+    return "backbone" if known is not None and len(known.mean) == options.input[0] else "data"

@@ -27,6 +27,7 @@ from nes_lab.records.options import (
     Interpolation,
     LearnerKind,
     Normalization,
+    Preprocess,
     Routing,
     ScopeOption,
     Squash,
@@ -116,6 +117,11 @@ class DataConfig(Section):
         description="Order of the classes, which gives them their labels: the data set's own (folders sorted as text), "
         "text, natural (2 before 10, as timm sorts), or a file with one class name per line.",
     )
+    preprocess: Preprocess = Field(
+        default="data",
+        description="How images are resized, cropped and normalized: by interpolation and normalize (data), or as the backbone's "
+        "weights were trained (backbone), for timm's networks and for a start that recorded it.",
+    )
     skip_broken: float = Field(
         default=0.0,
         ge=0,
@@ -139,6 +145,14 @@ class DataConfig(Section):
     @classmethod
     def _is_name(cls, value: str) -> str:
         return check_import_spec(value, "name") if is_import_spec(value) else check_choice("name", value, DATASET_FACTS)
+
+    @model_validator(mode="after")
+    def _one_preprocessing(self) -> DataConfig:
+        for name in ("interpolation", "normalize"):
+            value = getattr(self, name)
+            if self.preprocess == "backbone" and value != type(self).model_fields[name].default:
+                raise ValueError(f"preprocess='backbone' decides {name}; leave out {name}={value!r}, or preprocess")
+        return self
 
 
 class BackboneConfig(Section):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nes_lab.datasets.knobs import ImageKnobs
+from nes_lab.datasets.knobs import CROP, ImageKnobs
 from nes_lab.datasets.seeded import seeded
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.packages import needed_for
@@ -29,7 +29,6 @@ with needed_for("augmenting images"):
 
 __all__ = ["EachImage", "check_augment", "eval_transform", "posterize", "train_transform"]
 
-_RESIZE_RATIO = 256 / 224
 _BITS = 8
 _POLICIES = {
     "rand": r"m\d{1,3}|n[1-9]|p(0|1|0?\.\d+|1\.0+)|mstd\d+(\.\d+)?|mmax[1-9]\d?|inc[01]|t(weights|3aw|3a)",
@@ -109,7 +108,7 @@ def _on_pictures(knobs: ImageKnobs, size: int, mean: tuple[float, ...]) -> list[
 
     steps: list[Any] = [v2.ColorJitter(*[knobs.color_jitter] * 3)] if knobs.color_jitter else []
     policy = check_augment(knobs.augment)
-    return steps + ([_policy(policy, size, mean, knobs.interpolation)] if policy else [])
+    return steps + ([_policy(policy, size, mean, knobs.resize)] if policy else [])
 
 
 def _to_tensor(mean: tuple[float, ...], std: tuple[float, ...]) -> list[Any]:
@@ -118,11 +117,17 @@ def _to_tensor(mean: tuple[float, ...], std: tuple[float, ...]) -> list[Any]:
     return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
 
 
-def _center(size: int, interpolation: str) -> list[Any]:
+def _center(size: int, knobs: ImageKnobs) -> list[Any]:
+    """Return functions that resize a PIL image and cut out its middle, with timm's own code if the backbone is of timm."""
     from torchvision.transforms import InterpolationMode, v2
 
-    side = math.floor(size * _RESIZE_RATIO)
-    return [v2.Resize(side, interpolation=InterpolationMode(interpolation)), v2.CenterCrop(size)]
+    if (given := knobs.backbone) is not None:
+        from timm.data.transforms_factory import transforms_imagenet_eval
+
+        steps = transforms_imagenet_eval(size, given.crop, given.crop_mode, None, given.interpolation, given.mean)
+        return steps.transforms[:-2]  # the last two make a tensor and normalize it
+    side = math.floor(size / CROP)
+    return [v2.Resize(side, interpolation=InterpolationMode(knobs.interpolation)), v2.CenterCrop(size)]
 
 
 def train_transform(
@@ -135,9 +140,9 @@ def train_transform(
     """
     from torchvision.transforms import InterpolationMode, v2
 
-    mode = InterpolationMode(knobs.interpolation)
+    mode = InterpolationMode(knobs.resize)
     steps: list[Any] = (
-        _center(size, knobs.interpolation)
+        _center(size, knobs)
         if knobs.augment == "none"
         else [
             v2.RandomResizedCrop(size, scale=(knobs.crop_scale, 1.0), interpolation=mode),
@@ -154,11 +159,12 @@ def eval_transform(
     """Return the function that turns a PIL image into an evaluation input, without randomness.
 
     ``size`` is the side of the network's input in pixels. The image is first resized: its shorter side becomes 256/224
-    times ``size``. Then the center is cropped and the pixels are normalized.
+    times ``size``. Then the center is cropped and the pixels are normalized. If ``knobs`` hold how images were prepared for the
+    backbone, they are resized and cropped as there.
     """
     from torchvision.transforms import v2
 
-    return v2.Compose([*_center(size, knobs.interpolation), *_to_tensor(mean, std)])
+    return v2.Compose([*_center(size, knobs), *_to_tensor(mean, std)])
 
 
 @dataclass(frozen=True)

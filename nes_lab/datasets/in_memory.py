@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from nes_lab.datasets.augment import EachImage, check_augment
 from nes_lab.datasets.contents import hash_tensors
 from nes_lab.datasets.images import pixel_problems
-from nes_lab.datasets.knobs import STANDARD, ImageKnobs, statistics
+from nes_lab.datasets.knobs import STANDARD, ImageKnobs
 from nes_lab.datasets.sampling import (
     Shard,
     batch_indices,
@@ -26,7 +26,6 @@ from nes_lab.datasets.sampling import (
 )
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
-from nes_lab.records.options import Interpolation
 from nes_lab.text import list_some
 
 __all__ = [
@@ -73,7 +72,7 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(mirrored, images.flip(-1), images)
 
 
-def resized(images: Tensor, image_size: int | None, interpolation: Interpolation = "bilinear") -> Tensor:
+def resized(images: Tensor, image_size: int | None, interpolation: str = "bilinear") -> Tensor:
     """Resize uint8 images to squares with a side of ``image_size`` pixels. With None, return the images unchanged."""
     if image_size is None or images.shape[-2:] == (image_size, image_size):
         return images
@@ -207,9 +206,9 @@ def in_memory_spec(
     kept, notes = limit_examples(train[1], limit, seed, len(classes))
     images, labels = train[0][kept], train[1][kept]
     given = images, val[0]
-    images, val_images = (resized(part, image_size, knobs.interpolation) for part in given)
+    images, val_images = (resized(part, image_size, knobs.resize) for part in given)
     hashes = ["" if new is old else hash_tensors(old) for new, old in zip((images, val_images), given, strict=True)]
-    mean, std = statistics(knobs.normalize, channel_statistics(images, white))
+    mean, std = knobs.statistics(channel_statistics(images, white))
     size = images.shape[-1]
     standard = None if knobs.augment == "none" else augment(size)
     each = EachImage(knobs, size, mean, white)
@@ -223,5 +222,6 @@ def in_memory_spec(
         val=TensorSplit(val_images, val[1], mean, std, white, original=hashes[1]),
         mean=mean,
         std=std,
+        preprocessing=knobs.applied(size, mean, std, cropped=False),
         notes=notes,
     )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TypedDict, get_args
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.records.options import ClassOrder, Interpolation, Normalization
+from nes_lab.records.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from nes_lab.config import DataConfig
 
 __all__ = [
+    "CROP",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "STANDARD",
@@ -26,6 +28,8 @@ __all__ = [
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CROP = 224 / 256
+"""Side of the part of a resized image that is cut out, as a share of its side, unless the backbone decides it."""
 Channels = tuple[float, ...]
 _WHY_UNUSED = {
     "class_order": "orders classes that folders, archives or tables name; this set has a fixed order",
@@ -38,6 +42,7 @@ _WHY_UNUSED = {
     "erase": "is for images",
     "interpolation": "is for images",
     "normalize": "is for images; every clip is scaled to mean 0 and deviation 1",
+    "preprocess": "is for images",
     "root": "is the folder of a data set; the digits come with scikit-learn",
     "download": "has nothing to fetch here: put the files in data.root",
 }
@@ -55,6 +60,8 @@ class ImageKnobs:
         crop_scale: Smallest share of an image's area that a random crop shows.
         interpolation: How images are resized: ``bilinear`` or ``bicubic``.
         normalize: Mean and standard deviation used: ``own`` (the data set's), ``imagenet`` (ImageNet's) or ``half`` (0.5).
+        backbone: How images were prepared for the weights of the backbone. It decides instead of ``interpolation`` and
+            ``normalize``. None: these two decide.
     """
 
     augment: str = "standard"
@@ -63,20 +70,68 @@ class ImageKnobs:
     crop_scale: float = 0.08
     interpolation: Interpolation = "bilinear"
     normalize: Normalization = "own"
+    backbone: Preprocessing | None = None
 
     @classmethod
-    def of(cls, data: DataConfig) -> ImageKnobs:
+    def of(cls, data: DataConfig, backbone: Preprocessing | None = None) -> ImageKnobs:
         """Return the image options in the data section of a configuration.
 
+        Args:
+            data: The data section.
+            backbone: How images were prepared for the weights of the backbone; used if ``data.preprocess`` asks for it.
+
         Raises:
-            OptionError: If ``crop_scale`` is set although ``augment="none"`` turns random cropping off.
+            OptionError: If ``crop_scale`` is set although ``augment="none"`` turns random cropping off. Or if
+                ``preprocess="backbone"`` and it is not known how images were prepared for the backbone.
         """
         if data.augment == "none" and data.crop_scale != cls.crop_scale:
             raise OptionError(
                 f"data.crop_scale={data.crop_scale!r} has no effect with data.augment='none', which crops the center"
             )
         names = ("augment", "color_jitter", "erase", "crop_scale", "interpolation", "normalize")
-        return cls(**{name: getattr(data, name) for name in names})
+        if data.preprocess == "backbone" and backbone is None:
+            raise OptionError(
+                "data.preprocess='backbone': it is not known how images were prepared for this backbone; it is for timm's networks, "
+                "and for saved networks and runs that recorded it. Leave it out, and set data.interpolation and data.normalize"
+            )
+        given = backbone if data.preprocess == "backbone" else None
+        return cls(**{name: getattr(data, name) for name in names}, backbone=given)
+
+    @property
+    def resize(self) -> str:
+        """Return the interpolation with which images are resized."""
+        return self.interpolation if self.backbone is None else self.backbone.interpolation
+
+    def statistics(self, own: tuple[Channels, Channels]) -> tuple[Channels, Channels]:
+        """Return the mean and standard deviation that images are normalized with.
+
+        Args:
+            own: The mean of each channel and the standard deviation of each channel, over the data set.
+
+        Raises:
+            OptionError: If they have another number of channels than the images.
+        """
+        if self.backbone is None:
+            return statistics(self.normalize, own)
+        if len(self.backbone.mean) != len(own[0]):
+            raise OptionError(
+                f"data.preprocess='backbone' has numbers for {len(self.backbone.mean)} channels and these images have "
+                f"{len(own[0])}; leave it out"
+            )
+        return self.backbone.mean, self.backbone.std
+
+    def applied(self, size: int, mean: Channels, std: Channels, cropped: bool) -> Preprocessing:
+        """Return how images are prepared with these options.
+
+        Args:
+            size: Side of the network's input, in pixels.
+            mean: Mean of each channel, used to normalize.
+            std: Standard deviation of each channel.
+            cropped: Whether a part is cut out of the middle of each image.
+        """
+        given = self.backbone
+        crop, mode = (CROP, "center") if given is None else (given.crop or CROP, given.crop_mode)
+        return Preprocessing(size, self.resize, crop if cropped else None, mean, std, mode if cropped else "center")
 
 
 STANDARD = ImageKnobs()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nes_lab.datasets.contents import contents_of
 from nes_lab.datasets.sampling import Shard
+from nes_lab.records.preprocessing import Preprocessing
 
 __all__ = ["DatasetSpec", "Split"]
 
@@ -75,6 +76,7 @@ class DatasetSpec:
             but its weights differ from those of an uninterrupted training.
         only_split: Name of the split that the data set has, if it has only one; ``train`` and ``val`` are then this split, and no
             network can be trained on it. Empty for other data sets.
+        preprocessing: How images are prepared; None for sounds, and for data in memory whose preparation is not known.
     """
 
     name: str
@@ -93,6 +95,7 @@ class DatasetSpec:
     batches: int | None = None
     resumable: bool = True
     only_split: str = ""
+    preprocessing: Preprocessing | None = None
 
     @property
     def num_classes(self) -> int:
@@ -103,8 +106,8 @@ class DatasetSpec:
     def identity(self) -> dict[str, Any]:
         """Return the properties of the data that must be the same when a training resumes, by name. They are computed once.
 
-        They are the numbers of training and validation examples, the class names, a hash of the labels, and for each split a hash
-        of its examples, if there is one (:mod:`nes_lab.datasets.contents`).
+        They are the numbers of training and validation examples, the class names, a hash of the labels, how images are prepared, and
+        for each split a hash of its examples, if there is one (:mod:`nes_lab.datasets.contents`).
         """
         splits = {"training": self.train, "validation": self.val}
         numbers = {f"{name} examples": len(split) for name, split in splits.items()}
@@ -113,6 +116,7 @@ class DatasetSpec:
             digest.update(split.labels.cpu().numpy().tobytes())
         contents = {f"content of the {name} split": contents_of(split) for name, split in splits.items()}
         about = {**numbers, "classes": list(self.classes), "labels": digest.hexdigest()}
+        about |= {} if self.preprocessing is None else {"preparation": str(self.preprocessing)}
         return about | {name: text for name, text in contents.items() if text}
 
     @property

@@ -19,7 +19,7 @@ from nes_lab.datasets.class_order import ordered_files
 from nes_lab.datasets.file_split import FileSplit
 from nes_lab.datasets.images import check_images
 from nes_lab.datasets.items import Item, select_items
-from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD, ImageKnobs, statistics
+from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD, ImageKnobs
 from nes_lab.datasets.sampling import limit_examples
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
@@ -78,7 +78,7 @@ def tree_dataset(
         raise DataError(files.problems[0])
     files = ordered_files(files, class_order)
     size = image_size or _DEFAULT_SIZE
-    mean, std = statistics(knobs.normalize, (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = knobs.statistics((IMAGENET_MEAN, IMAGENET_STD))
     transforms = train_transform(size, knobs, mean, std), eval_transform(size, knobs, mean, std)
     notes, splits = files.notes, []
     names = [split for split in SPLITS if split in files.splits]
@@ -92,7 +92,8 @@ def tree_dataset(
         splits.append(FileSplit(items, labels, *transforms, workers, int(skip_broken * len(items)), files.root))
         notes += broken_notes
     only = names[0] if len(names) == 1 else ""
-    return DatasetSpec(files.name, files.classes, size, 3, splits[0], splits[-1], mean, std, notes, only_split=only)
+    known = {"only_split": only, "preprocessing": knobs.applied(size, mean, std, cropped=True)}
+    return DatasetSpec(files.name, files.classes, size, 3, splits[0], splits[-1], mean, std, notes, **known)
 
 
 def _items_and_labels(files: DatasetFiles, split: str) -> tuple[Sequence[Item], Tensor]:

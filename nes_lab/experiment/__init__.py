@@ -12,6 +12,7 @@
 ``memory``: hold what a run needs and only this process has.
 ``void_settings``: find the settings that have no effect beside data or a loss in memory.
 ``weights_notes``: say where trained weights and the data of a run may disagree.
+``load_data``: load the data of a run, prepared for its weights if the configuration asks for it.
 ``same_network``: compare a network with one that was made again by name.
 ``same_settings``: compare the configuration of a run with the one it was trained with.
 ``same_data``: compare the data of a run with the data it was trained with.

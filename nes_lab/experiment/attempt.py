@@ -243,7 +243,8 @@ class Attempt:
         shape = {"input_shape": list(data.input_shape), "in_channels": data.in_channels}
         dtype = str(data.dtype).removeprefix("torch.")
         notes = [*data.notes, *notes_on_weights(self.config, data, built.model)]
-        names = {"class_names": [str(name) for name in data.classes]}
+        names: dict[str, Any] = {"class_names": [str(name) for name in data.classes]}
+        names |= {"preprocessing": None if data.preprocessing is None else data.preprocessing.to_dict()}
         self.writer.event("data", name=data.name, **sizes, **shape, dtype=dtype, notes=notes, **names)
 
     def _record_cost(self, built: Built) -> None:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from nes_lab.backbones.imported import check_outputs
 from nes_lab.config import ExperimentConfig
 from nes_lab.cost.count import count
-from nes_lab.datasets.registry import load_dataset
 from nes_lab.datasets.sampling import keyed_generator, stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
 from nes_lab.experiment.initial_network import is_compressed
+from nes_lab.experiment.load_data import load_data
 from nes_lab.fitting.fit import fit
 from nes_lab.import_spec import is_import_spec
 from nes_lab.models.create import dense_backbone
@@ -89,7 +89,7 @@ def build(
         True
     """
     if data is None:
-        data = load_dataset(config.data, seed=config.seed)
+        data = load_data(config, network)
     dense = _backbone(config, data) if network is None else network
     example = data.example_input()
     teacher = _teacher(config, data, dense, network)
@@ -150,7 +150,7 @@ def check(
     check_recipe(recipe, device)
     if data is None and config.data.download:
         return None
-    data = load_dataset(config.data, seed=config.seed) if data is None else data
+    data = load_data(config, network) if data is None else data
     dense, example = _backbone(config, data) if network is None else network, data.example_input()
     _teacher(config, data, dense, network)
     if config.compression is None:

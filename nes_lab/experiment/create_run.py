@@ -21,6 +21,8 @@ from nes_lab.runs import layout
 from nes_lab.runs.store import RunStore
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nes_lab.datasets.spec import DatasetSpec
     from nes_lab.training.metrics import AnyMetric
     from nes_lab.training.task import Loss
@@ -87,7 +89,7 @@ def create_run(
         notes = (*notes_on_data(config, loaded, in_memory=False), *notes_on_weights(config, loaded))
         return _created(store, config, group, loaded=loaded, notes=notes)
     from nes_lab.datasets.as_dataset import as_dataset
-    from nes_lab.datasets.registry import load_dataset
+    from nes_lab.experiment.load_data import load_data
     from nes_lab.experiment.start_from import beginning
     from nes_lab.experiment.void_settings import notes_on_data, without_label_smoothing
     from nes_lab.experiment.weights_notes import notes_on_weights
@@ -99,7 +101,7 @@ def create_run(
         data = as_dataset(data)
         given |= {"data": data.name}
     elif not config.data.download:
-        data = load_dataset(config.data, seed=config.seed)
+        data = load_data(config, _opened(source, config, store, allow_import))
     how = {"own_loss": loss is not None, "allow_import": allow_import}
     opened = nullcontext() if source is None else beginning(source, config, data, store, **how)
     with opened as begin:
@@ -117,6 +119,15 @@ def create_run(
         run = _created(store, fitted, group, loaded=data, **about)
         run.remember(network=network if "network" in given else None, loss=loss, metrics=metrics)
         return run
+
+
+def _opened(source: Any, config: ExperimentConfig, store: RunStore, allow_import: bool) -> nn.Module | None:
+    """Return the network to start from, if the data must be prepared as it was for the network's weights; otherwise None."""
+    from nes_lab.experiment.start_from import open_start
+
+    if source is None or config.data.preprocess != "backbone":
+        return None
+    return open_start(source, store, allow_import=allow_import, backbone=config.backbone.name)[0]
 
 
 def _task_names(loss: Loss | None, metrics: Mapping[str, AnyMetric] | None) -> dict[str, str]:

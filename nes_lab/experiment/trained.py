@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.backbones.class_names import set_classes
+from nes_lab.backbones.preprocessing import set_preprocessing
 from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import RunError
@@ -19,6 +20,7 @@ from nes_lab.experiment.same_settings import trained_config
 from nes_lab.export.pretrained import save_pretrained
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json
 from nes_lab.runs.imports import imports_of_run
@@ -97,6 +99,8 @@ def trained_network(
     if built.plan is not None:
         built.model.nes_lab_plan = built.plan  # type: ignore[assignment]
     set_classes(built.model, built.data.classes)
+    shown = built.data.preprocessing
+    set_preprocessing(built.model, shown and replace(shown, source=f"run {run_id}"))
     about = {"run": run_id, "step": checkpoint.step, "averaged": mean}
     if checkpoint.score is not None:
         about |= {"metric": checkpoint.score.metric, "value": checkpoint.value}
@@ -183,6 +187,7 @@ def _recorded_data(store: RunStore, run_id: str) -> DatasetSpec | None:
         std=(),
         shape=shape,
         dtype=getattr(torch, facts[-1]["dtype"]),
+        preprocessing=Preprocessing.from_dict(shown) if (shown := facts[-1].get("preprocessing")) else None,
     )
 
 

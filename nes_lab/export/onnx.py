@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nes_lab.backbones.class_names import classes_of
+from nes_lab.backbones.preprocessing import preprocessing_of
 from nes_lab.errors import ExportError, OptionError, check_choice
 from nes_lab.export.atomic_write import new_file
 from nes_lab.export.example import ExampleInput, check_example, precision_of
@@ -128,7 +131,7 @@ def _traced_proto(
     verbose: bool,
 ) -> Any:
     """Trace a model and return it as an optimized ONNX ``ModelProto``."""
-    from nes_lab.export.onnx_graph import clean_graph
+    from nes_lab.export.onnx_graph import add_properties, clean_graph
 
     on_cpu = copy_network(model).cpu() if _is_on_gpu(model) else model
     graph, arguments, shapes = prepare_trace(on_cpu, example.to("cpu"), form, dynamic)
@@ -157,7 +160,14 @@ def _traced_proto(
         optimizer.optimize_ir(program.model, output_size_limit=_MAX_FOLDED_BYTES, should_fold=_may_fold)
     if names is not None:
         name_outputs(program.model.graph, names)
-    return clean_graph(program.model_proto)
+    return add_properties(clean_graph(program.model_proto), _properties(model))
+
+
+def _properties(model: nn.Module) -> dict[str, str]:
+    """Return what a user of the file should know of its inputs and outputs: how images are prepared, and the class names."""
+    preprocessing, classes = preprocessing_of(model), classes_of(model)
+    shown = {} if preprocessing is None else {"nes_lab.preprocessing": json.dumps(preprocessing.to_dict())}
+    return shown if classes is None else shown | {"nes_lab.classes": json.dumps(classes)}
 
 
 def _may_fold(node: Any) -> bool | None:

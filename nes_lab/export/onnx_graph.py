@@ -15,7 +15,7 @@ with needed_for("exporting to ONNX"):
     import onnx
     from onnx import ModelProto, NodeProto, TensorProto
 
-__all__ = ["clean_graph", "graph_madds", "graph_params", "missing_operators"]
+__all__ = ["add_properties", "clean_graph", "graph_madds", "graph_params", "missing_operators"]
 
 _NUMBERS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
@@ -39,6 +39,12 @@ def clean_graph(model: ModelProto) -> ModelProto:
     del model.graph.value_info[:]
     model.graph.value_info.extend(others)
     model.producer_name, model.doc_string = "nes-lab", ""
+    return model
+
+
+def add_properties(model: ModelProto, properties: Mapping[str, str]) -> ModelProto:
+    """Add named texts to the metadata of an ONNX model, and return the model, which is changed itself."""
+    onnx.helper.set_model_props(model, dict(properties))
     return model
 
 

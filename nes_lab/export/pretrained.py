@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nes_lab import __version__
 from nes_lab.backbones.class_names import classes_of, set_classes
+from nes_lab.backbones.preprocessing import preprocessing_of, set_preprocessing
 from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError
 from nes_lab.export.atomic_write import new_folder
 from nes_lab.export.backbone_stamp import stamp_of, stamps
@@ -37,6 +38,7 @@ from nes_lab.import_spec import is_import_spec
 from nes_lab.nn.bake import bake, computed_tensors
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.runs.files import sha256_of
 
 __all__ = ["from_pretrained", "save_pretrained"]
@@ -257,6 +259,7 @@ def _describe(
         "plan": plan.to_dict() if isinstance(plan, CompressionPlan) else None,
         "metadata": dict(metadata or {}),
         "classes": classes_of(model),
+        "preprocessing": None if (shown := preprocessing_of(model)) is None else shown.to_dict(),
     }
     try:
         # through JSON, tuples become lists, which is also what a reader of the file gets
@@ -276,6 +279,8 @@ def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
 def _note(model: nn.Module, config: Mapping[str, Any], allow_import: bool) -> None:
     """Set the attributes ``nes_lab_backbone`` and ``nes_lab_plan`` of a loaded model from the content of ``config.json``."""
     set_classes(model, config.get("classes"))
+    shown = config.get("preprocessing")  # absent from folders of version 0.1
+    set_preprocessing(model, Preprocessing.from_dict(shown) if shown else None)
     backbone = config.get("backbone")
     # nes_lab.train imports what nes_lab_backbone names, so a file must not choose it
     if backbone is not None and (allow_import or not is_import_spec(backbone["name"])):

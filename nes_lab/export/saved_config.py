@@ -14,6 +14,7 @@ from typing import Any
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.geometry.start_rules import ROUTING_MODES
 from nes_lab.import_spec import check_import_spec, is_import_spec
+from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.runs.files import sha256_of
 
 __all__ = [
@@ -158,6 +159,8 @@ def _check_content(path: Path, config: dict[str, Any]) -> None:
     for key in ("modules", "fixed_parameters"):
         need(isinstance(config.get(key), list), f"{key!r} must be a list")
     need(_are_names(config.get("classes")), "'classes' must hold names")
+    wrong = _wrong_preprocessing(config.get("preprocessing"))
+    need(not wrong, f"preprocessing: {wrong}")
     need(all(isinstance(n, str) for n in config["fixed_parameters"]), "'fixed_parameters' must hold names")
     need(all(isinstance(n, str) for n in config["tied"].values()), "'tied' must hold names")
     need(all(isinstance(n, str) for n in config["transient"].values()), "'transient' must hold dtypes")
@@ -182,6 +185,15 @@ def wrong_description(config: dict[str, Any]) -> str:
 
 def _are_names(classes: Any) -> bool:
     return classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))
+
+
+def _wrong_preprocessing(data: Any) -> str:
+    try:
+        if data is not None:
+            Preprocessing.from_dict(data)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _is_module(entry: Any) -> bool:

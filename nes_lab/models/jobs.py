@@ -10,7 +10,7 @@ Tests: tests/cli/test_models.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nes_lab.backbones.preprocessing import preprocessing_note
+from nes_lab.backbones.registry import named_preprocessing
 from nes_lab.cost.count import count
 from nes_lab.datasets.registry import load_dataset
 from nes_lab.errors import DataError, OptionError, PlanError, check_int
@@ -29,6 +31,7 @@ from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport
 from nes_lab.records.options import EpitomeInit
+from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.renamed import renamed_arguments, warn_renamed
 from nes_lab.surgery.replace import replace_layers
 
@@ -54,6 +57,8 @@ class SavedModel:
         madds: Multiply-adds for one input, counted in the model.
         file_bytes: Size of all files in the folder, in bytes.
         fit: Report of :func:`nes_lab.fit`; None: the model was not fitted.
+        notes: Sentences about the calibration images: how they were prepared, and where this differs from how the backbone's
+            weights were trained.
     """
 
     folder: Path
@@ -62,6 +67,7 @@ class SavedModel:
     madds: int
     file_bytes: int
     fit: FitReport | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -73,7 +79,9 @@ class SavedModel:
         """Return the saved model's fields as plain data for JSON. ``file_bytes`` is also stored under its older name ``bytes``."""
         counts = {"params": self.params, "madds": self.madds, "file_bytes": self.file_bytes, "bytes": self.file_bytes}
         fit_report = None if self.fit is None else self.fit.to_dict()
-        return {"folder": str(self.folder), **counts, "plan": self.plan.to_dict(), "fit": fit_report}
+        return {"folder": str(self.folder), **counts, "plan": self.plan.to_dict(), "fit": fit_report} | {
+            "notes": list(self.notes)
+        }
 
 
 def plan_backbone(
@@ -201,7 +209,7 @@ def fit_to_folder(
             f"backbone {source.name!r} has fresh weights, and fitting to random weights is useless; give checkpoint or "
             "pretrained, or use compress"
         )
-    batches = None if calibration is None else _batches(calibration, source, batch_size, images)
+    batches, notes = (None, ()) if calibration is None else _batches(calibration, source, batch_size, images)
     dense = source.make()
     plan = _plan(dense, source, compression, plan, seconds, progress, on_progress)
     chosen: dict[str, Any] = {
@@ -212,7 +220,7 @@ def fit_to_folder(
         "on_progress": on_progress,
     }
     small, report = fit(dense, plan, calibration=batches, norms=batches, **chosen)
-    return _save(small, plan, source, folder, overwrite, report)
+    return replace(_save(small, plan, source, folder, overwrite, report), notes=notes)
 
 
 def _plan(
@@ -247,12 +255,25 @@ def _save(
     return SavedModel(Path(folder), plan, cost.params, cost.madds, size, report)
 
 
-def _batches(data: DataConfig, source: DenseSource, batch_size: int, images: int | None) -> list[Tensor]:
+def _batches(
+    data: DataConfig, source: DenseSource, batch_size: int, images: int | None
+) -> tuple[list[Tensor], tuple[str, ...]]:
+    """Return the calibration images in batches, and sentences about how they were prepared."""
     check_int("batch_size", batch_size, 1)
     most = None if images is None else -(-check_int("images", images, 1) // batch_size)
-    dataset = load_dataset(data, seed=source.seed, one_split=True)
+    trained = named_preprocessing(source.name)
+    dataset = load_dataset(data, seed=source.seed, one_split=True, backbone=trained)
     if dataset.input_shape != source.input_shape:
         raise DataError(
             f"calibration images are {dataset.input_shape}; {source.name!r} is compressed for {source.input_shape}"
         )
-    return [inputs for inputs, _ in islice(dataset.train.eval_batches(batch_size), most)]
+    inputs = [inputs for inputs, _ in islice(dataset.train.eval_batches(batch_size), most)]
+    return inputs, _about_preparation(trained, dataset.preprocessing)
+
+
+def _about_preparation(trained: Preprocessing | None, applied: Preprocessing | None) -> tuple[str, ...]:
+    if trained is None or applied is None:
+        return ()
+    if note := preprocessing_note(trained, applied):
+        return (f"calibration {note}; preprocess='backbone' prepares them so here",)
+    return (f"calibration images are prepared as for the weights, by {trained.source}: {applied}",)

@@ -12,6 +12,7 @@
 ``training_report``: the metrics of every epoch of a training, and which weights were the best.
 ``tune_report``: the fastest execution plan (way to compute the layer) of each layer, and how it was measured.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
+``preprocessing``: how images become the inputs of a network.
 ``columns``: every column that a table can have, with its title, help text and format.
 ``table``: tables as data that can be converted to text, HTML, CSV or a pandas data frame.
 ``html_table``: writes a table as HTML for notebooks.

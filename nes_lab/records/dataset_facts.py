@@ -75,7 +75,7 @@ class DatasetFacts:
 _AUDIO_FIELDS = ("samples", "val_fold")
 _FILE_FIELDS = ("skip_broken", "crop_scale")
 _FIXED_CLASSES = ("class_order",)
-_IMAGE_FIELDS = ("image_size", "color_jitter", "erase", "interpolation", "normalize")
+_IMAGE_FIELDS = ("image_size", "color_jitter", "erase", "interpolation", "normalize", "preprocess")
 _TORCHVISION = "`--data.download` (torchvision)"
 
 DATASET_FACTS: dict[str, DatasetFacts] = {

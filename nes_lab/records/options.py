@@ -33,6 +33,7 @@ __all__ = [
     "LearnerOptions",
     "Normalization",
     "PlanOptions",
+    "Preprocess",
     "PresetName",
     "PresetWiring",
     "Routing",
@@ -68,6 +69,7 @@ Schedule = Literal["cosine", "step", "poly", "tanh", "constant"]
 AmpMode = Literal["auto", "off", "bf16", "fp16"]
 Interpolation = Literal["bilinear", "bicubic"]
 Normalization = Literal["own", "imagenet", "half"]
+Preprocess = Literal["data", "backbone"]
 ClassOrder = Literal["own", "text", "natural"]
 ExecutorName = Literal["local", "ray"]
 

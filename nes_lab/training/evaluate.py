@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.backbones.class_names import classes_of
+from nes_lab.backbones.preprocessing import preprocessing_note, preprocessing_of
 from nes_lab.cost.probe import evaluating
 from nes_lab.datasets.as_dataset import as_split
 from nes_lab.datasets.class_order import permutation_note
-from nes_lab.datasets.spec import Split
+from nes_lab.datasets.spec import DatasetSpec, Split
 from nes_lab.errors import OptionError
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.options import AmpMode
@@ -92,6 +93,8 @@ def evaluate(
         raise OptionError(f"batch_size={batch_size!r} should be at least 1")
     task, split = Task.of(loss, metrics), as_split(data)
     if note := permutation_note(classes_of(network), _class_names(data)):
+        warnings.warn(note, stacklevel=2)
+    if isinstance(data, DatasetSpec) and (note := preprocessing_note(preprocessing_of(network), data.preprocessing)):
         warnings.warn(note, stacklevel=2)
     if device is None:
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))

@@ -265,12 +265,12 @@ def _describe_change(name: str, before: object, now: object) -> str:
     """
     if name.startswith("content of"):
         return f"{name}: other files, sizes or numbers"
+    if name == "preparation":
+        return f"images were prepared with {before}, now with {now}"
     if isinstance(before, list) and isinstance(now, list):
         if sorted(before) == sorted(now):
-            return f"{name}: another order"
+            return f"{name}: another order ({list_some(before)}, now {list_some(now)})"
         gone = [entry for entry in before if entry not in now]
         new = [entry for entry in now if entry not in before]
-        if not gone and not new:
-            return f"{name}: {list_some(before)}, now in the order {list_some(now)}"
         return f"{name}: {list_some(gone) or 'none'}, now {list_some(new) or 'none'}"
     return f"{name}: {str(before)[:8]}, now {str(now)[:8]}"

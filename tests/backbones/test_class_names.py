@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import CheckpointError
 from nes_lab.experiment.train import StartWarning
 from nes_lab.export.saved_config import add_checksum
+from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.training.loop import Trainer
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.training_state import check_saved_data
@@ -55,8 +57,11 @@ def test_a_resumed_run_with_another_order_is_refused(numbered: Path) -> None:
 
     network = nes_lab.create_backbone("small_mobilenetv2", num_classes=3, width=0.5)
     state = Trainer(network, data("own"), Recipe(epochs=1, lr=0.1, batch_size=2), device="cpu").state_dict()
-    with pytest.raises(CheckpointError, match="classes: 1, 10, 2, now in the order 1, 2, 10"):
+    with pytest.raises(CheckpointError, match=r"classes: another order .1, 10, 2, now 1, 2, 10"):
         check_saved_data(data("natural"), state["data"])
+    other = replace(data("own"), preprocessing=Preprocessing(8, "bicubic", 0.9, (0.5,) * 3, (0.5,) * 3))
+    with pytest.raises(CheckpointError, match=r"prepared with bilinear, crop 0.875.* now with bicubic, crop 0.9"):
+        check_saved_data(other, state["data"])
 
 
 def test_a_checkpoint_of_unknown_order_is_noted(numbered: Path, tmp_path: Path) -> None:
