@@ -9,6 +9,8 @@ Tests: tests/records/test_options.py.
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ __all__ = [
     "closest",
     "check_choice",
     "check_int",
+    "warn_user",
 ]
 
 Choice = TypeVar("Choice", bound=str)
@@ -159,3 +162,11 @@ def check_int(argument: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OptionError(f"{argument}={value!r}; give an integer of at least {least}")
     return value
+
+
+def warn_user(sentence: str) -> None:
+    """Warn, and show the line of the user's code that called this library, however many of its functions are in between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("nes_lab."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(sentence, stacklevel=level)

@@ -8,6 +8,7 @@
 ``left_as_it_was``: run a network to look at it, and leave it and the global state bit for bit as they were.
 ``global_state``: the random states and settings that a network's forward method may change.
 ``probe``: run a model once on an example input, in evaluation mode, and leave it as it was.
+``batch_pair``: check that a pair in a list of batches is an input and its labels, not two arguments of the network.
 ``measure``: measure the latency of several models in turn, and the peak memory of a function call.
 ``timing``: time several functions in turn, round by round, until the ratios of their times are precise enough.
 """

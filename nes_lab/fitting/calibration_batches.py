@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from nes_lab.cost.batch_pair import check_pair
 from nes_lab.errors import OptionError
 
 __all__ = ["calibration_batches", "number_of_batches"]
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _FORMS = "give a list of batches, each a tensor, (inputs, labels), or a dict of arguments"
-_FORMS_OF_SEVERAL = "write ((a, b), labels), ((a, b), None) or a dict of arguments"
 
 
 def calibration_batches(argument: str, batches: Any, model: nn.Module | None = None) -> Iterator[Any]:
@@ -32,7 +28,8 @@ def calibration_batches(argument: str, batches: Any, model: nn.Module | None = N
     Args:
         argument: Name to use for ``batches`` in error messages, such as ``"norms"``.
         batches: An iterable of batches. One tensor or one dict counts as one batch.
-        model: The model; with it, a pair is refused that can only be meant as two arguments. None: this is not checked.
+        model: The model; with it, a pair is refused that can only be meant as two arguments, and one that may be meant so gives a
+            warning (:func:`~nes_lab.cost.batch_pair.check_pair`). None: this is not checked.
 
     Raises:
         OptionError: If there is no batch, or a batch has another form. A wrong form is reported when the batch is read.
@@ -54,32 +51,10 @@ def calibration_batches(argument: str, batches: Any, model: nn.Module | None = N
         if not (isinstance(x, Tensor | Mapping) or is_several):
             raise OptionError(f"{argument}: batch {number} is a {type(batch).__name__} of {type(x).__name__}; {_FORMS}")
         if model is not None and number == 0 and isinstance(batch, tuple | list) and isinstance(x, Tensor):
-            _check_pair(argument, batch, model)
+            check_pair(argument, batch, model)
         yield x
     if number < 0:
         raise OptionError(f"{argument} holds no batch; give at least one")
-
-
-def _check_pair(argument: str, batch: Sequence[Any], model: nn.Module) -> None:
-    """Check that the entries of a batch are an input and its labels, not several arguments of the model.
-
-    A batch that may be meant either way gives a warning. A batch that the model cannot take is an error.
-    """
-    name, several = type(model).__name__, _FORMS_OF_SEVERAL
-    places = [p for p in inspect.signature(model.forward).parameters.values() if p.kind in _POSITIONAL]
-    if sum(p.default is p.empty for p in places) > 1:
-        raise OptionError(
-            f"{argument}: batch 0 holds one input and its labels, but {name} takes several arguments; {several}"
-        )
-    rest = [part for part in batch[1:] if isinstance(part, Tensor)]
-    if len(batch) > 2 or (
-        len(places) > 1 and any(p.ndim > 1 and (p.is_floating_point() or p.dtype == torch.bool) for p in rest)
-    ):
-        warnings.warn(
-            f"{argument}: only the first entry of each batch is used, as an input of {name}; the others count as labels. If they "
-            f"are arguments, {several}",
-            stacklevel=2,
-        )
 
 
 def number_of_batches(batches: Any) -> int:

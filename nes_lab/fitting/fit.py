@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from nes_lab.errors import OptionError, check_choice, check_int
+from nes_lab.errors import OptionError, check_choice, check_int, warn_user
 from nes_lab.fitting.agreement import Agreement, keep_first, measure_agreement
 from nes_lab.fitting.input_moments import Moments, input_moments
 from nes_lab.fitting.norm_statistics import reestimate_norms_
@@ -173,11 +172,10 @@ def _snapped(plan: CompressionPlan, snap: bool | None) -> bool:
         )
     limited = plan.budget is not None and plan.budget.madds is not None
     if snap and not plan.snap and limited and any(routing_mode(p.routing).learned for p in plan.layers.values()):
-        warnings.warn(
+        warn_user(
             f"snap=True, but the plan counts starts between cells: the network needs fewer multiply-adds than the "
             f"{plan.predicted.madds:,} that the plan predicts, so a part of the budget stays unused. Plan with "
             "plan_for_budget(..., snap=True)",
-            stacklevel=4,
         )
     return snap
 

@@ -7,6 +7,7 @@ Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -17,7 +18,7 @@ import numpy as np
 
 from nes_lab.errors import GeometryError, check_choice
 
-__all__ = ["Axis", "Boundary", "EpitomeGeometry", "Scope", "axis_name"]
+__all__ = ["Axis", "Boundary", "EpitomeGeometry", "Scope", "axis_name", "larger_than_weights"]
 
 Boundary = Literal["clamp", "circular"]
 Scope = Literal["separable", "joint"]
@@ -83,6 +84,30 @@ class Axis:
     def within(self) -> np.ndarray:
         """Distance of each position along the weight axis from the beginning of its patch."""
         return np.arange(self.size) % self.patch
+
+
+def larger_than_weights(epitome_shape: Sequence[int], weight_shapes: Sequence[Sequence[int]]) -> str:
+    """Return a sentence if an epitome holds more numbers than the weights that are sampled from it; otherwise an empty text.
+
+    Args:
+        epitome_shape: Shape of the epitome, in cells.
+        weight_shapes: Shapes of the weights; one, unless several layers share the epitome.
+
+    Examples:
+        >>> larger_than_weights((16, 16), [(8, 8)]).partition(": ")[0]
+        'the epitome (16, 16) has 256 cells, more than the 64 numbers of the weight (8, 8) that is sampled from it'
+        >>> larger_than_weights((8, 8), [(8, 8)])
+        ''
+    """
+    cells, numbers = prod(epitome_shape), sum(map(prod, weight_shapes))
+    if cells <= numbers:
+        return ""
+    (first, *others) = map(tuple, weight_shapes)
+    read = f"the {len(others) + 1} weights that are" if others else f"the weight {first} that is"
+    return (
+        f"the epitome {tuple(epitome_shape)} has {cells:,} cells, more than the {numbers:,} numbers of {read} sampled from it: it stores "
+        f"{cells / numbers:.1f} times as much"
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@
 ``dense``: copies weights between an epitome layer and a plain torch layer, in both directions.
 ``reparameterize``: recognizes modules that fold their branches after training (RepVGG, MobileOne), which must come before.
 ``bake``: bakes pruning masks, weight norms and parametrizations of epitome layers into plain tensors.
+``larger_epitome``: warns if an epitome holds more numbers than the weight that is sampled from it.
 ``init``: computes initial epitomes: random, copied from a dense weight, or fitted to it.
 ``sampled_weight``: the tensor that a layer returns as its weight; it refuses changes in place.
 ``starts``: modules that hold the starts (starting indices), set by a rule or frozen, and their base class.

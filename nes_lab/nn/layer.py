@@ -29,6 +29,7 @@ from nes_lab.nn.dense import DenseExchange
 from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
+from nes_lab.nn.larger_epitome import warn_of_larger_epitome
 from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.sampled_weight import CANNOT_BE_SET, SampledWeight, refuse_to_set
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
@@ -133,6 +134,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         if dtype is not None and not dtype.is_floating_point:
             raise OptionError(f"dtype={dtype}; an epitome needs a real floating-point type")
         self.geometry = EpitomeGeometry(weight_shape, epitome_shape, patch_channels, scope, boundary)
+        warn_of_larger_epitome(self.geometry)
         self.op = op
         self._channels = (weight_shape[1] * op.groups, op.channel_dim)  # number of input channels, index of their axis
         where = {"device": device, "dtype": dtype}

@@ -16,6 +16,7 @@ from torch import nn
 from nes_lab.errors import OptionError
 from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d, EpitomeConv3d
 from nes_lab.nn.kinds import class_kind, why_not
+from nes_lab.nn.larger_epitome import no_warning_of_larger_epitomes
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.nn.same import EpitomeConv2dSame
@@ -62,4 +63,5 @@ def epitome_layer_for(
     assert kind is not None  # otherwise there is a reason
     layer = LAYERS[kind]
     make = layer.from_linear if kind == "linear" else layer.from_conv  # type: ignore[attr-defined]
-    return make(module, initial_weights, **layer_arguments)
+    with no_warning_of_larger_epitomes():  # the caller knows which layers share an epitome
+        return make(module, initial_weights, **layer_arguments)

@@ -6,6 +6,7 @@ Tests: tests/planning/test_planner.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import get_args
 
@@ -136,7 +137,7 @@ def assemble(
         for layer in survey.layers
         if layer.index not in layer_plans
     }
-    return CompressionPlan(
+    plan = CompressionPlan(
         layers=layers,
         kept_layers=kept,
         dense=survey.dense,
@@ -154,3 +155,4 @@ def assemble(
             if layer.name in layers
         },
     )
+    return replace(plan, notes=plan.larger_epitomes())

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any, cast
 
 from nes_lab.errors import PlanError, closest
-from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
+from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope, larger_than_weights
 from nes_lab.records.budget import Budget
 from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.records.options import ExecutionOption, LearnerOptions
@@ -276,6 +276,18 @@ class CompressionPlan(Record):
         for name in dict.fromkeys(names):
             readers.setdefault(self.layers[name].reads or name, []).append(name)
         return readers
+
+    def larger_epitomes(self) -> tuple[str, ...]:
+        """Return a sentence for each epitome that holds more numbers than all weights that are sampled from it.
+
+        Only sizes that the user gives (``overrides``, a plan from a file) can be so large.
+        """
+        sentences = []
+        for name, readers in self.readers.items():
+            weights = [self.layers[reader].weight_shape for reader in readers]
+            if sentence := larger_than_weights(self.epitomes[name].shape, weights):
+                sentences.append(f"layer {name!r}: {sentence}")
+        return tuple(sentences)
 
     def layer_counts(self, name: str) -> Counts:
         """Return the predicted params, multiply-adds and bytes of a replaced layer.

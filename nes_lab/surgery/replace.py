@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 from torch import nn
 
-from nes_lab.errors import PlanError, check_choice, closest
+from nes_lab.errors import PlanError, check_choice, closest, warn_user
 from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model
 from nes_lab.nn.kinds import kind_of, why_not
@@ -74,6 +74,8 @@ def replace_layers(
     modules: dict[str, nn.Module] = dict(model.named_modules())
     for name, layer_plan in plan.layers.items():
         _check_layer(name, layer_plan, modules)
+    for sentence in plan.larger_epitomes():
+        warn_user(sentence)
 
     def replacement(name: str, module: nn.Module) -> nn.Module | None:
         if name not in plan.layers:

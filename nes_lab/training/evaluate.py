@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nes_lab.backbones.class_names import classes_of
 from nes_lab.backbones.preprocessing import preprocessing_note, preprocessing_of
+from nes_lab.cost.batch_pair import check_pair
 from nes_lab.cost.probe import evaluating
 from nes_lab.datasets.as_dataset import as_split
 from nes_lab.datasets.class_order import permutation_note
@@ -149,6 +150,8 @@ def evaluate_split(
         for batch in _batches(split, batch_size, all_ranks and distributed.world_size() > 1, should_stop):
             if batch is None:
                 return None
+            if not done:
+                check_pair("data", batch, model, targets_used=True)
             inputs = batch[0].to(device, non_blocking=True, copy=True)  # the network may write into its input
             inputs = inputs.to(memory_format=layout) if inputs.ndim == 4 else inputs
             targets = batch[1].to(device, non_blocking=True)

@@ -37,7 +37,9 @@ X, MASK, LABELS = torch.tensor([[1.0, 10.0], [3.0, 30.0]]), torch.zeros(2, 2), t
 
 
 def test_calibration_batches_refuses_a_pair_that_must_be_two_arguments():
-    with pytest.raises(OptionError, match=r"Masked takes several arguments; write \(\(a, b\), labels\)"):
+    with pytest.raises(
+        OptionError, match=r"Masked takes several arguments. For two arguments write \(\(a, b\), labels\)"
+    ):
         reestimate_norms(Masked(), [(X, MASK)])
     for form in (((X, MASK), LABELS), ((X, MASK), None), {"x": X, "mask": MASK}):
         assert reestimate_norms(Masked(), [form]).norm.running_mean.tolist() == [0.0, 0.0]

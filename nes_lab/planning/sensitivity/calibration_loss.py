@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
+from nes_lab.cost.batch_pair import check_pair
 from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
 
@@ -75,11 +76,15 @@ def _length(target: Any) -> int:
     return len(target) if isinstance(target, Tensor) and target.ndim else 1
 
 
-def read_batches(calibration: Any) -> list[tuple[Any, Any]]:
+def read_batches(calibration: Any, model: nn.Module) -> list[tuple[Any, Any]]:
     """Return calibration batches as a list of ``(input, target)``.
 
+    Args:
+        calibration: Batches from the user.
+        model: The model; a warning is given if a target may be meant as an argument of it.
+
     Raises:
-        OptionError: If there is no batch, or a batch is not a pair.
+        OptionError: If there is no batch, a batch is not a pair, or the model needs several arguments.
     """
     expected = "give batches of (input, target), such as a data loader"
     if isinstance(calibration, Tensor | Mapping | str) or not isinstance(calibration, Iterable):
@@ -90,4 +95,6 @@ def read_batches(calibration: Any) -> list[tuple[Any, Any]]:
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise OptionError(f"calibration holds a {type(batch).__name__} where a pair is expected; {expected}")
+    if isinstance(batches[0][0], Tensor):
+        check_pair("calibration", batches[0], model, targets_used=True)
     return [(inputs, target) for inputs, target in batches]

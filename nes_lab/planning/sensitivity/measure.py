@@ -119,7 +119,7 @@ def measure_sensitivity(
     """
     options = PlanOptions.among(locals())
     checked_ratios = _check_ratios(ratios)
-    batches = None if calibration is None else read_batches(calibration)
+    batches = None if calibration is None else read_batches(calibration, model)
     if batches is None and loss is not None:
         raise OptionError("loss is given without calibration data; give batches of (input, target) as calibration=")
     trial = model if batches is None else copy_network(model)
