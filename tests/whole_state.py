@@ -15,9 +15,17 @@ from torch import Tensor, nn
 
 
 class Restless(nn.Module):
-    """A network whose forward method changes all it can reach, in whatever mode it is."""
+    """A network whose forward method changes all it can reach, in whatever mode it is.
 
-    def __init__(self, channels: int = 8) -> None:
+    Args:
+        channels: Number of channels of its convolutions.
+        draws: True: it owns a random generator, which torch cannot copy.
+    """
+
+    fails_in: int | None = None
+    """Number of further calls of any such network, the last of which fails; None: none fails."""
+
+    def __init__(self, channels: int = 8, *, draws: bool = False) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, channels, 3, padding=1), nn.BatchNorm2d(channels)
         self.mid, self.head = nn.Conv2d(channels, channels, 3, padding=1), nn.Linear(channels, 4)
@@ -26,15 +34,13 @@ class Restless(nn.Module):
         self.calls, self.history, self.facts, self.flags = 0, [1], {"deep": {"calls": 0}}, {"first"}
         self.state, self.numbers = torch.zeros(3), np.zeros(3)
         self.meter = Meter()
-        self.draws = torch.Generator().manual_seed(3)
+        self.draws = torch.Generator().manual_seed(3) if draws else None
         self.proj: nn.Module | None = None
-        self.fails = False
 
-    def train(self, mode: bool = True) -> Restless:
-        """Stay in training form, and forget to return the network when it should not train, as users' networks do."""
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        """Stay in training form, and forget to return the network, as users' networks do."""
         super().train(mode)
         self.norm.training = True
-        return self if mode else None  # type: ignore[return-value]
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the output, and change everything else on the way."""
@@ -60,10 +66,12 @@ class Restless(nn.Module):
         self.mid.register_forward_hook(lambda *_: None)
         os.environ["RESTLESS"] = "1"
         warnings.simplefilter("ignore")
-        torch.set_num_threads(2)
+        torch.set_num_threads(torch.get_num_threads() + 1)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        if self.fails:
-            raise RuntimeError("in the middle")
+        if Restless.fails_in is not None:
+            Restless.fails_in -= 1
+            if not Restless.fails_in:
+                raise RuntimeError("in the middle")
         y = F.batch_norm(self.conv(x), self.norm.running_mean, self.norm.running_var, training=True)
         y = F.dropout(F.relu(self.mid(self.norm(y))), 0.1, training=True).mean((2, 3))
         with torch.enable_grad():

@@ -7,9 +7,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from nes_lab.cost.probe import evaluating
 from nes_lab.errors import NesLabError, OptionError
 from nes_lab.import_spec import import_function, reason_of
 
@@ -121,15 +121,12 @@ def check_outputs(network: nn.Module, spec: str, example: Tensor, num_classes: i
         Traceback (most recent call last):
         nes_lab.errors.OptionError: backbone.name='my_networks:make' has 3 outputs, and the data has 10 classes; ...
     """
-    was_training = network.training
     try:
-        with torch.no_grad():
-            outputs = network.eval()(example)
+        with evaluating(network, example):
+            outputs = network(example)
     except Exception as error:  # the user's network may raise anything
         shape = tuple(example.shape)
         raise OptionError(f"{_FIELD}={spec!r} cannot take an input of shape {shape}: {reason_of(error)}") from error
-    finally:
-        network.train(was_training)
     if not num_classes:
         return
     if not isinstance(outputs, Tensor):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from torch.utils._pytree import tree_iter
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError
 
-__all__ = ["counting_kernels", "evaluating", "input_shape", "run_example"]
+__all__ = ["counting_kernels", "evaluating", "in_mode", "input_shape", "run_example"]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @contextmanager
@@ -34,6 +36,23 @@ def evaluating(model: nn.Module, *inputs: Any) -> Iterator[None]:
         model.eval()
         with torch.no_grad():
             yield
+
+
+def in_mode(model: Model, training: bool = False) -> Model:
+    """Put a model into training or evaluation mode, and return it.
+
+    ``model.eval()`` itself returns None if the model's class has a method ``train`` without a ``return``.
+
+    Args:
+        model: The model, which is changed in place.
+        training: True: training mode. False: evaluation mode.
+
+    Examples:
+        >>> in_mode(nn.Dropout()).training
+        False
+    """
+    model.train(training)
+    return model
 
 
 @contextmanager

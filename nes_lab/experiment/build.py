@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nes_lab.backbones.imported import check_outputs
 from nes_lab.config import ExperimentConfig
 from nes_lab.cost.count import count
+from nes_lab.cost.probe import in_mode
 from nes_lab.datasets.sampling import keyed_generator, stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
@@ -235,7 +236,7 @@ def _teacher(
             "backbone.checkpoint or backbone.pretrained"
             + ("" if start is None else "; the start is compressed already, so it cannot teach")
         )
-    return teacher.eval().requires_grad_(False)
+    return in_mode(teacher).requires_grad_(False)
 
 
 def _searched(
@@ -259,7 +260,7 @@ def _searched(
     dense.eval()
     about = {"calibration": batches, "norms": batches, "seed": config.seed}
     model, report = fit(dense, plan, search_starts=True, on_progress=on_progress, **about)
-    return model.train(), report
+    return in_mode(model, training=True), report
 
 
 def _calibration(data: DatasetSpec, images: int, seed: int) -> list[Tensor] | None:

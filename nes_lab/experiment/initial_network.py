@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from nes_lab.config import ExperimentConfig
+from nes_lab.cost.probe import in_mode
 from nes_lab.errors import RunError
 from nes_lab.export.pretrained import from_pretrained
 from nes_lab.export.saved_config import read_saved_config
@@ -64,4 +65,4 @@ def load_initial(
     stamp = read_saved_config(place).get("backbone") or {}
     # imports_of_run has checked that this run may import what its configuration names
     allow_import = stamp.get("name") == config.backbone.name
-    return from_pretrained(place, model=network, allow_import=allow_import).train()
+    return in_mode(from_pretrained(place, model=network, allow_import=allow_import), training=True)

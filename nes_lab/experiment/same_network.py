@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.export.plain_attributes import attribute_difference, plain_attributes
 
 __all__ = ["network_difference"]
@@ -27,16 +28,20 @@ def network_difference(network: nn.Module, remade: nn.Module, example: Tensor | 
     difference = attribute_difference(plain_attributes(network), plain_attributes(remade))
     if difference or example is None:
         return difference
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        try:
-            outputs = network(example)
-        except Exception:  # noqa: BLE001  a network that fails is reported later, with its reason
-            return ""
-        try:
-            same = _same(outputs, remade(example))
-        except Exception:  # noqa: BLE001  it is another network, for whatever reason
-            same = False
+    try:
+        outputs = _outputs(network, example)
+    except Exception:  # noqa: BLE001  a network that fails is reported later, with its reason
+        return ""
+    try:
+        same = _same(outputs, _outputs(remade, example))
+    except Exception:  # noqa: BLE001  it is another network, for whatever reason
+        same = False
     return "" if same else "other outputs"
+
+
+def _outputs(network: nn.Module, example: Tensor) -> Any:
+    with left_as_it_was(network, example), torch.no_grad():  # both networks draw the same random numbers
+        return _pytree.tree_map_only(Tensor, torch.clone, network(example))
 
 
 def _same(outputs: Any, others: Any) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
+from nes_lab.cost.probe import evaluating
 from nes_lab.datasets.sampling import stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import NesLabError, OptionError
@@ -48,16 +50,13 @@ def with_outputs_for(data: DatasetSpec, network: nn.Module, name: str, *, new_he
 
 
 def _outputs(network: nn.Module, about: str, example: Tensor) -> object:
-    was_training = network.training
     try:
-        with torch.no_grad():
-            return network.eval()(example)
+        with evaluating(network, example):
+            return tree_map_only(Tensor, torch.clone, network(example))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NesLabError) as error:
         raise OptionError(
             f"{about} cannot take an input of shape {tuple(example.shape)}: {str(error)[:300]}"
         ) from error
-    finally:
-        network.train(was_training)
 
 
 def _with_new_head(network: nn.Module, classes: int, seed: int, differ: str) -> nn.Module:

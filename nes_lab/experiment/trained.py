@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nes_lab.backbones.class_names import set_classes
 from nes_lab.backbones.preprocessing import set_preprocessing
 from nes_lab.config import ExperimentConfig, load_config
+from nes_lab.cost.probe import in_mode
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import RunError
 from nes_lab.experiment.build import build
@@ -105,7 +106,7 @@ def trained_network(
     if checkpoint.score is not None:
         about |= {"metric": checkpoint.score.metric, "value": checkpoint.value}
     text = replace(checkpoint, averaged=mean).text()
-    return TrainedNetwork(built.model.eval(), built.data.input_shape, about, built.data.dtype, text)
+    return TrainedNetwork(in_mode(built.model), built.data.input_shape, about, built.data.dtype, text)
 
 
 def save_trained(

@@ -10,7 +10,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from nes_lab.cost.probe import evaluating, run_example
+from nes_lab.cost.probe import evaluating, in_mode, run_example
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import check_choice
 from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
@@ -44,8 +44,8 @@ def prepare_for_export(model: nn.Module, form: ExportForm) -> nn.Module:
     """
     check_choice("form", form, FORMS)
     if form == "materialized":
-        return materialize(model).eval()
-    copied = copy_network(bake(model)).eval()
+        return in_mode(materialize(model))
+    copied = in_mode(copy_network(bake(model)))
     for module in list(copied.modules()):
         if isinstance(module, EpitomeLayer):
             module.freeze()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nes_lab.backbones.class_names import classes_of
 from nes_lab.backbones.preprocessing import preprocessing_of
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import ExportError, OptionError, check_choice
 from nes_lab.export.atomic_write import new_file
 from nes_lab.export.example import ExampleInput, check_example, precision_of
@@ -103,7 +104,7 @@ def export_onnx(
     check_example(model, example)
     dtype = precision_of(model, example)
     names = names_of_outputs(model, example, output_names)
-    with new_file(path) as temporary:
+    with new_file(path) as temporary, left_as_it_was():
         proto = _traced_proto(model, example, form, opset, dynamic_batch, names, verbose)
         onnx.save(proto, temporary)
         facts = _facts(proto, example, temporary)

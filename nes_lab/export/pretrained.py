@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nes_lab import __version__
 from nes_lab.backbones.class_names import classes_of, set_classes
 from nes_lab.backbones.preprocessing import preprocessing_of, set_preprocessing
+from nes_lab.cost.probe import in_mode
 from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError
 from nes_lab.export.atomic_write import new_folder
 from nes_lab.export.backbone_stamp import stamp_of, stamps
@@ -166,7 +167,7 @@ def from_pretrained(
     except NesLabError as error:
         raise CheckpointError(f"{folder}: {error}") from error
     _note(loaded, config, allow_import)
-    return loaded.to("cpu" if device is None else device).eval()
+    return in_mode(loaded.to("cpu" if device is None else device))
 
 
 def _frozen_copy(model: nn.Module) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.meter import Counter
 from nes_lab.cost.probe import counting_kernels
 from nes_lab.errors import OptionError, check_choice
@@ -72,7 +73,7 @@ def export_torch(
         raise OptionError(f"path={str(path)!r} should end in .pt2")
     example = ExampleInput.of(example_input)
     check_example(model, example)
-    with new_file(path) as temporary:
+    with new_file(path) as temporary, left_as_it_was():
         graph, arguments, shapes = prepare_trace(model, example, form, dynamic_batch)
         program = run_tracer(
             lambda: torch.export.export(

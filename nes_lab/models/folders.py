@@ -52,7 +52,7 @@ def export_folder(
         NesLabError: If the folder cannot be read, an option is wrong, or the outputs do not agree. No file is written then.
     """
     check_choice("format", format, get_args(ExportFormat))
-    model = from_pretrained(folder, allow_import=allow_import).eval()
+    model = from_pretrained(folder, allow_import=allow_import)
     example = _example(model, folder, input_shape)
     return export_network(model, example, path, format=format, form=form, opset=opset, verbose=verbose)
 
@@ -118,7 +118,7 @@ def tune_folder(
         NesLabError: If the folder cannot be read or an option is wrong. The folder is not changed then.
     """
     check_int("batch", batch, 1)
-    model = from_pretrained(folder, allow_import=allow_import).eval()
+    model = from_pretrained(folder, allow_import=allow_import)
     example = _example(model, folder, input_shape)
     report = tune(
         model,

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nes_lab.cost.probe import in_mode
 from nes_lab.models.create import dense_backbone
 
 __all__ = ["DenseSource"]
@@ -49,7 +50,7 @@ class DenseSource:
 
     def make(self) -> nn.Module:
         """Create the dense network, in evaluation mode."""
-        return dense_backbone(
+        network = dense_backbone(
             self.name,
             pretrained=self.pretrained,
             checkpoint=self.checkpoint,
@@ -57,4 +58,5 @@ class DenseSource:
             num_classes=self.num_classes,
             in_channels=self.input_shape[0],
             width=self.width,
-        ).eval()
+        )
+        return in_mode(network)

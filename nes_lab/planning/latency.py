@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from nes_lab.cost.probe import run_example
+from nes_lab.cost.left_as_it_was import left_as_it_was
+from nes_lab.cost.probe import in_mode, run_example
 from nes_lab.cost.timing import ratio_of_times, time_rounds
 from nes_lab.errors import BudgetError, OptionError
 from nes_lab.nn.copy_network import copy_network
@@ -246,14 +247,14 @@ class DeviceTimer:
                 "model is on the meta device, which computes nothing and so takes no time; move it to a real device"
             )
         self.model, self.example_input, self.budget = model, example_input, budget
-        self.dense = copy_network(model).eval()
+        self.dense = in_mode(copy_network(model))
 
     def __call__(self, plan: CompressionPlan, seconds: float) -> Timing:
         """Build the network of a compression plan, find the fastest way to compute each layer, and time the network.
 
         If the budget limits multiply-adds, the network stays within this limit.
         """
-        net, slowest = replace_layers(self.model, plan, initial_weights="reset").eval(), ""
+        net, slowest = in_mode(replace_layers(self.model, plan, initial_weights="reset")), ""
         if plan.layers:
             report = tune(net, self.example_input, seconds=TUNING_SHARE * seconds)
             plan = self._within_madds(report.apply(plan), report)
@@ -265,7 +266,7 @@ class DeviceTimer:
             "dense": lambda: run_example(self.dense, self.example_input),
             "net": lambda: run_example(net, self.example_input),
         }
-        with torch.inference_mode():
+        with left_as_it_was(self.example_input), torch.inference_mode():
             times = time_rounds(
                 contenders, self.device, (1 - TUNING_SHARE) * seconds, least=MIN_ROUNDS, most=400, precision=0.0025
             )

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
+from nes_lab.cost.probe import in_mode
 from nes_lab.errors import OptionError
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.kinds import class_kind
@@ -55,7 +57,8 @@ def fusable(model: nn.Module) -> dict[str, str]:
     skeleton = _skeleton(model)
     graphs: list[tuple[nn.Module, fx.Graph]] = []
     unread: list[nn.Module] = []
-    _read(skeleton, graphs, unread, set())
+    with left_as_it_was():  # tracing runs the forward method
+        _read(skeleton, graphs, unread, set())
     barred = _barred(skeleton, graphs, bool(unread))
     names = {module: name for name, module in skeleton.named_modules()}
     pairs = chain.from_iterable(_pairs(root, graph, barred) for root, graph in graphs)
@@ -69,7 +72,7 @@ def _skeleton(model: nn.Module) -> nn.Module:
         if type(tensor) in (Tensor, nn.Parameter):
             empty = torch.empty_like(tensor, device="meta", requires_grad=False)
             memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if type(tensor) is nn.Parameter else empty
-    return copy_network(model, memo).eval()
+    return in_mode(copy_network(model, memo))
 
 
 class _Tracer(fx.Tracer):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nes_lab.cost.probe import in_mode
 from nes_lab.errors import OptionError
 from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model, copy_network
@@ -55,7 +56,7 @@ def for_inference(network: Model) -> Model:
     if not isinstance(network, nn.Module):
         raise OptionError(f"network is a {type(network).__name__}; for_inference takes a module")
     with torch.inference_mode(False):
-        return keep_for_inference_(copy_network(bake(network)).eval())
+        return keep_for_inference_(in_mode(copy_network(bake(network))))
 
 
 def keep_for_inference_(network: Model) -> Model:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nes_lab.cost.probe import in_mode
 from nes_lab.epitome.taps import axis_taps
 from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model
@@ -69,7 +70,7 @@ def fuse(model: Model) -> Model:
         return folded_norm(module, isinstance(model.get_submodule(pairs[name]), nn.Linear | EpitomeLinear))
 
     with torch.inference_mode(False), torch.no_grad():
-        fused = copy_with_replacements(model, remains).eval()
+        fused = in_mode(copy_with_replacements(model, remains))
         for module in list(fused.modules()):
             if isinstance(module, EpitomeLayer):
                 module.freeze()

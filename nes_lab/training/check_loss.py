@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
+from nes_lab.cost.probe import in_mode
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
 from nes_lab.nn.copy_network import copy_network
@@ -30,9 +32,9 @@ def check_loss(network: nn.Module, data: DatasetSpec, loss: Loss, device: torch.
     Raises:
         OptionError: If the loss fails. The message names the loss and the shapes.
     """
-    trial = copy_network(network).to(device).eval()
+    trial = in_mode(copy_network(network).to(device))
     inputs, targets = next(iter(data.val.eval_batches(2)))
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with left_as_it_was(), torch.no_grad():
         outputs, targets = trial(inputs.to(device)), targets.to(device)
         task = Task.of(loss)
         try:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.datasets.as_dataset import as_dataset
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import CheckpointError, OptionError, check_choice, closest
@@ -75,7 +76,8 @@ def fine_tune(
         folder: Folder for checkpoints, one per epoch. If it holds some, the training continues from the newest. On map-style data
             sets it then ends with the same weights as without the interruption, bit for bit on a CPU; on loaders it does not.
             None: nothing is saved.
-        teacher: Dense network whose outputs ``network`` learns to imitate, if the recipe has a ``kd_weight``. None: no teacher.
+        teacher: Dense network whose outputs ``network`` learns to imitate, if the recipe has a ``kd_weight``; it does not
+            change. None: no teacher.
         device: ``"auto"``: a GPU if there is one. Otherwise the name of a device, such as ``"cpu"``.
         seed: Seed for the order of the examples, augmentation and dropout.
         workers: Number of processes that read examples of map-style data sets; with 0, this process does it.
@@ -109,7 +111,7 @@ def fine_tune(
     """
     check_network(network)
     if teacher is not None:
-        check_network(teacher, "teacher")
+        _check_teacher(teacher, network)
     check_choice("keep", keep, ("best", "last"))
     data = as_dataset(train_loader if val_loader is None else (train_loader, val_loader), workers=workers)
     settings = _recipe(recipe, data)
@@ -117,7 +119,7 @@ def fine_tune(
         raise OptionError(
             f"label_smoothing={settings.label_smoothing:g} smooths the labels of cross entropy; with loss= set it to 0"
         )
-    with distributed.joined(), _restored_modes(network):
+    with distributed.joined(), left_as_it_was(teacher), _restored_modes(network):
         options = {"seed": seed, "device": pick_device(device), "teacher": teacher, "loss": loss, "metrics": metrics}
         trainer = Trainer(network, data, settings, **options)
         watch = _Watch(trainer, keep == "best", folder)
@@ -128,6 +130,17 @@ def fine_tune(
             watch.best.load_into(network)
             broadcast_buffers(network, with_parameters=True)  # the first process knows the best weights
         return distributed.broadcast(watch.report(keep, _void_batch_size(recipe, data)))
+
+
+def _check_teacher(teacher: nn.Module, network: nn.Module) -> None:
+    check_network(teacher, "teacher")
+    own = {id(parameter) for parameter in teacher.parameters()}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad and id(parameter) in own:
+            raise OptionError(
+                f"teacher shares the parameter {name!r} with the network, so training would change the teacher too; give "
+                "teacher=copy.deepcopy(network)"
+            )
 
 
 class _Watch:

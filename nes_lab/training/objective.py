@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nes_lab.cost.probe import in_mode
 from nes_lab.errors import OptionError
 from nes_lab.training.losses import classification_loss, kd_loss
 from nes_lab.training.metrics import mean_of
@@ -53,7 +54,7 @@ class Objective:
                 f"kd_weight={recipe.kd_weight:g} needs a teacher; give the dense network as teacher=, or set kd_weight=0"
             )
         self.recipe, self.precision, self.task, self.classes = recipe, precision, task, classes
-        self.teacher = teacher.to(precision.device).eval() if teacher is not None and recipe.kd_weight > 0 else None
+        self.teacher = in_mode(teacher.to(precision.device)) if teacher is not None and recipe.kd_weight > 0 else None
         if self.teacher is not None and recipe.channels_last:
             self.teacher.to(memory_format=torch.channels_last)
         self._mixing = None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from statistics import median
 from typing import Any, cast
@@ -21,6 +20,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.probe import run_example
 from nes_lab.cost.timing import Ratio, ratio_of_times, time_rounds
 from nes_lab.errors import OptionError
@@ -103,7 +103,7 @@ def tune(
     begun = time.perf_counter()
     _check_arguments(model, seconds)
     device = next(epitome_layers(model))[1].epitome.device
-    with progress_reporter(progress, on_progress) as report, _keep_random_state(device), torch.inference_mode(False):
+    with progress_reporter(progress, on_progress) as report, left_as_it_was(example_input), torch.inference_mode(False):
         trial = for_inference(model)
         calls = record_calls(trial, example_input)
         key = tune_key(trial, example_input, calls)
@@ -166,14 +166,6 @@ def _check_arguments(model: nn.Module, seconds: float) -> None:
         raise OptionError("model is on the meta device, where nothing can be timed; move it to another device")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         raise OptionError(f"seconds={seconds!r}; give a positive number")
-
-
-def _keep_random_state(device: torch.device) -> AbstractContextManager[None]:
-    """Restore torch's global random number generators at the end of a ``with`` block.
-
-    Tuning draws random numbers, for example for the weights of new dense layers.
-    """
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 # ---- layer by layer -----------------------------------------------------------------------------------------------------
