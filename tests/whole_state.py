@@ -29,6 +29,7 @@ class Restless(nn.Module):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, channels, 3, padding=1), nn.BatchNorm2d(channels)
         self.mid, self.head = nn.Conv2d(channels, channels, 3, padding=1), nn.Linear(channels, 4)
+        self.own = nn.Parameter(torch.ones(3))
         self.register_buffer("seen", torch.zeros(()))
         self.register_buffer("table", torch.zeros(2))
         self.calls, self.history, self.facts, self.flags = 0, [1], {"deep": {"calls": 0}}, {"first"}
@@ -46,8 +47,8 @@ class Restless(nn.Module):
         """Compute the output, and change everything else on the way."""
         with torch.no_grad():
             x.mul_(1.5)
-            self.conv.weight.data = self.conv.weight.data * 0.5
-            self.mid.weight.data.mul_(1.25)
+            self.norm.bias.data = self.norm.bias.data + 0.5
+            self.own.data.mul_(1.25)
             self.seen += 1
             self.state[0] += 1
         self.table = self.table + 1
