@@ -1,36 +1,43 @@
 """Serve JavaScript to the pages as files. A name holds a hash of its content, so that the browser keeps a file until it changes."""
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from nes_lab.figures.explorer_data import explorer_js
+from nes_lab.figures.report import plotly_js
+from nes_lab.figures.theme import plot_js
 
-__all__ = ["FOLDER", "explorer_path", "serve_file"]
+__all__ = ["FOLDER", "file_path", "serve_file"]
 
 FOLDER = "/lab"
 """Path of the files on the server."""
 
+_SOURCES: dict[str, Callable[[], str]] = {"explorer": explorer_js, "plot": plot_js, "plotly": plotly_js}
+
 
 @cache
-def _file(name: str) -> tuple[str, bytes]:
-    """Return the name of a file with its hash, and its content."""
-    content = explorer_js().encode()
-    return f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.js", content
+def _content(name: str) -> bytes:
+    return _SOURCES[name]().encode()
 
 
-def explorer_path() -> str:
-    """Return the path of the epitome explorer's JavaScript on the server."""
-    return f"{FOLDER}/{_file('explorer')[0]}"
+@cache
+def file_path(name: str) -> str:
+    """Return the path of a JavaScript file on the server, with the hash of its content.
+
+    Args:
+        name: ``"explorer"``, ``"plot"`` or ``"plotly"``.
+    """
+    return f"{FOLDER}/{name}-{hashlib.sha256(_content(name)).hexdigest()[:16]}.js"
 
 
 async def serve_file(request: Request) -> Response:
     """Answer a request for a file. A name with another hash is not found."""
-    name, content = _file("explorer")
-    if request.path_params["name"] != name:
+    name = request.path_params["name"].partition("-")[0]
+    if name not in _SOURCES or request.url.path != file_path(name):
         return PlainTextResponse("not found", status_code=404)
-    return Response(
-        content, media_type="text/javascript", headers={"Cache-Control": "public, max-age=31536000, immutable"}
-    )
+    kept = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(_content(name), media_type="text/javascript", headers=kept)

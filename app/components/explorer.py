@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from app.static_files import explorer_path
+from app.static_files import file_path
 from nes_lab.figures.explorer_data import explorer_data
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
@@ -32,6 +32,6 @@ def explorer(history: Mapping[int, LayerSnapshot], step: int, key: str) -> int:
         step: Training step to show at first.
         key: Key of the component. With another key, the choices of the user are forgotten.
     """
-    data = {"path": explorer_path(), "layer": explorer_data(history), "step": step}
+    data = {"path": file_path("explorer"), "layer": explorer_data(history), "step": step}
     chosen = _explorer(key=key, data=data, default={"step": step}, on_step_change=lambda: None, height="content")
     return int(chosen.step)

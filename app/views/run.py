@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.cached import all_runs, choose_run, run_of
 from app.components.errors import guarded, show_error
-from app.components.plot import live_plot, load_library, plot
+from app.components.plot import plot
 from app.components.tables import run_list, shapes_table
 from app.inputs import imports_refused
 from nes_lab.errors import NesLabError
@@ -105,7 +105,7 @@ def live(run_id: str, state_when_drawn: str) -> None:
     if info.state == "queued":
         st.caption(queue_text(run.runs_before()))
     if metrics:
-        live_plot(live_run(metrics, events), key=f"live-{run_id}")
+        plot(live_run(metrics, events), key=f"live-{run_id}")
     elif info.is_final or info.state == "lost":
         st.info("The run ended before its first measurement.", icon=":material/info:")
     else:
@@ -155,7 +155,6 @@ else:
     for note in run.notes:
         st.text(note)
     buttons(run)
-    load_library()
     every = 2 if run.is_active or run.state == "queued" else None
     st.fragment(live, run_every=every)(run.id, run.state)
     details(run)

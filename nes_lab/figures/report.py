@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
-from nes_lab.figures.theme import figure_json
+from nes_lab.figures.theme import PLOT_CONFIG, figure_json
 from nes_lab.text import format_number
 
 __all__ = ["Section", "plotly_js", "report_html"]
@@ -137,7 +137,7 @@ def _script_safe(source: str) -> str:
 
 def _script() -> str:
     templates = {name: pio.templates[f"nes_{name}"].to_plotly_json() for name in ("light", "dark")}
-    return _DRAW.replace("TEMPLATES", _json(templates))
+    return _DRAW.replace("TEMPLATES", _json(templates)).replace("CONFIG", _json(PLOT_CONFIG))
 
 
 _DRAW = """
@@ -150,7 +150,7 @@ _DRAW = """
   function draw() {
     plots.forEach(function (plot) {
       var layout = Object.assign({}, plot.spec.layout, { template: dark.matches ? templates.dark : templates.light });
-      Plotly.react(plot.node, plot.spec.data, layout, { responsive: true, displaylogo: false });
+      Plotly.react(plot.node, plot.spec.data, layout, CONFIG);
     });
   }
   dark.addEventListener("change", draw);

@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -21,6 +22,7 @@ __all__ = [
     "COUNTS",
     "DIVERGING",
     "OKABE_ITO",
+    "PLOT_CONFIG",
     "REPORTED",
     "SeriesStyle",
     "apply_theme",
@@ -29,6 +31,7 @@ __all__ = [
     "legend_below",
     "new_figure",
     "plain",
+    "plot_js",
     "series_style",
 ]
 
@@ -48,6 +51,15 @@ class SeriesStyle:
     color: str
     dash: str
     symbol: str
+
+
+PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
+"""Configuration of plotly.js for every figure. Without ``showSendToCloud: False``, a button uploads the figure to plotly's servers."""
+
+
+def plot_js() -> str:
+    """Return the JavaScript module that draws a figure on a page: ``drawPlot(node, spec, addressOfPlotly)``."""
+    return (Path(__file__).parent / "static" / "plot.js").read_text(encoding="utf-8")
 
 
 def series_style(index: int) -> SeriesStyle:
@@ -160,6 +172,7 @@ def _template(ink: str, paper: str, grid: str, axis: str) -> go.layout.Template:
         margin={"l": 64, "r": 24, "t": 64, "b": 56},
         xaxis=lines,
         yaxis=lines,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": axis, "activecolor": ink},
         hoverlabel={"font": {"family": _FONT, "size": 12}, "align": "left"},
         legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0, "bgcolor": "rgba(0,0,0,0)"},
     )

@@ -10,7 +10,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from app.static_files import explorer_path
+from app.static_files import file_path
 from nes_lab.figures.explorer_data import explorer_js
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
@@ -19,6 +19,7 @@ from tests.figures.samples import write_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 PAGES = {"": "NES Lab", "compress": "Compress", "run": "Run", "epitomes": "Epitomes", "trade_off": "Trade-off"}
+DRAWN = (".js-plotly-plot .main-svg", ".nes-explorer[data-drawn]")  # a figure, and the explorer
 TRAINING_SECONDS = 240  # one epoch of digits takes a few seconds; two cores may be busy with other tests
 
 
@@ -59,7 +60,7 @@ def test_pages_with_runs_fit_700_pixels(app):
             page.goto(f"{url}/{path}")
             settle(page)
             assert page.locator("h1").inner_text() == PAGES[path]
-            page.locator(".js-plotly-plot .main-svg").first.wait_for()
+            page.locator(DRAWN[path == "epitomes"]).first.wait_for()
             assert page.evaluate("document.documentElement.scrollWidth") <= 700
             assert page.locator('img[src="x"]').count() == 0
         page.goto(f"{url}/run?run={run_id}")
@@ -135,7 +136,11 @@ def test_pages_from_no_runs_through_a_training_to_the_trade_off(app):
         page.locator(".js-plotly-plot .main-svg").first.wait_for()
         page.get_by_text("measured: 1 setting, 1 run").wait_for()
         page.get_by_role("link", name="Epitomes").click()
-        page.locator(".js-plotly-plot .main-svg").first.wait_for()
+        page.locator(DRAWN[1]).wait_for()
+        page.get_by_text("More pictures of this layer").click()
+        page.locator(".modebar-btn").first.wait_for(state="attached")
+        titles = page.locator(".modebar-btn").evaluate_all("buttons => buttons.map(button => button.dataset.title)")
+        assert any("CSV" in title for title in titles) and not any("Share" in title for title in titles), titles
         assert not faults
     assert store.get(info.id).state == "finished"
 
@@ -151,12 +156,12 @@ def test_requests_with_a_foreign_host_are_refused(app):
 
 def test_javascript_is_kept_by_the_browser_until_it_changes(app):
     url, _ = app
-    request = urllib.request.Request(url + explorer_path(), headers={"Accept-Encoding": "gzip"})
+    request = urllib.request.Request(url + file_path("explorer"), headers={"Accept-Encoding": "gzip"})
     with urllib.request.urlopen(request, timeout=20) as answer:
         assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert gzip.decompress(answer.read()).decode() == explorer_js()
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(url + explorer_path().replace("explorer-", "explorer-0"), timeout=20)
+        urllib.request.urlopen(url + file_path("explorer").replace("explorer-", "explorer-0"), timeout=20)
 
 
 @pytest.mark.slow

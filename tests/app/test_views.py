@@ -73,12 +73,17 @@ def words(at):
 
 
 def figures(at):
-    return [json.loads(item.proto.spec) for item in at.get("plotly_chart")]
+    drawn = [item.proto for item in at.get("bidi_component") if item.proto.component_name == "nes_lab_plot"]
+    return [json.loads(json.loads(proto.json)["figure"]) for proto in drawn]
 
 
 def explored(at):
     """What the explorer of the Epitomes page draws."""
-    return json.loads(at.get("bidi_component")[0].proto.json)
+    return next(
+        json.loads(item.proto.json)
+        for item in at.get("bidi_component")
+        if item.proto.component_name == "nes_lab_explorer"
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)

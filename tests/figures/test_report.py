@@ -51,6 +51,10 @@ def test_report_html_escapes_text(page):
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
 
 
+def test_report_html_has_no_button_that_uploads(page):
+    assert '"showSendToCloud":false' in page and "layout, CONFIG" not in page
+
+
 def test_report_html_needs_no_network(page):
     parser = _Scripts()
     parser.feed(page)
