@@ -88,8 +88,10 @@ def tree_dataset(
             kept, limit_notes = limit_examples(labels, limit, seed, len(files.classes))
             items, labels = select_items(items, kept), labels[kept]
             notes += limit_notes
+        listed = len(items)
         items, labels, broken_notes = _without_broken(items, labels, split, files.classes, skip_broken)
-        splits.append(FileSplit(items, labels, *transforms, workers, int(skip_broken * len(items)), files.root))
+        may_break = int(skip_broken * listed) - (listed - len(items))  # images that are left out now count too
+        splits.append(FileSplit(items, labels, *transforms, workers, max(0, may_break), files.root))
         notes += broken_notes
     only = names[0] if len(names) == 1 else ""
     known = {"only_split": only, "preprocessing": knobs.applied(size, mean, std, cropped=True)}

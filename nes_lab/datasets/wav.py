@@ -11,7 +11,10 @@ import numpy as np
 from nes_lab.errors import DataError
 from nes_lab.packages import needed_for
 
-__all__ = ["read_wav"]
+__all__ = ["FULL_SCALE", "read_wav"]
+
+FULL_SCALE = 32767
+"""The int16 sample that stands for 1.0."""
 
 # SciPy raises all of these on damaged files; the list comes from flipping bytes in files and cutting them short.
 _READ_ERRORS = (OSError, ValueError, TypeError, struct.error, ArithmeticError, MemoryError, UnboundLocalError)
@@ -43,7 +46,7 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
         raise DataError(f"sound {str(path)!r} is empty: {samples.size} samples at {rate} per second")
     unit = _unit(samples, path)
     mono = unit.mean(axis=1) if unit.ndim == 2 else unit
-    return int(rate), np.round(mono * 32767).astype(np.int16)
+    return int(rate), np.round(mono * FULL_SCALE).astype(np.int16)
 
 
 def _unit(samples: np.ndarray, path: Path) -> np.ndarray:

@@ -62,6 +62,7 @@ class TrialRunner:
         self.numbers: dict[str, list[int]] = {}  # active run -> the trials that it trains
         self.orphans: dict[str, str] = {}  # key of an experiment -> run that no trial knows
         self.begun = 0
+        self.retry_failed = False
 
     def prepare(self, retry_failed: bool) -> None:
         """Find the trials to run: unfinished trials go into :attr:`resumable`, and new trials into :attr:`fresh`.
@@ -69,6 +70,7 @@ class TrialRunner:
         Args:
             retry_failed: Also resume trials that failed.
         """
+        self.retry_failed = retry_failed
         records = self.book.records()
         self.orphans = self._orphans({record.run for record in records})
         for record in records:
@@ -159,16 +161,22 @@ class TrialRunner:
             return self.book.begin(trial, run).number, run
         return self._draw()
 
-    def _draw(self) -> tuple[int, str]:
+    def _draw(self) -> tuple[int, str] | None:
         """Let the sampler choose the settings of a new trial, and return the trial's number and the id of its run.
 
-        Trials with equal experiments share one run.
+        Trials with equal experiments share one run. If that run has failed and failed trials are not resumed, the new trial has
+        failed too, and None is returned.
         """
         runs = {record.key: record.run for record in self.book.records()}
         record = self.book.suggest()
         trial = self.space.candidate(record.params)
         run = runs.get(trial.key) or self._run_of(trial)
         self.book.note(record.number, trial, run)
+        if trial.key in runs and not self.retry_failed:
+            with contextlib.suppress(RunError):
+                if (info := self.store.get(run)).state == "failed":
+                    self.book.fail(record.number, info.reason)
+                    return None
         return record.number, run
 
     def _start(self, number: int, run: str) -> None:

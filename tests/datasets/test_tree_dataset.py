@@ -28,6 +28,14 @@ def test_tree_dataset_leaves_out_few_unreadable_images(large_tree: Path) -> None
         load(large_tree, skip_broken=0.01)
 
 
+def test_tree_dataset_counts_images_that_break_early_and_late_together(tmp_path: Path) -> None:
+    make_tree(tmp_path, train=100, val=1, size=4)
+    break_file(tmp_path / "train" / "cat" / "3.png")
+    assert load_image_folder(root=tmp_path, image_size=8, skip_broken=0.01).train.max_replaced == 1  # of 2 in 200
+    break_file(tmp_path / "train" / "dog" / "3.png")
+    assert load_image_folder(root=tmp_path, image_size=8, skip_broken=0.01).train.max_replaced == 0
+
+
 def test_tree_dataset_refuses_a_class_without_readable_images(tmp_path: Path) -> None:
     make_tree(tmp_path, train=120, names=("cat", "dog"), size=4)
     for path in sorted((tmp_path / "train" / "dog").iterdir())[1:]:

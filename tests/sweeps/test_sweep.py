@@ -162,6 +162,15 @@ def test_learning_samplers_stop_at_the_number_of_trials_and_do_not_train_twins(s
 
 
 @pytest.mark.slow
+def test_a_drawn_twin_of_a_failed_trial_fails_without_a_new_attempt(store, tree):
+    """Seed 13 fails; a sampler that draws it again resumed the failed run, although it was not asked to."""
+    tree = tree(sampler="tpe", trials=3, space={"seed": [13]})
+    found = sweep_here(store, tree, jobs=1)
+    assert [trial.state for trial in found.trials] == ["failed"] * 3
+    assert attempts(store) == {13: 1} and all("boom" in trial.reason for trial in found.trials)
+
+
+@pytest.mark.slow
 def test_a_number_that_no_run_has_fails_the_trial_with_what_there_is(store, tree):
     (trial,) = sweep_here(store, tree(space={"seed": [0]}, objectives={"latency_ms": "minimize"})).trials
     assert trial.state == "failed" and "no latency_ms; it has top1, params, madds" in trial.reason

@@ -19,7 +19,7 @@ from nes_lab.datasets.check.listing import SplitFiles
 from nes_lab.datasets.check.report import SplitReport
 from nes_lab.datasets.images import IMAGE_ERRORS, MAX_DECODED, as_rgb, pixel_problems, unreadable_text
 from nes_lab.datasets.items import Item, Member
-from nes_lab.datasets.wav import read_wav
+from nes_lab.datasets.wav import FULL_SCALE, read_wav
 from nes_lab.errors import DataError
 from nes_lab.packages import needed_for
 from nes_lab.text import list_some
@@ -144,7 +144,7 @@ def _decode_clips(name: str, items: Sequence[Item], counts: tuple[int, ...]) -> 
             continue
         lengths[len(wave), 1] += 1
         rates[f"{rate:,} Hz"] += 1
-        values = wave.astype(np.float64) / 32768
+        values = wave.astype(np.float64) / FULL_SCALE
         samples, total, total_of_squares = (
             samples + len(wave),
             total + values.sum(),

@@ -141,6 +141,10 @@ def test_check_data_on_sounds(tmp_path: Path) -> None:
     assert report.splits[0].modes == {"8,000 Hz": 8}
     waves = [wavfile.read(path)[1] / 32768 for path in sorted((root / "audio").glob("[12]*"))]
     assert report.splits[0].std[0] == pytest.approx(np.concatenate(waves).std(), abs=1e-4)
+    unit = np.resize(np.array([1.0, -1.0], np.float32), 900)
+    for path in sorted((root / "audio").glob("3*")):
+        wavfile.write(path, 8000, unit)
+    assert check(root, val_fold=3).splits[1].std == (1.0,)  # a sample of 1.0 counts as 1.0
     wavfile.write(root / "audio" / "1-dog-0.wav", 8000, np.zeros(900, np.int16))
     wavfile.write(root / "audio" / "1-dog-1.wav", 8000, np.full(900, np.nan, np.float32))
     wavfile.write(root / "audio" / "2-dog-0.wav", 44100, np.ones(900, np.int16))
