@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 
+import nes_lab
 from nes_lab.figures import accuracy_vs_madds
 from nes_lab.figures.grids import shrink
-from nes_lab.figures.start_trajectories import NEAR, _add_lines, collapsed_starts
-from nes_lab.figures.theme import new_figure
+from nes_lab.figures.start_trajectories import NEAR, collapsed_starts, start_trajectories
 
 
 def test_collapsed_starts_of_many_starts_need_little_memory_and_are_those_of_a_table() -> None:
@@ -22,9 +22,8 @@ def test_collapsed_starts_of_many_starts_need_little_memory_and_are_those_of_a_t
 
 
 def test_start_trajectories_number_every_start() -> None:
-    figure = new_figure("lines")
-    figure.set_subplots(1, 2)
-    _add_lines(figure, np.array([0, 1]), np.tile(np.arange(40_000.0), (2, 1)), 1, 1)
+    layer = nes_lab.EpitomeLinear(1, 40_000, epitome_shape=(8, 1), patch_channels=1, routing="free")
+    figure = start_trajectories([(0, layer.snapshot("fc")), (1, layer.snapshot("fc"))])
     numbers = np.concatenate([trace.customdata for trace in figure.data if trace.customdata is not None])
     assert numbers.min() == 0 and numbers.max() == 39_999
 
