@@ -21,6 +21,9 @@ from nes_lab.export.rebuild import WAY_OUT, dense_network, rebuild
 from nes_lab.export.saved_config import wrong_description
 from nes_lab.export.tensors import check_names, unsaved_buffers
 from nes_lab.nn.copy_network import copy_network
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.nn.own_attributes import own_attributes
+from nes_lab.surgery.carry_over import MEMBERS, copy_with_replacements
 
 __all__ = ["loading_difference", "named_dense_network", "stand_in_dense_network"]
 
@@ -81,8 +84,15 @@ def stand_in_dense_network(model: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {id(t): _without_numbers(t) for t in tensors}
     empty = copy_network(model, memo)
     with torch.random.fork_rng(devices=[]):
-        layers = {id(layer): layer.to_dense() for _, layer in named_epitome_layers(empty)}
-    return copy_network(empty, dict(layers))
+        dense = copy_with_replacements(empty, lambda _, m: m.to_dense() if isinstance(m, EpitomeLayer) else None)
+    for name, layer in named_epitome_layers(
+        empty
+    ):  # what was added to an epitome layer, the user's network does not have
+        stands_in = dense.get_submodule(name)
+        for members in MEMBERS:
+            for added in vars(stands_in)[members].keys() - own_attributes(type(stands_in)) - layer.carried:
+                del vars(stands_in)[members][added]
+    return dense
 
 
 def _without_numbers(tensor: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -28,13 +28,25 @@ Model = TypeVar("Model", bound=nn.Module)
 """Class of the user's network. A copy has the same class."""
 Memo = dict[int, Any]
 """The memo of ``copy.deepcopy``: the copy of each object, by the object's ``id()``."""
-HeldValue = tuple[str, object]
-"""Something that a network holds: its place in the network, such as ``blocks.0.lock``, and the object."""
 
 _MEMBERS = ("_parameters", "_buffers", "_modules")
 _SHARED = (type(None), bool, int, float, complex, str, bytes, range, property, type(...), type(NotImplemented))
 _SHARED_CODE = (type, FunctionType, BuiltinFunctionType, CodeType, ModuleType, weakref.ref)
 _SETTINGS = (torch.dtype, torch.device, torch.layout)
+
+
+class HeldValue(NamedTuple):
+    """Something that a network holds.
+
+    Args:
+        place: Its place in the network, such as ``blocks.0.lock``.
+        value: The object.
+        holder: The object that holds it: a module, a list, another object. None: ``value`` is the network itself.
+    """
+
+    place: str
+    value: object
+    holder: object
 
 
 def copy_network(model: Model, memo: Memo | None = None) -> Model:
@@ -85,7 +97,7 @@ def prepare_memo(model: nn.Module, memo: Memo) -> Memo:
         OptionError: If something cannot be copied; the message names module and attribute.
     """
     modules = {id(module) for module in model.modules()}
-    for place, value in held_values(model):
+    for place, value, _ in held_values(model):
         if id(value) in memo:
             continue
         if isinstance(value, ModuleType):
@@ -96,7 +108,7 @@ def prepare_memo(model: nn.Module, memo: Memo) -> Memo:
         elif isinstance(value, weakref.ref) and id(value()) in modules:
             reason = "a weak reference to another of its modules, which a copy would go on using"
             raise _not_copied(model, place, reason)
-        elif not _is_shared(value) and not hasattr(type(value), "__deepcopy__"):
+        elif not _is_shared(value) and not _copies_itself(value):
             try:
                 _reduced(value)
             except Exception as error:
@@ -144,23 +156,27 @@ def held_values(model: nn.Module) -> Iterator[HeldValue]:
     A tensor is yielded at each place that refers to it, any other object once.
 
     Examples:
-        >>> [place for place, value in held_values(nn.Linear(2, 3)) if isinstance(value, nn.Parameter)]
+        >>> [held.place for held in held_values(nn.Linear(2, 3)) if isinstance(held.value, nn.Parameter)]
         ['weight', 'bias']
     """
     seen: dict[int, object] = {}  # keeps the objects alive, so that no id() is used twice
-    waiting: list[HeldValue] = [("", model)]
+    waiting = [HeldValue("", model, None)]
     while waiting:
-        place, value = waiting.pop()
+        held = waiting.pop()
+        place, value, _ = held
         if id(value) in seen and not isinstance(value, Tensor):
             continue
-        yield place, value
+        yield held
         if id(value) not in seen:
             seen[id(value)] = value
-            parts = [(f"{place}{part}" if place else part.removeprefix("."), held) for part, held in _parts(value)]
+            parts = [
+                HeldValue(f"{place}{end}" if place else end.removeprefix("."), part, value)
+                for end, part in _parts(value)
+            ]
             waiting.extend(reversed(parts))
 
 
-def _parts(value: object) -> Iterator[HeldValue]:
+def _parts(value: object) -> Iterator[tuple[str, object]]:
     """Yield what an object holds, each with the end of its place, such as ``.lock`` or ``[0]``."""
     if isinstance(value, nn.Module):
         yield from _module_parts(value)
@@ -174,14 +190,14 @@ def _parts(value: object) -> Iterator[HeldValue]:
     elif isinstance(value, list | tuple | set | frozenset | deque):
         yield from ((f"[{index}]", item) for index, item in enumerate(value))
     elif isinstance(value, MethodType):
-        yield ".__self__", value.__self__
+        yield from ((".__self__", value.__self__), (".__func__", value.__func__))
     elif isinstance(value, partial):
         yield from (("()", part) for part in (value.func, value.args, value.keywords))
-    elif not _is_shared(value) and not hasattr(type(value), "__deepcopy__"):
+    elif not _is_shared(value) and not _copies_itself(value):
         yield from _object_parts(value)
 
 
-def _module_parts(module: nn.Module) -> Iterator[HeldValue]:
+def _module_parts(module: nn.Module) -> Iterator[tuple[str, object]]:
     if hasattr(type(module), "__deepcopy__") and not isinstance(module, fx.GraphModule):
         yield from _named(dict(module.named_children()))  # the class copies its attributes by itself
         return
@@ -189,7 +205,7 @@ def _module_parts(module: nn.Module) -> Iterator[HeldValue]:
         yield from _named(value) if name in _MEMBERS else _named({name: value})
 
 
-def _object_parts(value: object) -> Iterator[HeldValue]:
+def _object_parts(value: object) -> Iterator[tuple[str, object]]:
     try:
         _, arguments, state, *_ = (*_reduced(value), None)
     except Exception:  # noqa: BLE001 -- prepare_memo reports it
@@ -206,8 +222,13 @@ def _reduced(value: object) -> tuple[Any, ...]:
     return (None, ()) if isinstance(reduced, str) else reduced
 
 
-def _named(values: Any) -> Iterator[HeldValue]:
+def _named(values: Any) -> Iterator[tuple[str, object]]:
     return ((f".{name}", value) for name, value in values.items())
+
+
+def _copies_itself(value: object) -> bool:
+    """Return True if ``copy.deepcopy`` does not take an object apart as pickle does."""
+    return isinstance(value, MethodType) or hasattr(type(value), "__deepcopy__")
 
 
 def _is_shared(value: object) -> bool:

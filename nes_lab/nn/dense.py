@@ -33,6 +33,8 @@ class DenseExchange(nn.Module, ABC):
     """Name of the kind of layer, as compression plans write it."""
     shell: nn.Module | None = None
     """Copy, without parameters, of the dense layer that this layer was made from; None if that was of torch's own class."""
+    carried: frozenset[str] = frozenset()
+    """Names of the parameters, buffers and submodules that users had added to the dense layer, which this layer has too."""
     dense: type[nn.Module]
     """Torch's own class for this kind of layer."""
     epitome: nn.Parameter

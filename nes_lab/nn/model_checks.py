@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
 
 from nes_lab.errors import OptionError
+from nes_lab.nn.copy_network import held_values
 
 __all__ = ["check_copyable", "check_module"]
 
@@ -61,7 +62,8 @@ def check_copyable(model: nn.Module, caller: str) -> None:
     """Check that a deep copy of a network runs its own layers.
 
     A function that was put on a module in place of a method, such as ``m.forward = torch.compile(m.forward)``, is not copied:
-    the copy's function still calls the layers of the original. Bound methods and ``functools.partial`` objects are copied.
+    the copy's function still calls the layers of the original. The same holds for a function in another attribute, or a hook, that
+    was defined where a module of the network is a local variable. Bound methods and ``functools.partial`` objects are copied.
 
     Args:
         model: The network.
@@ -92,6 +94,26 @@ def check_copyable(model: nn.Module, caller: str) -> None:
                 f"{_called(names[id(held)])}. {caller} works on a copy, and in the copy this function would still run the "
                 "layers of the given network. Define it in the class or bind it with types.MethodType; for a compiled "
                 "network write torch.compile(model) or model.compile() instead of model.forward = torch.compile(model.forward)"
+            )
+    _check_functions(model, names, caller)
+
+
+def _check_functions(model: nn.Module, names: Mapping[int, str], caller: str) -> None:
+    """Refuse functions in attributes and hooks that hold a module of the network; a copy would take them over as they are."""
+    for place, value, holder in held_values(model):
+        replaces_method = isinstance(holder, nn.Module) and callable(
+            getattr(type(holder), place.rpartition(".")[2], None)
+        )
+        if not isinstance(value, types.FunctionType) or replaces_method or "_orig_mod" in place:
+            continue
+        if value.__globals__.get("__name__", "").startswith("torch.ao."):
+            continue  # torch's observers ask the module for its device
+        held = next((module for module in _held(value, set()) if id(module) in names), None)
+        if held is not None:
+            raise OptionError(
+                f"model: its attribute {place} is the function {_name_of(value)!r}, which holds {_called(names[id(held)])}. {caller} "
+                "works on a copy, and in the copy this function would still use the given network. Make it a method: copies of "
+                "methods belong to the copy; or remove it first, if it is a hook that only looks"
             )
 
 

@@ -39,7 +39,13 @@ def own_attributes(kind: type[nn.Module]) -> frozenset[str]:
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         made = _smallest(base)
     names = frozenset(vars(made)) | made._parameters.keys() | made._buffers.keys() | made._modules.keys()
-    return names | {"shell"} if _is_epitome_class(base) else names | {"drop", "act"} if base in _NORMS else names
+    return (
+        names | {"shell", "carried"}
+        if _is_epitome_class(base)
+        else names | {"drop", "act"}
+        if base in _NORMS
+        else names
+    )
 
 
 def torch_class(kind: type[nn.Module]) -> type[nn.Module]:

@@ -27,7 +27,7 @@ from nes_lab.planning.other_weights import other_weight_reason
 from nes_lab.planning.overrides import LayerSettings, settings_by_layer
 from nes_lab.planning.patterns import matching_layers, pattern_list
 from nes_lab.records.options import PlanOptions
-from nes_lab.surgery.carry_over import why_not_carried
+from nes_lab.surgery.carry_over import weights_held_elsewhere, why_not_carried
 
 if TYPE_CHECKING:
     from nes_lab.planning.survey import SurveyedLayer
@@ -71,6 +71,7 @@ class DenseContext:
         excluded: Names of the layers that the option ``exclude`` matches.
         settings: Settings of single layers from the option ``overrides``, by layer name.
         min_channels: Layers with fewer input or output channels stay dense, unless ``include`` names them.
+        held_elsewhere: Dict from the ``id()`` of each parameter that something besides its module refers to, to the place of that.
     """
 
     weight_users: Mapping[int, Sequence[str]] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class DenseContext:
     excluded: frozenset[str] = frozenset()
     settings: Mapping[str, LayerSettings] = field(default_factory=dict)
     min_channels: int = 1
+    held_elsewhere: Mapping[int, str] = field(default_factory=dict)
 
 
 Rule = Callable[["SurveyedLayer", DenseContext], str]
@@ -104,7 +106,7 @@ def no_epitome_layer(layer: SurveyedLayer, context: DenseContext) -> str:
 
 def not_carried(layer: SurveyedLayer, context: DenseContext) -> str:
     """Return why the layer stays dense if an epitome layer cannot take over what users added to it; otherwise an empty string."""
-    return why_not_carried(layer.module) if layer.is_layer else ""
+    return why_not_carried(layer.module, context.held_elsewhere) if layer.is_layer else ""
 
 
 def tied(layer: SurveyedLayer, context: DenseContext) -> str:
@@ -214,6 +216,7 @@ def dense_context(model: nn.Module, layers: Sequence[SurveyedLayer], options: Pl
         excluded=frozenset(layer.name for layer in excluded_layers),
         settings=settings_by_layer(layers, options.overrides),
         min_channels=options.min_channels,
+        held_elsewhere=weights_held_elsewhere(model),
     )
 
 

@@ -9,20 +9,30 @@ Tests: tests/surgery/test_carry_over.py
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import FunctionType
 
 import torch
 from torch import Tensor, nn
 
-from nes_lab.nn.copy_network import Memo, Model, copy_network, copy_parameter_extras, prepare_memo
+from nes_lab.nn.copy_network import Memo, Model, copy_network, copy_parameter_extras, held_values, prepare_memo
 from nes_lab.nn.kinds import BASES, class_kind
+from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.own_attributes import own_attributes, torch_class
 from nes_lab.nn.registry import LAYERS
 from nes_lab.nn.reparameterize import refuse_folding_
 
-__all__ = ["HOOKS", "MEMBERS", "SETTINGS", "added_hooks", "carry_over", "copy_with_replacements", "why_not_carried"]
+__all__ = [
+    "HOOKS",
+    "MEMBERS",
+    "SETTINGS",
+    "added_hooks",
+    "carry_over",
+    "copy_with_replacements",
+    "weights_held_elsewhere",
+    "why_not_carried",
+]
 
 HOOKS = (
     *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
@@ -39,6 +49,7 @@ SETTINGS = ("training", "_is_full_backward_hook", "_non_persistent_buffers_set")
 """The other attributes that every module has."""
 
 _NOT_COPIED = "_compiled_call_impl"  # what module.compile() made; torch leaves it out of copies too
+_WEIGHTS = {"weight", "epitome"}
 _HARMLESS = {
     *("reset_parameters", "extra_repr", "_get_name", "_load_from_state_dict", "_save_to_state_dict"),
     *("_load_state_dict_pre_hook", "_version"),
@@ -87,6 +98,8 @@ def carry_over(old: nn.Module, new: nn.Module, memo: Memo) -> None:
         empty = {name for name, value in vars(new)[members].items() if value is None and members == "_modules"}
         added = {name: value for name, value in vars(old)[members].items() if name not in own or name in empty}
         vars(new)[members].update({name: copy.deepcopy(value, memo) for name, value in added.items()})
+        if isinstance(new, EpitomeLayer):
+            new.carried = new.carried.union(added)
     new._non_persistent_buffers_set |= old._non_persistent_buffers_set - own
     for hooks in HOOKS:
         copied = copy.deepcopy(vars(old)[hooks], memo)  # the memo holds it for handles that remove a hook
@@ -95,9 +108,12 @@ def carry_over(old: nn.Module, new: nn.Module, memo: Memo) -> None:
         copied.update(vars(new)[hooks])
         vars(new)[hooks] = copied
     new._is_full_backward_hook = old._is_full_backward_hook
-    for before, after in _parameter_pairs(old, new):
-        copy_parameter_extras(before, after, memo)
-        _copy_memory_format(before, after)
+    for name, before, after in _parameter_pairs(old, new):
+        if name in _WEIGHTS:
+            copy_parameter_extras(before, after, memo)
+            _copy_memory_format(before, after)
+        else:  # the same numbers, for everything that refers to them, such as another layer with the same bias
+            new._parameters[name] = memo.setdefault(id(before), after)
 
 
 def added_hooks(module: nn.Module, hooks: str) -> dict[int, object]:
@@ -115,11 +131,32 @@ def _is_own_hook(hook: object) -> bool:
     return getattr(function, "__module__", "").startswith("nes_lab.nn.")
 
 
-def why_not_carried(layer: nn.Module) -> str:
+def weights_held_elsewhere(model: nn.Module) -> dict[int, str]:
+    """Find the parameters that something besides their modules refers to, such as a list in an attribute of the network.
+
+    Returns:
+        A dict from the ``id()`` of each such parameter to the place that refers to it.
+
+    Examples:
+        >>> model = nn.Sequential(nn.Linear(2, 3))
+        >>> model.kept = [model[0].weight]
+        >>> list(weights_held_elsewhere(model).values())
+        ['kept[0]']
+    """
+    return {
+        id(value): place
+        for place, value, holder in held_values(model)
+        if isinstance(value, nn.Parameter)
+        and not (isinstance(holder, nn.Module) and any(value is own for own in holder._parameters.values()))
+    }
+
+
+def why_not_carried(layer: nn.Module, held_elsewhere: Mapping[int, str] | None = None) -> str:
     """Return the reason why what was added to a dense layer cannot be carried over to an epitome layer; empty if it can.
 
     Args:
         layer: A dense layer that an epitome layer can replace.
+        held_elsewhere: What :func:`weights_held_elsewhere` finds in the network; None: the layer alone is looked at.
 
     Examples:
         >>> layer = nn.Linear(2, 3)
@@ -130,6 +167,9 @@ def why_not_carried(layer: nn.Module) -> str:
     kind = class_kind(type(layer))
     if kind is None:
         return ""
+    place = (held_elsewhere or {}).get(id(layer.weight))
+    if place is not None:
+        return f"{place} of the network refers to its weight, and would go on using the dense weight"
     own, epitome_class = own_attributes(type(layer)), LAYERS[kind]
     taken = frozenset(dir(epitome_class)) | own_attributes(epitome_class)
     names = [name for name, _ in _added_attributes(layer, own, epitome_class)]
@@ -180,14 +220,13 @@ def _added_attributes(old: nn.Module, own: frozenset[str], new: type[nn.Module])
             yield name, value
 
 
-def _parameter_pairs(old: nn.Module, new: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield each own parameter of a layer, with the parameter of the new layer that takes its place."""
-    weights = {"weight", "epitome"}
+def _parameter_pairs(old: nn.Module, new: nn.Module) -> Iterator[tuple[str, Tensor, nn.Parameter]]:
+    """Yield each own parameter of a layer: its name, the parameter, and the parameter of the new layer that takes its place."""
     for name, before in old._parameters.items():
-        partner = next((n for n in new._parameters if n == name or {n, name} == weights), None)
+        partner = next((n for n in new._parameters if n == name or {n, name} == _WEIGHTS), None)
         after = None if partner is None else new._parameters[partner]
         if before is not None and after is not None and after is not before and name in own_attributes(type(old)):
-            yield before, after
+            yield name, before, after
 
 
 def _copy_memory_format(before: Tensor, after: Tensor) -> None:

@@ -19,7 +19,7 @@ from nes_lab.nn.starts import FrozenStarts
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
-from nes_lab.surgery.carry_over import copy_with_replacements, why_not_carried
+from nes_lab.surgery.carry_over import copy_with_replacements, weights_held_elsewhere, why_not_carried
 
 __all__ = ["materialize", "replace_layers"]
 
@@ -72,8 +72,9 @@ def replace_layers(
     check_module(model, "compress")
     check_copyable(model, "compress")
     modules: dict[str, nn.Module] = dict(model.named_modules())
+    held_elsewhere = weights_held_elsewhere(model)
     for name, layer_plan in plan.layers.items():
-        _check_layer(name, layer_plan, modules)
+        _check_layer(name, layer_plan, modules, held_elsewhere)
     for sentence in plan.larger_epitomes():
         warn_user(sentence)
 
@@ -135,7 +136,9 @@ def _keep_random_state() -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=cuda)
 
 
-def _check_layer(name: str, layer_plan: LayerPlan, modules: dict[str, nn.Module]) -> None:
+def _check_layer(
+    name: str, layer_plan: LayerPlan, modules: dict[str, nn.Module], held_elsewhere: dict[int, str]
+) -> None:
     if name not in modules:
         raise PlanError(f"the plan replaces {name!r}, which the model does not have.{closest(name, modules)}")
     module = modules[name]
@@ -143,7 +146,7 @@ def _check_layer(name: str, layer_plan: LayerPlan, modules: dict[str, nn.Module]
     if kind != layer_plan.kind:
         reason = why_not(module) if kind is None else f"it is a {type(module).__name__}"
         raise PlanError(f"layer {name!r}: {reason}; the plan was made for a {layer_plan.kind} layer")
-    if reason := why_not_carried(module):
+    if reason := why_not_carried(module, held_elsewhere):
         raise PlanError(f"layer {name!r} cannot be replaced: {reason}")
     if not module.weight.is_meta and not bool(module.weight.isfinite().all()):  # type: ignore[union-attr, operator]
         raise PlanError(f"layer {name!r}: its weight holds NaN or infinity; an epitome cannot be made from it")

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import nn
 
 from nes_lab.errors import OptionError
+from nes_lab.nn.copy_network import copy_network
 from nes_lab.training import distributed
 from nes_lab.training.recipe import Recipe
 
@@ -56,7 +57,7 @@ def build_ema(model: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
         return None
     from timm.utils.model_ema import ModelEmaV3
 
-    return ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=recipe.ema_warmup)
+    return ModelEmaV3(copy_network(model), decay=recipe.ema_decay, use_warmup=recipe.ema_warmup)
 
 
 def broadcast_buffers(*networks: nn.Module, with_parameters: bool = False) -> None:

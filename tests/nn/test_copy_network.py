@@ -6,6 +6,7 @@ import math
 import threading
 import weakref
 from functools import partial
+from types import MethodType
 
 import pytest
 import torch
@@ -124,6 +125,10 @@ def test_what_users_attach_to_parameters_is_copied_and_stays_shared():
 
 
 def test_objects_that_copy_themselves_are_left_to_do_so():
+    bound = nn.Linear(2, 2)
+    bound.extra_repr = MethodType(partial(print), bound)  # as torchao's; pickle cannot take it apart
+    assert copy_network(bound).extra_repr.__self__ is not bound
+
     class Pool:
         def __init__(self) -> None:
             self.lock = threading.Lock()
@@ -139,5 +144,5 @@ def test_objects_that_copy_themselves_are_left_to_do_so():
 def test_every_place_of_a_tensor_is_listed():
     network = nn.Sequential(nn.Linear(2, 2, bias=False))
     network.kept = {"w": [network[0].weight]}
-    places = [place for place, value in held_values(network) if value is network[0].weight]
+    places = [held.place for held in held_values(network) if held.value is network[0].weight]
     assert places == ["0.weight", "kept['w'][0]"]

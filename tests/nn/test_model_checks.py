@@ -193,3 +193,42 @@ def test_a_class_or_a_number_is_no_network():
     with pytest.raises(OptionError, match="model is a int; count takes a torch module"):
         nes_lab.count(3, X)
     check_copyable(_net(), "compress")
+
+
+def _holding(where: str) -> nn.Module:
+    """A network with a function that holds one of its modules, in the given place."""
+    network = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 8))
+
+    def run(*args: object) -> None:
+        network[2](args[-1])
+
+    if where == "attribute":
+        network[1].after = run
+    elif where == "list":
+        network.functions = [{"a": functools.partial(run, 1)}]
+    elif where == "compiled":
+        network.fast = torch.compile(network[0].forward, backend="eager")
+    elif where == "hook":
+        network[0].register_forward_hook(run)
+    elif where == "state dict hook":
+        network[0].register_state_dict_pre_hook(run)
+    else:
+        network[0].weight.register_hook(run)
+    return network
+
+
+@pytest.mark.parametrize("where", ["attribute", "list", "compiled", "hook", "state dict hook", "gradient hook"])
+def test_functions_that_hold_a_module_of_the_network_are_named(where):
+    network, x = _holding(where), torch.randn(2, 32)
+    with pytest.raises(OptionError, match=r"its attribute .* is the function .*, which holds the (module|network)"):
+        nes_lab.plan_for_budget(network, nes_lab.Budget(params="60%"), x)
+    with pytest.raises(OptionError, match="materialize works on a copy"):
+        nes_lab.materialize(network)
+
+
+def test_functions_that_hold_something_else_are_kept():
+    seen: list[object] = []
+    network = nn.Sequential(nn.Linear(32, 32))
+    network[0].register_forward_hook(lambda module, args, output: seen.append(output))
+    network.names = [lambda x: seen]
+    check_copyable(network, "compress")

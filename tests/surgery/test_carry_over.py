@@ -262,3 +262,35 @@ def test_memory_formats_are_kept():
     for tensor in (small[0].epitome, plain[0].weight):
         assert tensor.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(small(X), plain(X), atol=1e-5)
+
+
+def test_a_weight_that_the_network_keeps_elsewhere_stays_dense():
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(32, 32), nn.Linear(32, 32)
+            self.kept = {"weights": [self.a.weight]}
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.a(x)) @ self.kept["weights"][0]
+
+    network, x = Keeps(), torch.randn(2, 32)
+    says = r"kept\['weights'\]\[0\] of the network refers to its weight"
+    plan = nes_lab.plan_for_budget(network, Budget(params="80%"), x)
+    assert list(plan.layers) == ["b"] and "refers to its weight" in plan.kept["a"]
+    network.kept["weights"] = [torch.ones(32, 32)]
+    plan = nes_lab.plan_for_budget(network, Budget(params="60%"), x)
+    network.kept["weights"] = [network.a.weight]
+    with pytest.raises(PlanError, match=f"layer 'a' cannot be replaced: {says}"):
+        nes_lab.compress(network, plan)
+
+
+def test_a_bias_that_layers_share_stays_shared():
+    network = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32), nn.LayerNorm(32))
+    network[1].bias = network[2].bias = network[0].bias
+    network.kept = [network[0].bias]
+    plan = nes_lab.plan_for_budget(network, Budget(params="60%"), torch.randn(2, 32))
+    small = nes_lab.compress(network, plan)
+    for made in (small, nes_lab.materialize(small)):
+        assert made[0].bias is made[1].bias is made[2].bias is made.kept[0] and made[0].bias is not network[0].bias
+    assert nes_lab.count(small, torch.randn(2, 32)).params == plan.predicted.params
