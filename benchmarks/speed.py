@@ -202,9 +202,11 @@ def commit() -> str:
 def write_page() -> int:
     import json
 
+    from benchmarks.plain_eval import RESULTS as PLAIN
     from benchmarks.speed_parts.page import page
 
-    write_target(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    plain = json.loads(PLAIN.read_text(encoding="utf-8")) if PLAIN.exists() else None
+    write_target(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8")), plain))
     say(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
 

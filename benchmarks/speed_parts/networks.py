@@ -88,7 +88,7 @@ def _tuned(
             begin = time.perf_counter()
             nes_lab.tune(model, x, seconds=1.0 if settings.quick else TUNE_S)
             seconds[key] = time.perf_counter() - begin
-    return contenders, x, seconds
+    return {key: nes_lab.for_inference(model) for key, model in contenders.items()}, x, seconds
 
 
 def _measure(name: str, share: float, batch: int, settings: Settings) -> list[Row]:

@@ -1,9 +1,10 @@
-"""Write docs/speed.md from the result file only: the same file gives the same page."""
+"""Write docs/speed.md from the result files only: the same files give the same page."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.speed_parts.plain_eval import plain_eval
 from benchmarks.speed_parts.settings import RELU_MIB
 from benchmarks.speed_parts.tables import (
     audio_table,
@@ -24,11 +25,12 @@ __all__ = ["page"]
 Data = dict[str, Any]
 
 
-def page(data: Data) -> str:
+def page(data: Data, plain: Data | None = None) -> str:
     """Return the complete page as Markdown.
 
     Args:
         data: The contents of the result file.
+        plain: The contents of results/plain_eval.json; None if it was not measured.
     """
     sections = [
         _head(data),
@@ -37,6 +39,7 @@ def page(data: Data) -> str:
         "## When epitomes make a network faster, and when only smaller\n\n" + advice(data),
         "## Inference of complete networks\n\n" + network_tables(data),
         "### With torch.compile\n\n" + compiled_table(data),
+        "## Plain evaluation, and the call that makes it fast\n\n" + plain_eval(plain),
         "## Training steps\n\n" + training_table(data),
         "### Peak memory of a step\n\n" + memory_table(data),
         "## Single layers\n\n" + layer_tables(data),
@@ -150,6 +153,6 @@ def _method(data: Data) -> str:
         "or jemalloc; without them dense and epitome networks are slower, and the ratios differ.\n\n"
         "Weights are random. Batch norms have random numbers too, because equal numbers could be folded more cheaply than trained ones. "
         "The width of narrower networks and the ratio of Torch-Pruning are chosen by bisection to match the multiply-adds of the epitome "
-        "network, as closely as channels in multiples of 8 allow. All networks are fused. "
+        "network, as closely as channels in multiples of 8 allow. All networks are fused, and run as `nes_lab.for_inference` makes them. "
         f"A copy of 64 MiB moved {f['copy_gb_per_s']} GB/s. Seed {f['seed']}; Python {f['python']}; {packages}; {f['system']}."
     )

@@ -201,7 +201,7 @@ def expansion_table(data: Data) -> str:
     ]
     note = (
         "`materialize()` reads the epitome and writes the weight. *share* is its bytes per second divided by those of a copy of the weight "
-        "between two existing tensors. Inference materializes once and keeps the weight."
+        "between two existing tensors. `nes_lab.for_inference` materializes once and keeps the weight."
     )
     head = ("device", "what", "MiB", "shrunk", "starts", "GB/s", "copy GB/s", "share")
     return note + "\n\n" + (table(head, lines) if lines else _skipped(data, "expansion"))

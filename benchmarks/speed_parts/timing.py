@@ -59,7 +59,11 @@ class Times:
 
 
 def take_turns(
-    calls: Mapping[str, Callable[[], object]], effort: Effort, device: str = "cpu", inner: int | None = None
+    calls: Mapping[str, Callable[[], object]],
+    effort: Effort,
+    device: str = "cpu",
+    inner: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
     """Run every contender once per round, in reverse order in every second round.
 
@@ -68,6 +72,7 @@ def take_turns(
         effort: Limits on the number of rounds.
         device: Device on which the calls run; on ``cuda`` each timing ends with a synchronization.
         inner: Number of calls whose mean is one time. None: 1, or 10 on ``cuda``, where a synchronization takes longer than a short call.
+        clock: Function that returns the time in seconds. ``time.process_time`` does not count the time of other programs.
     """
     inner = inner or (10 if device == "cuda" else 1)
     _warm_up(calls, effort, device)
@@ -76,7 +81,7 @@ def take_turns(
     done = 0
     while done < effort.pairs or (done < effort.most and time.perf_counter() - begin < effort.seconds):
         for name in names if done % 2 == 0 else reversed(names):
-            rounds[name].append(_time(calls[name], device, inner))
+            rounds[name].append(_time(calls[name], device, inner, clock))
         done += 1
     return Times(rounds)
 
@@ -92,15 +97,15 @@ def _warm_up(calls: Mapping[str, Callable[[], object]], effort: Effort, device: 
             return
 
 
-def _time(call: Callable[[], object], device: str, inner: int) -> float:
+def _time(call: Callable[[], object], device: str, inner: int, clock: Callable[[], float] = time.perf_counter) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
-    begin = time.perf_counter()
+    begin = clock()
     for _ in range(inner):
         call()
     if device == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - begin) * 1e3 / inner
+    return (clock() - begin) * 1e3 / inner
 
 
 def copy_bandwidth(nbytes: int, device: str, effort: Effort) -> float:

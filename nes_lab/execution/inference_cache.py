@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from nes_lab.epitome.transforms import transforming
+from nes_lab.epitome.transforms import recording, transforming
 
 __all__ = ["InferenceCache"]
 
@@ -125,7 +125,7 @@ class InferenceCache:
     ) -> Value:
         """Return the value that ``build()`` computes from the given tensors. If it is kept and they did not change, do not build it.
 
-        Nothing is kept while torch compiles, traces or transforms the code, nor if a change of the tensors could not be seen.
+        Nothing is kept while torch compiles, traces, records or transforms the code, nor if a change of the tensors could not be seen.
 
         Args:
             name: Name of the value; several values may be computed from the same tensors.
@@ -133,7 +133,7 @@ class InferenceCache:
             build: Function that computes the value.
             trusting: True if torch's count of in-place changes is enough to see a change, here and now.
         """
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming() or recording():
             return build()
         entry = self._entry
         if entry is None or not _same(entry[0], tensors):

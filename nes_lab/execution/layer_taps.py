@@ -64,15 +64,19 @@ class LayerTaps:
         self.cache = InferenceCache()
 
     @staticmethod
-    def build(holder: StartsHolder, starts: tuple[Tensor | None, ...]) -> Taps:
+    def build(holder: StartsHolder, starts: tuple[Tensor | None, ...], by_slices: bool = True) -> Taps:
         """Build the taps of each weight axis; None for an axis without starts.
 
-        Starts are the positions of patches in the epitome. Taps are the epitome cells that each index along the axis
-        reads, and the factor of each cell.
+        Taps are the epitome cells that each index along the axis reads, and the factor of each cell.
+
+        Args:
+            holder: Module that holds the starts.
+            starts: Starts of each axis: the positions of patches in the epitome.
+            by_slices: True to look for contiguous slices. The starts of frozen layers must be read for that, which waits for a GPU.
         """
         fractional, geometry = holder.fractional, holder.geometry
         return [
-            None if s is None else axis_taps(s, geometry, axis, fractional, holder.slices(axis))
+            None if s is None else axis_taps(s, geometry, axis, fractional, holder.slices(axis) if by_slices else None)
             for axis, s in enumerate(starts)
         ]
 
@@ -82,5 +86,6 @@ class LayerTaps:
         Starts are the positions of patches in the epitome. Taps are the epitome cells that each index along the axis
         reads, and the factor of each cell. If the stored starts have not changed, the kept taps are returned.
         """
-        by_rule = not holder.stored  # nothing changes such starts, so they need not be compared
-        return self.cache.get("taps", holder.stored_tables(), lambda: self.build(holder, holder.current()), by_rule)
+        tables, by_rule = holder.stored_tables(), not holder.stored  # nothing changes starts by a rule
+        by_slices = by_rule or self.cache.trusting or all(table.is_cpu for table in tables)
+        return self.cache.get("taps", tables, lambda: self.build(holder, holder.current(), by_slices), by_rule)

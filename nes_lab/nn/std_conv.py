@@ -130,8 +130,19 @@ class EpitomeStdConv2d(EpitomeConv2d):
         """Sample the weight, standardize it, and convolve the input with it."""
         if isinstance(input, Proxy):
             return record_call(self, input)
-        weight = sample_patches(self.epitome, self._taps_for(input), self.geometry)
-        return self.op(input, self.standardized(weight), self.bias)
+        return self.op(input, self._standardized_weight(input), self.bias)
+
+    def _standardized_weight(self, x: Tensor) -> Tensor:
+        """Sample the weight for one input, and standardize it. Without gradients it is kept, as long as nothing changes."""
+
+        def build() -> Tensor:
+            return self.standardized(sample_patches(self.epitome, self._taps_for(x), self.geometry))
+
+        if torch.is_grad_enabled() or self.training or torch.jit.is_tracing():
+            self._inference.clear()
+            return build()
+        name = f"standardized, {self.eps}, {self.gain_scale}"
+        return self._inference.get(name, (self.epitome, self.gain, *self.routing.stored_tables()), build)
 
     def standardized(self, weight: Tensor) -> Tensor:
         """Shift and scale each output channel of a weight to mean 0 and variance 1, then multiply it by its gain."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import opponents, speed
+from benchmarks import opponents, plain_eval, speed
 from benchmarks.speed_parts.floors import LayerFloor, floor_network
 from benchmarks.speed_parts.layers import AXES, MOBILENETV2, RESNET50, Shape, epitome_layer
 from benchmarks.speed_parts.page import page
@@ -73,7 +73,8 @@ def test_page_is_written_from_the_committed_results():
     if not speed.RESULTS.exists():
         pytest.skip("benchmarks/results/speed.json is not there yet; `make bench` writes it")
     data = json.loads(speed.RESULTS.read_text(encoding="utf-8"))
-    assert speed.PAGE.read_text(encoding="utf-8") == page(data), "run benchmarks/speed.py --page"
+    plain = json.loads(plain_eval.RESULTS.read_text(encoding="utf-8")) if plain_eval.RESULTS.exists() else None
+    assert speed.PAGE.read_text(encoding="utf-8") == page(data, plain), "run benchmarks/speed.py --page"
     assert not data["facts"]["quick"]
 
 
@@ -110,6 +111,12 @@ def test_page_gives_the_reason_for_skipped_jobs():
     )
     assert text.split("## The targets")[1].split("##")[0].count("not measured: this machine has no GPU") == 2
     assert "## GPU\n\nNot measured: this machine has no GPU." in text
+
+
+def test_plain_evaluation_is_timed_beside_the_copy_for_inference(monkeypatch):
+    monkeypatch.setattr(Settings, "effort", lambda *given, **options: Effort(2, 2, 0.0, 1))
+    found = plain_eval.measure("mobilenetv2_100", 0.75, "separable", 1, "free", pixels=64)
+    assert found["rounds"] == 2 and found["median_ms"].keys() == {"dense", "plain", "for_inference"}
 
 
 def test_page_marks_a_quick_run():

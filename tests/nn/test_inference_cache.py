@@ -12,6 +12,7 @@ from typing import get_args
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import nes_lab
 from nes_lab.errors import OptionError
@@ -282,8 +283,9 @@ def test_a_transposed_epitome_in_the_same_memory_is_seen():
         torch.testing.assert_close(layer(x), expected(layer, x))
 
 
-def test_one_cache_serves_float32_and_autocast():
-    layer, x = make("conv2d", routing="free"), images("conv2d")
+@pytest.mark.parametrize("kind", ["linear", "conv2d", "conv2d_std"])
+def test_one_cache_serves_float32_and_autocast(kind):
+    layer, x = make(kind, routing="free"), images(kind)
     for execution in layer.available_executions():
         layer.execution = execution
         with torch.no_grad():
@@ -295,15 +297,30 @@ def test_one_cache_serves_float32_and_autocast():
                 assert torch.equal(layer(x), low)
 
 
+@pytest.mark.parametrize("routing", ROUTING_MODES)
+@pytest.mark.parametrize("mode", ["real", "fake"])
+def test_a_recorded_graph_reads_the_parameters(mode, routing):
+    """Kept weights must not become constants of the graph, and fake weights must not be kept."""
+    layer, x = make("linear", routing=routing, execution="materialize"), images("linear")
+    with torch.no_grad():
+        for _ in range(2):  # the second time with kept values
+            options = {} if mode == "real" else {"_allow_non_fake_inputs": True}
+            graph = make_fx(layer, tracing_mode=mode, **options)(x)
+            layer.epitome.data.mul_(0.5)
+            torch.testing.assert_close(graph(x), layer(x))
+            torch.testing.assert_close(layer(x), expected(layer, x))
+
+
 # ---- for_inference -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", SEEN)
 @pytest.mark.parametrize("routing", ROUTING_MODES)
-def test_for_inference_sees_what_torch_counts(routing, way):
-    x = images("conv2d")
-    for execution in make("conv2d", routing=routing).available_executions():
-        layer = nes_lab.for_inference(make("conv2d", routing=routing, execution=execution))
+@pytest.mark.parametrize("kind", ["conv2d", "conv2d_std"])
+def test_for_inference_sees_what_torch_counts(kind, routing, way):
+    x = images(kind)
+    for execution in make(kind, routing=routing).available_executions():
+        layer = nes_lab.for_inference(make(kind, routing=routing, execution=execution))
         with torch.inference_mode():
             layer(x), layer(x)
         SEEN[way](layer)
