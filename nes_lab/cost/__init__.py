@@ -1,6 +1,8 @@
 """Count the params and multiply-adds of a model, and measure its time and memory.
 
 ``count``: count params, multiply-adds and stored bytes of every layer.
+``calls``: record with which input shapes modules are called.
+``example_input``: describe an example input without its data, and make an input from the description.
 ``meter``: count the multiply-adds of each module while a model runs.
 ``op_madds``: formulas for operations that torch's counter counts as 0.
 ``unseen``: find the weights whose products the counter does not see.

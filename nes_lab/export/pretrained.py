@@ -18,7 +18,7 @@ from nes_lab import __version__
 from nes_lab.backbones.class_names import classes_of, set_classes
 from nes_lab.backbones.preprocessing import preprocessing_of, set_preprocessing
 from nes_lab.cost.probe import in_mode
-from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError
+from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError, PlanError
 from nes_lab.export.atomic_write import new_folder
 from nes_lab.export.backbone_stamp import stamp_of, stamps
 from nes_lab.export.hub_download import download_from_hub
@@ -41,6 +41,7 @@ from nes_lab.nn.copy_network import copy_network
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.runs.files import sha256_of
+from nes_lab.surgery.verify import why_not_verified
 
 __all__ = ["from_pretrained", "save_pretrained"]
 
@@ -54,6 +55,8 @@ def save_pretrained(
     metadata: Mapping[str, Any] | None = None,
     keep_learner: bool = True,
     overwrite: bool = False,
+    example_input: Any = None,
+    verify: bool = True,
 ) -> Path:
     """Save a compressed or dense model in a folder, as ``config.json`` and ``model.safetensors``.
 
@@ -61,6 +64,9 @@ def save_pretrained(
     rule are not stored. They are computed again when the model is loaded. Pruning masks and parametrizations of epitome layers
     are baked into the tensors. Before anything is written, the network is rebuilt as :func:`from_pretrained` will do it, and
     compared with the model. The folder appears complete, or not at all.
+
+    A model with a plan runs once before it is saved. A layer that is not called as often as the plan says is an error. A warning
+    says why the run could not be made, for example for a plan of an older version.
 
     Args:
         model: Any module of plain tensors; it does not change.
@@ -74,15 +80,18 @@ def save_pretrained(
         keep_learner: True: index learners (the networks that predict starts) are stored. Training can then continue after
             loading. False: the starts that they predict now are stored instead, and the loaded model is frozen.
         overwrite: True to replace a saved model that is already in the folder, in one step.
+        example_input: Input of that run: a tensor, a tuple of arguments or a dict of keyword arguments. None: an input is made from
+            the description in the plan.
+        verify: False: the model is not run and compared with its plan.
 
     Returns:
         The path of the folder.
 
     Raises:
-        OptionError: If ``model`` is not a torch module.
+        OptionError: If ``model`` is not a torch module, or cannot run ``example_input``.
         CheckpointError: If the folder contains something else or cannot be written, or the model cannot be stored (NaN, meta
-            tensors), or what would be loaded differs from the model; the message names the first difference. Then the folder is
-            not changed.
+            tensors) or does not call its layers as the plan says, or what would be loaded differs from the model; the message
+            names the first difference. Then the folder is not changed.
 
     Examples:
         >>> import tempfile, torch, nes_lab
@@ -96,6 +105,8 @@ def save_pretrained(
     if not isinstance(model, nn.Module):
         raise OptionError(f"model is a {type(model).__name__}; give a torch module")
     folder = Path(folder)
+    if verify:
+        _verify(model, plan, example_input)
     model = _plain(model)
     if not keep_learner:
         model = _frozen_copy(model)
@@ -175,6 +186,16 @@ def _frozen_copy(model: nn.Module) -> nn.Module:
     for _, layer in named_epitome_layers(model):
         layer.freeze()
     return model
+
+
+def _verify(model: nn.Module, plan: CompressionPlan | None, example_input: Any) -> None:
+    plan = getattr(model, "nes_lab_plan", None) if plan is None else plan
+    try:
+        why_not = why_not_verified(model, plan, example_input) if isinstance(plan, CompressionPlan) else ""
+    except PlanError as error:
+        raise CheckpointError(f"the model cannot be saved with its plan: {error}") from error
+    if why_not:
+        warnings.warn(f"save_pretrained: the model is saved, but not verified: {why_not}", stacklevel=3)
 
 
 def _plain(model: nn.Module) -> nn.Module:

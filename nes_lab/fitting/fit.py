@@ -25,6 +25,7 @@ from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport, LayerFit
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.surgery.replace import replace_layers
+from nes_lab.surgery.verify import why_not_verified
 
 __all__ = ["fit", "plan_or_search"]
 
@@ -57,6 +58,8 @@ def fit(
     row_scales: bool = True,
     snap: bool | None = None,
     seed: int = 0,
+    example_input: Any = None,
+    verify: bool = True,
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Model, FitReport]:
@@ -89,6 +92,10 @@ def fit(
             the plan says (``plan_for_budget(..., snap=True)``). True for another plan leaves a part of a budget of
             multiply-adds unused, and gives a warning.
         seed: Seed of the search, and of the sample drawn from the calibration batches.
+        example_input: Input of the run that compares the result with the plan: a tensor, a tuple of arguments or a dict of keyword
+            arguments. None: an input is made from the description in the plan.
+        verify: Run the result once, and compare with the plan how often each replaced layer is called, params and multiply-adds.
+            The report's ``verified`` and ``not_verified`` say if this was possible.
         progress: Show a progress bar on standard error.
         on_progress: Function called with a :class:`~nes_lab.progress_bar.ProgressEvent` after each step; None: nothing is called.
 
@@ -102,7 +109,7 @@ def fit(
         the fitted and the dense network, and says if the network must be trained before it is used.
 
     Raises:
-        PlanError: If the plan was made for another model, or a weight contains NaN.
+        PlanError: If the plan was made for another model, a weight contains NaN, or the result does not do what the plan says.
         OptionError: If an option has a wrong value, ``snap`` is False for a plan with integer starts, the model is on the meta
             device, or a batch is not an input of the model.
 
@@ -120,7 +127,7 @@ def fit(
     """
     begun = time.perf_counter()
     snapped = _snapped(plan, snap)
-    for argument, value in (("search_starts", search_starts), ("row_scales", row_scales)):
+    for argument, value in (("search_starts", search_starts), ("row_scales", row_scales), ("verify", verify)):
         if not isinstance(value, bool):
             raise OptionError(f"{argument}={value!r}; give True or False")
     check_int("seed", seed, 0)
@@ -148,11 +155,11 @@ def fit(
         same = Agreement() if shown is None else measure_agreement(model, student, compared, shown, report)
         report({"done": 1, "total": 1, "phase": "fit", "label": "done"})
     student.nes_lab_plan = plan  # type: ignore[assignment]
+    why_not = why_not_verified(student, plan, example_input, model) if verify else "verify=False"
     starts, seconds = "search" if search_starts else "plan", time.perf_counter() - begun
-    counts = (calibration_count, norm_count)
-    return student, FitReport(
-        tuple(layers), starts, snapped, *counts, seed, seconds, same.same_top1, same.output_error, same.examples
-    )
+    counts, about = (calibration_count, norm_count), (same.same_top1, same.output_error, same.examples)
+    checked = (not why_not, why_not)
+    return student, FitReport(tuple(layers), starts, snapped, *counts, seed, seconds, *about, *checked)
 
 
 def _snapped(plan: CompressionPlan, snap: bool | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Unpack, overload
 
 import torch
@@ -16,6 +17,7 @@ from nes_lab.records.keywords import PlanKeywords
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
 from nes_lab.surgery.replace import replace_layers
+from nes_lab.surgery.verify import why_not_verified
 
 __all__ = ["compress"]
 
@@ -28,6 +30,9 @@ def compress(
     plan: CompressionPlan,
     initial_weights: EpitomeInit = "fit",
     generator: torch.Generator | None = None,
+    *,
+    example_input: Any = None,
+    verify: bool = True,
 ) -> Model: ...
 
 
@@ -41,6 +46,7 @@ def compress(
     latency_ms: Limit = None,
     initial_weights: EpitomeInit = "fit",
     generator: torch.Generator | None = None,
+    verify: bool = True,
     **options: Unpack[PlanKeywords],
 ) -> Model: ...
 
@@ -56,12 +62,16 @@ def compress(
     madds: Limit = None,
     latency_ms: Limit = None,
     example_input: Any = None,
+    verify: bool = True,
     **options: Any,
 ) -> Model:
     """Copy a model, and replace the layers that a compression plan names by epitome layers.
 
     Give a plan, or a budget: one or more of ``params``, ``madds`` and ``latency_ms``, and ``example_input``. With a budget the
-    plan is made first, by :func:`nes_lab.plan_for_budget`. It is the result's attribute ``nes_lab_plan``.
+    plan is made first, by :func:`nes_lab.plan_for_budget`. The plan is the result's attribute ``nes_lab_plan``.
+
+    The result runs once. It is compared with the plan: how often each replaced layer is called, params and multiply-adds. A
+    difference is an error. A warning says why the comparison could not be made, for example for a plan of an older version.
 
     Names, tied weights, training and evaluation modes, dtypes, devices, hooks and ``requires_grad`` are kept. The given model
     is not changed.
@@ -81,7 +91,9 @@ def compress(
         latency_ms: Limit on the measured time of one forward pass: milliseconds, or a share of the dense model's time; None:
             no limit.
         example_input: Input of one forward pass, for a budget: a tensor, a tuple of arguments or a dict of keyword arguments.
-            Its batch size and image size set the multiply-adds and the time. None only if ``plan`` is given.
+            Its batch size and image size set the multiply-adds and the time. With a plan: the input of the run that compares
+            the result with the plan. None, only with a plan: an input is made from the description in the plan.
+        verify: False: the result is not run and compared with the plan.
         **options: For a budget, options of :func:`nes_lab.plan_for_budget`, such as ``routing`` or ``include``.
 
     Returns:
@@ -90,9 +102,10 @@ def compress(
     Raises:
         BudgetError: If the budget cannot be met.
         PlanError: If there is neither a plan nor a budget, or if a layer of the plan is missing in the model, has another
-            shape or kind there, or has NaN or infinity in its weight.
-        OptionError: If an option is not known or has a wrong value, if a plan and a budget are given, or if a budget has no
-            ``example_input``.
+            shape or kind there, or has NaN or infinity in its weight. Also if the result does not do what the plan says; the
+            message names the layers.
+        OptionError: If an option is not known or has a wrong value, if a plan and a budget are given, if a budget has no
+            ``example_input``, or if the model cannot run it.
 
     Examples:
         >>> import nes_lab, torch
@@ -110,12 +123,15 @@ def compress(
     limits = {"params": params, "madds": madds, "latency_ms": latency_ms}
     given = {name: limit for name, limit in limits.items() if limit is not None}
     if plan is not None:
-        _refuse_beside_plan(given | options | ({} if example_input is None else {"example_input": example_input}))
-        return replace_layers(model, plan, initial_weights, generator)
-    _check_budget(model, given, example_input, options)
-    plan = plan_for_budget(model, Budget(**given), example_input, **options)
+        _refuse_beside_plan(given | options)
+    else:
+        _check_budget(model, given, example_input, options)
+        plan = plan_for_budget(model, Budget(**given), example_input, **options)
     small = replace_layers(model, plan, initial_weights, generator)
     small.nes_lab_plan = plan  # type: ignore[assignment]
+    why_not = why_not_verified(small, plan, example_input, model) if verify else ""
+    if why_not:
+        warnings.warn(f"compress: the result is not verified: {why_not}", stacklevel=3)
     return small
 
 

@@ -5,6 +5,7 @@ Tests: tests/planning/test_planner.py.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -17,7 +18,7 @@ from nes_lab.geometry.epitome_geometry import EpitomeGeometry, Scope
 from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import CompressionPlan, Epitome, KeptLayer, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan, Epitome, KeptLayer, LayerCalls, LayerPlan
 from nes_lab.records.counts import Counts, total
 from nes_lab.records.options import PlanOptions
 
@@ -80,6 +81,7 @@ def plan_layer(
         executions=executions,
         unavailable=unavailable,
         why=why,
+        calls=tuple(LayerCalls(shape, times) for shape, times in Counter(layer.calls).items()),
     )
 
 
@@ -154,5 +156,6 @@ def assemble(
             for layer in survey.layers
             if layer.name in layers
         },
+        example_input=survey.example_input,
     )
     return replace(plan, notes=plan.larger_epitomes())

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
+from nes_lab.cost.calls import recording_calls
 from nes_lab.cost.count import count, tensor_counts
-from nes_lab.cost.probe import counting_kernels, evaluating, input_shape, run_example
+from nes_lab.cost.example_input import describe_input
 from nes_lab.execution.base import LayerOp
 from nes_lab.nn.kinds import BASES, kind_of, layer_op
 from nes_lab.nn.layer import EpitomeLayer
@@ -20,6 +20,7 @@ from nes_lab.planning.dense_rules import Replaceable, dense_context, dense_reaso
 from nes_lab.planning.other_weights import other_weights
 from nes_lab.records.cost_report import CostReport
 from nes_lab.records.counts import Counts, total
+from nes_lab.records.example_input import InputPart
 from nes_lab.records.options import PlanOptions
 
 __all__ = ["Survey", "SurveyedLayer", "run_and_list", "survey", "with_reasons"]
@@ -83,11 +84,13 @@ class Survey:
         layers: The layers.
         report: The costs of the dense model.
         notes: Remarks on the model for the user of a plan.
+        example_input: Description of the input that the model ran on.
     """
 
     layers: tuple[SurveyedLayer, ...]
     report: CostReport
     notes: tuple[str, ...] = ()
+    example_input: InputPart | None = None
 
     @property
     def dense(self) -> Counts:
@@ -130,9 +133,11 @@ def run_and_list(model: nn.Module, example_input: Any) -> Survey:
     """
     check_module(model, "planning")
     check_copyable(model, "compress")
-    report = count(model, example_input)
+    with recording_calls(module for module in model.modules() if _is_layer(module)) as calls:
+        report = count(model, example_input)
+    layers = _list_layers(model, report, calls)
     notes = tuple(filter(None, [reparameterize_first(model)]))
-    return Survey(tuple(_list_layers(model, report, _record_calls(model, example_input))), report, notes)
+    return Survey(tuple(layers), report, notes, describe_input(example_input))
 
 
 def with_reasons(surveyed: Survey, model: nn.Module, options: PlanOptions) -> Survey:
@@ -196,22 +201,3 @@ def _other_weight(
     return SurveyedLayer(
         index, name, module, kind, LayerOp(), dense, parameter=parameter, is_layer=False, bypassed=True
     )
-
-
-def _record_calls(model: nn.Module, example_input: Any) -> dict[int, list[tuple[int, ...]]]:
-    """Run a model once and record the input shape of each call of each layer.
-
-    Returns:
-        A dict from the ``id()`` of each layer to the input shapes of its calls.
-    """
-    calls: dict[int, list[tuple[int, ...]]] = defaultdict(list)
-
-    def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        calls[id(module)].append(input_shape((args, kwargs)))
-
-    watched = [module for module in model.modules() if _is_layer(module)]
-    with evaluating(model, example_input), counting_kernels():  # the first removes the hooks too
-        for module in watched:
-            module.register_forward_hook(record, with_kwargs=True)
-        run_example(model, example_input)
-    return calls

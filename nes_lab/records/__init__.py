@@ -6,6 +6,7 @@
 ``options``: names, defaults and help texts of the options of compression planning.
 ``keywords``: the keyword arguments that several functions pass on, with their types.
 ``compression_plan``: the layers of a model that are replaced, their epitomes, and the cost of the compressed model.
+``example_input``: describes the input that a plan was made for: its structure, shapes and types, without data.
 ``plan_table``: the tables of a compression plan.
 ``cost_report``: the counted and the measured cost of a model.
 ``fit_report``: how closely each fitted epitome reproduces the weight that it replaces.

@@ -13,6 +13,7 @@ from nes_lab.errors import PlanError, closest
 from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope, larger_than_weights
 from nes_lab.records.budget import Budget
 from nes_lab.records.counts import QUANTITIES, Counts, total
+from nes_lab.records.example_input import InputPart
 from nes_lab.records.options import ExecutionOption, LearnerOptions
 from nes_lab.records.plan_table import explanation, layer_table, notebook_table
 from nes_lab.records.record import Part, Record
@@ -20,7 +21,7 @@ from nes_lab.records.table import Table
 from nes_lab.renamed import warn_renamed
 from nes_lab.text import format_shape
 
-__all__ = ["CompressionPlan", "Epitome", "KeptLayer", "LayerPlan"]
+__all__ = ["CompressionPlan", "Epitome", "KeptLayer", "LayerCalls", "LayerPlan"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,19 @@ class Epitome(Part):
         return Counts(self.params, 0, self.stored_bytes)
 
 
+@dataclass(frozen=True)
+class LayerCalls(Part):
+    """Says how often one forward pass calls a layer with inputs of one shape.
+
+    Args:
+        input_shape: Shape of the layer's input.
+        times: Number of calls.
+    """
+
+    input_shape: tuple[int, ...]
+    times: int
+
+
 @dataclass(frozen=True, repr=False)
 class LayerPlan(Part):
     """The plan for replacing one layer by an epitome layer: shapes, options and counts.
@@ -78,6 +92,8 @@ class LayerPlan(Part):
         why: Settings of the user for this layer that replace the general ones, as text; empty if there are none.
         reads: Name of the epitome from which the layer samples its weight, as in :attr:`CompressionPlan.epitomes`. Empty if the
             epitome has the name of the layer.
+        calls: Calls of the dense layer in one forward pass; empty if its parent uses its weight without calling it. None in
+            plans of older versions.
 
     Raises:
         PlanError: If ``options`` has an unknown name; the message names it.
@@ -106,6 +122,7 @@ class LayerPlan(Part):
     unavailable: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
     reads: str = ""
+    calls: tuple[LayerCalls, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in self.options:
@@ -226,6 +243,8 @@ class CompressionPlan(Record):
             that is left out here gets its entry from the layer's plan.
         snap: Whether learned starts (positions of patches) are rounded to integers permanently when the model is compressed. The
             multiply-adds are those of such starts. False in plans of older versions.
+        example_input: Structure, shapes, types and ranges of integers of the example input, without its data. From it,
+            :func:`nes_lab.compress` makes an input for its check. None in plans of older versions.
 
     Raises:
         PlanError: If a layer's ``epitome_shape`` differs from the shape of the epitome that the layer samples from; the message
@@ -256,6 +275,7 @@ class CompressionPlan(Record):
     latency_ms: float | None = None
     epitomes: Mapping[str, Epitome] = field(default_factory=dict)
     snap: bool = False
+    example_input: InputPart | None = None
 
     def __post_init__(self) -> None:
         made = {layer.reads or name: Epitome.of(layer.epitome_shape) for name, layer in self.layers.items()}

@@ -80,6 +80,8 @@ class FitReport(Record):
             outputs. None: it was not measured, because there were no batches.
         compared_examples: Number of examples on which the outputs were compared: at most about 512, from the calibration
             batches or else from the batches for norms.
+        verified: True if one run of the result showed what the plan says: calls of each replaced layer, params and multiply-adds.
+        not_verified: Why this is not known; empty if ``verified`` is True, and in reports of older versions.
 
     Examples:
         >>> import torch, nes_lab
@@ -103,6 +105,8 @@ class FitReport(Record):
     agreement: float | None = None
     output_error: float | None = None
     compared_examples: int = 0
+    verified: bool = False
+    not_verified: str = ""
 
     @property
     def needs_training(self) -> bool:
@@ -176,4 +180,7 @@ class FitReport(Record):
             parts.append(f"calibrated on {self.calibration_batches} batches")
         if self.norm_batches:
             parts.append(f"norms measured again on {self.norm_batches} batches")
-        return "; ".join([*parts, f"{self.seconds:.1f} s"])
+        parts.append(f"{self.seconds:.1f} s")
+        if self.not_verified:
+            parts.append(f"not verified: {self.not_verified}")
+        return "; ".join(parts)

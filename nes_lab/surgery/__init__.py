@@ -2,6 +2,7 @@
 
 ``replace``: replaces dense layers by epitome layers (``compress``), and epitome layers by dense layers (``materialize``).
 ``carry_over``: gives the layer that takes another one's place what users added to that: flags, hooks, buffers, attributes.
+``verify``: compares, by one run, what a compressed network does with what its plan says.
 ``fuse``: folds batch norms into the layers before them, for inference.
 ``for_inference``: copies a model that keeps its sampled weights from one call to the next.
 ``foldable_norms``: finds the batch norms that can be folded, by tracing the model's forward method.

@@ -1,0 +1,311 @@
+"""Compare, by one run, what a compressed network does with what its plan says.
+
+1. The network runs once on an input made from the description in the plan, or on ``example_input``.
+2. The calls of every replaced layer, the params and the multiply-adds are compared with the plan.
+3. If something differs, a reference runs on the same input: the dense network, or a materialized copy. Then the compressed network
+   runs again, and each epitome layer returns what the layer of the reference returns. Now both compute the same numbers, so
+   whatever still differs is a fault. If nothing differs any more, the network's way through its layers depends on its numbers,
+   and the plan cannot be checked with this input.
+
+Tests: tests/surgery/test_verify.py
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from nes_lab.cost.calls import recording_calls
+from nes_lab.cost.count import count, stored_params
+from nes_lab.cost.example_input import describe_input, make_input
+from nes_lab.errors import OptionError, PlanError
+from nes_lab.geometry.start_rules import routing_mode
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.cost_report import CostReport
+from nes_lab.surgery.replace import materialize
+from nes_lab.text import list_some
+
+__all__ = ["why_not_verified"]
+
+OLDER_PLAN = "the plan is of an older version and does not describe the input of the network; give example_input="
+Calls = Counter[tuple[int, ...]]
+"""Input shape of a layer -> number of its calls with an input of this shape."""
+
+
+def why_not_verified(
+    network: nn.Module, plan: CompressionPlan, example_input: Any = None, dense: nn.Module | None = None
+) -> str:
+    """Check by one run that a compressed network does what its plan says, and return why it could not be checked.
+
+    Args:
+        network: The compressed network; it is not changed.
+        plan: The plan that it was made by.
+        example_input: Input of one forward pass; None: an input is made from the description in the plan.
+        dense: The network that was compressed. None: it is not at hand. Params and multiply-adds of the complete network are not
+            compared then, because it may have been changed since, for example by ``nes_lab.fuse`` or a new classifier.
+
+    Returns:
+        Empty if everything is as the plan says. Otherwise the reason why this cannot be said.
+
+    Raises:
+        PlanError: If calls, params or multiply-adds differ from the plan, or the network cannot run an input that the dense
+            network can run; the message names the layers.
+        OptionError: If ``example_input`` is not an input of the network.
+
+    Examples:
+        >>> import nes_lab
+        >>> model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(1, 64)
+        >>> plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="50%"), x)
+        >>> why_not_verified(nes_lab.compress(model, plan), plan, dense=model)
+        ''
+    """
+    modules = dict(network.named_modules(remove_duplicate=False))
+    layers = {name: layer for name in plan.layers if isinstance(layer := modules.get(name), EpitomeLayer)}
+    if not layers:
+        has_epitomes = any(isinstance(module, EpitomeLayer) for module in modules.values())
+        return "none of the layers that the plan replaces is in the network" if has_epitomes else ""
+    _check_sizes(network, plan, layers, dense)
+    if example_input is None and plan.example_input is None:
+        return OLDER_PLAN
+    try:
+        example = _made_input(network, plan) if example_input is None else example_input
+    except OptionError as error:
+        return f"no input can be made from the plan: {error}; give example_input="
+    return _Check(network, plan, layers, example, dense, given=example_input is not None).why_not()
+
+
+def _made_input(network: nn.Module, plan: CompressionPlan) -> Any:
+    """Make an input from the plan's description, on the device of the network's first parameter."""
+    assert plan.example_input is not None  # the caller has looked
+    parameter = next(network.parameters(), None)
+    return make_input(plan.example_input, None if parameter is None else parameter.device)
+
+
+def _check_sizes(
+    network: nn.Module, plan: CompressionPlan, layers: Mapping[str, EpitomeLayer], dense: nn.Module | None
+) -> None:
+    """Check the shapes of the epitomes, and the params of the complete network, which needs no run."""
+    for name, layer in layers.items():
+        shapes = (layer.geometry.weight_shape, layer.geometry.epitome_shape)
+        planned = (plan.layers[name].weight_shape, plan.layers[name].epitome_shape)
+        if shapes != planned:
+            raise PlanError(
+                f"layer {name!r} has a weight of shape {shapes[0]} and an epitome of shape {shapes[1]}; the plan says "
+                f"{planned[0]} and {planned[1]}"
+            )
+    if dense is None:
+        return
+    params, expected = stored_params(network), stored_params(dense) - plan.dense.params + plan.predicted.params
+    if params != expected:
+        wrong = [n for n, layer in layers.items() if layer.stored_params() != plan.layers[n].predicted.params]
+        raise PlanError(
+            f"the compressed network has {params:,} params, where the plan says {expected:,}; look at "
+            f"{list_some(wrong or list(layers))}"
+        )
+
+
+class _Run(NamedTuple):
+    """What one forward pass showed.
+
+    Args:
+        report: Counts of the network.
+        calls: Calls of each replaced layer, by name.
+        strangers: Class names of the modules with parameters that ran although they are not in the network.
+    """
+
+    report: CostReport
+    calls: dict[str, Calls]
+    strangers: tuple[str, ...]
+
+    def madds(self, name: str) -> int:
+        """Return the multiply-adds of a module."""
+        return sum(row.madds for row in self.report.by_layer if row.name == name)
+
+    @property
+    def other_madds(self) -> int:
+        """Multiply-adds outside the replaced layers."""
+        return self.report.madds - sum(map(self.madds, self.calls))
+
+
+@dataclass(frozen=True)
+class _Check:
+    """The comparison of a compressed network with its plan, for one input.
+
+    Args:
+        network: The compressed network.
+        plan: Its plan.
+        layers: The epitome layers of the plan, by name.
+        example: The input.
+        dense: The dense network; None if it is not at hand.
+        given: True if the user gave the input; False if it was made from the plan.
+    """
+
+    network: nn.Module
+    plan: CompressionPlan
+    layers: Mapping[str, EpitomeLayer]
+    example: Any
+    dense: nn.Module | None
+    given: bool
+
+    def why_not(self) -> str:
+        """Compare, and return why the network is not verified; see :func:`why_not_verified`."""
+        try:
+            run = _run(self.network, self.layers, self.example)
+        except OptionError as error:
+            return self._cannot_run(error)
+        differences = self._differences(run)
+        if differences and run.strangers and not all(run.calls.values()):
+            raise PlanError(
+                f"{'; '.join(differences)}. Its forward calls modules that are not in it ({list_some(run.strangers)}), such as "
+                "those of the network that was compressed"
+            )
+        return self._explain("; ".join(differences)) if differences else ""
+
+    def _differences(self, run: _Run) -> list[str]:
+        """List what differs from the plan, one sentence each."""
+        described = self.plan.example_input
+        planned_shapes = (self.plan.input_shape,) if described is None else described.shapes
+        same_input = describe_input(self.example).shapes == planned_shapes
+        wrong = [text for name in self.layers if (text := self._wrong_calls(name, run.calls[name], same_input))]
+        if wrong or not same_input or self.dense is None:
+            return wrong
+        expected = {name: self._expected_madds(name, run.calls[name]) for name in self.layers}
+        total = self.plan.predicted.madds + sum(expected[n] - self.plan.layer_counts(n).madds for n in self.layers)
+        if run.report.madds == total:
+            return []
+        kept = {name: layer.dense.madds for name, layer in self.plan.kept_layers.items()}
+        named = [name for name, madds in (expected | kept).items() if run.madds(name) != madds]
+        return [
+            f"the network takes {run.report.madds:,} madds, where the plan says {total:,}; look at {list_some(named)}"
+        ]
+
+    def _wrong_calls(self, name: str, seen: Calls, same_input: bool) -> str:
+        planned = self.plan.layers[name].calls
+        expected = seen if planned is None else Counter({call.input_shape: call.times for call in planned})
+        if seen.total() != expected.total():
+            return f"layer {name!r} is called {_times(seen.total())}, where the plan says {_times(expected.total())}"
+        if same_input and seen != expected:
+            shapes = list_some(list(seen)), list_some(list(expected))
+            return f"layer {name!r} gets inputs of shape {shapes[0]}, where the plan says {shapes[1]}"
+        return ""
+
+    def _expected_madds(self, name: str, calls: Calls) -> int:
+        """Return the multiply-adds of a layer in the form that runs: as planned, or with starts that were rounded to integers."""
+        layer, learned = self.layers[name], routing_mode(self.plan.layers[name].routing).learned
+        if calls and learned and layer.frozen and not self.plan.snap:
+            return sum(times * layer.cost(shape).madds for shape, times in calls.items())
+        return self.plan.layer_counts(name).madds
+
+    def _cannot_run(self, error: OptionError) -> str:
+        """Raise an error if the dense network can run the input that the compressed one cannot run; otherwise return why."""
+        try:
+            _run(*self._reference(), self.example)
+        except OptionError as cause:
+            if self.given:
+                raise cause from None
+            return f"the input that was made from the plan cannot be run: {cause}; give example_input="
+        raise PlanError(f"the compressed network fails where the dense one runs: {error}") from error
+
+    def _reference(self) -> tuple[nn.Module, dict[str, nn.Module]]:
+        """Return the dense network, or a materialized copy, and the layers in it that the plan replaces."""
+        reference = materialize(self.network) if self.dense is None else self.dense
+        return reference, {name: reference.get_submodule(name) for name in self.layers}
+
+    def _explain(self, differences: str) -> str:
+        """Raise an error if differences from the plan are faults of the network; otherwise return why they are not.
+
+        Args:
+            differences: What differs from the plan.
+
+        Raises:
+            PlanError: If the compressed network goes another way through its layers than the reference, although each epitome
+                layer returns what the reference's layer returns.
+        """
+        try:
+            reference, plain = self._reference()
+            theirs = _run(reference, plain, self.example)
+            ours = _run(self.network, self.layers, self.example, instead=plain)
+        except OptionError as error:
+            raise PlanError(f"{differences}. {error}") from error
+        all_called = all(ours.calls.values())  # a parent may sample the weight of a layer that it does not call
+        if ours.calls == theirs.calls and (ours.other_madds == theirs.other_madds or not all_called):
+            return (
+                f"{differences}. With the outputs of the dense layers it does on this input what the dense network does, so "
+                "which layers run depends on the numbers, or the plan was made for another network; example_input= gives "
+                "another input"
+            )
+        wrong = [name for name in self.layers if ours.calls[name] != theirs.calls[name]]
+        raise PlanError(
+            f"the compressed network does not do what the plan says: {differences}. Its forward does something else with "
+            f"{list_some(wrong or list(self.layers))} than with dense layers: it asks for their class, reads an attribute that "
+            "they lack, or calls modules of another network. verify=False skips this check"
+        )
+
+
+def _run(
+    network: nn.Module, layers: Mapping[str, nn.Module], example: Any, instead: Mapping[str, nn.Module] | None = None
+) -> _Run:
+    """Run a network once, and count.
+
+    Args:
+        network: The network.
+        layers: The layers to watch, by name.
+        example: The input.
+        instead: Layer name -> dense layer, whose output takes the place of the watched layer's output. None: all outputs stay.
+
+    Raises:
+        OptionError: If the network cannot run the input.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_eagerly())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message="count: not counted")  # planning has said so
+        for name, dense in (instead or {}).items():
+            hook = layers[name].register_forward_hook(_output_of(dense), with_kwargs=True, prepend=True)
+            stack.callback(hook.remove)
+        calls = stack.enter_context(recording_calls(layers.values()))
+        strangers = stack.enter_context(_recording_strangers(network))
+        report = count(network, example)
+    counted = {name: Counter(calls.get(id(layer), ())) for name, layer in layers.items()}
+    return _Run(report, counted, tuple(sorted(strangers)))
+
+
+@contextmanager
+def _recording_strangers(network: nn.Module) -> Iterator[set[str]]:
+    """Record the classes of modules with parameters that run in this thread although they are not in a network."""
+    own, thread, names = set(map(id, network.modules())), threading.get_ident(), set()
+
+    def record(module: nn.Module, args: Any, output: Any) -> None:
+        if threading.get_ident() == thread and id(module) not in own and next(module.parameters(), None) is not None:
+            names.add(type(module).__name__)
+
+    handle = register_module_forward_hook(record)
+    try:
+        yield names
+    finally:
+        handle.remove()
+
+
+def _output_of(dense: nn.Module) -> Callable[..., Any]:
+    return lambda layer, args, kwargs, output: dense.forward(*args, **kwargs)
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Return a context manager in which compiled code runs as plain Python, so that hooks see every call."""
+    is_loaded = "torch._dynamo" in sys.modules  # importing it takes seconds
+    return torch.compiler.set_stance("force_eager") if is_loaded else nullcontext()
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
