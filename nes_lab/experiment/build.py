@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import CostReport
 from nes_lab.records.fit_report import FitReport
 from nes_lab.surgery.replace import materialize, replace_layers
+from nes_lab.surgery.verify import why_not_verified
 from nes_lab.training.device import check_processes, pick_device
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.recipe_checks import check_recipe, check_training
@@ -97,14 +99,16 @@ def build(
     if is_compressed(dense):
         stored = getattr(dense, "nes_lab_plan", None)
         dense_cost = count(materialize(dense), example)
-        return Built(dense, plan or stored, data, dense_cost, count(dense, example), teacher)
+        plan = plan or stored
+        _verify(dense, plan, example)
+        return Built(dense, plan, data, dense_cost, count(dense, example), teacher)
     dense_cost = count(dense, example)
     if config.compression is None:
         return Built(dense, None, data, dense_cost, dense_cost, teacher)
     resumed = plan is not None
     plan = plan or plan_from_config(dense, example, config.compression, config.seed, on_progress=on_progress)
     if config.compression.search_starts and not resumed:
-        model, report = _searched(config, plan, dense, data, on_progress)
+        model, report = _searched(config, plan, dense, data, example, on_progress)
     else:
         initial_weights = "reset" if resumed else config.compression.initial_weights
         # searched starts are integers from the beginning; without a search, training.starts_snap_epoch rounds them later
@@ -113,7 +117,23 @@ def build(
             replace_layers(dense, now, initial_weights=initial_weights, generator=keyed_generator(config.seed, 2)),
             None,
         )
+        if not resumed:
+            _verify(model, plan, example, dense)
     return Built(model, plan, data, dense_cost, count(model, example), teacher, report)
+
+
+def _verify(model: nn.Module, plan: CompressionPlan | None, example: Tensor, dense: nn.Module | None = None) -> None:
+    """Compare a compressed network with its plan before it is trained: an error names the layers that differ.
+
+    Args:
+        model: The compressed network.
+        plan: Its plan; None: there is nothing to compare with.
+        example: One input.
+        dense: The network that was compressed; None if it is not at hand.
+    """
+    why_not = "" if plan is None else why_not_verified(model, plan, example, dense)
+    if why_not:
+        warnings.warn(f"the compressed network is not verified: {why_not}", stacklevel=3)
 
 
 def check(
@@ -244,6 +264,7 @@ def _searched(
     plan: CompressionPlan,
     dense: nn.Module,
     data: DatasetSpec,
+    example: Tensor,
     on_progress: OnProgress | None,
 ) -> tuple[nn.Module, FitReport]:
     """Compress ``dense``, and search for the starts with which the epitomes match the dense weights best.
@@ -259,7 +280,8 @@ def _searched(
     batches = _calibration(data, compression.calibration, config.seed)
     dense.eval()
     about = {"calibration": batches, "norms": batches, "seed": config.seed}
-    model, report = fit(dense, plan, search_starts=True, on_progress=on_progress, **about)
+    called = {"search_starts": True, "example_input": example, "on_progress": on_progress}
+    model, report = fit(dense, plan, **called, **about)
     return in_mode(model, training=True), report
 
 

@@ -210,7 +210,7 @@ def _of_run(run: RunHandle, which: str, store: RunStore) -> tuple[nn.Module, str
 def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[nn.Module, dict[str, str], str]:
     """Save the initial network of a run in a folder, and load it again.
 
-    The folder also says how to make the network, if that is known.
+    The folder also says how to make the network, if that is known. :func:`~nes_lab.experiment.build.build` compares it with its plan.
 
     Returns:
         The loaded network, a dict, and text. The dict is ``{"network": name}`` if the user must give the network again to resume
@@ -218,7 +218,8 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
         that was made again differs from this one; it may be empty.
     """
     difference, example = "", None if data is None else data.example_input()
-    save_pretrained(network, folder, backbone="", metadata={"attributes": plain_attributes(network)}, overwrite=True)
+    about = {"attributes": plain_attributes(network)}
+    save_pretrained(network, folder, backbone="", metadata=about, overwrite=True, verify=False)
     loaded = from_pretrained(folder, model=network)
     for backbone in _stamps(network, data):
         try:
@@ -227,7 +228,7 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
             )  # the user gave or allowed it
             found = network_difference(loaded, from_pretrained(folder, model=dense), example)
             if not found:
-                save_pretrained(network, folder, backbone=backbone, overwrite=True)
+                save_pretrained(network, folder, backbone=backbone, overwrite=True, verify=False)
                 return from_pretrained(folder, allow_import=True), {}, ""
         except CheckpointError:
             continue

@@ -153,7 +153,8 @@ def save_trained(
     trained = trained_network(store, run_id, averaged=averaged, best=best, network=network)
     made_by_name = "network" not in store.get(run_id).given  # otherwise the folder is loaded with model=
     about = trained.about | {"source": trained.text}
-    save_pretrained(trained.network, folder, backbone=None if made_by_name else "", metadata=about)
+    stamp = None if made_by_name else ""
+    save_pretrained(trained.network, folder, backbone=stamp, metadata=about, verify=False)  # build has compared it
     return trained.input_shape
 
 

@@ -11,11 +11,11 @@ from torch import nn
 from nes_lab.backbones.registry import create_backbone
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.models.cards import card
+from nes_lab.planning.compress import compress
 from nes_lab.planning.planner import plan_for_budget
 from nes_lab.records.budget import Budget
 from nes_lab.records.keywords import OtherPlanKeywords
 from nes_lab.records.options import Routing
-from nes_lab.surgery.replace import replace_layers
 
 __all__ = ["create_model", "dense_backbone"]
 
@@ -92,11 +92,7 @@ def create_model(
         dense, budget, torch.zeros(1, in_channels, size, size), routing=routing, seed=seed, **options
     )
     is_trained = pretrained or checkpoint is not None
-    model = replace_layers(
-        dense, plan, initial_weights="fit" if is_trained else "reset", generator=torch.Generator().manual_seed(seed)
-    )
-    model.nes_lab_plan = plan  # type: ignore[assignment]
-    return model
+    return compress(dense, plan, "fit" if is_trained else "reset", torch.Generator().manual_seed(seed))
 
 
 def dense_backbone(

@@ -129,7 +129,8 @@ def tune_folder(
     )
     if save:
         plan = getattr(model, "nes_lab_plan", None)
-        save_pretrained(model, folder, plan=None if plan is None else report.apply(plan), overwrite=True)
+        chosen = None if plan is None else report.apply(plan)
+        save_pretrained(model, folder, plan=chosen, overwrite=True, verify=False)  # only the executions changed
     return report
 
 

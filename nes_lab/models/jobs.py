@@ -26,6 +26,7 @@ from nes_lab.errors import DataError, OptionError, PlanError, check_int
 from nes_lab.export.pretrained import save_pretrained
 from nes_lab.fitting.fit import fit, plan_or_search
 from nes_lab.models.source import DenseSource
+from nes_lab.planning.compress import compress
 from nes_lab.planning.from_config import plan_from_config
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
@@ -33,7 +34,6 @@ from nes_lab.records.fit_report import FitReport
 from nes_lab.records.options import EpitomeInit
 from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.renamed import renamed_arguments, warn_renamed
-from nes_lab.surgery.replace import replace_layers
 
 if TYPE_CHECKING:
     from nes_lab.config import DataConfig
@@ -158,7 +158,7 @@ def compress_to_folder(
     dense = source.make()
     plan = _plan(dense, source, compression, plan, seconds, progress, on_progress)
     chosen = initial_weights or ("fit" if source.has_trained_weights else "reset")
-    small = replace_layers(dense, plan, initial_weights=chosen, generator=torch.Generator().manual_seed(source.seed))
+    small = compress(dense, plan, chosen, torch.Generator().manual_seed(source.seed))
     return _save(small, plan, source, folder, overwrite)
 
 
@@ -249,7 +249,7 @@ def _save(
     overwrite: bool,
     report: FitReport | None = None,
 ) -> SavedModel:
-    save_pretrained(model, folder, plan=plan, overwrite=overwrite)
+    save_pretrained(model, folder, plan=plan, overwrite=overwrite, verify=False)  # compress or fit has compared them
     size = sum(file.stat().st_size for file in Path(folder).iterdir() if file.is_file())
     cost = count(model, source.example())
     return SavedModel(Path(folder), plan, cost.params, cost.madds, size, report)

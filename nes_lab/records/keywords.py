@@ -71,3 +71,5 @@ class SavingKeywords(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     keep_learner: bool
     overwrite: bool
+    example_input: Any
+    verify: bool

@@ -143,7 +143,7 @@ def _pass_stages(state: _CheckState, model: nn.Module, params: float, seed: int)
         _check_gradients(state, small, model, plan, x)
     with tempfile.TemporaryDirectory() as folder:
         with state.at("save"):
-            saved = save_pretrained(small, Path(folder) / "saved", plan=plan)
+            saved = save_pretrained(small, Path(folder) / "saved", plan=plan, verify=False)  # counted above
         with state.at("load"):
             _check_equal(outputs(small, x), outputs(from_pretrained(saved, allow_import=True), x))
 
