@@ -55,7 +55,8 @@ def _fixed_program(module: nn.Module) -> str:
         return "a TorchScript module (torch.jit.script or torch.jit.trace)"
     names = {(kind.__module__, kind.__name__) for kind in type(module).__mro__}
     exported = {("torch.export._unlift", "_StatefulGraphModule"), ("torch.export.unflatten", "_SubmoduleBase")}
-    return "a program of torch.export" if names & exported else ""
+    rewritten = isinstance(module, torch.fx.GraphModule) and "eval" in vars(module)  # such as by torchao's quantization
+    return "a program of torch.export" if rewritten or names & exported else ""
 
 
 def check_copyable(model: nn.Module, caller: str) -> None:
