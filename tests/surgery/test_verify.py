@@ -183,7 +183,7 @@ def test_plans_of_older_versions_are_checked_for_what_they_hold():
     assert nes_lab.fit(model, plan, snap=True, example_input=X)[1].verified
     assert nes_lab.fit(model, plan)[1].not_verified.startswith("the plan is of an older version")
     broken = plan.with_layers({"c": replace(plan.layers["c"], predicted=plan.layers["c"].dense)})
-    with pytest.raises(PlanError, match="params, where the plan says .* look at c$"):
+    with pytest.raises(PlanError, match=r"params, where the plan says .* look at c$"):
         nes_lab.compress(model, broken)  # needs no run
 
 
