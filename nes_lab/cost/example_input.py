@@ -86,7 +86,7 @@ def make_input(part: InputPart, device: torch.device | str | None = None) -> Any
 
 def _make(part: InputPart, device: torch.device | str | None, generator: torch.Generator) -> Any:
     if part.kind == "other":
-        raise OptionError(f"the example input has a {part.value}, of which a plan keeps no description")
+        raise OptionError(f"the example input has a {part.value}, which a plan does not describe")
     if part.kind == "value":
         return part.value
     if part.kind == "tensor":

@@ -129,7 +129,7 @@ def _verify(model: nn.Module, plan: CompressionPlan | None, example: Tensor, den
         model: The compressed network.
         plan: Its plan; None: there is nothing to compare with.
         example: One input.
-        dense: The network that was compressed; None if it is not at hand.
+        dense: The network that was compressed; None if it is not available.
     """
     why_not = "" if plan is None else why_not_verified(model, plan, example, dense)
     if why_not:

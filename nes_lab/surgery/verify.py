@@ -52,7 +52,7 @@ def why_not_verified(
         network: The compressed network; it is not changed.
         plan: The plan that it was made by.
         example_input: Input of one forward pass; None: an input is made from the description in the plan.
-        dense: The network that was compressed. None: it is not at hand. Params and multiply-adds of the complete network are not
+        dense: The network that was compressed. None: it is not available. Params and multiply-adds of the complete network are not
             compared then, because it may have been changed since, for example by ``nes_lab.fuse`` or a new classifier.
 
     Returns:
@@ -116,7 +116,7 @@ def _check_sizes(
 
 
 class _Run(NamedTuple):
-    """What one forward pass showed.
+    """Holds the counts and calls that one forward pass showed.
 
     Args:
         report: Counts of the network.
@@ -145,7 +145,7 @@ class _Check:
         plan: Its plan.
         layers: The epitome layers of the plan, by name.
         example: The input.
-        dense: The dense network; None if it is not at hand.
+        dense: The dense network; None if it is not available.
         given: True if the user gave the input; False if it was made from the plan.
     """
 
