@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +42,8 @@ class DataCheckCommand:
     """Fold of an audio set to use for validation."""
     class_order: str = "own"
     """Order of the classes: own, text, natural (as timm sorts), or a file with one class name per line."""
+    backbone: str | None = None
+    """Also say how images are prepared for the pretrained weights of this network of timm, if not as data.preprocess=data does."""
     html: Path | None = None
     """Also write a page with statistics and examples to this HTML file."""
     json: bool = False
@@ -63,6 +65,8 @@ def run_command(words: Sequence[str]) -> int:
             options.source, root=options.root, val_fold=options.val_fold, class_order=options.class_order
         )
         report = check_files(files, everything=options.all, skip_broken=options.skip_broken)
+        if options.backbone is not None:
+            report = replace(report, notes=(*report.notes, *_notes_on_backbone(options.backbone, report)))
         if options.html is not None:
             _write_page(options.html, report, files)
     if options.json:
@@ -70,6 +74,27 @@ def run_command(words: Sequence[str]) -> int:
     else:
         _show(report, options.html)
     return _USABLE if report.usable else _UNUSABLE
+
+
+def _notes_on_backbone(backbone: str, report: DataReport) -> list[str]:
+    """Return a sentence if images are prepared in another way for the backbone's pretrained weights.
+
+    Raises:
+        OptionError: If it is not known how they are prepared for this backbone.
+    """
+    from nes_lab.backbones.preprocessing import preprocessing_note
+    from nes_lab.backbones.registry import named_preprocessing
+    from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD
+    from nes_lab.records.dataset_facts import DATASET_FACTS
+
+    trained = named_preprocessing(backbone)
+    if trained is None or report.kind != "image":
+        raise OptionError(f"--backbone {backbone}: only for networks of timm and data sets of images")
+    in_files = "crop_scale" not in DATASET_FACTS[report.name].unused
+    of_set = next(((split.mean, split.std) for split in report.splits if split.mean), (trained.mean, trained.std))
+    applied = STANDARD.applied(224, *((IMAGENET_MEAN, IMAGENET_STD) if in_files else of_set), cropped=in_files)
+    note = preprocessing_note(trained, applied)
+    return [f"{note}; data.preprocess: backbone prepares them so here"] if note else []
 
 
 def _write_page(path: Path, report: DataReport, files: DatasetFiles) -> None:

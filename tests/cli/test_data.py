@@ -100,3 +100,24 @@ def test_data_check_accepts_file_names_that_are_not_utf8(tmp_path: Path, capsys:
     assert "caf" in page.read_text()
     assert main(["data", "check", str(root), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["usable"]
+
+
+def test_data_check_says_how_a_backbone_takes_its_images(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(tree), "--backbone", "vit_tiny_patch16_224"]) == 0
+    said = capsys.readouterr().out
+    assert "prepared with bilinear, crop 0.875, mean 0.485" in said and "but with bicubic, crop 0.9, mean 0.5" in said
+    assert "data.preprocess: backbone" in said
+    for wrong in (["digits", "--backbone", "m5"], [str(tree), "--backbone", "no_such_net"]):
+        assert main(["data", "check", *wrong]) == 2
+        assert "only for networks of timm" in capsys.readouterr().err
+
+
+def test_data_check_takes_an_order_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_tree(tmp_path / "tree", names=("1", "10", "2"))
+    assert main(["data", "check", str(root)]) == 0
+    assert "timm's ImageFolder gives 2 of 3 another label" in capsys.readouterr().out
+    assert main(["data", "check", str(root), "--class-order", "natural"]) == 0
+    said = capsys.readouterr().out
+    assert "3 classes (1, 2, 10)" in said and "timm" not in said
+    assert main(["data", "check", str(root), "--class-order", "natural.txt"]) == 2
+    assert "problem: data.class_order='natural.txt' is not a file" in capsys.readouterr().out
