@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.silent_faults import kinds_table
 from benchmarks.zoo import commit
 from nes_lab.runs.replace import write_target
 
@@ -70,7 +71,9 @@ def page(counts: dict[str, Any]) -> str:
     small = sum(row["injected"] for row in rows if row["injected"] >= SMALL)
     total |= {"small": small, "others": total["injected"] - small}
     lines = [f"| {_cell(row['fault'])} | {_cell(row['answer'])} | {_numbers(row)} |" for row in rows]
-    return TEXT.format(**{**counts, "commit": counts["commit"][:12], "rows": "\n".join(lines)}, **total)
+    return TEXT.format(
+        **{**counts, "commit": counts["commit"][:12], "rows": "\n".join(lines), "kinds": kinds_table()}, **total
+    )
 
 
 TEXT = """\
@@ -114,6 +117,15 @@ These faults are not injected: a power failure (files are synced to disk before 
 tests raise its error instead), and faults of network file systems.
 
 Measured on {when} with torch {torch}, Python {python}, {system}, in {seconds} s, at commit {commit}.
+
+## Wrong numbers without a word
+
+The faults above are loud. Worse is a number that is wrong while nothing says so. These kinds were found with networks, data and tools of
+others. Each has tests, which lie in the folder `tests`. Most of them compare with another way to the same number: the materialized network,
+a loop of cells, timm's own code, the bytes before and after. Where a kind could come back with the next addition, a test walks the
+list by itself: public functions, fields of a configuration, kinds of layers, ways to change a parameter, data sets.
+
+{kinds}
 """
 
 

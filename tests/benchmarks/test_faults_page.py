@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import faults
+from benchmarks.silent_faults import KINDS, kinds_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,3 +44,11 @@ def test_page_shows_other_counts():
     assert "1,200 of the faults are small" in text and "other 0 are" in text
     assert "**1,200 faults were injected. 3 runs were resumed; 3 of them" in text
     assert "| c | 1,200 |  |  | 0 |" in faults.page(about | {"faults": [row | {"resumed": 0, "identical": 0}]})
+
+
+def test_kinds_of_silent_faults_name_tests_that_exist():
+    named = {name for kind in KINDS for name in kind.tests}
+    assert [name for name in sorted(named) if not (ROOT / "tests" / name).is_file()] == []
+    assert all("def test_" in (ROOT / "tests" / name).read_text(encoding="utf-8") for name in named)
+    assert len(kinds_table().splitlines()) == len(KINDS) + 2 and all(kind.tests for kind in KINDS)
+    assert "|" not in "".join(kind.fault + kind.answer for kind in KINDS)
