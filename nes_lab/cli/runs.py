@@ -67,7 +67,7 @@ def _show(shown: Sequence[RunInfo], count: int, store: RunStore) -> None:
     keys = ("run", "label", "state", "progress", "top1", "params", "madds", "age")
     print_table(Table(columns(*keys), [_row(info) for info in shown]))
     for info in shown:
-        if info.state in ("lost", "failed") and info.reason:
+        if info.state in ("lost", "failed", "finished") and info.reason:
             print(f"{info.id} is {info.state}: {printable(info.reason, 300)}")
     if count > len(shown):
         print(f"{count - len(shown)} more in {store.root}; --limit 0 shows all")

@@ -57,6 +57,8 @@ def print_end(run: Run) -> int:
         numbers = [f"{name} {format_value(info.summary[name])}" for name in result_names(info.summary)]
         extended = f" (extended from {info.extended_from})" if info.extended_from else ""
         print(f"finished {run.id}{extended}: " + (", ".join(numbers) or "no results"))
+        if info.reason:
+            print(f"note: {info.reason}")
     elif info.state == "cancelled":
         how = info.needs_text() or f"continue it with: nes-lab resume {run.id}"
         how += f" ({info.resume_note})" if info.resume_note else ""

@@ -231,7 +231,7 @@ def _left(run: RunProgress, waiting: Sequence[str]) -> str:
 
 
 def _needs_reason(info: RunInfo) -> bool:
-    return info.is_resumable and bool(info.reason)
+    return (info.is_resumable or info.state == "finished") and bool(info.reason)
 
 
 def _reasons(infos: Sequence[RunInfo]) -> list[RenderableType]:

@@ -62,7 +62,7 @@ def as_dataset(
     from_loader = isinstance(train, LoaderSplit)
     resumable = not from_loader
     shape = tuple(inputs.shape[1:])
-    found, unused = _classes(classes, sources[0], train, val)
+    found, unused, counted = _classes(classes, sources[0], train, val)
     return DatasetSpec(
         name=name,
         classes=found,
@@ -78,6 +78,7 @@ def as_dataset(
         batch_size=train.batch_size if from_loader else None,
         batches=train.batches if from_loader else None,
         resumable=resumable,
+        counted_classes=counted,
     )
 
 
@@ -164,23 +165,23 @@ def _wrapped(data: Any) -> Any:
 
 def _classes(
     classes: Sequence[str] | int | None, source: Any, *splits: Split
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the class names, and a sentence if they were counted from targets that use few of them."""
+) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """Return the class names, a sentence if the targets use few of them, and whether they were counted from the targets."""
     if isinstance(classes, int):
         if classes < 1:
             raise OptionError(f"classes={classes!r}; give the class names, or their number, which is at least 1")
-        return tuple(map(str, range(classes))), ()
+        return tuple(map(str, range(classes))), (), False
     names = getattr(source, "classes", None) if classes is None else classes
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        return tuple(names), ()
+        return tuple(names), (), False
     if classes is not None:
         raise OptionError(f"classes={classes!r}; give the class names as a list of text, or their number")
     labels = [split.labels for split in splits]
     if any(not len(part) or part.ndim != 1 or part.is_floating_point() for part in labels):
-        return (), ()
+        return (), (), False
     used, count = len(torch.cat(labels).unique()), int(torch.cat(labels).max()) + 1
     few = f"the targets use {used:,} of {count:,} classes, because the largest target is {count - 1:,}"
-    return tuple(map(str, range(count))), (few,) if 2 * used < count else ()
+    return tuple(map(str, range(count))), (few,) if 2 * used < count else (), True
 
 
 def _about(data: Any) -> str:

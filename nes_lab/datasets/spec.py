@@ -77,6 +77,7 @@ class DatasetSpec:
         only_split: Name of the split that the data set has, if it has only one; ``train`` and ``val`` are then this split, and no
             network can be trained on it. Empty for other data sets.
         preprocessing: How images are prepared; None for sounds, and for data in memory whose preparation is not known.
+        counted_classes: True if the classes were counted from the targets, so that there may be more of them.
     """
 
     name: str
@@ -96,6 +97,7 @@ class DatasetSpec:
     resumable: bool = True
     only_split: str = ""
     preprocessing: Preprocessing | None = None
+    counted_classes: bool = False
 
     @property
     def num_classes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nes_lab.config import ExperimentConfig
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
+from nes_lab.experiment.result_notes import ONE_CLASS
 from nes_lab.import_spec import is_import_spec
 
 __all__ = ["notes_on_data", "without_label_smoothing"]
@@ -34,6 +35,7 @@ def notes_on_data(config: ExperimentConfig, data: DatasetSpec | None, in_memory:
     ]
     is_own = in_memory or is_import_spec(section.name)
     own = data.notes if data is not None and is_own else ()
+    own += (ONE_CLASS,) if data is not None and data.num_classes == 1 else ()
     if not lost:
         return own
     decides = "data= decides the data of the run" if in_memory else "the loaders decide the batch size"

@@ -40,7 +40,8 @@ class RunInfo(Record):
         step: Training steps done.
         total: Training steps in total; 0 until the number is known.
         attempt: Number of times that the run was started or resumed.
-        reason: Why the run failed, was cancelled or is lost, or why a finished run has no best checkpoint; empty otherwise.
+        reason: Why the run failed, was cancelled or is lost, or why the results of a finished run mean little, such as that it
+            diverged; empty otherwise.
         pid: Id of the process that trained the run last; None if the run was never started.
         config: The experiment's configuration. If the run was extended, it has the new number of epochs.
         created: Time of creation, in seconds since 1970.

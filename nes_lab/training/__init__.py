@@ -15,6 +15,7 @@ The training loop, its inputs and its reports:
 
 The parts of a training step:
 ``objective``: prepare the images and labels of a batch, and compute the loss from the network's outputs.
+``head``: compare the outputs of the network with the classes of the data.
 ``losses``: compute cross entropy and distillation loss.
 ``mixing``: mix images and labels by Mixup and CutMix.
 ``engine``: run forward, backward and update through Hugging Face Accelerate.

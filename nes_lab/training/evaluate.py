@@ -21,6 +21,7 @@ from nes_lab.errors import OptionError
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.options import AmpMode
 from nes_lab.training import distributed
+from nes_lab.training.head import Head, largest_class
 from nes_lab.training.metrics import AnyMetric, in_float32
 from nes_lab.training.networks import check_network
 from nes_lab.training.precision import Precision
@@ -97,11 +98,12 @@ def evaluate(
         warnings.warn(note, stacklevel=2)
     if isinstance(data, DatasetSpec) and (note := preprocessing_note(preprocessing_of(network), data.preprocessing)):
         warnings.warn(note, stacklevel=2)
+    head = Head(len(_class_names(data) or ()), may_have_more=True) if loss is None else None
     if device is None:
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     options = {"batch_size": batch_size, "device": device, "amp": amp, "channels_last": channels_last}
     with progress_reporter(progress, on_progress, "evaluation") as report:
-        numbers = evaluate_split(network, split, task, **options, on_progress=report)
+        numbers = evaluate_split(network, split, task, **options, on_progress=report, head=head)
     assert numbers is not None  # nothing asks it to stop
     return numbers
 
@@ -123,6 +125,7 @@ def evaluate_split(
     all_ranks: bool = False,
     channels_last: bool = False,
     on_progress: OnProgress | None = None,
+    head: Head | None = None,
 ) -> dict[str, float] | None:
     """Return a network's mean loss and metrics on a split, in one process or in several that train together.
 
@@ -138,6 +141,7 @@ def evaluate_split(
             function, and each gets the values for all examples.
         channels_last: Store images in torch's channels-last memory format.
         on_progress: Function that is called after each batch; None: no function is called.
+        head: Compares the outputs with the classes of the data; None: they are not compared.
 
     Returns:
         A dict with ``loss`` and one entry per metric, or None if the evaluation was stopped.
@@ -158,6 +162,8 @@ def evaluate_split(
             with precision.autocast():
                 outputs = model(inputs)
             outputs = in_float32(outputs)
+            if head is not None:
+                head.check(outputs, largest_class(batch[1]))
             running.update(loss_of(outputs, targets), outputs, targets)
             done += len(targets)
             if on_progress is not None:

@@ -168,9 +168,13 @@ class _Watch:
         return self.seconds_before + time.perf_counter() - self.begun
 
     def report(self, keep: Literal["best", "last"], notes: tuple[str, ...] = ()) -> TrainingReport:
-        task, data = self.trainer.task, self.trainer.data
+        task, data, head = self.trainer.task, self.trainer.data, self.trainer.objective.head
         weights = "last" if self.best.epoch is None else keep
-        about = {"steps": self.trainer.step, "seconds": self._seconds(), "notes": (*data.notes, *notes)}
+        about = {
+            "steps": self.trainer.step,
+            "seconds": self._seconds(),
+            "notes": (*data.notes, *notes, *filter(None, [head.note])),
+        }
         better = "higher" if task.better == "higher" else "lower"
         return TrainingReport(task.decisive, better, tuple(self.rows), self.best.epoch, weights, **about)
 

@@ -90,7 +90,8 @@ class Trainer(TrainingState):
         data = as_dataset(data)
         _check_splits(data)
         super().__init__(model, data, recipe, seed=seed, device=device, task=Task.of(loss, metrics))
-        self.objective = Objective(self.recipe, self.data.num_classes, self.precision, teacher, self.task)
+        about = {"teacher": teacher, "task": self.task, "may_have_more": self.data.counted_classes}
+        self.objective = Objective(self.recipe, self.data.num_classes, self.precision, **about)
         self.divergence = DivergenceWatch(self)
         self.reporter = Reporter(self, hooks or Hooks())
 
@@ -246,6 +247,8 @@ class Trainer(TrainingState):
         size = 64 if self.device.type == "cpu" else max(256, self.recipe.batch_size)
         options = {"batch_size": size, "device": self.device, "amp": self.recipe.amp, "all_ranks": True}
         options |= {"should_stop": self.hooks.should_stop, "channels_last": self.recipe.channels_last}
+        if self.task.own_loss is None:
+            options["head"] = self.objective.head
         numbers = evaluate_split(self.model, self.data.val, self.task, **options)
         if numbers is not None and not math.isfinite(numbers["loss"]):
             self.divergence.stop("the validation loss", numbers["loss"], self.step)

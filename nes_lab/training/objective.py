@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nes_lab.cost.probe import in_mode
 from nes_lab.errors import OptionError
+from nes_lab.training.head import Head, largest_class
 from nes_lab.training.losses import classification_loss, kd_loss
 from nes_lab.training.metrics import mean_of
 from nes_lab.training.precision import Precision
@@ -28,6 +29,7 @@ class Objective:
         teacher: Dense network whose outputs are imitated (distillation). It is used only if ``kd_weight`` is above 0.
             It is set to evaluation mode, and its weights do not change. None: no teacher.
         task: The loss and the metrics; by default cross entropy.
+        may_have_more: Whether the data may have more classes than ``classes``, because they were counted from the targets.
 
     Raises:
         OptionError: If ``kd_weight`` is above 0 and there is no teacher, or if the recipe has an option for labels of classes
@@ -47,6 +49,7 @@ class Objective:
         precision: Precision,
         teacher: nn.Module | None = None,
         task: Task = CLASSIFICATION,
+        may_have_more: bool = False,
     ) -> None:
         _check_label_options(recipe, classes, task)
         if recipe.kd_weight > 0 and teacher is None:
@@ -57,6 +60,7 @@ class Objective:
         self.teacher = in_mode(teacher.to(precision.device)) if teacher is not None and recipe.kd_weight > 0 else None
         if self.teacher is not None and recipe.channels_last:
             self.teacher.to(memory_format=torch.channels_last)
+        self.head, self._largest = Head(classes, may_have_more), -1
         self._mixing = None
         if recipe.mixup > 0 or recipe.cutmix > 0:
             from nes_lab.training.mixing import Mixing
@@ -72,7 +76,7 @@ class Objective:
             The images and the labels. Labels that are not mixed are class numbers ``(N,)``. Mixed labels are a
             probability for every class, ``(N, classes)``.
         """
-        device = self.precision.device
+        device, self._largest = self.precision.device, largest_class(labels)
         images = images.to(device, non_blocking=True)
         labels = labels.to(device, non_blocking=True)
         if images.ndim == 4 and self.recipe.channels_last:
@@ -103,28 +107,21 @@ class Objective:
             images: The images that :meth:`inputs` returned. The teacher network, if there is one, gets the same images.
             labels: The labels that :meth:`inputs` returned.
         """
-        self._check_outputs(logits)
+        if self.task.own_loss is None:
+            self.head.check(logits, self._largest)
         label_loss = (self._loss if self._mixing is None else self._mixed_label_loss)(logits, labels)
         if self.teacher is None:
             return label_loss
         with torch.no_grad(), self.precision.autocast():
             teacher_logits = self.teacher(images)
+        if teacher_logits.shape != logits.shape:
+            raise OptionError(
+                f"the teacher's outputs have shape {tuple(teacher_logits.shape)}, the network's {tuple(logits.shape)}; give a "
+                "teacher for the same classes"
+            )
         distillation_loss = kd_loss(logits, teacher_logits, self.recipe.kd_temperature)
         weight = self.recipe.kd_weight
         return (1 - weight) * mean_of(self.task.loss_name, label_loss) + weight * distillation_loss
-
-    def _check_outputs(self, logits: Any) -> None:
-        """Raise an error if the network has fewer outputs than there are classes.
-
-        With a loss of your own, nothing is checked.
-        """
-        if (
-            self.task.own_loss is None
-            and isinstance(logits, Tensor)
-            and logits.ndim > 1
-            and logits.shape[1] < self.classes
-        ):
-            raise OptionError(f"the data has {self.classes} classes, but the network has {logits.shape[1]} outputs")
 
 
 def _check_label_options(recipe: Recipe, classes: int, task: Task) -> None:

@@ -160,7 +160,7 @@ def test_cross_entropy_needs_an_output_for_each_class():
 
 def test_cross_entropy_says_which_classes_the_network_lacks():
     data = ((torch.zeros(8, 2), torch.full((8,), 7)),) * 2
-    with pytest.raises(OptionError, match="the targets reach from 7 to 7, but the network has 2 outputs"):
+    with pytest.raises(OptionError, match="the targets reach up to class 7, but the network has 2 outputs"):
         nes_lab.evaluate(nn.Linear(2, 2), data[0])
 
 

@@ -113,6 +113,7 @@ def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: f
     from nes_lab.datasets.check.decode import decode_split
 
     problems, notes, reports = list(files.problems), list(files.notes), []
+    notes += ["one class: a network has nothing to tell apart"] if len(files.classes) == 1 else []
     notes += [note] if (note := text_order_note(files.classes)) else []
     for name, split in files.splits.items():
         decoded = decode_split(name, files.kind, split, len(files.classes), everything)
