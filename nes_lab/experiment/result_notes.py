@@ -1,4 +1,4 @@
-"""Say at the end of a run when its numbers are no results: it diverged with finite numbers, or its data has one class.
+"""Say at the end of a run when its numbers mean little: it diverged with finite numbers, or its data has one class.
 
 Tests: tests/experiment/test_result_notes.py.
 """
