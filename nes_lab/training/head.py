@@ -16,7 +16,7 @@ __all__ = ["Head", "largest_class"]
 
 
 def largest_class(targets: Tensor) -> int:
-    """Return the largest class number of a batch on the CPU; -1 if the targets are no class numbers or lie on a GPU.
+    """Return the largest class number of a batch on the CPU; -1 if the targets are something else or lie on a GPU.
 
     Examples:
         >>> import torch
